@@ -1,0 +1,235 @@
+"""`rbkernel.toml` + the environment → one frozen `Settings`.
+
+The file is ``$RBKERNEL_CONFIG``, else found upwards from the working folder, else in the user's
+configuration folder. The sandbox publishes a connections file of its own, which is read last and
+never hides a name of the team's. Secrets are never in the file: a password comes from the
+environment, a passfile, a service file or a command.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rbkernel.errors import ConfigError, UnknownConnection
+
+FILE_NAME = "rbkernel.toml"
+
+
+class Connection(BaseModel):
+    """How to reach one database with its diagnostic role. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    host: str | None = None
+    port: int = Field(5432, ge=1, le=65535)
+    dbname: str | None = None
+    user: str | None = None
+    service: str | None = None
+    passfile: Path | None = None
+    password_env: str | None = None
+    password_command: tuple[str, ...] | None = None
+    sslmode: str | None = None
+    sslrootcert: Path | None = None
+    connect_timeout_s: int = Field(5, ge=2)
+    statement_timeout_s: float = Field(10.0, gt=0)
+    lock_timeout_s: float = Field(0.5, gt=0)
+    row_cap: int = Field(10_000, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in ("password", "dsn", "url", "conninfo"):
+                if key in data:
+                    raise ValueError(
+                        f"{key!r} would put a secret into the file: use host, port, dbname, user"
+                        " and password_env, passfile, service or password_command"
+                    )
+        return data
+
+    def libpq_parameters(self) -> dict[str, str | int]:
+        """Return libpq's connection parameters, without the password."""
+        wanted = {
+            **{key: getattr(self, key) for key in ("host", "dbname", "user", "service", "sslmode")},
+            # a service file carries its own port
+            "port": None if self.service else self.port,
+            "passfile": self.passfile and str(self.passfile),
+            "sslrootcert": self.sslrootcert and str(self.sslrootcert),
+            "connect_timeout": self.connect_timeout_s,
+        }
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    def password(self) -> str | None:
+        """Fetch the password, or None where libpq finds it by itself.
+
+        Raises
+        ------
+        ConfigError
+            The variable is not set, or the command failed.
+        """
+        if self.password_env:
+            if self.password_env not in os.environ:
+                raise ConfigError(
+                    f"the environment variable {self.password_env} is not set",
+                    where=f"connection {self.name}",
+                    next_step=f"export {self.password_env}, then try again",
+                )
+            return os.environ[self.password_env]
+        if self.password_command:
+            return self._password_from_command(self.password_command)
+        return None
+
+    def _password_from_command(self, command: tuple[str, ...]) -> str:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            # the command's output may hold the secret: only its kind of failure is told
+            raise ConfigError(
+                f"password_command failed ({type(error).__name__})",
+                where=f"connection {self.name}",
+                next_step=f"run `{command[0]}` by hand and see why",
+            ) from None
+        return done.stdout.rstrip("\n")
+
+
+class _Evidence(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    root: Path | None = None
+
+
+class _Catalogue(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    paths: tuple[Path, ...] = ()
+
+
+class Settings(BaseModel):
+    """Everything that is configured, with where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Path | None = None
+    evidence: _Evidence = _Evidence()
+    catalogue: _Catalogue = _Catalogue()
+    connections: Mapping[str, Connection] = Field(default_factory=dict)
+
+    @property
+    def evidence_root(self) -> Path:
+        """The folder that holds all evidence: environment, else file, else the user's data."""
+        if root := os.environ.get("RBKERNEL_EVIDENCE"):
+            return Path(root).expanduser().absolute()
+        root_in_file = self.evidence.root
+        return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
+
+    def connection(self, name: str) -> Connection:
+        """Return the connection of that name.
+
+        Raises
+        ------
+        UnknownConnection
+            No file declares it; the message lists the names there are.
+        """
+        try:
+            return self.connections[name]
+        except KeyError:
+            known = ", ".join(sorted(self.connections)) or "none"
+            raise UnknownConnection(
+                f"no connection is called {name!r}; known: {known}",
+                where=str(self.file or f"no {FILE_NAME} found"),
+                next_step=f"add [connections.{name}] to {FILE_NAME}, or start the sandbox with"
+                " `rbkernel sandbox up` for sandbox-primary and sandbox-standby",
+            ) from None
+
+
+def sandbox_home() -> Path:
+    """Return the folder of the sandbox: ``$RBKERNEL_SANDBOX``, else in the user's data folder."""
+    home = os.environ.get("RBKERNEL_SANDBOX")
+    if home:
+        return Path(home).expanduser().absolute()
+    return platformdirs.user_data_path("rbkernel") / "sandbox"
+
+
+def sandbox_connections_file() -> Path:
+    """Return where the sandbox publishes its connections while it is up."""
+    return sandbox_home() / "connections.toml"
+
+
+def find_file() -> Path | None:
+    """Return the configuration file that applies to the working folder, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        ``$RBKERNEL_CONFIG`` names a file that does not exist.
+    """
+    if named := os.environ.get("RBKERNEL_CONFIG"):
+        path = Path(named).expanduser().absolute()
+        if not path.is_file():
+            raise ConfigError(
+                "RBKERNEL_CONFIG names a file that does not exist",
+                where=str(path),
+                next_step="create it, or unset RBKERNEL_CONFIG",
+            )
+        return path
+    here = Path.cwd()
+    candidates = [folder / FILE_NAME for folder in (here, *here.parents)]
+    candidates.append(platformdirs.user_config_path("rbkernel") / FILE_NAME)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load() -> Settings:
+    """Read the configuration as it is now.
+
+    Raises
+    ------
+    ConfigError
+        A file is unreadable, not TOML, or holds a field that is unknown or of the wrong type.
+    """
+    file = find_file()
+    data = _read(file) if file else {}
+    sandbox = sandbox_connections_file()
+    published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
+    data["connections"] = {**published, **data.get("connections", {})}
+    if file:
+        _resolve_paths(data, file.parent)
+    try:
+        named = {name: {"name": name, **fields} for name, fields in data.pop("connections").items()}
+        return Settings(file=file, connections=named, **data)
+    except (ValidationError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            _first_problem(error), where=str(file or sandbox), next_step="mend that field"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"cannot be read: {error}", where=str(path), next_step="mend the file"
+        ) from error
+
+
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """Make the paths in the file relative to the file, not to wherever a kernel was started."""
+    evidence, catalogue = data.get("evidence", {}), data.get("catalogue", {})
+    if isinstance(evidence.get("root"), str):
+        evidence["root"] = folder / Path(evidence["root"]).expanduser()
+    if isinstance(catalogue.get("paths"), list):
+        catalogue["paths"] = [folder / Path(path).expanduser() for path in catalogue["paths"]]
+
+
+def _first_problem(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"] if part != "__root__")
+    return f"{place}: {problem['msg']}"

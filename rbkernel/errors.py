@@ -1,0 +1,101 @@
+"""One tree of errors.
+
+Every message says what happened, where, and what to do next; the three parts are also
+attributes, so that a terminal, a notebook and a web page can each lay them out.
+"""
+
+from __future__ import annotations
+
+
+class RbkernelError(Exception):
+    """Base of all errors that rbkernel raises on purpose.
+
+    Parameters
+    ----------
+    what
+        What happened, as one sentence without a full stop.
+    where
+        File, section, cell or connection name; empty when there is only one place.
+    next_step
+        What the reader should do now, as one sentence without a full stop.
+
+    >>> print(RbkernelError("no such runbook", where="RUN-999", next_step="run `rbkernel list`"))
+    no such runbook (RUN-999). Next: run `rbkernel list`.
+    """
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.next_step = next_step
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        advice = f" Next: {self.next_step}." if self.next_step else ""
+        return f"{self.what}{place}.{advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.what, self.where, self.next_step)
+
+
+def _restore(kind: type[RbkernelError], what: str, where: str, next_step: str) -> RbkernelError:
+    return kind(what, where=where, next_step=next_step)
+
+
+class ConfigError(RbkernelError, ValueError):
+    """`rbkernel.toml`, the environment or a connections file cannot be used as it is."""
+
+
+class UnknownConnection(ConfigError, LookupError):
+    """A connection name that no configuration file declares."""
+
+
+class RunbookError(RbkernelError, ValueError):
+    """A notebook that is not a runbook: unreadable, or without valid front matter."""
+
+
+class UnknownRunbook(RunbookError, LookupError):
+    """An id or path that the catalogue does not hold."""
+
+
+class ParameterError(RbkernelError, ValueError):
+    """A parameter that the runbook does not declare, or a value of the wrong type."""
+
+
+class SqlTextError(RbkernelError, ValueError):
+    """SQL text that cannot be bound: a missing value, an unterminated literal."""
+
+
+class DatabaseError(RbkernelError):
+    """The patient did not answer as asked: refused, timed out, locked, forbidden.
+
+    A diagnostic turns it into an ``unknown`` finding with this reason.
+    """
+
+
+class QueryError(RbkernelError, ValueError):
+    """The SQL itself is wrong (syntax, unknown table or column): a programming error."""
+
+
+class NotStarted(RbkernelError, RuntimeError):
+    """A triage call before `rb.start`."""
+
+
+class Undecided(RbkernelError, RuntimeError):
+    """The truth value of a decision that nobody has made yet was asked for."""
+
+
+class RecorderError(RbkernelError, OSError):
+    """The flight recorder cannot write, so no further cell may run."""
+
+
+class EvidenceError(RbkernelError):
+    """Evidence that cannot be found, written, sealed or read."""
+
+
+class RunError(RbkernelError):
+    """A runbook could not be executed to its end."""
+
+
+class SandboxError(RbkernelError):
+    """The sandbox cannot be started, changed or stopped."""

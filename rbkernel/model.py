@@ -1,0 +1,176 @@
+"""The values that everything else passes around: frozen, without IO.
+
+Verdicts are ordered by how soon a human must look, which also gives the exit codes.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+INCIDENT_ID = re.compile(r"INC-[0-9A-Za-z](?:[0-9A-Za-z-]{0,62}[0-9A-Za-z])?", re.ASCII)
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
+
+
+class Verdict(StrEnum):
+    """What a check concluded.
+
+    >>> Verdict.worst([Verdict.OK, Verdict.UNKNOWN, Verdict.WARNING])
+    <Verdict.UNKNOWN: 'unknown'>
+    >>> Verdict.worst([])
+    <Verdict.UNKNOWN: 'unknown'>
+    """
+
+    OK = "ok"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Position from least (0) to most urgent (3); not knowing outranks a warning."""
+        return list(Verdict).index(self)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that ends with this verdict (0 ok, 1, 2, 3 unknown)."""
+        return {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}[self.value]
+
+    @classmethod
+    def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """Return the most urgent verdict; nothing checked means nothing known."""
+        return max(verdicts, key=lambda verdict: verdict.rank, default=cls.UNKNOWN)
+
+
+class Severity(StrEnum):
+    """The one internal scale; a runbook's own words (P1, SEV2, high …) are shown as written.
+
+    >>> Severity.parse("SEV1"), Severity.parse("P3"), Severity.parse("High")
+    (<Severity.CRITICAL: 'critical'>, <Severity.LOW: 'low'>, <Severity.HIGH: 'high'>)
+    """
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @classmethod
+    def parse(cls, words: str) -> Severity:
+        """Map any of the four scales in use onto ours.
+
+        Raises
+        ------
+        ValueError
+            The words belong to none of the four scales.
+        """
+        try:
+            return cls(_SEVERITY_WORDS.get(words.strip().lower(), words.strip().lower()))
+        except ValueError:
+            scales = "critical|high|medium|low, critical|warning|info, P0-P3 or SEV1-SEV4"
+            raise ValueError(f"unknown severity {words!r}: use {scales}") from None
+
+
+_SEVERITY_WORDS = {
+    "p0": "critical",
+    "p1": "high",
+    "p2": "medium",
+    "p3": "low",
+    "sev1": "critical",
+    "sev2": "high",
+    "sev3": "medium",
+    "sev4": "low",
+    "warning": "medium",
+    "info": "low",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The result of one check, in words that can be acted on."""
+
+    title: str
+    verdict: Verdict
+    expected: str
+    actual: str
+    cause: str = ""
+    next_step: str = ""
+    value: float | None = None
+    at: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something is known to be wrong; not knowing is neither wrong nor right."""
+        return self.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.check` has shown the finding."""
+
+    @property
+    def headline(self) -> str:
+        """The cause where one is known, else the title."""
+        return self.cause or self.title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A question to a human and, once there is one, the answer (times are UTC, ISO 8601)."""
+
+    id: str
+    question: str
+    options: tuple[str, ...]
+    recommended: str | None = None
+    state: str = "open"  # open | parked | not needed | chosen
+    choice: str | None = None
+    at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionPlan:
+    """A mutation that is proposed, never executed by the one who proposes it.
+
+    ``targets`` are rows that identify what would be touched, and what it holds now.
+    ``verify`` names the diagnostic that shows whether it worked, asked with ``verify_values``.
+    """
+
+    id: str
+    title: str
+    connection: str
+    sql: str
+    targets: tuple[Mapping[str, Any], ...] = ()
+    undo: str = ""
+    risk: str = ""
+    verify: str = ""
+    verify_values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of a runbook, as the journal's ``run`` record tells it."""
+
+    id: str
+    runbook: str
+    title: str
+    incident: str
+    headless: bool
+    started_at: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def new_run_id() -> str:
+    """Return a run id that sorts by start time, such as ``20261120T030211Z-3fa9c1``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def new_incident_id() -> str:
+    """Return an incident id of today, such as ``INC-20261120-7f3a``."""
+    return f"INC-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
+
+
+def now() -> str:
+    """Return the present time as UTC, ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,139 @@
+"""SQL text, read without a server: where its values are, and whether it is a plain query.
+
+Pure. The lexer knows PostgreSQL's literals (plain, ``E''``, dollar-quoted), quoted identifiers,
+nested comments and casts, so that a colon inside any of them is not a parameter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rbkernel.errors import SqlTextError
+
+_TOKEN = re.compile(
+    r"""
+      (?P<line_comment>--[^\n]*)
+    | (?P<open_comment>/\*)
+    | (?P<escape_string>[eE]'(?:[^'\\]|\\.|'')*')
+    | (?P<string>'(?:[^']|'')*')
+    | (?P<identifier>"(?:[^"]|"")*")
+    | (?P<dollar>\$(?P<tag>[A-Za-z_\u0080-\uffff]\w*|)\$.*?\$(?P=tag)\$)
+    | (?P<cast>::)
+    | (?P<slice>:=)
+    | (?P<parameter>:(?P<name>[A-Za-z_]\w*))
+    | (?P<word>[A-Za-z_\u0080-\uffff][\w$]*)
+    | (?P<unterminated>['"]|\$(?:[A-Za-z_\u0080-\uffff]\w*)?\$)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_CURSOR_QUERIES = frozenset({"select", "with", "values", "table"})
+
+
+def tokens(sql: str) -> list[tuple[str, str]]:
+    """Split SQL text into (kind, text) pairs that join to exactly the same text.
+
+    Raises
+    ------
+    SqlTextError
+        A literal, identifier or comment does not end.
+
+    >>> [text for kind, text in tokens("SELECT ':a', :b::int") if kind == "parameter"]
+    [':b']
+    """
+    found: list[tuple[str, str]] = []
+    position = 0
+    while position < len(sql):
+        match = _TOKEN.match(sql, position)
+        assert match is not None  # `other` matches anything
+        kind = match.lastgroup or "other"
+        end = match.end()
+        if kind == "open_comment":
+            kind, end = "comment", _end_of_comment(sql, position)
+        if kind == "unterminated":
+            raise _unterminated(sql, position, "quoted text")
+        found.append((kind, sql[position:end]))
+        position = end
+    return found
+
+
+def parameters(sql: str) -> list[str]:
+    """Return the names of the ``:name`` values, in order of appearance, each once.
+
+    >>> parameters("SELECT :a, ':no', $$ :no $$, x::int, :b, :a -- :no")
+    ['a', 'b']
+    """
+    names = (text[1:] for kind, text in tokens(sql) if kind == "parameter")
+    return list(dict.fromkeys(names))
+
+
+def to_sqlalchemy(sql: str) -> str:
+    r"""Escape every colon that is not one of our parameters, as `sqlalchemy.text` wants it.
+
+    >>> print(to_sqlalchemy("SELECT ':x', y::int, :v"))
+    SELECT '\:x', y::int, :v
+    """
+    return "".join(
+        text if kind in {"parameter", "cast", "other"} else text.replace(":", "\\:")
+        for kind, text in tokens(sql)
+    )
+
+
+def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the values that the text asks for.
+
+    Raises
+    ------
+    SqlTextError
+        A ``:name`` has no value.
+
+    >>> bind("SELECT :a", {"a": 1, "b": 2})
+    {'a': 1}
+    """
+    names = parameters(sql)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise SqlTextError(
+            f"no value for :{missing[0]}",
+            where=first_line(sql),
+            next_step=f"assign a variable {missing[0]} in an earlier cell, or pass it as a keyword",
+        )
+    return {name: values[name] for name in names}
+
+
+def is_cursor_query(sql: str) -> bool:
+    """Tell whether the text is a query that a server-side cursor can run.
+
+    >>> is_cursor_query("/* x */ (SELECT 1)"), is_cursor_query("SHOW server_version")
+    (True, False)
+    """
+    return next(
+        (text.lower() in _CURSOR_QUERIES for kind, text in tokens(sql) if kind == "word"), False
+    )
+
+
+def first_line(sql: str) -> str:
+    """Return the first line that is not blank, cut at 60 characters, to name the text by."""
+    line = next((line.strip() for line in sql.splitlines() if line.strip()), "")
+    return line if len(line) <= 60 else line[:59] + "…"
+
+
+def _end_of_comment(sql: str, start: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        depth += 1 if edge.group() == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    raise _unterminated(sql, start, "comment")
+
+
+def _unterminated(sql: str, position: int, what: str) -> SqlTextError:
+    line = sql.count("\n", 0, position) + 1
+    return SqlTextError(
+        f"a {what} that begins in line {line} does not end",
+        where=first_line(sql),
+        next_step="close it",
+    )
