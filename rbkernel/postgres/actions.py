@@ -1,0 +1,197 @@
+"""Plans of mutations: exact SQL, what it would touch, how to undo it. Nothing here executes.
+
+Pure: a plan is made from names and from rows that a diagnostic has returned. Process ids are
+reused by the server, so a session is matched by ``(pid, backend_start)``, in the statement itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from rbkernel.model import ActionPlan
+from rbkernel.postgres.driver import quote_identifier, quote_literal
+
+_SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
+
+
+def terminate_sessions(
+    db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.0
+) -> ActionPlan:
+    """Plan to end sessions; their open transactions are rolled back.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    sessions
+        Rows of ``connections/sessions`` to end; none gives a plan with nothing to do.
+    stuck_after_s
+        Seconds, as the diagnostic was asked with, to look again afterwards.
+    """
+    identities = _pairs(sessions, ["pid", "backend_start"], ["int", "timestamptz"])
+    return _plan(
+        title=f"Terminate {len(sessions)} sessions",
+        connection=db,
+        sql=_signal("pg_terminate_backend", "(a.pid, a.backend_start)", identities),
+        targets=_rows(sessions, [*_SESSION_COLUMNS, "query"]),
+        undo="None: the clients must connect again, and what they had not committed is lost.",
+        risk="A session that commits between this look and the statement is ended all the same;"
+        " it is matched by pid and backend_start, so no other session can be hit.",
+        verify="connections/sessions",
+        verify_values={"stuck_after_s": stuck_after_s},
+    )
+
+
+def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.0) -> ActionPlan:
+    """Plan to cancel running queries; the sessions stay connected.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    sessions
+        Rows of ``connections/sessions`` whose query should end.
+    stuck_after_s
+        Seconds, as the diagnostic was asked with, to look again afterwards.
+    """
+    identities = _pairs(
+        sessions,
+        ["pid", "backend_start", "query_start"],
+        ["int", "timestamptz", "timestamptz"],
+    )
+    return _plan(
+        title=f"Cancel {len(sessions)} queries",
+        connection=db,
+        sql=_signal("pg_cancel_backend", "(a.pid, a.backend_start, a.query_start)", identities),
+        targets=_rows(sessions, [*_SESSION_COLUMNS, "query_start", "query"]),
+        undo="None: the clients must send the query again.",
+        risk="Only the very query that was seen is cancelled: a session that has gone on to"
+        " another query does not match.",
+        verify="connections/sessions",
+        verify_values={"stuck_after_s": stuck_after_s},
+    )
+
+
+def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
+    """Plan to resume the replay of WAL on a standby where somebody paused it.
+
+    Parameters
+    ----------
+    db
+        Connection name of the standby.
+    standby
+        Rows of ``replication/standby``, to show what would be resumed.
+    """
+    columns = ["paused", "stalled_s", "received_not_replayed_bytes", "last_replayed_at"]
+    return _plan(
+        title=f"Resume replay on {db}",
+        connection=db,
+        sql="SELECT pg_wal_replay_resume();",
+        targets=_rows(standby, columns) if standby is not None else (),
+        undo="SELECT pg_wal_replay_pause();",
+        risk="If replay was paused on purpose (a backup, a look at old rows, a mistake that must"
+        " not be replayed), resuming ends that for good: ask who paused it.",
+        verify="replication/standby",
+    )
+
+
+def copy_rows(
+    db: str, differences: pd.DataFrame, *, source: str, target: str, key: str
+) -> ActionPlan:
+    """Plan to make the differing rows of `target` equal to `source`.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    differences
+        Rows of `rbkernel.postgres.reconcile.compare` to repair.
+    source, target
+        Tables on that server, possibly qualified.
+    key
+        Key column.
+    """
+    columns = differences.attrs.get("compared", ())
+    copied = list(differences.loc[differences["kind"] != "extra", "key"])
+    extra = list(differences.loc[differences["kind"] == "extra", "key"])
+    statements = []
+    if copied:
+        statements.append(_copy_statement(source, target, key, columns, copied))
+    if extra:
+        statements.append(
+            f"DELETE FROM {_table(target)}\n WHERE {quote_identifier(key)} IN ({_list(extra)});"
+        )
+    sql = "\n".join(["BEGIN;", *statements, "COMMIT;"]) if statements else ""
+    return _plan(
+        title=f"Copy {len(copied)} rows from {source} to {target}, delete {len(extra)} there",
+        connection=db,
+        sql=sql,
+        targets=_rows(differences, ["key", "kind", "columns"]),
+        undo=f"None by itself: first keep the rows as they are, with CREATE TABLE … AS SELECT *"
+        f" FROM {target} WHERE {key} IN (…).",
+        risk=f"{source} is taken as the truth. Rows written between this look and the statement"
+        " are overwritten with the source's present values.",
+    )
+
+
+def _copy_statement(
+    source: str, target: str, key: str, columns: Iterable[str], keys: list[Any]
+) -> str:
+    names = [quote_identifier(column) for column in columns]
+    updates = [f"{name} = EXCLUDED.{name}" for name in names if name != quote_identifier(key)]
+    return (
+        f"INSERT INTO {_table(target)} ({', '.join(names)})\n"
+        f"SELECT {', '.join(names)} FROM {_table(source)}\n"
+        f" WHERE {quote_identifier(key)} IN ({_list(keys)})\n"
+        f"ON CONFLICT ({quote_identifier(key)}) DO UPDATE\n   SET {', '.join(updates)};"
+    )
+
+
+def _signal(function: str, identity: str, identities: str) -> str:
+    if not identities:
+        return ""
+    return (
+        f"SELECT a.pid, a.application_name, {function}(a.pid)\n"
+        f"  FROM pg_stat_activity a\n"
+        f" WHERE {identity} IN (\n{identities}\n       )\n"
+        f"   AND a.backend_type = 'client backend'\n"
+        f"   AND a.pid <> pg_backend_pid();"
+    )
+
+
+def _pairs(rows: pd.DataFrame, columns: list[str], types: list[str]) -> str:
+    lines = []
+    for row in rows[columns].itertuples(index=False):
+        values = (f"{_literal(value)}::{kind}" for value, kind in zip(row, types, strict=True))
+        lines.append(f"         ({', '.join(values)})")
+    return ",\n".join(lines)
+
+
+def _table(name: str) -> str:
+    return quote_identifier(*name.split("."))
+
+
+def _list(values: Iterable[Any]) -> str:
+    return ", ".join(_literal(value) for value in values)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, pd.Timestamp):
+        return quote_literal(value.isoformat(sep=" "))
+    return quote_literal(value.item() if hasattr(value, "item") else value)
+
+
+def _rows(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], ...]:
+    shown = frame[[column for column in columns if column in frame]]
+    plain = shown.astype(object).where(shown.notna(), None)
+    return tuple({str(k): v for k, v in row.items()} for row in plain.to_dict("records"))
+
+
+def _plan(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
+    # the id is bound to the exact text: another target set is another plan
+    digest = hashlib.sha256("\n".join([title, connection, sql]).encode()).hexdigest()
+    return ActionPlan(id=digest[:12], title=title, connection=connection, sql=sql, **fields)

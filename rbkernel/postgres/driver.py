@@ -1,0 +1,118 @@
+"""The only module that imports psycopg: connect, cancel, quote, and name what went wrong.
+
+Everything else in rbkernel speaks SQLAlchemy. Connections are opened with keyword parameters and
+never with a DSN string, because libpq's complaint about a malformed one echoes a part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg import sql
+
+from rbkernel.config import Connection
+from rbkernel.errors import DatabaseError, QueryError, RbkernelError
+
+RawConnection = psycopg.Connection[Any]
+
+# PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
+_APPLICATION_NAME_BYTES = 63
+
+
+def connect(
+    connection: Connection, *, application_name: str, autocommit: bool = False
+) -> RawConnection:
+    """Open one connection of the named kind.
+
+    Raises
+    ------
+    DatabaseError
+        Refused, unreachable, wrong password, or no slot is left.
+    """
+    parameters: dict[str, Any] = dict(connection.libpq_parameters())
+    if (password := connection.password()) is not None:
+        parameters["password"] = password
+    try:
+        return psycopg.connect(
+            **parameters,
+            application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
+                errors="ignore"
+            ),
+            autocommit=autocommit,
+            # poolers in transaction mode lose server-side prepared statements
+            prepare_threshold=None,
+        )
+    except psycopg.Error as error:
+        raise translate(error, connection.name) from error
+
+
+def cancel(raw: RawConnection, *, timeout_s: float) -> None:
+    """Cancel what the connection is doing, by protocol: it works when no new session gets in."""
+    with contextlib.suppress(psycopg.Error):
+        raw.cancel_safe(timeout=timeout_s)
+
+
+def abandon(raw: RawConnection) -> None:
+    """Cut the socket under a connection whose backend no longer answers even a cancel."""
+    with contextlib.suppress(OSError, psycopg.Error):
+        duplicate = socket.socket(fileno=os.dup(raw.fileno()))
+        with duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def quote_identifier(*parts: str) -> str:
+    """Quote a possibly qualified name.
+
+    >>> quote_identifier("shop", 'Weird " name')
+    '"shop"."Weird "" name"'
+    """
+    return sql.Identifier(*parts).as_string(None)
+
+
+def quote_literal(value: object) -> str:
+    """Quote a value for SQL text that a human will copy; never for text that we execute.
+
+    >>> quote_literal("it's"), quote_literal(None), quote_literal(7)
+    ("'it''s'", 'NULL', '7')
+    """
+    return sql.Literal(value).as_string(None)
+
+
+# What can go wrong because the patient is sick, by SQLSTATE class or code, and what to do then.
+_ADVICE = {
+    "28P01": "check the password source of this connection",
+    "28": "check user, pg_hba.conf and the password source of this connection",
+    "3D000": "check dbname of this connection",
+    "42501": "grant the diagnostic role pg_monitor, and SELECT on the tables it should read",
+    "53300": "the server has no free slot for this role: open RUN-001 (pool exhaustion)",
+    "55P03": "something holds a lock that this query needs: look at the lock tree",
+    "57014": "the server is slow or blocked: look at active sessions and locks first",
+    "57P": "the server is starting, stopping or was stopped: check its state and log",
+    "08": "check that the server runs, and host and port of this connection",
+}
+
+
+def translate(error: Exception, connection_name: str) -> RbkernelError:
+    """Turn a driver's error into ours: `DatabaseError` when the patient is sick or forbids,
+    `QueryError` when the SQL is wrong.
+    """
+    original = getattr(error, "orig", None) or error
+    text = " ".join(str(original).split("\n\n")[0].split("\n")).strip()
+    state = getattr(original, "sqlstate", None)
+    where = f"connection {connection_name}"
+    if state is None or state[:2] in {"08", "28", "3D", "53", "57", "58", "XX"}:
+        return DatabaseError(text, where=where, next_step=_advice(state or "08"))
+    if isinstance(original, pg_errors.InsufficientPrivilege | pg_errors.LockNotAvailable):
+        return DatabaseError(text, where=where, next_step=_advice(state))
+    if state[:2] == "40" or isinstance(original, pg_errors.ObjectInUse):
+        return DatabaseError(text, where=where, next_step="run the cell again")
+    return QueryError(text, where=where, next_step="mend the SQL and run the cell again")
+
+
+def _advice(state: str) -> str:
+    return next(_ADVICE[key] for key in (state, state[:3], state[:2], "08") if key in _ADVICE)
