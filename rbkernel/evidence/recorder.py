@@ -1,0 +1,167 @@
+"""The write side of the journal: one recorder a kernel process.
+
+Invariants: sequence numbers have no gap and follow the order of the bytes (one lock around both);
+a forked child never writes (the pid is checked); the first failure to write is kept in `broken`
+and the recorder writes no more, so that a journal never silently skips a message.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import socket
+import threading
+from datetime import date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rbkernel.errors import NotStarted, RecorderError
+from rbkernel.evidence import store
+from rbkernel.model import RUN_ID, new_run_id, now
+
+
+class Recorder:
+    """Journals what a kernel says and what its cells conclude.
+
+    The run folder is made at the first record, so that a kernel that never ran a cell leaves
+    nothing behind.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    run_id
+        The id that the caller of the kernel reserved; a second kernel that inherits it, as after
+        a restart, takes an id of its own.
+    """
+
+    def __init__(self, root: Path, run_id: str | None = None) -> None:
+        self.root = root
+        self.run_id = run_id if run_id and RUN_ID.fullmatch(run_id) else new_run_id()
+        self.broken: RecorderError | None = None
+        self.request: dict[str, Any] = {}
+        self._journal: store.JournalFile | None = None
+        self._sequence = 0
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+
+    @property
+    def folder(self) -> Path:
+        """Where this run is recorded until it is sealed."""
+        return store.open_folder(self.root, self.run_id)
+
+    def record(self, kind: str, *, sync: bool = False, **fields: Any) -> None:
+        """Append one line.
+
+        Parameters
+        ----------
+        kind
+            ``request``, ``iopub``, ``reply`` or one of triage's events.
+        sync
+            Force the journal to disk: at the end of a cell.
+        fields
+            JSON values; what JSON does not know is written as text.
+
+        Raises
+        ------
+        RecorderError
+            The journal cannot be written, now or since an earlier line.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self.broken:
+                raise self.broken
+            try:
+                journal = self._open()
+                journal.append(self._line(kind, fields))
+                if sync:
+                    journal.sync()
+            except RecorderError as error:
+                self.broken = error
+                raise
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Append what a cell concluded, with the request that it belongs to."""
+        self.record(kind, parent=self.request.get("msg_id"), data=data)
+
+    def snapshot(self, document: bytes, path: Path, sha256: str) -> None:
+        """Keep the bytes of the document that is being run.
+
+        Raises
+        ------
+        EvidenceError
+            The folder cannot be written.
+        """
+        store.write_atomically(self.folder / store.SNAPSHOT, document)
+        self.event("snapshot", path=str(path), sha256=sha256)
+
+    def close(self) -> None:
+        """Write the last line and give the lock back; does nothing where nothing was recorded."""
+        if os.getpid() != self._pid or self._journal is None:
+            return
+        if not self.broken:
+            self.record("end", sync=True)
+        self._journal.close()
+        self._journal = None
+
+    def _open(self) -> store.JournalFile:
+        if self._journal is None:
+            if self.folder.exists():
+                self.run_id = new_run_id()
+            self._journal = store.JournalFile(self.folder)
+            self._journal.append(self._line("kernel", self._facts()))
+        return self._journal
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "pid": self._pid,
+            "host": socket.gethostname(),
+            "user": getpass.getuser(),
+            "python": platform.python_version(),
+            "rbkernel": version("rbkernel"),
+        }
+
+    def _line(self, kind: str, fields: dict[str, Any]) -> bytes:
+        self._sequence += 1
+        line = {"seq": self._sequence, "at": now(), "kind": kind, **fields}
+        return json.dumps(line, default=as_json_value, separators=(",", ":")).encode() + b"\n"
+
+
+def as_json_value(value: object) -> object:
+    """Turn what JSON does not know (times, numpy scalars, anything else) into what it does."""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if hasattr(value, "item"):  # a numpy scalar
+        return value.item()
+    return str(value)
+
+
+_current: Recorder | None = None
+
+
+def install(recorder: Recorder) -> None:
+    """Make a recorder the one of this process: the kernel does it once, at its start."""
+    global _current
+    _current = recorder
+
+
+def current() -> Recorder:
+    """Return the recorder of this process.
+
+    Raises
+    ------
+    NotStarted
+        The code does not run in the rbkernel kernel, so nothing would be recorded.
+    """
+    if _current is None:
+        raise NotStarted(
+            "this notebook does not run in the rbkernel kernel, so nothing would be recorded",
+            next_step="choose the kernel `rbkernel` (JupyterLab: Kernel > Change Kernel;"
+            " papermill: -k rbkernel)",
+        )
+    return _current

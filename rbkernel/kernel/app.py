@@ -1,0 +1,126 @@
+"""The rbkernel kernel: ipykernel with a flight recorder.
+
+Rules: no cell runs that cannot be recorded. A recorder that broke refuses the next cell with its
+reason, and turns the reply of the cell in which it broke into that error; the client is always
+answered.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from traitlets import default
+
+from rbkernel import config
+from rbkernel.errors import ConfigError, RecorderError
+from rbkernel.evidence import Recorder, install
+from rbkernel.kernel.session import RecordingSession
+
+
+class RecordingKernel(IPythonKernel):
+    """An IPython kernel that refuses to run what it cannot record."""
+
+    implementation = "rbkernel"
+    banner = "rbkernel: an IPython kernel with a flight recorder"
+
+    session: RecordingSession
+
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder of this process."""
+        return self.session.recorder
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a cell, or refuse it when it cannot be recorded."""
+        self.recorder.request = {
+            "msg_id": self.get_parent("shell")["header"]["msg_id"],
+            "headless": not allow_stdin,
+        }
+        if self.recorder.broken:
+            return self._refuse(self.recorder.broken)
+        reply: dict[str, Any] = await super().do_execute(
+            code,
+            silent,
+            store_history,
+            user_expressions,
+            allow_stdin,
+            cell_meta=cell_meta,
+            cell_id=cell_id,
+        )
+        if self.recorder.broken:
+            return self._refuse(self.recorder.broken)
+        return reply
+
+    def _refuse(self, error: RecorderError) -> dict[str, Any]:
+        content = {
+            "ename": type(error).__name__,
+            "evalue": str(error),
+            "traceback": [f"{type(error).__name__}: {error}"],
+        }
+        self.session.send(
+            self.iopub_socket,
+            "error",
+            content,
+            parent=self.get_parent("shell"),
+            ident=self._topic("error"),
+        )
+        return {
+            "status": "error",
+            "execution_count": self.execution_count,
+            "user_expressions": {},
+            "payload": [],
+            **content,
+        }
+
+
+class RecordingKernelApp(IPKernelApp):
+    """The kernel application with our session, kernel and magics."""
+
+    name = "rbkernel-kernel"
+    kernel_class = RecordingKernel
+
+    @default("session")
+    def _session_default(self) -> RecordingSession:
+        session = RecordingSession(parent=self)
+        session.recorder = _recorder()
+        install(session.recorder)
+        atexit.register(session.recorder.close)
+        return session
+
+    @default("extensions")
+    def _extensions_default(self) -> list[str]:
+        return ["rbkernel.kernel.magics"]
+
+
+def _recorder() -> Recorder:
+    # taken out of the environment, so that what a cell starts does not inherit the run
+    run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
+    try:
+        return Recorder(config.load().evidence_root, run_id)
+    except ConfigError as error:
+        recorder = Recorder(config.Settings().evidence_root, run_id)
+        recorder.broken = RecorderError(
+            f"the configuration cannot be used: {error.what}",
+            where=error.where,
+            next_step=f"{error.next_step}, then restart the kernel",
+        )
+        return recorder
+
+
+def main() -> None:
+    """Start the kernel, as Jupyter asks for it on the command line."""
+    RecordingKernelApp.launch_instance()

@@ -1,0 +1,58 @@
+"""``%%sql CONNECTION [--into NAME]``: SQL in a cell, with bound ``:name`` values.
+
+Values come from the notebook's variables, are found by our lexer and bound, never interpolated.
+Wrong SQL raises. A sick patient gives an empty frame with its reason, as `rb.query` does.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from IPython.core.magic import register_cell_magic
+
+from rbkernel import sqltext
+from rbkernel.errors import SqlTextError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magic, as IPython asks an extension to."""
+
+    def sql(line: str, cell: str) -> None:
+        db, into = read_line(line)
+        # imported at the first use: the kernel should start before pandas does
+        from rbkernel.triage.query import query
+
+        namespace = shell.user_ns
+        connection = namespace.get(db, db)
+        frame = query(cell, str(connection), **sqltext.bind(cell, namespace))
+        if into:
+            namespace[into] = frame
+
+    register_cell_magic(sql)
+
+
+def read_line(line: str) -> tuple[str, str]:
+    """Read the magic's line: connection (a name, or a variable that holds it), and target.
+
+    >>> read_line("orders --into stuck"), read_line("db")
+    (('orders', 'stuck'), ('db', ''))
+
+    Raises
+    ------
+    SqlTextError
+        The line is not of that form.
+    """
+    words = shlex.split(line)
+    if len(words) == 1 and not words[0].startswith("-"):
+        return words[0], ""
+    if len(words) == 3 and words[1] == "--into" and words[2].isidentifier():
+        return words[0], words[2]
+    raise SqlTextError(
+        "%%sql wants a connection, and perhaps --into NAME",
+        where=f"%%sql {line}",
+        next_step="write `%%sql orders --into stuck`, or a variable that holds the name",
+    )
