@@ -1,0 +1,1 @@
+"""The document: front matter, parameters, and the catalogue of runbooks."""

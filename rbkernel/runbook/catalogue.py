@@ -1,0 +1,132 @@
+"""The catalogue: every runbook in the configured folders, then our own.
+
+A team keeps runbooks next to its code, so its folders come first, and an id of theirs hides ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from rbkernel.errors import RbkernelError, RunbookError, UnknownRunbook
+from rbkernel.runbook import frontmatter, parameters
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.parameters import Parameter
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runbook:
+    """A readable runbook: where it lies, its bytes, and what it declares."""
+
+    path: Path
+    document: bytes
+    front_matter: FrontMatter
+    parameters: dict[str, Parameter]
+
+    @property
+    def id(self) -> str:
+        """The runbook's id, such as ``RUN-005``."""
+        return self.front_matter.id
+
+
+def packaged(kind: str) -> Path:
+    """Return the folder of our own ``notebooks`` or ``templates``: the checkout's, if there is
+    one, else the installed copy.
+    """
+    checkout = _PACKAGE.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / kind).is_dir():
+        return checkout / kind
+    return _PACKAGE / "_packaged" / kind
+
+
+def read(path: Path) -> Runbook:
+    """Read one runbook.
+
+    Raises
+    ------
+    RunbookError
+        The file is missing, no notebook, or has no valid front matter or parameters.
+    """
+    where = str(path)
+    try:
+        document = path.read_bytes()
+        notebook = parse(document)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a notebook"
+        raise RunbookError(
+            f"the runbook cannot be read: {reason}",
+            where=where,
+            next_step="check the path, and open the file in JupyterLab",
+        ) from error
+    return Runbook(
+        path=path,
+        document=document,
+        front_matter=frontmatter.of_notebook(notebook, where),
+        parameters=parameters.declared(notebook, where),
+    )
+
+
+def parse(document: bytes) -> NotebookNode:
+    """Read a notebook from bytes, in the current format.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no notebook (nbformat's errors are all of this kind).
+    """
+    notebook: NotebookNode = nbformat.reads(document.decode("utf-8"), as_version=4)
+    return notebook
+
+
+def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
+    """Read all runbooks of the folders and of our own catalogue.
+
+    Returns
+    -------
+    tuple
+        The runbooks by id, the first of each id; and what could not be read.
+    """
+    found: dict[str, Runbook] = {}
+    problems: list[RbkernelError] = []
+    for folder in [*folders, packaged("notebooks")]:
+        for path in sorted(folder.glob("**/*.ipynb")):
+            if ".ipynb_checkpoints" in path.parts:
+                continue
+            try:
+                runbook = read(path)
+            except RbkernelError as error:
+                problems.append(error)
+            else:
+                found.setdefault(runbook.id, runbook)
+    return sorted(found.values(), key=lambda runbook: runbook.id), problems
+
+
+def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:
+    """Return one runbook, by id or by path.
+
+    Raises
+    ------
+    UnknownRunbook
+        The catalogue holds no such id, and there is no such file.
+    RunbookError
+        The file is there and is no runbook.
+    """
+    if id_or_path.endswith(".ipynb"):
+        return read(Path(id_or_path))
+    known, problems = runbooks(folders)
+    wanted = id_or_path.upper()
+    for runbook in known:
+        if runbook.id == wanted:
+            return runbook
+    unread = f" ({len(problems)} notebooks could not be read)" if problems else ""
+    raise UnknownRunbook(
+        f"no runbook has the id {id_or_path!r}{unread}",
+        where=", ".join(str(folder) for folder in [*folders, packaged("notebooks")]),
+        next_step="see `rbkernel list` for the ids there are",
+    )

@@ -1,0 +1,173 @@
+"""Declared parameters: annotated scalars in the one cell that is tagged `parameters`.
+
+papermill itself drops the types and does not escape names, so what comes from outside is held
+against the declaration here: known names, exact scalar types, and nothing that is a secret.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nbformat import NotebookNode
+from pydantic import TypeAdapter, ValidationError
+
+from rbkernel.errors import ParameterError, RunbookError
+
+Scalar = str | int | float | bool | None
+
+_TYPES: Mapping[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str | None": str | None,
+    "int | None": int | None,
+    "float | None": float | None,
+}
+# whole words of the name: `max_tokens` and `passes` are none
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|credentials?|private_?key|dsn)(?:$|_)",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"""postgres(?:ql)?(?:\+\w+)?://        # a PostgreSQL DSN, password or not
+      | ://[^/\s:@]*:[^/\s@]+@              # any URL with a password
+      | \b(?:password|passwd|pwd)\s*=       # libpq's key = value form
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One declared parameter: ``name: annotation = default  # help``."""
+
+    name: str
+    annotation: str
+    default: Scalar
+    help: str = ""
+
+
+def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
+    """Read the declaration, by name.
+
+    Raises
+    ------
+    RunbookError
+        More than one cell is tagged, or a line is not an annotated scalar with a literal default.
+    """
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
+    if not cells:
+        return {}
+    if len(cells) > 1:
+        raise RunbookError(
+            f"{len(cells)} cells are tagged `parameters`",
+            where=where,
+            next_step="keep the tag on one of them",
+        )
+    source = cells[0].source
+    place = f"{where}, parameters cell"
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise RunbookError(
+            f"line {error.lineno} is not Python", where=place, next_step="mend it"
+        ) from error
+    found = [_parameter(node, source.splitlines(), place) for node in statements]
+    return {parameter.name: parameter for parameter in found}
+
+
+def validate(
+    given: Mapping[str, Any], declaration: Mapping[str, Parameter], where: str
+) -> dict[str, Scalar]:
+    """Hold values from outside against the declaration, and convert text to the declared type.
+
+    Returns
+    -------
+    dict
+        The given names with values of exactly the declared types.
+
+    Raises
+    ------
+    ParameterError
+        An unknown name, a value of the wrong type, or something that looks like a secret. The
+        value itself is never in the message.
+    """
+    accepted: dict[str, Scalar] = {}
+    for name, value in given.items():
+        if name not in declaration:
+            known = ", ".join(declaration) or "none"
+            raise ParameterError(
+                f"the runbook declares no parameter {name!r}; it declares {known}",
+                where=where,
+                next_step="use one of these names",
+            )
+        refuse_secret(name, value, where)
+        accepted[name] = _convert(declaration[name], value, where)
+    return accepted
+
+
+def refuse_secret(name: str, value: object, where: str) -> None:
+    """Refuse a parameter that looks like a secret: parameters end up in plain text.
+
+    Raises
+    ------
+    ParameterError
+        Its name or its value looks like a password, a token or a DSN.
+
+    >>> refuse_secret("db", "orders-primary", "RUN-005")
+    >>> refuse_secret("db", "postgresql://x@y/z", "RUN-005")
+    Traceback (most recent call last):
+    ...
+    rbkernel.errors.ParameterError: the parameter db looks like a secret or a DSN...
+    """
+    if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+        raise ParameterError(
+            f"the parameter {name} looks like a secret or a DSN, and parameters are kept in plain"
+            " text in the executed notebook",
+            where=where,
+            next_step="declare the database under [connections] in rbkernel.toml and pass the"
+            " connection's name",
+        )
+
+
+def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
+    if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+        raise _not_declared(node, where)
+    annotation = ast.unparse(node.annotation)
+    if annotation not in _TYPES or node.value is None:
+        raise _not_declared(node, where)
+    try:
+        default = ast.literal_eval(node.value)
+    except ValueError:
+        raise _not_declared(node, where) from None
+    _, _, comment = lines[node.lineno - 1][node.end_col_offset or 0 :].partition("#")
+    return Parameter(
+        name=node.target.id, annotation=annotation, default=default, help=comment.strip()
+    )
+
+
+def _not_declared(node: ast.stmt, where: str) -> RunbookError:
+    return RunbookError(
+        f"`{ast.unparse(node).splitlines()[0]}` declares no parameter",
+        where=where,
+        next_step="write `name: str = 'default'  # what it means`, with one of the types "
+        + ", ".join(_TYPES),
+    )
+
+
+def _convert(parameter: Parameter, value: Any, where: str) -> Scalar:
+    try:
+        converted: Scalar = TypeAdapter(_TYPES[parameter.annotation]).validate_python(value)
+    except ValidationError:
+        raise ParameterError(
+            f"the parameter {parameter.name} wants {parameter.annotation}, such as"
+            f" {parameter.default!r}",
+            where=where,
+            next_step="pass a value of that type",
+        ) from None
+    return converted
