@@ -1,0 +1,63 @@
+"""What a notebook imports: ``import rbkernel as rb``.
+
+Every name is loaded at its first use, so that the kernel starts before pandas does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rbkernel.postgres import actions
+    from rbkernel.triage import figure
+    from rbkernel.triage.act import act, done
+    from rbkernel.triage.check import check
+    from rbkernel.triage.decide import decide
+    from rbkernel.triage.query import query, reconcile, sample
+    from rbkernel.triage.start import start
+    from rbkernel.triage.summary import note, summary
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "act": "rbkernel.triage.act",
+    "actions": "rbkernel.postgres",
+    "check": "rbkernel.triage.check",
+    "decide": "rbkernel.triage.decide",
+    "done": "rbkernel.triage.act",
+    "figure": "rbkernel.triage",
+    "note": "rbkernel.triage.summary",
+    "query": "rbkernel.triage.query",
+    "reconcile": "rbkernel.triage.query",
+    "sample": "rbkernel.triage.query",
+    "start": "rbkernel.triage.start",
+    "summary": "rbkernel.triage.summary",
+}
+
+__all__ = [
+    "__version__",
+    "act",
+    "actions",
+    "check",
+    "decide",
+    "done",
+    "figure",
+    "note",
+    "query",
+    "reconcile",
+    "sample",
+    "start",
+    "summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rbkernel' has no attribute {name!r}")
+    home = importlib.import_module(_HOMES[name])
+    return getattr(home, name, None) or importlib.import_module(f"{_HOMES[name]}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What the cells of a runbook call; `rbkernel` re-exports it."""

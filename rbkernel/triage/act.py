@@ -1,0 +1,119 @@
+"""`rb.act` proposes, a human executes, `rb.done` records it and looks again.
+
+Nothing here changes a database: the kernel holds a read-only role. A plan shows the exact SQL to
+copy, what it touches, and how to undo it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from IPython.display import DisplayHandle, display
+
+from rbkernel.evidence import current
+from rbkernel.model import ActionPlan, now
+from rbkernel.triage import cards
+from rbkernel.triage.context import headless, triage
+from rbkernel.triage.decide import Condition
+from rbkernel.triage.query import query
+
+_COLOURS = {"proposed": "warning", "not chosen": "unknown", "done by a human": "ok"}
+
+
+class ProposedPlan:
+    """A plan on the screen; it changes its state when the decision it waits for is made."""
+
+    def __init__(self, plan: ActionPlan, when: Condition | bool) -> None:
+        self.plan = plan
+        self._when = when
+        self._done = False
+        self._card: DisplayHandle | None = None
+        if isinstance(when, Condition):
+            when.decision.listen(self.show)
+
+    @property
+    def state(self) -> str:
+        """One of: waiting for a decision, proposed, not chosen, done by a human."""
+        if self._done:
+            return "done by a human"
+        chosen = self._when.state if isinstance(self._when, Condition) else self._when
+        if chosen is None:
+            return "waits for a decision"
+        return "proposed" if chosen else "not chosen"
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.act` has shown the plan."""
+
+    def show(self) -> None:
+        """Journal the state, and show the plan in place of what was shown of it."""
+        state = self.state
+        triage().add_plan(self.plan, state)
+        bundle = cards.bundle(
+            "plan",
+            {**dataclasses.asdict(self.plan), "state": state},
+            cards.plan_card(self.plan, state, _COLOURS.get(state, "open")),
+            cards.plan_text(self.plan, state),
+        )
+        if self._card is None:
+            self._card = display(bundle, raw=True, display_id=f"rbkernel-plan-{self.plan.id}")
+        else:
+            self._card.update(bundle, raw=True)
+
+    def mark_done(self, note: str) -> None:
+        """Record that a human has executed it."""
+        self._done = True
+        current().event("done", plan=self.plan.id, title=self.plan.title, note=note, at=now())
+        self.show()
+
+
+def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
+    """Propose a mutation: exact SQL to copy, its targets and what they hold.
+
+    Parameters
+    ----------
+    plan
+        From `rb.actions`.
+    when
+        The condition under which it is proposed, usually ``choice.chose("…")``; the card wakes
+        when the choice is made.
+
+    Returns
+    -------
+    ProposedPlan
+        For `rb.done`.
+    """
+    proposed = ProposedPlan(plan, when)
+    proposed.show()
+    return proposed
+
+
+def done(proposed: ProposedPlan, note: str = "") -> None:
+    """Record that a human executed the plan, and look again.
+
+    Parameters
+    ----------
+    proposed
+        What `rb.act` returned.
+    note
+        What was done, and what the server answered. Without it nothing is recorded.
+    """
+    if not note.strip():
+        text = (
+            "nobody was there to do it"
+            if headless()
+            else "after you have run the SQL, write what you did into note= and run this cell again"
+        )
+        _say(f"Nothing is recorded as done: {text}.")
+        return
+    if proposed.state not in {"proposed", "done by a human"}:
+        _say(f"Not recorded: the plan {proposed.state}; answer its question first.")
+        return
+    proposed.mark_done(note)
+    _say(f"Recorded: {proposed.plan.title}. {note}")
+    if proposed.plan.verify:
+        query(proposed.plan.verify, proposed.plan.connection, **proposed.plan.verify_values)
+
+
+def _say(text: str) -> None:
+    html = cards.message_card("action", text, "open")
+    display({"text/html": html, "text/plain": text}, raw=True)

@@ -1,0 +1,242 @@
+"""How things look: HTML, plain text and a typed JSON mimetype for each, side by side.
+
+Pure. All text is escaped. Styles are inline and give both colours, because JupyterLab strips
+style sheets from notebooks it does not trust, and an executed notebook from an alert is one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from rbkernel.evidence.recorder import as_json_value
+from rbkernel.model import ActionPlan, Decision, Finding, Verdict
+
+if TYPE_CHECKING:
+    from rbkernel.triage.context import Triage
+
+# WCAG AA against white text, and against each other for the colour-blind by lightness
+_COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
+_OPEN = "#2458a6"
+_INK, _PAPER, _FAINT, _EDGE = "#1f2328", "#ffffff", "#57606a", "#d0d7de"
+_FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
+
+
+def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
+    """Return a mime bundle that a machine, a browser and a terminal can each read."""
+    plain = json.loads(json.dumps(data, default=as_json_value))
+    return {
+        f"application/vnd.rbkernel.{kind}+json": plain,
+        "text/html": html,
+        "text/plain": text,
+    }
+
+
+def screen(triage: Triage) -> str:
+    """The first screen: what is wrong, what to do next, and where we are."""
+    run = triage.run
+    findings = _by_urgency(triage.findings.values())
+    parts = [
+        _band(headline(triage), triage.verdict.value if findings else None),
+        *(_finding_line(finding) for finding in findings),
+        *(_decision_line(decision) for decision in triage.decisions.values()),
+        _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *triage.facts]),
+    ]
+    return _frame("".join(parts))
+
+
+def screen_text(triage: Triage) -> str:
+    """The first screen as plain text."""
+    lines = [headline(triage)]
+    lines += [finding_text(finding) for finding in _by_urgency(triage.findings.values())]
+    lines += [decision_text(decision) for decision in triage.decisions.values()]
+    lines += [f"{key}: {value}" for key, value in triage.facts]
+    return "\n".join(lines)
+
+
+def headline(triage: Triage) -> str:
+    """One sentence: the verdict and the causes."""
+    name = triage.run.title
+    if not triage.findings:
+        return f"{name}: no check has run yet"
+    bad = [f for f in _by_urgency(triage.findings.values()) if f.verdict is not Verdict.OK]
+    worst = [finding for finding in bad if finding.verdict is triage.verdict]
+    causes = "; ".join(dict.fromkeys(finding.headline for finding in worst))
+    so_far = "" if triage.finished else " (so far)"
+    if not bad:
+        return f"OK{so_far}: {name}: all {len(triage.findings)} checks passed"
+    return f"{triage.verdict.value.upper()}{so_far}: {causes}"
+
+
+def finding_card(finding: Finding) -> str:
+    """One finding, as the cell that made it shows it."""
+    return _frame(_finding_line(finding, expected=True))
+
+
+def finding_text(finding: Finding) -> str:
+    """One finding in one line of plain text.
+
+    >>> finding_text(Finding(title="Lag", verdict=Verdict.OK, expected="below 2 s", actual="0 s"))
+    'OK       Lag: 0 s (expected below 2 s)'
+    """
+    cause = f" [{finding.cause}]" if finding.cause else ""
+    step = f" Next: {finding.next_step}" if finding.next_step else ""
+    verdict = f"{finding.verdict.value.upper():8}"
+    return f"{verdict} {finding.title}: {finding.actual} (expected {finding.expected}){cause}{step}"
+
+
+def decision_card(decision: Decision) -> str:
+    """A question with its options, and the answer once there is one."""
+    return _frame(_decision_line(decision))
+
+
+def decision_text(decision: Decision) -> str:
+    """A question and its state in one line of plain text."""
+    if decision.state == "chosen":
+        return f"DECIDED  {decision.question}: {decision.choice} ({decision.at})"
+    state = f"{decision.state.upper():8}"
+    options = ", ".join(
+        f"{option} (recommended)" if option == decision.recommended else option
+        for option in decision.options
+    )
+    return f"{state} {decision.question} {options}"
+
+
+def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
+    """A proposed action: state, targets, the exact SQL, risk and undo."""
+    if not plan.sql:
+        return _frame(_line(_badge("nothing to do", "ok"), escape(plan.title), ""))
+    head = _line(_badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
+    body = (
+        f"<div style='margin: 6px 10px'>Not executed by rbkernel. As a role that may, on"
+        f" <b>{escape(plan.connection)}</b>:</div>"
+        f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
+        f" border: 1px solid {_EDGE}; overflow: auto'>{escape(plan.sql)}</pre>"
+        f"{_targets(plan)}" + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
+    )
+    return _frame(head + body)
+
+
+def plan_text(plan: ActionPlan, state: str) -> str:
+    """A proposed action as plain text, SQL included."""
+    if not plan.sql:
+        return f"Nothing to do: {plan.title}"
+    return (
+        f"{state.upper()}: {plan.title} on {plan.connection} (plan {plan.id}, not executed by"
+        f" rbkernel)\n{plan.sql}\nRisk: {plan.risk}\nUndo: {plan.undo}"
+    )
+
+
+def message_card(label: str, text: str, colour: str = "unknown") -> str:
+    """A note, or a remark of ours."""
+    return _frame(_line(_badge(label, colour), escape(text), ""))
+
+
+def provenance_line(facts: Iterable[str], sql: str) -> str:
+    """Under a table: where it came from, with the SQL to unfold."""
+    told = " · ".join(escape(fact) for fact in facts if fact)
+    return (
+        f"<details style='{_FONT}; font-size: 12px; color: {_FAINT}'>"
+        f"<summary>{told}</summary><pre>{escape(sql)}</pre></details>"
+    )
+
+
+def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: -finding.verdict.rank)
+
+
+def _frame(inner: str) -> str:
+    return (
+        f"<div style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
+        f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
+        f" overflow: hidden'>{inner}</div>"
+    )
+
+
+def _band(text: str, verdict: str | None) -> str:
+    colour = _COLOURS.get(verdict or "", _OPEN)
+    return (
+        f"<div style='background-color: {colour}; color: #ffffff; padding: 8px 10px;"
+        f" font-size: 16px; font-weight: bold'>{escape(text)}</div>"
+    )
+
+
+def _badge(word: str, colour: str) -> str:
+    shade = _COLOURS.get(colour, _OPEN)
+    return (
+        f"<span style='background-color: {shade}; color: #ffffff; border-radius: 4px;"
+        f" padding: 1px 6px; font-size: 12px; font-weight: bold'>{escape(word)}</span>"
+    )
+
+
+def _line(badge: str, title: str, detail: str) -> str:
+    return f"<div style='margin: 6px 10px'>{badge} {title}{detail}</div>"
+
+
+def _finding_line(finding: Finding, *, expected: bool = False) -> str:
+    detail = f": {escape(finding.actual)}"
+    if expected or finding.verdict is not Verdict.OK:
+        detail += f" <span style='color: {_FAINT}'>(expected {escape(finding.expected)})</span>"
+    if finding.cause and finding.cause != finding.title:
+        detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
+    if finding.next_step:
+        detail += (
+            f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(finding.next_step)}</div>"
+        )
+    badge = _badge(finding.verdict.value, finding.verdict.value)
+    return _line(badge, f"<b>{escape(finding.title)}</b>", detail)
+
+
+def _decision_line(decision: Decision) -> str:
+    question = f"<b>{escape(decision.question)}</b>"
+    if decision.state == "chosen":
+        answer = f" {escape(str(decision.choice))}"
+        when = f" <span style='color: {_FAINT}'>{escape(decision.at)}</span>"
+        return _line(_badge("decided", "ok"), question, answer + when)
+    options = ", ".join(
+        f"<b>{escape(option)}</b> (recommended)"
+        if option == decision.recommended
+        else escape(option)
+        for option in decision.options
+    )
+    hint = ""
+    if decision.state == "parked":
+        hint = (
+            "<div style='margin: 2px 0 0 10px'>Nobody was there to answer: open this runbook in"
+            " JupyterLab with the same parameters, run it, and choose.</div>"
+        )
+    return _line(_badge(decision.state, "open"), question, f" {options}{hint}")
+
+
+def _facts(pairs: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(
+        f"<div><span style='color: {_FAINT}'>{escape(key)}:</span> {escape(value)}</div>"
+        for key, value in pairs
+        if value
+    )
+    return f"<div style='margin: 8px 10px 4px 10px; font-size: 12px'>{rows}</div>"
+
+
+def _targets(plan: ActionPlan) -> str:
+    if not plan.targets:
+        return ""
+    names = list(plan.targets[0])
+    cell = f"padding: 2px 8px; border: 1px solid {_EDGE}; text-align: left"
+    head = "".join(f"<th style='{cell}'>{escape(name)}</th>" for name in names)
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='{cell}'>{_value(row[n])}</td>" for n in names) + "</tr>"
+        for row in plan.targets
+    )
+    return (
+        f"<details style='margin: 6px 10px'><summary>What it touches: {len(plan.targets)}"
+        f"</summary><table style='font-size: 12px; color: {_INK};"
+        f" background-color: {_PAPER}'><tr>{head}</tr>{rows}</table></details>"
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return escape("" if value is None else str(value))

@@ -1,0 +1,137 @@
+"""The run that the cells of this kernel belong to: `rb.start` opens it, every call uses it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from IPython.display import DisplayHandle, display
+
+from rbkernel.config import Settings
+from rbkernel.errors import DatabaseError, NotStarted
+from rbkernel.evidence import current
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
+from rbkernel.postgres.session import Session
+from rbkernel.triage import cards
+
+
+class Triage:
+    """One run: its connections, and what it has found and asked so far.
+
+    Invariant: whatever changes what the first screen should say goes through `add_finding`,
+    `add_decision` or `finish`, which journal it and update that screen in place.
+    """
+
+    def __init__(self, run: Run, settings: Settings, facts: tuple[tuple[str, str], ...]) -> None:
+        self.run = run
+        self.settings = settings
+        self.facts = facts
+        self.findings: dict[str, Finding] = {}
+        self.decisions: dict[str, Decision] = {}
+        self.finished = False
+        self._sessions: dict[str, Session] = {}
+        self._screen: DisplayHandle | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings so far."""
+        return Verdict.worst(finding.verdict for finding in self.findings.values())
+
+    def session(self, name: str) -> Session:
+        """Return the run's one connection of that name.
+
+        Raises
+        ------
+        UnknownConnection
+            The configuration does not declare it.
+        """
+        if name not in self._sessions:
+            self._sessions[name] = Session(
+                self.settings.connection(name),
+                application_name=f"rbkernel/{self.run.runbook}/{self.run.id}",
+            )
+        return self._sessions[name]
+
+    def add_finding(self, finding: Finding) -> None:
+        """Keep a finding; one of the same title replaces the earlier."""
+        self.findings[finding.title] = finding
+        current().event("finding", **dataclasses.asdict(finding))
+        self.refresh()
+
+    def add_decision(self, decision: Decision) -> None:
+        """Keep a decision as it now stands."""
+        self.decisions[decision.id] = decision
+        current().event("decision", **dataclasses.asdict(decision))
+        self.refresh()
+
+    def add_plan(self, plan: ActionPlan, state: str) -> None:
+        """Journal a plan and the state that it is in."""
+        current().event("plan", **dataclasses.asdict(plan), state=state)
+
+    def finish(self) -> None:
+        """Say that the runbook has come to its end."""
+        self.finished = True
+        current().event("summary", verdict=self.verdict.value)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Update the first screen in place, wherever it is shown."""
+        bundle = cards.bundle("run", self.state(), cards.screen(self), cards.screen_text(self))
+        if self._screen is None:
+            self._screen = display(bundle, raw=True, display_id=f"rbkernel-{self.run.id}")
+        else:
+            self._screen.update(bundle, raw=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a machine reads from the first output of an executed notebook."""
+        return {
+            **dataclasses.asdict(self.run),
+            "facts": dict(self.facts),
+            "verdict": self.verdict.value if self.findings else None,
+            "finished": self.finished,
+            "findings": [dataclasses.asdict(finding) for finding in self.findings.values()],
+            "decisions": [dataclasses.asdict(decision) for decision in self.decisions.values()],
+        }
+
+    def reach(self, name: str) -> str:
+        """Describe a connection in one line, also when it cannot be reached."""
+        try:
+            server = self.session(name).server
+        except DatabaseError as error:
+            return f"NOT REACHED: {error.what}"
+        access = "read-only by default" if server.default_read_only else "read-only transactions"
+        monitor = "" if server.monitor else ", WITHOUT pg_monitor"
+        return f"{server}, as {server.role} ({access}{monitor})"
+
+
+_current: Triage | None = None
+
+
+def begin(triage: Triage) -> None:
+    """Make a run the current one; a second `rb.start` in the same kernel begins afresh."""
+    global _current
+    if _current is not None:
+        for session in _current._sessions.values():
+            session.close()
+    _current = triage
+
+
+def triage() -> Triage:
+    """Return the current run.
+
+    Raises
+    ------
+    NotStarted
+        `rb.start` has not run in this kernel.
+    """
+    if _current is None:
+        raise NotStarted(
+            "rb.start has not run in this kernel",
+            next_step="run the notebook from the top (Run > Run All Cells)",
+        )
+    return _current
+
+
+def headless() -> bool:
+    """Tell whether nobody is there to answer: the request that runs now allows no input."""
+    return bool(current().request.get("headless"))

@@ -1,0 +1,184 @@
+"""`rb.decide`: a question to a human. It never blocks, and headless it parks.
+
+`chose` gives a `Condition` that wakes its listeners when the choice is made; its truth value is an
+error until then, so that no cell takes "not yet" for "no".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+
+import ipywidgets as widgets
+from IPython.display import DisplayHandle, display
+
+from rbkernel.errors import Undecided
+from rbkernel.model import Decision, now
+from rbkernel.triage import cards
+from rbkernel.triage.context import headless, triage
+
+
+class OpenDecision:
+    """A question that waits for its answer.
+
+    Parameters
+    ----------
+    record
+        The question as it stands at first.
+    """
+
+    def __init__(self, record: Decision) -> None:
+        self.record = record
+        self._listeners: list[Callable[[], None]] = []
+        self._card: DisplayHandle | None = None
+
+    @property
+    def choice(self) -> str | None:
+        """The option that was chosen, or None."""
+        return self.record.choice
+
+    def choose(self, option: str) -> None:
+        """Answer the question, as a button does; a later answer replaces an earlier one.
+
+        Raises
+        ------
+        ValueError
+            It is none of the options.
+        """
+        if option not in self.record.options:
+            raise ValueError(f"{option!r} is no option: {', '.join(self.record.options)}")
+        self.record = dataclasses.replace(self.record, state="chosen", choice=option, at=now())
+        triage().add_decision(self.record)
+        self.show()
+        for listener in self._listeners:
+            listener()
+
+    def chose(self, *options: str) -> Condition:
+        """Return the condition that one of these options was chosen.
+
+        Raises
+        ------
+        ValueError
+            One of them is no option of this question.
+        """
+        for option in options:
+            if option not in self.record.options:
+                raise ValueError(f"{option!r} is no option: {', '.join(self.record.options)}")
+        return Condition(self, options)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call a function after every answer."""
+        self._listeners.append(listener)
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.decide` has shown the question."""
+
+    def show(self) -> None:
+        """Show the question as it stands, in place of what was shown of it."""
+        record = self.record
+        html, text = cards.decision_card(record), cards.decision_text(record)
+        bundle = cards.bundle("decision", dataclasses.asdict(record), html, text)
+        if self._card is None:
+            self._card = display(bundle, raw=True, display_id=f"rbkernel-decision-{record.id}")
+        else:
+            self._card.update(bundle, raw=True)
+
+
+class Condition:
+    """That a question was answered in a certain way: true, false, or not yet known."""
+
+    def __init__(self, decision: OpenDecision, options: Sequence[str]) -> None:
+        self.decision = decision
+        self._options = options
+
+    @property
+    def state(self) -> bool | None:
+        """True or False once the question is answered, else None."""
+        choice = self.decision.choice
+        return None if choice is None else choice in self._options
+
+    def __bool__(self) -> bool:
+        state = self.state
+        if state is None:
+            raise Undecided(
+                f"nobody has answered {self.decision.record.question!r} yet",
+                next_step="pass the condition as when=, which waits without blocking; or choose,"
+                " and run this cell again",
+            )
+        return state
+
+
+def decide(
+    question: str,
+    options: Sequence[str],
+    *,
+    recommended: str | None = None,
+    needed: bool = True,
+) -> OpenDecision:
+    """Ask the engineer, and go on.
+
+    In JupyterLab it shows a button for each option; a headless run parks the question, to be
+    answered when a human opens the runbook.
+
+    Parameters
+    ----------
+    question
+        What is to be decided.
+    options
+        The possible answers, two at the least.
+    recommended
+        The one that the findings speak for.
+    needed
+        False when nothing speaks for acting: a headless run then parks nothing.
+
+    Returns
+    -------
+    OpenDecision
+        At once. Use ``.chose(option)`` as `when=` of `rb.act`.
+    """
+    if len(set(options)) < 2 or len(set(options)) < len(options):
+        raise ValueError("a decision needs two different options at the least")
+    if recommended is not None and recommended not in options:
+        raise ValueError(f"recommended={recommended!r} is no option: {', '.join(options)}")
+    waiting = "parked" if headless() else "open"
+    decision = OpenDecision(
+        Decision(
+            id=hashlib.sha256(question.encode()).hexdigest()[:12],
+            question=question,
+            options=tuple(options),
+            recommended=recommended,
+            state=waiting if needed else "not needed",
+        )
+    )
+    triage().add_decision(decision.record)
+    decision.show()
+    if not headless():
+        _show_buttons(decision)
+    return decision
+
+
+def _show_buttons(decision: OpenDecision) -> None:
+    buttons = [_button(decision, option) for option in decision.record.options]
+    row = widgets.Box(buttons, layout=widgets.Layout(flex_flow="row wrap"))
+    handle = display(row, display_id=f"rbkernel-buttons-{decision.record.id}")
+
+    def put_away() -> None:
+        # a button without a kernel is dead: what is saved says how to choose again instead
+        text = "Run this cell again to choose differently."
+        html = cards.message_card("recorded", text, "ok")
+        handle.update({"text/html": html, "text/plain": text}, raw=True)
+
+    decision.listen(put_away)
+
+
+def _button(decision: OpenDecision, option: str) -> widgets.Button:
+    recommended = option == decision.record.recommended
+    button = widgets.Button(
+        description=option,
+        tooltip="recommended" if recommended else option,
+        button_style="primary" if recommended else "",
+        layout=widgets.Layout(width="auto"),
+    )
+    button.on_click(lambda _: decision.choose(option))
+    return button

@@ -1,0 +1,155 @@
+"""`rb.query`, `rb.sample`, `rb.reconcile`: ask the patient, show what came and where from."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+
+from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.evidence import current
+from rbkernel.postgres import diagnostics
+from rbkernel.postgres import reconcile as tables
+from rbkernel.postgres.session import Provenance, failed_frame, provenance
+from rbkernel.triage import cards
+from rbkernel.triage.context import triage
+
+_SHOWN_ROWS = 20
+
+
+def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> pd.DataFrame:
+    """Run a named diagnostic, or SQL text with ``:name`` values, and show the result.
+
+    Parameters
+    ----------
+    what
+        A diagnostic's name, such as ``connections/holders``, or SQL.
+    db
+        Connection name.
+    row_cap
+        Rows at the most; the connection's setting when not given.
+    values
+        The diagnostic's parameters, or the values of ``:name`` in the SQL.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × columns as the server gives them. When the patient could not answer: empty, with
+        the reason attached, which `rb.check` reads as ``unknown``.
+
+    Raises
+    ------
+    QueryError, SqlTextError
+        The SQL, the name or a value is wrong.
+    """
+    frame = _ask(what, db, row_cap, values)
+    show(frame)
+    return frame
+
+
+def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: Any) -> pd.DataFrame:
+    """Run a diagnostic several times, to see movement, and show the last.
+
+    Parameters
+    ----------
+    what, db, values
+        As for `query`.
+    n
+        How many samples, 1 at the least.
+    every_s
+        Seconds between the starts of two samples.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of all samples under each other, with the column ``sample`` (1 … n).
+    """
+    frames: list[pd.DataFrame] = []
+    due = time.monotonic()
+    for number in range(1, n + 1):
+        time.sleep(max(0.0, due - time.monotonic()))
+        due += every_s
+        frame = _ask(what, db, None, values)
+        frames.append(frame.assign(sample=number))
+        if (told := provenance(frame)) and told.reason:
+            break  # a patient that does not answer is not asked again and again
+    show(frames[-1])
+    filled = [frame for frame in frames if not frame.empty] or frames[-1:]
+    joined = pd.concat(filled, ignore_index=True)
+    joined.attrs = dict(frames[-1].attrs)
+    return joined
+
+
+def reconcile(
+    db: str, source: str, target: str, *, key: str = "id", recheck_after_s: float = 5.0
+) -> pd.DataFrame:
+    """Compare two tables on one server, and show the rows that differ.
+
+    Parameters and result as in `rbkernel.postgres.reconcile.compare`.
+    """
+    frame = tables.compare(
+        triage().session(db), source, target, key=key, recheck_after_s=recheck_after_s
+    )
+    show(frame)
+    return frame
+
+
+def show(frame: pd.DataFrame) -> None:
+    """Show a frame's first rows, with the SQL, server, role, time and rows under it."""
+    told = provenance(frame)
+    if told is None:
+        display(frame)
+        return
+    current().event("query", **_journaled(told))
+    if told.reason:
+        text = f"no answer from {told.connection}: {told.reason}"
+        html = cards.message_card("unknown", text)
+    elif frame.empty:
+        text = "no rows"
+        html = cards.message_card("no rows", f"{told.name} returned no rows", "open")
+    else:
+        text = frame.head(_SHOWN_ROWS).to_string(max_colwidth=60)
+        html = _table(frame)
+    html += cards.provenance_line(_facts(frame, told), told.sql)
+    display({"text/html": html, "text/plain": text}, raw=True)
+
+
+def _ask(what: str, db: str, row_cap: int | None, values: dict[str, Any]) -> pd.DataFrame:
+    session = triage().session(db)
+    if what in diagnostics.names():
+        return diagnostics.run(session, what, **values)
+    if " " not in what.strip():
+        diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
+    try:
+        _ = session.server
+        return session.query(what, values, row_cap=row_cap)
+    except QueryError:
+        raise
+    except DatabaseError as error:
+        return failed_frame([], error, name="", connection=db, sql=what)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    with pd.option_context("display.max_colwidth", 120):
+        return frame.head(_SHOWN_ROWS).to_html(
+            index=False, escape=True, border=0, float_format=lambda value: f"{value:.3f}", na_rep=""
+        )
+
+
+def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
+    shown = f", first {_SHOWN_ROWS} shown" if len(frame) > _SHOWN_ROWS else ""
+    capped = ", CUT by the row cap: there are more" if told.capped else ""
+    return [
+        told.name,
+        f"{told.rows} rows{shown}{capped}",
+        f"{told.duration_s * 1000:.0f} ms",
+        f"{told.connection} {told.server}".strip(),
+        f"as {told.role}" if told.role else "",
+        f"at {told.at}",
+    ]
+
+
+def _journaled(told: Provenance) -> dict[str, Any]:
+    return {field: getattr(told, field) for field in told.__dataclass_fields__}

@@ -1,0 +1,114 @@
+"""`rb.start`: open the run, say where we are, and keep the document that is being run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from rbkernel import config
+from rbkernel.config import Settings
+from rbkernel.errors import ParameterError, RunbookError
+from rbkernel.evidence import current
+from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
+from rbkernel.runbook import catalogue, parameters
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.triage import context
+from rbkernel.triage.context import Triage, headless
+
+
+def start(runbook: str, *, incident: str = "", **values: Any) -> None:
+    """Begin a run: the first call of a runbook, after its parameters.
+
+    Shows the server, its role, the configuration and the evidence folder, and leaves a display
+    that later checks update in place.
+
+    Parameters
+    ----------
+    runbook
+        The runbook's id, such as ``RUN-005``.
+    incident
+        The incident that the run belongs to, such as ``INC-20261120-7f3a``; empty for a new one.
+    values
+        The runbook's parameters, by name.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is not declared, has the wrong type, or looks like a secret.
+    UnknownConnection
+        A parameter names a connection that is not configured.
+    RecorderError
+        The evidence folder cannot be written.
+    """
+    settings = config.load()
+    document = _document(runbook, settings)
+    _accept(values, document, runbook)
+    if incident and not INCIDENT_ID.fullmatch(incident):
+        raise ParameterError(
+            f"{incident!r} is no incident id",
+            where=runbook,
+            next_step="pass letters, digits and dashes after INC-, such as INC-20261120-7f3a",
+        )
+    names = _connection_names(values, document)
+    for name in names:
+        settings.connection(name)
+    run = Run(
+        id=current().run_id,
+        runbook=runbook,
+        title=document.front_matter.title if document else runbook,
+        incident=incident or new_incident_id(),
+        headless=headless(),
+        started_at=now(),
+        parameters=values,
+    )
+    _begin(run, settings, document, names)
+
+
+def _begin(run: Run, settings: Settings, document: Runbook | None, names: list[str]) -> None:
+    recorder = current()
+    kept = "the document was not found: the evidence will hold code cells only"
+    if document:
+        digest = hashlib.sha256(document.document).hexdigest()
+        recorder.snapshot(document.document, document.path, digest)
+        kept = f"{document.path} (sha256 {digest[:12]}…)"
+    triage = Triage(run, settings, ())
+    context.begin(triage)
+    triage.facts = (
+        *((name, triage.reach(name)) for name in names),
+        ("Configuration", str(settings.file or "none found: built-in defaults")),
+        ("Evidence", str(recorder.root)),
+        ("Document", kept),
+    )
+    recorder.event("run", **triage.state())
+    triage.refresh()
+
+
+def _document(runbook: str, settings: Settings) -> Runbook | None:
+    """Find the file that is being run: the kernel is told only its cells.
+
+    A headless run of ours names it, Jupyter Server names the session, and plain papermill names
+    nothing, so there the catalogue is asked for the id.
+    """
+    named = os.environ.get("RBKERNEL_RUNBOOK") or os.environ.get("JPY_SESSION_NAME", "")
+    if named.endswith(".ipynb") and Path(named).is_file():
+        return catalogue.read(Path(named))
+    try:
+        return catalogue.find(runbook, settings.catalogue.paths)
+    except RunbookError:
+        return None
+
+
+def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> None:
+    if document:
+        parameters.validate(values, document.parameters, runbook)
+        return
+    for name, value in values.items():
+        parameters.refuse_secret(name, value, runbook)
+
+
+def _connection_names(values: dict[str, Any], document: Runbook | None) -> list[str]:
+    carriers = document.front_matter.connections if document else {"db": "*"}
+    names = [values[parameter] for parameter in carriers if values.get(parameter)]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,28 @@
+"""`rb.note` and `rb.summary`: what a human adds, and the end of a runbook."""
+
+from __future__ import annotations
+
+from IPython.display import display
+
+from rbkernel.evidence import current
+from rbkernel.model import now
+from rbkernel.triage import cards
+from rbkernel.triage.context import triage
+
+
+def note(text: str) -> None:
+    """Keep a remark with the run: what was seen elsewhere, who was called, what was tried."""
+    triage()
+    at = now()
+    current().event("note", text=text, at=at)
+    html = cards.message_card("note", f"{text} ({at})", "open")
+    data = {"text": text, "at": at}
+    display(cards.bundle("note", data, html, f"NOTE     {text} ({at})"), raw=True)
+
+
+def summary() -> None:
+    """End the runbook: the last word on its findings, and what is still to be decided."""
+    run = triage()
+    run.finish()
+    html, text = cards.screen(run), cards.screen_text(run)
+    display(cards.bundle("summary", run.state(), html, text), raw=True)
