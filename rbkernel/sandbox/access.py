@@ -1,0 +1,113 @@
+"""Who may log in to the sandbox, and how: roles, passfiles, the published connections.
+
+Each role has a random password in a passfile of its own, so that the connection of the
+diagnostic role does not open the door of another one.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rbkernel.config import Connection
+from rbkernel.postgres import driver
+from rbkernel.sandbox.home import Home
+
+Server = Literal["primary", "standby"]
+Role = Literal["postgres", "replicator", "shop_app", "rb_diag", "rb_action", "rb_nobody"]
+
+HOST = "127.0.0.1"
+DATABASE = "shop"
+ROLES: tuple[Role, ...] = (
+    "postgres",
+    "replicator",
+    "shop_app",
+    "rb_diag",
+    "rb_action",
+    "rb_nobody",
+)
+PUBLISHED: dict[str, tuple[Role, Server]] = {
+    "sandbox-primary": ("rb_diag", "primary"),
+    "sandbox-standby": ("rb_diag", "standby"),
+    "sandbox-unprivileged": ("rb_nobody", "primary"),
+    "sandbox-unprivileged-standby": ("rb_nobody", "standby"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """The ways into one sandbox."""
+
+    home: Home
+    primary_port: int
+    standby_port: int
+
+    def port(self, server: Server) -> int:
+        """Return the port of a server."""
+        return self.primary_port if server == "primary" else self.standby_port
+
+    def connection(self, role: Role, server: Server, dbname: str = DATABASE) -> Connection:
+        """Return how a role reaches a server."""
+        return Connection(
+            name=f"sandbox {server} as {role}",
+            host=HOST,
+            port=self.port(server),
+            dbname=dbname,
+            user=role,
+            passfile=passfile(self.home, role),
+        )
+
+    def connect(
+        self,
+        role: Role,
+        server: Server = "primary",
+        *,
+        application_name: str = "sandbox",
+        dbname: str = DATABASE,
+        autocommit: bool = True,
+    ) -> driver.RawConnection:
+        """Open a session.
+
+        Raises
+        ------
+        DatabaseError
+            The server does not let it in.
+        """
+        return driver.connect(
+            self.connection(role, server, dbname),
+            application_name=application_name,
+            autocommit=autocommit,
+        )
+
+    def publish(self) -> None:
+        """Write the connections file, from which moment runbooks can use the sandbox."""
+        text = "# written by `rbkernel sandbox up`, removed by `rbkernel sandbox down`\n"
+        for name, (role, server) in PUBLISHED.items():
+            fields: dict[str, str | int] = {
+                "host": HOST,
+                "port": self.port(server),
+                "dbname": DATABASE,
+                "user": role,
+                "passfile": str(passfile(self.home, role)),
+            }
+            # a JSON string or number is a TOML one, too
+            lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+            text += "\n".join([f"\n[connections.{name}]", *lines, ""])
+        self.home.write(self.home.connections_file, text)
+
+
+def passfile(home: Home, role: Role) -> Path:
+    """Return where a role's password is kept, in the format of ``PGPASSFILE``."""
+    return home.passwords / role
+
+
+def create_passwords(home: Home) -> dict[Role, str]:
+    """Draw a password for each role and keep it in the role's passfile."""
+    home.passwords.mkdir(mode=0o700)
+    passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
+    for role, password in passwords.items():
+        home.write(passfile(home, role), f"{HOST}:*:*:{role}:{password}\n")
+    return passwords

@@ -1,0 +1,252 @@
+"""A PostgreSQL primary and its streaming standby: create, start, wait until they answer.
+
+PostgreSQL refuses to run as root. There we run it in a user namespace that maps our own user to
+``nobody``: the files still belong to us, and the folder can stay 0700.
+Ordering: `create_primary` → `start` → roles and data → `clone_standby` → `start`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rbkernel.errors import DatabaseError, SandboxError
+from rbkernel.sandbox import processes
+from rbkernel.sandbox.access import HOST, Access, Server, passfile
+from rbkernel.sandbox.binaries import Binaries
+
+STANDBY_NAME = "sandbox-standby"
+SLOT_NAME = "sandbox_standby"
+START_TIMEOUT_S = 30.0
+_COMMAND_TIMEOUT_S = 120.0
+_AS_NOBODY = ("unshare", "--user", "--map-user=65534")
+
+# Durability is off because the data is thrown away; the rest keeps the servers small, and lets
+# a standby that fell behind show and recover within a drill.
+_SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": 60,
+    "superuser_reserved_connections": 3,
+    "shared_buffers": "32MB",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "replica",
+    "min_wal_size": "32MB",
+    "max_wal_size": "256MB",
+    "max_wal_senders": 5,
+    "max_replication_slots": 5,
+    "max_slot_wal_keep_size": "1GB",
+    "wal_sender_timeout": "10s",
+    "wal_receiver_timeout": "10s",
+    "wal_receiver_status_interval": "1s",
+    "wal_retrieve_retry_interval": "1s",
+    "hot_standby_feedback": "on",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] %q%u %a ",
+}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The two servers of one sandbox."""
+
+    access: Access
+    binaries: Binaries
+
+    def create_primary(self) -> None:
+        """Make the primary's data folder."""
+        data = self.access.home.data("primary")
+        pwfile = self.access.home.passwords / "initdb"
+        superuser_line = passfile(self.access.home, "postgres").read_text(encoding="utf-8")
+        pwfile.write_text(superuser_line.rpartition(":")[2], encoding="utf-8")
+        self._run(
+            *("initdb", "-D", str(data), "--username=postgres", f"--pwfile={pwfile}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"),
+        )
+        pwfile.unlink()
+        self._configure("primary", {**_SETTINGS, **self._optional_settings()})
+
+    def clone_standby(self) -> None:
+        """Copy the running primary into the standby's data folder."""
+        home = self.access.home
+        data = home.data("standby")
+        source = self.replication_conninfo("pg_basebackup")
+        self._run(
+            *("pg_basebackup", "-D", str(data), "-d", source, "--checkpoint=fast", "--no-sync"),
+            *("--wal-method=stream", "--create-slot", f"--slot={SLOT_NAME}"),
+        )
+        (data / "standby.signal").touch()
+        upstream = {
+            "primary_conninfo": self.replication_conninfo(STANDBY_NAME),
+            "primary_slot_name": SLOT_NAME,
+        }
+        self._configure("standby", upstream)
+
+    def start(self, server: Server) -> None:
+        """Start a server, detached; `wait` tells when it answers."""
+        command = [self.binaries.program("postgres"), "-D", str(self.access.home.data(server))]
+        processes.launch([*self._as_nobody, *command], log=self.access.home.log(server))
+
+    def wait(self, server: Server) -> None:
+        """Wait until a server lets us in.
+
+        Raises
+        ------
+        SandboxError
+            It ended, or was silent for `START_TIMEOUT_S` seconds.
+        """
+        home = self.access.home
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            running = processes.alive(home, server)
+            try:
+                self.access.connect("postgres", server, dbname="postgres").close()
+                return
+            except DatabaseError as error:
+                if running and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
+                raise SandboxError(
+                    f"the {server} does not start: {last_lines(home.log(server))}",
+                    where=str(home.log(server)),
+                    next_step="read that log, mend its cause, run `rbkernel sandbox up` again",
+                ) from error
+
+    def replication_conninfo(self, application_name: str) -> str:
+        """Return how the standby reaches the primary, as libpq's connection string."""
+        return conninfo(
+            host=HOST,
+            port=self.access.primary_port,
+            user="replicator",
+            passfile=passfile(self.access.home, "replicator"),
+            application_name=application_name,
+        )
+
+    @cached_property
+    def _as_nobody(self) -> tuple[str, ...]:
+        if os.geteuid() != 0:
+            return ()
+        try:
+            subprocess.run([*_AS_NOBODY, "true"], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = getattr(error, "stderr", None) or str(error)
+            raise SandboxError(
+                f"PostgreSQL refuses to run as root, and unshare failed: {reason.strip()}",
+                next_step="run the sandbox as an ordinary user",
+            ) from error
+        return _AS_NOBODY
+
+    def _optional_settings(self) -> dict[str, object]:
+        settings: dict[str, object] = {}
+        if self.binaries.major >= 16:
+            settings["reserved_connections"] = 3
+        if self.binaries.has_library("pg_stat_statements"):
+            settings["shared_preload_libraries"] = "pg_stat_statements"
+        return settings
+
+    def _configure(self, server: Server, settings: Mapping[str, object]) -> None:
+        own = {"port": self.access.port(server), "cluster_name": f"sandbox-{server}"}
+        lines = [f"{key} = {_quote(str(value))}\n" for key, value in {**settings, **own}.items()]
+        path = self.access.home.data(server) / "postgresql.conf"
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(["\n# rbkernel sandbox\n", *lines])
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_nobody, self.binaries.program(program), *arguments]
+        try:
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=processes.environment(),
+                timeout=_COMMAND_TIMEOUT_S,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            output = getattr(error, "stderr", None) or str(error)
+            raise SandboxError(
+                f"{program} failed: {_tail(output)}",
+                where=str(self.access.home.path),
+                next_step="mend that cause, then run `rbkernel sandbox up` again",
+            ) from error
+
+
+def conninfo(**parameters: str | int | Path) -> str:
+    r"""Write a libpq connection string.
+
+    >>> conninfo(host="h", passfile="/it's/a\\b")
+    "host='h' passfile='/it\\'s/a\\\\b'"
+    """
+    return " ".join(
+        "{}='{}'".format(key, str(value).replace("\\", "\\\\").replace("'", "\\'"))
+        for key, value in parameters.items()
+    )
+
+
+def _quote(value: str) -> str:
+    """Quote a value for postgresql.conf.
+
+    >>> _quote("user='x'")
+    "'user=''x'''"
+    """
+    return "'{}'".format(value.replace("\\", "\\\\").replace("'", "''"))
+
+
+def last_lines(log: Path) -> str:
+    """Return the end of a log on one line."""
+    return _tail(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else "no log"
+
+
+def _tail(text: str | bytes, lines: int = 4) -> str:
+    decoded = text.decode(errors="replace") if isinstance(text, bytes) else text
+    told = [line.strip() for line in decoded.splitlines() if line.strip()]
+    return " | ".join(told[-lines:]) or "it printed nothing"
+
+
+def free_ports(asked: int | None, candidates: Sequence[int]) -> tuple[int, int]:
+    """Choose the ports of primary and standby.
+
+    Parameters
+    ----------
+    asked
+        Port of the primary; the standby gets the next one. None: the first free pair.
+    candidates
+        Ports to try for the primary when none is asked for.
+
+    Raises
+    ------
+    SandboxError
+        A port that was asked for is in use, or no candidate is free.
+    """
+    for port in [asked] if asked is not None else candidates:
+        if taken := [number for number in (port, port + 1) if not _free(number)]:
+            if asked is None:
+                continue
+            raise SandboxError(
+                f"port {taken[0]} is in use, or not ours to use",
+                where=HOST,
+                next_step="name another port, or none: then a free one is chosen",
+            )
+        return port, port + 1
+    raise SandboxError("no free port was found", where=HOST, next_step="name one with --port")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError):
+            return False
+    return True

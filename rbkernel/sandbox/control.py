@@ -1,0 +1,294 @@
+"""What one can do with the sandbox: up, status, inject, heal, down.
+
+Every command that changes something holds the lock of the sandbox's folder for its whole time.
+`up` builds from nothing: whatever a killed command or process left behind is taken away first.
+``complete`` in the state and the connections file come last, so a half-built sandbox is never
+taken for a whole one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from rbkernel import model
+from rbkernel.errors import SandboxError
+from rbkernel.postgres import driver
+from rbkernel.sandbox import access as accounts
+from rbkernel.sandbox import binaries, cluster, processes, service, state
+from rbkernel.sandbox.access import Access, Role, Server
+from rbkernel.sandbox.cluster import STANDBY_NAME, Cluster
+from rbkernel.sandbox.faults import catalogue
+from rbkernel.sandbox.home import Home
+from rbkernel.sandbox.state import Injected, State
+
+_PARTS = ("primary", "standby", "traffic")
+# below the range from which systems take the source ports of outgoing connections
+_PORTS = range(20_000, 32_000, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How the sandbox is. ``broken``: it was built, and a part of it no longer runs."""
+
+    state: Literal["up", "down", "broken"]
+    home: str
+    server_version: str | None = None
+    primary_port: int | None = None
+    standby_port: int | None = None
+    pids: Mapping[str, int] = field(default_factory=dict)
+    traffic: bool = False
+    faults: tuple[Injected, ...] = ()
+    problems: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
+
+
+def silent(_: str) -> None:
+    """Report progress to nobody."""
+
+
+def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> Status:
+    """Build the sandbox.
+
+    Parameters
+    ----------
+    port
+        Port of the primary; the standby gets the next one. None: a free pair.
+    report
+        Is told what is being done.
+
+    Raises
+    ------
+    SandboxError
+        Already up, port in use, no usable PostgreSQL, no room, or a server does not start.
+    """
+    programs = binaries.find()
+    home = Home.configured()
+    home.prepare()
+    with home.lock(), _told_as_ours(home):
+        if status().state == "up":
+            raise SandboxError(
+                "the sandbox is already up",
+                where=str(home.path),
+                next_step="use it, or run `rbkernel sandbox down` first",
+            )
+        _clear(home)
+        candidates = random.sample(_PORTS, k=len(_PORTS))
+        primary_port, standby_port = cluster.free_ports(port, candidates)
+        access = Access(home=home, primary_port=primary_port, standby_port=standby_port)
+        with ExitStack() as undo:
+            undo.callback(_clear, home)
+            _build(Cluster(access, programs), report)
+            undo.pop_all()
+        return status()
+
+
+def _build(servers: Cluster, report: Callable[[str], None]) -> None:
+    access, programs = servers.access, servers.binaries
+    built = State(
+        primary_port=access.primary_port,
+        standby_port=access.standby_port,
+        server_version=programs.version,
+    )
+    built.save(access.home)
+    report(f"PostgreSQL {programs.version}: primary on port {access.primary_port}")
+    passwords = accounts.create_passwords(access.home)
+    servers.create_primary()
+    servers.start("primary")
+    servers.wait("primary")
+    report("service shop: roles, orders, traffic")
+    service.create(access, passwords, major=programs.major)
+    processes.launch_module("traffic", access.home, log=access.home.log("traffic"))
+    report(f"standby on port {access.standby_port}")
+    servers.clone_standby()
+    servers.start("standby")
+    servers.wait("standby")
+    _wait_for_replication(access)
+    replace(built, complete=True).save(access.home)
+    access.publish()
+
+
+def _wait_for_replication(access: Access) -> None:
+    """Wait until the traffic's commits arrive on the standby."""
+    deadline = time.monotonic() + cluster.START_TIMEOUT_S
+    with access.connect("postgres") as primary, access.connect("postgres", "standby") as standby:
+        while time.monotonic() < deadline:
+            streaming = primary.execute(
+                b"SELECT 1 FROM pg_stat_replication WHERE application_name = %s"
+                b" AND state = 'streaming'",
+                [STANDBY_NAME],
+            ).fetchone()
+            arrived = standby.execute(
+                b"SELECT 1 FROM orders WHERE id > %s LIMIT 1", [service.LAST_ID]
+            ).fetchone()
+            if streaming and arrived:
+                return
+            time.sleep(0.05)
+    log = access.home.log("standby")
+    raise SandboxError(
+        f"the traffic does not arrive on the standby: {cluster.last_lines(log)}",
+        where=str(log),
+        next_step=f"read that log and {access.home.log('traffic')}, then try again",
+    )
+
+
+def status() -> Status:
+    """Tell how the sandbox is, without changing anything."""
+    home = Home.configured()
+    known = state.load(home)
+    if known is None:
+        return Status(state="down", home=str(home.path))
+    found = processes.find(home)
+    running = {item.name for item in found}
+    problems = [f"{part} is not running" for part in _PARTS if part not in running]
+    if not known.complete:
+        problems.insert(0, "`rbkernel sandbox up` is at work, or did not get to its end")
+    return Status(
+        state="broken" if problems else "up",
+        home=str(home.path),
+        server_version=known.server_version,
+        primary_port=known.primary_port,
+        standby_port=known.standby_port,
+        pids={item.name: item.process.pid for item in found},
+        traffic="traffic" in running,
+        faults=known.faults,
+        problems=tuple(problems),
+        connections=tuple(accounts.PUBLISHED) if home.connections_file.is_file() else (),
+    )
+
+
+def inject(fault: str, seed: int = 1) -> Injected:
+    """Make a fault; it is there when this returns.
+
+    Parameters
+    ----------
+    fault
+        Name of a fault, see `catalogue.FAULTS`.
+    seed
+        Changes the figures of the fault.
+
+    Raises
+    ------
+    SandboxError
+        Unknown or already active fault, or a sandbox that is not up.
+    """
+    wanted = catalogue.find(fault)
+    with _whole_sandbox() as (known, access):
+        if any(active.fault == fault for active in known.faults):
+            raise SandboxError(
+                f"the fault {fault} is already active",
+                where=str(access.home.path),
+                next_step=f"run `rbkernel sandbox heal {fault}` first",
+            )
+        injected = Injected(fault=fault, seed=seed, injected_at=model.now())
+        # remembered before it is made: if we are killed now, heal still knows of it
+        known.with_fault(injected).save(access.home)
+        with ExitStack() as undo:
+            undo.callback(_heal, known.with_fault(injected), injected, access)
+            injected = replace(injected, truth=wanted.start(access, seed))
+            undo.pop_all()
+        known.with_fault(injected).save(access.home)
+        return injected
+
+
+def heal(fault: str | None = None) -> list[str]:
+    """Undo a fault, or all of them, and return the names of those that were active.
+
+    Raises
+    ------
+    SandboxError
+        Unknown fault, or a sandbox that is not up.
+    """
+    if fault is not None:
+        catalogue.find(fault)
+    healed = []
+    with _whole_sandbox() as (known, access):
+        for injected in known.faults:
+            if fault in {None, injected.fault}:
+                known = _heal(known, injected, access)
+                healed.append(injected.fault)
+    return healed
+
+
+def _heal(known: State, injected: Injected, access: Access) -> State:
+    catalogue.find(injected.fault).stop(access, injected.seed)
+    remaining = known.without_fault(injected.fault)
+    remaining.save(access.home)
+    return remaining
+
+
+def down() -> bool:
+    """Take the sandbox away and return whether there was one, whole or not."""
+    home = Home.configured()
+    if not home.exists():
+        return False
+    with home.lock(), _told_as_ours(home):
+        return _clear(home)
+
+
+def _clear(home: Home) -> bool:
+    home.connections_file.unlink(missing_ok=True)
+    existed = home.state_file.exists()
+    stopped = processes.stop_all(home)
+    home.wipe()
+    return existed or stopped
+
+
+@contextmanager
+def _whole_sandbox() -> Iterator[tuple[State, Access]]:
+    home = Home.configured()
+    if not home.state_file.exists():
+        raise SandboxError(
+            "the sandbox is not up", where=str(home.path), next_step="run `rbkernel sandbox up`"
+        )
+    with home.lock(), _told_as_ours(home):
+        seen, known = status(), state.load(home)
+        if known is None or seen.state != "up":
+            raise SandboxError(
+                "; ".join(seen.problems) or "the sandbox is not up",
+                where=str(home.path),
+                next_step="run `rbkernel sandbox up`, which builds it anew",
+            )
+        yield known, _access(home, known)
+
+
+@contextmanager
+def _told_as_ours(home: Home) -> Iterator[None]:
+    """Turn what the disk or the server refuses half way into an error with a next step."""
+    try:
+        yield
+    except (OSError, driver.RawConnection.Error) as error:
+        raise SandboxError(
+            f"the sandbox could not go on: {str(error).splitlines()[0]}",
+            where=str(home.path),
+            next_step="mend that cause, then run `rbkernel sandbox up`, which builds it anew",
+        ) from error
+
+
+def _access(home: Home, known: State) -> Access:
+    return Access(home=home, primary_port=known.primary_port, standby_port=known.standby_port)
+
+
+def connect_as(
+    role: Role, server: Server = "primary", *, autocommit: bool = True
+) -> driver.RawConnection:
+    """Open a session on the sandbox as one of its roles.
+
+    Raises
+    ------
+    SandboxError
+        There is no sandbox.
+    DatabaseError
+        The server does not let the role in.
+    """
+    home = Home.configured()
+    known = state.load(home)
+    if known is None:
+        raise SandboxError(
+            "the sandbox is not up", where=str(home.path), next_step="run `rbkernel sandbox up`"
+        )
+    return _access(home, known).connect(role, server, autocommit=autocommit)

@@ -1,0 +1,1 @@
+"""What can go wrong in the sandbox: each fault with a look-alike of another cause."""

@@ -1,0 +1,92 @@
+"""The faults by name.
+
+A fault is a pair of functions: ``start`` makes it and returns the truth that a runbook must find,
+``stop`` undoes it. All that ``stop`` needs follows from the seed, so a fault whose injection was
+killed half way, or that an operator has mended by hand, can still be undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rbkernel.errors import SandboxError
+from rbkernel.sandbox.access import Access
+from rbkernel.sandbox.faults import orders, pool, replication
+
+Truth = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault; ``look_alike_of`` names the fault with the same symptom and another cause."""
+
+    name: str
+    summary: str
+    start: Callable[[Access, int], Truth]
+    stop: Callable[[Access, int], None]
+    look_alike_of: str | None = None
+
+
+FAULTS: dict[str, Fault] = {
+    fault.name: fault
+    for fault in (
+        Fault(
+            name="pool-idle-in-transaction",
+            summary="sessions of a batch job sit idle in transaction and hold nearly all slots",
+            start=partial(pool.start, pool.IDLE),
+            stop=partial(pool.stop, pool.IDLE),
+        ),
+        Fault(
+            name="pool-active-queries",
+            summary="long queries of a report run and hold nearly all slots",
+            start=partial(pool.start, pool.ACTIVE),
+            stop=partial(pool.stop, pool.ACTIVE),
+            look_alike_of="pool-idle-in-transaction",
+        ),
+        Fault(
+            name="replay-paused",
+            summary="somebody paused WAL replay on the standby",
+            start=replication.pause,
+            stop=replication.resume,
+        ),
+        Fault(
+            name="receiver-down",
+            summary="the standby can no longer log in to the primary, its WAL receiver is gone",
+            start=replication.cut,
+            stop=replication.restore,
+            look_alike_of="replay-paused",
+        ),
+        Fault(
+            name="orders-drift",
+            summary="rows of orders are missing, extra or changed against orders_legacy",
+            start=orders.drift,
+            stop=orders.mend,
+        ),
+        Fault(
+            name="orders-in-flight",
+            summary="orders follows orders_legacy with some seconds of delay",
+            start=orders.delay,
+            stop=orders.catch_up,
+            look_alike_of="orders-drift",
+        ),
+    )
+}
+
+
+def find(name: str) -> Fault:
+    """Return the fault of that name.
+
+    Raises
+    ------
+    SandboxError
+        There is none; the message lists those there are.
+    """
+    if name not in FAULTS:
+        raise SandboxError(
+            f"no fault is called {name!r}",
+            next_step=f"choose one of {', '.join(FAULTS)}",
+        )
+    return FAULTS[name]

@@ -1,0 +1,85 @@
+"""A standby that no longer shows new data: replay paused, or its WAL receiver gone.
+
+Both then get a burst of WAL and some seconds, so that lag is there to see at once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+from rbkernel.postgres import driver
+from rbkernel.sandbox.access import HOST, Access
+from rbkernel.sandbox.cluster import STANDBY_NAME, conninfo
+from rbkernel.sandbox.faults import waiting
+
+_MEGABYTE = 1_000_000
+_PAUSED = b"SELECT pg_get_wal_replay_pause_state() = 'paused', clock_timestamp()"
+_RESUMED = b"SELECT pg_get_wal_replay_pause_state() = 'not paused'"
+_REPLAYED = b"SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+_NO_RECEIVER = b"SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver), clock_timestamp()"
+_STREAMING = b"""SELECT EXISTS (SELECT FROM pg_stat_replication
+WHERE application_name = %s AND state = 'streaming')"""
+
+
+def pause(access: Access, seed: int) -> dict[str, Any]:
+    """Pause replay, and return the moment at which it stood still."""
+    with access.connect("postgres", "standby") as raw:
+        raw.execute(b"SELECT pg_wal_replay_pause()")
+        _, paused_at = waiting.until(raw, _PAUSED, what="replay stands still")
+    return {"paused_at": paused_at.isoformat(), **_fall_behind(access, "replay-paused", seed)}
+
+
+def resume(access: Access, _: int) -> None:
+    """Resume replay and wait until all that had been received is replayed."""
+    with access.connect("postgres", "standby") as raw:
+        raw.execute(b"SELECT pg_wal_replay_resume()")
+        waiting.until(raw, _RESUMED, what="replay resumes")
+        received = raw.execute(b"SELECT pg_last_wal_receive_lsn()::text").fetchone()
+        waiting.until(raw, _REPLAYED, received or (), what="replay catches up")
+
+
+def cut(access: Access, seed: int) -> dict[str, Any]:
+    """Let the standby log in with a password that is no longer right."""
+    broken = conninfo(
+        host=HOST,
+        port=access.primary_port,
+        user="replicator",
+        password="rotated",  # noqa: S106 - wrong on purpose
+        application_name=STANDBY_NAME,
+    )
+    with access.connect("postgres", "standby") as raw:
+        setting = driver.quote_literal(broken)
+        raw.execute(f"ALTER SYSTEM SET primary_conninfo = {setting}".encode())
+        raw.execute(b"SELECT pg_reload_conf()")
+        _, stopped_at = waiting.until(raw, _NO_RECEIVER, what="the WAL receiver ends")
+    return {
+        "receiver_stopped_at": stopped_at.isoformat(),
+        "replay_paused": False,
+        "cause": "the primary refuses the password of replicator",
+        **_fall_behind(access, "receiver-down", seed),
+    }
+
+
+def restore(access: Access, _: int) -> None:
+    """Go back to the right password and wait until the standby streams again."""
+    with access.connect("postgres", "standby") as raw:
+        raw.execute(b"ALTER SYSTEM RESET primary_conninfo")
+        raw.execute(b"SELECT pg_reload_conf()")
+    with access.connect("postgres") as raw:
+        waiting.until(raw, _STREAMING, [STANDBY_NAME], what="the standby streams again")
+
+
+def _fall_behind(access: Access, fault: str, seed: int) -> dict[str, Any]:
+    figures = random.Random(f"{fault}/{seed}")  # noqa: S311 - figures of a drill
+    burst_bytes = figures.randint(2, 24) * _MEGABYTE
+    already_s = round(figures.uniform(1, 4), 1)
+    with access.connect("postgres") as raw:
+        for _ in range(burst_bytes // _MEGABYTE):
+            raw.execute(
+                b"SELECT pg_logical_emit_message(false, 'shop-burst', repeat('x', %s))",
+                [_MEGABYTE],
+            )
+    time.sleep(already_s)
+    return {"burst_bytes": burst_bytes, "waited_s": already_s}

@@ -1,0 +1,40 @@
+"""Wait for what a fault is about to do, seen from the server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rbkernel.errors import SandboxError
+from rbkernel.postgres import driver
+
+TIMEOUT_S = 30.0
+_POLL_S = 0.02
+
+
+def until(
+    raw: driver.RawConnection,
+    query: bytes,
+    values: Sequence[Any] | Mapping[str, Any] = (),
+    *,
+    what: str,
+) -> Any:
+    """Ask again and again until the first column is true, and return the row.
+
+    Raises
+    ------
+    SandboxError
+        It was not true for `TIMEOUT_S` seconds.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        row = raw.execute(query, values).fetchone()
+        if row and row[0]:
+            return row
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"waited {TIMEOUT_S:.0f} s in vain: {what}",
+                next_step="run `rbkernel sandbox down`, then `rbkernel sandbox up`",
+            )
+        time.sleep(_POLL_S)

@@ -1,0 +1,170 @@
+"""The sandbox's folder: where things lie in it, the lock, and taking it away.
+
+::
+
+    lock               held while a command changes the sandbox; stays behind
+    state.json         ports, version, active faults (module state)
+    connections.toml   published when the sandbox is complete, read by rbkernel.config
+    passwords/         one 0600 passfile a role
+    primary/ standby/  the data folders
+    log/               what the detached processes print
+    in-flight.json     while the double write is asynchronous, read by the traffic
+
+Only these names are ever deleted. The folder is 0700, and a folder that already holds something
+else is refused, so that a mistyped ``RBKERNEL_SANDBOX`` harms nobody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel import config
+from rbkernel.errors import SandboxError
+
+# two fresh clusters of about 45 MB, the shop twice, and WAL of a drill
+NEEDED_BYTES = 600 * 1024 * 1024
+LOCK_TIMEOUT_S = 60.0
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of one sandbox."""
+
+    path: Path
+
+    @classmethod
+    def configured(cls) -> Home:
+        """Return the home that the environment names; it need not exist."""
+        return cls(config.sandbox_home().resolve())
+
+    @property
+    def state_file(self) -> Path:
+        """Where `state.State` is kept."""
+        return self.path / "state.json"
+
+    @property
+    def connections_file(self) -> Path:
+        """What `rbkernel.config` reads."""
+        return self.path / "connections.toml"
+
+    @property
+    def in_flight_file(self) -> Path:
+        """Exists while the double write is asynchronous: ``{"delay_s": 2.5}``."""
+        return self.path / "in-flight.json"
+
+    @property
+    def passwords(self) -> Path:
+        """Folder of the passfiles."""
+        return self.path / "passwords"
+
+    def data(self, server: str) -> Path:
+        """Return the data folder of ``primary`` or ``standby``."""
+        return self.path / server
+
+    def log(self, process: str) -> Path:
+        """Return the log file of a process."""
+        return self.path / "log" / f"{process}.log"
+
+    def exists(self) -> bool:
+        """Whether a sandbox was ever made here."""
+        return (self.path / _LOCK).is_file()
+
+    def prepare(self) -> None:
+        """Make the folder, or say why it cannot be used.
+
+        Raises
+        ------
+        SandboxError
+            Not writable, holds foreign files, or the disk has too little room.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            foreign = sorted({entry.name for entry in self.path.iterdir()} - self._names())
+            if foreign:
+                raise SandboxError(
+                    f"the folder holds something else ({foreign[0]})",
+                    where=str(self.path),
+                    next_step="set RBKERNEL_SANDBOX to a folder that is empty or does not exist",
+                )
+            self.path.chmod(0o700)
+            (self.path / _LOCK).touch()
+            free_bytes = shutil.disk_usage(self.path).free
+        except OSError as error:
+            raise SandboxError(
+                f"the sandbox's folder cannot be used: {error.strerror}",
+                where=str(self.path),
+                next_step="set RBKERNEL_SANDBOX to a folder that you may write to",
+            ) from error
+        if free_bytes < NEEDED_BYTES:
+            raise SandboxError(
+                f"only {free_bytes >> 20} MB are free, the sandbox needs {NEEDED_BYTES >> 20} MB",
+                where=str(self.path),
+                next_step="make room, or set RBKERNEL_SANDBOX to a folder on another disk",
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the sandbox for one command; a command that is killed lets go.
+
+        Raises
+        ------
+        SandboxError
+            Another command held it for `LOCK_TIMEOUT_S` seconds.
+        """
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        with (self.path / _LOCK).open("ab") as handle:
+            while not _try_lock(handle.fileno()):
+                if time.monotonic() > deadline:
+                    raise SandboxError(
+                        "another sandbox command is at work",
+                        where=str(self.path),
+                        next_step="wait for it to end, then try again",
+                    )
+                time.sleep(0.05)
+            yield
+
+    def wipe(self) -> None:
+        """Delete everything but the lock. Ordering: only when no process of ours is left."""
+        for name in sorted(self._names() - {_LOCK}):
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def write(self, path: Path, text: str) -> None:
+        """Put a private file in place, whole or not at all."""
+        temporary = path.with_name(f"{path.name}.new")
+        with os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+        ) as out:
+            out.write(text)
+        temporary.replace(path)
+
+    def _names(self) -> set[str]:
+        files = (self.state_file, self.connections_file, self.in_flight_file)
+        return {
+            _LOCK,
+            "primary",
+            "standby",
+            "log",
+            self.passwords.name,
+            *(file.name for file in files),
+            *(f"{file.name}.new" for file in files),
+        }
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,178 @@
+"""The sandbox's detached processes: start, find, stop.
+
+A process is ours when its command line says so: a server of one of our data folders, or a module
+of this package that was given our folder. Server processes that outlived their postmaster are
+found by their working folder. psutil holds (pid, start time) and checks both before each signal,
+so a reused pid is never hit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+import rbkernel
+from rbkernel.sandbox.home import Home
+
+SERVERS = ("primary", "standby")
+_SERVER_PROGRAMS = {"postgres", "initdb", "pg_basebackup"}
+_STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A live process of ours; ``name`` is ``primary``, ``standby``, ``traffic``, …"""
+
+    name: str
+    process: psutil.Process
+
+
+def launch(command: Sequence[str], *, log: Path) -> None:
+    """Start a process that outlives us, in a session of its own.
+
+    The shell in between ends at once, so that init adopts the process and nobody is left with a
+    zombie of it.
+    """
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    with log.open("ab") as sink:
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            cwd="/",
+            env=environment(),
+            start_new_session=True,
+            check=True,
+        )
+
+
+def launch_module(module: str, home: Home, *arguments: str, log: Path) -> None:
+    """Start ``python -m rbkernel.sandbox.<module> <home> …`` detached."""
+    command = [sys.executable, "-P", "-m", f"rbkernel.sandbox.{module}", str(home.path)]
+    launch([*command, *arguments], log=log)
+
+
+def environment() -> dict[str, str]:
+    """Return our environment without libpq's variables, and with this very package importable."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    package = Path(next(iter(rbkernel.__path__))).resolve().parent
+    inherited = kept.get("PYTHONPATH")
+    kept["PYTHONPATH"] = os.pathsep.join([str(package), *([inherited] if inherited else [])])
+    return kept
+
+
+def find(home: Home) -> list[Found]:
+    """Return our processes that run now, servers first; zombies are not counted."""
+    found = list(_scan(home))
+    return sorted(found, key=lambda item: (item.name not in SERVERS, item.name, item.process.pid))
+
+
+def alive(home: Home, name: str) -> bool:
+    """Whether a process of that name runs."""
+    return any(item.name == name for item in find(home))
+
+
+def stop(home: Home, name: str) -> None:
+    """End the processes of that name."""
+    _end([item.process for item in find(home) if item.name == name], signal.SIGTERM)
+
+
+def stop_all(home: Home) -> bool:
+    """End every process of ours and return whether there was one.
+
+    Servers are asked for an immediate shutdown (SIGQUIT): their data is thrown away.
+    """
+    found = find(home)
+    clients = [item.process for item in found if item.name not in SERVERS]
+    servers = [item.process for item in found if item.name in SERVERS]
+    _end(clients, signal.SIGTERM)
+    _end(servers, signal.SIGQUIT)
+    orphans = list(_orphans(home))
+    _end(orphans, signal.SIGKILL)
+    return bool(found or orphans)
+
+
+def _end(processes: Sequence[psutil.Process], sign: signal.Signals) -> None:
+    for process in processes:
+        _signal(process, sign)
+    for process in _survivors(processes):
+        _signal(process, signal.SIGKILL)
+    _survivors(processes)
+
+
+def _survivors(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Wait for the end of processes; not with psutil, which also waits until init reaps them."""
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while left := [process for process in processes if _lives(process)]:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+    return []
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(process: psutil.Process, sign: signal.Signals) -> None:
+    try:
+        process.send_signal(sign)
+    except psutil.NoSuchProcess:
+        return  # it ended by itself, which is what was wanted
+
+
+def _scan(home: Home) -> Iterator[Found]:
+    for process in psutil.process_iter():
+        try:
+            name = name_of(process.cmdline(), home)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if name:
+            yield Found(name, process)
+
+
+def name_of(command: Sequence[str], home: Home) -> str | None:
+    """Tell which of our processes a command line belongs to.
+
+    >>> home = Home(Path("/h"))
+    >>> name_of(["/opt/bin/postgres", "-D", "/h/primary"], home)
+    'primary'
+    >>> name_of(["python", "-P", "-m", "rbkernel.sandbox.sessions", "/h", "pool-x", "7"], home)
+    'pool-x'
+    >>> name_of(["python", "-P", "-m", "rbkernel.sandbox.traffic", "/h"], home)
+    'traffic'
+    >>> name_of(["tail", "-f", "/h/log/primary.log"], home) is None
+    True
+    """
+    for first, second, third in zip(command, command[1:], [*command[2:], ""], strict=False):
+        if first == "-D" and {Path(word).name for word in command} & _SERVER_PROGRAMS:
+            for server in SERVERS:
+                if second == str(home.data(server)):
+                    return server
+        if first == "-m" and third == str(home.path) and second.startswith("rbkernel.sandbox."):
+            module = second.rpartition(".")[2]
+            after = list(command[command.index(third) + 1 :])
+            return after[0] if after else module
+    return None
+
+
+def _orphans(home: Home) -> Iterator[psutil.Process]:
+    folders = {str(home.data(server)) for server in SERVERS}
+    for process in psutil.process_iter():
+        try:
+            if process.name() == "postgres" and process.cwd() in folders:
+                yield process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue

@@ -1,0 +1,65 @@
+"""Sessions of a pool fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
+
+One process holds them all, does not reconnect, and ends when the server has ended every one.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from pathlib import Path
+
+from rbkernel.errors import DatabaseError
+from rbkernel.postgres import driver
+from rbkernel.sandbox import state
+from rbkernel.sandbox.access import Access
+from rbkernel.sandbox.faults import pool
+from rbkernel.sandbox.home import Home
+
+
+def main(arguments: list[str]) -> int:
+    """Open the sessions and keep them until the end."""
+    folder, fault, seed, count = arguments
+    kind = pool.IDLE if fault == pool.IDLE.fault else pool.ACTIVE
+    home = Home(Path(folder))
+    known = state.load(home)
+    if known is None:
+        return 1
+    access = Access(home=home, primary_port=known.primary_port, standby_port=known.standby_port)
+    held = []
+    for number in range(int(count)):
+        raw = access.connect(
+            "shop_app", application_name=kind.application_name(int(seed)), autocommit=False
+        )
+        pool.hold(kind, raw, int(seed), number)
+        held.append(raw)
+    _wait_for_their_end(held)
+    return 0
+
+
+def _wait_for_their_end(held: list[driver.RawConnection]) -> None:
+    """Sleep until the server has hung up on every session."""
+    poller = select.poll()
+    sessions = {raw.fileno(): raw for raw in held}
+    for descriptor in sessions:
+        poller.register(descriptor, select.POLLIN)
+    while sessions:
+        for descriptor, _ in poller.poll():
+            if _ended(sessions[descriptor]):
+                poller.unregister(descriptor)
+                sessions.pop(descriptor).close()
+
+
+def _ended(raw: driver.RawConnection) -> bool:
+    try:
+        raw.pgconn.consume_input()
+    except driver.RawConnection.Error:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except DatabaseError as error:
+        sys.exit(str(error))
