@@ -1,0 +1,318 @@
+"""`rbkernel …`: each command is a thin call. Errors are one line on standard error.
+
+Exit codes everywhere: 0 ok or same; 1 warning or different; 2 critical; 3 unknown, usage, error
+or incomplete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rbkernel import __version__, config
+from rbkernel.errors import ParameterError, RbkernelError
+from rbkernel.model import Finding
+
+ERROR = 3
+
+app = typer.Typer(
+    help="Runbooks as notebooks: run them, keep the evidence, try them in a sandbox.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+evidence_app = typer.Typer(help="What remains of runs: list, verify, rebuild, seal.")
+sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
+app.add_typer(evidence_app, name="evidence", no_args_is_help=True)
+app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"rbkernel {__version__}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_runbooks(as_json: AsJson = False) -> None:
+    """List the runbooks of the catalogue."""
+    from rbkernel.runbook import catalogue
+
+    known, problems = catalogue.runbooks(config.load().catalogue.paths)
+    if as_json:
+        _print_json(
+            [{"path": str(r.path), **r.front_matter.model_dump(mode="json")} for r in known]
+        )
+    else:
+        rows = [(r.id, r.front_matter.title, r.front_matter.severity, str(r.path)) for r in known]
+        _print_table(("id", "title", "severity", "notebook"), rows)
+    for problem in problems:
+        _complain(problem)
+
+
+@app.command()
+def run(
+    runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
+    parameter: Annotated[
+        list[str], typer.Option("--parameter", "-p", help="A parameter, as name=value; repeat it.")
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    incident: Annotated[str, typer.Option(help="The incident that the run joins.")] = "",
+    exit_zero_on_finding: Annotated[
+        bool, typer.Option(help="Exit 0 when the run ended, whatever it found.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Execute a runbook headless, and seal its evidence."""
+    from rbkernel.gateway import runner
+
+    outcome = runner.run(
+        runbook,
+        dict(_name_and_value(text) for text in parameter),
+        config.load(),
+        incident=incident,
+        progress=sys.stderr.isatty(),
+    )
+    if as_json:
+        _print_json(outcome.summary())
+    else:
+        _print_outcome(outcome)
+    raise _Ending(0 if exit_zero_on_finding and not outcome.failure else outcome.exit_code)
+
+
+@app.command()
+def demo() -> None:
+    """Start the sandbox, break it in three ways, and let three runbooks find out."""
+    from rbkernel.sandbox import demo as demonstration
+
+    raise _Ending(demonstration.show())
+
+
+@evidence_app.command("list")
+def list_evidence(as_json: AsJson = False) -> None:
+    """List all runs, open and sealed."""
+    from rbkernel.evidence import runs
+
+    root = config.load().evidence_root
+    found = runs.list_runs(root)
+    if as_json:
+        _print_json([dataclasses.asdict(entry) for entry in found])
+        return
+    names = ("run", "incident", "runbook", "verdict", "state")
+    rows = [(e.run_id, e.incident, e.runbook, e.verdict.value, e.state) for e in found]
+    _print_table(names, rows)
+    typer.echo(f"{len(found)} runs in {root}")
+
+
+@evidence_app.command()
+def verify(
+    what: Annotated[
+        str,
+        typer.Argument(help="A notebook, a run id, a folder; nothing for all that is sealed."),
+    ] = "",
+) -> None:
+    """Verify sealed folders, or a saved notebook against the journal of its run."""
+    from rbkernel.evidence import report
+
+    root = config.load().evidence_root
+    lines, ok = report.verify(root, what)
+    for line in lines:
+        typer.echo(line)
+    raise _Ending(0 if ok else 1)
+
+
+@evidence_app.command()
+def rebuild(
+    run_id: Annotated[str, typer.Argument(help="The run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the notebook.")],
+) -> None:
+    """Make the notebook of a run from its snapshot and journal."""
+    from rbkernel.evidence import notebook, reading, runs, store
+    from rbkernel.evidence import rebuild as rebuilding
+
+    record = reading.read(runs.find(config.load().evidence_root, run_id))
+    built = rebuilding.rebuild(record, reading.snapshot_of(record))
+    store.write_atomically(output.absolute(), notebook.dump(built))
+    ran = sum(1 for cell in record.cells if cell.status == "done")
+    typer.echo(f"{output}: {len(built.cells)} cells, {ran} executions done")
+
+
+@evidence_app.command()
+def seal(
+    what: Annotated[str, typer.Argument(help="The saved notebook, or a run id to rebuild it.")],
+) -> None:
+    """Seal the evidence of a run whose kernel has ended."""
+    from rbkernel.evidence import bundle, reading, runs
+
+    root = config.load().evidence_root
+    run_id = reading.read(runs.find(root, what)).run_id
+    path = Path(what)
+    sealed = bundle.seal(root, run_id, path.read_bytes() if path.is_file() else None)
+    typer.echo(f"sealed {sealed.folder}")
+    typer.echo(f"head   {sealed.head}")
+    for problem in sealed.verification.problems:
+        typer.echo(f"  not as recorded: {problem.label}: {problem.state} {problem.detail}".rstrip())
+    raise _Ending(0 if sealed.verification.ok else 1)
+
+
+@sandbox_app.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(help="Port of the primary; a free one when not given.")
+    ] = None,
+) -> None:
+    """Start the sandbox."""
+    from rbkernel.sandbox import control
+
+    _print_status(control.up(port=port, report=_progress))
+
+
+@sandbox_app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show whether the sandbox is up, and which faults it has."""
+    from rbkernel.sandbox import control
+
+    found = control.status()
+    if as_json:
+        _print_json(dataclasses.asdict(found))
+    else:
+        _print_status(found)
+    raise _Ending({"up": 0, "down": 1}.get(found.state, ERROR))
+
+
+@sandbox_app.command()
+def inject(
+    fault: Annotated[str, typer.Argument(help="The fault; an unknown name lists those there are.")],
+    seed: Annotated[int, typer.Option(help="Changes the fault's figures.")] = 1,
+) -> None:
+    """Break something."""
+    from rbkernel.sandbox import control
+
+    injected = control.inject(fault, seed)
+    typer.echo(f"{injected.fault} is in (seed {injected.seed}). What a runbook must find:")
+    typer.echo(json.dumps(injected.truth, indent=2, default=str))
+
+
+@sandbox_app.command()
+def heal(
+    fault: Annotated[str | None, typer.Argument(help="The fault; all when not given.")] = None,
+) -> None:
+    """Mend what was broken."""
+    from rbkernel.sandbox import control
+
+    healed = control.heal(fault)
+    typer.echo(f"healed: {', '.join(healed) or 'nothing was broken'}")
+
+
+@sandbox_app.command()
+def down() -> None:
+    """Stop the sandbox and delete its data."""
+    from rbkernel.sandbox import control
+
+    typer.echo("the sandbox is down" if control.down() else "the sandbox was not up")
+
+
+class _Ending(Exception):
+    """A command's own exit code, told apart from those that typer gives for usage errors."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+def main() -> None:
+    """Run the command line; every ending has a documented exit code."""
+    try:
+        app()
+    except _Ending as ending:
+        code = ending.code
+    except SystemExit as ending:
+        code = ERROR if ending.code else 0
+    except RbkernelError as error:
+        _complain(error)
+        code = ERROR
+    except Exception:  # noqa: BLE001  # the outermost edge: whatever it is, it exits 3
+        traceback.print_exc()
+        _complain("this is a defect of rbkernel. Next: report it with the lines above")
+        code = ERROR
+    sys.exit(code)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ParameterError(
+            "a parameter is given as name=value",
+            where="-p",
+            next_step="write, for example, -p db=orders-primary",
+        )
+    return name, value
+
+
+def _print_outcome(outcome: Any) -> None:
+    for finding in sorted(outcome.record.findings, key=_urgency):
+        from rbkernel.triage.cards import finding_text
+
+        typer.echo(finding_text(finding))
+    for decision in outcome.record.decisions:
+        typer.echo(f"{decision.state.upper():8} {decision.question} {', '.join(decision.options)}")
+    if outcome.failure:
+        _complain(f"the run did not come to its end: {outcome.failure}")
+    typer.echo(f"{outcome.verdict.value.upper()} in {outcome.duration_s:.1f} s")
+    typer.echo(f"evidence {outcome.sealed.folder}")
+
+
+def _urgency(finding: Finding) -> int:
+    return -finding.verdict.rank
+
+
+def _print_status(status: Any) -> None:
+    typer.echo(f"the sandbox is {status.state}")
+    for problem in status.problems:
+        typer.echo(f"  {problem}")
+    if status.state != "up":
+        return
+    typer.echo(f"  PostgreSQL {status.server_version}, in {status.home}")
+    typer.echo(
+        f"  primary 127.0.0.1:{status.primary_port}, standby 127.0.0.1:{status.standby_port}"
+    )
+    typer.echo(f"  connections: {', '.join(status.connections)}")
+    for fault in status.faults:
+        typer.echo(f"  fault: {fault.fault} (seed {fault.seed}) since {fault.injected_at}")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(*names, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    # a pipe gets whole lines, whatever the width of the terminal that is not there
+    console = console if console.is_terminal else Console(width=240)
+    console.print(table)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(text, err=True)
+
+
+def _complain(problem: object) -> None:
+    typer.echo(f"rbkernel: {problem}", err=True)

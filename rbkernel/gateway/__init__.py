@@ -1,0 +1,1 @@
+"""Alerts in, runs out. For now: one run at a time, from the command line."""

@@ -1,0 +1,214 @@
+"""The one module that imports papermill: execute a runbook headless, seal what remains.
+
+papermill claims that every cell completed although its kernel died, so the cell statuses come
+from the journal. Whatever happens, what the kernel recorded is sealed, and nothing that did not
+run is called done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import papermill
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError, ParameterError, RunError
+from rbkernel.evidence import bundle, reading, rebuild, store
+from rbkernel.model import INCIDENT_ID, Verdict, new_run_id
+from rbkernel.runbook import catalogue, parameters
+from rbkernel.runbook.catalogue import Runbook
+
+KERNEL = "rbkernel"
+_KERNEL_END_S = 20.0
+# Unix sockets: no race for free ports, and nothing that others on the host could read
+_IPC = Config({"KernelManager": {"transport": "ipc"}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a headless run came to, and where its evidence lies."""
+
+    runbook: str
+    sealed: bundle.SealedRun
+    record: reading.Record
+    failure: str
+    duration_s: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst finding; not below ``unknown`` when the run did not come to its end."""
+        return self.record.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not come to its end."""
+        return 3 if self.failure else self.verdict.exit_code
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a machine wants to know."""
+        return {
+            "run_id": self.record.run_id,
+            "incident": self.sealed.incident,
+            "runbook": self.runbook,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "failure": self.failure,
+            "findings": [dataclasses.asdict(finding) for finding in self.record.findings],
+            "decisions": [dataclasses.asdict(decision) for decision in self.record.decisions],
+            "duration_s": round(self.duration_s, 3),
+            "evidence": str(self.sealed.folder),
+            "head": self.sealed.head,
+        }
+
+
+def run(
+    id_or_path: str,
+    given: Mapping[str, Any],
+    settings: Settings,
+    *,
+    incident: str = "",
+    progress: bool = False,
+) -> Outcome:
+    """Execute a runbook and seal its evidence.
+
+    Parameters
+    ----------
+    id_or_path
+        A runbook's id, or the path of its notebook.
+    given
+        Parameters by name; text is converted to the declared type.
+    settings
+        The configuration.
+    incident
+        Incident that the run joins; empty for a new one.
+    progress
+        Show a progress bar on standard error.
+
+    Raises
+    ------
+    UnknownRunbook, ParameterError, UnknownConnection
+        Bad input; nothing was started.
+    EvidenceError
+        The evidence folder cannot be written.
+    RunError
+        The kernel did not start.
+    """
+    runbook = catalogue.find(id_or_path, settings.catalogue.paths)
+    values = _accept(runbook, given, incident, settings)
+    root = settings.evidence_root
+    store.prepare(root)
+    run_id = new_run_id()
+    started = time.monotonic()
+    with _environment(RBKERNEL_RUN_ID=run_id, RBKERNEL_RUNBOOK=str(runbook.path.absolute())):
+        executed, failure = _execute(runbook, values, progress=progress)
+    folder = store.open_folder(root, run_id)
+    _await_end(folder)
+    record = reading.read(folder)
+    sealed = bundle.seal(root, run_id, executed and rebuild.annotate(executed, record))
+    return Outcome(
+        runbook=runbook.id,
+        sealed=sealed,
+        record=record,
+        failure=failure,
+        duration_s=time.monotonic() - started,
+    )
+
+
+def _accept(
+    runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
+) -> dict[str, Any]:
+    """Hold everything from outside against what is declared, before anything is started."""
+    where = f"{runbook.id}, {runbook.path}"
+    values = parameters.validate(given, runbook.parameters, where)
+    if incident:
+        if not INCIDENT_ID.fullmatch(incident):
+            raise ParameterError(
+                f"{incident!r} is no incident id",
+                where=where,
+                next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
+            )
+        values |= parameters.validate({"incident": incident}, runbook.parameters, where)
+    for parameter in runbook.front_matter.connections:
+        default = runbook.parameters[parameter].default
+        if name := values.get(parameter, default):
+            settings.connection(str(name))
+    return values
+
+
+def _execute(
+    runbook: Runbook, values: dict[str, Any], *, progress: bool
+) -> tuple[NotebookNode | None, str]:
+    """Run papermill; return the notebook as it left it, if it did, and why it did not finish."""
+    with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
+        output = Path(folder) / "executed.ipynb"
+        failure = ""
+        try:
+            papermill.execute_notebook(
+                catalogue.parse(runbook.document),
+                output,
+                parameters=values,
+                kernel_name=KERNEL,
+                progress_bar=progress,
+                config=_IPC,
+            )
+        except PapermillExecutionError as error:
+            failure = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
+        except (CellExecutionError, DeadKernelError) as error:
+            failure = f"the kernel died: {error}"
+        except KeyboardInterrupt:
+            failure = "interrupted from the keyboard"
+        except RuntimeError as error:
+            raise RunError(
+                f"the kernel {KERNEL} did not start: {error}",
+                where=str(runbook.path),
+                next_step=f"see `jupyter kernelspec list`; `python -m {KERNEL}.kernel` shows why",
+            ) from error
+        return _read_back(output), failure
+
+
+def _read_back(output: Path) -> NotebookNode | None:
+    """Read what papermill wrote; None where it was cut off in the middle."""
+    try:
+        return catalogue.parse(output.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set variables for the kernel to inherit, while the block runs."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _await_end(folder: Path) -> None:
+    """Wait for the kernel to write its last line and go."""
+    deadline = time.monotonic() + _KERNEL_END_S
+    while store.kernel_is_alive(folder):
+        if time.monotonic() > deadline:
+            raise EvidenceError(
+                "the kernel of this run does not end",
+                where=str(folder),
+                next_step="end it, then run `rbkernel evidence seal` with the run's id",
+            )
+        time.sleep(0.05)
