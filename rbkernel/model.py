@@ -91,13 +91,17 @@ _SEVERITY_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The result of one check, in words that can be acted on."""
+    """The result of one check, in words that can be acted on.
+
+    ``which`` names the very rows that are wrong, such as process ids or keys.
+    """
 
     title: str
     verdict: Verdict
     expected: str
     actual: str
     cause: str = ""
+    which: str = ""
     next_step: str = ""
     value: float | None = None
     at: str = ""

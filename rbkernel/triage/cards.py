@@ -82,9 +82,11 @@ def finding_text(finding: Finding) -> str:
     'OK       Lag: 0 s (expected below 2 s)'
     """
     cause = f" [{finding.cause}]" if finding.cause else ""
+    which = f" Which: {finding.which}." if finding.which else ""
     step = f" Next: {finding.next_step}" if finding.next_step else ""
     verdict = f"{finding.verdict.value.upper():8}"
-    return f"{verdict} {finding.title}: {finding.actual} (expected {finding.expected}){cause}{step}"
+    judged = f"{finding.title}: {finding.actual} (expected {finding.expected})"
+    return f"{verdict} {judged}{cause}{which}{step}"
 
 
 def decision_card(decision: Decision) -> str:
@@ -181,6 +183,8 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
         detail += f" <span style='color: {_FAINT}'>(expected {escape(finding.expected)})</span>"
     if finding.cause and finding.cause != finding.title:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
+    if finding.which:
+        detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
     if finding.next_step:
         detail += (
             f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(finding.next_step)}</div>"

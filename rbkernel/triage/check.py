@@ -17,6 +17,9 @@ from rbkernel.postgres.session import provenance
 from rbkernel.triage import cards
 from rbkernel.triage.context import triage
 
+_WRONG = {Verdict.WARNING, Verdict.CRITICAL}
+_NAMED_ROWS = 100
+
 
 def check(
     title: str,
@@ -26,6 +29,7 @@ def check(
     agg: str = "max",
     where: pd.Series[bool] | None = None,
     by: str = "",
+    each: str = "",
     warn: float | None = None,
     critical: float | None = None,
     below: bool = False,
@@ -50,7 +54,10 @@ def check(
     where
         Boolean mask of the rows that count.
     by
-        Column that names the rows in the finding, largest first.
+        Column that groups the rows in the finding, largest first.
+    each
+        Column that names every single row, such as a process id or a key; listed unless the
+        verdict is ok.
     warn, critical
         Thresholds; a value beyond one of them (above, or under with `below`) has that verdict.
     unit
@@ -80,7 +87,8 @@ def check(
         verdict=verdict,
         expected=expected or _expected(warn, critical, unit, below=below),
         actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
-        cause="" if verdict in {Verdict.OK, Verdict.UNKNOWN} else _say(cause, shown, top),
+        cause=_say(cause, shown, top) if verdict in _WRONG else "",
+        which=_which(rows, each, by) if each and verdict in _WRONG else "",
         next_step=_next_step(verdict, next_step),
         value=value,
         at=now(),
@@ -152,6 +160,20 @@ def _top(rows: pd.DataFrame, by: str, column: str) -> str:
     largest = rows.assign(_figure=figures).sort_values("_figure", ascending=False)
     named = largest[largest["_figure"] > 0].drop_duplicates(by).head(3)
     return ", ".join(f"{row[by]} {_number(row['_figure'])}" for _, row in named.iterrows())
+
+
+def _which(rows: pd.DataFrame, each: str, by: str) -> str:
+    """Name every row, grouped.
+
+    >>> _which(pd.DataFrame({"key": [3, 1], "kind": ["extra", "missing"]}), "key", "kind")
+    'extra: 3; missing: 1'
+    """
+    named = rows.head(_NAMED_ROWS)
+    groups = named.groupby(by, dropna=False, sort=True) if by else [("", named)]
+    lists = [", ".join(str(value) for value in group[each]) for _, group in groups]
+    labels = [f"{name}: " if by else "" for name, _ in groups]
+    rest = f"; and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    return "; ".join(map("".join, zip(labels, lists, strict=True))) + rest
 
 
 def _shown(value: float | None, unit: str, agg: str, *, capped: bool) -> str:

@@ -71,7 +71,8 @@ def timeline(
         figure.add_scatter(
             x=rows[x], y=values, name=str(name), mode="lines+markers", line={"color": colour}
         )
-        told.append(f"{name or y}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
+        label = str(name) or y
+        told.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
     for threshold, colour, word in ((warn, _WARN, "warning"), (critical, _CRITICAL, "critical")):
         if threshold is not None:
             line = {"color": colour, "dash": "dash"}
