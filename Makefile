@@ -1,0 +1,52 @@
+# Everything a newcomer needs; each target does its own set-up.
+#   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
+#   make test    lint, types, layers, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test lint unit acceptance-parts soak screenshots lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml rbkernel/kernel/spec/kernel.json
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/python -m rbkernel demo
+
+test: setup lint acceptance-parts
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# JupyterLab is tested in Debian's Chromium. It is installed only by root on a machine with apt;
+# elsewhere those tests are skipped with the reason, and in CI they fail.
+acceptance-parts:
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+	  echo "installing Debian's chromium for the acceptance tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+
+# the long counts: kill -9 at many moments, all seeds of all faults
+soak: setup acceptance-parts
+	$(BIN)/python -m pytest -m soak
+
+screenshots: setup acceptance-parts
+	$(BIN)/python -m tests.acceptance.screenshots screenshots
+
+# no index address may be written into the lock
+lock: setup
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \
+	  --no-header --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) dist screenshots
