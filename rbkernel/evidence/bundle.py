@@ -1,0 +1,320 @@
+"""Seal a run: from `open/<run_id>` to files that nobody can change unnoticed.
+
+Ordering rules: everything that a seal adds is first written and fsynced in a staging folder
+inside the open run, where a full disk does no harm; then it is put in place by renames, in the
+order run folder, `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS` is the seal;
+the open folder goes only after it. So a crash anywhere leaves a run that can be sealed again,
+and sealing a sealed run changes nothing. All of it happens under one lock a root.
+
+Sealed files are 0444 and their folder is 0555, so that neither an editor that saves by rename
+nor a stray `rm` changes evidence by accident. It does not stop root or the owner: what stops them
+is that `HEADS` is published.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, store
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
+from rbkernel.evidence.manifest import Head, digest
+from rbkernel.evidence.reading import Record, read, snapshot_of
+from rbkernel.evidence.rebuild import rebuild
+from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id, now
+
+EXECUTED = "executed.ipynb"
+LOCK = ".lock"
+_STAGING = "sealing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedRun:
+    """A run under seal; ``head`` is the hash to publish."""
+
+    run_id: str
+    incident: str
+    folder: Path
+    runbook: str
+    title: str
+    verdict: Verdict
+    head: str
+    sealed_at: str
+    verification: Verification
+
+
+def seal(root: Path, run_id: str, executed: NotebookNode | bytes | None = None) -> SealedRun:
+    """Seal a run, or return it when it is sealed already.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    run_id
+        The run.
+    executed
+        The notebook that papermill or JupyterLab wrote, as a notebook or its exact bytes; None
+        has it rebuilt from the journal. It is sealed as it is: what the journal does not attest
+        stands in the result's ``verification``.
+
+    Raises
+    ------
+    EvidenceError
+        No such run; its kernel lives; the notebook is none or is of another run; the disk is
+        full or not writable. Nothing is half-written then.
+    """
+    _check_run_id(run_id)
+    try:
+        with store.locked(root / LOCK):
+            return _Seal(root, run_id).run(executed)
+    except OSError as error:
+        raise store.evidence_error(error, root) from error
+
+
+class _Seal:
+    """One seal, while the root is locked."""
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.root = root
+        self.run_id = run_id
+        self.open = store.open_folder(root, run_id)
+        self.staging = self.open / _STAGING
+        self.heads = read_heads(root)
+
+    def run(self, executed: NotebookNode | bytes | None) -> SealedRun:
+        head = next((head for head in self.heads if head.run_id == self.run_id), None)
+        folder = sealed_folder(self.root, self.run_id)
+        if head is None:
+            self._check_open()
+            store.remove_folder(self.staging)  # what a crash left
+            try:
+                folder, head = self._seal(folder, executed)
+            finally:
+                store.remove_folder(self.staging)
+        elif folder is None:
+            raise EvidenceError(
+                f"the run is sealed, but its folder is gone from {head.incident}",
+                where=str(self.root),
+                next_step="restore it from a copy; `rbkernel evidence verify` checks the copy",
+            )
+        store.remove_folder(self.open)
+        return _sealed_run(folder, head)
+
+    def _check_open(self) -> None:
+        if not (self.open / store.JOURNAL).is_file():
+            raise EvidenceError(
+                f"there is no run {self.run_id}",
+                where=str(self.root),
+                next_step="`rbkernel evidence list` shows the runs there are",
+            )
+        if store.kernel_is_alive(self.open):
+            raise EvidenceError(
+                f"the kernel of run {self.run_id} still lives, so its record is not finished",
+                where=str(self.open),
+                next_step="shut the kernel down (Kernel > Shut Down Kernel), then seal again",
+            )
+
+    def _seal(
+        self, folder: Path | None, executed: NotebookNode | bytes | None
+    ) -> tuple[Path, Head]:
+        record = read(self.open)
+        self.staging.mkdir()
+        if folder is None:
+            target = self._target(record)
+            files = self._files(record, executed)
+            store.write_folder(self.staging / "run", files, mode=0o444)
+        else:  # an earlier seal came as far as the run folder
+            target, files = folder, _intact_files(folder)
+        incident = target.parent
+        told = _incident_lines(incident, target, record)
+        head, manifest_bytes = self._manifest(target, files, told)
+        heads = "".join(one.line for one in (*self.heads, head)).encode()
+        for name, data, mode in (
+            (manifest.INCIDENT, told, 0o644),
+            ("MANIFEST", manifest_bytes, 0o444),
+            (manifest.HEADS, heads, 0o644),
+        ):
+            store.write_atomically(self.staging / name, data, mode=mode)
+        self._put_in_place(target, head, new=folder is None)
+        return target, head
+
+    def _put_in_place(self, target: Path, head: Head, *, new: bool) -> None:
+        incident = target.parent
+        if new:
+            store.make_folder(incident)
+            store.move(self.staging / "run", target)
+        target.chmod(0o555)
+        store.move(self.staging / manifest.INCIDENT, incident / manifest.INCIDENT)
+        store.move(self.staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
+        store.move(self.staging / manifest.HEADS, self.root / manifest.HEADS)
+
+    def _target(self, record: Record) -> Path:
+        incident = record.run.incident if record.run else new_incident_id()
+        if not INCIDENT_ID.fullmatch(incident):
+            raise EvidenceError(
+                f"{incident!r} is no incident id",
+                where=str(self.open),
+                next_step="the journal was damaged: compare it with a copy of it",
+            )
+        folder = self.root / incident
+        numbers = [
+            int(found[1])
+            for path in _entries(folder)
+            if (found := manifest.RUN_FOLDER.fullmatch(path.name))
+        ]
+        runbook = re.sub(r"[^A-Za-z0-9._-]", "_", record.run.runbook)[:80] if record.run else ""
+        number = max(numbers, default=0) + 1
+        return folder / f"{number:04d}-{runbook or 'notebook'}-{self.run_id}"
+
+    def _files(self, record: Record, executed: NotebookNode | bytes | None) -> dict[str, bytes]:
+        files = {store.JOURNAL: (self.open / store.JOURNAL).read_bytes()}
+        snapshot = self.open / store.SNAPSHOT
+        if snapshot.is_file():
+            files[store.SNAPSHOT] = snapshot.read_bytes()
+        files[EXECUTED] = self._executed(record, executed)
+        sums = {name: digest(data) for name, data in files.items()}
+        return {**files, manifest.SUMS: manifest.sums_text(sums).encode()}
+
+    def _executed(self, record: Record, executed: NotebookNode | bytes | None) -> bytes:
+        if executed is None:
+            return documents.dump(rebuild(record, snapshot_of(record)))
+        data = executed if isinstance(executed, bytes) else documents.dump(executed)
+        shown = run_id_of(documents.parse(data, where="the notebook to seal"))
+        if shown not in (None, self.run_id):
+            raise EvidenceError(
+                f"the notebook shows run {shown}, not {self.run_id}",
+                where="the notebook to seal",
+                next_step=f"seal it as {shown}",
+            )
+        return data
+
+    def _manifest(self, target: Path, files: dict[str, bytes], told: bytes) -> tuple[Head, bytes]:
+        incident = target.parent
+        sums = {
+            name: store.sha256(incident / name)
+            for name in store.files_below(incident)
+            if manifest.is_sealable(name)
+        }
+        sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
+        sums[manifest.INCIDENT] = digest(told)
+        previous = self.heads[-1].sha256 if self.heads else manifest.NO_PREVIOUS
+        data = manifest.manifest_text(previous, sums).encode()
+        head = Head(
+            sha256=digest(data),
+            incident=incident.name,
+            generation=1 + sum(head.incident == incident.name for head in self.heads),
+            at=_sealed_line(told, self.run_id)["at"],
+            run_id=self.run_id,
+        )
+        return head, data
+
+
+def read_heads(root: Path) -> list[Head]:
+    """Return all seals of an evidence folder, in order.
+
+    Raises
+    ------
+    EvidenceError
+        `HEADS` is not as it was written.
+    """
+    path = root / manifest.HEADS
+    try:
+        return manifest.read_heads(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return []
+
+
+def sealed_folder(root: Path, run_id: str) -> Path | None:
+    """Return the folder of a run inside its incident; None before it is sealed."""
+    _check_run_id(run_id)
+    found = sorted(root.glob(f"INC-*/*-{run_id}"))
+    return found[0] if found else None
+
+
+def _check_run_id(run_id: str) -> None:
+    if not RUN_ID.fullmatch(run_id):
+        raise EvidenceError(
+            f"{run_id!r} is no run id",
+            next_step="`rbkernel evidence list` shows the runs there are",
+        )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _intact_files(folder: Path) -> dict[str, bytes]:
+    """Return the files that an interrupted seal put in place, if they are still the same."""
+    files = {name: (folder / name).read_bytes() for name in store.files_below(folder)}
+    text = files.get(manifest.SUMS, b"")
+    sums = {name: digest(data) for name, data in files.items() if name != manifest.SUMS}
+    if manifest.read_sums(text, str(folder / manifest.SUMS)) != sums:
+        raise EvidenceError(
+            "an interrupted seal left this folder, and it was changed since",
+            where=str(folder),
+            next_step="move the folder away, keep it, and seal the run again",
+        )
+    return files
+
+
+def _incident_lines(incident: Path, target: Path, record: Record) -> bytes:
+    """Return the incident's own record with the line of this seal at its end."""
+    path = incident / manifest.INCIDENT
+    told = path.read_bytes() if path.is_file() else b""
+    if _sealed_line(told, record.run_id):
+        return told  # an interrupted seal came that far
+    run = record.run
+    line = {
+        "at": now(),
+        "kind": "sealed",
+        "run_id": record.run_id,
+        "runbook": run.runbook if run else "",
+        "title": run.title if run else "",
+        "verdict": record.verdict.value,
+        "started_at": run.started_at if run else record.kernel.get("at", ""),
+        "folder": target.name,
+    }
+    return told + json.dumps(line).encode() + b"\n"
+
+
+def _sealed_line(told: bytes, run_id: str) -> dict[str, Any]:
+    for line in sealed_lines(told):
+        if line.get("run_id") == run_id:
+            return line
+    return {}
+
+
+def sealed_lines(told: bytes) -> list[dict[str, Any]]:
+    """Return the seals that an incident's record tells of; damaged lines are left out."""
+    lines = []
+    for line in told.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and entry.get("kind") == "sealed":
+            lines.append(entry)
+    return lines
+
+
+def _sealed_run(folder: Path, head: Head) -> SealedRun:
+    record = read(folder)
+    notebook = documents.parse((folder / EXECUTED).read_bytes(), where=str(folder / EXECUTED))
+    return SealedRun(
+        run_id=head.run_id,
+        incident=head.incident,
+        folder=folder,
+        runbook=record.run.runbook if record.run else "",
+        title=record.run.title if record.run else "",
+        verdict=record.verdict,
+        head=head.sha256,
+        sealed_at=head.at,
+        verification=verify_notebook(notebook, record, snapshot_of(record)),
+    )

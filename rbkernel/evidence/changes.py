@@ -1,0 +1,68 @@
+"""Which cells of a changed notebook changed? Told from the files beside it that did not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence import store
+from rbkernel.evidence.attest import verify_notebook
+from rbkernel.evidence.bundle import EXECUTED
+from rbkernel.evidence.reading import read, snapshot_of
+
+
+def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] | None:
+    """Compare a changed notebook of a sealed run with the journal or its sibling.
+
+    Parameters
+    ----------
+    path
+        ``executed.ipynb`` or ``runbook.ipynb`` of a sealed run.
+    intact
+        The names of the run's files that are as they were sealed.
+
+    Returns
+    -------
+    Name of the cell and what is wrong with it, empty when no cell differs (metadata, white
+    space); None when nothing intact is left to compare with.
+    """
+    executed = path.name == EXECUTED
+    witness = store.JOURNAL if executed else EXECUTED
+    if witness not in intact:
+        return None
+    try:
+        notebook = documents.parse(path.read_bytes(), where=str(path))
+    except (OSError, EvidenceError) as error:
+        what = error.what if isinstance(error, EvidenceError) else str(error.strerror)
+        return [("", f"was changed after the seal: {what}")]
+    try:
+        compare = _with_journal if executed else _with_executed
+        return compare(notebook, path.parent)
+    except (OSError, EvidenceError):
+        return None  # sealed as it was, but never readable
+
+
+def _with_journal(notebook: NotebookNode, folder: Path) -> list[tuple[str, str]]:
+    record = read(folder)
+    checked = verify_notebook(notebook, record, snapshot_of(record))
+    return [
+        (cell.label, f"{cell.state}: {cell.detail}" if cell.detail else cell.state)
+        for cell in checked.problems
+    ]
+
+
+def _with_executed(document: NotebookNode, folder: Path) -> list[tuple[str, str]]:
+    executed = documents.parse((folder / EXECUTED).read_bytes(), where=str(folder / EXECUTED))
+    known = {(cell.cell_type, cell.source) for cell in executed.cells}
+    return [
+        (
+            documents.label(index, cell.source),
+            f"is not the same in {EXECUTED}, which is as it was sealed",
+        )
+        for index, cell in enumerate(document.cells)
+        if (cell.cell_type, cell.source) not in known and cell.source.strip()
+    ]

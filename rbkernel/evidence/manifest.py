@@ -1,0 +1,159 @@
+"""Pure: the text of `SHA256SUMS`, `MANIFEST.NNNN` and `HEADS`, written and read.
+
+All three can be checked with coreutils alone. Each manifest names the hash of the one before it
+in `HEADS`, across incidents; `HEADS` is what is published, so that a rewritten history shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rbkernel.errors import EvidenceError
+from rbkernel.model import INCIDENT_ID, RUN_ID
+
+SUMS = "SHA256SUMS"
+HEADS = "HEADS"
+INCIDENT = "incident.jsonl"
+MANIFEST_NAME = re.compile(r"MANIFEST\.(\d{4,})", re.ASCII)
+RUN_FOLDER = re.compile(rf"(\d{{4,}})-([A-Za-z0-9._-]+)-({RUN_ID.pattern})", re.ASCII)
+NO_PREVIOUS = "0" * 64
+
+_NAME = r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*"
+_SUM = re.compile(rf"([0-9a-f]{{64}})  ({_NAME})", re.ASCII)
+_PREVIOUS = re.compile(r"# previous: ([0-9a-f]{64})", re.ASCII)
+_HEAD = re.compile(
+    rf"([0-9a-f]{{64}})  ({INCIDENT_ID.pattern})/MANIFEST\.(\d{{4,}})  (\S+)  ({RUN_ID.pattern})",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """One seal: the hash of the manifest that it wrote."""
+
+    sha256: str
+    incident: str
+    generation: int
+    at: str
+    run_id: str
+
+    @property
+    def line(self) -> str:
+        """The line in `HEADS`, with its line feed."""
+        manifest = f"{self.incident}/{manifest_name(self.generation)}"
+        return f"{self.sha256}  {manifest}  {self.at}  {self.run_id}\n"
+
+
+def manifest_name(generation: int) -> str:
+    """Return the file name of a generation.
+
+    >>> manifest_name(7)
+    'MANIFEST.0007'
+    """
+    return f"MANIFEST.{generation:04d}"
+
+
+def is_sealable(name: str) -> bool:
+    """Tell whether a relative name is one that a manifest lists.
+
+    >>> is_sealable("0001-RUN-005-x/executed.ipynb"), is_sealable("a note"), is_sealable("../x")
+    (True, False, False)
+    """
+    return bool(re.fullmatch(_NAME, name, re.ASCII)) and not MANIFEST_NAME.fullmatch(name)
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sums_text(sums: Mapping[str, str]) -> str:
+    """Return what `sha256sum` prints for these files (name → hash).
+
+    >>> sums_text({"b": "00", "a": "11"})
+    '11  a\\n00  b\\n'
+    """
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+def manifest_text(previous: str, sums: Mapping[str, str]) -> str:
+    """Return a generation: the link to the previous one, then the hashes."""
+    return f"# previous: {previous}\n{sums_text(sums)}"
+
+
+def read_sums(data: bytes, where: str) -> dict[str, str]:
+    """Return name → hash from the bytes of `SHA256SUMS`.
+
+    Raises
+    ------
+    EvidenceError
+        A line is not exactly what `sums_text` writes, or a name comes twice.
+    """
+    return _read_sums(_lines(data, where), 1, where)
+
+
+def read_manifest(data: bytes, where: str) -> tuple[str, dict[str, str]]:
+    """Return the hash of the previous manifest, and name → hash.
+
+    Raises
+    ------
+    EvidenceError
+        The bytes are not exactly what `manifest_text` writes.
+    """
+    lines = _lines(data, where)
+    first = _PREVIOUS.fullmatch(lines[0]) if lines else None
+    if first is None:
+        raise _damaged(where, 1)
+    return first[1], _read_sums(lines[1:], 2, where)
+
+
+def read_heads(data: bytes, where: str) -> list[Head]:
+    """Return the seals in their order.
+
+    Raises
+    ------
+    EvidenceError
+        A line is not exactly what `Head.line` writes.
+    """
+    heads = []
+    for number, line in enumerate(_lines(data, where), 1):
+        found = _HEAD.fullmatch(line)
+        if found is None:
+            raise _damaged(where, number)
+        sha256, incident, generation, at, run_id = found.groups()
+        head = Head(
+            sha256=sha256, incident=incident, generation=int(generation), at=at, run_id=run_id
+        )
+        heads.append(head)
+    return heads
+
+
+def _lines(data: bytes, where: str) -> list[str]:
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise _damaged(where, data[: error.start].count(b"\n") + 1) from error
+    if text and not text.endswith("\n"):
+        raise _damaged(where, text.count("\n") + 1)
+    return text.split("\n")[:-1]
+
+
+def _read_sums(lines: Sequence[str], first: int, where: str) -> dict[str, str]:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines, first):
+        found = _SUM.fullmatch(line)
+        if found is None or found[2] in sums:
+            raise _damaged(where, number)
+        sums[found[2]] = found[1]
+    return sums
+
+
+def _damaged(where: str, number: int) -> EvidenceError:
+    return EvidenceError(
+        f"line {number} is not as it was written",
+        where=where,
+        next_step="compare with a copy and with the published heads",
+    )

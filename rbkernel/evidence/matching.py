@@ -1,0 +1,112 @@
+"""Pure rules: which cell of a document is it that ran?
+
+JupyterLab sends a cell's id with the request, papermill does not. So a run belongs to the cell
+with its id; else to the next cell with its source; else, as a second run, to an earlier cell with
+its source; else to none (an injected cell, a cell that was edited or removed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nbformat import NotebookNode
+
+from rbkernel.evidence.notebook import code_cells, lasting_id
+from rbkernel.evidence.reading import CellRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A code cell of a document: where it stands, its lasting id if it has one, its source."""
+
+    index: int
+    cell_id: str | None
+    source: str
+
+
+def candidates(notebook: NotebookNode) -> list[Candidate]:
+    """Return the code cells of a notebook that can have run."""
+    return [
+        Candidate(index=index, cell_id=lasting_id(cell), source=cell.source)
+        for index, cell in code_cells(notebook)
+    ]
+
+
+def place(cells: Sequence[Candidate], runs: Sequence[CellRun]) -> list[int | None]:
+    """Return for each run the index of its cell in the document, None where there is none.
+
+    >>> cells = [Candidate(index=0, cell_id="a", source="x = 1"),
+    ...          Candidate(index=2, cell_id="b", source="x")]
+    >>> def ran(code, cell_id=None):
+    ...     return CellRun(msg_id="", code=code, cell_id=cell_id, status="done",
+    ...                    execution_count=1, started_at="", ended_at="", outputs=())
+    >>> place(cells, [ran("x = 1"), ran("x = 5"), ran("x"), ran("x"), ran("x + 1", "b")])
+    [0, None, 2, 2, 2]
+    """
+    by_id = {cell.cell_id: cell.index for cell in cells if cell.cell_id}
+    places: list[int | None] = []
+    cursor = 0  # papermill runs in the document's order: look from the last match onwards first
+    for run in runs:
+        if run.cell_id in by_id:
+            places.append(by_id[run.cell_id])
+            continue
+        order = [*range(cursor, len(cells)), *reversed(range(cursor))]
+        found = next((at for at in order if _same_source(cells[at], run)), None)
+        places.append(None if found is None else cells[found].index)
+        if found is not None and found >= cursor:
+            cursor = found + 1
+    return places
+
+
+def _same_source(cell: Candidate, run: CellRun) -> bool:
+    return cell.source == run.code and _can_be(cell, run)
+
+
+def _can_be(cell: Candidate, run: CellRun) -> bool:
+    """Two ids that differ are two cells, however alike: a copy was run and thrown away."""
+    return not cell.cell_id or not run.cell_id
+
+
+def place_edited(
+    cells: Sequence[Candidate], runs: Sequence[CellRun], places: Sequence[int | None]
+) -> list[int | None]:
+    """Give runs that match no cell the unmatched cells that stand where they should be.
+
+    A run between two matched ones was a cell between those two: when its source is not found
+    there, but a cell that never ran is, that cell was edited.
+    """
+    filled = list(places)
+    taken = {index for index in places if index is not None}
+    for at, run in enumerate(runs):
+        if filled[at] is not None:
+            continue
+        before = max((index for index in filled[:at] if index is not None), default=-1)
+        after = min(
+            (index for index in places[at + 1 :] if index is not None and index > before),
+            default=None,
+        )
+        free = [
+            cell.index
+            for cell in cells
+            if cell.index not in taken
+            and cell.index > before
+            and (after is None or cell.index < after)
+            and _can_be(cell, run)
+        ]
+        if free:
+            filled[at] = free[0]
+            taken.add(free[0])
+    return filled
+
+
+def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[CellRun, ...]:
+    """Give each run the id of its cell in the document, where papermill sent none."""
+    if document is None:
+        return tuple(runs)
+    cells = candidates(document)
+    ids = {cell.index: cell.cell_id for cell in cells}
+    return tuple(
+        run if run.cell_id or index is None else replace(run, cell_id=ids[index])
+        for run, index in zip(runs, place(cells, runs), strict=True)
+    )

@@ -1,0 +1,164 @@
+"""Pure rules: when do two lists of outputs say the same?
+
+JupyterLab, nbclient and papermill store one stream of messages in different shapes. The normal
+form is what they agree on: adjacent streams joined, carriage returns and backspaces resolved as
+JupyterLab does when it stores a stream, multi-line strings joined, empty metadata dropped. Text
+keeps its ANSI colours. Bringing a normal form into normal form changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Output = Mapping[str, Any]
+
+JSON_MIMETYPE = re.compile(r"application/(.*\+)?json")  # as nbformat's schema has it
+_OVERWRITING = re.compile("([\b\r])")
+
+
+def normal_outputs(outputs: Iterable[Output]) -> list[dict[str, Any]]:
+    r"""Return the outputs of a cell in the form in which they are compared.
+
+    >>> normal_outputs([
+    ...     {"output_type": "stream", "name": "stdout", "text": ["10 %", "\r20 %"]},
+    ...     {"output_type": "stream", "name": "stdout", "text": "\n"},
+    ... ])
+    [{'output_type': 'stream', 'name': 'stdout', 'text': '20 %\n'}]
+    >>> normal_outputs([{"output_type": "display_data", "metadata": {}, "data": {
+    ...     "text/html": ["a\n", "b"], "application/json": ["b"]},
+    ...     "transient": {"display_id": "7"}}])
+    [{'output_type': 'display_data', 'data': {'text/html': 'a\nb', 'application/json': ['b']}}]
+    """
+    return [_normal_output(output) for output in join_streams(outputs)]
+
+
+def same_outputs(left: Iterable[Output], right: Iterable[Output]) -> bool:
+    """Tell whether two lists of outputs say the same.
+
+    >>> same_outputs([{"output_type": "execute_result", "data": {}, "execution_count": 1}],
+    ...              [{"output_type": "execute_result", "data": {}, "execution_count": 2}])
+    False
+    """
+    return _canonical(normal_outputs(left)) == _canonical(normal_outputs(right))
+
+
+def missing_and_added(
+    shown: Iterable[Output], recorded: Iterable[Output]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the recorded outputs that are not shown, and the shown ones that are not recorded.
+
+    >>> text = {"output_type": "stream", "name": "stdout", "text": "3 rows"}
+    >>> missing_and_added([], [text])
+    ([{'output_type': 'stream', 'name': 'stdout', 'text': '3 rows'}], [])
+    """
+    missing, added = normal_outputs(recorded), []
+    keys = [_canonical(output) for output in missing]
+    for output in normal_outputs(shown):
+        key = _canonical(output)
+        if key in keys:
+            place = keys.index(key)
+            del keys[place], missing[place]
+        else:
+            added.append(output)
+    return missing, added
+
+
+def join_streams(outputs: Iterable[Output]) -> list[dict[str, Any]]:
+    """Join streams of the same name that follow each other.
+
+    >>> out = {"output_type": "stream", "name": "stdout", "text": "a"}
+    >>> err = {"output_type": "stream", "name": "stderr", "text": "b"}
+    >>> [one["text"] for one in join_streams([out, out, err, out])]
+    ['aa', 'b', 'a']
+    """
+    joined: list[dict[str, Any]] = []
+    chunks: list[list[str]] = []  # text of each output in `joined`, gathered before one join
+    for output in outputs:
+        name = output.get("name") if output.get("output_type") == "stream" else None
+        if name is None:
+            joined.append(dict(output))
+            chunks.append([])
+        elif joined and joined[-1].get("output_type") == "stream" and joined[-1]["name"] == name:
+            chunks[-1].append(text(output.get("text")))
+        else:
+            joined.append(dict(output))
+            chunks.append([text(output.get("text"))])
+    for output, parts in zip(joined, chunks, strict=True):
+        if parts:
+            output["text"] = "".join(parts)
+    return joined
+
+
+def text(value: object) -> str:
+    r"""Return nbformat's multi-line string as one string.
+
+    >>> text(["a\n", "b"]), text("c"), text(None)
+    ('a\nb', 'c', '')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return "".join(str(line) for line in value)
+    return "" if value is None else json.dumps(value, default=str)
+
+
+def resolve_overwriting(stream: str) -> str:
+    r"""Apply carriage returns and backspaces, as JupyterLab does before it stores a stream.
+
+    A backspace removes, other than on a terminal; a line feed never cuts the line.
+
+    >>> resolve_overwriting("100 %\r 20\n"), resolve_overwriting("abc\b\bd\n\b")
+    (' 20 %\n', 'ad\n')
+    """
+    if "\r" not in stream and "\b" not in stream:
+        return stream
+    return "\n".join(_overwrite(line) for line in stream.split("\n"))
+
+
+def _overwrite(line: str) -> str:
+    characters: list[str] = []
+    cursor = 0
+    for part in _OVERWRITING.split(line):
+        if part == "\r":
+            cursor = 0
+        elif part == "\b":
+            if cursor:
+                # JupyterLab drops the character under the cursor, too
+                del characters[cursor - 1 : cursor + 1]
+                cursor -= 1
+        else:
+            characters[cursor : cursor + len(part)] = part
+            cursor += len(part)
+    return "".join(characters)
+
+
+def _normal_output(output: Output) -> dict[str, Any]:
+    kind = output.get("output_type")
+    if kind == "stream":
+        shown = resolve_overwriting(text(output.get("text")))
+        return {"output_type": kind, "name": output.get("name"), "text": shown}
+    if kind == "error":
+        facts = {key: text(output.get(key)) for key in ("ename", "evalue")}
+        traceback = "\n".join(str(line) for line in output.get("traceback") or ())
+        return {"output_type": kind, **facts, "traceback": traceback}
+    normal = {"output_type": kind, "data": normal_bundle(output.get("data") or {})}
+    if output.get("metadata"):
+        normal["metadata"] = output["metadata"]
+    if kind == "execute_result":
+        normal["execution_count"] = output.get("execution_count")
+    return normal
+
+
+def normal_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a MIME bundle with one string for each text and data for each JSON type."""
+    return {
+        mimetype: value if JSON_MIMETYPE.fullmatch(mimetype) else text(value)
+        for mimetype, value in data.items()
+    }
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

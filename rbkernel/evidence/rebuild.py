@@ -1,0 +1,251 @@
+"""Snapshot + journal → the notebook of a run, with honest statuses.
+
+The snapshot gives Markdown, order and the cells that never ran; the journal gives everything
+else. A cell that did not run shows no output, even where the document on disk still had some.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import matching
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN, CellRun, Record
+
+CODE_CELLS_ONLY = "code cells only"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+INJECTED, PARAMETERS = "injected-parameters", "parameters"
+PAPERMILL_ERROR = "papermill-error-cell-tag"
+
+# metadata that tells of an earlier execution of the document
+_OF_AN_EARLIER_RUN = ("papermill", "execution", "rbkernel")
+# papermill's own words; it has none for a cell that was interrupted
+_PAPERMILL_STATUS = {
+    DONE: ("completed", False),
+    FAILED: ("failed", True),
+    INTERRUPTED: ("failed", True),
+    NOT_RUN: ("pending", None),
+}
+
+
+def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
+    """Make the notebook of a run again.
+
+    Parameters
+    ----------
+    record
+        What the journal tells.
+    snapshot
+        The bytes of the document as `rb.start` found it; None, or bytes that are no notebook,
+        give the code cells that ran and nothing else.
+
+    Returns
+    -------
+    A valid notebook. Its metadata and that of each code cell say under ``rbkernel`` what is
+    known of the execution.
+    """
+    document = parse_snapshot(snapshot)
+    built = _blank(document)
+    shown = _place_all(built, record.cells)
+    for index, cell in enumerate(built.cells):
+        if cell.cell_type == "code":
+            _show(cell, shown.get(index, []))
+    built.metadata["rbkernel"] = _facts(record, document is None)
+    if record.widgets:
+        state = {"version_major": 2, "version_minor": 0, "state": copy.deepcopy(record.widgets)}
+        built.metadata["widgets"] = documents.node({WIDGET_STATE: state})
+    nbformat.validate(built)
+    return built
+
+
+def annotate(notebook: NotebookNode, record: Record) -> NotebookNode:
+    """Return a notebook that papermill wrote, with the statuses that the journal attests.
+
+    papermill calls every cell completed after its kernel died; what it says of cells and of the
+    notebook is corrected, and ``metadata.rbkernel`` is added to each code cell.
+    """
+    told = copy.deepcopy(notebook)
+    places = matching.place(matching.candidates(told), record.cells)
+    shown = _grouped(record.cells, places)
+    reached = True
+    for index, cell in enumerate(told.cells):
+        if cell.cell_type == "code" and cell.source.strip():
+            status = _set_status(cell, shown.get(index, []))
+            reached = reached and status == DONE
+        elif not reached and "papermill" in cell.metadata:
+            _correct_papermill(cell, NOT_RUN)
+    if "papermill" in told.metadata:
+        troubled = any(run.status in (FAILED, INTERRUPTED) for run in record.cells)
+        told.metadata.papermill["exception"] = True if troubled or not record.complete else None
+    told.metadata["rbkernel"] = {"run_id": record.run_id, "partial": not record.complete}
+    return told
+
+
+def parse_snapshot(snapshot: bytes | None) -> NotebookNode | None:
+    """Return the document that was run, None when there is none that can be read."""
+    if snapshot is None:
+        return None
+    try:
+        document = documents.parse(snapshot, where="the snapshot of the document")
+    except EvidenceError:
+        return None
+    # papermill takes its marks of an earlier failure out before it runs a document
+    document.cells = [cell for cell in document.cells if PAPERMILL_ERROR not in tags(cell)]
+    return document
+
+
+def tags(cell: NotebookNode) -> Sequence[str]:
+    """Return the tags of a cell."""
+    found = cell.metadata.get("tags")
+    return found if isinstance(found, list) else ()
+
+
+def _blank(document: NotebookNode | None) -> NotebookNode:
+    """Return the document without any trace of an earlier execution."""
+    if document is None:
+        kernelspec = {"name": "rbkernel", "display_name": "rbkernel", "language": "python"}
+        return documents.node(
+            {
+                "nbformat": 4,
+                "nbformat_minor": 5,
+                "metadata": {"kernelspec": kernelspec},
+                "cells": [],
+            }
+        )
+    blank = copy.deepcopy(document)
+    for key in (*_OF_AN_EARLIER_RUN, "widgets"):
+        blank.metadata.pop(key, None)
+    for cell in blank.cells:
+        for key in _OF_AN_EARLIER_RUN:
+            cell.metadata.pop(key, None)
+    return blank
+
+
+def _place_all(built: NotebookNode, runs: Sequence[CellRun]) -> dict[int, list[CellRun]]:
+    """Insert the cells that the document does not have; return the runs of each index."""
+    places = matching.place(matching.candidates(built), runs)
+    added: dict[int, list[tuple[NotebookNode, list[CellRun]]]] = defaultdict(list)
+    mine: dict[str, tuple[int, list[CellRun]]] = {}  # added cells by id or source
+    known = _grouped(runs, places)
+    taken = {cell.id for cell in built.cells}
+    after = -1
+    for run, index in zip(runs, places, strict=True):
+        key = run.cell_id or run.code
+        if index is not None:
+            after = index
+        elif key in mine:
+            mine[key][1].append(run)
+        elif (old := _replaced_injection(built, run)) is not None:
+            known[old], after = [run], old
+        else:
+            after = _after_parameters(built, run, after)
+            cell = _new_cell(run, taken)
+            mine[key] = (after, [run])
+            added[after].append((cell, mine[key][1]))
+    return _insert(built, added, known)
+
+
+def _insert(
+    built: NotebookNode,
+    added: dict[int, list[tuple[NotebookNode, list[CellRun]]]],
+    known: dict[int, list[CellRun]],
+) -> dict[int, list[CellRun]]:
+    cells: list[NotebookNode] = []
+    shown: dict[int, list[CellRun]] = {}
+    for old in range(-1, len(built.cells)):
+        if old >= 0:
+            shown[len(cells)] = known.get(old, [])
+            cells.append(built.cells[old])
+        for cell, runs in added.get(old, ()):
+            shown[len(cells)] = runs
+            cells.append(cell)
+    built.cells = cells
+    return shown
+
+
+def _new_cell(run: CellRun, taken: set[str]) -> NotebookNode:
+    return documents.node(
+        {
+            "cell_type": "code",
+            "id": documents.free_id(run.cell_id, taken),
+            "metadata": {"tags": [INJECTED]} if is_injected(run) else {},
+            "source": run.code,
+            "execution_count": None,
+            "outputs": [],
+        }
+    )
+
+
+def is_injected(run: CellRun) -> bool:
+    """Tell whether a run is the cell that papermill puts its parameters into."""
+    return run.cell_id is None and run.code.startswith("# Parameters\n")
+
+
+def _replaced_injection(built: NotebookNode, run: CellRun) -> int | None:
+    """Return the injected cell of the document, which papermill replaces by its own."""
+    return _tagged(built, INJECTED) if is_injected(run) else None
+
+
+def _after_parameters(built: NotebookNode, run: CellRun, after: int) -> int:
+    """Return where papermill injects; an empty parameters cell does not run, so no run tells."""
+    tagged = _tagged(built, PARAMETERS) if is_injected(run) else None
+    return after if tagged is None else tagged
+
+
+def _tagged(built: NotebookNode, tag: str) -> int | None:
+    return next((index for index, cell in enumerate(built.cells) if tag in tags(cell)), None)
+
+
+def _grouped(runs: Iterable[CellRun], places: Iterable[int | None]) -> dict[int, list[CellRun]]:
+    grouped: dict[int, list[CellRun]] = defaultdict(list)
+    for run, index in zip(runs, places, strict=True):
+        if index is not None:
+            grouped[index].append(run)
+    return grouped
+
+
+def _show(cell: NotebookNode, runs: Sequence[CellRun]) -> None:
+    """Show the last run of a cell, as a frontend does."""
+    last = runs[-1] if runs else None
+    cell.outputs = [documents.node(one) for one in last.outputs] if last else []
+    cell.execution_count = last.execution_count if last else None
+    if last:
+        cell.source = last.code
+    _set_status(cell, runs)
+
+
+def _set_status(cell: NotebookNode, runs: Sequence[CellRun]) -> str:
+    last = runs[-1] if runs else None
+    told: dict[str, Any] = {"status": last.status if last else NOT_RUN}
+    if last and last.status != NOT_RUN:
+        told |= {"started_at": last.started_at, "ended_at": last.ended_at}
+    if len(runs) > 1:
+        told["runs"] = len(runs)
+    cell.metadata["rbkernel"] = documents.node(told)
+    if "papermill" in cell.metadata:
+        _correct_papermill(cell, told["status"])
+    return str(told["status"])
+
+
+def _correct_papermill(cell: NotebookNode, status: str) -> None:
+    word, exception = _PAPERMILL_STATUS[status]
+    cell.metadata.papermill["status"] = word
+    cell.metadata.papermill["exception"] = exception
+
+
+def _facts(record: Record, code_cells_only: bool) -> NotebookNode:
+    facts: dict[str, Any] = {
+        "run_id": record.run_id,
+        "rebuilt": True,
+        "partial": code_cells_only or not record.complete,
+    }
+    if code_cells_only:
+        facts["note"] = f"partial: {CODE_CELLS_ONLY}"
+    return documents.node(facts)

@@ -1,0 +1,160 @@
+"""Which runs does an evidence folder hold, and where is one of them?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, store
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.attest import run_id_of
+from rbkernel.evidence.bundle import read_heads, sealed_folder, sealed_lines
+from rbkernel.evidence.reading import Record, read
+from rbkernel.model import RUN_ID, Verdict
+
+LIVE, OPEN, SEALED = "open (live)", "open", "sealed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEntry:
+    """One run in a list; ``problem`` says why its journal cannot be read, if so."""
+
+    run_id: str
+    incident: str
+    runbook: str
+    title: str
+    state: str
+    verdict: Verdict
+    started_at: str
+    folder: Path
+    problem: str = ""
+
+
+def list_runs(root: Path) -> list[RunEntry]:
+    """Return all runs, open and sealed, in the order of their start.
+
+    Raises
+    ------
+    EvidenceError
+        `HEADS` is damaged, so that nobody can tell which runs are sealed.
+    """
+    sealed = {head.run_id for head in read_heads(root)}
+    waiting = [
+        folder
+        for folder in (root / "open").glob("*")
+        if RUN_ID.fullmatch(folder.name) and folder.name not in sealed
+    ]
+    entries = [*_sealed_entries(root, sealed), *map(_open_entry, waiting)]
+    return sorted(entries, key=lambda entry: entry.run_id)
+
+
+def find(root: Path, run: str | Path) -> Path:
+    """Return the folder of a run, open or sealed.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    run
+        A run id, a run's folder, or a notebook that shows the run.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run, or the notebook shows none.
+    """
+    if RUN_ID.fullmatch(str(run)):
+        return _folder_of(root, str(run))
+    path = Path(run)
+    if (path / store.JOURNAL).is_file():
+        return path
+    try:
+        notebook = documents.parse(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise EvidenceError(
+            f"neither a run id nor a notebook: {error.strerror}",
+            where=str(run),
+            next_step="`rbkernel evidence list` shows the runs there are",
+        ) from error
+    run_id = run_id_of(notebook)
+    if run_id is None:
+        raise EvidenceError(
+            "the notebook does not show which run it is of",
+            where=str(path),
+            next_step="run it with a cell that calls `rb.start`, or give the run id",
+        )
+    return _folder_of(root, run_id)
+
+
+def _folder_of(root: Path, run_id: str) -> Path:
+    sealed, waiting = sealed_folder(root, run_id), store.open_folder(root, run_id)
+    folder = sealed or waiting
+    if not folder.is_dir():
+        raise EvidenceError(
+            f"there is no run {run_id}",
+            where=str(root),
+            next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
+            " evidence folder is read",
+        )
+    return folder
+
+
+def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
+    told: dict[str, dict[str, str]] = {}
+    for incident in root.glob(f"INC-*/{manifest.INCIDENT}"):
+        if incident.is_file():
+            lines = sealed_lines(incident.read_bytes())
+            told |= {line["run_id"]: line for line in lines if "run_id" in line}
+    folders = {run_id: sealed_folder(root, run_id) for run_id in sealed}
+    return [
+        _sealed_entry(run_id, folder, told.get(run_id, {}))
+        for run_id, folder in folders.items()
+        if folder
+    ]
+
+
+def _sealed_entry(run_id: str, folder: Path, line: dict[str, str]) -> RunEntry:
+    if line.get("folder") != folder.name:  # the incident's record is damaged: ask the journal
+        return _read_entry(folder, run_id, SEALED, folder.parent.name)
+    return RunEntry(
+        run_id=run_id,
+        incident=folder.parent.name,
+        runbook=str(line.get("runbook", "")),
+        title=str(line.get("title", "")),
+        state=SEALED,
+        verdict=_verdict(line.get("verdict")),
+        started_at=str(line.get("started_at", "")),
+        folder=folder,
+    )
+
+
+def _verdict(word: object) -> Verdict:
+    return Verdict(str(word)) if word in list(Verdict) else Verdict.UNKNOWN
+
+
+def _open_entry(folder: Path) -> RunEntry:
+    state = LIVE if store.kernel_is_alive(folder) else OPEN
+    return _read_entry(folder, folder.name, state, "")
+
+
+def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntry:
+    record: Record | None = None
+    problem = ""
+    try:
+        record = read(folder)
+    except EvidenceError as error:
+        problem = str(error)
+    run = record.run if record else None
+    kernel_start = str(record.kernel.get("at", "")) if record else ""
+    return RunEntry(
+        run_id=run_id,
+        incident=run.incident if run else incident,
+        runbook=run.runbook if run else "",
+        title=run.title if run else "",
+        state=state,
+        verdict=record.verdict if record else Verdict.UNKNOWN,
+        started_at=run.started_at if run else kernel_start,
+        folder=folder,
+        problem=problem,
+    )

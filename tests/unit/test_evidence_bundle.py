@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle, store
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.bundle import SealedRun, seal
+from rbkernel.evidence.manifest import NO_PREVIOUS
+from rbkernel.evidence.reading import read, snapshot_of
+from rbkernel.evidence.rebuild import rebuild
+from rbkernel.evidence.runs import find, list_runs
+from rbkernel.evidence.verify import verify_folder
+from rbkernel.model import Verdict
+from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
+
+
+def coreutils_agree(folder: Path, sums: str) -> bool:
+    command = ["sha256sum", "--check", "--strict", "--status", sums]
+    return subprocess.run(command, cwd=folder, check=False).returncode == 0
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {name: (root / name).read_bytes() for name in store.files_below(root)}
+
+
+def test_the_layout_of_a_sealed_run(tmp_path: Path) -> None:
+    journal = whole_run(tmp_path)
+    recorded = (journal.folder / "journal.jsonl").read_bytes()
+    sealed = seal(tmp_path, RUN_ID)
+    assert sealed.folder == tmp_path / INCIDENT / f"0001-RUN-005-{RUN_ID}"
+    assert sorted(path.name for path in sealed.folder.iterdir()) == [
+        *("SHA256SUMS", "executed.ipynb", "journal.jsonl", "runbook.ipynb")
+    ]
+    assert (sealed.folder / "journal.jsonl").read_bytes() == recorded
+    assert {path.stat().st_mode & 0o777 for path in sealed.folder.iterdir()} == {0o444}
+    assert sealed.folder.stat().st_mode & 0o777 == 0o555
+    assert (sealed.verdict, sealed.verification.ok) == (Verdict.CRITICAL, True)
+    assert coreutils_agree(sealed.folder, "SHA256SUMS")
+    assert coreutils_agree(tmp_path / INCIDENT, "MANIFEST.0001")
+    assert not journal.folder.exists()
+    head = (tmp_path / "HEADS").read_text().split()
+    assert head == [sealed.head, f"{INCIDENT}/MANIFEST.0001", sealed.sealed_at, RUN_ID]
+    lines = (tmp_path / INCIDENT / "incident.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [(one["run_id"], one["verdict"]) for one in told] == [(RUN_ID, "critical")]
+
+
+def test_manifests_are_chained_across_incidents(tmp_path: Path) -> None:
+    heads = [NO_PREVIOUS]
+    for number, incident in enumerate((INCIDENT, "INC-20261120-0000", INCIDENT)):
+        whole_run(tmp_path, other_run(number), incident)
+        sealed = seal(tmp_path, other_run(number))
+        generation = max(sealed.folder.parent.glob("MANIFEST.*"))
+        assert generation.read_text().splitlines()[0] == f"# previous: {heads[-1]}"
+        assert coreutils_agree(sealed.folder.parent, generation.name)
+        heads.append(sealed.head)
+    assert (tmp_path / INCIDENT / "MANIFEST.0002").exists()
+    assert [path.name[:4] for path in sorted((tmp_path / INCIDENT).glob("0*"))] == ["0001", "0002"]
+    assert verify_folder(tmp_path) == ()
+
+
+def test_sealing_a_sealed_run_changes_nothing(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    sealed = seal(tmp_path, RUN_ID)
+    before = tree(tmp_path)
+    assert seal(tmp_path, RUN_ID) == sealed
+    assert seal(tmp_path, RUN_ID, b"something else") == sealed
+    assert tree(tmp_path) == before
+
+
+def test_threads_that_seal_at_once_agree(tmp_path: Path) -> None:
+    runs = [other_run(number) for number in range(6)]
+    for run_id in runs:
+        whole_run(tmp_path, run_id)
+    results: list[SealedRun] = []
+
+    def work(run_id: str) -> None:
+        results.append(seal(tmp_path, run_id))
+
+    threads = [threading.Thread(target=work, args=(run_id,)) for run_id in runs * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 12
+    assert len((tmp_path / "HEADS").read_text().splitlines()) == 6
+    assert verify_folder(tmp_path) == ()
+
+
+def seal_and_crash(root: Path, moment: int) -> int:
+    """Seal in a child that dies at the n-th call into the module that writes; its exit code."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    calls = 0
+
+    def crashing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == moment:
+                os._exit(9)
+            return real(*args, **named)
+
+        return call
+
+    for name in ("move", "write_atomically", "write_folder", "remove_folder", "sync_folder"):
+        setattr(store, name, crashing(getattr(store, name)))
+    try:
+        seal(root, RUN_ID)
+        os._exit(0)
+    finally:
+        os._exit(1)  # whatever it was, the child must not go on as a second pytest
+
+
+def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
+    moment, code = 0, 9
+    while code == 9:
+        moment += 1
+        root = tmp_path / str(moment)
+        root.mkdir()
+        whole_run(root, other_run(0))
+        first = seal(root, other_run(0))
+        kept = tree(first.folder)
+        whole_run(root)
+        code = seal_and_crash(root, moment)
+        sealed = seal(root, RUN_ID)
+        assert verify_folder(root) == (), moment
+        assert sealed.folder.name.startswith("0002-")
+        assert [entry.state for entry in list_runs(root)] == ["sealed", "sealed"]
+        assert not store.open_folder(root, RUN_ID).exists()
+        assert len((root / INCIDENT / "incident.jsonl").read_text().splitlines()) == 2
+        assert tree(first.folder) == kept
+        assert coreutils_agree(root / INCIDENT, "MANIFEST.0002")
+    assert (code, moment > 15) == (0, True)
+
+
+def test_a_living_kernel_is_not_sealed(tmp_path: Path) -> None:
+    journal = whole_run(tmp_path)
+    hold = "import fcntl,sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
+    command = [sys.executable, "-c", hold + "print('', flush=True); sys.stdin.read()"]
+    with subprocess.Popen(
+        [*command, str(journal.folder / "kernel.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as kernel:
+        assert kernel.stdout
+        kernel.stdout.readline()
+        with pytest.raises(EvidenceError, match=r"still lives.*Shut Down Kernel"):
+            seal(tmp_path, RUN_ID)
+        assert [entry.state for entry in list_runs(tmp_path)] == ["open (live)"]
+        kernel.communicate(b"")
+    assert [entry.state for entry in list_runs(tmp_path)] == ["open"]
+    assert seal(tmp_path, RUN_ID).verification.ok
+
+
+def test_a_given_notebook_is_sealed_byte_by_byte_and_judged(tmp_path: Path) -> None:
+    journal = whole_run(tmp_path)
+    record = read(journal.folder)
+    edited = rebuild(record, snapshot_of(record))
+    edited.cells[4].outputs = []
+    data = documents.dump(edited) + b"\n\n"
+    sealed = seal(tmp_path, RUN_ID, data)
+    assert (sealed.folder / "executed.ipynb").read_bytes() == data
+    assert [one.state for one in sealed.verification.problems] == ["output missing"]
+
+
+def test_a_notebook_that_is_none_or_of_another_run_is_refused(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    other = read(whole_run(tmp_path, other_run(1)).folder)
+    for wrong in (b'{"cells": [', b"\xff", rebuild(other, snapshot_of(other))):
+        before = tree(tmp_path)
+        with pytest.raises(EvidenceError):
+            seal(tmp_path, RUN_ID, wrong)
+        assert {**tree(tmp_path), ".lock": b""} == {**before, ".lock": b""}
+        assert not (tmp_path / INCIDENT).exists()
+
+
+def test_a_run_without_rb_start_gets_an_incident_of_its_own(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.cell("1 + 1", "2")
+    sealed = seal(tmp_path, RUN_ID)
+    assert sealed.incident.startswith("INC-")
+    assert sealed.folder.name == f"0001-notebook-{RUN_ID}"
+    assert not (sealed.folder / "runbook.ipynb").exists()
+    assert sealed.verification.partial == "partial: code cells only"
+    assert verify_folder(tmp_path) == ()
+
+
+@pytest.mark.parametrize("run_id", ["../../etc", "", "x", RUN_ID + "/..", RUN_ID + "\n"])
+def test_only_run_ids_are_run_ids(tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(EvidenceError):
+        seal(tmp_path, run_id)
+
+
+def test_an_incident_id_in_the_journal_cannot_lead_elsewhere(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    whole_run(root, RUN_ID, "../INC-elsewhere")
+    with pytest.raises(EvidenceError, match="is no incident id"):
+        seal(root, RUN_ID)
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+    assert store.open_folder(root, RUN_ID).is_dir()
+
+
+def test_an_unknown_run_is_an_error_with_a_next_step(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match=r"there is no run.*Next: .*evidence list"):
+        seal(tmp_path, RUN_ID)
+    with pytest.raises(EvidenceError, match="there is no run"):
+        find(tmp_path, RUN_ID)
+
+
+def test_a_run_is_found_by_its_id_its_folder_and_its_notebook(tmp_path: Path) -> None:
+    journal = whole_run(tmp_path)
+    assert find(tmp_path, RUN_ID) == journal.folder
+    record = read(journal.folder)
+    out = tmp_path / "out.ipynb"
+    out.write_bytes(documents.dump(rebuild(record, snapshot_of(record))))
+    sealed = seal(tmp_path, RUN_ID)
+    for name in (RUN_ID, sealed.folder, out, str(out)):
+        assert find(tmp_path, name) == sealed.folder
+    out.write_bytes(documents.dump(runbook()))
+    with pytest.raises(EvidenceError, match="does not show which run"):
+        find(tmp_path, out)
+    with pytest.raises(EvidenceError, match="neither a run id nor a notebook"):
+        find(tmp_path, tmp_path / "nowhere")
+
+
+def test_the_list_tells_open_and_sealed_runs_and_survives_damage(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    seal(tmp_path, RUN_ID)
+    damaged = Journal(tmp_path, other_run(1))
+    damaged.raw(b"nonsense\n{}\n")
+    whole_run(tmp_path, other_run(2), "INC-2")
+    (tmp_path / "open" / "not-a-run").mkdir()
+    second, third, first = list_runs(tmp_path)  # by run id
+    assert (first.state, first.incident, first.verdict) == ("sealed", INCIDENT, Verdict.CRITICAL)
+    assert (second.state, second.verdict) == ("open", Verdict.UNKNOWN)
+    assert "line 2" in second.problem
+    assert (third.state, third.runbook, third.title) == ("open", "RUN-005", "Replication lag")
+    (tmp_path / INCIDENT / "incident.jsonl").write_bytes(b'{"kind": "sealed"}\n[[\xff')
+    assert list_runs(tmp_path)[2] == first
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+FULL = """
+import os, resource, signal, sys
+from pathlib import Path
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+try:
+    bundle.seal(Path(sys.argv[1]), sys.argv[2])
+except EvidenceError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 100, 300, 2_000, 4_000])
+def test_a_write_that_fails_leaves_everything_as_it_was(tmp_path: Path, limit_bytes: int) -> None:
+    whole_run(tmp_path, other_run(0))
+    seal(tmp_path, other_run(0))
+    whole_run(tmp_path)
+    before = tree(tmp_path)
+    command = [sys.executable, "-c", FULL, str(tmp_path), RUN_ID, str(limit_bytes)]
+    failed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "evidence cannot be written: File too large" in failed.stderr
+    assert tree(tmp_path) == before
+    assert verify_folder(tmp_path) == ()
+    seal(tmp_path, RUN_ID)
+    assert verify_folder(tmp_path) == ()
+
+
+def test_a_changed_folder_of_an_interrupted_seal_is_not_blessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_run(tmp_path)
+    real = store.move
+
+    def fails(source: Path, target: Path) -> None:
+        if source.name == "incident.jsonl":
+            raise OSError(5, os.strerror(5))
+        real(source, target)
+
+    monkeypatch.setattr(store, "move", fails)
+    with pytest.raises(EvidenceError, match="Input/output error"):
+        seal(tmp_path, RUN_ID)
+    monkeypatch.undo()
+    folder = bundle.sealed_folder(tmp_path, RUN_ID)
+    assert folder
+    (folder / "executed.ipynb").chmod(0o644)
+    (folder / "executed.ipynb").write_text("{}")
+    with pytest.raises(EvidenceError, match="it was changed since"):
+        seal(tmp_path, RUN_ID)
