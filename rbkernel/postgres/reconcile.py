@@ -8,6 +8,7 @@ persistent. One that still differs, but whose values have moved on, is looked at
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -96,22 +97,26 @@ def _compare(session: Session, left: str, right: str, key: str, delay_s: float) 
 
 
 def _look_again(session: Session, suspects: pd.DataFrame, statement: str) -> pd.DataFrame:
-    open_ones = suspects["state"] == "unsettled"
-    keys = suspects.loc[open_ones, "key"].tolist()
-    seen = session.query(statement, {"keys": keys}).set_index("key")
-    versions = seen["version"].to_dict()
+    unsettled = suspects["state"] == "unsettled"
+    seen = session.query(statement, {"keys": suspects.loc[unsettled, "key"].tolist()})
+    found = {row["key"]: row for row in seen.to_dict("records")}
+    rows = [
+        _settle(row, found.get(row["key"])) if row["state"] == "unsettled" else row
+        for row in suspects.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=suspects.columns)
 
-    def settle(row: Any) -> str:
-        if row.key not in versions:
-            return "in flight"
-        return "persistent" if versions[row.key] == row.version else "unsettled"
 
-    after = suspects.copy()
-    after.loc[open_ones, "state"] = [settle(row) for row in suspects[open_ones].itertuples()]
-    for column in ("kind", "columns", "version"):
-        latest = after["key"].map(seen[column].to_dict())
-        after[column] = latest.where(latest.notna(), after[column])
-    return after
+def _settle(row: dict[Hashable, Any], seen: dict[Hashable, Any] | None) -> dict[Hashable, Any]:
+    """Say what a later look makes of a suspect.
+
+    >>> _settle({"key": 1, "version": "a", "state": "unsettled"}, None)["state"]
+    'in flight'
+    """
+    if seen is None:
+        return {**row, "state": "in flight"}
+    same = seen["version"] == row["version"]
+    return {**seen, "state": "persistent" if same else "unsettled"}
 
 
 def _statement(left: str, right: str, key: str, columns: list[str], *, again: bool = False) -> str:
