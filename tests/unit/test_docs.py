@@ -1,0 +1,70 @@
+"""The documentation names everything there is: commands, calls, diagnostics, runbooks, errors."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import rbkernel
+from rbkernel import errors
+from rbkernel.cli import app
+from rbkernel.postgres import diagnostics
+from rbkernel.runbook import catalogue
+from rbkernel.sandbox.faults.catalogue import FAULTS
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+
+
+def _commands() -> list[str]:
+    top = typer.main.get_command(app)
+    found = []
+    for name, command in top.commands.items():  # type: ignore[attr-defined]  # a group
+        inner = getattr(command, "commands", None)
+        found += [f"rbkernel {name} {sub}" for sub in inner] if inner else [f"rbkernel {name}"]
+    return found
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_every_command_is_in_the_reference(command: str) -> None:
+    assert re.search(rf"`{command}[ `]", REFERENCE)
+
+
+@pytest.mark.parametrize(
+    "error", [name for name, kind in vars(errors).items() if inspect.isclass(kind)]
+)
+def test_every_error_is_in_the_reference(error: str) -> None:
+    assert error in REFERENCE
+
+
+@pytest.mark.parametrize("name", [name for name in rbkernel.__all__ if not name.startswith("_")])
+def test_every_call_is_in_the_reference(name: str) -> None:
+    assert f"`rb.{name}" in REFERENCE
+
+
+@pytest.mark.parametrize("name", diagnostics.names())
+def test_every_diagnostic_is_in_the_reference_with_its_parameters(name: str) -> None:
+    [line] = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}` |")]
+    for parameter in diagnostics.get(name).parameters:
+        assert f"`{parameter}`" in line
+
+
+def test_every_runbook_and_its_drill_are_in_the_reference() -> None:
+    known, problems = catalogue.runbooks([])
+    assert not problems
+    for runbook in known:
+        [line] = [line for line in REFERENCE.splitlines() if line.startswith(f"| {runbook.id} |")]
+        assert runbook.path.name in line
+        assert runbook.front_matter.drill in FAULTS
+        assert runbook.front_matter.drill in line
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    dead = [link for link in links if not (page.parent / link).exists()]
+    assert not dead
