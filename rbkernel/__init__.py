@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rbkernel.postgres import actions
     from rbkernel.triage import figure
     from rbkernel.triage.act import act, done
-    from rbkernel.triage.check import check
+    from rbkernel.triage.check import assess, check
     from rbkernel.triage.decide import decide
     from rbkernel.triage.query import query, reconcile, sample
     from rbkernel.triage.start import start
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "act": "rbkernel.triage.act",
     "actions": "rbkernel.postgres",
+    "assess": "rbkernel.triage.check",
     "check": "rbkernel.triage.check",
     "decide": "rbkernel.triage.decide",
     "done": "rbkernel.triage.act",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "act",
     "actions",
+    "assess",
     "check",
     "decide",
     "done",

@@ -93,7 +93,8 @@ _SEVERITY_WORDS = {
 class Finding:
     """The result of one check, in words that can be acted on.
 
-    ``which`` names the very rows that are wrong, such as process ids or keys.
+    ``which`` names the very rows that are wrong, such as process ids or keys; ``opens`` is the
+    runbook that goes on from here.
     """
 
     title: str
@@ -103,6 +104,7 @@ class Finding:
     cause: str = ""
     which: str = ""
     next_step: str = ""
+    opens: str = ""
     value: float | None = None
     at: str = ""
 

@@ -73,12 +73,11 @@ def parameters(sql: str) -> list[str]:
 def to_sqlalchemy(sql: str) -> str:
     r"""Escape every colon that is not one of our parameters, as `sqlalchemy.text` wants it.
 
-    >>> print(to_sqlalchemy("SELECT ':x', y::int, :v"))
-    SELECT '\:x', y::int, :v
+    >>> print(to_sqlalchemy("SELECT ':x', :v::int"))
+    SELECT '\:x', :v\:\:int
     """
     return "".join(
-        text if kind in {"parameter", "cast", "other"} else text.replace(":", "\\:")
-        for kind, text in tokens(sql)
+        text if kind == "parameter" else text.replace(":", "\\:") for kind, text in tokens(sql)
     )
 
 
@@ -113,6 +112,16 @@ def is_cursor_query(sql: str) -> bool:
     return next(
         (text.lower() in _CURSOR_QUERIES for kind, text in tokens(sql) if kind == "word"), False
     )
+
+
+def is_one_statement(sql: str) -> bool:
+    """Tell whether nothing follows the first semicolon but comments.
+
+    >>> is_one_statement("SELECT ';'; -- end"), is_one_statement("COMMIT; DELETE FROM orders")
+    (True, False)
+    """
+    words = [text for kind, text in tokens(sql) if "comment" not in kind and text.strip()]
+    return ";" not in words[: len(words) - 1]
 
 
 def first_line(sql: str) -> str:

@@ -1,48 +1,77 @@
-"""The library of named diagnostics: one `.sql` file each, described by its own header.
+"""The library of named diagnostics: one `.sql` file each, described by a YAML header of its own.
 
 A diagnostic never raises because the patient is sick. It returns an empty frame with the columns
-that its header declares and the reason attached, which every check reads as ``unknown``.
+that its header declares and the reason attached, which every rule reads as ``unknown``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
 
 import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.postgres.capabilities import CAPABILITIES, Server, has, lacking
+from rbkernel.postgres.rules import Rule
 from rbkernel.postgres.session import Session, failed_frame
 
-_HEADER = re.compile(r"--\s*(?P<key>purpose|runs on|needs|column|parameter|source):\s*(?P<rest>.+)")
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diagnostic:
-    """A named query and what its header says of it."""
+class Parameter(_Part):
+    """A value that a diagnostic is asked with; without a default it must be given."""
+
+    help: str
+    default: str | int | float | None = None
+
+
+class Figure(_Part):
+    """The picture that shows a diagnostic's result at a glance; see `rbkernel.triage.figure`."""
+
+    kind: Literal["timeline", "bars", "strip"]
+    x: str = ""
+    y: str = ""
+    by: str = ""
+    unit: str = ""
+    title: str = ""
+
+
+class Diagnostic(_Part):
+    """A named query and what its header says of it.
+
+    ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to
+    the SQL for servers that have it, newest first.
+    """
 
     name: str
     purpose: str
-    runs_on: str  # primary | standby | any
-    needs_monitor: bool
-    columns: Mapping[str, str]
-    parameters: Mapping[str, Any]
+    runs_on: Literal["primary", "standby", "any"] = "any"
+    needs: tuple[str, ...] = ()
+    columns: dict[str, str]
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    figure: Figure | None = None
+    source: str = ""
     sql: str
+    variants: dict[str, str] = Field(default_factory=dict)
+
+    def sql_for(self, server: Server) -> str:
+        """Return the text for this server: the newest variant that it is capable of."""
+        fitting = (sql for name, sql in self.variants.items() if has(server, name))
+        return next(fitting, self.sql)
 
 
 def names() -> list[str]:
     """Return the names of all diagnostics, sorted."""
-    return sorted(
-        f"{folder.name}/{file.name.removesuffix('.sql')}"
-        for folder in files("rbkernel.postgres").joinpath("sql").iterdir()
-        if folder.is_dir()
-        for file in folder.iterdir()
-        if file.name.endswith(".sql")
-    )
+    return sorted(_sources())
 
 
 @cache
@@ -59,38 +88,22 @@ def get(name: str) -> Diagnostic:
             f"no diagnostic is called {name!r}; there are {', '.join(names())}",
             next_step="use one of these names, or write the query in a %%sql cell",
         )
-    source = files("rbkernel.postgres").joinpath("sql", *f"{name}.sql".split("/"))
-    return parse(name, source.read_text(encoding="utf-8"))
+    base, variants = _sources()[name]
+    newest_first = sorted(variants, key=lambda variant: -CAPABILITIES[variant].since)
+    texts = {variant: _without_comment(variants[variant]) for variant in newest_first}
+    return parse(name, base, texts)
 
 
-def parse(name: str, source: str) -> Diagnostic:
-    """Read a diagnostic's header.
+def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> Diagnostic:
+    """Read a diagnostic: a YAML header in a comment, then the SQL.
 
-    >>> parse("a/b", "-- purpose: x\\n-- column: n int: how many\\nSELECT 1 AS n").columns
-    {'n': 'int: how many'}
+    >>> text = "/*\\npurpose: x\\ncolumns: {n: how many}\\n*/\\nSELECT 1 AS n"
+    >>> parse("a/b", text).columns
+    {'n': 'how many'}
     """
-    fields: dict[str, list[str]] = {}
-    body = []
-    for line in source.splitlines():
-        if match := _HEADER.fullmatch(line.strip()):
-            fields.setdefault(match["key"], []).append(match["rest"].strip())
-        else:
-            body.append(line)
-    pairs = {key: [_split(rest) for rest in fields.get(key, [])] for key in fields}
-    return Diagnostic(
-        name=name,
-        purpose=fields["purpose"][0],
-        runs_on=fields.get("runs on", ["any"])[0],
-        needs_monitor="pg_monitor" in fields.get("needs", []),
-        columns=dict(pairs.get("column", [])),
-        parameters=dict(pairs.get("parameter", [])),
-        sql="\n".join(body).strip(),
-    )
-
-
-def _split(rest: str) -> tuple[str, str]:
-    name, _, description = rest.partition(" ")
-    return name, description
+    header, _, sql = source.lstrip().removeprefix("/*").partition("*/")
+    fields = yaml.safe_load(header)
+    return Diagnostic(name=name, sql=sql.strip(), variants=dict(variants or {}), **fields)
 
 
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
@@ -108,33 +121,66 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         Unknown name, missing or unknown parameter: a programming error.
     """
     diagnostic = get(name)
-    _check_values(diagnostic, values)
+    values = _complete(diagnostic, values)
+    sql = diagnostic.sql
     try:
-        _check_fit(diagnostic, session)
-        return session.query(diagnostic.sql, values, name=name)
+        server = session.server
+        sql = diagnostic.sql_for(server)
+        _check_fit(diagnostic, server, session.connection.name)
+        return session.query(sql, values, name=name)
     except DatabaseError as error:
         return failed_frame(
             list(diagnostic.columns),
             error,
             name=name,
             connection=session.connection.name,
-            sql=diagnostic.sql,
+            sql=sql,
         )
 
 
-def _check_values(diagnostic: Diagnostic, values: Mapping[str, Any]) -> None:
-    if set(values) != set(diagnostic.parameters):
-        wanted = ", ".join(diagnostic.parameters) or "none"
+def _sources() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the text of each base file, and of its variants by capability."""
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for file in _sql_files():
+        stem, _, capability = file.name.removesuffix(".sql").partition("@")
+        name = f"{_folder(file)}/{stem}"
+        base, variants = found.get(name, ("", {}))
+        text = file.read_text(encoding="utf-8")
+        found[name] = (base, {**variants, capability: text}) if capability else (text, variants)
+    return found
+
+
+def _sql_files() -> list[Traversable]:
+    root = files("rbkernel.postgres").joinpath("sql")
+    folders = (folder for folder in root.iterdir() if folder.is_dir())
+    return [file for folder in folders for file in folder.iterdir() if file.name.endswith(".sql")]
+
+
+def _folder(file: Traversable) -> str:
+    return str(file).replace("\\", "/").split("/")[-2]
+
+
+def _without_comment(source: str) -> str:
+    return source.partition("*/")[2].strip() if source.lstrip().startswith("/*") else source.strip()
+
+
+def _complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in defaults, and refuse what is missing or unknown."""
+    declared = diagnostic.parameters
+    defaults = {name: p.default for name, p in declared.items() if p.default is not None}
+    complete = {**defaults, **values}
+    if set(complete) != set(declared):
         raise QueryError(
-            f"{diagnostic.name} takes the parameters {wanted}; it was given"
+            f"{diagnostic.name} takes the parameters {', '.join(declared) or 'none'}; it was given"
             f" {', '.join(values) or 'none'}",
-            next_step="pass exactly these as keywords",
+            next_step="pass those without a default as keywords, and no others",
         )
+    return complete
 
 
-def _check_fit(diagnostic: Diagnostic, session: Session) -> None:
+def _check_fit(diagnostic: Diagnostic, server: Server, connection: str) -> None:
     """Refuse before asking what the server could only answer wrongly."""
-    server, where = session.server, f"connection {session.connection.name}"
+    where = f"connection {connection}"
     kind = "standby" if server.standby else "primary"
     if diagnostic.runs_on not in {"any", kind}:
         raise DatabaseError(
@@ -143,9 +189,9 @@ def _check_fit(diagnostic: Diagnostic, session: Session) -> None:
             next_step=f"give the connection name of the {diagnostic.runs_on}; if the roles have"
             " changed, a failover has happened",
         )
-    if diagnostic.needs_monitor and not server.monitor:
+    if reason := lacking(server, diagnostic.needs):
         raise DatabaseError(
-            f"the role {server.role} lacks pg_monitor, so {diagnostic.name} would see only a part",
+            f"{diagnostic.name} cannot be answered: {reason}",
             where=where,
-            next_step=f"have an administrator run: GRANT pg_monitor TO {server.role}",
+            next_step="have an administrator provide it; `rbkernel grant` prints the SQL",
         )

@@ -57,6 +57,11 @@ def cancel(raw: RawConnection, *, timeout_s: float) -> None:
         raw.cancel_safe(timeout=timeout_s)
 
 
+def backend_pid(raw: RawConnection) -> int:
+    """Return the process id that the other end told at connect."""
+    return raw.info.backend_pid
+
+
 def abandon(raw: RawConnection) -> None:
     """Cut the socket under a connection whose backend no longer answers even a cancel."""
     with contextlib.suppress(OSError, psycopg.Error):

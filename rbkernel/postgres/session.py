@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.model import now
 from rbkernel.postgres import driver
+from rbkernel.postgres.capabilities import Server
 from rbkernel.postgres.frames import to_frame
 
 # A cancel needs one round trip; a healthy server on a slow network answers well within this.
@@ -48,28 +49,16 @@ SELECT current_setting('server_version') AS version,
        current_database()::text AS database,
        host(inet_server_addr()) AS address,
        inet_server_port() AS port,
-       pg_has_role(current_user, 'pg_monitor', 'USAGE') AS monitor
+       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
+       ARRAY(SELECT rolname::text FROM pg_roles WHERE pg_has_role(current_user, oid, 'USAGE'))
+           AS roles,
+       ARRAY(SELECT extname::text FROM pg_extension) AS extensions,
+       ARRAY(SELECT name FROM pg_settings WHERE name IN
+           ('rds.extensions', 'cloudsql.iam_authentication', 'azure.extensions')) AS marks,
+       pg_backend_pid() AS backend_pid
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """Whom we are talking to, as the server itself tells it."""
-
-    version: str
-    version_num: int
-    standby: bool
-    default_read_only: bool
-    role: str
-    database: str
-    address: str | None
-    port: int | None
-    monitor: bool
-
-    def __str__(self) -> str:
-        kind = "standby" if self.standby else "primary"
-        place = f"{self.address or 'local socket'}:{self.port}/{self.database}"
-        return f"PostgreSQL {self.version.split()[0]} {kind} at {place}"
+# settings that only these services have
+_MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure Database"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +111,7 @@ class Session:
         if self._server is None:
             frame = self.query(_PROBE, name="server").astype(object)
             row = frame.where(frame.notna(), None).iloc[0]
-            self._server = Server(**{str(key): value for key, value in row.items()})
+            self._server = self._read(row.to_dict())
         return self._server
 
     def query(
@@ -150,6 +139,7 @@ class Session:
             The SQL is wrong.
         """
         values = sqltext.bind(sql, values or {})
+        _check_one_statement(sql)
         cap = row_cap or self.connection.row_cap
         timeout_s = timeout_s or self.connection.statement_timeout_s
         at, started = now(), time.monotonic()
@@ -172,6 +162,20 @@ class Session:
     def close(self) -> None:
         """Close the connection; a later query opens a new one."""
         self._engine.dispose()
+
+    def _read(self, row: dict[Any, Any]) -> Server:
+        marks, backend_pid = row.pop("marks"), row.pop("backend_pid")
+        roles, extensions = frozenset(row.pop("roles")), frozenset(row.pop("extensions"))
+        managed = [_MANAGED[mark.split(".")[0]] for mark in marks]
+        # a pooler makes up the process id that it tells its clients, to route their cancels
+        pooler = self._raw is not None and driver.backend_pid(self._raw) != backend_pid
+        return Server(
+            **row,
+            roles=roles,
+            extensions=extensions,
+            pooler=pooler,
+            managed="".join(managed[:1]),
+        )
 
     def _make_engine(self) -> Engine:
         return create_engine(
@@ -203,7 +207,8 @@ class Session:
                     )
                 # before the rows: the cursor is closed with the last of them
                 description = list(result.cursor.description or [])
-                return result.fetchmany(cap + 1), description
+                with closing(result):
+                    return result.fetchmany(cap + 1), description
         except DBAPIError as error:
             raise driver.translate(error, self.connection.name) from error
 
@@ -238,6 +243,16 @@ class Session:
             yield
         finally:
             finished.set()
+
+
+def _check_one_statement(sql: str) -> None:
+    # a statement such as COMMIT would end our read-only transaction, and the next one may write
+    if not sqltext.is_one_statement(sql):
+        raise QueryError(
+            "the text holds more than one statement",
+            where=sqltext.first_line(sql),
+            next_step="run them one by one, each in a cell of its own",
+        )
 
 
 def failed_frame(

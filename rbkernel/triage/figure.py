@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from rbkernel.postgres import diagnostics
+from rbkernel.postgres.rules import numbers
 from rbkernel.postgres.session import provenance
 
 _WARN, _CRITICAL = "#c77700", "#b3261e"
@@ -34,6 +36,29 @@ class Picture:
             "application/vnd.plotly.v1+json": {**drawn, "config": config},
             "text/plain": self.caption,
         }
+
+
+def of(frame: pd.DataFrame) -> Picture:
+    """Draw a diagnostic's frame as the diagnostic itself declares, with its thresholds.
+
+    Raises
+    ------
+    TypeError
+        The frame comes from no diagnostic, or from one that declares no picture.
+    """
+    told = provenance(frame)
+    known = told is not None and told.name in diagnostics.names()
+    declared = diagnostics.get(told.name) if told and known else None
+    if declared is None or declared.figure is None:
+        raise TypeError("rb.figure.of wants the frame of a diagnostic that declares a picture")
+    drawn = declared.figure
+    if drawn.kind == "timeline":
+        rule = next((rule for rule in declared.rules if rule.column == drawn.y), None)
+        limits = {"warn": rule.warn, "critical": rule.critical} if rule else {}
+        return timeline(frame, drawn.y, by=drawn.by, unit=drawn.unit, title=drawn.title, **limits)
+    if drawn.kind == "bars":
+        return bars(frame, drawn.x, drawn.y, by=drawn.by, title=drawn.title)
+    return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
 
 
 def timeline(
@@ -66,7 +91,7 @@ def timeline(
     groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
     told = []
     for number, (name, rows) in enumerate(groups):
-        values = _floats(rows[y])
+        values = numbers(rows[y])
         colour = _PALETTE[number % len(_PALETTE)]
         figure.add_scatter(
             x=rows[x], y=values, name=str(name), mode="lines+markers", line={"color": colour}
@@ -109,7 +134,7 @@ def bars(
     groups = frame.groupby(by, dropna=False, sort=True) if by else [(x, frame)]
     for number, (name, rows) in enumerate(groups):
         figure.add_bar(
-            x=_floats(rows[x]),
+            x=numbers(rows[x]),
             y=rows[y].astype(str),
             name=str(name),
             orientation="h",
@@ -119,7 +144,7 @@ def bars(
         figure.add_vline(limit, line={"color": _CRITICAL, "dash": "dash"}, annotation_text="all")
     figure.update_layout(barmode="stack", xaxis_title=x)
     figure.update_yaxes(categoryorder="total ascending")
-    totals = frame.assign(_total=_floats(frame[x])).groupby(y, dropna=False)["_total"].sum()
+    totals = frame.assign(_total=numbers(frame[x])).groupby(y, dropna=False)["_total"].sum()
     largest = totals.sort_values(ascending=False).head(5)
     told = ", ".join(f"{name!s} {total:g}" for name, total in largest.items())
     return Picture(figure, f"{title or x}: {told}")
@@ -152,7 +177,7 @@ def strip(
         return empty
     told = []
     for number, (name, rows) in enumerate(frame.groupby(by, dropna=False, sort=True)):
-        positions = _floats(rows[x])
+        positions = numbers(rows[x])
         marker = {"color": _PALETTE[number % len(_PALETTE)], "size": 9, "symbol": "line-ns-open"}
         figure.add_scatter(
             x=positions, y=[str(name)] * len(rows), name=str(name), mode="markers", marker=marker
@@ -191,7 +216,3 @@ def _empty(figure: go.Figure, frame: pd.DataFrame, column: str) -> Picture | Non
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return Picture(figure, f"nothing to draw: {reason}")
-
-
-def _floats(values: pd.Series[Any]) -> pd.Series[float]:
-    return pd.to_numeric(values.astype(object), errors="coerce").astype(float)

@@ -1,15 +1,42 @@
--- purpose: Who holds the connection slots, and in which state
--- runs on: any
--- needs: pg_monitor
--- column: application text: application_name, or the user where there is none
--- column: username text: the role
--- column: database text: the database
--- column: state text: active, idle, idle in transaction, …
--- column: sessions int: client backends of this kind
--- column: stuck int: those of them that have been in this state longer than :stuck_after_s
--- column: stuck_pct float: %, stuck of all slots that an ordinary role may use
--- column: oldest_s float: s, how long the oldest has been in this state
--- parameter: stuck_after_s float: s, how long a state may last before it counts as stuck
+/*
+purpose: Who holds the connection slots, and in which state
+needs: [pg_monitor]
+columns:
+  application: application_name, or the user where there is none
+  username: the role
+  database: the database
+  state: active, idle, idle in transaction, …
+  sessions: client backends of this kind
+  stuck: those of them that have been in this state for longer than :stuck_after_s
+  stuck_pct: "%, stuck of all slots that an ordinary role may use"
+  oldest_s: s, how long the oldest has been in this state
+parameters:
+  stuck_after_s: {help: "s, how long a state may last before it counts as stuck", default: 5}
+rules:
+  - title: Slots held idle in a transaction
+    column: stuck_pct
+    agg: sum
+    where: {state: [idle in transaction, idle in transaction (aborted)]}
+    by: application
+    unit: "% of the slots"
+    warn: 10
+    critical: 50
+    cause: "Sessions that are idle in a transaction hold {value}, by application: {top}"
+    next_step: terminate them, then find out why the application does not commit
+    opens: RUN-001
+  - title: Slots held by long queries
+    column: stuck_pct
+    agg: sum
+    where: {state: active}
+    by: application
+    unit: "% of the slots"
+    warn: 10
+    critical: 50
+    cause: "Queries that are active for too long hold {value}, by application: {top}"
+    next_step: cancel them if their work can be lost, then find out what made them slow
+    opens: RUN-001
+figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by application and state}
+*/
 SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,
        usename::text AS username,
        datname::text AS database,

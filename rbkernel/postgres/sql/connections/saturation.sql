@@ -1,14 +1,27 @@
--- purpose: How many connection slots are taken of those that an ordinary role may use
--- runs on: any
--- needs: pg_monitor
--- column: used int: client backends that hold a slot, ours included
--- column: usable int: max_connections less the reserved slots
--- column: free int: usable - used, 0 at the least
--- column: used_pct float: %, used of usable; above 100 when reserved slots are taken
--- column: max_connections int: as configured
--- column: reserved int: superuser_reserved_connections + reserved_connections (16 and later)
--- column: sampled_at timestamptz: the server's clock
--- source: warn at 80 %, critical at 90 %: seed 003 (alert above 90 %) and the field's monitors
+/*
+purpose: How many connection slots are taken of those that an ordinary role may use
+needs: [pg_monitor]
+columns:
+  used: client backends that hold a slot, ours included
+  usable: max_connections less the reserved slots
+  free: usable less used, 0 at the least
+  used_pct: "%, used of usable; above 100 when reserved slots are taken"
+  max_connections: as configured
+  reserved: superuser_reserved_connections and, from 16 on, reserved_connections
+  sampled_at: the server's clock
+rules:
+  - title: Connection slots in use
+    column: used_pct
+    agg: last
+    unit: "%"
+    warn: 80
+    critical: 90
+    cause: "{value} of the connection slots are taken"
+    next_step: see who holds them (connections/holders)
+    opens: RUN-001
+    source: seed RUN-001 (alert above 90 %); 80 % is the field's usual warning
+figure: {kind: timeline, y: used_pct, unit: "%", title: Connection slots in use}
+*/
 SELECT used,
        usable,
        greatest(usable - used, 0) AS free,

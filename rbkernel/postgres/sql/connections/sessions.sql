@@ -1,18 +1,32 @@
--- purpose: The sessions that have been active, or idle in a transaction, for too long
--- runs on: any
--- needs: pg_monitor
--- column: pid int: process id; reused by the server, so never an identity alone
--- column: backend_start timestamptz: with pid, the identity of the session
--- column: application text: application_name
--- column: username text: the role
--- column: client text: address of the client
--- column: state text: active, idle in transaction, …
--- column: state_s float: s in this state
--- column: transaction_s float: s since the transaction began; NULL outside one
--- column: query_start timestamptz: with pid and backend_start, the identity of the query
--- column: waits_for text: wait event type and event
--- column: query text: what runs, or ran last; first 300 characters
--- parameter: stuck_after_s float: s, how long a state may last before it counts as stuck
+/*
+purpose: The sessions that have been active, or idle in a transaction, for too long
+needs: [pg_monitor]
+columns:
+  pid: process id; reused by the server, so never an identity alone
+  backend_start: with pid, the identity of the session
+  application: application_name
+  username: the role
+  client: address of the client
+  state: active, idle in transaction, …
+  state_s: s in this state
+  transaction_s: s since the transaction began; NULL outside one
+  query_start: with pid and backend_start, the identity of the query
+  waits_for: wait event type and event
+  query: what runs, or ran last; first 300 characters
+parameters:
+  stuck_after_s: {help: "s, how long a state may last before it counts as stuck", default: 5}
+rules:
+  - title: Stuck sessions
+    agg: rows
+    by: application
+    each: pid
+    unit: sessions
+    warn: 5
+    cause: "{value} have been stuck for longer than a moment: {top}"
+    next_step: "read their last queries: one kind of query is one cause"
+    opens: RUN-001
+figure: {kind: bars, x: state_s, y: pid, by: application, unit: s, title: How long each session has been stuck}
+*/
 SELECT pid,
        backend_start,
        application_name AS application,

@@ -1,17 +1,44 @@
--- purpose: How far each standby is behind, as the primary sees it
--- runs on: primary
--- needs: pg_monitor
--- column: standby text: application_name of the standby
--- column: connected boolean: false for the expected standby when it is not connected
--- column: state text: streaming, catchup, startup, backup
--- column: sync_state text: async, sync, quorum, potential
--- column: replay_lag_s float: s, age of the newest commit that the standby has replayed
--- column: replay_behind_bytes int: bytes of WAL not yet replayed there
--- column: flush_behind_bytes int: bytes of WAL not yet on the standby's disk
--- column: reply_age_s float: s since the standby last reported
--- column: sampled_at timestamptz: the server's clock
--- parameter: standby text: application_name of the standby that must be there; '' for none
--- source: replay_lag is NULL when idle and only as fresh as reply_time, so it is 0 when all is replayed, else replay_lag and the time since the reply; measured against true pauses of 3 to 12 s
+/*
+purpose: How far each standby is behind, as the primary sees it
+runs_on: primary
+needs: [pg_monitor]
+columns:
+  standby: application_name of the standby
+  connected: false for the expected standby when it is not connected
+  state: streaming, catchup, startup, backup
+  sync_state: async, sync, quorum, potential
+  replay_lag_s: s, age of the newest commit that the standby has replayed
+  replay_behind_bytes: bytes of WAL not yet replayed there
+  flush_behind_bytes: bytes of WAL not yet on the standby's disk
+  reply_age_s: s since the standby last reported
+  sampled_at: the server's clock
+parameters:
+  standby: {help: application_name of the standby that must be there; empty for none, default: ""}
+rules:
+  - title: Standby is connected
+    column: connected
+    agg: min
+    critical: 1
+    below: true
+    expected: connected
+    cause: The standby is not connected to the primary
+    next_step: see on the standby whether its WAL receiver runs (replication/standby)
+    opens: RUN-005
+  - title: Replay lag, seen from the primary
+    column: replay_lag_s
+    by: standby
+    unit: s
+    warn: 2
+    critical: 15
+    cause: "The standby is {value} behind"
+    next_step: see what holds the replay up (replication/standby)
+    opens: RUN-005
+    source: seeds 001 and 003 alert above 2 s; 15 s measured as surely not a burst
+figure: {kind: timeline, y: replay_lag_s, by: standby, unit: s, title: "Replay lag, seen from the primary"}
+source: >-
+  replay_lag is NULL when idle and only as fresh as reply_time, so it is 0 when all is replayed, else
+  replay_lag and the time since the reply; measured against true pauses of 3 to 12 s
+*/
 SELECT coalesce(r.application_name, expected.standby) AS standby,
        r.pid IS NOT NULL AS connected,
        r.state,

@@ -1,12 +1,26 @@
--- purpose: WAL that the primary keeps for its replication slots
--- runs on: primary
--- needs: pg_monitor
--- column: slot text: name of the slot
--- column: kind text: physical or logical
--- column: active boolean: somebody reads from it
--- column: retained_mb float: MiB of WAL kept for it
--- column: wal_status text: reserved, extended, unreserved, lost
--- column: retained_pct float: %, retained of max_slot_wal_keep_size; NULL when there is no limit
+/*
+purpose: WAL that the primary keeps for its replication slots
+runs_on: primary
+needs: [pg_monitor]
+columns:
+  slot: name of the slot
+  kind: physical or logical
+  active: somebody reads from it
+  retained_mb: MiB of WAL kept for it
+  wal_status: reserved, extended, unreserved, lost
+  retained_pct: "%, retained of max_slot_wal_keep_size; NULL when there is no limit"
+rules:
+  - title: WAL kept for slots
+    column: retained_mb
+    agg: sum
+    by: slot
+    unit: MB
+    warn: 1024
+    critical: 10240
+    cause: "The primary keeps {value} of WAL for its slots"
+    next_step: watch the primary's disk (RUN-018); a slot that nobody needs any more may be dropped
+figure: {kind: bars, x: retained_mb, y: slot, by: wal_status, title: WAL kept for each slot}
+*/
 SELECT slot_name::text AS slot,
        slot_type AS kind,
        active,

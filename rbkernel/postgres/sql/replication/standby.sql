@@ -1,15 +1,50 @@
--- purpose: How far this standby is behind, and what holds it up, as it sees itself
--- runs on: standby
--- needs: pg_monitor
--- column: receiving boolean: a WAL receiver runs and is streaming
--- column: paused boolean: replay was paused with pg_wal_replay_pause
--- column: stalled_s float: s since the newest transaction that was replayed; 0 when streaming and all received WAL is replayed
--- column: received_not_replayed_bytes int: bytes of WAL that lie here and wait
--- column: last_replayed_at timestamptz: commit time, by the primary's clock, of the newest replayed transaction
--- column: sender text: host and port that it receives from
--- column: last_message_s float: s since the sender was last heard; NULL without a receiver
--- column: sampled_at timestamptz: the server's clock
--- source: receive = replay means 0 only while the receiver streams; otherwise the age of the newest replayed commit is an upper bound
+/*
+purpose: How far this standby is behind, and what holds it up, as it sees itself
+runs_on: standby
+needs: [pg_monitor]
+columns:
+  receiving: a WAL receiver runs and is streaming
+  paused: replay was paused with pg_wal_replay_pause
+  stalled_s: s since the newest transaction that was replayed; 0 when streaming and all is replayed
+  received_not_replayed_bytes: bytes of WAL that lie here and wait
+  last_replayed_at: commit time, by the primary's clock, of the newest replayed transaction
+  sender: host and port that it receives from
+  last_message_s: s since the sender was last heard; NULL without a receiver
+  sampled_at: the server's clock
+rules:
+  - title: Replay is not paused
+    column: paused
+    agg: last
+    critical: 0
+    expected: not paused
+    cause: "Replay is paused on the standby: somebody called pg_wal_replay_pause()"
+    next_step: find out who paused it and why; then resume it
+    opens: RUN-005
+  - title: WAL receiver is streaming
+    column: receiving
+    agg: last
+    critical: 1
+    below: true
+    expected: streaming
+    cause: "The standby receives no WAL: its receiver is not running"
+    next_step: >-
+      look at the standby's log, primary_conninfo, the password and the network between the two;
+      there is no SQL that mends it
+    opens: RUN-005
+  - title: Replay is up to date
+    column: stalled_s
+    agg: last
+    unit: s
+    warn: 2
+    critical: 15
+    cause: "Replay has been stalled for {value}: the newest commit on the standby is that old"
+    next_step: whoever needs fresh rows should read from the primary until this is mended
+    opens: RUN-005
+figure: {kind: timeline, y: stalled_s, unit: s, title: Age of the newest commit on the standby}
+source: >-
+  receive = replay means 0 only while the receiver streams; otherwise the age of the newest replayed
+  commit is an upper bound
+*/
 SELECT receiving,
        paused,
        (CASE

@@ -1,0 +1,230 @@
+"""A rule holds one figure of a frame against thresholds. What cannot be judged is ``unknown``.
+
+Pure. A rule takes the frame and not a scalar, because a scalar has forgotten that its query
+failed: ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their
+header, and `rb.check` makes one from its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.postgres.session import provenance
+
+_NAMED_ROWS = 100
+
+
+class Rule(BaseModel):
+    """What is right, and what to say and do when it is not.
+
+    Parameters
+    ----------
+    title
+        What is checked, in words; a finding replaces an earlier one of the same title.
+    column
+        Numeric or boolean column; not needed for ``agg: rows``.
+    agg
+        ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
+        Only ``rows`` and ``sum`` have a value (0) when an answer has no row.
+    where
+        Column → value or values: the rows that count.
+    by
+        Column that groups the rows in the finding, largest first.
+    each
+        Column that names every single row, such as a process id or a key.
+    warn, critical
+        Thresholds; a value beyond one of them (above, or under with `below`) has that verdict.
+    unit
+        Unit for people, such as ``s`` or ``%``.
+    expected
+        Words for what is right; made from the thresholds when empty.
+    cause, next_step
+        Words for what is wrong and what to do. In the cause, ``{value}`` and ``{top}`` stand for
+        the figure and the rows that `by` names.
+    opens
+        The runbook to open when it is wrong.
+    source
+        Where the thresholds come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    column: str = ""
+    agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
+    where: dict[str, Any] = {}
+    by: str = ""
+    each: str = ""
+    warn: float | None = None
+    critical: float | None = None
+    below: bool = False
+    unit: str = ""
+    expected: str = ""
+    cause: str = ""
+    next_step: str = ""
+    opens: str = ""
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> Rule:
+        if self.warn is None and self.critical is None:
+            raise ValueError("needs warn=, critical= or both: without one it cannot fail")
+        if self.agg != "rows" and not self.column:
+            raise ValueError(f"agg={self.agg!r} needs a column")
+        return self
+
+
+def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) -> Finding:
+    """Judge a frame.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    frame
+        A frame with a `Provenance`: without one nobody knows whether its query failed.
+    rows
+        The rows that count, where the caller has chosen them; else by the rule's ``where``.
+
+    Raises
+    ------
+    TypeError
+        The frame lacks a column that the rule names: a programming error.
+    """
+    told = provenance(frame)
+    rows = _matching(frame, rule.where) if rows is None else rows
+    value, reason = _value(rule, rows, frame)
+    verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
+    wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
+    top = _top(rows, rule.by, rule.column) if rule.by else ""
+    shown = _shown(rule, value, frame, capped=bool(told and told.capped))
+    return Finding(
+        title=rule.title,
+        verdict=verdict,
+        expected=rule.expected or _expected(rule),
+        actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
+        cause=rule.cause.replace("{value}", shown).replace("{top}", top) if wrong else "",
+        which=_which(rows, rule.each, rule.by) if rule.each and wrong else "",
+        next_step=_next_step(verdict, rule.next_step),
+        opens=rule.opens if wrong else "",
+        value=value,
+        at=now(),
+    )
+
+
+def judge(
+    value: float | None, *, warn: float | None, critical: float | None, below: bool = False
+) -> Verdict:
+    """Hold one figure against its thresholds.
+
+    >>> judge(3.0, warn=2, critical=15), judge(0, warn=None, critical=1, below=True)
+    (<Verdict.WARNING: 'warning'>, <Verdict.CRITICAL: 'critical'>)
+    >>> judge(None, warn=2, critical=15), judge(float("nan"), warn=2, critical=15)
+    (<Verdict.UNKNOWN: 'unknown'>, <Verdict.UNKNOWN: 'unknown'>)
+    """
+    thresholds = [(critical, Verdict.CRITICAL), (warn, Verdict.WARNING)]
+    known = [(limit, verdict) for limit, verdict in thresholds if limit is not None]
+    if value is None or any(math.isnan(figure) for figure in (value, *(t for t, _ in known))):
+        return Verdict.UNKNOWN
+    for limit, verdict in known:
+        if value < limit if below else value > limit:
+            return verdict
+    return Verdict.OK
+
+
+def _matching(frame: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
+    for column, wanted in where.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        frame = frame[frame[column].isin(values)]
+    return frame
+
+
+def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float | None, str]:
+    """Return the figure, or None and the reason why there is none."""
+    told = provenance(frame)
+    if told is None:
+        return None, "the frame does not come from rb.query, rb.sample or rb.reconcile"
+    if told.reason:
+        return None, told.reason
+    if rule.agg == "rows":
+        return float(len(rows)), ""
+    if rule.column not in frame.columns:
+        raise TypeError(f"{rule.title}: no column {rule.column!r} in {list(frame.columns)}")
+    figures = numbers(rows[rule.column])
+    if rule.agg == "sum" and len(rows) == 0:
+        return 0.0, ""
+    if len(rows) == 0:
+        return None, "no rows"
+    if figures.isna().any():
+        return None, f"{rule.column} is NULL in {int(figures.isna().sum())} of {len(rows)} rows"
+    if rule.agg == "last":
+        return float(figures.iloc[-1]), ""
+    return float(getattr(figures, rule.agg)()), ""
+
+
+def numbers(values: pd.Series[Any]) -> pd.Series[float]:
+    """Return a column as floats; what is no number is NaN."""
+    return pd.to_numeric(values.astype(object), errors="coerce").astype(float)
+
+
+def _top(rows: pd.DataFrame, by: str, column: str) -> str:
+    if not column:
+        counts = rows[by].value_counts()
+        return ", ".join(f"{name} {count}" for name, count in counts.head(3).items())
+    largest = rows.assign(_figure=numbers(rows[column])).sort_values("_figure", ascending=False)
+    named = largest[largest["_figure"] > 0].drop_duplicates(by).head(3)
+    return ", ".join(f"{row[by]} {_number(row['_figure'])}" for _, row in named.iterrows())
+
+
+def _which(rows: pd.DataFrame, each: str, by: str) -> str:
+    """Name every row, grouped.
+
+    >>> _which(pd.DataFrame({"key": [3, 1], "kind": ["extra", "missing"]}), "key", "kind")
+    'extra: 3; missing: 1'
+    """
+    named = rows.head(_NAMED_ROWS)
+    groups = named.groupby(by, dropna=False, sort=True) if by else [("", named)]
+    lists = [", ".join(str(value) for value in group[each]) for _, group in groups]
+    labels = [f"{name}: " if by else "" for name, _ in groups]
+    rest = f"; and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    return "; ".join(map("".join, zip(labels, lists, strict=True))) + rest
+
+
+def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool) -> str:
+    if value is None:
+        return ""
+    if rule.column in frame and isinstance(frame[rule.column].dtype, pd.BooleanDtype):
+        return f"{rule.column} is {str(bool(value)).lower()}"
+    at_least = "at least " if capped else ""
+    words = rule.unit or ("rows" if rule.agg == "rows" else "")
+    return f"{at_least}{_number(value)} {words}".strip()
+
+
+def _number(value: float) -> str:
+    """Write a figure for people.
+
+    >>> _number(12.345), _number(3.0), _number(1234567.0)
+    ('12.3', '3', '1234567')
+    """
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+
+
+def _expected(rule: Rule) -> str:
+    limit = rule.warn if rule.warn is not None else rule.critical
+    assert limit is not None  # the rule's own validation
+    if limit == 0 and not rule.below:
+        return "none"
+    return f"{'at least' if rule.below else 'at most'} {_number(limit)} {rule.unit}".strip()
+
+
+def _next_step(verdict: Verdict, next_step: str) -> str:
+    if verdict is Verdict.OK:
+        return ""
+    if verdict is Verdict.UNKNOWN:
+        return "find out why this could not be seen; do not take it for healthy"
+    return next_step
