@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rbkernel.triage.act import act, done
     from rbkernel.triage.check import assess, check
     from rbkernel.triage.decide import decide
+    from rbkernel.triage.overview import overview
+    from rbkernel.triage.probe import http, shell
     from rbkernel.triage.query import query, reconcile, sample
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
@@ -28,10 +30,13 @@ _HOMES = {
     "decide": "rbkernel.triage.decide",
     "done": "rbkernel.triage.act",
     "figure": "rbkernel.triage",
+    "http": "rbkernel.triage.probe",
     "note": "rbkernel.triage.summary",
+    "overview": "rbkernel.triage.overview",
     "query": "rbkernel.triage.query",
     "reconcile": "rbkernel.triage.query",
     "sample": "rbkernel.triage.query",
+    "shell": "rbkernel.triage.probe",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
 }
@@ -45,10 +50,13 @@ __all__ = [
     "decide",
     "done",
     "figure",
+    "http",
     "note",
+    "overview",
     "query",
     "reconcile",
     "sample",
+    "shell",
     "start",
     "summary",
 ]

@@ -9,6 +9,7 @@ environment, a passfile, a service file or a command.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rbkernel.errors import ConfigError, UnknownConnection
 
 FILE_NAME = "rbkernel.toml"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Connection(BaseModel):
@@ -43,6 +45,7 @@ class Connection(BaseModel):
     statement_timeout_s: float = Field(10.0, gt=0)
     lock_timeout_s: float = Field(0.5, gt=0)
     row_cap: int = Field(10_000, ge=1)
+    allow_functions: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +57,11 @@ class Connection(BaseModel):
                         f"{key!r} would put a secret into the file: use host, port, dbname, user"
                         " and password_env, passfile, service or password_command"
                     )
+            for key in ("host", "user", "dbname", "service"):
+                value = str(data.get(key) or "")
+                if "://" in value or (key == "host" and "@" in value):
+                    # not told: it may hold a password
+                    raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
         return data
 
     def libpq_parameters(self) -> dict[str, str | int]:
@@ -101,6 +109,57 @@ class Connection(BaseModel):
         return done.stdout.rstrip("\n")
 
 
+class Command(BaseModel):
+    """A command that `rb.shell` may run: arguments as a list, and a pattern for each placeholder.
+
+    ``argv`` may hold placeholders such as ``{namespace}``; ``arguments`` maps each to the regular
+    expression that its whole value must match.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    argv: tuple[str, ...] = Field(min_length=1)
+    arguments: Mapping[str, str] = Field(default_factory=dict)
+    timeout_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _placeholders_have_patterns(self) -> Command:
+        used = {name for word in self.argv for name in _PLACEHOLDER.findall(word)}
+        if _PLACEHOLDER.search(self.argv[0]):
+            raise ValueError("argv[0], the program, must not be a placeholder")
+        if used != set(self.arguments):
+            raise ValueError(
+                f"argv uses the placeholders {sorted(used)}, [arguments] has patterns for"
+                f" {sorted(self.arguments)}: they must be the same"
+            )
+        return self
+
+    def with_arguments(self, values: Mapping[str, str]) -> list[str]:
+        """Fill the placeholders in.
+
+        Raises
+        ------
+        ConfigError
+            A value is missing, unknown, or does not match its pattern.
+        """
+        where = f"command {self.name}"
+        if set(values) != set(self.arguments):
+            raise ConfigError(
+                f"it takes {', '.join(self.arguments) or 'no arguments'}",
+                where=where,
+                next_step="pass exactly these as keywords",
+            )
+        for name, value in values.items():
+            if not re.fullmatch(self.arguments[name], value) or value.startswith("-"):
+                raise ConfigError(
+                    f"{name}={value!r} does not match {self.arguments[name]}, or is an option",
+                    where=where,
+                    next_step="pass another value, or change the pattern in rbkernel.toml",
+                )
+        return [_PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
+
+
 class _Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     root: Path | None = None
@@ -120,6 +179,7 @@ class Settings(BaseModel):
     evidence: _Evidence = _Evidence()
     catalogue: _Catalogue = _Catalogue()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
+    commands: Mapping[str, Command] = Field(default_factory=dict)
 
     @property
     def evidence_root(self) -> Path:
@@ -147,6 +207,23 @@ class Settings(BaseModel):
                 next_step=f"add [connections.{name}] to {FILE_NAME}, or start the sandbox with"
                 " `rbkernel sandbox up` for sandbox-primary and sandbox-standby",
             ) from None
+
+    def command(self, name: str) -> Command:
+        """Return the command that `rb.shell` may run under that name.
+
+        Raises
+        ------
+        ConfigError
+            No file allows it; the message lists those there are.
+        """
+        if name not in self.commands:
+            known = ", ".join(sorted(self.commands)) or "none"
+            raise ConfigError(
+                f"no command is called {name!r}; allowed: {known}",
+                where=str(self.file or f"no {FILE_NAME} found"),
+                next_step=f"add [commands.{name}] with argv to {FILE_NAME}",
+            )
+        return self.commands[name]
 
 
 def sandbox_home() -> Path:
@@ -198,11 +275,13 @@ def load() -> Settings:
     sandbox = sandbox_connections_file()
     published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
     data["connections"] = {**published, **data.get("connections", {})}
+    data.setdefault("commands", {})
     if file:
         _resolve_paths(data, file.parent)
     try:
-        named = {name: {"name": name, **fields} for name, fields in data.pop("connections").items()}
-        return Settings(file=file, connections=named, **data)
+        for kind in ("connections", "commands"):
+            data[kind] = {name: {"name": name, **fields} for name, fields in data[kind].items()}
+        return Settings(file=file, **data)
     except (ValidationError, TypeError, AttributeError) as error:
         raise ConfigError(
             _first_problem(error), where=str(file or sandbox), next_step="mend that field"

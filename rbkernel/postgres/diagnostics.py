@@ -44,17 +44,26 @@ class Figure(_Part):
     title: str = ""
 
 
+class Table(_Part):
+    """A table of the application, found by the search path, and the columns that are read."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
 class Diagnostic(_Part):
     """A named query and what its header says of it.
 
     ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to
-    the SQL for servers that have it, newest first.
+    the SQL for servers that have it, newest first. Without its ``requires_table`` a diagnostic
+    makes no sense for a database, which is no defect of the database: see `inapplicable`.
     """
 
     name: str
     purpose: str
     runs_on: Literal["primary", "standby", "any"] = "any"
     needs: tuple[str, ...] = ()
+    requires_table: Table | None = None
     columns: dict[str, str]
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
@@ -106,6 +115,48 @@ def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> 
     return Diagnostic(name=name, sql=sql.strip(), variants=dict(variants or {}), **fields)
 
 
+_MISSING_COLUMNS = """
+SELECT to_regclass(:name) IS NOT NULL AS there,
+       ARRAY(
+           SELECT wanted
+           FROM unnest(string_to_array(:columns, ',')) AS w (wanted)
+           WHERE NOT EXISTS (
+               SELECT FROM pg_attribute
+               WHERE attrelid = to_regclass(:name) AND attname = wanted AND NOT attisdropped)
+       ) AS missing
+"""
+
+
+def inapplicable(session: Session, name: str) -> str:
+    """Say why a diagnostic has nothing to say of this database; empty when it has.
+
+    An overview leaves out what is inapplicable. What is applicable and cannot be answered, for
+    want of a privilege or an extension, it must not leave out.
+
+    Raises
+    ------
+    DatabaseError
+        The server does not answer.
+    """
+    diagnostic, server = get(name), session.server
+    kind = "standby" if server.standby else "primary"
+    if diagnostic.runs_on not in {"any", kind}:
+        return f"{name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}"
+    return _lacks_table(session, diagnostic.requires_table)
+
+
+def _lacks_table(session: Session, table: Table | None) -> str:
+    if table is None:
+        return ""
+    values = {"name": table.name, "columns": ",".join(table.columns)}
+    row = session.query(_MISSING_COLUMNS, values, name="table").iloc[0]
+    if not row["there"]:
+        return f"there is no table {table.name} in {session.server.database}"
+    if missing := list(row["missing"]):
+        return f"the table {table.name} has no column {', '.join(missing)}"
+    return ""
+
+
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
     """Run a diagnostic.
 
@@ -126,9 +177,10 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
     try:
         server = session.server
         sql = diagnostic.sql_for(server)
-        _check_fit(diagnostic, server, session.connection.name)
+        _check_fit(session, diagnostic)
         return session.query(sql, values, name=name)
-    except DatabaseError as error:
+    # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
+    except (DatabaseError, QueryError) as error:
         return failed_frame(
             list(diagnostic.columns),
             error,
@@ -178,18 +230,17 @@ def _complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, An
     return complete
 
 
-def _check_fit(diagnostic: Diagnostic, server: Server, connection: str) -> None:
+def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
     """Refuse before asking what the server could only answer wrongly."""
-    where = f"connection {connection}"
-    kind = "standby" if server.standby else "primary"
-    if diagnostic.runs_on not in {"any", kind}:
+    where = f"connection {session.connection.name}"
+    if reason := inapplicable(session, diagnostic.name):
         raise DatabaseError(
-            f"{diagnostic.name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}",
+            f"not applicable: {reason}",
             where=where,
-            next_step=f"give the connection name of the {diagnostic.runs_on}; if the roles have"
-            " changed, a failover has happened",
+            next_step="give the connection name of the server and database that it is about; if"
+            " primary and standby have changed roles, a failover has happened",
         )
-    if reason := lacking(server, diagnostic.needs):
+    if reason := lacking(session.server, diagnostic.needs):
         raise DatabaseError(
             f"{diagnostic.name} cannot be answered: {reason}",
             where=where,

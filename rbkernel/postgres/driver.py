@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import errors as pg_errors
@@ -24,10 +24,35 @@ RawConnection = psycopg.Connection[Any]
 _APPLICATION_NAME_BYTES = 63
 
 
+class _OneStatementCursor(psycopg.Cursor[Any]):
+    """Speaks the extended protocol always: the server itself refuses a second statement."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        if not params:
+            # without values psycopg uses the simple protocol, unless the result is to be binary
+            options["binary"] = True
+        return super().execute(query, params, **options)
+
+
 def connect(
-    connection: Connection, *, application_name: str, autocommit: bool = False
+    connection: Connection,
+    *,
+    application_name: str,
+    autocommit: bool = False,
+    one_statement: bool = False,
 ) -> RawConnection:
     """Open one connection of the named kind.
+
+    Parameters
+    ----------
+    connection
+        The named connection.
+    application_name
+        Cut at 63 bytes, as the server does.
+    autocommit
+        Whether each statement is a transaction of its own.
+    one_statement
+        Whether the server is to refuse a text of two statements.
 
     Raises
     ------
@@ -38,7 +63,7 @@ def connect(
     if (password := connection.password()) is not None:
         parameters["password"] = password
     try:
-        return psycopg.connect(
+        raw = psycopg.connect(
             **parameters,
             application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
                 errors="ignore"
@@ -49,6 +74,9 @@ def connect(
         )
     except psycopg.Error as error:
         raise translate(error, connection.name) from error
+    if one_statement:
+        raw.cursor_factory = _OneStatementCursor
+    return raw
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:
@@ -99,6 +127,27 @@ _ADVICE = {
     "57014": "the server is slow or blocked: look at active sessions and locks first",
     "57P": "the server is starting, stopping or was stopped: check its state and log",
     "08": "check that the server runs, and host and port of this connection",
+    "silent": "the host may be gone, or the server stuck: frozen, out of memory, its catalogue"
+    " locked; look at it from its own host",
+}
+
+
+# A refused login carries no SQLSTATE, only the server's words.
+_SAID = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "pg_hba.conf": "28",
+    "authentication failed": "28",
+    "not permitted to log in": "28",
+    "too many clients": "53300",
+    "too many connections": "53300",
+    "connection slots are reserved": "53300",
+    "no more connections allowed": "53300",
+    "starting up": "57P",
+    "shutting down": "57P",
+    "recovery mode": "57P",
+    'role "': "28",
+    'database "': "3D000",
 }
 
 
@@ -108,8 +157,10 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     """
     original = getattr(error, "orig", None) or error
     text = " ".join(str(original).split("\n\n")[0].split("\n")).strip()
-    state = getattr(original, "sqlstate", None)
+    state = getattr(original, "sqlstate", None) or _state_of(text)
     where = f"connection {connection_name}"
+    if isinstance(original, pg_errors.ConnectionTimeout):
+        return DatabaseError(f"no login: {text}", where=where, next_step=_ADVICE["silent"])
     if state is None or state[:2] in {"08", "28", "3D", "53", "57", "58", "XX"}:
         return DatabaseError(text, where=where, next_step=_advice(state or "08"))
     if isinstance(original, pg_errors.InsufficientPrivilege | pg_errors.LockNotAvailable):
@@ -117,6 +168,17 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     if state[:2] == "40" or isinstance(original, pg_errors.ObjectInUse):
         return DatabaseError(text, where=where, next_step="run the cell again")
     return QueryError(text, where=where, next_step="mend the SQL and run the cell again")
+
+
+def _state_of(text: str) -> str | None:
+    """Find the SQLSTATE that a refusal's words stand for.
+
+    >>> _state_of('FATAL:  password authentication failed for user "x"'), _state_of("timeout")
+    ('28P01', None)
+    """
+    if "FATAL" not in text:
+        return None
+    return next((state for words, state in _SAID.items() if words in text), None)
 
 
 def _advice(state: str) -> str:

@@ -30,9 +30,12 @@ class Rule(BaseModel):
         Numeric or boolean column; not needed for ``agg: rows``.
     agg
         ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
-        Only ``rows`` and ``sum`` have a value (0) when an answer has no row.
+        Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
+        NULLs make a figure ``unknown``, unless the known ones alone are beyond a threshold.
     where
         Column → value or values: the rows that count.
+    empty
+        The figure when no row counts, where that is an answer: the longest of no queries is 0.
     by
         Column that groups the rows in the finding, largest first.
     each
@@ -58,6 +61,7 @@ class Rule(BaseModel):
     column: str = ""
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
     where: dict[str, Any] = {}
+    empty: float | None = None
     by: str = ""
     each: str = ""
     warn: float | None = None
@@ -156,15 +160,23 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
     if rule.column not in frame.columns:
         raise TypeError(f"{rule.title}: no column {rule.column!r} in {list(frame.columns)}")
     figures = numbers(rows[rule.column])
-    if rule.agg == "sum" and len(rows) == 0:
-        return 0.0, ""
     if len(rows) == 0:
-        return None, "no rows"
-    if figures.isna().any():
+        empty = 0.0 if rule.agg == "sum" else rule.empty
+        return empty, "" if empty is not None else "no rows"
+    if figures.isna().any() and not _wrong_anyway(rule, figures):
         return None, f"{rule.column} is NULL in {int(figures.isna().sum())} of {len(rows)} rows"
     if rule.agg == "last":
         return float(figures.iloc[-1]), ""
     return float(getattr(figures, rule.agg)()), ""
+
+
+def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
+    """Whether the known figures alone are beyond a threshold: the NULLs cannot mend that."""
+    if rule.agg != ("min" if rule.below else "max"):
+        return False
+    known = float(getattr(figures, rule.agg)())
+    verdict = judge(known, warn=rule.warn, critical=rule.critical, below=rule.below)
+    return verdict in {Verdict.WARNING, Verdict.CRITICAL}
 
 
 def numbers(values: pd.Series[Any]) -> pd.Series[float]:

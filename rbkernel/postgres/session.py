@@ -7,37 +7,40 @@ backend that ignores even that is abandoned, so that the notebook goes on.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import CursorResult, Engine, create_engine, text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from rbkernel import sqltext
 from rbkernel.config import Connection
-from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.model import now
-from rbkernel.postgres import driver
-from rbkernel.postgres.capabilities import Server
+from rbkernel.postgres import driver, guard, privileges
+from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server
+from rbkernel.postgres.deadline import Deadline
 from rbkernel.postgres.frames import to_frame
 
-# A cancel needs one round trip; a healthy server on a slow network answers well within this.
-_CANCEL_S = 2.0
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
+# After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
+_PAUSE_S = 15.0
 
 _BEGIN = """
 SELECT set_config('transaction_read_only', 'on', true),
        set_config('statement_timeout', :statement_ms, true),
        set_config('lock_timeout', :lock_ms, true),
        set_config('idle_in_transaction_session_timeout', '30000', true),
+       set_config('standard_conforming_strings', 'on', true),
        set_config('cursor_tuple_fraction', '1.0', true)
 """
 _PROBE = """
@@ -81,6 +84,18 @@ class Provenance:
     reason: str = ""
 
 
+class _Dialect(PGDialect_psycopg):
+    """SQLAlchemy's own, without its look-ups at connect: they come before our time-outs are set."""
+
+    supports_statement_cache = True
+
+    def initialize(self, connection: SqlConnection) -> None:
+        """Ask nothing."""
+
+
+registry.register("postgresql.rbkernel", __name__, "_Dialect")
+
+
 class Session:
     """One connection, held warm for a run; it is opened at the first query.
 
@@ -97,11 +112,38 @@ class Session:
         self._application_name = application_name
         self._raw: driver.RawConnection | None = None
         self._server: Server | None = None
+        self._excess: list[str] | None = None
+        self._silence: DatabaseError | None = None
+        self._again_at = 0.0
         self._engine = self._make_engine()
 
     @property
     def server(self) -> Server:
-        """The server's identity, asked once.
+        """The server's identity, asked once, of a role that is fit to ask.
+
+        Raises
+        ------
+        DatabaseError
+            The server cannot be reached, does not answer in time, or the role may do more than
+            look.
+        """
+        server = self.identify()
+        if server.version_num < OLDEST_SUPPORTED:
+            raise DatabaseError(
+                f"PostgreSQL {server.version.split()[0]} is older than what we know",
+                where=f"connection {self.connection.name}",
+                next_step=f"upgrade it to {OLDEST_SUPPORTED // 10000} or later",
+            )
+        if found := self.excess():
+            raise DatabaseError(
+                f"the role {server.role} may do more than look: {'; '.join(found)}",
+                where=f"connection {self.connection.name}",
+                next_step="connect as a role of least privilege; `rbkernel grant` prints its SQL",
+            )
+        return server
+
+    def identify(self) -> Server:
+        """Return who answers, whatever the role may do; asked once.
 
         Raises
         ------
@@ -109,10 +151,24 @@ class Session:
             The server cannot be reached or does not answer in time.
         """
         if self._server is None:
-            frame = self.query(_PROBE, name="server").astype(object)
+            frame = self._ask(_PROBE, name="server", timeout_s=self._first_s).astype(object)
             row = frame.where(frame.notna(), None).iloc[0]
             self._server = self._read(row.to_dict())
         return self._server
+
+    def excess(self) -> list[str]:
+        """Return what the role can do and a diagnostic role must not; asked once.
+
+        Raises
+        ------
+        DatabaseError
+            The server does not answer in time.
+        """
+        if self._excess is None:
+            user = self.identify().role
+            frame = self._ask(privileges.PROBE, name="privileges")
+            self._excess = privileges.excess(user, privileges.read(frame))
+        return self._excess
 
     def query(
         self,
@@ -134,12 +190,29 @@ class Session:
         Raises
         ------
         DatabaseError
-            The patient is sick, slow, locked, or forbids it.
+            The patient is sick, slow, locked, or forbids it; or the role may do more than look.
         QueryError, SqlTextError
-            The SQL is wrong.
+            The SQL is wrong, or the guard refuses it.
         """
         values = sqltext.bind(sql, values or {})
-        _check_one_statement(sql)
+        self._check(sql)
+        _ = self.server
+        return self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s)
+
+    def _check(self, sql: str) -> None:
+        """Let nothing through that does more than read."""
+        guard.check(sql, self.connection.allow_functions)
+
+    def _ask(
+        self,
+        sql: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        row_cap: int | None = None,
+        timeout_s: float | None = None,
+    ) -> pd.DataFrame:
+        values = values or {}
         cap = row_cap or self.connection.row_cap
         timeout_s = timeout_s or self.connection.statement_timeout_s
         at, started = now(), time.monotonic()
@@ -179,24 +252,43 @@ class Session:
 
     def _make_engine(self) -> Engine:
         return create_engine(
-            "postgresql+psycopg://",
+            "postgresql+rbkernel://",
             creator=self._connect,
             poolclass=QueuePool,
             pool_size=1,
             max_overflow=0,
-            # looking hstore up would read pg_type before our time-outs are set
-            use_native_hstore=False,
         )
 
     def _connect(self) -> driver.RawConnection:
-        self._raw = driver.connect(self.connection, application_name=self._application_name)
+        self._raw = None
+        started = time.monotonic()
+        if started < self._again_at and self._silence:
+            raise self._silence
+        try:
+            self._raw = driver.connect(
+                self.connection, application_name=self._application_name, one_statement=True
+            )
+        except DatabaseError as error:
+            if time.monotonic() - started >= self.connection.connect_timeout_s:
+                self._pause_after(error)
+            raise
         return self._raw
+
+    def _pause_after(self, error: DatabaseError) -> None:
+        """Try no more for a while: every try may leave a backend that waits to get in."""
+        self._again_at = time.monotonic() + _PAUSE_S
+        self._silence = DatabaseError(
+            f"{error.what}; not tried again within {_PAUSE_S:.0f} s",
+            where=error.where,
+            next_step=error.next_step,
+        )
 
     def _fetch(
         self, sql: str, values: Mapping[str, Any], cap: int, timeout_s: float
     ) -> tuple[Sequence[Sequence[Any]], Sequence[Any]]:
+        deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw)
         try:
-            with self._deadline(timeout_s + _GRACE_S), self._engine.connect() as conn:
+            with deadline, self._engine.connect() as conn:
                 conn.execute(text(_BEGIN), self._limits(timeout_s))
                 result = self._execute(conn, sql, values)
                 if not result.returns_rows or result.cursor is None:
@@ -210,7 +302,13 @@ class Session:
                 with closing(result):
                     return result.fetchmany(cap + 1), description
         except DBAPIError as error:
-            raise driver.translate(error, self.connection.name) from error
+            said = driver.translate(error, self.connection.name)
+            raise (deadline.error(said) if deadline.passed else said) from error
+
+    @property
+    def _first_s(self) -> float:
+        """Seconds for the first answer: a pooler without a free server lets us wait for minutes."""
+        return min(self.connection.connect_timeout_s, self.connection.statement_timeout_s)
 
     def _limits(self, timeout_s: float) -> dict[str, str]:
         return {
@@ -226,37 +324,9 @@ class Session:
             conn = conn.execution_options(stream_results=True)
         return conn.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
 
-    @contextmanager
-    def _deadline(self, seconds: float) -> Iterator[None]:
-        finished = threading.Event()
-
-        def watch() -> None:
-            if finished.wait(seconds) or self._raw is None:
-                return
-            driver.cancel(self._raw, timeout_s=_CANCEL_S)
-            if not finished.wait(_CANCEL_S):
-                driver.abandon(self._raw)
-
-        watcher = threading.Thread(target=watch, name="rbkernel-deadline", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            finished.set()
-
-
-def _check_one_statement(sql: str) -> None:
-    # a statement such as COMMIT would end our read-only transaction, and the next one may write
-    if not sqltext.is_one_statement(sql):
-        raise QueryError(
-            "the text holds more than one statement",
-            where=sqltext.first_line(sql),
-            next_step="run them one by one, each in a cell of its own",
-        )
-
 
 def failed_frame(
-    columns: Sequence[str], error: DatabaseError, *, name: str, connection: str, sql: str
+    columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
 ) -> pd.DataFrame:
     """Return an empty frame (0 × columns) that knows why it is empty."""
     frame = pd.DataFrame(columns=list(columns))

@@ -42,6 +42,7 @@ _SETTINGS = {
     "max_wal_size": "256MB",
     "max_wal_senders": 5,
     "max_replication_slots": 5,
+    "max_prepared_transactions": 5,
     "max_slot_wal_keep_size": "1GB",
     "wal_sender_timeout": "10s",
     "wal_receiver_timeout": "10s",

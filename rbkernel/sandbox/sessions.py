@@ -1,4 +1,4 @@
-"""Sessions of a pool fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
+"""Sessions of a pool or lock fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
 
 One process holds them all, does not reconnect, and ends when the server has ended every one.
 """
@@ -13,28 +13,34 @@ from rbkernel.errors import DatabaseError
 from rbkernel.postgres import driver
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import pool
+from rbkernel.sandbox.faults import locks, pool
 from rbkernel.sandbox.home import Home
 
 
 def main(arguments: list[str]) -> int:
     """Open the sessions and keep them until the end."""
     folder, fault, seed, count = arguments
-    kind = pool.IDLE if fault == pool.IDLE.fault else pool.ACTIVE
     home = Home(Path(folder))
     known = state.load(home)
     if known is None:
         return 1
     access = Access(home=home, primary_port=known.primary_port, standby_port=known.standby_port)
-    held = []
-    for number in range(int(count)):
-        raw = access.connect(
-            "shop_app", application_name=kind.application_name(int(seed)), autocommit=False
-        )
-        pool.hold(kind, raw, int(seed), number)
-        held.append(raw)
+    held = [_session(access, fault, int(seed), number) for number in range(int(count))]
     _wait_for_their_end(held)
     return 0
+
+
+def _session(access: Access, fault: str, seed: int, number: int) -> driver.RawConnection:
+    """Open one session, and bring it into the state in which it stays."""
+    kinds = {kind.fault: kind for kind in (pool.IDLE, pool.ACTIVE)}
+    kind = kinds.get(fault)
+    name = kind.application_name(seed) if kind else locks.session_name(seed, number)
+    raw = access.connect("shop_app", application_name=name, autocommit=False)
+    if kind:
+        pool.hold(kind, raw, seed, number)
+    else:
+        locks.hold(raw, number)
+    return raw
 
 
 def _wait_for_their_end(held: list[driver.RawConnection]) -> None:

@@ -83,10 +83,33 @@ def finding_text(finding: Finding) -> str:
     """
     cause = f" [{finding.cause}]" if finding.cause else ""
     which = f" Which: {finding.which}." if finding.which else ""
-    step = f" Next: {finding.next_step}" if finding.next_step else ""
+    step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
     judged = f"{finding.title}: {finding.actual} (expected {finding.expected})"
     return f"{verdict} {judged}{cause}{which}{step}"
+
+
+def overview_card(findings: Iterable[Finding]) -> str:
+    """All findings of an overview as one table: what is wrong first, with the runbook to open."""
+    cell = f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top"
+    rows = "".join(
+        f"<tr><td style='{cell}'>{_badge(f.verdict.value, f.verdict.value)}</td>"
+        f"<td style='{cell}'>{escape(f.title)}</td><td style='{cell}'>{escape(f.actual)}</td>"
+        f"<td style='{cell}'>{escape(f.opens or f.next_step)}</td></tr>"
+        for f in _by_urgency(findings)
+    )
+    head = "".join(
+        f"<th style='{cell}'>{word}</th>" for word in ("", "looked at", "found", "open next")
+    )
+    return _frame(
+        f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
+        f" margin: 6px 10px'><tr>{head}</tr>{rows}</table>"
+    )
+
+
+def overview_text(findings: Iterable[Finding]) -> str:
+    """All findings of an overview, a line each."""
+    return "\n".join(finding_text(finding) for finding in _by_urgency(findings))
 
 
 def decision_card(decision: Decision) -> str:
@@ -185,12 +208,15 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
     if finding.which:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
-    if finding.next_step:
-        detail += (
-            f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(finding.next_step)}</div>"
-        )
+    if step := _step(finding):
+        detail += f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(step)}</div>"
     badge = _badge(finding.verdict.value, finding.verdict.value)
     return _line(badge, f"<b>{escape(finding.title)}</b>", detail)
+
+
+def _step(finding: Finding) -> str:
+    """What to do next, with the runbook that goes on from here."""
+    return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
 def _decision_line(decision: Decision) -> str:

@@ -50,7 +50,14 @@ def check(
     return _keep(rules.apply(made, frame, rows=rows))
 
 
-def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None]) -> list[Finding]:
+class Findings(tuple[Finding, ...]):
+    """What `assess` found, to unpack; it has been shown."""
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell."""
+
+
+def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None]) -> Findings:
     """Judge a diagnostic's frame by the rules that the diagnostic itself declares.
 
     Parameters
@@ -62,7 +69,7 @@ def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None])
 
     Returns
     -------
-    list of Finding
+    Findings
         One for each rule, in the header's order.
     """
     told = provenance(frame)
@@ -71,7 +78,8 @@ def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None])
     declared = diagnostics.get(told.name).rules
     if unknown := set(thresholds) - {rule.column for rule in declared}:
         raise TypeError(f"{told.name} has no rule for {', '.join(sorted(unknown))}")
-    return [_keep(rules.apply(_with(rule, thresholds), frame)) for rule in declared]
+    judged = (rules.apply(_with(rule, thresholds), frame) for rule in declared)
+    return Findings(_keep(finding) for finding in judged)
 
 
 def _with(rule: Rule, thresholds: dict[str, tuple[float | None, float | None]]) -> Rule:
@@ -82,6 +90,8 @@ def _with(rule: Rule, thresholds: dict[str, tuple[float | None, float | None]]) 
 
 
 def _keep(finding: Finding) -> Finding:
+    if finding.opens == triage().run.runbook:
+        finding = dataclasses.replace(finding, opens="")  # it is open
     triage().add_finding(finding)
     data = dataclasses.asdict(finding)
     text = cards.finding_text(finding)

@@ -54,8 +54,15 @@ def of(frame: pd.DataFrame) -> Picture:
     drawn = declared.figure
     if drawn.kind == "timeline":
         rule = next((rule for rule in declared.rules if rule.column == drawn.y), None)
-        limits = {"warn": rule.warn, "critical": rule.critical} if rule else {}
-        return timeline(frame, drawn.y, by=drawn.by, unit=drawn.unit, title=drawn.title, **limits)
+        return timeline(
+            frame,
+            drawn.y,
+            by=drawn.by,
+            warn=rule.warn if rule else None,
+            critical=rule.critical if rule else None,
+            unit=drawn.unit,
+            title=drawn.title,
+        )
     if drawn.kind == "bars":
         return bars(frame, drawn.x, drawn.y, by=drawn.by, title=drawn.title)
     return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
@@ -187,6 +194,84 @@ def strip(
         figure.update_xaxes(range=[low, high])
     figure.update_layout(xaxis_title=x)
     return Picture(figure, f"{title or x}: {'; '.join(told)}")
+
+
+def tree(
+    frame: pd.DataFrame,
+    node: str,
+    *,
+    parent: str,
+    label: str,
+    by: str,
+    title: str = "Who waits for whom",
+) -> Picture:
+    """Draw who hangs on whom: roots at the left, a line to each that they hold up.
+
+    Parameters
+    ----------
+    frame
+        A row a node.
+    node, parent
+        Columns: the node's id, and the ids of its parents (text, separated by commas). A node
+        whose parents are not in the frame is a root.
+    label, by
+        Columns: what is written beside the id, and what colours the mark.
+    title
+        Words above the figure.
+    """
+    figure = _figure(title, "")
+    if (empty := _empty(figure, frame, node)) is not None:
+        return empty
+    ids = [str(value) for value in frame[node]]
+    parents = {
+        one: [p for p in str(told or "").split(", ") if p in ids and p != one]
+        for one, told in zip(ids, frame[parent].fillna(""), strict=True)
+    }
+    places = _places(ids, parents)
+    for one in ids:
+        for above in parents[one]:
+            (x0, y0), (x1, y1) = places[above], places[one]
+            line = {"color": "#8c959f", "width": 1}
+            figure.add_shape(type="line", x0=x0, y0=y0, x1=x1, y1=y1, line=line, layer="below")
+    for number, (name, rows) in enumerate(frame.groupby(by, dropna=False, sort=True)):
+        spots = [places[str(value)] for value in rows[node]]
+        figure.add_scatter(
+            x=[x for x, _ in spots],
+            y=[y for _, y in spots],
+            text=[f"{row[node]} {row[label]}" for _, row in rows.iterrows()],
+            name=str(name),
+            mode="markers+text",
+            textposition="middle right",
+            marker={"color": _PALETTE[number % len(_PALETTE)], "size": 12},
+        )
+    deepest = max(x for x, _ in places.values())
+    figure.update_xaxes(range=[-0.2, deepest + 1], showticklabels=False, showgrid=False)
+    figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False)
+    figure.update_layout(height=max(320, min(1200, 90 + 24 * len(ids))))
+    roots = ", ".join(one for one in ids if not parents[one]) or "none (a cycle)"
+    return Picture(figure, f"{title}: {len(ids)} sessions, at the root {roots}")
+
+
+def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[float, float]]:
+    """Give each node a column by its distance from a root, and a row of its own.
+
+    >>> _places(["1", "2", "3"], {"1": [], "2": ["1"], "3": ["2"]})
+    {'1': (0, 0), '2': (1, 1), '3': (2, 2)}
+    """
+    places: dict[str, tuple[float, float]] = {}
+
+    def put(one: str, depth: int) -> None:
+        if one in places:
+            return
+        places[one] = (depth, len(places))
+        for child in (child for child in ids if parents[child][:1] == [one]):
+            put(child, depth + 1)
+
+    for root in [one for one in ids if not parents[one]] or ids[:1]:
+        put(root, 0)
+    for left in ids:  # what hangs in a cycle
+        put(left, 0)
+    return places
 
 
 def _figure(title: str, y_title: str) -> go.Figure:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rbkernel.errors import SandboxError
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import orders, pool, replication
+from rbkernel.sandbox.faults import locks, orders, pool, replication
 
 Truth = dict[str, Any]
 
@@ -45,6 +45,12 @@ FAULTS: dict[str, Fault] = {
             start=partial(pool.start, pool.ACTIVE),
             stop=partial(pool.stop, pool.ACTIVE),
             look_alike_of="pool-idle-in-transaction",
+        ),
+        Fault(
+            name=locks.FAULT,
+            summary="a migration waits behind a forgotten transaction, and readers behind it",
+            start=locks.start,
+            stop=locks.stop,
         ),
         Fault(
             name="replay-paused",

@@ -37,7 +37,9 @@ rules:
 figure: {kind: timeline, y: replay_lag_s, by: standby, unit: s, title: "Replay lag, seen from the primary"}
 source: >-
   replay_lag is NULL when idle and only as fresh as reply_time, so it is 0 when all is replayed, else
-  replay_lag and the time since the reply; measured against true pauses of 3 to 12 s
+  replay_lag and the time since the reply; measured against true pauses of 3 to 12 s.
+  With hot_standby_feedback on a standby that replays nothing while no WAL comes reads up to
+  wal_receiver_status_interval too little, because feedback refreshes reply_time and not replay_lag
 */
 SELECT coalesce(r.application_name, expected.standby) AS standby,
        r.pid IS NOT NULL AS connected,
@@ -54,7 +56,14 @@ SELECT coalesce(r.application_name, expected.standby) AS standby,
 FROM (SELECT pg_current_wal_lsn() AS lsn, clock_timestamp() AS at) w
 CROSS JOIN (
     SELECT application_name, pid, state, sync_state, replay_lsn, flush_lsn, replay_lag, reply_time
-    FROM pg_stat_replication
+    FROM pg_stat_replication r
+    -- not a base backup, not a receiver that only stores WAL (it reports, and no replay), and not
+    -- a logical subscriber (replication/publisher)
+    WHERE state <> 'backup'
+      AND (replay_lsn IS NOT NULL OR reply_time IS NULL)
+      AND NOT EXISTS (
+          SELECT FROM pg_replication_slots s
+          WHERE s.active_pid = r.pid AND s.slot_type = 'logical')
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     WHERE :standby <> ''

@@ -9,6 +9,7 @@ columns:
   retained_mb: MiB of WAL kept for it
   wal_status: reserved, extended, unreserved, lost
   retained_pct: "%, retained of max_slot_wal_keep_size; NULL when there is no limit"
+  limited: there is such a limit
 rules:
   - title: WAL kept for slots
     column: retained_mb
@@ -19,6 +20,37 @@ rules:
     critical: 10240
     cause: "The primary keeps {value} of WAL for its slots"
     next_step: watch the primary's disk (RUN-018); a slot that nobody needs any more may be dropped
+    opens: RUN-018
+  - title: WAL kept, of what slots may keep
+    column: retained_pct
+    empty: 0
+    where: {limited: true}
+    by: slot
+    unit: "% of max_slot_wal_keep_size"
+    critical: 50
+    cause: "A slot keeps {value}; at 100 % its reader must be built anew: {top}"
+    next_step: let the reader catch up, or raise the limit while the disk has room
+    opens: RUN-018
+    source: half of the limit leaves as much time again as has passed
+  - title: Slots keep their WAL
+    agg: rows
+    where: {wal_status: [unreserved, lost]}
+    each: slot
+    unit: slots
+    critical: 0
+    cause: "{value} are about to lose their WAL, or have lost it"
+    next_step: let the reader catch up at once; one whose slot is lost must be built anew
+    opens: RUN-018
+    source: pg_replication_slots.wal_status
+  - title: Slots are read
+    agg: rows
+    where: {active: false}
+    each: slot
+    unit: slots
+    warn: 0
+    cause: "Nobody reads from {value}, and their WAL is kept"
+    next_step: see whether the reader is only down for a moment; drop a slot that nobody needs
+    opens: RUN-018
 figure: {kind: bars, x: retained_mb, y: slot, by: wal_status, title: WAL kept for each slot}
 */
 SELECT slot_name::text AS slot,
@@ -26,13 +58,15 @@ SELECT slot_name::text AS slot,
        active,
        (retained / 1048576.0)::float8 AS retained_mb,
        wal_status,
-       (100.0 * retained / nullif(limit_bytes, 0))::float8 AS retained_pct
+       (100.0 * retained / nullif(limit_bytes, 0))::float8 AS retained_pct,
+       limit_bytes IS NOT NULL AS limited
 FROM (
     SELECT *,
-           pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) AS retained,
+           -- a slot that was never used, or is lost, keeps nothing
+           coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0) AS retained,
            -- the setting is in MB, -1 for no limit
            (SELECT CASE WHEN setting::bigint > 0 THEN setting::bigint * 1048576 END
             FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS limit_bytes
     FROM pg_replication_slots
 ) s
-ORDER BY retained DESC NULLS LAST
+ORDER BY retained DESC, slot

@@ -5,12 +5,18 @@ needs: [pg_monitor]
 columns:
   receiving: a WAL receiver runs and is streaming
   paused: replay was paused with pg_wal_replay_pause
-  stalled_s: s since the newest transaction that was replayed; 0 when streaming and all is replayed
+  stalled_s: s since the newest transaction that was replayed; 0 when streaming and all is replayed;
+    NULL when nobody here can tell, since the sender has been quiet
   received_not_replayed_bytes: bytes of WAL that lie here and wait
   last_replayed_at: commit time, by the primary's clock, of the newest replayed transaction
   sender: host and port that it receives from
   last_message_s: s since the sender was last heard; NULL without a receiver
+  quiet_s: s since the sender had anything new; NULL without a receiver
   sampled_at: the server's clock
+parameters:
+  cascaded:
+    help: 1 when it receives from another standby, which may be cut off; then a quiet sender proves nothing
+    default: 0
 rules:
   - title: Replay is not paused
     column: paused
@@ -43,18 +49,23 @@ rules:
 figure: {kind: timeline, y: stalled_s, unit: s, title: Age of the newest commit on the standby}
 source: >-
   receive = replay means 0 only while the receiver streams; otherwise the age of the newest replayed
-  commit is an upper bound
+  commit is an upper bound, and a close one while commits flow
 */
 SELECT receiving,
        paused,
        (CASE
-            WHEN receiving AND received = replayed THEN 0
+            WHEN receiving AND received = replayed
+                THEN CASE WHEN :cascaded = 0 OR quiet_s < 1 THEN 0 END
+            -- what waits is at least as old as the newest of it, and at most as the newest replayed
+            WHEN receiving AND quiet_s > 1
+                AND extract(epoch FROM at - last_replayed_at) - quiet_s > 0.5 THEN NULL
             ELSE extract(epoch FROM at - last_replayed_at)
         END)::float8 AS stalled_s,
        pg_wal_lsn_diff(received, replayed)::bigint AS received_not_replayed_bytes,
        last_replayed_at,
        sender,
        last_message_s,
+       quiet_s,
        at AS sampled_at
 FROM (
     SELECT coalesce(w.status = 'streaming', false) AS receiving,
@@ -64,6 +75,7 @@ FROM (
            pg_last_xact_replay_timestamp() AS last_replayed_at,
            w.sender_host || ':' || w.sender_port AS sender,
            extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS last_message_s,
+           extract(epoch FROM clock_timestamp() - w.latest_end_time)::float8 AS quiet_s,
            clock_timestamp() AS at
     FROM (SELECT) one
     LEFT JOIN pg_stat_wal_receiver w ON true

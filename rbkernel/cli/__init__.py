@@ -10,15 +10,14 @@ import dataclasses
 import json
 import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from rbkernel import __version__, config
+from rbkernel.cli import connections
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 from rbkernel.errors import ParameterError, RbkernelError
 from rbkernel.model import Finding
 
@@ -35,8 +34,9 @@ evidence_app = typer.Typer(help="What remains of runs: list, verify, rebuild, se
 sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
 app.add_typer(evidence_app, name="evidence", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+app.command()(connections.init)
+app.command()(connections.doctor)
+app.command()(connections.grant)
 
 
 @app.callback(invoke_without_command=True)
@@ -55,14 +55,12 @@ def list_runbooks(as_json: AsJson = False) -> None:
 
     known, problems = catalogue.runbooks(config.load().catalogue.paths)
     if as_json:
-        _print_json(
-            [{"path": str(r.path), **r.front_matter.model_dump(mode="json")} for r in known]
-        )
+        print_json([{"path": str(r.path), **r.front_matter.model_dump(mode="json")} for r in known])
     else:
         rows = [(r.id, r.front_matter.title, r.front_matter.severity, str(r.path)) for r in known]
-        _print_table(("id", "title", "severity", "notebook"), rows)
+        print_table(("id", "title", "severity", "notebook"), rows)
     for problem in problems:
-        _complain(problem)
+        complain(problem)
 
 
 @app.command()
@@ -88,10 +86,10 @@ def run(
         progress=sys.stderr.isatty(),
     )
     if as_json:
-        _print_json(outcome.summary())
+        print_json(outcome.summary())
     else:
         _print_outcome(outcome)
-    raise _Ending(0 if exit_zero_on_finding and not outcome.failure else outcome.exit_code)
+    raise Ending(0 if exit_zero_on_finding and not outcome.failure else outcome.exit_code)
 
 
 @app.command()
@@ -99,7 +97,7 @@ def demo() -> None:
     """Start the sandbox, break it in three ways, and let three runbooks find out."""
     from rbkernel.sandbox import demo as demonstration
 
-    raise _Ending(demonstration.show())
+    raise Ending(demonstration.show())
 
 
 @evidence_app.command("list")
@@ -110,11 +108,11 @@ def list_evidence(as_json: AsJson = False) -> None:
     root = config.load().evidence_root
     found = runs.list_runs(root)
     if as_json:
-        _print_json([dataclasses.asdict(entry) for entry in found])
+        print_json([dataclasses.asdict(entry) for entry in found])
         return
     names = ("run", "incident", "runbook", "verdict", "state")
     rows = [(e.run_id, e.incident, e.runbook, e.verdict.value, e.state) for e in found]
-    _print_table(names, rows)
+    print_table(names, rows)
     typer.echo(f"{len(found)} runs in {root}")
 
 
@@ -132,7 +130,7 @@ def verify(
     lines, ok = report.verify(root, what)
     for line in lines:
         typer.echo(line)
-    raise _Ending(0 if ok else 1)
+    raise Ending(0 if ok else 1)
 
 
 @evidence_app.command()
@@ -166,7 +164,7 @@ def seal(
     typer.echo(f"head   {sealed.head}")
     for problem in sealed.verification.problems:
         typer.echo(f"  not as recorded: {problem.label}: {problem.state} {problem.detail}".rstrip())
-    raise _Ending(0 if sealed.verification.ok else 1)
+    raise Ending(0 if sealed.verification.ok else 1)
 
 
 @sandbox_app.command()
@@ -178,7 +176,7 @@ def up(
     """Start the sandbox."""
     from rbkernel.sandbox import control
 
-    _print_status(control.up(port=port, report=_progress))
+    _print_status(control.up(port=port, report=progress))
 
 
 @sandbox_app.command()
@@ -188,10 +186,10 @@ def status(as_json: AsJson = False) -> None:
 
     found = control.status()
     if as_json:
-        _print_json(dataclasses.asdict(found))
+        print_json(dataclasses.asdict(found))
     else:
         _print_status(found)
-    raise _Ending({"up": 0, "down": 1}.get(found.state, ERROR))
+    raise Ending({"up": 0, "down": 1}.get(found.state, ERROR))
 
 
 @sandbox_app.command()
@@ -226,28 +224,20 @@ def down() -> None:
     typer.echo("the sandbox is down" if control.down() else "the sandbox was not up")
 
 
-class _Ending(Exception):
-    """A command's own exit code, told apart from those that typer gives for usage errors."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(code)
-
-
 def main() -> None:
     """Run the command line; every ending has a documented exit code."""
     try:
         app()
-    except _Ending as ending:
+    except Ending as ending:
         code = ending.code
     except SystemExit as ending:
         code = ERROR if ending.code else 0
     except RbkernelError as error:
-        _complain(error)
+        complain(error)
         code = ERROR
     except Exception:  # noqa: BLE001  # the outermost edge: whatever it is, it exits 3
         traceback.print_exc()
-        _complain("this is a defect of rbkernel. Next: report it with the lines above")
+        complain("this is a defect of rbkernel. Next: report it with the lines above")
         code = ERROR
     sys.exit(code)
 
@@ -271,7 +261,7 @@ def _print_outcome(outcome: Any) -> None:
     for decision in outcome.record.decisions:
         typer.echo(f"{decision.state.upper():8} {decision.question} {', '.join(decision.options)}")
     if outcome.failure:
-        _complain(f"the run did not come to its end: {outcome.failure}")
+        complain(f"the run did not come to its end: {outcome.failure}")
     typer.echo(f"{outcome.verdict.value.upper()} in {outcome.duration_s:.1f} s")
     typer.echo(f"evidence {outcome.sealed.folder}")
 
@@ -293,26 +283,3 @@ def _print_status(status: Any) -> None:
     typer.echo(f"  connections: {', '.join(status.connections)}")
     for fault in status.faults:
         typer.echo(f"  fault: {fault.fault} (seed {fault.seed}) since {fault.injected_at}")
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
-
-
-def _print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
-    table = Table(*names, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    # a pipe gets whole lines, whatever the width of the terminal that is not there
-    console = console if console.is_terminal else Console(width=240)
-    console.print(table)
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        typer.echo(text, err=True)
-
-
-def _complain(problem: object) -> None:
-    typer.echo(f"rbkernel: {problem}", err=True)

@@ -1,0 +1,143 @@
+"""`rbkernel init`, `doctor`, `grant`: from a database's address to a connection that is fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, print_json, print_step
+from rbkernel.config import Connection
+from rbkernel.errors import ConfigError
+from rbkernel.model import Finding, Verdict
+
+_SOURCES = """\
+Where does the password come from? It is never written into the file.
+  env NAME       an environment variable
+  file PATH      a passfile of libpq's format, mode 0600
+  command …      what a command prints, such as: command pass show db/diag
+  (nothing)      libpq finds it by itself (~/.pgpass), or none is needed"""
+
+
+def init(
+    name: Annotated[str, typer.Option(help="What runbooks call the connection.")] = "",
+    host: Annotated[str, typer.Option(help="Host name, address, or folder of the socket.")] = "",
+    port: Annotated[int, typer.Option(help="Port; 5432 when nobody is there to ask.")] = 0,
+    dbname: Annotated[str, typer.Option(help="Database.")] = "",
+    user: Annotated[str, typer.Option(help="Diagnostic role.")] = "",
+    password: Annotated[
+        str, typer.Option(help="Its source: 'env NAME', 'file PATH' or 'command …'.")
+    ] = "",
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Examine it first.")] = True,
+) -> None:
+    """Add a connection to rbkernel.toml: ask for what is not given, test it, write it."""
+    from rbkernel.evidence import store
+    from rbkernel.postgres import setup
+
+    fields: dict[str, setup.Field] = {
+        "host": host or _ask("Host", "--host"),
+        "port": port or int(_ask("Port", "--port", "5432")),
+        "dbname": dbname or _ask("Database", "--dbname"),
+        "user": user or _ask("Diagnostic role", "--user", "rb_diag"),
+    }
+    fields |= setup.password_source(password or _ask_source())
+    name = name or _ask("Name of the connection", "--name", str(fields["dbname"]))
+    file = config.find_file() or Path.cwd() / config.FILE_NAME
+    connection = setup.connection(name, fields)
+    extended = setup.with_connection(_text(file), name, fields)
+    verdict = _tested(connection) if test else Verdict.OK
+    mode = file.stat().st_mode & 0o777 if file.is_file() else 0o644
+    store.write_atomically(file, extended.encode(), mode=mode)
+    typer.echo(f"wrote [connections.{name}] to {file}")
+    typer.echo(f"next: rbkernel doctor {name}; then give {name} to a runbook, as its parameter db")
+    raise Ending(verdict.exit_code)
+
+
+def doctor(
+    db: Annotated[str, typer.Argument(help="Connection name; all when not given.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a connection: reach, login, server, role, extensions, time-outs."""
+    from rbkernel.postgres import doctor as examination
+
+    settings = config.load()
+    connections = [settings.connection(db)] if db else list(settings.connections.values())
+    if not connections:
+        raise ConfigError(
+            "there is no connection to examine",
+            where=str(settings.file or f"no {config.FILE_NAME} found"),
+            next_step="run `rbkernel init`",
+        )
+    found: dict[str, list[Finding]] = {}
+    for connection in connections:
+        found[connection.name] = examination.examine(connection)
+        if not as_json:
+            _print_examination(connection.name, found[connection.name])
+    if as_json:
+        print_json({name: [dataclasses.asdict(f) for f in steps] for name, steps in found.items()})
+    raise Ending(Verdict.worst(f.verdict for steps in found.values() for f in steps).exit_code)
+
+
+def grant(
+    db: Annotated[str, typer.Argument(help="Connection name.")],
+    diagnostic: Annotated[
+        str, typer.Option(help="Diagnostic role; the connection's user when not given.")
+    ] = "",
+    action: Annotated[str, typer.Option(help="Action role.")] = "rb_action",
+    read: Annotated[
+        list[str], typer.Option(help="Schema whose tables the diagnostic role may read; repeat it.")
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+) -> None:
+    """Print the SQL of the two roles, for an administrator to read and run."""
+    from rbkernel.postgres import setup
+
+    connection = config.load().connection(db)
+    role = diagnostic or connection.user or "rb_diag"
+    typer.echo(setup.grant_sql(role, action=action, dbname=connection.dbname, read=read), nl=False)
+
+
+def _ask(label: str, option: str, default: str | None = None) -> str:
+    if not sys.stdin.isatty():
+        if default is None:
+            raise ConfigError(
+                f"{option} is missing, and nobody is there to ask", next_step=f"give {option}"
+            )
+        return default
+    return str(typer.prompt(label, default=default))
+
+
+def _ask_source() -> str:
+    if not sys.stdin.isatty():
+        return ""
+    typer.echo(_SOURCES)
+    return str(typer.prompt("Password from", default="", show_default=False))
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _tested(connection: Connection) -> Verdict:
+    """Examine a connection that is not written yet; end here when it is of no use."""
+    from rbkernel.postgres import doctor as examination
+
+    findings = examination.examine(connection)
+    _print_examination(connection.name, findings)
+    verdict = Verdict.worst(finding.verdict for finding in findings)
+    if verdict is Verdict.CRITICAL:
+        asked = sys.stdin.isatty() and typer.confirm("It is of no use yet. Write it all the same?")
+        if not asked:
+            typer.echo("nothing was written; --no-test writes without a look")
+            raise Ending(verdict.exit_code)
+    return verdict
+
+
+def _print_examination(name: str, findings: Iterable[Finding]) -> None:
+    typer.echo(f"{name}:")
+    for finding in findings:
+        print_step(finding)

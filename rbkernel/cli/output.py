@@ -1,0 +1,60 @@
+"""How commands speak: JSON or text on standard output, one line of error, an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rbkernel.model import Finding
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+class Ending(Exception):
+    """A command's own exit code, told apart from those that typer gives for usage errors."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for machines."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print rows under their names."""
+    table = Table(*names, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    # a pipe gets whole lines, whatever the width of the terminal that is not there
+    console = console if console.is_terminal else Console(width=240)
+    console.print(table)
+
+
+def print_step(finding: Finding) -> None:
+    """Print one step of an examination, with cause and next step where it is not ok."""
+    typer.echo(f"{finding.verdict.value.upper():8} {finding.title:14} {finding.actual}")
+    if finding.cause and finding.cause != finding.actual:
+        typer.echo(f"{'':24}because: {finding.cause}")
+    if finding.next_step:
+        typer.echo(f"{'':24}next: {finding.next_step}")
+
+
+def progress(text: str) -> None:
+    """Say what is being done, to a terminal only."""
+    if sys.stderr.isatty():
+        typer.echo(text, err=True)
+
+
+def complain(problem: object) -> None:
+    """Say what went wrong, in one line on standard error."""
+    typer.echo(f"rbkernel: {problem}", err=True)

@@ -1,0 +1,86 @@
+"""A first look at everything that goes wrong often: which runbook should be opened next?
+
+Each topic is a diagnostic with its own rules; what makes no sense for a database (a table that it
+lacks, a question for a standby) is left out, and what could not be answered is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rbkernel.errors import DatabaseError
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.postgres import diagnostics, rules
+from rbkernel.postgres.session import Session
+
+# in the order in which an engineer would ask
+TOPICS = (
+    "connections/saturation",
+    "connections/holders",
+    "locks/blocking",
+    "locks/prepared",
+    "activity/transactions",
+    "replication/lag",
+    "replication/standby",
+    "replication/slots",
+    "replication/publisher",
+    "replication/subscriber",
+    "queue/depth",
+    "reconciliation/open",
+    "vacuum/wraparound",
+    "storage/sequences",
+    "archive/status",
+)
+
+
+def look(
+    session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
+) -> Iterator[Finding]:
+    """Ask each topic, and yield what its rules find.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    standby_name
+        application_name of the standby that a primary must have; empty for none.
+    topics
+        Names of diagnostics.
+    """
+    for name in topics:
+        try:
+            if diagnostics.inapplicable(session, name):
+                continue
+        except DatabaseError as error:
+            yield _unreachable(session, error)
+            return
+        values = {"standby": standby_name} if name == "replication/lag" else {}
+        frame = diagnostics.run(session, name, **values)
+        for rule in diagnostics.get(name).rules:
+            if name == "replication/lag" and not standby_name and frame.empty:
+                continue  # a primary without standbys, and none is wanted
+            yield rules.apply(rule, frame)
+
+
+def next_runbooks(findings: Iterable[Finding]) -> list[str]:
+    """Return the ids of the runbooks to open, the most urgent first.
+
+    >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
+    >>> from dataclasses import replace
+    >>> worse = replace(bad, verdict=Verdict.CRITICAL, opens="RUN-005")
+    >>> next_runbooks([bad, worse, bad])
+    ['RUN-005', 'RUN-018']
+    """
+    wrong = sorted((f for f in findings if f.opens), key=lambda finding: -finding.verdict.rank)
+    return list(dict.fromkeys(finding.opens for finding in wrong))
+
+
+def _unreachable(session: Session, error: DatabaseError) -> Finding:
+    return Finding(
+        title=f"{session.connection.name} answers",
+        verdict=Verdict.UNKNOWN,
+        expected="an answer",
+        actual=str(error),
+        next_step="see whether the server runs and whether you can reach it (RUN-010)",
+        at=now(),
+    )

@@ -1,0 +1,165 @@
+"""What a diagnostic role must not be able to do, and how a server is asked whether it can.
+
+A read-only transaction is no boundary: whoever may write may also end it. So the role itself must
+not be able to write, signal, or leave the database. What it could become with SET ROLE counts as
+much as what it is, whether or not it inherits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+# Predefined roles that do more than look, and the administrators of managed services.
+_POWERFUL = (
+    "pg_checkpoint",
+    "pg_create_subscription",
+    "pg_execute_server_program",
+    "pg_maintain",
+    "pg_read_server_files",
+    "pg_signal_autovacuum_worker",
+    "pg_signal_backend",
+    "pg_write_all_data",
+    "pg_write_server_files",
+    "azure_pg_admin",
+    "cloudsqlsuperuser",
+    "rds_replication",
+    "rds_superuser",
+)
+# Functions that are not PUBLIC's; EXECUTE on one of them may have been granted alone.
+_FUNCTIONS = (
+    "lo_export",
+    "lo_import",
+    "pg_backup_start",
+    "pg_backup_stop",
+    "pg_create_restore_point",
+    "pg_log_backend_memory_contexts",
+    "pg_log_standby_snapshot",
+    "pg_ls_dir",
+    "pg_promote",
+    "pg_read_binary_file",
+    "pg_read_file",
+    "pg_reload_conf",
+    "pg_rotate_logfile",
+    "pg_stat_reset",
+    "pg_stat_reset_shared",
+    "pg_stat_reset_single_table_counters",
+    "pg_stat_statements_reset",
+    "pg_switch_wal",
+    "pg_wal_replay_pause",
+    "pg_wal_replay_resume",
+)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+PROBE = f"""
+WITH self AS MATERIALIZED (
+    SELECT oid, rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication,
+           rolbypassrls
+    FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')
+), acting AS MATERIALIZED (
+    -- the predefined roles are known by name
+    SELECT * FROM self WHERE role !~ '^pg_'
+), spaces AS MATERIALIZED (
+    SELECT oid, nspname, nspowner FROM pg_namespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+)
+SELECT role, 'is' AS may, unnest(array_remove(ARRAY[
+           CASE WHEN rolsuper THEN 'superuser' END,
+           CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
+           CASE WHEN rolcreatedb THEN 'CREATEDB' END,
+           CASE WHEN rolreplication THEN 'REPLICATION' END,
+           CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)) AS what
+FROM acting
+UNION ALL
+SELECT role, 'is a member of', role FROM self WHERE role IN ({_listed(_POWERFUL)})
+UNION ALL
+(SELECT a.role, 'may write to', c.oid::regclass::text
+ FROM acting a JOIN pg_class c ON c.relowner = a.oid OR c.relacl IS NOT NULL
+ JOIN spaces s ON s.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND (c.relowner = a.oid OR has_table_privilege(a.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))
+ LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may write to', format('%s (%I)', t.attrelid::regclass, t.attname)
+ FROM acting a, pg_attribute t
+ WHERE t.attacl IS NOT NULL AND has_column_privilege(a.oid, t.attrelid, t.attnum, 'INSERT, UPDATE')
+ LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may advance', c.oid::regclass::text
+ FROM acting a JOIN pg_class c ON c.relowner = a.oid OR c.relacl IS NOT NULL
+ JOIN spaces s ON s.oid = c.relnamespace
+ WHERE c.relkind = 'S'
+   AND (c.relowner = a.oid OR has_sequence_privilege(a.oid, c.oid, 'USAGE, UPDATE'))
+ LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may create in schema', s.nspname::text FROM acting a, spaces s
+ WHERE has_schema_privilege(a.oid, s.oid, 'CREATE') LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may create in database', current_database()::text FROM acting a
+ WHERE has_database_privilege(a.oid, current_database(), 'CREATE') LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may call', p.oid::regprocedure::text FROM acting a, pg_proc p
+ WHERE p.proname IN ({_listed(_FUNCTIONS)})
+   AND has_function_privilege(a.oid, p.oid, 'EXECUTE') LIMIT 4)
+UNION ALL
+(SELECT a.role, 'owns the function', p.oid::regprocedure::text
+ FROM acting a JOIN pg_proc p ON p.proowner = a.oid JOIN spaces s ON s.oid = p.pronamespace LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may set', p.parname FROM acting a, pg_parameter_acl p
+ WHERE has_parameter_privilege(a.oid, p.parname, 'SET, ALTER SYSTEM') LIMIT 4)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """Something that a role, or one that it can become, may do: a row of `PROBE`."""
+
+    role: str
+    may: str
+    what: str
+
+
+def excess(user: str, powers: Iterable[Power]) -> list[str]:
+    """Say what a diagnostic role can do and must not, the worst first; empty for a fit one.
+
+    Parameters
+    ----------
+    user
+        The role that logged in.
+    powers
+        The rows of `PROBE`.
+
+    >>> excess("diag", [Power(role="diag", may="may write to", what="orders"),
+    ...                 Power(role="boss", may="is", what="CREATEDB")])
+    ['through boss is CREATEDB', 'may write to orders']
+    >>> excess("diag", [])
+    []
+    """
+    found = sorted(powers, key=lambda power: (power.may != "is", power.may, power.role))
+    # everything else follows from that one
+    found = [power for power in found if power.what == "superuser"] or found
+    groups: dict[str, list[str]] = {}
+    for power in found:
+        groups.setdefault(_clause(user, power), []).append(power.what)
+    return [f"{clause} {_some(things)}" for clause, things in groups.items()]
+
+
+def _clause(user: str, power: Power) -> str:
+    direct = power.role in {user, power.what}
+    return power.may if direct else f"through {power.role} {power.may}"
+
+
+def _some(things: list[str], named: int = 3) -> str:
+    return ", ".join(sorted(things)[:named]) + (", …" if len(things) > named else "")
+
+
+def read(rows: pd.DataFrame) -> list[Power]:
+    """Read the rows of `PROBE`."""
+    columns = (rows[name].astype(str) for name in ("role", "may", "what"))
+    return [Power(role=role, may=may, what=what) for role, may, what in zip(*columns, strict=True)]

@@ -1,0 +1,197 @@
+"""What a team needs to start: the SQL of the two roles, and a connection in `rbkernel.toml`.
+
+Pure: texts come in, texts go out. Nothing here connects, writes, or knows a password.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rbkernel.config import Connection
+from rbkernel.errors import ConfigError
+from rbkernel.postgres.driver import quote_identifier, quote_literal
+
+Field = str | int | Sequence[str]
+
+_GRANT = """\
+-- The two roles of rbkernel for one database, PostgreSQL 15 or later.
+-- Run it in that database as a superuser (or the administrator of a managed service), with psql;
+-- running it again changes nothing. It holds no password: set one afterwards, with \\password.
+BEGIN;
+
+-- Diagnostic: sees sessions and statistics, writes nothing, signals nobody.
+{create_diagnostic}
+ALTER ROLE {diagnostic} LOGIN CONNECTION LIMIT 10;
+ALTER ROLE {diagnostic} SET default_transaction_read_only = on;
+ALTER ROLE {diagnostic} SET statement_timeout = '30s';
+ALTER ROLE {diagnostic} SET lock_timeout = '1s';
+ALTER ROLE {diagnostic} SET idle_in_transaction_session_timeout = '60s';
+GRANT pg_monitor TO {diagnostic};
+GRANT CONNECT ON DATABASE {database} TO {diagnostic};
+DO $$ BEGIN
+    -- from 16 on it gets in although ordinary slots are full, where reserved_connections is set
+    IF current_setting('server_version_num')::int >= 160000 THEN
+        GRANT pg_use_reserved_connections TO {diagnostic};
+    END IF;
+END $$;
+{reads}
+-- Action: executes approved plans, in the gateway only: ends sessions, cancels, resumes replay.
+{create_action}
+ALTER ROLE {action} LOGIN CONNECTION LIMIT 5;
+GRANT pg_signal_backend, pg_read_all_stats TO {action};
+GRANT CONNECT ON DATABASE {database} TO {action};
+DO $$ BEGIN
+    GRANT EXECUTE ON FUNCTION pg_wal_replay_pause(), pg_wal_replay_resume() TO {action};
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'this service keeps the replay functions to itself';
+END $$;
+-- Plans that repair rows need more, table by table, such as:
+-- GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO {action};
+
+COMMIT;
+"""
+_CREATE = """\
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) THEN
+        CREATE ROLE {role};
+    ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = {literal} AND (rolsuper OR rolcreaterole
+                  OR rolcreatedb OR rolreplication OR rolbypassrls)) THEN
+        RAISE EXCEPTION 'the role % exists and may do far more: choose another name', {literal};
+    END IF;
+END $$;"""
+_READ = """\
+GRANT USAGE ON SCHEMA {schema} TO {diagnostic};
+GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {diagnostic};
+-- tables to come, as far as they are made by the role that runs this
+ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {diagnostic};
+"""
+_NO_READ = """\
+-- Tables that runbooks should read, one by one, or `rbkernel grant … --read SCHEMA`:
+-- GRANT SELECT ON orders TO {diagnostic};
+"""
+
+
+def grant_sql(diagnostic: str, *, action: str, dbname: str | None, read: Sequence[str] = ()) -> str:
+    """Return the SQL that makes the two roles, or brings them up to date.
+
+    Parameters
+    ----------
+    diagnostic, action
+        Names of the roles.
+    dbname
+        The database that they connect to.
+    read
+        Schemas whose tables the diagnostic role may read.
+
+    Raises
+    ------
+    ConfigError
+        Both roles have the same name, so that neither bounds the other; or one is not plain.
+    """
+    for role in (diagnostic, action):
+        if "$" in role or not role.isprintable() or not role:
+            raise ConfigError(f"{role!r} is no plain name of a role", next_step="choose another")
+    if diagnostic == action:
+        raise ConfigError(
+            f"{diagnostic} cannot be both roles", next_step="give --diagnostic and --action"
+        )
+    names = {"diagnostic": quote_identifier(diagnostic), "action": quote_identifier(action)}
+    schemas = [_READ.format(schema=quote_identifier(schema), **names) for schema in read]
+    return _GRANT.format(
+        database=quote_identifier(dbname or diagnostic),  # libpq takes the user's name, too
+        create_diagnostic=_create(diagnostic),
+        create_action=_create(action),
+        reads="".join(schemas) or _NO_READ.format(**names),
+        **names,
+    )
+
+
+def _create(role: str) -> str:
+    return _CREATE.format(role=quote_identifier(role), literal=quote_literal(role))
+
+
+def password_source(words: str) -> dict[str, Field]:
+    """Read where the password comes from.
+
+    >>> password_source("env DB_PASSWORD"), password_source("command pass show db")
+    ({'password_env': 'DB_PASSWORD'}, {'password_command': ['pass', 'show', 'db']})
+    """
+    try:
+        kind, *rest = shlex.split(words) or ["nothing"]
+    except ValueError:
+        kind, rest = "", []
+    if kind == "nothing" and not rest:
+        return {}
+    if kind == "env" and len(rest) == 1 and rest[0].isidentifier():
+        return {"password_env": rest[0]}
+    if kind == "file" and len(rest) == 1:
+        return {"passfile": str(Path(rest[0]).expanduser().absolute())}
+    if kind == "command" and rest:
+        return {"password_command": rest}
+    # what was written may be the password itself: it is not repeated
+    raise ConfigError(
+        "this is no source of a password", next_step="write env NAME, file PATH or command …"
+    )
+
+
+def connection(name: str, fields: Mapping[str, Field]) -> Connection:
+    """Build a connection from what was answered.
+
+    Raises
+    ------
+    ConfigError
+        A field is not valid.
+    """
+    try:
+        return Connection.model_validate({"name": name, **fields})
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        raise ConfigError(
+            f"{problem['loc'][0] if problem['loc'] else name}: {problem['msg']}",
+            next_step="give another value",
+        ) from None
+
+
+def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
+    """Add a connection to the text of an `rbkernel.toml`, and keep what is there as it is.
+
+    Raises
+    ------
+    ConfigError
+        There is one of that name, or the text leaves no room for a section.
+
+    >>> print(with_connection("# ours", "db", {"host": "h", "port": 5433}))
+    # ours
+    <BLANKLINE>
+    [connections.db]
+    host = "h"
+    port = 5433
+    <BLANKLINE>
+    """
+    if name in _connections(text):
+        raise ConfigError(
+            f"there is a connection {name} already", next_step="choose another name, or edit it"
+        )
+    # a JSON string, number or list of strings is a TOML one, too
+    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+    before = f"{text.rstrip()}\n\n" if text.strip() else ""
+    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    extended = before + "\n".join([f"[connections.{key}]", *lines, ""])
+    if name not in _connections(extended):
+        raise ConfigError("a section cannot be added", next_step="write it by hand")
+    return extended
+
+
+def _connections(text: str) -> Mapping[str, object]:
+    try:
+        found = tomllib.loads(text).get("connections", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"cannot be read: {error}", next_step="mend the file by hand") from error
+    return found if isinstance(found, dict) else {}

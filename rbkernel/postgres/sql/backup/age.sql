@@ -1,0 +1,62 @@
+/*
+purpose: What PostgreSQL knows of backups, which is not when the last one was made
+needs: [pg_monitor]
+columns:
+  archiving: archive_mode is on, and this server archives (a standby only with always)
+  last_archived_s: s since WAL was last archived; NULL when never
+  running: base backups that run now
+  running_s: s since the oldest of them began; NULL when none runs
+  phase: what it does; NULL when none runs
+  done_pct: "%, streamed of its estimated size; NULL when none runs or it was not estimated"
+  note: what this cannot tell
+  sampled_at: the server's clock
+rules:
+  - title: A restore to a point in time would miss
+    column: last_archived_s
+    empty: 0
+    where: {archiving: true}
+    unit: s
+    warn: 3600
+    critical: 86400
+    cause: "WAL was last archived {value} ago"
+    next_step: >-
+      see whether archiving fails (archive/status); on a quiet server set archive_timeout. When the
+      last base backup was made, and whether it can be restored, only the backup tool knows
+    opens: RUN-021
+    source: ours; an hour is a usual recovery point objective
+  - title: Base backups that run
+    column: running_s
+    empty: 0
+    where: {running: 1}
+    unit: s
+    warn: 86400
+    cause: "A base backup has been running for {value}"
+    next_step: see whether it moves (done_pct); it keeps WAL for as long as it runs
+    opens: RUN-021
+    source: ours
+figure: {kind: timeline, y: last_archived_s, x: sampled_at, unit: s, title: Age of the newest archived WAL}
+*/
+SELECT s.enabled AS archiving,
+       extract(epoch FROM clock_timestamp() - a.last_archived_time)::float8 AS last_archived_s,
+       b.running,
+       b.running_s,
+       b.phase,
+       b.done_pct,
+       'PostgreSQL does not record when the last backup was made, nor whether it can be restored:'
+           || ' ask the backup tool, and rehearse a restore' AS note,
+       clock_timestamp() AS sampled_at
+FROM pg_stat_archiver a
+CROSS JOIN (
+    SELECT CASE
+               WHEN pg_is_in_recovery() THEN current_setting('archive_mode') = 'always'
+               ELSE current_setting('archive_mode') <> 'off'
+           END AS enabled
+) s
+CROSS JOIN (
+    SELECT count(*)::int AS running,
+           max(extract(epoch FROM clock_timestamp() - v.backend_start))::float8 AS running_s,
+           min(p.phase) AS phase,
+           min(100.0 * p.backup_streamed / nullif(p.backup_total, 0))::float8 AS done_pct
+    FROM pg_stat_progress_basebackup p
+    LEFT JOIN pg_stat_activity v ON v.pid = p.pid
+) b

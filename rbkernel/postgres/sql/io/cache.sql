@@ -1,0 +1,58 @@
+/*
+purpose: How often each database finds its pages in shared_buffers, and what else its counters tell
+columns:
+  database: the database
+  hit_pct: "%, pages found of all asked for since stats_reset; NULL when none was"
+  enough: more than 100 000 pages were asked for, so that the share says something
+  hits: pages found
+  reads: pages fetched from the system, which may have had them in memory too
+  temp_mb: MiB written to temporary files since stats_reset
+  deadlocks: deadlocks since stats_reset
+  rolled_back_pct: "%, transactions rolled back of all since stats_reset; NULL when there was none"
+  conflicts: queries cancelled because of recovery, on a standby, since stats_reset
+  checksum_failures: pages found damaged since stats_reset; 0 when checksums are off
+  stats_reset: since when it is counted; NULL since the database was made
+  sampled_at: the server's clock
+rules:
+  - title: Pages found in memory
+    column: hit_pct
+    agg: min
+    empty: 100
+    where: {enough: true}
+    unit: "%"
+    warn: 98
+    critical: 90
+    below: true
+    cause: "A database finds only {value} of its pages in memory"
+    next_step: >-
+      ask twice, and compare hits and reads, to see if it is so now; then find the query that reads
+      so much (queries/top)
+    opens: RUN-009
+    source: the field's usual threshold, 98 to 99 %; critical is ours
+  - title: Damaged pages
+    column: checksum_failures
+    agg: sum
+    by: database
+    unit: pages
+    critical: 0
+    cause: "{value} failed their checksum: {top}"
+    next_step: stop writing to this disk; fail over or restore, and do not vacuum or dump over it
+    opens: RUN-021
+    source: any damaged page is one too many
+figure: {kind: bars, x: reads, y: database, title: Pages that were not in shared_buffers}
+*/
+SELECT datname::text AS database,
+       (100.0 * blks_hit / nullif(blks_hit + blks_read, 0))::float8 AS hit_pct,
+       blks_hit + blks_read > 100000 AS enough,
+       blks_hit AS hits,
+       blks_read AS reads,
+       (temp_bytes / 1048576.0)::float8 AS temp_mb,
+       deadlocks,
+       (100.0 * xact_rollback / nullif(xact_commit + xact_rollback, 0))::float8 AS rolled_back_pct,
+       conflicts,
+       coalesce(checksum_failures, 0) AS checksum_failures,
+       stats_reset,
+       statement_timestamp() AS sampled_at
+FROM pg_stat_database
+WHERE datname IS NOT NULL
+ORDER BY reads DESC, database

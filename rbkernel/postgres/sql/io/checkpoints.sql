@@ -1,0 +1,58 @@
+/*
+purpose: Checkpoints (restartpoints on a standby), why they came, and what they cost
+columns:
+  timed: checkpoints because their time had come
+  requested: checkpoints because WAL was full, or somebody asked for one
+  requested_pct: "%, requested of both; NULL when there was none"
+  enough: ten or more, so that the share says something
+  every_s: s between two, on the average since stats_reset
+  write_ms: ms spent writing, all of them
+  sync_ms: ms spent making the disk keep it, all of them
+  sync_each_ms: ms of that, each; NULL when there was none
+  buffers: pages written by checkpoints
+  stats_reset: since when it is counted
+  sampled_at: the server's clock
+rules:
+  - title: Checkpoints that WAL forced
+    column: requested_pct
+    empty: 0
+    where: {enough: true}
+    unit: "%"
+    warn: 50
+    cause: "{value} of the checkpoints did not wait for their time"
+    next_step: raise max_wal_size, if nobody calls CHECKPOINT or takes backups so often
+    opens: RUN-018
+    source: ours; the manual wants checkpoints to be timed, as a rule
+  - title: Checkpoints wait for the disk
+    column: sync_each_ms
+    empty: 0
+    where: {enough: true}
+    unit: ms
+    warn: 10000
+    cause: "A checkpoint waits {value} for the disk, on the average"
+    next_step: see what else uses the disk; writes of all sessions stall meanwhile
+    opens: RUN-018
+    source: ours
+figure: {kind: timeline, y: write_ms, unit: ms, title: "Time spent writing checkpoints, since the reset"}
+*/
+SELECT timed,
+       requested,
+       (100.0 * requested / nullif(timed + requested, 0))::float8 AS requested_pct,
+       timed + requested >= 10 AS enough,
+       (extract(epoch FROM clock_timestamp() - stats_reset)
+           / nullif(timed + requested, 0))::float8 AS every_s,
+       write_ms,
+       sync_ms,
+       (sync_ms / nullif(timed + requested, 0))::float8 AS sync_each_ms,
+       buffers,
+       stats_reset,
+       clock_timestamp() AS sampled_at
+FROM (
+    SELECT checkpoints_timed AS timed,
+           checkpoints_req AS requested,
+           checkpoint_write_time AS write_ms,
+           checkpoint_sync_time AS sync_ms,
+           buffers_checkpoint AS buffers,
+           stats_reset
+    FROM pg_stat_bgwriter
+) c

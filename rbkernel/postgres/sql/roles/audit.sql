@@ -1,0 +1,81 @@
+/*
+purpose: Which roles can do more than read and write tables, and which logins never expire
+columns:
+  role: the role
+  can_login: it can open a session
+  power: superuser, createrole, createdb, replication, bypassrls, no expiry, or a predefined role
+  through: the roles by which it is a member; empty for a power of its own
+  far_reaching: with it one can become superuser, pass row security, or touch the server's files
+  valid_until: when its password ends; NULL for never
+  count: 1, for the picture
+rules:
+  - title: Superusers that can log in
+    agg: rows
+    where: {power: superuser, can_login: true}
+    each: role
+    unit: roles
+    warn: 1
+    cause: "{value} are superusers and can log in"
+    next_step: one for the administrator is enough; take it from the others
+    opens: RUN-027
+    source: ours; the first is made by initdb
+  - title: Logins with far-reaching powers
+    agg: rows
+    where: {far_reaching: true, can_login: true}
+    by: power
+    each: role
+    unit: powers of roles
+    warn: 0
+    cause: "{value} let a login become superuser, pass row security, or touch the server's files: {top}"
+    next_step: ask who needs it, and revoke it from the others
+    opens: RUN-027
+    source: the manual's chapter on predefined roles
+figure: {kind: bars, x: count, y: power, by: role, title: Powers of the roles}
+*/
+WITH RECURSIVE membership (member, power, via) AS (
+    SELECT m.member, m.roleid, ''
+    FROM pg_auth_members m
+    UNION
+    SELECT m.member, r.power, concat_ws(' → ', r.member::regrole::text, nullif(r.via, ''))
+    FROM membership r
+    JOIN pg_auth_members m ON m.roleid = r.member
+),
+powers AS (
+    SELECT r.oid, p.power, '' AS through
+    FROM pg_roles r
+    CROSS JOIN LATERAL (
+        VALUES ('superuser', r.rolsuper),
+               ('createrole', r.rolcreaterole),
+               ('createdb', r.rolcreatedb),
+               ('replication', r.rolreplication),
+               ('bypassrls', r.rolbypassrls),
+               ('no expiry', r.rolcanlogin
+                   AND (r.rolvaliduntil IS NULL OR r.rolvaliduntil = 'infinity'))
+    ) p (power, has)
+    WHERE p.has
+    UNION ALL
+    SELECT m.member, p.rolname::text, string_agg(DISTINCT m.via, ', ')
+    FROM membership m
+    JOIN pg_roles p ON p.oid = m.power
+    WHERE p.rolsuper
+       OR p.rolname IN (
+           'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files',
+           'pg_write_all_data', 'pg_read_all_data', 'pg_signal_backend', 'pg_checkpoint',
+           'pg_maintain', 'pg_create_subscription', 'pg_database_owner', 'rds_superuser',
+           'cloudsqlsuperuser', 'azure_pg_admin')
+    GROUP BY 1, 2
+)
+SELECT r.rolname::text AS role,
+       r.rolcanlogin AS can_login,
+       p.power,
+       p.through,
+       NOT r.rolsuper
+           AND (p.power IN ('createrole', 'bypassrls', 'pg_execute_server_program',
+                            'pg_read_server_files', 'pg_write_server_files')
+                OR p.power IN (SELECT rolname FROM pg_roles WHERE rolsuper)) AS far_reaching,
+       CASE WHEN isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END AS valid_until,
+       1 AS count
+FROM powers p
+JOIN pg_roles r ON r.oid = p.oid
+WHERE left(r.rolname, 3) <> 'pg_'
+ORDER BY far_reaching DESC, p.power = 'no expiry', role, p.power

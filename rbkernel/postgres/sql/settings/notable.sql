@@ -1,0 +1,104 @@
+/*
+purpose: Settings that matter in an incident, what they mean here, and which of them are dangerous
+needs: [pg_monitor]
+columns:
+  setting: name of the setting
+  value: as configured, with its unit; what this session has set for itself does not count
+  danger: data (rows can be lost or damaged), service (one session or slot can take all down), or empty
+  why: what it means
+  source: where the value comes from (default, configuration file, database, user, …)
+  pending_restart: the file says otherwise, and a restart will make it so
+rules:
+  - title: Settings that endanger data
+    agg: rows
+    where: {danger: data}
+    each: setting
+    unit: settings
+    critical: 0
+    cause: "{value} put the data at risk"
+    next_step: set them right, and reload or restart; a crash until then can lose or damage rows
+    opens: RUN-017
+    source: the manual's chapters on reliability and on developer options
+  - title: Settings that endanger the service
+    agg: rows
+    where: {danger: service}
+    each: setting
+    unit: settings
+    warn: 0
+    cause: "{value} let one session or slot take the whole server down"
+    next_step: read why, and set a limit
+    opens: RUN-017
+    source: the manual's chapters on client connection defaults and on replication
+  - title: Settings that wait for a restart
+    agg: rows
+    where: {pending_restart: true}
+    each: setting
+    unit: settings
+    warn: 0
+    cause: "{value} will change with the next restart, whoever makes it"
+    next_step: restart in a window of your choice, or take the change back
+    opens: RUN-017
+*/
+SELECT s.name AS setting,
+       concat_ws(' ', s.reset_val, s.unit) AS value,
+       CASE
+           WHEN s.reset_val = ANY (n.dangerous) AND n.holds THEN n.danger
+           ELSE ''
+       END AS danger,
+       n.why,
+       s.source,
+       s.pending_restart
+FROM (
+    SELECT name, danger, string_to_array(dangerous, ',') AS dangerous, why,
+           -- a limit on what slots keep is missed only where there is a slot
+           name <> 'max_slot_wal_keep_size' OR EXISTS (SELECT FROM pg_replication_slots) AS holds
+    FROM (
+        VALUES
+            ('fsync', 'data', 'off', 'off: a crash of the machine can damage the whole cluster'),
+            ('full_page_writes', 'data', 'off', 'off: a crash can leave half-written pages'),
+            ('zero_damaged_pages', 'data', 'on', 'on: damaged pages are read as empty, and their rows are gone'),
+            ('ignore_checksum_failure', 'data', 'on', 'on: damaged pages are taken for sound'),
+            ('ignore_invalid_pages', 'data', 'on', 'on: recovery goes on over pages that are missing'),
+            ('ignore_system_indexes', 'data', 'on', 'on: meant for the repair of a damaged catalog only'),
+            ('allow_system_table_mods', 'data', 'on', 'on: the catalog itself can be changed'),
+            ('autovacuum', 'service', 'off', 'off: tables bloat, and transaction ids run out'),
+            ('track_counts', 'service', 'off', 'off: autovacuum does not know where to go'),
+            ('track_activities', 'service', 'off', 'off: nobody sees what the sessions do'),
+            ('idle_in_transaction_session_timeout', 'service', '0', '0: a session that forgets to commit keeps its locks for ever'),
+            ('max_slot_wal_keep_size', 'service', '-1', '-1: a slot that nobody reads fills the disk'),
+            ('max_standby_streaming_delay', 'service', '-1', '-1: a query on the standby can hold up replay for ever'),
+            ('restart_after_crash', '', '', 'off: the server stays down when a process of it crashed'),
+            ('synchronous_commit', '', '', 'off: the newest commits can be lost in a crash, and nothing is damaged'),
+            ('synchronous_standby_names', '', '', 'not empty: commits wait for these standbys'),
+            ('statement_timeout', '', '', '0: a query may run for ever'),
+            ('lock_timeout', '', '', '0: a statement may wait for its lock for ever'),
+            ('deadlock_timeout', '', '', 'how long a wait lasts before a deadlock is looked for'),
+            ('log_lock_waits', '', '', 'off: the log says nothing of long waits'),
+            ('log_min_duration_statement', '', '', '-1: the log says nothing of slow statements'),
+            ('track_io_timing', '', '', 'off: nobody sees how slow the disk is'),
+            ('shared_preload_libraries', '', '', 'pg_stat_statements belongs here'),
+            ('max_connections', '', '', 'slots for sessions'),
+            ('superuser_reserved_connections', '', '', 'slots that only a superuser may take'),
+            ('reserved_connections', '', '', 'slots for members of pg_use_reserved_connections'),
+            ('max_prepared_transactions', '', '', 'above 0: prepared transactions can be left behind'),
+            ('shared_buffers', '', '', 'memory for pages'),
+            ('work_mem', '', '', 'memory of each sort or hash, several in a query'),
+            ('maintenance_work_mem', '', '', 'memory of vacuum and of index builds'),
+            ('max_wal_size', '', '', 'WAL between two checkpoints'),
+            ('checkpoint_timeout', '', '', 'time between two checkpoints'),
+            ('wal_level', '', '', 'minimal: no standby and no archive are possible'),
+            ('wal_keep_size', '', '', 'WAL kept for standbys without a slot'),
+            ('archive_mode', '', '', 'off: no restore to a point in time'),
+            ('hot_standby_feedback', '', '', 'on: queries of this standby hold back vacuum on the primary'),
+            ('recovery_min_apply_delay', '', '', 'above 0: this standby is behind on purpose'),
+            ('autovacuum_freeze_max_age', '', '', 'age at which a table is frozen by force'),
+            ('autovacuum_max_workers', '', '', 'tables that are vacuumed at once'),
+            ('data_checksums', '', '', 'off: damaged pages go unnoticed'),
+            ('default_transaction_read_only', '', '', 'on: writes are refused'),
+            ('password_encryption', '', '', 'md5: passwords are kept in a way that is broken'),
+            ('ssl', '', '', 'off: all that clients say can be read on the network'),
+            ('listen_addresses', '', '', 'where the server can be reached')
+    ) v (name, danger, dangerous, why)
+) n
+JOIN pg_settings s ON s.name = n.name
+ORDER BY CASE WHEN s.reset_val = ANY (n.dangerous) AND n.holds THEN 0 ELSE 1 END, s.name

@@ -1,0 +1,94 @@
+"""A queue for a lock: a migration waits behind a forgotten transaction, and readers behind it.
+
+The table is one that the shop's traffic does not touch, so that only the queue waits. The sessions
+belong to a detached process (module sessions), and do not come back when somebody ends them.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from rbkernel.postgres import driver
+from rbkernel.sandbox import processes
+from rbkernel.sandbox.access import Access
+from rbkernel.sandbox.faults import waiting
+
+FAULT = "lock-queue"
+_JOBS = ("console", "backfill", "support-tool", "notebook")
+_TABLE = b"reconciliation_diffs"
+
+_READY = b"""
+SELECT count(*) = %s, array_agg(pid ORDER BY pid),
+       max(pid) FILTER (WHERE application_name = %s),
+       max(pid) FILTER (WHERE application_name = 'shop-migration'),
+       min(xact_start)
+FROM pg_stat_activity
+WHERE application_name IN (%s, 'shop-migration', 'shop-reconciler')
+  AND (wait_event_type = 'Lock' OR state = 'idle in transaction')
+"""
+_APPLICATIONS = b"application_name IN (%s, 'shop-migration', 'shop-reconciler')"
+_GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE " + _APPLICATIONS
+_TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + _APPLICATIONS
+
+
+def application_name(seed: int) -> str:
+    """Return the name of the session at the root."""
+    return f"shop-{_random(seed).choice(_JOBS)}"
+
+
+def readers(seed: int) -> int:
+    """Return how many readers queue behind the migration."""
+    return _random(seed + 1_000_003).randint(4, 12)
+
+
+def start(access: Access, seed: int) -> dict[str, Any]:
+    """Make the queue, and return who is where in it."""
+    root, behind = application_name(seed), readers(seed)
+    processes.launch_module(
+        "sessions", access.home, FAULT, str(seed), str(behind + 2), log=access.home.log(FAULT)
+    )
+    with access.connect("postgres") as raw:
+        _, pids, root_pid, ddl_pid, since = waiting.until(
+            raw, _READY, [behind + 2, root, root], what=f"{behind} sessions queue for a lock"
+        )
+    return {
+        "root": {"pid": root_pid, "application_name": root},
+        "ddl": {"pid": ddl_pid, "application_name": "shop-migration"},
+        "waiting": behind + 1,
+        "pids": pids,
+        "since": since.isoformat(),
+    }
+
+
+def stop(access: Access, seed: int) -> None:
+    """End the queue."""
+    root = application_name(seed)
+    processes.stop(access.home, FAULT)
+    with access.connect("postgres") as raw:
+        raw.execute(_TERMINATE, [root])
+        waiting.until(raw, _GONE, [root], what=f"the sessions behind {root} end")
+
+
+def session_name(seed: int, number: int) -> str:
+    """Return the application_name of one session: the root, the migration, then readers."""
+    return (application_name(seed), "shop-migration", "shop-reconciler")[min(number, 2)]
+
+
+def hold(raw: driver.RawConnection, number: int) -> None:
+    """Bring one session into its place in the queue."""
+    if number == 0:
+        raw.execute(b"SELECT count(*) FROM " + _TABLE + b" WHERE module = 'orders'")
+        return
+    statement = (
+        b"ALTER TABLE " + _TABLE + b" ADD COLUMN reviewed_by text"
+        if number == 1
+        else b"SELECT id, entity_id FROM " + _TABLE + b" WHERE resolved_at IS NULL"
+    )
+    # sent, not awaited: it waits in the queue
+    raw.execute(b"SELECT 1")
+    raw.pgconn.send_query(statement)
+
+
+def _random(seed: int) -> random.Random:
+    return random.Random(f"{FAULT}/{seed}")  # noqa: S311 - figures of a drill

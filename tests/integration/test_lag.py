@@ -1,0 +1,147 @@
+"""Replication lag whose truth the test itself has made: right within half a second, or unknown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pandas as pd
+import pytest
+
+from rbkernel.model import Verdict
+from rbkernel.sandbox.cluster import STANDBY_NAME
+from tests.integration.chain import Chain
+from tests.integration.servers import cascade, servers, until, verdicts
+
+TOLERANCE_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with ExitStack() as stack:
+        made = stack.enter_context(servers(tmp_path_factory.mktemp("chain") / "home"))
+        made.add_standby()
+        far = stack.enter_context(cascade(made))
+        chain = Chain(made, far)
+        stack.callback(chain.close)
+        yield chain
+
+
+class TestLag:
+    """One chain, primary → standby → cascade, and a subscription from `shop` to `copy`."""
+
+    def test_idle_primary_with_paused_replay_misses_nothing(self, chain: Chain) -> None:
+        chain.settle()
+        with chain.paused("standby"):
+            time.sleep(0.5)
+            assert chain.seen_by_primary() == pytest.approx(chain.truth(), abs=TOLERANCE_S)
+            told = chain.ask("standby", "replication/standby").iloc[0]
+            assert told["paused"]
+            assert pd.isna(told["stalled_s"]) or told["stalled_s"] == pytest.approx(
+                chain.truth(), abs=TOLERANCE_S
+            )
+
+    def test_one_commit_after_idling_while_paused(self, chain: Chain) -> None:
+        chain.settle()
+        with chain.paused("standby"):
+            chain.write()
+            for _ in range(4):
+                time.sleep(0.8)
+                assert chain.seen_by_primary() == pytest.approx(chain.truth(), abs=TOLERANCE_S)
+            chain.settle()
+            told = chain.ask("standby", "replication/standby").iloc[0]["stalled_s"]
+            assert pd.isna(told) or told == pytest.approx(chain.truth(), abs=TOLERANCE_S)
+
+    def test_feedback_lowers_the_figure_by_one_interval_at_the_most(self, chain: Chain) -> None:
+        with chain.setting("standby", "hot_standby_feedback", "on"):
+            chain.settle()
+            with chain.paused("standby"):
+                chain.write()
+                for _ in range(4):
+                    time.sleep(0.7)
+                    truth = chain.truth()
+                    assert truth - 1 - TOLERANCE_S < chain.seen_by_primary() < truth + TOLERANCE_S
+
+    def test_paused_under_traffic(self, chain: Chain) -> None:
+        with chain.traffic(), chain.paused("standby") as since:
+            for _ in range(4):
+                time.sleep(0.8)
+                truth = time.monotonic() - since
+                assert chain.seen_by_primary() == pytest.approx(truth, abs=TOLERANCE_S)
+                told = chain.ask("standby", "replication/standby").iloc[0]
+                assert told["stalled_s"] == pytest.approx(time.monotonic() - since, abs=TOLERANCE_S)
+
+    def test_receiver_down(self, chain: Chain) -> None:
+        with chain.traffic(), chain.cut("standby") as since:
+            time.sleep(2)
+            frame = chain.ask("primary", "replication/lag", standby=STANDBY_NAME)
+            assert frame["connected"].tolist() == [False]
+            told = chain.ask("standby", "replication/standby")
+            assert not told["receiving"].iloc[0]
+            truth = time.monotonic() - since
+            assert told["stalled_s"].iloc[0] == pytest.approx(truth, abs=TOLERANCE_S)
+            found = verdicts("replication/standby", told)
+            assert found["WAL receiver is streaming"] == Verdict.CRITICAL
+
+    def test_cascade_paused(self, chain: Chain) -> None:
+        with chain.traffic(), chain.paused("cascade") as since:
+            time.sleep(2.5)
+            truth = time.monotonic() - since
+            row = chain.ask("standby", "replication/downstream").set_index("receiver")
+            assert row.loc["cascade", "replay_lag_s"] == pytest.approx(truth, abs=TOLERANCE_S)
+            assert row.loc["cascade", "not_replayed_bytes"] > 0
+            told = chain.ask("cascade", "replication/standby", cascaded=1).iloc[0]
+            assert told["stalled_s"] == pytest.approx(time.monotonic() - since, abs=TOLERANCE_S)
+            assert chain.seen_by_primary() == pytest.approx(0, abs=TOLERANCE_S)
+
+    def test_cascade_behind_a_standby_that_is_cut_off_does_not_know(self, chain: Chain) -> None:
+        with chain.traffic(), chain.cut("standby"):
+            time.sleep(3)
+            told = chain.ask("cascade", "replication/standby", cascaded=1)
+            assert told["receiving"].iloc[0]
+            assert told["stalled_s"].isna().all()
+            found = verdicts("replication/standby", told)
+            assert found["Replay is up to date"] == Verdict.UNKNOWN
+
+    def test_healthy_chain_is_up_to_date(self, chain: Chain) -> None:
+        with chain.traffic():
+            time.sleep(1)
+            for name, server in (("primary", "lag"), ("standby", "standby")):
+                frame = chain.ask(name, f"replication/{server}")
+                assert set(verdicts(f"replication/{server}", frame).values()) == {Verdict.OK}
+
+    def test_logical_apply_that_is_blocked(self, chain: Chain) -> None:
+        with chain.subscription(), chain.traffic():
+            until(lambda: chain.published()["lag_s"] < TOLERANCE_S)
+            with chain.table_locked() as since:
+                time.sleep(2.5)
+                truth = time.monotonic() - since
+                row = chain.published()
+                assert row["active"]
+                assert row["lag_s"] == pytest.approx(truth, abs=TOLERANCE_S)
+                subscribed = chain.ask("primary", "replication/subscriber")
+                assert subscribed["blocked"].tolist() == [True]
+                assert subscribed["blocked_s"].iloc[0] == pytest.approx(
+                    time.monotonic() - since, abs=TOLERANCE_S
+                )
+                found = verdicts("replication/subscriber", subscribed)
+                assert found["Subscriptions are not blocked"] == Verdict.WARNING
+
+    def test_logical_apply_that_is_blocked_after_idling(self, chain: Chain) -> None:
+        with chain.subscription():
+            time.sleep(2)
+            with chain.table_locked():
+                written = chain.write()
+                time.sleep(2)
+                lag_s = chain.published()["lag_s"]
+                truth = time.monotonic() - written
+                assert pd.isna(lag_s) or lag_s == pytest.approx(truth, abs=TOLERANCE_S)
+
+    def test_logical_worker_that_is_gone(self, chain: Chain) -> None:
+        with chain.subscription():
+            chain.copy("ALTER SUBSCRIPTION copy DISABLE")
+            until(lambda: not chain.published()["active"])
+            frame = chain.ask("primary", "replication/publisher")
+            found = verdicts("replication/publisher", frame)
+            assert found["Logical slots are read"] == Verdict.CRITICAL

@@ -1,0 +1,157 @@
+"""The guard: hostile statements are refused with a reason, ordinary ones pass. No server."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbkernel import sqltext
+from rbkernel.config import Connection
+from rbkernel.errors import QueryError, SqlTextError
+from rbkernel.postgres import diagnostics, guard
+from rbkernel.postgres.session import Session
+from tests.unit.sql_corpora import ANALYST, DECOYS, OURS, SHARED
+
+HOSTILE = [sql for sql in SHARED + OURS if sql not in DECOYS]
+
+
+def refusal(sql: str, *allowed: str) -> QueryError:
+    with pytest.raises(QueryError, match="refused: ") as refused:
+        guard.check(sql, allowed)
+    return refused.value
+
+
+class TestCorpora:
+    def test_ours_are_as_many_again(self) -> None:
+        assert len(OURS) >= len(SHARED)
+        assert not set(OURS) & set(SHARED)
+        assert len(ANALYST) >= 50
+
+    @pytest.mark.parametrize("sql", HOSTILE)
+    def test_hostile_is_refused_with_a_reason_and_a_next_step(self, sql: str) -> None:
+        error = refusal(sql)
+        assert error.where
+        assert error.next_step
+
+    def test_what_can_be_read_is_not_refused_for_being_unreadable(self) -> None:
+        unread = [sql for sql in HOSTILE if "cannot read" in refusal(sql).what]
+        assert unread == ["SELECT operator(1), 1 OPERATOR(pg_catalog.+) 2"]
+
+    @pytest.mark.parametrize("sql", [*ANALYST, *DECOYS])
+    def test_ordinary_passes(self, sql: str) -> None:
+        guard.check(sql)
+
+    @pytest.mark.parametrize("name", diagnostics.names())
+    def test_every_diagnostic_passes_in_every_variant(self, name: str) -> None:
+        diagnostic = diagnostics.get(name)
+        for sql in (diagnostic.sql, *diagnostic.variants.values()):
+            guard.check(sql)
+
+
+class TestReasons:
+    @pytest.mark.parametrize(
+        ("sql", "reason"),
+        [
+            ("DELETE FROM orders", "DELETE is no query"),
+            ("SELECT 1; SELECT 2", "more than one statement"),
+            ("WITH d AS (DELETE FROM a RETURNING 1) SELECT 1", "DELETE changes rows"),
+            ("SELECT * INTO b FROM a", "INTO creates a table"),
+            ("SELECT 1 FROM a FOR UPDATE", "FOR UPDATE locks rows"),
+            ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE executes"),
+            ("SELECT pg_sleep(1)", "only holds the connection"),
+            ("SELECT mine()", r"mine\(\) may have side effects"),
+            ("SELECT treat(1 AS mine)", r"treat\(\) may have side effects"),
+            ("SELECT repeat('x', 100000000)", "too long"),
+            ("SELECT U&'x'", "U& hides"),
+            ("", "no statement"),
+            ("-- nothing", "no statement"),
+            ("SELEC 1", "SELEC is no query"),
+            ("SELECT * FROM", "cannot read the statement"),
+        ],
+    )
+    def test_says_why(self, sql: str, reason: str) -> None:
+        assert re.search(reason, refusal(sql).what)
+
+    @pytest.mark.parametrize("sql", ["SELECT 'x", "SELECT /* x", 'SELECT "x'])
+    def test_what_does_not_end_is_an_error_of_the_text(self, sql: str) -> None:
+        with pytest.raises(SqlTextError, match="does not end"):
+            guard.check(sql)
+
+    def test_so_deep_that_no_reader_gets_to_the_end(self) -> None:
+        assert "cannot read" in refusal("SELECT " + "(" * 5000 + "1" + ")" * 5000).what
+
+
+class TestFunctions:
+    def test_unknown_ones_pass_once_the_connection_names_them(self) -> None:
+        sql = "SELECT shop.total(id), other(1) FROM orders"
+        assert "shop.total() may" in refusal(sql, "other", "total").what
+        assert "other() may" in refusal(sql, "shop.total").what
+        guard.check(sql, ("shop.total", "other"))
+
+    def test_a_connection_hands_its_list_to_the_guard(self) -> None:
+        connection = Connection(name="x", port=1, host="127.0.0.1", allow_functions=("total",))
+        session = Session(connection, application_name="test")
+        with pytest.raises(QueryError, match=r"totals\(\) may have side effects"):
+            session.query("SELECT total(1), totals(1)")
+
+    def test_quoted_keywords_are_functions(self) -> None:
+        assert '"any"' not in refusal('SELECT "any"(1)').what
+        guard.check("SELECT 1 = any(ARRAY[1])")
+
+    def test_an_alias_excuses_only_itself(self) -> None:
+        guard.check("SELECT * FROM generate_series(1, 3) AS evil(x)")
+        assert "evil()" in refusal("SELECT evil(x) FROM generate_series(1, 3) AS evil(x)").what
+
+    def test_the_list_holds_names_only(self) -> None:
+        names = guard.known_functions()
+        assert 700 < len(names) < 1200
+        assert all(re.fullmatch(r"[a-z_0-9]+", name) for name in names)
+
+    @pytest.mark.parametrize(
+        "pattern",
+        ["advisory", "^lo_", "terminate", "cancel_back", "_reset(_s|$)", "^pg_replication_slot",
+         "^(next|set|curr|last)val$", "set_config", "dblink", "_to_xml", "^pg_read", "promote",
+         "sleep"],
+    )  # fmt: skip
+    def test_the_list_holds_nothing_of_this_kind(self, pattern: str) -> None:
+        assert [name for name in guard.known_functions() if re.search(pattern, name)] == []
+
+
+class TestDisguise:
+    @settings(max_examples=300, deadline=None)
+    @given(st.sampled_from(HOSTILE), st.integers())
+    def test_case_blanks_and_comments_change_nothing(self, sql: str, seed: int) -> None:
+        with pytest.raises((QueryError, SqlTextError)):
+            guard.check(disguised(sql, random.Random(seed)))
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.sampled_from(ANALYST), st.sampled_from(HOSTILE))
+    def test_a_hostile_statement_may_not_follow_an_ordinary_one(self, sql: str, evil: str) -> None:
+        with pytest.raises((QueryError, SqlTextError)):
+            guard.check(f"{sql}\n;{evil}")
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.text(alphabet="SELCT 1'\"$a/*-;\\\r\n(),.:&uE", max_size=40))
+    def test_any_text_is_passed_or_refused_and_never_crashes(self, text: str) -> None:
+        with contextlib.suppress(QueryError, SqlTextError):
+            guard.check(text)
+
+
+def disguised(sql: str, chance: random.Random) -> str:
+    """The same statement to PostgreSQL, written differently."""
+    parts = []
+    before = ""
+    for kind, text in sqltext.tokens(sql):
+        if kind == "word":
+            text = "".join(chance.choice((c.lower(), c.upper())) for c in text)
+        # not between what belongs together, such as the characters of a number or of <=
+        if kind == "word" and before == "blank":
+            parts.append(chance.choice(("", "/* ; */", "--'\n", "\t\n", "/* /* */ */")))
+        parts.append(text)
+        before = "blank" if not text.strip() else kind
+    return "".join(parts)
