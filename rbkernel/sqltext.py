@@ -16,15 +16,15 @@ _TOKEN = re.compile(
     r"""
       (?P<line_comment>--[^\n]*)
     | (?P<open_comment>/\*)
-    | (?P<escape_string>[eE]'(?:[^'\\]|\\.|'')*')
-    | (?P<string>'(?:[^']|'')*')
-    | (?P<identifier>"(?:[^"]|"")*")
+    | (?P<escape_string>[eE]'(?:[^'\\]|\\.|'')*+')
+    | (?P<string>'(?:[^']|'')*+')
+    | (?P<identifier>"(?:[^"]|"")*+")
     | (?P<dollar>\$(?P<tag>[A-Za-z_\u0080-\uffff]\w*|)\$.*?\$(?P=tag)\$)
     | (?P<cast>::)
     | (?P<slice>:=)
     | (?P<parameter>:(?P<name>[A-Za-z_]\w*))
+    | (?P<unterminated>[eE]?'|"|\$(?:[A-Za-z_\u0080-\uffff]\w*)?\$)
     | (?P<word>[A-Za-z_\u0080-\uffff][\w$]*)
-    | (?P<unterminated>['"]|\$(?:[A-Za-z_\u0080-\uffff]\w*)?\$)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -73,12 +73,11 @@ def parameters(sql: str) -> list[str]:
 def to_sqlalchemy(sql: str) -> str:
     r"""Escape every colon that is not one of our parameters, as `sqlalchemy.text` wants it.
 
-    >>> print(to_sqlalchemy("SELECT ':x', y::int, :v"))
-    SELECT '\:x', y::int, :v
+    >>> print(to_sqlalchemy("SELECT ':x', :v::int"))
+    SELECT '\:x', :v\:\:int
     """
     return "".join(
-        text if kind in {"parameter", "cast", "other"} else text.replace(":", "\\:")
-        for kind, text in tokens(sql)
+        text if kind == "parameter" else text.replace(":", "\\:") for kind, text in tokens(sql)
     )
 
 
@@ -113,6 +112,16 @@ def is_cursor_query(sql: str) -> bool:
     return next(
         (text.lower() in _CURSOR_QUERIES for kind, text in tokens(sql) if kind == "word"), False
     )
+
+
+def is_one_statement(sql: str) -> bool:
+    """Tell whether nothing follows the first semicolon but comments.
+
+    >>> is_one_statement("SELECT ';'; -- end"), is_one_statement("COMMIT; DELETE FROM orders")
+    (True, False)
+    """
+    words = [text for kind, text in tokens(sql) if "comment" not in kind and text.strip()]
+    return ";" not in words[: len(words) - 1]
 
 
 def first_line(sql: str) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.types.datetime import IntervalLoader
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
@@ -38,7 +41,7 @@ def connect(
     if (password := connection.password()) is not None:
         parameters["password"] = password
     try:
-        return psycopg.connect(
+        raw = psycopg.connect(
             **parameters,
             application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
                 errors="ignore"
@@ -49,6 +52,17 @@ def connect(
         )
     except psycopg.Error as error:
         raise translate(error, connection.name) from error
+    raw.adapters.register_loader("interval", _FiniteIntervalLoader)
+    return raw
+
+
+class _FiniteIntervalLoader(IntervalLoader):
+    """Refuses an infinite interval (PostgreSQL 17), which psycopg reads as 0."""
+
+    def load(self, data: Buffer) -> timedelta:
+        if bytes(data).endswith(b"infinity"):
+            raise psycopg.DataError(f"interval is not finite: {bytes(data).decode()!r}")
+        return super().load(data)
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:
@@ -105,6 +119,9 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     text = " ".join(str(original).split("\n\n")[0].split("\n")).strip()
     state = getattr(original, "sqlstate", None)
     where = f"connection {connection_name}"
+    if state is None and isinstance(original, psycopg.DataError):
+        advice = "mend that value, or cast its column to text in the SQL"
+        return QueryError(text, where=where, next_step=advice)
     if state is None or state[:2] in {"08", "28", "3D", "53", "57", "58", "XX"}:
         return DatabaseError(text, where=where, next_step=_advice(state or "08"))
     if isinstance(original, pg_errors.InsufficientPrivilege | pg_errors.LockNotAvailable):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,7 @@ class Session:
             The SQL is wrong.
         """
         values = sqltext.bind(sql, values or {})
+        _check_one_statement(sql)
         cap = row_cap or self.connection.row_cap
         timeout_s = timeout_s or self.connection.statement_timeout_s
         at, started = now(), time.monotonic()
@@ -203,7 +204,8 @@ class Session:
                     )
                 # before the rows: the cursor is closed with the last of them
                 description = list(result.cursor.description or [])
-                return result.fetchmany(cap + 1), description
+                with closing(result):
+                    return result.fetchmany(cap + 1), description
         except DBAPIError as error:
             raise driver.translate(error, self.connection.name) from error
 
@@ -238,6 +240,16 @@ class Session:
             yield
         finally:
             finished.set()
+
+
+def _check_one_statement(sql: str) -> None:
+    # a statement such as COMMIT would end our read-only transaction, and the next one may write
+    if not sqltext.is_one_statement(sql):
+        raise QueryError(
+            "the text holds more than one statement",
+            where=sqltext.first_line(sql),
+            next_step="run them one by one, each in a cell of its own",
+        )
 
 
 def failed_frame(

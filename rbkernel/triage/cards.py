@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
 _OPEN = "#2458a6"
 _INK, _PAPER, _FAINT, _EDGE = "#1f2328", "#ffffff", "#57606a", "#d0d7de"
+# SQL may hold $1 and $2: JupyterLab would set what lies between them as mathematics
+_NO_MATH = "class='tex2jax_ignore mathjax_ignore'"
 _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 
@@ -115,7 +117,8 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. As a role that may, on"
         f" <b>{escape(plan.connection)}</b>:</div>"
         f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
-        f" border: 1px solid {_EDGE}; overflow: auto'>{escape(plan.sql)}</pre>"
+        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
+        f" overflow-wrap: normal'>{escape(plan.sql)}</pre>"
         f"{_targets(plan)}" + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
     )
     return _frame(head + body)
@@ -137,10 +140,13 @@ def message_card(label: str, text: str, colour: str = "unknown") -> str:
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
-    """Under a table: where it came from, with the SQL to unfold."""
+    """Under a table: where it came from, with the SQL to unfold.
+
+    It stands on the page itself, so it takes the page's colour, light or dark.
+    """
     told = " · ".join(escape(fact) for fact in facts if fact)
     return (
-        f"<details style='{_FONT}; font-size: 12px; color: {_FAINT}'>"
+        f"<details {_NO_MATH} style='{_FONT}; font-size: 12px'>"
         f"<summary>{told}</summary><pre>{escape(sql)}</pre></details>"
     )
 
@@ -151,9 +157,9 @@ def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
 
 def _frame(inner: str) -> str:
     return (
-        f"<div style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
+        f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
-        f" overflow: hidden'>{inner}</div>"
+        f" overflow: hidden; overflow-wrap: anywhere'>{inner}</div>"
     )
 
 
@@ -197,7 +203,7 @@ def _decision_line(decision: Decision) -> str:
     question = f"<b>{escape(decision.question)}</b>"
     if decision.state == "chosen":
         answer = f" {escape(str(decision.choice))}"
-        when = f" <span style='color: {_FAINT}'>{escape(decision.at)}</span>"
+        when = f" <span style='color: {_FAINT}'>at {escape(_clock(decision.at))}</span>"
         return _line(_badge("decided", "ok"), question, answer + when)
     options = ", ".join(
         f"<b>{escape(option)}</b> (recommended)"
@@ -238,6 +244,15 @@ def _targets(plan: ActionPlan) -> str:
         f"</summary><table style='font-size: 12px; color: {_INK};"
         f" background-color: {_PAPER}'><tr>{head}</tr>{rows}</table></details>"
     )
+
+
+def _clock(at: str) -> str:
+    """Write a UTC time of ours for people.
+
+    >>> _clock("2026-11-20T23:45:35.968906+00:00"), _clock("")
+    ('2026-11-20 23:45:35 UTC', '')
+    """
+    return f"{at[:10]} {at[11:19]} UTC" if at else ""
 
 
 def _value(value: object) -> str:
