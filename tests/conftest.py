@@ -31,7 +31,7 @@ _NOT_OURS = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep everything out of the user's folders, also what kernels and commands write."""
     home = tmp_path_factory.mktemp("user")
     empty = home / "rbkernel.toml"
