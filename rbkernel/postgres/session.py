@@ -76,7 +76,8 @@ class Server:
 class Provenance:
     """Where a frame came from: kept in ``frame.attrs["rbkernel"]``.
 
-    ``reason`` says why there is no answer; it is empty when the query succeeded.
+    ``reason`` says why there is no answer, ``next_step`` what to do about that; both are empty
+    when the query succeeded.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Provenance:
     rows: int
     capped: bool
     reason: str = ""
+    next_step: str = ""
 
 
 class Session:
@@ -268,7 +270,8 @@ def failed_frame(
         duration_s=0.0,
         rows=0,
         capped=False,
-        reason=str(error),
+        reason=f"{error.what} ({error.where})" if error.where else error.what,
+        next_step=error.next_step,
     )
     return frame
 

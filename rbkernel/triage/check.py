@@ -87,9 +87,9 @@ def check(
         verdict=verdict,
         expected=expected or _expected(warn, critical, unit, below=below),
         actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
-        cause=_say(cause, shown, top) if verdict in _WRONG else "",
+        cause=_say(cause, shown, top) if verdict in _WRONG else told.reason if told else "",
         which=_which(rows, each, by) if each and verdict in _WRONG else "",
-        next_step=_next_step(verdict, next_step),
+        next_step=_next_step(verdict, next_step, told.next_step if told else ""),
         value=value,
         at=now(),
     )
@@ -197,17 +197,20 @@ def _expected(warn: float | None, critical: float | None, unit: str, *, below: b
     limit = warn if warn is not None else critical
     assert limit is not None
     if limit == 0 and not below:
-        return "none"
-    return f"{'at least' if below else 'at most'} {_number(limit)} {unit}".strip()
+        return "none" if warn is None or critical is None else f"none, critical above {critical:g}"
+    words = f"{'at least' if below else 'at most'} {_number(limit)} {unit}".strip()
+    if warn is None or critical is None:
+        return words
+    return f"{words}, critical {'under' if below else 'above'} {_number(critical)}"
 
 
 def _say(cause: str, value: str, top: str) -> str:
     return cause.replace("{value}", value).replace("{top}", top)
 
 
-def _next_step(verdict: Verdict, next_step: str) -> str:
+def _next_step(verdict: Verdict, next_step: str, advice: str) -> str:
     if verdict is Verdict.OK:
         return ""
     if verdict is Verdict.UNKNOWN:
-        return "find out why this could not be seen; do not take it for healthy"
+        return advice or "find out why this could not be seen; do not take it for healthy"
     return next_step
