@@ -116,7 +116,10 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     `QueryError` when the SQL is wrong.
     """
     original = getattr(error, "orig", None) or error
-    text = " ".join(str(original).split("\n\n")[0].split("\n")).strip()
+    diagnosis = getattr(original, "diag", None)
+    # libpq's own errors, such as a refused connection, have no diagnosis
+    text = getattr(diagnosis, "message_primary", None) or str(original)
+    text = " ".join(text.split("\n\n")[0].split("\n")).strip()
     state = getattr(original, "sqlstate", None)
     where = f"connection {connection_name}"
     if state is None and isinstance(original, psycopg.DataError):

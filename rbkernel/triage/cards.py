@@ -83,7 +83,7 @@ def finding_text(finding: Finding) -> str:
     >>> finding_text(Finding(title="Lag", verdict=Verdict.OK, expected="below 2 s", actual="0 s"))
     'OK       Lag: 0 s (expected below 2 s)'
     """
-    cause = f" [{finding.cause}]" if finding.cause else ""
+    cause = f" [{finding.cause}]" if _tells_more(finding) else ""
     which = f" Which: {finding.which}." if finding.which else ""
     step = f" Next: {finding.next_step}" if finding.next_step else ""
     verdict = f"{finding.verdict.value.upper():8}"
@@ -187,7 +187,7 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
     detail = f": {escape(finding.actual)}"
     if expected or finding.verdict is not Verdict.OK:
         detail += f" <span style='color: {_FAINT}'>(expected {escape(finding.expected)})</span>"
-    if finding.cause and finding.cause != finding.title:
+    if _tells_more(finding):
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
     if finding.which:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
@@ -197,6 +197,11 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
         )
     badge = _badge(finding.verdict.value, finding.verdict.value)
     return _line(badge, f"<b>{escape(finding.title)}</b>", detail)
+
+
+def _tells_more(finding: Finding) -> bool:
+    """Whether the cause says what title and figure do not say already."""
+    return finding.cause not in {"", finding.title, finding.actual}
 
 
 def _decision_line(decision: Decision) -> str:
