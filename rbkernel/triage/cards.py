@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbkernel.evidence.recorder import as_json_value
-from rbkernel.model import ActionPlan, Decision, Finding, Verdict
-
-if TYPE_CHECKING:
-    from rbkernel.triage.context import Triage
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
@@ -36,40 +34,53 @@ def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str
     }
 
 
-def screen(triage: Triage) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """What the first screen tells of a run, as it stands."""
+
+    run: Run
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
+    decisions: tuple[Decision, ...]
+    finished: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings so far."""
+        return Verdict.worst(finding.verdict for finding in self.findings)
+
+    @property
+    def headline(self) -> str:
+        """One sentence: the verdict and the causes."""
+        if not self.findings:
+            return f"{self.run.title}: no check has run yet"
+        so_far = "" if self.finished else " (so far)"
+        if self.verdict is Verdict.OK:
+            return f"OK{so_far}: {self.run.title}: all {len(self.findings)} checks passed"
+        worst = (finding for finding in self.findings if finding.verdict is self.verdict)
+        causes = "; ".join(dict.fromkeys(finding.headline for finding in worst))
+        return f"{self.verdict.value.upper()}{so_far}: {causes}"
+
+
+def screen_card(screen: Screen) -> str:
     """The first screen: what is wrong, what to do next, and where we are."""
-    run = triage.run
-    findings = _by_urgency(triage.findings.values())
+    run = screen.run
     parts = [
-        _band(headline(triage), triage.verdict.value if findings else None),
-        *(_finding_line(finding) for finding in findings),
-        *(_decision_line(decision) for decision in triage.decisions.values()),
-        _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *triage.facts]),
+        _band(screen.headline, screen.verdict.value if screen.findings else None),
+        *(_finding_line(finding) for finding in _by_urgency(screen.findings)),
+        *(_decision_line(decision) for decision in screen.decisions),
+        _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *screen.facts]),
     ]
     return _frame("".join(parts))
 
 
-def screen_text(triage: Triage) -> str:
+def screen_text(screen: Screen) -> str:
     """The first screen as plain text."""
-    lines = [headline(triage)]
-    lines += [finding_text(finding) for finding in _by_urgency(triage.findings.values())]
-    lines += [decision_text(decision) for decision in triage.decisions.values()]
-    lines += [f"{key}: {value}" for key, value in triage.facts]
+    lines = [screen.headline]
+    lines += [finding_text(finding) for finding in _by_urgency(screen.findings)]
+    lines += [decision_text(decision) for decision in screen.decisions]
+    lines += [f"{key}: {value}" for key, value in screen.facts]
     return "\n".join(lines)
-
-
-def headline(triage: Triage) -> str:
-    """One sentence: the verdict and the causes."""
-    name = triage.run.title
-    if not triage.findings:
-        return f"{name}: no check has run yet"
-    bad = [f for f in _by_urgency(triage.findings.values()) if f.verdict is not Verdict.OK]
-    worst = [finding for finding in bad if finding.verdict is triage.verdict]
-    causes = "; ".join(dict.fromkeys(finding.headline for finding in worst))
-    so_far = "" if triage.finished else " (so far)"
-    if not bad:
-        return f"OK{so_far}: {name}: all {len(triage.findings)} checks passed"
-    return f"{triage.verdict.value.upper()}{so_far}: {causes}"
 
 
 def finding_card(finding: Finding) -> str:

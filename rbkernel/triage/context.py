@@ -13,6 +13,7 @@ from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 from rbkernel.postgres.session import Session
 from rbkernel.triage import cards
+from rbkernel.triage.cards import Screen
 
 
 class Triage:
@@ -87,7 +88,15 @@ class Triage:
         self._screen = display(self._bundle(), raw=True, display_id=display_id)
 
     def _bundle(self) -> dict[str, Any]:
-        return cards.bundle("run", self.state(), cards.screen(self), cards.screen_text(self))
+        screen = Screen(
+            run=self.run,
+            facts=self.facts,
+            findings=tuple(self.findings.values()),
+            decisions=tuple(self.decisions.values()),
+            finished=self.finished,
+        )
+        html, text = cards.screen_card(screen), cards.screen_text(screen)
+        return cards.bundle("run", self.state(), html, text)
 
     def state(self) -> dict[str, Any]:
         """Return what a machine reads from the first output of an executed notebook."""
