@@ -274,18 +274,21 @@ def load() -> Settings:
     data = _read(file) if file else {}
     sandbox = sandbox_connections_file()
     published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
-    data["connections"] = {**published, **data.get("connections", {})}
-    data.setdefault("commands", {})
-    if file:
-        _resolve_paths(data, file.parent)
+    entries = {
+        "connections": {**published, **data.pop("connections", {})},
+        "commands": data.pop("commands", {}),
+    }
     try:
-        for kind in ("connections", "commands"):
-            data[kind] = {name: {"name": name, **fields} for name, fields in data[kind].items()}
-        return Settings(file=file, **data)
+        named = {
+            kind: {name: _named(name, fields) for name, fields in of_kind.items()}
+            for kind, of_kind in entries.items()
+        }
+        settings = Settings(file=file, **named, **data)
     except (ValidationError, TypeError, AttributeError) as error:
         raise ConfigError(
             _first_problem(error), where=str(file or sandbox), next_step="mend that field"
         ) from error
+    return _resolved(settings, file.parent) if file else settings
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -297,13 +300,28 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+def _named(name: str, fields: Any) -> Any:
+    return {**fields, "name": name} if isinstance(fields, Mapping) else fields
+
+
+def _resolved(settings: Settings, folder: Path) -> Settings:
     """Make the paths in the file relative to the file, not to wherever a kernel was started."""
-    evidence, catalogue = data.get("evidence", {}), data.get("catalogue", {})
-    if isinstance(evidence.get("root"), str):
-        evidence["root"] = folder / Path(evidence["root"]).expanduser()
-    if isinstance(catalogue.get("paths"), list):
-        catalogue["paths"] = [folder / Path(path).expanduser() for path in catalogue["paths"]]
+
+    def place(path: Path | None) -> Path | None:
+        return path and folder / path.expanduser()
+
+    connections = {
+        name: one.model_copy(
+            update={"passfile": place(one.passfile), "sslrootcert": place(one.sslrootcert)}
+        )
+        for name, one in settings.connections.items()
+    }
+    update = {
+        "connections": connections,
+        "evidence": _Evidence(root=place(settings.evidence.root)),
+        "catalogue": _Catalogue(paths=tuple(filter(None, map(place, settings.catalogue.paths)))),
+    }
+    return settings.model_copy(update=update)
 
 
 def _first_problem(error: Exception) -> str:

@@ -14,17 +14,17 @@ from rbkernel.errors import SqlTextError
 
 _TOKEN = re.compile(
     r"""
-      (?P<line_comment>--[^\n]*)
+      (?P<line_comment>--[^\r\n]*)
     | (?P<open_comment>/\*)
-    | (?P<escape_string>[eE]'(?:[^'\\]|\\.|'')*')
-    | (?P<string>'(?:[^']|'')*')
-    | (?P<identifier>"(?:[^"]|"")*")
+    | (?P<escape_string>[eE]'(?:[^'\\]|\\.|'')*+')
+    | (?P<string>'(?:[^']|'')*+')
+    | (?P<identifier>"(?:[^"]|"")*+")
     | (?P<dollar>\$(?P<tag>[A-Za-z_\u0080-\uffff]\w*|)\$.*?\$(?P=tag)\$)
     | (?P<cast>::)
     | (?P<slice>:=)
     | (?P<parameter>:(?P<name>[A-Za-z_]\w*))
+    | (?P<unterminated>[eE]?'|"|\$(?:[A-Za-z_\u0080-\uffff]\w*)?\$)
     | (?P<word>[A-Za-z_\u0080-\uffff][\w$]*)
-    | (?P<unterminated>['"]|\$(?:[A-Za-z_\u0080-\uffff]\w*)?\$)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -112,16 +112,6 @@ def is_cursor_query(sql: str) -> bool:
     return next(
         (text.lower() in _CURSOR_QUERIES for kind, text in tokens(sql) if kind == "word"), False
     )
-
-
-def is_one_statement(sql: str) -> bool:
-    """Tell whether nothing follows the first semicolon but comments.
-
-    >>> is_one_statement("SELECT ';'; -- end"), is_one_statement("COMMIT; DELETE FROM orders")
-    (True, False)
-    """
-    words = [text for kind, text in tokens(sql) if "comment" not in kind and text.strip()]
-    return ";" not in words[: len(words) - 1]
 
 
 def first_line(sql: str) -> str:

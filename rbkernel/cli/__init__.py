@@ -16,9 +16,17 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections
-from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
-from rbkernel.errors import ParameterError, RbkernelError
+from rbkernel.cli import connections, queries
+from rbkernel.cli.output import (
+    AsJson,
+    Ending,
+    complain,
+    name_and_value,
+    print_json,
+    print_table,
+    progress,
+)
+from rbkernel.errors import RbkernelError
 from rbkernel.model import Finding
 
 ERROR = 3
@@ -37,6 +45,7 @@ app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
+app.command()(queries.query)
 
 
 @app.callback(invoke_without_command=True)
@@ -80,7 +89,7 @@ def run(
 
     outcome = runner.run(
         runbook,
-        dict(_name_and_value(text) for text in parameter),
+        dict(name_and_value(text) for text in parameter),
         config.load(),
         incident=incident,
         progress=sys.stderr.isatty(),
@@ -240,17 +249,6 @@ def main() -> None:
         complain("this is a defect of rbkernel. Next: report it with the lines above")
         code = ERROR
     sys.exit(code)
-
-
-def _name_and_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise ParameterError(
-            "a parameter is given as name=value",
-            where="-p",
-            next_step="write, for example, -p db=orders-primary",
-        )
-    return name, value
 
 
 def _print_outcome(outcome: Any) -> None:

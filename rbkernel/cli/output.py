@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rbkernel.errors import ParameterError
 from rbkernel.model import Finding
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -22,6 +23,24 @@ class Ending(Exception):
     def __init__(self, code: int) -> None:
         self.code = code
         super().__init__(code)
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """Read ``name=value``.
+
+    Raises
+    ------
+    ParameterError
+        It is not of that form.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ParameterError(
+            "a parameter is given as name=value",
+            where="-p",
+            next_step="write, for example, -p db=orders-primary",
+        )
+    return name, value
 
 
 def print_json(value: Any) -> None:

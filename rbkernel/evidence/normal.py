@@ -16,6 +16,7 @@ from typing import Any
 Output = Mapping[str, Any]
 
 JSON_MIMETYPE = re.compile(r"application/(.*\+)?json")  # as nbformat's schema has it
+PLOTLY_MIMETYPE = "application/vnd.plotly.v1+json"
 _OVERWRITING = re.compile("([\b\r])")
 
 
@@ -157,8 +158,25 @@ def normal_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         mimetype: value if JSON_MIMETYPE.fullmatch(mimetype) else text(value)
         for mimetype, value in data.items()
+        # JupyterLab's plotly extension adds a picture of what it has drawn
+        if mimetype != "image/png" or PLOTLY_MIMETYPE not in data
     }
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return json.dumps(_as_javascript(value), sort_keys=True, default=str)
+
+
+def _as_javascript(value: object) -> object:
+    """Return JSON with whole numbers as JavaScript writes them: JupyterLab saves 1.0 as 1.
+
+    >>> _as_javascript({"a": [1.0, True, 2.5]})
+    {'a': [1, True, 2.5]}
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _as_javascript(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_javascript(one) for one in value]
+    return value

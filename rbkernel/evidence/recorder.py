@@ -27,7 +27,7 @@ class Recorder:
     """Journals what a kernel says and what its cells conclude.
 
     The run folder is made at the first record, so that a kernel that never ran a cell leaves
-    nothing behind.
+    nothing behind: whoever records asks `started` first, but for the request of a cell.
 
     Parameters
     ----------
@@ -52,6 +52,11 @@ class Recorder:
     def folder(self) -> Path:
         """Where this run is recorded until it is sealed."""
         return store.open_folder(self.root, self.run_id)
+
+    @property
+    def started(self) -> bool:
+        """Whether a cell was asked for: until then there is nothing to keep."""
+        return self._journal is not None
 
     def record(self, kind: str, *, sync: bool = False, **fields: Any) -> None:
         """Append one line.

@@ -160,6 +160,7 @@ def _execute(
                 output,
                 parameters=values,
                 kernel_name=KERNEL,
+                language="python",
                 progress_bar=progress,
                 config=_IPC,
             )

@@ -101,6 +101,12 @@ class RecordingKernelApp(IPKernelApp):
         atexit.register(session.recorder.close)
         return session
 
+    def initialize(self, argv: list[str] | None = None) -> None:
+        """Set everything up, and keep an idle kernel's interrupt out of the log."""
+        super().initialize(argv)
+        # jupyter_client interrupts a kernel before it shuts it down: no error, and at 3 am a riddle
+        self.log.addFilter(lambda record: "KeyboardInterrupt caught" not in record.getMessage())
+
     @default("extensions")
     def _extensions_default(self) -> list[str]:
         return ["rbkernel.kernel.magics"]

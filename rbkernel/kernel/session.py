@@ -94,7 +94,7 @@ class RecordingSession(Session):
             kept = ("status", "execution_count", "ename", "evalue")
             told = {key: content[key] for key in kept if key in content}
             self.recorder.record("reply", parent=parent_id, sync=True, **told)
-        elif kind in _RECORDED:
+        elif kind in _RECORDED and self.recorder.started:
             extra: dict[str, Any] = {"metadata": metadata} if metadata else {}
             if buffers:
                 extra["buffers"] = [base64.b64encode(part).decode() for part in buffers]

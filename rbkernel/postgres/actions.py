@@ -143,11 +143,12 @@ def _copy_statement(
 ) -> str:
     names = [quote_identifier(column) for column in columns]
     updates = [f"{name} = EXCLUDED.{name}" for name in names if name != quote_identifier(key)]
+    on_conflict = f"UPDATE\n   SET {', '.join(updates)}" if updates else "NOTHING"
     return (
         f"INSERT INTO {_table(target)} ({', '.join(names)})\n"
         f"SELECT {', '.join(names)} FROM {_table(source)}\n"
         f" WHERE {quote_identifier(key)} IN ({_list(keys)})\n"
-        f"ON CONFLICT ({quote_identifier(key)}) DO UPDATE\n   SET {', '.join(updates)};"
+        f"ON CONFLICT ({quote_identifier(key)}) DO {on_conflict};"
     )
 
 

@@ -190,6 +190,28 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         )
 
 
+def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """Turn text from a command line into the types of a diagnostic's defaults.
+
+    Raises
+    ------
+    QueryError
+        A value is no number where a number is wanted.
+    """
+    declared = get(name).parameters
+    try:
+        return {
+            key: float(value)
+            if key in declared and isinstance(declared[key].default, int | float)
+            else value
+            for key, value in values.items()
+        }
+    except ValueError as error:
+        raise QueryError(
+            f"{name} wants numbers: {error}", next_step="pass a number, such as 5"
+        ) from error
+
+
 def _sources() -> dict[str, tuple[str, dict[str, str]]]:
     """Return the text of each base file, and of its variants by capability."""
     found: dict[str, tuple[str, dict[str, str]]] = {}

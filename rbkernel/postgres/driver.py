@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
+from datetime import timedelta
 from typing import Any, Self
 
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.types.datetime import IntervalBinaryLoader, IntervalLoader
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
@@ -74,9 +78,35 @@ def connect(
         )
     except psycopg.Error as error:
         raise translate(error, connection.name) from error
+    raw.adapters.register_loader("interval", _FiniteIntervalLoader)
+    raw.adapters.register_loader("interval", _FiniteIntervalBinaryLoader)
     if one_statement:
         raw.cursor_factory = _OneStatementCursor
     return raw
+
+
+class _FiniteIntervalLoader(IntervalLoader):
+    """Refuses an infinite interval (PostgreSQL 17), which psycopg reads as 0."""
+
+    def load(self, data: Buffer) -> timedelta:
+        if bytes(data).endswith(b"infinity"):
+            raise psycopg.DataError(f"interval is not finite: {bytes(data).decode()!r}")
+        return super().load(data)
+
+
+class _FiniteIntervalBinaryLoader(IntervalBinaryLoader):
+    """The same for the binary format: infinity is the largest or smallest of all three fields."""
+
+    def load(self, data: Buffer) -> timedelta:
+        if bytes(data) in _INFINITE_INTERVALS:
+            raise psycopg.DataError("interval is not finite: 'infinity'")
+        return super().load(data)
+
+
+_INFINITE_INTERVALS = {
+    struct.pack("!qii", 2**63 - 1, 2**31 - 1, 2**31 - 1),
+    struct.pack("!qii", -(2**63), -(2**31), -(2**31)),
+}
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:
@@ -156,11 +186,17 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     `QueryError` when the SQL is wrong.
     """
     original = getattr(error, "orig", None) or error
-    text = " ".join(str(original).split("\n\n")[0].split("\n")).strip()
+    diagnosis = getattr(original, "diag", None)
+    # libpq's own errors, such as a refused connection, have no diagnosis
+    text = getattr(diagnosis, "message_primary", None) or str(original)
+    text = " ".join(text.split("\n\n")[0].split("\n")).strip()
     state = getattr(original, "sqlstate", None) or _state_of(text)
     where = f"connection {connection_name}"
     if isinstance(original, pg_errors.ConnectionTimeout):
         return DatabaseError(f"no login: {text}", where=where, next_step=_ADVICE["silent"])
+    if state is None and isinstance(original, psycopg.DataError):
+        advice = "mend that value, or cast its column to text in the SQL"
+        return QueryError(text, where=where, next_step=advice)
     if state is None or state[:2] in {"08", "28", "3D", "53", "57", "58", "XX"}:
         return DatabaseError(text, where=where, next_step=_advice(state or "08"))
     if isinstance(original, pg_errors.InsufficientPrivilege | pg_errors.LockNotAvailable):

@@ -112,9 +112,9 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
         verdict=verdict,
         expected=rule.expected or _expected(rule),
         actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
-        cause=rule.cause.replace("{value}", shown).replace("{top}", top) if wrong else "",
+        cause=rule.cause.replace("{value}", shown).replace("{top}", top) if wrong else reason,
         which=_which(rows, rule.each, rule.by) if rule.each and wrong else "",
-        next_step=_next_step(verdict, rule.next_step),
+        next_step=_next_step(verdict, rule.next_step, told.next_step if told else ""),
         opens=rule.opens if wrong else "",
         value=value,
         at=now(),
@@ -229,14 +229,17 @@ def _number(value: float) -> str:
 def _expected(rule: Rule) -> str:
     limit = rule.warn if rule.warn is not None else rule.critical
     assert limit is not None  # the rule's own validation
+    words = f"{'at least' if rule.below else 'at most'} {_number(limit)} {rule.unit}".strip()
     if limit == 0 and not rule.below:
-        return "none"
-    return f"{'at least' if rule.below else 'at most'} {_number(limit)} {rule.unit}".strip()
+        words = "none"
+    if rule.warn is None or rule.critical is None:
+        return words
+    return f"{words}, critical {'under' if rule.below else 'above'} {_number(rule.critical)}"
 
 
-def _next_step(verdict: Verdict, next_step: str) -> str:
+def _next_step(verdict: Verdict, next_step: str, advice: str) -> str:
     if verdict is Verdict.OK:
         return ""
     if verdict is Verdict.UNKNOWN:
-        return "find out why this could not be seen; do not take it for healthy"
+        return advice or "find out why this could not be seen; do not take it for healthy"
     return next_step

@@ -17,7 +17,7 @@ import pandas as pd
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import CursorResult, Engine, create_engine, text
 from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGExecutionContext_psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -68,7 +68,8 @@ _MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure
 class Provenance:
     """Where a frame came from: kept in ``frame.attrs["rbkernel"]``.
 
-    ``reason`` says why there is no answer; it is empty when the query succeeded.
+    ``reason`` says why there is no answer, ``next_step`` what to do about that; both are empty
+    when the query succeeded.
     """
 
     name: str
@@ -82,12 +83,25 @@ class Provenance:
     rows: int
     capped: bool
     reason: str = ""
+    next_step: str = ""
+
+
+class _ExecutionContext(PGExecutionContext_psycopg):
+    """SQLAlchemy's own, with one name for the cursor of every query.
+
+    A name of its own for each would be an entry of its own in the patient's pg_stat_statements.
+    """
+
+    def create_server_side_cursor(self) -> Any:
+        """Open the one cursor of this transaction."""
+        return self._dbapi_connection.cursor("rbkernel")
 
 
 class _Dialect(PGDialect_psycopg):
     """SQLAlchemy's own, without its look-ups at connect: they come before our time-outs are set."""
 
     supports_statement_cache = True
+    execution_ctx_cls = _ExecutionContext
 
     def initialize(self, connection: SqlConnection) -> None:
         """Ask nothing."""
@@ -341,7 +355,8 @@ def failed_frame(
         duration_s=0.0,
         rows=0,
         capped=False,
-        reason=str(error),
+        reason=f"{error.what} ({error.where})" if error.where else error.what,
+        next_step=error.next_step,
     )
     return frame
 

@@ -78,9 +78,13 @@ def parse(document: bytes) -> NotebookNode:
     Raises
     ------
     ValueError
-        The bytes are no notebook (nbformat's errors are all of this kind).
+        The bytes are no notebook.
     """
-    notebook: NotebookNode = nbformat.reads(document.decode("utf-8"), as_version=4)
+    try:
+        notebook: NotebookNode = nbformat.reads(document.decode("utf-8"), as_version=4)
+        nbformat.validate(notebook)
+    except (nbformat.ValidationError, AttributeError, TypeError, KeyError) as error:
+        raise ValueError("JSON that is no notebook") from error
     return notebook
 
 

@@ -143,7 +143,8 @@ def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
         raise _not_declared(node, where)
     try:
         default = ast.literal_eval(node.value)
-    except ValueError:
+        TypeAdapter(_TYPES[annotation]).validate_python(default, strict=True)
+    except ValueError:  # pydantic's ValidationError is one
         raise _not_declared(node, where) from None
     _, _, comment = lines[node.lineno - 1][node.end_col_offset or 0 :].partition("#")
     return Parameter(

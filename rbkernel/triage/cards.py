@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbkernel.evidence.recorder import as_json_value
-from rbkernel.model import ActionPlan, Decision, Finding, Verdict
-
-if TYPE_CHECKING:
-    from rbkernel.triage.context import Triage
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
 _OPEN = "#2458a6"
 _INK, _PAPER, _FAINT, _EDGE = "#1f2328", "#ffffff", "#57606a", "#d0d7de"
+# SQL may hold $1 and $2: JupyterLab would set what lies between them as mathematics
+_NO_MATH = "class='tex2jax_ignore mathjax_ignore'"
 _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 
@@ -34,40 +34,53 @@ def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str
     }
 
 
-def screen(triage: Triage) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """What the first screen tells of a run, as it stands."""
+
+    run: Run
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
+    decisions: tuple[Decision, ...]
+    finished: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings so far."""
+        return Verdict.worst(finding.verdict for finding in self.findings)
+
+    @property
+    def headline(self) -> str:
+        """One sentence: the verdict and the causes."""
+        if not self.findings:
+            return f"{self.run.title}: no check has run yet"
+        so_far = "" if self.finished else " (so far)"
+        if self.verdict is Verdict.OK:
+            return f"OK{so_far}: {self.run.title}: all {len(self.findings)} checks passed"
+        worst = (finding for finding in self.findings if finding.verdict is self.verdict)
+        causes = "; ".join(dict.fromkeys(finding.headline for finding in worst))
+        return f"{self.verdict.value.upper()}{so_far}: {causes}"
+
+
+def screen_card(screen: Screen) -> str:
     """The first screen: what is wrong, what to do next, and where we are."""
-    run = triage.run
-    findings = _by_urgency(triage.findings.values())
+    run = screen.run
     parts = [
-        _band(headline(triage), triage.verdict.value if findings else None),
-        *(_finding_line(finding) for finding in findings),
-        *(_decision_line(decision) for decision in triage.decisions.values()),
-        _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *triage.facts]),
+        _band(screen.headline, screen.verdict.value if screen.findings else None),
+        *(_finding_line(finding) for finding in _by_urgency(screen.findings)),
+        *(_decision_line(decision) for decision in screen.decisions),
+        _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *screen.facts]),
     ]
     return _frame("".join(parts))
 
 
-def screen_text(triage: Triage) -> str:
+def screen_text(screen: Screen) -> str:
     """The first screen as plain text."""
-    lines = [headline(triage)]
-    lines += [finding_text(finding) for finding in _by_urgency(triage.findings.values())]
-    lines += [decision_text(decision) for decision in triage.decisions.values()]
-    lines += [f"{key}: {value}" for key, value in triage.facts]
+    lines = [screen.headline]
+    lines += [finding_text(finding) for finding in _by_urgency(screen.findings)]
+    lines += [decision_text(decision) for decision in screen.decisions]
+    lines += [f"{key}: {value}" for key, value in screen.facts]
     return "\n".join(lines)
-
-
-def headline(triage: Triage) -> str:
-    """One sentence: the verdict and the causes."""
-    name = triage.run.title
-    if not triage.findings:
-        return f"{name}: no check has run yet"
-    bad = [f for f in _by_urgency(triage.findings.values()) if f.verdict is not Verdict.OK]
-    worst = [finding for finding in bad if finding.verdict is triage.verdict]
-    causes = "; ".join(dict.fromkeys(finding.headline for finding in worst))
-    so_far = "" if triage.finished else " (so far)"
-    if not bad:
-        return f"OK{so_far}: {name}: all {len(triage.findings)} checks passed"
-    return f"{triage.verdict.value.upper()}{so_far}: {causes}"
 
 
 def finding_card(finding: Finding) -> str:
@@ -81,7 +94,7 @@ def finding_text(finding: Finding) -> str:
     >>> finding_text(Finding(title="Lag", verdict=Verdict.OK, expected="below 2 s", actual="0 s"))
     'OK       Lag: 0 s (expected below 2 s)'
     """
-    cause = f" [{finding.cause}]" if finding.cause else ""
+    cause = f" [{finding.cause}]" if _tells_more(finding) else ""
     which = f" Which: {finding.which}." if finding.which else ""
     step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
@@ -138,7 +151,8 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. As a role that may, on"
         f" <b>{escape(plan.connection)}</b>:</div>"
         f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
-        f" border: 1px solid {_EDGE}; overflow: auto'>{escape(plan.sql)}</pre>"
+        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
+        f" overflow-wrap: normal'>{escape(plan.sql)}</pre>"
         f"{_targets(plan)}" + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
     )
     return _frame(head + body)
@@ -160,10 +174,13 @@ def message_card(label: str, text: str, colour: str = "unknown") -> str:
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
-    """Under a table: where it came from, with the SQL to unfold."""
+    """Under a table: where it came from, with the SQL to unfold.
+
+    It stands on the page itself, so it takes the page's colour, light or dark.
+    """
     told = " · ".join(escape(fact) for fact in facts if fact)
     return (
-        f"<details style='{_FONT}; font-size: 12px; color: {_FAINT}'>"
+        f"<details {_NO_MATH} style='{_FONT}; font-size: 12px'>"
         f"<summary>{told}</summary><pre>{escape(sql)}</pre></details>"
     )
 
@@ -174,9 +191,9 @@ def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
 
 def _frame(inner: str) -> str:
     return (
-        f"<div style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
+        f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
-        f" overflow: hidden'>{inner}</div>"
+        f" overflow: hidden; overflow-wrap: anywhere'>{inner}</div>"
     )
 
 
@@ -204,7 +221,7 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
     detail = f": {escape(finding.actual)}"
     if expected or finding.verdict is not Verdict.OK:
         detail += f" <span style='color: {_FAINT}'>(expected {escape(finding.expected)})</span>"
-    if finding.cause and finding.cause != finding.title:
+    if _tells_more(finding):
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
     if finding.which:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
@@ -219,11 +236,16 @@ def _step(finding: Finding) -> str:
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
+def _tells_more(finding: Finding) -> bool:
+    """Whether the cause says what title and figure do not say already."""
+    return finding.cause not in {"", finding.title, finding.actual}
+
+
 def _decision_line(decision: Decision) -> str:
     question = f"<b>{escape(decision.question)}</b>"
     if decision.state == "chosen":
         answer = f" {escape(str(decision.choice))}"
-        when = f" <span style='color: {_FAINT}'>{escape(decision.at)}</span>"
+        when = f" <span style='color: {_FAINT}'>at {escape(_clock(decision.at))}</span>"
         return _line(_badge("decided", "ok"), question, answer + when)
     options = ", ".join(
         f"<b>{escape(option)}</b> (recommended)"
@@ -264,6 +286,15 @@ def _targets(plan: ActionPlan) -> str:
         f"</summary><table style='font-size: 12px; color: {_INK};"
         f" background-color: {_PAPER}'><tr>{head}</tr>{rows}</table></details>"
     )
+
+
+def _clock(at: str) -> str:
+    """Write a UTC time of ours for people.
+
+    >>> _clock("2026-11-20T23:45:35.968906+00:00"), _clock("")
+    ('2026-11-20 23:45:35 UTC', '')
+    """
+    return f"{at[:10]} {at[11:19]} UTC" if at else ""
 
 
 def _value(value: object) -> str:

@@ -13,6 +13,7 @@ from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 from rbkernel.postgres.session import Session
 from rbkernel.triage import cards
+from rbkernel.triage.cards import Screen
 
 
 class Triage:
@@ -76,11 +77,26 @@ class Triage:
 
     def refresh(self) -> None:
         """Update the first screen in place, wherever it is shown."""
-        bundle = cards.bundle("run", self.state(), cards.screen(self), cards.screen_text(self))
         if self._screen is None:
-            self._screen = display(bundle, raw=True, display_id=f"rbkernel-{self.run.id}")
+            self.show()
         else:
-            self._screen.update(bundle, raw=True)
+            self._screen.update(self._bundle(), raw=True)
+
+    def show(self) -> None:
+        """Show the first screen here; it follows, wherever it is shown."""
+        display_id = f"rbkernel-{self.run.id}"
+        self._screen = display(self._bundle(), raw=True, display_id=display_id)
+
+    def _bundle(self) -> dict[str, Any]:
+        screen = Screen(
+            run=self.run,
+            facts=self.facts,
+            findings=tuple(self.findings.values()),
+            decisions=tuple(self.decisions.values()),
+            finished=self.finished,
+        )
+        html, text = cards.screen_card(screen), cards.screen_text(screen)
+        return cards.bundle("run", self.state(), html, text)
 
     def state(self) -> dict[str, Any]:
         """Return what a machine reads from the first output of an executed notebook."""

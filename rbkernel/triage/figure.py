@@ -31,7 +31,8 @@ class Picture:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         drawn = json.loads(self.figure.to_json(validate=False))
-        config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
+        # not "responsive": where the window changes it forgets the height, and JupyterLab has none
+        config = {"displaylogo": False, "showSendToCloud": False}
         return {
             "application/vnd.plotly.v1+json": {**drawn, "config": config},
             "text/plain": self.caption,
@@ -92,7 +93,7 @@ def timeline(
     unit, title
         Words for the axis and above the figure.
     """
-    figure = _figure(title or y, f"{y} [{unit}]" if unit else y)
+    figure = _figure(title or y, unit or y)
     if (empty := _empty(figure, frame, y)) is not None:
         return empty
     groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
@@ -101,7 +102,12 @@ def timeline(
         values = numbers(rows[y])
         colour = _PALETTE[number % len(_PALETTE)]
         figure.add_scatter(
-            x=rows[x], y=values, name=str(name), mode="lines+markers", line={"color": colour}
+            x=rows[x],
+            y=values,
+            name=str(name),
+            mode="lines+markers",
+            line={"color": colour},
+            cliponaxis=False,  # a mark at 0 lies on the axis
         )
         label = str(name) or y
         told.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
@@ -109,6 +115,8 @@ def timeline(
         if threshold is not None:
             line = {"color": colour, "dash": "dash"}
             figure.add_hline(threshold, line=line, annotation_text=word)
+    figure.update_layout(showlegend=bool(by))
+    figure.update_xaxes(nticks=4, tickangle=0)  # level, also on a phone
     figure.update_yaxes(rangemode="tozero")
     return Picture(figure, f"{title or y}: {'; '.join(told)}")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import display
 
+from rbkernel import sqltext
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.evidence import current
 from rbkernel.postgres import diagnostics
@@ -104,7 +105,7 @@ def show(frame: pd.DataFrame) -> None:
         return
     current().event("query", **_journaled(told))
     if told.reason:
-        text = f"no answer from {told.connection}: {told.reason}"
+        text = f"no answer from {told.connection}: {told.reason}. Next: {told.next_step}."
         html = cards.message_card("unknown", text)
     elif frame.empty:
         text = "no rows"
@@ -128,14 +129,20 @@ def _ask(what: str, db: str, row_cap: int | None, values: dict[str, Any]) -> pd.
     except QueryError:
         raise
     except DatabaseError as error:
-        return failed_frame([], error, name="", connection=db, sql=what)
+        name = sqltext.first_line(what)
+        return failed_frame([], error, name=name, connection=db, sql=what)
 
 
 def _table(frame: pd.DataFrame) -> str:
-    with pd.option_context("display.max_colwidth", 120):
-        return frame.head(_SHOWN_ROWS).to_html(
+    shown = frame.head(_SHOWN_ROWS).copy()
+    for column in shown.select_dtypes(["datetime", "datetimetz"]):
+        shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
+    # without mathjax: two `$` in a query are no formula
+    with pd.option_context("display.max_colwidth", 120, "display.html.use_mathjax", False):
+        table = shown.to_html(
             index=False, escape=True, border=0, float_format=lambda value: f"{value:.3f}", na_rep=""
         )
+    return f"<div style='overflow: auto'>{table}</div>"
 
 
 def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
@@ -143,7 +150,7 @@ def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
     capped = ", CUT by the row cap: there are more" if told.capped else ""
     return [
         told.name,
-        f"{told.rows} rows{shown}{capped}",
+        f"{told.rows} row{'' if told.rows == 1 else 's'}{shown}{capped}",
         f"{told.duration_s * 1000:.0f} ms",
         f"{told.connection} {told.server}".strip(),
         f"as {told.role}" if told.role else "",

@@ -24,5 +24,4 @@ def summary() -> None:
     """End the runbook: the last word on its findings, and what is still to be decided."""
     run = triage()
     run.finish()
-    html, text = cards.screen(run), cards.screen_text(run)
-    display(cards.bundle("summary", run.state(), html, text), raw=True)
+    run.show()

@@ -65,6 +65,7 @@ ORDER BY found;
 CREATE INDEX ON reconciliation_diffs (module, detected_at DESC);
 
 GRANT SELECT ON orders_legacy, orders, reconciliation_diffs TO rb_diag;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO rb_diag;
 GRANT SELECT, INSERT, UPDATE, DELETE ON orders_legacy, orders, reconciliation_diffs TO rb_action;
 
 ANALYZE orders_legacy, orders, reconciliation_diffs;

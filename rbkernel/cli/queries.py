@@ -1,0 +1,69 @@
+"""`rbkernel query`: one diagnostic on a terminal, judged by its own rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, name_and_value, print_json, print_table
+from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import diagnostics, overview, rules
+from rbkernel.postgres.session import Session, provenance
+from rbkernel.triage.cards import finding_text
+
+OVERVIEW = "overview"
+
+
+def query(
+    name: Annotated[
+        str, typer.Argument(help="A diagnostic, or overview; nothing lists those there are.")
+    ] = "",
+    db: Annotated[str, typer.Argument(help="The connection to ask.")] = "",
+    parameter: Annotated[
+        list[str], typer.Option("--parameter", "-p", help="A parameter, as name=value; repeat it.")
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    as_json: AsJson = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, and ask nothing.")] = False,
+) -> None:
+    """Ask one diagnostic, or everything at once (overview), and judge the answer."""
+    if not name or (not db and not sql):
+        _list()
+        return
+    if sql:
+        typer.echo(diagnostics.get(name).sql)
+        return
+    session = Session(config.load().connection(db), application_name=f"rbkernel/query/{name}")
+    if name == OVERVIEW:
+        frame, findings = pd.DataFrame(), list(overview.look(session))
+    else:
+        values = dict(name_and_value(text) for text in parameter)
+        frame = diagnostics.run(session, name, **diagnostics.typed(name, values))
+        findings = [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
+    _print(frame, findings, as_json=as_json)
+    raise Ending(Verdict.worst(finding.verdict for finding in findings).exit_code)
+
+
+def _list() -> None:
+    known = [diagnostics.get(name) for name in diagnostics.names()]
+    print_table(("diagnostic", "asks"), [(one.name, one.purpose) for one in known])
+    typer.echo(f"{OVERVIEW}: everything that goes wrong often, at once")
+
+
+def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> None:
+    told = provenance(frame)
+    if as_json:
+        rows = json.loads(frame.to_json(orient="records", date_format="iso"))
+        origin = dataclasses.asdict(told) if told else None
+        found = [dataclasses.asdict(finding) for finding in findings]
+        print_json({"rows": rows, "provenance": origin, "findings": found})
+        return
+    if len(frame):
+        shown = frame.to_string(index=False, max_colwidth=60, na_rep="")
+        typer.echo(shown)
+    for finding in sorted(findings, key=lambda finding: -finding.verdict.rank):
+        typer.echo(finding_text(finding))

@@ -1,0 +1,86 @@
+"""What every test stands on: a home of its own, and one sandbox for all that need a database.
+
+Nothing is read from or written to the user's folders. A test that breaks the sandbox (`shop`) need
+not mend it: it is healed afterwards, and built again when a test has taken a part of it down.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# zmq's classes for asyncio warn of their own names while they are imported
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import papermill  # noqa: F401
+
+from rbkernel import config
+from rbkernel.config import Settings
+from rbkernel.sandbox import control
+
+_NOT_OURS = (
+    *("RBKERNEL_RUN_ID", "RBKERNEL_RUNBOOK", "RBKERNEL_PG_BIN", "JPY_SESSION_NAME"),
+    *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "IPYTHONDIR"),
+    *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
+    *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGSERVICE", "PGPASSFILE"),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep everything out of the user's folders, also what kernels and commands write."""
+    home = tmp_path_factory.mktemp("user")
+    empty = home / "rbkernel.toml"
+    empty.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _NOT_OURS:
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("RBKERNEL_CONFIG", str(empty))
+        patch.setenv("RBKERNEL_EVIDENCE", str(home / "evidence"))
+        patch.setenv("RBKERNEL_SANDBOX", str(home / "no-sandbox"))
+        yield home
+
+
+@pytest.fixture
+def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An evidence folder of the test's own, which does not exist yet."""
+    root = tmp_path / "evidence"
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(root))
+    return root
+
+
+@pytest.fixture(scope="session")
+def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the one sandbox lies; `working_sandbox` builds it at its first use."""
+    home = tmp_path_factory.mktemp("shop") / "sandbox"
+    yield home
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RBKERNEL_SANDBOX", str(home))
+        control.down()
+
+
+@contextmanager
+def working_sandbox(home: Path) -> Iterator[Settings]:
+    """Have the sandbox up and healthy, and configured, while the block runs; heal it after."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RBKERNEL_SANDBOX", str(home))
+        if control.status().state != "up":
+            control.up()
+        control.heal()
+        try:
+            yield config.load()
+        finally:
+            if control.status().state == "up":
+                control.heal()
+
+
+@pytest.fixture
+def shop(sandbox_home: Path) -> Iterator[Settings]:
+    """The settings with the connections of a sandbox that is up and healthy."""
+    with working_sandbox(sandbox_home) as settings:
+        yield settings

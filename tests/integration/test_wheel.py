@@ -1,0 +1,81 @@
+"""The built wheel, installed in a venv of its own: kernelspec, catalogue and a run come from it.
+
+The venv is empty but for the wheel. Its dependencies are read from the environment that runs the
+tests, by a `.pth` file: such a folder's own `.pth` files are not read, so the checkout, which is
+installed there as editable, is out of sight.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from rbkernel.config import Settings
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("hatchling", reason="the dev extra is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    run([*build, "--directory", str(folder / "dist")], cwd=CHECKOUT)
+    [wheel] = (folder / "dist").glob("*.whl")
+    home = folder / "venv"
+    run([sys.executable, "-m", "venv", "--without-pip", str(home)], cwd=folder)
+    [packages] = home.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install"]
+    run([*pip, "--quiet", "--no-index", "--no-deps", "--force-reinstall", str(wheel)], cwd=folder)
+    return home
+
+
+def run(command: list[str], *, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_package_is_the_installed_one(venv: Path, tmp_path: Path) -> None:
+    python = str(venv / "bin" / "python")
+    path = run([python, "-c", "import rbkernel; print(rbkernel.__file__)"], cwd=tmp_path)
+    assert Path(path.strip()).is_relative_to(venv)
+
+
+def test_jupyter_finds_the_kernel(venv: Path, tmp_path: Path) -> None:
+    command = [str(venv / "bin" / "python"), "-m", "jupyter_client.kernelspecapp"]
+    told = json.loads(run([*command, "list", "--json"], cwd=tmp_path))
+    spec = told["kernelspecs"]["rbkernel"]
+    assert Path(spec["resource_dir"]) == venv / "share" / "jupyter" / "kernels" / "rbkernel"
+    assert spec["spec"]["display_name"].startswith("rbkernel")
+
+
+def test_the_catalogue_is_the_installed_copy(venv: Path, tmp_path: Path) -> None:
+    told = json.loads(run([str(venv / "bin" / "rbkernel"), "list", "--json"], cwd=tmp_path))
+    assert {entry["id"] for entry in told} == {
+        json.loads(path.read_text())["cells"][0]["source"][1].split()[1]
+        for path in (CHECKOUT / "notebooks").glob("*.ipynb")
+    }
+    assert all(Path(entry["path"]).is_relative_to(venv) for entry in told)
+
+
+def test_a_runbook_runs(venv: Path, tmp_path: Path, shop: Settings, evidence: Path) -> None:
+    command = [str(venv / "bin" / "rbkernel"), "run", "RUN-005", "-p", "samples=1", "--json"]
+    told = json.loads(run(command, cwd=tmp_path))
+    assert told["verdict"] == "ok"
+    assert Path(told["evidence"]).is_relative_to(evidence)
+    journal = (Path(told["evidence"]) / "journal.jsonl").read_text()
+    snapshot = next(
+        json.loads(line) for line in journal.splitlines() if '"kind":"snapshot"' in line
+    )
+    assert Path(snapshot["data"]["path"]).is_relative_to(venv)

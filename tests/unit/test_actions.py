@@ -1,0 +1,99 @@
+"""Plans of mutations: exact SQL for exactly the targets that were seen, and nothing else."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from rbkernel import sqltext
+from rbkernel.postgres import actions
+
+STARTED = pd.Timestamp("2026-11-20 03:02:11.000001", tz="UTC")
+SESSIONS = pd.DataFrame(
+    {
+        "pid": pd.Series([101, 102], dtype="Int64"),
+        "backend_start": [STARTED, STARTED],
+        "application": ["shop'; DROP TABLE x; --", None],
+        "query_start": [STARTED, STARTED],
+        "query": ["UPDATE orders", None],
+    }
+)
+DIFFERENCES = pd.DataFrame(
+    {
+        "key": pd.Series([4, 8, 9], dtype="Int64"),
+        "kind": ["missing", "extra", "changed"],
+        "columns": ["", "", "status"],
+    }
+)
+DIFFERENCES.attrs["compared"] = ("id", "status")
+
+
+class TestSessions:
+    def test_each_is_matched_by_pid_and_start(self) -> None:
+        plan = actions.terminate_sessions("orders", SESSIONS)
+        for pid in (101, 102):
+            pair = f"({pid}::int, '2026-11-20 03:02:11.000001+00:00'::timestamptz)"
+            assert pair in plan.sql
+        assert "pg_terminate_backend(a.pid)" in plan.sql
+        assert "a.pid <> pg_backend_pid()" in plan.sql
+        assert [target["pid"] for target in plan.targets] == [101, 102]
+        assert plan.targets[1]["application"] is None
+        assert "DROP TABLE" not in plan.sql
+
+    def test_cancel_names_the_very_query(self) -> None:
+        plan = actions.cancel_queries("orders", SESSIONS)
+        assert "(a.pid, a.backend_start, a.query_start)" in plan.sql
+        assert "pg_cancel_backend" in plan.sql
+
+    @pytest.mark.parametrize("make", [actions.terminate_sessions, actions.cancel_queries])
+    def test_nobody_is_no_sql(self, make: object) -> None:
+        assert callable(make)
+        plan = make("orders", SESSIONS.head(0))
+        assert plan.sql == ""
+        assert plan.targets == ()
+
+    def test_the_id_is_bound_to_the_targets(self) -> None:
+        whole = actions.terminate_sessions("orders", SESSIONS)
+        assert whole.id == actions.terminate_sessions("orders", SESSIONS).id
+        assert whole.id != actions.terminate_sessions("orders", SESSIONS.head(1)).id
+        assert whole.id != actions.terminate_sessions("users", SESSIONS).id
+
+
+class TestCopyRows:
+    def test_extra_rows_are_deleted_and_the_others_copied(self) -> None:
+        plan = actions.copy_rows(
+            "orders", DIFFERENCES, source="orders_legacy", target="shop.orders", key="id"
+        )
+        assert plan.sql.startswith("BEGIN;\n")
+        assert plan.sql.endswith("COMMIT;")
+        assert 'INSERT INTO "shop"."orders" ("id", "status")' in plan.sql
+        assert 'WHERE "id" IN (4, 9)' in plan.sql
+        assert 'DELETE FROM "shop"."orders"\n WHERE "id" IN (8)' in plan.sql
+        assert 'SET "status" = EXCLUDED."status"' in plan.sql
+        assert [target["key"] for target in plan.targets] == [4, 8, 9]
+
+    def test_text_keys_are_quoted(self) -> None:
+        odd = DIFFERENCES.assign(key=["a'b", "c;d", "e"])
+        odd.attrs = DIFFERENCES.attrs
+        plan = actions.copy_rows("orders", odd, source="a", target="b", key='i"d')
+        assert "'a''b'" in plan.sql
+        assert '"i""d"' in plan.sql
+        assert sqltext.tokens(plan.sql)
+
+    def test_nothing_is_no_sql(self) -> None:
+        plan = actions.copy_rows("orders", DIFFERENCES.head(0), source="a", target="b", key="id")
+        assert plan.sql == ""
+
+    def test_tables_of_a_key_alone(self) -> None:
+        """There is nothing to update then, and `SET` of nothing would not be SQL."""
+        only = DIFFERENCES.copy()
+        only.attrs["compared"] = ("id",)
+        plan = actions.copy_rows("orders", only, source="a", target="b", key="id")
+        assert 'ON CONFLICT ("id") DO NOTHING;' in plan.sql
+
+
+def test_resume_replay_can_be_undone() -> None:
+    plan = actions.resume_replay("standby")
+    assert plan.sql == "SELECT pg_wal_replay_resume();"
+    assert plan.undo == "SELECT pg_wal_replay_pause();"
+    assert plan.targets == ()

@@ -1,0 +1,173 @@
+"""`rbkernel.toml` and the environment: where they are found, what is refused, where secrets are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rbkernel import config
+from rbkernel.errors import ConfigError, UnknownConnection
+
+SECRET = "hunter2-Tr0ub4dor"
+ORDERS = '[connections.orders]\nhost = "db1"\ndbname = "shop"\nuser = "rb_diag"\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder, and nothing configured but what the test writes."""
+    monkeypatch.delenv("RBKERNEL_CONFIG")
+    monkeypatch.delenv("RBKERNEL_EVIDENCE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RBKERNEL_SANDBOX", str(tmp_path / "sandbox"))
+    work = tmp_path / "team" / "service"
+    work.mkdir(parents=True)
+    monkeypatch.chdir(work)
+    return work
+
+
+def load(folder: Path, text: str) -> config.Settings:
+    (folder / config.FILE_NAME).write_text(text)
+    return config.load()
+
+
+class TestFinding:
+    def test_nothing_is_needed(self, folder: Path) -> None:
+        settings = config.load()
+        assert settings.file is None
+        assert settings.connections == {}
+        assert settings.evidence_root.is_relative_to(folder.parents[1] / "home")
+
+    def test_upwards_from_the_working_folder(self, folder: Path) -> None:
+        (folder.parent / config.FILE_NAME).write_text(ORDERS)
+        assert config.load().file == folder.parent / config.FILE_NAME
+        load(folder, ORDERS)
+        assert config.load().file == folder / config.FILE_NAME
+
+    def test_the_environment_wins(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load(folder, ORDERS)
+        other = tmp_path / "other.toml"
+        other.write_text(ORDERS.replace("orders", "users"))
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(other))
+        assert list(config.load().connections) == ["users"]
+
+    def test_a_file_that_the_environment_names_must_exist(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(folder / "gone.toml"))
+        with pytest.raises(ConfigError, match="does not exist") as caught:
+            config.load()
+        assert "unset RBKERNEL_CONFIG" in caught.value.next_step
+
+    def test_paths_are_relative_to_the_file(self, folder: Path) -> None:
+        settings = load(folder.parent, '[evidence]\nroot = "ev"\n[catalogue]\npaths = ["a", "/b"]')
+        assert settings.evidence_root == folder.parent / "ev"
+        assert settings.catalogue.paths == (folder.parent / "a", Path("/b"))
+
+    def test_paths_of_a_connection_too(self, folder: Path) -> None:
+        found = load(folder, f'{ORDERS}passfile = "pgpass"\nsslrootcert = "~/ca"')
+        connection = found.connection("orders")
+        assert connection.passfile == folder / "pgpass"
+        assert connection.sslrootcert == Path("~/ca").expanduser()
+
+    def test_evidence_of_the_environment_wins(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RBKERNEL_EVIDENCE", "here")
+        assert load(folder, '[evidence]\nroot = "ev"').evidence_root == folder / "here"
+
+    def test_the_sandbox_hides_no_name_of_the_team(self, folder: Path) -> None:
+        published = config.sandbox_connections_file()
+        published.parent.mkdir()
+        sandbox = ORDERS + ORDERS.replace("orders", "sandbox-primary")
+        published.write_text(sandbox.replace("db1", "127.0.0.1"))
+        connections = load(folder, ORDERS).connections
+        assert {name: found.host for name, found in connections.items()} == {
+            "orders": "db1",
+            "sandbox-primary": "127.0.0.1",
+        }
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("[connections", "cannot be read"),
+            ("colour = 1", "colour"),
+            ("[connections.db]\ncolour = 1", "colour"),
+            ('[connections.db]\nport = "many"', "port"),
+            ("[connections.db]\nport = 70000", "port"),
+            ("[connections.db]\nrow_cap = 0", "row_cap"),
+            ("[connections.db]\nstatement_timeout_s = -1", "statement_timeout_s"),
+            ("connections = 3", ""),
+            ("[connections]\ndb = 3", ""),
+            ("[evidence]\nroot = 3", "root"),
+            ("evidence = 3", ""),
+            ("[catalogue]\npaths = 3", "paths"),
+            ("[catalogue]\npaths = [3]", ""),
+            (f'[connections.db]\npassword = "{SECRET}"', "password"),
+            (f'[connections.db]\ndsn = "postgresql://x:{SECRET}@y"', "dsn"),
+            (f'[connections.db]\nurl = "postgresql://x:{SECRET}@y"', "url"),
+        ],
+    )
+    def test_is_one_error_that_names_file_and_field(
+        self, folder: Path, text: str, words: str
+    ) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load(folder, text)
+        assert words in str(caught.value)
+        assert str(folder / config.FILE_NAME) in str(caught.value)
+        assert caught.value.next_step
+        assert SECRET not in str(caught.value)
+
+    def test_not_utf_8(self, folder: Path) -> None:
+        (folder / config.FILE_NAME).write_bytes(b'x = "\xff"')
+        with pytest.raises(ConfigError, match="cannot be read"):
+            config.load()
+
+    def test_a_folder_in_place_of_the_file(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(folder))
+        with pytest.raises(ConfigError):
+            config.load()
+
+    def test_an_unknown_connection_lists_those_there_are(self, folder: Path) -> None:
+        with pytest.raises(UnknownConnection, match="'order'; known: orders") as caught:
+            load(folder, ORDERS).connection("order")
+        assert "[connections.order]" in caught.value.next_step
+
+
+class TestPasswords:
+    def test_of_the_environment(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = load(folder, f'{ORDERS}password_env = "ORDERS_PASSWORD"').connection("orders")
+        with pytest.raises(ConfigError, match="ORDERS_PASSWORD is not set"):
+            found.password()
+        monkeypatch.setenv("ORDERS_PASSWORD", SECRET)
+        assert found.password() == SECRET
+        assert SECRET not in repr(found)
+        assert SECRET not in str(found.libpq_parameters())
+
+    def test_of_a_command(self, folder: Path) -> None:
+        text = f"{ORDERS}password_command = ['sh', '-c', 'echo {SECRET}']"
+        assert load(folder, text).connection("orders").password() == SECRET
+
+    @pytest.mark.parametrize(
+        "command", [f"['sh', '-c', 'echo {SECRET} >&2; exit 1']", "['no-such-command']"]
+    )
+    def test_a_command_that_fails_tells_no_secret(self, folder: Path, command: str) -> None:
+        found = load(folder, f"{ORDERS}password_command = {command}").connection("orders")
+        with pytest.raises(ConfigError, match="password_command failed") as caught:
+            found.password()
+        assert SECRET not in str(caught.value)
+        assert SECRET not in caught.value.next_step
+
+    def test_nothing_is_asked_where_libpq_knows(self, folder: Path) -> None:
+        assert load(folder, ORDERS).connection("orders").password() is None
+
+
+def test_a_service_brings_its_own_port(folder: Path) -> None:
+    found = load(folder, '[connections.orders]\nservice = "orders"').connection("orders")
+    assert found.libpq_parameters() == {"service": "orders", "connect_timeout": 5}

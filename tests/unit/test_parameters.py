@@ -1,0 +1,175 @@
+"""Declared parameters: what a cell may declare, what a value may be, and no secret ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from rbkernel.errors import ParameterError, RunbookError
+from rbkernel.runbook.parameters import Parameter, declared, refuse_secret, validate
+
+SECRET = "hunter2-Tr0ub4dor"
+SOURCE = """
+db: str = "orders"  # connection name, with a # in its help
+limit: int = 3
+share: float = -0.5  # negative
+strict: bool = True
+since: str | None = None
+"""
+
+
+def notebook(*sources: str) -> Any:
+    cells = [new_code_cell(source, metadata={"tags": ["parameters"]}) for source in sources]
+    return new_notebook(cells=[new_markdown_cell("x"), *cells, new_code_cell("y = 1")])
+
+
+DECLARED = declared(notebook(SOURCE), "RUN-900")
+
+
+class TestDeclaration:
+    def test_names_types_defaults_and_help(self) -> None:
+        assert DECLARED["db"] == Parameter(
+            name="db",
+            annotation="str",
+            default="orders",
+            help="connection name, with a # in its help",
+        )
+        assert [(p.annotation, p.default) for p in DECLARED.values()] == [
+            ("str", "orders"),
+            ("int", 3),
+            ("float", -0.5),
+            ("bool", True),
+            ("str | None", None),
+        ]
+
+    def test_none_at_all(self) -> None:
+        assert declared(notebook(), "RUN-900") == {}
+        assert declared(notebook(""), "RUN-900") == {}
+
+    @pytest.mark.parametrize(
+        ("source", "words"),
+        [
+            ("db = 'orders'", "declares no parameter"),
+            ("db: str", "declares no parameter"),
+            ("db: list = []", "declares no parameter"),
+            ("db: str = open('/etc/passwd').read()", "declares no parameter"),
+            ("x.y: int = 1", "declares no parameter"),
+            ("import os", "declares no parameter"),
+            ("db: str = ", "line 1 is not Python"),
+        ],
+    )
+    def test_anything_else_is_refused(self, source: str, words: str) -> None:
+        with pytest.raises(RunbookError, match=words) as caught:
+            declared(notebook(source), "RUN-900")
+        assert "RUN-900" in caught.value.where
+        assert caught.value.next_step
+
+    def test_two_cells_are_refused(self) -> None:
+        with pytest.raises(RunbookError, match="2 cells are tagged"):
+            declared(notebook("a: int = 1", "b: int = 1"), "RUN-900")
+
+    def test_a_default_of_another_type_is_refused(self) -> None:
+        with pytest.raises(RunbookError):
+            declared(notebook("limit: int = 'many'"), "RUN-900")
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("name", "given", "value"),
+        [
+            ("db", "users", "users"),
+            ("limit", "5", 5),
+            ("limit", 5, 5),
+            ("share", "0.25", 0.25),
+            ("share", 1, 1.0),
+            ("strict", "false", False),
+            ("strict", True, True),
+            ("since", None, None),
+            ("since", "2026", "2026"),
+        ],
+    )
+    def test_text_is_converted(self, name: str, given: object, value: object) -> None:
+        found = validate({name: given}, DECLARED, "RUN-900")
+        assert found == {name: value}
+        assert type(found[name]) is type(value)
+
+    @pytest.mark.parametrize(
+        ("name", "given"),
+        [
+            ("limit", "many"),
+            ("limit", "2.5"),
+            ("limit", 2.5),
+            ("limit", None),
+            ("limit", ""),
+            ("limit", [1]),
+            ("share", "half"),
+            ("strict", "perhaps"),
+            ("strict", 7),
+            ("db", 5),
+            ("db", None),
+        ],
+    )
+    def test_wrong_types_are_refused(self, name: str, given: object) -> None:
+        with pytest.raises(ParameterError, match=f"{name} wants") as caught:
+            validate({name: given}, DECLARED, "RUN-900")
+        assert "such as" in caught.value.what
+
+    def test_the_value_is_never_told(self) -> None:
+        with pytest.raises(ParameterError) as caught:
+            validate({"limit": SECRET}, DECLARED, "RUN-900")
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+    def test_unknown_names_list_the_known(self) -> None:
+        with pytest.raises(ParameterError, match="'colour'; it declares db, limit"):
+            validate({"colour": "red"}, DECLARED, "RUN-900")
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("password", "db_password", "PASSWORD", "passwd", "pwd", "api_key", "apikey"),
+            *("secret", "client_secret", "token", "auth_token", "credentials", "private_key"),
+            *("dsn", "db_dsn"),
+        ],
+    )
+    def test_by_name(self, name: str) -> None:
+        with pytest.raises(ParameterError, match="looks like a secret"):
+            refuse_secret(name, "", "RUN-900")
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "postgresql://db1/orders",
+            "postgres://app:pw@db1/orders",
+            "postgresql+psycopg://app@db1",
+            f"host=db1 password={SECRET}",
+            f"host=db1 PASSWORD = '{SECRET}'",
+            f"redis://:{SECRET}@cache:6379/0",
+            f"https://bob:{SECRET}@example.org",
+        ],
+    )
+    def test_by_value(self, value: str) -> None:
+        with pytest.raises(ParameterError, match="looks like a secret") as caught:
+            refuse_secret("db", value, "RUN-900")
+        assert SECRET not in str(caught.value)
+        assert "connection" in caught.value.next_step
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("max_tokens", "100"),
+            ("passes", "3"),
+            ("tokenizer", "x"),
+            ("db", "orders-primary"),
+            ("url", "https://example.org/a@b"),
+            ("query", "SELECT :a"),
+            ("note", "the password was rotated"),
+            ("limit", 3),
+        ],
+    )
+    def test_plain_words_are_none(self, name: str, value: object) -> None:
+        refuse_secret(name, value, "RUN-900")
