@@ -274,11 +274,11 @@ def load() -> Settings:
     data = _read(file) if file else {}
     sandbox = sandbox_connections_file()
     published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
-    entries = {
-        "connections": {**published, **data.pop("connections", {})},
-        "commands": data.pop("commands", {}),
-    }
     try:
+        entries = {
+            "connections": {**published, **data.pop("connections", {})},
+            "commands": data.pop("commands", {}),
+        }
         named = {
             kind: {name: _named(name, fields) for name, fields in of_kind.items()}
             for kind, of_kind in entries.items()

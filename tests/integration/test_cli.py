@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rbkernel import cli
+from rbkernel.cli import output
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError
 from rbkernel.sandbox import control
@@ -301,9 +301,9 @@ class TestNameAndValue:
         ],
     )
     def test_is_split_at_the_first_equals_sign(self, text: str, pair: tuple[str, str]) -> None:
-        assert cli._name_and_value(text) == pair
+        assert output.name_and_value(text) == pair
 
     @pytest.mark.parametrize("text", ["db", "=x", "1a=x", "a b=x", ""])
     def test_anything_else_is_refused(self, text: str) -> None:
         with pytest.raises(ParameterError, match="name=value"):
-            cli._name_and_value(text)
+            output.name_and_value(text)
