@@ -27,6 +27,7 @@ from rbkernel.errors import DatabaseError, QueryError, SqlTextError
 from rbkernel.postgres.session import Session, provenance
 from rbkernel.sandbox import access, control
 from rbkernel.sandbox.home import Home
+from tests.integration.patients import Unguarded
 
 NAME = "rbkernel/RUN-005/test"
 
@@ -43,14 +44,14 @@ def connection(role: access.Role = "shop_app", **limits: Any) -> Connection:
 
 @pytest.fixture
 def session(shop: Settings) -> Iterator[Session]:
-    opened = Session(connection(), application_name=NAME)
+    opened = Unguarded(connection(), application_name=NAME)
     yield opened
     opened.close()
 
 
 @contextlib.contextmanager
 def limited(*, application_name: str = NAME, **limits: Any) -> Iterator[Session]:
-    opened = Session(connection(**limits), application_name=application_name)
+    opened = Unguarded(connection(**limits), application_name=application_name)
     yield opened
     opened.close()
 
@@ -131,7 +132,7 @@ class TestReadOnly:
     def test_the_corpus_leaves_everything_as_it_was(self, shop: Settings) -> None:
         """As the diagnostic role, whose privileges are the second wall."""
         before = state_of_the_server()
-        session = Session(connection("rb_diag"), application_name=NAME)
+        session = Unguarded(connection("rb_diag"), application_name=NAME)
         answered = []
         for statement in HOSTILE_SQL:
             with contextlib.suppress(DatabaseError, QueryError, SqlTextError):
