@@ -62,6 +62,10 @@ class ParameterError(RbkernelError, ValueError):
     """A parameter that the runbook does not declare, or a value of the wrong type."""
 
 
+class SecretParameter(ParameterError):
+    """A parameter that looks like a password, a token or a DSN."""
+
+
 class SqlTextError(RbkernelError, ValueError):
     """SQL text that cannot be bound: a missing value, an unterminated literal."""
 

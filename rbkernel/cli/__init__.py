@@ -244,6 +244,9 @@ def main() -> None:
     except RbkernelError as error:
         complain(error)
         code = ERROR
+    except KeyboardInterrupt:
+        complain("interrupted")
+        code = ERROR
     except Exception:  # noqa: BLE001  # the outermost edge: whatever it is, it exits 3
         traceback.print_exc()
         complain("this is a defect of rbkernel. Next: report it with the lines above")
@@ -252,16 +255,19 @@ def main() -> None:
 
 
 def _print_outcome(outcome: Any) -> None:
-    for finding in sorted(outcome.record.findings, key=_urgency):
-        from rbkernel.triage.cards import finding_text
+    from rbkernel.triage.cards import decision_text, finding_text
 
+    for finding in sorted(outcome.record.findings, key=_urgency):
         typer.echo(finding_text(finding))
     for decision in outcome.record.decisions:
-        typer.echo(f"{decision.state.upper():8} {decision.question} {', '.join(decision.options)}")
+        typer.echo(decision_text(decision))
     if outcome.failure:
         complain(f"the run did not come to its end: {outcome.failure}")
     typer.echo(f"{outcome.verdict.value.upper()} in {outcome.duration_s:.1f} s")
-    typer.echo(f"evidence {outcome.sealed.folder}")
+    typer.echo(f"incident {outcome.incident}")
+    typer.echo(f"evidence {outcome.folder}")
+    if outcome.head:
+        typer.echo(f"head     {outcome.head}")
 
 
 def _urgency(finding: Finding) -> int:

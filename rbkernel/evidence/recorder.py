@@ -93,8 +93,11 @@ class Recorder:
         """Append what a cell concluded, with the request that it belongs to."""
         self.record(kind, parent=self.request.get("msg_id"), data=data)
 
-    def snapshot(self, document: bytes, path: Path, sha256: str) -> None:
+    def snapshot(self, document: bytes, path: Path, sha256: str, found: str) -> None:
         """Keep the bytes of the document that is being run.
+
+        ``found`` says how it was found: ``named``, ``command line`` or ``catalogue``, where only
+        the id is known to be the same.
 
         Raises
         ------
@@ -102,7 +105,7 @@ class Recorder:
             The folder cannot be written.
         """
         store.write_atomically(self.folder / store.SNAPSHOT, document)
-        self.event("snapshot", path=str(path), sha256=sha256)
+        self.event("snapshot", path=str(path), sha256=sha256, found=found)
 
     def close(self) -> None:
         """Write the last line and give the lock back; does nothing where nothing was recorded."""
@@ -129,6 +132,9 @@ class Recorder:
             "user": getpass.getuser(),
             "python": platform.python_version(),
             "rbkernel": version("rbkernel"),
+            # what the caller of the kernel knew, for a run that ends before rb.start
+            "runbook": os.environ.get("RBKERNEL_RUNBOOK_ID"),
+            "incident": os.environ.get("RBKERNEL_INCIDENT"),
         }
 
     def _line(self, kind: str, fields: dict[str, Any]) -> bytes:

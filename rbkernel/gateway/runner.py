@@ -8,6 +8,7 @@ run is called done.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import tempfile
 import time
@@ -26,22 +27,27 @@ from traitlets.config import Config
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError, RunError
 from rbkernel.evidence import bundle, reading, rebuild, store
-from rbkernel.model import INCIDENT_ID, Verdict, new_run_id
+from rbkernel.evidence.attest import verify_notebook
+from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
 
 KERNEL = "rbkernel"
 _KERNEL_END_S = 20.0
-# Unix sockets: no race for free ports, and nothing that others on the host could read
-_IPC = Config({"KernelManager": {"transport": "ipc"}})
+# the longest path that every system takes for a Unix socket, less what Jupyter adds to it
+_SOCKET_PATH_BYTES = 90
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a headless run came to, and where its evidence lies."""
+    """What a headless run came to, and where its evidence lies.
+
+    ``sealed`` is None when the seal could not be written; the run is then still open.
+    """
 
     runbook: str
-    sealed: bundle.SealedRun
+    incident: str
+    sealed: bundle.SealedRun | None
     record: reading.Record
     failure: str
     duration_s: float
@@ -56,11 +62,21 @@ class Outcome:
         """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not come to its end."""
         return 3 if self.failure else self.verdict.exit_code
 
+    @property
+    def head(self) -> str | None:
+        """The hash to publish, if the run is sealed."""
+        return self.sealed.head if self.sealed else None
+
+    @property
+    def folder(self) -> Path:
+        """Where the evidence lies: sealed, or still open."""
+        return self.sealed.folder if self.sealed else self.record.folder
+
     def summary(self) -> dict[str, Any]:
         """Return what a machine wants to know."""
         return {
             "run_id": self.record.run_id,
-            "incident": self.sealed.incident,
+            "incident": self.incident,
             "runbook": self.runbook,
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
@@ -68,8 +84,8 @@ class Outcome:
             "findings": [dataclasses.asdict(finding) for finding in self.record.findings],
             "decisions": [dataclasses.asdict(decision) for decision in self.record.decisions],
             "duration_s": round(self.duration_s, 3),
-            "evidence": str(self.sealed.folder),
-            "head": self.sealed.head,
+            "evidence": str(self.folder),
+            "head": self.head,
         }
 
 
@@ -110,20 +126,40 @@ def run(
     root = settings.evidence_root
     store.prepare(root)
     run_id = new_run_id()
+    incident = incident or new_incident_id()
     started = time.monotonic()
-    with _environment(RBKERNEL_RUN_ID=run_id, RBKERNEL_RUNBOOK=str(runbook.path.absolute())):
+    with _environment(
+        RBKERNEL_RUN_ID=run_id,
+        RBKERNEL_INCIDENT=incident,
+        RBKERNEL_RUNBOOK_ID=runbook.id,
+        RBKERNEL_RUNBOOK=str(runbook.path.absolute()),
+    ):
         executed, failure = _execute(runbook, values, progress=progress)
     folder = store.open_folder(root, run_id)
     _await_end(folder)
     record = reading.read(folder)
-    sealed = bundle.seal(root, run_id, executed and rebuild.annotate(executed, record))
+    sealed, unsealed = _seal(root, record, executed)
     return Outcome(
         runbook=runbook.id,
+        incident=incident,
         sealed=sealed,
         record=record,
-        failure=failure,
+        failure="; ".join(filter(None, [failure, unsealed])),
         duration_s=time.monotonic() - started,
     )
+
+
+def _seal(
+    root: Path, record: reading.Record, executed: NotebookNode | None
+) -> tuple[bundle.SealedRun | None, str]:
+    """Seal what the journal attests; say why it could not be sealed, and how to do it later."""
+    honest = executed and rebuild.annotate(executed, record)
+    if honest and not verify_notebook(honest, record, reading.snapshot_of(record)).ok:
+        honest = None  # papermill left something else behind: the journal is the truth
+    try:
+        return bundle.seal(root, record.run_id, honest), ""
+    except EvidenceError as error:
+        return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
 
 
 def _accept(
@@ -151,6 +187,8 @@ def _execute(
     runbook: Runbook, values: dict[str, Any], *, progress: bool
 ) -> tuple[NotebookNode | None, str]:
     """Run papermill; return the notebook as it left it, if it did, and why it did not finish."""
+    # its own inspection knows fewer types than ours, and warns of them
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         output = Path(folder) / "executed.ipynb"
         failure = ""
@@ -162,10 +200,10 @@ def _execute(
                 kernel_name=KERNEL,
                 language="python",
                 progress_bar=progress,
-                config=_IPC,
+                config=_transport(Path(folder)),
             )
         except PapermillExecutionError as error:
-            failure = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
+            failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
         except (CellExecutionError, DeadKernelError) as error:
             failure = f"the kernel died: {error}"
         except KeyboardInterrupt:
@@ -177,6 +215,14 @@ def _execute(
                 next_step=f"see `jupyter kernelspec list`; `python -m {KERNEL}.kernel` shows why",
             ) from error
         return _read_back(output), failure
+
+
+def _transport(folder: Path) -> Config:
+    """Unix sockets in a folder of the run's own: no race for ports, nothing others could read."""
+    sockets = folder / "kernel"
+    if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
+        return Config()
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}})
 
 
 def _read_back(output: Path) -> NotebookNode | None:

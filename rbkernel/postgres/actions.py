@@ -88,7 +88,7 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     """
     columns = ["paused", "stalled_s", "received_not_replayed_bytes", "last_replayed_at"]
     return _plan(
-        title=f"Resume replay on {db}",
+        title="Resume replay",
         connection=db,
         sql="SELECT pg_wal_replay_resume();",
         targets=_rows(standby, columns) if standby is not None else (),
@@ -131,8 +131,9 @@ def copy_rows(
         connection=db,
         sql=sql,
         targets=_rows(differences, ["key", "kind", "columns"]),
-        undo=f"None by itself: first keep the rows as they are, with CREATE TABLE … AS SELECT *"
-        f" FROM {target} WHERE {key} IN (…).",
+        undo="None by itself. Keep the rows as they are first:"
+        f" CREATE TABLE {_table(f'{target}_before_patch')} AS SELECT * FROM {_table(target)}"
+        f" WHERE {quote_identifier(key)} IN ({_list([*copied, *extra]) or 'NULL'});",
         risk=f"{source} is taken as the truth. Rows written between this look and the statement"
         " are overwritten with the source's present values.",
     )

@@ -7,15 +7,16 @@ against the declaration here: known names, exact scalar types, and nothing that 
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nbformat import NotebookNode
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from rbkernel.errors import ParameterError, RunbookError
+from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 
 Scalar = str | int | float | bool | None
 
@@ -36,6 +37,7 @@ _SECRET_NAME = re.compile(
 _SECRET_VALUE = re.compile(
     r"""postgres(?:ql)?(?:\+\w+)?://        # a PostgreSQL DSN, password or not
       | ://[^/\s:@]*:[^/\s@]+@              # any URL with a password
+      | ^[^/\s:@]+:[^/\s@]+@[\w.-]+          # user:password@host
       | \b(?:password|passwd|pwd)\s*=       # libpq's key = value form
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -116,17 +118,17 @@ def refuse_secret(name: str, value: object, where: str) -> None:
 
     Raises
     ------
-    ParameterError
+    SecretParameter
         Its name or its value looks like a password, a token or a DSN.
 
     >>> refuse_secret("db", "orders-primary", "RUN-005")
     >>> refuse_secret("db", "postgresql://x@y/z", "RUN-005")
     Traceback (most recent call last):
     ...
-    rbkernel.errors.ParameterError: the parameter db looks like a secret or a DSN...
+    rbkernel.errors.SecretParameter: the parameter db looks like a secret or a DSN...
     """
     if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.search(value)):
-        raise ParameterError(
+        raise SecretParameter(
             f"the parameter {name} looks like a secret or a DSN, and parameters are kept in plain"
             " text in the executed notebook",
             where=where,
@@ -164,7 +166,9 @@ def _not_declared(node: ast.stmt, where: str) -> RunbookError:
 def _convert(parameter: Parameter, value: Any, where: str) -> Scalar:
     try:
         converted: Scalar = TypeAdapter(_TYPES[parameter.annotation]).validate_python(value)
-    except ValidationError:
+        if isinstance(converted, float) and not math.isfinite(converted):
+            raise ValueError("a threshold that is no number holds nothing back")
+    except ValueError:  # pydantic's ValidationError is one
         raise ParameterError(
             f"the parameter {parameter.name} wants {parameter.annotation}, such as"
             f" {parameter.default!r}",

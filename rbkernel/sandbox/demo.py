@@ -56,6 +56,7 @@ def show() -> int:
         outcomes = [_run(console, runbook, incident) for _, runbook in SCENES]
         console.print(_table(outcomes))
         verified = _verify(console, incident)
+        console.print(Text(f"head {outcomes[-1].head}: keep it elsewhere, in the ticket or a chat"))
         _tell_next(console, outcomes)
         if sys.stdin.isatty() and console.is_terminal:
             _open(console, outcomes[0])
@@ -98,7 +99,7 @@ def _table(outcomes: list[Outcome]) -> Table:
             Text("\n".join(map(_found, bad)) or "nothing"),
             Text("\n".join(f"• {step}" for step in dict.fromkeys(f.next_step for f in bad))),
             f"{outcome.duration_s:.1f}",
-            Text(outcome.sealed.folder.name),
+            Text(outcome.folder.name),
         )
     return table
 
@@ -133,10 +134,10 @@ def _tell_next(console: Console, outcomes: list[Outcome]) -> None:
 
 def _open(console: Console, outcome: Outcome) -> None:
     """Open a working copy in JupyterLab: nobody works on sealed files."""
-    folder = Path.cwd() / "runs" / outcome.sealed.incident
+    folder = Path.cwd() / "runs" / outcome.incident
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / f"{outcome.runbook}.ipynb"
-    shutil.copyfile(outcome.sealed.folder / "executed.ipynb", copy)
+    shutil.copyfile(outcome.folder / "executed.ipynb", copy)
     console.print(f"Opening {copy} in JupyterLab; Ctrl-C ends it, and the sandbox with it")
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *as_root]

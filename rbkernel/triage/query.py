@@ -67,6 +67,8 @@ def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: An
     pandas.DataFrame
         The rows of all samples under each other, with the column ``sample`` (1 … n).
     """
+    if n < 1:
+        raise ValueError(f"rb.sample looks n={n} times: pass 1 or more")
     frames: list[pd.DataFrame] = []
     due = time.monotonic()
     for number in range(1, n + 1):

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rbkernel import config
 from rbkernel.config import Settings
-from rbkernel.errors import ParameterError, RunbookError
+from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.evidence import current
 from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
 from rbkernel.runbook import catalogue, parameters
@@ -43,7 +45,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         The evidence folder cannot be written.
     """
     settings = config.load()
-    document = _document(runbook, settings)
+    document, found = _document(runbook, settings)
     _accept(values, document, runbook)
     if incident and not INCIDENT_ID.fullmatch(incident):
         raise ParameterError(
@@ -58,26 +60,29 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         id=current().run_id,
         runbook=runbook,
         title=document.front_matter.title if document else runbook,
-        incident=incident or new_incident_id(),
+        incident=incident or os.environ.get("RBKERNEL_INCIDENT") or new_incident_id(),
         headless=headless(),
         started_at=now(),
         parameters=values,
     )
-    _begin(run, settings, document, names)
+    _begin(run, settings, document, found, names)
 
 
-def _begin(run: Run, settings: Settings, document: Runbook | None, names: list[str]) -> None:
+def _begin(
+    run: Run, settings: Settings, document: Runbook | None, found: str, names: list[str]
+) -> None:
     recorder = current()
-    kept = "the document was not found: the evidence will hold code cells only"
+    kept = "not found: the evidence will hold code cells only"
     if document:
         digest = hashlib.sha256(document.document).hexdigest()
-        recorder.snapshot(document.document, document.path, digest)
-        kept = f"{document.path} (sha256 {digest[:12]}…)"
+        recorder.snapshot(document.document, document.path, digest, found)
+        by_id = ", taken from the catalogue by its id" if found == "catalogue" else ""
+        kept = f"{document.path} (sha256 {digest[:12]}…{by_id})"
     triage = Triage(run, settings, ())
     context.begin(triage)
     triage.facts = (
         *((name, triage.reach(name)) for name in names),
-        ("Configuration", str(settings.file or "none found: built-in defaults")),
+        ("Configuration", str(settings.file or "no rbkernel.toml: defaults, and the sandbox's")),
         ("Evidence", str(recorder.root)),
         ("Document", kept),
     )
@@ -85,27 +90,52 @@ def _begin(run: Run, settings: Settings, document: Runbook | None, names: list[s
     triage.refresh()
 
 
-def _document(runbook: str, settings: Settings) -> Runbook | None:
-    """Find the file that is being run: the kernel is told only its cells.
+def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:
+    """Find the file that is being run, and say how: the kernel is told only its cells.
 
-    A headless run of ours names it, Jupyter Server names the session, and plain papermill names
-    nothing, so there the catalogue is asked for the id.
+    A headless run of ours and Jupyter Server name it. Plain papermill names it on its command
+    line. Where nobody does, the catalogue is asked for the id.
     """
     named = os.environ.get("RBKERNEL_RUNBOOK") or os.environ.get("JPY_SESSION_NAME", "")
-    if named.endswith(".ipynb") and Path(named).is_file():
-        return catalogue.read(Path(named))
+    for path, found in ((named, "named"), (_on_the_command_line(runbook), "command line")):
+        if path.endswith(".ipynb") and Path(path).is_file():
+            return catalogue.read(Path(path)), found
     try:
-        return catalogue.find(runbook, settings.catalogue.paths)
+        return catalogue.find(runbook, settings.catalogue.paths), "catalogue"
     except RunbookError:
-        return None
+        return None, ""
+
+
+def _on_the_command_line(runbook: str) -> str:
+    """Return the first notebook on the command line of whoever started this kernel, if it has
+    this id: ``papermill runbook.ipynb out.ipynb``.
+    """
+    try:
+        parent = psutil.Process(os.getppid())
+        words, folder = parent.cmdline(), Path(parent.cwd())
+    except (psutil.Error, OSError):
+        return ""
+    first = next((word for word in words if word.endswith(".ipynb")), "")
+    try:
+        return str(folder / first) if first and catalogue.read(folder / first).id == runbook else ""
+    except RunbookError:
+        return ""
 
 
 def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> None:
-    if document:
-        parameters.validate(values, document.parameters, runbook)
-        return
-    for name, value in values.items():
-        parameters.refuse_secret(name, value, runbook)
+    try:
+        if document:
+            parameters.validate(values, document.parameters, runbook)
+        for name, value in values.items():
+            parameters.refuse_secret(name, value, runbook)
+    except SecretParameter as error:
+        folder = current().folder
+        raise SecretParameter(
+            error.what,
+            where=error.where,
+            next_step=f"{error.next_step}; the value has been written down already: delete the"
+            f" notebook that papermill wrote, and {folder}",
+        ) from None
 
 
 def _connection_names(values: dict[str, Any], document: Runbook | None) -> list[str]:

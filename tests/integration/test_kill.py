@@ -297,7 +297,7 @@ def test_rbkernel_run_survives_its_kernel(
     assert "died" in outcome.failure
     assert outcome.exit_code == 3
     assert outcome.verdict is Verdict.UNKNOWN
-    executed = nbformat.read(outcome.sealed.folder / "executed.ipynb", as_version=4)
+    executed = nbformat.read(outcome.folder / "executed.ipynb", as_version=4)
     statuses = [c.metadata["rbkernel"]["status"] for c in executed.cells if c.cell_type == "code"]
     assert statuses == ["done", "interrupted", "not run", "not run"]
     assert "last words" in json.dumps(executed)

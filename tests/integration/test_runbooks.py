@@ -83,6 +83,7 @@ def expect_whole(outcome: Outcome) -> None:
     assert outcome.failure == ""
     assert {cell.status for cell in outcome.record.cells} == {"done"}
     assert outcome.record.complete
+    assert outcome.sealed
     assert outcome.sealed.verification.ok
 
 
