@@ -24,6 +24,8 @@ from rbkernel.sandbox.binaries import Binaries
 STANDBY_NAME = "sandbox-standby"
 SLOT_NAME = "sandbox_standby"
 START_TIMEOUT_S = 30.0
+# while a process becomes another program it has no command line, and is not seen for a moment
+_EXEC_S = 1.0
 _COMMAND_TIMEOUT_S = 120.0
 _AS_NOBODY = ("unshare", "--user", "--map-user=65534")
 
@@ -108,13 +110,16 @@ class Cluster:
         """
         home = self.access.home
         deadline = time.monotonic() + START_TIMEOUT_S
+        last_seen = time.monotonic()
         while True:
-            running = processes.alive(home, server)
+            if processes.alive(home, server):
+                last_seen = time.monotonic()
             try:
                 self.access.connect("postgres", server, dbname="postgres").close()
                 return
             except DatabaseError as error:
-                if running and time.monotonic() < deadline:
+                now = time.monotonic()
+                if now < min(deadline, last_seen + _EXEC_S):
                     time.sleep(0.05)
                     continue
                 raise SandboxError(

@@ -57,9 +57,13 @@ class Screen:
         so_far = "" if self.finished else " (so far)"
         if self.verdict is Verdict.OK:
             return f"OK{so_far}: {self.run.title}: all {len(self.findings)} checks passed"
-        worst = (finding for finding in self.findings if finding.verdict is self.verdict)
-        causes = "; ".join(dict.fromkeys(finding.headline for finding in worst))
-        return f"{self.verdict.value.upper()}{so_far}: {causes}"
+        wrong = [finding for finding in self.findings if finding.wrong]
+        unseen = [finding for finding in self.findings if finding.verdict is Verdict.UNKNOWN]
+        worst = Verdict.worst(finding.verdict for finding in wrong or unseen)
+        told = [one.headline for one in wrong or unseen if one.verdict is worst]
+        if wrong and unseen:
+            told.append(f"{len(unseen)} of {len(self.findings)} checks could not be made")
+        return f"{self.verdict.value.upper()}{so_far}: {'; '.join(dict.fromkeys(told))}"
 
 
 def screen_card(screen: Screen) -> str:
@@ -67,7 +71,8 @@ def screen_card(screen: Screen) -> str:
     run = screen.run
     parts = [
         _band(screen.headline, screen.verdict.value if screen.findings else None),
-        *(_finding_line(finding) for finding in _by_urgency(screen.findings)),
+        *(_finding_line(finding) for finding in _to_look_at(screen.findings)),
+        _passed(screen.findings),
         *(_decision_line(decision) for decision in screen.decisions),
         _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *screen.facts]),
     ]
@@ -183,6 +188,23 @@ def provenance_line(facts: Iterable[str], sql: str) -> str:
         f"<details {_NO_MATH} style='{_FONT}; font-size: 12px'>"
         f"<summary>{told}</summary><pre>{escape(sql)}</pre></details>"
     )
+
+
+# so many that are ok are told each for itself; more would hide what is not
+_TOLD_OK = 6
+
+
+def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
+    ok = [finding for finding in findings if finding.verdict is Verdict.OK]
+    return [f for f in _by_urgency(findings) if f not in ok or len(ok) <= _TOLD_OK]
+
+
+def _passed(findings: tuple[Finding, ...]) -> str:
+    ok = [finding.title for finding in findings if finding.verdict is Verdict.OK]
+    if len(ok) <= _TOLD_OK:
+        return ""
+    titles = f": <span style='color: {_FAINT}'>{escape(' · '.join(ok))}</span>"
+    return _line(_badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)
 
 
 def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:

@@ -253,8 +253,9 @@ def tree(
             marker={"color": _PALETTE[number % len(_PALETTE)], "size": 12},
         )
     deepest = max(x for x, _ in places.values())
-    figure.update_xaxes(range=[-0.2, deepest + 1], showticklabels=False, showgrid=False)
-    figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False)
+    plain = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(range=[-0.2, deepest + 1], **plain)
+    figure.update_yaxes(autorange="reversed", **plain)
     figure.update_layout(height=max(320, min(1200, 90 + 24 * len(ids))))
     roots = ", ".join(one for one in ids if not parents[one]) or "none (a cycle)"
     return Picture(figure, f"{title}: {len(ids)} sessions, at the root {roots}")

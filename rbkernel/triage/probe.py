@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import selectors
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import Literal
 
 import httpx
 from IPython.display import display
 
 from rbkernel.config import Command
+from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.triage import cards
 from rbkernel.triage.context import triage
 
-# what is shown and kept of an answer; a health endpoint says less
+# what is judged of an answer, so that an endless one does not fill the memory
+_READ_BYTES = 1_000_000
+# what is shown and kept of it; a health endpoint says less
 _KEPT_CHARACTERS = 20_000
+# for the kernel to bury a process that was killed; one that hangs in a system call is left behind
+_KILL_S = 1.0
 
 
 def http(
@@ -47,7 +54,7 @@ def http(
     title
         What is checked, in words.
     url
-        The endpoint; credentials in it are refused.
+        The endpoint, with http or https.
     status
         The status code that is right.
     contains
@@ -55,7 +62,9 @@ def http(
     within_s
         Seconds; a slower answer is a warning.
     timeout_s
-        Seconds after which the endpoint counts as unreachable.
+        Seconds after which the endpoint counts as unreachable, also one that goes on talking.
+    method
+        GET or HEAD; a HEAD has no body.
     cause, next_step
         Words for what is wrong and what to do.
 
@@ -64,26 +73,70 @@ def http(
     Finding
         ok; warning when slow; critical when the answer is wrong or nobody answers at that
         address; unknown when it could not be seen from here (name not found, no route).
+
+    Raises
+    ------
+    ParameterError
+        The address is none, or holds credentials; or the method does more than look.
     """
-    refuse_secret("url", url, title)
+    triage()  # nothing is asked before rb.start
+    _refuse(method, url, title)
     started = time.monotonic()
     try:
-        response = httpx.request(method, url, timeout=timeout_s, follow_redirects=False)
+        code, body = _ask(method, url, timeout_s)
     except httpx.TimeoutException:
         verdict, actual = Verdict.CRITICAL, f"no answer within {timeout_s:g} s"
         body = ""
     except httpx.HTTPError as error:
-        refused = "refused" in str(error).lower() or "disconnected" in str(error).lower()
-        verdict = Verdict.CRITICAL if refused else Verdict.UNKNOWN
+        said = str(error).lower()
+        somebody = any(word in said for word in ("refused", "disconnected", "reset by peer"))
+        verdict = Verdict.CRITICAL if somebody else Verdict.UNKNOWN
         actual, body = f"{type(error).__name__}: {error}", ""
     else:
-        took_s, body = time.monotonic() - started, response.text[:_KEPT_CHARACTERS]
+        took_s = time.monotonic() - started
         verdict, actual = _judge_answer(
-            response.status_code, body, took_s, status=status, contains=contains, within_s=within_s
+            code, body, took_s, status=status, contains=contains, within_s=within_s
         )
+    body = body[:_KEPT_CHARACTERS]
     expected = f"{status}" + (f" with {contains!r}" if contains else "") + f" within {within_s:g} s"
     current().event("http", url=url, method=method, actual=actual, body=body)
     return _keep(title, verdict, expected, actual, cause, next_step, f"{method} {url}", body)
+
+
+def _refuse(method: str, url: str, title: str) -> None:
+    if method not in {"GET", "HEAD"}:
+        raise ParameterError(
+            f"the method {method!r} does more than look", where=title, next_step="use GET or HEAD"
+        )
+    refuse_secret("url", url, title)
+    try:
+        asked = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ParameterError(
+            f"the address is none: {error}", where=title, next_step="write http://host:port/path"
+        ) from error
+    if asked.scheme not in {"http", "https"} or not asked.host or asked.userinfo:
+        raise ParameterError(
+            "the address is not of http or https, or names a user",
+            where=title,
+            next_step="write http://host:port/path; credentials would be kept in plain text",
+        )
+    for name, value in asked.params.multi_items():
+        refuse_secret(name, value, title)
+
+
+def _ask(method: str, url: str, timeout_s: float) -> tuple[int, str]:
+    """Return status and body; httpx's own time-out is one for each read, ours for all."""
+    end = time.monotonic() + timeout_s
+    body = bytearray()
+    with httpx.stream(method, url, timeout=timeout_s, follow_redirects=False) as response:
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) >= _READ_BYTES:
+                break
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("it is still talking")
+    return response.status_code, body.decode(response.encoding or "utf-8", errors="replace")
 
 
 def _judge_answer(
@@ -139,11 +192,13 @@ def shell(
     ------
     ConfigError
         No such command is allowed, or an argument does not match its pattern.
+    ParameterError
+        An argument looks like a secret.
     """
     allowed = triage().settings.command(command)
-    argv = allowed.with_arguments(arguments)
     for name, value in arguments.items():
         refuse_secret(name, value, title)
+    argv = allowed.with_arguments(arguments)
     verdict, actual, output = _run(argv, allowed, exit_code=exit_code, contains=contains)
     expected = f"exit code {exit_code}" + (f" with {contains!r}" if contains else "")
     current().event("shell", command=command, argv=argv, actual=actual, output=output)
@@ -159,25 +214,53 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
     except OSError as error:
         return Verdict.UNKNOWN, f"{argv[0]} cannot be run here: {error.strerror}", ""
-    try:
-        output, _ = process.communicate(timeout=allowed.timeout_s)
-    except subprocess.TimeoutExpired:
-        # the whole group: a command may have started others
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        return Verdict.UNKNOWN, f"did not end within {allowed.timeout_s:g} s", output
-    output = output[:_KEPT_CHARACTERS]
-    if process.returncode != exit_code:
-        return Verdict.CRITICAL, f"exit code {process.returncode}", output
+    code, output = _listen(process, allowed.timeout_s)
+    shown = output[:_KEPT_CHARACTERS]
+    if code is None:
+        return Verdict.UNKNOWN, f"did not end within {allowed.timeout_s:g} s", shown
+    if code != exit_code:
+        return Verdict.CRITICAL, f"exit code {code}", shown
     if contains and contains not in output:
-        return Verdict.CRITICAL, f"exit code {exit_code}, without {contains!r}", output
-    return Verdict.OK, f"exit code {exit_code}", output
+        return Verdict.CRITICAL, f"exit code {exit_code}, without {contains!r}", shown
+    return Verdict.OK, f"exit code {exit_code}", shown
+
+
+def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:
+    """Return the exit code, None when it did not end in time, and the beginning of the output.
+
+    Whatever happens, an interrupt of the cell too, it does not run on.
+    """
+    assert process.stdout  # a pipe was asked for
+    end, output = time.monotonic() + timeout_s, bytearray()
+    try:
+        if _read(process.stdout.fileno(), output, end):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+        code = process.returncode
+    finally:
+        process.stdout.close()
+        if process.returncode is None:  # nobody has waited for it, so the id is still its own
+            # the whole group: a command may have started others
+            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_KILL_S)
+    return code, output.decode(errors="replace")
+
+
+def _read(pipe: int, into: bytearray, end: float) -> bool:
+    """Read to the end of the output, keeping its beginning; False when the time is over first."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while (left := end - time.monotonic()) > 0 and selector.select(left):
+            chunk = os.read(pipe, 65_536)
+            if not chunk:
+                return True
+            into += chunk[: _READ_BYTES - len(into)]
+    return False
 
 
 def _keep(

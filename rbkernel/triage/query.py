@@ -139,6 +139,8 @@ def _table(frame: pd.DataFrame) -> str:
     shown = frame.head(_SHOWN_ROWS).copy()
     for column in shown.select_dtypes(["datetime", "datetimetz"]):
         shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
+    texts = shown.select_dtypes("object")
+    shown[texts.columns] = texts.where(texts.notna(), "")  # pandas would write None
     # without mathjax: two `$` in a query are no formula
     with pd.option_context("display.max_colwidth", 120, "display.html.use_mathjax", False):
         table = shown.to_html(

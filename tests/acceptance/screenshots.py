@@ -51,6 +51,7 @@ class Runbook:
 
 
 RUNBOOKS = (
+    Runbook(id="RUN-000", file="overview.ipynb", fault="lock-queue", answer="RUN-007"),
     Runbook(
         id="RUN-001",
         file="connection_pool_exhaustion.ipynb",
@@ -68,6 +69,12 @@ RUNBOOKS = (
         file="reconciliation_diff.ipynb",
         fault="orders-drift",
         answer="patch the rows",
+    ),
+    Runbook(
+        id="RUN-007",
+        file="blocking_locks.ipynb",
+        fault="lock-queue",
+        answer="cancel the waiting DDL",
     ),
 )
 
