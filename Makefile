@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-matrix lint unit acceptance-parts soak screenshots lock clean
+.PHONY: setup demo test test-matrix lint unit debian soak screenshots lock clean
 
 setup: $(STAMP)
 
@@ -21,7 +21,7 @@ $(STAMP): requirements.lock pyproject.toml rbkernel/kernel/spec/kernel.json
 demo: setup
 	$(BIN)/python -m rbkernel demo
 
-test: setup lint acceptance-parts
+test: setup lint debian
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -30,15 +30,20 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# JupyterLab is tested in Debian's Chromium. It is installed only by root on a machine with apt;
-# elsewhere those tests are skipped with the reason, and in CI they fail.
-acceptance-parts:
-	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
-	  echo "installing Debian's chromium for the acceptance tests"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+# JupyterLab is tested in Debian's Chromium, poolers with Debian's pgbouncer. They are installed only
+# by root on a machine with apt; elsewhere those tests are skipped with the reason, and in CI they
+# fail.
+DEBIAN := chromium pgbouncer
+debian:
+	@missing=; PATH="$$PATH:/usr/sbin"; \
+	for part in $(DEBIAN); do command -v $$part >/dev/null || missing="$$missing $$part"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing for the tests, from Debian:$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	fi
 
 # the long counts: kill -9 at many moments, all seeds of all faults
-soak: setup acceptance-parts
+soak: setup debian
 	$(BIN)/python -m pytest -m soak
 
 # 18 comes with the venv, 15 with Debian; the wheels of 16 and 17 stay out of the lock and the venv.
@@ -51,7 +56,7 @@ test-matrix: setup
 	done && \
 	$(BIN)/python -m tests.integration.matrix "$$wheels"
 
-screenshots: setup acceptance-parts
+screenshots: setup debian
 	$(BIN)/python -m tests.acceptance.screenshots screenshots
 
 # no index address may be written into the lock

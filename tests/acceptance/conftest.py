@@ -6,7 +6,6 @@ it is closed before tests of other folders use asyncio.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.acceptance import lab as labs
 from tests.acceptance.lab import Desk, Lab
+from tests.conftest import missing_part
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,7 @@ def chromium() -> str:
     """The path of the system's Chromium, or an end of the test with the reason."""
     path = labs.chromium()
     if path is None:
-        reason = "there is no chromium on PATH; `make acceptance-parts` as root installs it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing_part("there is no chromium on PATH; `make debian` as root installs it")
     return path
 
 

@@ -207,7 +207,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     chromium = labs.chromium()
     if chromium is None:
-        sys.exit("there is no chromium on PATH; `make acceptance-parts` as root installs it")
+        sys.exit("there is no chromium on PATH; `make debian` as root installs it")
     with ExitStack() as running:
         own = Path(running.enter_context(tempfile.TemporaryDirectory()))
         running.enter_context(sandbox(own))

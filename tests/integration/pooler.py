@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from rbkernel.sandbox.access import HOST, Access, passfile
+from tests.conftest import missing_part
 
 _PROGRAM = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
 # it refuses to run as root, as PostgreSQL does
@@ -24,7 +23,7 @@ _AS_NOBODY = ("unshare", "--user", "--map-user=65534") if os.geteuid() == 0 else
 def pgbouncer(access: Access, folder: Path, *, pool_size: int) -> Iterator[int]:
     """Run it and give its port; the test is skipped where it is not installed."""
     if _PROGRAM is None:
-        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
+        missing_part("there is no pgbouncer on PATH; `make debian` as root installs it")
     port = _free_port()
     line = passfile(access.home, "rb_diag").read_text(encoding="utf-8").strip()
     (folder / "users").write_text(f'"rb_diag" "{line.rpartition(":")[2]}"\n', encoding="utf-8")
