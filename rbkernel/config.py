@@ -135,6 +135,15 @@ class Command(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _patterns_compile(self) -> Command:
+        for name, pattern in self.arguments.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{name}: no regular expression: {error}") from error
+        return self
+
     def with_arguments(self, values: Mapping[str, str]) -> list[str]:
         """Fill the placeholders in.
 
@@ -151,13 +160,25 @@ class Command(BaseModel):
                 next_step="pass exactly these as keywords",
             )
         for name, value in values.items():
-            if not re.fullmatch(self.arguments[name], value) or value.startswith("-"):
+            if not _fits(value, self.arguments[name]):
                 raise ConfigError(
-                    f"{name}={value!r} does not match {self.arguments[name]}, or is an option",
+                    f"{name}={value!r} is no text that matches {self.arguments[name]}, or is an"
+                    " option",
                     where=where,
                     next_step="pass another value, or change the pattern in rbkernel.toml",
                 )
         return [_PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
+
+
+def _fits(value: object, pattern: str) -> bool:
+    """Tell whether a value may stand in an argument, whatever a notebook passed.
+
+    >>> _fits("web", "[a-z]+"), _fits("-web", ".+"), _fits("a\\0", ".+"), _fits(3, "3")
+    (True, False, False, False)
+    """
+    if not isinstance(value, str) or value.startswith("-") or "\0" in value:
+        return False
+    return re.fullmatch(pattern, value) is not None
 
 
 class _Evidence(BaseModel):

@@ -161,19 +161,21 @@ def rebuild(
 @evidence_app.command()
 def seal(
     what: Annotated[str, typer.Argument(help="The saved notebook, or a run id to rebuild it.")],
+    edited: Annotated[
+        bool, typer.Option("--edited", help="Seal a notebook that was edited after the run.")
+    ] = False,
 ) -> None:
     """Seal the evidence of a run whose kernel has ended."""
-    from rbkernel.evidence import bundle, reading, runs
+    from rbkernel.evidence import bundle, reading, report, runs
 
     root = config.load().evidence_root
     run_id = reading.read(runs.find(root, what)).run_id
     path = Path(what)
-    sealed = bundle.seal(root, run_id, path.read_bytes() if path.is_file() else None)
-    typer.echo(f"sealed {sealed.folder}")
-    typer.echo(f"head   {sealed.head}")
-    for problem in sealed.verification.problems:
-        typer.echo(f"  not as recorded: {problem.label}: {problem.state} {problem.detail}".rstrip())
-    raise Ending(0 if sealed.verification.ok else 1)
+    given = path.read_bytes() if path.is_file() else None
+    sealed = bundle.seal(root, run_id, given, edited=edited)
+    for line in report.sealed(sealed):
+        typer.echo(line)
+    raise Ending(0 if sealed.verification.ok and not sealed.other_notebook else 1)
 
 
 @sandbox_app.command()

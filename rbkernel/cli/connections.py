@@ -41,7 +41,7 @@ def init(
 
     fields: dict[str, setup.Field] = {
         "host": host or _ask("Host", "--host"),
-        "port": port or int(_ask("Port", "--port", "5432")),
+        "port": port or _ask_port(),
         "dbname": dbname or _ask("Database", "--dbname"),
         "user": user or _ask("Diagnostic role", "--user", "rb_diag"),
     }
@@ -109,6 +109,12 @@ def _ask(label: str, option: str, default: str | None = None) -> str:
             )
         return default
     return str(typer.prompt(label, default=default))
+
+
+def _ask_port() -> int:
+    if not sys.stdin.isatty():
+        return 5432
+    return int(typer.prompt("Port", default=5432, type=int))
 
 
 def _ask_source() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import closing
 from typing import Annotated
 
 import pandas as pd
@@ -11,6 +12,7 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, name_and_value, print_json, print_table
+from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, overview, rules
 from rbkernel.postgres.session import Session, provenance
@@ -31,25 +33,45 @@ def query(
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, and ask nothing.")] = False,
 ) -> None:
     """Ask one diagnostic, or everything at once (overview), and judge the answer."""
-    if not name or (not db and not sql):
-        _list()
+    if not name:
+        _list(as_json=as_json)
         return
     if sql:
         typer.echo(diagnostics.get(name).sql)
         return
-    session = Session(config.load().connection(db), application_name=f"rbkernel/query/{name}")
-    if name == OVERVIEW:
-        frame, findings = pd.DataFrame(), list(overview.look(session))
-    else:
-        values = dict(name_and_value(text) for text in parameter)
-        frame = diagnostics.run(session, name, **diagnostics.typed(name, values))
-        findings = [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
+    if not db:
+        raise ParameterError(
+            f"which database should be asked {name}?",
+            where="rbkernel query",
+            next_step=f"run `rbkernel query {name} DB` with the name of a connection",
+        )
+    values = dict(name_and_value(text) for text in parameter)
+    connection = config.load().connection(db)
+    with closing(Session(connection, application_name=f"rbkernel/query/{name}")) as session:
+        if name == OVERVIEW:
+            frame, findings = pd.DataFrame(), _overview(session, values)
+        else:
+            frame = diagnostics.run(session, name, **diagnostics.typed(name, values))
+            findings = [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
     _print(frame, findings, as_json=as_json)
     raise Ending(Verdict.worst(finding.verdict for finding in findings).exit_code)
 
 
-def _list() -> None:
+def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
+    if unknown := sorted(values.keys() - {"standby_name"}):
+        raise ParameterError(
+            f"{OVERVIEW} does not take {', '.join(unknown)}",
+            where="-p",
+            next_step="give it standby_name, the application_name of the standby, or nothing",
+        )
+    return list(overview.look(session, **values))
+
+
+def _list(*, as_json: bool) -> None:
     known = [diagnostics.get(name) for name in diagnostics.names()]
+    if as_json:
+        print_json([{"name": one.name, "purpose": one.purpose} for one in known])
+        return
     print_table(("diagnostic", "asks"), [(one.name, one.purpose) for one in known])
     typer.echo(f"{OVERVIEW}: everything that goes wrong often, at once")
 

@@ -1,7 +1,9 @@
 """Does a notebook say what the journal says? Cell by cell, pure.
 
-What is compared: the source and the output of each code cell with its last run, and Markdown and
-raw cells with the snapshot. Metadata is not, except the status that rbkernel itself put there.
+What is compared: the source and the output of each code cell with its last run; Markdown and raw
+cells, and the order of all cells, with the snapshot. Metadata is not, except the status that
+rbkernel itself put there. A snapshot that was taken from the catalogue by the runbook's id may be
+another file than the one that ran: what differs from it is told, and held against nobody.
 Whether the files are the sealed ones is `rbkernel.evidence.verify`'s question.
 """
 
@@ -9,14 +11,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from nbformat import NotebookNode
 
 from rbkernel.evidence import matching
 from rbkernel.evidence.normal import missing_and_added, same_outputs
-from rbkernel.evidence.notebook import first_line, label, lasting_id
-from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN, CellRun, Record
+from rbkernel.evidence.notebook import first_difference, first_line, label, lasting_id
+from rbkernel.evidence.reading import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    NOT_RUN,
+    CellRun,
+    Record,
+    snapshot_of,
+)
 from rbkernel.evidence.rebuild import (
     CODE_CELLS_ONLY,
     INJECTED,
@@ -32,7 +43,15 @@ NEVER_RAN = "never ran"
 OUTPUT_MISSING = "output missing"
 OUTPUT_ADDED = "output added"
 REMOVED = "removed from the notebook"
+MOVED = "moved"
+DIFFERS = "differs from the catalogue's document"
 
+GUESSED = (
+    "partial: nobody named the file that ran; the document kept is the catalogue's, so the text,"
+    " the order and the cells that never ran are not known"
+)
+
+_NOT_IN_DOCUMENT = "not in the document that was run"
 RUN_MIMETYPE = "application/vnd.rbkernel.run+json"
 _ENDED = {FAILED: "failed", INTERRUPTED: "was interrupted"}
 _PAPERMILL_MARK = re.compile(
@@ -47,8 +66,9 @@ _PAPERMILL_MARK = re.compile(
 class CellCheck:
     """What the journal says of one cell of the notebook.
 
-    ``index`` counts from 0 and is None for a cell that is no longer there. ``ok`` is true for an
-    attested cell and for one of the document that never ran and does not look as if it had.
+    ``index`` counts from 0 and is None for a cell that is not there. ``ok`` is true for an
+    attested cell, for one of the document that never ran and does not look as if it had, and for
+    what differs from a document that need not be the one that ran.
     """
 
     index: int | None
@@ -61,11 +81,11 @@ class CellCheck:
     @property
     def label(self) -> str:
         """How to name the cell to a person; cells count from 1."""
-        return (
-            f"a removed cell: {self.first_line}"
-            if self.index is None
-            else label(self.index, self.first_line)
-        )
+        return label(self.index, self.id, self.first_line)
+
+    def __str__(self) -> str:
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.label}: {self.state}{detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +106,13 @@ class Verification:
         """Return the cells that are not as the journal has them."""
         return tuple(cell for cell in self.cells if not cell.ok)
 
+    @property
+    def count(self) -> str:
+        """How many of the cells that are there are attested, in words."""
+        there = [cell for cell in self.cells if cell.index is not None]
+        attested = sum(cell.state == ATTESTED for cell in there)
+        return f"{attested} of {len(there)} cells attested"
+
 
 def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | None) -> Verification:
     """Compare a notebook with the record of its run.
@@ -101,26 +128,36 @@ def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | No
         compared, and the result says so.
     """
     document = parse_snapshot(snapshot)
-    runs = matching.identified(record.cells, document)
+    guessed = _is_guess(record)
+    held = None if guessed else document  # the document that is known to be the one that ran
+    runs = matching.identified(record.cells, held)
     cells = matching.candidates(notebook)
     places = matching.place_edited(cells, runs, matching.place(cells, runs))
     last = {index: run for index, run in zip(places, runs, strict=True) if index is not None}
-    texts = _Texts(document)
+    texts = _Texts(document, guessed=guessed)
     checks = [
-        _check_code(index, cell, last.get(index), document)
+        _check_code(index, cell, last.get(index), held)
         if cell.cell_type == "code"
         else texts.check(index, cell)
         for index, cell in enumerate(notebook.cells)
         if cell.cell_type == "code" or document
     ]
+    if held:
+        checks = _check_order(checks, matching.moved(notebook, held))
     checks += _removed_runs(runs, places)
-    checks += _removed_unrun(notebook, runs, document) if document else []
+    checks += _removed_unrun(notebook, runs, held) if held else []
     checks += texts.left()
+    partial = GUESSED if guessed else ""
     return Verification(
         run_id=record.run_id,
         cells=tuple(checks),
-        partial="" if document else f"partial: {CODE_CELLS_ONLY}",
+        partial=partial if document else f"partial: {CODE_CELLS_ONLY}",
     )
+
+
+def if_attested(notebook: NotebookNode, record: Record) -> NotebookNode | None:
+    """Return the notebook if it claims nothing that the journal does not attest, else None."""
+    return notebook if verify_notebook(notebook, record, snapshot_of(record)).ok else None
 
 
 def run_id_of(notebook: NotebookNode) -> str | None:
@@ -132,6 +169,24 @@ def run_id_of(notebook: NotebookNode) -> str | None:
             if isinstance(data, Mapping) and RUN_ID.fullmatch(str(data.get("id"))):
                 found = str(data["id"])
     return found
+
+
+def _is_guess(record: Record) -> bool:
+    """Tell whether the document was only found by the runbook's id, in the catalogue."""
+    snapshots = record.of_kind("snapshot")
+    return bool(snapshots) and snapshots[-1].data.get("found") == "catalogue"
+
+
+def _check_order(checks: Iterable[CellCheck], moved: Mapping[int, int]) -> list[CellCheck]:
+    checked = []
+    for cell in checks:
+        if cell.index is not None and cell.index in moved:
+            place = f"it is cell {moved[cell.index] + 1} of the document"
+            state = MOVED if cell.ok else cell.state
+            detail = place if cell.ok else f"{cell.detail}; {MOVED}: {place}".removeprefix("; ")
+            cell = replace(cell, state=state, detail=detail, ok=False)
+        checked.append(cell)
+    return checked
 
 
 def _check_code(
@@ -160,7 +215,7 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
         shown = "yet it shows output" if cell.outputs else ""
         return NEVER_RAN, shown or _claimed_status(cell, NOT_RUN)
     if cell.source != run.code:
-        return EDITED, f"what ran begins with: {first_line(run.code)}"
+        return EDITED, f"{first_difference(cell.source, run.code)} in what ran"
     if same_outputs(cell.outputs, run.outputs):
         claimed = _claimed_status(cell, run.status) or _claimed_count(cell, run)
         if claimed:
@@ -171,7 +226,16 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
         return OUTPUT_MISSING, f"{len(missing)} of the recorded outputs"
     if added and not missing:
         return OUTPUT_ADDED, f"{len(added)} that the journal does not have"
-    return EDITED, "its output is not the recorded one" if added else "its outputs were reordered"
+    if not added:
+        return EDITED, "its outputs were reordered"
+    difference = first_difference(_shown(added[0]), _shown(missing[0]))
+    return EDITED, f"its output is not the recorded one, {difference}".removesuffix(", ")
+
+
+def _shown(output: Mapping[str, Any]) -> str:
+    """Return what a person reads of an output in normal form."""
+    data = output.get("data", {})
+    return str(output.get("text") or output.get("evalue") or data.get("text/plain", ""))
 
 
 def _claimed_status(cell: NotebookNode, status: str) -> str:
@@ -236,7 +300,8 @@ def _removed_unrun(
 class _Texts:
     """The Markdown and raw cells of the snapshot, each taken by one cell of the notebook."""
 
-    def __init__(self, document: NotebookNode | None) -> None:
+    def __init__(self, document: NotebookNode | None, *, guessed: bool) -> None:
+        self._guessed = guessed
         cells = document.cells if document else []
         self._cells: list[NotebookNode] = [cell for cell in cells if cell.cell_type != "code"]
 
@@ -257,8 +322,9 @@ class _Texts:
                 index=None,
                 id=lasting_id(cell),
                 first_line=first_line(cell.source),
-                state=REMOVED,
-                detail="the document that was run has it",
+                state=DIFFERS if self._guessed else REMOVED,
+                detail="only that has it" if self._guessed else "the document that was run has it",
+                ok=self._guessed,
             )
             for cell in self._cells
             if cell.source.strip()
@@ -271,10 +337,15 @@ class _Texts:
         if same is None and not cell.source.strip():
             return ATTESTED, "", True
         if same is None:
-            return EDITED, "not in the document that was run", False
-        if (same.source, same.cell_type) != (cell.source, cell.cell_type):
-            return EDITED, f"it began with: {first_line(same.source)}", False
+            return self._differing("not in that" if self._guessed else _NOT_IN_DOCUMENT)
+        if cell.source != same.source:
+            return self._differing(first_difference(cell.source, same.source))
+        if cell.cell_type != same.cell_type:
+            return self._differing(f"it was a {same.cell_type} cell")
         return ATTESTED, "", True
+
+    def _differing(self, detail: str) -> tuple[str, str, bool]:
+        return DIFFERS if self._guessed else EDITED, detail, self._guessed
 
     def _take(self, cell: NotebookNode) -> NotebookNode | None:
         """Return the cell of the snapshot that this one is: by id, else by source."""

@@ -6,6 +6,9 @@ order run folder, `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS
 the open folder goes only after it. So a crash anywhere leaves a run that can be sealed again,
 and sealing a sealed run changes nothing. All of it happens under one lock a root.
 
+A notebook is sealed once, so one that the journal does not attest is refused unless the caller
+asks for just that: it would shut the true one out.
+
 Sealed files are 0444 and their folder is 0555, so that neither an editor that saves by rename
 nor a stray `rm` changes evidence by accident. It does not stop root or the owner: what stops them
 is that `HEADS` is published.
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +36,16 @@ from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id, now
 EXECUTED = "executed.ipynb"
 LOCK = ".lock"
 _STAGING = "sealing"
+_NAMED_CELLS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRun:
-    """A run under seal; ``head`` is the hash to publish."""
+    """A run under seal; ``head`` is the hash to publish.
+
+    ``is_new`` is false for a run that was sealed before; ``other_notebook`` is true when the
+    notebook that was given is not the one under seal.
+    """
 
     run_id: str
     incident: str
@@ -48,9 +56,17 @@ class SealedRun:
     head: str
     sealed_at: str
     verification: Verification
+    is_new: bool = field(default=True, compare=False)
+    other_notebook: bool = field(default=False, compare=False)
 
 
-def seal(root: Path, run_id: str, executed: NotebookNode | bytes | None = None) -> SealedRun:
+def seal(
+    root: Path,
+    run_id: str,
+    executed: NotebookNode | bytes | None = None,
+    *,
+    edited: bool = False,
+) -> SealedRun:
     """Seal a run, or return it when it is sealed already.
 
     Parameters
@@ -61,19 +77,22 @@ def seal(root: Path, run_id: str, executed: NotebookNode | bytes | None = None) 
         The run.
     executed
         The notebook that papermill or JupyterLab wrote, as a notebook or its exact bytes; None
-        has it rebuilt from the journal. It is sealed as it is: what the journal does not attest
-        stands in the result's ``verification``.
+        has it rebuilt from the journal.
+    edited
+        Seal the notebook although the journal does not attest all of it: what it does not stands
+        in the result's ``verification``, and in every verification of the seal.
 
     Raises
     ------
     EvidenceError
-        No such run; its kernel lives; the notebook is none or is of another run; the disk is
-        full or not writable. Nothing is half-written then.
+        No such run; its kernel lives; the notebook is none, of another run, or edited without
+        leave; the disk is full or not writable. Nothing is half-written then.
     """
     _check_run_id(run_id)
+    given = documents.dump(executed) if isinstance(executed, NotebookNode) else executed
     try:
         with store.locked(root / LOCK):
-            return _Seal(root, run_id).run(executed)
+            return _Seal(root, run_id, edited=edited).run(given)
     except OSError as error:
         raise store.evidence_error(error, root) from error
 
@@ -81,21 +100,23 @@ def seal(root: Path, run_id: str, executed: NotebookNode | bytes | None = None) 
 class _Seal:
     """One seal, while the root is locked."""
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, *, edited: bool) -> None:
         self.root = root
         self.run_id = run_id
+        self.edited = edited
         self.open = store.open_folder(root, run_id)
         self.staging = self.open / _STAGING
         self.heads = read_heads(root)
 
-    def run(self, executed: NotebookNode | bytes | None) -> SealedRun:
+    def run(self, given: bytes | None) -> SealedRun:
         head = next((head for head in self.heads if head.run_id == self.run_id), None)
         folder = sealed_folder(self.root, self.run_id)
+        is_new = head is None
         if head is None:
             self._check_open()
             store.remove_folder(self.staging)  # what a crash left
             try:
-                folder, head = self._seal(folder, executed)
+                folder, head = self._seal(folder, given)
             finally:
                 store.remove_folder(self.staging)
         elif folder is None:
@@ -105,7 +126,7 @@ class _Seal:
                 next_step="restore it from a copy; `rbkernel evidence verify` checks the copy",
             )
         store.remove_folder(self.open)
-        return _sealed_run(folder, head)
+        return _sealed_run(folder, head, given, is_new=is_new)
 
     def _check_open(self) -> None:
         if not (self.open / store.JOURNAL).is_file():
@@ -121,14 +142,12 @@ class _Seal:
                 next_step="shut the kernel down (Kernel > Shut Down Kernel), then seal again",
             )
 
-    def _seal(
-        self, folder: Path | None, executed: NotebookNode | bytes | None
-    ) -> tuple[Path, Head]:
+    def _seal(self, folder: Path | None, given: bytes | None) -> tuple[Path, Head]:
         record = read(self.open)
         self.staging.mkdir()
         if folder is None:
             target = self._target(record)
-            files = self._files(record, executed)
+            files = self._files(record, given)
             store.write_folder(self.staging / "run", files, mode=0o444)
         else:  # an earlier seal came as far as the run folder
             target, files = folder, _intact_files(folder)
@@ -156,7 +175,7 @@ class _Seal:
         store.move(self.staging / manifest.HEADS, self.root / manifest.HEADS)
 
     def _target(self, record: Record) -> Path:
-        incident = record.run.incident if record.run else new_incident_id()
+        incident = incident_of(record) or new_incident_id()
         if not INCIDENT_ID.fullmatch(incident):
             raise EvidenceError(
                 f"{incident!r} is no incident id",
@@ -169,31 +188,34 @@ class _Seal:
             for path in _entries(folder)
             if (found := manifest.RUN_FOLDER.fullmatch(path.name))
         ]
-        runbook = re.sub(r"[^A-Za-z0-9._-]", "_", record.run.runbook)[:80] if record.run else ""
+        runbook = re.sub(r"[^A-Za-z0-9._-]", "_", runbook_of(record))[:80]
         number = max(numbers, default=0) + 1
         return folder / f"{number:04d}-{runbook or 'notebook'}-{self.run_id}"
 
-    def _files(self, record: Record, executed: NotebookNode | bytes | None) -> dict[str, bytes]:
+    def _files(self, record: Record, given: bytes | None) -> dict[str, bytes]:
         files = {store.JOURNAL: (self.open / store.JOURNAL).read_bytes()}
         snapshot = self.open / store.SNAPSHOT
         if snapshot.is_file():
             files[store.SNAPSHOT] = snapshot.read_bytes()
-        files[EXECUTED] = self._executed(record, executed)
+        files[EXECUTED] = self._executed(record, given)
         sums = {name: digest(data) for name, data in files.items()}
         return {**files, manifest.SUMS: manifest.sums_text(sums).encode()}
 
-    def _executed(self, record: Record, executed: NotebookNode | bytes | None) -> bytes:
-        if executed is None:
-            return documents.dump(rebuild(record, snapshot_of(record)))
-        data = executed if isinstance(executed, bytes) else documents.dump(executed)
-        shown = run_id_of(documents.parse(data, where="the notebook to seal"))
+    def _executed(self, record: Record, given: bytes | None) -> bytes:
+        snapshot = snapshot_of(record)
+        if given is None:
+            return documents.dump(rebuild(record, snapshot))
+        notebook = documents.parse(given, where="the notebook to seal")
+        shown = run_id_of(notebook)
         if shown not in (None, self.run_id):
             raise EvidenceError(
                 f"the notebook shows run {shown}, not {self.run_id}",
                 where="the notebook to seal",
                 next_step=f"seal it as {shown}",
             )
-        return data
+        if not self.edited:
+            _refuse_edited(verify_notebook(notebook, record, snapshot))
+        return given
 
     def _manifest(self, target: Path, files: dict[str, bytes], told: bytes) -> tuple[Head, bytes]:
         incident = target.parent
@@ -231,11 +253,35 @@ def read_heads(root: Path) -> list[Head]:
         return []
 
 
+def incident_of(record: Record) -> str:
+    """Return the incident of a run; empty when neither `rb.start` nor its caller named one."""
+    return record.run.incident if record.run else str(record.kernel.get("incident") or "")
+
+
+def runbook_of(record: Record) -> str:
+    """Return the id of a run's runbook; empty when neither `rb.start` nor its caller named one."""
+    return record.run.runbook if record.run else str(record.kernel.get("runbook") or "")
+
+
 def sealed_folder(root: Path, run_id: str) -> Path | None:
     """Return the folder of a run inside its incident; None before it is sealed."""
     _check_run_id(run_id)
     found = sorted(root.glob(f"INC-*/*-{run_id}"))
     return found[0] if found else None
+
+
+def _refuse_edited(found: Verification) -> None:
+    if found.ok:
+        return
+    named = "; ".join(str(cell) for cell in found.problems[:_NAMED_CELLS])
+    others = len(found.problems) - _NAMED_CELLS
+    raise EvidenceError(
+        f"the notebook is not what the journal attests: {named}"
+        + (f"; and {others} more" if others > 0 else ""),
+        where="the notebook to seal",
+        next_step=f"`rbkernel evidence seal {found.run_id}` seals the notebook as the journal has"
+        " it; `--edited` keeps the edits, and `verify` will always report them",
+    )
 
 
 def _check_run_id(run_id: str) -> None:
@@ -275,7 +321,7 @@ def _incident_lines(incident: Path, target: Path, record: Record) -> bytes:
         "at": now(),
         "kind": "sealed",
         "run_id": record.run_id,
-        "runbook": run.runbook if run else "",
+        "runbook": runbook_of(record),
         "title": run.title if run else "",
         "verdict": record.verdict.value,
         "started_at": run.started_at if run else record.kernel.get("at", ""),
@@ -304,17 +350,20 @@ def sealed_lines(told: bytes) -> list[dict[str, Any]]:
     return lines
 
 
-def _sealed_run(folder: Path, head: Head) -> SealedRun:
+def _sealed_run(folder: Path, head: Head, given: bytes | None, *, is_new: bool) -> SealedRun:
     record = read(folder)
-    notebook = documents.parse((folder / EXECUTED).read_bytes(), where=str(folder / EXECUTED))
+    data = (folder / EXECUTED).read_bytes()
+    notebook = documents.parse(data, where=str(folder / EXECUTED))
     return SealedRun(
         run_id=head.run_id,
         incident=head.incident,
         folder=folder,
-        runbook=record.run.runbook if record.run else "",
+        runbook=runbook_of(record),
         title=record.run.title if record.run else "",
         verdict=record.verdict,
         head=head.sha256,
         sealed_at=head.at,
         verification=verify_notebook(notebook, record, snapshot_of(record)),
+        is_new=is_new,
+        other_notebook=given not in (None, data),
     )

@@ -1,4 +1,8 @@
-"""Which cells of a changed notebook changed? Told from the files beside it that did not."""
+"""Which cells of a sealed notebook are not as they were? Told from the files beside it.
+
+Two questions: which cells of a changed file changed, and which cells of an unchanged one were
+edited before the seal.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from nbformat import NotebookNode
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence import store
-from rbkernel.evidence.attest import verify_notebook
+from rbkernel.evidence.attest import CellCheck, Verification, verify_notebook
 from rbkernel.evidence.bundle import EXECUTED
 from rbkernel.evidence.reading import read, snapshot_of
 
@@ -46,13 +50,31 @@ def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] 
         return None  # sealed as it was, but never readable
 
 
+def edited_before(folder: Path) -> list[tuple[str, str]]:
+    """Return which cells of a sealed run's notebook its journal does not attest.
+
+    Both files must be as they were sealed. Each cell comes with what is wrong with it.
+    """
+    path = folder / EXECUTED
+    try:
+        checked = _checked(documents.parse(path.read_bytes(), where=str(path)), folder)
+    except (OSError, EvidenceError):
+        return []  # sealed as it was, but never readable
+    return [(cell.label, _words(cell, f"{cell.state}, and sealed so")) for cell in checked.problems]
+
+
 def _with_journal(notebook: NotebookNode, folder: Path) -> list[tuple[str, str]]:
+    checked = _checked(notebook, folder)
+    return [(cell.label, _words(cell, cell.state)) for cell in checked.problems]
+
+
+def _checked(notebook: NotebookNode, folder: Path) -> Verification:
     record = read(folder)
-    checked = verify_notebook(notebook, record, snapshot_of(record))
-    return [
-        (cell.label, f"{cell.state}: {cell.detail}" if cell.detail else cell.state)
-        for cell in checked.problems
-    ]
+    return verify_notebook(notebook, record, snapshot_of(record))
+
+
+def _words(cell: CellCheck, state: str) -> str:
+    return f"{state}: {cell.detail}" if cell.detail else state
 
 
 def _with_executed(document: NotebookNode, folder: Path) -> list[tuple[str, str]]:
@@ -60,7 +82,7 @@ def _with_executed(document: NotebookNode, folder: Path) -> list[tuple[str, str]
     known = {(cell.cell_type, cell.source) for cell in executed.cells}
     return [
         (
-            documents.label(index, cell.source),
+            documents.label(index, cell.id, cell.source),
             f"is not the same in {EXECUTED}, which is as it was sealed",
         )
         for index, cell in enumerate(document.cells)

@@ -7,6 +7,8 @@ its source; else to none (an injected cell, a cell that was edited or removed).
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -110,3 +112,52 @@ def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[
         run if run.cell_id or index is None else replace(run, cell_id=ids[index])
         for run, index in zip(runs, place(cells, runs), strict=True)
     )
+
+
+def moved(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
+    """Return the fewest cells that stand out of the document's order: index → index there.
+
+    Cells that only one of the two has, and blank ones, have no place to be held to.
+    """
+    known = _places_in(notebook, document)
+    indexes, there = list(known), list(known.values())
+    return {indexes[at]: there[at] for at in out_of_order(there)}
+
+
+def _places_in(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
+    """Pair cells by their lasting ids, then, in order, the others by what they say."""
+    ids = {lasting_id(cell): index for index, cell in enumerate(document.cells)}
+    ids.pop(None, None)
+    filled = {index: cell for index, cell in enumerate(notebook.cells) if cell.source.strip()}
+    places = {i: ids[lasting_id(cell)] for i, cell in filled.items() if lasting_id(cell) in ids}
+    taken = set(places.values())
+    alike: dict[tuple[str, str], deque[int]] = defaultdict(deque)
+    for index, cell in enumerate(document.cells):
+        if index not in taken:
+            alike[cell.cell_type, cell.source].append(index)
+    for index, cell in filled.items():
+        same = alike[cell.cell_type, cell.source]
+        if index not in places and same:
+            places[index] = same.popleft()
+    return dict(sorted(places.items()))
+
+
+def out_of_order(numbers: Sequence[int]) -> list[int]:
+    """Return the positions outside of a longest rising subsequence (patience sorting).
+
+    >>> out_of_order([0, 3, 1, 2, 4]), out_of_order([2, 0, 1]), out_of_order([])
+    ([1], [0], [])
+    """
+    tops: list[int] = []  # lowest last number of a rising subsequence of each length
+    ends: list[int] = []  # its position
+    before: list[int | None] = []
+    for at, number in enumerate(numbers):
+        length = bisect_left(tops, number)
+        tops[length : length + 1], ends[length : length + 1] = [number], [at]
+        before.append(ends[length - 1] if length else None)
+    kept = set()
+    last = ends[-1] if ends else None
+    while last is not None:
+        kept.add(last)
+        last = before[last]
+    return [at for at in range(len(numbers)) if at not in kept]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from itertools import count
+from itertools import count, zip_longest
 from typing import Any
 
 import nbformat
@@ -21,6 +21,9 @@ from rbkernel.evidence.normal import text
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9-_]{1,64}", re.ASCII)
 _MADE_UP = "rbkernel-cell-"
+_READABLE_ID = re.compile(r"[a-z]+\d{0,3}(?:[-_](?:[a-z]+\d{0,3}|\d{1,3}))*", re.ASCII)
+_RANDOM_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f-]{27})?", re.ASCII)
+_SHOWN_CHARACTERS = 70
 
 
 def parse(data: bytes, *, where: str) -> NotebookNode:
@@ -78,20 +81,63 @@ def node(value: object) -> NotebookNode:
     return made
 
 
-def label(index: int, source: str) -> str:
-    """Return how to name a cell to a person; cells count from 1.
+def label(index: int | None, cell_id: str | None, source: str) -> str:
+    """Return how to name a cell to a person; cells count from 1, None is one that is not there.
 
-    >>> label(6, "\\n# Look\\nx")
-    'cell 7: # Look'
+    An id that somebody chose names the cell; for one that a program drew, its first line does.
+
+    >>> label(6, "lag", "x"), label(6, "4fa9c1d2", "\\n# Look\\nx"), label(None, None, "")
+    ('cell 7 (lag)', 'cell 7, `# Look`', 'a missing cell')
     """
+    number = "a missing cell" if index is None else f"cell {index + 1}"
+    if cell_id and _is_readable(cell_id):
+        return f"{number} ({cell_id})"
     first = first_line(source)
-    return f"cell {index + 1}: {first}" if first else f"cell {index + 1}"
+    return f"{number}, `{first}`" if first else number
+
+
+def _is_readable(cell_id: str) -> bool:
+    made_up = cell_id.startswith(_MADE_UP) or _RANDOM_ID.fullmatch(cell_id)
+    return not made_up and bool(_READABLE_ID.fullmatch(cell_id))
 
 
 def first_line(source: str) -> str:
     """Return the first line of a cell that is not blank, cut to a readable length."""
     line = next((line.strip() for line in source.splitlines() if line.strip()), "")
-    return line if len(line) <= 70 else f"{line[:69]}…"
+    return _cut(line)
+
+
+def first_difference(shown: str, recorded: str) -> str:
+    r"""Return the first line in which two texts differ, both ways.
+
+    >>> first_difference("a\nb = 1\nc", "a\nb = 2\nc")
+    'line 2: `b = 1` instead of `b = 2`'
+    >>> first_difference("\x1b[31mred", "\tred")
+    'line 1: `\\x1b[31mred` instead of `\\tred`'
+    >>> first_difference("a\nb", "a"), first_difference("a", "a\n")
+    ('line 2: `b` instead of no line', 'line 2: no line instead of an empty line')
+    """
+    pairs = zip_longest(shown.split("\n"), recorded.split("\n"))
+    for number, (new, old) in enumerate(pairs, 1):
+        if new != old:
+            letters = zip_longest(new or "", old or "")
+            at = next((at for at, (one, other) in enumerate(letters) if one != other), 0)
+            return f"line {number}: {_quoted(new, at)} instead of {_quoted(old, at)}"
+    return ""
+
+
+def _quoted(line: str | None, at: int) -> str:
+    """Return a line for a sentence; what lies at the position is not cut off."""
+    if not line:
+        return "no line" if line is None else "an empty line"
+    start = 0 if at < _SHOWN_CHARACTERS - 20 else at - 20
+    return f"`{'…' if start else ''}{_cut(line[start:])}`"
+
+
+def _cut(line: str) -> str:
+    """Return a line fit for a terminal: short, and nothing in it that would steer one."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"
 
 
 def lasting_id(cell: NotebookNode) -> str | None:

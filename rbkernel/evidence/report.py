@@ -1,15 +1,18 @@
-"""Verification in words: one function for a notebook, a run, a folder, or everything sealed."""
+"""Verification and seals in words, for a notebook, a run, an incident, or everything sealed."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, runs
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence import runs
-from rbkernel.evidence.attest import verify_notebook
+from rbkernel.evidence.attest import ATTESTED, Verification, verify_notebook
+from rbkernel.evidence.bundle import EXECUTED, SealedRun, read_heads
 from rbkernel.evidence.reading import read, snapshot_of
-from rbkernel.evidence.verify import verify_folder
-from rbkernel.model import RUN_ID
+from rbkernel.evidence.verify import has_seals, verify_folder
+from rbkernel.model import INCIDENT_ID, RUN_ID
 
 
 def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
@@ -20,7 +23,7 @@ def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
     root
         The evidence folder.
     what
-        A saved notebook, a run id, a sealed folder; empty for all that is sealed.
+        A saved notebook, a run id, an incident id, a sealed folder; empty for all that is sealed.
 
     Returns
     -------
@@ -30,11 +33,13 @@ def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
     Raises
     ------
     EvidenceError
-        There is no such run, notebook or folder.
+        There is no such run, incident, notebook or folder, or nothing is sealed yet.
     """
-    path = Path(what) if what else root
-    if RUN_ID.fullmatch(what):
-        path = runs.find(root, what)
+    path = _path(root, what)
+    if path.is_file() and manifest.RUN_FOLDER.fullmatch(path.absolute().parent.name):
+        path = path.absolute().parent  # a file under seal is verified as such
+    if path.absolute() == root.absolute() and not has_seals(root):
+        raise _nothing_sealed(root, runs.list_runs(root))
     if path.is_dir() and path.parent == root / "open":
         return [f"{path}: not sealed yet: `rbkernel evidence seal {path.name}`"], False
     if path.is_dir():
@@ -43,20 +48,62 @@ def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
     return _notebook(root, path)
 
 
+def sealed(run: SealedRun) -> list[str]:
+    """Say what was sealed, or that it was before, and what of it is not as recorded."""
+    lines = [f"sealed {run.folder}", f"head   {run.head}"]
+    if not run.is_new:
+        lines.append(f"  it was sealed already, at {run.sealed_at}: nothing was changed")
+    if run.other_notebook:
+        lines.append(
+            f"  the notebook given is not the one under seal: what holds is {run.folder / EXECUTED}"
+        )
+    return lines + [f"  not as recorded under seal: {cell}" for cell in run.verification.problems]
+
+
+def _path(root: Path, what: str) -> Path:
+    if RUN_ID.fullmatch(what):
+        return runs.find(root, what)
+    if INCIDENT_ID.fullmatch(what) and not Path(what).exists():
+        return _incident(root, what)
+    return Path(what) if what else root
+
+
+def _incident(root: Path, incident: str) -> Path:
+    if (root / incident).is_dir():
+        return root / incident
+    if any(head.incident == incident for head in read_heads(root)):
+        raise EvidenceError(
+            f"the folder of {incident} is gone, yet HEADS has its seals",
+            where=str(root),
+            next_step="restore it from a copy, then verify again",
+        )
+    of_it = [run for run in runs.list_runs(root) if run.incident == incident]
+    raise _nothing_sealed(root, of_it, f" of {incident}")
+
+
+def _nothing_sealed(root: Path, waiting: list[runs.RunEntry], of: str = "") -> EvidenceError:
+    if waiting:
+        step = f"`rbkernel evidence seal {waiting[-1].run_id}` seals the newest run"
+    else:
+        step = "`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which folder"
+    return EvidenceError(f"nothing{of} is sealed yet", where=str(root), next_step=step)
+
+
 def _notebook(root: Path, path: Path) -> tuple[list[str], bool]:
     folder = runs.find(root, path)
     record = read(folder)
     notebook = documents.parse(path.read_bytes(), where=str(path))
     found = verify_notebook(notebook, record, snapshot_of(record))
-    lines = [f"{cell.label}: {cell.state} {cell.detail}".rstrip() for cell in found.cells]
-    if found.partial:
-        lines.append(found.partial)
+    verdict = "verified" if found.ok else "NOT as recorded"
+    lines = [*_cells(found), f"{verdict}: {path} is of run {found.run_id}"]
     if folder.parent != root / "open":
         problems = verify_folder(folder)
-        lines += [str(problem) for problem in problems]
-    else:
-        problems = ()
-        lines.append(f"the run is not sealed yet: `rbkernel evidence seal {path}`")
-    ok = found.ok and not problems
-    lines.append(f"{'verified' if ok else 'NOT as recorded'}: {path} is of run {found.run_id}")
-    return lines, ok
+        return lines + [f"under seal: {problem}" for problem in problems], found.ok and not problems
+    # whoever is told to seal an edited notebook would shut the true one out
+    hint = f": `rbkernel evidence seal {shlex.quote(str(path))}`" if found.ok else ""
+    return [*lines, f"the run is not sealed yet{hint}"], found.ok
+
+
+def _cells(found: Verification) -> list[str]:
+    lines = [str(cell) for cell in found.cells if cell.state != ATTESTED]
+    return [*lines, found.count, *([found.partial] if found.partial else [])]

@@ -9,7 +9,13 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import run_id_of
-from rbkernel.evidence.bundle import read_heads, sealed_folder, sealed_lines
+from rbkernel.evidence.bundle import (
+    incident_of,
+    read_heads,
+    runbook_of,
+    sealed_folder,
+    sealed_lines,
+)
 from rbkernel.evidence.reading import Record, read
 from rbkernel.model import RUN_ID, Verdict
 
@@ -149,8 +155,8 @@ def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntr
     kernel_start = str(record.kernel.get("at", "")) if record else ""
     return RunEntry(
         run_id=run_id,
-        incident=run.incident if run else incident,
-        runbook=run.runbook if run else "",
+        incident=(incident_of(record) if record else "") or incident,
+        runbook=runbook_of(record) if record else "",
         title=run.title if run else "",
         state=state,
         verdict=record.verdict if record else Verdict.UNKNOWN,

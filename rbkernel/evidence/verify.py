@@ -5,16 +5,17 @@ somebody who wants a crash. Whatever is wrong becomes a `Problem`; an empty list
 good as `HEADS` is: whoever may rewrite all files may rewrite `HEADS`, too, and only a head that
 was published elsewhere tells.
 
-Order: what `SHA256SUMS` says of a run's files, what each manifest of an incident says of all
-below it (only the newest speaks of `incident.jsonl`, which grows), what `HEADS` says of the
-manifests.
+Order: what `HEADS` says of the manifests, what each manifest of an incident says of all below it
+(only the newest speaks of `incident.jsonl`, which grows), what `SHA256SUMS` says of a run's files.
+A list that was itself changed accuses no file. Last, a notebook that is the sealed one must be
+what the sealed journal attests: it may have been edited before the seal.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store
 from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
 from rbkernel.evidence.bundle import EXECUTED, sealed_lines
-from rbkernel.evidence.changes import changed_cells
+from rbkernel.evidence.changes import changed_cells, edited_before
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import INCIDENT_ID
 
@@ -64,12 +65,17 @@ def verify_folder(path: Path) -> tuple[Problem, ...]:
         ) from error
 
 
+def has_seals(root: Path) -> bool:
+    """Tell whether it is an evidence folder with at least one seal."""
+    return (root / manifest.HEADS).exists() or any(root.glob("INC-*/MANIFEST.*"))
+
+
 def _problems(path: Path) -> Iterator[Problem]:
     if manifest.RUN_FOLDER.fullmatch(path.name) or (path / manifest.SUMS).is_file():
-        return _Files(path.parent).run(path)
+        return _run(path)
     if INCIDENT_ID.fullmatch(path.name) and path.is_dir():
         return _incident(path)
-    if (path / manifest.HEADS).exists() or any(path.glob("INC-*/MANIFEST.*")):
+    if has_seals(path):
         return _root(path)
     raise EvidenceError(
         "neither a sealed run, nor an incident, nor an evidence folder with a seal",
@@ -86,7 +92,7 @@ def _root(root: Path) -> Iterator[Problem]:
             yield Problem(file=root / head.incident, what="is gone, yet HEADS has its seals")
     for folder in sorted(root.glob("INC-*")):
         if INCIDENT_ID.fullmatch(folder.name):
-            yield from _Files(folder).incident(heads)
+            yield from _Files(folder, heads).incident()
     yield from _chain(root, heads or [])
 
 
@@ -101,118 +107,178 @@ def _chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
         previous = head.sha256
 
 
-def _incident(folder: Path) -> Iterator[Problem]:
-    path = folder.parent / manifest.HEADS
-    if not path.exists():  # a copy of one incident
-        yield from _Files(folder).incident(None)
-        return
-    heads, problems = _read(path, manifest.read_heads)
+def _run(folder: Path) -> Iterator[Problem]:
+    heads, problems = _heads(folder.parent.parent)
     yield from problems
-    yield from _Files(folder).incident(heads)
+    yield from _Files(folder.parent, heads).run(folder)
+
+
+def _heads(root: Path) -> tuple[list[Head] | None, list[Problem]]:
+    """Read the seals above; a copy of one incident or run has none."""
+    path = root / manifest.HEADS
+    return _read(path, manifest.read_heads) if os.path.lexists(path) else (None, [])
+
+
+def _incident(folder: Path) -> Iterator[Problem]:
+    heads, problems = _heads(folder.parent)
+    yield from problems
+    yield from _Files(folder, heads).incident()
     yield from (one for one in _chain(folder.parent, heads or []) if one.file.parent == folder)
 
 
 class _Files:
-    """The files of one incident, each hashed once."""
+    """The files of one incident, each hashed once; heads are None where there is no HEADS."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, heads: list[Head] | None) -> None:
         self.folder = folder
+        mine = [head for head in heads or () if head.incident == folder.name]
+        self._heads = None if heads is None else mine
         self._hashes: dict[str, str | None] = {}
+        self._generations = self._find_generations()
+        self._changed = self._find_changed()
+        self._lists = self._read_lists()
 
-    def incident(self, heads: list[Head] | None) -> Iterator[Problem]:
-        """Check all runs and manifests; heads are None where there are none to compare with."""
-        mine = None if heads is None else [one for one in heads if one.incident == self.folder.name]
-        generations = self._generations()
-        for number, path in generations.items():
-            yield from self._generation(path, newest=number == max(generations))
-        yield from self._sealed(generations, mine)
-        yield from self._strays(generations)
-        for run in self._run_folders():
-            yield from self._sums(run)
+    def incident(self) -> Iterator[Problem]:
+        """Check all runs and manifests."""
+        yield from self._manifests()
+        for number, listed in self._lists.items():
+            for name, known in listed.items():
+                if name != manifest.INCIDENT or number == max(self._generations):
+                    yield from self._file(name, known)
+        yield from self._missing_manifests()
+        yield from self._times()
+        yield from self._strays()
+        for run in _entries(self.folder):
+            if manifest.RUN_FOLDER.fullmatch(run.name):
+                yield from self._run(run)
 
     def run(self, folder: Path) -> Iterator[Problem]:
         """Check one run, and what the manifests above it say of it."""
-        yield from self._sums(folder)
-        for path in self._generations().values():
-            content, _other = _read(path, manifest.read_manifest)
-            for name, known in (content[1] if content else {}).items():
+        yield from self._manifests()
+        for listed in self._lists.values():
+            for name, known in listed.items():
                 if name.startswith(f"{folder.name}/"):
                     yield from self._file(name, known)
+        yield from self._run(folder)
 
-    def _generations(self) -> dict[int, Path]:
+    def _find_generations(self) -> dict[int, Path]:
         found = {}
         for path in _entries(self.folder):
             if name := manifest.MANIFEST_NAME.fullmatch(path.name):
                 found[int(name[1])] = path
         return dict(sorted(found.items()))
 
-    def _run_folders(self) -> list[Path]:
-        return [path for path in _entries(self.folder) if manifest.RUN_FOLDER.fullmatch(path.name)]
+    def _find_changed(self) -> set[int]:
+        """Return the generations that are not the ones `HEADS` has."""
+        return {
+            head.generation
+            for head in self._heads or ()
+            if self._hash(manifest.manifest_name(head.generation)) not in (None, head.sha256)
+        }
 
-    def _generation(self, path: Path, *, newest: bool) -> Iterator[Problem]:
-        content, problems = _read(path, manifest.read_manifest)
-        yield from problems
-        for name, known in (content[1] if content else {}).items():
-            if newest or name != manifest.INCIDENT:
-                yield from self._file(name, known)
+    def _read_lists(self) -> dict[int, Mapping[str, str]]:
+        """Return what the manifests list that are as they were sealed: only these accuse."""
+        lists: dict[int, Mapping[str, str]] = {}
+        for number, path in self._generations.items():
+            content, _reported = _read(path, manifest.read_manifest)
+            if content and number not in self._changed:
+                lists[number] = content[1]
+        return lists
 
-    def _sealed(
-        self, generations: Mapping[int, Path], heads: list[Head] | None
-    ) -> Iterator[Problem]:
-        """Check the manifests against their seals in `HEADS`, and that none is missing."""
-        if heads is None:
-            wanted: Iterable[int] = range(1, max(generations, default=0) + 1)
-        else:
-            wanted = range(1, len(heads) + 1)
-            if [head.generation for head in heads] != list(wanted):
-                yield Problem(file=self.folder.parent / manifest.HEADS, what="a line is missing")
-            yield from self._heads(heads)
-        for number in sorted({*wanted} | {head.generation for head in heads or ()}):
-            if number not in generations:
-                path = self.folder / manifest.manifest_name(number)
-                yield Problem(file=path, what="is missing")
-        for number in generations if heads is not None else ():
-            if number not in {head.generation for head in heads or ()}:
+    def _manifests(self) -> Iterator[Problem]:
+        for number, path in self._generations.items():
+            if number in self._changed:
                 yield Problem(
-                    file=generations[number],
-                    what="is not in HEADS: a seal was interrupted (seal the run again), or HEADS"
-                    " was cut",
+                    file=path, what="was changed after the seal, or its line in HEADS was"
                 )
+            else:
+                _content, problems = _read(path, manifest.read_manifest)
+                yield from problems
 
-    def _heads(self, heads: list[Head]) -> Iterator[Problem]:
+    def _missing_manifests(self) -> Iterator[Problem]:
+        """Check that `HEADS` and the folder have the same manifests, without a gap."""
+        if self._heads is None:
+            sealed = list(range(1, max(self._generations, default=0) + 1))
+        else:
+            sealed = [head.generation for head in self._heads]
+            if sealed != list(range(1, len(sealed) + 1)):
+                yield Problem(file=self.folder.parent / manifest.HEADS, what="a line is missing")
+        for number in sorted({*sealed, *range(1, len(sealed) + 1)} - self._generations.keys()):
+            path = self.folder / manifest.manifest_name(number)
+            yield Problem(file=path, what="is missing")
+        for number in sorted(self._generations.keys() - set(sealed)):
+            yield Problem(
+                file=self._generations[number],
+                what="is not in HEADS: a seal was interrupted (seal the run again), or HEADS"
+                " was cut",
+            )
+
+    def _times(self) -> Iterator[Problem]:
+        """Check the run and the time of each seal against the incident's own record."""
+        known = (self._newest_list() or {}).get(manifest.INCIDENT)
+        if known not in (None, self._hash(manifest.INCIDENT)):
+            return  # the record was changed: `HEADS` is not to blame
         told = _bytes(self.folder / manifest.INCIDENT) or b""
         times = {(str(line.get("run_id")), str(line.get("at"))) for line in sealed_lines(told)}
-        path = self.folder.parent / manifest.HEADS
-        for head in heads:
-            name = manifest.manifest_name(head.generation)
-            if self._hash(name) not in (None, head.sha256):
-                yield Problem(file=self.folder / name, what="was changed after the seal")
+        for head in self._heads or ():
             if (head.run_id, head.at) not in times:
                 yield Problem(
-                    file=path,
+                    file=self.folder.parent / manifest.HEADS,
                     what=f"run and time of the seal of {head.run_id} are not those in"
                     f" {self.folder.name}/{manifest.INCIDENT}",
                 )
 
-    def _strays(self, generations: Mapping[int, Path]) -> Iterator[Problem]:
+    def _strays(self) -> Iterator[Problem]:
         """Find what the newest manifest does not list."""
-        content = None
-        if generations:
-            content, _reported = _read(generations[max(generations)], manifest.read_manifest)
-        listed = content[1] if content else {}
+        listed = self._newest_list()
+        if listed is None:
+            return
         for name in _all_below(self.folder):
             if name not in listed and not manifest.MANIFEST_NAME.fullmatch(name):
                 yield Problem(file=self.folder / name, what="is not under seal")
 
-    def _sums(self, run: Path) -> Iterator[Problem]:
-        path = run / manifest.SUMS
-        sums, problems = _read(path, manifest.read_sums)
-        yield from problems
-        for name, known in (sums or {}).items():
-            yield from self._file(f"{run.name}/{name}", known)
-        for name in _all_below(run):
-            if name != manifest.SUMS and sums is not None and name not in sums:
+    def _newest_list(self) -> Mapping[str, str] | None:
+        """Return what the newest manifest lists; None when it is lost or was changed."""
+        numbers = {*self._generations, *(head.generation for head in self._heads or ())}
+        return self._lists.get(max(numbers)) if numbers else {}
+
+    def _run(self, run: Path) -> Iterator[Problem]:
+        """Check a run's files against its own sums, or against its manifest if these changed."""
+        if self._sealed_sums(run) is None:
+            _sums, problems = _read(run / manifest.SUMS, manifest.read_sums)
+            yield from problems
+        known = self._known(run)
+        for name, sha256 in known.items():
+            yield from self._file(f"{run.name}/{name}", sha256)
+        for name in _all_below(run) if known else ():
+            if name != manifest.SUMS and name not in known:
                 yield Problem(file=run / name, what="is not under seal")
+        if {EXECUTED, store.JOURNAL} <= self._intact(run) and _may_be_read(run / store.SNAPSHOT):
+            for cell, what in edited_before(run):
+                yield Problem(file=run / EXECUTED, cell=cell, what=what)
+
+    def _sealed_sums(self, run: Path) -> Mapping[str, str] | None:
+        """Return the manifest that first listed the run's `SHA256SUMS`; None for none."""
+        name = f"{run.name}/{manifest.SUMS}"
+        return next((listed for listed in self._lists.values() if name in listed), None)
+
+    def _known(self, run: Path) -> Mapping[str, str]:
+        """Return the hashes of a run's files as they were sealed, by the list to be trusted."""
+        prefix, listed = f"{run.name}/", self._sealed_sums(run)
+        own = f"{prefix}{manifest.SUMS}"
+        if listed is None or listed[own] == self._hash(own):
+            sums, _reported = _read(run / manifest.SUMS, manifest.read_sums)
+            return sums or {}
+        return {
+            name.removeprefix(prefix): sha256
+            for name, sha256 in listed.items()
+            if name.startswith(prefix) and name != own
+        }
+
+    def _intact(self, run: Path) -> set[str]:
+        """Return the names of a run's files that are as they were sealed."""
+        known = self._known(run).items()
+        return {name for name, sha256 in known if self._hash(f"{run.name}/{name}") == sha256}
 
     def _file(self, name: str, known: str) -> Iterator[Problem]:
         path = self.folder / name
@@ -233,13 +299,9 @@ class _Files:
         """Return which cells of a changed notebook changed; None where nothing can tell."""
         if path.name not in (EXECUTED, store.SNAPSHOT):
             return None
-        sums, _reported = _read(path.parent / manifest.SUMS, manifest.read_sums)
-        intact = {
-            name
-            for name, known in (sums or {}).items()
-            if self._hash(f"{path.parent.name}/{name}") == known
-        }
-        return changed_cells(path, intact)
+        if not _may_be_read(path.parent / store.SNAPSHOT):
+            return None
+        return changed_cells(path, self._intact(path.parent))
 
     def _hash(self, name: str) -> str | None:
         if name not in self._hashes:
@@ -268,6 +330,11 @@ def _is_plain(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
     except OSError:
         return False
+
+
+def _may_be_read(path: Path) -> bool:
+    """Tell whether nothing bad comes of reading it: it is a plain file, or not there."""
+    return _is_plain(path) or not os.path.lexists(path)
 
 
 def _why_unreadable(path: Path) -> str:

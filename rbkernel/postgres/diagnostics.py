@@ -266,5 +266,5 @@ def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
         raise DatabaseError(
             f"{diagnostic.name} cannot be answered: {reason}",
             where=where,
-            next_step="have an administrator provide it; `rbkernel grant` prints the SQL",
+            next_step="have an administrator provide it, or do without this look",
         )

@@ -6,6 +6,7 @@ evidence is the figure in the database.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,22 @@ def to_frame(rows: Sequence[Sequence[Any]], description: Sequence[Any]) -> pd.Da
     """Build a frame of len(rows) × len(description), one column a described column."""
     columns = [_column([row[i] for row in rows], d[1]) for i, d in enumerate(description)]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
-    frame.columns = pd.Index([d[0] for d in description])
+    frame.columns = pd.Index(_unique([d[0] for d in description]))
     return frame
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Number the names that come again, as in a join of two tables with the same column.
+
+    >>> _unique(["id", "sum", "id", "id"])
+    ['id', 'sum', 'id_2', 'id_3']
+    """
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return unique
 
 
 def _column(values: list[Any], oid: int) -> pd.Series[Any]:

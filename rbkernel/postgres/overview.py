@@ -47,13 +47,14 @@ def look(
     topics
         Names of diagnostics.
     """
+    try:
+        _ = session.server
+    except DatabaseError as error:
+        yield unreachable(session.connection.name, error)
+        return
     for name in topics:
-        try:
-            if diagnostics.inapplicable(session, name):
-                continue
-        except DatabaseError as error:
-            yield _unreachable(session, error)
-            return
+        if _left_out(session, name):
+            continue
         values = {"standby": standby_name} if name == "replication/lag" else {}
         frame = diagnostics.run(session, name, **values)
         for rule in diagnostics.get(name).rules:
@@ -75,12 +76,20 @@ def next_runbooks(findings: Iterable[Finding]) -> list[str]:
     return list(dict.fromkeys(finding.opens for finding in wrong))
 
 
-def _unreachable(session: Session, error: DatabaseError) -> Finding:
+def _left_out(session: Session, name: str) -> bool:
+    try:
+        return bool(diagnostics.inapplicable(session, name))
+    except DatabaseError:
+        return False  # nobody knows, and its rules will say why
+
+
+def unreachable(connection: str, error: DatabaseError) -> Finding:
+    """Return the finding that a server does not answer, or must not be asked."""
     return Finding(
-        title=f"{session.connection.name} answers",
+        title=f"{connection} answers",
         verdict=Verdict.UNKNOWN,
         expected="an answer",
-        actual=str(error),
-        next_step="see whether the server runs and whether you can reach it (RUN-010)",
+        actual=f"{error.what} ({error.where})" if error.where else error.what,
+        next_step=error.next_step,
         at=now(),
     )

@@ -51,6 +51,8 @@ class Rule(BaseModel):
         the figure and the rows that `by` names.
     opens
         The runbook to open when it is wrong.
+    unseen
+        Why there may be no figure, and what gives one; told where there is none.
     source
         Where the thresholds come from.
     """
@@ -72,6 +74,7 @@ class Rule(BaseModel):
     cause: str = ""
     next_step: str = ""
     opens: str = ""
+    unseen: str = ""
     source: str = ""
 
     @model_validator(mode="after")
@@ -103,6 +106,8 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
     told = provenance(frame)
     rows = _matching(frame, rule.where) if rows is None else rows
     value, reason = _value(rule, rows, frame)
+    if reason and rule.unseen and told and not told.reason:
+        reason = f"{reason}: {rule.unseen}"
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rows, rule.by, rule.column) if rule.by else ""

@@ -69,8 +69,10 @@ END $$;"""
 _READ = """\
 GRANT USAGE ON SCHEMA {schema} TO {diagnostic};
 GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {diagnostic};
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {diagnostic};
 -- tables to come, as far as they are made by the role that runs this
 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {diagnostic};
+ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON SEQUENCES TO {diagnostic};
 """
 _NO_READ = """\
 -- Tables that runbooks should read, one by one, or `rbkernel grant … --read SCHEMA`:

@@ -11,6 +11,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import DatabaseError, NotStarted
 from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
+from rbkernel.postgres.overview import unreachable
 from rbkernel.postgres.session import Session
 from rbkernel.triage import cards
 from rbkernel.triage.cards import Screen
@@ -114,6 +115,7 @@ class Triage:
         try:
             server = self.session(name).server
         except DatabaseError as error:
+            self.add_finding(unreachable(name, error))
             return f"NOT REACHED: {error.what}"
         access = "read-only by default" if server.default_read_only else "read-only transactions"
         monitor = "" if server.monitor else ", WITHOUT pg_monitor"

@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Literal
 
@@ -29,6 +30,7 @@ from rbkernel.triage.context import triage
 
 # what is judged of an answer, so that an endless one does not fill the memory
 _READ_BYTES = 1_000_000
+_STEP = "read the answer below, then the log of whoever gave it"
 # what is shown and kept of it; a health endpoint says less
 _KEPT_CHARACTERS = 20_000
 # for the kernel to bury a process that was killed; one that hangs in a system call is left behind
@@ -199,18 +201,28 @@ def shell(
     for name, value in arguments.items():
         refuse_secret(name, value, title)
     argv = allowed.with_arguments(arguments)
-    verdict, actual, output = _run(argv, allowed, exit_code=exit_code, contains=contains)
+    secrets = {one.password_env for one in triage().settings.connections.values()}
+    environment = {name: value for name, value in os.environ.items() if name not in secrets}
+    verdict, actual, output = _run(
+        argv, allowed, environment, exit_code=exit_code, contains=contains
+    )
     expected = f"exit code {exit_code}" + (f" with {contains!r}" if contains else "")
     current().event("shell", command=command, argv=argv, actual=actual, output=output)
     return _keep(title, verdict, expected, actual, cause, next_step, " ".join(argv), output)
 
 
 def _run(
-    argv: list[str], allowed: Command, *, exit_code: int, contains: str
+    argv: list[str],
+    allowed: Command,
+    environment: Mapping[str, str],
+    *,
+    exit_code: int,
+    contains: str,
 ) -> tuple[Verdict, str, str]:
     try:
         process = subprocess.Popen(
             argv,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -280,7 +292,7 @@ def _keep(
         expected=expected,
         actual=actual,
         cause=cause if wrong else "",
-        next_step=next_step if verdict is not Verdict.OK else "",
+        next_step=(next_step or _STEP) if verdict is not Verdict.OK else "",
         at=now(),
     )
     triage().add_finding(finding)

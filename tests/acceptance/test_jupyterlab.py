@@ -22,7 +22,6 @@ from tests.acceptance.lab import Desk, Lab, wait_until
 
 RUNBOOK = "replication_lag.ipynb"
 START, DECIDE, ACT, SUMMARY = 'rb.start("RUN-005"', "rb.decide(", "rb.act(", "rb.summary()"
-CODE_CELLS = 17
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
     expect(desk.output(DECIDE)).to_contain_text(
         "decided What should be done about the standby? resume replay"
     )
-    expect(desk.output(ACT)).to_contain_text("proposed Resume replay on sandbox-standby")
+    expect(desk.output(ACT)).to_contain_text("proposed Resume replay")
     expect(desk.output(ACT)).to_contain_text("SELECT pg_wal_replay_resume();")
     expect(desk.output(START)).to_contain_text("resume replay")
     expect(desk.output(START)).not_to_contain_text("(recommended)")
@@ -70,9 +69,9 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
     lab.shut_down_kernels()
 
     verified = rbkernel("evidence", "verify", lab.root / RUNBOOK)
-    states = [line.rsplit(": ", 1)[1] for line in verified.stdout.splitlines() if "cell " in line]
     assert verified.returncode == 0, verified.stdout
-    assert states == ["attested"] * len(desk.read(RUNBOOK).cells)
+    cells = len(desk.read(RUNBOOK).cells)
+    assert f"{cells} of {cells} cells attested" in verified.stdout
     sealed = rbkernel("evidence", "seal", lab.root / RUNBOOK)
     assert sealed.returncode == 0, sealed.stdout + sealed.stderr
     folder = Path(sealed.stdout.splitlines()[0].removeprefix("sealed "))
@@ -95,14 +94,15 @@ def test_a_page_closed_in_mid_run_loses_nothing(
     lab.shut_down_kernels()
     record = reading.read(folder)
     assert record.complete
-    assert [run.status for run in record.cells] == ["done"] * CODE_CELLS
+    document = desk.read(RUNBOOK)
+    asked = sum(cell.cell_type == "code" for cell in document.cells)
+    assert [run.status for run in record.cells] == ["done"] * asked
 
     rebuilt_path = tmp_path / "rebuilt.ipynb"
     rebuilt = rbkernel("evidence", "rebuild", record.run_id, "-o", rebuilt_path)
     assert rebuilt.returncode == 0, rebuilt.stderr
     notebook = nbformat.read(rebuilt_path, as_version=4)
     nbformat.validate(notebook)
-    document = desk.read(RUNBOOK)
     assert [(c.cell_type, c.source) for c in notebook.cells] == [
         (c.cell_type, c.source) for c in document.cells
     ]

@@ -33,15 +33,17 @@ def sandbox(folder: Path) -> Iterator[Access]:
     """Build a sandbox in the folder, and take it away."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RBKERNEL_SANDBOX", str(folder / "sandbox"))
-        status = control.up()
-        assert status.primary_port
-        assert status.standby_port
-        yield Access(
-            home=Home.configured(),
-            primary_port=status.primary_port,
-            standby_port=status.standby_port,
-        )
-        control.down()
+        try:
+            status = control.up()
+            assert status.primary_port
+            assert status.standby_port
+            yield Access(
+                home=Home.configured(),
+                primary_port=status.primary_port,
+                standby_port=status.standby_port,
+            )
+        finally:
+            control.down()
 
 
 def connection(

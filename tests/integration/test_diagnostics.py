@@ -123,8 +123,8 @@ class TestStorage:
         with table(raw, "CREATE TABLE t (id int)"):
             raw.execute("CREATE SEQUENCE wide OWNED BY t.id")
             raw.execute("SELECT setval('wide', 2100000000)")
-            frame = ask(diag, "storage/sequences").set_index("sequence")
-            assert pd.isna(frame.loc["public.wide", "used_pct"])
+            frame = ask(diag, "storage/sequences")
+            assert pd.isna(frame.set_index("sequence").loc["public.wide", "used_pct"])
             assert verdicts("storage/sequences", frame) == {
                 "Sequences near their end": Verdict.UNKNOWN
             }

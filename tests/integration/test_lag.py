@@ -35,7 +35,8 @@ class TestLag:
         chain.settle()
         with chain.paused("standby"):
             time.sleep(0.5)
-            assert chain.seen_by_primary() == pytest.approx(chain.truth(), abs=TOLERANCE_S)
+            # a lone record of the server's own may read too high for about a second
+            until(lambda: abs(chain.seen_by_primary() - chain.truth()) < TOLERANCE_S, timeout_s=3)
             told = chain.ask("standby", "replication/standby").iloc[0]
             assert told["paused"]
             assert pd.isna(told["stalled_s"]) or told["stalled_s"] == pytest.approx(

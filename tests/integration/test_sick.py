@@ -59,8 +59,8 @@ def reason(asked: Session, *, within_s: float) -> str:
     told = provenance(frame)
     assert told
     assert frame.empty == bool(told.reason)
-    assert not told.reason or "Next: " in told.reason
-    return told.reason
+    assert bool(told.reason) == bool(told.next_step)
+    return f"{told.reason}. Next: {told.next_step}" if told.reason else ""
 
 
 def running(access: Access) -> list[tuple[Any, ...]]:

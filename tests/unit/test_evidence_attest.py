@@ -113,6 +113,14 @@ def _renumber(saved: NotebookNode) -> None:
     cell(saved, "check").execution_count = 1
 
 
+def _move(saved: NotebookNode) -> None:
+    saved.cells.insert(3, saved.cells.pop(6))
+
+
+def _move_text(saved: NotebookNode) -> None:
+    saved.cells.insert(0, saved.cells.pop(9))
+
+
 def _claim(saved: NotebookNode) -> None:
     cell(saved, "check").metadata.rbkernel.status = "failed"
 
@@ -126,6 +134,8 @@ def _claim(saved: NotebookNode) -> None:
         (_edit_text, "## Nothing to see", "edited after the run"),
         (_renumber, CHECK, "edited after the run"),
         (_claim, CHECK, "edited after the run"),
+        (_move, LAG.splitlines()[0], "moved"),
+        (_move_text, "## Escalate", "moved"),
         (_drop_output, LAG.splitlines()[0], "output missing"),
         (_add_output, CHECK, "output added"),
         (_fill_empty, "", "output added"),
@@ -185,6 +195,95 @@ def test_without_a_snapshot_only_code_cells_are_spoken_of(
     assert result.ok
     assert result.partial == "partial: code cells only"
     assert len(result.cells) == 6
+
+
+def test_the_fewest_cells_are_called_moved(saved: NotebookNode, record: Record) -> None:
+    document = {one.id: index for index, one in enumerate(runbook().cells)}
+    _move(saved)
+    (lag,) = verified(saved, record).problems
+    assert str(lag) == f"cell 4 (lag): moved: it is cell {document['lag'] + 1} of the document"
+    saved.cells.reverse()
+    moved = [one for one in verified(saved, record).problems if one.state == "moved"]
+    held = sum(bool(one.source.strip()) for one in runbook().cells)
+    assert len(moved) == held - 2  # step and start, or lag and start, still follow each other
+
+
+def test_an_edited_cell_that_was_moved_is_told_both(saved: NotebookNode, record: Record) -> None:
+    _edit_source(saved)
+    saved.cells.insert(0, saved.cells.pop(8))
+    (check,) = verified(saved, record).problems
+    assert check.state == "edited after the run"
+    assert check.detail.endswith("in what ran; moved: it is cell 8 of the document")
+
+
+def guess(tmp_path: Path) -> Record:
+    """A run whose document was only found by its id, in the catalogue."""
+    journal = whole_run(tmp_path / "guessed")
+    digest = read(journal.folder).snapshot_sha256
+    journal.event("snapshot", path="r.ipynb", sha256=digest, found="catalogue")
+    return read(journal.folder)
+
+
+@pytest.mark.parametrize(
+    "change", [_edit_text, _add_text, _remove("step"), _remove("empty"), _move, _move_text]
+)
+def test_a_document_that_need_not_be_the_one_that_ran_accuses_nobody(
+    saved: NotebookNode, tmp_path: Path, change: Callable[[NotebookNode], None]
+) -> None:
+    record = guess(tmp_path)
+    change(saved)
+    for one in saved.cells:
+        one.id = f"other-{one.id}"  # as in a copy that somebody made
+    result = verified(saved, record)
+    assert result.ok
+    assert result.partial.startswith("partial: nobody named the file that ran")
+    assert {one.state for one in result.cells} <= {
+        *("attested", "differs from the catalogue's document")
+    }
+
+
+def test_what_differs_from_a_guessed_document_is_told(saved: NotebookNode, tmp_path: Path) -> None:
+    record = guess(tmp_path)
+    _edit_text(saved)
+    _remove("title")(saved)
+    told = [str(one) for one in verified(saved, record).cells if one.state != "attested"]
+    assert told == [
+        (
+            "cell 5 (step): differs from the catalogue's document: line 1: `## Nothing to see`"
+            " instead of `## Look`"
+        ),
+        "a missing cell (title): differs from the catalogue's document: only that has it",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [_edit_source, _edit_output, _drop_output, _add_output, _remove("lag")]
+)
+def test_what_ran_is_held_against_a_notebook_without_its_document(
+    saved: NotebookNode, tmp_path: Path, change: Callable[[NotebookNode], None]
+) -> None:
+    change(saved)
+    assert len(verified(saved, guess(tmp_path)).problems) == 1
+
+
+def test_a_line_that_differs_is_shown_and_not_the_first(
+    saved: NotebookNode, record: Record
+) -> None:
+    cell(saved, "lag").source = LAG.replace("\nlag", "\nlag.head()")
+    cell(saved, "step").source = "## Look\nelsewhere"
+    assert [str(one) for one in verified(saved, record).problems] == [
+        "cell 6 (step): edited after the run: line 2: `elsewhere` instead of `at the lag`",
+        "cell 7 (lag): edited after the run: line 2: `lag.head()` instead of `lag` in what ran",
+    ]
+
+
+def test_the_line_of_an_output_that_differs_is_shown(saved: NotebookNode, record: Record) -> None:
+    _edit_output(saved)
+    (lag,) = verified(saved, record).problems
+    assert lag.detail == (
+        "its output is not the recorded one, line 2: `0  1.5` instead of `0  31.5`"
+    )
+    assert verified(saved, record).count == "9 of 10 cells attested"
 
 
 def test_papermills_marks_of_a_failure_are_not_taken_for_edits(

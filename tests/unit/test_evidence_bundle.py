@@ -14,6 +14,7 @@ import pytest
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, store
 from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.attest import if_attested
 from rbkernel.evidence.bundle import SealedRun, seal
 from rbkernel.evidence.manifest import NO_PREVIOUS
 from rbkernel.evidence.reading import read, snapshot_of
@@ -73,8 +74,12 @@ def test_sealing_a_sealed_run_changes_nothing(tmp_path: Path) -> None:
     whole_run(tmp_path)
     sealed = seal(tmp_path, RUN_ID)
     before = tree(tmp_path)
-    assert seal(tmp_path, RUN_ID) == sealed
-    assert seal(tmp_path, RUN_ID, b"something else") == sealed
+    again, other = seal(tmp_path, RUN_ID), seal(tmp_path, RUN_ID, b"something else")
+    assert again == other == sealed
+    assert (sealed.is_new, again.is_new, other.is_new) == (True, False, False)
+    assert (again.other_notebook, other.other_notebook) == (False, True)
+    same = seal(tmp_path, RUN_ID, (sealed.folder / "executed.ipynb").read_bytes())
+    assert not same.other_notebook
     assert tree(tmp_path) == before
 
 
@@ -164,15 +169,68 @@ def test_a_living_kernel_is_not_sealed(tmp_path: Path) -> None:
     assert seal(tmp_path, RUN_ID).verification.ok
 
 
-def test_a_given_notebook_is_sealed_byte_by_byte_and_judged(tmp_path: Path) -> None:
-    journal = whole_run(tmp_path)
+def edited_notebook(journal: Journal) -> bytes:
     record = read(journal.folder)
     edited = rebuild(record, snapshot_of(record))
     edited.cells[4].outputs = []
-    data = documents.dump(edited) + b"\n\n"
+    edited.cells[5].source = "## Nothing to see"
+    return documents.dump(edited) + b"\n\n"
+
+
+def test_a_given_notebook_is_sealed_byte_by_byte(tmp_path: Path) -> None:
+    record = read(whole_run(tmp_path).folder)
+    data = documents.dump(rebuild(record, snapshot_of(record))) + b"\n\n"
     sealed = seal(tmp_path, RUN_ID, data)
     assert (sealed.folder / "executed.ipynb").read_bytes() == data
-    assert [one.state for one in sealed.verification.problems] == ["output missing"]
+    assert sealed.verification.ok
+    assert not verify_folder(tmp_path)
+
+
+def test_an_edited_notebook_is_refused_and_does_not_shut_the_true_one_out(tmp_path: Path) -> None:
+    journal = whole_run(tmp_path)
+    before = tree(tmp_path)
+    told = rf"cell 5 \(start\): output missing.*cell 6 \(step\).*seal {RUN_ID}.*--edited"
+    with pytest.raises(EvidenceError, match=told):
+        seal(tmp_path, RUN_ID, edited_notebook(journal))
+    assert {**tree(tmp_path), ".lock": b""} == {**before, ".lock": b""}
+    assert not (tmp_path / INCIDENT).exists()
+    assert seal(tmp_path, RUN_ID).verification.ok
+    assert verify_folder(tmp_path) == ()
+
+
+def test_an_edited_notebook_sealed_on_purpose_is_always_reported(tmp_path: Path) -> None:
+    data = edited_notebook(whole_run(tmp_path))
+    sealed = seal(tmp_path, RUN_ID, data, edited=True)
+    executed = sealed.folder / "executed.ipynb"
+    assert executed.read_bytes() == data
+    assert [one.state for one in sealed.verification.problems] == [
+        *("output missing", "edited after the run")
+    ]
+    for folder in (sealed.folder, sealed.folder.parent, tmp_path):
+        assert [(one.file, one.cell, one.what) for one in verify_folder(folder)] == [
+            (
+                executed,
+                "cell 5 (start)",
+                "output missing, and sealed so: 1 of the recorded outputs",
+            ),
+            (
+                executed,
+                "cell 6 (step)",
+                (
+                    "edited after the run, and sealed so: line 1: `## Nothing to see` instead of"
+                    " `## Look`"
+                ),
+            ),
+        ]
+
+
+def test_the_notebook_of_a_headless_run_is_given_only_when_attested(tmp_path: Path) -> None:
+    journal = whole_run(tmp_path)
+    record = read(journal.folder)
+    edited = documents.parse(edited_notebook(journal), where="")
+    true = rebuild(record, snapshot_of(record))
+    assert if_attested(edited, record) is None
+    assert if_attested(true, record) is true
 
 
 def test_a_notebook_that_is_none_or_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -195,6 +253,30 @@ def test_a_run_without_rb_start_gets_an_incident_of_its_own(tmp_path: Path) -> N
     assert not (sealed.folder / "runbook.ipynb").exists()
     assert sealed.verification.partial == "partial: code cells only"
     assert verify_folder(tmp_path) == ()
+
+
+def begun(root: Path, run_id: str, **names: str | None) -> Journal:
+    """A journal whose caller told the kernel these names."""
+    journal = Journal(root, run_id)
+    journal.line("kernel", run_id=run_id, **names)
+    return journal
+
+
+def test_a_run_that_ended_before_rb_start_keeps_the_names_its_caller_knew(tmp_path: Path) -> None:
+    begun(tmp_path, other_run(0), incident=INCIDENT, runbook="RUN-005").cell("1 / 0")
+    begun(tmp_path, other_run(1), incident=None, runbook=None).cell("1 / 0")
+    named, unnamed = list_runs(tmp_path)
+    assert (named.incident, named.runbook) == (INCIDENT, "RUN-005")
+    assert (unnamed.incident, unnamed.runbook) == ("", "")
+    sealed = seal(tmp_path, named.run_id)
+    assert (sealed.incident, sealed.runbook) == (INCIDENT, "RUN-005")
+    assert sealed.folder.name == f"0001-RUN-005-{named.run_id}"
+    assert seal(tmp_path, unnamed.run_id).incident != INCIDENT
+    listed = {entry.run_id: entry for entry in list_runs(tmp_path)}
+    assert (listed[named.run_id].incident, listed[named.run_id].runbook) == (INCIDENT, "RUN-005")
+    hostile = begun(tmp_path, other_run(2), incident="../INC-elsewhere")
+    with pytest.raises(EvidenceError, match="is no incident id"):
+        seal(tmp_path, hostile.run_id)
 
 
 @pytest.mark.parametrize("run_id", ["../../etc", "", "x", RUN_ID + "/..", RUN_ID + "\n"])

@@ -98,12 +98,15 @@ def test_a_changed_notebook_names_the_cell(root: Path) -> None:
     sealed = path.read_bytes()
     overwrite(path, sealed.replace(b"0  31.5", b"0   1.5"))
     (problem,) = verify_folder(path.parent)
-    assert problem.cell == "cell 7: lag = rb.sample('replication/lag', db)"
-    assert problem.what == "edited after the run: its output is not the recorded one"
+    assert problem.cell == "cell 7 (lag)"
+    assert problem.what == (
+        "edited after the run: its output is not the recorded one, line 2: `0   1.5` instead of"
+        " `0  31.5`"
+    )
     assert str(problem).startswith(str(path))
     overwrite(path, sealed.replace(b"## Look", b"## Lock"))
     (problem,) = verify_folder(path.parent)
-    assert problem.cell == "cell 6: ## Lock"
+    assert problem.cell == "cell 6 (step)"
     overwrite(path, sealed + b" ")
     (problem,) = verify_folder(path.parent)
     assert (problem.cell, problem.what) == (None, "was changed after the seal, but in no cell")
@@ -116,7 +119,7 @@ def test_a_changed_runbook_names_the_cell(root: Path) -> None:
     path = run_folder(root) / "runbook.ipynb"
     overwrite(path, path.read_bytes().replace(b"## Escalate", b"## Escapade"))
     (problem,) = verify_folder(path.parent)
-    assert problem.cell == "cell 9: ## Escapade"
+    assert problem.cell == "cell 9 (end)"
 
 
 def test_with_a_changed_journal_no_cell_is_blamed(root: Path) -> None:
@@ -142,6 +145,39 @@ def test_new_sums_for_a_forged_run_do_not_help(root: Path) -> None:
     forged = forge(run_folder(root))
     for place in (forged.parent, root / INCIDENT, root):
         assert forged in files(verify_folder(place))
+
+
+def test_a_changed_list_accuses_no_innocent_file(root: Path) -> None:
+    """One hex digit, one name, one byte of white space of each list, seen from everywhere."""
+    run = run_folder(root)
+    for path in (
+        run / "SHA256SUMS",
+        root / INCIDENT / "MANIFEST.0001",
+        root / INCIDENT / "MANIFEST.0002",
+    ):
+        sealed = path.read_bytes()
+        for changed in mutations(sealed, 60, seed=len(sealed)):
+            overwrite(path, changed)
+            for folder in (run, root / INCIDENT, root):
+                assert files(verify_folder(folder)) == {path}
+        overwrite(path, sealed)
+    assert verify_folder(root) == ()
+
+
+def test_a_changed_list_does_not_hide_a_changed_file(root: Path) -> None:
+    run = run_folder(root)
+    sums, journal, stray = run / "SHA256SUMS", run / "journal.jsonl", run / "note.txt"
+    overwrite(sums, sums.read_bytes()[1:])
+    overwrite(journal, journal.read_bytes() + b" ")
+    stray.write_text("x")
+    for folder in (run, root / INCIDENT, root):
+        assert files(verify_folder(folder)) == {sums, journal, stray}
+
+
+def test_a_changed_record_of_an_incident_does_not_accuse_the_heads(root: Path) -> None:
+    path = root / INCIDENT / "incident.jsonl"
+    overwrite(path, path.read_bytes().replace(RUN_ID.encode(), other_run(7).encode()))
+    assert files(verify_folder(root)) == {path}
 
 
 def test_missing_files_are_found(root: Path, pristine: Path) -> None:
@@ -257,6 +293,15 @@ def test_what_is_no_file_is_a_problem_and_no_crash(root: Path, kind: str, tmp_pa
         kept.rename(path)
 
 
+def test_a_pipe_in_the_place_of_the_document_is_not_read(root: Path) -> None:
+    run = run_folder(root)
+    (run / "runbook.ipynb").unlink()
+    os.mkfifo(run / "runbook.ipynb")
+    forged = run / "executed.ipynb"
+    overwrite(forged, forged.read_bytes() + b" ")
+    assert files(verify_folder(run)) == {forged, run / "runbook.ipynb"}
+
+
 def test_a_run_folder_behind_a_link_is_a_problem(root: Path, tmp_path: Path) -> None:
     run_folder(root).rename(tmp_path / "moved")
     run_folder(root).symlink_to(tmp_path / "moved")
@@ -283,4 +328,4 @@ def test_an_edited_cell_is_named_even_when_it_hides_between_its_likes(root: Path
     edited.cells[8].source = CHECK.replace("lag)", "lag, warn=99)")
     overwrite(path, documents.dump(edited))
     (problem,) = verify_folder(path.parent)
-    assert problem.cell == "cell 9: rb.check('Replay lag', lag, warn=99)"
+    assert problem.cell == "cell 9 (check)"

@@ -19,13 +19,19 @@ _JOBS = ("console", "backfill", "support-tool", "notebook")
 _TABLE = b"reconciliation_diffs"
 
 _READY = b"""
-SELECT count(*) = %s, array_agg(pid ORDER BY pid),
+SELECT count(*) FILTER (WHERE wait_event_type = 'Lock') = %s, array_agg(pid ORDER BY pid),
        max(pid) FILTER (WHERE application_name = %s),
        max(pid) FILTER (WHERE application_name = 'shop-migration'),
        min(xact_start)
 FROM pg_stat_activity
 WHERE application_name IN (%s, 'shop-migration', 'shop-reconciler')
   AND (wait_event_type = 'Lock' OR state = 'idle in transaction')
+"""
+# pg_locks and not pg_stat_activity, which stays the same within a transaction
+_DDL_WAITS = b"""
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE relation = %s::regclass AND mode = 'AccessExclusiveLock' AND NOT granted)
 """
 _APPLICATIONS = b"application_name IN (%s, 'shop-migration', 'shop-reconciler')"
 _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE " + _APPLICATIONS
@@ -50,7 +56,7 @@ def start(access: Access, seed: int) -> dict[str, Any]:
     )
     with access.connect("postgres") as raw:
         _, pids, root_pid, ddl_pid, since = waiting.until(
-            raw, _READY, [behind + 2, root, root], what=f"{behind} sessions queue for a lock"
+            raw, _READY, [behind + 1, root, root], what=f"{behind} sessions queue for a lock"
         )
     return {
         "root": {"pid": root_pid, "application_name": root},
@@ -80,13 +86,14 @@ def hold(raw: driver.RawConnection, number: int) -> None:
     if number == 0:
         raw.execute(b"SELECT count(*) FROM " + _TABLE + b" WHERE module = 'orders'")
         return
-    statement = (
-        b"ALTER TABLE " + _TABLE + b" ADD COLUMN reviewed_by text"
-        if number == 1
-        else b"SELECT id, entity_id FROM " + _TABLE + b" WHERE resolved_at IS NULL"
-    )
+    if number == 1:
+        raw.execute(b"SELECT 1")
+        statement = b"ALTER TABLE " + _TABLE + b" ADD COLUMN reviewed_by text"
+    else:
+        # a reader that came before the migration would not wait
+        waiting.until(raw, _DDL_WAITS, [_TABLE.decode()], what="the migration waits")
+        statement = b"SELECT id, entity_id FROM " + _TABLE + b" WHERE resolved_at IS NULL"
     # sent, not awaited: it waits in the queue
-    raw.execute(b"SELECT 1")
     raw.pgconn.send_query(statement)
 
 

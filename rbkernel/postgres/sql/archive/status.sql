@@ -14,7 +14,7 @@ columns:
   stats_reset: since when it is counted
   sampled_at: the server's clock
 rules:
-  - title: Archiving works
+  - title: Archiving does not fail, where it is on
     column: failing
     critical: 0
     expected: it does

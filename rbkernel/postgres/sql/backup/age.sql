@@ -13,8 +13,8 @@ columns:
 rules:
   - title: A restore to a point in time would miss
     column: last_archived_s
-    empty: 0
     where: {archiving: true}
+    unseen: archive_mode is off, so nothing can be restored to a point in time from here
     unit: s
     warn: 3600
     critical: 86400

@@ -22,6 +22,9 @@ rules:
       make the column and the sequence bigint, which rewrites the table: plan it as a migration
       (RUN-004); until then a range of negative values may buy time
     opens: RUN-004
+    unseen: >-
+      the role may not read some sequences; an administrator can GRANT SELECT ON ALL SEQUENCES IN
+      SCHEMA … to it (`rbkernel grant … --read SCHEMA` prints that)
     source: the field's usual thresholds
 figure: {kind: bars, x: used_pct, y: sequence, unit: "%", title: Used part of each sequence}
 source: >-
