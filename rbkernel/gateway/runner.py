@@ -27,7 +27,7 @@ from traitlets.config import Config
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError, RunError
 from rbkernel.evidence import bundle, reading, rebuild, store
-from rbkernel.evidence.attest import verify_notebook
+from rbkernel.evidence.attest import if_attested
 from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
@@ -153,9 +153,8 @@ def _seal(
     root: Path, record: reading.Record, executed: NotebookNode | None
 ) -> tuple[bundle.SealedRun | None, str]:
     """Seal what the journal attests; say why it could not be sealed, and how to do it later."""
-    honest = executed and rebuild.annotate(executed, record)
-    if honest and not verify_notebook(honest, record, reading.snapshot_of(record)).ok:
-        honest = None  # papermill left something else behind: the journal is the truth
+    # where papermill left something else behind, the journal is the truth
+    honest = executed and if_attested(rebuild.annotate(executed, record), record)
     try:
         return bundle.seal(root, record.run_id, honest), ""
     except EvidenceError as error:

@@ -185,14 +185,14 @@ class TestPlainPapermill:
         )
         _, complaint = started.communicate(timeout=PATIENCE_S)
         assert started.returncode != 0
-        assert "ParameterError" in complaint
+        assert "SecretParameter" in complaint
         assert "Next: " in complaint
         assert not (tmp_path / "ran").exists()
 
     def test_each_is_refused(self, evidence: Path, document: Path) -> None:
         calls = {
             "db='no-such-database'": "UnknownConnection",
-            f"db='host=db1 password={SECRET}'": "ParameterError",
+            f"db='host=db1 password={SECRET}'": "SecretParameter",
             "samples='many'": "ParameterError",
             "colour='red'": "ParameterError",
             "incident='../../evil'": "ParameterError",
