@@ -153,7 +153,7 @@ class TestFaults:
         assert parked == {
             "RUN-001": [("parked", "terminate the idle sessions", None)],
             "RUN-005": [("parked", "resume replay", None)],
-            "RUN-006": [("parked", "patch the rows", None)],
+            "RUN-006": [("parked", "escalate to P1", None)],
         }
 
 
