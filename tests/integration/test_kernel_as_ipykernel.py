@@ -28,6 +28,7 @@ def test_the_kernel_goes_on_after_an_interrupt(running: Kernel) -> None:
     running.client.execute("print('waits', flush=True)\nimport time; time.sleep(60)")
     while running.client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
         pass
+    time.sleep(0.5)  # the line came from another thread: let the cell begin to sleep
     running.manager.interrupt_kernel()
     while (reply := running.client.get_shell_msg(timeout=30))["msg_type"] != "execute_reply":
         pass
