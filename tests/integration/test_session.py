@@ -371,7 +371,7 @@ class TestTypes:
 
     def test_duplicate_column_names_are_both_kept(self, session: Session) -> None:
         frame = session.query("SELECT 1 AS a, 'x' AS a")
-        assert list(frame.columns) == ["a", "a"]
+        assert list(frame.columns) == ["a", "a_2"]
         assert frame.iloc[0].tolist() == [1, "x"]
 
     def test_no_columns_at_all(self, session: Session) -> None:
