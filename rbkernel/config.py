@@ -45,6 +45,7 @@ class Connection(BaseModel):
     statement_timeout_s: float = Field(10.0, gt=0)
     lock_timeout_s: float = Field(0.5, gt=0)
     row_cap: int = Field(10_000, ge=1)
+    size_cap_mb: int = Field(64, ge=1)
     allow_functions: tuple[str, ...] = ()
 
     @model_validator(mode="before")

@@ -111,7 +111,7 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rows, rule.by, rule.column) if rule.by else ""
-    shown = _shown(rule, value, frame, capped=bool(told and told.capped))
+    shown = _shown(rule, value, frame, capped=bool(told and told.cut_by))
     return Finding(
         title=rule.title,
         verdict=verdict,

@@ -1,8 +1,8 @@
 """One guarded connection to the patient.
 
-Every query runs in its own read-only transaction with local time-outs, a row cap and a wall-clock
-deadline. At the deadline it is cancelled by protocol, which needs no new slot and no catalogue; a
-backend that ignores even that is abandoned, so that the notebook goes on.
+Every query runs in its own read-only transaction with local time-outs, caps on rows and on their
+size, and a wall-clock deadline. At the deadline it is cancelled by protocol, which needs no new
+slot and no catalogue; a backend that ignores even that is abandoned, so that the notebook goes on.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import CursorResult, Engine, create_engine, text
+from sqlalchemy import CursorResult, Engine, Row, create_engine, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGExecutionContext_psycopg
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +35,8 @@ from rbkernel.postgres.frames import to_frame
 _GRACE_S = 2.0
 # After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
 _PAUSE_S = 15.0
+# Each batch of rows is so many times larger than the one before, once their size is known.
+_GROWTH = 8
 
 _BEGIN = """
 SELECT set_config('transaction_read_only', 'on', true),
@@ -68,8 +71,8 @@ _MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure
 class Provenance:
     """Where a frame came from: kept in ``frame.attrs["rbkernel"]``.
 
-    ``reason`` says why there is no answer, ``next_step`` what to do about that; both are empty
-    when the query succeeded.
+    ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
+    ``next_step`` what to do about that. Each is empty when there is nothing to tell.
     """
 
     name: str
@@ -81,7 +84,7 @@ class Provenance:
     at: str
     duration_s: float
     rows: int
-    capped: bool
+    cut_by: str
     reason: str = ""
     next_step: str = ""
 
@@ -230,8 +233,8 @@ class Session:
         cap = row_cap or self.connection.row_cap
         timeout_s = timeout_s or self.connection.statement_timeout_s
         at, started = now(), time.monotonic()
-        rows, description = self._fetch(sql, values, cap, timeout_s)
-        frame = to_frame(rows[:cap], description)
+        rows, description, cut_by = self._fetch(sql, values, cap, timeout_s)
+        frame = to_frame(rows, description)
         frame.attrs["rbkernel"] = Provenance(
             name=name or sqltext.first_line(sql),
             connection=self.connection.name,
@@ -241,8 +244,8 @@ class Session:
             values=values,
             at=at,
             duration_s=round(time.monotonic() - started, 4),
-            rows=min(len(rows), cap),
-            capped=len(rows) > cap,
+            rows=len(rows),
+            cut_by=cut_by,
         )
         return frame
 
@@ -299,7 +302,7 @@ class Session:
 
     def _fetch(
         self, sql: str, values: Mapping[str, Any], cap: int, timeout_s: float
-    ) -> tuple[Sequence[Sequence[Any]], Sequence[Any]]:
+    ) -> tuple[Sequence[Sequence[Any]], Sequence[Any], str]:
         deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw)
         try:
             with deadline, self._engine.connect() as conn:
@@ -314,7 +317,8 @@ class Session:
                 # before the rows: the cursor is closed with the last of them
                 description = list(result.cursor.description or [])
                 with closing(result):
-                    return result.fetchmany(cap + 1), description
+                    rows, cut_by = _within_caps(result, cap, self.connection.size_cap_mb)
+                    return rows, description, cut_by
         except DBAPIError as error:
             said = driver.translate(error, self.connection.name)
             raise (deadline.error(said) if deadline.passed else said) from error
@@ -334,9 +338,33 @@ class Session:
         self, conn: SqlConnection, sql: str, values: Mapping[str, Any]
     ) -> CursorResult[Any]:
         if sqltext.is_cursor_query(sql):
-            # a server-side cursor: the cap bounds what the server sends, not only what we keep
+            # a server-side cursor: the caps bound what the server sends, not only what we keep
             conn = conn.execution_options(stream_results=True)
         return conn.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
+
+
+def _within_caps(
+    result: CursorResult[Any], row_cap: int, size_cap_mb: int
+) -> tuple[list[Row[Any]], str]:
+    """Fetch in batches until a cap is reached, and name that cap.
+
+    A batch is one round trip, and no larger than the sizes seen so far let expect: the whole stays
+    near the cap, unless a few rows are far larger than those before them.
+    """
+    rows: list[Row[Any]] = []
+    cap_bytes, held_bytes, batch = size_cap_mb * 1_000_000, 0, 1
+    while True:
+        fetched = result.fetchmany(batch)
+        rows += fetched
+        held_bytes += sum(getsizeof(value) for row in fetched for value in row)
+        if len(rows) > row_cap:
+            return rows[:row_cap], f"the row cap of {row_cap}"
+        if held_bytes > cap_bytes:
+            return rows, f"the size cap of {size_cap_mb} MB"
+        if len(fetched) < batch:
+            return rows, ""
+        room = (cap_bytes - held_bytes) * len(rows) // (held_bytes or 1)
+        batch = max(1, min(batch * _GROWTH, room, row_cap + 1 - len(rows)))
 
 
 def failed_frame(
@@ -354,7 +382,7 @@ def failed_frame(
         at=now(),
         duration_s=0.0,
         rows=0,
-        capped=False,
+        cut_by="",
         reason=f"{error.what} ({error.where})" if error.where else error.what,
         next_step=error.next_step,
     )

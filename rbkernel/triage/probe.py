@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import httpx
 from IPython.display import display
@@ -26,17 +27,27 @@ from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.triage import cards
+from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
 
 # what is judged of an answer, so that an endless one does not fill the memory
 _READ_BYTES = 1_000_000
-_STEP = "read the answer below, then the log of whoever gave it"
 # what is shown and kept of it; a health endpoint says less
 _KEPT_CHARACTERS = 20_000
 # for the kernel to bury a process that was killed; one that hangs in a system call is left behind
 _KILL_S = 1.0
 
 
+class _Seen(NamedTuple):
+    """What a look saw, what to do about it unless the caller says more, and what was answered."""
+
+    verdict: Verdict
+    actual: str
+    step: str = ""
+    output: str = ""
+
+
+@checked
 def http(
     title: str,
     url: str,
@@ -49,7 +60,7 @@ def http(
     cause: str = "",
     next_step: str = "",
 ) -> Finding:
-    """Call a health endpoint once, without following redirects.
+    """Call a health endpoint once, without following redirects, and keep the answer's body.
 
     Parameters
     ----------
@@ -79,37 +90,27 @@ def http(
     Raises
     ------
     ParameterError
-        The address is none, or holds credentials; or the method does more than look.
+        An argument is wrong, the address is none or holds credentials, or the method does more
+        than look.
     """
     triage()  # nothing is asked before rb.start
-    _refuse(method, url, title)
+    _refuse(url, title)
     started = time.monotonic()
     try:
         code, body = _ask(method, url, timeout_s)
-    except httpx.TimeoutException:
-        verdict, actual = Verdict.CRITICAL, f"no answer within {timeout_s:g} s"
-        body = ""
     except httpx.HTTPError as error:
-        said = str(error).lower()
-        somebody = any(word in said for word in ("refused", "disconnected", "reset by peer"))
-        verdict = Verdict.CRITICAL if somebody else Verdict.UNKNOWN
-        actual, body = f"{type(error).__name__}: {error}", ""
+        seen = _silence(error, timeout_s)
     else:
         took_s = time.monotonic() - started
-        verdict, actual = _judge_answer(
+        seen = _judge_answer(
             code, body, took_s, status=status, contains=contains, within_s=within_s
         )
-    body = body[:_KEPT_CHARACTERS]
     expected = f"{status}" + (f" with {contains!r}" if contains else "") + f" within {within_s:g} s"
-    current().event("http", url=url, method=method, actual=actual, body=body)
-    return _keep(title, verdict, expected, actual, cause, next_step, f"{method} {url}", body)
+    current().event("http", url=url, method=method, actual=seen.actual, body=seen.output)
+    return _keep(title, expected, seen, cause, next_step, f"{method} {url}")
 
 
-def _refuse(method: str, url: str, title: str) -> None:
-    if method not in {"GET", "HEAD"}:
-        raise ParameterError(
-            f"the method {method!r} does more than look", where=title, next_step="use GET or HEAD"
-        )
+def _refuse(url: str, title: str) -> None:
     refuse_secret("url", url, title)
     try:
         asked = httpx.URL(url)
@@ -141,24 +142,39 @@ def _ask(method: str, url: str, timeout_s: float) -> tuple[int, str]:
     return response.status_code, body.decode(response.encoding or "utf-8", errors="replace")
 
 
+def _silence(error: httpx.HTTPError, timeout_s: float) -> _Seen:
+    """Judge that there was no answer: is nobody there, or can it not be seen from here?"""
+    if isinstance(error, httpx.TimeoutException):
+        step = "it is up but hangs, or a firewall drops us: call it from its own host"
+        return _Seen(Verdict.CRITICAL, f"no answer within {timeout_s:g} s", step)
+    actual = f"{type(error).__name__}: {error}"
+    if any(word in actual.lower() for word in ("refused", "disconnected", "reset by peer")):
+        return _Seen(Verdict.CRITICAL, actual, "see on its host whether the service runs")
+    return _Seen(Verdict.UNKNOWN, actual, "check the address, or look from a host that reaches it")
+
+
 def _judge_answer(
     code: int, body: str, took_s: float, *, status: int, contains: str, within_s: float
-) -> tuple[Verdict, str]:
+) -> _Seen:
     """Judge an answer.
 
-    >>> _judge_answer(200, "ok", 0.1, status=200, contains="ok", within_s=1)
+    >>> _judge_answer(200, "ok", 0.1, status=200, contains="ok", within_s=1)[:2]
     (<Verdict.OK: 'ok'>, '200 in 0.1 s')
-    >>> _judge_answer(200, "degraded", 0.1, status=200, contains="ok", within_s=1)[0]
+    >>> _judge_answer(200, "degraded", 0.1, status=200, contains="ok", within_s=1).verdict
     <Verdict.CRITICAL: 'critical'>
     """
-    actual = f"{code} in {took_s:.1f} s"
+    actual, kept = f"{code} in {took_s:.1f} s", body[:_KEPT_CHARACTERS]
+    read = "read the answer below, then the service's log"
     if code != status:
-        return Verdict.CRITICAL, actual
+        return _Seen(Verdict.CRITICAL, actual, read, kept)
     if contains and contains not in body:
-        return Verdict.CRITICAL, f"{actual}, without {contains!r}"
-    return (Verdict.WARNING if took_s > within_s else Verdict.OK), actual
+        return _Seen(Verdict.CRITICAL, f"{actual}, without {contains!r}", read, kept)
+    if took_s > within_s:
+        return _Seen(Verdict.WARNING, actual, "see what the service waits for", kept)
+    return _Seen(Verdict.OK, actual, output=kept)
 
 
+@checked
 def shell(
     title: str,
     command: str,
@@ -195,7 +211,7 @@ def shell(
     ConfigError
         No such command is allowed, or an argument does not match its pattern.
     ParameterError
-        An argument looks like a secret.
+        An argument is wrong, or looks like a secret.
     """
     allowed = triage().settings.command(command)
     for name, value in arguments.items():
@@ -203,12 +219,10 @@ def shell(
     argv = allowed.with_arguments(arguments)
     secrets = {one.password_env for one in triage().settings.connections.values()}
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
-    verdict, actual, output = _run(
-        argv, allowed, environment, exit_code=exit_code, contains=contains
-    )
+    seen = _run(argv, allowed, environment, exit_code=exit_code, contains=contains)
     expected = f"exit code {exit_code}" + (f" with {contains!r}" if contains else "")
-    current().event("shell", command=command, argv=argv, actual=actual, output=output)
-    return _keep(title, verdict, expected, actual, cause, next_step, " ".join(argv), output)
+    current().event("shell", command=command, argv=argv, actual=seen.actual, output=seen.output)
+    return _keep(title, expected, seen, cause, next_step, shlex.join(argv))
 
 
 def _run(
@@ -218,7 +232,7 @@ def _run(
     *,
     exit_code: int,
     contains: str,
-) -> tuple[Verdict, str, str]:
+) -> _Seen:
     try:
         process = subprocess.Popen(
             argv,
@@ -229,16 +243,20 @@ def _run(
             start_new_session=True,
         )
     except OSError as error:
-        return Verdict.UNKNOWN, f"{argv[0]} cannot be run here: {error.strerror}", ""
+        step = f"install {argv[0]} here, or look from a host that has it"
+        actual = f"{argv[0]} cannot be run here: {error.strerror}"
+        return _Seen(Verdict.UNKNOWN, actual, step)
     code, output = _listen(process, allowed.timeout_s)
     shown = output[:_KEPT_CHARACTERS]
     if code is None:
-        return Verdict.UNKNOWN, f"did not end within {allowed.timeout_s:g} s", shown
+        step = f"run it by hand; if it is only slow, raise timeout_s of [commands.{allowed.name}]"
+        return _Seen(Verdict.UNKNOWN, f"did not end within {allowed.timeout_s:g} s", step, shown)
+    read = "read the output below, and run the command by hand"
     if code != exit_code:
-        return Verdict.CRITICAL, f"exit code {code}", shown
+        return _Seen(Verdict.CRITICAL, f"exit code {code}", read, shown)
     if contains and contains not in output:
-        return Verdict.CRITICAL, f"exit code {exit_code}, without {contains!r}", shown
-    return Verdict.OK, f"exit code {exit_code}", shown
+        return _Seen(Verdict.CRITICAL, f"exit code {code}, without {contains!r}", read, shown)
+    return _Seen(Verdict.OK, f"exit code {code}", output=shown)
 
 
 def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:
@@ -276,28 +294,21 @@ def _read(pipe: int, into: bytearray, end: float) -> bool:
 
 
 def _keep(
-    title: str,
-    verdict: Verdict,
-    expected: str,
-    actual: str,
-    cause: str,
-    next_step: str,
-    asked: str,
-    output: str,
+    title: str, expected: str, seen: _Seen, cause: str, next_step: str, asked: str
 ) -> Finding:
-    wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
+    wrong = seen.verdict in {Verdict.WARNING, Verdict.CRITICAL}
     finding = Finding(
         title=title,
-        verdict=verdict,
+        verdict=seen.verdict,
         expected=expected,
-        actual=actual,
+        actual=seen.actual,
         cause=cause if wrong else "",
-        next_step=(next_step or _STEP) if verdict is not Verdict.OK else "",
+        next_step="" if seen.verdict is Verdict.OK else next_step or seen.step,
         at=now(),
     )
     triage().add_finding(finding)
-    html = cards.finding_card(finding) + cards.provenance_line([asked], output)
-    text = f"{cards.finding_text(finding)}\n{asked}\n{output}".rstrip()
+    html = cards.finding_card(finding) + cards.provenance_line([asked], seen.output)
+    text = f"{cards.finding_text(finding)}\n{asked}\n{seen.output}".rstrip()
     data = dataclasses.asdict(finding)
     display(cards.bundle("finding", data, html, text), raw=True)
     return finding

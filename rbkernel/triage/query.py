@@ -151,10 +151,10 @@ def _table(frame: pd.DataFrame) -> str:
 
 def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
     shown = f", first {_SHOWN_ROWS} shown" if len(frame) > _SHOWN_ROWS else ""
-    capped = ", CUT by the row cap: there are more" if told.capped else ""
+    cut = f", CUT by {told.cut_by}: there are more" if told.cut_by else ""
     return [
         told.name,
-        f"{told.rows} row{'' if told.rows == 1 else 's'}{shown}{capped}",
+        f"{told.rows} row{'' if told.rows == 1 else 's'}{shown}{cut}",
         f"{told.duration_s * 1000:.0f} ms",
         f"{told.connection} {told.server}".strip(),
         f"as {told.role}" if told.role else "",

@@ -48,7 +48,7 @@ class TestHeaders:
             frame = frame.reindex(columns=list(columns))
             frame.attrs["rbkernel"] = Provenance(
                 name="", connection="", server="", role="", sql="", values={}, at="",
-                duration_s=0, rows=2, capped=False,
+                duration_s=0, rows=2, cut_by="",
             )  # fmt: skip
             assert rules.apply(rule, frame).verdict == verdict
 

@@ -315,7 +315,15 @@ class TestHttp:
     @pytest.mark.parametrize("method", ["POST", "DELETE", "get", "GET /x HTTP/1.1"])
     def test_only_looks(self, probes: Probes, service: str, method: str) -> None:
         Endpoint.seen.clear()
-        assert "more than look" in probes.refusal("http", "H", f"{service}/ok", method=method)
+        said = probes.refusal("http", "H", f"{service}/ok", method=method)
+        assert "method: Input should be 'GET' or 'HEAD'" in said
+        assert Endpoint.seen == []
+
+    def test_an_argument_of_another_type_is_named(self, probes: Probes, service: str) -> None:
+        Endpoint.seen.clear()
+        said = probes.refusal("http", "H", f"{service}/ok", status=[200, 204])
+        assert "ParameterError: status: " in said
+        assert "rb.http" in said
         assert Endpoint.seen == []
 
     @pytest.mark.parametrize("url", ["ftp://x/", "db1:8080/health", "http://[::", "http:///x", ""])
@@ -411,9 +419,18 @@ class TestShell:
         assert "ConfigError: no command is called" in said
         assert "allowed: any, bytes, escaped, " in said
 
-    @pytest.mark.parametrize("value", ["a/b", "", "-n", "--help", "-", "a\nb", 3, None, ["a"]])
+    @pytest.mark.parametrize("value", ["a/b", "", "-n", "--help", "-", "a\nb"])
     def test_an_argument_that_does_not_fit_is_refused(self, probes: Probes, value: object) -> None:
         assert "ConfigError: what=" in probes.refusal("shell", "Says", "say", what=value)
+
+    @pytest.mark.parametrize("value", [3, None, ["a"]])
+    def test_an_argument_is_text(self, probes: Probes, value: object) -> None:
+        assert "ParameterError: what: " in probes.refusal("shell", "Says", "say", what=value)
+
+    def test_a_command_is_named_and_not_given(self, probes: Probes) -> None:
+        said = probes.refusal("shell", "Runs", ["rm", "-rf"])
+        assert "ParameterError: command: " in said
+        assert "rb.shell" in said
 
     @pytest.mark.parametrize("arguments", [{}, {"what": "a", "more": "b"}])
     def test_other_arguments_are_refused(

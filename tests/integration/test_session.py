@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -177,13 +178,30 @@ class TestLimits:
         assert len(frame) == 7
         told = provenance(frame)
         assert told
-        assert told.capped
+        assert told.cut_by == "the row cap of 7"
         assert told.rows == 7
 
     def test_exactly_the_cap_is_not_cut(self, session: Session) -> None:
         told = provenance(session.query("SELECT * FROM generate_series(1, 7)", row_cap=7))
         assert told
-        assert not told.capped
+        assert not told.cut_by
+
+    def test_size_cap_cuts_wide_rows(self, session: Session) -> None:
+        wide = "SELECT i, repeat('x', 1000000) AS wide FROM generate_series(1, 5000) i"
+        tracemalloc.start()
+        frame = session.query(wide)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        told = provenance(frame)
+        assert told
+        assert told.cut_by == "the size cap of 64 MB"
+        assert 50 < len(frame) < 80
+        assert peak_bytes < 200_000_000
+
+    @pytest.mark.parametrize("rows", [0, 1, 2, 8, 9, 10, 73, 74, 600])
+    def test_every_row_comes_whatever_the_batch(self, session: Session, rows: int) -> None:
+        frame = session.query("SELECT i FROM generate_series(1, :rows) i", {"rows": rows})
+        assert frame["i"].tolist() == list(range(1, rows + 1))
 
     def test_deadline_cancels_what_ignores_the_time_out(self, session: Session) -> None:
         assert session.server

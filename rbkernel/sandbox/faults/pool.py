@@ -25,8 +25,10 @@ SELECT current_setting('max_connections')::int
        (SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
 """
+# A busy moment is no fault: even the youngest lasts longer than connections/holders calls stuck.
 _READY = b"""
-SELECT count(*) >= %s, array_agg(pid ORDER BY pid), min(xact_start)
+SELECT count(*) >= %s AND max(state_change) < clock_timestamp() - interval '6 s',
+       array_agg(pid ORDER BY pid), min(xact_start)
 FROM pg_stat_activity WHERE application_name = %s AND state = %s
 """
 _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = %s"
