@@ -211,8 +211,8 @@ class Settings(BaseModel):
         root_in_file = self.evidence.root
         return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
 
-    def connection(self, name: str) -> Connection:
-        """Return the connection of that name.
+    def connection(self, name: str, *, parameter: str = "") -> Connection:
+        """Return the connection of that name, which a runbook's parameter may have given.
 
         Raises
         ------
@@ -223,11 +223,13 @@ class Settings(BaseModel):
             return self.connections[name]
         except KeyError:
             known = ", ".join(sorted(self.connections)) or "none"
+            given = f", which the parameter {parameter} names" if parameter else ""
+            other = f"give another as {parameter}=…, or " if parameter else ""
             raise UnknownConnection(
-                f"no connection is called {name!r}; known: {known}",
+                f"no connection is called {name!r}{given}; known: {known}",
                 where=str(self.file or f"no {FILE_NAME} found"),
-                next_step=f"add [connections.{name}] to {FILE_NAME}, or start the sandbox with"
-                " `rbkernel sandbox up` for sandbox-primary and sandbox-standby",
+                next_step=f"{other}add it with `rbkernel init`; sandbox-primary and"
+                " sandbox-standby come with `rbkernel sandbox up`",
             ) from None
 
     def command(self, name: str) -> Command:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import AsJson, Ending, print_json, print_step
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_step
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError
 from rbkernel.model import Finding, Verdict
@@ -39,15 +39,16 @@ def init(
     from rbkernel.evidence import store
     from rbkernel.postgres import setup
 
+    known = config.load().connections
+    file = config.find_file() or Path.cwd() / config.FILE_NAME
     fields: dict[str, setup.Field] = {
         "host": host or _ask("Host", "--host"),
         "port": port or _ask_port(),
         "dbname": dbname or _ask("Database", "--dbname"),
         "user": user or _ask("Diagnostic role", "--user", "rb_diag"),
     }
-    fields |= setup.password_source(password or _ask_source())
-    name = name or _ask("Name of the connection", "--name", str(fields["dbname"]))
-    file = config.find_file() or Path.cwd() / config.FILE_NAME
+    fields |= setup.password_source(password) if password else _ask_source()
+    name = name or _ask_name(str(fields["dbname"]), known)
     connection = setup.connection(name, fields)
     extended = setup.with_connection(_text(file), name, fields)
     verdict = _tested(connection) if test else Verdict.OK
@@ -117,11 +118,26 @@ def _ask_port() -> int:
     return int(typer.prompt("Port", default=5432, type=int))
 
 
-def _ask_source() -> str:
+def _ask_source() -> dict[str, Any]:
+    from rbkernel.postgres import setup
+
     if not sys.stdin.isatty():
-        return ""
+        return {}
     typer.echo(_SOURCES)
-    return str(typer.prompt("Password from", default="", show_default=False))
+    while True:
+        words = str(typer.prompt("Password from", default="", show_default=False))
+        try:
+            return setup.password_source(words)
+        except ConfigError as error:
+            complain(error)  # and ask again: the other answers are not lost
+
+
+def _ask_name(default: str, taken: Container[str]) -> str:
+    while (name := _ask("Name of the connection", "--name", default)) in taken:
+        if not sys.stdin.isatty():
+            break  # refused when it is added
+        typer.echo(f"there is a connection {name} already")
+    return name
 
 
 def _text(file: Path) -> str:

@@ -178,7 +178,7 @@ def _accept(
     for parameter in runbook.front_matter.connections:
         default = runbook.parameters[parameter].default
         if name := values.get(parameter, default):
-            settings.connection(str(name))
+            settings.connection(str(name), parameter=parameter)
     return values
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError, DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import privileges
 from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server, has, lacking
 from rbkernel.postgres.session import Session
 
@@ -114,7 +115,7 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
             Verdict.CRITICAL,
             f"{server.role} {'; '.join(excess)}",
             cause=f"the role {server.role} may do more than look, so every diagnostic refuses it",
-            next_step="connect as a role of least privilege; `rbkernel grant` prints its SQL",
+            next_step=privileges.ADVICE,
         )
     if missing := lacking(server, ["pg_monitor"]):
         return _finding(

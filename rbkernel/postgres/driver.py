@@ -153,7 +153,7 @@ _ADVICE = {
     "3D000": "check dbname of this connection",
     "42501": "grant the diagnostic role pg_monitor, and SELECT on the tables it should read",
     "53300": "the server has no free slot for this role: open RUN-001 (pool exhaustion)",
-    "55P03": "something holds a lock that this query needs: look at the lock tree",
+    "55P03": "something holds a lock that this query needs: open RUN-007 (blocking locks)",
     "57014": "the server is slow or blocked: look at active sessions and locks first",
     "57P": "the server is starting, stopping or was stopped: check its state and log",
     "08": "check that the server runs, and host and port of this connection",

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+ADVICE = (
+    "connect as a role of least privilege: `rbkernel grant DB --diagnostic rb_diag` prints its SQL"
+)
 # Predefined roles that do more than look, and the administrators of managed services.
 _POWERFUL = (
     "pg_checkpoint",

@@ -155,7 +155,7 @@ class Session:
             raise DatabaseError(
                 f"the role {server.role} may do more than look: {'; '.join(found)}",
                 where=f"connection {self.connection.name}",
-                next_step="connect as a role of least privilege; `rbkernel grant` prints its SQL",
+                next_step=privileges.ADVICE,
             )
         return server
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -30,7 +31,9 @@ def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
             return validated(*args, **kwargs)
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(str(part) for part in problem["loc"])
+            names = list(inspect.signature(call).parameters)
+            place = problem["loc"][0]
+            name = names[place] if isinstance(place, int) and place < len(names) else place
             raise ParameterError(
                 f"{name}: {problem['msg']}",
                 where=f"rb.{call.__name__}",

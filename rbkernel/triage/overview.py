@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 from IPython.display import display
 
-from rbkernel.model import Finding
+from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import overview as looks
 from rbkernel.triage import cards
+from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
 
+WATCH, ESCALATE = "none: watch", "escalate"
 
-def overview(db: str, *, standby: str = "", standby_name: str = "") -> list[str]:
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What a look at everything came to; it has been shown.
+
+    ``opens`` holds the ids of the runbooks to open, the most urgent first; ``unseen`` the titles of
+    what could not be seen.
+    """
+
+    opens: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def options(self) -> list[str]:
+        """What can be done next."""
+        return [*self.opens, WATCH, ESCALATE]
+
+    @property
+    def recommended(self) -> str:
+        """The first runbook; none when all was seen and is well; else somebody who sees more.
+
+        >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
+        'escalate'
+        """
+        return self.opens[0] if self.opens else ESCALATE if self.unseen else WATCH
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything has to be decided."""
+        return self.recommended != WATCH
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell."""
+
+
+@checked
+def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     """Look at everything that goes wrong often, and show one table.
 
     Parameters
@@ -26,19 +65,22 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> list[str]
 
     Returns
     -------
-    list of str
-        Ids of the runbooks to open, the most urgent first.
+    Overview
+        The runbooks to open, and what could not be seen.
     """
     run = triage()
     found: list[Finding] = list(looks.look(run.session(db), standby_name=standby_name))
     if standby:
         # the same question to another server is another finding
-        seen = looks.look(run.session(standby))
-        found += [dataclasses.replace(f, title=f"{f.title}, on {standby}") for f in seen]
+        found += [
+            dataclasses.replace(finding, title=f"{finding.title}, on {standby}")
+            for finding in looks.look(run.session(standby))
+        ]
     for finding in found:
         run.add_finding(finding)
-    opens = looks.next_runbooks(found)
-    data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": opens}
+    unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)
+    seen = Overview(opens=tuple(looks.next_runbooks(found)), unseen=unseen)
+    data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}
     html, text = cards.overview_card(found), cards.overview_text(found)
     display(cards.bundle("overview", data, html, text), raw=True)
-    return opens
+    return seen

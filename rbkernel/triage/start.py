@@ -53,9 +53,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
             where=runbook,
             next_step="pass letters, digits and dashes after INC-, such as INC-20261120-7f3a",
         )
-    names = _connection_names(values, document)
-    for name in names:
-        settings.connection(name)
+    names = _connection_names(values, document, settings)
     run = Run(
         id=current().run_id,
         runbook=runbook,
@@ -138,7 +136,11 @@ def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> N
         ) from None
 
 
-def _connection_names(values: dict[str, Any], document: Runbook | None) -> list[str]:
+def _connection_names(
+    values: dict[str, Any], document: Runbook | None, settings: Settings
+) -> list[str]:
     carriers = document.front_matter.connections if document else {"db": "*"}
-    names = [values[parameter] for parameter in carriers if values.get(parameter)]
-    return list(dict.fromkeys(names))
+    given = {parameter: values[parameter] for parameter in carriers if values.get(parameter)}
+    for parameter, name in given.items():
+        settings.connection(name, parameter=parameter)
+    return list(dict.fromkeys(given.values()))

@@ -354,10 +354,11 @@ class TestInit:
 
     def test_asks_at_a_terminal(self, desk: Desk, access: Access) -> None:
         answers = [HOST, str(access.primary_port), "shop", "", "", "answered"]
-        answers[4] = f"file {passfile(access.home, 'rb_diag')}"
+        answers[4:5] = ["the password", f"file {passfile(access.home, 'rb_diag')}"]
         code, text = at_a_terminal(desk, ["init"], answers)
         assert code == 0, text
         assert "Where does the password come from?" in text
+        assert "no source of a password" in text
         written = tomllib.loads((desk.folder / "rbkernel.toml").read_text(encoding="utf-8"))
         assert written["connections"]["answered"]["user"] == "rb_diag"
 

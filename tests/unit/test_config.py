@@ -137,7 +137,7 @@ class TestRefusals:
     def test_an_unknown_connection_lists_those_there_are(self, folder: Path) -> None:
         with pytest.raises(UnknownConnection, match="'order'; known: orders") as caught:
             load(folder, ORDERS).connection("order")
-        assert "[connections.order]" in caught.value.next_step
+        assert "rbkernel init" in caught.value.next_step
 
 
 class TestPasswords:
