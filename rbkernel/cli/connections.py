@@ -63,7 +63,7 @@ def doctor(
     db: Annotated[str, typer.Argument(help="Connection name; all when not given.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a connection: reach, login, server, role, extensions, time-outs."""
+    """Say what is wrong with a connection, from the file over login and role to the time-outs."""
     from rbkernel.postgres import doctor as examination
 
     settings = config.load()

@@ -1,7 +1,7 @@
 """What is wrong with a connection, from the file to the role, each with cause and next step.
 
-Ordering: configuration, reach, login, server, role, extensions, time-outs. A step that fails ends
-the examination; those after it are ``unknown``. No finding holds a password or a part of one.
+Ordering: configuration, reach, login, server, role, functions, extensions, time-outs. A step that
+fails ends the examination; those after it are ``unknown``. No finding holds a password or a part of one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _STEPS = {
     "login": "the server lets the role in and answers",
     "server": f"PostgreSQL {OLDEST_SUPPORTED // 10000} or later, without a pooler in between",
     "role": "pg_monitor, and nothing that writes, signals or leaves the database",
+    "functions": "no function of the database's own that runs with its owner's rights",
     "extensions": "pg_stat_statements",
     "time-outs": "read-only transactions with the configured time-outs",
 }
@@ -31,6 +32,18 @@ _OURS = """
 SELECT current_setting('transaction_read_only') AS read_only,
        extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS statement_s,
        extract(epoch FROM current_setting('lock_timeout')::interval)::float8 AS lock_s
+"""
+# What the role may call, that was created here, and runs as somebody else. An extension's own are
+# its maker's business.
+_DEFINERS = """
+SELECT p.oid::regprocedure::text AS function, pg_get_userbyid(p.proowner)::text AS owner
+FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.prosecdef AND p.proowner <> CAST(CAST(current_user AS regrole) AS oid)
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+ORDER BY 1
 """
 # longer, and a run waits for a patient that will not answer
 _LONG_STATEMENT_S = 60.0
@@ -56,6 +69,7 @@ def examine(connection: Connection) -> list[Finding]:
         lambda: _login(session),
         lambda: judge_server(session.identify()),
         lambda: judge_role(session.identify(), session.excess()),
+        lambda: _functions(session),
         lambda: judge_extensions(session.identify()),
         lambda: _time_outs(session),
     )
@@ -126,6 +140,21 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
             next_step=f"have an administrator run: GRANT pg_monitor TO {server.role}",
         )
     return _finding("role", Verdict.OK, f"{server.role}, with pg_monitor, reads only")
+
+
+def _functions(session: Session) -> Finding:
+    found = session.query(_DEFINERS)
+    if found.empty:
+        return _finding("functions", Verdict.OK, "none that runs with its owner's rights")
+    names = ", ".join(found["function"].head(3)) + (", …" if len(found) > 3 else "")
+    return _finding(
+        "functions",
+        Verdict.WARNING,
+        f"{len(found)} of SECURITY DEFINER: {names}",
+        cause="behind an operator, a cast or a view the guard cannot see such a function, and it"
+        f" does whatever {', '.join(sorted(set(found['owner'])))} may do",
+        next_step="REVOKE EXECUTE ON FUNCTION … FROM PUBLIC, and grant it to who needs it",
+    )
 
 
 def judge_extensions(server: Server) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -123,7 +124,7 @@ def _ask(what: str, db: str, row_cap: int | None, values: dict[str, Any]) -> pd.
     session = triage().session(db)
     if what in diagnostics.names():
         return diagnostics.run(session, what, **values)
-    if " " not in what.strip():
+    if re.fullmatch(r"[\w-]+/[\w-]+", what):
         diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
     try:
         _ = session.server

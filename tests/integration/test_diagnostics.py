@@ -176,18 +176,20 @@ class TestConfiguration:
         admin = alone.connect("admin", role="postgres")
         admin.execute("CREATE ROLE files IN ROLE pg_write_server_files")
         admin.execute("CREATE ROLE loader LOGIN IN ROLE files VALID UNTIL '2031-01-01'")
+        admin.execute("CREATE ROLE writer LOGIN NOINHERIT IN ROLE pg_write_all_data")
         try:
             frame = ask(diag, "roles/audit").set_index(["role", "power"])
             row = frame.loc[("loader", "pg_write_server_files")]
             assert row["through"] == "files"
             assert row["far_reaching"]
             assert ("loader", "no expiry") not in frame.index
+            assert frame.loc[("writer", "pg_write_all_data"), "far_reaching"]
             assert verdicts("roles/audit", frame.reset_index()) == {
                 "Superusers that can log in": Verdict.OK,
                 "Logins with far-reaching powers": Verdict.WARNING,
             }
         finally:
-            admin.execute("DROP ROLE loader, files")
+            admin.execute("DROP ROLE loader, writer, files")
 
     def test_limit_of_a_database(self, alone: Servers, diag: Session) -> None:
         admin = alone.connect("admin", role="postgres", dbname="postgres")

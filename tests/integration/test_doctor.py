@@ -28,7 +28,16 @@ from tests.integration.patients import administrate, ask, sandbox
 from tests.integration.pooler import pgbouncer
 
 SECRET = "gRq7-vW2x_Tz9!kLm4"
-STEPS = ["configuration", "reach", "login", "server", "role", "extensions", "time-outs"]
+STEPS = [
+    "configuration",
+    "reach",
+    "login",
+    "server",
+    "role",
+    "functions",
+    "extensions",
+    "time-outs",
+]
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +142,23 @@ class TestDoctor:
         assert verdicts(found) == {"role": "warning"}
         assert "lacks pg_monitor" in found["role"]["cause"]
         assert "GRANT pg_monitor TO rb_nobody" in found["role"]["next_step"]
+
+    def test_a_function_that_runs_with_its_owners_rights(self, desk: Desk, access: Access) -> None:
+        with access.connect("postgres") as admin:
+            admin.execute(
+                b"CREATE FUNCTION backdoor() RETURNS int LANGUAGE sql SECURITY DEFINER RETURN 1"
+            )
+            try:
+                code, found = desk.examine()
+                admin.execute(b"REVOKE EXECUTE ON FUNCTION backdoor() FROM PUBLIC")
+                code_after, found_after = desk.examine()
+            finally:
+                admin.execute(b"DROP FUNCTION backdoor()")
+        assert code == 1
+        assert verdicts(found) == {"functions": "warning"}
+        assert "backdoor()" in found["functions"]["actual"]
+        assert "postgres" in found["functions"]["cause"]
+        assert (code_after, verdicts(found_after)) == (0, {})
 
     def test_in_words(self, desk: Desk) -> None:
         desk.configure(role="rb_nobody")

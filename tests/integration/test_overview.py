@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from rbkernel import config
 from rbkernel.config import Connection, Settings
 from rbkernel.gateway import runner
 from rbkernel.gateway.runner import Outcome
@@ -270,3 +271,18 @@ def test_runbooks_on_a_healthy_sandbox_are_ok(shop: Settings, tmp_path: Path) ->
         assert healthy.decision(runbook).state == "not needed"
     assert healthy.plan("Cancel")["targets"] == []
     assert healthy.plan("Terminate")["targets"] == []
+
+
+def test_what_could_not_be_seen_is_no_reason_to_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rbkernel.toml"
+    file.write_text('[connections.nowhere]\nhost = "127.0.0.1"\nport = 1\n', encoding="utf-8")
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path / "evidence"))
+    values = {"db": "nowhere", "standby": "", "standby_name": ""}
+    outcome = runner.run("RUN-000", values, config.load())
+    expect_whole(outcome)
+    assert outcome.verdict is Verdict.UNKNOWN
+    [decision] = outcome.record.decisions
+    assert (decision.state, decision.recommended) == ("parked", "escalate")

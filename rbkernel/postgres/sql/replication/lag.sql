@@ -23,6 +23,7 @@ rules:
     expected: connected
     cause: The standby is not connected to the primary
     next_step: see on the standby whether its WAL receiver runs (replication/standby)
+    unseen: no standby is connected; name the one that must be with standby=…
     opens: RUN-005
   - title: Replay lag, seen from the primary
     column: replay_lag_s
@@ -32,6 +33,7 @@ rules:
     critical: 15
     cause: "The standby is {value} behind"
     next_step: see what holds the replay up (replication/standby)
+    unseen: no standby is connected that replays
     opens: RUN-005
     source: seeds 001 and 003 alert above 2 s; 15 s measured as surely not a burst
 figure: {kind: timeline, y: replay_lag_s, by: standby, unit: s, title: "Replay lag, seen from the primary"}

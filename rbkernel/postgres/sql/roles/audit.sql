@@ -5,7 +5,7 @@ columns:
   can_login: it can open a session
   power: superuser, createrole, createdb, replication, bypassrls, no expiry, or a predefined role
   through: the roles by which it is a member; empty for a power of its own
-  far_reaching: with it one can become superuser, pass row security, or touch the server's files
+  far_reaching: with it one can become superuser, pass row security, write every table, or touch the server's files
   valid_until: when its password ends; NULL for never
   count: 1, for the picture
 rules:
@@ -26,7 +26,7 @@ rules:
     each: role
     unit: powers of roles
     warn: 0
-    cause: "{value} let a login become superuser, pass row security, or touch the server's files: {top}"
+    cause: "{value} let a login become superuser, pass row security, write every table, or touch the server's files: {top}"
     next_step: ask who needs it, and revoke it from the others
     opens: RUN-027
     source: the manual's chapter on predefined roles
@@ -71,7 +71,7 @@ SELECT r.rolname::text AS role,
        p.through,
        NOT r.rolsuper
            AND (p.power IN ('createrole', 'bypassrls', 'pg_execute_server_program',
-                            'pg_read_server_files', 'pg_write_server_files')
+                            'pg_read_server_files', 'pg_write_server_files', 'pg_write_all_data')
                 OR p.power IN (SELECT rolname FROM pg_roles WHERE rolsuper)) AS far_reaching,
        CASE WHEN isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END AS valid_until,
        1 AS count
