@@ -1,7 +1,8 @@
 """What is wrong with a connection, from the file to the role, each with cause and next step.
 
 Ordering: configuration, reach, login, server, role, functions, extensions, time-outs. A step that
-fails ends the examination; those after it are ``unknown``. No finding holds a password or a part of one.
+fails ends the examination; those after it are ``unknown``. No finding holds a password or a part of
+one.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ class TestBadInput:
     ) -> None:
         complaint = query("locks/blocking", "sandbox-primar").complaint
         assert PRIMARY in complaint
-        assert "[connections.sandbox-primar]" in complaint
+        assert "rbkernel init" in complaint
 
     @pytest.mark.parametrize("db", [[], [""]])
     @pytest.mark.parametrize("name", ["locks/blocking", "overview"])
