@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rbkernel.triage import figure
     from rbkernel.triage.act import act, done
     from rbkernel.triage.check import assess, check
+    from rbkernel.triage.checklist import checklist
     from rbkernel.triage.decide import decide
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probe import http, shell
@@ -27,6 +28,7 @@ _HOMES = {
     "actions": "rbkernel.postgres",
     "assess": "rbkernel.triage.check",
     "check": "rbkernel.triage.check",
+    "checklist": "rbkernel.triage.checklist",
     "decide": "rbkernel.triage.decide",
     "done": "rbkernel.triage.act",
     "figure": "rbkernel.triage",
@@ -47,6 +49,7 @@ __all__ = [
     "actions",
     "assess",
     "check",
+    "checklist",
     "decide",
     "done",
     "figure",

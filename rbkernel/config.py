@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,27 @@ class Command(BaseModel):
                 raise ValueError(f"{name}: no regular expression: {error}") from error
         return self
 
+    def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
+        """Return the arguments with which this command is exactly these words; None if it is not.
+
+        >>> pods = Command(name="pods", argv=("kubectl", "-n", "{ns}"), arguments={"ns": "[a-z]+"})
+        >>> pods.arguments_of(["kubectl", "-n", "shop"]), pods.arguments_of(["kubectl", "-n", "-A"])
+        ({'ns': 'shop'}, None)
+        """
+        if len(argv) != len(self.argv):
+            return None
+        found: dict[str, str] = {}
+        for word, given in zip(self.argv, argv, strict=True):
+            parts = _PLACEHOLDER.split(word)  # text, name, text, name, …, text
+            pattern = "(.*)".join(re.escape(text) for text in parts[::2])
+            match = re.fullmatch(pattern, given, re.DOTALL)
+            if match is None:
+                return None
+            for name, value in zip(parts[1::2], match.groups(), strict=True):
+                if found.setdefault(name, value) != value or not _fits(value, self.arguments[name]):
+                    return None
+        return found
+
     def with_arguments(self, values: Mapping[str, str]) -> list[str]:
         """Fill the placeholders in.
 
@@ -245,6 +266,14 @@ class Settings(BaseModel):
                 next_step=f"add [commands.{name}] with argv to {FILE_NAME}",
             )
         return self.commands[name]
+
+    def allowing(self, argv: Sequence[str]) -> tuple[Command, dict[str, str]] | None:
+        """Return the command that allows exactly these words, with its arguments, if one does."""
+        for command in self.commands.values():
+            arguments = command.arguments_of(argv)
+            if arguments is not None:
+                return command, arguments
+        return None
 
 
 def sandbox_home() -> Path:

@@ -148,29 +148,62 @@ def decision_text(decision: Decision) -> str:
 
 
 def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
-    """A proposed action: state, targets, the exact SQL, risk and undo."""
-    if not plan.sql:
+    """A proposed action: state, targets, the exact SQL or command, risk and undo."""
+    if not plan.text:
         return _frame(_line(_badge("nothing to do", "ok"), escape(plan.title), ""))
     head = _line(_badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
     body = (
-        f"<div style='margin: 6px 10px'>Not executed by rbkernel. As a role that may, on"
-        f" <b>{escape(plan.connection)}</b>:</div>"
-        f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
-        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
-        f" overflow-wrap: normal'>{escape(plan.sql)}</pre>"
-        f"{_targets(plan)}" + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
+        f"<div style='margin: 6px 10px'>Not executed by rbkernel. {_by_whom(plan)}:</div>"
+        f"{_to_copy(plan.text)}{_targets(plan)}"
+        + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
     )
     return _frame(head + body)
 
 
 def plan_text(plan: ActionPlan, state: str) -> str:
-    """A proposed action as plain text, SQL included."""
-    if not plan.sql:
+    """A proposed action as plain text, SQL or command included."""
+    if not plan.text:
         return f"Nothing to do: {plan.title}"
+    place = plan.connection if plan.sql else "a shell"
+    facts = [("Risk", plan.risk), ("Undo", plan.undo)]
+    told = "".join(f"\n{name}: {words}" for name, words in facts if words)
     return (
-        f"{state.upper()}: {plan.title} on {plan.connection} (plan {plan.id}, not executed by"
-        f" rbkernel)\n{plan.sql}\nRisk: {plan.risk}\nUndo: {plan.undo}"
+        f"{state.upper()}: {plan.title} on {place} (plan {plan.id}, not executed by rbkernel)"
+        f"\n{plan.text}{told}"
     )
+
+
+def command_card(title: str, command: str, reason: str) -> str:
+    """A command that only looks, and was not run here: to copy, with the reason."""
+    head = _line(_badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
+    return _frame(head + _to_copy(command))
+
+
+def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str = "") -> str:
+    """A checklist as it stands."""
+    told = list(items)
+    ticked = sum(done for _, done in told)
+    colour = "ok" if ticked == len(told) else "open"
+    head = _line(_badge(f"{ticked} of {len(told)}", colour), f"<b>{escape(title)}</b>", "")
+    lines = "".join(
+        f"<div style='margin: 2px 10px'>{'☑' if done else '☐'} {escape(text)}</div>"
+        for text, done in told
+    )
+    faint = f"<div style='margin: 4px 10px; color: {_FAINT}; font-size: 12px'>{escape(hint)}</div>"
+    return _frame(head + lines + (faint if hint else ""))
+
+
+def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
+    """A checklist in plain text.
+
+    >>> print(checklist_text("Before", [("VPN is up", True), ("Access", False)]))
+    Before: 1 of 2
+    [x] VPN is up
+    [ ] Access
+    """
+    told = list(items)
+    lines = [f"[{'x' if done else ' '}] {text}" for text, done in told]
+    return "\n".join([f"{title}: {sum(done for _, done in told)} of {len(told)}", *lines])
 
 
 def message_card(label: str, text: str, colour: str = "unknown") -> str:
@@ -282,6 +315,20 @@ def _decision_line(decision: Decision) -> str:
             " JupyterLab with the same parameters, run it, and choose.</div>"
         )
     return _line(_badge(decision.state, "open"), question, f" {options}{hint}")
+
+
+def _by_whom(plan: ActionPlan) -> str:
+    if plan.command:
+        return "In a shell of your own, where you may"
+    return f"As a role that may, on <b>{escape(plan.connection)}</b>"
+
+
+def _to_copy(text: str) -> str:
+    return (
+        f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
+        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
+        f" overflow-wrap: normal'>{escape(text)}</pre>"
+    )
 
 
 def _facts(pairs: Iterable[tuple[str, str]]) -> str:

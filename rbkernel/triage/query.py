@@ -9,18 +9,26 @@ import pandas as pd
 from IPython.display import display
 
 from rbkernel import sqltext
-from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.errors import (
+    DatabaseError,
+    ParameterError,
+    QueryError,
+    RbkernelError,
+    SqlTextError,
+)
 from rbkernel.evidence import current
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres import reconcile as tables
 from rbkernel.postgres.session import Provenance, failed_frame, provenance
-from rbkernel.triage import cards
+from rbkernel.triage import cards, undone
 from rbkernel.triage.context import triage
 
 _SHOWN_ROWS = 20
 
 
-def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> pd.DataFrame:
+def query(
+    what: str, db: str, *, row_cap: int | None = None, untried: bool = False, **values: Any
+) -> pd.DataFrame:
     """Run a named diagnostic, or SQL text with ``:name`` values, and show the result.
 
     Parameters
@@ -31,6 +39,9 @@ def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> p
         Connection name.
     row_cap
         Rows at the most; the connection's setting when not given.
+    untried
+        Nobody has tried this SQL yet, as after an import: wrong SQL is no error then, but counts
+        as a query without an answer.
     values
         The diagnostic's parameters, or the values of ``:name`` in the SQL.
 
@@ -38,15 +49,25 @@ def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> p
     -------
     pandas.DataFrame
         Rows × columns as the server gives them. When the patient could not answer: empty, with
-        the reason attached, which `rb.check` reads as ``unknown``.
+        the reason attached, which `rb.check` reads as ``unknown``. The same while one of the
+        values is a placeholder: nothing is asked then.
 
     Raises
     ------
     QueryError, SqlTextError
         The SQL, the name or a value is wrong.
     """
-    frame = _ask(what, db, row_cap, values)
+    try:
+        frame = _ask(what, db, row_cap, values)
+    except (QueryError, SqlTextError) as error:
+        if not untried:
+            raise
+        frame = _failed(what, db, error)
     show(frame)
+    if untried or triage().unfilled(values):
+        told = provenance(frame)
+        answered = told is None or not told.reason
+        undone.note(undone.QUERIES, {sqltext.first_line(what): answered})
     return frame
 
 
@@ -125,14 +146,28 @@ def _ask(what: str, db: str, row_cap: int | None, values: dict[str, Any]) -> pd.
         return diagnostics.run(session, what, **values)
     if " " not in what.strip():
         diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
+    if holes := triage().unfilled(values):
+        return _failed(what, db, _not_filled_in(holes))
     try:
         _ = session.server
         return session.query(what, values, row_cap=row_cap)
     except QueryError:
         raise
     except DatabaseError as error:
-        name = sqltext.first_line(what)
-        return failed_frame([], error, name=name, connection=db, sql=what)
+        return _failed(what, db, error)
+
+
+def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
+    return failed_frame([], error, name=sqltext.first_line(what), connection=db, sql=what)
+
+
+def _not_filled_in(names: list[str]) -> ParameterError:
+    one = len(names) == 1
+    return ParameterError(
+        f"the {'parameter' if one else 'parameters'} {', '.join(names)} {'is' if one else 'are'}"
+        " not filled in, so nothing was asked",
+        next_step=f"write a value for {'it' if one else 'them'} into the parameters cell",
+    )
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -78,7 +78,7 @@ def _begin(
         recorder.snapshot(document.document, document.path, digest, found)
         by_id = ", taken from the catalogue by its id" if found == "catalogue" else ""
         kept = f"{document.path} (sha256 {digest[:12]}…{by_id})"
-    triage = Triage(run, settings, ())
+    triage = Triage(run, settings, (), document)
     context.begin(triage)
     triage.facts = (
         *((name, triage.reach(name)) for name in names),
