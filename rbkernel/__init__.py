@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from rbkernel.triage.check import assess, check
     from rbkernel.triage.checklist import checklist
     from rbkernel.triage.decide import decide
+    from rbkernel.triage.handover import commands, escalation, severity, show
+    from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probe import http, shell
     from rbkernel.triage.query import query, reconcile, sample
+    from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
 
@@ -29,16 +32,24 @@ _HOMES = {
     "assess": "rbkernel.triage.check",
     "check": "rbkernel.triage.check",
     "checklist": "rbkernel.triage.checklist",
+    "commands": "rbkernel.triage.handover",
     "decide": "rbkernel.triage.decide",
+    "dependencies": "rbkernel.triage.readiness",
     "done": "rbkernel.triage.act",
+    "escalation": "rbkernel.triage.handover",
     "figure": "rbkernel.triage",
+    "health": "rbkernel.triage.readiness",
     "http": "rbkernel.triage.probe",
+    "metrics": "rbkernel.triage.metrics",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
+    "prerequisites": "rbkernel.triage.readiness",
     "query": "rbkernel.triage.query",
     "reconcile": "rbkernel.triage.query",
     "sample": "rbkernel.triage.query",
+    "severity": "rbkernel.triage.handover",
     "shell": "rbkernel.triage.probe",
+    "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
 }
@@ -50,16 +61,24 @@ __all__ = [
     "assess",
     "check",
     "checklist",
+    "commands",
     "decide",
+    "dependencies",
     "done",
+    "escalation",
     "figure",
+    "health",
     "http",
+    "metrics",
     "note",
     "overview",
+    "prerequisites",
     "query",
     "reconcile",
     "sample",
+    "severity",
     "shell",
+    "show",
     "start",
     "summary",
 ]

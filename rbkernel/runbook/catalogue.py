@@ -5,6 +5,7 @@ A team keeps runbooks next to its code, so its folders come first, and an id of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from rbkernel.errors import RbkernelError, RunbookError, UnknownRunbook
 from rbkernel.runbook import frontmatter, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.parameters import Parameter
+from rbkernel.runbook.placeholders import hints
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -33,6 +35,12 @@ class Runbook:
     def id(self) -> str:
         """The runbook's id, such as ``RUN-005``."""
         return self.front_matter.id
+
+    @property
+    def placeholders(self) -> list[str]:
+        """What is still to be filled in, anywhere in the document, in order."""
+        cells = json.loads(self.document)["cells"]
+        return [hint for cell in cells for hint in hints("".join(cell["source"]))]
 
 
 def packaged(kind: str) -> Path:

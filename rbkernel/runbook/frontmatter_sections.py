@@ -182,7 +182,7 @@ class Metric(Section):
     diagnostic: str = Field("", description="a named diagnostic, such as connections/saturation")
     query: str = Field("", description="SQL that reads, if no diagnostic fits")
     column: str = Field("", description="the column of the answer that is judged")
-    agg: str = Field("max", description="max, min, sum, mean, last, first, any or rows")
+    agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
     connection: str = Field("db", description="the parameter that carries a connection's name")
     values: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="values for the diagnostic or the query"

@@ -76,7 +76,7 @@ def screen_card(screen: Screen) -> str:
         *(_decision_line(decision) for decision in screen.decisions),
         _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *screen.facts]),
     ]
-    return _frame("".join(parts))
+    return frame("".join(parts))
 
 
 def screen_text(screen: Screen) -> str:
@@ -90,7 +90,7 @@ def screen_text(screen: Screen) -> str:
 
 def finding_card(finding: Finding) -> str:
     """One finding, as the cell that made it shows it."""
-    return _frame(_finding_line(finding, expected=True))
+    return frame(_finding_line(finding, expected=True))
 
 
 def finding_text(finding: Finding) -> str:
@@ -111,7 +111,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
     """All findings of an overview as one table: what is wrong first, with the runbook to open."""
     cell = f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top"
     rows = "".join(
-        f"<tr><td style='{cell}'>{_badge(f.verdict.value, f.verdict.value)}</td>"
+        f"<tr><td style='{cell}'>{badge(f.verdict.value, f.verdict.value)}</td>"
         f"<td style='{cell}'>{escape(f.title)}</td><td style='{cell}'>{escape(f.actual)}</td>"
         f"<td style='{cell}'>{escape(f.opens or f.next_step)}</td></tr>"
         for f in _by_urgency(findings)
@@ -119,7 +119,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
     head = "".join(
         f"<th style='{cell}'>{word}</th>" for word in ("", "looked at", "found", "open next")
     )
-    return _frame(
+    return frame(
         f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
         f" margin: 6px 10px'><tr>{head}</tr>{rows}</table>"
     )
@@ -132,7 +132,7 @@ def overview_text(findings: Iterable[Finding]) -> str:
 
 def decision_card(decision: Decision) -> str:
     """A question with its options, and the answer once there is one."""
-    return _frame(_decision_line(decision))
+    return frame(_decision_line(decision))
 
 
 def decision_text(decision: Decision) -> str:
@@ -150,14 +150,14 @@ def decision_text(decision: Decision) -> str:
 def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
     """A proposed action: state, targets, the exact SQL or command, risk and undo."""
     if not plan.text:
-        return _frame(_line(_badge("nothing to do", "ok"), escape(plan.title), ""))
-    head = _line(_badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
+        return frame(_line(badge("nothing to do", "ok"), escape(plan.title), ""))
+    head = _line(badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
     body = (
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. {_by_whom(plan)}:</div>"
         f"{_to_copy(plan.text)}{_targets(plan)}"
         + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
     )
-    return _frame(head + body)
+    return frame(head + body)
 
 
 def plan_text(plan: ActionPlan, state: str) -> str:
@@ -175,8 +175,8 @@ def plan_text(plan: ActionPlan, state: str) -> str:
 
 def command_card(title: str, command: str, reason: str) -> str:
     """A command that only looks, and was not run here: to copy, with the reason."""
-    head = _line(_badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
-    return _frame(head + _to_copy(command))
+    head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
+    return frame(head + _to_copy(command))
 
 
 def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str = "") -> str:
@@ -184,13 +184,13 @@ def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str =
     told = list(items)
     ticked = sum(done for _, done in told)
     colour = "ok" if ticked == len(told) else "open"
-    head = _line(_badge(f"{ticked} of {len(told)}", colour), f"<b>{escape(title)}</b>", "")
+    head = _line(badge(f"{ticked} of {len(told)}", colour), f"<b>{escape(title)}</b>", "")
     lines = "".join(
         f"<div style='margin: 2px 10px'>{'☑' if done else '☐'} {escape(text)}</div>"
         for text, done in told
     )
     faint = f"<div style='margin: 4px 10px; color: {_FAINT}; font-size: 12px'>{escape(hint)}</div>"
-    return _frame(head + lines + (faint if hint else ""))
+    return frame(head + lines + (faint if hint else ""))
 
 
 def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
@@ -208,7 +208,7 @@ def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
 
 def message_card(label: str, text: str, colour: str = "unknown") -> str:
     """A note, or a remark of ours."""
-    return _frame(_line(_badge(label, colour), escape(text), ""))
+    return frame(_line(badge(label, colour), escape(text), ""))
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
@@ -237,14 +237,15 @@ def _passed(findings: tuple[Finding, ...]) -> str:
     if len(ok) <= _TOLD_OK:
         return ""
     titles = f": <span style='color: {_FAINT}'>{escape(' · '.join(ok))}</span>"
-    return _line(_badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)
+    return _line(badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)
 
 
 def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -finding.verdict.rank)
 
 
-def _frame(inner: str) -> str:
+def frame(inner: str) -> str:
+    """Put a border, ink and paper around what a cell shows."""
     return (
         f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
@@ -260,7 +261,8 @@ def _band(text: str, verdict: str | None) -> str:
     )
 
 
-def _badge(word: str, colour: str) -> str:
+def badge(word: str, colour: str) -> str:
+    """A word on the colour of a verdict."""
     shade = _COLOURS.get(colour, _OPEN)
     return (
         f"<span style='background-color: {shade}; color: #ffffff; border-radius: 4px;"
@@ -282,8 +284,8 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
     if step := _step(finding):
         detail += f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(step)}</div>"
-    badge = _badge(finding.verdict.value, finding.verdict.value)
-    return _line(badge, f"<b>{escape(finding.title)}</b>", detail)
+    verdict = badge(finding.verdict.value, finding.verdict.value)
+    return _line(verdict, f"<b>{escape(finding.title)}</b>", detail)
 
 
 def _step(finding: Finding) -> str:
@@ -301,7 +303,7 @@ def _decision_line(decision: Decision) -> str:
     if decision.state == "chosen":
         answer = f" {escape(str(decision.choice))}"
         when = f" <span style='color: {_FAINT}'>at {escape(_clock(decision.at))}</span>"
-        return _line(_badge("decided", "ok"), question, answer + when)
+        return _line(badge("decided", "ok"), question, answer + when)
     options = ", ".join(
         f"<b>{escape(option)}</b> (recommended)"
         if option == decision.recommended
@@ -314,7 +316,7 @@ def _decision_line(decision: Decision) -> str:
             "<div style='margin: 2px 0 0 10px'>Nobody was there to answer: open this runbook in"
             " JupyterLab with the same parameters, run it, and choose.</div>"
         )
-    return _line(_badge(decision.state, "open"), question, f" {options}{hint}")
+    return _line(badge(decision.state, "open"), question, f" {options}{hint}")
 
 
 def _by_whom(plan: ActionPlan) -> str:

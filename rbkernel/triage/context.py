@@ -15,6 +15,7 @@ from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 from rbkernel.postgres.overview import unreachable
 from rbkernel.postgres.session import Session
 from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.triage import cards
 from rbkernel.triage.cards import Screen
@@ -173,6 +174,25 @@ def triage() -> Triage:
             next_step="run the notebook from the top (Run > Run All Cells)",
         )
     return _current
+
+
+def front_matter() -> FrontMatter:
+    """Return the front matter of the document that is run.
+
+    Raises
+    ------
+    NotStarted
+        `rb.start` has not run, or has not found the document.
+    """
+    run = triage()
+    if run.document is None:
+        raise NotStarted(
+            "the document of this run was not found, so nobody knows its front matter",
+            where=run.run.runbook,
+            next_step="put the notebook into a folder of [catalogue] paths, or execute it with"
+            " `rbkernel run`",
+        )
+    return run.document.front_matter
 
 
 def headless() -> bool:

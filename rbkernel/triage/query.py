@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -58,7 +59,7 @@ def query(
         The SQL, the name or a value is wrong.
     """
     try:
-        frame = _ask(what, db, row_cap, values)
+        frame = ask(what, db, row_cap, values)
     except (QueryError, SqlTextError) as error:
         if not untried:
             raise
@@ -95,7 +96,7 @@ def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: An
     for number in range(1, n + 1):
         time.sleep(max(0.0, due - time.monotonic()))
         due += every_s
-        frame = _ask(what, db, None, values)
+        frame = ask(what, db, None, values)
         frames.append(frame.assign(sample=number))
         if (told := provenance(frame)) and told.reason:
             break  # a patient that does not answer is not asked again and again
@@ -126,7 +127,7 @@ def show(frame: pd.DataFrame) -> None:
     if told is None:
         display(frame)
         return
-    current().event("query", **_journaled(told))
+    source = traced(frame)
     if told.reason:
         text = f"no answer from {told.connection}: {told.reason}. Next: {told.next_step}."
         html = cards.message_card("unknown", text)
@@ -136,11 +137,21 @@ def show(frame: pd.DataFrame) -> None:
     else:
         text = frame.head(_SHOWN_ROWS).to_string(max_colwidth=60)
         html = _table(frame)
-    html += cards.provenance_line(_facts(frame, told), told.sql)
+    html += source
     display({"text/html": html, "text/plain": text}, raw=True)
 
 
-def _ask(what: str, db: str, row_cap: int | None, values: dict[str, Any]) -> pd.DataFrame:
+def traced(frame: pd.DataFrame) -> str:
+    """Journal where a frame came from, and return the line of HTML that says so."""
+    told = provenance(frame)
+    if told is None:
+        return ""
+    current().event("query", **_journaled(told))
+    return cards.provenance_line(_facts(frame, told), told.sql)
+
+
+def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Ask as `query` does, and show nothing."""
     session = triage().session(db)
     if what in diagnostics.names():
         return diagnostics.run(session, what, **values)

@@ -43,6 +43,18 @@ CHECKLISTS = Kind(
     "not ticked",
     "open the notebook in JupyterLab and tick what you have done",
 )
+METRICS = Kind(
+    "Metrics to look at yourself",
+    "each is within its limits",
+    "not measured here",
+    "look at the dashboard, or name a diagnostic or a query in the front matter",
+)
+PLACEHOLDERS = Kind(
+    "Placeholders",
+    "all are filled in",
+    "to fill in",
+    "replace each ‹PLACEHOLDER: …›; `rbkernel lint` names their cells",
+)
 
 
 def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
