@@ -14,10 +14,17 @@ import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from rbkernel.errors import ConfigError, UnknownConnection
 
@@ -138,10 +145,7 @@ class Command(BaseModel):
     @model_validator(mode="after")
     def _patterns_compile(self) -> Command:
         for name, pattern in self.arguments.items():
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{name}: no regular expression: {error}") from error
+            _compiles(pattern, name)
         return self
 
     def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
@@ -191,6 +195,13 @@ class Command(BaseModel):
         return [_PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
 
 
+def _compiles(pattern: str, name: str = "") -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{name or pattern}: no regular expression: {error}") from error
+
+
 def _fits(value: object, pattern: str) -> bool:
     """Tell whether a value may stand in an argument, whatever a notebook passed.
 
@@ -212,6 +223,28 @@ class _Catalogue(BaseModel):
     paths: tuple[Path, ...] = ()
 
 
+class _Lint(BaseModel):
+    """Levels of lint's rules by code, and what a team calls outdated: pattern → what instead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
+    deprecated: Mapping[str, str] = Field(default_factory=dict)
+
+    @field_validator("deprecated")
+    @classmethod
+    def _patterns_compile(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for pattern in patterns:
+            _compiles(pattern)
+        return patterns
+
+
+class _Coverage(BaseModel):
+    """Must-have runbooks that a team does without, each with the reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    not_needed: Mapping[str, str] = Field(default_factory=dict)
+
+
 class Settings(BaseModel):
     """Everything that is configured, with where it came from."""
 
@@ -220,6 +253,8 @@ class Settings(BaseModel):
     file: Path | None = None
     evidence: _Evidence = _Evidence()
     catalogue: _Catalogue = _Catalogue()
+    lint: _Lint = _Lint()
+    coverage: _Coverage = _Coverage()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
 

@@ -144,12 +144,22 @@ def _curl(name: str, arguments: Words) -> str:
     return f"{name} {sent[1]}" if sent and not asks_with_get else ""
 
 
+def changing_sql(text: str) -> str:
+    """Return the word by which SQL in a text, not in a cell, changes something; empty when none.
+
+    For text that nobody sends to a database. What is sent, the guard reads.
+
+    >>> changing_sql("SELECT 1"), changing_sql("update t set a = 1")
+    ('', 'UPDATE')
+    """
+    found = _CHANGING_SQL.search(text)
+    word = found[0].split()[0] if found else ""
+    return word if word.startswith("pg_") else word.upper()
+
+
 def _psql(name: str, arguments: Words) -> str:
-    found = _CHANGING_SQL.search(" ".join(arguments))
-    if not found:
-        return ""
-    word = found[0].split()[0]
-    return f"{name} with {word if word.startswith('pg_') else word.upper()}"
+    word = changing_sql(" ".join(arguments))
+    return f"{name} with {word}" if word else ""
 
 
 def _find(name: str, arguments: Words) -> str:
