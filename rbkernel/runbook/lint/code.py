@@ -21,7 +21,10 @@ from rbkernel.runbook.lint.rule import (
 
 LONGEST_CELL = 25
 LONGEST_FUNCTION = 8
-_CHECKS = ("check", "assess", "overview", "http", "shell", "metrics", "health", "prerequisites")
+_CHECKS = (
+    *("check", "assess", "overview", "http", "shell", "metrics", "health", "prerequisites"),
+    *("dependencies", "severity", "checklist"),
+)
 _ENDINGS = frozenset({"exit", "quit", "sys.exit", "os._exit"})
 
 

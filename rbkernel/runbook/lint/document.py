@@ -119,8 +119,9 @@ class Document:
 
     @cached_property
     def is_template(self) -> bool:
-        """Whether it is a form to fill in."""
-        return self.front is not None and self.front.is_template
+        """Whether it is a form to fill in, also while its front matter is wrong."""
+        said = self.cells[0].source if self.cells else ""
+        return re.search(r"^id:\s*TEMPLATE", said, re.MULTILINE) is not None
 
     def field_line(self, name: str) -> int:
         """Return the line of a front matter field in the first cell; 1 when it is not there."""

@@ -33,10 +33,11 @@ _EMPTY_WORDS = re.compile(
     re.IGNORECASE,
 )
 _ASSUMED = re.compile(
-    r"\b(?:you (?:already )?know (?:how|what|where|the)|as (?:you know|usual|always)|of course"
-    r"|obvious(?:ly)?|trivial(?:ly)?|everybody knows|everyone knows|the usual (?:way|place|command"
-    r"|steps?|suspects)|the normal way|same as last time|self-explanatory|needless to say"
-    r"|should be familiar|simply (?:run|restart|do|fix|use|connect|call))\b",
+    r"\b(?:(?:as )?you (?:already )?know (?:how|what|where) to|as you know|as every(?:body|one) knows"
+    r"|(?:do|done|go on|proceed|continue|run|restart|deploy)(?: it| this)? as (?:usual|always)"
+    r"|of course|obvious(?:ly)?|trivial(?:ly)?|the usual (?:way|place|command|steps?|suspects)"
+    r"|the normal way|same as last time|self-explanatory|needless to say|should be familiar"
+    r"|simply (?:run|restart|do|fix|use|connect|call))\b",
     re.IGNORECASE,
 )
 

@@ -42,6 +42,7 @@ _BY_CATEGORY = {
 _ON_CHANGE = re.compile(
     r"\b(?:each|every|major|any) (?:change|commit|release)|\bafter\b.*changes?\b"
 )
+_NO_TEXT = re.compile(r"`[^`]*`|‹[^›]*›")
 _LEFT_OVER = re.compile(
     r"\b(?:TODO|TBD|FIXME|XXX|YYYY-MM-DD|lorem ipsum)\b"
     r"|\[(?:Service|Team|Name|System|Link|URL|Description|Contact|Action|Your|Insert)[^\]\n]*\](?!\()"
@@ -164,6 +165,7 @@ def placeholders(document: Document) -> Iterator[Found]:
         for line, text in cell.lines:
             left = [f"‹{hint}›" for hint in hints(text)]
             if cell.kind != "code":
-                left += [found[0] for found in _LEFT_OVER.finditer(re.sub("`[^`]*`", "", text))]
-            for what in left:
-                yield in_cell(cell, line, f"{what} is still to be filled in", "fill it in")
+                left += [found[0] for found in _LEFT_OVER.finditer(_NO_TEXT.sub("", text))]
+            if left:
+                message = f"still to be filled in: {', '.join(left)}"
+                yield in_cell(cell, line, message, "fill it in, or remove it")
