@@ -157,8 +157,8 @@ def order(document: Document) -> Iterator[Found]:
         yield in_cell(document.parameter_cells[0], 1, message, _FIX)
     for cell in misplaced_front_matter(document):
         yield in_cell(cell, 1, "front matter that is not in the first cell is not read", _FIX)
-    words = [cell for cell in document.cells[:4] if cell.kind == "markdown"]
-    if document.cells and not words:
+    kinds = [cell.kind for cell in document.cells]
+    if "code" in kinds and "markdown" not in kinds[: kinds.index("code")]:
         message = (
             "nothing at the top tells people what this is, how to read it and when to escalate"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from rbkernel.runbook.lint.cells import Code
 from rbkernel.runbook.lint.document import Document, Step
 from rbkernel.runbook.lint.rule import Found, Level, in_cell, rule
 
@@ -33,7 +34,7 @@ _EMPTY_WORDS = re.compile(
     re.IGNORECASE,
 )
 _ASSUMED = re.compile(
-    r"\b(?:(?:as )?you (?:already )?know (?:how|what|where) to|as you know|as every(?:body|one) knows"
+    r"\b(?:you (?:already )?know (?:how|what|where) to|as you know|as every(?:body|one) knows"
     r"|(?:do|done|go on|proceed|continue|run|restart|deploy)(?: it| this)? as (?:usual|always)"
     r"|of course|obvious(?:ly)?|trivial(?:ly)?|the usual (?:way|place|command|steps?|suspects)"
     r"|the normal way|same as last time|self-explanatory|needless to say|should be familiar"
@@ -144,7 +145,7 @@ def nothing_to_do(document: Document) -> Iterator[Found]:
     Instead: a query, a check, `rb.decide`, a command to copy, or a list to tick off.
     """
     for step in document.steps:
-        if not (step.codes or _commands(step)):
+        if not (_commands(step) or any(not _last_word(code) for code in step.codes)):
             yield _at(step, "holds nothing that can be done", "add a cell, a command or a list")
 
 
@@ -205,6 +206,10 @@ def _says(step: Step, pattern: re.Pattern[str]) -> bool:
 
 def _checklist(step: Step) -> bool:
     return any(line.text.lstrip().startswith(("[ ]", "[x]")) for _, line in step.prose)
+
+
+def _last_word(code: Code) -> bool:
+    return code.body.strip() == "rb.summary()"
 
 
 def _commands(step: Step) -> bool:
