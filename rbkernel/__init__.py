@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
+    from rbkernel.triage.validation import validation
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ _HOMES = {
     "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
+    "validation": "rbkernel.triage.validation",
 }
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "show",
     "start",
     "summary",
+    "validation",
 ]
 
 

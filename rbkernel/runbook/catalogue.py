@@ -5,8 +5,7 @@ A team keeps runbooks next to its code, so its folders come first, and an id of 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from rbkernel.errors import RbkernelError, RunbookError, UnknownRunbook
+from rbkernel.model import Severity
 from rbkernel.runbook import frontmatter, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.parameters import Parameter
@@ -24,12 +24,16 @@ _PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Runbook:
-    """A readable runbook: where it lies, its bytes, and what it declares."""
+    """A readable runbook: where it lies, its bytes, and what it declares.
+
+    ``cells`` are (kind, source), in order.
+    """
 
     path: Path
     document: bytes
     front_matter: FrontMatter
     parameters: dict[str, Parameter]
+    cells: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -39,8 +43,12 @@ class Runbook:
     @property
     def placeholders(self) -> list[str]:
         """What is still to be filled in, anywhere in the document, in order."""
-        cells = json.loads(self.document)["cells"]
-        return [hint for cell in cells for hint in hints("".join(cell["source"]))]
+        return [hint for _, source in self.cells for hint in hints(source)]
+
+    @property
+    def prose(self) -> list[str]:
+        """The Markdown cells, in order."""
+        return [source for kind, source in self.cells if kind == "markdown"]
 
 
 def packaged(kind: str) -> Path:
@@ -77,6 +85,7 @@ def read(path: Path) -> Runbook:
         document=document,
         front_matter=frontmatter.of_notebook(notebook, where),
         parameters=parameters.declared(notebook, where),
+        cells=tuple((cell.cell_type, cell.source) for cell in notebook.cells),
     )
 
 
@@ -117,6 +126,17 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
             else:
                 found.setdefault(runbook.id, runbook)
     return sorted(found.values(), key=lambda runbook: runbook.id), problems
+
+
+def by_need(runbooks: Iterable[Runbook]) -> list[Runbook]:
+    """Sort as an engineer on call needs them: the most severe, incidents first, then by id."""
+
+    def need(runbook: Runbook) -> tuple[int, bool, str]:
+        severity = runbook.front_matter.internal_severity
+        rank = list(Severity).index(severity) if severity else len(Severity)
+        return rank, runbook.front_matter.category != "incident", runbook.id
+
+    return sorted(runbooks, key=need)
 
 
 def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:

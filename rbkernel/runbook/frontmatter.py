@@ -121,7 +121,7 @@ class FrontMatter(Section):
     @classmethod
     def _unsaid(cls, name: Any, value: Any) -> bool:
         # it is required: a placeholder says that it will come, so it is not missing
-        return value is None or (name != "category" and super()._unsaid(name, value))
+        return super()._unsaid(name, value) and (name != "category" or value is None)
 
     @property
     def internal_severity(self) -> Severity | None:

@@ -49,9 +49,9 @@ class Section(BaseModel):
     @classmethod
     def _unsaid(cls, name: Any, value: Any) -> bool:
         field = cls.model_fields.get(name)
-        return value is None or (
-            field is not None and unfilled(value) and not takes_text(field.annotation)
-        )
+        if field is None:
+            return False  # an unknown field, also an empty one, is told
+        return value is None or (unfilled(value) and not takes_text(field.annotation))
 
 
 def takes_text(annotation: Any) -> bool:
@@ -284,6 +284,7 @@ class Operation(Section):
     undo: str = ""
     risk: str = ""
     verify: str = Field("", description="how to see that it worked")
+    group: str = Field("", description="operations of one kind, such as database, security")
 
 
 class Setting(Section):

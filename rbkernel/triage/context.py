@@ -176,8 +176,8 @@ def triage() -> Triage:
     return _current
 
 
-def front_matter() -> FrontMatter:
-    """Return the front matter of the document that is run.
+def document() -> Runbook:
+    """Return the document that is run.
 
     Raises
     ------
@@ -192,7 +192,18 @@ def front_matter() -> FrontMatter:
             next_step="put the notebook into a folder of [catalogue] paths, or execute it with"
             " `rbkernel run`",
         )
-    return run.document.front_matter
+    return run.document
+
+
+def front_matter() -> FrontMatter:
+    """Return the front matter of the document that is run.
+
+    Raises
+    ------
+    NotStarted
+        As for `document`.
+    """
+    return document().front_matter
 
 
 def headless() -> bool:

@@ -69,21 +69,24 @@ def escalation(*, attempts: int = 0, severity: str = "", began: str = "") -> Non
     """
     told = front_matter().escalation
     tables.show(digest.section(front_matter(), "escalation"))
-    known = [level for level in told.levels if not unfilled(digest.words(level))]
-    if not known:
-        return
     lasted_s = _lasted_s(began)
-    reached = [level for level in known if is_due(level, attempts, lasted_s, severity)]
-    keep(_escalation_finding(reached, f"{attempts} attempts, {_duration(lasted_s)}"))
+    reached = [level for level in told.levels if is_due(level, attempts, lasted_s, severity)]
+    # a path whose contacts are placeholders is not ok because nobody has needed it yet
+    if reached or (told.levels and not unfilled(digest.words(told))):
+        keep(_escalation_finding(reached, f"{attempts} attempts, {_duration(lasted_s)}"))
 
 
-def commands(section: str = "operations", *, when: Condition | bool = True) -> None:
+def commands(
+    section: str = "operations", group: str = "", *, when: Condition | bool = True
+) -> None:
     """Propose every command of a section: to copy, not run.
 
     Parameters
     ----------
     section
         ``kill_switches``, ``operations``, ``rollback``, or ``recovery``.
+    group
+        Only those of this group; empty for all.
     when
         The condition under which they are proposed, as for `rb.act`.
 
@@ -92,12 +95,12 @@ def commands(section: str = "operations", *, when: Condition | bool = True) -> N
     ParameterError
         The front matter has no such section of commands.
     """
-    declared = _operations(front_matter(), section)
+    declared = [one for one in _operations(section) if group in {"", one.group}]
     waiting = [one for one in declared if not one.command or unfilled(digest.words(one))]
     names = ("name", "effect", "command", "undo", "risk", "verify")
     rows = tuple(tuple(getattr(one, name) for name in names) for one in waiting)
     if rows or not declared:
-        heading = section.replace("_", " ")
+        heading = f"{section.replace('_', ' ')}{f': {group}' if group else ''}"
         tables.show(Table(heading=heading, names=names if rows else (), rows=rows))
     for one in declared:
         if one not in waiting:
@@ -216,7 +219,8 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def _operations(told: FrontMatter, section: str) -> tuple[Operation, ...]:
+def _operations(section: str) -> tuple[Operation, ...]:
+    told = front_matter()
     declared = told.recovery.steps if section == "recovery" else getattr(told, section, ())
     if section not in {"kill_switches", "operations", "rollback", "recovery"}:
         raise ParameterError(
