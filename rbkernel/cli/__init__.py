@@ -51,6 +51,7 @@ app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
 app.command()(queries.query)
+app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 
 

@@ -164,11 +164,11 @@ def plan_text(plan: ActionPlan, state: str) -> str:
     """A proposed action as plain text, SQL or command included."""
     if not plan.text:
         return f"Nothing to do: {plan.title}"
-    place = plan.connection if plan.sql else "a shell"
+    place = f"on {plan.connection}" if plan.sql else "in a shell"
     facts = [("Risk", plan.risk), ("Undo", plan.undo)]
     told = "".join(f"\n{name}: {words}" for name, words in facts if words)
     return (
-        f"{state.upper()}: {plan.title} on {place} (plan {plan.id}, not executed by rbkernel)"
+        f"{state.upper()}: {plan.title} {place} (plan {plan.id}, not executed by rbkernel)"
         f"\n{plan.text}{told}"
     )
 

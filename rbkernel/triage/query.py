@@ -68,7 +68,7 @@ def query(
     if untried or triage().unfilled(values):
         told = provenance(frame)
         answered = told is None or not told.reason
-        undone.note(undone.QUERIES, {sqltext.first_line(what): answered})
+        undone.note(undone.QUERIES, {sqltext.first_line(" ".join(what.split())): answered})
     return frame
 
 
