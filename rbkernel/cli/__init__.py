@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, documents, quality, queries
+from rbkernel.cli import connections, documents, importing, quality, queries
 from rbkernel.cli.output import (
     AsJson,
     Ending,
