@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from rbkernel.triage import figure
     from rbkernel.triage.act import act, done
     from rbkernel.triage.check import assess, check
+    from rbkernel.triage.checklist import checklist
     from rbkernel.triage.decide import decide
+    from rbkernel.triage.handover import commands, escalation, severity, show
+    from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probe import http, shell
     from rbkernel.triage.query import query, reconcile, sample
+    from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
+    from rbkernel.triage.validation import validation
 
 __version__ = "0.1.0"
 
@@ -27,18 +32,28 @@ _HOMES = {
     "actions": "rbkernel.postgres",
     "assess": "rbkernel.triage.check",
     "check": "rbkernel.triage.check",
+    "checklist": "rbkernel.triage.checklist",
+    "commands": "rbkernel.triage.handover",
     "decide": "rbkernel.triage.decide",
+    "dependencies": "rbkernel.triage.readiness",
     "done": "rbkernel.triage.act",
+    "escalation": "rbkernel.triage.handover",
     "figure": "rbkernel.triage",
+    "health": "rbkernel.triage.readiness",
     "http": "rbkernel.triage.probe",
+    "metrics": "rbkernel.triage.metrics",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
+    "prerequisites": "rbkernel.triage.readiness",
     "query": "rbkernel.triage.query",
     "reconcile": "rbkernel.triage.query",
     "sample": "rbkernel.triage.query",
+    "severity": "rbkernel.triage.handover",
     "shell": "rbkernel.triage.probe",
+    "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
+    "validation": "rbkernel.triage.validation",
 }
 
 __all__ = [
@@ -47,18 +62,28 @@ __all__ = [
     "actions",
     "assess",
     "check",
+    "checklist",
+    "commands",
     "decide",
+    "dependencies",
     "done",
+    "escalation",
     "figure",
+    "health",
     "http",
+    "metrics",
     "note",
     "overview",
+    "prerequisites",
     "query",
     "reconcile",
     "sample",
+    "severity",
     "shell",
+    "show",
     "start",
     "summary",
+    "validation",
 ]
 
 

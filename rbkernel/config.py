@@ -12,12 +12,19 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from rbkernel.errors import ConfigError, UnknownConnection
 
@@ -139,11 +146,29 @@ class Command(BaseModel):
     @model_validator(mode="after")
     def _patterns_compile(self) -> Command:
         for name, pattern in self.arguments.items():
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{name}: no regular expression: {error}") from error
+            _compiles(pattern, name)
         return self
+
+    def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
+        """Return the arguments with which this command is exactly these words; None if it is not.
+
+        >>> pods = Command(name="pods", argv=("kubectl", "-n", "{ns}"), arguments={"ns": "[a-z]+"})
+        >>> pods.arguments_of(["kubectl", "-n", "shop"]), pods.arguments_of(["kubectl", "-n", "-A"])
+        ({'ns': 'shop'}, None)
+        """
+        if len(argv) != len(self.argv):
+            return None
+        found: dict[str, str] = {}
+        for word, given in zip(self.argv, argv, strict=True):
+            parts = _PLACEHOLDER.split(word)  # text, name, text, name, …, text
+            pattern = "(.*)".join(re.escape(text) for text in parts[::2])
+            match = re.fullmatch(pattern, given, re.DOTALL)
+            if match is None:
+                return None
+            for name, value in zip(parts[1::2], match.groups(), strict=True):
+                if found.setdefault(name, value) != value or not _fits(value, self.arguments[name]):
+                    return None
+        return found
 
     def with_arguments(self, values: Mapping[str, str]) -> list[str]:
         """Fill the placeholders in.
@@ -171,6 +196,13 @@ class Command(BaseModel):
         return [_PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
 
 
+def _compiles(pattern: str, name: str = "") -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{name or pattern}: no regular expression: {error}") from error
+
+
 def _fits(value: object, pattern: str) -> bool:
     """Tell whether a value may stand in an argument, whatever a notebook passed.
 
@@ -192,6 +224,28 @@ class _Catalogue(BaseModel):
     paths: tuple[Path, ...] = ()
 
 
+class _Lint(BaseModel):
+    """Levels of lint's rules by code, and what a team calls outdated: pattern → what instead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
+    deprecated: Mapping[str, str] = Field(default_factory=dict)
+
+    @field_validator("deprecated")
+    @classmethod
+    def _patterns_compile(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for pattern in patterns:
+            _compiles(pattern)
+        return patterns
+
+
+class _Coverage(BaseModel):
+    """Must-have runbooks that a team does without, each with the reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    not_needed: Mapping[str, str] = Field(default_factory=dict)
+
+
 class Settings(BaseModel):
     """Everything that is configured, with where it came from."""
 
@@ -200,6 +254,8 @@ class Settings(BaseModel):
     file: Path | None = None
     evidence: _Evidence = _Evidence()
     catalogue: _Catalogue = _Catalogue()
+    lint: _Lint = _Lint()
+    coverage: _Coverage = _Coverage()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
 
@@ -248,6 +304,14 @@ class Settings(BaseModel):
                 next_step=f"add [commands.{name}] with argv to {FILE_NAME}",
             )
         return self.commands[name]
+
+    def allowing(self, argv: Sequence[str]) -> tuple[Command, dict[str, str]] | None:
+        """Return the command that allows exactly these words, with its arguments, if one does."""
+        for command in self.commands.values():
+            arguments = command.arguments_of(argv)
+            if arguments is not None:
+                return command, arguments
+        return None
 
 
 def sandbox_home() -> Path:

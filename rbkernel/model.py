@@ -139,7 +139,8 @@ class Decision:
 class ActionPlan:
     """A mutation that is proposed, never executed by the one who proposes it.
 
-    ``targets`` are rows that identify what would be touched, and what it holds now.
+    It is SQL for a connection, or a ``command`` for a shell. ``targets`` are rows that identify
+    what would be touched, and what it holds now.
     ``verify`` names the diagnostic that shows whether it worked, asked with ``verify_values``.
     """
 
@@ -152,6 +153,12 @@ class ActionPlan:
     risk: str = ""
     verify: str = ""
     verify_values: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def text(self) -> str:
+        """What a human copies; empty when there is nothing to do."""
+        return self.command or self.sql
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, queries
+from rbkernel.cli import connections, documents, importing, quality, queries
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -42,10 +42,17 @@ evidence_app = typer.Typer(help="What remains of runs: list, verify, rebuild, se
 sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
 app.add_typer(evidence_app, name="evidence", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
+app.command("list")(documents.list_runbooks)
+app.command()(documents.show)
+app.command()(documents.search)
+app.command()(documents.new)
+app.command()(documents.schema)
 app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
 app.command()(queries.query)
+app.command("import")(importing.import_runbook)
+app.command()(quality.lint)
 
 
 @app.callback(invoke_without_command=True)
@@ -55,21 +62,6 @@ def _version(
     if version:
         typer.echo(f"rbkernel {__version__}")
         raise typer.Exit
-
-
-@app.command("list")
-def list_runbooks(as_json: AsJson = False) -> None:
-    """List the runbooks of the catalogue."""
-    from rbkernel.runbook import catalogue
-
-    known, problems = catalogue.runbooks(config.load().catalogue.paths)
-    if as_json:
-        print_json([{"path": str(r.path), **r.front_matter.model_dump(mode="json")} for r in known])
-    else:
-        rows = [(r.id, r.front_matter.title, r.front_matter.severity, str(r.path)) for r in known]
-        print_table(("id", "title", "severity", "notebook"), rows)
-    for problem in problems:
-        complain(problem)
 
 
 @app.command()

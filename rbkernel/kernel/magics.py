@@ -1,7 +1,8 @@
-"""``%%sql CONNECTION [--into NAME]``: SQL in a cell, with bound ``:name`` values.
+"""``%%sql CONNECTION [--into NAME] [--untried]``: SQL in a cell, with bound ``:name`` values.
 
 Values come from the notebook's variables, are found by our lexer and bound, never interpolated.
-Wrong SQL raises. A sick patient gives an empty frame with its reason, as `rb.query` does.
+Wrong SQL raises, unless nobody has tried it yet (``--untried``, as after an import). A sick patient
+gives an empty frame with its reason, as `rb.query` does.
 """
 
 from __future__ import annotations
@@ -22,24 +23,25 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magic, as IPython asks an extension to."""
 
     def sql(line: str, cell: str) -> None:
-        db, into = read_line(line)
+        db, into, untried = read_line(line)
         # imported at the first use: the kernel should start before pandas does
         from rbkernel.triage.query import query
 
         namespace = shell.user_ns
         connection = namespace.get(db, db)
-        frame = query(cell, str(connection), **sqltext.bind(cell, namespace))
+        values = sqltext.bind(cell, namespace)
+        frame = query(cell, str(connection), untried=untried, **values)
         if into:
             namespace[into] = frame
 
     register_cell_magic(sql)
 
 
-def read_line(line: str) -> tuple[str, str]:
-    """Read the magic's line: connection (a name, or a variable that holds it), and target.
+def read_line(line: str) -> tuple[str, str, bool]:
+    """Read the magic's line: connection (a name, or a variable that holds it), target, untried.
 
-    >>> read_line("orders --into stuck"), read_line("db")
-    (('orders', 'stuck'), ('db', ''))
+    >>> read_line("orders --into stuck"), read_line("db --untried")
+    (('orders', 'stuck', False), ('db', '', True))
 
     Raises
     ------
@@ -47,10 +49,12 @@ def read_line(line: str) -> tuple[str, str]:
         The line is not of that form.
     """
     words = shlex.split(line)
+    untried = words[-1:] == ["--untried"]
+    words = words[:-1] if untried else words
     if len(words) == 1 and not words[0].startswith("-"):
-        return words[0], ""
+        return words[0], "", untried
     if len(words) == 3 and words[1] == "--into" and words[2].isidentifier():
-        return words[0], words[2]
+        return words[0], words[2], untried
     raise SqlTextError(
         "%%sql wants a connection, and perhaps --into NAME",
         where=f"%%sql {line}",

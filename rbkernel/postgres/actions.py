@@ -1,4 +1,5 @@
-"""Plans of mutations: exact SQL, what it would touch, how to undo it. Nothing here executes.
+"""Plans of mutations: exact SQL or a command, what it would touch, how to undo it. Nothing here
+executes.
 
 Pure: a plan is made from names and from rows that a diagnostic has returned. Process ids are
 reused by the server, so a session is matched by ``(pid, backend_start)``, in the statement itself.
@@ -7,14 +8,20 @@ reused by the server, so a session is matched by ``(pid, backend_start)``, in th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from rbkernel import sqltext
 from rbkernel.model import ActionPlan
 from rbkernel.postgres.driver import quote_identifier, quote_literal
 
+# what no shell gives a meaning to, as `shlex.quote` has it
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+# the mark that begins a placeholder of a runbook
+_HOLE = "‹"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
@@ -139,6 +146,85 @@ def copy_rows(
     )
 
 
+def statement(
+    db: str,
+    sql: str,
+    *,
+    title: str = "",
+    values: Mapping[str, Any] | None = None,
+    undo: str = "",
+    risk: str = "",
+) -> ActionPlan:
+    """Plan a statement of one's own.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    sql
+        One statement, possibly with ``:name`` values.
+    title
+        What it does, in words; its first line when not given.
+    values
+        Name → value, written into the text as literals. One that is None or a placeholder leaves
+        text that the server refuses, so that nobody runs it by accident.
+    undo, risk
+        Words for the one who copies it.
+
+    >>> statement("orders", "DELETE FROM t WHERE id = :id", values={"id": "it's"}).sql
+    "DELETE FROM t WHERE id = 'it''s'"
+    """
+    given = values or {}
+    parts = (
+        _literal_or_hole(text, given.get(text[1:])) if kind == "parameter" else text
+        for kind, text in sqltext.tokens(sql)
+    )
+    title = title or sqltext.first_line(sql)
+    return _plan(title=title, connection=db, sql="".join(parts).strip(), undo=undo, risk=risk)
+
+
+def command(
+    title: str,
+    text: str,
+    *,
+    values: Mapping[str, Any] | None = None,
+    undo: str = "",
+    risk: str = "",
+) -> ActionPlan:
+    """Plan a command for a shell, to be copied by a human.
+
+    Parameters
+    ----------
+    title
+        What it does, in words.
+    text
+        The command as it is written.
+    values
+        What stands in the text, such as ``<pod>`` → its value. A value with characters that a shell
+        gives a meaning to is not written in; the text then says so.
+    undo, risk
+        Words for the one who copies it.
+
+    >>> command("Roll back", "kubectl rollout undo <name>", values={"<name>": "api"}).command
+    'kubectl rollout undo api'
+    """
+    for place, value in (values or {}).items():
+        if value is None:
+            continue
+        if _PLAIN_WORD.fullmatch(str(value)) or _HOLE in str(value):
+            text = text.replace(place, str(value))
+        else:
+            odd = f"{place} is not filled in: its value has a meaning to the shell"
+            risk = "; ".join(filter(None, [risk, odd]))
+    return _plan(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
+
+
+def _literal_or_hole(place: str, value: Any) -> str:
+    if value is None:
+        return place
+    return str(value) if _HOLE in str(value) else quote_literal(value)
+
+
 def _copy_statement(
     source: str, target: str, key: str, columns: Iterable[str], keys: list[Any]
 ) -> str:
@@ -195,5 +281,6 @@ def _rows(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], .
 
 def _plan(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
     # the id is bound to the exact text: another target set is another plan
-    digest = hashlib.sha256("\n".join([title, connection, sql]).encode()).hexdigest()
+    text = [title, connection, sql or str(fields.get("command", ""))]
+    digest = hashlib.sha256("\n".join(text).encode()).hexdigest()
     return ActionPlan(id=digest[:12], title=title, connection=connection, sql=sql, **fields)

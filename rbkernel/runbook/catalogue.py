@@ -5,7 +5,7 @@ A team keeps runbooks next to its code, so its folders come first, and an id of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,26 +13,42 @@ import nbformat
 from nbformat import NotebookNode
 
 from rbkernel.errors import RbkernelError, RunbookError, UnknownRunbook
+from rbkernel.model import Severity
 from rbkernel.runbook import frontmatter, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.parameters import Parameter
+from rbkernel.runbook.placeholders import hints
 
 _PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runbook:
-    """A readable runbook: where it lies, its bytes, and what it declares."""
+    """A readable runbook: where it lies, its bytes, and what it declares.
+
+    ``cells`` are (kind, source), in order.
+    """
 
     path: Path
     document: bytes
     front_matter: FrontMatter
     parameters: dict[str, Parameter]
+    cells: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
         """The runbook's id, such as ``RUN-005``."""
         return self.front_matter.id
+
+    @property
+    def placeholders(self) -> list[str]:
+        """What is still to be filled in, anywhere in the document, in order."""
+        return [hint for _, source in self.cells for hint in hints(source)]
+
+    @property
+    def prose(self) -> list[str]:
+        """The Markdown cells, in order."""
+        return [source for kind, source in self.cells if kind == "markdown"]
 
 
 def packaged(kind: str) -> Path:
@@ -69,6 +85,7 @@ def read(path: Path) -> Runbook:
         document=document,
         front_matter=frontmatter.of_notebook(notebook, where),
         parameters=parameters.declared(notebook, where),
+        cells=tuple((cell.cell_type, cell.source) for cell in notebook.cells),
     )
 
 
@@ -109,6 +126,17 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
             else:
                 found.setdefault(runbook.id, runbook)
     return sorted(found.values(), key=lambda runbook: runbook.id), problems
+
+
+def by_need(runbooks: Iterable[Runbook]) -> list[Runbook]:
+    """Sort as an engineer on call needs them: the most severe, incidents first, then by id."""
+
+    def need(runbook: Runbook) -> tuple[int, bool, str]:
+        severity = runbook.front_matter.internal_severity
+        rank = list(Severity).index(severity) if severity else len(Severity)
+        return rank, runbook.front_matter.category != "incident", runbook.id
+
+    return sorted(runbooks, key=need)
 
 
 def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:

@@ -1,77 +1,137 @@
 """Front matter: YAML in the first, raw cell of a runbook, as Quarto and MyST write it.
 
 Visible and editable in JupyterLab, and validated here. A field that nothing reads would be a
-promise that nothing keeps, so unknown fields are refused.
+promise that nothing keeps, so unknown fields are refused; `docs/front-matter.md` says what reads
+each one. All problems are told at once, each with its field and its line in the cell.
 """
 
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from nbformat import NotebookNode
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from rbkernel.errors import RunbookError
 from rbkernel.model import Severity
+from rbkernel.runbook import frontmatter_text
+from rbkernel.runbook.frontmatter_sections import (
+    Assumption,
+    Automation,
+    Change,
+    Communication,
+    Contact,
+    Dependency,
+    Escalation,
+    FailureMode,
+    Health,
+    Impact,
+    Link,
+    Metric,
+    Operation,
+    Prerequisite,
+    Recovery,
+    Scope,
+    Section,
+    Setting,
+    SeverityLevel,
+    Texts,
+    Trigger,
+    known_severity,
+    many,
+)
+from rbkernel.runbook.frontmatter_text import Problem
+from rbkernel.runbook.placeholders import unfilled
+
+Category = Literal["incident", "deployment", "maintenance", "recovery", "escalation"]
+_Item = TypeVar("_Item")
+_Many = Annotated[tuple[_Item, ...], BeforeValidator(many)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _links(value: Any) -> Any:
+    """Accept ``Dashboard: https://…`` for each link, beside the list."""
+    if isinstance(value, Mapping) and not set(value) <= {"title", "url"}:
+        return [{"title": title, "url": url} for title, url in value.items()]
+    return many(value)
 
 
-class Scope(_Section):
-    """What a runbook covers, and what it leaves to others."""
-
-    handles: tuple[str, ...] = ()
-    does_not_handle: tuple[str, ...] = ()
-
-
-class Escalation(_Section):
-    """When to ask for help, whom, and what to tell them."""
-
-    when: tuple[str, ...] = ()
-    contact: str = ""
-    provide: str = ""
-
-
-class FrontMatter(_Section):
+class FrontMatter(Section):
     """What a runbook says about itself.
 
     ``connections`` maps each parameter that carries a connection name to a glob of the names it
-    may take. ``severity`` keeps the team's own word; `internal_severity` maps it.
+    may take. ``severity`` keeps the team's own word; `internal_severity` maps it. A field that
+    still holds a placeholder is None where no text fits (`category`, `last_tested`).
     """
 
-    id: str = Field(pattern=r"^RUN-\d{3,}$")
+    id: str = Field(pattern=r"^(?:RUN-\d{3,}|TEMPLATE(?:-[A-Z]+)+)$", description="such as RUN-005")
     title: str = Field(min_length=1)
-    summary: str = Field(min_length=1)
-    category: Literal["incident", "deployment", "maintenance", "recovery", "escalation"]
-    severity: str
-    owner: str = Field(min_length=1)
-    response_time: str = ""
-    last_tested: datetime.date | None = None
-    slo: str = ""
-    symptoms: tuple[str, ...] = ()
-    impact: str = ""
+    summary: str = Field(min_length=1, description="two or three sentences in plain words")
+    category: Category | None
+    severity: str = Field(description="in the team's own scale")
+    owner: str = Field(min_length=1, description="the team or person that keeps it right")
+    service: str = Field("", description="the service, module or system it belongs to")
+    on_call: str = Field("", description="the rotation, and where it is written")
+    contacts: _Many[Contact] = ()
+    response_time: str = Field("", description="such as immediate, < 30 min, next business day")
+    last_tested: datetime.date | None = Field(None, description="the last drill or use")
+    testing_schedule: str = Field("", description="such as quarterly, after major changes")
+    slo: str = Field("", description="such as p95 < 800 ms, 99.9 % available")
+    symptoms: Texts = Field((), description="how one knows that this is happening")
+    impact: Impact = Impact()
+    severity_levels: _Many[SeverityLevel] = Field((), description="what `rb.severity` computes")
     scope: Scope = Scope()
-    prerequisites: tuple[str, ...] = ()
-    connections: dict[str, str] = Field(default_factory=dict)
+    prerequisites: _Many[Prerequisite] = ()
+    dependencies: _Many[Dependency] = ()
+    health: _Many[Health] = ()
+    connections: dict[str, str] = Field(
+        default_factory=dict, description="parameter → glob of the connections it may name"
+    )
+    triggers: _Many[Trigger] = ()
+    metrics: _Many[Metric] = ()
     escalation: Escalation = Escalation()
-    gotchas: tuple[str, ...] = ()
-    linked_ids: tuple[str, ...] = ()
-    drill: str = ""
+    communication: Communication = Communication()
+    rollback: _Many[Operation] = Field((), description="the way back, if the steps do not work")
+    kill_switches: _Many[Operation] = Field((), description="what stops the bleeding")
+    operations: _Many[Operation] = Field((), description="what is done often: restart, scale, …")
+    configuration: _Many[Setting] = ()
+    recovery: Recovery = Recovery()
+    assumptions: _Many[Assumption] = ()
+    failure_modes: _Many[FailureMode] = ()
+    gotchas: Texts = Field((), description="what surprised the last person on call")
+    links: Annotated[tuple[Link, ...], BeforeValidator(_links)] = ()
+    linked_ids: Texts = Field((), description="MON-, DEP-, RISK- and RUN- ids")
+    drill: str = Field("", description="the sandbox's fault that tests this runbook")
+    automation: _Many[Automation] = ()
+    change_log: _Many[Change] = ()
+
+    @field_validator("category", mode="before")
+    @classmethod
+    def _in_any_case(cls, word: Any) -> Any:
+        if unfilled(word):
+            return None
+        return word.strip().lower() if isinstance(word, str) else word
 
     @field_validator("severity")
     @classmethod
-    def _known_scale(cls, words: str) -> str:
-        Severity.parse(words)
-        return words
+    def _on_a_known_scale(cls, words: str) -> str:
+        return known_severity(words)
+
+    @classmethod
+    def _unsaid(cls, name: Any, value: Any) -> bool:
+        # it is required: a placeholder says that it will come, so it is not missing
+        return super()._unsaid(name, value) and (name != "category" or value is None)
 
     @property
-    def internal_severity(self) -> Severity:
-        """The severity on our own scale."""
-        return Severity.parse(self.severity)
+    def internal_severity(self) -> Severity | None:
+        """The severity on our own scale; None while it is a placeholder."""
+        return None if unfilled(self.severity) else Severity.parse(self.severity)
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it is a form to fill in, and no runbook yet."""
+        return self.id.startswith("TEMPLATE")
 
 
 def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
@@ -87,38 +147,43 @@ def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
     Raises
     ------
     RunbookError
-        There is none, it is not YAML, or a field is missing, unknown or wrong.
+        There is none, it is not YAML, or fields are missing, unknown or wrong. It names all of
+        them, with their lines in the first cell.
     """
-    source = _yaml_of(notebook)
-    if source is None:
+    found, problems = examine(notebook)
+    if found is not None and not problems:
+        return found
+    if frontmatter_text.of(notebook) is None:
         raise RunbookError(
             "the notebook has no front matter",
             where=where,
             next_step="make its first cell a raw cell with YAML between two lines `---`",
         )
+    raise RunbookError(
+        "; ".join(map(str, problems)),
+        where=f"{where}, first cell",
+        next_step="open it in JupyterLab (View > Show Line Numbers), and mend"
+        f" {'that line' if len(problems) == 1 else 'these lines'}",
+    )
+
+
+def examine(notebook: NotebookNode) -> tuple[FrontMatter | None, list[Problem]]:
+    """Read the front matter, and return what is wrong with it instead of raising.
+
+    Returns
+    -------
+    tuple
+        The front matter, None when it is missing or wrong; and all problems, by line.
+    """
+    source = frontmatter_text.of(notebook)
+    if source is None:
+        return None, [Problem(field="", line=1, message="there is no front matter")]
+    fields, node, problems = frontmatter_text.load(source)
+    if node is None:
+        return None, problems
     try:
-        fields = yaml.safe_load(source)
-        return FrontMatter.model_validate(fields if fields is not None else {})
-    except yaml.YAMLError as error:
-        raise RunbookError(
-            f"the front matter is not YAML: {' '.join(str(error).split())}",
-            where=f"{where}, first cell",
-            next_step="mend that line",
-        ) from error
+        found = FrontMatter.model_validate({} if fields is None else fields)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in problem["loc"]) or "front matter"
-        raise RunbookError(
-            f"{field}: {problem['msg']}",
-            where=f"{where}, first cell",
-            next_step="mend that field",
-        ) from error
-
-
-def _yaml_of(notebook: NotebookNode) -> str | None:
-    if not notebook.cells or notebook.cells[0].cell_type != "raw":
-        return None
-    lines = notebook.cells[0].source.strip().splitlines()
-    if len(lines) < 2 or lines[0].strip() != "---" or lines[-1].strip() != "---":
-        return None
-    return "\n".join(lines[1:-1])
+        problems += frontmatter_text.explained(error, FrontMatter, node)
+        found = None
+    return (None if problems else found), sorted(problems, key=lambda problem: problem.line)

@@ -28,6 +28,7 @@ _TYPES: Mapping[str, Any] = {
     "str | None": str | None,
     "int | None": int | None,
     "float | None": float | None,
+    "bool | None": bool | None,
 }
 # whole words of the name: `max_tokens` and `passes` are none
 _SECRET_NAME = re.compile(
@@ -148,7 +149,9 @@ def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
         TypeAdapter(_TYPES[annotation]).validate_python(default, strict=True)
     except ValueError:  # pydantic's ValidationError is one
         raise _not_declared(node, where) from None
-    _, _, comment = lines[node.lineno - 1][node.end_col_offset or 0 :].partition("#")
+    # ast counts bytes
+    rest = lines[(node.end_lineno or node.lineno) - 1].encode()[node.end_col_offset or 0 :]
+    _, _, comment = rest.decode().partition("#")
     return Parameter(
         name=node.target.id, annotation=annotation, default=default, help=comment.strip()
     )

@@ -76,7 +76,7 @@ def screen_card(screen: Screen) -> str:
         *(_decision_line(decision) for decision in screen.decisions),
         _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *screen.facts]),
     ]
-    return _frame("".join(parts))
+    return frame("".join(parts))
 
 
 def screen_text(screen: Screen) -> str:
@@ -90,7 +90,7 @@ def screen_text(screen: Screen) -> str:
 
 def finding_card(finding: Finding) -> str:
     """One finding, as the cell that made it shows it."""
-    return _frame(_finding_line(finding, expected=True))
+    return frame(_finding_line(finding, expected=True))
 
 
 def finding_text(finding: Finding) -> str:
@@ -111,7 +111,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
     """All findings of an overview as one table: what is wrong first, with the runbook to open."""
     cell = f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top"
     rows = "".join(
-        f"<tr><td style='{cell}'>{_badge(f.verdict.value, f.verdict.value)}</td>"
+        f"<tr><td style='{cell}'>{badge(f.verdict.value, f.verdict.value)}</td>"
         f"<td style='{cell}'>{escape(f.title)}</td><td style='{cell}'>{escape(f.actual)}</td>"
         f"<td style='{cell}'>{escape(f.opens or f.next_step)}</td></tr>"
         for f in _by_urgency(findings)
@@ -119,7 +119,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
     head = "".join(
         f"<th style='{cell}'>{word}</th>" for word in ("", "looked at", "found", "open next")
     )
-    return _frame(
+    return frame(
         f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
         f" margin: 6px 10px'><tr>{head}</tr>{rows}</table>"
     )
@@ -132,7 +132,7 @@ def overview_text(findings: Iterable[Finding]) -> str:
 
 def decision_card(decision: Decision) -> str:
     """A question with its options, and the answer once there is one."""
-    return _frame(_decision_line(decision))
+    return frame(_decision_line(decision))
 
 
 def decision_text(decision: Decision) -> str:
@@ -148,34 +148,67 @@ def decision_text(decision: Decision) -> str:
 
 
 def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
-    """A proposed action: state, targets, the exact SQL, risk and undo."""
-    if not plan.sql:
-        return _frame(_line(_badge("nothing to do", "ok"), escape(plan.title), ""))
-    head = _line(_badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
+    """A proposed action: state, targets, the exact SQL or command, risk and undo."""
+    if not plan.text:
+        return frame(_line(badge("nothing to do", "ok"), escape(plan.title), ""))
+    head = _line(badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
     body = (
-        f"<div style='margin: 6px 10px'>Not executed by rbkernel. As a role that may, on"
-        f" <b>{escape(plan.connection)}</b>:</div>"
-        f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
-        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
-        f" overflow-wrap: normal'>{escape(plan.sql)}</pre>"
-        f"{_targets(plan)}" + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
+        f"<div style='margin: 6px 10px'>Not executed by rbkernel. {_by_whom(plan)}:</div>"
+        f"{_to_copy(plan.text)}{_targets(plan)}"
+        + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
     )
-    return _frame(head + body)
+    return frame(head + body)
 
 
 def plan_text(plan: ActionPlan, state: str) -> str:
-    """A proposed action as plain text, SQL included."""
-    if not plan.sql:
+    """A proposed action as plain text, SQL or command included."""
+    if not plan.text:
         return f"Nothing to do: {plan.title}"
+    place = f"on {plan.connection}" if plan.sql else "in a shell"
+    facts = [("Risk", plan.risk), ("Undo", plan.undo)]
+    told = "".join(f"\n{name}: {words}" for name, words in facts if words)
     return (
-        f"{state.upper()}: {plan.title} on {plan.connection} (plan {plan.id}, not executed by"
-        f" rbkernel)\n{plan.sql}\nRisk: {plan.risk}\nUndo: {plan.undo}"
+        f"{state.upper()}: {plan.title} {place} (plan {plan.id}, not executed by rbkernel)"
+        f"\n{plan.text}{told}"
     )
+
+
+def command_card(title: str, command: str, reason: str) -> str:
+    """A command that only looks, and was not run here: to copy, with the reason."""
+    head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
+    return frame(head + _to_copy(command))
+
+
+def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str = "") -> str:
+    """A checklist as it stands."""
+    told = list(items)
+    ticked = sum(done for _, done in told)
+    colour = "ok" if ticked == len(told) else "open"
+    head = _line(badge(f"{ticked} of {len(told)}", colour), f"<b>{escape(title)}</b>", "")
+    lines = "".join(
+        f"<div style='margin: 2px 10px'>{'☑' if done else '☐'} {escape(text)}</div>"
+        for text, done in told
+    )
+    faint = f"<div style='margin: 4px 10px; color: {_FAINT}; font-size: 12px'>{escape(hint)}</div>"
+    return frame(head + lines + (faint if hint else ""))
+
+
+def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
+    """A checklist in plain text.
+
+    >>> print(checklist_text("Before", [("VPN is up", True), ("Access", False)]))
+    Before: 1 of 2
+    [x] VPN is up
+    [ ] Access
+    """
+    told = list(items)
+    lines = [f"[{'x' if done else ' '}] {text}" for text, done in told]
+    return "\n".join([f"{title}: {sum(done for _, done in told)} of {len(told)}", *lines])
 
 
 def message_card(label: str, text: str, colour: str = "unknown") -> str:
     """A note, or a remark of ours."""
-    return _frame(_line(_badge(label, colour), escape(text), ""))
+    return frame(_line(badge(label, colour), escape(text), ""))
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
@@ -204,14 +237,15 @@ def _passed(findings: tuple[Finding, ...]) -> str:
     if len(ok) <= _TOLD_OK:
         return ""
     titles = f": <span style='color: {_FAINT}'>{escape(' · '.join(ok))}</span>"
-    return _line(_badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)
+    return _line(badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)
 
 
 def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -finding.verdict.rank)
 
 
-def _frame(inner: str) -> str:
+def frame(inner: str) -> str:
+    """Put a border, ink and paper around what a cell shows."""
     return (
         f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
@@ -227,7 +261,8 @@ def _band(text: str, verdict: str | None) -> str:
     )
 
 
-def _badge(word: str, colour: str) -> str:
+def badge(word: str, colour: str) -> str:
+    """A word on the colour of a verdict."""
     shade = _COLOURS.get(colour, _OPEN)
     return (
         f"<span style='background-color: {shade}; color: #ffffff; border-radius: 4px;"
@@ -249,8 +284,8 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
     if step := _step(finding):
         detail += f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(step)}</div>"
-    badge = _badge(finding.verdict.value, finding.verdict.value)
-    return _line(badge, f"<b>{escape(finding.title)}</b>", detail)
+    verdict = badge(finding.verdict.value, finding.verdict.value)
+    return _line(verdict, f"<b>{escape(finding.title)}</b>", detail)
 
 
 def _step(finding: Finding) -> str:
@@ -268,7 +303,7 @@ def _decision_line(decision: Decision) -> str:
     if decision.state == "chosen":
         answer = f" {escape(str(decision.choice))}"
         when = f" <span style='color: {_FAINT}'>at {escape(_clock(decision.at))}</span>"
-        return _line(_badge("decided", "ok"), question, answer + when)
+        return _line(badge("decided", "ok"), question, answer + when)
     options = ", ".join(
         f"<b>{escape(option)}</b> (recommended)"
         if option == decision.recommended
@@ -281,7 +316,21 @@ def _decision_line(decision: Decision) -> str:
             "<div style='margin: 2px 0 0 10px'>Nobody was there to answer: open this runbook in"
             " JupyterLab with the same parameters, run it, and choose.</div>"
         )
-    return _line(_badge(decision.state, "open"), question, f" {options}{hint}")
+    return _line(badge(decision.state, "open"), question, f" {options}{hint}")
+
+
+def _by_whom(plan: ActionPlan) -> str:
+    if plan.command:
+        return "In a shell of your own, where you may"
+    return f"As a role that may, on <b>{escape(plan.connection)}</b>"
+
+
+def _to_copy(text: str) -> str:
+    return (
+        f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
+        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
+        f" overflow-wrap: normal'>{escape(text)}</pre>"
+    )
 
 
 def _facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -47,7 +47,7 @@ def check(
     """
     rows = None if where is None else frame[where.fillna(False).astype(bool)]
     made = Rule(title=title, column=column, **rule)
-    return _keep(rules.apply(made, frame, rows=rows))
+    return keep(rules.apply(made, frame, rows=rows))
 
 
 class Findings(tuple[Finding, ...]):
@@ -79,7 +79,7 @@ def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None])
     if unknown := set(thresholds) - {rule.column for rule in declared}:
         raise TypeError(f"{told.name} has no rule for {', '.join(sorted(unknown))}")
     judged = (rules.apply(_with(rule, thresholds), frame) for rule in declared)
-    return Findings(_keep(finding) for finding in judged)
+    return Findings(keep(finding) for finding in judged)
 
 
 def _with(rule: Rule, thresholds: dict[str, tuple[float | None, float | None]]) -> Rule:
@@ -89,7 +89,8 @@ def _with(rule: Rule, thresholds: dict[str, tuple[float | None, float | None]]) 
     return Rule(**{**rule.model_dump(), "warn": warn, "critical": critical})
 
 
-def _keep(finding: Finding) -> Finding:
+def keep(finding: Finding) -> Finding:
+    """Keep a finding for the first screen, and show it here."""
     if finding.opens == triage().run.runbook:
         finding = dataclasses.replace(finding, opens="")  # it is open
     triage().add_finding(finding)

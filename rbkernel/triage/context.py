@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from IPython.display import DisplayHandle, display
@@ -13,6 +14,9 @@ from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 from rbkernel.postgres.overview import unreachable
 from rbkernel.postgres.session import Session
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.triage import cards
 from rbkernel.triage.cards import Screen
 
@@ -24,9 +28,17 @@ class Triage:
     `add_decision` or `finish`, which journal it and update that screen in place.
     """
 
-    def __init__(self, run: Run, settings: Settings, facts: tuple[tuple[str, str], ...]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        settings: Settings,
+        facts: tuple[tuple[str, str], ...],
+        document: Runbook | None = None,
+    ) -> None:
         self.run = run
         self.settings = settings
+        self.document = document
+        self.undone: dict[str, dict[str, bool]] = {}
         self.facts = facts
         self.findings: dict[str, Finding] = {}
         self.decisions: dict[str, Decision] = {}
@@ -53,6 +65,20 @@ class Triage:
                 application_name=f"rbkernel/{self.run.runbook}/{self.run.id}",
             )
         return self._sessions[name]
+
+    def unfilled(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the names of the values that are still placeholders.
+
+        A text says so itself. A number cannot, so a parameter of which the declaration says so
+        counts while it is None.
+        """
+        declared = self.document.parameters if self.document else {}
+        return [
+            name
+            for name, value in values.items()
+            if unfilled(value)
+            or (value is None and name in declared and hints(declared[name].help))
+        ]
 
     def add_finding(self, finding: Finding) -> None:
         """Keep a finding; one of the same title replaces the earlier."""
@@ -148,6 +174,36 @@ def triage() -> Triage:
             next_step="run the notebook from the top (Run > Run All Cells)",
         )
     return _current
+
+
+def document() -> Runbook:
+    """Return the document that is run.
+
+    Raises
+    ------
+    NotStarted
+        `rb.start` has not run, or has not found the document.
+    """
+    run = triage()
+    if run.document is None:
+        raise NotStarted(
+            "the document of this run was not found, so nobody knows its front matter",
+            where=run.run.runbook,
+            next_step="put the notebook into a folder of [catalogue] paths, or execute it with"
+            " `rbkernel run`",
+        )
+    return run.document
+
+
+def front_matter() -> FrontMatter:
+    """Return the front matter of the document that is run.
+
+    Raises
+    ------
+    NotStarted
+        As for `document`.
+    """
+    return document().front_matter
 
 
 def headless() -> bool:

@@ -212,6 +212,7 @@ def tree(
     label: str,
     by: str,
     title: str = "Who waits for whom",
+    things: str = "sessions",
 ) -> Picture:
     """Draw who hangs on whom: roots at the left, a line to each that they hold up.
 
@@ -226,6 +227,8 @@ def tree(
         Columns: what is written beside the id, and what colours the mark.
     title
         Words above the figure.
+    things
+        What the nodes are, in the plural.
     """
     figure = _figure(title, "")
     if (empty := _empty(figure, frame, node)) is not None:
@@ -258,7 +261,7 @@ def tree(
     figure.update_yaxes(autorange="reversed", **plain)
     figure.update_layout(height=max(320, min(1200, 90 + 24 * len(ids))))
     roots = ", ".join(one for one in ids if not parents[one]) or "none (a cycle)"
-    return Picture(figure, f"{title}: {len(ids)} sessions, at the root {roots}")
+    return Picture(figure, f"{title}: {len(ids)} {things}, at the root {roots}")
 
 
 def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
@@ -26,7 +26,8 @@ from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.runbook.parameters import refuse_secret
-from rbkernel.triage import cards
+from rbkernel.runbook.placeholders import hints
+from rbkernel.triage import cards, undone
 from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
 
@@ -177,7 +178,7 @@ def _judge_answer(
 @checked
 def shell(
     title: str,
-    command: str,
+    command: str | Sequence[str],
     *,
     exit_code: int = 0,
     contains: str = "",
@@ -192,7 +193,8 @@ def shell(
     title
         What is checked, in words.
     command
-        Its name in the file.
+        Its name in the file, or the command itself as a list of words. A list runs only if the
+        file allows exactly it; else it is shown to copy, and counted among what is left to do.
     exit_code
         The exit code that is right.
     contains
@@ -203,8 +205,8 @@ def shell(
     Returns
     -------
     Finding
-        ok; critical when exit code or output are wrong; unknown when it cannot be run here or
-        does not end in time.
+        ok; critical when exit code or output are wrong; unknown when it cannot be run here, does
+        not end in time, or is a list that nobody has allowed.
 
     Raises
     ------
@@ -213,7 +215,14 @@ def shell(
     ParameterError
         An argument is wrong, or looks like a secret.
     """
-    allowed = triage().settings.command(command)
+    if not isinstance(command, str):
+        found = triage().settings.allowing(command)
+        if found is None:
+            return _leave(title, command)
+        allowed, arguments = found
+        command = allowed.name
+    else:
+        allowed = triage().settings.command(command)
     for name, value in arguments.items():
         refuse_secret(name, value, title)
     argv = allowed.with_arguments(arguments)
@@ -223,6 +232,21 @@ def shell(
     expected = f"exit code {exit_code}" + (f" with {contains!r}" if contains else "")
     current().event("shell", command=command, argv=argv, actual=seen.actual, output=seen.output)
     return _keep(title, expected, seen, cause, next_step, shlex.join(argv))
+
+
+def _leave(title: str, argv: Sequence[str]) -> Finding:
+    """Show a command that nobody has allowed; nothing is run."""
+    holes = [hint for word in argv for hint in hints(word)]
+    if holes:
+        reason = f"{', '.join(dict.fromkeys(holes))} is not filled in"
+    else:
+        reason = "rbkernel.toml allows no such command, so run it yourself"
+    command = shlex.join(argv) if not holes else " ".join(argv)
+    current().event("not run", title=title, argv=list(argv), reason=reason)
+    data = {"title": title, "command": command, "reason": reason}
+    html = cards.command_card(title, command, reason)
+    display(cards.bundle("command", data, html, f"NOT RUN  {title}: {reason}\n{command}"), raw=True)
+    return undone.note(undone.COMMANDS, {title: False})
 
 
 def _run(

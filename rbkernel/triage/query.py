@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from IPython.display import display
 
 from rbkernel import sqltext
-from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.errors import (
+    DatabaseError,
+    ParameterError,
+    QueryError,
+    RbkernelError,
+    SqlTextError,
+)
 from rbkernel.evidence import current
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres import reconcile as tables
 from rbkernel.postgres.session import Provenance, failed_frame, provenance
-from rbkernel.triage import cards
+from rbkernel.triage import cards, undone
 from rbkernel.triage.context import triage
 
 _SHOWN_ROWS = 20
 
 
-def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> pd.DataFrame:
+def query(
+    what: str, db: str, *, row_cap: int | None = None, untried: bool = False, **values: Any
+) -> pd.DataFrame:
     """Run a named diagnostic, or SQL text with ``:name`` values, and show the result.
 
     Parameters
@@ -32,6 +41,9 @@ def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> p
         Connection name.
     row_cap
         Rows at the most; the connection's setting when not given.
+    untried
+        Nobody has tried this SQL yet, as after an import: wrong SQL is no error then, but counts
+        as a query without an answer.
     values
         The diagnostic's parameters, or the values of ``:name`` in the SQL.
 
@@ -39,15 +51,25 @@ def query(what: str, db: str, *, row_cap: int | None = None, **values: Any) -> p
     -------
     pandas.DataFrame
         Rows × columns as the server gives them. When the patient could not answer: empty, with
-        the reason attached, which `rb.check` reads as ``unknown``.
+        the reason attached, which `rb.check` reads as ``unknown``. The same while one of the
+        values is a placeholder: nothing is asked then.
 
     Raises
     ------
     QueryError, SqlTextError
         The SQL, the name or a value is wrong.
     """
-    frame = _ask(what, db, row_cap, values)
+    try:
+        frame = ask(what, db, row_cap, values)
+    except (QueryError, SqlTextError) as error:
+        if not untried:
+            raise
+        frame = _failed(what, db, error)
     show(frame)
+    if untried or triage().unfilled(values):
+        told = provenance(frame)
+        answered = told is None or not told.reason
+        undone.note(undone.QUERIES, {sqltext.first_line(" ".join(what.split())): answered})
     return frame
 
 
@@ -75,7 +97,7 @@ def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: An
     for number in range(1, n + 1):
         time.sleep(max(0.0, due - time.monotonic()))
         due += every_s
-        frame = _ask(what, db, None, values)
+        frame = ask(what, db, None, values)
         frames.append(frame.assign(sample=number))
         if (told := provenance(frame)) and told.reason:
             break  # a patient that does not answer is not asked again and again
@@ -106,7 +128,7 @@ def show(frame: pd.DataFrame) -> None:
     if told is None:
         display(frame)
         return
-    current().event("query", **_journaled(told))
+    source = traced(frame)
     if told.reason:
         text = f"no answer from {told.connection}: {told.reason}. Next: {told.next_step}."
         html = cards.message_card("unknown", text)
@@ -116,24 +138,48 @@ def show(frame: pd.DataFrame) -> None:
     else:
         text = frame.head(_SHOWN_ROWS).to_string(max_colwidth=60)
         html = _table(frame)
-    html += cards.provenance_line(_facts(frame, told), told.sql)
+    html += source
     display({"text/html": html, "text/plain": text}, raw=True)
 
 
-def _ask(what: str, db: str, row_cap: int | None, values: dict[str, Any]) -> pd.DataFrame:
+def traced(frame: pd.DataFrame) -> str:
+    """Journal where a frame came from, and return the line of HTML that says so."""
+    told = provenance(frame)
+    if told is None:
+        return ""
+    current().event("query", **_journaled(told))
+    return cards.provenance_line(_facts(frame, told), told.sql)
+
+
+def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Ask as `query` does, and show nothing."""
     session = triage().session(db)
     if what in diagnostics.names():
         return diagnostics.run(session, what, **values)
     if re.fullmatch(r"[\w-]+/[\w-]+", what):
         diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
+    if holes := triage().unfilled(values):
+        return _failed(what, db, _not_filled_in(holes))
     try:
         _ = session.server
         return session.query(what, values, row_cap=row_cap)
     except QueryError:
         raise
     except DatabaseError as error:
-        name = sqltext.first_line(what)
-        return failed_frame([], error, name=name, connection=db, sql=what)
+        return _failed(what, db, error)
+
+
+def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
+    return failed_frame([], error, name=sqltext.first_line(what), connection=db, sql=what)
+
+
+def _not_filled_in(names: list[str]) -> ParameterError:
+    one = len(names) == 1
+    return ParameterError(
+        f"the {'parameter' if one else 'parameters'} {', '.join(names)} {'is' if one else 'are'}"
+        " not filled in, so nothing was asked",
+        next_step=f"write a value for {'it' if one else 'them'} into the parameters cell",
+    )
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from rbkernel.evidence import current
 from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
-from rbkernel.triage import context
+from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage, headless
 
 
@@ -76,16 +76,35 @@ def _begin(
         recorder.snapshot(document.document, document.path, digest, found)
         by_id = ", taken from the catalogue by its id" if found == "catalogue" else ""
         kept = f"{document.path} (sha256 {digest[:12]}…{by_id})"
-    triage = Triage(run, settings, ())
+    triage = Triage(run, settings, (), document)
     context.begin(triage)
     triage.facts = (
         *((name, triage.reach(name)) for name in names),
+        *_who(document),
         ("Configuration", str(settings.file or "no rbkernel.toml: defaults, and the sandbox's")),
         ("Evidence", str(recorder.root)),
         ("Document", kept),
     )
     recorder.event("run", **triage.state())
     triage.refresh()
+    if document and document.placeholders:
+        undone.note(undone.PLACEHOLDERS, dict.fromkeys(document.placeholders, False))
+
+
+def _who(document: Runbook | None) -> list[tuple[str, str]]:
+    """Say whose runbook it is, how soon somebody must act, and whether it was ever tried."""
+    if document is None:
+        return []
+    told = document.front_matter
+    tested = f"last tested {told.last_tested}" if told.last_tested else "never tested"
+    parts = [
+        told.severity,
+        told.response_time and f"answer within: {told.response_time}",
+        f"owner {told.owner}",
+        told.on_call and f"on call: {told.on_call}",
+        f"{tested}{f', should be {told.testing_schedule}' if told.testing_schedule else ''}",
+    ]
+    return [("Runbook", " · ".join(filter(None, parts)))]
 
 
 def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:

@@ -427,8 +427,8 @@ class TestShell:
     def test_an_argument_is_text(self, probes: Probes, value: object) -> None:
         assert "ParameterError: what: " in probes.refusal("shell", "Says", "say", what=value)
 
-    def test_a_command_is_named_and_not_given(self, probes: Probes) -> None:
-        said = probes.refusal("shell", "Runs", ["rm", "-rf"])
+    def test_a_command_is_a_name_or_a_list(self, probes: Probes) -> None:
+        said = probes.refusal("shell", "Runs", 7)
         assert "ParameterError: command: " in said
         assert "rb.shell" in said
 

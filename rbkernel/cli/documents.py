@@ -1,0 +1,147 @@
+"""`rbkernel list`, `show`, `search`, `new`, `schema`: the runbooks themselves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
+from rbkernel.errors import ParameterError
+
+
+def list_runbooks(as_json: AsJson = False) -> None:
+    """List the runbooks of the catalogue, those for the worst incidents first."""
+    from rbkernel.runbook import catalogue
+
+    known, problems = catalogue.runbooks(config.load().catalogue.paths)
+    known = catalogue.by_need(known)
+    if as_json:
+        print_json([_as_json(runbook) for runbook in known])
+    else:
+        rows = [(*_row(runbook), runbook.path.name) for runbook in known]
+        print_table((*_NAMES, "notebook"), rows)
+    for problem in problems:
+        complain(problem)
+
+
+def show(
+    runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one runbook, to be read in a terminal."""
+    from rbkernel.runbook import catalogue, page
+
+    found = catalogue.find(runbook, config.load().catalogue.paths)
+    if as_json:
+        steps = [{"heading": one.heading, "text": one.text} for one in page.steps(found)]
+        print_json({**_as_json(found), "steps": steps})
+    else:
+        typer.echo(page.text(found))
+
+
+def search(
+    words: Annotated[list[str], typer.Argument(help="Words, an alert's name, or an id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Search titles, symptoms, alerts and text; the best first. Exit code 1 when nothing fits."""
+    from rbkernel.runbook import catalogue
+    from rbkernel.runbook.search import ranked
+
+    known, problems = catalogue.runbooks(config.load().catalogue.paths)
+    found = ranked(" ".join(words), known)
+    if as_json:
+        print_json(
+            [{**_as_json(one.runbook), "score": one.score, "in": one.where} for one in found]
+        )
+    else:
+        rows = [(*_row(one.runbook), one.excerpt) for one in found]
+        print_table((*_NAMES, "where"), rows)
+    for problem in problems:
+        complain(problem)
+    if not found:
+        complain(f"no runbook has {' '.join(words)!r}. Next: try fewer words, or `rbkernel list`")
+    raise Ending(0 if found else 1)
+
+
+def new(
+    template: Annotated[
+        str, typer.Argument(help="The template; nothing lists those there are.")
+    ] = "",
+    name: Annotated[str, typer.Argument(help="The new runbook's title.")] = "",
+    id: Annotated[str, typer.Option(help="Its id; the next free one when not given.")] = "",  # noqa: A002
+    summary: Annotated[str, typer.Option(help="What it is for, in two or three sentences.")] = "",
+    category: Annotated[
+        str, typer.Option(help="incident, deployment, maintenance, recovery or escalation.")
+    ] = "",
+    severity: Annotated[str, typer.Option(help="In your own scale, such as SEV2.")] = "",
+    owner: Annotated[str, typer.Option(help="The team that keeps it right.")] = "",
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Its folder; the first of [catalogue] paths, else the working folder."),
+    ] = None,
+) -> None:
+    """Make a runbook from a template; on a terminal it asks for what is missing."""
+    from rbkernel.runbook import catalogue, scaffold
+
+    if not template:
+        rows = [(key, scaffold.purpose(one)) for key, one in scaffold.templates().items()]
+        print_table(("template", "for"), rows)
+        return
+    form = scaffold.template(template)
+    folders = config.load().catalogue.paths
+    given = {"summary": summary, "category": category, "severity": severity, "owner": owner}
+    title = name or _asked("title")
+    fields = {
+        key: value or (_asked(key, optional=True) if key in scaffold.missing(form) else "")
+        for key, value in given.items()
+    }
+    folder = to or next(iter(folders), Path())
+    known, _ = catalogue.runbooks([*folders, folder])
+    path = scaffold.create(form, folder, id=id, title=title, fields=fields, known=known)
+    made = catalogue.read(path)
+    left = len(made.placeholders)
+    typer.echo(f"{made.id} {made.front_matter.title}: {path}")
+    typer.echo(f"{left} placeholders are left. Next: open it in JupyterLab, fill them in,")
+    typer.echo(f"then `rbkernel lint {path}` and `rbkernel run {path}`")
+
+
+def schema() -> None:
+    """Print the JSON Schema of the front matter, for an editor."""
+    from rbkernel.runbook import schema as schemas
+
+    print_json(schemas.front_matter())
+
+
+_NAMES = ("id", "severity", "category", "title", "answer within", "last tested")
+
+
+def _row(runbook: Any) -> tuple[str, ...]:
+    told = runbook.front_matter
+    tested = str(told.last_tested or "never")
+    return (told.id, told.severity, told.category or "", told.title, told.response_time, tested)
+
+
+def _as_json(runbook: Any) -> dict[str, Any]:
+    declared = [vars(one) for one in runbook.parameters.values()]
+    told = runbook.front_matter.model_dump(mode="json")
+    return {"path": str(runbook.path), **told, "declared_parameters": declared}
+
+
+def _asked(field: str, *, optional: bool = False) -> str:
+    if not sys.stdin.isatty():
+        if optional:
+            return ""
+        raise ParameterError(
+            f"what is its {field}?",
+            where="rbkernel new",
+            next_step="run `rbkernel new TEMPLATE NAME`, with the name in quotes",
+        )
+    hint = " (empty: later)" if optional else ""
+    answer: str = typer.prompt(
+        f"{field}{hint}", default="" if optional else None, show_default=False
+    )
+    return answer.strip()

@@ -1,0 +1,201 @@
+"""`rbkernel import`: a Markdown runbook becomes a notebook that runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, print_json
+from rbkernel.errors import RbkernelError, RunbookError
+from rbkernel.runbook.placeholders import PLACEHOLDER, hints
+
+if TYPE_CHECKING:
+    from rbkernel.runbook.markdown.notebook import Imported
+    from rbkernel.runbook.markdown.report import Report
+
+# of what was kept as text, so much is told on a terminal; --report has all of it
+_TOLD = 12
+
+
+def import_runbook(
+    source: Annotated[Path, typer.Argument(help="The Markdown file.", metavar="RUNBOOK.md")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The notebook to write, or a folder for it."),
+    ] = None,
+    split: Annotated[
+        bool, typer.Option("--split", help="A notebook for each runbook that the file holds.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write where each block went (.md, or .json).")
+    ] = None,
+    db: Annotated[
+        str, typer.Option(help="The connection that the queries ask, if nobody names another.")
+    ] = "sandbox-primary",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over notebooks that were edited or run.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a notebook of a Markdown runbook: nothing is lost, and nothing is run."""
+    from rbkernel.runbook.markdown import report as reports
+
+    made = _convert(source, output, split=split, db=db)
+    paths = _paths(source, output, made)
+    written = _write(made, paths, force=force)
+    named = [(path.name, one.report) for path, one in zip(paths, made, strict=True)]
+    if report:
+        _save_report(report, source.name, named)
+    if as_json:
+        print_json(
+            [
+                {"notebook": str(path), "id": one.id, "title": one.title, "written": new}
+                | one.report.as_data()
+                for path, one, new in zip(paths, made, written, strict=True)
+            ]
+        )
+        return
+    for path, one, new in zip(paths, made, written, strict=True):
+        typer.echo(f"{path}: {one.id} {one.title}" + ("" if new else " (unchanged)"))
+        counts = ", ".join(f"{count} {fate}" for fate, count in one.report.counts.items())
+        typer.echo(f"  blocks: {counts}; {_left_open(one)}")
+        kept = [reports.line_of(entry) for entry in one.report.kept]
+        for line in [
+            *kept[:_TOLD],
+            *([f"and {more} more"] if (more := len(kept) - _TOLD) > 0 else []),
+        ]:
+            typer.echo(f"  kept as text: {line}")
+
+
+def _left_open(one: Imported) -> str:
+    holes = sum(len(hints(cell.source)) for cell in one.notebook.cells)
+    return f"{holes} placeholders to fill in" if holes else "no placeholder to fill in"
+
+
+def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list[Imported]:
+    from rbkernel.postgres import guard
+    from rbkernel.runbook import catalogue
+    from rbkernel.runbook.markdown import notebook
+    from rbkernel.runbook.markdown.convert import convert
+
+    try:
+        document = source.read_bytes()
+    except OSError as error:
+        raise RunbookError(
+            f"the Markdown file cannot be read: {error.strerror}",
+            where=str(source),
+            next_step="check the path",
+        ) from error
+
+    def refuses(sql: str) -> str:
+        try:
+            guard.check(sql)
+        except RbkernelError as error:
+            return error.what.removeprefix("refused: ")
+        return ""
+
+    known, _ = catalogue.runbooks(config.load().catalogue.paths)
+    ours = catalogue.packaged("notebooks")  # an id of a team's hides ours
+    there = _there(source, output)
+    earlier = dict(filter(None, (notebook.identity(one, source.name) for one in there)))
+    taken = {one.id for one in known if one.path.parent != ours} | {
+        one for one in map(notebook.id_of, there) if one
+    }
+    taken -= set(earlier.values())
+    return convert(
+        document,
+        name=source.name,
+        refuses=refuses,
+        taken=taken,
+        split=split,
+        db=db,
+        earlier=earlier,
+    )
+
+
+def _there(source: Path, output: Path | None) -> list[bytes]:
+    """Return the notebooks that lie where the import will write."""
+    folder = _folder(source, output)
+    files = sorted(folder.glob("*.ipynb")) if folder.is_dir() else []
+    return [file.read_bytes() for file in files if file.is_file()]
+
+
+def _folder(source: Path, output: Path | None) -> Path:
+    if output is None:
+        return source.parent
+    return output.parent if output.suffix == ".ipynb" else output
+
+
+def _paths(source: Path, output: Path | None, made: Sequence[Imported]) -> list[Path]:
+    if output and output.suffix == ".ipynb":
+        if len(made) > 1:
+            raise RunbookError(
+                f"the file holds {len(made)} runbooks, and {output} is one notebook",
+                where=str(source),
+                next_step="give a folder with -o, or leave --split out",
+            )
+        return [output]
+    folder = _folder(source, output)
+    if len(made) == 1:
+        return [folder / f"{_slug(source.stem)}.ipynb"]
+    return [folder / f"{one.id.lower()}_{_slug(one.title)}.ipynb" for one in made]
+
+
+def _slug(words: str) -> str:
+    """Make a file name of a title.
+
+    >>> _slug("Störung: DB – Pool"), _slug("数据库")
+    ('storung_db_pool', 'runbook')
+    """
+    words = PLACEHOLDER.sub(r"\g<hint>", words)
+    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
+    return "_".join(re.findall(r"[a-z0-9]+", plain.lower()))[:60].rstrip("_") or "runbook"
+
+
+def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> list[bool]:
+    """Write what is new; refuse all of it while one of them was edited."""
+    from rbkernel.evidence import store
+
+    present = [path.read_bytes() if path.exists() else None for path in paths]
+    new = [one.document != there for one, there in zip(made, present, strict=True)]
+    for path, there, changed in zip(paths, present, new, strict=True):
+        if changed and there is not None and not force and not _is_ours(there):
+            raise RunbookError(
+                "the notebook was edited or run since its import, or is none of an import",
+                where=str(path),
+                next_step="choose another place with -o; --force writes over it",
+            )
+    for one, path, changed in zip(made, paths, new, strict=True):
+        if changed:
+            path.absolute().parent.mkdir(parents=True, exist_ok=True)
+            store.write_atomically(path.absolute(), one.document)
+    return new
+
+
+def _is_ours(document: bytes) -> bool:
+    from rbkernel.runbook import catalogue
+    from rbkernel.runbook.markdown import notebook
+
+    try:
+        return notebook.untouched(catalogue.parse(document))
+    except ValueError:
+        return False
+
+
+def _save_report(path: Path, title: str, named: Sequence[tuple[str, Report]]) -> None:
+    from rbkernel.evidence import store
+    from rbkernel.runbook.markdown import report as reports
+
+    if path.suffix == ".json":
+        data = {name: report.as_data() for name, report in named}
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = reports.as_markdown(title, named)
+    store.write_atomically(path.absolute(), text.encode())

@@ -1,0 +1,94 @@
+"""`rbkernel lint`, `coverage`: are the runbooks fit for the night, and is there one for each alert?
+
+Both end with an exit code for CI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import Ending, print_table
+from rbkernel.errors import RunbookError
+
+if TYPE_CHECKING:
+    from rbkernel.runbook.lint import Document, Level
+
+
+class Format(StrEnum):
+    """How lint speaks."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def lint(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Notebooks or folders; the catalogue when not given.")
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is plain, in the files.")] = False,
+    format: Annotated[  # noqa: A002  # the name of the option
+        Format, typer.Option(help="For people, machines, or a pull request on GitHub.")
+    ] = Format.TEXT,
+    explain: Annotated[str, typer.Option(help="Print the page of a rule, such as RB403.")] = "",
+    rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
+) -> None:
+    """Hold runbooks against the rules: exit code 0 none, 1 warnings, 2 errors, 3 unreadable."""
+    from rbkernel.runbook.lint import check, reading, report
+    from rbkernel.sandbox.faults.catalogue import FAULTS
+    from rbkernel.triage.surroundings import surroundings
+
+    if rules or explain:
+        _explain(explain)
+        return
+    settings = config.load()
+    folders = [one for one in reading.catalogue_folders(settings.catalogue.paths) if one.is_dir()]
+    documents, unread = reading.documents(reading.notebooks(paths or folders))
+    around = surroundings(settings, documents, faults=list(FAULTS))
+    if fix:
+        documents = [_mended(document, around.levels) for document in documents]
+    problems = [problem for document in documents for problem in check(document, around)]
+    if format is Format.JSON:
+        typer.echo(report.dumps(report.as_json(problems, unread)))
+    elif format is Format.GITHUB:
+        for line in report.github(problems, unread, documents):
+            typer.echo(line)
+    else:
+        for line in report.text(problems, unread, len(documents)):
+            typer.echo(line)
+    raise Ending(report.exit_code(problems, unread))
+
+
+def _explain(code: str) -> None:
+    from rbkernel.runbook.lint import RULES, pages
+
+    if not code:
+        rows = [(r.code, r.level.value, r.criterion, r.title) for _, r in sorted(RULES.items())]
+        print_table(("code", "level", "quality", "finds"), rows)
+        return
+    if code.upper() not in RULES:
+        raise RunbookError(
+            f"no rule has the code {code}",
+            where="--explain",
+            next_step="see `rbkernel lint --rules`",
+        )
+    typer.echo(pages.page(RULES[code.upper()]).rstrip())
+
+
+def _mended(document: Document, levels: Mapping[str, Level]) -> Document:
+    from rbkernel.evidence import store
+    from rbkernel.runbook.lint.fix import fix
+
+    mended, done = fix(document, levels)
+    if done:
+        mode = document.path.stat().st_mode & 0o777
+        store.write_atomically(document.path.absolute(), mended.raw, mode=mode)
+        for what in done:
+            typer.echo(f"{document.path}: {what}", err=True)
+    return mended

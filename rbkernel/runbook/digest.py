@@ -1,0 +1,156 @@
+"""The front matter in words: each section as a table, for a card, a page or a terminal.
+
+Pure. What is not said takes no room: a column that no row fills is left out.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.frontmatter_sections import EscalationLevel, Section
+
+# what an engineer needs at night first; the rest follows as the model has it
+_FIRST = (
+    "symptoms",
+    "impact",
+    "triggers",
+    "scope",
+    "prerequisites",
+    "severity_levels",
+    "kill_switches",
+    "rollback",
+    "escalation",
+    "contacts",
+    "communication",
+    "links",
+    "gotchas",
+)
+# told in the heading, or a matter between the document and the computer
+_ELSEWHERE = {"id", "title", "summary", "category", "severity", "owner"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A section as rows of text under names; one without names is a plain list."""
+
+    heading: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(front_matter: FrontMatter) -> list[Table]:
+    """Return every section that says something, in the order of need."""
+    rest = [name for name in FrontMatter.model_fields if name not in {*_FIRST, *_ELSEWHERE}]
+    found = (section(front_matter, name) for name in (*_FIRST, *rest))
+    return [table for table in found if table.rows]
+
+
+def section(front_matter: FrontMatter, name: str) -> Table:
+    """Return one section; without rows when it says nothing.
+
+    Raises
+    ------
+    KeyError
+        The front matter has no such field.
+    """
+    if name not in FrontMatter.model_fields:
+        raise KeyError(name)
+    value = getattr(front_matter, name)
+    heading = name.replace("_", " ")
+    if name == "escalation":
+        return _escalation(front_matter)
+    if isinstance(value, tuple) and value and isinstance(value[0], Section):
+        return _records(heading, value)
+    if isinstance(value, tuple):
+        return Table(heading=heading, names=(), rows=tuple((words(one),) for one in value))
+    pairs = _said(value).items() if isinstance(value, Section | Mapping) else ()
+    if pairs:
+        rows = tuple((_label(key), words(one)) for key, one in pairs)
+        return Table(heading=heading, names=("", ""), rows=rows)
+    told = "" if isinstance(value, Section | Mapping) else words(value)
+    return Table(heading=heading, names=(), rows=((told,),) if told else ())
+
+
+def words(value: Any) -> str:
+    """Say a value in one line.
+
+    >>> words(("a", "b")), words({"severity": "critical"}), words(None), words(2.0), words(True)
+    ('a; b', 'severity = critical', '', '2', 'yes')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, Section):
+        return ", ".join(f"{_label(name)}: {words(one)}" for name, one in _said(value).items())
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} = {words(one)}" for key, one in value.items())
+    if isinstance(value, tuple | list):
+        return "; ".join(words(one) for one in value)
+    return str(value)
+
+
+def due(level: EscalationLevel) -> str:
+    """Say when a level is due.
+
+    >>> due(EscalationLevel(level="L2", after_attempts=2, after="1 h", severity="SEV1"))
+    'after 2 attempts, or after 1 h at SEV1'
+    """
+    last = f" at {level.severity}" if level.severity else ""
+    reasons = [
+        f"after {level.after_attempts} attempts" if level.after_attempts else "",
+        f"after {level.after}{last}" if level.after else "",
+        f"{level.when}{'' if level.after else last}" if level.when else "",
+    ]
+    told = ", or ".join(filter(None, reasons))
+    return told or last.strip()
+
+
+def _escalation(front_matter: FrontMatter) -> Table:
+    told = front_matter.escalation
+    names = ("level", "when", "contact", "response time", "provide")
+    rows = [
+        (one.level, due(one), one.contact, one.response_time, one.provide) for one in told.levels
+    ]
+    if told.when or told.contact or told.provide:
+        rows.append(("", "; ".join(told.when), told.contact, "", told.provide))
+    return _without_empty("escalation", names, rows)
+
+
+def _records(heading: str, records: Sequence[Section]) -> Table:
+    names = list(type(records[0]).model_fields)
+    rows = [tuple(words(_said(one).get(name)) for name in names) for one in records]
+    return _without_empty(heading, [_label(name) for name in names], rows)
+
+
+def _without_empty(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
+    told = list(rows)
+    kept = [number for number in range(len(names)) if any(row[number] for row in told)]
+    return Table(
+        heading=heading,
+        names=tuple(names[number] for number in kept),
+        rows=tuple(tuple(row[number] for number in kept) for row in told),
+    )
+
+
+def _said(value: Section | Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs from what counts when nothing is said."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {
+        name: getattr(value, name)
+        for name, field in type(value).model_fields.items()
+        if field.is_required() or getattr(value, name) != field.default
+    }
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_s").replace("_", " ") + (" (s)" if name.endswith("_s") else "")

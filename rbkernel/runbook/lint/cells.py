@@ -1,0 +1,113 @@
+"""Cells, and code cells taken apart: magics, Python, shell. Pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nbformat import NotebookNode
+
+_CELL_MAGIC = re.compile(r"%%(\w+)[ \t]*([^\n]*)\n?")
+_LINE_MAGIC = re.compile(r"^(?P<indent>\s*)(?:\w+\s*=\s*)?(?P<sign>[%!])(?P<text>[^=].*)$")
+_PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
+_SHELL_MAGICS = frozenset({"bash", "sh", "script", "system", "sx", "zsh"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell; `number` counts from 1."""
+
+    number: int
+    node: NotebookNode
+
+    @property
+    def id(self) -> str:
+        """The cell's id; empty in old notebooks."""
+        return str(self.node.get("id", ""))
+
+    @property
+    def kind(self) -> str:
+        """One of code, markdown, raw."""
+        return str(self.node.cell_type)
+
+    @property
+    def source(self) -> str:
+        """The text of the cell."""
+        return str(self.node.source)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The cell's tags."""
+        return tuple(self.node.metadata.get("tags", ()))
+
+    def line_of(self, pattern: str) -> int:
+        """Return the first line that a pattern is found in; 1 when there is none."""
+        return next((n for n, line in self.lines if re.search(pattern, line)), 1)
+
+    @property
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Lines with their numbers."""
+        return enumerate(self.source.splitlines(), 1)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A code cell, taken apart: its magic, its Python without magics (on the same lines), and what
+    of it goes to a shell.
+    """
+
+    cell: Cell
+    magic: str
+    arguments: str
+    body: str
+    python: str
+    tree: ast.Module | None
+    error: tuple[int, str] | None
+    shell: tuple[tuple[int, str], ...]
+
+
+def taken_apart(cell: Cell) -> Code:
+    """Take a code cell apart; what is no Python has an error in place of a tree."""
+    magic, arguments, body = "", "", cell.source
+    if found := _CELL_MAGIC.match(cell.source):
+        magic, arguments, body = found[1], found[2], cell.source[found.end() :]
+    if magic and magic not in _PYTHON_MAGICS:
+        shell = ((2, body),) if magic in _SHELL_MAGICS else ()
+        return Code(cell, magic, arguments, body, "", None, None, shell)
+    text = f"\n{body}" if magic else body
+    tree, error = _parse(text)
+    commands: tuple[tuple[int, str], ...] = ()
+    if error:
+        text, commands = _without_magics(text)
+        tree, error = _parse(text)
+    return Code(cell, magic, arguments, body, text, tree, error, commands)
+
+
+def _parse(text: str) -> tuple[ast.Module | None, tuple[int, str] | None]:
+    try:
+        return ast.parse(text), None
+    except SyntaxError as error:
+        return None, (error.lineno or 1, error.msg)
+    except (ValueError, RecursionError) as error:
+        return None, (1, str(error))
+
+
+def _without_magics(text: str) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """Put `pass` where IPython's `%magic` and `!command` stand, and return the commands.
+
+    >>> _without_magics("x = 1\\n!ls -l\\nfiles = !ls")
+    ('x = 1\\npass\\nfiles = None', ((2, 'ls -l'), (3, 'ls')))
+    """
+    lines, shell = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        found = _LINE_MAGIC.match(line)
+        if found is None:
+            lines.append(re.sub(r"(\w)\?{1,2}$", r"\1", line))
+            continue
+        if found["sign"] == "!" or re.match(r"(?:sx|system)\b", found["text"]):
+            shell.append((number, re.sub(r"^(?:!|sx\b|system\b)\s*", "", found["text"])))
+        before = line[: found.start("sign")]
+        lines.append(f"{before}None" if before.strip() else f"{found['indent']}pass")
+    return "\n".join(lines), tuple(shell)

@@ -1,0 +1,149 @@
+"""Fences that do not close as CommonMark wants, mended on a copy that is only parsed.
+
+Three ways in which people's files go wrong, each seen in the wild: a fence closed by a line such
+as ```` ```text ````, a document in a fence that has fences itself, and a fence that nobody closes.
+A file in which no fence holds what looks like the opening of another one is not touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+_FENCE = re.compile(
+    r"^(?P<indent>[ \t>]*(?:[-*+] +|\d+[.)] +)?)(?P<mark>`{3,}|~{3,})(?P<info>[^`\r\n]*)"
+    r"(?=[\r\n]|$)"
+)
+# documents that are shown whole, with the fences that they have
+_SHOWN = frozenset({"", "markdown", "md"})
+_SECTION = re.compile(r"^#{2,6} +\S")
+# so many fences without an end are mended; a file with more is no runbook, and stays as it is
+_MOST_MENDED = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line to parse; ``origin`` is its number in the source, None for one that was added."""
+
+    text: str
+    origin: int | None
+
+
+@dataclass(frozen=True)
+class _Open:
+    at: int
+    mark: str
+    info: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mended:
+    """Lines that parse as their author meant, and what was done to them."""
+
+    lines: tuple[Line, ...]
+    remarks: tuple[tuple[int, str], ...] = ()
+
+
+def mend(texts: Sequence[str]) -> Mended:
+    r"""Close fences where their author meant to.
+
+    >>> [line.text for line in mend(["```sh\n", "ls\n", "```text\n", "\n", "Done.\n"]).lines]
+    ['```sh\n', 'ls\n', '```\n', '\n', 'Done.\n']
+    """
+    lines = [Line(text=text, origin=number) for number, text in enumerate(texts)]
+    remarks: list[tuple[int, str]] = []
+    for _ in range(_MOST_MENDED):
+        trial = list(lines)
+        found: list[tuple[int, str]] = []
+        unclosed = _close(trial, found)
+        if unclosed is None:
+            return Mended(lines=tuple(trial), remarks=(*remarks, *found))
+        end = _end_of_unclosed(lines, unclosed)
+        if end is None:
+            return Mended(lines=tuple(trial), remarks=(*remarks, *found))
+        remarks.append((_origin(lines, unclosed), "the fence was never closed"))
+        lines.insert(end, Line(text=_closing(lines[unclosed].text), origin=None))
+    return Mended(lines=tuple(lines), remarks=tuple(remarks))
+
+
+def _close(lines: list[Line], remarks: list[tuple[int, str]]) -> int | None:
+    """Walk all fences, mend in place; return the line of one that stays open at the end."""
+    stack: list[_Open] = []
+    number = 0
+    while number < len(lines):
+        match = _FENCE.match(lines[number].text)
+        info = match["info"].strip() if match else ""
+        if match is None:
+            pass
+        elif not stack:
+            stack.append(_Open(number, match["mark"], info))
+        elif not match["mark"].startswith(stack[-1].mark):
+            pass  # another mark, or a shorter one: content
+        elif not info:
+            _pop(lines, stack, number)
+        elif _closes(lines, number):
+            lines[number] = replace(lines[number], text=_closing(lines[number].text))
+            remarks.append((_origin(lines, number), f"a line ```{info} closes a fence"))
+            _pop(lines, stack, number)
+        elif stack[-1].info in _SHOWN and _balanced(lines, number):
+            stack.append(_Open(number, match["mark"], info))
+        else:
+            remarks.append((_origin(lines, stack[-1].at), "the fence was never closed"))
+            lines.insert(number, Line(text=_closing(lines[number].text), origin=None))
+            _pop(lines, stack, number)
+        number += 1
+    return stack[0].at if stack else None
+
+
+def _pop(lines: list[Line], stack: list[_Open], end: int) -> None:
+    """Close the innermost fence; one that holds fences gets a longer mark than they have."""
+    opened = stack.pop()
+    inner = [_FENCE.match(line.text) for line in lines[opened.at + 1 : end]]
+    longest = max(
+        (len(m["mark"]) for m in inner if m and m["mark"][0] == opened.mark[0]), default=0
+    )
+    if longest < len(opened.mark):
+        return
+    for at in (opened.at, end):
+        mark = opened.mark[0] * (longest + 1)
+        text = lines[at].text
+        lines[at] = replace(lines[at], text=re.sub(r"`{3,}|~{3,}", mark, text, count=1))
+
+
+def _closes(lines: Sequence[Line], number: int) -> bool:
+    """Tell whether a mark with a word after it closes: text stands before it and none after."""
+    before = lines[number - 1].text.strip()
+    after = lines[number + 1].text.strip() if number + 1 < len(lines) else ""
+    return bool(before) and not after
+
+
+def _balanced(lines: Sequence[Line], number: int) -> bool:
+    """Tell whether a fence in a bare fence is closed, and the bare one after it too."""
+    depth = 1
+    for line in lines[number:]:
+        match = _FENCE.match(line.text)
+        if match:
+            depth += 1 if match["info"].strip() else -1
+        if depth == 0:
+            return True
+    return False
+
+
+def _end_of_unclosed(lines: Sequence[Line], start: int) -> int | None:
+    """Return where an unclosed fence should have ended: before the next section."""
+    for number in range(start + 1, len(lines) - 1):
+        if not lines[number].text.strip() and _SECTION.match(lines[number + 1].text):
+            return number
+    return None
+
+
+def _closing(text: str) -> str:
+    match = _FENCE.match(text)
+    assert match is not None  # asked only about lines that are fences
+    indent = re.sub(r"[-*+]|\d+[.)]", lambda m: " " * len(m.group()), match["indent"])
+    return f"{indent}{match['mark']}\n"
+
+
+def _origin(lines: Sequence[Line], number: int) -> int:
+    return next((line.origin for line in lines[number:] if line.origin is not None), 0)

@@ -1,0 +1,141 @@
+"""What people leave to be filled in: ``<module>``, ``[db-host]``, ``${VERSION}``, ``{{ pod }}``.
+
+Pure. In commands and queries a hole becomes a declared parameter; in words it becomes the loud
+placeholder that lint counts.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rbkernel.errors import SecretParameter
+from rbkernel.runbook import placeholders
+from rbkernel.runbook.parameters import refuse_secret
+
+_HOLE = re.compile(
+    r"""
+      \$\{(?P<env>[A-Za-z_]\w*)\}
+    | \{\{\s*(?P<mustache>[A-Za-z_][\w. -]*?)\s*\}\}
+    | (?<![\w\])])\[(?P<bracket>[A-Za-z#@][^\[\]<>`"$\n]{1,120}?)\](?![(\[])
+    | <(?!br|/)(?P<angle>[A-Za-z][\w .,:/|-]{0,58}?)(?<=[\w])>
+    | \b(?P<your>YOUR[_-][A-Z][A-Z_-]*)\b
+    """,
+    re.VERBOSE,
+)
+# a set of characters, as in grep "[a-z]", and what only looks like a hole in SQL
+_NO_HOLE = re.compile(r"^(?:.-.)+$|^[a-z]$|\b(?:AND|OR|SELECT|FROM|and|or)\b.*[<>=]|^(?:x|X)$")
+# in words, where no code can be meant: also "[2-3 sentences]" and "[Immediate | < 30 min]"
+_IN_WORDS = re.compile(r"(?<!\w)\[(?P<wide>[^\[\]`\n]*[A-Za-z]{2}[^\[\]`\n]*)\](?![(\[])")
+_EXAMPLE_DATE = re.compile(r"\bYYYY-MM-DD\b")
+_NUMBER_NAMES = re.compile(
+    r"(?:^|_)(?:pid|port|limit|count|replicas|revision|rows|seconds|minutes|hours|days|threshold)$"
+)
+# they have a meaning of their own in an imported runbook
+_TAKEN = frozenset({"db", "incident", "rb", "choice", *keyword.kwlist, *dir(builtins)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hole:
+    """A place to fill in: as it is written, the parameter it becomes, and what goes there.
+
+    ``parameter`` is empty when it can be none, as a password must not be one.
+    """
+
+    text: str
+    parameter: str
+    hint: str
+
+    @property
+    def annotation(self) -> str:
+        """The type that its name speaks for: ``int | None``, else ``str``."""
+        return "int | None" if _NUMBER_NAMES.search(self.parameter) else "str"
+
+
+def find(text: str) -> list[Hole]:
+    """Return the holes of a command or a query, each once, in order.
+
+    >>> [hole.parameter for hole in find("psql -h [db-host] ${VERSION} <pid> {{ pod }} [a-z]")]
+    ['db_host', 'version', 'pid', 'pod']
+    >>> [hole.parameter for hole in find("curl -H 'Authorization: [api-token]'")]
+    ['']
+    """
+    return list(dict.fromkeys(_hole(match) for match in _matches(text)))
+
+
+def loud(text: str) -> str:
+    """Write every hole of a text for people as the loud placeholder.
+
+    >>> loud("Call [Name], see [the page](x.md)")
+    'Call ‹PLACEHOLDER: Name›, see [the page](x.md)'
+    """
+    text = _EXAMPLE_DATE.sub("[date]", text).replace("[[date]]", "[date]")
+    text = _IN_WORDS.sub(lambda match: placeholders.placeholder(match["wide"]), text)
+    out, position = "", 0
+    for match in _matches(text):
+        out += text[position : match.start()] + placeholders.placeholder(_words(match))
+        position = match.end()
+    return out + text[position:]
+
+
+def only(text: str) -> str:
+    """Return what goes there when the text is nothing but one hole, else nothing.
+
+    >>> only("_[Name]_"), only("[a] or b")
+    ('Name', '')
+    """
+    bare = text.strip().strip("*_`").strip()
+    match = _HOLE.fullmatch(bare)
+    return _words(match) if match and not _NO_HOLE.search(_words(match)) else ""
+
+
+def with_marks(text: str, marks: dict[str, str]) -> str:
+    """Replace the holes by marks, so that a lexer takes each for one word.
+
+    >>> marks: dict[str, str] = {}
+    >>> with_marks("a <b c>", marks), marks
+    ('a zq0qz', {'zq0qz': '<b c>'})
+    """
+    for match in _matches(text):
+        if match[0] not in marks.values():
+            marks[f"zq{len(marks)}qz"] = match[0]
+    by_length = sorted(marks.items(), key=lambda one: -len(one[1]))
+    for mark, hole in by_length:
+        text = text.replace(hole, mark)
+    return text
+
+
+def without_marks(text: str, marks: dict[str, str]) -> str:
+    """Undo `with_marks`."""
+    for mark, hole in marks.items():
+        text = text.replace(mark, hole)
+    return text
+
+
+def _matches(text: str) -> Iterator[re.Match[str]]:
+    return (match for match in _HOLE.finditer(text) if not _NO_HOLE.search(_words(match)))
+
+
+def _words(match: re.Match[str]) -> str:
+    return next(words for words in match.groups() if words is not None)
+
+
+def _hole(match: re.Match[str]) -> Hole:
+    words = _words(match)
+    return Hole(text=match[0], parameter=_parameter(words), hint=words)
+
+
+def _parameter(words: str) -> str:
+    name = "_".join(re.findall(r"[a-z0-9]+", words.lower()))[:48].rstrip("_")
+    if not name:
+        return ""
+    name = f"{name}_value" if name in _TAKEN else name
+    name = f"value_{name}" if name[0].isdigit() else name
+    try:
+        refuse_secret(name, words, "")
+    except SecretParameter:
+        return ""
+    return name

@@ -1,0 +1,76 @@
+"""The bytes of a Markdown file as lines that join to exactly the same text.
+
+Whatever is not UTF-8 is read as Latin-1, line by line, which loses no byte; the line is named in
+the report, so that somebody can look at it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file as text: its lines with their ends, and what was odd about its bytes.
+
+    Lines are numbered from 0 here, and from 1 in everything that a person reads.
+    """
+
+    lines: tuple[str, ...]
+    odd_lines: tuple[int, ...] = ()
+    bom: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.lines)
+
+
+def read(document: bytes) -> Source:
+    r"""Read bytes in any state.
+
+    >>> read(b"# T\r\nx").lines
+    ('# T\r\n', 'x')
+    >>> read(b"caf\xe9\n"), read(b"\xef\xbb\xbfx").lines
+    (Source(lines=('café\n',), odd_lines=(0,), bom=b''), ('x',))
+    """
+    bom = next((mark for mark in _BOMS if document.startswith(mark)), b"")
+    body = document[len(bom) :]
+    if bom and _BOMS[bom] != "utf-8":
+        try:
+            return Source(lines=split(body.decode(_BOMS[bom])), bom=bom)
+        except UnicodeDecodeError:
+            bom, body = b"", document  # two bytes that only look like a mark
+    try:
+        return Source(lines=split(body.decode("utf-8")), bom=bom)
+    except UnicodeDecodeError:
+        return _line_by_line(body, bom)
+
+
+def split(text: str) -> tuple[str, ...]:
+    r"""Split at the line ends that Markdown knows; U+2028 and form feeds are none.
+
+    >>> split("a\r\nb\rc\x0cd\n")
+    ('a\r\n', 'b\r', 'c\x0cd\n')
+    """
+    return tuple(_LINE.findall(text))
+
+
+def _line_by_line(body: bytes, bom: bytes) -> Source:
+    lines, odd = [], []
+    for number, raw in enumerate(re.findall(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", body)):
+        try:
+            lines.append(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            lines.append(raw.decode("latin-1"))
+            odd.append(number)
+    return Source(lines=tuple(lines), odd_lines=tuple(odd), bom=bom)

@@ -1,0 +1,497 @@
+"""Blocks of the source as cells: text stays Markdown, what can be done becomes a call.
+
+Ordering: blocks come in the order of the source, and so do the cells. A mutation, and whatever is
+not known to only read, stands behind `rb.act`; nothing that is written here executes one.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables
+from rbkernel.runbook.markdown.blocks import Block
+from rbkernel.runbook.markdown.fields import Fields
+from rbkernel.runbook.markdown.holes import Hole
+from rbkernel.runbook.markdown.report import Entry, Fate
+from rbkernel.runbook.markdown.shell import Piece
+from rbkernel.runbook.placeholders import placeholder
+
+# asks whether SQL only reads: empty when it does, else the reason
+Refuses = Callable[[str], str]
+
+_SQL = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
+_SHELL = frozenset(
+    {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
+)
+_STEP = re.compile(r"^\W*(?:(?:step|schritt|paso|étape|etape)\b|\d+[.)]\s|phase \d)", re.IGNORECASE)
+_GENERIC = re.compile(
+    r"^\W*(?:commands?|actions?|procedure|resolution(?: steps)?|steps|diagnosis"
+    r"|execution|mitigation|remediation|triage|investigation|fix|solution|do this"
+    r"|success criteria)\b[\s\W\d]*$",
+    re.IGNORECASE,
+)
+GO_AHEAD = "go ahead with the steps"
+
+
+@dataclass
+class Cell:
+    """A cell in the making; ``act`` is the option of the decision that its plans wait for."""
+
+    kind: Literal["markdown", "code"]
+    source: str
+    line: int
+    opens: bool = False
+    act: str = ""
+    id: str = ""
+
+
+@dataclass
+class _Went:
+    """Where a block went so far."""
+
+    fate: Fate = "text"
+    into: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+
+    def executable(self) -> None:
+        self.fate = "executable"
+
+    def bound(self, name: str) -> None:
+        self.into.append(name)
+        if self.fate == "text":
+            self.fate = "front matter"
+
+
+class Steps:
+    """The cells of one notebook as they are made, and what they need."""
+
+    def __init__(self, front_matter: Fields, refuses: Refuses) -> None:
+        self.fields = front_matter
+        self.cells: list[Cell] = []
+        self.parameters: dict[str, Hole] = {}
+        self.options: list[str] = []
+        self.asks_a_database = False
+        self._refuses = refuses
+        self._went: list[tuple[Block, _Went]] = []
+        self._titles: set[str] = set()
+        self._label = ""
+        self._after: list[str] = []
+        self._called: set[str] = set()
+
+    def take(self, block: Block) -> None:
+        """Make the cells of the next block."""
+        went = _Went(notes=[*block.remarks])
+        self._went.append((block, went))
+        if block.kind in {"paragraph", "heading"}:
+            self._label = _label(block)
+        handlers: dict[str, Callable[[Block, _Went], None]] = {
+            "fence": self._fence,
+            "code": self._fence,
+            "table": self._table,
+            "checklist": self._checklist,
+            "step": self._step,
+            "heading": self._heading,
+            "list": self._words,
+            "paragraph": self._words,
+            "quote": self._words,
+            "html": self._html,
+        }
+        if block.kind in handlers:
+            handlers[block.kind](block, went)
+
+    def bound(self, block: Block, name: str) -> None:
+        """Note that the front matter says already what a block holds: it needs no cell."""
+        went = _Went(fate="front matter", into=[name], notes=[*block.remarks])
+        self._went.append((block, went))
+
+    def keep(
+        self,
+        block: Block,
+        text: str,
+        info: str,
+        reason: str,
+        values: Iterable[tuple[str, Any]] = (),
+    ) -> None:
+        """Keep a text as a fence, and bind what of it the front matter has fields for."""
+        went = _Went(notes=[*block.remarks], reasons=[reason] if reason else [])
+        self._went.append((block, went))
+        for name, value in values:
+            if name in FrontMatter.model_fields and name != "id":
+                self._say(went, name, value)
+        if text.strip():
+            self._text(block, went, f"```{info}\n{_plain_lines(text)}\n```")
+
+    def entries(self) -> list[Entry]:
+        """Return where each block went; to be asked when the cells have their ids."""
+        return [
+            Entry(
+                first=block.start + 1,
+                last=block.end,
+                kind=block.kind,
+                fate=went.fate,
+                into=tuple(
+                    dict.fromkeys([*(cell.id for cell in went.cells if cell.id), *went.into])
+                ),
+                reason="; ".join(dict.fromkeys(went.reasons)),
+                note="; ".join(dict.fromkeys(went.notes)),
+                text=block.text,
+            )
+            for block, went in self._went
+        ]
+
+    # text
+
+    def _text(
+        self, block: Block, went: _Went, text: str | None = None, *, opens: bool = False
+    ) -> None:
+        source = textwrap.dedent(_plain_lines(block.text if text is None else text)).strip("\n")
+        if not source.strip():
+            return
+        last = self.cells[-1] if self.cells else None
+        if last and last.kind == "markdown" and not opens:
+            last.source += f"\n\n{source}"
+        else:
+            last = Cell(kind="markdown", source=source, line=block.start + 1, opens=opens)
+            self.cells.append(last)
+        if last not in went.cells:
+            went.cells.append(last)
+
+    def _code(
+        self, block: Block, went: _Went, source: str, *, joins: bool = False, act: str = ""
+    ) -> None:
+        last = self.cells[-1] if self.cells else None
+        if (
+            joins
+            and last
+            and last in went.cells
+            and last.kind == "code"
+            and not last.source.startswith("%%")
+        ):
+            last.source += f"\n{source}"
+            last.act = last.act or act
+        else:
+            last = Cell(kind="code", source=source, line=block.start + 1, act=act)
+            self.cells.append(last)
+            went.cells.append(last)
+        went.executable()
+
+    def _heading(self, block: Block, went: _Went) -> None:
+        self._text(block, went, f"{'#' * block.level} {block.content}", opens=block.level <= 4)
+
+    def _html(self, block: Block, went: _Went) -> None:
+        text = block.text
+        if text.lower().count("<details") != text.lower().count("</details"):
+            # the other half lies in another cell: what is folded away there could not be opened
+            text = re.sub(r"</?details[^>]*>", "", text, flags=re.IGNORECASE)
+            text = re.sub(r"<summary[^>]*>(.*?)</summary>", r"**\1**", text, flags=re.IGNORECASE)
+        self._text(block, went, text)
+        self._words(block, went, shown=True)
+
+    def _words(self, block: Block, went: _Went, *, shown: bool = False) -> None:
+        pairs = fields.pairs(block)
+        if not shown:
+            breaks = block.kind == "paragraph" and len(pairs) > 1
+            text = re.sub(r"(?<=\S)[ \t]*(?=\r?\n\s*\S)", "  ", block.text) if breaks else None
+            self._text(block, went, text)
+        itself = fields.speaks_of_itself(block)
+        found = [fields.of_pair(key, value) for key, value in pairs] if itself else []
+        known = [one for one in found if one]
+        for name, value in known:
+            self._say(went, name, value)
+        if mode := fields.failure_mode(block):
+            self._say(went, "failure_modes", [mode])
+        if endpoints := tables.endpoints(block.text) if block.kind == "list" else []:
+            self._say(went, "health", endpoints)
+            self._once(block, went, "rb.health()")
+            return
+        section = fields.section_of(block)
+        if not known and section and block.kind == "list":
+            self._say(went, section, fields.of_section(section, block))
+        if fields.is_summary(block) and not known and not self.fields.has("summary"):
+            self._say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
+
+    def _say(self, went: _Went, name: str, value: Any) -> None:
+        """Bind a value; of a list that is refused as a whole, each item that is not."""
+        if value in ("", [], None):
+            return
+        reason = self.fields.say(name, value)
+        if reason and isinstance(value, list) and len(value) > 1:
+            refused = [one for item in value if (one := self.fields.say(name, [item]))]
+            if len(refused) < len(value):
+                went.bound(name)
+            went.reasons += refused
+        elif reason:
+            went.reasons += [] if reason.endswith("is said already") else [reason]
+        else:
+            went.bound(name)
+
+    # tables and checklists
+
+    def _table(self, block: Block, went: _Went) -> None:
+        self._text(block, went)
+        table = tables.read(block.text)
+        pairs = tables.pairs(table)
+        for key, value in pairs:
+            if found := fields.of_pair(key, value):
+                self._say(went, *found)
+        bound = None if pairs else tables.bind(table)
+        if bound is None:
+            if went.fate == "text":
+                went.reasons.append("no field of the front matter holds such a table")
+            return
+        self._say(went, bound.field, bound.value)
+        if went.fate == "front matter" and bound.call:
+            self._once(block, went, bound.call)
+        if bound.field == "metrics" and any("diagnostic" in row for row in bound.value):
+            self.asks_a_database = True
+
+    def _once(self, block: Block, went: _Went, call: str) -> None:
+        """Make a call that looks at all of a field, where the source speaks of it first."""
+        if call not in self._called:
+            self._called.add(call)
+            self._code(block, went, call)
+
+    def _checklist(self, block: Block, went: _Went) -> None:
+        items = list(dict.fromkeys(tables.plain(text) for text, _ in block.tasks if text))
+        rest = [line for line in block.text.splitlines() if line.strip()]
+        if len(items) != len(rest):
+            self._text(block, went)  # it has lines beside its items
+        if not items:
+            went.reasons.append("the checklist has no items")
+            return
+        title = self._title(_under(_heading_of(block), self._label) or "Checklist")
+        self._code(
+            block,
+            went,
+            calls.call(
+                "rb.checklist", calls.quoted(title), calls.listed([calls.quoted(i) for i in items])
+            ),
+        )
+        section = fields.section_of(block)
+        if section in {"prerequisites", "escalation.when", "symptoms"}:
+            self._say(went, section, [holes.loud(item) for item in items])
+
+    # commands and queries
+
+    def _step(self, block: Block, went: _Went) -> None:
+        self._words(block, went)
+        self._label = _lead(block)
+        for code in block.codes:
+            if statements.is_sql(code):
+                for one in statements.split(code):
+                    self._sql(block, went, one, "")
+            elif shell.is_command(code):
+                self._pieces(block, went, shell.read(code))
+
+    def _fence(self, block: Block, went: _Went) -> None:
+        if block.info in _SQL or (not block.info and statements.is_sql(block.content)):
+            for one in statements.split(block.content):
+                self._sql(block, went, one, "")
+            return
+        if block.info in _SHELL or (not block.info and _looks_like_a_shell(block.content)):
+            pieces = shell.read(block.content)
+            if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
+                self._pieces(block, went, pieces)
+                return
+            went.reasons.append("there is no command in it yet" if pieces else "it is empty")
+            self._text(block, went, holes.loud(_as_fence(block)))
+            return
+        if block.info not in {"", "text", "txt", "mermaid"}:
+            went.reasons.append(f"{block.info} is not run")
+        self._text(block, went, _as_fence(block))
+
+    def _pieces(self, block: Block, went: _Went, pieces: Sequence[Piece]) -> None:
+        said: list[str] = []
+        for piece in pieces:
+            if piece.kind == "comment":
+                said += piece.text.splitlines()
+            elif piece.kind in {"words", "text", "http"}:
+                *before, title = said or [""]
+                self._remark(block, went, before)
+                self._command(block, went, piece, title)
+                said = []
+            elif piece.kind == "sql":
+                self._sql(block, went, piece.text, "\n".join(said))
+                said = []
+            else:
+                self._aside(block, went, piece, said)
+                said = []
+        self._remark(block, went, said)
+        for call in self._after:
+            self._once(block, went, call)
+        self._after = []
+
+    def _aside(self, block: Block, went: _Went, piece: Piece, said: list[str]) -> None:
+        """What stands between the commands: requirements, output, holes, a psql that connects."""
+        if piece.kind == "requirement":
+            tool, version = piece.words
+            self._say(went, "prerequisites", [{"tool": tool, "version": f">= {version}"}])
+            self._remark(block, went, [*said, f"`{piece.text}`"])
+            self._after.append("rb.prerequisites()")
+        elif piece.kind == "connect":
+            self.asks_a_database = True
+            went.bound("connections.db")
+            self._remark(block, went, [f"`{piece.text}`: the parameter `db` names the connection."])
+        elif piece.kind == "hole":
+            self._remark(block, went, [*said, placeholder(piece.text)])
+            went.reasons.append(f"{piece.text}: there is no command yet")
+        else:
+            self._remark(block, went, said)
+            self._text(block, went, f"```text\n{piece.text}\n```")
+
+    def _remark(self, block: Block, went: _Went, lines: Iterable[str]) -> None:
+        told = [line for line in lines if line.strip()]
+        if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
+            text = "\n".join(["```text", *told, "```"])
+        else:
+            text = "\n\n".join(told)
+        self._text(block, went, text)
+
+    def _command(self, block: Block, went: _Went, piece: Piece, title: str) -> None:
+        if len(title.split()) < 2 or block.kind == "step":
+            title = _under(_heading_of(block), title or self._label)
+        title = self._title(title or " ".join(piece.text.split()[:3]))
+        found = self._declare(holes.find(piece.text))
+        if piece.kind == "http":
+            url = calls.filled(piece.words[0], found)
+            self._code(block, went, calls.call("rb.http", calls.quoted(title), url), joins=True)
+        elif piece.kind == "words" and not piece.changes:
+            words = calls.listed([calls.filled(word, found) for word in piece.words])
+            self._code(block, went, calls.call("rb.shell", calls.quoted(title), words), joins=True)
+        else:
+            reason = f"{piece.changes} changes something" if piece.changes else piece.reason
+            risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
+            went.notes.append(f"proposed: {reason}")
+            plan = calls.call(
+                "rb.actions.command",
+                calls.quoted(title),
+                calls.quoted(piece.text),
+                values=calls.mapped({h.text: h.parameter for h in found if h.parameter}),
+                risk=calls.quoted(risk) if risk else "",
+            )
+            self._act(block, went, plan, waits=bool(piece.changes))
+
+    def _sql(self, block: Block, went: _Went, text: str, remark: str) -> None:
+        statement = statements.read(text)
+        refused = statement.problem or self._refuses(statement.sql)
+        self._remark(block, went, remark.splitlines())
+        if statement.problem:
+            went.reasons.append(statement.problem)
+            self._text(block, went, f"```sql\n{statement.source}\n```")
+            return
+        self.asks_a_database = True
+        self._declare(statement.holes)
+        if not refused:
+            self._code(block, went, f"%%sql db --untried\n{statement.sql}")
+            return
+        went.notes.append(f"proposed: {refused}")
+        title = self._title((remark.splitlines() or [""])[-1] or _heading_of(block) or "SQL")
+        names = {hole.parameter: hole.parameter for hole in statement.holes}
+        plan = calls.call(
+            "rb.actions.statement",
+            "db",
+            calls.quoted(statement.sql),
+            title=calls.quoted(title),
+            values=calls.mapped(names),
+        )
+        self._act(block, went, plan, waits=True)
+
+    def _act(self, block: Block, went: _Went, plan: str, *, waits: bool) -> None:
+        option = _option(block) if waits else ""
+        if option and option not in self.options:
+            self.options.append(option)
+        when = f"choice.chose({calls.quoted(option)})" if option else ""
+        self._code(block, went, calls.call("rb.act", plan, when=when), joins=True, act=option)
+
+    def _declare(self, found: Iterable[Hole]) -> list[Hole]:
+        known = list(found)
+        for hole in known:
+            if hole.parameter:
+                self.parameters.setdefault(hole.parameter, hole)
+        return known
+
+    def _title(self, words: str) -> str:
+        """Return a title that no other call has: findings of the same title replace each other."""
+        plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
+        plain = plain if len(plain) <= 80 else plain[:79] + "…"
+        title, number = plain, 2
+        while title in self._titles:
+            title, number = f"{plain} ({number})", number + 1
+        self._titles.add(title)
+        return title
+
+
+def _heading_of(block: Block) -> str:
+    """Return the nearest heading that says something by itself, with the step it belongs to."""
+    names = [tables.plain(words) for words in block.path if words.strip()]
+    if len(names) > 2 and _GENERIC.match(names[-1]):
+        return f"{names[-2]}: {names[-1]}"
+    return names[-1] if names else ""
+
+
+def _under(heading: str, words: str) -> str:
+    """Return words with the heading that they stand under.
+
+    >>> _under("Restart", "Or"), _under("Restart", "")
+    ('Restart: Or', 'Restart')
+    """
+    return ": ".join(filter(None, [heading, words]))
+
+
+def _label(block: Block) -> str:
+    """Return what a line such as ``**Verification:**`` says of what follows it."""
+    last = tables.plain((block.text.strip().splitlines() or [""])[-1])
+    is_label = block.kind == "paragraph" and last.endswith(":") and len(last) < 40
+    return last.rstrip(": ") if is_label else ""
+
+
+def _lead(block: Block) -> str:
+    """Return what a list item says before its command.
+
+    >>> _lead(Block(kind="step", start=0, end=1, text="2. Query logs: `kubectl logs x`"))
+    'Query logs'
+    """
+    before = block.text.partition("`")[0]
+    return tables.plain(re.sub(r"^\s*(?:[-*+]|\d+[.)])\s*", "", before)).strip(": ")
+
+
+def _option(block: Block) -> str:
+    """Return what a human chooses for this mutation to be proposed.
+
+    >>> block = Block(kind="fence", start=0, end=1, path=("Runbook", "🔧 Scale", "Step 2: Down"))
+    >>> _option(block), _option(Block(kind="fence", start=0, end=1, path=("Runbook", "Step 1")))
+    ('Scale', 'go ahead with the steps')
+    """
+    for words in reversed(block.path[1 if not block.document else 0 :]):
+        if not _STEP.match(words) and not _GENERIC.match(words):
+            return re.sub(r"^[^\w\[<(]+|[\s:]+$", "", tables.plain(words)) or GO_AHEAD
+    return GO_AHEAD
+
+
+def _looks_like_a_shell(text: str) -> bool:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    commands = [line for line in lines if not line.startswith("#")]
+    if any(re.match(r"\$ \S", line) for line in commands):
+        return True
+    return bool(commands) and all(
+        shell.is_command(line) or line.startswith(("./", "sudo ")) for line in commands
+    )
+
+
+def _as_fence(block: Block) -> str:
+    """Write a fence that closes, however the source closed it."""
+    content = _plain_lines(block.content).rstrip("\n")
+    longest = max((len(mark) for mark in re.findall(r"`{3,}", content)), default=2)
+    mark = "`" * (longest + 1)
+    return f"{mark}{block.info}\n{content}\n{mark}"
+
+
+def _plain_lines(text: str) -> str:
+    return re.sub(r"\r\n?", "\n", text)

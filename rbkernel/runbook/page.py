@@ -1,0 +1,122 @@
+"""A runbook on a terminal of 80 columns: what an engineer reads before the notebook opens. Pure."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rbkernel.runbook import digest
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.digest import Table
+
+WIDTH = 80
+_LABEL = 18
+# told in one line each, above the sections
+_BRIEF = (
+    "service",
+    "on_call",
+    "response_time",
+    "slo",
+    "last_tested",
+    "testing_schedule",
+    "drill",
+    "linked_ids",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A heading of the document, and the text under it."""
+
+    heading: str
+    text: str
+
+
+def steps(runbook: Runbook) -> list[Step]:
+    """Return the sections of the document, in order; a heading of the first level is its title."""
+    found: list[Step] = []
+    for text in runbook.prose:
+        for part in re.split(r"(?m)^(?=##+ )", text):
+            heading, _, body = part.partition("\n")
+            if heading.startswith("##"):
+                found.append(Step(heading=heading.lstrip("# ").strip(), text=body.strip()))
+    return found
+
+
+def text(runbook: Runbook) -> str:
+    """Lay a runbook out in plain text, no line wider than 80 columns."""
+    told = runbook.front_matter
+    lines = [f"{told.id}: {told.title}", "=" * min(WIDTH, len(told.id) + 2 + len(told.title)), ""]
+    lines += [*_wrapped(told.summary), ""]
+    about = {
+        "severity": told.severity,
+        "category": told.category or "",
+        "owner": told.owner,
+        **{name.replace("_", " "): digest.words(getattr(told, name)) for name in _BRIEF},
+        "placeholders": f"{len(runbook.placeholders)} are left to fill in"
+        if runbook.placeholders
+        else "",
+        "notebook": str(runbook.path),
+    }
+    lines += [line for name, value in about.items() if value for line in _pair(name, value)]
+    brief = {name.replace("_", " ") for name in _BRIEF}
+    for table in (one for one in digest.tables(told) if one.heading not in brief):
+        lines += ["", table.heading.upper(), *_rows(table)]
+    lines += [
+        "",
+        "STEPS",
+        *(line for one in steps(runbook) for line in _wrapped(one.heading, "- ")),
+    ]
+    lines += ["", "PARAMETERS", *_parameters(runbook)]
+    return _printable("\n".join(lines))
+
+
+def _rows(table: Table) -> Iterator[str]:
+    for row in table.rows:
+        if not table.names:
+            yield from _wrapped(row[0], "- ")
+        elif not any(table.names):
+            yield from _pair(*row)
+        else:
+            told = [(name, cell) for name, cell in zip(table.names, row, strict=True) if cell]
+            first, *rest = told or [("", "")]
+            yield from _wrapped(first[1], "- ")
+            for name, cell in rest:
+                yield from _wrapped(f"{name}: {cell}", "  ")
+
+
+def _pair(name: str, value: str) -> list[str]:
+    return _wrapped(value, f"{name + ':':{_LABEL}} ")
+
+
+def _parameters(runbook: Runbook) -> Iterator[str]:
+    for one in runbook.parameters.values():
+        yield from _wrapped(f"{one.name}: {one.annotation} = {one.default!r}", "- ")
+        if one.help:
+            yield from _wrapped(one.help, "    ")
+
+
+def _wrapped(words: str, first: str = "") -> list[str]:
+    """Wrap a text.
+
+    >>> _wrapped("a b", "- ")
+    ['- a b']
+    """
+    return textwrap.wrap(
+        " ".join(words.split()),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
+def _printable(words: str) -> str:
+    """Take out what would move a terminal's cursor.
+
+    >>> _printable("a\\x1b[2Jb\\nc")
+    'a[2Jb\\nc'
+    """
+    return "".join(char for char in words if char == "\n" or char.isprintable())

@@ -1,0 +1,96 @@
+"""Durations and thresholds as people write them: "< 30 min", "Immediate", "> 1.2s for 5min".
+
+Pure. What is not understood is None: words stay legal, and nothing is guessed from them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SECONDS = {
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604800.0),
+}
+_WORDS = {
+    "immediate": 0.0,
+    "immediately": 0.0,
+    "at once": 0.0,
+    # of an evening before a weekend it is later: the shortest promise that the words hold
+    "next business day": 86400.0,
+    "next day": 86400.0,
+}
+_DURATION = re.compile(
+    r"(?:within|after|less than|under|up to|<=?|≤|~)?\s*(\d+(?:\.\d+)?)\s*([a-z]+)"
+)
+_THRESHOLD = re.compile(
+    r"(?P<sign><=?|>=?|≤|≥|above|below|over|under|more than|less than)?\s*"
+    r"(?P<currency>[$€£])?\s*(?P<number>-?\d[\d,]*(?:\.\d+)?)\s*(?P<thousands>k\b|[Mm]io\b)?\s*"
+    r"(?P<unit>%|[a-zA-Zµ/]+)?"
+    r"(?:\s+for\s+(?P<for>\d+\s*[a-z]+))?",
+    re.IGNORECASE,
+)
+_BELOW = {"<", "<=", "≤", "below", "under", "less than"}
+
+
+def duration_s(words: str) -> float | None:
+    """Read a duration, in seconds.
+
+    >>> [duration_s(text) for text in ("15 minutes", "< 30 min", "Immediate", "1h", "4 hours")]
+    [900.0, 1800.0, 0.0, 3600.0, 14400.0]
+    >>> duration_s("1 hour (P0 only)"), duration_s("Next business day"), duration_s("soon")
+    (3600.0, 86400.0, None)
+    """
+    text = words.strip().lower()
+    plain = re.sub(r"\s*\(.*\)$", "", text)
+    if plain in _WORDS:
+        return _WORDS[plain]
+    found = _DURATION.fullmatch(plain)
+    if found is None or found[2] not in _SECONDS:
+        return None
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """A limit: ``below`` tells that a smaller figure is wrong; ``unit`` is as it was written.
+
+    ``unit`` ``x`` means a multiple of the baseline. ``for_s`` is how long it must last, in s.
+    """
+
+    value: float
+    below: bool = False
+    unit: str = ""
+    for_s: float | None = None
+
+
+def threshold(words: str | float | None) -> Threshold | None:
+    """Read a threshold.
+
+    >>> threshold("> 5%")
+    Threshold(value=5.0, below=False, unit='%', for_s=None)
+    >>> threshold("> 1.2s for 5min")
+    Threshold(value=1.2, below=False, unit='s', for_s=300.0)
+    >>> threshold("< 5,000").below, threshold("> 2x").unit, threshold("> $40").value
+    (True, 'x', 40.0)
+    >>> threshold(15), threshold("as usual"), threshold(None)
+    (Threshold(value=15.0, below=False, unit='', for_s=None), None, None)
+    """
+    if words is None or isinstance(words, bool):
+        return None
+    if isinstance(words, int | float):
+        return Threshold(value=float(words))
+    found = _THRESHOLD.fullmatch(words.strip())
+    if found is None:
+        return None
+    factor = {"k": 1e3, "mio": 1e6}.get((found["thousands"] or "").lower(), 1.0)
+    return Threshold(
+        value=float(found["number"].replace(",", "")) * factor,
+        below=(found["sign"] or "").lower() in _BELOW,
+        unit=found["unit"] or found["currency"] or "",
+        for_s=duration_s(found["for"]) if found["for"] else None,
+    )

@@ -1,0 +1,198 @@
+"""A new runbook from a template: its own id and title, and placeholders for the rest.
+
+The template is copied as it is, comments and cell ids too; only what is known is filled in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import nbformat
+
+from rbkernel.errors import RunbookError, UnknownRunbook
+from rbkernel.runbook import catalogue, frontmatter, frontmatter_text
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.placeholders import PLACEHOLDER, unfilled
+
+# those below are ours, as docs/reference.md lists them
+_FIRST_OF_YOURS = 100
+
+
+def templates() -> dict[str, Runbook]:
+    """Return the templates by name, as `rbkernel new` takes them."""
+    found = (
+        catalogue.read(path) for path in sorted(catalogue.packaged("templates").glob("*.ipynb"))
+    )
+    return {runbook.path.stem: runbook for runbook in found}
+
+
+def template(name: str) -> Runbook:
+    """Return one template.
+
+    Raises
+    ------
+    UnknownRunbook
+        There is no such template; the message lists those there are.
+    """
+    known = templates()
+    wanted = name.lower().replace("-", "_").removesuffix(".ipynb")
+    if wanted not in known:
+        raise UnknownRunbook(
+            f"there is no template {name!r}",
+            where=str(catalogue.packaged("templates")),
+            next_step=f"use one of {', '.join(known)}",
+        )
+    return known[wanted]
+
+
+def purpose(form: Runbook) -> str:
+    """Return what a template is for, in words of its own."""
+    about = json.loads(form.document)["metadata"].get("rbkernel", {})
+    return str(about.get("purpose", ""))
+
+
+def next_free_id(taken: Iterable[str]) -> str:
+    """Return the lowest id from RUN-100 on that nobody has.
+
+    >>> next_free_id(["RUN-001", "RUN-100", "RUN-102"])
+    'RUN-101'
+    """
+    numbers = {int(found[0]) for one in taken if (found := re.search(r"\d+$", one))}
+    number = next(n for n in range(_FIRST_OF_YOURS, 10**9) if n not in numbers)
+    return f"RUN-{number:03}"
+
+
+def file_name(title: str) -> str:
+    """Make a file name of a title.
+
+    >>> file_name("Outbox backlog: 5 min"), file_name("Überlauf der Queue"), file_name("…")
+    ('outbox_backlog_5_min.ipynb', 'überlauf_der_queue.ipynb', 'runbook.ipynb')
+    """
+    stem = "_".join(re.findall(r"\w+", title.lower()))[:80].strip("_")
+    return f"{stem or 'runbook'}.ipynb"
+
+
+def filled_in(form: Runbook, *, id: str, title: str, fields: Mapping[str, str]) -> bytes:  # noqa: A002
+    """Fill a template in.
+
+    Parameters
+    ----------
+    form
+        The template.
+    id
+        The new runbook's id.
+    title
+        Its title; it takes the place of the title's placeholder in the text, too.
+    fields
+        Further fields of the front matter; one that is empty keeps its placeholder.
+
+    Returns
+    -------
+    bytes
+        The notebook.
+
+    Raises
+    ------
+    RunbookError
+        A field is wrong.
+    """
+    notebook = catalogue.parse(form.document)
+    hole = PLACEHOLDER.search(form.front_matter.title)
+    said = {name: value for name, value in fields.items() if value}
+    named = form.front_matter.title.replace(hole[0], title) if hole else title
+    head = notebook.cells[0]
+    head.source = frontmatter_text.edit(head.source, {"id": id, "title": named, **said})
+    for cell in notebook.cells[1:]:
+        if cell.cell_type == "markdown" and hole:
+            cell.source = cell.source.replace(hole[0], title)
+        if cell.cell_type == "code":
+            cell.source = cell.source.replace(f'"{form.id}"', f'"{id}"')
+    _, problems = frontmatter.examine(notebook)
+    if problems or id.startswith("TEMPLATE"):
+        told = "; ".join(f"{one.field}: {one.message}" for one in problems)
+        raise RunbookError(
+            told or "the id is a template's",
+            where="rbkernel new",
+            next_step="give another value; nothing has been written",
+        )
+    notebook.metadata.pop("rbkernel", None)
+    written: str = nbformat.writes(notebook)
+    return f"{written}\n".encode()
+
+
+def create(
+    form: Runbook,
+    folder: Path,
+    *,
+    id: str,  # noqa: A002
+    title: str,
+    fields: Mapping[str, str],
+    known: Iterable[Runbook],
+) -> Path:
+    """Write a new runbook.
+
+    Parameters
+    ----------
+    form
+        The template.
+    folder
+        Where it goes; made if it is not there.
+    id
+        The new runbook's id; empty for the next free one.
+    title, fields
+        As for `filled_in`.
+    known
+        The runbooks that there are.
+
+    Returns
+    -------
+    Path
+        The new file.
+
+    Raises
+    ------
+    RunbookError
+        The id is taken, the file is there already, it cannot be written, or a field is wrong.
+    """
+    taken = {runbook.id: runbook.path for runbook in known}
+    wanted = id or next_free_id(taken)
+    if wanted in taken:
+        raise RunbookError(
+            f"the id {wanted} is taken",
+            where=str(taken[wanted]),
+            next_step=f"leave --id out, or take {next_free_id(taken)}",
+        )
+    path = folder / file_name(title)
+    document = filled_in(form, id=wanted, title=title, fields=fields)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(document)
+    except FileExistsError as error:
+        raise RunbookError(
+            "a file of that name is there already",
+            where=str(path),
+            next_step="choose another name, or another folder with --to",
+        ) from error
+    except OSError as error:
+        raise RunbookError(
+            f"the runbook cannot be written: {error.strerror}",
+            where=str(path),
+            next_step="choose another folder with --to",
+        ) from error
+    return path
+
+
+def missing(form: Runbook) -> list[str]:
+    """Return the fields that a person can answer at once and that the template leaves open."""
+    told = form.front_matter
+    asked = {
+        "summary": told.summary,
+        "category": told.category,
+        "severity": told.severity,
+        "owner": told.owner,
+    }
+    return [name for name, value in asked.items() if value is None or unfilled(value)]

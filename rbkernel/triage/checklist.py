@@ -1,0 +1,116 @@
+"""`rb.checklist`: what a human has to tick, recorded as it is ticked.
+
+Headless nobody ticks anything, so the list stays open, which is ``unknown`` and never ok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import DisplayHandle, display
+
+from rbkernel.evidence import current
+from rbkernel.model import now
+from rbkernel.triage import cards, undone
+from rbkernel.triage.context import headless, triage
+
+
+class Checklist:
+    """A checklist on the screen.
+
+    Parameters
+    ----------
+    title
+        What it is for.
+    items
+        What has to be ticked.
+    """
+
+    def __init__(self, title: str, items: Sequence[str]) -> None:
+        self.title = title
+        self.items = dict.fromkeys(items, False)
+        self._card: DisplayHandle | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item is ticked."""
+        return all(self.items.values())
+
+    def tick(self, item: str, *, done: bool = True) -> None:
+        """Tick an item, as its box does, or take the tick away.
+
+        Raises
+        ------
+        ValueError
+            There is no such item.
+        """
+        if item not in self.items:
+            raise ValueError(f"{item!r} is no item: {', '.join(self.items)}")
+        self.items[item] = done
+        current().event("tick", checklist=self.title, item=item, done=done, at=now())
+        self.show()
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.checklist` has shown the list."""
+
+    def show(self) -> None:
+        """Show the list as it stands, in place of what was shown of it."""
+        undone.note(
+            undone.CHECKLISTS,
+            {f"{self.title}: {item}": done for item, done in self.items.items()},
+        )
+        items = self.items.items()
+        hint = "" if self.complete else "Tick in JupyterLab; running the cell again begins afresh."
+        bundle = cards.bundle(
+            "checklist",
+            {"title": self.title, "items": self.items},
+            cards.checklist_card(self.title, items, hint=hint),
+            cards.checklist_text(self.title, items),
+        )
+        if self._card is None:
+            self._card = display(bundle, raw=True, display_id=f"rbkernel-list-{id(self)}")
+        else:
+            self._card.update(bundle, raw=True)
+
+
+def checklist(title: str, items: Sequence[str]) -> Checklist:
+    """Show what a human has to tick.
+
+    In JupyterLab each item has a box, and every tick is recorded with its time. A headless run
+    shows the list, all of it open.
+
+    Parameters
+    ----------
+    title
+        What it is for; a list of the same title replaces the earlier in the findings.
+    items
+        What has to be ticked, in words.
+
+    Returns
+    -------
+    Checklist
+        ``.complete`` tells whether all is ticked.
+    """
+    triage()  # nothing is asked before rb.start
+    if not items or len(set(items)) < len(items):
+        raise ValueError("a checklist needs items, each once")
+    shown = Checklist(title, items)
+    shown.show()
+    if not headless():
+        boxes = [_box(shown, item) for item in shown.items]
+        display(widgets.VBox(boxes))
+    return shown
+
+
+def _box(shown: Checklist, item: str) -> widgets.Checkbox:
+    box = widgets.Checkbox(
+        value=False, description=item, indent=False, layout=widgets.Layout(width="auto")
+    )
+
+    def ticked(change: dict[str, Any]) -> None:
+        shown.tick(item, done=change["new"])
+
+    box.observe(ticked, names="value")
+    return box

@@ -1,0 +1,237 @@
+"""`rb.severity`, `rb.escalation`, `rb.commands`, `rb.show`: how bad is it, who hears of it, and
+what can be done, as the front matter of the run's document says.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rbkernel.errors import ParameterError
+from rbkernel.model import ActionPlan, Finding, Severity, Verdict, now
+from rbkernel.postgres import actions
+from rbkernel.runbook import digest
+from rbkernel.runbook.digest import Table
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.frontmatter_sections import EscalationLevel, Operation
+from rbkernel.runbook.placeholders import unfilled
+from rbkernel.runbook.severity import Assessment, Fact, assess
+from rbkernel.triage import tables
+from rbkernel.triage.act import act
+from rbkernel.triage.check import keep
+from rbkernel.triage.context import front_matter, triage
+from rbkernel.triage.decide import Condition
+
+_VERDICTS = {
+    Severity.CRITICAL: Verdict.CRITICAL,
+    Severity.HIGH: Verdict.CRITICAL,
+    Severity.MEDIUM: Verdict.WARNING,
+    Severity.LOW: Verdict.OK,
+}
+
+
+def severity(**facts: Fact) -> str:
+    """Compute the severity by ``severity_levels`` of the front matter, and show why.
+
+    Parameters
+    ----------
+    facts
+        What is known, by the names that the conditions use; None is not known. ``criticals`` and
+        ``warnings``, the findings of this run so far, are known by themselves.
+
+    Returns
+    -------
+    str
+        The team's own word for the level, such as ``SEV2``; empty while nothing is known.
+    """
+    tables.show(digest.section(front_matter(), "severity_levels"))
+    found = assess(front_matter().severity_levels, {**_counted(), **facts})
+    keep(_severity_finding(found))
+    return found.level.level if found.level else ""
+
+
+def escalation(*, attempts: int = 0, severity: str = "", began: str = "") -> None:
+    """Show the escalation path, and which of its levels are due now.
+
+    Parameters
+    ----------
+    attempts
+        How often the steps have been tried and have not worked.
+    severity
+        The level that `severity` computed; while it is not known, every level counts.
+    began
+        When the incident began, ISO 8601, UTC where nothing else is said; empty for this run's
+        beginning.
+
+    Raises
+    ------
+    ParameterError
+        ``began`` is no time.
+    """
+    told = front_matter().escalation
+    tables.show(digest.section(front_matter(), "escalation"))
+    lasted_s = _lasted_s(began)
+    reached = [level for level in told.levels if is_due(level, attempts, lasted_s, severity)]
+    # a path whose contacts are placeholders is not ok because nobody has needed it yet
+    if reached or (told.levels and not unfilled(digest.words(told))):
+        keep(_escalation_finding(reached, f"{attempts} attempts, {_duration(lasted_s)}"))
+
+
+def commands(
+    section: str = "operations", group: str = "", *, when: Condition | bool = True
+) -> None:
+    """Propose every command of a section: to copy, not run.
+
+    Parameters
+    ----------
+    section
+        ``kill_switches``, ``operations``, ``rollback``, or ``recovery``.
+    group
+        Only those of this group; empty for all.
+    when
+        The condition under which they are proposed, as for `rb.act`.
+
+    Raises
+    ------
+    ParameterError
+        The front matter has no such section of commands.
+    """
+    declared = [one for one in _operations(section) if group in {"", one.group}]
+    waiting = [one for one in declared if not one.command or unfilled(digest.words(one))]
+    names = ("name", "effect", "command", "undo", "risk", "verify")
+    rows = tuple(tuple(getattr(one, name) for name in names) for one in waiting)
+    if rows or not declared:
+        heading = f"{section.replace('_', ' ')}{f': {group}' if group else ''}"
+        tables.show(Table(heading=heading, names=names if rows else (), rows=rows))
+    for one in declared:
+        if one not in waiting:
+            act(_plan(one), when=when)
+
+
+def show(*sections: str) -> None:
+    """Show sections of the front matter as tables, such as ``rb.show("contacts", "links")``.
+
+    Raises
+    ------
+    ParameterError
+        The front matter has no such section.
+    """
+    for name in sections:
+        if name not in FrontMatter.model_fields:
+            known = ", ".join(FrontMatter.model_fields)
+            raise ParameterError(
+                f"front matter has no section {name!r}", where="rb.show", next_step=f"use {known}"
+            )
+        tables.show(digest.section(front_matter(), name))
+
+
+def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str) -> bool:
+    """Tell whether a level is due, by what can be counted.
+
+    >>> late = EscalationLevel(level="L3", after="1 h", severity="Critical")
+    >>> is_due(late, 0, 3601, "SEV1"), is_due(late, 0, 3601, "SEV3"), is_due(late, 0, 60, "SEV1")
+    (True, False, False)
+    >>> is_due(late, 0, 3601, "")  # nobody knows how bad it is
+    True
+    >>> is_due(EscalationLevel(level="L2", after_attempts=2), 2, 0, "low")
+    True
+    """
+    if severity and level.severity and not unfilled(level.severity) and _milder(severity, level):
+        return False
+    tried = level.after_attempts is not None and attempts >= level.after_attempts
+    late = level.after_s is not None and lasted_s >= level.after_s
+    return tried or late
+
+
+def _milder(severity: str, level: EscalationLevel) -> bool:
+    scale = list(Severity)
+    return scale.index(Severity.parse(severity)) > scale.index(Severity.parse(level.severity))
+
+
+def _counted() -> dict[str, Fact]:
+    """Count this run's findings; while some are unknown, none found is not known to be none."""
+    verdicts = [finding.verdict for finding in triage().findings.values()]
+    unseen = Verdict.UNKNOWN in verdicts or not verdicts
+    counts = {
+        "criticals": verdicts.count(Verdict.CRITICAL),
+        "warnings": verdicts.count(Verdict.WARNING),
+    }
+    return {name: None if unseen and not count else count for name, count in counts.items()}
+
+
+def _severity_finding(found: Assessment) -> Finding:
+    missing = ", ".join(found.unknown)
+    step = f"find out and pass it to rb.severity: {missing}" if missing else ""
+    if found.level is None:
+        verdict, told = Verdict.UNKNOWN, "nothing is known that would give a level"
+    else:
+        verdict = _VERDICTS[Severity.parse(found.level.level)]
+        least = "at least " if missing else ""
+        told = f"{least}{found.level.level}: {found.because}"
+        if missing and verdict is Verdict.OK:
+            verdict = Verdict.UNKNOWN
+    action = found.level.action if found.level else ""
+    return Finding(
+        title="Severity",
+        verdict=verdict,
+        expected="low",
+        actual=told + (f" (not known: {missing})" if missing else ""),
+        next_step="; ".join(filter(None, [action if verdict is not Verdict.OK else "", step])),
+        at=now(),
+    )
+
+
+def _escalation_finding(reached: list[EscalationLevel], counted: str) -> Finding:
+    told = "; ".join(f"{one.level} ({digest.due(one)})" for one in reached)
+    who = "; ".join(dict.fromkeys(one.contact for one in reached if one.contact))
+    provide = reached[-1].provide if reached else ""
+    hand_over = f"; provide: {provide}" if provide else ""
+    return Finding(
+        title="Escalation, by attempts and time",
+        verdict=Verdict.WARNING if reached else Verdict.OK,
+        expected="no level is due",
+        actual=f"due: {told}; {counted}" if reached else f"none is due: {counted}",
+        next_step=f"call {who}{hand_over}" if who else "",
+        at=now(),
+    )
+
+
+def _lasted_s(began: str) -> float:
+    words = began or triage().run.started_at
+    try:
+        start = datetime.fromisoformat(words)
+    except ValueError as error:
+        raise ParameterError(
+            f"began={began!r} is no time",
+            where="rb.escalation",
+            next_step="write it as 2026-11-20T03:02, in UTC",
+        ) from error
+    start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    return max(0.0, (datetime.now(UTC) - start).total_seconds())
+
+
+def _duration(seconds: float) -> str:
+    """Say a duration.
+
+    >>> _duration(59), _duration(3700)
+    ('0 min', '1 h 1 min')
+    """
+    hours, minutes = divmod(int(seconds // 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _operations(section: str) -> tuple[Operation, ...]:
+    told = front_matter()
+    declared = told.recovery.steps if section == "recovery" else getattr(told, section, ())
+    if section not in {"kill_switches", "operations", "rollback", "recovery"}:
+        raise ParameterError(
+            f"{section!r} holds no commands",
+            where="rb.commands",
+            next_step="use kill_switches, operations, rollback or recovery",
+        )
+    return tuple(declared)
+
+
+def _plan(one: Operation) -> ActionPlan:
+    effect = "; ".join(filter(None, [one.effect, one.verify and f"see with: {one.verify}"]))
+    risk = "; ".join(filter(None, [one.risk, effect and f"effect: {effect}"]))
+    return actions.command(one.name, one.command, undo=one.undo, risk=risk)

@@ -1,0 +1,133 @@
+"""`rb.metrics`: the key metrics of the front matter, with what they are now.
+
+A metric is evaluated where a diagnostic or a query says how. One that names only a dashboard is
+for a human to look at, and stays among what is left undone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+from IPython.display import HTML, display
+
+from rbkernel.errors import QueryError, UnknownConnection
+from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import diagnostics, rules
+from rbkernel.postgres.rules import Rule
+from rbkernel.postgres.session import failed_frame
+from rbkernel.runbook import digest
+from rbkernel.runbook.digest import Table
+from rbkernel.runbook.frontmatter_sections import Metric
+from rbkernel.runbook.placeholders import unfilled
+from rbkernel.triage import query, tables, undone
+from rbkernel.triage.context import front_matter, triage
+from rbkernel.triage.readiness import connection_name
+
+_NAMES = ("metric", "now", "is", "normal", "warning", "critical", "SLO", "panel")
+
+
+def metrics() -> None:
+    """Evaluate the metrics of the front matter against their limits, and show all of them.
+
+    Each that can be evaluated is a finding. A limit such as ``> 1% for 5min`` is held against the
+    figure of this moment; how long it has lasted is not measured.
+    """
+    declared = front_matter().metrics
+    found = {one.name: _evaluated(one) for one in declared if not unfilled(digest.words(one))}
+    judged = {name: finding for name, (finding, _) in found.items() if finding}
+    rows = tuple(_row(one, judged.get(one.name)) for one in declared)
+    tables.show(Table(heading="metrics", names=_NAMES, rows=rows), remark=_remark(declared))
+    for finding in judged.values():
+        triage().add_finding(finding)
+    for _, source in found.values():
+        if source:
+            display(HTML(source))
+    if asked := {name: False for name, (finding, _) in found.items() if finding is None}:
+        undone.note(undone.METRICS, asked)
+
+
+def _evaluated(one: Metric) -> tuple[Finding | None, str]:
+    """Return the finding, None where nobody has said how to measure; and where it came from."""
+    rule = rule_of(one)
+    asked = one.diagnostic or one.query
+    if rule is None or not asked:
+        return None, ""
+    frame = _asked(asked, one)
+    missing = rule.column and not frame.empty and rule.column not in frame
+    if missing:
+        raise QueryError(
+            f"the metric {one.name!r} wants the column {rule.column!r}, and the answer has"
+            f" {', '.join(map(str, frame.columns))}",
+            where="front matter, metrics",
+            next_step="write one of these under `column:`",
+        )
+    return rules.apply(rule, frame), query.traced(frame)
+
+
+def _asked(what: str, one: Metric) -> pd.DataFrame:
+    name = connection_name(one.connection)
+    try:
+        return query.ask(what, name, None, dict(one.values))
+    except UnknownConnection as error:
+        return failed_frame([], error, name=one.name, connection=name, sql=what)
+
+
+def rule_of(one: Metric) -> Rule | None:
+    """Make the rule that a metric declares; the diagnostic's own, where the metric has no limits.
+
+    >>> rule_of(Metric(name="slots", column="used_pct", warning="> 80%", critical=90)).warn
+    80.0
+    >>> rule_of(Metric(name="slots", warning="as usual")) is None
+    True
+    """
+    warn, critical = one.limit("warning"), one.limit("critical")
+    if warn is None and critical is None:
+        return _of_the_diagnostic(one)
+    if one.agg != "rows" and not one.column:
+        return None
+    return Rule(
+        title=one.name,
+        column=one.column,
+        agg=one.agg,
+        warn=warn.value if warn else None,
+        critical=critical.value if critical else None,
+        below=any(limit.below for limit in (warn, critical) if limit),
+        unit=one.unit,
+        next_step=one.next_step,
+    )
+
+
+def _of_the_diagnostic(one: Metric) -> Rule | None:
+    if one.diagnostic not in diagnostics.names():
+        return None
+    declared = diagnostics.get(one.diagnostic).rules
+    return next((rule for rule in declared if rule.column == one.column), None)
+
+
+def _row(one: Metric, finding: Finding | None) -> tuple[str, ...]:
+    told, verdict = (finding.actual, finding.verdict.value) if finding else ("not measured", "")
+    if unfilled(digest.words(one)):
+        told = "not filled in"
+    which: tuple[Literal["warning", "critical"], ...] = ("warning", "critical")
+    limits = [digest.words(getattr(one, name)) for name in which]
+    return (
+        one.name,
+        told,
+        verdict or Verdict.UNKNOWN.value,
+        one.normal,
+        *limits,
+        one.slo,
+        one.panel,
+    )
+
+
+def _remark(declared: tuple[Metric, ...]) -> str:
+    lasting = [
+        one.name
+        for one in declared
+        for limit in (one.limit("warning"), one.limit("critical"))
+        if limit and limit.for_s
+    ]
+    names = ", ".join(dict.fromkeys(lasting))
+    return f"Judged as it is now, not for how long it has lasted: {names}" if lasting else ""

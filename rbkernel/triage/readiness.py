@@ -1,0 +1,206 @@
+"""`rb.prerequisites`, `rb.dependencies`, `rb.health`: is there what this runbook needs?
+
+They read the front matter of the run's document. What is a placeholder is shown, and not looked
+at; what only a human can see becomes a checklist.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+import pandas as pd
+from IPython.display import display
+
+from rbkernel.errors import DatabaseError, UnknownConnection
+from rbkernel.evidence import current
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.postgres.overview import unreachable
+from rbkernel.runbook import digest
+from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
+from rbkernel.runbook.placeholders import unfilled
+from rbkernel.triage import figure, probe, tables
+from rbkernel.triage.check import keep
+from rbkernel.triage.checklist import checklist
+from rbkernel.triage.context import front_matter, triage
+
+# a version is told at once; a tool that asks something first is not waited for
+_VERSION_TIMEOUT_S = 10.0
+# those that do not know --version
+_VERSION_ARGUMENTS = {"kubectl": ("version", "--client"), "go": ("version",), "helm": ("version",)}
+_NUMBER = re.compile(r"\d+(?:\.\d+)+|\d+")
+
+
+def prerequisites() -> None:
+    """Look whether what the runbook needs is there: tools, their versions, connections, roles.
+
+    What is only words becomes a checklist. A missing one is a warning: the patient may be well,
+    but these steps cannot be followed here.
+    """
+    declared = front_matter().prerequisites
+    tables.show(digest.section(front_matter(), "prerequisites"))
+    for one in declared:
+        if unfilled(digest.words(one)):
+            continue
+        if one.tool:
+            keep(_tool(one))
+        elif one.connection:
+            keep(_connection(f"Prerequisite: {_named(one)}", one.connection, one.role))
+    texts = [one.text for one in declared if one.text and not (one.tool or one.connection)]
+    if asked := [text for text in dict.fromkeys(texts) if not unfilled(text)]:
+        checklist("Prerequisites", asked)
+
+
+def health() -> None:
+    """Call every health endpoint of the front matter, once each."""
+    declared = front_matter().health
+    tables.show(digest.section(front_matter(), "health"))
+    for one in declared:
+        if unfilled(digest.words(one)):
+            continue
+        probe.http(
+            f"Health: {one.name or one.url}",
+            one.url,
+            status=one.status,
+            contains=one.contains,
+            within_s=one.within_s,
+            next_step=f"it means: not {one.meaning}" if one.meaning else "",
+        )
+
+
+def dependencies() -> None:
+    """Show what this uses and what uses this, with what happens without it, and look whether it
+    answers, where the front matter names a connection or a URL.
+    """
+    declared = front_matter().dependencies
+    tables.show(digest.section(front_matter(), "dependencies"))
+    if not declared:
+        return
+    display(_graph(front_matter().service or front_matter().title, declared))
+    for one in declared:
+        if unfilled(f"{one.name}{one.url}{one.connection}"):
+            continue
+        title = f"Dependency: {one.name}"
+        if one.url:
+            probe.http(title, one.url, cause=one.impact, next_step=one.fallback)
+        elif one.connection:
+            keep(_connection(title, one.connection, "", cause=one.impact, next_step=one.fallback))
+
+
+def connection_name(parameter: str) -> str:
+    """Return the connection that a parameter of this run carries, else the name itself."""
+    return str(triage().run.parameters.get(parameter) or parameter)
+
+
+def _tool(one: Prerequisite) -> Finding:
+    path = shutil.which(one.tool)
+    if path is None:
+        told, verdict = "it is not installed here", Verdict.WARNING
+        step = f"install {one.tool}, or go on where it is"
+    else:
+        told = _version(one.tool, path)
+        verdict = at_least(told, one.version)
+        step = f"see what `{one.tool} --version` says, and install {one.version} or later"
+    return Finding(
+        title=f"Prerequisite: {_named(one)}",
+        verdict=verdict,
+        expected=one.version or "installed",
+        actual=told,
+        next_step="" if verdict is Verdict.OK else step,
+        at=now(),
+    )
+
+
+def _version(tool: str, path: str) -> str:
+    """Return what a tool says of its version, in one line."""
+    argv = [path, *_VERSION_ARGUMENTS.get(tool, ("--version",))]
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it does not tell its version ({type(error).__name__})"
+    said = (done.stdout or done.stderr).strip().splitlines()
+    current().event("shell", command=tool, argv=argv, actual=f"exit code {done.returncode}")
+    return said[0][:200] if said else "it does not tell its version"
+
+
+def at_least(told: str, wanted: str) -> Verdict:
+    """Hold a tool's own words against the lowest version that will do.
+
+    >>> [at_least(told, ">= 14.0").value for told in ("psql (PostgreSQL) 16.2", "psql 13.9", "?")]
+    ['ok', 'warning', 'unknown']
+    >>> at_least("aws-cli/2.15.30 Python/3.11", "2").value, at_least("installed", "").value
+    ('ok', 'ok')
+    """
+    lowest = _NUMBER.search(wanted)
+    found = _NUMBER.search(told)
+    if lowest is None:
+        return Verdict.UNKNOWN if wanted else Verdict.OK
+    if found is None:
+        return Verdict.UNKNOWN
+    return Verdict.OK if _parts(found[0]) >= _parts(lowest[0]) else Verdict.WARNING
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in version.split(".")]
+    return tuple([*numbers, 0, 0, 0][:4])
+
+
+def _connection(
+    title: str, parameter: str, role: str, *, cause: str = "", next_step: str = ""
+) -> Finding:
+    name = connection_name(parameter)
+    try:
+        server = triage().session(name).server
+    except DatabaseError as error:
+        lost = unreachable(name, error)
+        verdict, told, step = lost.verdict, lost.actual, next_step or lost.next_step
+    except UnknownConnection as error:
+        verdict, told, step = Verdict.UNKNOWN, error.what, error.next_step
+    else:
+        missing = bool(role) and not server.superuser and role not in server.roles
+        verdict = Verdict.WARNING if missing else Verdict.OK
+        told = f"{name} answers, as {server.role}" + (f", without {role}" if missing else "")
+        step = f"have {role} granted to {server.role}" if missing else ""
+    return Finding(
+        title=title,
+        verdict=verdict,
+        expected=f"{name} answers" + (f", with {role}" if role else ""),
+        actual=told,
+        cause="" if verdict is Verdict.OK else cause,
+        next_step="" if verdict is Verdict.OK else step,
+        at=now(),
+    )
+
+
+def _named(one: Prerequisite) -> str:
+    return one.text or " ".join(filter(None, [one.tool, one.version, one.connection, one.role]))
+
+
+def _graph(center: str, declared: Iterable[Dependency]) -> figure.Picture:
+    """Draw what uses this at the left, this in the middle, what it uses at the right."""
+    rows = [{"name": center, "parent": "", "type": "this"}]
+    for one in declared:
+        above = "" if one.direction == "used by" else center
+        rows.append({"name": one.name, "parent": above, "type": one.type or "dependency"})
+        if one.direction == "used by":
+            rows[0]["parent"] = ", ".join(filter(None, [rows[0]["parent"], one.name]))
+    frame = pd.DataFrame(rows).drop_duplicates("name")
+    return figure.tree(
+        frame,
+        "name",
+        parent="parent",
+        label="type",
+        by="type",
+        title="What hangs on what",
+        things="things",
+    )

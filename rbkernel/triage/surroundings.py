@@ -1,0 +1,76 @@
+"""What lint knows beside a document: the configuration, the catalogue, the guard, the library."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+import rbkernel
+from rbkernel.config import Settings
+from rbkernel.errors import ConfigError, RbkernelError
+from rbkernel.postgres import diagnostics, guard
+from rbkernel.runbook import registry
+from rbkernel.runbook.lint import RULES, Document, Level, Surroundings, reading
+
+# the sandbox publishes them while it is up; a runbook may name them always
+_SANDBOX = ("sandbox-primary", "sandbox-standby")
+
+
+def surroundings(
+    settings: Settings,
+    read: Iterable[Document],
+    *,
+    today: datetime.date | None = None,
+    faults: Sequence[str] | None = None,
+) -> Surroundings:
+    """Gather what the rules ask for.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    read
+        The documents that are judged.
+    today
+        The day that tests are held against; that of this machine when not given.
+    faults
+        The sandbox's faults by name; what names a drill is not judged without them.
+
+    Raises
+    ------
+    ConfigError
+        ``[lint]`` names a rule that does not exist, or a registry is wrong.
+    """
+    folders = reading.catalogue_folders(settings.catalogue.paths)
+    allowed = tuple(name for one in settings.connections.values() for name in one.allow_functions)
+
+    def refuse_sql(text: str) -> str:
+        try:
+            guard.check(text, allowed)
+        except RbkernelError as error:
+            return error.what
+        return ""
+
+    return Surroundings(
+        today=today or datetime.datetime.now().astimezone().date(),
+        connections=frozenset({*settings.connections, *_SANDBOX}),
+        runbooks=reading.ids(read, folders),
+        registry=registry.read(settings.catalogue.paths),
+        refuse_sql=refuse_sql,
+        diagnostics=frozenset(diagnostics.names()),
+        faults=frozenset(faults) if faults is not None else None,
+        calls=frozenset(rbkernel.__all__),
+        deprecated=settings.lint.deprecated,
+        levels=_levels(settings),
+    )
+
+
+def _levels(settings: Settings) -> dict[str, Level]:
+    for code in settings.lint.severity:
+        if code not in RULES:
+            raise ConfigError(
+                f"[lint.severity] names {code}, which is no rule",
+                where=str(settings.file),
+                next_step="see `rbkernel lint --rules`",
+            )
+    return {code: Level(level) for code, level in settings.lint.severity.items()}

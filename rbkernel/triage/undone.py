@@ -1,0 +1,100 @@
+"""What a run could not do by itself: one finding for each kind, however many there are.
+
+A runbook of forty commands that nobody has run would fill the first screen with forty findings.
+Here they are one, ``unknown`` until all of them are done: what was not looked at is never ok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.triage.context import triage
+
+# named on the first screen; the cells show all of them
+_NAMED = 3
+
+
+class Kind(NamedTuple):
+    """A kind of thing that is left to a human, in the words of its finding."""
+
+    title: str
+    expected: str
+    what: str
+    next_step: str
+
+
+COMMANDS = Kind(
+    "Commands to run yourself",
+    "what they show has been looked at",
+    "not run here",
+    "run each as you come to it, or allow it under [commands] in rbkernel.toml",
+)
+QUERIES = Kind(
+    "Queries without an answer",
+    "every query is answered",
+    "not answered",
+    "fill in the parameters, mend the SQL, and run the notebook again",
+)
+CHECKLISTS = Kind(
+    "Checklists",
+    "every item is ticked",
+    "not ticked",
+    "open the notebook in JupyterLab and tick what you have done",
+)
+METRICS = Kind(
+    "Metrics to look at yourself",
+    "each is within its limits",
+    "not measured here",
+    "look at the dashboard, or name a diagnostic or a query in the front matter",
+)
+PLACEHOLDERS = Kind(
+    "Placeholders",
+    "all are filled in",
+    "to fill in",
+    "replace each ‹PLACEHOLDER: …›; `rbkernel lint` names their cells",
+)
+
+
+def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
+    """Keep what is done and what is not, and update the one finding of its kind.
+
+    Parameters
+    ----------
+    kind
+        What the things are.
+    things
+        Name → whether it is done; a name that is known already is updated.
+
+    Returns
+    -------
+    Finding
+        ``unknown`` while one of them is not done.
+    """
+    run = triage()
+    known = run.undone.setdefault(kind.title, {})
+    known.update(things)
+    finding = summed_up(kind, known)
+    run.add_finding(finding)
+    return finding
+
+
+def summed_up(kind: Kind, things: Mapping[str, bool]) -> Finding:
+    """Make one finding of many things; pure.
+
+    >>> found = summed_up(CHECKLISTS, {"VPN": True, "Access": False})
+    >>> found.verdict.value, found.actual, found.which
+    ('unknown', '1 of 2 not ticked', 'Access')
+    """
+    left = [name for name, done in things.items() if not done]
+    more = f", and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+    return Finding(
+        title=kind.title,
+        verdict=Verdict.UNKNOWN if left else Verdict.OK,
+        expected=kind.expected,
+        actual=f"{len(left)} of {len(things)} {kind.what}" if left else f"all {len(things)} done",
+        which=", ".join(left[:_NAMED]) + more,
+        next_step=kind.next_step if left else "",
+        at=now(),
+    )

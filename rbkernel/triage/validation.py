@@ -1,0 +1,63 @@
+"""`rb.validation`: is this runbook fit for the night? The checklist that lint fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rbkernel.runbook.digest import Table
+from rbkernel.runbook.lint import Document, Problem, check, quality
+from rbkernel.runbook.lint.rule import Criterion
+from rbkernel.triage import tables
+from rbkernel.triage.context import document, triage
+from rbkernel.triage.surroundings import surroundings
+
+# the questions of the runbook quality checklist
+_QUESTIONS: Mapping[Criterion, str] = {
+    "actionable": "Can somebody follow this without asking questions?",
+    "complete": "Are all steps there, with their commands?",
+    "verifiable": "Does each step say how to see that it worked?",
+    "scoped": "Is it clear what this covers, and what not?",
+    "escalatable": "Is the escalation path defined?",
+    "tested": "Has it been tested in a drill?",
+    "maintained": "Is there an owner who keeps it right?",
+    "safe": "Can it hurt nothing by itself?",
+}
+
+
+def validation() -> None:
+    """Hold the document of this run against the lint rules, and show which qualities it has.
+
+    It judges the runbook and not the patient, so it makes no finding. While placeholders are left,
+    what has no problem is not known to be well.
+    """
+    held = document()
+    read = Document(held.path, held.document)
+    problems = check(read, surroundings(triage().settings, [read]))
+    left = len(held.placeholders)
+    shown = table(quality(problems), left)
+    tables.show(shown, kind="validation", remark=_remark(problems, left))
+
+
+def table(found: Mapping[Criterion, list[Problem]], left: int) -> Table:
+    """Make the checklist; pure.
+
+    >>> table({"scoped": []}, 0).rows
+    (('scoped', 'Is it clear what this covers, and what not?', 'ok', ''),)
+    >>> table({"scoped": []}, 3).rows[0][2]
+    'unknown'
+    """
+    rows = tuple(_row(name, problems, left) for name, problems in found.items())
+    return Table(heading="validation", names=("quality", "question", "is", "what"), rows=rows)
+
+
+def _row(name: Criterion, problems: list[Problem], left: int) -> tuple[str, str, str, str]:
+    what = "; ".join(f"{one.code} {one.message}" for one in problems[:2])
+    more = f"; and {len(problems) - 2} more" if len(problems) > 2 else ""
+    state = "warning" if problems else "unknown" if left else "ok"
+    return name, _QUESTIONS[name], state, what + more
+
+
+def _remark(problems: list[Problem], left: int) -> str:
+    if left:
+        return f"{left} placeholders are left; `rbkernel lint` names their cells"
+    return "`rbkernel lint` says where, and what to do" if problems else ""
