@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from rbkernel.triage.act import act, done
     from rbkernel.triage.check import assess, check
     from rbkernel.triage.checklist import checklist
+    from rbkernel.triage.command import shell
     from rbkernel.triage.decide import decide
+    from rbkernel.triage.endpoint import http
     from rbkernel.triage.handover import commands, escalation, severity, show
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
-    from rbkernel.triage.probe import http, shell
     from rbkernel.triage.query import query, reconcile, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.start import start
@@ -40,7 +41,7 @@ _HOMES = {
     "escalation": "rbkernel.triage.handover",
     "figure": "rbkernel.triage",
     "health": "rbkernel.triage.readiness",
-    "http": "rbkernel.triage.probe",
+    "http": "rbkernel.triage.endpoint",
     "metrics": "rbkernel.triage.metrics",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
@@ -49,7 +50,7 @@ _HOMES = {
     "reconcile": "rbkernel.triage.query",
     "sample": "rbkernel.triage.query",
     "severity": "rbkernel.triage.handover",
-    "shell": "rbkernel.triage.probe",
+    "shell": "rbkernel.triage.command",
     "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",

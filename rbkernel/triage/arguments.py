@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 
-from pydantic import ValidationError, validate_call
+from pydantic import Field, ValidationError, validate_call
 
 from rbkernel.errors import ParameterError
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+# A length of time; NaN would compare as false with everything, and so pass every limit.
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:

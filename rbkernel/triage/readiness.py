@@ -21,7 +21,7 @@ from rbkernel.postgres.overview import unreachable
 from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
 from rbkernel.runbook.placeholders import unfilled
-from rbkernel.triage import figure, probe, tables
+from rbkernel.triage import endpoint, figure, tables
 from rbkernel.triage.check import keep
 from rbkernel.triage.checklist import checklist
 from rbkernel.triage.context import front_matter, triage
@@ -60,7 +60,7 @@ def health() -> None:
     for one in declared:
         if unfilled(digest.words(one)):
             continue
-        probe.http(
+        endpoint.http(
             f"Health: {one.name or one.url}",
             one.url,
             status=one.status,
@@ -84,7 +84,7 @@ def dependencies() -> None:
             continue
         title = f"Dependency: {one.name}"
         if one.url:
-            probe.http(title, one.url, cause=one.impact, next_step=one.fallback)
+            endpoint.http(title, one.url, cause=one.impact, next_step=one.fallback)
         elif one.connection:
             keep(_connection(title, one.connection, "", cause=one.impact, next_step=one.fallback))
 

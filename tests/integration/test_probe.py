@@ -77,6 +77,17 @@ class Endpoint(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(0.1)
 
+    def answer_drip(self) -> None:
+        """Never come to the end of the headers."""
+        self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+        for number in range(60):
+            self.wfile.write(f"X-Drip-{number}: 1\r\n".encode())
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def answer_huge(self) -> None:
+        self.say(200, b"x" * 3_000_000 + b"healthy")
+
     def answer_rude(self) -> None:
         """Hang up without a word."""
         self.close_connection = True
@@ -255,6 +266,26 @@ class TestHttp:
         found = probes.finding("http", "Health", f"{service}/endless", timeout_s=0.5)
         assert (found["verdict"], found["actual"]) == ("critical", "no answer within 0.5 s")
 
+    def test_nor_do_endless_headers_hold_the_run(self, probes: Probes, service: str) -> None:
+        started = time.monotonic()
+        found = probes.finding("http", "Health", f"{service}/drip", timeout_s=0.5)
+        assert (found["verdict"], found["actual"]) == ("critical", "no answer within 0.5 s")
+        assert time.monotonic() - started < 3
+
+    def test_what_is_not_read_is_not_known(self, probes: Probes, service: str) -> None:
+        found = probes.finding("http", "Health", f"{service}/huge", contains="healthy")
+        assert found["verdict"] == "unknown"
+        assert "in its first 1000 kB" in found["actual"]
+
+    @pytest.mark.parametrize("name", ["within_s", "timeout_s"])
+    @pytest.mark.parametrize("value", ["float('nan')", "float('inf')", "0", "-1", "'2'"])
+    def test_a_time_is_a_number_above_0(
+        self, probes: Probes, service: str, name: str, value: str
+    ) -> None:
+        reply = probes.kernel.run(f"rb.http('Health', '{service}/ok', {name}={value})").reply
+        assert reply["ename"] == "ParameterError"
+        assert reply["evalue"].startswith(f"{name}: ")
+
     def test_all_of_an_answer_is_judged_and_its_beginning_kept(
         self, probes: Probes, service: str
     ) -> None:
@@ -326,7 +357,9 @@ class TestHttp:
         assert "rb.http" in said
         assert Endpoint.seen == []
 
-    @pytest.mark.parametrize("url", ["ftp://x/", "db1:8080/health", "http://[::", "http:///x", ""])
+    @pytest.mark.parametrize(
+        "url", ["ftp://x/", "db1:8080/h", "http://[::", "http:///x", "http://x:99999", ""]
+    )
     def test_what_is_no_address_is_refused(self, probes: Probes, url: str) -> None:
         assert "the address is" in probes.refusal("http", "Health", url)
 

@@ -1,0 +1,188 @@
+"""`rb.http`: call a health endpoint with GET or HEAD. What could not be seen is ``unknown``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from concurrent.futures import Future
+from typing import Literal, NamedTuple
+
+import httpx
+
+from rbkernel.errors import ParameterError
+from rbkernel.evidence import current
+from rbkernel.model import Finding, Verdict
+from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.triage.arguments import Seconds, checked
+from rbkernel.triage.context import triage
+from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
+
+# beyond the time-out, for the end of the connection
+_GRACE_S = 1.0
+
+
+@checked
+def http(
+    title: str,
+    url: str,
+    *,
+    status: int = 200,
+    contains: str = "",
+    within_s: Seconds = 2.0,
+    timeout_s: Seconds = 10.0,
+    method: Literal["GET", "HEAD"] = "GET",
+    cause: str = "",
+    next_step: str = "",
+) -> Finding:
+    """Call a health endpoint once, without following redirects, and keep the answer's body.
+
+    Parameters
+    ----------
+    title
+        What is checked, in words.
+    url
+        The endpoint, with http or https.
+    status
+        The status code that is right.
+    contains
+        Text that the body must hold.
+    within_s
+        Seconds; a slower answer is a warning.
+    timeout_s
+        Seconds after which the endpoint counts as unreachable, also one that goes on talking.
+    method
+        GET or HEAD; a HEAD has no body.
+    cause, next_step
+        Words for what is wrong and what to do.
+
+    Returns
+    -------
+    Finding
+        ok; warning when slow; critical when the answer is wrong or nobody answers at that
+        address; unknown when it could not be seen from here (name not found, no route).
+
+    Raises
+    ------
+    ParameterError
+        An argument is wrong, the address is none or holds credentials, or the method does more
+        than look.
+    """
+    triage()  # nothing is asked before rb.start
+    _refuse(url, title)
+    started = time.monotonic()
+    try:
+        answer = _within(timeout_s, method, url)
+    except (httpx.HTTPError, TimeoutError) as error:
+        seen = _silence(error, timeout_s)
+    else:
+        took_s = time.monotonic() - started
+        seen = _judge_answer(answer, took_s, status=status, contains=contains, within_s=within_s)
+    expected = f"{status}" + (f" with {contains!r}" if contains else "") + f" within {within_s:g} s"
+    current().event("http", url=url, method=method, actual=seen.actual, body=seen.output)
+    return keep(title, expected, seen, cause, next_step, f"{method} {url}")
+
+
+def _refuse(url: str, title: str) -> None:
+    refuse_secret("url", url, title)
+    try:
+        asked = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ParameterError(
+            f"the address is none: {error}", where=title, next_step="write http://host:port/path"
+        ) from error
+    usable = asked.host and not asked.userinfo and 0 < (asked.port or 80) < 65536
+    if asked.scheme not in {"http", "https"} or not usable:
+        raise ParameterError(
+            "the address is not of http or https, names a user, or has a port that is none",
+            where=title,
+            next_step="write http://host:port/path; credentials would be kept in plain text",
+        )
+    for name, value in asked.params.multi_items():
+        refuse_secret(name, value, title)
+
+
+class _Answer(NamedTuple):
+    """A status code and the text of a body; ``cut`` where the body went on."""
+
+    code: int
+    body: str
+    cut: bool = False
+
+
+def _within(timeout_s: float, method: str, url: str) -> _Answer:
+    """Ask in a thread: httpx's own time-outs begin anew with each piece, and ours is one for all.
+
+    A name server that does not answer cannot be interrupted: then the thread is left behind.
+    """
+    answer: Future[_Answer] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(asyncio.run(_ask(timeout_s, method, url)))
+        except BaseException as error:  # noqa: BLE001  # raised again where the answer is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="rbkernel-http", daemon=True).start()
+    return answer.result(timeout_s + _GRACE_S)
+
+
+async def _ask(timeout_s: float, method: str, url: str) -> _Answer:
+    body = bytearray()
+    async with (
+        asyncio.timeout(timeout_s),
+        httpx.AsyncClient(timeout=timeout_s, follow_redirects=False) as client,
+        client.stream(method, url) as response,
+    ):
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) >= READ_BYTES:
+                break
+        text = body.decode(response.encoding or "utf-8", errors="replace")
+        return _Answer(response.status_code, text, cut=len(body) >= READ_BYTES)
+
+
+def _silence(error: Exception, timeout_s: float) -> Seen:
+    """Judge that there was no answer: is nobody there, or can it not be seen from here?"""
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        step = "it is up but hangs, or a firewall drops us: call it from its own host"
+        return Seen(Verdict.CRITICAL, f"no answer within {timeout_s:g} s", step)
+    root = _root(error)
+    code = getattr(root, "errno", None)
+    actual = f"{type(error).__name__}: {os.strerror(code) if code and code > 0 else root}"
+    if isinstance(root, ConnectionError) or isinstance(error, httpx.RemoteProtocolError):
+        return Seen(Verdict.CRITICAL, actual, "see on its host whether the service runs")
+    return Seen(Verdict.UNKNOWN, actual, "check the address, or look from a host that reaches it")
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what began it: "all attempts failed" helps nobody."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
+
+
+def _judge_answer(
+    answer: _Answer, took_s: float, *, status: int, contains: str, within_s: float
+) -> Seen:
+    """Judge an answer.
+
+    >>> _judge_answer(_Answer(200, "ok"), 0.1, status=200, contains="ok", within_s=1)[:2]
+    (<Verdict.OK: 'ok'>, '200 in 0.1 s')
+    >>> _judge_answer(_Answer(200, "degraded"), 0.1, status=200, contains="ok", within_s=1).verdict
+    <Verdict.CRITICAL: 'critical'>
+    """
+    actual, kept = f"{answer.code} in {took_s:.1f} s", answer.body[:KEPT_CHARACTERS]
+    read = "read the answer below, then the service's log"
+    if answer.code != status:
+        return Seen(Verdict.CRITICAL, actual, read, kept)
+    if contains and contains not in answer.body and answer.cut:
+        step = "ask an endpoint that says less"
+        actual += f", without {contains!r} in its first {READ_BYTES // 1000} kB"
+        return Seen(Verdict.UNKNOWN, actual, step, kept)
+    if contains and contains not in answer.body:
+        return Seen(Verdict.CRITICAL, f"{actual}, without {contains!r}", read, kept)
+    if took_s > within_s:
+        return Seen(Verdict.WARNING, actual, "see what the service waits for", kept)
+    return Seen(Verdict.OK, actual, output=kept)
