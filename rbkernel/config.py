@@ -278,6 +278,13 @@ class Settings(BaseModel):
         try:
             return self.connections[name]
         except KeyError:
+            if "://" in name or "=" in name or "@" in name:
+                # not repeated: it may hold a password
+                raise UnknownConnection(
+                    "this looks like an address, and the name of a connection is wanted",
+                    where=parameter or "the name of a connection",
+                    next_step="add it with `rbkernel init`, which gives it a name",
+                ) from None
             known = ", ".join(sorted(self.connections)) or "none"
             given = f", which the parameter {parameter} names" if parameter else ""
             other = f"give another as {parameter}=…, or " if parameter else ""

@@ -5,9 +5,10 @@ Verdicts are ordered by how soon a human must look, which also gives the exit co
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -107,6 +108,11 @@ class Finding:
     opens: str = ""
     value: float | None = None
     at: str = ""
+
+    def that_can_open(self, runbooks: Container[str]) -> Finding:
+        """Return the finding, sending nobody to a runbook that is not among these."""
+        known = not self.opens or self.opens in runbooks
+        return self if known else dataclasses.replace(self, opens="")
 
     @property
     def wrong(self) -> bool:

@@ -55,7 +55,8 @@ def init(
     mode = file.stat().st_mode & 0o777 if file.is_file() else 0o644
     store.write_atomically(file, extended.encode(), mode=mode)
     typer.echo(f"wrote [connections.{name}] to {file}")
-    typer.echo(f"next: rbkernel doctor {name}; then give {name} to a runbook, as its parameter db")
+    role = "" if test else f"`rbkernel grant {name}` prints the SQL of its role; then "
+    typer.echo(f"next: {role}`rbkernel doctor {name}`; then give {name} to a runbook as db")
     raise Ending(verdict.exit_code)
 
 

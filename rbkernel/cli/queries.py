@@ -16,6 +16,7 @@ from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, overview, rules
 from rbkernel.postgres.session import Session, provenance
+from rbkernel.runbook import catalogue
 from rbkernel.triage.cards import finding_text
 
 OVERVIEW = "overview"
@@ -36,6 +37,12 @@ def query(
     if not name:
         _list(as_json=as_json)
         return
+    if sql and name == OVERVIEW:
+        raise ParameterError(
+            f"{OVERVIEW} is many queries",
+            where="--sql",
+            next_step=f"name one of {', '.join(overview.TOPICS)}",
+        )
     if sql:
         typer.echo(diagnostics.get(name).sql)
         return
@@ -46,13 +53,16 @@ def query(
             next_step=f"run `rbkernel query {name} DB` with the name of a connection",
         )
     values = dict(name_and_value(text) for text in parameter)
-    connection = config.load().connection(db)
+    settings = config.load()
+    connection = settings.connection(db)
     with closing(Session(connection, application_name=f"rbkernel/query/{name}")) as session:
         if name == OVERVIEW:
             frame, findings = pd.DataFrame(), _overview(session, values)
         else:
             frame = diagnostics.run(session, name, **diagnostics.typed(name, values))
             findings = [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
+    known = catalogue.ids(settings.catalogue.paths)
+    findings = [finding.that_can_open(known) for finding in findings]
     _print(frame, findings, as_json=as_json)
     raise Ending(Verdict.worst(finding.verdict for finding in findings).exit_code)
 

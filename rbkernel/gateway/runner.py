@@ -175,10 +175,11 @@ def _accept(
                 next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
             )
         values |= parameters.validate({"incident": incident}, runbook.parameters, where)
-    for parameter in runbook.front_matter.connections:
-        default = runbook.parameters[parameter].default
-        if name := values.get(parameter, default):
-            settings.connection(str(name), parameter=parameter)
+    defaults = {name: declared.default for name, declared in runbook.parameters.items()}
+    carriers = runbook.front_matter.connections
+    named = parameters.connection_names(carriers, defaults | values, where)
+    for parameter, name in named.items():
+        settings.connection(name, parameter=parameter)
     return values
 
 

@@ -6,6 +6,7 @@ that its header declares and the reason attached, which every rule reads as ``un
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -249,6 +250,14 @@ def _complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, An
             f" {', '.join(values) or 'none'}",
             next_step="pass those without a default as keywords, and no others",
         )
+    for name, value in complete.items():
+        # NaN is neither above nor below anything: it would hide every row
+        if isinstance(value, float) and not math.isfinite(value):
+            raise QueryError(
+                f"{name}={value} is no number to compare with",
+                where=diagnostic.name,
+                next_step="pass a finite number, such as 5",
+            )
     return complete
 
 

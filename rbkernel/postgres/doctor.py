@@ -140,7 +140,9 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
             cause=missing,
             next_step=f"have an administrator run: GRANT pg_monitor TO {server.role}",
         )
-    return _finding("role", Verdict.OK, f"{server.role}, with pg_monitor, reads only")
+    return _finding(
+        "role", Verdict.OK, f"{server.role}, with pg_monitor, reads only in this database"
+    )
 
 
 def _functions(session: Session) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 from datetime import timedelta
@@ -152,6 +153,8 @@ _ADVICE = {
     "28": "check user, pg_hba.conf and the password source of this connection",
     "3D000": "check dbname of this connection",
     "42501": "grant the diagnostic role pg_monitor, and SELECT on the tables it should read",
+    "closed": "leave it closed: only superusers read it; ask pg_roles, pg_settings or another view"
+    " that is open to all",
     "53300": "the server has no free slot for this role: open RUN-001 (pool exhaustion)",
     "55P03": "something holds a lock that this query needs: open RUN-007 (blocking locks)",
     "57014": "the server is slow or blocked: look at active sessions and locks first",
@@ -161,6 +164,9 @@ _ADVICE = {
     " locked; look at it from its own host",
 }
 
+
+# Catalogues that hold secrets, such as pg_authid: nobody should be led to grant them.
+_CLOSED = re.compile(r"for (?:table|view|column \w+ of relation) pg_(?!stat_)")
 
 # A refused login carries no SQLSTATE, only the server's words.
 _SAID = {
@@ -199,6 +205,8 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
         return QueryError(text, where=where, next_step=advice)
     if state is None or state[:2] in {"08", "28", "3D", "53", "57", "58", "XX"}:
         return DatabaseError(text, where=where, next_step=_advice(state or "08"))
+    if isinstance(original, pg_errors.InsufficientPrivilege) and _CLOSED.search(text):
+        return DatabaseError(text, where=where, next_step=_ADVICE["closed"])
     if isinstance(original, pg_errors.InsufficientPrivilege | pg_errors.LockNotAvailable):
         return DatabaseError(text, where=where, next_step=_advice(state))
     if state[:2] == "40" or isinstance(original, pg_errors.ObjectInUse):

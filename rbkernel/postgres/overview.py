@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rbkernel.errors import DatabaseError
+from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres import diagnostics, rules
 from rbkernel.postgres.session import Session
@@ -61,6 +61,31 @@ def look(
             if name == "replication/lag" and not standby_name and frame.empty:
                 continue  # a primary without standbys, and none is wanted
             yield rules.apply(rule, frame)
+
+
+def belongs(standby: Session, primary: Session) -> bool:
+    """Whether two servers are copies of one cluster; true when that cannot be known."""
+    try:
+        return _cluster_of(standby) == _cluster_of(primary)
+    except RbkernelError:
+        return True  # their own findings say why they do not answer
+
+
+def _cluster_of(session: Session) -> str:
+    """Return what initdb gives a cluster, and its standbys copy."""
+    return str(session.query("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
+
+
+def stranger(standby: str, primary: str) -> Finding:
+    """Return the finding that a standby was named that is another database's."""
+    return Finding(
+        title=f"{standby} is a standby of {primary}",
+        verdict=Verdict.UNKNOWN,
+        expected="both are copies of one cluster",
+        actual="they are not, so the standby was not looked at",
+        next_step=f"name the standby of {primary} as standby=…, or nothing (standby=)",
+        at=now(),
+    )
 
 
 def next_runbooks(findings: Iterable[Finding]) -> list[str]:

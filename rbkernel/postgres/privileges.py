@@ -86,8 +86,32 @@ UNION ALL
  FROM acting a JOIN pg_class c ON c.relowner = a.oid OR c.relacl IS NOT NULL
  JOIN spaces s ON s.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-   AND (c.relowner = a.oid OR has_table_privilege(a.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'))
+   AND (c.relowner = a.oid
+        OR has_table_privilege(a.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER'))
  LIMIT 4)
+UNION ALL
+-- a privilege that older servers do not know by name
+(SELECT a.role, 'may maintain', c.oid::regclass::text
+ FROM acting a JOIN pg_class c ON c.relacl IS NOT NULL
+ JOIN spaces s ON s.oid = c.relnamespace
+ WHERE EXISTS (SELECT FROM aclexplode(c.relacl) x
+               WHERE x.privilege_type = 'MAINTAIN' AND x.grantee IN (a.oid, 0))
+ LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may write to', 'large object ' || l.oid
+ FROM acting a JOIN pg_largeobject_metadata l ON l.lomowner = a.oid
+   OR EXISTS (SELECT FROM aclexplode(l.lomacl) x
+              WHERE x.privilege_type = 'UPDATE' AND x.grantee IN (a.oid, 0))
+ LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may reach out through', f.fdwname::text FROM acting a, pg_foreign_data_wrapper f
+ WHERE has_foreign_data_wrapper_privilege(a.oid, f.oid, 'USAGE') LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may reach out through', f.srvname::text FROM acting a, pg_foreign_server f
+ WHERE has_server_privilege(a.oid, f.oid, 'USAGE') LIMIT 4)
+UNION ALL
+(SELECT a.role, 'may grant membership in', m.roleid::regrole::text
+ FROM acting a JOIN pg_auth_members m ON m.member = a.oid AND m.admin_option LIMIT 4)
 UNION ALL
 (SELECT a.role, 'may write to', format('%s (%I)', t.attrelid::regclass, t.attname)
  FROM acting a, pg_attribute t
@@ -111,8 +135,11 @@ UNION ALL
  WHERE p.proname IN ({_listed(_FUNCTIONS)})
    AND has_function_privilege(a.oid, p.oid, 'EXECUTE') LIMIT 4)
 UNION ALL
-(SELECT a.role, 'owns the function', p.oid::regprocedure::text
- FROM acting a JOIN pg_proc p ON p.proowner = a.oid JOIN spaces s ON s.oid = p.pronamespace LIMIT 4)
+-- tables and sequences have been told
+(SELECT a.role, 'owns', pg_describe_object(d.classid, d.objid, d.objsubid)
+ FROM acting a JOIN pg_shdepend d ON d.refobjid = a.oid AND d.deptype = 'o'
+ WHERE d.refclassid = 'pg_authid'::regclass AND d.classid <> 'pg_class'::regclass
+   AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) LIMIT 4)
 UNION ALL
 (SELECT a.role, 'may set', p.parname FROM acting a, pg_parameter_acl p
  WHERE has_parameter_privilege(a.oid, p.parname, 'SET, ALTER SYSTEM') LIMIT 4)

@@ -110,7 +110,7 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
         reason = f"{reason}: {rule.unseen}"
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
-    top = _top(rows, rule.by, rule.column) if rule.by else ""
+    top = _top(rule, rows) if rule.by else ""
     shown = _shown(rule, value, frame, capped=bool(told and told.cut_by))
     return Finding(
         title=rule.title,
@@ -189,13 +189,20 @@ def numbers(values: pd.Series[Any]) -> pd.Series[float]:
     return pd.to_numeric(values.astype(object), errors="coerce").astype(float)
 
 
-def _top(rows: pd.DataFrame, by: str, column: str) -> str:
-    if not column:
-        counts = rows[by].value_counts()
+def _top(rule: Rule, rows: pd.DataFrame) -> str:
+    """Name the three that count most, each with its share of the figure.
+
+    >>> rows = pd.DataFrame({"module": ["a", "a", "b"], "n": [9, 5, 11]})
+    >>> _top(Rule(title="n", column="n", agg="sum", by="module", warn=0), rows)
+    'a 14, b 11'
+    """
+    if not rule.column:
+        counts = rows[rule.by].value_counts()
         return ", ".join(f"{name} {count}" for name, count in counts.head(3).items())
-    largest = rows.assign(_figure=numbers(rows[column])).sort_values("_figure", ascending=False)
-    named = largest[largest["_figure"] > 0].drop_duplicates(by).head(3)
-    return ", ".join(f"{row[by]} {_number(row['_figure'])}" for _, row in named.iterrows())
+    groups = numbers(rows[rule.column]).groupby(rows[rule.by])
+    figures = groups.sum() if rule.agg == "sum" else groups.max()
+    largest = figures[figures > 0].sort_values(ascending=False, kind="stable").head(3)
+    return ", ".join(f"{name} {_number(figure)}" for name, figure in largest.items())
 
 
 def _which(rows: pd.DataFrame, each: str, by: str) -> str:

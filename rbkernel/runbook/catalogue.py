@@ -128,6 +128,11 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
     return sorted(found.values(), key=lambda runbook: runbook.id), problems
 
 
+def ids(folders: Sequence[Path]) -> frozenset[str]:
+    """Return the ids of all runbooks that can be opened."""
+    return frozenset(runbook.id for runbook in runbooks(folders)[0])
+
+
 def by_need(runbooks: Iterable[Runbook]) -> list[Runbook]:
     """Sort as an engineer on call needs them: the most severe, incidents first, then by id."""
 

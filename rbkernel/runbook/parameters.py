@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,23 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
         ) from error
     found = [_parameter(node, source.splitlines(), place) for node in statements]
     return {parameter.name: parameter for parameter in found}
+
+
+def connection_names(
+    carriers: Iterable[str], values: Mapping[str, Any], where: str
+) -> dict[str, str]:
+    """Return which parameter names which connection; one that is empty names none.
+
+    Raises
+    ------
+    ParameterError
+        The parameter ``db`` is empty: there would be nothing to look at.
+    """
+    if "db" in carriers and values.get("db") == "":
+        raise ParameterError(
+            "the parameter db is empty", where=where, next_step="give the name of a connection"
+        )
+    return {name: str(values[name]) for name in carriers if values.get(name)}
 
 
 def validate(

@@ -91,9 +91,7 @@ def _with(rule: Rule, thresholds: dict[str, tuple[float | None, float | None]]) 
 
 def keep(finding: Finding) -> Finding:
     """Keep a finding for the first screen, and show it here."""
-    if finding.opens == triage().run.runbook:
-        finding = dataclasses.replace(finding, opens="")  # it is open
-    triage().add_finding(finding)
+    finding = triage().add_finding(finding)
     data = dataclasses.asdict(finding)
     text = cards.finding_text(finding)
     display(cards.bundle("finding", data, cards.finding_card(finding), text), raw=True)

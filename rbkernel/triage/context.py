@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from IPython.display import DisplayHandle, display
@@ -14,6 +15,7 @@ from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 from rbkernel.postgres.overview import unreachable
 from rbkernel.postgres.session import Session
+from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import hints, unfilled
@@ -80,11 +82,21 @@ class Triage:
             or (value is None and name in declared and hints(declared[name].help))
         ]
 
-    def add_finding(self, finding: Finding) -> None:
-        """Keep a finding; one of the same title replaces the earlier."""
+    @cached_property
+    def _other_runbooks(self) -> frozenset[str]:
+        return catalogue.ids(self.settings.catalogue.paths) - {self.run.runbook}
+
+    def add_finding(self, finding: Finding) -> Finding:
+        """Keep a finding, and return it as it was kept; one of the same title replaces the earlier.
+
+        It names the runbook to open only if there is one, and it is not this one.
+        """
+        if finding.opens:
+            finding = finding.that_can_open(self._other_runbooks)
         self.findings[finding.title] = finding
         current().event("finding", **dataclasses.asdict(finding))
         self.refresh()
+        return finding
 
     def add_decision(self, decision: Decision) -> None:
         """Keep a decision as it now stands."""

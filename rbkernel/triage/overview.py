@@ -69,15 +69,19 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
         The runbooks to open, and what could not be seen.
     """
     run = triage()
-    found: list[Finding] = list(looks.look(run.session(db), standby_name=standby_name))
+    primary = run.session(db)
+    found: list[Finding] = []
+    if standby and not looks.belongs(run.session(standby), primary):
+        found.append(looks.stranger(standby, db))
+        standby = standby_name = ""
+    found += looks.look(primary, standby_name=standby_name)
     if standby:
         # the same question to another server is another finding
         found += [
             dataclasses.replace(finding, title=f"{finding.title}, on {standby}")
             for finding in looks.look(run.session(standby))
         ]
-    for finding in found:
-        run.add_finding(finding)
+    found = [run.add_finding(finding) for finding in found]
     unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)
     seen = Overview(opens=tuple(looks.next_runbooks(found)), unseen=unseen)
     data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}

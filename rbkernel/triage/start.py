@@ -159,7 +159,7 @@ def _connection_names(
     values: dict[str, Any], document: Runbook | None, settings: Settings
 ) -> list[str]:
     carriers = document.front_matter.connections if document else {"db": "*"}
-    given = {parameter: values[parameter] for parameter in carriers if values.get(parameter)}
+    given = parameters.connection_names(carriers, values, "rb.start")
     for parameter, name in given.items():
         settings.connection(name, parameter=parameter)
     return list(dict.fromkeys(given.values()))

@@ -180,6 +180,7 @@ class TestRoles:
             "login": "ok",
             "server": "ok",
             "role": "ok",
+            "functions": "ok",
             "extensions": "ok",
             "time-outs": "ok",
         }
@@ -263,6 +264,47 @@ class TestRoles:
                 "GRANT pg_read_server_files TO granted",
                 "REVOKE pg_read_server_files FROM granted",
                 "pg_read_server_files",
+            ),
+            (
+                "GRANT MAINTAIN ON orders TO granted",
+                "REVOKE MAINTAIN ON orders FROM granted",
+                "may maintain orders",
+            ),
+            (
+                "GRANT TRIGGER ON orders TO granted",
+                "REVOKE TRIGGER ON orders FROM granted",
+                "may write to orders",
+            ),
+            (
+                "SELECT lo_create(4242); GRANT UPDATE ON LARGE OBJECT 4242 TO granted",
+                "SELECT lo_unlink(4242)",
+                "may write to large object 4242",
+            ),
+            (
+                (
+                    "CREATE FOREIGN DATA WRAPPER away; GRANT USAGE ON FOREIGN DATA WRAPPER away TO"
+                    " granted"
+                ),
+                "DROP FOREIGN DATA WRAPPER away CASCADE",
+                "may reach out through away",
+            ),
+            (
+                "CREATE ROLE harmless; GRANT harmless TO granted WITH ADMIN OPTION",
+                "DROP ROLE harmless",
+                "may grant membership in harmless",
+            ),
+            (
+                "CREATE TYPE mood AS ENUM ('sad'); ALTER TYPE mood OWNER TO granted",
+                "DROP TYPE mood",
+                "owns type mood",
+            ),
+            (
+                (
+                    "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1;"
+                    " ALTER FUNCTION f() OWNER TO granted"
+                ),
+                "DROP FUNCTION f()",
+                r"owns function f\(\)",
             ),
             ("ALTER ROLE granted BYPASSRLS", "ALTER ROLE granted NOBYPASSRLS", "BYPASSRLS"),
             ("ALTER ROLE granted SUPERUSER", "ALTER ROLE granted NOSUPERUSER", "superuser"),

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from rbkernel.config import Settings
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, rules
+from rbkernel.postgres import diagnostics, overview, rules
 from rbkernel.postgres.session import Provenance, Session
 from tests.integration.servers import ROW, Servers, ask, until, verdicts
 
@@ -207,6 +208,14 @@ class TestConfiguration:
         frame = ask(diag, "archive/status")
         assert set(verdicts("archive/status", frame).values()) == {Verdict.OK}
         assert not frame["enabled"].iloc[0]
+
+
+def test_a_standby_of_another_cluster_is_told_apart(shop: Settings, diag: Session) -> None:
+    names = ("sandbox-primary", "sandbox-standby")
+    primary, standby = (Session(shop.connection(n), application_name="test") for n in names)
+    with closing(primary), closing(standby):
+        assert overview.belongs(standby, primary)
+        assert not overview.belongs(standby, diag)
 
 
 class TestApplicationTables:

@@ -209,6 +209,14 @@ class TestBadInput:
         assert PRIMARY in complaint
         assert "rbkernel init" in complaint
 
+    @pytest.mark.parametrize("figure", ["nan", "inf", "-inf"])
+    def test_a_figure_that_hides_every_row(self, shop: Settings, query: Query, figure: str) -> None:
+        asked = ("activity/long_queries", PRIMARY, "-p", f"older_than_s={figure}")
+        assert "no number to compare with" in query(*asked).complaint
+
+    def test_overview_has_no_sql_of_its_own(self, query: Query) -> None:
+        assert "many queries" in query("overview", "--sql").complaint
+
     @pytest.mark.parametrize("db", [[], [""]])
     @pytest.mark.parametrize("name", ["locks/blocking", "overview"])
     def test_without_a_database_nothing_is_ok(self, query: Query, name: str, db: list[str]) -> None:

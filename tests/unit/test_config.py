@@ -139,6 +139,14 @@ class TestRefusals:
             load(folder, ORDERS).connection("order")
         assert "rbkernel init" in caught.value.next_step
 
+    @pytest.mark.parametrize(
+        "name", [f"postgresql://u:{SECRET}@h/d", f"host=h password={SECRET}", f"u:{SECRET}@h"]
+    )
+    def test_an_address_in_place_of_a_name_is_not_repeated(self, folder: Path, name: str) -> None:
+        with pytest.raises(UnknownConnection, match="looks like an address") as caught:
+            load(folder, ORDERS).connection(name)
+        assert SECRET not in str(caught.value)
+
 
 class TestPasswords:
     def test_of_the_environment(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

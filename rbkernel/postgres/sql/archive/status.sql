@@ -17,7 +17,7 @@ rules:
   - title: Archiving does not fail, where it is on
     column: failing
     critical: 0
-    expected: it does
+    expected: "false"
     cause: The newest attempt to archive WAL has failed
     next_step: read the server's log for what archive_command said; WAL piles up until it works
     opens: RUN-018

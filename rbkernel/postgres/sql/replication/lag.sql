@@ -22,7 +22,7 @@ rules:
     below: true
     expected: connected
     cause: The standby is not connected to the primary
-    next_step: see on the standby whether its WAL receiver runs (replication/standby)
+    next_step: check the name, which is the application_name in its primary_conninfo; then see on the standby whether its WAL receiver runs (replication/standby)
     unseen: no standby is connected; name the one that must be with standby=…
     opens: RUN-005
   - title: Replay lag, seen from the primary
