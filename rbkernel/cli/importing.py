@@ -94,6 +94,9 @@ def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list
             next_step="check the path",
         ) from error
 
+    if not document.strip():
+        raise RunbookError("the file is empty", where=str(source), next_step="check the path")
+
     def refuses(sql: str) -> str:
         try:
             guard.check(sql)

@@ -23,6 +23,7 @@ from rbkernel.runbook.markdown.steps import Refuses, Steps
 _ENTRY = re.compile(r"^(?P<id>RUN-\w+):\s*(?P<title>\S.*?)\s*$")
 _RUNBOOK = re.compile(r"^\W*(?:RUN-\w+\b|runbook\b\s*:)", re.IGNORECASE)
 _NOT_A_TITLE = re.compile(r"^\W*runbook\s*[:–—-]\s*|\s*[–—-]+\s*runbook\W*$", re.IGNORECASE)
+_HTML_TITLE = re.compile(r"<h1[^>]*>(.+?)</h1>", re.IGNORECASE | re.DOTALL)
 _FIRST_FREE = 101
 
 
@@ -142,7 +143,7 @@ def _steps(
     title = holes.loud(words)
     free = declared if re.fullmatch(r"RUN-\d{3,}", declared) and declared not in taken else ""
     front = Fields(earlier.get(title) or free or next_free(taken))
-    steps = Steps(front, refuses)
+    steps = Steps(front, refuses, document=titled.document if titled else 0)
     front.say("title", title)
     for block in part:
         if block is titled and block.kind == "heading":
@@ -171,7 +172,9 @@ def _title(part: Sequence[Block], name: str) -> tuple[str, str, Block | None]:
         declared = fields.declared_id(words)
         plain = re.sub(rf"^\W*{declared}\W+", "", words) if declared else words
         return declared, plain or words or PurePath(name).stem, best
-    return "", PurePath(name).stem.replace("_", " ").replace("-", " "), None
+    heading = next((found for block in part if (found := _HTML_TITLE.search(block.text))), None)
+    words = tables.plain(re.sub(r"<[^>]+>", "", heading[1])) if heading else ""
+    return "", words or PurePath(name).stem.replace("_", " ").replace("-", " "), None
 
 
 def _guess(title: str, front: Fields, part: Sequence[Block]) -> str:

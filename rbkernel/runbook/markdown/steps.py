@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rbkernel.errors import SecretParameter
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables
 from rbkernel.runbook.markdown.blocks import Block
@@ -19,6 +20,7 @@ from rbkernel.runbook.markdown.fields import Fields
 from rbkernel.runbook.markdown.holes import Hole
 from rbkernel.runbook.markdown.report import Entry, Fate
 from rbkernel.runbook.markdown.shell import Piece
+from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.placeholders import placeholder
 
 # asks whether SQL only reads: empty when it does, else the reason
@@ -35,6 +37,7 @@ _GENERIC = re.compile(
     r"|success criteria)\b[\s\W\d]*$",
     re.IGNORECASE,
 )
+_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 GO_AHEAD = "go ahead with the steps"
 
 
@@ -72,7 +75,8 @@ class _Went:
 class Steps:
     """The cells of one notebook as they are made, and what they need."""
 
-    def __init__(self, front_matter: Fields, refuses: Refuses) -> None:
+    def __init__(self, front_matter: Fields, refuses: Refuses, *, document: int = 0) -> None:
+        self._document = document
         self.fields = front_matter
         self.cells: list[Cell] = []
         self.parameters: dict[str, Hole] = {}
@@ -81,7 +85,7 @@ class Steps:
         self._refuses = refuses
         self._went: list[tuple[Block, _Went]] = []
         self._titles: set[str] = set()
-        self._label = ""
+        self._label = self._item = ""
         self._after: list[str] = []
         self._called: set[str] = set()
 
@@ -89,8 +93,11 @@ class Steps:
         """Make the cells of the next block."""
         went = _Went(notes=[*block.remarks])
         self._went.append((block, went))
-        if block.kind in {"paragraph", "heading"}:
+        if block.kind in {"paragraph", "heading", "list"}:
             self._label = _label(block)
+            self._item = _last_words(block) if block.kind == "list" else ""
+        elif block.kind == "fence" and block.text[:1].isspace():
+            self._label = self._label or self._item  # it lies in that item
         handlers: dict[str, Callable[[Block, _Went], None]] = {
             "fence": self._fence,
             "code": self._fence,
@@ -200,6 +207,8 @@ class Steps:
             breaks = block.kind == "paragraph" and len(pairs) > 1
             text = re.sub(r"(?<=\S)[ \t]*(?=\r?\n\s*\S)", "  ", block.text) if breaks else None
             self._text(block, went, text)
+        if block.document != self._document:
+            return  # what another runbook says of itself is not said of this one
         itself = fields.speaks_of_itself(block)
         found = [fields.of_pair(key, value) for key, value in pairs] if itself else []
         known = [one for one in found if one]
@@ -275,7 +284,8 @@ class Steps:
             ),
         )
         section = fields.section_of(block)
-        if section in {"prerequisites", "escalation.when", "symptoms"}:
+        bound = section in {"prerequisites", "escalation.when", "symptoms"}
+        if bound and block.document == self._document:
             self._say(went, section, [holes.loud(item) for item in items])
 
     # commands and queries
@@ -355,9 +365,10 @@ class Steps:
         self._text(block, went, text)
 
     def _command(self, block: Block, went: _Went, piece: Piece, title: str) -> None:
-        if len(title.split()) < 2 or block.kind == "step":
-            title = _under(_heading_of(block), title or self._label)
+        title = _under(_heading_of(block), title or self._label)
         title = self._title(title or " ".join(piece.text.split()[:3]))
+        if _holds_a_secret(piece.text):
+            went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
         if piece.kind == "http":
             url = calls.filled(piece.words[0], found)
@@ -380,10 +391,11 @@ class Steps:
 
     def _sql(self, block: Block, went: _Went, text: str, remark: str) -> None:
         statement = statements.read(text)
-        refused = statement.problem or self._refuses(statement.sql)
+        psql = "a command of psql, to be run there" if text.startswith("\\") else ""
+        refused = psql or statement.problem or self._refuses(statement.sql)
         self._remark(block, went, remark.splitlines())
-        if statement.problem:
-            went.reasons.append(statement.problem)
+        if psql or statement.problem:
+            went.reasons.append(psql or statement.problem)
             self._text(block, went, f"```sql\n{statement.source}\n```")
             return
         self.asks_a_database = True
@@ -392,7 +404,8 @@ class Steps:
             self._code(block, went, f"%%sql db --untried\n{statement.sql}")
             return
         went.notes.append(f"proposed: {refused}")
-        title = self._title((remark.splitlines() or [""])[-1] or _heading_of(block) or "SQL")
+        words = (remark.splitlines() or [self._label])[-1]
+        title = self._title(_under(_heading_of(block), words) or "SQL")
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
@@ -437,19 +450,27 @@ def _heading_of(block: Block) -> str:
 
 
 def _under(heading: str, words: str) -> str:
-    """Return words with the heading that they stand under.
+    """Return words, with the heading that they stand under where they are few.
 
-    >>> _under("Restart", "Or"), _under("Restart", "")
-    ('Restart: Or', 'Restart')
+    >>> _under("Restart", "Or"), _under("Restart", ""), _under("Restart", "Stop it at once")
+    ('Restart: Or', 'Restart', 'Stop it at once')
     """
+    if len(words.split()) > 2:
+        return words
     return ": ".join(filter(None, [heading, words]))
 
 
 def _label(block: Block) -> str:
     """Return what a line such as ``**Verification:**`` says of what follows it."""
-    last = tables.plain((block.text.strip().splitlines() or [""])[-1])
-    is_label = block.kind == "paragraph" and last.endswith(":") and len(last) < 40
-    return last.rstrip(": ") if is_label else ""
+    words = _last_words(block)
+    is_label = block.kind != "heading" and words.endswith(":")
+    return words.rstrip(": ") if is_label else ""
+
+
+def _last_words(block: Block) -> str:
+    last = _ITEM.sub("", (block.text.strip().splitlines() or [""])[-1])
+    words = tables.plain(last)
+    return words if len(words) < 80 else ""
 
 
 def _lead(block: Block) -> str:
@@ -459,7 +480,7 @@ def _lead(block: Block) -> str:
     'Query logs'
     """
     before = block.text.partition("`")[0]
-    return tables.plain(re.sub(r"^\s*(?:[-*+]|\d+[.)])\s*", "", before)).strip(": ")
+    return tables.plain(_ITEM.sub("", before)).strip(": ")
 
 
 def _option(block: Block) -> str:
@@ -473,6 +494,14 @@ def _option(block: Block) -> str:
         if not _STEP.match(words) and not _GENERIC.match(words):
             return re.sub(r"^[^\w\[<(]+|[\s:]+$", "", tables.plain(words)) or GO_AHEAD
     return GO_AHEAD
+
+
+def _holds_a_secret(text: str) -> bool:
+    try:
+        refuse_secret("", text, "")
+    except SecretParameter:
+        return True
+    return False
 
 
 def _looks_like_a_shell(text: str) -> bool:
