@@ -16,9 +16,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.markdown import calls
+from rbkernel.runbook.markdown.cells import Cell
 from rbkernel.runbook.markdown.holes import Hole, printable
 from rbkernel.runbook.markdown.report import Report
-from rbkernel.runbook.markdown.steps import Cell, Steps
+from rbkernel.runbook.markdown.steps import Steps
 from rbkernel.runbook.placeholders import PLACEHOLDER, placeholder
 
 _HELP = """\

@@ -9,18 +9,16 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from rbkernel.errors import SecretParameter
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables
+from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables, titles
 from rbkernel.runbook.markdown.blocks import Block
+from rbkernel.runbook.markdown.cells import Cell, Went, as_fence, plain_lines
 from rbkernel.runbook.markdown.fields import Fields
 from rbkernel.runbook.markdown.holes import Hole
-from rbkernel.runbook.markdown.report import Entry, Fate
+from rbkernel.runbook.markdown.report import Entry
 from rbkernel.runbook.markdown.shell import Piece
-from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.placeholders import placeholder
 
 # asks whether SQL only reads: empty when it does, else the reason
@@ -30,46 +28,6 @@ _SQL = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
 _SHELL = frozenset(
     {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
 )
-_STEP = re.compile(r"^\W*(?:(?:step|schritt|paso|étape|etape)\b|\d+[.)]\s|phase \d)", re.IGNORECASE)
-_GENERIC = re.compile(
-    r"^\W*(?:commands?|actions?|procedure|resolution(?: steps)?|steps|diagnosis"
-    r"|execution|mitigation|remediation|triage|investigation|fix|solution|do this"
-    r"|success criteria)\b[\s\W\d]*$",
-    re.IGNORECASE,
-)
-_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
-GO_AHEAD = "go ahead with the steps"
-
-
-@dataclass
-class Cell:
-    """A cell in the making; ``act`` is the option of the decision that its plans wait for."""
-
-    kind: Literal["markdown", "code"]
-    source: str
-    line: int
-    opens: bool = False
-    act: str = ""
-    id: str = ""
-
-
-@dataclass
-class _Went:
-    """Where a block went so far."""
-
-    fate: Fate = "text"
-    into: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
-
-    def executable(self) -> None:
-        self.fate = "executable"
-
-    def bound(self, name: str) -> None:
-        self.into.append(name)
-        if self.fate == "text":
-            self.fate = "front matter"
 
 
 class Steps:
@@ -83,7 +41,7 @@ class Steps:
         self.options: list[str] = []
         self.asks_a_database = False
         self._refuses = refuses
-        self._went: list[tuple[Block, _Went]] = []
+        self._went: list[tuple[Block, Went]] = []
         self._titles: set[str] = set()
         self._label = self._item = ""
         self._after: list[str] = []
@@ -91,14 +49,14 @@ class Steps:
 
     def take(self, block: Block) -> None:
         """Make the cells of the next block."""
-        went = _Went(notes=[*block.remarks])
+        went = Went(notes=[*block.remarks])
         self._went.append((block, went))
         if block.kind in {"paragraph", "heading", "list"}:
-            self._label = _label(block)
-            self._item = _last_words(block) if block.kind == "list" else ""
+            self._label = titles.label(block)
+            self._item = titles.last_words(block) if block.kind == "list" else ""
         elif block.kind == "fence" and block.text[:1].isspace():
             self._label = self._label or self._item  # it lies in that item
-        handlers: dict[str, Callable[[Block, _Went], None]] = {
+        handlers: dict[str, Callable[[Block, Went], None]] = {
             "fence": self._fence,
             "code": self._fence,
             "table": self._table,
@@ -115,7 +73,7 @@ class Steps:
 
     def bound(self, block: Block, name: str) -> None:
         """Note that the front matter says already what a block holds: it needs no cell."""
-        went = _Went(fate="front matter", into=[name], notes=[*block.remarks])
+        went = Went(fate="front matter", into=[name], notes=[*block.remarks])
         self._went.append((block, went))
 
     def keep(
@@ -127,13 +85,13 @@ class Steps:
         values: Iterable[tuple[str, Any]] = (),
     ) -> None:
         """Keep a text as a fence, and bind what of it the front matter has fields for."""
-        went = _Went(notes=[*block.remarks], reasons=[reason] if reason else [])
+        went = Went(notes=[*block.remarks], reasons=[reason] if reason else [])
         self._went.append((block, went))
         for name, value in values:
             if name in FrontMatter.model_fields and name != "id":
                 self._say(went, name, value)
         if text.strip():
-            self._text(block, went, f"```{info}\n{_plain_lines(text)}\n```")
+            self._text(block, went, f"```{info}\n{plain_lines(text)}\n```")
 
     def entries(self) -> list[Entry]:
         """Return where each block went; to be asked when the cells have their ids."""
@@ -156,9 +114,9 @@ class Steps:
     # text
 
     def _text(
-        self, block: Block, went: _Went, text: str | None = None, *, opens: bool = False
+        self, block: Block, went: Went, text: str | None = None, *, opens: bool = False
     ) -> None:
-        source = textwrap.dedent(_plain_lines(block.text if text is None else text)).strip("\n")
+        source = textwrap.dedent(plain_lines(block.text if text is None else text)).strip("\n")
         if not source.strip():
             return
         last = self.cells[-1] if self.cells else None
@@ -171,7 +129,7 @@ class Steps:
             went.cells.append(last)
 
     def _code(
-        self, block: Block, went: _Went, source: str, *, joins: bool = False, act: str = ""
+        self, block: Block, went: Went, source: str, *, joins: bool = False, act: str = ""
     ) -> None:
         last = self.cells[-1] if self.cells else None
         if (
@@ -189,10 +147,10 @@ class Steps:
             went.cells.append(last)
         went.executable()
 
-    def _heading(self, block: Block, went: _Went) -> None:
+    def _heading(self, block: Block, went: Went) -> None:
         self._text(block, went, f"{'#' * block.level} {block.content}", opens=block.level <= 4)
 
-    def _html(self, block: Block, went: _Went) -> None:
+    def _html(self, block: Block, went: Went) -> None:
         text = block.text
         if text.lower().count("<details") != text.lower().count("</details"):
             # the other half lies in another cell: what is folded away there could not be opened
@@ -201,7 +159,7 @@ class Steps:
         self._text(block, went, text)
         self._words(block, went, shown=True)
 
-    def _words(self, block: Block, went: _Went, *, shown: bool = False) -> None:
+    def _words(self, block: Block, went: Went, *, shown: bool = False) -> None:
         pairs = fields.pairs(block)
         if not shown:
             breaks = block.kind == "paragraph" and len(pairs) > 1
@@ -226,7 +184,7 @@ class Steps:
         if fields.is_summary(block) and not known and not self.fields.has("summary"):
             self._say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
 
-    def _say(self, went: _Went, name: str, value: Any) -> None:
+    def _say(self, went: Went, name: str, value: Any) -> None:
         """Bind a value; of a list that is refused as a whole, each item that is not."""
         if value in ("", [], None):
             return
@@ -243,7 +201,7 @@ class Steps:
 
     # tables and checklists
 
-    def _table(self, block: Block, went: _Went) -> None:
+    def _table(self, block: Block, went: Went) -> None:
         self._text(block, went)
         table = tables.read(block.text)
         pairs = tables.pairs(table)
@@ -261,13 +219,13 @@ class Steps:
         if bound.field == "metrics" and any("diagnostic" in row for row in bound.value):
             self.asks_a_database = True
 
-    def _once(self, block: Block, went: _Went, call: str) -> None:
+    def _once(self, block: Block, went: Went, call: str) -> None:
         """Make a call that looks at all of a field, where the source speaks of it first."""
         if call not in self._called:
             self._called.add(call)
             self._code(block, went, call)
 
-    def _checklist(self, block: Block, went: _Went) -> None:
+    def _checklist(self, block: Block, went: Went) -> None:
         items = list(dict.fromkeys(tables.plain(text) for text, _ in block.tasks if text))
         rest = [line for line in block.text.splitlines() if line.strip()]
         if len(items) != len(rest):
@@ -275,7 +233,7 @@ class Steps:
         if not items:
             went.reasons.append("the checklist has no items")
             return
-        title = self._title(_under(_heading_of(block), self._label) or "Checklist")
+        title = self._title(titles.under(titles.heading_of(block), self._label) or "Checklist")
         self._code(
             block,
             went,
@@ -290,9 +248,9 @@ class Steps:
 
     # commands and queries
 
-    def _step(self, block: Block, went: _Went) -> None:
+    def _step(self, block: Block, went: Went) -> None:
         self._words(block, went)
-        self._label = _lead(block)
+        self._label = titles.lead(block)
         for code in block.codes:
             if statements.is_sql(code):
                 for one in statements.split(code):
@@ -300,24 +258,24 @@ class Steps:
             elif shell.is_command(code):
                 self._pieces(block, went, shell.read(code))
 
-    def _fence(self, block: Block, went: _Went) -> None:
+    def _fence(self, block: Block, went: Went) -> None:
         if block.info in _SQL or (not block.info and statements.is_sql(block.content)):
             for one in statements.split(block.content):
                 self._sql(block, went, one, "")
             return
-        if block.info in _SHELL or (not block.info and _looks_like_a_shell(block.content)):
+        if block.info in _SHELL or (not block.info and shell.looks_like_one(block.content)):
             pieces = shell.read(block.content)
             if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
                 self._pieces(block, went, pieces)
                 return
             went.reasons.append("there is no command in it yet" if pieces else "it is empty")
-            self._text(block, went, holes.loud(_as_fence(block)))
+            self._text(block, went, holes.loud(as_fence(block)))
             return
         if block.info not in {"", "text", "txt", "mermaid"}:
             went.reasons.append(f"{block.info} is not run")
-        self._text(block, went, _as_fence(block))
+        self._text(block, went, as_fence(block))
 
-    def _pieces(self, block: Block, went: _Went, pieces: Sequence[Piece]) -> None:
+    def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
         said: list[str] = []
         for piece in pieces:
             if piece.kind == "comment":
@@ -338,7 +296,7 @@ class Steps:
             self._once(block, went, call)
         self._after = []
 
-    def _aside(self, block: Block, went: _Went, piece: Piece, said: list[str]) -> None:
+    def _aside(self, block: Block, went: Went, piece: Piece, said: list[str]) -> None:
         """What stands between the commands: requirements, output, holes, a psql that connects."""
         if piece.kind == "requirement":
             tool, version = piece.words
@@ -356,7 +314,7 @@ class Steps:
             self._remark(block, went, said)
             self._text(block, went, f"```text\n{piece.text}\n```")
 
-    def _remark(self, block: Block, went: _Went, lines: Iterable[str]) -> None:
+    def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
         told = [line for line in lines if line.strip()]
         if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
             text = "\n".join(["```text", *told, "```"])
@@ -364,10 +322,10 @@ class Steps:
             text = "\n\n".join(told)
         self._text(block, went, text)
 
-    def _command(self, block: Block, went: _Went, piece: Piece, title: str) -> None:
-        title = _under(_heading_of(block), title or self._label)
+    def _command(self, block: Block, went: Went, piece: Piece, title: str) -> None:
+        title = titles.under(titles.heading_of(block), title or self._label)
         title = self._title(title or " ".join(piece.text.split()[:3]))
-        if _holds_a_secret(piece.text):
+        if shell.holds_a_secret(piece.text):
             went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
         if piece.kind == "http":
@@ -389,7 +347,7 @@ class Steps:
             )
             self._act(block, went, plan, waits=bool(piece.changes))
 
-    def _sql(self, block: Block, went: _Went, text: str, remark: str) -> None:
+    def _sql(self, block: Block, went: Went, text: str, remark: str) -> None:
         statement = statements.read(text)
         psql = "a command of psql, to be run there" if text.startswith("\\") else ""
         refused = psql or statement.problem or self._refuses(statement.sql)
@@ -405,7 +363,7 @@ class Steps:
             return
         went.notes.append(f"proposed: {refused}")
         words = (remark.splitlines() or [self._label])[-1]
-        title = self._title(_under(_heading_of(block), words) or "SQL")
+        title = self._title(titles.under(titles.heading_of(block), words) or "SQL")
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
@@ -416,8 +374,8 @@ class Steps:
         )
         self._act(block, went, plan, waits=True)
 
-    def _act(self, block: Block, went: _Went, plan: str, *, waits: bool) -> None:
-        option = _option(block) if waits else ""
+    def _act(self, block: Block, went: Went, plan: str, *, waits: bool) -> None:
+        option = titles.option(block) if waits else ""
         if option and option not in self.options:
             self.options.append(option)
         when = f"choice.chose({calls.quoted(option)})" if option else ""
@@ -439,88 +397,3 @@ class Steps:
             title, number = f"{plain} ({number})", number + 1
         self._titles.add(title)
         return title
-
-
-def _heading_of(block: Block) -> str:
-    """Return the nearest heading that says something by itself, with the step it belongs to."""
-    names = [tables.plain(words) for words in block.path if words.strip()]
-    if len(names) > 2 and _GENERIC.match(names[-1]):
-        return f"{names[-2]}: {names[-1]}"
-    return names[-1] if names else ""
-
-
-def _under(heading: str, words: str) -> str:
-    """Return words, with the heading that they stand under where they are few.
-
-    >>> _under("Restart", "Or"), _under("Restart", ""), _under("Restart", "Stop it at once")
-    ('Restart: Or', 'Restart', 'Stop it at once')
-    """
-    if len(words.split()) > 2:
-        return words
-    return ": ".join(filter(None, [heading, words]))
-
-
-def _label(block: Block) -> str:
-    """Return what a line such as ``**Verification:**`` says of what follows it."""
-    words = _last_words(block)
-    is_label = block.kind != "heading" and words.endswith(":")
-    return words.rstrip(": ") if is_label else ""
-
-
-def _last_words(block: Block) -> str:
-    last = _ITEM.sub("", (block.text.strip().splitlines() or [""])[-1])
-    words = tables.plain(last)
-    return words if len(words) < 80 else ""
-
-
-def _lead(block: Block) -> str:
-    """Return what a list item says before its command.
-
-    >>> _lead(Block(kind="step", start=0, end=1, text="2. Query logs: `kubectl logs x`"))
-    'Query logs'
-    """
-    before = block.text.partition("`")[0]
-    return tables.plain(_ITEM.sub("", before)).strip(": ")
-
-
-def _option(block: Block) -> str:
-    """Return what a human chooses for this mutation to be proposed.
-
-    >>> block = Block(kind="fence", start=0, end=1, path=("Runbook", "🔧 Scale", "Step 2: Down"))
-    >>> _option(block), _option(Block(kind="fence", start=0, end=1, path=("Runbook", "Step 1")))
-    ('Scale', 'go ahead with the steps')
-    """
-    for words in reversed(block.path[1 if not block.document else 0 :]):
-        if not _STEP.match(words) and not _GENERIC.match(words):
-            return re.sub(r"^[^\w\[<(]+|[\s:]+$", "", tables.plain(words)) or GO_AHEAD
-    return GO_AHEAD
-
-
-def _holds_a_secret(text: str) -> bool:
-    try:
-        refuse_secret("", text, "")
-    except SecretParameter:
-        return True
-    return False
-
-
-def _looks_like_a_shell(text: str) -> bool:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    commands = [line for line in lines if not line.startswith("#")]
-    if any(re.match(r"\$ \S", line) for line in commands):
-        return True
-    return bool(commands) and all(
-        shell.is_command(line) or line.startswith(("./", "sudo ")) for line in commands
-    )
-
-
-def _as_fence(block: Block) -> str:
-    """Write a fence that closes, however the source closed it."""
-    content = _plain_lines(block.content).rstrip("\n")
-    longest = max((len(mark) for mark in re.findall(r"`{3,}", content)), default=2)
-    mark = "`" * (longest + 1)
-    return f"{mark}{block.info}\n{content}\n{mark}"
-
-
-def _plain_lines(text: str) -> str:
-    return re.sub(r"\r\n?", "\n", text)
