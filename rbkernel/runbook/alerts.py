@@ -6,6 +6,7 @@ Read without a server: only what the file says is known. Labels that are added w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -107,13 +108,15 @@ def read(path: Path) -> list[Alert]:
         The file is unreadable, not YAML or JSON, or holds no groups of rules.
     """
     try:
-        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), _Lined))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _wrong(path, f"cannot be read: {error}") from error
+    try:
+        documents = list(yaml.load_all(text, _Lined))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
-        templated = "{{" in str(mark.get_snippet() if mark else "")
+        templated = re.search(r"^\s*\{\{", text, re.MULTILINE)
         hint = "; render the chart's templates first" if templated else ""
         raise _wrong(path, f"{line}is not YAML: {error.problem or error.context}{hint}") from error
     except yaml.YAMLError as error:
