@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -54,3 +55,34 @@ def as_fence(block: Block) -> str:
 def plain_lines(text: str) -> str:
     """Return a text with the line ends that notebooks have."""
     return re.sub(r"\r\n?", "\n", text)
+
+
+def unfolded(text: str) -> str:
+    """Return HTML without one half of a fold.
+
+    The other half lies in another cell, so what is folded away could not be opened.
+
+    >>> unfolded("<details>\\n<summary>How</summary>")
+    '\\n**How**'
+    """
+    if text.lower().count("<details") == text.lower().count("</details"):
+        return text
+    text = re.sub(r"</?details[^>]*>", "", text, flags=re.IGNORECASE)
+    return re.sub(r"<summary[^>]*>(.*?)</summary>", r"**\1**", text, flags=re.IGNORECASE)
+
+
+def with_breaks(text: str) -> str:
+    """Return a paragraph that keeps its lines when it is shown."""
+    return re.sub(r"(?<=\S)[ \t]*(?=\r?\n\s*\S)", "  ", text)
+
+
+def remark(lines: Iterable[str]) -> str:
+    """Return the comments of a shell fence as Markdown: a sentence, or a fence for several lines.
+
+    >>> remark(["Look first", ""]), remark(["Expected", "{}"])
+    ('Look first', '```text\\nExpected\\n{}\\n```')
+    """
+    told = [line for line in lines if line.strip()]
+    if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
+        return "\n".join(["```text", *told, "```"])
+    return "\n\n".join(told)

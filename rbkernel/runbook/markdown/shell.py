@@ -24,6 +24,9 @@ Kind = Literal[
     "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output"
 ]
 
+LANGUAGES = frozenset(
+    {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
+)
 _PROMPT = re.compile(r"^\s*(?:[\w@:~/.-]*[$%>]|PS [^>]*>) (?=\S)")
 _REQUIREMENT = re.compile(r"^(?P<tool>[\w.+-]+)\s*(?P<sign>>=|==|>|~>)\s*v?(?P<version>\d[\w.]*)$")
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(?P<word>\w+)\1")

@@ -15,6 +15,7 @@ from rbkernel.errors import SqlTextError
 from rbkernel.runbook.markdown import holes
 from rbkernel.runbook.markdown.holes import Hole
 
+LANGUAGES = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
 _SQL = re.compile(
     r"""^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:
       select\b\s | with\s+(?:recursive\s+)?\w+\s+as\s*\( | values\s*\( | table\s+\w+\s*;

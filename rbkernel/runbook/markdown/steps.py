@@ -6,7 +6,6 @@ not known to only read, stands behind `rb.act`; nothing that is written here exe
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,7 +13,15 @@ from typing import Any
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables, titles
 from rbkernel.runbook.markdown.blocks import Block
-from rbkernel.runbook.markdown.cells import Cell, Went, as_fence, plain_lines
+from rbkernel.runbook.markdown.cells import (
+    Cell,
+    Went,
+    as_fence,
+    plain_lines,
+    remark,
+    unfolded,
+    with_breaks,
+)
 from rbkernel.runbook.markdown.fields import Fields
 from rbkernel.runbook.markdown.holes import Hole
 from rbkernel.runbook.markdown.report import Entry
@@ -23,11 +30,6 @@ from rbkernel.runbook.placeholders import placeholder
 
 # asks whether SQL only reads: empty when it does, else the reason
 Refuses = Callable[[str], str]
-
-_SQL = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
-_SHELL = frozenset(
-    {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
-)
 
 
 class Steps:
@@ -42,9 +44,10 @@ class Steps:
         self.asks_a_database = False
         self._refuses = refuses
         self._went: list[tuple[Block, Went]] = []
-        self._titles: set[str] = set()
+        self._titles = titles.Titles()
         self._label = self._item = ""
         self._after: list[str] = []
+        self._shown: dict[int, str] = {}
         self._called: set[str] = set()
 
     def take(self, block: Block) -> None:
@@ -151,21 +154,16 @@ class Steps:
         self._text(block, went, f"{'#' * block.level} {block.content}", opens=block.level <= 4)
 
     def _html(self, block: Block, went: Went) -> None:
-        text = block.text
-        if text.lower().count("<details") != text.lower().count("</details"):
-            # the other half lies in another cell: what is folded away there could not be opened
-            text = re.sub(r"</?details[^>]*>", "", text, flags=re.IGNORECASE)
-            text = re.sub(r"<summary[^>]*>(.*?)</summary>", r"**\1**", text, flags=re.IGNORECASE)
-        self._text(block, went, text)
+        self._text(block, went, unfolded(block.text))
         self._words(block, went, shown=True)
 
     def _words(self, block: Block, went: Went, *, shown: bool = False) -> None:
         pairs = fields.pairs(block)
         if not shown:
             breaks = block.kind == "paragraph" and len(pairs) > 1
-            text = re.sub(r"(?<=\S)[ \t]*(?=\r?\n\s*\S)", "  ", block.text) if breaks else None
-            self._text(block, went, text)
+            self._text(block, went, with_breaks(block.text) if breaks else block.text)
         if block.document != self._document:
+            self._contacts_of_another(block, went, pairs)
             return  # what another runbook says of itself is not said of this one
         itself = fields.speaks_of_itself(block)
         found = [fields.of_pair(key, value) for key, value in pairs] if itself else []
@@ -176,13 +174,25 @@ class Steps:
             self._say(went, "failure_modes", [mode])
         if endpoints := tables.endpoints(block.text) if block.kind == "list" else []:
             self._say(went, "health", endpoints)
-            self._once(block, went, "rb.health()")
+            if "health" in went.into:
+                self._once(block, went, "rb.health()")
             return
         section = fields.section_of(block)
         if not known and section and block.kind == "list":
             self._say(went, section, fields.of_section(section, block))
         if fields.is_summary(block) and not known and not self.fields.has("summary"):
             self._say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
+
+    def _contacts_of_another(
+        self, block: Block, went: Went, pairs: Sequence[tuple[str, str]]
+    ) -> None:
+        """Keep whom a runbook that is only shown here wants to be called, under its title."""
+        title = block.text.split("\n", 1)[0].strip()
+        self._shown.setdefault(block.document, title)
+        for key, value in pairs:
+            if (found := fields.of_pair(key, value)) and found[0] == "escalation.contact":
+                contact = {"role": self._shown[block.document], "contact": found[1]}
+                self._say(went, "contacts", [contact])
 
     def _say(self, went: Went, name: str, value: Any) -> None:
         """Bind a value; of a list that is refused as a whole, each item that is not."""
@@ -233,7 +243,9 @@ class Steps:
         if not items:
             went.reasons.append("the checklist has no items")
             return
-        title = self._title(titles.under(titles.heading_of(block), self._label) or "Checklist")
+        title = self._titles.one_of_its_own(
+            titles.under(titles.heading_of(block), self._label) or "Checklist"
+        )
         self._code(
             block,
             went,
@@ -259,11 +271,15 @@ class Steps:
                 self._pieces(block, went, shell.read(code))
 
     def _fence(self, block: Block, went: Went) -> None:
-        if block.info in _SQL or (not block.info and statements.is_sql(block.content)):
+        if block.info in statements.LANGUAGES or (
+            not block.info and statements.is_sql(block.content)
+        ):
             for one in statements.split(block.content):
                 self._sql(block, went, one, "")
             return
-        if block.info in _SHELL or (not block.info and shell.looks_like_one(block.content)):
+        if block.info in shell.LANGUAGES or (
+            not block.info and shell.looks_like_one(block.content)
+        ):
             pieces = shell.read(block.content)
             if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
                 self._pieces(block, went, pieces)
@@ -315,16 +331,11 @@ class Steps:
             self._text(block, went, f"```text\n{piece.text}\n```")
 
     def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
-        told = [line for line in lines if line.strip()]
-        if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
-            text = "\n".join(["```text", *told, "```"])
-        else:
-            text = "\n\n".join(told)
-        self._text(block, went, text)
+        self._text(block, went, remark(lines))
 
     def _command(self, block: Block, went: Went, piece: Piece, title: str) -> None:
         title = titles.under(titles.heading_of(block), title or self._label)
-        title = self._title(title or " ".join(piece.text.split()[:3]))
+        title = self._titles.one_of_its_own(title or " ".join(piece.text.split()[:3]))
         if shell.holds_a_secret(piece.text):
             went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
@@ -363,7 +374,7 @@ class Steps:
             return
         went.notes.append(f"proposed: {refused}")
         words = (remark.splitlines() or [self._label])[-1]
-        title = self._title(titles.under(titles.heading_of(block), words) or "SQL")
+        title = self._titles.one_of_its_own(titles.under(titles.heading_of(block), words) or "SQL")
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
@@ -387,13 +398,3 @@ class Steps:
             if hole.parameter:
                 self.parameters.setdefault(hole.parameter, hole)
         return known
-
-    def _title(self, words: str) -> str:
-        """Return a title that no other call has: findings of the same title replace each other."""
-        plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
-        plain = plain if len(plain) <= 80 else plain[:79] + "…"
-        title, number = plain, 2
-        while title in self._titles:
-            title, number = f"{plain} ({number})", number + 1
-        self._titles.add(title)
-        return title

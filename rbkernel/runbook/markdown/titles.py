@@ -22,6 +22,28 @@ _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 GO_AHEAD = "go ahead with the steps"
 
 
+class Titles:
+    """The titles that a notebook's calls have: findings of the same title replace each other.
+
+    >>> titles = Titles()
+    >>> titles.one_of_its_own("1. Look:"), titles.one_of_its_own("**Look**")
+    ('Look', 'Look (2)')
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def one_of_its_own(self, words: str) -> str:
+        """Return the words as a title that no other call has."""
+        plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
+        plain = plain if len(plain) <= 80 else plain[:79] + "…"
+        title, number = plain, 2
+        while title in self._taken:
+            title, number = f"{plain} ({number})", number + 1
+        self._taken.add(title)
+        return title
+
+
 def heading_of(block: Block) -> str:
     """Return the nearest heading that says something by itself, with the step it belongs to."""
     names = [tables.plain(words) for words in block.path if words.strip()]
