@@ -58,6 +58,10 @@ class UnknownRunbook(RunbookError, LookupError):
     """An id or path that the catalogue does not hold."""
 
 
+class AlertRulesError(RbkernelError, ValueError):
+    """A file of alerting rules that cannot be read."""
+
+
 class ParameterError(RbkernelError, ValueError):
     """A parameter that the runbook does not declare, or a value of the wrong type."""
 

@@ -53,6 +53,7 @@ app.command()(connections.grant)
 app.command()(queries.query)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
+app.command()(quality.coverage)
 
 
 @app.callback(invoke_without_command=True)

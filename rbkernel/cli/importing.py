@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +92,9 @@ def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list
             next_step="check the path",
         ) from error
 
+    if not document.strip():
+        raise RunbookError("the file is empty", where=str(source), next_step="check the path")
+
     def refuses(sql: str) -> str:
         try:
             guard.check(sql)
@@ -144,19 +145,14 @@ def _paths(source: Path, output: Path | None, made: Sequence[Imported]) -> list[
         return [output]
     folder = _folder(source, output)
     if len(made) == 1:
-        return [folder / f"{_slug(source.stem)}.ipynb"]
-    return [folder / f"{one.id.lower()}_{_slug(one.title)}.ipynb" for one in made]
+        return [folder / _name(source.stem)]
+    return [folder / _name(f"{one.id} {one.title}") for one in made]
 
 
-def _slug(words: str) -> str:
-    """Make a file name of a title.
+def _name(title: str) -> str:
+    from rbkernel.runbook.scaffold import file_name
 
-    >>> _slug("Störung: DB – Pool"), _slug("数据库")
-    ('storung_db_pool', 'runbook')
-    """
-    words = PLACEHOLDER.sub(r"\g<hint>", words)
-    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
-    return "_".join(re.findall(r"[a-z0-9]+", plain.lower()))[:60].rstrip("_") or "runbook"
+    return file_name(PLACEHOLDER.sub(r"\g<hint>", title))
 
 
 def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> list[bool]:

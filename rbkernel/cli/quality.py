@@ -5,7 +5,7 @@ Both end with an exit code for CI.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import Ending, print_table
-from rbkernel.errors import RunbookError
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
+from rbkernel.errors import AlertRulesError, RunbookError
+from rbkernel.model import Verdict
 
 if TYPE_CHECKING:
+    from rbkernel.runbook.coverage import Row
     from rbkernel.runbook.lint import Document, Level
 
 
@@ -63,6 +65,60 @@ def lint(
         for line in report.text(problems, unread, len(documents)):
             typer.echo(line)
     raise Ending(report.exit_code(problems, unread))
+
+
+def coverage(
+    files: Annotated[
+        list[Path], typer.Argument(help="More rule files, as a shell expands alerts/*.yml.")
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    rules: Annotated[
+        list[Path],
+        typer.Option(help="Prometheus' rules, or Grafana's export: files, folders, globs."),
+    ] = [],  # noqa: B006  # as above
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw a heat map into this file, .html or .png.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold alerting rules against runbooks: exit code 0 covered, 1 gaps, 2 a critical one, 3."""
+    from rbkernel.runbook import alerts, catalogue, coverage_report, registry
+    from rbkernel.runbook.coverage import compare
+    from rbkernel.runbook.lint import reading
+
+    if not (given := [*rules, *files]):
+        raise AlertRulesError(
+            "no rules are given",
+            where="--rules",
+            next_step="run `rbkernel coverage --rules alerts/*.yml`",
+        )
+    settings = config.load()
+    found = [alert for path in alerts.files(given) for alert in alerts.read(path)]
+    runbooks, unread = catalogue.runbooks(settings.catalogue.paths)
+    covered = compare(
+        found,
+        runbooks,
+        folders=reading.catalogue_folders(settings.catalogue.paths),
+        registry=registry.read(settings.catalogue.paths),
+        not_needed=settings.coverage.not_needed,
+    )
+    for problem in unread:
+        complain(problem)
+    if figure:
+        _draw(covered.rows, figure)
+    if as_json:
+        print_json(coverage_report.as_json(covered))
+    else:
+        print_table(coverage_report.COLUMNS, coverage_report.table(covered))
+        for line in coverage_report.rest(covered):
+            typer.echo(line)
+    raise Ending(Verdict.UNKNOWN.exit_code if unread else covered.verdict.exit_code)
+
+
+def _draw(rows: Sequence[Row], path: Path) -> None:
+    from rbkernel.runbook import coverage_figure
+
+    coverage_figure.write(coverage_figure.heat_map(rows), path)
+    typer.echo(f"wrote {path}", err=True)
 
 
 def _explain(code: str) -> None:

@@ -122,16 +122,21 @@ def _escalation(front_matter: FrontMatter) -> Table:
     ]
     if told.when or told.contact or told.provide:
         rows.append(("", "; ".join(told.when), told.contact, "", told.provide))
-    return _without_empty("escalation", names, rows)
+    return compact("escalation", names, rows)
 
 
 def _records(heading: str, records: Sequence[Section]) -> Table:
     names = list(type(records[0]).model_fields)
     rows = [tuple(words(_said(one).get(name)) for name in names) for one in records]
-    return _without_empty(heading, [_label(name) for name in names], rows)
+    return compact(heading, [_label(name) for name in names], rows)
 
 
-def _without_empty(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
+def compact(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
+    """Make a table without the columns that no row fills.
+
+    >>> compact("x", ["a", "b"], [("1", ""), ("2", "")]).names
+    ('a',)
+    """
     told = list(rows)
     kept = [number for number in range(len(names)) if any(row[number] for row in told)]
     return Table(

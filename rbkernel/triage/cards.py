@@ -109,7 +109,11 @@ def finding_text(finding: Finding) -> str:
 
 def overview_card(findings: Iterable[Finding]) -> str:
     """All findings of an overview as one table: what is wrong first, with the runbook to open."""
-    cell = f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top"
+    # each cell has both colours: a dark JupyterLab paints the rows of tables
+    cell = (
+        f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top;"
+        f" color: {_INK}; background-color: {_PAPER}"
+    )
     rows = "".join(
         f"<tr><td style='{cell}'>{badge(f.verdict.value, f.verdict.value)}</td>"
         f"<td style='{cell}'>{escape(f.title)}</td><td style='{cell}'>{escape(f.actual)}</td>"

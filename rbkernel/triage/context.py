@@ -201,8 +201,8 @@ def document() -> Runbook:
         raise NotStarted(
             "the document of this run was not found, so nobody knows its front matter",
             where=run.run.runbook,
-            next_step="put the notebook into a folder of [catalogue] paths, or execute it with"
-            " `rbkernel run`",
+            next_step="if it was renamed, choose Kernel > Shut Down Kernel and run all cells; else"
+            " put it into a folder of [catalogue] paths, or execute it with `rbkernel run`",
         )
     return run.document
 

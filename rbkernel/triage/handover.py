@@ -10,7 +10,6 @@ from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan, Finding, Severity, Verdict, now
 from rbkernel.postgres import actions
 from rbkernel.runbook import digest
-from rbkernel.runbook.digest import Table
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel, Operation
 from rbkernel.runbook.placeholders import unfilled
@@ -73,7 +72,8 @@ def escalation(*, attempts: int = 0, severity: str = "", began: str = "") -> Non
     reached = [level for level in told.levels if is_due(level, attempts, lasted_s, severity)]
     # a path whose contacts are placeholders is not ok because nobody has needed it yet
     if reached or (told.levels and not unfilled(digest.words(told))):
-        keep(_escalation_finding(reached, f"{attempts} attempts, {_duration(lasted_s)}"))
+        counted = f"{attempts} attempts, {_duration(lasted_s)}"
+        keep(_escalation_finding(reached, counted, told.provide))
 
 
 def commands(
@@ -101,7 +101,7 @@ def commands(
     rows = tuple(tuple(getattr(one, name) for name in names) for one in waiting)
     if rows or not declared:
         heading = f"{section.replace('_', ' ')}{f': {group}' if group else ''}"
-        tables.show(Table(heading=heading, names=names if rows else (), rows=rows))
+        tables.show(digest.compact(heading, names, rows))
     for one in declared:
         if one not in waiting:
             act(_plan(one), when=when)
@@ -180,10 +180,10 @@ def _severity_finding(found: Assessment) -> Finding:
     )
 
 
-def _escalation_finding(reached: list[EscalationLevel], counted: str) -> Finding:
+def _escalation_finding(reached: list[EscalationLevel], counted: str, provide: str) -> Finding:
     told = "; ".join(f"{one.level} ({digest.due(one)})" for one in reached)
     who = "; ".join(dict.fromkeys(one.contact for one in reached if one.contact))
-    provide = reached[-1].provide if reached else ""
+    provide = (reached[-1].provide if reached else "") or provide
     hand_over = f"; provide: {provide}" if provide else ""
     return Finding(
         title="Escalation, by attempts and time",

@@ -11,13 +11,12 @@ from typing import Literal
 import pandas as pd
 from IPython.display import HTML, display
 
-from rbkernel.errors import QueryError, UnknownConnection
+from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, rules
 from rbkernel.postgres.rules import Rule
 from rbkernel.postgres.session import failed_frame
 from rbkernel.runbook import digest
-from rbkernel.runbook.digest import Table
 from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.triage import query, tables, undone
@@ -37,7 +36,7 @@ def metrics() -> None:
     found = {one.name: _evaluated(one) for one in declared if not unfilled(digest.words(one))}
     judged = {name: finding for name, (finding, _) in found.items() if finding}
     rows = tuple(_row(one, judged.get(one.name)) for one in declared)
-    tables.show(Table(heading="metrics", names=_NAMES, rows=rows), remark=_remark(declared))
+    tables.show(digest.compact("metrics", _NAMES, rows), remark=_remark(declared))
     for finding in judged.values():
         triage().add_finding(finding)
     for _, source in found.values():
@@ -53,24 +52,23 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
     asked = one.diagnostic or one.query
     if rule is None or not asked:
         return None, ""
-    frame = _asked(asked, one)
-    missing = rule.column and not frame.empty and rule.column not in frame
-    if missing:
-        raise QueryError(
-            f"the metric {one.name!r} wants the column {rule.column!r}, and the answer has"
-            f" {', '.join(map(str, frame.columns))}",
-            where="front matter, metrics",
-            next_step="write one of these under `column:`",
-        )
+    name = connection_name(one.connection)
+    try:
+        frame = query.ask(asked, name, None, dict(one.values))
+        _has_column(frame, rule.column)
+    except (QueryError, SqlTextError, UnknownConnection) as error:
+        # one metric that is wrong must not hide the others; lint says so by day
+        frame = failed_frame([], error, name=one.name, connection=name, sql=asked)
     return rules.apply(rule, frame), query.traced(frame)
 
 
-def _asked(what: str, one: Metric) -> pd.DataFrame:
-    name = connection_name(one.connection)
-    try:
-        return query.ask(what, name, None, dict(one.values))
-    except UnknownConnection as error:
-        return failed_frame([], error, name=one.name, connection=name, sql=what)
+def _has_column(frame: pd.DataFrame, column: str) -> None:
+    if column and not frame.empty and column not in frame:
+        known = ", ".join(map(str, frame.columns))
+        raise QueryError(
+            f"the answer has no column {column!r}, it has {known}",
+            next_step="write one of these under `column:` in the front matter",
+        )
 
 
 def rule_of(one: Metric) -> Rule | None:

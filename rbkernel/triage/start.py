@@ -116,11 +116,26 @@ def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:
     named = os.environ.get("RBKERNEL_RUNBOOK") or os.environ.get("JPY_SESSION_NAME", "")
     for path, found in ((named, "named"), (_on_the_command_line(runbook), "command line")):
         if path.endswith(".ipynb") and Path(path).is_file():
-            return catalogue.read(Path(path)), found
+            return _saved(Path(path)), found
     try:
         return catalogue.find(runbook, settings.catalogue.paths), "catalogue"
     except RunbookError:
         return None, ""
+
+
+def _saved(path: Path) -> Runbook:
+    """Read the file; what is only on the screen, as after a template was opened, is not in it."""
+    try:
+        return catalogue.read(path)
+    except RunbookError as error:
+        if headless():
+            raise
+        raise RunbookError(
+            error.what,
+            where=error.where,
+            next_step="save the notebook (Control-S) and run this cell again; if that does not"
+            f" help, {error.next_step}",
+        ) from error
 
 
 def _on_the_command_line(runbook: str) -> str:

@@ -10,10 +10,14 @@ from IPython.display import display
 
 from rbkernel.model import Verdict
 from rbkernel.runbook.digest import Table
-from rbkernel.runbook.placeholders import PLACEHOLDER, hints
+from rbkernel.runbook.placeholders import PLACEHOLDER
 from rbkernel.triage import cards
 
-_CELL = "padding: 3px 8px; border: 1px solid #d0d7de; text-align: left; vertical-align: top"
+# each cell has both colours: a dark JupyterLab paints the rows of tables
+_CELL = (
+    "padding: 3px 8px; border: 1px solid #d0d7de; text-align: left; vertical-align: top;"
+    " color: #1f2328; background-color: #ffffff"
+)
 _LOUD = "background-color: #ffe08a; color: #1f2328"
 
 
@@ -29,12 +33,7 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
     remark
         A line under it.
     """
-    left = sum(len(hints(cell)) for row in table.rows for cell in row)
-    remarks = [
-        remark,
-        f"{left} placeholders are left to fill in, in the first cell" if left else "",
-    ]
-    told = ". ".join(filter(None, remarks))
+    told = remark
     if not table.rows:
         told = f"the front matter says nothing under `{table.heading.replace(' ', '_')}`"
     data = {"heading": table.heading, "names": table.names, "rows": table.rows, "remark": told}
@@ -82,10 +81,19 @@ def _html(table: Table) -> str:
     )
     top = f"<tr>{head}</tr>" if any(table.names) else ""
     return (
-        f"<div style='margin: 6px 10px; font-weight: bold'>{escape(table.heading.capitalize())}"
+        f"<div style='margin: 6px 10px; font-weight: bold'>{escape(_titled(table.heading))}"
         "</div><div style='overflow: auto; margin: 6px 10px'><table style='font-size: 13px;"
-        f" color: #1f2328; background-color: #ffffff; margin: 0'>{top}{rows}</table></div>"
+        f" margin: 0'>{top}{rows}</table></div>"
     )
+
+
+def _titled(heading: str) -> str:
+    """Begin a heading with a capital letter.
+
+    >>> _titled("kill switches"), _titled("slo")
+    ('Kill switches', 'SLO')
+    """
+    return heading.upper() if heading == "slo" else heading[:1].upper() + heading[1:]
 
 
 def _cell(words: str) -> str:

@@ -53,7 +53,8 @@ PLACEHOLDERS = Kind(
     "Placeholders",
     "all are filled in",
     "to fill in",
-    "replace each ‹PLACEHOLDER: …›; `rbkernel lint` names their cells",
+    "replace each ‹PLACEHOLDER: …›, in the first cell (click its dots) and below; `rbkernel lint`"
+    " names all of them",
 )
 
 

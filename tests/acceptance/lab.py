@@ -191,6 +191,17 @@ class Desk:
         self.page.goto(self.lab.url(f"doc/tree/{name}"))
         self.await_kernel()
 
+    def choose_template(self, file: str) -> None:
+        """Open the launcher's card, and choose one of our templates."""
+        self.page.locator(".jp-LauncherCard", has_text="Template").click()
+        chosen = self.page.locator(".jp-Dialog select")
+        chosen.nth(0).select_option("rbkernel")
+        chosen.nth(1).select_option(f"/rbkernel/{file}")
+
+    def accept(self) -> None:
+        """Press the button of the dialog that goes on."""
+        self.page.locator(".jp-Dialog-button.jp-mod-accept").click()
+
     @property
     def height(self) -> int:
         """How high the window must be, in px, to show the whole notebook."""

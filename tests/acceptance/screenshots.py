@@ -1,5 +1,6 @@
 """Make pictures of every state that a runbook can be in, for a person to look at.
 
+Of the templates, untouched, and of the launcher, too: ``--only template``, ``--only launcher``.
 ``python -m tests.acceptance.screenshots FOLDER`` starts a sandbox and a JupyterLab of its own, and
 ends both. A file is named by runbook, state and screen, such as ``RUN-005-papermill-1.png``.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, FloatRect, expect, sync_playwright
 
 from rbkernel import config
+from rbkernel.runbook import catalogue
 from rbkernel.sandbox import control
 from tests.acceptance import lab as labs
 from tests.acceptance.lab import Desk, Lab
@@ -113,6 +116,31 @@ class Photographer:
             with self._opened(output, look) as desk:
                 self._take(desk, f"{runbook.id}-{state}{look.suffix}")
 
+    def template(self, file: str) -> None:
+        """As it comes, executed by papermill, in every look."""
+        name = f"template-{Path(file).stem}"
+        output = f"{name}-executed.ipynb"
+        command = [sys.executable, "-m", "papermill", f"templates/{file}", output]
+        subprocess.run(command, cwd=self._lab.root, check=True, capture_output=True)
+        for look in LOOKS:
+            with self._opened(output, look) as desk:
+                self._take(desk, f"{name}{look.suffix}")
+
+    def launcher(self) -> None:
+        """The launcher, the choice of a template, and the copy that it opens."""
+        context = self._browser.new_context(viewport={"width": LIGHT.width, "height": _SCREEN})
+        desk = Desk(context.new_page(), self._lab)
+        desk.load()
+        desk.page.screenshot(path=self._folder / "launcher-1.png")
+        desk.choose_template("service.ipynb")
+        desk.page.screenshot(path=self._folder / "launcher-2.png")
+        desk.accept()
+        desk.await_kernel()
+        desk.page.screenshot(path=self._folder / "launcher-3.png")
+        context.close()
+        self._lab.shut_down_kernels()
+        print("launcher", flush=True)
+
     def interactive(self, runbook: Runbook, look: Look) -> None:
         """After *Run All Cells*, and after the answer."""
         with self._opened(runbook.file, look) as desk:
@@ -152,7 +180,12 @@ class Photographer:
 
 
 def take_all(photographer: Photographer, wanted: str) -> None:
-    """Take the pictures of the runbooks whose id contains a text."""
+    """Take the pictures of the runbooks and templates whose name contains a text."""
+    if wanted in "launcher":
+        photographer.launcher()
+    for path in sorted(catalogue.packaged("templates").glob("*.ipynb")):
+        if wanted in f"template-{path.stem}":
+            photographer.template(path.name)
     for runbook in RUNBOOKS:
         if wanted in runbook.id:
             photographer.at_rest(runbook)
@@ -198,7 +231,11 @@ def main() -> None:
     """Take the pictures into the folder that the command line names."""
     parser = argparse.ArgumentParser(description="Make pictures of the runbooks in every state.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="", help="a runbook's id; all when not given")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="part of a runbook's id, template-NAME, or launcher; all when not given",
+    )
     given = parser.parse_args()
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(1)
@@ -212,6 +249,7 @@ def main() -> None:
         own = Path(running.enter_context(tempfile.TemporaryDirectory()))
         running.enter_context(sandbox(own))
         lab = running.enter_context(Lab(own / "lab"))
+        shutil.copytree(catalogue.packaged("templates"), lab.root / "templates")
         lab.set("notebook-extension", "tracker", windowingMode="none", scrollPastEnd=False)
         playwright = running.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=chromium, args=labs.CHROMIUM_ARGUMENTS)

@@ -123,3 +123,23 @@ def has_ended(folder: Path) -> bool:
     except EvidenceError:
         return False  # a line that is being written
     return bool(record.of_kind("summary")) and record.cells[-1].status == "done"
+
+
+def test_the_launcher_opens_a_template_that_runs(chromium: str, shop: Settings, desk: Desk) -> None:
+    desk.choose_template("procedure.ipynb")
+    desk.accept()
+    desk.await_kernel()
+    start = 'rb.start("TEMPLATE-PROCEDURE"'
+    desk.run_all()
+    expect(desk.output(start)).to_contain_text("save the notebook (Control-S)")
+    desk.page.keyboard.press("Control+s")
+    desk.accept()  # it asks for a name, and Untitled will do
+    expect(desk.page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(0)
+    desk.run_all()
+    desk.await_end(SUMMARY)
+    first = desk.output(start)
+    expect(first).to_contain_text("Placeholders")
+    expect(first).to_contain_text("UNKNOWN")
+    expect(desk.output("rb.prerequisites()").get_by_text("‹PLACEHOLDER").first).to_be_visible()
+    boxes = desk.output("rb.prerequisites()").get_by_role("checkbox")
+    expect(boxes).to_have_count(0)  # all of its words are placeholders still

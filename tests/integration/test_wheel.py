@@ -79,3 +79,13 @@ def test_a_runbook_runs(venv: Path, tmp_path: Path, shop: Settings, evidence: Pa
         json.loads(line) for line in journal.splitlines() if '"kind":"snapshot"' in line
     )
     assert Path(snapshot["data"]["path"]).is_relative_to(venv)
+
+
+def test_the_launcher_and_the_command_find_the_templates(venv: Path, tmp_path: Path) -> None:
+    folder = venv / "share" / "jupyter" / "notebook_templates" / "rbkernel"
+    assert {path.name for path in folder.iterdir()} == {
+        path.name for path in (CHECKOUT / "templates").glob("*.ipynb")
+    }
+    new = [str(venv / "bin" / "rbkernel"), "new", "service", "A service", "--to", str(tmp_path)]
+    assert "RUN-100" in run(new, cwd=tmp_path)
+    assert (tmp_path / "a_service.ipynb").is_file()

@@ -7,9 +7,14 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_raw_cell,
+    writes_json,
+)
 
 import rbkernel
 from rbkernel.errors import RbkernelError
@@ -104,7 +109,8 @@ def good() -> NotebookNode:
         new_code_cell("rb.summary()", id="summary"),
     ]
     kernel = {"name": "rbkernel", "display_name": "rbkernel (recorded)", "language": "python"}
-    return new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    notebook: NotebookNode = new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    return notebook
 
 
 Spoil = Callable[[NotebookNode], None]
@@ -112,7 +118,8 @@ Spoil = Callable[[NotebookNode], None]
 
 def cell(notebook: NotebookNode, name: str) -> NotebookNode:
     """Return the cell of that id."""
-    return next(one for one in notebook.cells if one.id == name)
+    cells: list[NotebookNode] = notebook.cells
+    return next(one for one in cells if one.id == name)
 
 
 def replace(name: str, old: str, new: str) -> Spoil:
@@ -167,7 +174,8 @@ def without(*names: str) -> Spoil:
 
 def document(notebook: NotebookNode, path: Path) -> Document:
     """Return the notebook as lint reads it."""
-    return Document(path, nbformat.writes(notebook).encode())
+    # not `nbformat.writes`, which mends ids
+    return Document(path, writes_json(notebook).encode())
 
 
 def surroundings(**changes: object) -> Surroundings:

@@ -39,6 +39,10 @@ def _other_kernel(notebook: NotebookNode) -> None:
     notebook.metadata.kernelspec.name = "python3"
 
 
+def _same_id(notebook: NotebookNode) -> None:
+    cell(notebook, "sql").id = "query"
+
+
 def _late_parameters(notebook: NotebookNode) -> None:
     notebook.cells.insert(4, notebook.cells.pop(2))
 
@@ -92,6 +96,7 @@ EXAMPLES: dict[str, Example] = {
     "RB006": Example((_injected, _papermill)),
     "RB007": Example((_other_kernel, lambda notebook: notebook.metadata.pop("kernelspec"))),
     "RB008": Example((_late_parameters, _late_front_matter, without("overview"))),
+    "RB009": Example((_same_id,)),
     "RB101": required("scope__handles"),
     "RB102": required("scope__does_not_handle"),
     "RB103": Example(

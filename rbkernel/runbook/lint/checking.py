@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import get_args
 
@@ -30,6 +31,7 @@ def check(document: Document, around: Surroundings) -> list[Problem]:
         In the order of the document. What is suppressed with a reason, and rules whose level is
         off, are left out.
     """
+    document = copy.copy(document)  # what is taken apart for the rules goes with the copy
     silenced = suppression.suppressed(document)
     found = [
         _problem(document, rule, level, one)

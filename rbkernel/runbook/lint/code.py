@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from rbkernel.errors import RunbookError
-from rbkernel.runbook import parameters
 from rbkernel.runbook.lint import names
 from rbkernel.runbook.lint.document import Call, Document
 from rbkernel.runbook.lint.expressions import dotted, literal
@@ -117,7 +115,9 @@ def declarations(document: Document) -> Iterator[Found]:
 
     Instead: `name: type = default  # what it means`, with str, int, float, bool, or `… | None`.
     """
-    yield from _parameters(document)[1]
+    error = document.declared[1]
+    if error:
+        yield in_cell(document.parameter_cells[0], 1, error.what, error.next_step)
 
 
 @rule("RB307", "parameter-unexplained", Level.WARNING, "actionable")
@@ -128,9 +128,9 @@ def help_texts(document: Document) -> Iterator[Found]:
 
     Instead: `stuck_after_s: float = 5.0  # s in one state after which a session counts as stuck`.
     """
-    cell = document.parameter_cells[0] if document.parameter_cells else None
-    for name, parameter in _parameters(document)[0].items():
-        if cell and not parameter.help:
+    for name, parameter in document.declared[0].items():
+        cell = document.parameter_cells[0]
+        if not parameter.help:
             line = cell.line_of(rf"^{name}\s*:")
             yield in_cell(
                 cell, line, f"{name} has no explanation", "add `# what it means` behind it"
@@ -145,10 +145,10 @@ def unused(document: Document) -> Iterator[Found]:
 
     Instead: use it, or remove it.
     """
-    cell = document.parameter_cells[0] if document.parameter_cells else None
     used = names.used(document)
-    for name in _parameters(document)[0]:
-        if cell and name not in used:
+    for name in document.declared[0]:
+        if name not in used:
+            cell = document.parameter_cells[0]
             line = cell.line_of(rf"^{name}\s*:")
             yield in_cell(cell, line, f"the parameter {name} is used nowhere", "use or remove it")
 
@@ -189,7 +189,7 @@ def start_parameters(document: Document) -> Iterator[Found]:
     Instead: `rb.start("RUN-005", db=db, incident=incident)`.
     """
     calls = document.called("start")
-    declared, front = _parameters(document)[0], document.front
+    declared, front = document.declared[0], document.front
     if not calls or front is None or any(word.arg is None for word in calls[0].node.keywords):
         return
     if declared and "incident" not in declared:
@@ -295,16 +295,6 @@ def swallowed(document: Document) -> Iterator[Found]:
         broad = node.type is None or dotted(node.type) in {"Exception", "BaseException"}
         if broad and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
             yield in_cell(cell, node.lineno, "any error is caught here", "let it raise")
-
-
-def _parameters(document: Document) -> tuple[dict[str, parameters.Parameter], list[Found]]:
-    if len(document.parameter_cells) != 1:
-        return {}, []
-    try:
-        return parameters.declared(document.notebook, ""), []
-    except RunbookError as error:
-        cell = document.parameter_cells[0]
-        return {}, [in_cell(cell, 1, error.what, error.next_step)]
 
 
 def _at(call: Call, message: str, next_step: str) -> Found:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rbkernel import sqltext
 from rbkernel.errors import RunbookError, SqlTextError
-from rbkernel.runbook import catalogue, frontmatter
+from rbkernel.runbook import catalogue, frontmatter, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_text import Problem as FieldProblem
 from rbkernel.runbook.lint.cells import Cell, Code, taken_apart
 from rbkernel.runbook.lint.expressions import dotted, is_built, literal
 from rbkernel.runbook.lint.markdown import Block, Prose, blocks
+from rbkernel.runbook.parameters import Parameter
 
 _Node = TypeVar("_Node", bound=ast.AST)
 _STEP = re.compile(r"(?:step\s+)?(?P<number>\d+)\s*[:.)–-]\s*(?P<title>.*)", re.IGNORECASE)
@@ -80,7 +82,10 @@ class Document:
         self.path = path
         self.raw = raw
         try:
-            self.notebook = catalogue.parse(raw)
+            with warnings.catch_warnings():
+                # ids that are missing or there twice are given anew, and RB009 tells
+                warnings.simplefilter("ignore")
+                self.notebook = catalogue.parse(raw)
         except ValueError as error:
             raise RunbookError(
                 "it is not a notebook",
@@ -108,6 +113,11 @@ class Document:
             ) from error
 
     @cached_property
+    def text(self) -> str:
+        """The sources of all cells, to see at once that something is in none."""
+        return "\n".join(cell.source for cell in self.cells)
+
+    @cached_property
     def examined(self) -> tuple[FrontMatter | None, list[FieldProblem]]:
         """The front matter, and what is wrong with it."""
         return frontmatter.examine(self.notebook)
@@ -133,14 +143,18 @@ class Document:
         return [taken_apart(cell) for cell in self.cells if cell.kind == "code"]
 
     @cached_property
-    def _walked(self) -> list[tuple[Cell, ast.AST]]:
-        return [(c.cell, node) for c in self.codes if c.tree for node in ast.walk(c.tree)]
+    def _nodes(self) -> dict[type[ast.AST], list[tuple[Cell, Any]]]:
+        found: dict[type[ast.AST], list[tuple[Cell, Any]]] = {}
+        for code in self.codes:
+            for node in ast.walk(code.tree) if code.tree else ():
+                found.setdefault(type(node), []).append((code.cell, node))
+        return found
 
     def nodes(self, kind: type[_Node]) -> Iterator[tuple[Cell, _Node]]:
         """Yield the nodes of a kind in all code, with their cells."""
-        for cell, node in self._walked:
-            if isinstance(node, kind):
-                yield cell, node
+        for type_, nodes in self._nodes.items():
+            if issubclass(type_, kind):
+                yield from nodes
 
     @cached_property
     def blocks(self) -> list[tuple[Cell, Block]]:
@@ -166,6 +180,16 @@ class Document:
     def parameter_cells(self) -> list[Cell]:
         """The cells tagged `parameters`."""
         return [cell for cell in self.cells if "parameters" in cell.tags]
+
+    @cached_property
+    def declared(self) -> tuple[dict[str, Parameter], RunbookError | None]:
+        """The declared parameters by name, none while the declaration is wrong; and what is."""
+        if len(self.parameter_cells) != 1:
+            return {}, None
+        try:
+            return parameters.declared(self.notebook, ""), None
+        except RunbookError as error:
+            return {}, error
 
     @cached_property
     def assigned(self) -> dict[str, list[ast.expr]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from rbkernel.runbook.lint import suppression
@@ -163,6 +164,24 @@ def order(document: Document) -> Iterator[Found]:
             "nothing at the top tells people what this is, how to read it and when to escalate"
         )
         yield Found(1, 1, message, "add a Markdown cell behind the front matter")
+
+
+@rule("RB009", "cell-ids", Level.ERROR, "maintained", fixable=True)
+def cell_ids(document: Document) -> Iterator[Found]:
+    """Cells have no ids, or two have the same.
+
+    A merge did that, or an old tool.
+
+    Why: evidence is held against the runbook cell by cell, by id.
+
+    Instead: `rbkernel lint --fix` gives new ones to those without, and to the second.
+    """
+    written = [cell.get("id", "") for cell in json.loads(document.raw)["cells"]]
+    for cell in document.cells:
+        was = written[cell.number - 1] if cell.number <= len(written) else cell.id
+        if was != cell.id:
+            said = f"another cell has the id {was}" if was else "the cell has no id"
+            yield in_cell(cell, 1, said, _FIX)
 
 
 def parameters_too_late(document: Document) -> Cell | None:

@@ -109,6 +109,12 @@ def _declares(tree: ast.Module) -> bool:
     return bool(tree.body) and all(map(scalar, tree.body))
 
 
+def _ids(document: Document, _notebook: NotebookNode, kept: set[int]) -> list[str]:
+    """Say which ids are new: reading has given them already, and writing keeps them."""
+    anew = [found.cell for found in file.cell_ids(document) if found.cell not in kept]
+    return [f"gave an id to cell {', '.join(map(str, anew))}"] if anew else []
+
+
 def _order(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[str]:
     if len(notebook.cells) != len(document.cells):
         return []  # a cell has just been removed: the next round sees it
@@ -124,7 +130,7 @@ def _order(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[
 
 
 def _movable(document: Document, cell: Cell) -> bool:
-    """Tell whether no code before the parameters assigns or uses one of them."""
+    """Tell whether no code before the parameters gives one of them another value."""
     declared = {
         dotted(node.target)
         for code in document.codes
@@ -132,8 +138,12 @@ def _movable(document: Document, cell: Cell) -> bool:
         for node in code.tree.body
         if isinstance(node, ast.AnnAssign)
     }
-    before = {node.id for place, node in document.nodes(ast.Name) if place.number < cell.number}
-    return bool(declared) and not declared & before
+    given = {
+        node.id
+        for place, node in document.nodes(ast.Name)
+        if place.number < cell.number and isinstance(node.ctx, ast.Store)
+    }
+    return bool(declared) and not declared & given
 
 
 def _move(notebook: NotebookNode, cell: Cell, to: int, what: str) -> str:
@@ -146,5 +156,6 @@ _MENDERS: dict[str, Callable[[Document, NotebookNode, set[int]], list[str]]] = {
     "RB007": _kernel,
     "RB305": _tag,
     "RB006": _leftovers,
+    "RB009": _ids,
     "RB008": _order,
 }

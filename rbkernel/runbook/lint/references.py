@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from rbkernel.errors import RunbookError
-from rbkernel.runbook import catalogue, parameters
+from rbkernel.runbook import catalogue
 from rbkernel.runbook.lint.cells import Cell
 from rbkernel.runbook.lint.document import Document
 from rbkernel.runbook.lint.expressions import literal
@@ -95,7 +95,7 @@ def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found
     """
     known = {*around.runbooks, *(around.registry or ())}
     for cell in document.cells:
-        for line, text in cell.lines:
+        for line, text in cell.lines if "RUN-" in cell.source else ():
             for name in dict.fromkeys(_RUNBOOK_ID.findall(text)):
                 if name not in known and not (document.front and name == document.front.id):
                     message = f"no catalogue holds {name}"
@@ -116,7 +116,7 @@ def unknown_ids(document: Document, around: Surroundings) -> Iterator[Found]:
     Instead: mend the id, or register it.
     """
     for cell in document.cells if around.registry is not None else ():
-        for line, text in cell.lines:
+        for line, text in cell.lines if _LINKED_ID.search(cell.source) else ():
             for name in dict.fromkeys(_LINKED_ID.findall(text)):
                 if name not in (around.registry or ()):
                     yield in_cell(
@@ -134,7 +134,7 @@ def unknown_connections(document: Document, around: Surroundings) -> Iterator[Fo
 
     Instead: add it with `rbkernel init`, or name another.
     """
-    declared, front = _declared(document), document.front
+    declared, front = document.declared[0], document.front
     cell = document.parameter_cells[0] if document.parameter_cells else None
     for name in front.connections if front and cell else ():
         default = declared[name].default if name in declared else None
@@ -164,7 +164,7 @@ def connection_parameters(document: Document) -> Iterator[Found]:
 
     Instead: `connections: {db: "orders-*"}`, and `db: str = "orders-primary"  # …` below.
     """
-    declared, front = _declared(document), document.front
+    declared, front = document.declared[0], document.front
     for name, pattern in front.connections.items() if front and declared else ():
         if name not in declared:
             message = f"connections names {name}, which is no parameter"
@@ -184,7 +184,7 @@ def undeclared_connections(document: Document) -> Iterator[Found]:
 
     Instead: `connections: {db: "orders-*"}` in the front matter.
     """
-    declared, front = _declared(document), document.front
+    declared, front = document.declared[0], document.front
     told: set[str] = set()
     for cell, line, node in _connection_arguments(document) if front else ():
         name = node.id if isinstance(node, ast.Name) else ""
@@ -285,13 +285,6 @@ def _anchors_at(path: Path) -> frozenset[str] | None:
     else:
         return None
     return frozenset(anchor for block in found for anchor in _anchors(block.kind, block.text))
-
-
-def _declared(document: Document) -> dict[str, parameters.Parameter]:
-    try:
-        return parameters.declared(document.notebook, "")
-    except RunbookError:
-        return {}
 
 
 def _connection_arguments(document: Document) -> Iterator[tuple[Cell, int, ast.expr]]:

@@ -40,6 +40,8 @@ _ASSIGNED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# the words without which there is none: a look that costs little
+_SUSPECT = re.compile(r"pass|pwd|secret|key|token|Authorization|://", re.IGNORECASE)
 # a name in place of the secret; or a call, a variable, a path that fetches it
 _NO_SECRET = re.compile(
     r"^[\[<‹{$(*]|[(\[]|^(?:\*+|\.{3}|…|x{3,}|none|null|true|false|your|changeme|os\.|env|str$|vault"
@@ -61,7 +63,7 @@ def secrets(document: Document) -> Iterator[Found]:
     secret: it has been seen. The message never repeats it.
     """
     for cell in document.cells:
-        for line, text in cell.lines:
+        for line, text in cell.lines if secret_in(cell.source) else ():
             if what := secret_in(text):
                 yield in_cell(cell, line, f"this looks like {what}", _REMOVE)
         if cell.kind == "code" and any(map(secret_in, _texts(cell.node.outputs))):
@@ -83,7 +85,7 @@ def secret_in(text: str) -> str:
     """
     if _TOKENS.search(text):
         return "a token"
-    for found in _ASSIGNED.finditer(text):
+    for found in _ASSIGNED.finditer(text) if _SUSPECT.search(text) else ():
         value = found["value"] or found["bearer"] or found["dsn"] or ""
         if not _NO_SECRET.search(value):
             return "a DSN with a password" if found["dsn"] else "a secret"

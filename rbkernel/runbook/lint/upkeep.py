@@ -145,7 +145,7 @@ def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
     Instead: what the message names.
     """
     for pattern, instead in {**DEPRECATED, **around.deprecated}.items():
-        for cell in document.cells:
+        for cell in document.cells if re.search(pattern, document.text) else ():
             for found in re.finditer(pattern, cell.source):
                 line = cell.source.count("\n", 0, found.start()) + 1
                 yield in_cell(cell, line, f"{found[0]} is outdated", f"use {instead}")
@@ -162,7 +162,8 @@ def placeholders(document: Document) -> Iterator[Found]:
     Instead: fill it in, or remove it.
     """
     for cell in document.cells:
-        for line, text in cell.lines:
+        some = _LEFT_OVER.search(cell.source) or hints(cell.source)
+        for line, text in cell.lines if some else ():
             left = [f"‹{hint}›" for hint in hints(text)]
             if cell.kind != "code":
                 left += [found[0] for found in _LEFT_OVER.finditer(_NO_TEXT.sub("", text))]

@@ -233,8 +233,8 @@ def _without_gaps(blocks: list[Block], lines: Sequence[str]) -> Iterator[Block]:
     if lines and (not blocks or blocks[0].start > 0):
         first = blocks[0].start if blocks else len(lines)
         blocks = [Block(kind="blank", start=0, end=first), *blocks]
-    ends = [block.start for block in blocks[1:]] + [len(lines)]
-    for block, end in zip(blocks, ends, strict=True):
+    edges = [*(block.start for block in blocks), len(lines)]
+    for block, end in zip(blocks, edges[1:], strict=True):
         yield replace(block, end=end, text="".join(lines[block.start : end]))
 
 

@@ -19,11 +19,12 @@ from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.fields import Fields
 from rbkernel.runbook.markdown.notebook import Imported, assemble
 from rbkernel.runbook.markdown.steps import Refuses, Steps
+from rbkernel.runbook.scaffold import next_free_id
 
 _ENTRY = re.compile(r"^(?P<id>RUN-\w+):\s*(?P<title>\S.*?)\s*$")
 _RUNBOOK = re.compile(r"^\W*(?:RUN-\w+\b|runbook\b\s*:)", re.IGNORECASE)
 _NOT_A_TITLE = re.compile(r"^\W*runbook\s*[:–—-]\s*|\s*[–—-]+\s*runbook\W*$", re.IGNORECASE)
-_FIRST_FREE = 101
+_HTML_TITLE = re.compile(r"<h1[^>]*>(.+?)</h1>", re.IGNORECASE | re.DOTALL)
 
 
 def convert(
@@ -71,18 +72,6 @@ def convert(
         used.add(steps.fields.values["id"])
         made.append(assemble(steps, source=PurePath(name).name, digest=digest, db=db))
     return made
-
-
-def next_free(taken: Collection[str]) -> str:
-    """Return the first id that nobody has; those below RUN-101 have a meaning of their own.
-
-    >>> next_free({"RUN-001", "RUN-101"})
-    'RUN-102'
-    """
-    number = _FIRST_FREE
-    while f"RUN-{number:03}" in taken:
-        number += 1
-    return f"RUN-{number:03}"
 
 
 def _speaks(code: str) -> bool:
@@ -141,8 +130,8 @@ def _steps(
     declared, words, titled = _title(part, name)
     title = holes.loud(words)
     free = declared if re.fullmatch(r"RUN-\d{3,}", declared) and declared not in taken else ""
-    front = Fields(earlier.get(title) or free or next_free(taken))
-    steps = Steps(front, refuses)
+    front = Fields(earlier.get(title) or free or next_free_id(taken))
+    steps = Steps(front, refuses, document=titled.document if titled else 0)
     front.say("title", title)
     for block in part:
         if block is titled and block.kind == "heading":
@@ -171,7 +160,9 @@ def _title(part: Sequence[Block], name: str) -> tuple[str, str, Block | None]:
         declared = fields.declared_id(words)
         plain = re.sub(rf"^\W*{declared}\W+", "", words) if declared else words
         return declared, plain or words or PurePath(name).stem, best
-    return "", PurePath(name).stem.replace("_", " ").replace("-", " "), None
+    heading = next((found for block in part if (found := _HTML_TITLE.search(block.text))), None)
+    words = tables.plain(re.sub(r"<[^>]+>", "", heading[1])) if heading else ""
+    return "", words or PurePath(name).stem.replace("_", " ").replace("-", " "), None
 
 
 def _guess(title: str, front: Fields, part: Sequence[Block]) -> str:

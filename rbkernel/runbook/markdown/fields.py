@@ -113,7 +113,7 @@ class Fields:
         >>> fields.say("severity", "P1"), fields.say("metrics", [{"nom": 1}])[:12]
         ('', 'metrics.0.na')
         """
-        trial = _with(self.values, field, value, add=field in self._said)
+        trial = _with(self.values, field, _printable(value), add=field in self._said)
         if trial is None:
             return f"{field} is said already"
         try:
@@ -129,6 +129,14 @@ class Fields:
     def has(self, field: str) -> bool:
         """Whether the source said something for a field."""
         return field in self._said
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return holes.printable(value)
+    if isinstance(value, Mapping):
+        return {key: _printable(inner) for key, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _with(values: Mapping[str, Any], field: str, value: Any, *, add: bool) -> dict[str, Any] | None:

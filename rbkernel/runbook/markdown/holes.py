@@ -92,6 +92,15 @@ def only(text: str) -> str:
     return _words(match) if match and not _NO_HOLE.search(_words(match)) else ""
 
 
+def printable(text: str) -> str:
+    r"""Replace what neither YAML nor a comment may hold: control characters, line separators.
+
+    >>> printable("red \x1b[31m\u2028 alert")
+    'red  [31m  alert'
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+
+
 def with_marks(text: str, marks: dict[str, str]) -> str:
     """Replace the holes by marks, so that a lexer takes each for one word.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +16,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.markdown import calls
-from rbkernel.runbook.markdown.holes import Hole
+from rbkernel.runbook.markdown.cells import Cell
+from rbkernel.runbook.markdown.holes import Hole, printable
 from rbkernel.runbook.markdown.report import Report
-from rbkernel.runbook.markdown.steps import Cell, Steps
+from rbkernel.runbook.markdown.steps import Steps
 from rbkernel.runbook.placeholders import PLACEHOLDER, placeholder
 
 _HELP = """\
@@ -185,7 +185,7 @@ def _parameters(steps: Steps, db: str) -> str:
 
 
 def _parameter(hole: Hole) -> str:
-    told = re.sub(r"\s+", " ", hole.text)
+    told = " ".join(printable(hole.text).split())
     if hole.annotation == "str":
         return f"{hole.parameter}: str = {calls.quoted(placeholder(hole.hint))}  # {told}"
     return f"{hole.parameter}: {hole.annotation} = None  # {placeholder(hole.hint)}, {told}"

@@ -15,13 +15,18 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Literal
 
+from rbkernel.errors import SecretParameter
 from rbkernel.runbook import shelltext
 from rbkernel.runbook.markdown import holes, statements
+from rbkernel.runbook.parameters import refuse_secret
 
 Kind = Literal[
     "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output"
 ]
 
+LANGUAGES = frozenset(
+    {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
+)
 _PROMPT = re.compile(r"^\s*(?:[\w@:~/.-]*[$%>]|PS [^>]*>) (?=\S)")
 _REQUIREMENT = re.compile(r"^(?P<tool>[\w.+-]+)\s*(?P<sign>>=|==|>|~>)\s*v?(?P<version>\d[\w.]*)$")
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(?P<word>\w+)\1")
@@ -258,6 +263,26 @@ def is_command(text: str) -> bool:
     """
     words = text.split()
     return len(words) > 1 and PurePosixPath(words[0].lstrip("$")).name in _KNOWN_PROGRAMS
+
+
+def looks_like_one(text: str) -> bool:
+    """Tell whether a fence without a word is one for a shell: nothing but known commands."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    commands = [line for line in lines if not line.startswith("#")]
+    if any(re.match(r"\$ \S", line) for line in commands):
+        return True
+    return bool(commands) and all(
+        is_command(line) or line.startswith(("./", "sudo ")) for line in commands
+    )
+
+
+def holds_a_secret(text: str) -> bool:
+    """Tell whether a command names a password or a DSN."""
+    try:
+        refuse_secret("", text, "")
+    except SecretParameter:
+        return True
+    return False
 
 
 _KNOWN_PROGRAMS = frozenset(

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from rbkernel import sqltext
 from rbkernel.errors import SqlTextError
 from rbkernel.runbook.markdown import holes
 from rbkernel.runbook.markdown.holes import Hole
 
+LANGUAGES = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
 _SQL = re.compile(
     r"""^\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:
       select\b\s | with\s+(?:recursive\s+)?\w+\s+as\s*\( | values\s*\( | table\s+\w+\s*;
@@ -26,7 +28,8 @@ _SQL = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-_LOUD = re.compile(r"^(?:VACUUM|ANALYZE|CHECKPOINT|SHOW|SET|BEGIN|COMMIT|ROLLBACK)\b")
+# a line such as \d orders
+_OF_PSQL = re.compile(r"\s*\\\w")
 _LOUD_WORDS = frozenset({"vacuum", "analyze", "checkpoint", "show", "set", "commit", "rollback"})
 _VALUE_AFTER = frozenset(["=", "<", ">", "+", "-", "*", "/", "%", "|"])
 _VALUE_WORDS = frozenset(
@@ -86,6 +89,18 @@ def split(text: str) -> list[str]:
     >>> split("BEGIN; DELETE FROM t; COMMIT;")
     ['BEGIN;\\nDELETE FROM t;\\nCOMMIT;']
     """
+    found: list[str] = []
+    for of_psql, run in groupby(text.splitlines(keepends=True), key=_is_of_psql):
+        lines = list(run)
+        found += [line.strip() for line in lines] if of_psql else _at_semicolons("".join(lines))
+    return found
+
+
+def _is_of_psql(line: str) -> bool:
+    return _OF_PSQL.match(line) is not None
+
+
+def _at_semicolons(text: str) -> list[str]:
     marks: dict[str, str] = {}
     parts = [""]
     try:
@@ -95,7 +110,9 @@ def split(text: str) -> list[str]:
             else:
                 parts[-1] += piece
     except SqlTextError:
-        return [text.strip()]
+        # a quote that does not end spoils its own statement, not those around it
+        parts = re.split(r";[ \t]*(?:\n|$)", text)
+        return [part.strip() for part in parts if part.strip()]
     return _transactions([holes.without_marks(part, marks).strip() for part in parts])
 
 

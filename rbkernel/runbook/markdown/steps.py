@@ -6,92 +6,60 @@ not known to only read, stands behind `rb.act`; nothing that is written here exe
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables
+from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables, titles
 from rbkernel.runbook.markdown.blocks import Block
+from rbkernel.runbook.markdown.cells import (
+    Cell,
+    Went,
+    as_fence,
+    plain_lines,
+    remark,
+    unfolded,
+    with_breaks,
+)
 from rbkernel.runbook.markdown.fields import Fields
 from rbkernel.runbook.markdown.holes import Hole
-from rbkernel.runbook.markdown.report import Entry, Fate
+from rbkernel.runbook.markdown.report import Entry
 from rbkernel.runbook.markdown.shell import Piece
 from rbkernel.runbook.placeholders import placeholder
 
 # asks whether SQL only reads: empty when it does, else the reason
 Refuses = Callable[[str], str]
 
-_SQL = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
-_SHELL = frozenset(
-    {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
-)
-_STEP = re.compile(r"^\W*(?:(?:step|schritt|paso|étape|etape)\b|\d+[.)]\s|phase \d)", re.IGNORECASE)
-_GENERIC = re.compile(
-    r"^\W*(?:commands?|actions?|procedure|resolution(?: steps)?|steps|diagnosis"
-    r"|execution|mitigation|remediation|triage|investigation|fix|solution|do this"
-    r"|success criteria)\b[\s\W\d]*$",
-    re.IGNORECASE,
-)
-GO_AHEAD = "go ahead with the steps"
-
-
-@dataclass
-class Cell:
-    """A cell in the making; ``act`` is the option of the decision that its plans wait for."""
-
-    kind: Literal["markdown", "code"]
-    source: str
-    line: int
-    opens: bool = False
-    act: str = ""
-    id: str = ""
-
-
-@dataclass
-class _Went:
-    """Where a block went so far."""
-
-    fate: Fate = "text"
-    into: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
-
-    def executable(self) -> None:
-        self.fate = "executable"
-
-    def bound(self, name: str) -> None:
-        self.into.append(name)
-        if self.fate == "text":
-            self.fate = "front matter"
-
 
 class Steps:
     """The cells of one notebook as they are made, and what they need."""
 
-    def __init__(self, front_matter: Fields, refuses: Refuses) -> None:
+    def __init__(self, front_matter: Fields, refuses: Refuses, *, document: int = 0) -> None:
+        self._document = document
         self.fields = front_matter
         self.cells: list[Cell] = []
         self.parameters: dict[str, Hole] = {}
         self.options: list[str] = []
         self.asks_a_database = False
         self._refuses = refuses
-        self._went: list[tuple[Block, _Went]] = []
-        self._titles: set[str] = set()
-        self._label = ""
+        self._went: list[tuple[Block, Went]] = []
+        self._titles = titles.Titles()
+        self._label = self._item = ""
         self._after: list[str] = []
+        self._shown: dict[int, str] = {}
         self._called: set[str] = set()
 
     def take(self, block: Block) -> None:
         """Make the cells of the next block."""
-        went = _Went(notes=[*block.remarks])
+        went = Went(notes=[*block.remarks])
         self._went.append((block, went))
-        if block.kind in {"paragraph", "heading"}:
-            self._label = _label(block)
-        handlers: dict[str, Callable[[Block, _Went], None]] = {
+        if block.kind in {"paragraph", "heading", "list"}:
+            self._label = titles.label(block)
+            self._item = titles.last_words(block) if block.kind == "list" else ""
+        elif block.kind == "fence" and block.text[:1].isspace():
+            self._label = self._label or self._item  # it lies in that item
+        handlers: dict[str, Callable[[Block, Went], None]] = {
             "fence": self._fence,
             "code": self._fence,
             "table": self._table,
@@ -108,7 +76,7 @@ class Steps:
 
     def bound(self, block: Block, name: str) -> None:
         """Note that the front matter says already what a block holds: it needs no cell."""
-        went = _Went(fate="front matter", into=[name], notes=[*block.remarks])
+        went = Went(fate="front matter", into=[name], notes=[*block.remarks])
         self._went.append((block, went))
 
     def keep(
@@ -120,13 +88,13 @@ class Steps:
         values: Iterable[tuple[str, Any]] = (),
     ) -> None:
         """Keep a text as a fence, and bind what of it the front matter has fields for."""
-        went = _Went(notes=[*block.remarks], reasons=[reason] if reason else [])
+        went = Went(notes=[*block.remarks], reasons=[reason] if reason else [])
         self._went.append((block, went))
         for name, value in values:
             if name in FrontMatter.model_fields and name != "id":
                 self._say(went, name, value)
         if text.strip():
-            self._text(block, went, f"```{info}\n{_plain_lines(text)}\n```")
+            self._text(block, went, f"```{info}\n{plain_lines(text)}\n```")
 
     def entries(self) -> list[Entry]:
         """Return where each block went; to be asked when the cells have their ids."""
@@ -149,9 +117,9 @@ class Steps:
     # text
 
     def _text(
-        self, block: Block, went: _Went, text: str | None = None, *, opens: bool = False
+        self, block: Block, went: Went, text: str | None = None, *, opens: bool = False
     ) -> None:
-        source = textwrap.dedent(_plain_lines(block.text if text is None else text)).strip("\n")
+        source = textwrap.dedent(plain_lines(block.text if text is None else text)).strip("\n")
         if not source.strip():
             return
         last = self.cells[-1] if self.cells else None
@@ -164,7 +132,7 @@ class Steps:
             went.cells.append(last)
 
     def _code(
-        self, block: Block, went: _Went, source: str, *, joins: bool = False, act: str = ""
+        self, block: Block, went: Went, source: str, *, joins: bool = False, act: str = ""
     ) -> None:
         last = self.cells[-1] if self.cells else None
         if (
@@ -182,24 +150,21 @@ class Steps:
             went.cells.append(last)
         went.executable()
 
-    def _heading(self, block: Block, went: _Went) -> None:
+    def _heading(self, block: Block, went: Went) -> None:
         self._text(block, went, f"{'#' * block.level} {block.content}", opens=block.level <= 4)
 
-    def _html(self, block: Block, went: _Went) -> None:
-        text = block.text
-        if text.lower().count("<details") != text.lower().count("</details"):
-            # the other half lies in another cell: what is folded away there could not be opened
-            text = re.sub(r"</?details[^>]*>", "", text, flags=re.IGNORECASE)
-            text = re.sub(r"<summary[^>]*>(.*?)</summary>", r"**\1**", text, flags=re.IGNORECASE)
-        self._text(block, went, text)
+    def _html(self, block: Block, went: Went) -> None:
+        self._text(block, went, unfolded(block.text))
         self._words(block, went, shown=True)
 
-    def _words(self, block: Block, went: _Went, *, shown: bool = False) -> None:
+    def _words(self, block: Block, went: Went, *, shown: bool = False) -> None:
         pairs = fields.pairs(block)
         if not shown:
             breaks = block.kind == "paragraph" and len(pairs) > 1
-            text = re.sub(r"(?<=\S)[ \t]*(?=\r?\n\s*\S)", "  ", block.text) if breaks else None
-            self._text(block, went, text)
+            self._text(block, went, with_breaks(block.text) if breaks else block.text)
+        if block.document != self._document:
+            self._contacts_of_another(block, went, pairs)
+            return  # what another runbook says of itself is not said of this one
         itself = fields.speaks_of_itself(block)
         found = [fields.of_pair(key, value) for key, value in pairs] if itself else []
         known = [one for one in found if one]
@@ -209,7 +174,8 @@ class Steps:
             self._say(went, "failure_modes", [mode])
         if endpoints := tables.endpoints(block.text) if block.kind == "list" else []:
             self._say(went, "health", endpoints)
-            self._once(block, went, "rb.health()")
+            if "health" in went.into:
+                self._once(block, went, "rb.health()")
             return
         section = fields.section_of(block)
         if not known and section and block.kind == "list":
@@ -217,7 +183,18 @@ class Steps:
         if fields.is_summary(block) and not known and not self.fields.has("summary"):
             self._say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
 
-    def _say(self, went: _Went, name: str, value: Any) -> None:
+    def _contacts_of_another(
+        self, block: Block, went: Went, pairs: Sequence[tuple[str, str]]
+    ) -> None:
+        """Keep whom a runbook that is only shown here wants to be called, under its title."""
+        title = block.text.split("\n", 1)[0].strip()
+        self._shown.setdefault(block.document, title)
+        for key, value in pairs:
+            if (found := fields.of_pair(key, value)) and found[0] == "escalation.contact":
+                contact = {"role": self._shown[block.document], "contact": found[1]}
+                self._say(went, "contacts", [contact])
+
+    def _say(self, went: Went, name: str, value: Any) -> None:
         """Bind a value; of a list that is refused as a whole, each item that is not."""
         if value in ("", [], None):
             return
@@ -234,7 +211,7 @@ class Steps:
 
     # tables and checklists
 
-    def _table(self, block: Block, went: _Went) -> None:
+    def _table(self, block: Block, went: Went) -> None:
         self._text(block, went)
         table = tables.read(block.text)
         pairs = tables.pairs(table)
@@ -252,13 +229,13 @@ class Steps:
         if bound.field == "metrics" and any("diagnostic" in row for row in bound.value):
             self.asks_a_database = True
 
-    def _once(self, block: Block, went: _Went, call: str) -> None:
+    def _once(self, block: Block, went: Went, call: str) -> None:
         """Make a call that looks at all of a field, where the source speaks of it first."""
         if call not in self._called:
             self._called.add(call)
             self._code(block, went, call)
 
-    def _checklist(self, block: Block, went: _Went) -> None:
+    def _checklist(self, block: Block, went: Went) -> None:
         items = list(dict.fromkeys(tables.plain(text) for text, _ in block.tasks if text))
         rest = [line for line in block.text.splitlines() if line.strip()]
         if len(items) != len(rest):
@@ -266,7 +243,9 @@ class Steps:
         if not items:
             went.reasons.append("the checklist has no items")
             return
-        title = self._title(_under(_heading_of(block), self._label) or "Checklist")
+        title = self._titles.one_of_its_own(
+            titles.under(titles.heading_of(block), self._label) or "Checklist"
+        )
         self._code(
             block,
             went,
@@ -275,14 +254,15 @@ class Steps:
             ),
         )
         section = fields.section_of(block)
-        if section in {"prerequisites", "escalation.when", "symptoms"}:
+        bound = section in {"prerequisites", "escalation.when", "symptoms"}
+        if bound and block.document == self._document:
             self._say(went, section, [holes.loud(item) for item in items])
 
     # commands and queries
 
-    def _step(self, block: Block, went: _Went) -> None:
+    def _step(self, block: Block, went: Went) -> None:
         self._words(block, went)
-        self._label = _lead(block)
+        self._label = titles.lead(block)
         for code in block.codes:
             if statements.is_sql(code):
                 for one in statements.split(code):
@@ -290,24 +270,28 @@ class Steps:
             elif shell.is_command(code):
                 self._pieces(block, went, shell.read(code))
 
-    def _fence(self, block: Block, went: _Went) -> None:
-        if block.info in _SQL or (not block.info and statements.is_sql(block.content)):
+    def _fence(self, block: Block, went: Went) -> None:
+        if block.info in statements.LANGUAGES or (
+            not block.info and statements.is_sql(block.content)
+        ):
             for one in statements.split(block.content):
                 self._sql(block, went, one, "")
             return
-        if block.info in _SHELL or (not block.info and _looks_like_a_shell(block.content)):
+        if block.info in shell.LANGUAGES or (
+            not block.info and shell.looks_like_one(block.content)
+        ):
             pieces = shell.read(block.content)
             if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
                 self._pieces(block, went, pieces)
                 return
             went.reasons.append("there is no command in it yet" if pieces else "it is empty")
-            self._text(block, went, holes.loud(_as_fence(block)))
+            self._text(block, went, holes.loud(as_fence(block)))
             return
         if block.info not in {"", "text", "txt", "mermaid"}:
             went.reasons.append(f"{block.info} is not run")
-        self._text(block, went, _as_fence(block))
+        self._text(block, went, as_fence(block))
 
-    def _pieces(self, block: Block, went: _Went, pieces: Sequence[Piece]) -> None:
+    def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
         said: list[str] = []
         for piece in pieces:
             if piece.kind == "comment":
@@ -328,7 +312,7 @@ class Steps:
             self._once(block, went, call)
         self._after = []
 
-    def _aside(self, block: Block, went: _Went, piece: Piece, said: list[str]) -> None:
+    def _aside(self, block: Block, went: Went, piece: Piece, said: list[str]) -> None:
         """What stands between the commands: requirements, output, holes, a psql that connects."""
         if piece.kind == "requirement":
             tool, version = piece.words
@@ -346,18 +330,14 @@ class Steps:
             self._remark(block, went, said)
             self._text(block, went, f"```text\n{piece.text}\n```")
 
-    def _remark(self, block: Block, went: _Went, lines: Iterable[str]) -> None:
-        told = [line for line in lines if line.strip()]
-        if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
-            text = "\n".join(["```text", *told, "```"])
-        else:
-            text = "\n\n".join(told)
-        self._text(block, went, text)
+    def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
+        self._text(block, went, remark(lines))
 
-    def _command(self, block: Block, went: _Went, piece: Piece, title: str) -> None:
-        if len(title.split()) < 2 or block.kind == "step":
-            title = _under(_heading_of(block), title or self._label)
-        title = self._title(title or " ".join(piece.text.split()[:3]))
+    def _command(self, block: Block, went: Went, piece: Piece, title: str) -> None:
+        title = titles.under(titles.heading_of(block), title or self._label)
+        title = self._titles.one_of_its_own(title or " ".join(piece.text.split()[:3]))
+        if shell.holds_a_secret(piece.text):
+            went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
         if piece.kind == "http":
             url = calls.filled(piece.words[0], found)
@@ -378,12 +358,13 @@ class Steps:
             )
             self._act(block, went, plan, waits=bool(piece.changes))
 
-    def _sql(self, block: Block, went: _Went, text: str, remark: str) -> None:
+    def _sql(self, block: Block, went: Went, text: str, remark: str) -> None:
         statement = statements.read(text)
-        refused = statement.problem or self._refuses(statement.sql)
+        psql = "a command of psql, to be run there" if text.startswith("\\") else ""
+        refused = psql or statement.problem or self._refuses(statement.sql)
         self._remark(block, went, remark.splitlines())
-        if statement.problem:
-            went.reasons.append(statement.problem)
+        if psql or statement.problem:
+            went.reasons.append(psql or statement.problem)
             self._text(block, went, f"```sql\n{statement.source}\n```")
             return
         self.asks_a_database = True
@@ -392,7 +373,8 @@ class Steps:
             self._code(block, went, f"%%sql db --untried\n{statement.sql}")
             return
         went.notes.append(f"proposed: {refused}")
-        title = self._title((remark.splitlines() or [""])[-1] or _heading_of(block) or "SQL")
+        words = (remark.splitlines() or [self._label])[-1]
+        title = self._titles.one_of_its_own(titles.under(titles.heading_of(block), words) or "SQL")
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
@@ -403,8 +385,8 @@ class Steps:
         )
         self._act(block, went, plan, waits=True)
 
-    def _act(self, block: Block, went: _Went, plan: str, *, waits: bool) -> None:
-        option = _option(block) if waits else ""
+    def _act(self, block: Block, went: Went, plan: str, *, waits: bool) -> None:
+        option = titles.option(block) if waits else ""
         if option and option not in self.options:
             self.options.append(option)
         when = f"choice.chose({calls.quoted(option)})" if option else ""
@@ -416,82 +398,3 @@ class Steps:
             if hole.parameter:
                 self.parameters.setdefault(hole.parameter, hole)
         return known
-
-    def _title(self, words: str) -> str:
-        """Return a title that no other call has: findings of the same title replace each other."""
-        plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
-        plain = plain if len(plain) <= 80 else plain[:79] + "…"
-        title, number = plain, 2
-        while title in self._titles:
-            title, number = f"{plain} ({number})", number + 1
-        self._titles.add(title)
-        return title
-
-
-def _heading_of(block: Block) -> str:
-    """Return the nearest heading that says something by itself, with the step it belongs to."""
-    names = [tables.plain(words) for words in block.path if words.strip()]
-    if len(names) > 2 and _GENERIC.match(names[-1]):
-        return f"{names[-2]}: {names[-1]}"
-    return names[-1] if names else ""
-
-
-def _under(heading: str, words: str) -> str:
-    """Return words with the heading that they stand under.
-
-    >>> _under("Restart", "Or"), _under("Restart", "")
-    ('Restart: Or', 'Restart')
-    """
-    return ": ".join(filter(None, [heading, words]))
-
-
-def _label(block: Block) -> str:
-    """Return what a line such as ``**Verification:**`` says of what follows it."""
-    last = tables.plain((block.text.strip().splitlines() or [""])[-1])
-    is_label = block.kind == "paragraph" and last.endswith(":") and len(last) < 40
-    return last.rstrip(": ") if is_label else ""
-
-
-def _lead(block: Block) -> str:
-    """Return what a list item says before its command.
-
-    >>> _lead(Block(kind="step", start=0, end=1, text="2. Query logs: `kubectl logs x`"))
-    'Query logs'
-    """
-    before = block.text.partition("`")[0]
-    return tables.plain(re.sub(r"^\s*(?:[-*+]|\d+[.)])\s*", "", before)).strip(": ")
-
-
-def _option(block: Block) -> str:
-    """Return what a human chooses for this mutation to be proposed.
-
-    >>> block = Block(kind="fence", start=0, end=1, path=("Runbook", "🔧 Scale", "Step 2: Down"))
-    >>> _option(block), _option(Block(kind="fence", start=0, end=1, path=("Runbook", "Step 1")))
-    ('Scale', 'go ahead with the steps')
-    """
-    for words in reversed(block.path[1 if not block.document else 0 :]):
-        if not _STEP.match(words) and not _GENERIC.match(words):
-            return re.sub(r"^[^\w\[<(]+|[\s:]+$", "", tables.plain(words)) or GO_AHEAD
-    return GO_AHEAD
-
-
-def _looks_like_a_shell(text: str) -> bool:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    commands = [line for line in lines if not line.startswith("#")]
-    if any(re.match(r"\$ \S", line) for line in commands):
-        return True
-    return bool(commands) and all(
-        shell.is_command(line) or line.startswith(("./", "sudo ")) for line in commands
-    )
-
-
-def _as_fence(block: Block) -> str:
-    """Write a fence that closes, however the source closed it."""
-    content = _plain_lines(block.content).rstrip("\n")
-    longest = max((len(mark) for mark in re.findall(r"`{3,}", content)), default=2)
-    mark = "`" * (longest + 1)
-    return f"{mark}{block.info}\n{content}\n{mark}"
-
-
-def _plain_lines(text: str) -> str:
-    return re.sub(r"\r\n?", "\n", text)

@@ -95,6 +95,7 @@ def plain(text: str) -> str:
     >>> plain("**On-call**, see [it](https://x/y), run `a_b`")
     'On-call, see it (https://x/y), run a_b'
     """
+    text = re.sub(r"\\([\\*_{}\[\]()#+.!|-])", r"\1", text)
     text = _LINK.sub(lambda found: f"{found[1]} ({found[2]})", text.strip())
     for _ in range(2):
         text = _EMPHASIS.sub(r"\2", text)

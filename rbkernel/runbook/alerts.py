@@ -1,0 +1,179 @@
+"""Alerts as they are declared: Prometheus' rule files, and Grafana's provisioning export.
+
+Read without a server: only what the file says is known. Labels that are added while an alert fires
+(those of the series, external labels) are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rbkernel.errors import AlertRulesError
+from rbkernel.runbook.triggers import NAME
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LINE = "__line__"
+_SUFFIXES = {".yml", ".yaml", ".json", ".rules"}
+
+
+class AlertSeverity(StrEnum):
+    """The three that decide how soon somebody must look."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+_WORDS = {
+    **dict.fromkeys(
+        ("critical", "page", "emergency", "fatal", "disaster", "high", "p0", "p1", "sev1", "sev2"),
+        AlertSeverity.CRITICAL,
+    ),
+    **dict.fromkeys(
+        ("info", "information", "informational", "none", "notice", "low", "p3", "p4", "sev4"),
+        AlertSeverity.INFO,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One alerting rule; ``line`` is that of its file, ``url`` its ``runbook_url``."""
+
+    name: str
+    group: str
+    path: Path
+    line: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+
+    @property
+    def severity(self) -> AlertSeverity:
+        """How urgent it is; a word that is on no scale, or none at all, counts as a warning."""
+        return severity(self.labels.get("severity", ""))
+
+    @property
+    def known_labels(self) -> dict[str, str]:
+        """The labels that it will have, its name among them."""
+        return {**self.labels, NAME: self.name}
+
+
+def severity(words: str) -> AlertSeverity:
+    """Map the words of a ``severity`` label.
+
+    >>> severity("page").value, severity("ticket").value, severity("none").value
+    ('critical', 'warning', 'info')
+    """
+    return _WORDS.get(words.strip().lower(), AlertSeverity.WARNING)
+
+
+def files(paths: Sequence[Path]) -> list[Path]:
+    """Return the rule files that paths name: files, folders, and globs that no shell expanded.
+
+    Raises
+    ------
+    AlertRulesError
+        A path names nothing.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_file():
+            some = [path]
+        elif path.is_dir():
+            some = [one for one in sorted(path.rglob("*")) if one.suffix in _SUFFIXES]
+        else:
+            base = Path(path.anchor or ".")
+            some = sorted(base.glob(str(path.relative_to(path.anchor))))
+        if not some:
+            raise AlertRulesError(
+                "there is no rule file", where=str(path), next_step="check the path"
+            )
+        found += some
+    return list(dict.fromkeys(found))
+
+
+def read(path: Path) -> list[Alert]:
+    """Read the alerting rules of a file; recording rules are none.
+
+    Raises
+    ------
+    AlertRulesError
+        The file is unreadable, not YAML or JSON, or holds no groups of rules.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _wrong(path, f"cannot be read: {error}") from error
+    try:
+        documents = list(yaml.load_all(text, _Lined))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        templated = re.search(r"^\s*\{\{", text, re.MULTILINE)
+        hint = "; render the chart's templates first" if templated else ""
+        raise _wrong(path, f"{line}is not YAML: {error.problem or error.context}{hint}") from error
+    except yaml.YAMLError as error:
+        raise _wrong(path, f"is not YAML: {' '.join(str(error).split())}") from error
+    groups = [group for document in documents for group in _groups(document)]
+    if not groups:
+        raise _wrong(path, "holds no groups of rules, as Prometheus and Grafana write them")
+    return [alert for group in groups for alert in _alerts(path, group)]
+
+
+class _Lined(_Loader):  # type: ignore[misc]  # which of the two it is, is known when it runs
+    """The safe loader; each mapping knows the line that it begins in."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return {**found, _LINE: node.start_mark.line + 1}
+
+
+def _groups(document: Any) -> Iterator[Mapping[str, Any]]:
+    """Find the groups: at the top, or below ``spec`` of a PrometheusRule, or in a list of these."""
+    if not isinstance(document, Mapping):
+        return
+    for item in document.get("items") or ():
+        yield from _groups(item)
+    spec = document.get("spec")
+    holder = spec if isinstance(spec, Mapping) else document
+    for group in holder.get("groups") or ():
+        if isinstance(group, Mapping) and isinstance(group.get("rules"), list):
+            yield group
+
+
+def _alerts(path: Path, group: Mapping[str, Any]) -> Iterator[Alert]:
+    for rule in group["rules"]:
+        if not isinstance(rule, Mapping):
+            raise _wrong(path, f"group {group.get('name', '')}: a rule is no mapping")
+        name = rule.get("alert") or rule.get("title")  # Grafana's rules have a title
+        if name:
+            yield Alert(
+                name=str(name),
+                group=str(group.get("name", "")),
+                path=path,
+                line=int(rule.get(_LINE, 1)),
+                labels=_texts({**_mapping(group, "labels"), **_mapping(rule, "labels")}),
+                url=_texts(_mapping(rule, "annotations")).get("runbook_url", "").strip(),
+            )
+
+
+def _mapping(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = holder.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in values.items() if name != _LINE}
+
+
+def _wrong(path: Path, what: str) -> AlertRulesError:
+    return AlertRulesError(
+        what, where=str(path), next_step="mend the file; `promtool check rules` reads it too"
+    )

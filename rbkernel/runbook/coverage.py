@@ -1,0 +1,299 @@
+"""Is there a runbook for each alert, and an alert for each runbook? Pure.
+
+Also: does each ``runbook_url`` lead somewhere, does the runbook promise to answer as soon as the
+alert's severity asks, and are the runbooks there that everybody needs. Response times, must-haves
+and gates are those of a published skill for runbook creation (critical < 5 min with a runbook of
+its own, warning < 30 min, info on the next business day with documentation).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from rbkernel.model import Verdict
+from rbkernel.runbook import triggers
+from rbkernel.runbook.alerts import Alert, AlertSeverity
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.frontmatter_sections import Trigger
+from rbkernel.runbook.quantities import duration_s
+from rbkernel.runbook.registry import Entry
+
+# s until somebody must have answered; what is promised for exactly that long still counts
+RESPONSE_S: Mapping[AlertSeverity, float] = {
+    AlertSeverity.CRITICAL: 5 * 60.0,
+    AlertSeverity.WARNING: 30 * 60.0,
+    AlertSeverity.INFO: 24 * 3600.0,  # the shortest that `next business day` may mean
+}
+_RESPONSE_WORDS = {
+    AlertSeverity.CRITICAL: "5 min",
+    AlertSeverity.WARNING: "30 min",
+    AlertSeverity.INFO: "the next business day",
+}
+_ID = re.compile(r"RUN-\d{3,}", re.IGNORECASE)
+# category, name, and what the title or the scope of such a runbook says
+MUST_HAVE = (
+    ("incident", "Service down", r"\bdown\b|outage|unreachable|does not answer"),
+    ("incident", "Performance degradation", r"latency|response time|performance|degrad"),
+    ("incident", "Security incident", r"security|breach|intrusion"),
+    ("deployment", "Standard release", r"(?<!emergency )\b(?:release|deployment)\b(?! rollback)"),
+    ("deployment", "Hotfix", r"hot-?fix|emergency (?:release|deployment)"),
+    ("deployment", "Rollback", r"roll(?:ing)?[ -]?back"),
+    ("maintenance", "Database backup", r"backup"),
+    ("maintenance", "Log rotation", r"\blogs?\b.*rotat|rotat.*\blogs?\b"),
+    ("maintenance", "Certificate renewal", r"certificate|\btls\b"),
+    ("recovery", "Data restore", r"restor"),
+    ("recovery", "Failover", r"fail(?:ing)?[ -]?over|switch-?over"),
+    ("recovery", "Service restart", r"restart"),
+)
+
+
+class Link(StrEnum):
+    """Where a ``runbook_url`` leads; the web is not asked."""
+
+    NONE = "none"
+    RUNBOOK = "runbook"
+    ELSEWHERE = "elsewhere"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """Something that is missing; a warning, or critical."""
+
+    verdict: Verdict
+    what: str
+    next_step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One alert: the runbooks that it leads to, how, and what is missing."""
+
+    alert: Alert
+    runbooks: tuple[str, ...]
+    how: str
+    link: Link
+    gaps: tuple[Gap, ...]
+
+    @property
+    def covered(self) -> bool:
+        """Whether it leads to a runbook."""
+        return bool(self.runbooks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MustHave:
+    """A runbook that everybody needs; ``waived`` says why this team does not."""
+
+    category: str
+    name: str
+    runbooks: tuple[str, ...]
+    waived: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """Everything that was compared."""
+
+    rows: tuple[Row, ...]
+    without_alert: tuple[Runbook, ...]
+    must_have: tuple[MustHave, ...]
+    unanswered: Mapping[str, Entry]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of what is missing; ok when nothing is."""
+        found = [gap.verdict for row in self.rows for gap in row.gaps]
+        missing = any(not (one.runbooks or one.waived) for one in self.must_have)
+        if self.without_alert or missing or self.unanswered:
+            found.append(Verdict.WARNING)
+        return Verdict.worst([Verdict.OK, *found])
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a ``runbook_url`` may lead to."""
+
+    ids: frozenset[str]
+    files: Mapping[str, str]
+    folders: tuple[Path, ...]
+
+
+def known(runbooks: Iterable[Runbook], folders: Sequence[Path]) -> Known:
+    """Gather ids and file names of a catalogue."""
+    by_name = {runbook.path.name: runbook.id for runbook in runbooks}
+    return Known(frozenset(by_name.values()), by_name, tuple(folders))
+
+
+def compare(
+    alerts: Iterable[Alert],
+    runbooks: Sequence[Runbook],
+    *,
+    folders: Sequence[Path] = (),
+    registry: Mapping[str, Entry] | None = None,
+    not_needed: Mapping[str, str] | None = None,
+) -> Coverage:
+    """Hold alerts against runbooks.
+
+    Parameters
+    ----------
+    alerts
+        The alerting rules.
+    runbooks
+        The catalogue.
+    folders
+        Its folders, in which a ``runbook_url`` without a host may lie.
+    registry
+        Ids of alerts, deployments and risks that runbooks must answer.
+    not_needed
+        Must-have runbooks that the team does without, with the reason.
+    """
+    places = known(runbooks, folders)
+    rows = tuple(_row(alert, runbooks, places) for alert in alerts)
+    return Coverage(
+        rows=rows,
+        without_alert=tuple(_without_alert(rows, runbooks)),
+        must_have=tuple(_must_have(runbooks, not_needed or {})),
+        unanswered=_unanswered(runbooks, registry or {}),
+    )
+
+
+def _row(alert: Alert, runbooks: Sequence[Runbook], places: Known) -> Row:
+    link, named = follow(alert, places)
+    sure = [one for one in runbooks if _starts(one, alert, certainly=True)]
+    perhaps = [one for one in runbooks if _starts(one, alert, certainly=False)]
+    linked = [one for one in runbooks if one.id == named]
+    found, how = next(
+        (
+            (some, how)
+            for some, how in ((sure, "trigger"), (perhaps, "labels"), (linked, "url"))
+            if some
+        ),
+        ([], ""),
+    )
+    return Row(
+        alert=alert,
+        runbooks=tuple(one.id for one in found),
+        how=how,
+        link=link,
+        gaps=tuple(_gaps(alert, found, link)),
+    )
+
+
+def _starts(runbook: Runbook, alert: Alert, *, certainly: bool) -> bool:
+    fits = triggers.matches if certainly else triggers.may_match
+    return any(
+        fits(trigger, alert.known_labels)
+        for trigger in runbook.front_matter.triggers
+        if not triggers.is_catch_all(trigger)
+    )
+
+
+def follow(alert: Alert, places: Known) -> tuple[Link, str]:
+    """Follow the ``runbook_url``: by the id of a runbook in it, by a notebook's name, or as a path
+    beside the rules or in the catalogue.
+
+    Returns
+    -------
+    tuple
+        Where it leads, and the runbook's id, empty when it is none of ours.
+    """
+    if not alert.url:
+        return Link.NONE, ""
+    if named := _ID.search(alert.url):
+        name = named[0].upper()
+        return (Link.RUNBOOK, name) if name in places.ids else (Link.DEAD, "")
+    address = urlsplit(alert.url)
+    path = Path(unquote(address.path))
+    if path.name in places.files:
+        return Link.RUNBOOK, places.files[path.name]
+    if address.scheme or address.netloc or "{{" in alert.url:
+        return (Link.DEAD, "") if path.suffix == ".ipynb" else (Link.ELSEWHERE, "")
+    beside = any((folder / path).exists() for folder in (alert.path.parent, *places.folders))
+    return (Link.ELSEWHERE if beside else Link.DEAD), ""
+
+
+def _gaps(alert: Alert, found: Sequence[Runbook], link: Link) -> Iterable[Gap]:
+    worst = Verdict.CRITICAL if alert.severity is AlertSeverity.CRITICAL else Verdict.WARNING
+    if link is Link.DEAD:
+        step = f"mend the runbook_url of {alert.name}, or leave it out: a trigger is enough"
+        yield Gap(verdict=worst, what=f"runbook_url leads to nothing: {alert.url}", next_step=step)
+    if not found and alert.severity is not AlertSeverity.INFO:
+        step = f"add `alert: {alert.name}` to the triggers of a runbook, or write one: rbkernel new"
+        elsewhere = "; runbook_url leads elsewhere" if link is Link.ELSEWHERE else ""
+        yield Gap(verdict=worst, what=f"no runbook here{elsewhere}", next_step=step)
+    if found:
+        yield from _too_slow(alert, found)
+    own = any(one.front_matter.category in {"incident", "recovery"} for one in found)
+    if found and not own and alert.severity is AlertSeverity.CRITICAL:
+        what = "a critical alert needs an incident runbook of its own"
+        step = f"write an incident runbook for {alert.name}: rbkernel new"
+        yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
+
+
+def _too_slow(alert: Alert, found: Sequence[Runbook]) -> Iterable[Gap]:
+    promised = [
+        seconds
+        for one in found
+        if (seconds := duration_s(one.front_matter.response_time)) is not None
+    ]
+    names, limit = ", ".join(one.id for one in found), _RESPONSE_WORDS[alert.severity]
+    step = f"say `response_time: {limit}` in {names}, or give the alert another severity"
+    if not promised:
+        what = f"{names} promises no response time; {alert.severity} asks for {limit}"
+        yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
+    elif min(promised) > RESPONSE_S[alert.severity]:
+        said = ", ".join(one.front_matter.response_time for one in found)
+        what = f"{names} promises {said}; {alert.severity} asks for {limit}"
+        yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
+
+
+def _without_alert(rows: Sequence[Row], runbooks: Sequence[Runbook]) -> Iterable[Runbook]:
+    """Yield runbooks that wait for an alert which no rule raises."""
+    started = {name for row in rows for name in row.runbooks}
+    for runbook in runbooks:
+        said = runbook.front_matter.triggers
+        waits = any(one.alert or one.match for one in said)
+        if runbook.id in started or any(map(_takes_all, said)):
+            continue
+        if waits or (not said and runbook.front_matter.category == "incident"):
+            yield runbook
+
+
+def _takes_all(trigger: Trigger) -> bool:
+    return bool(trigger.alert or trigger.match) and triggers.is_catch_all(trigger)
+
+
+def _must_have(runbooks: Sequence[Runbook], waived: Mapping[str, str]) -> Iterable[MustHave]:
+    for category, name, pattern in MUST_HAVE:
+        found = tuple(
+            one.id
+            for one in runbooks
+            if one.front_matter.category == category
+            and re.search(pattern, _about(one), re.IGNORECASE | re.MULTILINE)
+        )
+        yield MustHave(
+            category=category, name=name, runbooks=found, waived=waived.get(name, "").strip()
+        )
+
+
+def _about(runbook: Runbook) -> str:
+    return "\n".join([runbook.front_matter.title, *runbook.front_matter.scope.handles])
+
+
+def _unanswered(runbooks: Sequence[Runbook], registry: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return alerts, deployments and risks on record that no runbook links."""
+    linked = {name for one in runbooks for name in one.front_matter.linked_ids}
+    return {
+        name: entry
+        for name, entry in registry.items()
+        if name not in linked
+        and not name.startswith("RUN-")
+        # a low risk needs no plan
+        and not (name.startswith("RISK-") and entry.level.lower() not in {"high", "medium"})
+    }

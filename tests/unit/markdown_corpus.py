@@ -1,0 +1,82 @@
+"""The Markdown files of the corpus, and what must hold for the import of any file."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from rbkernel.errors import RbkernelError
+from rbkernel.postgres import guard
+from rbkernel.runbook import catalogue, frontmatter, parameters
+from rbkernel.runbook.markdown import report, source
+from rbkernel.runbook.markdown.convert import convert
+from rbkernel.runbook.markdown.notebook import Imported
+
+FOLDER = Path(__file__).parents[1] / "corpora" / "markdown"
+SEEDS = sorted((FOLDER / "seeds").glob("*.md"))
+WILD = sorted((FOLDER / "wild").glob("*.md"))
+
+
+def refuses(sql: str) -> str:
+    """Ask the guard, as the command does."""
+    try:
+        guard.check(sql)
+    except RbkernelError as error:
+        return error.what
+    return ""
+
+
+def imported(document: bytes, *, name: str = "x.md", split: bool = False) -> list[Imported]:
+    """Import, and hold the result against everything that must hold for all files."""
+    made = convert(document, name=name, refuses=refuses, split=split)
+    nothing_is_lost(document, made)
+    for one in made:
+        is_a_runbook(one)
+    return made
+
+
+def nothing_is_lost(document: bytes, made: list[Imported]) -> None:
+    """All reports together cite every line of the source exactly once, in order."""
+    read = source.read(document)
+    entries = report.joined(one.report for one in made).entries
+    assert "".join(entry.text for entry in entries) == read.text
+    line = 1
+    for entry in entries:
+        assert entry.first == line
+        assert entry.text == "".join(read.lines[entry.first - 1 : entry.last])
+        line = entry.last + 1
+    assert line == len(read.lines) + 1
+
+
+def is_a_runbook(one: Imported) -> None:
+    """The notebook is valid, its front matter and parameters too, and its code is Python."""
+    notebook = catalogue.parse(one.document)
+    assert frontmatter.of_notebook(notebook, "x").id == one.id
+    declared = parameters.declared(notebook, "x")
+    ids = [cell.id for cell in notebook.cells]
+    assert len(ids) == len(set(ids))
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    for text in code:
+        if not text.startswith("%%sql db --untried\n"):
+            ast.parse(text)
+    assert code[0].splitlines()
+    assert code[1].startswith("import rbkernel as rb\n\nrb.start(")
+    assert code[-1] == "rb.summary()"
+    [start] = [node for node in ast.walk(ast.parse(code[1])) if isinstance(node, ast.Call)]
+    assert {keyword.arg for keyword in start.keywords} == set(declared)
+    for entry in one.report.entries:
+        for place in entry.into:
+            if place.startswith("line-"):
+                assert place in ids
+
+
+def code_of(one: Imported) -> str:
+    """All code cells under each other."""
+    cells = (cell.source for cell in one.notebook.cells if cell.cell_type == "code")
+    return "\n\n".join(cells)
+
+
+def text_of(one: Imported) -> str:
+    """All Markdown cells under each other."""
+    cells = (cell.source for cell in one.notebook.cells if cell.cell_type == "markdown")
+    return "\n\n".join(cells)
