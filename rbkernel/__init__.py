@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rbkernel.triage.decide import decide
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probe import http, shell
-    from rbkernel.triage.query import query, reconcile, sample
+    from rbkernel.triage.query import query, sample
+    from rbkernel.triage.reconcile import reconcile, repair
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
 
@@ -34,7 +35,8 @@ _HOMES = {
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
     "query": "rbkernel.triage.query",
-    "reconcile": "rbkernel.triage.query",
+    "reconcile": "rbkernel.triage.reconcile",
+    "repair": "rbkernel.triage.reconcile",
     "sample": "rbkernel.triage.query",
     "shell": "rbkernel.triage.probe",
     "start": "rbkernel.triage.start",
@@ -55,6 +57,7 @@ __all__ = [
     "overview",
     "query",
     "reconcile",
+    "repair",
     "sample",
     "shell",
     "start",

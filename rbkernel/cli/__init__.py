@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, queries
+from rbkernel.cli import connections, queries, reconciling
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -46,6 +46,7 @@ app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
 app.command()(queries.query)
+app.command()(reconciling.reconcile)
 
 
 @app.callback(invoke_without_command=True)

@@ -8,8 +8,8 @@ backend that ignores even that is abandoned, so that the notebook goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,6 +245,23 @@ class Session:
             capped=len(rows) > cap,
         )
         return frame
+
+    @contextmanager
+    def lent(self) -> Iterator[driver.RawConnection]:
+        """Lend the one connection for transactions of several statements (module reconcile).
+
+        The borrower sets the time-outs and watches the deadline; whatever transaction it leaves
+        open is rolled back.
+        """
+        _ = self.server
+        pooled = self._engine.raw_connection()
+        raw: driver.RawConnection = pooled.driver_connection  # type: ignore[assignment]  # psycopg's
+        try:
+            yield raw
+        finally:
+            if raw.closed:
+                pooled.invalidate()
+            pooled.close()
 
     def close(self) -> None:
         """Close the connection; a later query opens a new one."""

@@ -158,9 +158,19 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
         f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
         f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
         f" overflow-wrap: normal'>{escape(plan.sql)}</pre>"
-        f"{_targets(plan)}" + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
-    )
+        f"{_targets(plan)}{_undo(plan)}"
+    ) + _facts([("Risk", plan.risk), ("Plan", plan.id)])
     return _frame(head + body)
+
+
+def _undo(plan: ActionPlan) -> str:
+    """What takes it back; a script is folded away, and can be copied."""
+    if "\n" not in plan.undo:
+        return _facts([("Undo", plan.undo)])
+    return (
+        "<details style='margin: 6px 10px'><summary>Undo: SQL that takes it back</summary>"
+        f"<pre style='padding: 8px; white-space: pre-wrap'>{escape(plan.undo)}</pre></details>"
+    )
 
 
 def plan_text(plan: ActionPlan, state: str) -> str:
