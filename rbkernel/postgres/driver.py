@@ -153,8 +153,10 @@ def copy_out(
     COPY takes no bound values: psycopg quotes them into its text.
     """
     options = " (FORMAT BINARY)" if binary else ""
+    text = f"COPY ({statement}) TO STDOUT{options}".encode()
     try:
-        with raw.cursor().copy(f"COPY ({statement}) TO STDOUT{options}".encode(), values) as sent:
+        # psycopg reads %% only where there are values
+        with raw.cursor().copy(text, values or {"": None}) as sent:
             return b"".join(sent)
     except psycopg.Error as error:
         raise translate(error, name) from error

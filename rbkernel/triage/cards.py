@@ -156,7 +156,7 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. As a role that may, on"
         f" <b>{escape(plan.connection)}</b>:</div>"
         f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
-        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
+        f" border: 1px solid {_EDGE}; overflow: auto; max-height: 30em; white-space: pre-wrap;"
         f" overflow-wrap: normal'>{escape(plan.sql)}</pre>"
         f"{_targets(plan)}{_undo(plan)}"
     ) + _facts([("Risk", plan.risk), ("Plan", plan.id)])

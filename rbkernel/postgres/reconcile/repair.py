@@ -39,11 +39,12 @@ SET LOCAL lock_timeout = '5s';
 """
 _GUARDED = """
 DO {tag}
-DECLARE n bigint;
+#variable_conflict use_column
+DECLARE changed bigint;
 BEGIN
 {statement};
-  GET DIAGNOSTICS n = ROW_COUNT;
-  IF n <> 1 THEN
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  IF changed <> 1 THEN
     RAISE EXCEPTION USING MESSAGE = {message};
   END IF;
 END
@@ -171,7 +172,7 @@ def _delete(
     settable = {c.name: ours[c.name] for c in target.columns if not c.generated}
     script.add(
         key,
-        f"  DELETE FROM {_plain(target.sql)}\n{_expected(script, key, ours)}",
+        f"  DELETE FROM {_plain(target.sql)}\n{_expected(script, key, ours, as_read=True)}",
         _inserting(script, settable),
     )
 
@@ -207,8 +208,8 @@ def _update(
     compared = {name: ours[name] for name in theirs if not _column(script, name).generated}
     script.add(
         key,
-        _updating(script, key, new, compared),
-        _updating(script, key, old, {**compared, **new}),
+        _updating(script, new, _expected(script, key, compared, as_read=True)),
+        _updating(script, old, _expected(script, key, {**compared, **new})),
     )
 
 
@@ -222,36 +223,31 @@ def _inserting(script: _Script, values: Values) -> str:
     )
 
 
-def _updating(script: _Script, key: Key, new: Values, expected: Values) -> str:
+def _updating(script: _Script, new: Values, expected: str) -> str:
     sets = ",\n         ".join(
         f"{quote_identifier(name)} = {_literal(value)}" for name, value in new.items()
     )
-    return (
-        f"  UPDATE {_plain(script.layout.target.sql)}\n     SET {sets}\n"
-        f"{_expected(script, key, expected)}"
-    )
+    return f"  UPDATE {_plain(script.layout.target.sql)}\n     SET {sets}\n{expected}"
 
 
-def _expected(script: _Script, key: Key, values: Values) -> str:
-    """Return the condition that a row is there and holds these values."""
+def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = False) -> str:
+    """Return the condition that a row is there and holds these values.
+
+    They are compared as text, since json has no ``=``: as it was read from these very columns, or
+    after the column's type has read it, since numeric(8,2) rounds.
+    """
     keys = {column.target_name: part for column, part in zip(script.layout.key, key, strict=True)}
     conditions = [f"{quote_identifier(name)} = {_cast(script, name, keys[name])}" for name in keys]
-    # as text, after the column's own type has read it: json has no =, and numeric(8,2) rounds
-    conditions += [
-        f"{quote_identifier(name)}::text IS NOT DISTINCT FROM {_as_text(script, name, value)}"
-        for name, value in values.items()
-        if name not in keys
-    ]
+    for name, value in values.items():
+        if name not in keys:
+            plain = as_read or value is None or _column(script, name).declared == "text"
+            text = _literal(value) if plain else f"({_cast(script, name, value)})::text"
+            conditions.append(f"{quote_identifier(name)}::text IS NOT DISTINCT FROM {text}")
     return "   WHERE " + "\n     AND ".join(conditions)
 
 
 def _cast(script: _Script, name: str, value: str | None) -> str:
     return f"{_literal(value)}::{_column(script, name).declared}"
-
-
-def _as_text(script: _Script, name: str, value: str | None) -> str:
-    plain = value is None or _column(script, name).declared == "text"
-    return _literal(value) if plain else f"({_cast(script, name, value)})::text"
 
 
 def _literal(value: str | None) -> str:
@@ -296,9 +292,9 @@ def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str])
 def _heading(question: Question, script: _Script, connection: str) -> list[str]:
     return [
         f"Makes {len(script.forth)} rows of {question.target} equal to {question.source}.",
-        f"Written {now()} for connection {connection}. Read it, then run it with psql as a role",
-        "that may write. One transaction: if one row is no longer as it was compared, an error",
-        "says which, and nothing is changed.",
+        f"Written {now()} for connection {connection}.",
+        "Read it, then run it with psql as a role that may write. It is one transaction: if a row",
+        "is no longer as it was compared, an error says which, and nothing is changed.",
         *script.notes,
     ]
 
