@@ -19,13 +19,14 @@ _FORGET = "SELECT 1 FROM (SELECT pg_stat_clear_snapshot()) AS forgotten"
 _LOAD = """
 SELECT count(*) FILTER (WHERE state = 'active')
            + count(*) FILTER (WHERE wait_event_type = 'Lock'),
-       count(*) FILTER (WHERE state IS NULL)
+       count(*) FILTER (WHERE backend_type IS NULL)
 FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+WHERE (backend_type = 'client backend' OR backend_type IS NULL)  -- NULL is hidden from this role
+  AND datid IS NOT NULL AND pid <> pg_backend_pid()
 """
 
 
-def wait_for_calm(both: Readers, most: float, *, patience_s: float = PATIENCE_S) -> None:
+def wait_for_calm(both: Readers, most: float) -> None:
     """Wait until neither server has more load than that.
 
     Parameters
@@ -34,15 +35,13 @@ def wait_for_calm(both: Readers, most: float, *, patience_s: float = PATIENCE_S)
         The two sides.
     most
         Sessions at work, and sessions that wait for a lock, together.
-    patience_s
-        How long to wait.
 
     Raises
     ------
     DatabaseError
-        The load stays above, or the role cannot see it.
+        The load stays above for `PATIENCE_S`, or the role cannot see it.
     """
-    give_up_at = time.monotonic() + patience_s
+    give_up_at = time.monotonic() + PATIENCE_S
     while True:
         loads = both.both(_load, _load)
         if max(loads) <= most:
@@ -51,7 +50,7 @@ def wait_for_calm(both: Readers, most: float, *, patience_s: float = PATIENCE_S)
         if time.monotonic() >= give_up_at:
             busy = both.source if loads[0] > most else both.target
             raise DatabaseError(
-                f"gave up: {max(loads)} sessions work or wait for a lock, for {patience_s:.0f} s"
+                f"gave up: {max(loads)} sessions work or wait for a lock, for {PATIENCE_S:.0f} s"
                 f" already, and no more than {most:g} were allowed (--max-load)",
                 where=f"connection {busy.name}",
                 next_step="look at its load first (RUN-000), or allow more",
