@@ -215,6 +215,7 @@ def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") ->
         Words above the figure.
     """
     figure = _figure(title, "")
+    frame = frame[frame["kind"] != "type"]  # of a column, not of rows
     if (empty := _empty(figure, frame, "key")) is not None:
         return empty
     keys = pd.to_numeric(frame["key"], errors="coerce")

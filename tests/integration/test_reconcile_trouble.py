@@ -122,9 +122,28 @@ class TestAnswers:
             assert outcome.parts == 4
             assert outcome.source_rows == 4000
 
+    def test_an_integer_key_without_order_in_slices(
+        self, full: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parts, "ROWS_OF_A_SLICE", 2000)
+        for each in {id(one): one for one in full}.values():
+            for table in tables_of(each):
+                each.run(f"""
+                    CREATE TABLE x AS SELECT * FROM {table} ORDER BY w;
+                    DROP TABLE {table};
+                    ALTER TABLE x RENAME TO {table};
+                    ALTER TABLE {table} ADD PRIMARY KEY (id);
+                    ANALYZE {table};
+                """)
+        full[1].run("UPDATE t SET v = 0 WHERE id = 17")
+        outcome = answer(*full, Q)
+        assert outcome.parts == 2
+        assert found(outcome) == {("17",): ("changed", {"v"})}
+
     def test_where_window_and_what_they_pick(self, full: tuple[Place, Place]) -> None:
         full[1].run("UPDATE t SET v = 0 WHERE id IN (5, 3000)")
         assert set(found(answer(*full, question(where="id <= 100")))) == {("5",)}
+        assert not found(answer(*full, question(where="w LIKE '%x%' AND id <= 100")))
         # the row is in scope at the source only: it is compared all the same, not called missing
         picked = answer(*full, question(where="v = 5 -- of the old table"))
         assert found(picked) == {("5",): ("changed", {"v"})}

@@ -18,7 +18,7 @@ from rbkernel.postgres.reconcile import load, parts, search, verdict
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
 from rbkernel.postgres.reconcile.question import Question
-from rbkernel.postgres.reconcile.search import Side
+from rbkernel.postgres.reconcile.search import Key, Side
 from rbkernel.postgres.reconcile.snapshot import LONGEST_S, Readers, readers
 from rbkernel.postgres.session import Session
 
@@ -153,8 +153,7 @@ def _search(work: _Work, progress: Progress) -> Progress:
                 load.wait_for_calm(work.both, work.max_load)
             work.both.release(older_than_s=LONGEST_S)
             searched = search.search(work.layout, work.pair, part, work.both)
-            room = work.most - len(progress.differences)
-            found = verdict.examine(work.layout, searched.suspects, work.both)
+            found, beyond = _examine(work, searched.suspects, len(progress.differences))
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
         progress = replace(
@@ -162,19 +161,37 @@ def _search(work: _Work, progress: Progress) -> Progress:
             done=number,
             source_rows=progress.source_rows + searched.source_rows,
             target_rows=progress.target_rows + searched.target_rows,
-            differences=(*progress.differences, *found[:room]),
-            beyond=progress.beyond + max(0, len(found) - room),
+            differences=(*progress.differences, *found),
+            beyond=progress.beyond + beyond,
             snapshots=progress.snapshots + work.both.taken(),
         )
         work.report(progress)
     return progress
 
 
+def _examine(work: _Work, suspects: Sequence[Key], already: int) -> tuple[list[Difference], int]:
+    """Return the differences for which there is room, and how many more there are."""
+    kept: list[Difference] = []
+    beyond = 0
+    for some in verdict.examine(work.layout, suspects, work.both):
+        room = work.most - already - len(kept)
+        kept += some[:room]
+        beyond += max(0, len(some) - room)
+    return kept, beyond
+
+
 def _incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
+    advice = error.next_step
+    if "statement timeout" in error.what:
+        advice = (
+            "the server is slow or blocked now, or statement_timeout_s of the connection is too"
+            " low for tables of this size: look at its load, then raise it, or narrow the"
+            " comparison (--where, --window)"
+        )
     return DatabaseError(
         f"incomplete, {progress.done} of {len(progress.parts)} parts compared: {error.what}",
         where=error.where,
-        next_step=error.next_step,
+        next_step=advice,
     )
 
 

@@ -27,7 +27,7 @@ class State(StrEnum):
     IN_FLIGHT = "in flight"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """A row that is not the same on both sides.
 

@@ -3,8 +3,9 @@
 A part is a condition on the key. Both sides of a part are compared within one snapshot each, and a
 part that was found equal was equal then, whatever happens to the others: that is what makes a long
 run resumable. A key of one integer with an index is split into *ranges*, at the quantiles of a
-sample; every other key into *slices* of a hash of it, each of which reads the whole table, so they
-are larger. Text is never split into ranges: two servers may sort it differently.
+sample. Every other key, and one that has nothing to do with where its rows lie, is split into
+*slices* by a hash of it; each of them reads the whole table, so they are larger. Text is never
+split into ranges: two servers may sort it differently.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ ROWS_OF_A_RANGE = 500_000
 ROWS_OF_A_SLICE = 2_000_000
 # a sample of so many pages for each part puts its edges within a few percent
 _PAGES_OF_A_PART = 30
+_IN_ORDER = 0.5
+_CORRELATION = """
+SELECT s.correlation::float8
+FROM pg_stats s JOIN pg_class c ON c.relname = s.tablename
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+WHERE c.oid = %(oid)s AND s.attname = %(name)s
+"""
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 
 
@@ -72,6 +80,12 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str]) -> list[Pa
     count = math.ceil(rows / ROWS_OF_A_RANGE)
     samples: tuple[list[int], list[int]] = ([], [])
     if count > 1:
+        ordered = both.both(
+            lambda reader: _in_order(reader, layout.source, column.name),
+            lambda reader: _in_order(reader, layout.target, column.target_name),
+        )
+        if not all(ordered):
+            return slices(rows)
         samples = both.both(
             lambda reader: _sample(reader, layout.source, column.source, count),
             lambda reader: _sample(reader, layout.target, column.target, count),
@@ -97,10 +111,13 @@ def ranges(least: int, most: int, sample: Sequence[int], count: int, rows: int) 
 
     >>> [(part.low, part.high) for part in ranges(1, 99, [10, 20, 30, 40], 2, 98)]
     [(None, 30), (30, None)]
-    >>> [(part.low, part.high) for part in ranges(1, 99, [], 3, 98)]
-    [(None, None)]
+    >>> [(part.low, part.high) for part in ranges(1, 99, [], 3, 98)]  # without one, evenly
+    [(None, 33), (33, 66), (66, None)]
     """
-    edges = {sample[len(sample) * i // count] for i in range(1, count)} if sample else set()
+    if sample:
+        edges = {sample[len(sample) * i // count] for i in range(1, count)}
+    else:
+        edges = {least + (most - least) * i // count for i in range(1, count)}
     inner = [edge for edge in sorted(edges) if least < edge <= most]
     lows, highs = [None, *inner], [*inner, None]
     return [
@@ -133,6 +150,12 @@ def estimated_rows(reader: Reader, of: Table, condition: str) -> int:
     where = f" WHERE {condition}" if condition else ""
     [(plan,)] = reader.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {of.sql} t{where}")
     return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def _in_order(reader: Reader, of: Table, name: str) -> bool:
+    """Tell whether rows lie on disk about as their keys go; else each range reads all pages."""
+    rows = reader.rows(_CORRELATION, {"oid": of.oid, "name": name})
+    return all(correlation is None or abs(correlation) > _IN_ORDER for (correlation,) in rows)
 
 
 def _ends(reader: Reader, of: Table, key: str) -> tuple[int | None, int | None]:

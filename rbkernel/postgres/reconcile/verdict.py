@@ -29,8 +29,8 @@ Line = tuple[bytes, ...]
 Texts = tuple[str | None, str | None]
 
 
-def examine(layout: Layout, keys: Sequence[Key], both: Readers) -> list[Difference]:
-    """Compare the rows of these keys; those that are equal are left out.
+def examine(layout: Layout, keys: Sequence[Key], both: Readers) -> Iterator[list[Difference]]:
+    """Compare the rows of these keys, a batch after the other; those that are equal are left out.
 
     Parameters
     ----------
@@ -41,16 +41,14 @@ def examine(layout: Layout, keys: Sequence[Key], both: Readers) -> list[Differen
     both
         The two sides.
     """
-    found: list[Difference] = []
     for some in batches(keys, max(layout.source.row_bytes, layout.target.row_bytes)):
-        found += _examine(layout, some, both)
-    return found
+        yield _examine(layout, some, both)
 
 
 def look_again(layout: Layout, seen: Sequence[Difference], both: Readers) -> list[Difference]:
     """Look at unsettled differences in a new snapshot, and say what has become of them."""
     unsettled = [one.key for one in seen if one.state in {State.UNSETTLED, State.ONCE}]
-    now = {one.key: one for one in examine(layout, unsettled, both)}
+    now = {one.key: one for some in examine(layout, unsettled, both) for one in some}
     asked = set(unsettled)
     return [settled(one, now.get(one.key)) if one.key in asked else one for one in seen]
 
