@@ -62,7 +62,7 @@ screenshots: setup debian
 # no index address may be written into the lock
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra sandbox --extra dev --no-emit-index-url \
 	  --no-header --output-file requirements.lock pyproject.toml
 
 clean:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from rbkernel.triage.handover import commands, escalation, severity, show
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
-    from rbkernel.triage.query import query, reconcile, sample
+    from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
+    from rbkernel.triage.reconcile import reconcile, repair
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
     from rbkernel.triage.validation import validation
@@ -47,7 +48,8 @@ _HOMES = {
     "overview": "rbkernel.triage.overview",
     "prerequisites": "rbkernel.triage.readiness",
     "query": "rbkernel.triage.query",
-    "reconcile": "rbkernel.triage.query",
+    "reconcile": "rbkernel.triage.reconcile",
+    "repair": "rbkernel.triage.reconcile",
     "sample": "rbkernel.triage.query",
     "severity": "rbkernel.triage.handover",
     "shell": "rbkernel.triage.command",
@@ -78,6 +80,7 @@ __all__ = [
     "prerequisites",
     "query",
     "reconcile",
+    "repair",
     "sample",
     "severity",
     "shell",

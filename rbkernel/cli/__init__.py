@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, documents, importing, quality, queries
+from rbkernel.cli import connections, documents, importing, quality, queries, reconciling
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -54,6 +54,7 @@ app.command()(queries.query)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
+app.command()(reconciling.reconcile)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from rbkernel import sqltext
 from rbkernel.model import ActionPlan
-from rbkernel.postgres.driver import quote_identifier, quote_literal
+from rbkernel.postgres.driver import quote_literal
+from rbkernel.postgres.reconcile import Question
 
 # what no shell gives a meaning to, as `shlex.quote` has it
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -106,43 +107,41 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     )
 
 
-def copy_rows(
-    db: str, differences: pd.DataFrame, *, source: str, target: str, key: str
+def repair_rows(
+    differences: pd.DataFrame,
+    *,
+    db: str = "",
+    question: Question | None = None,
+    sql: str = "",
+    undo: str = "",
+    why: str = "",
 ) -> ActionPlan:
-    """Plan to make the differing rows of `target` equal to `source`.
+    """Plan to make differing rows of the target equal to the source; `rb.repair` writes the SQL.
 
     Parameters
     ----------
-    db
-        Connection name.
     differences
-        Rows of `rbkernel.postgres.reconcile.compare` to repair.
-    source, target
-        Tables on that server, possibly qualified.
-    key
-        Key column.
+        Rows of `rbkernel.postgres.reconcile.Outcome.frame` to repair.
+    db
+        Connection name of the target.
+    question
+        What was compared.
+    sql, undo
+        The script, and its inverse (`rbkernel.postgres.reconcile.repair`).
+    why
+        Why there is no script.
     """
-    columns = differences.attrs.get("compared", ())
-    copied = list(differences.loc[differences["kind"] != "extra", "key"])
-    extra = list(differences.loc[differences["kind"] == "extra", "key"])
-    statements = []
-    if copied:
-        statements.append(_copy_statement(source, target, key, columns, copied))
-    if extra:
-        statements.append(
-            f"DELETE FROM {_table(target)}\n WHERE {quote_identifier(key)} IN ({_list(extra)});"
-        )
-    sql = "\n".join(["BEGIN;", *statements, "COMMIT;"]) if statements else ""
+    kinds = differences["kind"]
+    copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
+    names = f" from {question.source} to {question.target}" if question else ""
     return _plan(
-        title=f"Copy {len(copied)} rows from {source} to {target}, delete {len(extra)} there",
+        title=f"Copy {copied} rows{names}, delete {extra} there",
         connection=db,
-        sql=sql,
+        sql=sql or (f"-- not written: {why}" if why else ""),
         targets=_rows(differences, ["key", "kind", "columns"]),
-        undo="None by itself. Keep the rows as they are first:"
-        f" CREATE TABLE {_table(f'{target}_before_patch')} AS SELECT * FROM {_table(target)}"
-        f" WHERE {quote_identifier(key)} IN ({_list([*copied, *extra]) or 'NULL'});",
-        risk=f"{source} is taken as the truth. Rows written between this look and the statement"
-        " are overwritten with the source's present values.",
+        undo=undo,
+        risk="The source is taken as the truth. A row that is no longer as it was seen stops the"
+        " whole script, which then changes nothing.",
     )
 
 
@@ -225,20 +224,6 @@ def _literal_or_hole(place: str, value: Any) -> str:
     return str(value) if _HOLE in str(value) else quote_literal(value)
 
 
-def _copy_statement(
-    source: str, target: str, key: str, columns: Iterable[str], keys: list[Any]
-) -> str:
-    names = [quote_identifier(column) for column in columns]
-    updates = [f"{name} = EXCLUDED.{name}" for name in names if name != quote_identifier(key)]
-    on_conflict = f"UPDATE\n   SET {', '.join(updates)}" if updates else "NOTHING"
-    return (
-        f"INSERT INTO {_table(target)} ({', '.join(names)})\n"
-        f"SELECT {', '.join(names)} FROM {_table(source)}\n"
-        f" WHERE {quote_identifier(key)} IN ({_list(keys)})\n"
-        f"ON CONFLICT ({quote_identifier(key)}) DO {on_conflict};"
-    )
-
-
 def _signal(function: str, identity: str, identities: str) -> str:
     if not identities:
         return ""
@@ -257,14 +242,6 @@ def _pairs(rows: pd.DataFrame, columns: list[str], types: list[str]) -> str:
         values = (f"{_literal(value)}::{kind}" for value, kind in zip(row, types, strict=True))
         lines.append(f"         ({', '.join(values)})")
     return ",\n".join(lines)
-
-
-def _table(name: str) -> str:
-    return quote_identifier(*name.split("."))
-
-
-def _list(values: Iterable[Any]) -> str:
-    return ", ".join(_literal(value) for value in values)
 
 
 def _literal(value: Any) -> str:

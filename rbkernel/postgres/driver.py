@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -108,6 +109,64 @@ _INFINITE_INTERVALS = {
     struct.pack("!qii", 2**63 - 1, 2**31 - 1, 2**31 - 1),
     struct.pack("!qii", -(2**63), -(2**31), -(2**31)),
 }
+
+
+def fetch(
+    raw: RawConnection, statement: str, values: Mapping[str, Any], *, name: str
+) -> list[tuple[Any, ...]]:
+    """Run one statement within the present transaction, and return all of its rows.
+
+    Parameters
+    ----------
+    raw
+        An open connection.
+    statement
+        SQL with ``%(name)s`` for each value, and ``%%`` for a percent sign.
+    values
+        What is bound.
+    name
+        The connection's name, for an error.
+
+    Raises
+    ------
+    DatabaseError, QueryError
+        See `translate`.
+    """
+    try:
+        return raw.execute(statement.encode(), values).fetchall()
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+
+
+def execute(raw: RawConnection, statement: str, *, name: str) -> None:
+    """Run one statement that returns no rows; errors as for `fetch`."""
+    try:
+        raw.execute(statement.encode())
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+
+
+def copy_out(
+    raw: RawConnection, statement: str, values: Mapping[str, Any], *, name: str, binary: bool
+) -> bytes:
+    """Return what ``COPY (statement) TO STDOUT`` sends; parameters and errors as for `fetch`.
+
+    COPY takes no bound values: psycopg quotes them into its text.
+    """
+    options = " (FORMAT BINARY)" if binary else ""
+    text = f"COPY ({statement}) TO STDOUT{options}".encode()
+    try:
+        # psycopg reads %% only where there are values
+        with raw.cursor().copy(text, values or {"": None}) as sent:
+            return b"".join(sent)
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+
+
+def roll_back(raw: RawConnection) -> None:
+    """End the present transaction, if the connection still lives."""
+    with contextlib.suppress(psycopg.Error):
+        raw.rollback()
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:

@@ -8,8 +8,8 @@ slot and no catalogue; a backend that ignores even that is abandoned, so that th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from sys import getsizeof
 from typing import Any
@@ -248,6 +248,23 @@ class Session:
             cut_by=cut_by,
         )
         return frame
+
+    @contextmanager
+    def lent(self) -> Iterator[driver.RawConnection]:
+        """Lend the one connection for transactions of several statements (module reconcile).
+
+        The borrower sets the time-outs and watches the deadline; whatever transaction it leaves
+        open is rolled back.
+        """
+        _ = self.server
+        pooled = self._engine.raw_connection()
+        raw: driver.RawConnection = pooled.driver_connection  # type: ignore[assignment]  # psycopg's
+        try:
+            yield raw
+        finally:
+            if raw.closed:
+                pooled.invalidate()
+            pooled.close()
 
     def close(self) -> None:
         """Close the connection; a later query opens a new one."""

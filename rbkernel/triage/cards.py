@@ -158,10 +158,20 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
     head = _line(badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
     body = (
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. {_by_whom(plan)}:</div>"
-        f"{_to_copy(plan.text)}{_targets(plan)}"
-        + _facts([("Risk", plan.risk), ("Undo", plan.undo), ("Plan", plan.id)])
+        f"{_to_copy(plan.text)}{_targets(plan)}{_undo(plan)}"
+        + _facts([("Risk", plan.risk), ("Plan", plan.id)])
     )
     return frame(head + body)
+
+
+def _undo(plan: ActionPlan) -> str:
+    """What takes it back; a script is folded away, and can be copied."""
+    if "\n" not in plan.undo:
+        return _facts([("Undo", plan.undo)])
+    return (
+        "<details style='margin: 6px 10px'><summary>Undo: SQL that takes it back</summary>"
+        f"{_to_copy(plan.undo)}</details>"
+    )
 
 
 def plan_text(plan: ActionPlan, state: str) -> str:
@@ -332,7 +342,7 @@ def _by_whom(plan: ActionPlan) -> str:
 def _to_copy(text: str) -> str:
     return (
         f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
-        f" border: 1px solid {_EDGE}; overflow: auto; white-space: pre-wrap;"
+        f" border: 1px solid {_EDGE}; overflow: auto; max-height: 30em; white-space: pre-wrap;"
         f" overflow-wrap: normal'>{escape(text)}</pre>"
     )
 

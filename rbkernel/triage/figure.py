@@ -204,6 +204,60 @@ def strip(
     return Picture(figure, f"{title or x}: {'; '.join(told)}")
 
 
+def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") -> Picture:
+    """Show where in the key range rows differ, and below in which columns.
+
+    Parameters
+    ----------
+    frame
+        Rows of `rb.reconcile`. Keys that are no numbers stand in their order.
+    title
+        Words above the figure.
+    """
+    figure = _figure(title, "")
+    frame = frame[frame["kind"] != "type"]  # of a column, not of rows
+    if (empty := _empty(figure, frame, "key")) is not None:
+        return empty
+    keys = pd.to_numeric(frame["key"], errors="coerce")
+    if numeric := bool(keys.notna().all()):
+        placed = frame.assign(key=keys.astype("float64"))
+    else:
+        placed = frame.assign(key=frame["key"].astype(str)).sort_values("key")
+    told = []
+    for number, (kind, rows) in enumerate(placed.groupby("kind", sort=True)):
+        colour = _PALETTE[number % len(_PALETTE)]
+        marker = {"color": colour, "size": 9, "symbol": "line-ns-open"}
+        names = [str(kind)] * len(rows)
+        figure.add_scatter(x=rows["key"], y=names, mode="markers", name=str(kind), marker=marker)
+        first, last = rows["key"].min(), rows["key"].max()
+        span = f"{first:g} to {last:g}" if numeric else f"{first} to {last}"
+        told.append(f"{len(rows)} {kind} from {span}")
+    columns = frame.loc[frame["kind"] == "changed", "columns"].str.split(", ").explode()
+    counts = columns.value_counts().head(10)
+    figure.add_bar(
+        x=counts.to_numpy(), y=[str(name) for name in counts.index], xaxis="x2", yaxis="y2",
+        orientation="h", marker={"color": _PALETTE[5]}, showlegend=False,
+    )  # fmt: skip
+    low, high = frame.attrs.get("key_range", (None, None))
+    if numeric and low is not None and high is not None:
+        figure.update_xaxes(range=[low, high])
+    upper = [0.5, 1] if len(counts) else [0, 1]
+    figure.update_layout(
+        yaxis={"domain": upper},
+        xaxis={"title": "key", "anchor": "y"},
+        xaxis2={"title": "changed rows that differ in it", "anchor": "y2", "dtick": _dtick(counts)},
+        yaxis2={"domain": [0, 0.28], "autorange": "reversed", "automargin": True},
+        showlegend=False,
+    )
+    told += [f"{name} differs in {count}" for name, count in counts.items()]
+    return Picture(figure, f"{title}: {'; '.join(told)}")
+
+
+def _dtick(counts: pd.Series[Any]) -> float | None:
+    """Return the step of an axis that counts: whole numbers."""
+    return 1 if len(counts) and counts.max() < 10 else None
+
+
 def tree(
     frame: pd.DataFrame,
     node: str,

@@ -1,4 +1,4 @@
-"""`rb.query`, `rb.sample`, `rb.reconcile`: ask the patient, show what came and where from."""
+"""`rb.query`, `rb.sample`: ask the patient, show what came and where from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from rbkernel.errors import (
 )
 from rbkernel.evidence import current
 from rbkernel.postgres import diagnostics
-from rbkernel.postgres import reconcile as tables
 from rbkernel.postgres.session import Provenance, failed_frame, provenance
 from rbkernel.triage import cards, undone
 from rbkernel.triage.context import triage
@@ -106,20 +105,6 @@ def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: An
     joined = pd.concat(filled, ignore_index=True)
     joined.attrs = dict(frames[-1].attrs)
     return joined
-
-
-def reconcile(
-    db: str, source: str, target: str, *, key: str = "id", recheck_after_s: float = 5.0
-) -> pd.DataFrame:
-    """Compare two tables on one server, and show the rows that differ.
-
-    Parameters and result as in `rbkernel.postgres.reconcile.compare`.
-    """
-    frame = tables.compare(
-        triage().session(db), source, target, key=key, recheck_after_s=recheck_after_s
-    )
-    show(frame)
-    return frame
 
 
 def show(frame: pd.DataFrame) -> None:

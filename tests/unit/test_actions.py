@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from rbkernel import sqltext
 from rbkernel.postgres import actions
+from rbkernel.postgres.reconcile import Question
 
 STARTED = pd.Timestamp("2026-11-20 03:02:11.000001", tz="UTC")
 SESSIONS = pd.DataFrame(
@@ -59,37 +59,22 @@ class TestSessions:
         assert whole.id != actions.terminate_sessions("users", SESSIONS).id
 
 
-class TestCopyRows:
-    def test_extra_rows_are_deleted_and_the_others_copied(self) -> None:
-        plan = actions.copy_rows(
-            "orders", DIFFERENCES, source="orders_legacy", target="shop.orders", key="id"
+class TestRepairRows:
+    def test_it_names_what_it_would_touch(self) -> None:
+        asked = Question(source="orders_legacy", target="shop.orders")
+        plan = actions.repair_rows(
+            DIFFERENCES, db="orders", question=asked, sql="BEGIN;", undo="BEGIN; --"
         )
-        assert plan.sql.startswith("BEGIN;\n")
-        assert plan.sql.endswith("COMMIT;")
-        assert 'INSERT INTO "shop"."orders" ("id", "status")' in plan.sql
-        assert 'WHERE "id" IN (4, 9)' in plan.sql
-        assert 'DELETE FROM "shop"."orders"\n WHERE "id" IN (8)' in plan.sql
-        assert 'SET "status" = EXCLUDED."status"' in plan.sql
+        assert plan.title == "Copy 2 rows from orders_legacy to shop.orders, delete 1 there"
         assert [target["key"] for target in plan.targets] == [4, 8, 9]
-
-    def test_text_keys_are_quoted(self) -> None:
-        odd = DIFFERENCES.assign(key=["a'b", "c;d", "e"])
-        odd.attrs = DIFFERENCES.attrs
-        plan = actions.copy_rows("orders", odd, source="a", target="b", key='i"d')
-        assert "'a''b'" in plan.sql
-        assert '"i""d"' in plan.sql
-        assert sqltext.tokens(plan.sql)
+        assert plan.undo == "BEGIN; --"
 
     def test_nothing_is_no_sql(self) -> None:
-        plan = actions.copy_rows("orders", DIFFERENCES.head(0), source="a", target="b", key="id")
-        assert plan.sql == ""
+        assert actions.repair_rows(DIFFERENCES.head(0)).sql == ""
 
-    def test_tables_of_a_key_alone(self) -> None:
-        """There is nothing to update then, and `SET` of nothing would not be SQL."""
-        only = DIFFERENCES.copy()
-        only.attrs["compared"] = ("id",)
-        plan = actions.copy_rows("orders", only, source="a", target="b", key="id")
-        assert 'ON CONFLICT ("id") DO NOTHING;' in plan.sql
+    def test_what_cannot_be_written_says_why(self) -> None:
+        plan = actions.repair_rows(DIFFERENCES, why="no answer")
+        assert plan.sql == "-- not written: no answer"
 
 
 def test_resume_replay_can_be_undone() -> None:

@@ -1,0 +1,343 @@
+"""`rbkernel reconcile`: compare two tables, on one server or on two, and write a repair to review.
+
+A long run keeps a state file in the user's state folder, one for each question; `--resume` goes on
+from it. A state is only used for the very same question, within a day.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated
+
+import platformdirs
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
+from rbkernel.errors import DatabaseError, ParameterError, RbkernelError
+
+if TYPE_CHECKING:
+    from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
+    from rbkernel.postgres.session import Session
+
+_STALE_S = 24 * 3600
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LISTED = 5
+
+
+def reconcile(
+    source: Annotated[str, typer.Argument(help="The truth, as CONNECTION:table.")],
+    target: Annotated[str, typer.Argument(help="What should be the same, as CONNECTION:table.")],
+    key: Annotated[str, typer.Option(help="Columns that identify a row: id or a,b.")] = "id",
+    columns: Annotated[
+        str, typer.Option(help="Columns to compare: a,b; all that both have, if not given.")
+    ] = "",
+    mapping: Annotated[
+        list[str],
+        typer.Option("--map", help="old=new: a column that the target calls otherwise; repeat it."),
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    where: Annotated[str, typer.Option(help="Condition on the rows of both, in SQL.")] = "",
+    target_where: Annotated[
+        str, typer.Option(help="The condition for the target, where it differs.")
+    ] = "",
+    window: Annotated[
+        str, typer.Option(help="Only rows as recent as that: 90s, 30m, 24h, 7d.")
+    ] = "",
+    window_column: Annotated[str, typer.Option(help="The column that says how recent.")] = "",
+    tolerance: Annotated[
+        list[str], typer.Option(help="column=0.01: a difference that does not count; repeat it.")
+    ] = [],  # noqa: B006
+    time_zone: Annotated[
+        str, typer.Option(help="What a timestamp without time zone means beside one with.")
+    ] = "",
+    recheck_after: Annotated[
+        float, typer.Option(help="Seconds until suspects are looked at again; 0 looks once.", min=0)
+    ] = 5.0,
+    max_load: Annotated[
+        float | None,
+        typer.Option(help="Wait while more sessions than that work or wait for a lock.", min=0),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+    repair: Annotated[
+        Path | None, typer.Option(help="Write SQL that repairs the target, and its inverse.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many rows to show.", min=0)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two tables row by row; exit code 0 same, 1 different, 3 incomplete."""
+    from rbkernel.postgres.reconcile import Question, compare
+
+    source_db, source_table = _place(source)
+    target_db, target_table = _place(target, default=source_db)
+    question = Question(
+        source=source_table,
+        target=target_table,
+        key=_names(key),
+        columns=_names(columns),
+        mapping=dict(_assigned(text, "--map") for text in mapping),
+        where=where,
+        target_where=target_where,
+        window_s=_seconds(window),
+        window_column=window_column,
+        tolerance=dict(_tolerated(text) for text in tolerance),
+        time_zone=time_zone,
+    )
+    state = _State(question, (source_db, target_db))
+    with _sessions(source_db, target_db) as sessions, _bar() as show:
+
+        def report(progress: Progress) -> None:
+            state.save(progress)
+            show(progress)
+
+        try:
+            outcome = compare(
+                *sessions,
+                question,
+                recheck_after_s=recheck_after,
+                max_load=max_load,
+                resume=state.load() if resume else None,
+                report=report,
+            )
+        except DatabaseError as error:
+            raise state.resumable(error) from error
+        files = _write_repair(repair, sessions, question, outcome) if repair else ()
+    state.remove()
+    _print(question, outcome, files, limit=limit, as_json=as_json)
+    raise Ending(0 if outcome.same else 1)
+
+
+class _State:
+    """The file that keeps how far a comparison is."""
+
+    def __init__(self, question: Question, connections: tuple[str, str]) -> None:
+        name = hashlib.sha256(f"{connections} {question.digest}".encode()).hexdigest()[:16]
+        self._file = platformdirs.user_state_path("rbkernel") / "reconcile" / f"{name}.json"
+
+    def load(self) -> Progress | None:
+        """Return where the earlier run ended; None, said in words, when there is nothing of use."""
+        from rbkernel.postgres.reconcile import Progress
+
+        if not self._file.is_file():
+            complain("there is no earlier run of this question to resume: it begins anew")
+            return None
+        age_s = time() - self._file.stat().st_mtime
+        if age_s > _STALE_S:
+            complain(f"the earlier run is {age_s / 3600:.0f} h old: it begins anew")
+            return None
+        try:
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        progress = Progress.from_json(found)
+        complain(
+            f"goes on after {progress.done} of {len(progress.parts)} parts, begun"
+            f" {progress.started_at}; what was the same then is not looked at again"
+        )
+        return progress
+
+    def save(self, progress: Progress) -> None:
+        """Keep how far it is, for whoever resumes."""
+        from rbkernel.evidence import store
+
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        data = json.dumps(progress.as_json()).encode()
+        store.write_atomically(self._file, data, mode=0o600)
+
+    def remove(self) -> None:
+        """Forget it: the answer is there."""
+        self._file.unlink(missing_ok=True)
+
+    def resumable(self, error: DatabaseError) -> RbkernelError:
+        """Add to an error that the run can be resumed, if it can."""
+        if not self._file.is_file():
+            return error
+        step = f"{error.next_step}; then run the same command with --resume"
+        return DatabaseError(error.what, where=error.where, next_step=step)
+
+
+@contextmanager
+def _sessions(source_db: str, target_db: str) -> Iterator[tuple[Session, Session]]:
+    from rbkernel.postgres.session import Session
+
+    settings = config.load()
+    with ExitStack() as stack:
+
+        def opened(name: str) -> Session:
+            session = Session(settings.connection(name), application_name="rbkernel/reconcile")
+            return stack.enter_context(closing(session))
+
+        source = opened(source_db)
+        yield source, source if target_db == source_db else opened(target_db)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """Show the progress, to a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("comparing", total=None)
+
+        def show(progress: Progress) -> None:
+            told = f"{progress.source_rows} rows, {len(progress.differences)} suspects"
+            bar.update(task, total=len(progress.parts), completed=progress.done, description=told)
+
+        yield show
+
+
+def _write_repair(
+    path: Path, sessions: tuple[Session, Session], question: Question, outcome: Outcome
+) -> tuple[Path, ...]:
+    from rbkernel.evidence import store
+    from rbkernel.postgres.reconcile import repair
+
+    if outcome.beyond:
+        raise ParameterError(
+            f"{len(outcome.standing) + outcome.beyond} rows differ: too many for a script",
+            where="--repair",
+            next_step="find the cause first; narrow it with --where or --window",
+        )
+    written = repair.write(*sessions, question, outcome.standing)
+    if not written.rows:
+        return ()
+    inverse = path.with_name(f"{path.stem}.inverse{path.suffix or '.sql'}")
+    store.write_atomically(path.absolute(), written.sql.encode(), mode=0o600)
+    store.write_atomically(inverse.absolute(), written.inverse.encode(), mode=0o600)
+    return path, inverse
+
+
+def _print(
+    question: Question, outcome: Outcome, files: tuple[Path, ...], *, limit: int, as_json: bool
+) -> None:
+    if as_json:
+        print_json(
+            {
+                **dataclasses.asdict(outcome),
+                "same": outcome.same,
+                "counts": outcome.counts(),
+                "columns": outcome.columns(),
+                "repair": [str(path) for path in files],
+            }
+        )
+        return
+    for line in _summary(question, outcome):
+        typer.echo(line)
+    shown = outcome.standing[:limit]
+    if shown:
+        names = ("key", "kind", "columns", "state")
+        print_table(names, [_row(one) for one in shown])
+        if (more := len(outcome.standing) - len(shown) + outcome.beyond) > 0:
+            typer.echo(f"… and {more} more (--limit, --json)")
+    typer.echo(f"next: {_next_step(outcome, files)}")
+
+
+def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
+    counts = ", ".join(f"{count} {kind}" for kind, count in outcome.counts().items())
+    more = f", {outcome.beyond} more not looked at again" if outcome.beyond else ""
+    verdict = "SAME" if outcome.same else f"DIFFERENT: {counts}{more}"
+    yield f"{verdict}  ({question.target} against {question.source})"
+    if columns := outcome.columns():
+        told = ", ".join(f"{name} in {count}" for name, count in columns.items())
+        yield f"columns that differ: {told}"
+    if in_flight := len(outcome.differences) - len(outcome.standing):
+        yield f"in flight: {in_flight} rows differed at first and had arrived at a later look"
+    yield (
+        f"compared: {outcome.source_rows} rows with {outcome.target_rows}, {len(outcome.compared)}"
+        f" columns, {outcome.how}, in {outcome.duration_s:.1f} s"
+    )
+    if outcome.snapshots > 1 or outcome.resumed:
+        again = ", resumed" if outcome.resumed else ""
+        yield (
+            f"looked from {outcome.started_at} to {outcome.ended_at}{again}, in {outcome.parts}"
+            f" parts and {outcome.snapshots} snapshots: a part is as it was when it was looked at"
+        )
+    for note in outcome.notes:
+        yield f"note: {note}"
+
+
+def _row(one: Difference) -> tuple[str, ...]:
+    key = ", ".join(one.key)
+    return key, one.kind, ", ".join(one.columns[:_LISTED]), one.state.value
+
+
+def _next_step(outcome: Outcome, files: tuple[Path, ...]) -> str:
+    if outcome.same:
+        return "nothing to do"
+    if "type" in outcome.counts():
+        return "compare those columns with --map old=new, or leave them out with --columns"
+    if files:
+        return f"read {files[0]}, then run it with psql; {files[1].name} takes it back"
+    return "few rows: write a repair with --repair FILE; many: halt the migration (RUN-006)"
+
+
+def _place(text: str, default: str = "") -> tuple[str, str]:
+    """Read ``connection:table``.
+
+    >>> _place("orders-db:shop.orders"), _place("orders", default="db")
+    (('orders-db', 'shop.orders'), ('db', 'orders'))
+    """
+    connection, colon, table = text.partition(":")
+    if not colon:
+        connection, table = default, text
+    if not connection or not table:
+        raise ParameterError(
+            f"{text!r} names no connection and table",
+            where="rbkernel reconcile",
+            next_step="write CONNECTION:table or CONNECTION:schema.table",
+        )
+    return connection, table
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Split a list.
+
+    >>> _names("a, b"), _names("")
+    (('a', 'b'), ())
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _assigned(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ParameterError(
+            f"{text!r} is not name=value", where=option, next_step=f"write {option} name=value"
+        )
+    return name, value
+
+
+def _tolerated(text: str) -> tuple[str, float]:
+    name, most = _assigned(text, "--tolerance")
+    try:
+        return name, float(most)
+    except ValueError:
+        raise ParameterError(
+            f"{most!r} is no number",
+            where="--tolerance",
+            next_step="write, for example, --tolerance amount=0.01",
+        ) from None
+
+
+def _seconds(text: str) -> float:
+    """Read a length of time.
+
+    >>> _seconds("24h"), _seconds("90s"), _seconds("")
+    (86400.0, 90.0, 0.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if text and not found:
+        raise ParameterError(
+            f"{text!r} is no length of time",
+            where="--window",
+            next_step="write, for example, 30m, 24h or 7d",
+        )
+    return float(found[1]) * _UNITS[found[2]] if found else 0.0

@@ -1,0 +1,244 @@
+"""Answer a question about two tables; see the package's docstring for the way it goes.
+
+Ordering: the question and both catalogues are checked before any row is read; parts are searched
+one after the other; suspects are looked at again after all parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from rbkernel.errors import ConfigError, DatabaseError
+from rbkernel.model import now
+from rbkernel.postgres.reconcile import layout as layouts
+from rbkernel.postgres.reconcile import load, parts, search, verdict
+from rbkernel.postgres.reconcile.layout import Layout
+from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
+from rbkernel.postgres.reconcile.question import Question
+from rbkernel.postgres.reconcile.search import Key, Side
+from rbkernel.postgres.reconcile.snapshot import LONGEST_S, Readers, readers
+from rbkernel.postgres.session import Session
+
+_LOOKS = 3
+MOST = 100_000
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What the steps of one comparison share."""
+
+    question: Question
+    layout: Layout
+    both: Readers
+    pair: tuple[Side, Side]
+    max_load: float | None
+    most: int
+    report: Report
+
+
+def compare(
+    source: Session,
+    target: Session,
+    question: Question,
+    *,
+    recheck_after_s: float = 5.0,
+    max_load: float | None = None,
+    most: int = MOST,
+    resume: Progress | None = None,
+    report: Report = lambda _: None,
+    portable: bool = False,
+) -> Outcome:
+    """Compare two tables.
+
+    Parameters
+    ----------
+    source, target
+        The connections; the same session where one server holds both tables.
+    question
+        What is compared with what.
+    recheck_after_s
+        Seconds between two looks at a suspect: longer than a row is ever in flight. 0 looks once.
+    max_load
+        Sessions at work or waiting for a lock on either server, above which nothing is asked.
+    most
+        How many differences are listed, and looked at again; more are only counted.
+    resume
+        Where an earlier run of the same question ended.
+    report
+        Called after each part, with all that a later run would need.
+    portable
+        Use the hash that all servers share, although these two may have a quicker one.
+
+    Returns
+    -------
+    Outcome
+        Only when every part was compared.
+
+    Raises
+    ------
+    DatabaseError
+        A patient is sick, or forbids it: the comparison is incomplete.
+    QueryError, ParameterError, ConfigError
+        The question cannot be answered as it is.
+    """
+    for session in (source, target):
+        question.check(session.connection.allow_functions)
+    began = time.monotonic()
+    with readers(source, target) as both:
+        layout = layouts.read(question, both)
+        layouts.check_key(layout, both)
+        progress = _begin(question, layout, both, resume)
+        conditions = _conditions(question, layout, progress.since)
+        if not progress.parts:
+            progress = replace(progress, parts=tuple(parts.split(layout, both, filters=conditions)))
+        portable = portable or (not both.one_server and not search.hash_alike(both))
+        pair = search.sides(layout, conditions, portable=portable)
+        work = _Work(
+            question=question, layout=layout, both=both, pair=pair, max_load=max_load,
+            most=most, report=report,
+        )  # fmt: skip
+        progress = _search(work, progress)
+        progress = _recheck(work, progress, recheck_after_s)
+    return _outcome(work, progress, time.monotonic() - began, portable, resumed=resume is not None)
+
+
+def _begin(question: Question, layout: Layout, both: Readers, resume: Progress | None) -> Progress:
+    fingerprint = hashlib.sha256(repr(layout).encode()).hexdigest()[:16]
+    if resume is None:
+        since = _window_start(question, both)
+        return Progress(
+            digest=question.digest, layout=fingerprint, parts=(), started_at=now(), since=since
+        )
+    if (resume.digest, resume.layout) != (question.digest, fingerprint):
+        raise ConfigError(
+            "the earlier run asked something else, or a table was changed since",
+            where="reconcile",
+            next_step="run it without --resume, from the beginning",
+        )
+    return resume
+
+
+def _window_start(question: Question, both: Readers) -> str:
+    if not question.window_s:
+        return ""
+    [(since,)] = both.source.rows(
+        "SELECT (now() - make_interval(secs => %(window_s)s))::text",
+        {"window_s": question.window_s},
+    )
+    return str(since)
+
+
+def _conditions(question: Question, layout: Layout, since: str) -> tuple[str, str]:
+    """Return the conditions on the rows of source and target, ready for psycopg."""
+    of_target = question.target_where or question.where
+    windows = layouts.windows(question, layout, since)
+    wheres = [f"(\n{where}\n)" if where else "" for where in (question.where, of_target)]
+    both = (
+        " AND ".join(filter(None, (where.replace("%", "%%"), window)))
+        for where, window in zip(wheres, windows, strict=True)
+    )
+    first, second = both
+    return first, second
+
+
+def _search(work: _Work, progress: Progress) -> Progress:
+    for number, part in enumerate(progress.parts[progress.done :], progress.done + 1):
+        try:
+            if work.max_load is not None:
+                load.wait_for_calm(work.both, work.max_load)
+            work.both.release(older_than_s=LONGEST_S)
+            searched = search.search(work.layout, work.pair, part, work.both)
+            found, beyond = _examine(work, searched.suspects, len(progress.differences))
+        except DatabaseError as error:
+            raise _incomplete(error, progress) from error
+        progress = replace(
+            progress,
+            done=number,
+            source_rows=progress.source_rows + searched.source_rows,
+            target_rows=progress.target_rows + searched.target_rows,
+            differences=(*progress.differences, *found),
+            beyond=progress.beyond + beyond,
+            snapshots=progress.snapshots + work.both.taken(),
+        )
+        work.report(progress)
+    return progress
+
+
+def _examine(work: _Work, suspects: Sequence[Key], already: int) -> tuple[list[Difference], int]:
+    """Return the differences for which there is room, and how many more there are."""
+    kept: list[Difference] = []
+    beyond = 0
+    for some in verdict.examine(work.layout, suspects, work.both):
+        room = work.most - already - len(kept)
+        kept += some[:room]
+        beyond += max(0, len(some) - room)
+    return kept, beyond
+
+
+def _incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
+    advice = error.next_step
+    if "statement timeout" in error.what:
+        advice = (
+            "the server is slow or blocked now, or statement_timeout_s of the connection is too"
+            " low for tables of this size: look at its load, then raise it, or narrow the"
+            " comparison (--where, --window)"
+        )
+    return DatabaseError(
+        f"incomplete, {progress.done} of {len(progress.parts)} parts compared: {error.what}",
+        where=error.where,
+        next_step=advice,
+    )
+
+
+def _recheck(work: _Work, progress: Progress, delay_s: float) -> Progress:
+    """Look again at what differs, until it is settled or enough was looked."""
+    seen: Sequence[Difference] = progress.differences
+    open_states = {State.ONCE, State.UNSETTLED}
+    for _ in range(_LOOKS - 1):
+        if delay_s <= 0 or not any(one.state in open_states for one in seen):
+            break
+        work.both.release()
+        time.sleep(delay_s)
+        try:
+            seen = verdict.look_again(work.layout, seen, work.both)
+        except DatabaseError as error:
+            raise _incomplete(error, progress) from error
+    return replace(progress, differences=tuple(seen))
+
+
+def _outcome(
+    work: _Work, progress: Progress, duration_s: float, portable: bool, *, resumed: bool
+) -> Outcome:
+    layout, both = work.layout, work.both
+    odd = tuple(
+        Difference(key=(), kind="type", columns=(told,), state=State.PERSISTENT)
+        for told in layout.odd
+    )
+    integer = len(layout.key) == 1 and layout.key[0].type.family == "int8"
+    hashed = "MD5 of rows" if portable else "hashes of rows"
+    ends = [part for part in progress.parts if part.kind == "range"]
+    return Outcome(
+        differences=(*odd, *progress.differences),
+        beyond=progress.beyond,
+        source_rows=progress.source_rows,
+        target_rows=progress.target_rows,
+        key=tuple(column.name for column in layout.key),
+        compared=tuple(column.name for column in layout.everything),
+        integer_key=integer,
+        notes=layout.notes,
+        key_range=(ends[0].least, ends[-1].most) if ends else (None, None),
+        snapshots=progress.snapshots,
+        parts=len(progress.parts),
+        how="full join" if both.one_server else f"{hashed} on two servers",
+        started_at=progress.started_at,
+        ended_at=now(),
+        duration_s=round(duration_s, 3),
+        servers=(str(both.source.session.server), str(both.target.session.server)),
+        role=both.source.session.server.role,
+        resumed=resumed,
+    )

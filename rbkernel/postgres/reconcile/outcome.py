@@ -1,0 +1,209 @@
+"""What a comparison found: frozen values, and the frame that a notebook gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from rbkernel.errors import ConfigError
+from rbkernel.postgres.reconcile.parts import Part
+
+COLUMNS = ("key", "kind", "columns", "state")
+KINDS = ("missing", "extra", "changed", "type")
+
+
+class State(StrEnum):
+    """What several looks at a difference made of it."""
+
+    ONCE = "seen once"
+    UNSETTLED = "unsettled"
+    PERSISTENT = "persistent"
+    IN_FLIGHT = "in flight"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A row that is not the same on both sides.
+
+    Parameters
+    ----------
+    key
+        Texts of the key's columns.
+    kind
+        What is wrong in the target: ``missing``, ``extra``, ``changed``; or ``type``, once for each
+        column whose types differ, so that its values were not compared.
+    columns
+        Those that differ, by the source's names.
+    version
+        Stands for the values of both sides: it tells whether they are the same at another look.
+    state
+        What several looks made of it.
+    """
+
+    key: tuple[str, ...]
+    kind: str
+    columns: tuple[str, ...] = ()
+    version: str = ""
+    state: State = State.ONCE
+
+    def become(self, state: State) -> Difference:
+        """Return it in another state."""
+        return dataclasses.replace(self, state=state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a comparison is: what a later run needs to go on.
+
+    ``layout`` stands for both tables and how they are compared; ``since`` is where a window began.
+    """
+
+    digest: str
+    layout: str
+    parts: tuple[Part, ...]
+    done: int = 0
+    started_at: str = ""
+    since: str = ""
+    source_rows: int = 0
+    target_rows: int = 0
+    beyond: int = 0
+    snapshots: int = 0
+    differences: tuple[Difference, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a state file keeps."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Any) -> Progress:
+        """Read what `as_json` wrote.
+
+        Raises
+        ------
+        ConfigError
+            It is not what this version writes.
+        """
+        try:
+            parts = tuple(Part(**part) for part in found["parts"])
+            differences = tuple(map(_difference, found["differences"]))
+            return cls(**{**found, "parts": parts, "differences": differences})
+        except (TypeError, KeyError, ValueError) as error:
+            raise ConfigError(
+                f"the state of the earlier run cannot be read: {error}",
+                where="reconcile",
+                next_step="run it without --resume, from the beginning",
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The answer to a question; it exists only when everything was compared.
+
+    Parameters
+    ----------
+    differences
+        All of them, up to as many as were asked for.
+    beyond
+        How many more there were at the first look.
+    source_rows, target_rows
+        Rows compared on each side.
+    compared
+        Columns that were compared, key first, by the source's names.
+    notes
+        In words: what was not compared, or not as one might expect.
+    key_range
+        Smallest and largest key of the two, where the key is one integer.
+    snapshots
+        How many pairs of snapshots it took; the parts of the tables were compared one after the
+        other, each within one pair.
+    how
+        The method, in words.
+    """
+
+    differences: tuple[Difference, ...]
+    beyond: int
+    source_rows: int
+    target_rows: int
+    key: tuple[str, ...]
+    compared: tuple[str, ...]
+    integer_key: bool
+    notes: tuple[str, ...] = ()
+    key_range: tuple[int | None, int | None] = (None, None)
+    snapshots: int = 1
+    parts: int = 1
+    how: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+    duration_s: float = 0.0
+    servers: tuple[str, str] = ("", "")
+    role: str = ""
+    resumed: bool = field(default=False)
+
+    def __deepcopy__(self, _: object) -> Outcome:
+        """Return it itself: pandas copies the attrs of a frame at every step."""
+        return self
+
+    @property
+    def standing(self) -> tuple[Difference, ...]:
+        """Everything but what was only in flight."""
+        return tuple(one for one in self.differences if one.state is not State.IN_FLIGHT)
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs, and stays different."""
+        return not self.standing and not self.beyond
+
+    def counts(self) -> Mapping[str, int]:
+        """Count the differences that stand, by kind."""
+        found = Counter(one.kind for one in self.standing)
+        return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    def columns(self) -> Mapping[str, int]:
+        """Count the changed rows in which a column differs, most first."""
+        changed = (one for one in self.standing if one.kind == "changed")
+        return dict(Counter(name for one in changed for name in one.columns).most_common())
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row a difference: key, kind, columns, state (`COLUMNS`)."""
+        rows = [(self._key(one), one.kind, ", ".join(one.columns), one.state.value)
+                for one in self.differences]  # fmt: skip
+        frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS), dtype=object)
+        if self.integer_key:
+            frame["key"] = frame["key"].astype("Int64")
+        frame.attrs.update(
+            compared=self.compared,
+            key_range=self.key_range,
+            notes=self.notes,
+            source_rows=self.source_rows,
+            target_rows=self.target_rows,
+            beyond=self.beyond,
+        )
+        return frame
+
+    def listed(self, frame: pd.DataFrame) -> list[Difference]:
+        """Return the differences that a frame made of this one still holds."""
+        kept = set(zip(frame["key"].astype(object), frame["kind"], strict=True))
+        return [one for one in self.differences if (self._key(one), one.kind) in kept]
+
+    def _key(self, one: Difference) -> Any:
+        if not one.key:
+            return None
+        if self.integer_key:
+            return int(one.key[0])
+        return one.key[0] if len(one.key) == 1 else one.key
+
+
+def _difference(found: Mapping[str, Any]) -> Difference:
+    return Difference(
+        key=tuple(found["key"]),
+        kind=found["kind"],
+        columns=tuple(found["columns"]),
+        version=found["version"],
+        state=State(found["state"]),
+    )

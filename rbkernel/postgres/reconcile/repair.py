@@ -1,0 +1,310 @@
+"""A script that makes the target's rows equal to the source's, and its inverse; never run here.
+
+Every statement names what it expects to find: the key and the present value of each compared
+column, as text under pinned settings, so that the types do not matter. It counts the rows that it
+changed, and raises when that is not one; the whole is one transaction, so a row that has moved on
+since leaves everything as it was. Extra rows go first and missing ones come last, so that a unique
+value can move from one row to another; the inverse goes the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.model import now
+from rbkernel.postgres.driver import quote_identifier, quote_literal
+from rbkernel.postgres.reconcile import layout as layouts
+from rbkernel.postgres.reconcile.layout import Layout
+from rbkernel.postgres.reconcile.outcome import Difference
+from rbkernel.postgres.reconcile.question import Question
+from rbkernel.postgres.reconcile.search import Key
+from rbkernel.postgres.reconcile.snapshot import Reader, readers
+from rbkernel.postgres.reconcile.tables import TableColumn
+from rbkernel.postgres.reconcile.verdict import batches, fetch, unescape
+from rbkernel.postgres.session import Session
+
+Values = Mapping[str, str | None]
+
+_PROLOGUE = """BEGIN;
+SET LOCAL search_path = {path};
+SET LOCAL client_encoding = 'UTF8';
+SET LOCAL TimeZone = 'UTC';
+SET LOCAL DateStyle = 'ISO, YMD';
+SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL extra_float_digits = 1;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL lock_timeout = '5s';
+"""
+_GUARDED = """
+DO {tag}
+#variable_conflict use_column
+DECLARE changed bigint;
+BEGIN
+{statement};
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  IF changed <> 1 THEN
+    RAISE EXCEPTION USING MESSAGE = {message};
+  END IF;
+END
+{tag};
+"""
+_SURROUNDINGS = """
+SELECT ARRAY(SELECT t.tgname::text FROM pg_trigger t
+             WHERE t.tgrelid = %(oid)s AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1),
+       ARRAY(SELECT c.conname::text FROM pg_constraint c
+             WHERE c.contype = 'f' AND %(oid)s IN (c.conrelid, c.confrelid) ORDER BY 1),
+       ARRAY(SELECT quote_ident(s) FROM unnest(current_schemas(false)) s)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """Two scripts for psql; ``rows`` is how many each of them changes."""
+
+    sql: str
+    inverse: str
+    rows: int
+
+
+@dataclass
+class _Script:
+    """The statements of both directions, in the order of the repair."""
+
+    layout: Layout
+    forth: list[str] = field(default_factory=list)
+    back: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, key: Key, statement: str, inverse: str) -> None:
+        """Add a statement and what takes it back."""
+        names = (column.target_name for column in self.layout.key)
+        row = ", ".join(f"{name} = {value}" for name, value in zip(names, key, strict=True))
+        where = f"{self.layout.target.shown} ({row})"
+        self.forth.append(_guarded(statement, f"{where} is not as it was when it was compared"))
+        self.back.append(_guarded(inverse, f"{where} is not as the repair left it"))
+
+    def note(self, text: str) -> None:
+        """Say something in the header, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def write(
+    source: Session, target: Session, question: Question, differences: Sequence[Difference]
+) -> Repair:
+    """Write the script, from the rows as they are now.
+
+    Parameters
+    ----------
+    source, target, question
+        As the comparison was asked.
+    differences
+        What to repair; rows that no longer differ are left out.
+
+    Raises
+    ------
+    DatabaseError, QueryError
+        A row cannot be read, or cannot be repaired by a script.
+    """
+    if question.time_zone:
+        raise QueryError(
+            "a repair is not written for columns that were given a time zone",
+            where="repair",
+            next_step="leave these columns out (--columns), or write that statement yourself",
+        )
+    rows = [one for one in differences if one.kind != "type"]
+    with readers(source, target) as both:
+        layout = layouts.read(question, both)
+        script = _Script(layout)
+        [(triggers, foreign, path)] = both.target.rows(_SURROUNDINGS, {"oid": layout.target.oid})
+        for kind, add in (("extra", _delete), ("changed", _update), ("missing", _insert)):
+            keys = [one.key for one in rows if one.kind == kind]
+            columns = {one.key: one.columns for one in rows}
+            for some in batches(keys, layout.source.row_bytes):
+                theirs = _values(both.source, layout, some, target=False)
+                ours = _values(both.target, layout, some, target=True)
+                for key in some:
+                    add(script, key, theirs.get(key), ours.get(key), columns[key])
+    _note_surroundings(script, triggers, foreign)
+    heading = _heading(question, script, target.connection.name)
+    return Repair(
+        sql=_text(heading, path, script.forth),
+        inverse=_text(["Takes back:", *heading], path, reversed(script.back)),
+        rows=len(script.forth),
+    )
+
+
+def _values(
+    reader: Reader, layout: Layout, keys: Sequence[Key], *, target: bool
+) -> dict[Key, Values]:
+    """Fetch rows as text, exactly as they are: target column → value."""
+    if target:
+        # an extra row is deleted, so all of it must be known to bring it back
+        names = [column.name for column in layout.target.columns]
+        hidden = [column.name for column in layout.target.columns if not column.readable]
+        if hidden:
+            raise DatabaseError(
+                f"the role may not read {', '.join(hidden)}, so the rows could not be restored",
+                where=f"connection {reader.name}",
+                next_step=f"GRANT SELECT ON {layout.target.shown} to that role",
+            )
+    else:
+        names = [column.name for column in layout.everything]
+    texts = [f"t.{quote_identifier(name).replace('%', '%%')}::text" for name in names]
+    called = names if target else [column.target_name for column in layout.everything]
+    lines = fetch(reader, layout, keys, texts, target=target)
+    return {
+        tuple(unescape(part) or "" for part in key): dict(
+            zip(called, map(unescape, line), strict=True)
+        )
+        for key, line in lines.items()
+    }
+
+
+def _delete(
+    script: _Script, key: Key, theirs: Values | None, ours: Values | None, _: Iterable[str]
+) -> None:
+    if theirs is not None or ours is None:
+        return
+    target = script.layout.target
+    settable = {c.name: ours[c.name] for c in target.columns if not c.generated}
+    script.add(
+        key,
+        f"  DELETE FROM {_plain(target.sql)}\n{_expected(script, key, ours, as_read=True)}",
+        _inserting(script, settable),
+    )
+
+
+def _insert(
+    script: _Script, key: Key, theirs: Values | None, ours: Values | None, _: Iterable[str]
+) -> None:
+    if theirs is None or ours is not None:
+        return
+    settable = {name: theirs[name] for name in theirs if not _column(script, name).generated}
+    target = script.layout.target
+    script.add(
+        key,
+        _inserting(script, settable),
+        f"  DELETE FROM {_plain(target.sql)}\n{_expected(script, key, settable)}",
+    )
+
+
+def _update(
+    script: _Script, key: Key, theirs: Values | None, ours: Values | None, columns: Iterable[str]
+) -> None:
+    if theirs is None or ours is None:
+        return
+    called = {column.name: column.target_name for column in script.layout.columns}
+    wanted = [called[name] for name in columns]
+    fixed = [name for name in wanted if _fixed(_column(script, name))]
+    if fixed:
+        script.note(f"NOT REPAIRED, the server makes these values: {', '.join(fixed)}")
+    names = [name for name in wanted if name not in fixed and theirs[name] != ours[name]]
+    if not names:
+        return
+    new, old = {name: theirs[name] for name in names}, {name: ours[name] for name in names}
+    compared = {name: ours[name] for name in theirs if not _column(script, name).generated}
+    script.add(
+        key,
+        _updating(script, new, _expected(script, key, compared, as_read=True)),
+        _updating(script, old, _expected(script, key, {**compared, **new})),
+    )
+
+
+def _inserting(script: _Script, values: Values) -> str:
+    names = ", ".join(map(quote_identifier, values))
+    literals = ", ".join(map(_literal, values.values()))
+    overriding = any(_column(script, name).identity for name in values)
+    return (
+        f"  INSERT INTO {_plain(script.layout.target.sql)} ({names})\n"
+        f"{'  OVERRIDING SYSTEM VALUE' if overriding else ' '} VALUES ({literals})"
+    )
+
+
+def _updating(script: _Script, new: Values, expected: str) -> str:
+    sets = ",\n         ".join(
+        f"{quote_identifier(name)} = {_literal(value)}" for name, value in new.items()
+    )
+    return f"  UPDATE {_plain(script.layout.target.sql)}\n     SET {sets}\n{expected}"
+
+
+def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = False) -> str:
+    """Return the condition that a row is there and holds these values.
+
+    They are compared as text, since json has no ``=``: as it was read from these very columns, or
+    after the column's type has read it, since numeric(8,2) rounds.
+    """
+    keys = {column.target_name: part for column, part in zip(script.layout.key, key, strict=True)}
+    conditions = [f"{quote_identifier(name)} = {_cast(script, name, keys[name])}" for name in keys]
+    for name, value in values.items():
+        if name not in keys:
+            plain = as_read or value is None or _column(script, name).declared == "text"
+            text = _literal(value) if plain else f"({_cast(script, name, value)})::text"
+            conditions.append(f"{quote_identifier(name)}::text IS NOT DISTINCT FROM {text}")
+    return "   WHERE " + "\n     AND ".join(conditions)
+
+
+def _cast(script: _Script, name: str, value: str | None) -> str:
+    return f"{_literal(value)}::{_column(script, name).declared}"
+
+
+def _literal(value: str | None) -> str:
+    # without a cast what is too long for the column is an error; a cast would cut it
+    return quote_literal(value).strip()
+
+
+def _column(script: _Script, name: str) -> TableColumn:
+    found = script.layout.target.column(name)
+    assert found is not None  # names come from the layout
+    return found
+
+
+def _fixed(column: TableColumn) -> bool:
+    """Tell whether an UPDATE cannot set a column."""
+    return column.generated or column.identity == "a"
+
+
+def _guarded(statement: str, message: str) -> str:
+    said = quote_literal(f"{message}: nothing was changed").strip()
+    tag = next(
+        tag
+        for tag in (f"$rb{n or ''}$" for n in range(10**6))
+        if tag not in statement and tag not in said
+    )
+    return _GUARDED.format(tag=tag, statement=statement, message=said)
+
+
+def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str]) -> None:
+    if triggers:
+        script.note(
+            f"triggers will fire, and what they do is not taken back: {', '.join(triggers)}"
+        )
+    if foreign:
+        script.note(f"foreign keys are checked, or cascade: {', '.join(foreign)}")
+    set_here = {column.target_name for column in script.layout.everything}
+    others = [c.name for c in script.layout.target.columns if c.name not in set_here]
+    if others:
+        script.note(f"only in the target, left to their defaults: {', '.join(others)}")
+
+
+def _heading(question: Question, script: _Script, connection: str) -> list[str]:
+    return [
+        f"Makes {len(script.forth)} rows of {question.target} equal to {question.source}.",
+        f"Written {now()} for connection {connection}.",
+        "Read it, then run it with psql as a role that may write. It is one transaction: if a row",
+        "is no longer as it was compared, an error says which, and nothing is changed.",
+        *script.notes,
+    ]
+
+
+def _text(heading: Iterable[str], path: Sequence[str], statements: Iterable[str]) -> str:
+    # a name with a line break must not end the comment
+    lines = [f"-- {' '.join(line.split())}" for line in heading]
+    prologue = _PROLOGUE.format(path=", ".join(path) or "pg_catalog")
+    return "\n".join([*lines, prologue]) + "".join(statements) + "\nCOMMIT;\n"
+
+
+def _plain(sql: str) -> str:
+    return sql.replace("%%", "%")

@@ -1,0 +1,328 @@
+"""Find suspects: keys in one part of the tables whose rows may differ.
+
+Where one server holds both tables a full join compares every column there. Where they are two, each
+adds up a 64-bit hash of its rows by buckets of about a thousand; only the rows of buckets that are
+not equal are then looked at, first by their hashes. A suspect is no verdict yet (module verdict),
+but what is not a suspect is equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbkernel.postgres.reconcile.encoding import fill
+from rbkernel.postgres.reconcile.layout import Column, Layout
+from rbkernel.postgres.reconcile.parts import Part
+from rbkernel.postgres.reconcile.snapshot import Reader, Readers
+from rbkernel.postgres.reconcile.tables import Table
+
+Key = tuple[str, ...]
+
+_ROWS_OF_A_BUCKET = 1000
+# with more bad buckets than this, reading the whole part is quicker than looking them up
+_MANY = 0.1
+_INT8 = 2**63
+# one of each kind of piece, and text beyond ASCII, in the server's own encoding
+_VECTOR = """
+SELECT hash_record_extended(ROW(1, -7::int8, '\\x00ff'::bytea, 'Zoë'::text COLLATE "C", true,
+           date '2026-01-01', '00000000-0000-0000-0000-00000000002a'::uuid, NULL::int4), 42),
+       getdatabaseencoding()::text
+"""
+# PGCOPY\n\377\r\n\0, flags, length of the header's extension; then of each row the number of
+# fields and, for each, its length and its bytes; -1 ends (documentation of COPY, File Formats)
+_HEADER, _TRAILER = 19, 2
+_PAIR = np.dtype([("fields", ">i2"), ("l1", ">i4"), ("key", ">i8"), ("l2", ">i4"), ("row", ">i8")])
+
+# names that no condition of a human's will mean
+_BAD = "unnest(%(lows)s::int8[], %(highs)s::int8[]) AS rb_bad (rb_low, rb_high)"
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What a part holds: rows on both sides, and the keys that are suspect."""
+
+    source_rows: int
+    target_rows: int
+    suspects: list[Key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """SQL of one side's rows and hashes.
+
+    ``portable`` is for servers that do not hash alike: MD5 over the text in UTF-8.
+    """
+
+    table: Table
+    key: tuple[str, ...]
+    key_texts: tuple[str, ...]
+    columns: tuple[str, ...]
+    column_texts: tuple[str, ...]
+    condition: str
+    portable: bool
+
+    def rows(self, part: Part, *more: str) -> str:
+        """Return ``FROM … WHERE …`` of a part's rows."""
+        conditions = [self.within(part), self.condition, *more]
+        where = " AND ".join(f"({condition})" for condition in conditions if condition)
+        return f"FROM {self.table.sql} t" + (f" WHERE {where}" if where else "")
+
+    def within(self, part: Part) -> str:
+        """Return the condition of being in a part."""
+        if part.kind == "range":
+            key = self.key[0]
+            edges = ((part.low, ">="), (part.high, "<"))
+            return " AND ".join(f"{key} {sign} {edge}" for edge, sign in edges if edge is not None)
+        # the upper bits: the lower ones make the buckets
+        return f"({self.key_hash} >> 40) & {part.of - 1} = {part.number}" if part.of > 1 else ""
+
+    @property
+    def key_hash(self) -> str:
+        """Return 64 bits that stand for the key."""
+        if self.portable:
+            return _md5(self.key_texts)
+        return f"hash_record_extended(ROW({', '.join(self.key)}), 0)"
+
+    def identity(self, part: Part) -> str:
+        """Return the key itself where it is an integer, else its hash."""
+        return f"{self.key[0]}::int8" if part.kind == "range" else self.key_hash
+
+    def row_hash(self, part: Part) -> str:
+        """Return 64 bits that stand for the row, its key included."""
+        if self.portable:
+            return _md5((*self.key_texts, *self.column_texts))
+        # the constant stands for the key, which is the seed, when every column is NULL
+        pieces = ("1", *self.columns) if part.kind == "range" else ("1", *self.key, *self.columns)
+        return f"hash_record_extended(ROW({', '.join(pieces)}), {self.identity(part)})"
+
+    def bucket(self, part: Part) -> str:
+        """Return the number of the bucket that a row is in."""
+        if part.kind == "range":
+            return f"{self.key[0]}::int8 / {width(part)}"
+        return f"{self.key_hash} & {buckets_of_a_slice(part) - 1}"
+
+
+def _md5(texts: Sequence[str]) -> str:
+    # lengths keep ('a|b', 'c') from being ('a', 'b|c'), and - is no length, so it can be NULL
+    told = " || ".join(f"coalesce(length({text}) || ':' || {text}, '-')" for text in texts)
+    digest = f"substr(md5(convert_to({told}, 'UTF8')), 1, 16)"
+    return f"('x' || {digest})::bit(64)::int8"
+
+
+def sides(layout: Layout, conditions: tuple[str, str], *, portable: bool) -> tuple[Side, Side]:
+    """Return the SQL of both sides."""
+    return (
+        _side(layout, layout.source, conditions[0], portable=portable, target=False),
+        _side(layout, layout.target, conditions[1], portable=portable, target=True),
+    )
+
+
+def _side(layout: Layout, of: Table, condition: str, *, portable: bool, target: bool) -> Side:
+    def pieces(columns: tuple[Column, ...]) -> tuple[str, ...]:
+        return tuple(
+            fill(piece, column.target if target else column.source)
+            for column in columns
+            for piece in column.rule.pieces
+        )
+
+    def texts(columns: tuple[Column, ...]) -> tuple[str, ...]:
+        return tuple(column.text(target=target) for column in columns)
+
+    return Side(
+        table=of,
+        key=pieces(layout.key),
+        key_texts=texts(layout.key),
+        columns=pieces(layout.columns),
+        column_texts=texts(layout.columns),
+        condition=condition,
+        portable=portable,
+    )
+
+
+def hash_alike(both: Readers) -> bool:
+    """Tell whether both servers give one test vector the same hash, in the same encoding."""
+    one, other = both.both(lambda reader: reader.rows(_VECTOR), lambda reader: reader.rows(_VECTOR))
+    return one == other
+
+
+def search(layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers) -> Searched:
+    """Look through one part."""
+    return _join(layout, pair, part, both.source) if both.one_server else _hash(pair, part, both)
+
+
+def _join(layout: Layout, pair: tuple[Side, Side], part: Part, reader: Reader) -> Searched:
+    """Let the server compare every column of every row."""
+    sources, targets = _compared(layout, target=False), _compared(layout, target=True)
+    keys = range(len(layout.key))
+    differs = [
+        _differs(column, f"l.c{i}", f"r.c{i}")
+        for i, column in enumerate(layout.columns, len(layout.key))
+    ]
+    suspect = " OR ".join(["l.c0 IS NULL", "r.c0 IS NULL", *differs])
+    texts = [_key_text(layout.key[i], f"l.c{i}", f"r.c{i}") for i in keys]
+    arrays = ", ".join(f"array_agg({text}) FILTER (WHERE {suspect})" for text in texts)
+    on = " AND ".join(f"l.c{i} = r.c{i}" for i in keys)
+    [(source_rows, target_rows, *found)] = reader.rows(
+        f"SELECT count(l.c0), count(r.c0), {arrays}"
+        f" FROM (SELECT {sources} {pair[0].rows(part)}) l"
+        f" FULL JOIN (SELECT {targets} {pair[1].rows(part)}) r ON {on}"
+    )
+    suspects = list(zip(*(texts or [] for texts in found), strict=True))
+    return Searched(source_rows=source_rows, target_rows=target_rows, suspects=suspects)
+
+
+def _compared(layout: Layout, *, target: bool) -> str:
+    values = (
+        fill(column.rule.compared, column.target if target else column.source)
+        for column in layout.everything
+    )
+    return ", ".join(f"{value} AS c{i}" for i, value in enumerate(values))
+
+
+def _key_text(column: Column, one: str, other: str) -> str:
+    return fill(column.rule.text, f"coalesce({one}, {other})")
+
+
+def _differs(column: Column, one: str, other: str) -> str:
+    differs = f"{one} IS DISTINCT FROM {other}"
+    if column.tolerance is None:
+        return differs
+    return f"({differs} AND {apart(one, other, column.tolerance)})"
+
+
+def apart(one: str, other: str, most: float) -> str:
+    """Return the condition that two numbers are further apart than that, or one is NULL."""
+    return f"(abs({one}::text::numeric - {other}::text::numeric) <= {most!r}) IS NOT TRUE"
+
+
+def _hash(pair: tuple[Side, Side], part: Part, both: Readers) -> Searched:
+    source, target = pair
+    left, right = both.both(
+        lambda reader: _sums(reader, source, part), lambda reader: _sums(reader, target, part)
+    )
+    bad = [number for number in left.keys() | right.keys() if left.get(number) != right.get(number)]
+    suspects: list[Key] = []
+    if bad:
+        buckets = len(left.keys() | right.keys())
+        chosen = [] if len(bad) > _MANY * buckets else sorted(bad)
+        suspects = _suspects(pair, part, both, chosen)
+    return Searched(
+        source_rows=sum(count for count, _ in left.values()),
+        target_rows=sum(count for count, _ in right.values()),
+        suspects=suspects,
+    )
+
+
+def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
+    rows = reader.rows(
+        f"SELECT {side.bucket(part)}, count(*), sum({side.row_hash(part)})::text"
+        f" {side.rows(part)} GROUP BY 1"
+    )
+    return {bucket: (count, total) for bucket, count, total in rows}
+
+
+def _suspects(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> list[Key]:
+    """Return the keys in bad buckets (in all, when none is named) whose rows do not match."""
+    source, target = pair
+    left, right = both.both(
+        lambda reader: _pairs(reader, source, part, bad),
+        lambda reader: _pairs(reader, target, part, bad),
+    )
+    found = unmatched(left, right).tolist()
+    if part.kind == "range":
+        return [(str(key),) for key in found]
+    if not found:
+        return []
+    keys = both.both(
+        lambda reader: _keys(reader, source, part, found),
+        lambda reader: _keys(reader, target, part, found),
+    )
+    return sorted({*keys[0], *keys[1]})
+
+
+def _pairs(reader: Reader, side: Side, part: Part, bad: list[int]) -> Pairs:
+    statement = f"SELECT {side.identity(part)}, {side.row_hash(part)} "
+    values: dict[str, Any] = {}
+    if not bad:
+        statement += side.rows(part)
+    elif part.kind == "range":
+        # by the index: a join with the ranges of the bad buckets
+        edges = [edges_of(number, width(part)) for number in bad]
+        values = {"lows": [low for low, _ in edges], "highs": [high for _, high in edges]}
+        rows = side.rows(part, f"{side.key[0]} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
+        statement += rows.replace("FROM ", f"FROM {_BAD}, ", 1)
+    else:
+        values = {"bad": bad}
+        statement += side.rows(part, f"({side.bucket(part)}) = ANY(%(bad)s::int8[])")
+    return unpack(reader.copy(statement, values, binary=True))
+
+
+def _keys(reader: Reader, side: Side, part: Part, hashes: list[int]) -> list[Key]:
+    texts = ", ".join(side.key_texts)
+    rows = side.rows(part, f"{side.key_hash} = ANY(%(hashes)s::int8[])")
+    return reader.rows(f"SELECT {texts} {rows}", {"hashes": hashes})
+
+
+def unpack(sent: bytes) -> Pairs:
+    """Read what COPY sends in binary of two int8 that are never NULL."""
+    rows = np.frombuffer(sent, _PAIR, (len(sent) - _HEADER - _TRAILER) // _PAIR.itemsize, _HEADER)
+    return rows["key"].astype(np.int64), rows["row"].astype(np.int64)
+
+
+def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:
+    """Return the keys that not both sides have once and with the same hash.
+
+    >>> some, others = np.array([1, 2, 3]), np.array([10, 20, 30])
+    >>> unmatched((some, others), (some[:2], others[1:])).tolist()
+    [1, 2, 3]
+    >>> unmatched((some, others), (some[::-1], others[::-1])).tolist()
+    []
+    """
+    keys = np.concatenate([left[0], right[0]])
+    hashes = np.concatenate([left[1], right[1]])
+    # stable: of two equal keys the left one comes first, unless both are on the same side
+    order = np.argsort(keys, kind="stable")
+    on_left = order < len(left[0])
+    unique, first, counts = np.unique(keys[order], return_index=True, return_counts=True)
+    last = first + counts - 1
+    matched = (counts == 2) & (on_left[first] != on_left[last])
+    matched &= hashes[order[first]] == hashes[order[last]]
+    found: NDArray[np.int64] = unique[~matched]
+    return found
+
+
+def width(part: Part) -> int:
+    """Return how many keys wide a bucket is, so that one holds about a thousand rows.
+
+    >>> width(Part(kind="range", rows=10_000, least=1, most=40_000))
+    4000
+    """
+    buckets = max(1, part.rows // _ROWS_OF_A_BUCKET)
+    return max(1, min(_INT8 - 1, (part.most - part.least) // buckets + 1))
+
+
+def edges_of(bucket: int, wide: int) -> tuple[int, int]:
+    """Return the first and last key of a bucket: PostgreSQL's division rounds towards zero.
+
+    >>> edges_of(2, 10), edges_of(0, 10), edges_of(-2, 10)
+    ((20, 29), (-9, 9), (-29, -20))
+    """
+    low = bucket * wide if bucket > 0 else (bucket - 1) * wide + 1
+    high = (bucket + 1) * wide - 1 if bucket >= 0 else bucket * wide
+    return max(low, -_INT8), min(high, _INT8 - 1)
+
+
+def buckets_of_a_slice(part: Part) -> int:
+    """Return how many buckets a slice has: a power of two.
+
+    >>> buckets_of_a_slice(Part(kind="slice", rows=2_000_000))
+    2048
+    """
+    return 1 << min(14, max(0, (part.rows // _ROWS_OF_A_BUCKET).bit_length()))

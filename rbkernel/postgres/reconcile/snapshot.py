@@ -1,0 +1,181 @@
+"""One snapshot a server: a repeatable-read, read-only transaction that all statements share.
+
+The two servers work at the same time, each in a thread of its own. Where one server holds both
+tables there is one connection, one transaction and one snapshot for both. A standby takes part as
+it is: its snapshot is of what it has replayed, and a conflict with replay ends it with an error.
+
+A snapshot holds back vacuum while it is open, so it is renewed after a while; each part of the
+tables is compared within one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.postgres import driver
+from rbkernel.postgres.deadline import Deadline
+from rbkernel.postgres.session import Session
+
+Found = TypeVar("Found")
+
+# Between the statement time-out and the deadline: the server's own time-out should win.
+_GRACE_S = 2.0
+# Vacuum does not notice a snapshot of a minute; a backup takes longer.
+LONGEST_S = 60.0
+
+# The text of values must not depend on a server's or a role's settings. enable_sort: GROUP BY
+# would sort the whole table on disk. Parallel workers would take the patient's other cores.
+_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "jit": "off",
+    "enable_sort": "off",
+    "work_mem": "64MB",
+    "max_parallel_workers_per_gather": "0",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_SET = "SELECT " + ", ".join(
+    f"set_config('{name}', %({name})s, true)"
+    for name in (*_SETTINGS, "statement_timeout", "lock_timeout")
+)
+
+
+@dataclass
+class Reader:
+    """A connection that reads, in one transaction until it is told to begin anew."""
+
+    session: Session
+    raw: driver.RawConnection
+    _begun: bool = field(default=False, init=False)
+
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self.session.connection.name
+
+    def rows(
+        self, statement: str, values: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement (`driver.fetch`)."""
+        return self._watched(
+            lambda: driver.fetch(self.raw, statement, values or {}, name=self.name)
+        )
+
+    def copy(
+        self, statement: str, values: Mapping[str, Any] | None = None, *, binary: bool = False
+    ) -> bytes:
+        """Return what COPY sends of a statement (`driver.copy_out`)."""
+        return self._watched(
+            lambda: driver.copy_out(
+                self.raw, statement, values or {}, name=self.name, binary=binary
+            )
+        )
+
+    def end(self) -> None:
+        """Let the snapshot go; the next statement takes a new one."""
+        driver.roll_back(self.raw)
+        self._begun = False
+
+    def cancel(self) -> None:
+        """Cancel what runs."""
+        driver.cancel(self.raw, timeout_s=_GRACE_S)
+
+    def _watched(self, ask: Callable[[], Found]) -> Found:
+        limits = self.session.connection
+        deadline = Deadline(limits.statement_timeout_s + _GRACE_S, lambda: self.raw)
+        try:
+            with deadline:
+                if not self._begun:
+                    self._begin()
+                return ask()
+        except (DatabaseError, QueryError) as error:
+            raise (deadline.error(error) if deadline.passed else error) from error
+
+    def _begin(self) -> None:
+        limits = self.session.connection
+        settings = {
+            **_SETTINGS,
+            "statement_timeout": f"{limits.statement_timeout_s * 1000:.0f}",
+            "lock_timeout": f"{limits.lock_timeout_s * 1000:.0f}",
+        }
+        # no rows: psycopg has none to fetch
+        driver.execute(self.raw, _BEGIN, name=self.name)
+        driver.fetch(self.raw, _SET, settings, name=self.name)
+        self._begun = True
+
+
+@dataclass
+class Readers:
+    """The two sides; `source` is `target` where one server holds both tables."""
+
+    source: Reader
+    target: Reader
+    _since: float = field(default_factory=time.monotonic, init=False)
+    _new: bool = field(default=True, init=False)
+
+    @property
+    def one_server(self) -> bool:
+        """Whether one connection reaches both tables."""
+        return self.source is self.target
+
+    def both(
+        self, of_source: Callable[[Reader], Found], of_target: Callable[[Reader], Found]
+    ) -> tuple[Found, Found]:
+        """Ask both sides, at the same time where they are two; a failure cancels the other."""
+        if self.one_server:
+            return of_source(self.source), of_target(self.target)
+        with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
+            asked = (pool.submit(of_source, self.source), pool.submit(of_target, self.target))
+            try:
+                self._wait(asked)
+            except BaseException:
+                # also when a human interrupts: no query may be left behind
+                for reader, future in zip((self.source, self.target), asked, strict=True):
+                    if not future.done():
+                        reader.cancel()
+                raise
+        return asked[0].result(), asked[1].result()
+
+    @staticmethod
+    def _wait(asked: tuple[Future[Found], Future[Found]]) -> None:
+        done, _ = wait(asked, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+    def release(self, *, older_than_s: float = 0.0) -> None:
+        """Let the snapshots go, if they are that old; the next statement takes new ones."""
+        if time.monotonic() - self._since >= older_than_s:
+            self.source.end()
+            self.target.end()
+            self._since = time.monotonic()
+            self._new = True
+
+    def taken(self) -> int:
+        """Return 1 the first time it is asked in a snapshot, else 0: their sum counts them."""
+        new, self._new = self._new, False
+        return int(new)
+
+
+@contextmanager
+def readers(source: Session, target: Session) -> Iterator[Readers]:
+    """Borrow the connections of both sessions, one when they are the same."""
+    with ExitStack() as stack:
+        one = Reader(source, stack.enter_context(source.lent()))
+        other = one if source is target else Reader(target, stack.enter_context(target.lent()))
+        opened = Readers(one, other)
+        try:
+            yield opened
+        finally:
+            opened.release()

@@ -1,0 +1,171 @@
+"""What a catalogue says of one table: its columns, their types, and what its indexes prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rbkernel.errors import QueryError
+from rbkernel.postgres.driver import quote_identifier
+from rbkernel.postgres.reconcile.encoding import Type
+from rbkernel.postgres.reconcile.question import table
+from rbkernel.postgres.reconcile.snapshot import Reader
+
+_TABLE = """
+SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
+       CASE WHEN c.reltuples > 0 THEN pg_table_size(c.oid) / c.reltuples ELSE 200 END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = to_regclass(%(name)s)
+"""
+_COLUMNS = """
+WITH RECURSIVE base AS (
+    SELECT a.attnum, a.atttypid AS oid, a.atttypmod AS modifier, 0 AS depth
+    FROM pg_attribute a WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.attnum, t.typbasetype, -1, depth + 1
+    FROM base b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd'
+)
+SELECT a.attname::text, t.typname::text,
+       CASE WHEN n.nspname = 'pg_catalog' THEN format_type(t.oid, NULL)
+            ELSE format('%%I.%%I', n.nspname, t.typname) END,
+       t.typtype::text, b.modifier,
+       t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A',
+       t.typtype IN ('r', 'm') OR EXISTS (
+           SELECT FROM pg_opclass o WHERE o.opcdefault
+           AND o.opcintype = CASE WHEN e.typtype = 'e' THEN 'anyenum'::regtype ELSE e.oid END),
+       a.attnotnull, coalesce(k.collisdeterministic, true),
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+       a.attgenerated <> '', a.attidentity::text, format_type(a.atttypid, a.atttypmod)
+FROM base b
+JOIN pg_attribute a ON a.attrelid = %(oid)s AND a.attnum = b.attnum
+JOIN pg_type t ON t.oid = b.oid
+JOIN pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE t.oid END
+LEFT JOIN pg_collation k ON k.oid = a.attcollation
+WHERE t.typtype <> 'd'
+ORDER BY a.attnum
+"""
+# unique for sure: of all rows, checked at once, on nothing but plain columns of the key
+_INDEXES = """
+SELECT i.indisunique AND i.indimmediate,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a
+             WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey[0:i.indnkeyatts - 1])),
+       (SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0])
+FROM pg_index i
+WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+"""
+_READABLE = frozenset("rpvmf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumn:
+    """A column as the catalogue tells it; `declared` is its type with domain and modifier."""
+
+    name: str
+    type: Type
+    not_null: bool
+    deterministic: bool
+    readable: bool
+    generated: bool
+    identity: str
+    declared: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table as the catalogue tells it; `sql` is its quoted name, `row_bytes` an average."""
+
+    sql: str
+    shown: str
+    oid: int
+    kind: str
+    row_bytes: float
+    columns: tuple[TableColumn, ...]
+    unique: tuple[frozenset[str], ...]
+    leading: frozenset[str]
+
+    def column(self, name: str) -> TableColumn | None:
+        """Return the column of that name, if there is one."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+def read(reader: Reader, name: str) -> Table:
+    """Look a table up.
+
+    Raises
+    ------
+    QueryError
+        There is none of that name.
+    """
+    found = reader.rows(_TABLE, {"name": table(name)})
+    if not found:
+        raise QueryError(
+            f"there is no table {name} that this role may see",
+            where=f"connection {reader.name}",
+            next_step="check its name and schema; names are taken as PostgreSQL keeps them,"
+            " mostly in lower case",
+        )
+    oid, schema, relation, kind, row_bytes = found[0]
+    if kind not in _READABLE:
+        raise QueryError(f"{name} is no table", where=f"connection {reader.name}",
+                         next_step="name a table or a view")  # fmt: skip
+    indexes = reader.rows(_INDEXES, {"oid": oid})
+    return Table(
+        sql=percent(quote_identifier(schema, relation)),
+        shown=name,
+        oid=oid,
+        kind=kind,
+        row_bytes=float(row_bytes),
+        columns=tuple(map(_table_column, reader.rows(_COLUMNS, {"oid": oid}))),
+        unique=tuple(frozenset(columns) for unique, columns, _ in indexes if unique),
+        leading=frozenset(first for _, _, first in indexes),
+    )
+
+
+def _table_column(row: tuple[Any, ...]) -> TableColumn:
+    name, type_name, shown, kind, modifier, element, comparable, *rest = row
+    not_null, deterministic, readable, generated, identity, declared = rest
+    return TableColumn(
+        name=name,
+        type=Type(
+            name=type_name,
+            shown=shown,
+            kind=kind,
+            modifier=modifier,
+            element=element,
+            comparable=comparable,
+        ),
+        not_null=not_null,
+        deterministic=deterministic,
+        readable=readable,
+        generated=generated,
+        identity=identity,
+        declared=declared,
+    )
+
+
+def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
+    """Return a column that must be there.
+
+    Raises
+    ------
+    QueryError
+        It is not; the message lists those there are.
+    """
+    found = of.column(name)
+    if found is None:
+        what = "both tables need the key column" if key else "there is no column"
+        names = ", ".join(column.name for column in of.columns)
+        raise QueryError(
+            f"{what} {name!r}; {of.shown} has {names or 'none'}",
+            where=of.shown,
+            next_step="name columns as the source calls them, and map those that the target calls"
+            " otherwise",
+        )
+    return found
+
+
+def percent(sql: str) -> str:
+    """Keep psycopg from reading a percent sign in a name as the place of a value."""
+    return sql.replace("%", "%%")

@@ -1,0 +1,138 @@
+"""`rb.reconcile` and `rb.repair`: which rows of two tables differ, and SQL that would mend them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from rbkernel.errors import DatabaseError
+from rbkernel.model import ActionPlan
+from rbkernel.postgres import actions
+from rbkernel.postgres import reconcile as tables
+from rbkernel.postgres.reconcile import repair as repairing
+from rbkernel.postgres.session import Provenance, failed_frame
+from rbkernel.triage.context import triage
+from rbkernel.triage.query import show
+
+# More SQL than that is for a file: nobody reads it in a notebook.
+_MOST_ROWS = 500
+
+
+def reconcile(
+    db: str,
+    source: str,
+    target: str,
+    *,
+    key: str | Sequence[str] = "id",
+    target_db: str = "",
+    recheck_after_s: float = 5.0,
+    max_load: float | None = None,
+    **question: Any,
+) -> pd.DataFrame:
+    """Compare two tables, on one server or on two, and show the rows that differ.
+
+    Parameters
+    ----------
+    db
+        Connection name of the source, and of the target unless `target_db` names another.
+    source, target
+        Tables, possibly qualified; the source is taken as the truth.
+    key
+        Column, or columns, that identify a row in both.
+    target_db
+        Connection name of the target.
+    recheck_after_s
+        Seconds between two looks at a suspect: longer than a row is ever in flight.
+    max_load
+        Sessions at work or waiting for a lock, above which the patient is left alone.
+    question
+        Further fields of `rbkernel.postgres.reconcile.Question`: ``columns``, ``mapping``,
+        ``where``, ``window_s``, ``window_column``, ``tolerance``, ``time_zone``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a difference: ``key``; ``kind`` (missing, extra, changed: what is wrong in the target;
+        type: a column whose types differ); ``columns`` that differ; ``state``: ``persistent``,
+        ``in flight`` (it had arrived at a later look) or ``unsettled`` (it still differed, but kept
+        changing). ``attrs`` hold ``compared``, ``notes``, ``key_range``, ``source_rows``,
+        ``target_rows`` and ``beyond`` (differences that are counted and not listed). Empty with a
+        reason when a patient could not answer.
+
+    Raises
+    ------
+    QueryError, ParameterError
+        A table or column does not exist, or the key does not identify a row.
+    """
+    asked = tables.Question(
+        source=source, target=target, key=(key,) if isinstance(key, str) else tuple(key), **question
+    )
+    run = triage()
+    one, other = run.session(db), run.session(target_db or db)
+    try:
+        outcome = tables.compare(
+            one, other, asked, recheck_after_s=recheck_after_s, max_load=max_load
+        )
+    except DatabaseError as error:
+        frame = failed_frame(tables.COLUMNS, error, name=asked.name, connection=db, sql="")
+    else:
+        frame = outcome.frame()
+        frame.attrs["rbkernel"] = _told(asked, outcome, db, target_db)
+        frame.attrs["asked"] = (asked, outcome, db, target_db or db)
+    show(frame)
+    return frame
+
+
+def _told(asked: tables.Question, outcome: tables.Outcome, db: str, target_db: str) -> Provenance:
+    """Return where the frame of a comparison came from."""
+    one, other = outcome.servers
+    rows = f"{outcome.source_rows} rows of {asked.source}, {outcome.target_rows} of {asked.target}"
+    lines = [f"{outcome.how}: {rows}", f"compared: {', '.join(outcome.compared)}", *outcome.notes]
+    return Provenance(
+        name=asked.name,
+        connection=f"{db}, {target_db}" if target_db else db,
+        server=one if one == other else f"{one}; {other}",
+        role=outcome.role,
+        sql="\n".join(f"-- {line}" for line in lines),
+        values=dataclasses.asdict(asked),
+        at=outcome.started_at,
+        duration_s=outcome.duration_s,
+        rows=len(outcome.differences),
+        cut_by="the limit of listed rows" if outcome.beyond else "",
+    )
+
+
+def repair(differences: pd.DataFrame) -> ActionPlan:
+    """Plan to make the target's rows equal to the source's; nothing is executed.
+
+    Parameters
+    ----------
+    differences
+        What `reconcile` returned, or some of its rows.
+
+    Returns
+    -------
+    ActionPlan
+        For `rb.act`: SQL that changes exactly these rows, if they are still as they are now, and
+        as its undo the SQL that takes it back. Without SQL when there is nothing to repair, or a
+        patient does not answer.
+    """
+    if "asked" not in differences.attrs or differences.empty:
+        return actions.repair_rows(differences)
+    asked, outcome, db, target_db = differences.attrs["asked"]
+    rows = outcome.listed(differences)
+    if len(rows) > _MOST_ROWS:
+        command = f"rbkernel reconcile {db}:{asked.source} {target_db}:{asked.target}"
+        told = f"{len(rows)} rows are too many to show: {command} … --repair repair.sql"
+        return actions.repair_rows(differences, db=target_db, question=asked, why=told)
+    run = triage()
+    try:
+        written = repairing.write(run.session(db), run.session(target_db), asked, rows)
+    except DatabaseError as error:
+        return actions.repair_rows(differences, db=target_db, question=asked, why=str(error))
+    return actions.repair_rows(
+        differences, db=target_db, question=asked, sql=written.sql, undo=written.inverse
+    )

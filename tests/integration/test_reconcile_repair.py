@@ -1,0 +1,108 @@
+"""The repair makes the tables equal, and its inverse brings back what was there, to the byte."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from rbkernel.postgres.reconcile import Question, repair
+from rbkernel.postgres.reconcile.repair import Repair
+from tests.integration.places import Place, answer
+from tests.integration.test_reconcile_pairs import EXPECTED, pair
+
+CORPUS = Path(__file__).parents[1] / "corpora/reconcile_pairs.sql"
+
+
+def written(one: Place, other: Place, question: Question) -> Repair:
+    outcome = answer(one, other, question)
+    with closing(one.session()) as source, closing(other.session()) as target:
+        target = source if one is other else target
+        return repair.write(source, target, question, outcome.standing)
+
+
+def content(where: Place, table: str) -> list[tuple[str]]:
+    """Every row as text, settings being what they are, and all digits with it."""
+    where.raw.execute(b"SET extra_float_digits = 1; SET TimeZone = 'UTC'")
+    return where.rows(f'SELECT x::text FROM {table} x ORDER BY x::text COLLATE "C"')
+
+
+@pytest.fixture
+def pairs(places: tuple[Place, Place]) -> tuple[Place, Place]:
+    for each in places:
+        each.run(CORPUS.read_text(encoding="utf-8"))
+    return places
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_every_pair_is_made_equal_and_brought_back(
+    pairs: tuple[Place, Place], servers: int
+) -> None:
+    one, other = pairs[0], pairs[servers - 1]
+    for number in EXPECTED:
+        before = content(other, f"current_{number}")
+        script = written(one, other, pair(number))
+        assert script.rows == len(EXPECTED[number]), number
+        other.raw.execute(script.sql.encode())
+        assert answer(one, other, pair(number)).same, number
+        other.raw.execute(script.inverse.encode())
+        assert content(other, f"current_{number}") == before, number
+
+
+def test_a_row_that_moved_on_stops_all_of_it(pairs: tuple[Place, Place]) -> None:
+    one, other = pairs
+    script = written(one, other, pair(3))
+    other.run("UPDATE current_3 SET v = 'other' WHERE id = 5")
+    before = content(other, "current_3")
+    with pytest.raises(
+        psycopg.errors.RaiseException, match=r"current_3 \(id = 5\) is not as it was"
+    ):
+        other.raw.execute(script.sql.encode())
+    other.raw.execute(b"ROLLBACK")
+    assert content(other, "current_3") == before
+
+
+def test_what_only_the_target_has_comes_back(places: tuple[Place, Place]) -> None:
+    one, other = places
+    one.run("CREATE TABLE s (id int PRIMARY KEY, v text)")
+    other.run("""
+        CREATE TABLE t (id int PRIMARY KEY, v text, note text DEFAULT 'new', n numeric);
+        INSERT INTO t VALUES (1, '$rb$', 'kept', 1.500);
+    """)
+    before = content(other, "t")
+    script = written(one, other, Question(source="pairs.s", target="pairs.t"))
+    assert "left to their defaults: note, n" in script.sql
+    other.raw.execute(script.sql.encode())
+    assert content(other, "t") == []
+    other.raw.execute(script.inverse.encode())
+    assert content(other, "t") == before
+
+
+def test_triggers_and_foreign_keys_are_named(places: tuple[Place, Place]) -> None:
+    one = places[0]
+    one.run("""
+        CREATE TABLE s (id int PRIMARY KEY, v int); INSERT INTO s VALUES (1, 1);
+        CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 2);
+        CREATE TABLE u (id int CONSTRAINT belongs REFERENCES t);
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER watch BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();
+    """)
+    script = written(one, one, Question(source="pairs.s", target="pairs.t"))
+    heading = [line for line in script.sql.splitlines() if line.startswith("--")]
+    assert any("triggers will fire" in line and "watch" in line for line in heading)
+    assert any("foreign keys" in line and "belongs" in line for line in heading)
+
+
+def test_too_long_a_value_is_an_error_and_never_cut(places: tuple[Place, Place]) -> None:
+    one = places[0]
+    one.run("""
+        CREATE TABLE s (id int PRIMARY KEY, v text); INSERT INTO s VALUES (1, 'long');
+        CREATE TABLE t (id int PRIMARY KEY, v varchar(2)); INSERT INTO t VALUES (1, 'x');
+    """)
+    script = written(one, one, Question(source="pairs.s", target="pairs.t"))
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        one.raw.execute(script.sql.encode())
+    one.raw.execute(b"ROLLBACK")
+    assert one.rows("SELECT v FROM t") == [("x",)]
