@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from benchmarks.lint import copies
 from rbkernel.config import Settings
 from rbkernel.errors import ConfigError, RunbookError
 from rbkernel.runbook import catalogue, frontmatter_text, registry
@@ -216,15 +214,3 @@ def test_the_pages_are_current() -> None:
     committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
     assert committed == pages.pages(), "run: python -m rbkernel.runbook.lint.pages docs/lint"
     assert set(pages.THEMES) == {name[:3] for name in RULES}
-
-
-def test_it_is_fast_enough_to_be_run_before_each_commit(tmp_path: Path) -> None:
-    """500 notebooks below 10 s; CPU seconds, since others use this machine too."""
-    copies(tmp_path, 50)
-    read, _ = reading.documents(reading.notebooks([tmp_path]))
-    around = real(*read)
-    check(read[0], around)
-    began = time.process_time()
-    found = [problem for one in read for problem in check(one, around)]
-    assert found == []
-    assert time.process_time() - began < 50 * 10 / 500 * 1.5
