@@ -7,6 +7,7 @@ apart at its first use, since most rules need a part only.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from rbkernel.runbook.lint.markdown import Block, Prose, blocks
 from rbkernel.runbook.parameters import Parameter
 
 _Node = TypeVar("_Node", bound=ast.AST)
+# JSON may name half of a character, which no file can hold
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89abAB]")
 _STEP = re.compile(r"(?:step\s+)?(?P<number>\d+)\s*[:.)–-]\s*(?P<title>.*)", re.IGNORECASE)
 
 
@@ -86,9 +89,12 @@ class Document:
                 # ids that are missing or there twice are given anew, and RB009 tells
                 warnings.simplefilter("ignore")
                 self.notebook = catalogue.parse(raw)
+            if _HALF_CHARACTER.search(raw):
+                json.dumps(self.notebook, ensure_ascii=False).encode()
         except ValueError as error:
+            half = isinstance(error, UnicodeEncodeError)
             raise RunbookError(
-                "it is not a notebook",
+                "it holds half of a character" if half else "it is not a notebook",
                 where=str(path),
                 next_step="open it in JupyterLab, or restore it from version control",
             ) from error

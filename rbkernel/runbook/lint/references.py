@@ -45,7 +45,7 @@ def dead_links(document: Document) -> Iterator[Found]:
     """
     for cell, line, target in _links(document):
         path = unquote(target.partition("#")[0])
-        if path and not _file(document, path).exists():
+        if path and not _exists(_file(document, path)):
             yield in_cell(cell, line, f"{path} does not exist", "mend the link")
 
 
@@ -253,6 +253,13 @@ def _links(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 def _file(document: Document, path: str) -> Path:
     return document.path.parent / path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _anchors(kind: str, text: str) -> set[str]:
