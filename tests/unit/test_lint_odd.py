@@ -19,7 +19,7 @@ PATH = Path("odd.ipynb")
 
 
 def cell(kind: str, source: Any, **fields: Any) -> dict[str, Any]:
-    outputs = {"outputs": [], "execution_count": None} if kind == "code" else {}
+    outputs: dict[str, Any] = {"outputs": [], "execution_count": None} if kind == "code" else {}
     return {"cell_type": kind, "source": source, "metadata": {}, **outputs, **fields}
 
 
