@@ -45,12 +45,14 @@ class Table:
 def tables(front_matter: FrontMatter) -> list[Table]:
     """Return every section that says something, in the order of need."""
     rest = [name for name in FrontMatter.model_fields if name not in {*_FIRST, *_ELSEWHERE}]
-    found = (section(front_matter, name) for name in (*_FIRST, *rest))
-    return [table for table in found if table.rows]
+    found = [section(front_matter, name) for name in (*_FIRST, *rest)]
+    steps = _records("recovery steps", front_matter.recovery.steps)
+    return [table for table in (*found, steps) if table.rows]
 
 
 def section(front_matter: FrontMatter, name: str) -> Table:
-    """Return one section; without rows when it says nothing.
+    """Return one section; without rows when it says nothing. The steps of a recovery are a table
+    of their own.
 
     Raises
     ------
@@ -63,13 +65,13 @@ def section(front_matter: FrontMatter, name: str) -> Table:
     heading = name.replace("_", " ")
     if name == "escalation":
         return _escalation(front_matter)
-    if isinstance(value, tuple) and value and isinstance(value[0], Section):
+    if _is_records(value):
         return _records(heading, value)
     if isinstance(value, tuple):
         return Table(heading=heading, names=(), rows=tuple((words(one),) for one in value))
     pairs = _said(value).items() if isinstance(value, Section | Mapping) else ()
     if pairs:
-        rows = tuple((_label(key), words(one)) for key, one in pairs)
+        rows = tuple((_label(key), words(one)) for key, one in pairs if not _is_records(one))
         return Table(heading=heading, names=("", ""), rows=rows)
     told = "" if isinstance(value, Section | Mapping) else words(value)
     return Table(heading=heading, names=(), rows=((told,),) if told else ())
@@ -125,8 +127,12 @@ def _escalation(front_matter: FrontMatter) -> Table:
     return compact("escalation", names, rows)
 
 
+def _is_records(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and isinstance(value[0], Section)
+
+
 def _records(heading: str, records: Sequence[Section]) -> Table:
-    names = list(type(records[0]).model_fields)
+    names = list(type(records[0]).model_fields) if records else []
     rows = [tuple(words(_said(one).get(name)) for name in names) for one in records]
     return compact(heading, [_label(name) for name in names], rows)
 

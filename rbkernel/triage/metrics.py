@@ -6,7 +6,7 @@ for a human to look at, and stays among what is left undone.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from IPython.display import HTML, display
@@ -72,28 +72,38 @@ def _has_column(frame: pd.DataFrame, column: str) -> None:
 
 
 def rule_of(one: Metric) -> Rule | None:
-    """Make the rule that a metric declares; the diagnostic's own, where the metric has no limits.
+    """Make the rule that a metric declares, over the one that its diagnostic has for the column.
 
     >>> rule_of(Metric(name="slots", column="used_pct", warning="> 80%", critical=90)).warn
     80.0
+    >>> own = Metric(name="slots", diagnostic="connections/saturation", column="used_pct")
+    >>> rule_of(own).critical
+    90.0
     >>> rule_of(Metric(name="slots", warning="as usual")) is None
     True
     """
     warn, critical = one.limit("warning"), one.limit("critical")
-    if warn is None and critical is None:
-        return _of_the_diagnostic(one)
-    if one.agg != "rows" and not one.column:
+    declared = _of_the_diagnostic(one)
+    told: dict[str, Any] = {
+        "title": one.name,
+        "column": one.column,
+        "unit": one.unit,
+        "next_step": one.next_step,
+    }
+    if "agg" in one.model_fields_set or declared is None:
+        told["agg"] = one.agg
+    if warn or critical:
+        told["warn"] = warn.value if warn else None
+        told["critical"] = critical.value if critical else None
+        told["below"] = any(limit.below for limit in (warn, critical) if limit)
+    elif declared is None:
         return None
-    return Rule(
-        title=one.name,
-        column=one.column,
-        agg=one.agg,
-        warn=warn.value if warn else None,
-        critical=critical.value if critical else None,
-        below=any(limit.below for limit in (warn, critical) if limit),
-        unit=one.unit,
-        next_step=one.next_step,
-    )
+    if declared is None and one.agg != "rows" and not one.column:
+        return None
+    # words for what is right belong to the diagnostic's own limits
+    without = {"expected"} if warn or critical else set()
+    base = declared.model_dump(exclude=without) if declared else {}
+    return Rule(**{**base, **{name: value for name, value in told.items() if value != ""}})
 
 
 def _of_the_diagnostic(one: Metric) -> Rule | None:

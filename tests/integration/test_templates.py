@@ -20,6 +20,7 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.runbook import catalogue, frontmatter_text, scaffold
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import unfilled
+from rbkernel.triage import metrics
 
 FORMS = scaffold.templates()
 FILLED = {
@@ -163,6 +164,13 @@ def test_filled_in_it_looks_judges_and_proposes(
 def test_every_field_stands_in_a_template(field: str) -> None:
     heads = [form.cells[0][1] for form in FORMS.values()]
     assert any(f"\n{field}:" in head for head in heads)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_metric_with_a_diagnostic_can_be_judged(name: str) -> None:
+    measured = [one for one in FORMS[name].front_matter.metrics if one.diagnostic]
+    assert [one.name for one in measured if metrics.rule_of(one) is None] == []
+    assert measured or name == "postmortem"
 
 
 def test_there_is_a_template_for_each_seed_and_for_afterwards() -> None:

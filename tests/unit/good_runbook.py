@@ -113,7 +113,7 @@ def good() -> NotebookNode:
     return notebook
 
 
-Spoil = Callable[[NotebookNode], None]
+Spoil = Callable[[NotebookNode], object]
 
 
 def cell(notebook: NotebookNode, name: str) -> NotebookNode:

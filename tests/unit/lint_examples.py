@@ -131,6 +131,7 @@ EXAMPLES: dict[str, Example] = {
         (
             replace("step-2", "**Expected:** below 80 %.", "- [ ] It is below 80 %"),
             replace("step-2", "**Expected:**", "### Success criteria\n\n"),
+            replace("step-2", "**Expected:**", "## Success criteria\n\n"),
         ),
     ),
     "RB203": Example(
@@ -139,7 +140,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     "RB204": Example(
         (words("Investigate the issue."), words("Take appropriate action, as needed.")),
-        (words("Investigate the issue: run `rbkernel query`."), words("Investigate the queue.")),
+        (
+            words("Investigate the issue: run `rbkernel query`."),
+            words("Check error rate: below 1 %. Investigate the queue."),
+        ),
     ),
     "RB205": Example(
         (words("You know how to do this."), words("Obviously, simply restart the service.")),
@@ -159,7 +163,10 @@ EXAMPLES: dict[str, Example] = {
         (replace("step-2", "Step 2", "Step 4"), replace("step-3", "Step 3", "Step 2")),
     ),
     "RB210": Example(
-        (without("step-1", "step-2", "step-3"),),
+        (
+            without("step-1", "step-2", "step-3"),
+            lambda notebook: [replace(f"step-{n}", "Step ", "")(notebook) for n in (1, 2, 3)],
+        ),
         (without("step-3"),),
     ),
     "RB301": Example(
@@ -282,6 +289,7 @@ EXAMPLES: dict[str, Example] = {
         (
             words("curl -H 'Authorization: Bearer [api-token]'; export PGPASSWORD=${SECRET}"),
             code("import os\n\npassword = os.environ['ORDERS_PASSWORD']"),
+            words("""`-d '{"email": "me@example.com", "password": "test"}'`"""),
         ),
     ),
     "RB502": Example(

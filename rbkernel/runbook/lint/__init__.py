@@ -9,9 +9,11 @@ from __future__ import annotations
 from rbkernel.runbook.lint import (  # noqa: F401  # registers the rules
     code,
     completeness,
+    connections,
     file,
     references,
     safety,
+    skeleton,
     sql,
     steps,
     upkeep,

@@ -90,8 +90,9 @@ def _parse(text: str) -> tuple[ast.Module | None, tuple[int, str] | None]:
         return ast.parse(text), None
     except SyntaxError as error:
         return None, (error.lineno or 1, error.msg)
-    except (ValueError, RecursionError) as error:
-        return None, (1, str(error))
+    except (ValueError, RecursionError, MemoryError) as error:
+        # NULs, and what is nested so deep that the parser's own stack is full
+        return None, (1, str(error) or "it is nested too deep")
 
 
 def _without_magics(text: str) -> tuple[str, tuple[tuple[int, str], ...]]:

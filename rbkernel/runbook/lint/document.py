@@ -7,6 +7,7 @@ apart at its first use, since most rules need a part only.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -26,7 +27,17 @@ from rbkernel.runbook.lint.markdown import Block, Prose, blocks
 from rbkernel.runbook.parameters import Parameter
 
 _Node = TypeVar("_Node", bound=ast.AST)
-_STEP = re.compile(r"(?:step\s+)?(?P<number>\d+)\s*[:.)–-]\s*(?P<title>.*)", re.IGNORECASE)
+# JSON may name half of a character, which no file can hold
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89abAB]")
+_STEP = re.compile(
+    r"(?:step|schritt|étape|paso|passo|stap)\s+(?P<number>\d+)\s*[:.)–-]?\s*(?P<title>.*)",
+    re.IGNORECASE,
+)
+# headings that people write at the level of the step that they belong to
+_PART = re.compile(
+    r"(?:commands?|success criteria|expected|verif|if (?:it|this|that|not)|goal|notes?)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Step:
-    """A numbered heading, and all that follows it up to the next of its level."""
+    """A heading `Step N`, and all that follows it up to the next of its level."""
 
     number: int
     title: str
@@ -86,9 +97,12 @@ class Document:
                 # ids that are missing or there twice are given anew, and RB009 tells
                 warnings.simplefilter("ignore")
                 self.notebook = catalogue.parse(raw)
+            if _HALF_CHARACTER.search(raw):
+                json.dumps(self.notebook, ensure_ascii=False).encode()
         except ValueError as error:
+            half = isinstance(error, UnicodeEncodeError)
             raise RunbookError(
-                "it is not a notebook",
+                "it holds half of a character" if half else "it is not a notebook",
                 where=str(path),
                 next_step="open it in JupyterLab, or restore it from version control",
             ) from error
@@ -267,9 +281,15 @@ def _steps(document: Document) -> Iterator[Step]:
             for other in document.blocks
             if (other[0].number, other[1].line) > (cell.number, block.line)
         ]
-        ends = (o for o in after if o[1].kind == "heading" and o[1].level <= block.level)
-        end = next(ends, None)
+        end = next((other for other in after if _ends(block, other[1])), None)
         last = (end[0].number, end[1].line) if end else (len(document.cells) + 1, 0)
         inside = tuple(o for o in after if (o[0].number, o[1].line) < last)
         codes = tuple(c for c in document.codes if cell.number < c.cell.number < last[0])
         yield Step(int(found["number"]), found["title"], cell, block.line, inside, codes)
+
+
+def _ends(step: Block, other: Block) -> bool:
+    """Tell whether a heading ends the step that another one began."""
+    if other.kind != "heading" or other.level > step.level:
+        return False
+    return other.level < step.level or _PART.match(other.text) is None

@@ -176,7 +176,7 @@ def cell_ids(document: Document) -> Iterator[Found]:
 
     Instead: `rbkernel lint --fix` gives new ones to those without, and to the second.
     """
-    written = [cell.get("id", "") for cell in json.loads(document.raw)["cells"]]
+    written = [cell.get("id", "") for cell in json.loads(document.raw).get("cells", ())]
     for cell in document.cells:
         was = written[cell.number - 1] if cell.number <= len(written) else cell.id
         if was != cell.id:

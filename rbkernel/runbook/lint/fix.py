@@ -79,7 +79,7 @@ def _leftovers(document: Document, notebook: NotebookNode, _kept: set[int]) -> l
 
 def _kernel(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[str]:
     named = document.notebook.metadata.get("kernelspec", {})
-    other = named.get("language", "python").lower() != "python"
+    other = str(named.get("language") or "python").lower() != "python"
     if other or named.get("name", "") == file.KERNEL:
         return []
     notebook.metadata["kernelspec"] = dict(_KERNELSPEC)

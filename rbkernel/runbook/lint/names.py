@@ -35,7 +35,7 @@ def unassigned(document: Document) -> Iterator[tuple[Cell, int, str]]:
         line += text.count("\n") + 1
     try:
         module = ast.parse("\n".join(texts))
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for message in checker.Checker(module, builtins=_IPYTHON).messages:
         if isinstance(message, messages.UndefinedName | messages.UndefinedLocal):

@@ -45,7 +45,7 @@ _SUSPECT = re.compile(r"pass|pwd|secret|key|token|Authorization|://", re.IGNOREC
 # a name in place of the secret; or a call, a variable, a path that fetches it
 _NO_SECRET = re.compile(
     r"^[\[<‹{$(*]|[(\[]|^(?:\*+|\.{3}|…|x{3,}|none|null|true|false|your|changeme|os\.|env|str$|vault"
-    r"|file|command)",
+    r"|file|command|test|example|dummy|secret|password)",
     re.IGNORECASE,
 )
 _VERIFYING = frozenset(

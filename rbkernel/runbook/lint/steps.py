@@ -2,7 +2,7 @@
 
 The quality checklist (actionable, complete, verifiable, scoped, escalatable) and the anti-patterns
 (too vague, too long, no verification, assuming knowledge, no escalation), as far as a computer can
-tell. A step is a numbered heading with what follows it.
+tell. A step is a heading `Step N` with what follows it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from rbkernel.runbook.lint.cells import Code
 from rbkernel.runbook.lint.document import Document, Step
 from rbkernel.runbook.lint.rule import Found, Level, in_cell, rule
+from rbkernel.runbook.placeholders import unfilled
 
 TOO_MANY_STEPS = 50
 _GOAL = re.compile(r"(?:goal|purpose|why|aim)\b", re.IGNORECASE)
@@ -28,7 +29,8 @@ _OTHERWISE = re.compile(
 _EMPTY_WORDS = re.compile(
     r"\b(?:investigate|look into|check|fix|resolve|handle|debug|troubleshoot|analy[sz]e|address)"
     r" (?:the |this |that |any )?(?:issues?|problems?|errors?|situation|cause|logs?|system|it)\b"
-    r"(?!\s*[:`(])|\btake (?:the )?(?:appropriate|necessary|corrective) (?:actions?|steps?)\b"
+    r"(?=\s*(?:[.,;!?]|$|and\b|until\b|further\b))"
+    r"|\btake (?:the )?(?:appropriate|necessary|corrective) (?:actions?|steps?)\b"
     r"|\bas (?:appropriate|needed|necessary|required)\b|\bmonitor the situation\b"
     r"|\bdo (?:the needful|what is necessary)\b|\bcontact the (?:right|relevant|responsible)\b",
     re.IGNORECASE,
@@ -124,7 +126,7 @@ def assumed(document: Document) -> Iterator[Found]:
 def too_long(document: Document) -> Iterator[Found]:
     """The runbook has fifty steps or more (anti-pattern: too long).
 
-    Numbered headings and the items of numbered lists count.
+    Headings `Step N` and the items of numbered lists count.
 
     Why: nobody gets to the end of it during an incident, and nobody keeps it right.
 
@@ -159,7 +161,7 @@ def title(document: Document) -> Iterator[Found]:
     """
     front = document.front
     head = next(((c, b) for c, b in document.blocks if b.kind == "heading"), None)
-    if front is None or document.is_template:
+    if front is None or document.is_template or unfilled(front.title):
         return
     if head is None or head[1].level != 1:
         yield Found(0, 0, "there is no heading of the first level", f"write `# {front.id}: …`")
@@ -188,12 +190,12 @@ def numbering(document: Document) -> Iterator[Found]:
 def no_steps(document: Document) -> Iterator[Found]:
     """The runbook has no steps.
 
-    Why: without numbered headings nobody can say on the telephone where they are.
+    Why: without headings `Step N` nobody can say on the telephone where they are.
 
     Instead: `## Step 1: Is the alert true?`
     """
     if not document.steps and not document.is_template and document.cells:
-        yield Found(0, 0, "it has no steps", "write numbered headings, such as `## Step 1: …`")
+        yield Found(0, 0, "it has no steps", "write headings, such as `## Step 1: …`")
 
 
 def _at(step: Step, message: str, next_step: str) -> Found:
@@ -205,7 +207,8 @@ def _says(step: Step, pattern: re.Pattern[str]) -> bool:
 
 
 def _checklist(step: Step) -> bool:
-    return any(line.text.lstrip().startswith(("[ ]", "[x]")) for _, line in step.prose)
+    ticked = any(line.text.lstrip().startswith(("[ ]", "[x]")) for _, line in step.prose)
+    return ticked or any("rb.checklist(" in code.body for code in step.codes)
 
 
 def _last_word(code: Code) -> bool:
