@@ -1,6 +1,6 @@
 """Say of each suspect what differs: its values are compared, not hashes of them.
 
-Both sides send the values as text, in COPY's own escapes, which keep every two values apart. Where
+Both sides send the values as text, which keeps every two values apart (module encoding). Where
 PostgreSQL calls values equal whose texts differ, and where a tolerance was given, the source's
 server settles it.
 """
@@ -8,7 +8,6 @@ server settles it.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +20,8 @@ from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 # of both sides together, so that wide rows do not fill the memory
 _BATCH_BYTES = 32 * 2**20
 _LARGEST_BATCH = 20_000
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-
-Line = tuple[bytes, ...]
-# row and column → its two texts
+# of one row; None is NULL
+Line = tuple[str | None, ...]
 Texts = tuple[str | None, str | None]
 
 
@@ -90,7 +86,7 @@ def _examine(layout: Layout, keys: Sequence[Key], both: Readers) -> list[Differe
             kind = "changed" if key in changed else "missing" if key in left else "extra"
             found.append(
                 Difference(
-                    key=tuple(unescape(part) or "" for part in key),
+                    key=key,
                     kind=kind,
                     columns=tuple(layout.columns[i].name for i in unlike),
                     version=_version(left.get(key), right.get(key)),
@@ -101,7 +97,7 @@ def _examine(layout: Layout, keys: Sequence[Key], both: Readers) -> list[Differe
 
 def fetch(
     reader: Reader, layout: Layout, keys: Sequence[Key], texts: Sequence[str], *, target: bool
-) -> dict[Line, Line]:
+) -> dict[Key, Line]:
     """Fetch values of rows by key.
 
     Parameters
@@ -118,7 +114,7 @@ def fetch(
     Returns
     -------
     dict
-        Key → values, both as COPY writes them (`unescape`); without the keys that are not there.
+        Key → values; without the keys that are not there.
     """
     names = [f"rb_k{i}" for i in range(len(layout.key))]
     values: Mapping[str, Any] = dict(
@@ -129,15 +125,17 @@ def fetch(
         fill(column.sought[target], f"rb_w.{name}")
         for column, name in zip(layout.key, names, strict=True)
     )
-    told = ", ".join([*(column.text(target=target) for column in layout.key), *texts])
+    told = [*(column.text(target=target) for column in layout.key), *texts]
     of = layout.target if target else layout.source
-    sent = reader.copy(
-        f"SELECT {told} FROM unnest({arrays}) AS rb_w ({', '.join(names)})"
+    # an array a column: one by one, rows would take a driver several times as long
+    [found] = reader.rows(
+        f"SELECT {', '.join(f'array_agg({text})' for text in told)}"
+        f" FROM unnest({arrays}) AS rb_w ({', '.join(names)})"
         f" JOIN {of.sql} t ON {sought}",
         values,
     )
     width = len(layout.key)
-    lines = (tuple(line.split(b"\t")) for line in sent.split(b"\n")[:-1])
+    lines = zip(*(column or () for column in found), strict=True)
     return {line[:width]: line[width:] for line in lines}
 
 
@@ -149,19 +147,19 @@ def _unlike(one: Line, other: Line) -> list[int]:
 
 def _same_after_all(
     layout: Layout,
-    left: Mapping[Line, Line],
-    right: Mapping[Line, Line],
-    changed: Mapping[Line, list[int]],
+    left: Mapping[Key, Line],
+    right: Mapping[Key, Line],
+    changed: Mapping[Key, list[int]],
     reader: Reader,
-) -> set[tuple[Line, int]]:
+) -> set[tuple[Key, int]]:
     """Return the (key, column) whose texts differ, but whose values are held to be the same."""
-    same: set[tuple[Line, int]] = set()
+    same: set[tuple[Key, int]] = set()
     for i, column in enumerate(layout.columns):
         if column.tolerance is None and not column.rule.typed:
             continue
         keys = [key for key, unlike in changed.items() if i in unlike]
         if keys:
-            texts = [(unescape(left[key][i]), unescape(right[key][i])) for key in keys]
+            texts = [(left[key][i], right[key][i]) for key in keys]
             different = _different(column, texts, reader)
             same |= {(key, i) for n, key in enumerate(keys) if n not in different}
     return same
@@ -178,19 +176,6 @@ def _different(column: Column, texts: Sequence[Texts], reader: Reader) -> set[in
         {"ones": [one for one, _ in texts], "others": [other for _, other in texts]},
     )
     return {number - 1 for (number,) in rows}
-
-
-def unescape(field: bytes) -> str | None:
-    r"""Return the text of a field that COPY wrote; None is NULL.
-
-    >>> unescape(rb"a\tb\\"), unescape(rb"\N"), unescape(rb"\\N")
-    ('a\tb\\', None, '\\N')
-    """
-    if field == rb"\N":
-        return None
-    if b"\\" in field:
-        field = _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), field)
-    return field.decode()
 
 
 def _version(one: Line | None, other: Line | None) -> str:
