@@ -61,6 +61,7 @@ class Side:
     key_texts: tuple[str, ...]
     columns: tuple[str, ...]
     column_texts: tuple[str, ...]
+    column_hashes: tuple[str, ...]
     condition: str
     portable: bool
 
@@ -137,6 +138,12 @@ def _side(layout: Layout, of: Table, condition: str, *, portable: bool, target: 
         key_texts=texts(layout.key),
         columns=pieces(layout.columns),
         column_texts=texts(layout.columns),
+        column_hashes=tuple(
+            _md5(texts((column,)))
+            if portable
+            else f"hash_record_extended(ROW(1, {', '.join(pieces((column,)))}), 0)"
+            for column in layout.columns
+        ),
         condition=condition,
         portable=portable,
     )
