@@ -133,7 +133,8 @@ def fetch(
         See `translate`.
     """
     try:
-        return raw.execute(statement.encode(), values).fetchall()
+        # binary: large arrays and bytes come as they are
+        return raw.execute(statement.encode(), values, binary=True).fetchall()
     except psycopg.Error as error:
         raise translate(error, name) from error
 
@@ -142,23 +143,6 @@ def execute(raw: RawConnection, statement: str, *, name: str) -> None:
     """Run one statement that returns no rows; errors as for `fetch`."""
     try:
         raw.execute(statement.encode())
-    except psycopg.Error as error:
-        raise translate(error, name) from error
-
-
-def copy_out(
-    raw: RawConnection, statement: str, values: Mapping[str, Any], *, name: str, binary: bool
-) -> bytes:
-    """Return what ``COPY (statement) TO STDOUT`` sends; parameters and errors as for `fetch`.
-
-    COPY takes no bound values: psycopg quotes them into its text.
-    """
-    options = " (FORMAT BINARY)" if binary else ""
-    text = f"COPY ({statement}) TO STDOUT{options}".encode()
-    try:
-        # psycopg reads %% only where there are values
-        with raw.cursor().copy(text, values or {"": None}) as sent:
-            return b"".join(sent)
     except psycopg.Error as error:
         raise translate(error, name) from error
 

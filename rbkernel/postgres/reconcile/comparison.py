@@ -171,9 +171,11 @@ def _search(work: _Work, progress: Progress) -> Progress:
 
 def _examine(work: _Work, suspects: Sequence[Key], already: int) -> tuple[list[Difference], int]:
     """Return the differences for which there is room, and how many more there are."""
+    if integer_key(work.layout):
+        suspects = sorted(suspects, key=lambda key: int(key[0]))
     kept: list[Difference] = []
     beyond = 0
-    for some in verdict.examine(work.layout, suspects, work.both):
+    for some in verdict.examine(work.layout, work.pair, suspects, work.both):
         room = work.most - already - len(kept)
         kept += some[:room]
         beyond += max(0, len(some) - room)
@@ -205,7 +207,7 @@ def _recheck(work: _Work, progress: Progress, delay_s: float) -> Progress:
         work.both.release()
         time.sleep(delay_s)
         try:
-            seen = verdict.look_again(work.layout, seen, work.both)
+            seen = verdict.look_again(work.layout, work.pair, seen, work.both)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
     return replace(progress, differences=tuple(seen))
@@ -219,7 +221,6 @@ def _outcome(
         Difference(key=(), kind="type", columns=(told,), state=State.PERSISTENT)
         for told in layout.odd
     )
-    integer = len(layout.key) == 1 and layout.key[0].type.family == "int8"
     hashed = "MD5 of rows" if portable else "hashes of rows"
     ends = [part for part in progress.parts if part.kind == "range"]
     return Outcome(
@@ -229,7 +230,7 @@ def _outcome(
         target_rows=progress.target_rows,
         key=tuple(column.name for column in layout.key),
         compared=tuple(column.name for column in layout.everything),
-        integer_key=integer,
+        integer_key=integer_key(layout),
         notes=layout.notes,
         key_range=(ends[0].least, ends[-1].most) if ends else (None, None),
         snapshots=progress.snapshots,
@@ -242,3 +243,9 @@ def _outcome(
         role=both.source.session.server.role,
         resumed=resumed,
     )
+
+
+def integer_key(layout: Layout) -> bool:
+    """Tell whether keys are single integers, which are shown and sorted as such."""
+    column = layout.key[0]
+    return len(layout.key) == 1 and column.type.family == "int8" and column.rule.number

@@ -81,6 +81,8 @@ _RULES = {
     "interval": _sent("interval_send", typed=True),
     "jsonb": _BY_TEXT_THEN_TYPED,
     "text": AS_TEXT,
+    # hashed without the blanks that pad it, as its = compares
+    "bpchar": Rule(pieces=('{} COLLATE "C"',), text=_TEXT, compared=_TEXT),
 }
 # what is one type for a comparison
 _FAMILY = {"varchar": "text", "name": "text", "bpchar": "bpchar", "int2": "int8", "int4": "int8"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -78,7 +78,9 @@ class Progress:
 
     def as_json(self) -> dict[str, Any]:
         """Return what a state file keeps."""
-        return dataclasses.asdict(self)
+        rows = [[getattr(one, name) for name in _FIELDS] for one in self.differences]
+        parts = [dataclasses.asdict(part) for part in self.parts]
+        return {**vars(self), "parts": parts, "differences": rows}
 
     @classmethod
     def from_json(cls, found: Any) -> Progress:
@@ -199,7 +201,11 @@ class Outcome:
         return one.key[0] if len(one.key) == 1 else one.key
 
 
-def _difference(found: Mapping[str, Any]) -> Difference:
+_FIELDS = [field.name for field in dataclasses.fields(Difference)]
+
+
+def _difference(row: Sequence[Any]) -> Difference:
+    found = dict(zip(_FIELDS, row, strict=True))
     return Difference(
         key=tuple(found["key"]),
         kind=found["kind"],

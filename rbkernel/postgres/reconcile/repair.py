@@ -22,7 +22,7 @@ from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.search import Key
 from rbkernel.postgres.reconcile.snapshot import Reader, readers
 from rbkernel.postgres.reconcile.tables import TableColumn
-from rbkernel.postgres.reconcile.verdict import batches, fetch, unescape
+from rbkernel.postgres.reconcile.verdict import batches, fetch
 from rbkernel.postgres.session import Session
 
 Values = Mapping[str, str | None]
@@ -155,12 +155,7 @@ def _values(
     texts = [f"t.{quote_identifier(name).replace('%', '%%')}::text" for name in names]
     called = names if target else [column.target_name for column in layout.everything]
     lines = fetch(reader, layout, keys, texts, target=target)
-    return {
-        tuple(unescape(part) or "" for part in key): dict(
-            zip(called, map(unescape, line), strict=True)
-        )
-        for key, line in lines.items()
-    }
+    return {key: dict(zip(called, line, strict=True)) for key, line in lines.items()}
 
 
 def _delete(

@@ -8,7 +8,7 @@ but what is not a suspect is equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +30,10 @@ _INT8 = 2**63
 # one of each kind of piece, and text beyond ASCII, in the server's own encoding
 _VECTOR = """
 SELECT hash_record_extended(ROW(1, -7::int8, '\\x00ff'::bytea, 'Zoë'::text COLLATE "C", true,
-           date '2026-01-01', '00000000-0000-0000-0000-00000000002a'::uuid, NULL::int4), 42),
+           'Zoë '::char(5) COLLATE "C", date '2026-01-01', NULL::int4,
+           '00000000-0000-0000-0000-00000000002a'::uuid), 42),
        getdatabaseencoding()::text
 """
-# PGCOPY\n\377\r\n\0, flags, length of the header's extension; then of each row the number of
-# fields and, for each, its length and its bytes; -1 ends (documentation of COPY, File Formats)
-_HEADER, _TRAILER = 19, 2
-_PAIR = np.dtype([("fields", ">i2"), ("l1", ">i4"), ("key", ">i8"), ("l2", ">i4"), ("row", ">i8")])
-
 # names that no condition of a human's will mean
 _BAD = "unnest(%(lows)s::int8[], %(highs)s::int8[]) AS rb_bad (rb_low, rb_high)"
 
@@ -65,6 +61,7 @@ class Side:
     key_texts: tuple[str, ...]
     columns: tuple[str, ...]
     column_texts: tuple[str, ...]
+    column_hashes: tuple[str, ...]
     condition: str
     portable: bool
 
@@ -141,6 +138,12 @@ def _side(layout: Layout, of: Table, condition: str, *, portable: bool, target: 
         key_texts=texts(layout.key),
         columns=pieces(layout.columns),
         column_texts=texts(layout.columns),
+        column_hashes=tuple(
+            _md5(texts((column,)))
+            if portable
+            else f"hash_record_extended(ROW(1, {', '.join(pieces((column,)))}), 0)"
+            for column in layout.columns
+        ),
         condition=condition,
         portable=portable,
     )
@@ -248,32 +251,35 @@ def _suspects(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]
 
 
 def _pairs(reader: Reader, side: Side, part: Part, bad: list[int]) -> Pairs:
-    statement = f"SELECT {side.identity(part)}, {side.row_hash(part)} "
+    """Fetch what stands for each key and row; a row of the result is a bucket, so they are few."""
     values: dict[str, Any] = {}
     if not bad:
-        statement += side.rows(part)
+        rows = side.rows(part)
     elif part.kind == "range":
         # by the index: a join with the ranges of the bad buckets
         edges = [edges_of(number, width(part)) for number in bad]
         values = {"lows": [low for low, _ in edges], "highs": [high for _, high in edges]}
-        rows = side.rows(part, f"{side.key[0]} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
-        statement += rows.replace("FROM ", f"FROM {_BAD}, ", 1)
+        within = side.rows(part, f"{side.key[0]} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
+        rows = within.replace("FROM ", f"FROM {_BAD}, ", 1)
     else:
         values = {"bad": bad}
-        statement += side.rows(part, f"({side.bucket(part)}) = ANY(%(bad)s::int8[])")
-    return unpack(reader.copy(statement, values, binary=True))
+        rows = side.rows(part, f"({side.bucket(part)}) = ANY(%(bad)s::int8[])")
+    found = reader.rows(
+        f"SELECT string_agg(int8send({side.identity(part)}), ''),"
+        f" string_agg(int8send({side.row_hash(part)}), '') {rows} GROUP BY {side.bucket(part)}",
+        values,
+    )
+    return _integers(keys for keys, _ in found), _integers(hashes for _, hashes in found)
+
+
+def _integers(sent: Iterable[bytes]) -> NDArray[np.int64]:
+    return np.frombuffer(b"".join(sent), ">i8").astype(np.int64)
 
 
 def _keys(reader: Reader, side: Side, part: Part, hashes: list[int]) -> list[Key]:
     texts = ", ".join(side.key_texts)
     rows = side.rows(part, f"{side.key_hash} = ANY(%(hashes)s::int8[])")
     return reader.rows(f"SELECT {texts} {rows}", {"hashes": hashes})
-
-
-def unpack(sent: bytes) -> Pairs:
-    """Read what COPY sends in binary of two int8 that are never NULL."""
-    rows = np.frombuffer(sent, _PAIR, (len(sent) - _HEADER - _TRAILER) // _PAIR.itemsize, _HEADER)
-    return rows["key"].astype(np.int64), rows["row"].astype(np.int64)
 
 
 def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:

@@ -73,16 +73,6 @@ class Reader:
             lambda: driver.fetch(self.raw, statement, values or {}, name=self.name)
         )
 
-    def copy(
-        self, statement: str, values: Mapping[str, Any] | None = None, *, binary: bool = False
-    ) -> bytes:
-        """Return what COPY sends of a statement (`driver.copy_out`)."""
-        return self._watched(
-            lambda: driver.copy_out(
-                self.raw, statement, values or {}, name=self.name, binary=binary
-            )
-        )
-
     def end(self) -> None:
         """Let the snapshot go; the next statement takes a new one."""
         driver.roll_back(self.raw)

@@ -1,54 +1,61 @@
-"""Say of each suspect what differs: its values are compared, not hashes of them.
+"""Say of each suspect what differs, column by column.
 
-Both sides send the values as text, in COPY's own escapes, which keep every two values apart. Where
-PostgreSQL calls values equal whose texts differ, and where a tolerance was given, the source's
-server settles it.
+Each side hashes the columns of the suspects by themselves; hashes that differ are of values that
+differ, for they are functions of the value (module encoding). Where PostgreSQL calls values equal
+that are encoded otherwise, and where a tolerance was given, the values themselves are fetched, and
+the source's server settles it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rbkernel.postgres.reconcile.encoding import fill
 from rbkernel.postgres.reconcile.layout import Column, Layout
 from rbkernel.postgres.reconcile.outcome import Difference, State
-from rbkernel.postgres.reconcile.search import Key, apart
+from rbkernel.postgres.reconcile.search import Key, Side, apart
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
 # of both sides together, so that wide rows do not fill the memory
 _BATCH_BYTES = 32 * 2**20
 _LARGEST_BATCH = 20_000
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-
-Line = tuple[bytes, ...]
-# row and column → its two texts
+# what a row of hashes takes
+_HASHED_BYTES = 200
+Item = TypeVar("Item")
+# of one row; None is NULL
+Line = tuple[str | None, ...]
 Texts = tuple[str | None, str | None]
 
 
-def examine(layout: Layout, keys: Sequence[Key], both: Readers) -> Iterator[list[Difference]]:
+def examine(
+    layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
+) -> Iterator[list[Difference]]:
     """Compare the rows of these keys, a batch after the other; those that are equal are left out.
 
     Parameters
     ----------
-    layout
-        The two tables.
+    layout, pair
+        The two tables, and the SQL of their hashes.
     keys
         Texts of the key's columns; each key once.
     both
         The two sides.
     """
-    for some in batches(keys, max(layout.source.row_bytes, layout.target.row_bytes)):
-        yield _examine(layout, some, both)
+    for some in batches(keys, _HASHED_BYTES):
+        yield _examine(layout, pair, some, both)
 
 
-def look_again(layout: Layout, seen: Sequence[Difference], both: Readers) -> list[Difference]:
+def look_again(
+    layout: Layout, pair: tuple[Side, Side], seen: Sequence[Difference], both: Readers
+) -> list[Difference]:
     """Look at unsettled differences in a new snapshot, and say what has become of them."""
     unsettled = [one.key for one in seen if one.state in {State.UNSETTLED, State.ONCE}]
-    now = {one.key: one for some in examine(layout, unsettled, both) for one in some}
+    now = {one.key: one for some in examine(layout, pair, unsettled, both) for one in some}
     asked = set(unsettled)
     return [settled(one, now.get(one.key)) if one.key in asked else one for one in seen]
 
@@ -65,43 +72,67 @@ def settled(before: Difference, now: Difference | None) -> Difference:
     return now.become(State.PERSISTENT if now.version == before.version else State.UNSETTLED)
 
 
-def batches(keys: Sequence[Key], row_bytes: float) -> Iterator[Sequence[Key]]:
+def batches(items: Sequence[Item], row_bytes: float) -> Iterator[Sequence[Item]]:
     """Split keys so that the rows of a batch fit into memory.
 
     >>> [len(some) for some in batches([("1",)] * 10, 8 * 2**20)]
     [2, 2, 2, 2, 2]
     """
     size = int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES / (2 * max(row_bytes, 1)))))
-    return (keys[start : start + size] for start in range(0, len(keys), size))
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _examine(layout: Layout, keys: Sequence[Key], both: Readers) -> list[Difference]:
-    texts = [[column.text(target=target) for column in layout.columns] for target in (False, True)]
+def _examine(
+    layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
+) -> list[Difference]:
     left, right = both.both(
-        lambda reader: fetch(reader, layout, keys, texts[0], target=False),
-        lambda reader: fetch(reader, layout, keys, texts[1], target=True),
+        lambda reader: _see(reader, layout, pair[0], keys, target=False),
+        lambda reader: _see(reader, layout, pair[1], keys, target=True),
     )
-    changed = {key: _unlike(left[key], right[key]) for key in left.keys() & right.keys()}
-    same = _same_after_all(layout, left, right, changed, both.source)
-    found = []
-    for key in left.keys() | right.keys():
-        unlike = [i for i in changed.get(key, ()) if (key, i) not in same]
-        if unlike or key not in changed:
-            kind = "changed" if key in changed else "missing" if key in left else "extra"
-            found.append(
-                Difference(
-                    key=tuple(unescape(part) or "" for part in key),
-                    kind=kind,
-                    columns=tuple(layout.columns[i].name for i in unlike),
-                    version=_version(left.get(key), right.get(key)),
-                )
-            )
-    return sorted(found, key=lambda one: one.key)
+    unlike = (left.hashes != right.hashes) & left.present & right.present
+    for i, column in enumerate(layout.columns):
+        if column.rule.typed or column.tolerance is not None:
+            _settle(layout, column, keys, unlike[i], both)
+    differs = (left.present != right.present) | unlike.any(axis=0)
+    # odd multipliers: the values of one side, then of the other, each in its place
+    factors = np.arange(1, 4 * len(unlike), 2, dtype=np.uint64)[:, None]
+    version = (np.concatenate([left.hashes, right.hashes]).astype(np.uint64) * factors).sum(axis=0)
+    return [
+        Difference(
+            key=keys[n],
+            kind="extra" if not left.present[n] else "changed" if right.present[n] else "missing",
+            columns=tuple(layout.columns[i].name for i in np.flatnonzero(unlike[:, n])),
+            version=f"{version[n]:x}",
+        )
+        for n in np.flatnonzero(differs).tolist()
+    ]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Which rows one side has, and the hashes of their columns (columns × rows)."""
+
+    present: NDArray[np.bool_]
+    hashes: NDArray[np.int64]
+
+
+def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, target: bool) -> _Seen:
+    rows, values = _by_key(layout, keys, target=target)
+    hashes = (f", string_agg(int8send({one}), '')" for one in side.column_hashes)
+    [(numbers, *found)] = reader.rows(
+        f"SELECT string_agg(int4send(rb_w.rb_n::int4), ''){''.join(hashes)} {rows}", values
+    )
+    places = np.frombuffer(numbers or b"", ">i4") - 1
+    seen = _Seen(np.zeros(len(keys), np.bool_), np.zeros((len(found), len(keys)), np.int64))
+    seen.present[places] = True
+    for row, sent in zip(seen.hashes, found, strict=True):
+        row[places] = np.frombuffer(sent or b"", ">i8")
+    return seen
 
 
 def fetch(
     reader: Reader, layout: Layout, keys: Sequence[Key], texts: Sequence[str], *, target: bool
-) -> dict[Line, Line]:
+) -> dict[Key, Line]:
     """Fetch values of rows by key.
 
     Parameters
@@ -118,81 +149,65 @@ def fetch(
     Returns
     -------
     dict
-        Key → values, both as COPY writes them (`unescape`); without the keys that are not there.
+        Key → values; without the keys that are not there.
     """
+    rows, values = _by_key(layout, keys, target=target)
+    told = "".join(f", array_agg({text})" for text in texts)
+    # an array a column: one by one, rows would take a driver several times as long
+    [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){told} {rows}", values)
+    lines = zip(*found, strict=True) if found else ((),) * len(numbers or ())
+    return {keys[n - 1]: line for n, line in zip(numbers or (), lines, strict=True)}
+
+
+def _by_key(
+    layout: Layout, keys: Sequence[Key], *, target: bool
+) -> tuple[str, dict[str, list[str]]]:
+    """Return ``FROM …`` of the rows that have these keys, each with its number, and the values."""
     names = [f"rb_k{i}" for i in range(len(layout.key))]
-    values: Mapping[str, Any] = dict(
-        zip(names, (list(part) for part in zip(*keys, strict=True)), strict=True)
-    )
+    values = dict(zip(names, (list(part) for part in zip(*keys, strict=True)), strict=True))
     arrays = ", ".join(f"%({name})s::text[]" for name in names)
     sought = " AND ".join(
         fill(column.sought[target], f"rb_w.{name}")
         for column, name in zip(layout.key, names, strict=True)
     )
-    told = ", ".join([*(column.text(target=target) for column in layout.key), *texts])
     of = layout.target if target else layout.source
-    sent = reader.copy(
-        f"SELECT {told} FROM unnest({arrays}) AS rb_w ({', '.join(names)})"
-        f" JOIN {of.sql} t ON {sought}",
-        values,
+    wanted = f"unnest({arrays}) WITH ORDINALITY AS rb_w ({', '.join(names)}, rb_n)"
+    return f"FROM {wanted} JOIN {of.sql} t ON {sought}", values
+
+
+def _settle(
+    layout: Layout, column: Column, keys: Sequence[Key], unlike: NDArray[np.bool_], both: Readers
+) -> None:
+    """Take those out of `unlike` whose values are held to be the same."""
+    row_bytes = max(layout.source.row_bytes, layout.target.row_bytes)
+    places: list[int] = np.flatnonzero(unlike).tolist()
+    for some in batches(places, row_bytes):
+        different = _different(column, _texts(layout, column, [keys[n] for n in some], both), both)
+        for place, n in enumerate(some):
+            unlike[n] = place in different
+
+
+def _texts(
+    layout: Layout, column: Column, keys: Sequence[Key], both: Readers
+) -> list[tuple[str | None, str | None]]:
+    """Fetch the values of one column on both sides, of rows that both have."""
+    left, right = both.both(
+        lambda reader: fetch(reader, layout, keys, [column.text(target=False)], target=False),
+        lambda reader: fetch(reader, layout, keys, [column.text(target=True)], target=True),
     )
-    width = len(layout.key)
-    lines = (tuple(line.split(b"\t")) for line in sent.split(b"\n")[:-1])
-    return {line[:width]: line[width:] for line in lines}
+    return [(left[key][0], right[key][0]) for key in keys]
 
 
-def _unlike(one: Line, other: Line) -> list[int]:
-    if one == other:
-        return []
-    return [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
-
-
-def _same_after_all(
-    layout: Layout,
-    left: Mapping[Line, Line],
-    right: Mapping[Line, Line],
-    changed: Mapping[Line, list[int]],
-    reader: Reader,
-) -> set[tuple[Line, int]]:
-    """Return the (key, column) whose texts differ, but whose values are held to be the same."""
-    same: set[tuple[Line, int]] = set()
-    for i, column in enumerate(layout.columns):
-        if column.tolerance is None and not column.rule.typed:
-            continue
-        keys = [key for key, unlike in changed.items() if i in unlike]
-        if keys:
-            texts = [(unescape(left[key][i]), unescape(right[key][i])) for key in keys]
-            different = _different(column, texts, reader)
-            same |= {(key, i) for n, key in enumerate(keys) if n not in different}
-    return same
-
-
-def _different(column: Column, texts: Sequence[Texts], reader: Reader) -> set[int]:
+def _different(
+    column: Column, texts: Sequence[tuple[str | None, str | None]], both: Readers
+) -> set[int]:
     kind = "numeric" if column.rule.number else column.type.shown
     differs = f"one::{kind} IS DISTINCT FROM other::{kind}"
     if column.tolerance is not None:
         differs += f" AND {apart('one', 'other', column.tolerance)}"
-    rows = reader.rows(
+    rows = both.source.rows(
         "SELECT n FROM unnest(%(ones)s::text[], %(others)s::text[])"
         f" WITH ORDINALITY AS w (one, other, n) WHERE {differs}",
         {"ones": [one for one, _ in texts], "others": [other for _, other in texts]},
     )
     return {number - 1 for (number,) in rows}
-
-
-def unescape(field: bytes) -> str | None:
-    r"""Return the text of a field that COPY wrote; None is NULL.
-
-    >>> unescape(rb"a\tb\\"), unescape(rb"\N"), unescape(rb"\\N")
-    ('a\tb\\', None, '\\N')
-    """
-    if field == rb"\N":
-        return None
-    if b"\\" in field:
-        field = _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), field)
-    return field.decode()
-
-
-def _version(one: Line | None, other: Line | None) -> str:
-    told = repr((one, other)).encode()
-    return hashlib.blake2b(told, digest_size=8).hexdigest()
