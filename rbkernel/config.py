@@ -185,6 +185,8 @@ def _fits(value: object, pattern: str) -> bool:
 class _Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     root: Path | None = None
+    signing_key: Path | None = None
+    allowed_signers: Path | None = None
 
 
 class _Catalogue(BaseModel):
@@ -210,6 +212,16 @@ class Settings(BaseModel):
             return Path(root).expanduser().absolute()
         root_in_file = self.evidence.root
         return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that seals are signed with: never in the evidence folder."""
+        return self.evidence.signing_key or platformdirs.user_config_path("rbkernel") / "seal_key"
+
+    @property
+    def allowed_signers(self) -> Path:
+        """The file of OpenSSH's that says whose seals are trusted."""
+        return self.evidence.allowed_signers or self.evidence_root / "allowed_signers"
 
     def connection(self, name: str, *, parameter: str = "") -> Connection:
         """Return the connection of that name, which a runbook's parameter may have given.
@@ -334,6 +346,7 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
     def place(path: Path | None) -> Path | None:
         return path and folder / path.expanduser()
 
+    evidence = settings.evidence
     connections = {
         name: one.model_copy(
             update={"passfile": place(one.passfile), "sslrootcert": place(one.sslrootcert)}
@@ -342,7 +355,11 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
     }
     update = {
         "connections": connections,
-        "evidence": _Evidence(root=place(settings.evidence.root)),
+        "evidence": _Evidence(
+            root=place(evidence.root),
+            signing_key=place(evidence.signing_key),
+            allowed_signers=place(evidence.allowed_signers),
+        ),
         "catalogue": _Catalogue(paths=tuple(filter(None, map(place, settings.catalogue.paths)))),
     }
     return settings.model_copy(update=update)
