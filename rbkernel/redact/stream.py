@@ -1,0 +1,57 @@
+r"""What a stream holds back until the rest of a secret may have come.
+
+A text is let go up to its last whole line; what follows waits for the next message, because a
+secret may go on there. Blanks and dots are let go at once: a progress bar should move. A private
+key waits for its end. Whoever sends asks for what is held before anything else is said.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rbkernel.redact.text import TextRedactor
+
+# longer lines go on without their last part: no secret but a private key is longer than that
+_LONGEST_TAIL = 4_096
+_LONGEST_HELD = 65_536
+_HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
+
+
+class Carry:
+    r"""One stream, such as the standard output of one cell.
+
+    >>> carry = Carry(TextRedactor())
+    >>> carry.take("a line\npassword=hun"), carry.take("ter2\n"), carry.rest()
+    ('a line\n', 'password=[redacted:password]\n', '')
+    """
+
+    def __init__(self, texts: TextRedactor) -> None:
+        self._texts = texts
+        self._held = ""
+
+    def take(self, text: str) -> str:
+        """Return what may go, redacted, and hold the rest."""
+        whole = self._held + text
+        spans = self._texts.spans(whole)
+        cut = _cut(whole)
+        for start, end, _ in spans:
+            # also one that reaches to the end, and may not be at its own
+            open_end = end == len(whole) and end - start < _LONGEST_HELD
+            if start < cut < end or (start < cut and open_end):
+                cut = start
+                break
+        self._held = whole[cut:]
+        return self._texts.without(whole[:cut], [span for span in spans if span.end <= cut])
+
+    def rest(self) -> str:
+        """Return all that is held, redacted."""
+        held, self._held = self._held, ""
+        return self._texts.text(held)
+
+
+def _cut(text: str) -> int:
+    """Return where the part begins that a later message may go on with."""
+    line = max(text.rfind("\n"), text.rfind("\r")) + 1
+    if _HARMLESS.fullmatch(text, line):
+        return len(text)
+    return max(line, len(text) - _LONGEST_TAIL)
