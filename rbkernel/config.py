@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,13 @@ class Connection(BaseModel):
         ConfigError
             The variable is not set, or the command failed.
         """
+        password = self._fetch_password()
+        if password:
+            for listener in _listeners:
+                listener(self, password)
+        return password
+
+    def _fetch_password(self) -> str | None:
         if self.password_env:
             if self.password_env not in os.environ:
                 raise ConfigError(
@@ -108,6 +115,14 @@ class Connection(BaseModel):
                 next_step=f"run `{command[0]}` by hand and see why",
             ) from None
         return done.stdout.rstrip("\n")
+
+
+_listeners: list[Callable[[Connection, str], None]] = []
+
+
+def tell_passwords_to(listener: Callable[[Connection, str], None]) -> None:
+    """Have somebody told of every password that is fetched from now on: it must not be shown."""
+    _listeners.append(listener)
 
 
 class Command(BaseModel):

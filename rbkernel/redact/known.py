@@ -1,8 +1,8 @@
 """The values that are known to be secrets, and every form in which they may leave.
 
-A value shorter than eight characters is found as a whole word only, one shorter than four not at
-all: its letters are everywhere, and every text would be blackened. The patterns still see it where
-the words around it tell.
+A value shorter than eight characters, or a number, is found as a whole word only, one shorter than
+four characters not at all: its letters are everywhere, and every text would be blackened. The
+patterns still see it where the words around it tell.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ SHORTEST = 4
 _SHORTEST_INSIDE_WORDS = 8
 # what a printed table leaves of a value that it cuts
 _CUT = ("...", "…")
+# words that the record and the protocol of kernels are made of
+_OURS = frozenset(
+    {"stdout", "stderr", "error", "aborted", "busy", "idle", "python", "rbkernel", "jupyter"}
+    | {"critical", "warning", "unknown", "true", "false", "null", "none", "postgres", "localhost"}
+)
 _LONG_WORD = re.compile(r"[^\s<>\"',;]{9,}+")
 
 
@@ -50,7 +55,10 @@ class KnownSecrets:
         new = {
             part
             for part in parts
-            if len(part) >= SHORTEST and part not in public and part not in self._values
+            if len(part) >= SHORTEST
+            and part not in self._values
+            and part not in public
+            and part.lower() not in _OURS
         }
         for part in new:
             self._values[part] = name
@@ -73,7 +81,7 @@ class KnownSecrets:
                 start = text.find(form, start + len(form))
         if self._words:
             for match in self._words.finditer(text):
-                yield Span(*match.span(), self._values.get(match[0], "known"))
+                yield Span(*match.span(), self._forms[match[0]])
         if any(mark in text for mark in _CUT):
             yield from self._cut(text)
 
@@ -96,6 +104,14 @@ class KnownSecrets:
         )
         words = "|".join(re.escape(form) for form in reversed(short))
         self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
+
+
+def _is_word(form: str) -> bool:
+    """Tell whether a form is so short, or so plain a number, that it counts as a word only."""
+    return len(form) < _SHORTEST_INSIDE_WORDS or (form.isdigit() and len(form) < _LONG_NUMBER)
+
+
+_LONG_NUMBER = 16
 
 
 def forms(value: str) -> set[str]:

@@ -27,8 +27,23 @@ class Clean:
 
     content: dict[str, Any]
     metadata: dict[str, Any]
-    buffers: tuple[Buffer, ...]
-    problem: str = ""
+    buffers: tuple[Buffer, ...] = ()
+
+    @classmethod
+    def stream(cls, message: Mapping[str, Any], text: str) -> Clean:
+        """Return a stream's message with this text."""
+        return cls(content={**message["content"], "text": text}, metadata=message["metadata"])
+
+    @classmethod
+    def withheld(
+        cls, kind: str, content: Mapping[str, Any], error: Exception, buffers: Sequence[Buffer] = ()
+    ) -> Clean:
+        """Return a message that says that its content could not be searched."""
+        return cls(
+            content=withheld_content(kind, content, type(error).__name__),
+            metadata={},
+            buffers=tuple(bytes(memoryview(one).nbytes) for one in buffers),
+        )
 
 
 class MessageRedactor:
@@ -51,12 +66,7 @@ class MessageRedactor:
         # whatever goes wrong, the client must get an answer, and not the message
         except Exception as error:  # noqa: BLE001
             self._redactor.counts["withheld"] += 1
-            return Clean(
-                content=withheld_content(kind, content, type(error).__name__),
-                metadata={},
-                buffers=tuple(bytes(memoryview(one).nbytes) for one in buffers),
-                problem=type(error).__name__,
-            )
+            return Clean.withheld(kind, content, error, buffers)
 
     def _clean(
         self,

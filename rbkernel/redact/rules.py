@@ -46,11 +46,14 @@ def pattern_spans(text: str) -> Iterator[Span]:
         seen = long if rule.long else lower
         if not rule.needles or any(needle in seen for needle in rule.needles):
             for start, end in rule.find(text):
-                # what an earlier pass left there is no secret
-                if not text.startswith("[redacted:", start):
+                if not _PLACEHOLDER.match(text, start, end):
                     yield Span(start, end, rule.name)
 
 
+# what an earlier pass left there, and what stands for a value in code and documentation
+_PLACEHOLDER = re.compile(
+    r"\[redacted:|(?:\{[\w.]*\}|\$\{?\w+\}?|<[\w .-]+>|%(?:\(\w+\))?s|\*+|:\w+|…|\.\.\.)\Z"
+)
 _LONG_WORD = re.compile(r"[^\s<>\"',;]{12,}+")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from rbkernel.redact.text import TextRedactor
+from rbkernel.redact.values import Redactor
 
 # longer lines go on without their last part: no secret but a private key is longer than that
 _LONGEST_TAIL = 4_096
@@ -20,19 +20,19 @@ _HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
 class Carry:
     r"""One stream, such as the standard output of one cell.
 
-    >>> carry = Carry(TextRedactor())
+    >>> carry = Carry(Redactor())
     >>> carry.take("a line\npassword=hun"), carry.take("ter2\n"), carry.rest()
     ('a line\n', 'password=[redacted:password]\n', '')
     """
 
-    def __init__(self, texts: TextRedactor) -> None:
-        self._texts = texts
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._held = ""
 
     def take(self, text: str) -> str:
         """Return what may go, redacted, and hold the rest."""
         whole = self._held + text
-        spans = self._texts.spans(whole)
+        spans = self._redactor.spans(whole)
         cut = _cut(whole)
         for start, end, _ in spans:
             # also one that reaches to the end, and may not be at its own
@@ -41,12 +41,12 @@ class Carry:
                 cut = start
                 break
         self._held = whole[cut:]
-        return self._texts.without(whole[:cut], [span for span in spans if span.end <= cut])
+        return self._redactor.without(whole[:cut], [span for span in spans if span.end <= cut])
 
     def rest(self) -> str:
         """Return all that is held, redacted."""
         held, self._held = self._held, ""
-        return self._texts.text(held)
+        return self._redactor.text(held)
 
 
 def _cut(text: str) -> int:

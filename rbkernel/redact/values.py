@@ -8,13 +8,15 @@ searched is withheld, and says so where it stood.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from numbers import Number
 from typing import Any
 
 from rbkernel.redact.images import decoded, plain_base64, plain_picture
 from rbkernel.redact.luhn import is_card
 from rbkernel.redact.names import is_secret
-from rbkernel.redact.span import MASK, mask
+from rbkernel.redact.span import MASK, Span, mask
 from rbkernel.redact.text import TextRedactor
 
 Buffer = bytes | bytearray | memoryview
@@ -49,15 +51,23 @@ class Redactor:
         self.texts = texts or TextRedactor()
         self.counts = self.texts.counts
 
-    def learn(self, name: str, value: str, *, public: Sequence[str] = ()) -> bool:
+    def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
         """Remember a secret; False when it cannot be searched for or was known."""
         return self.texts.known.learn(name, value, public=public)
 
     def text(self, text: str) -> str:
         """Return a text without secrets, and with plain pictures in its data URIs."""
-        if ";base64," in text:
-            text = _DATA_URI.sub(self._data_uri, text)
-        return self.texts.text(text)
+        return self.without(text, self.spans(text))
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the places of a text that must go."""
+        return self.texts.spans(text)
+
+    def without(self, text: str, spans: Sequence[Span]) -> str:
+        """Return a text without these places, and with plain pictures in its data URIs."""
+        if spans:
+            text = self.texts.without(text, spans)
+        return _DATA_URI.sub(self._data_uri, text) if ";base64," in text else text
 
     def value(self, value: Any) -> Any:
         """Return a JSON value without secrets; the very same object where there are none.
@@ -214,7 +224,7 @@ class _Gathered:
                     self.add(one)
         elif isinstance(value, int):
             self.suspicious = self.suspicious or abs(value) >= _LARGE
-        elif not isinstance(value, float) and value is not None:
+        elif value is not None and not isinstance(value, Number | date):
             raise TypeError(f"a {type(value).__name__} cannot be searched")
 
     def _add_mapping(self, value: Mapping[str, Any]) -> None:
