@@ -20,6 +20,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rbkernel.errors import ConfigError, UnknownConnection
+from rbkernel.redact.columns import Redaction
 
 FILE_NAME = "rbkernel.toml"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -47,6 +48,7 @@ class Connection(BaseModel):
     row_cap: int = Field(10_000, ge=1)
     size_cap_mb: int = Field(64, ge=1)
     allow_functions: tuple[str, ...] = ()
+    redaction: Redaction = Redaction()
 
     @model_validator(mode="before")
     @classmethod
@@ -217,6 +219,7 @@ class Settings(BaseModel):
     file: Path | None = None
     evidence: _Evidence = _Evidence()
     catalogue: _Catalogue = _Catalogue()
+    redaction: Redaction = Redaction()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
 
@@ -364,7 +367,11 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
     evidence = settings.evidence
     connections = {
         name: one.model_copy(
-            update={"passfile": place(one.passfile), "sslrootcert": place(one.sslrootcert)}
+            update={
+                "passfile": place(one.passfile),
+                "sslrootcert": place(one.sslrootcert),
+                "redaction": one.redaction.over(settings.redaction),
+            }
         )
         for name, one in settings.connections.items()
     }

@@ -36,7 +36,10 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
         yield from _of_passfile(path)
     for path in _service_files(environment):
         yield from _of_service_file(path)
+    named = {*settings.redaction.environment, settings.redaction.hash_key_env}
     for name, value in environment.items():
+        if name in named:
+            yield Secret(f"environment {_plain(name)}", value)
         yield from _of_variable(name, value)
 
 

@@ -75,7 +75,9 @@ def compare(
 
 
 def _compare(session: Session, left: str, right: str, key: str, delay_s: float) -> pd.DataFrame:
-    shared = list(session.query(_SHARED_COLUMNS, {"left": left, "right": right})["name"])
+    shared = list(
+        session.query(_SHARED_COLUMNS, {"left": left, "right": right}, protect=False)["name"]
+    )
     if key not in shared:
         raise QueryError(
             f"both tables need the key column {key!r}; they share {', '.join(shared) or 'none'}",
