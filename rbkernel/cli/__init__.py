@@ -186,6 +186,7 @@ def main() -> None:
 
 
 def _print_outcome(outcome: Any) -> None:
+    from rbkernel.evidence import report
     from rbkernel.triage.cards import decision_text, finding_text
 
     for finding in sorted(outcome.record.findings, key=_urgency):
@@ -197,8 +198,10 @@ def _print_outcome(outcome: Any) -> None:
     typer.echo(f"{outcome.verdict.value.upper()} in {outcome.duration_s:.1f} s")
     typer.echo(f"incident {outcome.incident}")
     typer.echo(f"evidence {outcome.folder}")
-    if outcome.head:
+    if outcome.sealed:
         typer.echo(f"head     {outcome.head}")
+        for line in report.signed(outcome.sealed):
+            typer.echo(f"         {line}")
 
 
 def _urgency(finding: Finding) -> int:

@@ -88,6 +88,7 @@ class Outcome:
             "duration_s": round(self.duration_s, 3),
             "evidence": str(self.folder),
             "head": self.head,
+            "signer": self.sealed.signer if self.sealed else "",
         }
 
 
@@ -140,7 +141,7 @@ def run(
     folder = store.open_folder(root, run_id)
     _await_end(folder)
     record = reading.read(folder)
-    sealed, unsealed = _seal(root, record, executed)
+    sealed, unsealed = _seal(settings, record, executed)
     return Outcome(
         runbook=runbook.id,
         incident=incident,
@@ -152,13 +153,20 @@ def run(
 
 
 def _seal(
-    root: Path, record: reading.Record, executed: NotebookNode
+    settings: Settings, record: reading.Record, executed: NotebookNode
 ) -> tuple[bundle.SealedRun | None, str]:
     """Seal what the journal attests; say why it could not be sealed, and how to do it later."""
+    from rbkernel.evidence.export.report import report_files
+
     # where the client saw something else than the kernel said, the journal is the truth
     honest = if_attested(rebuild.annotate(executed, record), record)
     try:
-        return bundle.seal(root, record.run_id, honest), ""
+        sealed = bundle.seal(
+            *(settings.evidence_root, record.run_id, honest),
+            key=settings.signing_key,
+            report=report_files,
+        )
+        return sealed, ""
     except EvidenceError as error:
         return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
 
