@@ -6,7 +6,7 @@ import re
 
 # the words that end such a name; `token_count`, `max_tokens` and `password_changed_at` are none
 _WORD = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|dsn|conninfo|rolpassword"
+    r"(?:pass(?:words?|wd|phrase|code)?|pwd|pw|secret|token|credentials?|dsn|conninfo|rolpassword"
     r"|(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess|master"
     r"|deploy|license|hash)[_-]?key)"
 )
