@@ -26,7 +26,9 @@ def export(
     from rbkernel.evidence.export import writing
 
     progress(f"reading the evidence of {what}")
-    written = writing.export(config.load().evidence_root, what, to, output)
+    settings = config.load()
+    root, signers = settings.evidence_root, settings.allowed_signers
+    written = writing.export(root, what, to, output, signers=signers)
     typer.echo(written.path)
     if written.beside:
         typer.echo(f"  with {written.beside[0].parent} ({len(written.beside)})")

@@ -13,7 +13,6 @@ from rbkernel.evidence import manifest
 from rbkernel.evidence.manifest import Head
 
 VERIFY = "VERIFY.md"
-_CHECK = "sha256sum --check"
 # a seal has no time that counts other than the one in HEADS; this is the first that zip knows
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -30,85 +29,74 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return made.getvalue()
 
 
-def verify_text(head: Head, *, folders: list[str], signed: bool, whole: bool) -> str:
+def verify_text(head: Head, *, signed: bool, whole: bool) -> str:
     """Return how to verify an unpacked archive with coreutils and OpenSSH only.
 
     Parameters
     ----------
     head
         The newest seal of the incident.
-    folders
-        The runs that are in the archive.
     signed
-        Whether the archive holds signatures.
+        Whether a run in the archive has a signature.
     whole
         Whether all of the incident is in it; else other runs of it are not.
     """
-    name = manifest.manifest_name(head.generation)
-    missing = "" if whole else " --ignore-missing"
-    runs = "\n".join(
-        f"(cd {head.incident}/{one} && sha256sum --check SHA256SUMS)" for one in folders
-    )
-    others = (
-        ""
-        if whole
-        else (
-            " The manifest also lists files of the incident's other runs, which are not in this"
-            " archive: `--ignore-missing` passes over them."
-        )
-    )
-    signature = _SIGNED.format(incident=head.incident, name=name) if signed else _UNSIGNED
     return _TEXT.format(
         head=head.sha256,
         incident=head.incident,
-        name=name,
+        name=manifest.manifest_name(head.generation),
         at=head.at,
-        missing=missing,
-        runs=runs,
-        others=others,
-        signature=signature,
+        missing="" if whole else " --ignore-missing",
+        others="" if whole else _OTHERS,
+        signature=_SIGNED.format(incident=head.incident) if signed else _UNSIGNED,
     )
 
 
 _TEXT = """# How to verify this archive
 
-It holds sealed evidence of {incident}, byte for byte. Unpack it and run the commands in the folder
-that holds this file; they need coreutils only. The last seal in it is of {at}.
+It holds sealed evidence of {incident}, byte for byte. Unpack it, go into the folder that holds
+this file, and run these commands: they are those of coreutils and OpenSSH, nothing of ours. Each
+ends with exit code 0 when all is well, and else names the file. The last seal is of {at}.
 
-1. **The files are those that the list names.** Every line must end in `OK`.
+1. The files are those that the manifest lists:
 
 ```sh
-(cd {incident} && sha256sum --check{missing} {name})
-{runs}
+(cd {incident} && sha256sum --check --strict --quiet{missing} {name})
 ```
-
 {others}
-
-2. **The list is the one that was sealed.** Its hash must stand in `HEADS`:
+2. The manifest is the one that was sealed. The first command prints `{head}`,
+   and the second finds it in `HEADS`:
 
 ```sh
 sha256sum {incident}/{name}
-grep {incident}/{name} HEADS
+grep --quiet "^$(sha256sum < {incident}/{name} | cut -c 1-64)  {incident}/{name}  " HEADS
 ```
 
-   Both must show `{head}`.
+3. Nobody wrote all of it anew. Compare that hash with the head that was published when the run was
+   sealed: `rbkernel run` and `rbkernel evidence seal` print it, for the incident's ticket or
+   channel. What this file says is no proof of it, for it lies in the same archive.
 
-3. **Nobody wrote all of it anew.** Compare that hash with the head that was published when the
-run was sealed: `rbkernel run` and `rbkernel evidence seal` print it, and it belongs into the
-incident's channel or ticket. This file is no proof of it: it lies in the archive.
+4. {signature}
 
-{signature}
-
-With rbkernel installed, `rbkernel evidence verify {incident}` does the same, and names what changed
-down to the cell. `report.html` in each run's folder is for reading; it needs only a browser.
+With rbkernel, `rbkernel evidence verify {incident}` checks the hashes, too, and names what was
+changed down to the cell. For reading, `report.html` in each run's folder needs only a browser.
 """
 
-_SIGNED = """4. **Who sealed it.** With the `allowed_signers` that you got from somewhere else
-than here:
+_OTHERS = """
+   The manifest also lists the incident's other runs, which are not in this archive:
+   `--ignore-missing` passes over them.
+"""
+
+_SIGNED = """Each run was signed by whom it says. `SIGNERS` is the list of signers that was
+   published elsewhere; a copy that lies in this archive proves nothing:
 
 ```sh
-ssh-keygen -Y verify -f allowed_signers -I NAME -n rbkernel \\
-  -s {incident}/{name}.sig < {incident}/{name}
+for run in {incident}/*/; do
+  name=$(sed -n 's/^# signer: //p' "$run/SHA256SUMS")
+  [ -n "$name" ] || {{ echo "$run: unsigned"; continue; }}
+  ssh-keygen -Y verify -n rbkernel-evidence -I "$name" -f "$SIGNERS" \\
+    -s "$run/SHA256SUMS.sig" < "$run/SHA256SUMS" || exit 1
+done
 ```"""
 
-_UNSIGNED = "This evidence is not signed: who sealed it is not proved, only that it is unchanged."
+_UNSIGNED = "It is not signed: that it is unchanged is proved, but not who sealed it."

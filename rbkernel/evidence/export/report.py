@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, manifest, runs
+from rbkernel.evidence import bundle, content, manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export import page
 from rbkernel.evidence.export.blocks import Html, Reader
@@ -116,7 +116,7 @@ def build(root: Path, what: str) -> Report:
 def _source(folder: Path, heads: Mapping[str, Head]) -> Source:
     record = read(folder)
     head = heads.get(record.run_id)
-    sealed = folder / bundle.EXECUTED
+    sealed = folder / content.EXECUTED
     if head and sealed.is_file():
         return Source(record=record, executed=sealed.read_bytes(), head=head)
     return Source(

@@ -36,7 +36,7 @@ _STYLES = {
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.ASCII)
 _LIVE = re.compile(
     r"<(script|style|iframe|object|embed|form|input|button|svg|math|video|audio|canvas|link|meta"
-    r"|base)\b",
+    r"|base)\b|<img\b(?![^>]*\bsrc\s*=\s*[\"']?data:)",
     re.IGNORECASE,
 )
 # ESC [ … letter, as terminals read colours and movements; then what else is no text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, manifest, store
+from rbkernel.evidence import bundle, manifest, signing, store
 from rbkernel.evidence.export import archive, browser, page, wiki
 from rbkernel.evidence.export.blocks import Image
 from rbkernel.evidence.export.formats import Format
@@ -25,7 +25,9 @@ class Exported:
     remarks: tuple[str, ...] = ()
 
 
-def export(root: Path, what: str, to: Format, output: Path | None = None) -> Exported:
+def export(
+    root: Path, what: str, to: Format, output: Path | None = None, *, signers: Path | None = None
+) -> Exported:
     """Export a run or an incident.
 
     Parameters
@@ -39,6 +41,8 @@ def export(root: Path, what: str, to: Format, output: Path | None = None) -> Exp
     output
         A file, or a folder that exists; the working folder when not given. What lies beside the
         file goes into a folder of the same name that ends in `.files`.
+    signers
+        The list of those who may sign; an archive holds a copy of it.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def export(root: Path, what: str, to: Format, output: Path | None = None) -> Exp
     """
     path = _path(root, what, to, output)
     if to is Format.ZIP:
-        return _write(path, _zip(root, what), {})
+        return _write(path, _zip(root, what, signers), {})
     report = build(root, what)
     if to is Format.HTML:
         return _write(path, page.render(report), csv_files(report))
@@ -83,19 +87,22 @@ def _undrawn(report: Report, drawn: set[int]) -> list[str]:
     return [f"{missing} of {len(report.figures)} figures were not drawn"] if missing else []
 
 
-def _zip(root: Path, what: str) -> bytes:
+def _zip(root: Path, what: str, signers: Path | None) -> bytes:
     with store.locked(root / bundle.LOCK):  # a seal in between would tear it
         heads = bundle.read_heads(root)
         incident, folders, whole = _sealed(root, what, heads)
-        head = [one for one in heads if one.incident == incident.name][-1]
-        of_run = [name for name in store.files_below(incident) if "/" in name]
-        names = [name for name in store.files_below(incident) if "/" not in name]
-        names += [name for name in of_run if whole or name.partition("/")[0] in folders]
+        names = [
+            name
+            for name in store.files_below(incident)
+            if whole or "/" not in name or name.partition("/")[0] in folders
+        ]
         files = {f"{incident.name}/{name}": (incident / name).read_bytes() for name in names}
-        for path in sorted(root.glob(f"{manifest.HEADS}*")):
-            files[path.name] = path.read_bytes()
-    signed = f"{incident.name}/{manifest.manifest_name(head.generation)}.sig" in files
-    text = archive.verify_text(head, folders=folders, signed=signed, whole=whole)
+        files[manifest.HEADS] = (root / manifest.HEADS).read_bytes()
+    if signers and signers.is_file():
+        files[signing.ALLOWED] = signers.read_bytes()
+    head = [one for one in heads if one.incident == incident.name][-1]
+    signed = any(name.endswith(f"/{manifest.SIGNATURE}") for name in files)
+    text = archive.verify_text(head, signed=signed, whole=whole)
     return archive.pack({**files, archive.VERIFY: text.encode()})
 
 
