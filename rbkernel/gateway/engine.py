@@ -110,19 +110,17 @@ class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no 
     def cell_start(self, cell: NotebookNode, cell_index: int) -> None:
         super().cell_start(cell, cell_index)
         cell.metadata.papermill["exception"] = True  # until it ends
+        self._ended = DONE
+
+    def cell_failed(self, execute_reply: Mapping[str, Any], **_cell: Any) -> None:
+        """Tell a failure from an interruption, which the kernel reports as an error, too."""
+        name = execute_reply["content"].get("ename")
+        self._ended = INTERRUPTED if name == KeyboardInterrupt.__name__ else FAILED
 
     def cell_complete(self, cell: NotebookNode, cell_index: int) -> None:
         super().cell_complete(cell, cell_index)
-        told = cell.metadata.papermill
-        told["exception"] = told["status"] == FAILED  # a cell may be allowed to
-
-    def cell_failed(
-        self, cell: NotebookNode, cell_index: int, execute_reply: Mapping[str, Any]
-    ) -> None:
-        """Tell a failure from an interruption, which the kernel reports as an error, too."""
-        del cell_index
-        if execute_reply["content"].get("ename") != KeyboardInterrupt.__name__:
-            cell.metadata.papermill["status"] = FAILED
+        cell.metadata.papermill["status"] = self._ended
+        cell.metadata.papermill["exception"] = self._ended != DONE
 
     def notebook_complete(self) -> None:
         self.cleanup_pbar()
@@ -142,11 +140,14 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
     def papermill_execute_cells(self) -> None:
         for index, cell in enumerate(self.nb.cells):
             self.nb_man.cell_start(cell, index)
+            may_go_on = True
             try:
                 self.execute_cell(cell, index)
             except CellExecutionError:
+                may_go_on = False
+            self.nb_man.cell_complete(cell, index)  # not where another error went through
+            if not may_go_on:
                 break
-            self.nb_man.cell_complete(cell, index)
 
 
 class _WholeFile(LocalHandler):  # type: ignore[misc]  # papermill has no types

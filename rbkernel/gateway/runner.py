@@ -122,7 +122,7 @@ def run(
     EvidenceError
         The evidence folder cannot be written.
     RunError
-        The kernel did not start.
+        The kernel did not start, or ended before the first cell.
     """
     runbook = catalogue.find(id_or_path, settings.catalogue.paths)
     values = _accept(runbook, given, incident, settings)
@@ -140,6 +140,12 @@ def run(
         executed, failure = _execute(runbook, values, progress=progress)
     folder = store.open_folder(root, run_id)
     _await_end(folder)
+    if not folder.is_dir():
+        raise RunError(
+            f"no cell ran: {failure}",
+            where=str(runbook.path),
+            next_step="run it again; the database was not asked anything",
+        )
     record = reading.read(folder)
     sealed, unsealed = _seal(settings, record, executed)
     return Outcome(
