@@ -38,7 +38,7 @@ def plotly_path() -> Path:
 def packed_plotly() -> tuple[str, str]:
     """Return plotly.js deflated in base 85 (`<` and `&` as `.` and `,`), and its CSP hash."""
     source = plotly_path().read_bytes()
-    packed = base64.b85encode(zlib.compress(source, 9)).translate(_FOR_HTML)
+    packed = base64.b85encode(zlib.compress(source)).translate(_FOR_HTML)
     return packed.decode("ascii"), csp_hash(source)
 
 

@@ -165,7 +165,7 @@ def _plan(plan: Plan, files: _Files) -> str:
     if not plan.sql:
         return f"- {escaped(plan.title)}: nothing to do"
     told = f"{escaped(plan.state)}: **{escaped(plan.title)}**, on {escaped(plan.connection)}"
-    after = f"Risk: {escaped(plan.risk)}. Undo: {escaped(plan.undo)}"
+    after = _pairs([("Risk", plan.risk), ("Undo", plan.undo)])
     return f"{told}\n\n{fenced(plan.sql, 'sql')}\n\n{after}\n\n{files.table(plan.targets)}"
 
 
