@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import io
 import logging
 import os
+from typing import Any
 
 from ipykernel.iostream import OutStream
 
@@ -18,19 +18,20 @@ class RedactedOutput(OutStream):
     """A stream of ipykernel's that never writes to the kernel's own standard output.
 
     ipykernel echoes what subprocesses print there, and gives it to whoever asks for the file:
-    both would end up in the server's log.
+    both would end up in the server's log. So the file is always watched, whatever is configured.
     """
+
+    _fid: int
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "watchfd": "force", "echo": None})  # type: ignore[no-untyped-call]  # ipykernel's
 
     def fileno(self) -> int:
         """Return the file that is watched, so that what a subprocess writes to it is seen."""
-        if self._fid is None:
-            raise io.UnsupportedOperation("fileno")
         watched: int = self._original_stdstream_fd
         return watched
 
     def _watch_pipe_fd(self) -> None:
-        if self._fid is None:
-            return
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while (chunk := os.read(self._fid, _CHUNK_BYTES)) and self._should_watch:
             self.write(decoder.decode(chunk))

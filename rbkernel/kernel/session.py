@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import zmq
 from jupyter_client.session import Session
 
 from rbkernel.errors import RecorderError
@@ -157,7 +158,12 @@ class RecordingSession(Session):
             self._record(message, clean)
         said = {**message, "content": clean.content, "metadata": clean.metadata, "buffers": []}
         buffers: list[Any] = list(clean.buffers)
-        return super().send(socket, said, ident=ident, buffers=buffers or None, track=track)
+        try:
+            return super().send(socket, said, ident=ident, buffers=buffers or None, track=track)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.ENOTSOCK:
+                raise
+            return said  # the kernel is ending and has closed its sockets: nobody listens
 
     def _record(self, message: Mapping[str, Any], clean: Clean) -> None:
         kind, parent = message["header"]["msg_type"], message["parent_header"].get("msg_id")

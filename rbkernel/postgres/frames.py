@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_object_dtype, is_string_dtype
 
 from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
@@ -46,7 +47,7 @@ def protect(frame: pd.DataFrame, redaction: Redaction) -> dict[str, str]:
     """
     applied = {}
     for column in list(frame.columns):
-        policy = redaction.policy(column, text=frame[column].dtype == object)
+        policy = redaction.policy(column, text=_is_text(frame[column]))
         if policy is Policy.DROP:
             del frame[column]
         elif policy is Policy.MASK:
@@ -56,6 +57,10 @@ def protect(frame: pd.DataFrame, redaction: Redaction) -> dict[str, str]:
         if policy is not Policy.KEEP:
             applied[str(column)] = policy.value
     return applied
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return is_object_dtype(column) or is_string_dtype(column)
 
 
 def _replaced(column: pd.Series[Any], replacement: Callable[[Any], str]) -> pd.Series[Any]:

@@ -14,6 +14,7 @@ from rbkernel.redact.values import Redactor
 # longer lines go on without their last part: no secret but a private key is longer than that
 _LONGEST_TAIL = 4_096
 _LONGEST_HELD = 65_536
+_CONTEXT = 300
 _HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
 
 
@@ -32,16 +33,17 @@ class Carry:
     def take(self, text: str) -> str:
         """Return what may go, redacted, and hold the rest."""
         whole = self._held + text
-        spans = self._redactor.spans(whole)
-        cut = _cut(whole)
+        cut, spans = _cut(whole), self._redactor.spans(whole)
         for start, end, _ in spans:
             # also one that reaches to the end, and may not be at its own
             open_end = end == len(whole) and end - start < _LONGEST_HELD
             if start < cut < end or (start < cut and open_end):
-                cut = start
+                # with what tells that it is one
+                cut = max(_line(whole, start), start - _CONTEXT)
                 break
         self._held = whole[cut:]
-        return self._redactor.without(whole[:cut], [span for span in spans if span.end <= cut])
+        let_go = whole[:cut]
+        return self._redactor.text(let_go) if spans or ";base64," in let_go else let_go
 
     def rest(self) -> str:
         """Return all that is held, redacted."""
@@ -51,7 +53,12 @@ class Carry:
 
 def _cut(text: str) -> int:
     """Return where the part begins that a later message may go on with."""
-    line = max(text.rfind("\n"), text.rfind("\r")) + 1
+    line = _line(text, len(text))
     if _HARMLESS.fullmatch(text, line):
         return len(text)
     return max(line, len(text) - _LONGEST_TAIL)
+
+
+def _line(text: str, place: int) -> int:
+    """Return where the line of a place begins."""
+    return max(text.rfind("\n", 0, place), text.rfind("\r", 0, place)) + 1

@@ -8,7 +8,7 @@ searched is withheld, and says so where it stood.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date
 from numbers import Number
 from typing import Any
@@ -57,17 +57,13 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return a text without secrets, and with plain pictures in its data URIs."""
-        return self.without(text, self.spans(text))
+        if ";base64," in text:
+            text = _DATA_URI.sub(self._data_uri, text)
+        return self.texts.text(text)
 
     def spans(self, text: str) -> list[Span]:
         """Return the places of a text that must go."""
         return self.texts.spans(text)
-
-    def without(self, text: str, spans: Sequence[Span]) -> str:
-        """Return a text without these places, and with plain pictures in its data URIs."""
-        if spans:
-            text = self.texts.without(text, spans)
-        return _DATA_URI.sub(self._data_uri, text) if ";base64," in text else text
 
     def value(self, value: Any) -> Any:
         """Return a JSON value without secrets; the very same object where there are none.
