@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
-from rbkernel.model import INCIDENT_ID
+from rbkernel.model import INCIDENT_ID, RUN_ID
 
 NAME = "report.html"
+# what values of a wrong type or shape raise
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _UNSEALED = "not sealed: this is no evidence yet"
 _AT_SEAL = "made at the seal, from what is sealed with it"
 
@@ -52,14 +55,10 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
     EvidenceError
         The notebook or the journal hold what no report can be made of.
     """
-    try:
-        seal = [("Report", _AT_SEAL)]
-        told = section(record, executed, Reader(), seal=seal)
-        return {NAME: page.render(_of_run(told)), **csv_files(_of_run(told))}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _unfit(error, record.run_id) from error
-    except TemplateError as error:
-        raise _unfit(error, record.run_id) from error
+    with fit_for_a_report(record.run_id):
+        told = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
+        made = _of_run(told)
+        return {NAME: page.render(made), **csv_files(made)}
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
@@ -79,8 +78,13 @@ def sources(root: Path, what: str) -> list[Source]:
         There is no such run or incident, or its evidence cannot be read.
     """
     heads = {head.run_id: head for head in bundle.read_heads(root)}
-    if not INCIDENT_ID.fullmatch(what):
+    if RUN_ID.fullmatch(what):
         return [_source(runs.find(root, what), heads)]
+    if not INCIDENT_ID.fullmatch(what):
+        raise EvidenceError(
+            f"{what!r} is neither an incident id nor a run id",
+            next_step="`rbkernel evidence list` shows both",
+        )
     of_it = [run for run in runs.list_runs(root) if run.incident == what and not run.problem]
     if not of_it:
         raise EvidenceError(
@@ -101,16 +105,13 @@ def build(root: Path, what: str) -> Report:
         There is no such run or incident, or its evidence cannot be read.
     """
     reader = Reader()
-    try:
-        told = tuple(
-            section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
-            for n, one in enumerate(sources(root, what), 1)
-        )
-        if not INCIDENT_ID.fullmatch(what):
-            return _of_run(told[0])
-        return _of_incident(what, told, _timeline(root / what / manifest.INCIDENT, told))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _unfit(error, what) from error
+    told = tuple(
+        section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
+        for n, one in enumerate(sources(root, what), 1)
+    )
+    if not INCIDENT_ID.fullmatch(what):
+        return _of_run(told[0])
+    return _of_incident(what, told, _timeline(root / what / manifest.INCIDENT, told))
 
 
 def _source(folder: Path, heads: Mapping[str, Head]) -> Source:
@@ -207,10 +208,21 @@ def _told(entry: Mapping[str, Any]) -> str:
     return f"{kind}: " + "; ".join(f"{name}: {value}" for name, value in flat(rest) if value)
 
 
-def _unfit(error: Exception, where: str) -> EvidenceError:
-    return EvidenceError(
-        f"no report can be made of this evidence: {type(error).__name__}: {error}",
-        where=where,
-        next_step="`rbkernel evidence verify` says whether it was changed; `--to zip` exports it"
-        " as it is",
-    )
+@contextmanager
+def fit_for_a_report(where: str) -> Iterator[None]:
+    """Say so when evidence holds what no report can be made of: a journal may be anything.
+
+    Raises
+    ------
+    EvidenceError
+        Whatever was met.
+    """
+    try:
+        yield
+    except (*_UNFIT, TemplateError, OSError) as error:
+        raise EvidenceError(
+            f"no report can be made of this evidence: {type(error).__name__}: {error}",
+            where=where,
+            next_step="`rbkernel evidence verify` says whether it was changed; `--to zip` exports"
+            " it as it is",
+        ) from error

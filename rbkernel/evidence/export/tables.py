@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 # more rows than these nobody reads in a report; `rb.query` itself shows 20
 SHOWN_ROWS = 30
 # so many are printed in small letters
-WIDE_COLUMNS = 9
+WIDE_COLUMNS = 7
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from rbkernel.evidence.export import archive, browser, page, wiki
 from rbkernel.evidence.export.blocks import Image
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.page import Report
-from rbkernel.evidence.export.report import build, csv_files
+from rbkernel.evidence.export.report import build, csv_files, fit_for_a_report
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import INCIDENT_ID
 
@@ -53,7 +53,11 @@ def export(
     path = _path(root, what, to, output)
     if to is Format.ZIP:
         return _write(path, _zip(root, what, signers), {})
-    report = build(root, what)
+    with fit_for_a_report(what):
+        return _report(path, build(root, what), to)
+
+
+def _report(path: Path, report: Report, to: Format) -> Exported:
     if to is Format.HTML:
         return _write(path, page.render(report), csv_files(report))
     if to is Format.PDF:
@@ -136,6 +140,10 @@ def _path(root: Path, what: str, to: Format, output: Path | None) -> Path:
             "an export is not written into the evidence folder: it could replace evidence",
             where=str(path),
             next_step="name a file elsewhere with -o",
+        )
+    if not path.parent.is_dir():
+        raise EvidenceError(
+            "there is no such folder", where=str(path.parent), next_step="make it, or change -o"
         )
     return path
 

@@ -29,7 +29,11 @@
     if (!dark.matches) return layout;
     const axis = { gridcolor: "#3d444d", linecolor: "#9da7b3", zerolinecolor: "#9da7b3" };
     const font = { ...layout.font, color: "#e6edf3" };
-    const template = { layout: { xaxis: axis, yaxis: axis, colorway: layout.template?.layout?.colorway } };
+    const light = layout.template?.layout ?? {};
+    const template = {
+      ...layout.template,
+      layout: { ...light, xaxis: { ...light.xaxis, ...axis }, yaxis: { ...light.yaxis, ...axis } },
+    };
     return { ...layout, template, font, paper_bgcolor: "#0d1117", plot_bgcolor: "#161b22" };
   };
 
