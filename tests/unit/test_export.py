@@ -14,16 +14,26 @@ from bs4 import BeautifulSoup
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, store
+from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export import browser, page, report, writing
 from rbkernel.evidence.export.blocks import Error, Figure, Html, Reader, Text
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
 from rbkernel.evidence.export.sanitize import clean_html, markdown_html
 from rbkernel.evidence.reading import read
+from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
-from tests.unit.hostile_evidence import PLOTLY, WIDGET_VIEW, figure, hostile_run, payloads
+from tests.unit.hostile_evidence import (
+    CARDS,
+    PLOTLY,
+    WIDGET_VIEW,
+    figure,
+    hostile_run,
+    payloads,
+)
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 
+TYPED = [f"application/vnd.rbkernel.{name}+json" for name in CARDS]
 ALLOWED = {
     *("article", "body", "head", "header", "html", "main", "meta", "nav", "script", "section"),
     *("a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "dd", "del", "details"),
@@ -288,6 +298,25 @@ def test_nothing_is_written_into_the_evidence_folder(tmp_path: Path) -> None:
     for output in (tmp_path, run.folder / "executed.ipynb"):
         with pytest.raises(EvidenceError, match="not written into the evidence folder"):
             writing.export(tmp_path, RUN_ID, Format.HTML, output)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, True, [], ["a"], {}, {"a": {"b": []}}, "\ud800", "x" * 99]
+)
+def test_fields_of_any_type_make_a_report_or_a_clear_error(tmp_path: Path, odd: Any) -> None:
+    journal = Journal(tmp_path)
+    cell = journal.request("x")
+    journal.begin(cell, "x")
+    names = ("title", "question", "text", "sql", "targets", "options", "facts", "note", "rules")
+    fields = dict.fromkeys(names, odd)
+    for kind in ("plan", "note", "done", "redaction"):
+        journal.event(kind, cell, **fields, id="1")
+    for mimetype in (*TYPED, PLOTLY, WIDGET_VIEW, "application/json"):
+        data = {mimetype: odd, "text/plain": "said"}
+        journal.iopub(cell, "display_data", data=data, metadata={}, transient={})
+    journal.reply(cell)
+    executed = documents.dump(rebuild(read(journal.folder), None))
+    assert b"said" in report_files(read(journal.folder), executed)["report.html"]
 
 
 def test_evidence_that_is_damaged_gives_an_error_and_no_seal_fails(tmp_path: Path) -> None:

@@ -7,30 +7,25 @@ gives the steps in their order; where it says otherwise than the journal, the st
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any
 
-import yaml
 from nbformat import NotebookNode
 
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import CellCheck, verify_notebook
 from rbkernel.evidence.bundle import incident_of, runbook_of
+from rbkernel.evidence.export import told
 from rbkernel.evidence.export.blocks import Block, Reader, Text
 from rbkernel.evidence.export.sanitize import markdown_html, plain
-from rbkernel.evidence.export.tables import Table
+from rbkernel.evidence.export.told import Plan
 from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.normal import text
-from rbkernel.evidence.reading import DONE, Record, snapshot_of
+from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
 from rbkernel.model import Decision, Finding, Verdict
 
-# a runbook says about 40; aliases in YAML can multiply without end
-_MOST_LINES = 200
 # as many as a run's first screen tells each for itself
 _TOLD_OK = 6
 _HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
@@ -59,19 +54,6 @@ class Cell:
     runs: int = 1
     blocks: tuple[Block, ...] = ()
     problem: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A proposed action in its last state."""
-
-    title: str
-    state: str
-    connection: str
-    sql: str
-    risk: str
-    undo: str
-    targets: Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +140,7 @@ def section(
     checked = verify_notebook(notebook, record, snapshot_of(record))
     problems = {check.index: check for check in checked.problems}
     cells, headings = _cells(annotate(notebook, record), problems, reader, anchor)
-    front = _front_matter(notebook)
+    front = told.front_matter(notebook)
     run = record.run
     title = run.title if run else ""
     return Section(
@@ -169,45 +151,18 @@ def section(
         incident=incident_of(record),
         verdict=record.verdict,
         complete=record.complete,
-        started_at=_started_at(record),
-        about=_about(record),
+        started_at=told.started_at(record),
+        about=told.about(record),
         findings=tuple(sorted(record.findings, key=lambda finding: -finding.verdict.rank)),
         decisions=record.decisions,
-        plans=_plans(record, reader),
-        remarks=_remarks(record),
+        plans=told.plans(record, reader),
+        remarks=told.remarks(record),
         front_matter=front,
-        facts=(*_facts(record), ("Attested", checked.count), *seal),
-        warnings=_warnings(record, [str(one) for one in checked.problems], checked.partial),
+        facts=(*told.facts(record), ("Attested", checked.count), *seal),
+        warnings=told.warnings(record, [str(one) for one in checked.problems], checked.partial),
         cells=cells,
         headings=headings,
     )
-
-
-def clock(at: object) -> str:
-    """Write a time of ours for people.
-
-    >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
-    ('2026-11-20 23:45:35 UTC', '')
-    """
-    said = plain(str(at))
-    return f"{said[:10]} {said[11:19]} UTC" if re.match(r"\d{4}-\d\d-\d\dT", said) else said
-
-
-def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Give nested values a line each.
-
-    >>> list(flat({"scope": {"not_handled": ["a", "b"]}, "slo": None}))
-    [('scope, not handled', 'a'), ('scope, not handled', 'b'), ('slo', '')]
-    """
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            word = plain(str(key)).replace("_", " ")
-            yield from flat(part, f"{name}, {word}" if name else word)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from flat(part, name)
-    else:
-        yield name, "" if value is None else plain(str(value)).strip()
 
 
 def _cells(
@@ -237,14 +192,14 @@ def _cells(
 
 
 def _code_cell(index: int, cell: NotebookNode, blocks: tuple[Block, ...], problem: str) -> Cell:
-    told = cell.metadata.get("rbkernel", {})
+    known = cell.metadata.get("rbkernel", {})
     return Cell(
         kind="code",
         label=documents.label(index, documents.lasting_id(cell), cell.source),
         source=plain(cell.source),
-        status=str(told.get("status", "")),
-        took=_took(told.get("started_at"), told.get("ended_at")),
-        runs=int(told.get("runs", 1)),
+        status=str(known.get("status", "")),
+        took=_took(known.get("started_at"), known.get("ended_at")),
+        runs=int(known.get("runs", 1)),
         blocks=blocks,
         problem=problem,
     )
@@ -273,101 +228,6 @@ def _anchored(markup: str, anchor: str) -> tuple[str, list[Heading]]:
         return f'<h{shown} id="{name}" class="md{level}">{inner}</h{shown}>'
 
     return _HEADING.sub(mark, markup), found
-
-
-def _front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
-    first = notebook.cells[0] if notebook.cells else None
-    if first is None or first.cell_type != "raw":
-        return ()
-    source = str(first.source).strip().removeprefix("---").removesuffix("---")
-    try:
-        fields = yaml.safe_load(source)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return (("as it was written", plain(source)),)
-    return _gathered(islice(flat(fields, "" if isinstance(fields, dict) else "text"), _MOST_LINES))
-
-
-def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Gather the lines of each name.
-
-    >>> _gathered([("a", "1"), ("a", "2"), ("b", "3")])
-    (('a', '1\\n2'), ('b', '3'))
-    """
-    lines: dict[str, list[str]] = {}
-    for name, value in pairs:
-        lines.setdefault(name, []).append(value)
-    return tuple((name, "\n".join(values)) for name, values in lines.items())
-
-
-def _about(record: Record) -> tuple[tuple[str, str], ...]:
-    run = record.run
-    ended = max((cell.ended_at for cell in record.cells), default="")
-    executed = "headless" if run and run.headless else "by hand, in a notebook"
-    values = run.parameters if run else {}
-    given = ", ".join(plain(f"{name} = {value}") for name, value in values.items())
-    pairs = (
-        ("Run", record.run_id),
-        ("Started", clock(_started_at(record))),
-        ("Ended", clock(ended)),
-        ("Executed", executed if run else ""),
-        ("Parameters", given),
-    )
-    return tuple((name, value) for name, value in pairs if value)
-
-
-def _started_at(record: Record) -> str:
-    return str(record.run.started_at if record.run else record.kernel.get("at", ""))
-
-
-def _facts(record: Record) -> tuple[tuple[str, str], ...]:
-    told = record.of_kind("run")
-    facts = flat(told[-1].data.get("facts", {})) if told else ()
-    counts: Counter[str] = Counter()
-    for event in record.of_kind("redaction"):
-        rules = event.data.get("rules")
-        counts.update(rules if isinstance(rules, dict) else {})
-    redacted = ", ".join(f"{rule} {number}" for rule, number in sorted(counts.items()))
-    return (*facts, *([("Redacted", redacted)] if redacted else ()))
-
-
-def _plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
-    last = {str(event.data.get("id")): event.data for event in record.of_kind("plan")}
-    return tuple(_plan(data, reader) for data in last.values())
-
-
-def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
-    names = ("title", "state", "connection", "sql", "risk", "undo")
-    targets = data.get("targets")
-    rows = [row for row in targets if isinstance(row, Mapping)] if isinstance(targets, list) else []
-    header = tuple(dict.fromkeys(str(name) for row in rows for name in row))
-    cells = (("" if (v := row.get(n)) is None else plain(str(v)) for n in header) for row in rows)
-    table = reader.table(header, tuple(map(tuple, cells)))
-    return Plan(**{name: plain(str(data.get(name) or "")) for name in names}, targets=table)
-
-
-def _remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
-    """Return what people added: when, what kind, and their words."""
-    found = []
-    for event in record.events:
-        if event.kind == "note":
-            found.append((event.at, "note", plain(str(event.data.get("text", "")))))
-        elif event.kind == "done":
-            said = f"{event.data.get('title', '')}. {event.data.get('note', '')}"
-            found.append((event.at, "done by a human", plain(said)))
-    return tuple(found)
-
-
-def _warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ...]:
-    told = [f"Not as the journal has it: {problem}" for problem in problems]
-    if partial:
-        told.append(f"Verified in part: {partial}")
-    if not record.complete:
-        told.append("The run did not come to its end: what is missing here never happened.")
-    left = [cell for cell in record.cells if cell.status != DONE]
-    told += [
-        f"{cell.status}: {documents.first_line(cell.code)}" for cell in left if cell.code.strip()
-    ]
-    return tuple(told)
 
 
 def _took(started: object, ended: object) -> str:

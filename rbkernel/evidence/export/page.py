@@ -19,7 +19,8 @@ from pygments.lexers import get_lexer_by_name
 
 from rbkernel.evidence.export import figures
 from rbkernel.evidence.export.blocks import Figure
-from rbkernel.evidence.export.contents import Section, clock
+from rbkernel.evidence.export.contents import Section
+from rbkernel.evidence.export.told import clock
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TONES = {

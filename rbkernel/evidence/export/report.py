@@ -16,9 +16,10 @@ from rbkernel.evidence import bundle, content, manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export import page
 from rbkernel.evidence.export.blocks import Html, Reader
-from rbkernel.evidence.export.contents import Section, clock, flat, section
+from rbkernel.evidence.export.contents import Section, section
 from rbkernel.evidence.export.page import Report
 from rbkernel.evidence.export.sanitize import plain
+from rbkernel.evidence.export.told import clock, flat
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild

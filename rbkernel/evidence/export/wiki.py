@@ -16,9 +16,10 @@ from mistune.core import BlockState
 from mistune.renderers.markdown import MarkdownRenderer
 
 from rbkernel.evidence.export.blocks import Block, Card, Error, Figure, Html, Image, Text
-from rbkernel.evidence.export.contents import Cell, Plan, Section, clock
+from rbkernel.evidence.export.contents import Cell, Section
 from rbkernel.evidence.export.page import Report
 from rbkernel.evidence.export.tables import Table
+from rbkernel.evidence.export.told import Plan, clock
 from rbkernel.model import Decision, Finding
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
