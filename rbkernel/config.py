@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from rbkernel.errors import ConfigError, UnknownConnection
+from rbkernel.redact.columns import Redaction
 
 FILE_NAME = "rbkernel.toml"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -54,6 +55,7 @@ class Connection(BaseModel):
     row_cap: int = Field(10_000, ge=1)
     size_cap_mb: int = Field(64, ge=1)
     allow_functions: tuple[str, ...] = ()
+    redaction: Redaction = Redaction()
 
     @model_validator(mode="before")
     @classmethod
@@ -92,6 +94,13 @@ class Connection(BaseModel):
         ConfigError
             The variable is not set, or the command failed.
         """
+        password = self._fetch_password()
+        if password:
+            for listener in _listeners:
+                listener(self, password)
+        return password
+
+    def _fetch_password(self) -> str | None:
         if self.password_env:
             if self.password_env not in os.environ:
                 raise ConfigError(
@@ -115,6 +124,14 @@ class Connection(BaseModel):
                 next_step=f"run `{command[0]}` by hand and see why",
             ) from None
         return done.stdout.rstrip("\n")
+
+
+_listeners: list[Callable[[Connection, str], None]] = []
+
+
+def tell_passwords_to(listener: Callable[[Connection, str], None]) -> None:
+    """Have somebody told of every password that is fetched from now on: it must not be shown."""
+    _listeners.append(listener)
 
 
 class Command(BaseModel):
@@ -217,6 +234,8 @@ def _fits(value: object, pattern: str) -> bool:
 class _Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     root: Path | None = None
+    signing_key: Path | None = None
+    allowed_signers: Path | None = None
 
 
 class _Catalogue(BaseModel):
@@ -256,6 +275,7 @@ class Settings(BaseModel):
     catalogue: _Catalogue = _Catalogue()
     lint: _Lint = _Lint()
     coverage: _Coverage = _Coverage()
+    redaction: Redaction = Redaction()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
 
@@ -266,6 +286,16 @@ class Settings(BaseModel):
             return Path(root).expanduser().absolute()
         root_in_file = self.evidence.root
         return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that seals are signed with: never in the evidence folder."""
+        return self.evidence.signing_key or platformdirs.user_config_path("rbkernel") / "seal_key"
+
+    @property
+    def allowed_signers(self) -> Path:
+        """The file of OpenSSH's that says whose seals are trusted."""
+        return self.evidence.allowed_signers or self.evidence_root / "allowed_signers"
 
     def connection(self, name: str, *, parameter: str = "") -> Connection:
         """Return the connection of that name, which a runbook's parameter may have given.
@@ -405,15 +435,24 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
     def place(path: Path | None) -> Path | None:
         return path and folder / path.expanduser()
 
+    evidence = settings.evidence
     connections = {
         name: one.model_copy(
-            update={"passfile": place(one.passfile), "sslrootcert": place(one.sslrootcert)}
+            update={
+                "passfile": place(one.passfile),
+                "sslrootcert": place(one.sslrootcert),
+                "redaction": one.redaction.over(settings.redaction),
+            }
         )
         for name, one in settings.connections.items()
     }
     update = {
         "connections": connections,
-        "evidence": _Evidence(root=place(settings.evidence.root)),
+        "evidence": _Evidence(
+            root=place(evidence.root),
+            signing_key=place(evidence.signing_key),
+            allowed_signers=place(evidence.allowed_signers),
+        ),
         "catalogue": _Catalogue(paths=tuple(filter(None, map(place, settings.catalogue.paths)))),
     }
     return settings.model_copy(update=update)

@@ -10,20 +10,18 @@ import dataclasses
 import json
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, documents, importing, quality, queries, reconciling
+from rbkernel.cli import connections, documents, evidence, importing, quality, queries, reconciling
 from rbkernel.cli.output import (
     AsJson,
     Ending,
     complain,
     name_and_value,
     print_json,
-    print_table,
     progress,
 )
 from rbkernel.errors import RbkernelError
@@ -38,9 +36,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-evidence_app = typer.Typer(help="What remains of runs: list, verify, rebuild, seal.")
 sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
-app.add_typer(evidence_app, name="evidence", no_args_is_help=True)
+app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command()(documents.show)
@@ -101,75 +98,6 @@ def demo() -> None:
     from rbkernel.sandbox import demo as demonstration
 
     raise Ending(demonstration.show())
-
-
-@evidence_app.command("list")
-def list_evidence(as_json: AsJson = False) -> None:
-    """List all runs, open and sealed."""
-    from rbkernel.evidence import runs
-
-    root = config.load().evidence_root
-    found = runs.list_runs(root)
-    if as_json:
-        print_json([dataclasses.asdict(entry) for entry in found])
-        return
-    names = ("run", "incident", "runbook", "verdict", "state")
-    rows = [(e.run_id, e.incident, e.runbook, e.verdict.value, e.state) for e in found]
-    print_table(names, rows)
-    typer.echo(f"{len(found)} runs in {root}")
-
-
-@evidence_app.command()
-def verify(
-    what: Annotated[
-        str,
-        typer.Argument(help="A notebook, a run id, a folder; nothing for all that is sealed."),
-    ] = "",
-) -> None:
-    """Verify sealed folders, or a saved notebook against the journal of its run."""
-    from rbkernel.evidence import report
-
-    root = config.load().evidence_root
-    lines, ok = report.verify(root, what)
-    for line in lines:
-        typer.echo(line)
-    raise Ending(0 if ok else 1)
-
-
-@evidence_app.command()
-def rebuild(
-    run_id: Annotated[str, typer.Argument(help="The run.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the notebook.")],
-) -> None:
-    """Make the notebook of a run from its snapshot and journal."""
-    from rbkernel.evidence import notebook, reading, runs, store
-    from rbkernel.evidence import rebuild as rebuilding
-
-    record = reading.read(runs.find(config.load().evidence_root, run_id))
-    built = rebuilding.rebuild(record, reading.snapshot_of(record))
-    store.write_atomically(output.absolute(), notebook.dump(built))
-    ran = sum(1 for cell in record.cells if cell.status == "done")
-    typer.echo(f"{output}: {len(built.cells)} cells, {ran} executions done")
-
-
-@evidence_app.command()
-def seal(
-    what: Annotated[str, typer.Argument(help="The saved notebook, or a run id to rebuild it.")],
-    edited: Annotated[
-        bool, typer.Option("--edited", help="Seal a notebook that was edited after the run.")
-    ] = False,
-) -> None:
-    """Seal the evidence of a run whose kernel has ended."""
-    from rbkernel.evidence import bundle, reading, report, runs
-
-    root = config.load().evidence_root
-    run_id = reading.read(runs.find(root, what)).run_id
-    path = Path(what)
-    given = path.read_bytes() if path.is_file() else None
-    sealed = bundle.seal(root, run_id, given, edited=edited)
-    for line in report.sealed(sealed):
-        typer.echo(line)
-    raise Ending(0 if sealed.verification.ok and not sealed.other_notebook else 1)
 
 
 @sandbox_app.command()
@@ -251,6 +179,7 @@ def main() -> None:
 
 
 def _print_outcome(outcome: Any) -> None:
+    from rbkernel.evidence import report
     from rbkernel.triage.cards import decision_text, finding_text
 
     for finding in sorted(outcome.record.findings, key=_urgency):
@@ -262,8 +191,10 @@ def _print_outcome(outcome: Any) -> None:
     typer.echo(f"{outcome.verdict.value.upper()} in {outcome.duration_s:.1f} s")
     typer.echo(f"incident {outcome.incident}")
     typer.echo(f"evidence {outcome.folder}")
-    if outcome.head:
+    if outcome.sealed:
         typer.echo(f"head     {outcome.head}")
+        for line in report.signed(outcome.sealed):
+            typer.echo(f"         {line}")
 
 
 def _urgency(finding: Finding) -> int:

@@ -68,7 +68,8 @@ class CellCheck:
 
     ``index`` counts from 0 and is None for a cell that is not there. ``ok`` is true for an
     attested cell, for one of the document that never ran and does not look as if it had, and for
-    what differs from a document that need not be the one that ran.
+    what differs from a document that need not be the one that ran. ``corrects`` is what papermill
+    wrongly claims of the cell: it does so by itself, so it is held against nobody.
     """
 
     index: int | None
@@ -77,6 +78,7 @@ class CellCheck:
     state: str
     detail: str = ""
     ok: bool = False
+    corrects: str = ""
 
     @property
     def label(self) -> str:
@@ -85,7 +87,8 @@ class CellCheck:
 
     def __str__(self) -> str:
         detail = f": {self.detail}" if self.detail else ""
-        return f"{self.label}: {self.state}{detail}"
+        corrects = f" ({self.corrects})" if self.corrects else ""
+        return f"{self.label}: {self.state}{detail}{corrects}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +208,7 @@ def _check_code(
         state=state,
         detail=detail,
         ok=ok,
+        corrects=_papermills_claim(cell, run.status if run else NOT_RUN),
     )
 
 
@@ -243,6 +247,14 @@ def _claimed_status(cell: NotebookNode, status: str) -> str:
     told = cell.metadata.get("rbkernel")
     claimed = told.get("status", status) if isinstance(told, Mapping) else status
     return "" if claimed == status else f"its metadata says {claimed}, the journal {status}"
+
+
+def _papermills_claim(cell: NotebookNode, status: str) -> str:
+    """Return what papermill calls a cell that did not end well: it does not see a kernel die."""
+    told = cell.metadata.get("papermill")
+    claimed = told.get("status") if isinstance(told, Mapping) else None
+    wrong = claimed in ("completed", DONE) and status != DONE and cell.source.strip()
+    return f"papermill says {claimed}" if wrong else ""
 
 
 def _claimed_count(cell: NotebookNode, run: CellRun) -> str:

@@ -6,8 +6,8 @@ order run folder, `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS
 the open folder goes only after it. So a crash anywhere leaves a run that can be sealed again,
 and sealing a sealed run changes nothing. All of it happens under one lock a root.
 
-A notebook is sealed once, so one that the journal does not attest is refused unless the caller
-asks for just that: it would shut the true one out.
+What is not needed never keeps a run from being sealed: without a key, or without a report, the
+seal says so and is as good otherwise.
 
 Sealed files are 0444 and their folder is 0555, so that neither an editor that saves by rename
 nor a stray `rm` changes evidence by accident. It does not stop root or the owner: what stops them
@@ -16,35 +16,34 @@ is that `HEADS` is published.
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nbformat import NotebookNode
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import manifest, store
+from rbkernel.evidence import content, manifest, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
-from rbkernel.evidence.manifest import Head, digest
+from rbkernel.evidence.attest import Verification, verify_notebook
+from rbkernel.evidence.content import EXECUTED, Report
+from rbkernel.evidence.incident import sealed_line, with_line
+from rbkernel.evidence.manifest import Head, Listing, digest
 from rbkernel.evidence.reading import Record, read, snapshot_of
-from rbkernel.evidence.rebuild import rebuild
 from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id, now
 
-EXECUTED = "executed.ipynb"
 LOCK = ".lock"
 _STAGING = "sealing"
-_NAMED_CELLS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRun:
     """A run under seal; ``head`` is the hash to publish.
 
-    ``is_new`` is false for a run that was sealed before; ``other_notebook`` is true when the
-    notebook that was given is not the one under seal.
+    ``signer`` is who signed it, empty for nobody; ``missing`` says in words what the seal has to
+    do without. ``is_new`` is false for a run that was sealed before; ``other_notebook`` is true
+    when the notebook that was given is not the one under seal.
     """
 
     run_id: str
@@ -55,6 +54,8 @@ class SealedRun:
     verdict: Verdict
     head: str
     sealed_at: str
+    signer: str
+    missing: tuple[str, ...]
     verification: Verification
     is_new: bool = field(default=True, compare=False)
     other_notebook: bool = field(default=False, compare=False)
@@ -66,6 +67,8 @@ def seal(
     executed: NotebookNode | bytes | None = None,
     *,
     edited: bool = False,
+    key: Path | None = None,
+    report: Report | None = None,
 ) -> SealedRun:
     """Seal a run, or return it when it is sealed already.
 
@@ -81,18 +84,22 @@ def seal(
     edited
         Seal the notebook although the journal does not attest all of it: what it does not stands
         in the result's ``verification``, and in every verification of the seal.
+    key
+        The private key to sign with.
+    report
+        Makes what people read besides the notebook; it may raise `EvidenceError`.
 
     Raises
     ------
     EvidenceError
-        No such run; its kernel lives; the notebook is none, of another run, or edited without
-        leave; the disk is full or not writable. Nothing is half-written then.
+        No such run; its kernel lives; the notebook is none, of another run, edited without
+        leave, or holds a secret; the disk is full or not writable. Nothing is half-written then.
     """
     _check_run_id(run_id)
     given = documents.dump(executed) if isinstance(executed, NotebookNode) else executed
     try:
         with store.locked(root / LOCK):
-            return _Seal(root, run_id, edited=edited).run(given)
+            return _Seal(root, run_id, edited=edited, key=key, report=report).run(given)
     except OSError as error:
         raise store.evidence_error(error, root) from error
 
@@ -100,10 +107,15 @@ def seal(
 class _Seal:
     """One seal, while the root is locked."""
 
-    def __init__(self, root: Path, run_id: str, *, edited: bool) -> None:
+    def __init__(
+        self, root: Path, run_id: str, *, edited: bool, key: Path | None, report: Report | None
+    ) -> None:
         self.root = root
         self.run_id = run_id
         self.edited = edited
+        self.key = key
+        self.report = report
+        self.missing: Sequence[str] = ()
         self.open = store.open_folder(root, run_id)
         self.staging = self.open / _STAGING
         self.heads = read_heads(root)
@@ -147,12 +159,11 @@ class _Seal:
         self.staging.mkdir()
         if folder is None:
             target = self._target(record)
-            files = self._files(record, given)
+            files, self.missing = self._content(record, given)
             store.write_folder(self.staging / "run", files, mode=0o444)
         else:  # an earlier seal came as far as the run folder
             target, files = folder, _intact_files(folder)
-        incident = target.parent
-        told = _incident_lines(incident, target, record)
+        told = self._incident_lines(target, record)
         head, manifest_bytes = self._manifest(target, files, told)
         heads = "".join(one.line for one in (*self.heads, head)).encode()
         for name, data, mode in (
@@ -192,30 +203,17 @@ class _Seal:
         number = max(numbers, default=0) + 1
         return folder / f"{number:04d}-{runbook or 'notebook'}-{self.run_id}"
 
-    def _files(self, record: Record, given: bytes | None) -> dict[str, bytes]:
-        files = {store.JOURNAL: (self.open / store.JOURNAL).read_bytes()}
-        snapshot = self.open / store.SNAPSHOT
-        if snapshot.is_file():
-            files[store.SNAPSHOT] = snapshot.read_bytes()
-        files[EXECUTED] = self._executed(record, given)
-        sums = {name: digest(data) for name, data in files.items()}
-        return {**files, manifest.SUMS: manifest.sums_text(sums).encode()}
+    def _content(
+        self, record: Record, given: bytes | None
+    ) -> tuple[dict[str, bytes], Sequence[str]]:
+        files = content.files(record, content.executed(record, given, edited=self.edited))
+        report, no_report = content.report(record, files[content.EXECUTED], self.report)
+        sums, unsigned = content.sums(files | report, self._previous, self.key)
+        return files | report | sums, (*no_report, *unsigned)
 
-    def _executed(self, record: Record, given: bytes | None) -> bytes:
-        snapshot = snapshot_of(record)
-        if given is None:
-            return documents.dump(rebuild(record, snapshot))
-        notebook = documents.parse(given, where="the notebook to seal")
-        shown = run_id_of(notebook)
-        if shown not in (None, self.run_id):
-            raise EvidenceError(
-                f"the notebook shows run {shown}, not {self.run_id}",
-                where="the notebook to seal",
-                next_step=f"seal it as {shown}",
-            )
-        if not self.edited:
-            _refuse_edited(verify_notebook(notebook, record, snapshot))
-        return given
+    @property
+    def _previous(self) -> str:
+        return self.heads[-1].sha256 if self.heads else manifest.NO_PREVIOUS
 
     def _manifest(self, target: Path, files: dict[str, bytes], told: bytes) -> tuple[Head, bytes]:
         incident = target.parent
@@ -226,16 +224,35 @@ class _Seal:
         }
         sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
         sums[manifest.INCIDENT] = digest(told)
-        previous = self.heads[-1].sha256 if self.heads else manifest.NO_PREVIOUS
-        data = manifest.manifest_text(previous, sums).encode()
+        data = Listing(previous=self._previous, sums=sums).text.encode()
         head = Head(
             sha256=digest(data),
             incident=incident.name,
             generation=1 + sum(head.incident == incident.name for head in self.heads),
-            at=_sealed_line(told, self.run_id)["at"],
+            at=sealed_line(told, self.run_id)["at"],
             run_id=self.run_id,
         )
         return head, data
+
+    def _incident_lines(self, target: Path, record: Record) -> bytes:
+        """Return the incident's own record with the line of this seal at its end."""
+        path = target.parent / manifest.INCIDENT
+        told = path.read_bytes() if path.is_file() else b""
+        if sealed_line(told, record.run_id):
+            return told  # an interrupted seal came that far
+        run = record.run
+        line = {
+            "at": now(),
+            "kind": "sealed",
+            "run_id": record.run_id,
+            "runbook": runbook_of(record),
+            "title": run.title if run else "",
+            "verdict": record.verdict.value,
+            "started_at": run.started_at if run else record.kernel.get("at", ""),
+            "folder": target.name,
+            "missing": list(self.missing),
+        }
+        return with_line(told, line)
 
 
 def read_heads(root: Path) -> list[Head]:
@@ -270,20 +287,6 @@ def sealed_folder(root: Path, run_id: str) -> Path | None:
     return found[0] if found else None
 
 
-def _refuse_edited(found: Verification) -> None:
-    if found.ok:
-        return
-    named = "; ".join(str(cell) for cell in found.problems[:_NAMED_CELLS])
-    others = len(found.problems) - _NAMED_CELLS
-    raise EvidenceError(
-        f"the notebook is not what the journal attests: {named}"
-        + (f"; and {others} more" if others > 0 else ""),
-        where="the notebook to seal",
-        next_step=f"`rbkernel evidence seal {found.run_id}` seals the notebook as the journal has"
-        " it; `--edited` keeps the edits, and `verify` will always report them",
-    )
-
-
 def _check_run_id(run_id: str) -> None:
     if not RUN_ID.fullmatch(run_id):
         raise EvidenceError(
@@ -299,9 +302,10 @@ def _entries(folder: Path) -> list[Path]:
 def _intact_files(folder: Path) -> dict[str, bytes]:
     """Return the files that an interrupted seal put in place, if they are still the same."""
     files = {name: (folder / name).read_bytes() for name in store.files_below(folder)}
-    text = files.get(manifest.SUMS, b"")
-    sums = {name: digest(data) for name, data in files.items() if name != manifest.SUMS}
-    if manifest.read_sums(text, str(folder / manifest.SUMS)) != sums:
+    listing = manifest.read_listing(files.get(manifest.SUMS, b""), str(folder / manifest.SUMS))
+    unlisted = (manifest.SUMS, manifest.SIGNATURE)
+    sums = {name: digest(data) for name, data in files.items() if name not in unlisted}
+    if listing.sums != sums:
         raise EvidenceError(
             "an interrupted seal left this folder, and it was changed since",
             where=str(folder),
@@ -310,48 +314,10 @@ def _intact_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def _incident_lines(incident: Path, target: Path, record: Record) -> bytes:
-    """Return the incident's own record with the line of this seal at its end."""
-    path = incident / manifest.INCIDENT
-    told = path.read_bytes() if path.is_file() else b""
-    if _sealed_line(told, record.run_id):
-        return told  # an interrupted seal came that far
-    run = record.run
-    line = {
-        "at": now(),
-        "kind": "sealed",
-        "run_id": record.run_id,
-        "runbook": runbook_of(record),
-        "title": run.title if run else "",
-        "verdict": record.verdict.value,
-        "started_at": run.started_at if run else record.kernel.get("at", ""),
-        "folder": target.name,
-    }
-    return told + json.dumps(line).encode() + b"\n"
-
-
-def _sealed_line(told: bytes, run_id: str) -> dict[str, Any]:
-    for line in sealed_lines(told):
-        if line.get("run_id") == run_id:
-            return line
-    return {}
-
-
-def sealed_lines(told: bytes) -> list[dict[str, Any]]:
-    """Return the seals that an incident's record tells of; damaged lines are left out."""
-    lines = []
-    for line in told.splitlines():
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and entry.get("kind") == "sealed":
-            lines.append(entry)
-    return lines
-
-
 def _sealed_run(folder: Path, head: Head, given: bytes | None, *, is_new: bool) -> SealedRun:
     record = read(folder)
+    sums = folder / manifest.SUMS
+    told = (folder.parent / manifest.INCIDENT).read_bytes()
     data = (folder / EXECUTED).read_bytes()
     notebook = documents.parse(data, where=str(folder / EXECUTED))
     return SealedRun(
@@ -363,6 +329,8 @@ def _sealed_run(folder: Path, head: Head, given: bytes | None, *, is_new: bool) 
         verdict=record.verdict,
         head=head.sha256,
         sealed_at=head.at,
+        signer=manifest.read_listing(sums.read_bytes(), str(sums)).signer,
+        missing=tuple(sealed_line(told, head.run_id).get("missing", ())),
         verification=verify_notebook(notebook, record, snapshot_of(record)),
         is_new=is_new,
         other_notebook=given not in (None, data),

@@ -15,7 +15,7 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence import store
 from rbkernel.evidence.attest import CellCheck, Verification, verify_notebook
-from rbkernel.evidence.bundle import EXECUTED
+from rbkernel.evidence.content import EXECUTED
 from rbkernel.evidence.reading import read, snapshot_of
 
 

@@ -1,7 +1,9 @@
 """Pure: the text of `SHA256SUMS`, `MANIFEST.NNNN` and `HEADS`, written and read.
 
-All three can be checked with coreutils alone. Each manifest names the hash of the one before it
-in `HEADS`, across incidents; `HEADS` is what is published, so that a rewritten history shows.
+All three can be checked with coreutils alone, and the signature of a run's `SHA256SUMS` with
+OpenSSH alone. Each manifest names the hash of the one before it in `HEADS`, across incidents;
+`HEADS` is what is published, so that a rewritten history shows. `SHA256SUMS` names an earlier
+manifest, too: what is signed there is the run and the history before it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from rbkernel.errors import EvidenceError
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
 SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
 HEADS = "HEADS"
 INCIDENT = "incident.jsonl"
 MANIFEST_NAME = re.compile(r"MANIFEST\.(\d{4,})", re.ASCII)
@@ -24,10 +27,34 @@ NO_PREVIOUS = "0" * 64
 _NAME = r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*"
 _SUM = re.compile(rf"([0-9a-f]{{64}})  ({_NAME})", re.ASCII)
 _PREVIOUS = re.compile(r"# previous: ([0-9a-f]{64})", re.ASCII)
+_SIGNER = re.compile(r"# signer: ([A-Za-z0-9][A-Za-z0-9._@+-]{0,127})", re.ASCII)
 _HEAD = re.compile(
     rf"([0-9a-f]{{64}})  ({INCIDENT_ID.pattern})/MANIFEST\.(\d{{4,}})  (\S+)  ({RUN_ID.pattern})",
     re.ASCII,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A run's `SHA256SUMS`, or a generation: hashes by name, and what came before.
+
+    ``previous`` is the hash of a manifest that was there before; ``signer`` is who signs the
+    bytes of this text, empty for nobody.
+    """
+
+    previous: str
+    sums: Mapping[str, str]
+    signer: str = ""
+
+    @property
+    def text(self) -> str:
+        r"""What the file holds; `sha256sum --check` passes over the first lines.
+
+        >>> Listing(previous="0" * 64, sums={"b": "00", "a": "11"}, signer="ops@db1").text[77:]
+        '# signer: ops@db1\n11  a\n00  b\n'
+        """
+        signer = f"# signer: {self.signer}\n" if self.signer else ""
+        return f"# previous: {self.previous}\n{signer}{sums_text(self.sums)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,35 +106,34 @@ def sums_text(sums: Mapping[str, str]) -> str:
     return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 
 
-def manifest_text(previous: str, sums: Mapping[str, str]) -> str:
-    """Return a generation: the link to the previous one, then the hashes."""
-    return f"# previous: {previous}\n{sums_text(sums)}"
+def is_signer(name: str) -> bool:
+    """Tell whether a name can stand in a listing, and on the command line of OpenSSH.
 
-
-def read_sums(data: bytes, where: str) -> dict[str, str]:
-    """Return name → hash from the bytes of `SHA256SUMS`.
-
-    Raises
-    ------
-    EvidenceError
-        A line is not exactly what `sums_text` writes, or a name comes twice.
+    >>> is_signer("ops@db1.example.org"), is_signer("-n ops"), is_signer("")
+    (True, False, False)
     """
-    return _read_sums(_lines(data, where), 1, where)
+    return bool(_SIGNER.fullmatch(f"# signer: {name}"))
 
 
-def read_manifest(data: bytes, where: str) -> tuple[str, dict[str, str]]:
-    """Return the hash of the previous manifest, and name → hash.
+def read_listing(data: bytes, where: str) -> Listing:
+    """Return what the bytes of `SHA256SUMS` or of a generation say.
 
     Raises
     ------
     EvidenceError
-        The bytes are not exactly what `manifest_text` writes.
+        They are not exactly what `Listing.text` gives, or a name comes twice.
     """
     lines = _lines(data, where)
-    first = _PREVIOUS.fullmatch(lines[0]) if lines else None
-    if first is None:
+    previous = _PREVIOUS.fullmatch(lines[0]) if lines else None
+    if previous is None:
         raise _damaged(where, 1)
-    return first[1], _read_sums(lines[1:], 2, where)
+    signer = _SIGNER.fullmatch(lines[1]) if len(lines) > 1 else None
+    first = 2 if signer else 1
+    return Listing(
+        previous=previous[1],
+        sums=_read_sums(lines[first:], first + 1, where),
+        signer=signer[1] if signer else "",
+    )
 
 
 def read_heads(data: bytes, where: str) -> list[Head]:

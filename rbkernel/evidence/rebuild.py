@@ -26,13 +26,8 @@ PAPERMILL_ERROR = "papermill-error-cell-tag"
 
 # metadata that tells of an earlier execution of the document
 _OF_AN_EARLIER_RUN = ("papermill", "execution", "rbkernel")
-# papermill's own words; it has none for a cell that was interrupted
-_PAPERMILL_STATUS = {
-    DONE: ("completed", False),
-    FAILED: ("failed", True),
-    INTERRUPTED: ("failed", True),
-    NOT_RUN: ("pending", None),
-}
+# in papermill's metadata: whether a cell ended with an exception
+_EXCEPTION = {DONE: False, FAILED: True, INTERRUPTED: True, NOT_RUN: None}
 
 
 def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
@@ -68,8 +63,8 @@ def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
 def annotate(notebook: NotebookNode, record: Record) -> NotebookNode:
     """Return a notebook that papermill wrote, with the statuses that the journal attests.
 
-    papermill calls every cell completed after its kernel died; what it says of cells and of the
-    notebook is corrected, and ``metadata.rbkernel`` is added to each code cell.
+    papermill does not see all that the journal does: what it says of cells and of the notebook is
+    corrected, and ``metadata.rbkernel`` is added to each code cell.
     """
     told = copy.deepcopy(notebook)
     places = matching.place(matching.candidates(told), record.cells)
@@ -235,9 +230,8 @@ def _set_status(cell: NotebookNode, runs: Sequence[CellRun]) -> str:
 
 
 def _correct_papermill(cell: NotebookNode, status: str) -> None:
-    word, exception = _PAPERMILL_STATUS[status]
-    cell.metadata.papermill["status"] = word
-    cell.metadata.papermill["exception"] = exception
+    cell.metadata.papermill["status"] = status
+    cell.metadata.papermill["exception"] = _EXCEPTION[status]
 
 
 def _facts(record: Record, code_cells_only: bool) -> NotebookNode:

@@ -2,17 +2,22 @@
 
 Invariants: sequence numbers have no gap and follow the order of the bytes (one lock around both);
 a forked child never writes (the pid is checked); the first failure to write is kept in `broken`
-and the recorder writes no more, so that a journal never silently skips a message.
+and the recorder writes no more, so that a journal never silently skips a message. What a cell
+concludes is redacted here; what a kernel says was redacted by its session. A secret that becomes
+known in mid-run is taken out of what was written before, too.
 """
 
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import platform
 import socket
 import threading
+from collections import Counter
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +26,7 @@ from typing import Any
 from rbkernel.errors import NotStarted, RecorderError
 from rbkernel.evidence import store
 from rbkernel.model import RUN_ID, new_run_id, now
+from rbkernel.redact import Redactor
 
 
 class Recorder:
@@ -36,16 +42,23 @@ class Recorder:
     run_id
         The id that the caller of the kernel reserved; a second kernel that inherits it, as after
         a restart, takes an id of its own.
+    redactor
+        What takes the secrets out; the patterns alone when not given.
     """
 
-    def __init__(self, root: Path, run_id: str | None = None) -> None:
+    def __init__(
+        self, root: Path, run_id: str | None = None, redactor: Redactor | None = None
+    ) -> None:
         self.root = root
         self.run_id = run_id if run_id and RUN_ID.fullmatch(run_id) else new_run_id()
         self.broken: RecorderError | None = None
         self.request: dict[str, Any] = {}
         self._journal: store.JournalFile | None = None
         self._sequence = 0
-        self._lock = threading.RLock()
+        # the session's, too: messages are redacted, journaled and sent one after the other
+        self.lock = threading.RLock()
+        self.redactor = redactor or Redactor()
+        self._told: Counter[str] = Counter()
         self._pid = os.getpid()
 
     @property
@@ -64,7 +77,7 @@ class Recorder:
         Parameters
         ----------
         kind
-            ``request``, ``iopub``, ``reply`` or one of triage's events.
+            ``request``, ``iopub``, ``reply`` or one of triage's events; its fields hold no secret.
         sync
             Force the journal to disk: at the end of a cell.
         fields
@@ -77,7 +90,7 @@ class Recorder:
         """
         if os.getpid() != self._pid:
             return
-        with self._lock:
+        with self.lock:
             if self.broken:
                 raise self.broken
             try:
@@ -90,11 +103,20 @@ class Recorder:
                 raise
 
     def event(self, kind: str, **data: Any) -> None:
-        """Append what a cell concluded, with the request that it belongs to."""
-        self.record(kind, parent=self.request.get("msg_id"), data=data)
+        """Append what a cell concluded, redacted, with the request that it belongs to.
+
+        Raises
+        ------
+        RecorderError
+            The journal cannot be written, or the event cannot be searched for secrets.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self.lock:
+            self.record(kind, parent=self.request.get("msg_id"), data=self._redacted(kind, data))
 
     def snapshot(self, document: bytes, path: Path, sha256: str, found: str) -> None:
-        """Keep the bytes of the document that is being run.
+        """Keep the document that is being run: its bytes, or what redaction leaves of it.
 
         ``found`` says how it was found: ``named``, ``command line`` or ``catalogue``, where only
         the id is known to be the same.
@@ -104,17 +126,82 @@ class Recorder:
         EvidenceError
             The folder cannot be written.
         """
-        store.write_atomically(self.folder / store.SNAPSHOT, document)
-        self.event("snapshot", path=str(path), sha256=sha256, found=found)
+        with self.lock:
+            kept = redacted_document(document, self.redactor)
+            store.write_atomically(self.folder / store.SNAPSHOT, kept)
+        facts = {"path": str(path), "sha256": sha256, "found": found}
+        if kept != document:
+            facts |= {"sha256": hashlib.sha256(kept).hexdigest(), "sha256_as_it_was": sha256}
+        self.event("snapshot", **facts)
+
+    def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> int:
+        """Remember a secret, and take it out of what is written already.
+
+        Returns
+        -------
+        int
+            The journal's lines that held it. Whoever has seen them keeps them: change that secret.
+
+        Raises
+        ------
+        RecorderError
+            The journal cannot be read or written again.
+        """
+        if os.getpid() != self._pid:
+            return 0
+        with self.lock:
+            if not self.redactor.learn(name, value, public=public) or self._journal is None:
+                return 0
+            before = Counter(self.redactor.counts)
+            lines = self._take_out(self._journal)
+            self.redactor.counts.clear()
+            self.redactor.counts.update(before)
+            if lines:
+                self.event("late secret", name=name, lines=lines)
+            return lines
+
+    def tell_redactions(self, parent: str | None) -> None:
+        """Append how often each rule took something out since this was last told, if at all."""
+        new = self.redactor.counts - self._told
+        if new and os.getpid() == self._pid:
+            self.record("redaction", parent=parent, data={"rules": dict(sorted(new.items()))})
+            self._told = Counter(self.redactor.counts)
 
     def close(self) -> None:
         """Write the last line and give the lock back; does nothing where nothing was recorded."""
         if os.getpid() != self._pid or self._journal is None:
             return
         if not self.broken:
-            self.record("end", sync=True)
+            self.record("end", sync=True, redacted=dict(sorted(self.redactor.counts.items())))
         self._journal.close()
         self._journal = None
+
+    def _redacted(self, kind: str, data: Mapping[str, Any]) -> Any:
+        try:
+            return self.redactor.value(json.loads(json.dumps(data, default=as_json_value)))
+        except (ValueError, TypeError, RecursionError) as error:
+            self.broken = RecorderError(
+                f"the event {kind!r} cannot be searched for secrets: {error}",
+                where=str(self.folder),
+                next_step="restart the kernel, and leave out what the last cell recorded",
+            )
+            raise self.broken from error
+
+    def _take_out(self, journal: store.JournalFile) -> int:
+        """Write the journal again without what is known now; a reader sees the old or the new."""
+        lines = (journal.folder / store.JOURNAL).read_bytes().splitlines(keepends=True)
+        clean = [redacted_document(line, self.redactor) for line in lines]
+        changed = sum(old != new for old, new in zip(lines, clean, strict=True))
+        if changed:
+            journal.replace(b"".join(clean))
+        snapshot = self.folder / store.SNAPSHOT
+        if snapshot.is_file():
+            document = snapshot.read_bytes()
+            kept = redacted_document(document, self.redactor)
+            if kept != document:
+                store.write_atomically(snapshot, kept)
+                self.event("snapshot", sha256=hashlib.sha256(kept).hexdigest(), found="redacted")
+        return changed
 
     def _open(self) -> store.JournalFile:
         if self._journal is None:
@@ -141,6 +228,19 @@ class Recorder:
         self._sequence += 1
         line = {"seq": self._sequence, "at": now(), "kind": kind, **fields}
         return json.dumps(line, default=as_json_value, separators=(",", ":")).encode() + b"\n"
+
+
+def redacted_document(document: bytes, redactor: Redactor) -> bytes:
+    """Return a JSON document, or a journal's line, without secrets; as it was where it has none.
+
+    >>> redacted_document(b'{"a": "PGPASSWORD=geheim1"}', Redactor())
+    b'{"a":"PGPASSWORD=[redacted:password]"}\\n'
+    """
+    value = json.loads(document)
+    clean = redactor.value(value)
+    if clean is value or clean == value:
+        return document
+    return json.dumps(clean, separators=(",", ":")).encode() + b"\n"
 
 
 def as_json_value(value: object) -> object:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import ATTESTED, Verification, verify_notebook
-from rbkernel.evidence.bundle import EXECUTED, SealedRun, read_heads
+from rbkernel.evidence.bundle import SealedRun, read_heads
+from rbkernel.evidence.content import EXECUTED
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.verify import has_seals, verify_folder
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
 
-def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
+def verify(
+    root: Path, what: str = "", *, signers: Path | None = None, published: Collection[str] = ()
+) -> tuple[list[str], bool]:
     """Verify, and say what was found.
 
     Parameters
@@ -24,6 +29,10 @@ def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
         The evidence folder.
     what
         A saved notebook, a run id, an incident id, a sealed folder; empty for all that is sealed.
+    signers
+        The list of those whose signatures are trusted; None for the evidence folder's own.
+    published
+        Heads that were published, which must still be in `HEADS`.
 
     Returns
     -------
@@ -43,14 +52,23 @@ def verify(root: Path, what: str = "") -> tuple[list[str], bool]:
     if path.is_dir() and path.parent == root / "open":
         return [f"{path}: not sealed yet: `rbkernel evidence seal {path.name}`"], False
     if path.is_dir():
-        problems = verify_folder(path)
-        return [str(problem) for problem in problems] or [f"verified {path}"], not problems
+        problems = verify_folder(path, signers=signers, published=published)
+        if problems:
+            return [str(problem) for problem in problems], False
+        return [f"verified {path}", *_signers(path)], True
+    if published:
+        raise EvidenceError(
+            "a published head is looked for among seals, and this is a notebook",
+            where=str(path),
+            next_step="verify its run or its incident with --head",
+        )
     return _notebook(root, path)
 
 
 def sealed(run: SealedRun) -> list[str]:
     """Say what was sealed, or that it was before, and what of it is not as recorded."""
     lines = [f"sealed {run.folder}", f"head   {run.head}"]
+    lines += [f"  {line}" for line in signed(run)]
     if not run.is_new:
         lines.append(f"  it was sealed already, at {run.sealed_at}: nothing was changed")
     if run.other_notebook:
@@ -58,6 +76,23 @@ def sealed(run: SealedRun) -> list[str]:
             f"  the notebook given is not the one under seal: what holds is {run.folder / EXECUTED}"
         )
     return lines + [f"  not as recorded under seal: {cell}" for cell in run.verification.problems]
+
+
+def signed(run: SealedRun) -> list[str]:
+    """Say who signed a seal, and what it has to do without."""
+    return [*([f"signed by {run.signer}"] if run.signer else []), *run.missing]
+
+
+def _signers(path: Path) -> list[str]:
+    """Count the runs of a folder that verified, by who signed them."""
+    signers = Counter(
+        manifest.read_listing(sums.read_bytes(), str(sums)).signer
+        for sums in path.rglob(manifest.SUMS)
+    )
+    return [
+        f"{f'signed by {name}' if name else 'unsigned'}: {count} {'run' if count == 1 else 'runs'}"
+        for name, count in sorted(signers.items(), reverse=True)
+    ]
 
 
 def _path(root: Path, what: str) -> Path:
@@ -105,5 +140,5 @@ def _notebook(root: Path, path: Path) -> tuple[list[str], bool]:
 
 
 def _cells(found: Verification) -> list[str]:
-    lines = [str(cell) for cell in found.cells if cell.state != ATTESTED]
+    lines = [str(cell) for cell in found.cells if cell.state != ATTESTED or cell.corrects]
     return [*lines, found.count, *([found.partial] if found.partial else [])]

@@ -9,13 +9,8 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import run_id_of
-from rbkernel.evidence.bundle import (
-    incident_of,
-    read_heads,
-    runbook_of,
-    sealed_folder,
-    sealed_lines,
-)
+from rbkernel.evidence.bundle import incident_of, read_heads, runbook_of, sealed_folder
+from rbkernel.evidence.incident import sealed_lines
 from rbkernel.evidence.reading import Record, read
 from rbkernel.model import RUN_ID, Verdict
 

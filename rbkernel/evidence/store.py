@@ -65,6 +65,23 @@ class JournalFile:
         except OSError as error:
             raise recorder_error(error, self.folder) from error
 
+    def replace(self, data: bytes) -> None:
+        """Put other bytes in the place of all that was appended; a reader sees the old or the new.
+
+        Raises
+        ------
+        RecorderError
+            The disk is full or failed; the journal is as it was.
+        """
+        path = self.folder / JOURNAL
+        try:
+            write_atomically(path, data, mode=0o600)
+            os.close(self._file)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except (OSError, EvidenceError) as error:
+            cause = error if isinstance(error, OSError) else OSError(str(error))
+            raise recorder_error(cause, self.folder) from error
+
     def sync(self) -> None:
         """Force everything appended so far to disk."""
         try:

@@ -14,21 +14,22 @@ what the sealed journal attests: it may have been edited before the seal.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import manifest, store
+from rbkernel.evidence import manifest, signing, store, suspect
 from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
-from rbkernel.evidence.bundle import EXECUTED, sealed_lines
 from rbkernel.evidence.changes import changed_cells, edited_before
+from rbkernel.evidence.content import EXECUTED
+from rbkernel.evidence.incident import sealed_lines
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import INCIDENT_ID
 
 T = TypeVar("T")
+_Look = Callable[[Path, "list[Head] | None", "Path | None"], "Iterator[Problem]"]
 
 __all__ = ["Problem", "Verification", "run_id_of", "verify_folder", "verify_notebook"]
 
@@ -46,11 +47,23 @@ class Problem:
         return f"{self.file}{place}: {self.what}"
 
 
-def verify_folder(path: Path) -> tuple[Problem, ...]:
+def verify_folder(
+    path: Path, *, signers: Path | None = None, published: Collection[str] = ()
+) -> tuple[Problem, ...]:
     """Check a sealed run folder, an incident folder, or a whole evidence folder.
 
     A run is checked against the manifests of its incident and these against `HEADS`, as far as
     they lie above it. Open runs are not sealed yet and are not looked at.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    signers
+        The list of those whose signatures are trusted; None for the one in the evidence folder,
+        which whoever can write there can change.
+    published
+        Heads that were published: each must still be in `HEADS`.
 
     Raises
     ------
@@ -58,7 +71,8 @@ def verify_folder(path: Path) -> tuple[Problem, ...]:
         The path is none of the three.
     """
     try:
-        return tuple(dict.fromkeys(_problems(path.absolute())))
+        found = _problems(path.absolute(), signers, published)
+        return tuple(dict.fromkeys(found))
     except OSError as error:
         raise EvidenceError(
             f"cannot be read: {error.strerror}", where=str(path), next_step="give read permission"
@@ -70,13 +84,22 @@ def has_seals(root: Path) -> bool:
     return (root / manifest.HEADS).exists() or any(root.glob("INC-*/MANIFEST.*"))
 
 
-def _problems(path: Path) -> Iterator[Problem]:
+def _problems(path: Path, signers: Path | None, published: Collection[str]) -> Iterator[Problem]:
+    root, look = _kind(path)
+    heads, problems = _heads(root, needed=look is _root or bool(published))
+    yield from problems
+    yield from _missing_heads(root, heads or [], published)
+    yield from look(path, heads, signers)
+
+
+def _kind(path: Path) -> tuple[Path, _Look]:
+    """Return the evidence folder that a folder lies in, and how to look at it."""
     if manifest.RUN_FOLDER.fullmatch(path.name) or (path / manifest.SUMS).is_file():
-        return _run(path)
+        return path.parent.parent, _run
     if INCIDENT_ID.fullmatch(path.name) and path.is_dir():
-        return _incident(path)
+        return path.parent, _incident
     if has_seals(path):
-        return _root(path)
+        return path, _root
     raise EvidenceError(
         "neither a sealed run, nor an incident, nor an evidence folder with a seal",
         where=str(path),
@@ -84,16 +107,38 @@ def _problems(path: Path) -> Iterator[Problem]:
     )
 
 
-def _root(root: Path) -> Iterator[Problem]:
-    heads, problems = _read(root / manifest.HEADS, manifest.read_heads)
-    yield from problems
+def _heads(root: Path, *, needed: bool) -> tuple[list[Head] | None, list[Problem]]:
+    """Read the seals above; a copy of one incident or run has none."""
+    path = root / manifest.HEADS
+    there = needed or os.path.lexists(path)
+    return _read(path, manifest.read_heads) if there else (None, [])
+
+
+def _missing_heads(root: Path, heads: list[Head], published: Collection[str]) -> Iterator[Problem]:
+    for sha256 in sorted(set(published) - {head.sha256 for head in heads}):
+        yield Problem(
+            file=root / manifest.HEADS,
+            what=f"has not the published head {sha256}: seals were removed or rewritten",
+        )
+
+
+def _root(root: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
     for head in {head.incident: head for head in heads or ()}.values():
         if not (root / head.incident).is_dir():
             yield Problem(file=root / head.incident, what="is gone, yet HEADS has its seals")
     for folder in sorted(root.glob("INC-*")):
         if INCIDENT_ID.fullmatch(folder.name):
-            yield from _Files(folder, heads).incident()
+            yield from _Files(folder, heads, signers).incident()
     yield from _chain(root, heads or [])
+
+
+def _run(folder: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
+    yield from _Files(folder.parent, heads, signers).run(folder)
+
+
+def _incident(folder: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
+    yield from _Files(folder, heads, signers).incident()
+    yield from (one for one in _chain(folder.parent, heads or []) if one.file.parent == folder)
 
 
 def _chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
@@ -101,36 +146,19 @@ def _chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
     previous = manifest.NO_PREVIOUS
     for head in heads:
         path = root / head.incident / manifest.manifest_name(head.generation)
-        content, _reported = _read(path, manifest.read_manifest)
-        if content and content[0] != previous:
+        content, _reported = _read(path, manifest.read_listing)
+        if content and content.previous != previous:
             yield Problem(file=path, what="does not name the manifest before it in HEADS")
         previous = head.sha256
-
-
-def _run(folder: Path) -> Iterator[Problem]:
-    heads, problems = _heads(folder.parent.parent)
-    yield from problems
-    yield from _Files(folder.parent, heads).run(folder)
-
-
-def _heads(root: Path) -> tuple[list[Head] | None, list[Problem]]:
-    """Read the seals above; a copy of one incident or run has none."""
-    path = root / manifest.HEADS
-    return _read(path, manifest.read_heads) if os.path.lexists(path) else (None, [])
-
-
-def _incident(folder: Path) -> Iterator[Problem]:
-    heads, problems = _heads(folder.parent)
-    yield from problems
-    yield from _Files(folder, heads).incident()
-    yield from (one for one in _chain(folder.parent, heads or []) if one.file.parent == folder)
 
 
 class _Files:
     """The files of one incident, each hashed once; heads are None where there is no HEADS."""
 
-    def __init__(self, folder: Path, heads: list[Head] | None) -> None:
+    def __init__(self, folder: Path, heads: list[Head] | None, signers: Path | None) -> None:
         self.folder = folder
+        self._signers = signers or folder.parent / signing.ALLOWED
+        self._before = None if heads is None else {head.sha256 for head in heads}
         mine = [head for head in heads or () if head.incident == folder.name]
         self._heads = None if heads is None else mine
         self._hashes: dict[str, str | None] = {}
@@ -148,7 +176,7 @@ class _Files:
         yield from self._missing_manifests()
         yield from self._times()
         yield from self._strays()
-        for run in _entries(self.folder):
+        for run in suspect.entries(self.folder):
             if manifest.RUN_FOLDER.fullmatch(run.name):
                 yield from self._run(run)
 
@@ -163,7 +191,7 @@ class _Files:
 
     def _find_generations(self) -> dict[int, Path]:
         found = {}
-        for path in _entries(self.folder):
+        for path in suspect.entries(self.folder):
             if name := manifest.MANIFEST_NAME.fullmatch(path.name):
                 found[int(name[1])] = path
         return dict(sorted(found.items()))
@@ -180,9 +208,9 @@ class _Files:
         """Return what the manifests list that are as they were sealed: only these accuse."""
         lists: dict[int, Mapping[str, str]] = {}
         for number, path in self._generations.items():
-            content, _reported = _read(path, manifest.read_manifest)
+            content, _reported = _read(path, manifest.read_listing)
             if content and number not in self._changed:
-                lists[number] = content[1]
+                lists[number] = content.sums
         return lists
 
     def _manifests(self) -> Iterator[Problem]:
@@ -192,7 +220,7 @@ class _Files:
                     file=path, what="was changed after the seal, or its line in HEADS was"
                 )
             else:
-                _content, problems = _read(path, manifest.read_manifest)
+                _content, problems = _read(path, manifest.read_listing)
                 yield from problems
 
     def _missing_manifests(self) -> Iterator[Problem]:
@@ -218,7 +246,7 @@ class _Files:
         known = (self._newest_list() or {}).get(manifest.INCIDENT)
         if known not in (None, self._hash(manifest.INCIDENT)):
             return  # the record was changed: `HEADS` is not to blame
-        told = _bytes(self.folder / manifest.INCIDENT) or b""
+        told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
         times = {(str(line.get("run_id")), str(line.get("at"))) for line in sealed_lines(told)}
         for head in self._heads or ():
             if (head.run_id, head.at) not in times:
@@ -233,7 +261,7 @@ class _Files:
         listed = self._newest_list()
         if listed is None:
             return
-        for name in _all_below(self.folder):
+        for name in suspect.all_below(self.folder):
             if name not in listed and not manifest.MANIFEST_NAME.fullmatch(name):
                 yield Problem(file=self.folder / name, what="is not under seal")
 
@@ -245,17 +273,37 @@ class _Files:
     def _run(self, run: Path) -> Iterator[Problem]:
         """Check a run's files against its own sums, or against its manifest if these changed."""
         if self._sealed_sums(run) is None:
-            _sums, problems = _read(run / manifest.SUMS, manifest.read_sums)
+            _listing, problems = _read(run / manifest.SUMS, manifest.read_listing)
             yield from problems
         known = self._known(run)
         for name, sha256 in known.items():
             yield from self._file(f"{run.name}/{name}", sha256)
-        for name in _all_below(run) if known else ():
-            if name != manifest.SUMS and name not in known:
+        for name in suspect.all_below(run) if known else ():
+            if name not in known and name not in (manifest.SUMS, manifest.SIGNATURE):
                 yield Problem(file=run / name, what="is not under seal")
-        if {EXECUTED, store.JOURNAL} <= self._intact(run) and _may_be_read(run / store.SNAPSHOT):
+        yield from self._signature(run)
+        if {EXECUTED, store.JOURNAL} <= self._intact(run) and suspect.may_be_read(
+            run / store.SNAPSHOT
+        ):
             for cell, what in edited_before(run):
                 yield Problem(file=run / EXECUTED, cell=cell, what=what)
+
+    def _signature(self, run: Path) -> Iterator[Problem]:
+        """Check who signed `SHA256SUMS`, and that what came before it is still there."""
+        path, signed = run / manifest.SUMS, run / manifest.SIGNATURE
+        known = (self._sealed_sums(run) or {}).get(f"{run.name}/{manifest.SUMS}")
+        listing, _reported = _read(path, manifest.read_listing)
+        if listing is None or known not in (None, self._hash(f"{run.name}/{manifest.SUMS}")):
+            return  # it was accused already
+        if listing.signer:
+            why = signing.refusal(path, signed, listing.signer, self._signers)
+            if why:
+                yield Problem(file=signed, what=why)
+        elif os.path.lexists(signed):
+            yield Problem(file=signed, what="is not under seal")
+        before = None if self._before is None else {manifest.NO_PREVIOUS, *self._before}
+        if before is not None and listing.previous not in before:
+            yield Problem(file=path, what="names a seal before it that is gone from HEADS")
 
     def _sealed_sums(self, run: Path) -> Mapping[str, str] | None:
         """Return the manifest that first listed the run's `SHA256SUMS`; None for none."""
@@ -267,8 +315,8 @@ class _Files:
         prefix, listed = f"{run.name}/", self._sealed_sums(run)
         own = f"{prefix}{manifest.SUMS}"
         if listed is None or listed[own] == self._hash(own):
-            sums, _reported = _read(run / manifest.SUMS, manifest.read_sums)
-            return sums or {}
+            listing, _reported = _read(run / manifest.SUMS, manifest.read_listing)
+            return listing.sums if listing else {}
         return {
             name.removeprefix(prefix): sha256
             for name, sha256 in listed.items()
@@ -286,7 +334,7 @@ class _Files:
         if found == known:
             return
         if found is None:
-            yield Problem(file=path, what=_why_unreadable(path))
+            yield Problem(file=path, what=suspect.why_unreadable(path))
             return
         cells = self._cells(path)
         if cells is None:
@@ -299,61 +347,22 @@ class _Files:
         """Return which cells of a changed notebook changed; None where nothing can tell."""
         if path.name not in (EXECUTED, store.SNAPSHOT):
             return None
-        if not _may_be_read(path.parent / store.SNAPSHOT):
+        if not suspect.may_be_read(path.parent / store.SNAPSHOT):
             return None
         return changed_cells(path, self._intact(path.parent))
 
     def _hash(self, name: str) -> str | None:
         if name not in self._hashes:
             path = self.folder / name
-            self._hashes[name] = store.sha256(path) if _is_plain(path) else None
+            self._hashes[name] = store.sha256(path) if suspect.is_plain(path) else None
         return self._hashes[name]
 
 
 def _read(path: Path, parse: Callable[[bytes, str], T]) -> tuple[T | None, list[Problem]]:
-    data = _bytes(path)
+    data = suspect.read_bytes(path)
     if data is None:
-        return None, [Problem(file=path, what=_why_unreadable(path))]
+        return None, [Problem(file=path, what=suspect.why_unreadable(path))]
     try:
         return parse(data, str(path)), []
     except EvidenceError as error:
         return None, [Problem(file=path, what=error.what)]
-
-
-def _bytes(path: Path) -> bytes | None:
-    return path.read_bytes() if _is_plain(path) else None
-
-
-def _is_plain(path: Path) -> bool:
-    """Tell whether it is a regular file that can be read: opening a pipe would wait for ever."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
-    except OSError:
-        return False
-
-
-def _may_be_read(path: Path) -> bool:
-    """Tell whether nothing bad comes of reading it: it is a plain file, or not there."""
-    return _is_plain(path) or not os.path.lexists(path)
-
-
-def _why_unreadable(path: Path) -> str:
-    if not os.path.lexists(path):
-        return "is missing"
-    return "cannot be read" if path.is_file() else "is no regular file"
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _all_below(folder: Path) -> Iterator[str]:
-    """Yield the relative names of all files, and of all links to folders, below a folder."""
-    for where, folders, names in os.walk(folder):
-        links = [name for name in folders if Path(where, name).is_symlink()]
-        for name in sorted([*names, *links]):
-            path = Path(where, name).relative_to(folder).as_posix()
-            yield path.encode(errors="backslashreplace").decode()

@@ -1,8 +1,8 @@
-"""The one module that imports papermill: execute a runbook headless, seal what remains.
+"""Execute a runbook headless, seal what remains.
 
-papermill claims that every cell completed although its kernel died, so the cell statuses come
-from the journal. Whatever happens, what the kernel recorded is sealed, and nothing that did not
-run is called done.
+papermill prepares the notebook, our engine executes it, and the journal has the last word on
+what each cell came to. Whatever happens, what the kernel recorded is sealed, and nothing that did
+not run is called done.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import papermill
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from papermill.execute import raise_for_execution_errors
 from traitlets.config import Config
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError, RunError
 from rbkernel.evidence import bundle, reading, rebuild, store
 from rbkernel.evidence.attest import if_attested
+from rbkernel.gateway import engine
 from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
@@ -86,6 +88,7 @@ class Outcome:
             "duration_s": round(self.duration_s, 3),
             "evidence": str(self.folder),
             "head": self.head,
+            "signer": self.sealed.signer if self.sealed else "",
         }
 
 
@@ -119,7 +122,7 @@ def run(
     EvidenceError
         The evidence folder cannot be written.
     RunError
-        The kernel did not start.
+        The kernel did not start, or ended before the first cell.
     """
     runbook = catalogue.find(id_or_path, settings.catalogue.paths)
     values = _accept(runbook, given, incident, settings)
@@ -137,8 +140,14 @@ def run(
         executed, failure = _execute(runbook, values, progress=progress)
     folder = store.open_folder(root, run_id)
     _await_end(folder)
+    if not folder.is_dir():
+        raise RunError(
+            f"no cell ran: {failure}",
+            where=str(runbook.path),
+            next_step="run it again; the database was not asked anything",
+        )
     record = reading.read(folder)
-    sealed, unsealed = _seal(root, record, executed)
+    sealed, unsealed = _seal(settings, record, executed)
     return Outcome(
         runbook=runbook.id,
         incident=incident,
@@ -150,13 +159,20 @@ def run(
 
 
 def _seal(
-    root: Path, record: reading.Record, executed: NotebookNode | None
+    settings: Settings, record: reading.Record, executed: NotebookNode
 ) -> tuple[bundle.SealedRun | None, str]:
     """Seal what the journal attests; say why it could not be sealed, and how to do it later."""
-    # where papermill left something else behind, the journal is the truth
-    honest = executed and if_attested(rebuild.annotate(executed, record), record)
+    from rbkernel.evidence.export.report import report_files
+
+    # where the client saw something else than the kernel said, the journal is the truth
+    honest = if_attested(rebuild.annotate(executed, record), record)
     try:
-        return bundle.seal(root, record.run_id, honest), ""
+        sealed = bundle.seal(
+            *(settings.evidence_root, record.run_id, honest),
+            key=settings.signing_key,
+            report=report_files,
+        )
+        return sealed, ""
     except EvidenceError as error:
         return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
 
@@ -185,36 +201,46 @@ def _accept(
 
 def _execute(
     runbook: Runbook, values: dict[str, Any], *, progress: bool
-) -> tuple[NotebookNode | None, str]:
-    """Run papermill; return the notebook as it left it, if it did, and why it did not finish."""
-    # its own inspection knows fewer types than ours, and warns of them
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+) -> tuple[NotebookNode, str]:
+    """Return the notebook as far as it was executed, and why it did not come to its end."""
+    notebook = _prepared(runbook, values)
+    failure = ""
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
-        output = Path(folder) / "executed.ipynb"
-        failure = ""
+        transport = _transport(Path(folder))
         try:
-            papermill.execute_notebook(
-                catalogue.parse(runbook.document),
-                output,
-                parameters=values,
-                kernel_name=KERNEL,
-                language="python",
-                progress_bar=progress,
-                config=_transport(Path(folder)),
-            )
+            engine.execute_notebook(notebook, KERNEL, progress_bar=progress, config=transport)
+            raise_for_execution_errors(notebook, None)  # leaves papermill's marks in it
         except PapermillExecutionError as error:
             failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
-        except (CellExecutionError, DeadKernelError) as error:
+        except DeadKernelError as error:
             failure = f"the kernel died: {error}"
+        except CellTimeoutError as error:
+            failure = f"a cell did not end: {str(error).splitlines()[0]}"
         except KeyboardInterrupt:
-            failure = "interrupted from the keyboard"
+            failure = "interrupted by Ctrl-C or SIGTERM"
         except RuntimeError as error:
             raise RunError(
                 f"the kernel {KERNEL} did not start: {error}",
                 where=str(runbook.path),
                 next_step=f"see `jupyter kernelspec list`; `python -m {KERNEL}.kernel` shows why",
             ) from error
-        return _read_back(output), failure
+    return notebook, failure
+
+
+def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
+    """Return the document with its parameters injected, as papermill does it."""
+    # its own inspection knows fewer types than ours, and warns of them
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    notebook: NotebookNode = papermill.execute_notebook(
+        catalogue.parse(runbook.document),
+        None,
+        parameters=values,
+        kernel_name=KERNEL,
+        language="python",
+        prepare_only=True,
+    )
+    notebook.metadata.papermill["input_path"] = str(runbook.path)  # it has the whole document there
+    return notebook
 
 
 def _transport(folder: Path) -> Config:
@@ -223,14 +249,6 @@ def _transport(folder: Path) -> Config:
     if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}})
-
-
-def _read_back(output: Path) -> NotebookNode | None:
-    """Read what papermill wrote; None where it was cut off in the middle."""
-    try:
-        return catalogue.parse(output.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 @contextmanager

@@ -3,22 +3,30 @@
 Rules: no cell runs that cannot be recorded. A recorder that broke refuses the next cell with its
 reason, and turns the reply of the cell in which it broke into that error; the client is always
 answered.
+
+Nothing leaves past the session: what a subprocess prints is not echoed to the server's log, IPython
+keeps no history file, and the kernel's own log is redacted.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
+from traitlets.config import Config
 
 from rbkernel import config
 from rbkernel.errors import ConfigError, RecorderError
 from rbkernel.evidence import Recorder, install
+from rbkernel.kernel import secrets
+from rbkernel.kernel.output import RedactedLog
 from rbkernel.kernel.session import RecordingSession
+from rbkernel.redact import Redactor
 
 
 class RecordingKernel(IPythonKernel):
@@ -95,15 +103,30 @@ class RecordingKernelApp(IPKernelApp):
 
     @default("session")
     def _session_default(self) -> RecordingSession:
+        recorder = _recorder()
         session = RecordingSession(parent=self)
-        session.recorder = _recorder()
-        install(session.recorder)
-        atexit.register(session.recorder.close)
+        session.record_with(recorder)
+        install(recorder)
+        atexit.register(recorder.close)
+        config.tell_passwords_to(
+            lambda connection, password: _learn(recorder, connection, password)
+        )
         return session
 
+    @default("outstream_class")
+    def _outstream_class_default(self) -> str:
+        return "rbkernel.kernel.output.RedactedOutput"
+
+    def init_kernel(self) -> None:
+        """Set the kernel up, without a history file."""
+        self.update_config(Config(HistoryManager={"enabled": False}))
+        super().init_kernel()
+
     def initialize(self, argv: list[str] | None = None) -> None:
-        """Set everything up, and keep an idle kernel's interrupt out of the log."""
+        """Set everything up, and keep secrets and an idle kernel's interrupt out of the log."""
         super().initialize(argv)
+        for handler in self.log.handlers:
+            handler.setFormatter(RedactedLog(handler.formatter, self.session.recorder.redactor))
         # jupyter_client interrupts a kernel before it shuts it down: no error, and at 3 am a riddle
         self.log.addFilter(lambda record: "KeyboardInterrupt caught" not in record.getMessage())
 
@@ -115,16 +138,33 @@ class RecordingKernelApp(IPKernelApp):
 def _recorder() -> Recorder:
     # taken out of the environment, so that what a cell starts does not inherit the run
     run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
+    settings, broken = config.Settings(), None
     try:
-        return Recorder(config.load().evidence_root, run_id)
+        settings = config.load()
     except ConfigError as error:
-        recorder = Recorder(config.Settings().evidence_root, run_id)
-        recorder.broken = RecorderError(
+        broken = RecorderError(
             f"the configuration cannot be used: {error.what}",
             where=error.where,
             next_step=f"{error.next_step}, then restart the kernel",
         )
-        return recorder
+    redactor = Redactor()
+    for name, value, public in secrets.gather(settings, os.environ):
+        redactor.learn(name, value, public=public)
+    recorder = Recorder(settings.evidence_root, run_id, redactor)
+    recorder.broken = broken
+    return recorder
+
+
+def _learn(recorder: Recorder, connection: config.Connection, password: str) -> None:
+    """Take a password that was just fetched out of all that follows, and of what is written."""
+    name, value, public = secrets.of_connection(connection, password)
+    if lines := recorder.learn(name, value, public=public):
+        print(
+            f"rbkernel: the {name} was shown before it was known ({lines} lines of the journal)."
+            " It is out of the journal now, but not out of the notebook and what else you see."
+            f" Next: change that password; seal the run id {recorder.run_id}, not the notebook.",
+            file=sys.stderr,
+        )
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ def _lacks_table(session: Session, table: Table | None) -> str:
     if table is None:
         return ""
     values = {"name": table.name, "columns": ",".join(table.columns)}
-    row = session.query(_MISSING_COLUMNS, values, name="table").iloc[0]
+    row = session.query(_MISSING_COLUMNS, values, name="table", protect=False).iloc[0]
     if not row["there"]:
         return f"there is no table {table.name} in {session.server.database}"
     if missing := list(row["missing"]):
@@ -179,7 +179,8 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         server = session.server
         sql = diagnostic.sql_for(server)
         _check_fit(session, diagnostic)
-        return session.query(sql, values, name=name)
+        # a policy may have dropped a column that the rules ask for: they find it empty
+        return session.query(sql, values, name=name).reindex(columns=list(diagnostic.columns))
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
         return failed_frame(

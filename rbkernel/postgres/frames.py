@@ -7,10 +7,14 @@ evidence is the figure in the database.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_object_dtype, is_string_dtype
+
+from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 # PostgreSQL's type OIDs (src/include/catalog/pg_type.dat), fixed for built-in types
 _INTEGERS = {20, 21, 23, 26}
@@ -26,6 +30,45 @@ def to_frame(rows: Sequence[Sequence[Any]], description: Sequence[Any]) -> pd.Da
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
     frame.columns = pd.Index(_unique([d[0] for d in description]))
     return frame
+
+
+def protect(frame: pd.DataFrame, redaction: Redaction) -> dict[str, str]:
+    """Apply the column policies to a frame, in place; NULL stays NULL.
+
+    Returns
+    -------
+    dict
+        The policies that were applied, by column.
+
+    Raises
+    ------
+    ConfigError
+        A column is to be hashed, and the key is not there.
+    """
+    applied = {}
+    for column in list(frame.columns):
+        policy = redaction.policy(column, text=_is_text(frame[column]))
+        if policy is Policy.DROP:
+            del frame[column]
+        elif policy is Policy.MASK:
+            frame[column] = _replaced(frame[column], lambda _: MASKED)
+        elif policy is Policy.HASH:
+            frame[column] = _replaced(frame[column], partial(token, key=redaction.key()))
+        if policy is not Policy.KEEP:
+            applied[str(column)] = policy.value
+    return applied
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return is_object_dtype(column) or is_string_dtype(column)
+
+
+def _replaced(column: pd.Series[Any], replacement: Callable[[Any], str]) -> pd.Series[Any]:
+    values = [
+        None if missing else replacement(value)
+        for value, missing in zip(column, column.isna(), strict=True)
+    ]
+    return pd.Series(values, index=column.index, dtype=object)
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from sys import getsizeof
 from typing import Any
 
@@ -26,10 +26,9 @@ from rbkernel import sqltext
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.model import now
-from rbkernel.postgres import driver, guard, privileges
+from rbkernel.postgres import driver, frames, guard, privileges
 from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server
 from rbkernel.postgres.deadline import Deadline
-from rbkernel.postgres.frames import to_frame
 
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
@@ -72,7 +71,8 @@ class Provenance:
     """Where a frame came from: kept in ``frame.attrs["rbkernel"]``.
 
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
-    ``next_step`` what to do about that. Each is empty when there is nothing to tell.
+    ``next_step`` what to do about that; ``protected`` names the columns that a policy of
+    ``[redaction]`` changed. Each is empty when there is nothing to tell.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Provenance:
     cut_by: str
     reason: str = ""
     next_step: str = ""
+    protected: Mapping[str, str] = field(default_factory=dict)
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
@@ -195,8 +196,9 @@ class Session:
         name: str = "",
         row_cap: int | None = None,
         timeout_s: float | None = None,
+        protect: bool = True,
     ) -> pd.DataFrame:
-        """Run one query.
+        """Run one query; `protect` applies the column policies, for all that anybody will see.
 
         Returns
         -------
@@ -214,7 +216,10 @@ class Session:
         values = sqltext.bind(sql, values or {})
         self._check(sql)
         _ = self.server
-        return self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s)
+        frame = self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s)
+        if protect and (applied := frames.protect(frame, self.connection.redaction)):
+            frame.attrs["rbkernel"] = replace(frame.attrs["rbkernel"], protected=applied)
+        return frame
 
     def _check(self, sql: str) -> None:
         """Let nothing through that does more than read."""
@@ -234,7 +239,7 @@ class Session:
         timeout_s = timeout_s or self.connection.statement_timeout_s
         at, started = now(), time.monotonic()
         rows, description, cut_by = self._fetch(sql, values, cap, timeout_s)
-        frame = to_frame(rows, description)
+        frame = frames.to_frame(rows, description)
         frame.attrs["rbkernel"] = Provenance(
             name=name or sqltext.first_line(sql),
             connection=self.connection.name,

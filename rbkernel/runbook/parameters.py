@@ -17,6 +17,8 @@ from nbformat import NotebookNode
 from pydantic import TypeAdapter
 
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
+from rbkernel.redact import Redactor
+from rbkernel.redact.names import is_secret
 
 Scalar = str | int | float | bool | None
 
@@ -131,8 +133,17 @@ def validate(
     return accepted
 
 
-def refuse_secret(name: str, value: object, where: str) -> None:
+def refuse_secret(name: str, value: object, where: str, redactor: Redactor | None = None) -> None:
     """Refuse a parameter that looks like a secret: parameters end up in plain text.
+
+    Parameters
+    ----------
+    name, value
+        The parameter.
+    where
+        The runbook, or whatever else was given it.
+    redactor
+        One that knows secrets by their value; the patterns alone when not given.
 
     Raises
     ------
@@ -145,7 +156,7 @@ def refuse_secret(name: str, value: object, where: str) -> None:
     ...
     rbkernel.errors.SecretParameter: the parameter db looks like a secret or a DSN...
     """
-    if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.search(value)):
+    if _is_secret_name(name) or (isinstance(value, str) and _is_secret(value, redactor)):
         raise SecretParameter(
             f"the parameter {name} looks like a secret or a DSN, and parameters are kept in plain"
             " text in the executed notebook",
@@ -153,6 +164,14 @@ def refuse_secret(name: str, value: object, where: str) -> None:
             next_step="declare the database under [connections] in rbkernel.toml and pass the"
             " connection's name",
         )
+
+
+def _is_secret_name(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) or is_secret(name)
+
+
+def _is_secret(value: str, redactor: Redactor | None) -> bool:
+    return bool(_SECRET_VALUE.search(value) or (redactor or Redactor()).spans(value))
 
 
 def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:

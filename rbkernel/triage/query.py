@@ -191,6 +191,7 @@ def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
         f"{told.connection} {told.server}".strip(),
         f"as {told.role}" if told.role else "",
         f"at {told.at}",
+        ", ".join(f"{column}: {policy}" for column, policy in told.protected.items()),
     ]
 
 

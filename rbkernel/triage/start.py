@@ -159,7 +159,7 @@ def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> N
         if document:
             parameters.validate(values, document.parameters, runbook)
         for name, value in values.items():
-            parameters.refuse_secret(name, value, runbook)
+            parameters.refuse_secret(name, value, runbook, current().redactor)
     except SecretParameter as error:
         folder = current().folder
         raise SecretParameter(

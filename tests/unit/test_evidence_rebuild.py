@@ -178,9 +178,10 @@ def test_papermills_claims_are_corrected(tmp_path: Path) -> None:
     validate(told)
     statuses = {cell.id: cell.metadata.papermill.status for cell in told.cells}
     assert statuses == {
-        **dict.fromkeys(("front", "title", "parameters"), "completed"),
-        "start": "failed",
-        **dict.fromkeys(("step", "lag", "empty", "check", "end"), "pending"),
+        **dict.fromkeys(("front", "title"), "completed"),
+        "parameters": "done",
+        "start": "interrupted",
+        **dict.fromkeys(("step", "lag", "empty", "check", "end"), "not run"),
     }
     assert told.cells[3].metadata.rbkernel.status == "interrupted"
     assert told.metadata.papermill.exception is True

@@ -108,7 +108,8 @@ def test_an_incident_is_verified_by_its_id(root: Path, journal: Journal) -> None
     with pytest.raises(EvidenceError, match=rf"nothing of {INCIDENT} is sealed yet.*seal {RUN_ID}"):
         report.verify(root, INCIDENT)
     folder = seal(root, RUN_ID).folder
-    assert report.verify(root, INCIDENT) == ([f"verified {root / INCIDENT}"], True)
+    verified = [f"verified {root / INCIDENT}", "unsigned: 1 run"]
+    assert report.verify(root, INCIDENT) == (verified, True)
     with pytest.raises(EvidenceError, match="nothing of INC-none is sealed yet"):
         report.verify(root, "INC-none")
     folder.chmod(0o755)

@@ -209,7 +209,12 @@ def test_a_rewritten_seal_breaks_the_chain(root: Path) -> None:
     before = store.sha256(first)
     overwrite(first, first.read_bytes().replace(b"# previous: 0", b"# previous: 1"))
     overwrite(heads, heads.read_bytes().replace(before.encode(), store.sha256(first).encode()))
-    chained = {first, root / "INC-20261120-0000" / "MANIFEST.0001"}
+    second = root / "INC-20261120-0000"
+    chained = {
+        first,
+        second / "MANIFEST.0001",
+        second / f"0001-RUN-005-{other_run(1)}" / "SHA256SUMS",
+    }
     assert {one.file for one in verify_folder(root) if "before it" in one.what} == chained
     assert files(verify_folder(root / INCIDENT)) == {first}
 

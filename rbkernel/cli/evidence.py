@@ -1,0 +1,112 @@
+"""`rbkernel evidence …`: what remains of runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli import exporting
+from rbkernel.cli.output import AsJson, Ending, print_json, print_table
+
+app = typer.Typer(help="What remains of runs: list, verify, rebuild, seal, sign, export.")
+app.command("export")(exporting.export)
+
+
+@app.command("list")
+def list_evidence(as_json: AsJson = False) -> None:
+    """List all runs, open and sealed."""
+    from rbkernel.evidence import runs
+
+    root = config.load().evidence_root
+    found = runs.list_runs(root)
+    if as_json:
+        print_json([dataclasses.asdict(entry) for entry in found])
+        return
+    names = ("run", "incident", "runbook", "verdict", "state")
+    rows = [(e.run_id, e.incident, e.runbook, e.verdict.value, e.state) for e in found]
+    print_table(names, rows)
+    typer.echo(f"{len(found)} runs in {root}")
+
+
+@app.command()
+def verify(
+    what: Annotated[
+        str,
+        typer.Argument(help="A notebook, a run id, a folder; nothing for all that is sealed."),
+    ] = "",
+    head: Annotated[
+        list[str], typer.Option(help="A published head, which must still be there; repeat it.")
+    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+) -> None:
+    """Verify sealed folders, or a saved notebook against the journal of its run."""
+    from rbkernel.evidence import report
+
+    settings = config.load()
+    root, signers = settings.evidence_root, settings.allowed_signers
+    lines, ok = report.verify(root, what, signers=signers, published=head)
+    for line in lines:
+        typer.echo(line)
+    raise Ending(0 if ok else 1)
+
+
+@app.command()
+def rebuild(
+    run_id: Annotated[str, typer.Argument(help="The run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the notebook.")],
+) -> None:
+    """Make the notebook of a run from its snapshot and journal."""
+    from rbkernel.evidence import notebook, reading, runs, store
+    from rbkernel.evidence import rebuild as rebuilding
+
+    record = reading.read(runs.find(config.load().evidence_root, run_id))
+    built = rebuilding.rebuild(record, reading.snapshot_of(record))
+    store.write_atomically(output.absolute(), notebook.dump(built))
+    ran = sum(1 for cell in record.cells if cell.status == "done")
+    typer.echo(f"{output}: {len(built.cells)} cells, {ran} executions done")
+
+
+@app.command()
+def seal(
+    what: Annotated[str, typer.Argument(help="The saved notebook, or a run id to rebuild it.")],
+    edited: Annotated[
+        bool, typer.Option("--edited", help="Seal a notebook that was edited after the run.")
+    ] = False,
+) -> None:
+    """Seal the evidence of a run whose kernel has ended."""
+    from rbkernel.evidence import bundle, reading, report, runs
+    from rbkernel.evidence.export.report import report_files
+
+    settings = config.load()
+    root = settings.evidence_root
+    run_id = reading.read(runs.find(root, what)).run_id
+    path = Path(what)
+    given = path.read_bytes() if path.is_file() else None
+    sealed = bundle.seal(
+        *(root, run_id, given), edited=edited, key=settings.signing_key, report=report_files
+    )
+    for line in report.sealed(sealed):
+        typer.echo(line)
+    raise Ending(0 if sealed.verification.ok and not sealed.other_notebook else 1)
+
+
+@app.command()
+def keygen(
+    name: Annotated[
+        str, typer.Option(help="Whom the signatures shall name; you at this host when not given.")
+    ] = "",
+) -> None:
+    """Make the key that seals are signed with, and allow it to sign."""
+    from rbkernel.evidence import signing
+
+    settings = config.load()
+    allowed = settings.allowed_signers
+    signer = signing.keygen(settings.evidence_root, settings.signing_key, allowed, name)
+    typer.echo(f"{'key' if signer.is_new else 'the key was there already:'} {signer.key}")
+    typer.echo(f"signs as {signer.name}, {signer.fingerprint}")
+    typer.echo(f"allowed in {allowed}")
+    typer.echo("Publish this line where nobody who can write the evidence can change it:")
+    typer.echo(signer.line)

@@ -1,0 +1,36 @@
+"""`rbkernel evidence export`: evidence for people who have no Jupyter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import progress
+from rbkernel.evidence.export.formats import Format
+
+
+def export(
+    what: Annotated[str, typer.Argument(help="An incident id or a run id.")],
+    to: Annotated[
+        Format, typer.Option("--to", help="A page, its PDF, Markdown with pictures, or all bytes.")
+    ] = Format.HTML,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file or a folder; the working folder if not given."),
+    ] = None,
+) -> None:
+    """Write a run or an incident as a page, a PDF, Markdown, or an archive to verify."""
+    from rbkernel.evidence.export import writing
+
+    progress(f"reading the evidence of {what}")
+    settings = config.load()
+    root, signers = settings.evidence_root, settings.allowed_signers
+    written = writing.export(root, what, to, output, signers=signers)
+    typer.echo(written.path)
+    if written.beside:
+        typer.echo(f"  with {written.beside[0].parent} ({len(written.beside)})")
+    for remark in written.remarks:
+        typer.echo(f"  {remark}")

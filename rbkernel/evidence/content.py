@@ -1,0 +1,110 @@
+"""What goes under seal: the files of a run's folder, as bytes.
+
+A notebook is sealed once, so one that the journal does not attest is refused unless the caller
+asks for just that: it would shut the true one out. One that holds a secret is always refused: the
+journal was redacted, but papermill and people write into notebooks, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, signing, store
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
+from rbkernel.evidence.manifest import Listing, digest
+from rbkernel.evidence.reading import Record, snapshot_of
+from rbkernel.evidence.rebuild import rebuild
+from rbkernel.redact import leaks
+
+# gives files for people to read, by name, from the record and the bytes of the sealed notebook
+Report = Callable[[Record, bytes], Mapping[str, bytes]]
+# what a seal has to do without, in words
+Missing = tuple[str, ...]
+
+EXECUTED = "executed.ipynb"
+_NAMED = 3
+
+
+def files(record: Record, notebook: bytes) -> dict[str, bytes]:
+    """Return journal, document and notebook of an open run, by name."""
+    found = {store.JOURNAL: (record.folder / store.JOURNAL).read_bytes()}
+    snapshot = record.folder / store.SNAPSHOT
+    if snapshot.is_file():
+        found[store.SNAPSHOT] = snapshot.read_bytes()
+    return {**found, EXECUTED: notebook}
+
+
+def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
+    """Return the notebook to seal: the one given, else rebuilt from the journal.
+
+    Raises
+    ------
+    EvidenceError
+        The one given is none, of another run, edited without leave, or holds a secret.
+    """
+    snapshot = snapshot_of(record)
+    if given is None:
+        return documents.dump(rebuild(record, snapshot))
+    notebook = documents.parse(given, where="the notebook to seal")
+    shown = run_id_of(notebook)
+    if shown not in (None, record.run_id):
+        raise EvidenceError(
+            f"the notebook shows run {shown}, not {record.run_id}",
+            where="the notebook to seal",
+            next_step=f"seal it as {shown}",
+        )
+    if found := leaks(notebook):
+        raise EvidenceError(
+            f"the notebook holds what looks like a secret: {_named(found)}",
+            where="the notebook to seal",
+            next_step=f"`rbkernel evidence seal {record.run_id}` seals the notebook as the journal"
+            " has it, redacted; then change that secret, and delete the notebook",
+        )
+    if not edited:
+        _refuse_edited(verify_notebook(notebook, record, snapshot))
+    return given
+
+
+def report(
+    record: Record, notebook: bytes, make: Report | None
+) -> tuple[dict[str, bytes], Missing]:
+    """Return what people read besides the notebook, or why there is none."""
+    try:
+        return dict(make(record, notebook) if make else {}), ()
+    except EvidenceError as error:
+        return {}, (f"without a report: {error}",)
+
+
+def sums(
+    sealed: Mapping[str, bytes], previous: str, key: Path | None
+) -> tuple[dict[str, bytes], Missing]:
+    """Return `SHA256SUMS` of these files and its signature, or why it is not signed."""
+    listing = Listing(previous=previous, sums={name: digest(data) for name, data in sealed.items()})
+    if key is None:
+        return {manifest.SUMS: listing.text.encode()}, ()
+    try:
+        text = replace(listing, signer=signing.signer_of(key).name).text.encode()
+        return {manifest.SUMS: text, manifest.SIGNATURE: signing.sign(key, text)}, ()
+    except EvidenceError as error:
+        return {manifest.SUMS: listing.text.encode()}, (f"unsigned: {error}",)
+
+
+def _refuse_edited(found: Verification) -> None:
+    if found.ok:
+        return
+    raise EvidenceError(
+        f"the notebook is not what the journal attests: {_named(found.problems)}",
+        where="the notebook to seal",
+        next_step=f"`rbkernel evidence seal {found.run_id}` seals the notebook as the journal has"
+        " it; `--edited` keeps the edits, and `verify` will always report them",
+    )
+
+
+def _named(found: Sequence[object]) -> str:
+    others = len(found) - _NAMED
+    more = f"; and {others} more" if others > 0 else ""
+    return "; ".join(map(str, found[:_NAMED])) + more

@@ -1,0 +1,104 @@
+"""Plotly figures in a page: checked, without addresses, and plotly.js once, packed.
+
+plotly.py brings the whole of plotly.js, 4.8 MB, which always has its own version. Deflated and
+written in base 85 it takes 1.8 MB, so nothing needs to be vendored, no version can mismatch, and
+every kind of trace is drawn that needs no network. Browsers since 2023 unpack it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rbkernel.evidence.normal import PLOTLY_MIMETYPE
+
+__all__ = ["PLOTLY_MIMETYPE", "csp_hash", "for_script", "packed_plotly", "plotly_path", "readable"]
+
+# `<` could end the script element, `&` is an entity elsewhere; neither `.` nor `,` is in base 85
+_FOR_HTML = bytes.maketrans(b"<&", b".,")
+# these draw maps, whose shapes or tiles plotly.js fetches
+_MAPS = ("choropleth", "densitymap", "scattergeo", "scattermap")
+_DEFAULT_HEIGHT_PX = 360
+
+
+def plotly_path() -> Path:
+    """Return plotly.js as plotly.py brings it."""
+    import plotly  # not the package's parts: they take a second
+
+    return Path(plotly.__file__).parent / "package_data/plotly.min.js"
+
+
+@cache
+def packed_plotly() -> tuple[str, str]:
+    """Return plotly.js deflated in base 85 (`<` and `&` as `.` and `,`), and its CSP hash."""
+    source = plotly_path().read_bytes()
+    packed = base64.b85encode(zlib.compress(source)).translate(_FOR_HTML)
+    return packed.decode("ascii"), csp_hash(source)
+
+
+def csp_hash(script: bytes) -> str:
+    """Return how a Content-Security-Policy names an inline script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode('ascii')}'"
+
+
+def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
+    """Return what of a figure is drawn, or None and the reason why it is not.
+
+    >>> readable({"data": [{"type": "scatter"}], "layout": {"height": 99}, "config": {"x": 1}})
+    ({'data': [{'type': 'scatter'}], 'layout': {'height': 99}}, '')
+    >>> readable({"data": [{"type": "scattergeo"}]})
+    (None, 'a map needs the network, and a report loads nothing')
+    """
+    if not isinstance(figure, Mapping) or not isinstance(figure.get("data"), list):
+        return None, "it is no plotly figure"
+    traces = [trace for trace in figure["data"] if isinstance(trace, dict)]
+    if any(str(trace.get("type", "")).startswith(_MAPS) for trace in traces):
+        return None, "a map needs the network, and a report loads nothing"
+    layout = figure.get("layout")
+    layout = dict(layout) if isinstance(layout, Mapping) else {}
+    height = layout.get("height")
+    if isinstance(height, bool) or not isinstance(height, int | float) or not 40 <= height <= 4000:
+        layout["height"] = _DEFAULT_HEIGHT_PX
+    drawn = {"data": traces, "layout": layout}
+    try:
+        json.dumps(drawn, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None, "it holds values that JSON does not know"
+    return _without_addresses(drawn), ""
+
+
+def for_script(value: object) -> str:
+    r"""Return JSON that cannot end the script element that it stands in.
+
+    >>> for_script({"a": "</script>\u2028"})
+    '{"a":"\\u003c/script>\\u2028"}'
+    """
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _without_addresses(value: Any) -> Any:
+    """Leave out pictures and links: plotly.js would load the ones, and lead to the others."""
+    if isinstance(value, dict):
+        return {
+            name: _without_addresses(part)
+            for name, part in value.items()
+            if name not in {"images", "source"} or not _holds_address(part)
+        }
+    if isinstance(value, list):
+        return [_without_addresses(part) for part in value]
+    return value
+
+
+def _holds_address(value: Any) -> bool:
+    """Tell whether a layout's images, or a picture's source, are other than bytes."""
+    if isinstance(value, list):
+        return any(_holds_address(one) for one in value)
+    if isinstance(value, Mapping):
+        return _holds_address(value.get("source", ""))
+    return isinstance(value, str) and not value.startswith("data:image/")

@@ -1,0 +1,126 @@
+"""Pure: sections → one HTML page that needs nothing but a browser.
+
+The page is self-contained and deterministic: the same evidence gives the same bytes. Its
+Content-Security-Policy forbids every request, and every script but two, which it names by hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+
+from rbkernel.evidence.export import figures
+from rbkernel.evidence.export.blocks import Figure
+from rbkernel.evidence.export.contents import Section
+from rbkernel.evidence.export.told import clock
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_TONES = {
+    "ok": "ok",
+    "decided": "ok",
+    "done by a human": "ok",
+    "warning": "warning",
+    "proposed": "warning",
+    "critical": "critical",
+    "unknown": "unknown",
+    "not chosen": "unknown",
+}
+_LIGHT, _DARK = "default", "github-dark"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a page tells: one run, or all runs of an incident with its timeline."""
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]
+    timeline: tuple[tuple[str, str], ...] = ()
+    footer: str = ""
+
+    @property
+    def several(self) -> bool:
+        """Whether it tells of more than one run."""
+        return len(self.sections) > 1
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures that are drawn."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return tuple(block for block in blocks if isinstance(block, Figure) and block.drawn)
+
+
+def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
+    """Return the page.
+
+    Parameters
+    ----------
+    report
+        What it tells.
+    stills
+        Pictures of the figures by their number, as data addresses. Given, the page holds these
+        instead of live figures, and no script at all.
+    """
+    live = bool(report.figures) and stills is None
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8") if live else ""
+    packed, packed_hash = figures.packed_plotly() if live else ("", "")
+    hashes = f"{packed_hash} {figures.csp_hash(script.encode())}" if live else "'none'"
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            policy="default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
+            f" style-src 'unsafe-inline'; script-src {hashes}",
+            style=_style(),
+            script=script,
+            plotly=packed,
+            stills=stills or {},
+            unfolded=stills is not None,  # paper cannot be unfolded
+        )
+    )
+    return page.encode(errors="replace")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"clock": clock, "code": _code, "tone": _tone}
+    return environment
+
+
+def _tone(word: str) -> str:
+    return _TONES.get(str(word), "open")
+
+
+def _code(source: str) -> Markup:
+    """Highlight a code cell: SQL below a line `%%sql`, Python else."""
+    name = "sql" if source.lstrip().startswith("%%sql") else "python"
+    # pygments escapes what it colours
+    return Markup(highlight(source, get_lexer_by_name(name), HtmlFormatter(cssclass="source")))  # noqa: S704
+
+
+@cache
+def _style() -> str:
+    own = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    light, dark = (
+        HtmlFormatter(style=style).get_style_defs(".source")  # type: ignore[no-untyped-call]  # its stubs leave it out
+        for style in (_LIGHT, _DARK)
+    )
+    return (
+        f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+        f".source {{ background: none }}\n{own}"
+    )

@@ -1,0 +1,229 @@
+"""The report of a run, or of an incident with all its runs, from what the evidence folder holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle, content, manifest, runs
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.export import page
+from rbkernel.evidence.export.blocks import Html, Reader
+from rbkernel.evidence.export.contents import Section, section
+from rbkernel.evidence.export.page import Report
+from rbkernel.evidence.export.sanitize import plain
+from rbkernel.evidence.export.told import clock, flat
+from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.reading import Record, read, snapshot_of
+from rbkernel.evidence.rebuild import rebuild
+from rbkernel.model import INCIDENT_ID, RUN_ID
+
+NAME = "report.html"
+# what values of a wrong type or shape raise
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_UNSEALED = "not sealed: this is no evidence yet"
+_AT_SEAL = "made at the seal, from what is sealed with it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One run as it lies in the evidence folder; ``head`` is None before it is sealed."""
+
+    record: Record
+    executed: bytes
+    head: Head | None
+
+
+def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
+    """Return the report of one run, and the tables that it cuts, as name → bytes.
+
+    Parameters
+    ----------
+    record
+        What the journal of the run tells.
+    executed
+        Its notebook.
+
+    Raises
+    ------
+    EvidenceError
+        The notebook or the journal hold what no report can be made of.
+    """
+    with fit_for_a_report(record.run_id):
+        told = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
+        made = _of_run(told)
+        return {NAME: page.render(made), **csv_files(made)}
+
+
+def csv_files(report: Report) -> dict[str, bytes]:
+    """Return the tables that a report cuts, whole, as name → CSV."""
+    blocks = (block for told in report.sections for block in told.blocks)
+    found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
+    found += [plan.targets for told in report.sections for plan in told.plans]
+    return {table.name: table.csv for table in found if table.name}
+
+
+def sources(root: Path, what: str) -> list[Source]:
+    """Return the run, or all runs of the incident, in the order of their start.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run or incident, or its evidence cannot be read.
+    """
+    heads = {head.run_id: head for head in bundle.read_heads(root)}
+    if RUN_ID.fullmatch(what):
+        return [_source(runs.find(root, what), heads)]
+    if not INCIDENT_ID.fullmatch(what):
+        raise EvidenceError(
+            f"{what!r} is neither an incident id nor a run id",
+            next_step="`rbkernel evidence list` shows both",
+        )
+    of_it = [run for run in runs.list_runs(root) if run.incident == what and not run.problem]
+    if not of_it:
+        raise EvidenceError(
+            f"there is no run of {what}",
+            where=str(root),
+            next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
+            " evidence folder is read",
+        )
+    return [_source(run.folder, heads) for run in of_it]
+
+
+def build(root: Path, what: str) -> Report:
+    """Return the report of a run or an incident.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run or incident, or its evidence cannot be read.
+    """
+    reader = Reader()
+    told = tuple(
+        section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
+        for n, one in enumerate(sources(root, what), 1)
+    )
+    if not INCIDENT_ID.fullmatch(what):
+        return _of_run(told[0])
+    return _of_incident(what, told, _timeline(root / what / manifest.INCIDENT, told))
+
+
+def _source(folder: Path, heads: Mapping[str, Head]) -> Source:
+    record = read(folder)
+    head = heads.get(record.run_id)
+    sealed = folder / content.EXECUTED
+    if head and sealed.is_file():
+        return Source(record=record, executed=sealed.read_bytes(), head=head)
+    return Source(
+        record=record, executed=documents.dump(rebuild(record, snapshot_of(record))), head=None
+    )
+
+
+def _seal(source: Source) -> Iterator[tuple[str, str]]:
+    head = source.head
+    if head is None:
+        yield "Seal", _UNSEALED
+        return
+    yield "Sealed", clock(head.at)
+    yield "Seal", f"{head.sha256} ({head.incident}/{manifest.manifest_name(head.generation)})"
+
+
+def _of_run(told: Section) -> Report:
+    return Report(
+        title=f"{told.runbook} {told.title}: {told.verdict.value.upper()}",
+        subtitle=told.headline,
+        sections=(told,),
+        footer=_footer(told.incident),
+    )
+
+
+def _of_incident(
+    incident: str, told: tuple[Section, ...], timeline: tuple[tuple[str, str], ...]
+) -> Report:
+    runs_told = f"{len(told)} run{'' if len(told) == 1 else 's'}"
+    return Report(
+        title=f"Incident {incident}",
+        subtitle=f"{runs_told}, as the evidence has them",
+        sections=told,
+        timeline=timeline,
+        footer=_footer(incident),
+    )
+
+
+def _footer(incident: str) -> str:
+    return (
+        f"Made by rbkernel from the evidence of {incident or 'a run'}. A report is for reading:"
+        " what proves is the sealed folder. All times are UTC."
+    )
+
+
+def _timeline(path: Path, told: Iterable[Section]) -> tuple[tuple[str, str], ...]:
+    """Return when what happened: from the incident's own record, and from its runs."""
+    entries = sorted(
+        [*_incident_entries(path), *(one for run in told for one in _run_entries(run))]
+    )
+    return tuple((clock(at), what) for at, what in entries)
+
+
+def _run_entries(run: Section) -> Iterator[tuple[str, str]]:
+    yield run.started_at, f"{run.runbook} {run.title}: started"
+    for decision in run.decisions:
+        if decision.choice:
+            yield str(decision.at), f"decided: {decision.question} {decision.choice}"
+    for at, kind, words in run.remarks:
+        yield at, f"{kind}: {words}"
+
+
+def _incident_entries(path: Path) -> Iterator[tuple[str, str]]:
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for line in lines:
+        try:
+            entry: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            yield str(entry.get("at", "")), _told(entry)
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    """Say a line of the incident's record in words.
+
+    >>> _told({"kind": "sealed", "runbook": "RUN-1", "title": "Lag", "verdict": "ok"})
+    'sealed: RUN-1 Lag: ok'
+    >>> _told({"kind": "alert", "labels": {"cluster": "a"}})
+    'alert: labels, cluster: a'
+    """
+    kind = plain(str(entry.get("kind", "")))
+    if kind == "sealed":
+        names = ("runbook", "title")
+        named = " ".join(plain(str(entry[name])) for name in names if entry.get(name))
+        return f"{kind}: {named}: {plain(str(entry.get('verdict', '')))}"
+    rest = {name: part for name, part in entry.items() if name not in {"kind", "at"}}
+    return f"{kind}: " + "; ".join(f"{name}: {value}" for name, value in flat(rest) if value)
+
+
+@contextmanager
+def fit_for_a_report(where: str) -> Iterator[None]:
+    """Say so when evidence holds what no report can be made of: a journal may be anything.
+
+    Raises
+    ------
+    EvidenceError
+        Whatever was met.
+    """
+    try:
+        yield
+    except (*_UNFIT, TemplateError, OSError) as error:
+        raise EvidenceError(
+            f"no report can be made of this evidence: {type(error).__name__}: {error}",
+            where=where,
+            next_step="`rbkernel evidence verify` says whether it was changed; `--to zip` exports"
+            " it as it is",
+        ) from error

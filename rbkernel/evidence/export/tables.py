@@ -1,0 +1,144 @@
+"""Pure: tables inside clean markup, cut to what a person reads, and whole as CSV.
+
+Clean markup is well-formed: each start tag has its end tag, and each row is a `tr`. So reading it
+once, tag by tag, is enough, and a seal need not wait for a library that mends markup.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from html.parser import HTMLParser
+
+# more rows than these nobody reads in a report; `rb.query` itself shows 20
+SHOWN_ROWS = 30
+# so many are printed in small letters
+WIDE_COLUMNS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table, rows × columns as text; ``name`` is the CSV's, empty when nothing was cut."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    name: str = ""
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has so many columns that paper is too narrow for ordinary letters."""
+        return len(self.header) >= WIDE_COLUMNS
+
+    @property
+    def shown(self) -> tuple[tuple[str, ...], ...]:
+        """The rows that a report shows."""
+        return self.rows[:SHOWN_ROWS]
+
+    @property
+    def note(self) -> str:
+        """That rows are missing, and where they are; empty when all are shown."""
+        if not self.name:
+            return ""
+        return f"{SHOWN_ROWS} of {len(self.rows)} rows are shown; all of them are in {self.name}"
+
+    @property
+    def csv(self) -> bytes:
+        """The whole table; the values are exact, so a spreadsheet should import them as text."""
+        file = io.StringIO()
+        writer = csv.writer(file)
+        writer.writerows([self.header, *self.rows] if self.header else self.rows)
+        return file.getvalue().encode(errors="replace")
+
+
+def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
+    """Cut the tables in clean markup, and return them whole.
+
+    Parameters
+    ----------
+    markup
+        From `clean_html`.
+    names
+        What the CSV of the next cut table is called.
+
+    Returns
+    -------
+    tuple
+        The markup with at most `SHOWN_ROWS` rows a table and a note under each that was cut, and
+        all tables that are not inside another one.
+
+    >>> cut("<table><tr><th>a</th></tr><tr><td>1 &amp; 2</td></tr></table>", iter(()))[1]
+    (Table(header=('a',), rows=(('1 & 2',),), name=''),)
+    """
+    if "<table" not in markup:
+        return markup, ()
+    reader = _Reader(names)
+    reader.feed(markup)
+    reader.close()
+    return "".join(reader.kept), tuple(reader.tables)
+
+
+class _Reader(HTMLParser):
+    """Copies markup, less the rows that are too many; gathers the cells of outer tables."""
+
+    def __init__(self, names: Iterator[str]) -> None:
+        super().__init__(convert_charrefs=True)
+        self.kept: list[str] = []
+        self.tables: list[Table] = []
+        self._names = names
+        self._depth = 0
+        self._start = 0  # where in `kept` the outer table begins
+        self._header: tuple[str, ...] = ()
+        self._rows: list[tuple[str, ...]] = []
+        self._cells: list[str] = []
+        self._heads = True  # whether the row has header cells only
+        self._row_start = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        del attrs
+        outer = self._depth == 1
+        if tag == "table":
+            self._depth += 1
+            if self._depth == 1:
+                self._start, self._header, self._rows = len(self.kept), (), []
+        elif tag == "tr" and outer:
+            self._cells, self._heads, self._row_start = [], True, len(self.kept)
+        elif tag in {"td", "th"} and outer:
+            self._cells.append("")
+            self._heads = self._heads and tag == "th"
+        self.kept.append(self.get_starttag_text() or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.kept.append(f"</{tag}>")
+        if tag == "tr" and self._depth == 1:
+            self._end_row()
+        elif tag == "table":
+            self._depth -= 1
+            if self._depth == 0:
+                self._end_table()
+
+    def handle_data(self, data: str) -> None:
+        self.kept.append(escape(data, quote=False))
+        if self._depth and self._cells:
+            self._cells[-1] += data
+
+    def _end_row(self) -> None:
+        row = tuple(cell.strip() for cell in self._cells)
+        self._cells = []
+        if self._heads and not self._header and not self._rows:
+            self._header = row
+            return
+        self._rows.append(row)
+        if len(self._rows) > SHOWN_ROWS:
+            del self.kept[self._row_start :]
+
+    def _end_table(self) -> None:
+        name = next(self._names) if len(self._rows) > SHOWN_ROWS else ""
+        table = Table(header=self._header, rows=tuple(self._rows), name=name)
+        self.tables.append(table)
+        if table.wide:
+            self.kept[self._start] = '<table class="wide">'
+        if table.note:
+            self.kept.append(f"<p>{escape(table.note)}</p>")

@@ -1,0 +1,163 @@
+"""Pure: what the journal and the front matter of a run say, in words: when, what, by whom."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import yaml
+from nbformat import NotebookNode
+
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.export.blocks import Reader
+from rbkernel.evidence.export.sanitize import plain
+from rbkernel.evidence.export.tables import Table
+from rbkernel.evidence.reading import DONE, Record
+
+# a runbook says about 40; aliases in YAML can multiply without end
+_MOST_LINES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A proposed action in its last state."""
+
+    title: str
+    state: str
+    connection: str
+    sql: str
+    risk: str
+    undo: str
+    targets: Table
+
+
+def clock(at: object) -> str:
+    """Write a time of ours for people.
+
+    >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
+    ('2026-11-20 23:45:35 UTC', '')
+    """
+    said = plain(str(at))
+    return f"{said[:10]} {said[11:19]} UTC" if re.match(r"\d{4}-\d\d-\d\dT", said) else said
+
+
+def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Give nested values a line each.
+
+    >>> list(flat({"scope": {"not_handled": ["a", "b"]}, "slo": None}))
+    [('scope, not handled', 'a'), ('scope, not handled', 'b'), ('slo', '')]
+    """
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            word = plain(str(key)).replace("_", " ")
+            yield from flat(part, f"{name}, {word}" if name else word)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from flat(part, name)
+    else:
+        yield name, "" if value is None else plain(str(value)).strip()
+
+
+def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
+    """Return what the runbook says of itself, by name; as it was written when it is no YAML."""
+    first = notebook.cells[0] if notebook.cells else None
+    if first is None or first.cell_type != "raw":
+        return ()
+    source = str(first.source).strip().removeprefix("---").removesuffix("---")
+    try:
+        fields = yaml.safe_load(source)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return (("as it was written", plain(source)),)
+    return _gathered(islice(flat(fields, "" if isinstance(fields, dict) else "text"), _MOST_LINES))
+
+
+def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Gather the lines of each name.
+
+    >>> _gathered([("a", "1"), ("a", "2"), ("b", "3")])
+    (('a', '1\\n2'), ('b', '3'))
+    """
+    lines: dict[str, list[str]] = {}
+    for name, value in pairs:
+        lines.setdefault(name, []).append(value)
+    return tuple((name, "\n".join(values)) for name, values in lines.items())
+
+
+def about(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return which run it is, when it was, how it was executed, and with which parameters."""
+    run = record.run
+    ended = max((cell.ended_at for cell in record.cells), default="")
+    executed = "headless" if run and run.headless else "by hand, in a notebook"
+    values = run.parameters if run else {}
+    given = ", ".join(plain(f"{name} = {value}") for name, value in values.items())
+    pairs = (
+        ("Run", record.run_id),
+        ("Started", clock(started_at(record))),
+        ("Ended", clock(ended)),
+        ("Executed", executed if run else ""),
+        ("Parameters", given),
+    )
+    return tuple((name, value) for name, value in pairs if value)
+
+
+def started_at(record: Record) -> str:
+    """Return when the run began: UTC, ISO 8601."""
+    return str(record.run.started_at if record.run else record.kernel.get("at", ""))
+
+
+def facts(record: Record) -> tuple[tuple[str, str], ...]:
+    """Return where the run looked, and how much was redacted of what it saw."""
+    told = record.of_kind("run")
+    facts = flat(told[-1].data.get("facts", {})) if told else ()
+    counts: Counter[str] = Counter()
+    for event in record.of_kind("redaction"):
+        rules = event.data.get("rules")
+        counts.update(rules if isinstance(rules, dict) else {})
+    redacted = ", ".join(f"{rule} {number}" for rule, number in sorted(counts.items()))
+    return (*facts, *([("Redacted", redacted)] if redacted else ()))
+
+
+def plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
+    """Return each proposed action in its last state."""
+    last = {str(event.data.get("id")): event.data for event in record.of_kind("plan")}
+    return tuple(_plan(data, reader) for data in last.values())
+
+
+def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
+    names = ("title", "state", "connection", "sql", "risk", "undo")
+    targets = data.get("targets")
+    rows = [row for row in targets if isinstance(row, Mapping)] if isinstance(targets, list) else []
+    header = tuple(dict.fromkeys(str(name) for row in rows for name in row))
+    cells = (("" if (v := row.get(n)) is None else plain(str(v)) for n in header) for row in rows)
+    table = reader.table(header, tuple(map(tuple, cells)))
+    return Plan(**{name: plain(str(data.get(name) or "")) for name in names}, targets=table)
+
+
+def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
+    """Return what people added: when, what kind, and their words."""
+    found = []
+    for event in record.events:
+        if event.kind == "note":
+            found.append((event.at, "note", plain(str(event.data.get("text", "")))))
+        elif event.kind == "done":
+            said = f"{event.data.get('title', '')}. {event.data.get('note', '')}"
+            found.append((event.at, "done by a human", plain(said)))
+    return tuple(found)
+
+
+def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ...]:
+    """Return what a reader must know before believing the rest."""
+    told = [f"Not as the journal has it: {problem}" for problem in problems]
+    if partial:
+        told.append(f"Verified in part: {partial}")
+    if not record.complete:
+        told.append("The run did not come to its end: what is missing here never happened.")
+    left = [cell for cell in record.cells if cell.status != DONE]
+    told += [
+        f"{cell.status}: {documents.first_line(cell.code)}" for cell in left if cell.code.strip()
+    ]
+    return tuple(told)

@@ -1,0 +1,189 @@
+"""Who sealed it: signatures that OpenSSH makes and checks, in its own formats.
+
+`ssh-keygen` is the only program that touches a key. It is never asked anything: a key with a
+passphrase must be in the agent. A signature tells who sealed a run; that nothing was removed
+since is told by the published head alone.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, store, suspect
+
+NAMESPACE = "rbkernel-evidence"
+ALLOWED = "allowed_signers"
+_LOCK = ".lock"
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """A key that may sign seals.
+
+    ``line`` is what an `allowed_signers` file has of it, and what to publish; ``fingerprint`` is
+    what OpenSSH calls the key.
+    """
+
+    name: str
+    key: Path
+    line: str
+    fingerprint: str
+    is_new: bool = False
+
+
+def keygen(root: Path, key: Path, allowed: Path, name: str = "") -> Signer:
+    """Make a key, unless it is there already, and allow it to sign.
+
+    Parameters
+    ----------
+    root
+        The evidence folder, whose lock is held while the list of signers changes.
+    key
+        Where the private key lies; its public half beside it, with ``.pub``.
+    allowed
+        The list of signers; the key is added to it.
+    name
+        Whom the signatures shall name; empty for the user at this host.
+
+    Raises
+    ------
+    EvidenceError
+        `ssh-keygen` is missing or failed, the name cannot be used, a folder cannot be written.
+    """
+    name = name or re.sub(r"[^A-Za-z0-9._@+-]", "-", f"{getpass.getuser()}@{socket.gethostname()}")
+    if not manifest.is_signer(name):
+        raise EvidenceError(
+            f"{name!r} cannot be the name of a signer",
+            next_step="use letters, digits, dots and dashes, such as --name ops@db1.example.org",
+        )
+    is_new = not key.exists()
+    try:
+        if is_new:
+            key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _ssh_keygen("-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key))
+        signer = signer_of(key, is_new=is_new)
+        root.mkdir(parents=True, exist_ok=True)
+        with store.locked(root / _LOCK):
+            _allow(signer, allowed)
+    except OSError as error:
+        raise store.evidence_error(error, key) from error
+    return signer
+
+
+def signer_of(key: Path, *, is_new: bool = False) -> Signer:
+    """Return who signs with this key: the comment of its public half says it.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such key, or the comment is no name that can be used.
+    """
+    public = public_half(key)
+    try:
+        kind, data, comment = public.read_text(encoding="utf-8").split(maxsplit=2)
+    except FileNotFoundError as error:
+        raise EvidenceError(
+            "there is no signing key",
+            where=str(key),
+            next_step="`rbkernel evidence keygen` makes one",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EvidenceError(
+            f"not a public key with a comment: {error}", where=str(public), next_step=_MEND
+        ) from error
+    name = comment.split()[0]
+    if not manifest.is_signer(name):
+        raise EvidenceError(
+            "its comment cannot be the name of a signer", where=str(public), next_step=_MEND
+        )
+    fingerprint = _ssh_keygen("-l", "-f", str(public)).decode().split()[1]
+    line = f'{name} namespaces="{NAMESPACE}" {kind} {data}'
+    return Signer(name=name, key=key, line=line, fingerprint=fingerprint, is_new=is_new)
+
+
+_MEND = "`ssh-keygen -y -f KEY > KEY.pub` makes it again; then add a space and a name to its line"
+
+
+def public_half(key: Path) -> Path:
+    """Return the file of the public key; a `.pub` stands for a key in the agent."""
+    return key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
+
+
+def sign(key: Path, data: bytes) -> bytes:
+    """Return the signature of these bytes, as OpenSSH writes it.
+
+    Raises
+    ------
+    EvidenceError
+        `ssh-keygen` is missing, or cannot use the key.
+    """
+    return _ssh_keygen("-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), given=data)
+
+
+def refusal(signed: Path, signature: Path, signer: str, allowed: Path) -> str:
+    """Return why the signature of a file is not to be trusted; empty when it is."""
+    if not suspect.is_plain(signature):
+        return suspect.why_unreadable(signature)
+    if not allowed.is_file():
+        return f"cannot be checked: there is no {allowed}"
+    identity = ("-n", NAMESPACE, "-I", signer, "-f", str(allowed))
+    try:
+        _ssh_keygen(
+            "-q", "-Y", "verify", *identity, "-s", str(signature), given=signed.read_bytes()
+        )
+    except EvidenceError as error:
+        return f"does not hold: {error.what}"
+    return ""
+
+
+def _allow(signer: Signer, allowed: Path) -> None:
+    known = allowed.read_text(encoding="utf-8") if allowed.exists() else ""
+    if signer.line in known.splitlines():
+        return
+    text = f"{known.rstrip()}\n{signer.line}\n".lstrip()
+    store.write_atomically(allowed, text.encode())
+
+
+def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
+    """Run it where it can ask nobody for a passphrase.
+
+    Raises
+    ------
+    EvidenceError
+        It is not installed, failed, or did not end.
+    """
+    try:
+        done = subprocess.run(
+            ["ssh-keygen", *arguments],
+            input=given,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=True,
+            start_new_session=True,  # no terminal to ask at
+            env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
+        )
+    except OSError as error:
+        raise EvidenceError(
+            f"ssh-keygen cannot be run: {error.strerror}",
+            next_step="install OpenSSH's client (Debian: openssh-client)",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise EvidenceError(
+            f"ssh-keygen did not end within {_PATIENCE_S:.0f} s",
+            next_step="see whether the agent (SSH_AUTH_SOCK) answers",
+        ) from error
+    except subprocess.CalledProcessError as error:
+        told = error.stderr.decode(errors="replace").strip() or error.stdout.decode().strip()
+        raise EvidenceError(
+            f"ssh-keygen failed: {told.splitlines()[-1] if told else error.returncode}",
+            next_step="try the same by hand: docs/verify-evidence.md has the commands",
+        ) from error
+    return done.stdout

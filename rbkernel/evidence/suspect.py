@@ -1,0 +1,50 @@
+"""Reading files that may be anything: damaged, gone, a folder, a link, a pipe."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return what a regular file holds; None for anything else."""
+    return path.read_bytes() if is_plain(path) else None
+
+
+def is_plain(path: Path) -> bool:
+    """Tell whether it is a regular file that can be read: opening a pipe would wait for ever."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
+    except OSError:
+        return False
+
+
+def may_be_read(path: Path) -> bool:
+    """Tell whether nothing bad comes of reading it: it is a plain file, or not there."""
+    return is_plain(path) or not os.path.lexists(path)
+
+
+def why_unreadable(path: Path) -> str:
+    """Say in words why there is nothing to read."""
+    if not os.path.lexists(path):
+        return "is missing"
+    return "cannot be read" if path.is_file() else "is no regular file"
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted; nothing where that cannot be told."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def all_below(folder: Path) -> Iterator[str]:
+    """Yield the relative names of all files, and of all links to folders, below a folder."""
+    for where, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(where, name).is_symlink()]
+        for name in sorted([*names, *links]):
+            path = Path(where, name).relative_to(folder).as_posix()
+            yield path.encode(errors="backslashreplace").decode()

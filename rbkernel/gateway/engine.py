@@ -1,0 +1,185 @@
+"""papermill's engine `rbkernel`: nothing is called done that did not run to its end.
+
+papermill takes this module as an engine (`papermill --engine rbkernel`), and `rbkernel run` uses
+it, too. Rules:
+
+- A cell is `not run` until it begins and `interrupted` until it ends: whatever takes the kernel,
+  the time or papermill away in between leaves that word behind.
+- The notebook is written twice and whole each time: before the first cell, so that an output
+  folder that cannot be written is known before the first query and nobody takes an older file for
+  this run; and at the end, also after Ctrl-C and SIGTERM. In between, the journal is the record.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+from papermill.iorw import LocalHandler, papermill_io
+from papermill.log import logger
+from papermill.utils import nb_kernel_name, nb_language
+
+from rbkernel.evidence import store
+from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
+
+__all__ = ["execute_notebook", "nb_kernel_name", "nb_language"]
+
+# papermill's, and without a meaning here
+_UNUSED = ("input_path", "autosave_cell_every")
+
+
+def execute_notebook(
+    nb: NotebookNode,
+    kernel_name: str,
+    output_path: str | None = None,
+    *,
+    progress_bar: bool | dict[str, Any] = True,
+    start_timeout: int = 60,
+    execution_timeout: int | None = None,
+    **options: Any,
+) -> NotebookNode:
+    """Execute all cells up to the first that fails; called by papermill.
+
+    Parameters
+    ----------
+    nb
+        The notebook, parameters injected; it is changed in place.
+    kernel_name
+        The kernel.
+    output_path
+        Where to write it; None for nowhere.
+    progress_bar
+        Show progress on standard error.
+    start_timeout, execution_timeout
+        How long to wait for the kernel, and for each cell, in seconds; None for ever.
+    options
+        The client's, such as ``log_output``, ``stdout_file`` or ``config``.
+
+    Raises
+    ------
+    DeadKernelError, CellTimeoutError
+        The kernel died, or a cell took too long.
+    RuntimeError
+        The kernel did not start.
+    EvidenceError
+        The notebook could not be written; what was there before is intact.
+    """
+    for name in _UNUSED:
+        options.pop(name, None)
+    run = _Run(nb, output_path=output_path, progress_bar=progress_bar)
+    client = _Client(
+        run,
+        kernel_name=kernel_name,
+        startup_timeout=start_timeout,
+        timeout=execution_timeout,
+        log=logger,
+        on_cell_error=run.cell_failed,
+        **options,
+    )
+    _write_whole(output_path)
+    run.notebook_start()
+    run.write()
+    try:
+        with _sigterm_as_ctrl_c():
+            client.execute()
+    finally:
+        run.notebook_complete()
+        run.write()
+    return nb
+
+
+class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types
+    """papermill's bookkeeping of a run, in our words and without its saves."""
+
+    PENDING, RUNNING, COMPLETED, FAILED = NOT_RUN, INTERRUPTED, DONE, FAILED
+
+    def write(self) -> None:
+        super().save()
+
+    def save(self, **_nothing: Any) -> None:
+        """Do nothing: papermill would write the whole notebook twice a cell."""
+
+    def cell_start(self, cell: NotebookNode, cell_index: int) -> None:
+        super().cell_start(cell, cell_index)
+        cell.metadata.papermill["exception"] = True  # until it ends
+        self._ended = DONE
+
+    def cell_failed(self, execute_reply: Mapping[str, Any], **_cell: Any) -> None:
+        """Tell a failure from an interruption, which the kernel reports as an error, too."""
+        name = execute_reply["content"].get("ename")
+        self._ended = INTERRUPTED if name == KeyboardInterrupt.__name__ else FAILED
+
+    def cell_complete(self, cell: NotebookNode, cell_index: int) -> None:
+        super().cell_complete(cell, cell_index)
+        cell.metadata.papermill["status"] = self._ended
+        cell.metadata.papermill["exception"] = self._ended != DONE
+
+    def notebook_complete(self) -> None:
+        self.cleanup_pbar()
+        told = self.nb.metadata.papermill
+        self.end_time = self.now()
+        told["end_time"] = self.end_time.isoformat()
+        told["duration"] = (self.end_time - self.start_time).total_seconds()
+        if any(cell.metadata.papermill["exception"] for cell in self.nb.cells):
+            told["exception"] = True
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+    """papermill's client, that does not call a cell completed whatever happens."""
+
+    nb_man: _Run
+
+    def papermill_execute_cells(self) -> None:
+        for index, cell in enumerate(self.nb.cells):
+            self.nb_man.cell_start(cell, index)
+            may_go_on = True
+            try:
+                self.execute_cell(cell, index)
+            except CellExecutionError:
+                may_go_on = False
+            self.nb_man.cell_complete(cell, index)  # not where another error went through
+            if not may_go_on:
+                break
+
+
+class _WholeFile(LocalHandler):  # type: ignore[misc]  # papermill has no types
+    """papermill's writer of one local file, that replaces it whole or not at all."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def write(self, text: str, path: str) -> None:  # noqa: ARG002  # it is that file
+        # half of a surrogate pair, as a cell may print it, is written as JSON's escape
+        store.write_atomically(self._file, text.encode("utf-8", "backslashreplace"))
+
+
+def _write_whole(output_path: str | None) -> None:
+    """Have papermill write a local output whole: its own last write comes after ours."""
+    handler = papermill_io.get_handler(output_path)
+    if output_path is not None and isinstance(handler, LocalHandler):
+        folder = handler.cwd(None)  # where papermill was started; a run may have another
+        handler.cwd(folder)
+        file = Path(folder or ".", output_path).absolute()
+        papermill_io.register(output_path, _WholeFile(file))
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """End the run in order when a supervisor asks for it; only the main thread gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,50 @@
+"""What a cell prints, and the kernel's log: both reach somebody only through the redaction."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import os
+from typing import Any
+
+from ipykernel.iostream import OutStream
+
+from rbkernel.redact import Redactor
+
+_CHUNK_BYTES = 65_536
+
+
+class RedactedOutput(OutStream):
+    """A stream of ipykernel's that never writes to the kernel's own standard output.
+
+    ipykernel echoes what subprocesses print there, and gives it to whoever asks for the file:
+    both would end up in the server's log. So the file is always watched, whatever is configured.
+    """
+
+    _fid: int
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "watchfd": "force", "echo": None})  # type: ignore[no-untyped-call]  # ipykernel's
+
+    def fileno(self) -> int:
+        """Return the file that is watched, so that what a subprocess writes to it is seen."""
+        watched: int = self._original_stdstream_fd
+        return watched
+
+    def _watch_pipe_fd(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while (chunk := os.read(self._fid, _CHUNK_BYTES)) and self._should_watch:
+            self.write(decoder.decode(chunk))
+
+
+class RedactedLog(logging.Formatter):
+    """Formats as another formatter does, and takes the secrets out."""
+
+    def __init__(self, formatter: logging.Formatter | None, redactor: Redactor) -> None:
+        super().__init__()
+        self._formatter = formatter or logging.Formatter()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, with its traceback, without secrets."""
+        return self._redactor.text(self._formatter.format(record))

@@ -1,0 +1,113 @@
+"""What this kernel must never say: the secrets of its connections and of its environment.
+
+They are gathered once, when the kernel starts, and whenever a password is fetched later.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from rbkernel.config import Connection, Settings
+from rbkernel.redact.names import is_secret
+
+_URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
+# names that end like a secret's and hold none, or an address of one
+_ADDRESSES = re.compile(r"(?:_FILE|_PATH|_DIR|_COUNT|_ENV|_NAME|_ID|_URL|_TTL)$", re.IGNORECASE)
+
+
+class Secret(NamedTuple):
+    """A value that must not be said; ``public`` are words that may, although they are equal."""
+
+    name: str
+    value: str
+    public: frozenset[str] = frozenset()
+
+
+def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secret]:
+    """Return all secrets that can be read without asking anybody."""
+    for connection in settings.connections.values():
+        yield from _of_connection(connection, environment)
+    for path in _passfiles(settings, environment):
+        yield from _of_passfile(path)
+    for path in _service_files(environment):
+        yield from _of_service_file(path)
+    named = {*settings.redaction.environment, settings.redaction.hash_key_env}
+    for name, value in environment.items():
+        if name in named:
+            yield Secret(f"environment {_plain(name)}", value)
+        yield from _of_variable(name, value)
+
+
+def of_connection(connection: Connection, password: str) -> Secret:
+    """Return a password that was just fetched."""
+    public = {connection.name, connection.user, connection.dbname, connection.host}
+    name = f"password of {_plain(connection.name)}"
+    return Secret(name, password, frozenset(filter(None, public)))
+
+
+def _of_connection(connection: Connection, environment: Mapping[str, str]) -> Iterator[Secret]:
+    if connection.password_env and (value := environment.get(connection.password_env)):
+        yield of_connection(connection, value)
+
+
+def _of_variable(name: str, value: str) -> Iterator[Secret]:
+    """Return what a variable holds: by its name, or as the password in a URL."""
+    if is_secret(name) and not _ADDRESSES.search(name) and not Path(value[:4096]).exists():
+        yield Secret(f"environment {_plain(name)}", value)
+    for match in _URL_PASSWORD.finditer(value):
+        for form in {match[1], unquote(match[1])}:
+            yield Secret(f"environment {_plain(name)}", form)
+
+
+def _passfiles(settings: Settings, environment: Mapping[str, str]) -> set[Path]:
+    own = environment.get("PGPASSFILE") or "~/.pgpass"
+    named = {one.passfile for one in settings.connections.values() if one.passfile}
+    return {Path(own).expanduser(), *named}
+
+
+def _of_passfile(path: Path) -> Iterator[Secret]:
+    """Return the passwords of a libpq password file; a colon or backslash in one is escaped."""
+    for line in _lines(path):
+        fields = re.split(r"(?<!\\):", line.strip(), maxsplit=4)
+        if len(fields) == 5 and not line.startswith("#"):
+            password = re.sub(r"\\([:\\])", r"\1", fields[4])
+            yield Secret("passfile", password, frozenset({fields[2], fields[3]}))
+
+
+def _service_files(environment: Mapping[str, str]) -> set[Path]:
+    own = environment.get("PGSERVICEFILE") or "~/.pg_service.conf"
+    folder = environment.get("PGSYSCONFDIR")
+    files = {Path(own).expanduser()}
+    return files | {Path(folder) / "pg_service.conf"} if folder else files
+
+
+def _of_service_file(path: Path) -> Iterator[Secret]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string("\n".join(_lines(path)))
+    except configparser.Error:
+        return  # libpq will say what is wrong with it
+    for section in parser.sections():
+        if value := parser.get(section, "password", fallback=""):
+            yield Secret(f"service {_plain(section)}", value)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _plain(name: str) -> str:
+    """Return a name as it can stand in a mask.
+
+    >>> _plain("orders[1]")
+    'orders-1-'
+    """
+    return re.sub(r"[^\w .-]", "-", name)[:80]

@@ -1,0 +1,11 @@
+"""What keeps secrets out of the evidence: pure rules, without IO.
+
+`Redactor` redacts values, `Carry` a stream, `leaks` finds what a notebook still holds.
+"""
+
+from rbkernel.redact.messages import MessageRedactor
+from rbkernel.redact.notebook import Leak, leaks
+from rbkernel.redact.stream import Carry
+from rbkernel.redact.values import Redactor
+
+__all__ = ["Carry", "Leak", "MessageRedactor", "Redactor", "leaks"]

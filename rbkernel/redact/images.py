@@ -1,0 +1,114 @@
+"""Pictures without what does not show: text, EXIF, thumbnails, comments, colour profiles.
+
+Only PNG and JPEG are understood; every other binary format is withheld, because nobody can tell
+what it carries. What a picture *shows* is not read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+# PNG specification, third edition: what changes how the picture looks, and animation
+_KEPT_CHUNKS = frozenset(
+    {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"}
+    | {b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT"}
+)
+_JPEG = b"\xff\xd8"
+_SCAN, _END, _STUFFED = 0xDA, 0xD9, {0x00, *range(0xD0, 0xD8)}
+_KEPT_SEGMENTS = frozenset({*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF})
+# APP0 of JFIF without its thumbnail, and Adobe's APP14, which tells the colour space
+_KEPT_APPS = {(0xE0, b"JFIF\0", 16), (0xEE, b"Adobe", 14)}
+
+
+def plain_picture(data: bytes) -> bytes:
+    """Return a PNG or JPEG without its metadata.
+
+    Raises
+    ------
+    ValueError
+        The bytes are neither, or are damaged.
+    """
+    if data.startswith(_PNG):
+        return _png(data)
+    if data.startswith(_JPEG):
+        return _jpeg(data)
+    raise ValueError("neither PNG nor JPEG")
+
+
+def plain_base64(text: str) -> str:
+    """Return the base64 of a PNG or JPEG without its metadata; as it was when there was none.
+
+    Raises
+    ------
+    ValueError
+        It is no base64, or no such picture.
+    """
+    data = decoded(text)
+    plain = plain_picture(data)
+    return text if plain == data else base64.b64encode(plain).decode()
+
+
+def decoded(text: str) -> bytes:
+    """Decode base64 that may be broken into lines.
+
+    Raises
+    ------
+    ValueError
+        It is no base64.
+    """
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error as error:
+        raise ValueError("no base64") from error
+
+
+def _png(data: bytes) -> bytes:
+    kept, position = [_PNG], len(_PNG)
+    while position < len(data):
+        size = int.from_bytes(data[position : position + 4])
+        kind, end = data[position + 4 : position + 8], position + 12 + size
+        if end > len(data):
+            raise ValueError("a chunk of the PNG is cut off")
+        if kind in _KEPT_CHUNKS:
+            kept.append(data[position:end])
+        position = end
+        if kind == b"IEND":
+            break  # what follows is not a part of the picture
+    return b"".join(kept)
+
+
+def _jpeg(data: bytes) -> bytes:
+    kept, position = [_JPEG], len(_JPEG)
+    while True:
+        if data[position : position + 1] != b"\xff" or position + 4 > len(data) + 2:
+            raise ValueError("a segment of the JPEG is cut off")
+        kind = data[position + 1]
+        if kind == _END:
+            return b"".join([*kept, b"\xff\xd9"])
+        size = int.from_bytes(data[position + 2 : position + 4])
+        end = position + 2 + size
+        if size < 2 or end > len(data):
+            raise ValueError("a segment of the JPEG is cut off")
+        if kind == _SCAN:
+            end = _end_of_scan(data, end)
+        if kind in _KEPT_SEGMENTS or _is_kept_app(kind, data[position:end]):
+            kept.append(data[position:end])
+        position = end
+
+
+def _is_kept_app(kind: int, segment: bytes) -> bool:
+    return any(
+        kind == app and segment[4:].startswith(name) and len(segment) == size + 2
+        for app, name, size in _KEPT_APPS
+    )
+
+
+def _end_of_scan(data: bytes, position: int) -> int:
+    """Return where the next marker stands after the picture's data."""
+    while (position := data.find(b"\xff", position)) >= 0:
+        if position + 1 < len(data) and data[position + 1] not in _STUFFED | {0xFF}:
+            return position
+        position += 1
+    raise ValueError("the picture's data has no end")

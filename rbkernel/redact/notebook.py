@@ -1,0 +1,70 @@
+"""Which secrets does a notebook hold, and where? The answer never tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbkernel.redact.names import is_secret
+from rbkernel.redact.span import MASK
+from rbkernel.redact.text import TextRedactor
+from rbkernel.redact.values import Redactor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """One secret: its place in the notebook, and the rule that found it."""
+
+    where: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.rule}"
+
+
+def leaks(notebook: Mapping[str, Any], texts: TextRedactor | None = None) -> tuple[Leak, ...]:
+    """Find the secrets that a notebook holds, in its cells, outputs and metadata.
+
+    papermill writes the injected cell and ``metadata.papermill`` itself, out of the kernel's
+    reach; a person writes the sources.
+
+    >>> [str(leak) for leak in leaks({"metadata": {"papermill": {"parameters": {"dsn": "x"}}},
+    ...     "cells": [{"source": "PGPASSWORD=geheim1 psql", "metadata": {}}]})]
+    ['cell 1, source: password', 'metadata papermill parameters dsn: password']
+    """
+    redactor = Redactor(texts)
+    found = []
+    for number, cell in enumerate(notebook.get("cells", ()), 1):
+        for part, value in _parts(cell):
+            found += [
+                Leak(where=f"cell {number}, {part}", rule=rule) for rule in _in(redactor, value)
+            ]
+    for path, value in _under("metadata", notebook.get("metadata", {})):
+        found += [Leak(where=path, rule=rule) for rule in _in(redactor, value)]
+        if is_secret(path.rpartition(" ")[2]) and value and not MASK.fullmatch(str(value)):
+            found.append(Leak(where=path, rule="password"))
+    return tuple(dict.fromkeys(found))
+
+
+def _parts(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    source = cell.get("source", "")
+    yield "source", "".join(source) if isinstance(source, list) else source
+    yield "metadata", cell.get("metadata", {})
+    yield "attachments", cell.get("attachments", {})
+    for number, output in enumerate(cell.get("outputs", ()), 1):
+        yield f"output {number}", output
+
+
+def _in(redactor: Redactor, value: Any) -> list[str]:
+    redactor.counts.clear()
+    redactor.value(value)
+    return list(redactor.counts)
+
+
+def _under(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _under(f"{path} {key}", one)
+    elif isinstance(value, bool | str | int | float | list):
+        yield path, value

@@ -1,0 +1,248 @@
+r"""Pure rules: where in a text does a secret stand that nobody told us of?
+
+Each rule has a cheap needle: a lower-case text without which it cannot match, so that an output
+without secrets costs a few searches and no regular expression. Every expression is linear: it
+begins with a literal or behind a boundary, and what repeats is bounded or possessive. Only the
+secret itself is marked; user, host and keyword around it stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from rbkernel.redact.keyvalue import KEY_WORDS, flags, key_values
+from rbkernel.redact.luhn import cards
+from rbkernel.redact.names import is_secret
+from rbkernel.redact.span import Span
+from rbkernel.redact.tokens import TOKENS, WEB_HOOKS, hook_expression, token_expression
+
+Finder = Callable[[str], Iterator[tuple[int, int]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One kind of secret: its name, its needles (any of them), and where it is in a text.
+
+    The needles of a ``long`` one can only stand in words of twelve characters and more.
+    """
+
+    name: str
+    needles: tuple[str, ...]
+    find: Finder
+    long: bool = False
+
+
+def pattern_spans(text: str) -> Iterator[Span]:
+    """Find all secrets that show by their form or by the words around them.
+
+    >>> text = "host=db1 user=rb password=hunter2 dbname=x"
+    >>> [(text[start:end], rule) for start, end, rule in pattern_spans(text)]
+    [('hunter2', 'password')]
+    """
+    lower = text.lower()
+    long = "\n".join(_LONG_WORD.findall(lower))
+    for rule in RULES:
+        seen = long if rule.long else lower
+        if not rule.needles or any(needle in seen for needle in rule.needles):
+            for start, end in rule.find(text):
+                if not _PLACEHOLDER.match(text, start, end):
+                    yield Span(start, end, rule.name)
+
+
+# what an earlier pass left there, and what stands for a value in code and documentation
+_PLACEHOLDER = re.compile(
+    r"\[redacted:|(?:\{[\w.]*\}|\$\{?\w+\}?|<[\w .-]+>|%(?:\(\w+\))?s|\*+|:\w+|…|\.\.\.)\Z"
+)
+_LONG_WORD = re.compile(r"[^\s<>\"',;]{12,}+")
+
+
+def _groups(expression: str, flags: int = 0) -> Finder:
+    """Return a finder of the groups of a pattern that took part in the match."""
+    pattern = re.compile(expression, re.IGNORECASE | re.MULTILINE | flags)
+
+    def find(text: str) -> Iterator[tuple[int, int]]:
+        for match in pattern.finditer(text):
+            for number in range(1, pattern.groups + 1):
+                if match.start(number) >= 0:
+                    yield match.span(number)
+
+    return find
+
+
+def _whole(expression: str, flags: int = 0) -> Finder:
+    pattern = re.compile(expression, flags)
+    return lambda text: (match.span() for match in pattern.finditer(text))
+
+
+_PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s\\]|Proc-Type: ?[\w,]++|DEK-Info: ?[\w,-]++)*+")
+_LONGEST_KEY = 32_768
+
+
+def _private_keys(text: str) -> Iterator[tuple[int, int]]:
+    """Find the bodies of private keys; one that is cut off ends with its base64."""
+    position, end_is_near = 0, True
+    while begin := _PEM.search(text, position):
+        end = text.find("-----END", begin.end()) if end_is_near else -1
+        end_is_near = end >= 0
+        if not 0 <= end - begin.end() <= _LONGEST_KEY:
+            body = _PEM_BODY.match(text, begin.end())
+            end = body.end() if body else begin.end()
+        yield begin.end(), end
+        position = max(end, begin.end())
+
+
+# user and password stand before the last @ that comes before the first slash; what begins with a
+# port has no password. The password of a database may hold slashes: libpq itself would not mind.
+_URL = (
+    r"://[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))([^\s'\"<>/?#]{1,256})(?=@)"
+    r"|\b(?:postgres(?:ql)?|mysql|mariadb|redis|rediss|amqps?|mongodb)(?:\+\w{1,20})?+://"
+    r"[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))"
+    r"(?:((?:[^\s'\"<>/]|/(?!/)){1,256})(?=@)|([^\s'\"<>/@]{1,256}?)(?=\.\.\.|…|['\"\s]|$))"
+)
+_SQL = re.compile(
+    r"\bpassword\s{1,20}+(?:'((?:[^'\n]|''){1,512}+)(?='|$)|e'((?:[^'\\\n]|''|\\.){1,512}+)(?='|$))"
+    r"|\bpassword\s{1,20}+\$(\w{0,20}+)\$(.{1,256}?)\$\3\$"
+    r"|\bidentified\s{1,20}+(?:with\s{1,20}+\w{1,60}+\s{1,20}+)?by\s{1,20}+'((?:[^'\n]|''){1,512}+)'",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+# pgcrypto, MySQL, settings: the secret is an argument
+_SQL_ARGUMENT = (
+    r"\bcrypt\(\s{0,5}+'([^'\n]{1,512}+)'"
+    r"|\bpgp_sym_(?:en|de)crypt(?:_bytea)?\([^()\n]{1,500}?,\s{0,5}+'([^'\n]{1,512}+)'"
+    r"|\bset_config\(\s{0,5}+'[\w.]{0,60}?(?:password|secret|token|key)'\s{0,5}+,\s{0,5}+'([^'\n]{1,512}+)'"
+    r"|\bset\s{1,5}+password\s{1,5}+for\s[^\n=]{1,200}+=\s{0,5}+(?:password\()?'([^'\n]{1,512}+)'"
+)
+
+
+def _sql_passwords(text: str) -> Iterator[tuple[int, int]]:
+    for match in _SQL.finditer(text):
+        yield match.span(next(group for group in (1, 2, 4, 5) if match.start(group) >= 0))
+
+
+_DIRECTIVE = (
+    r"\blogin\s{1,20}+\S{1,128}+\s{1,20}+password\s{1,20}+(\S{1,256}+)"
+    r"|\b(?:requirepass|masterauth)[ \t]{1,20}+[\"']?([^\s\"']{1,256}+)"
+)
+_SIGNED_URL = (
+    r"[?&;](?:sig|(?:x-amz-|x-goog-)?signature|x-amz-credential|x-amz-security-token)"
+    r"=([^\s&\"'<>]{8,1024}+)"
+)
+_AUTHORIZATION = (
+    r"authorization[\"'\]]{0,3}\s{0,3}+(?:=>|[:=,])\s{0,3}+[\"']?"
+    r"(?:(?:bearer|basic|token|apikey|negotiate)\s{1,3}+([^\s\"'<>,;\\]{3,8192}+)"
+    r"|(?:digest|aws4-hmac-sha256)\s{1,3}+([^\r\n\"<>]{3,4096}+)|([^\s\"'<>,;\\]{16,8192}+))"
+    r"|\bbasic\s{1,3}+([A-Za-z0-9+/]{8,1024}+={1,2})"
+    r"|\bbearer\s{1,3}+([\w.~+/=-]{16,4096}+)"
+)
+_COOKIE = (
+    r"\b(?:set-)?cookie[\"']?\s{0,3}+:\s{0,3}+[\"']?([^\r\n\"'<>]{8,4096}+)"
+    r"|\b(?:jsessionid|phpsessid|sessionid|connect\.sid)=([^\s;&\"'<>]{8,1024}+)"
+)
+_XML = r"<[\w:.-]{0,40}?(?:password|passwd|passphrase|secret|token|api-?key)>([^<>\n]{1,1024}+)</"
+
+_INPUT = re.compile(r"<(?:input|add|entry|property|param)\b[^<>]{0,2000}+>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"\b(name|id|key|type|value)\s{0,3}=\s{0,3}\\?(?:\"([^\"\\]*+)|'([^'\\]*+)|([^\s>\"'\\]++))"
+)
+
+
+def _html_inputs(text: str) -> Iterator[tuple[int, int]]:
+    """Find the values of input fields, or settings in XML, that are named as a secret."""
+    for tag in _INPUT.finditer(text):
+        found = list(_ATTRIBUTE.finditer(text, *tag.span()))
+        names = [match[match.lastindex or 0] for match in found if match[1].lower() != "value"]
+        if any(is_secret(name) for name in names):
+            for match in found:
+                if match[1].lower() == "value":
+                    yield match.span(match.lastindex or 0)
+
+
+_USER_OPTION = re.compile(
+    r"(?:\s-u\s{0,3}|\s--(?:proxy-)?user[ =])"
+    r"(?:\\?[\"'][^\s:\"']{1,128}+:([^\"'\n\\]{1,256}+)|[^\s:\"'\\]{1,128}+:([^\s\"']{1,256}+))"
+)
+_PROGRAMS = ("curl", "wget", "http", "xh")
+_PASSWORD_OPTIONS = (
+    (re.compile(r"\s-p([^\s\"'-][^\s\"']{2,255}+)"), ("mysql", "mariadb")),
+    (
+        re.compile(r"\s-[pa]\s{1,3}[\"']?([^\s\"'-][^\s\"']{2,255}+)"),
+        ("sshpass", "redis-cli", "mongo"),
+    ),
+)
+
+
+def _user_options(text: str) -> Iterator[tuple[int, int]]:
+    """Find ``curl -u user:password``; `docker run -u 1000:1000` is none."""
+    for match in _USER_OPTION.finditer(text):
+        if _is_option_of(_PROGRAMS, text, match.start()):
+            yield match.span(match.lastindex or 0)
+    for option, programs in _PASSWORD_OPTIONS:
+        for match in option.finditer(text):
+            if _is_option_of(programs, text, match.start()):
+                yield match.span(1)
+
+
+def _is_option_of(programs: Iterable[str], text: str, place: int) -> bool:
+    before = text[max(0, place - 500) : place].rpartition("\n")[2]
+    return any(program in before for program in programs)
+
+
+_HASHES = (
+    r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{22,53}+"
+    r"|\$argon2(?:id|i|d)\$[\w=,$+/.-]{20,300}+"
+    r"|\$(?:[156y]|scrypt|pbkdf2[\w-]{0,20})\$[\w./=,$+-]{20,300}+"
+    r"|\bpbkdf2_sha\d{1,3}\$[\w./=,$+-]{20,300}+"
+    r"|\bSCRAM-SHA-(?:1|256|512)\$\d{1,9}:[\w+/=:$]{20,300}+"
+    r"|\bmd5[0-9a-f]{32}\b"
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule(name="private key", needles=("private key",), find=_private_keys),
+    Rule(name="dsn", needles=("://",), find=_groups(_URL)),
+    Rule(name="sql password", needles=("password", "identified"), find=_sql_passwords),
+    Rule(
+        name="directive", needles=("login", "requirepass", "masterauth"), find=_groups(_DIRECTIVE)
+    ),
+    Rule(
+        name="sql argument",
+        needles=("crypt", "set_config", "password for"),
+        find=_groups(_SQL_ARGUMENT),
+    ),
+    Rule(name="signed url", needles=("sig",), find=_groups(_SIGNED_URL)),
+    Rule(name="xml", needles=("</",), find=_groups(_XML)),
+    Rule(
+        name="authorization",
+        needles=("authorization", "bearer", "basic "),
+        find=_groups(_AUTHORIZATION),
+    ),
+    Rule(name="cookie", needles=("cookie", "sess", "connect.sid"), find=_groups(_COOKIE)),
+    Rule(name="html input", needles=("value=",), find=_html_inputs),
+    Rule(name="user option", needles=(" -u", "-user", " -p", " -a"), find=_user_options),
+    Rule(
+        name="password hash",
+        needles=("$2", "$argon2", "$1$", "$5$", "$6$", "$y$", "scrypt$", "pbkdf2", "md5", "scram"),
+        find=_whole(_HASHES, re.IGNORECASE),
+        long=True,
+    ),
+    *(
+        Rule(
+            name=name,
+            needles=tuple(head.lower() for head in forms),
+            find=_whole(token_expression(forms)),
+            long=True,
+        )
+        for name, forms in TOKENS.items()
+    ),
+    Rule(
+        name="web hook",
+        needles=tuple(WEB_HOOKS),
+        find=_whole(hook_expression(WEB_HOOKS)),
+        long=True,
+    ),
+    Rule(name="card number", needles=(), find=cards),
+    Rule(name="password", needles=KEY_WORDS, find=key_values),
+    Rule(name="option", needles=("--",), find=flags),
+)

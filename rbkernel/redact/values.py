@@ -1,0 +1,250 @@
+"""Redact what a kernel says: JSON of any shape, MIME bundles, pictures, binary buffers.
+
+One quick look decides for most: all texts of a value, joined, are searched at once, and a value
+without secrets is returned as it is. Otherwise each text is redacted in its place. What cannot be
+searched is withheld, and says so where it stood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import date
+from numbers import Number
+from typing import Any
+
+from rbkernel.redact.images import decoded, plain_base64, plain_picture
+from rbkernel.redact.luhn import is_card
+from rbkernel.redact.names import is_secret
+from rbkernel.redact.span import MASK, Span, mask
+from rbkernel.redact.text import TextRedactor
+
+Buffer = bytes | bytearray | memoryview
+
+_MIMETYPE = re.compile(r"(?:text|image|application|audio|video|font|model)/[\w.+-]{1,100}")
+_TEXT = re.compile(
+    r"text/.*|image/svg\+xml|application/(?:.*[.+-])?(?:json|xml|javascript|yaml|sql|x-tex)"
+)
+_PICTURE = ("image/png", "image/jpeg")
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[\w=;.+-]*?;base64,([A-Za-z0-9+/=]++|[\w=-]++)")
+# formats that pack what they carry: GIF, WebP, PDF, zip, gzip, zstd, bzip2, xz
+_PACKED = (
+    b"GIF8",
+    b"RIFF",
+    b"%PDF",
+    b"PK\3\4",
+    b"\x1f\x8b",
+    b"\x28\xb5\x2f\xfd",
+    b"BZh",
+    b"\xfd7z",
+)
+# a card number may be a number; smaller ones cannot
+_LARGE = 10**13
+# plotly's typed arrays
+_ARRAY = {"dtype", "bdata"}
+
+
+class Redactor:
+    """Redacts all that leaves a kernel. Not thread-safe: whoever sends holds a lock."""
+
+    def __init__(self, texts: TextRedactor | None = None) -> None:
+        self.texts = texts or TextRedactor()
+        self.counts = self.texts.counts
+
+    def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
+        """Remember a secret; False when it cannot be searched for or was known."""
+        return self.texts.known.learn(name, value, public=public)
+
+    def text(self, text: str) -> str:
+        """Return a text without secrets, and with plain pictures in its data URIs."""
+        if ";base64," in text:
+            text = _DATA_URI.sub(self._data_uri, text)
+        return self.texts.text(text)
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the places of a text that must go."""
+        return self.texts.spans(text)
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value without secrets; the very same object where there are none.
+
+        >>> Redactor().value({"password": "x1", "rows": [1, "plain"]})
+        {'password': '[redacted:password]', 'rows': [1, 'plain']}
+
+        Raises
+        ------
+        TypeError
+            It holds what JSON does not know, and so nobody can search.
+        """
+        gathered = _Gathered()
+        gathered.add(value)
+        if not gathered.suspicious and not self.texts.spans("\n".join(gathered.texts)):
+            return value
+        return self._value(value)
+
+    def buffer(self, data: Buffer) -> Buffer:
+        """Return a binary buffer: a picture without metadata; nothing but zeros in the place of
+        what holds a secret or cannot be searched.
+        """
+        content = bytes(data)
+        if content.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+            try:
+                return plain_picture(content)
+            except ValueError:
+                return self._zeros(content, "withheld: picture")
+        if content.startswith(_PACKED):
+            return self._zeros(content, "withheld: packed data")
+        # each byte a character: what is text in it shows as it is
+        spans = self.texts.spans(content.decode("latin-1")) or self.texts.spans(_utf8(content))
+        return self._zeros(content, spans[0].rule) if spans else data
+
+    def _zeros(self, content: bytes, rule: str) -> bytes:
+        self.counts[rule] += 1
+        return bytes(len(content))
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list | tuple):
+            return [self._value(one) for one in value]
+        if isinstance(value, int) and abs(value) >= _LARGE and is_card(str(value)):
+            return self._masked("card number")
+        return value
+
+    def _mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        if value.keys() >= _ARRAY and isinstance(value["bdata"], str):
+            return self._array(value)
+        if any(_MIMETYPE.fullmatch(key) for key in value):
+            return self._bundle(value)
+        named = is_secret(str(value.get("name", "")))
+        return {
+            self.text(key): self._secret(one)
+            if is_secret(key) or (named and key == "value")
+            else self._value(one)
+            for key, one in value.items()
+        }
+
+    def _secret(self, value: Any) -> Any:
+        """Mask what stands under a name that says it is a secret; a flag is none."""
+        if isinstance(value, list | tuple):
+            return [self._secret(one) for one in value]
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if value is None or isinstance(value, bool) or value == "" or _is_masked(value):
+            return value
+        return self._masked("password")
+
+    def _masked(self, rule: str) -> str:
+        self.counts[rule] += 1
+        return mask(rule)
+
+    def _array(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            plain = self.buffer(decoded(value["bdata"]))
+        except ValueError:
+            return {**value, "bdata": self.text(value["bdata"])}
+        if any(plain):
+            return dict(value)
+        return {
+            **value,
+            "bdata": "A" * len(value["bdata"].rstrip("=")) + "=" * value["bdata"].count("="),
+        }
+
+    def _bundle(self, bundle: Mapping[str, Any]) -> dict[str, Any]:
+        """Redact each representation; one that cannot be searched is left out, and text says so."""
+        kept: dict[str, Any] = {}
+        left_out = []
+        for mimetype, value in bundle.items():
+            try:
+                kept[mimetype] = self._representation(mimetype, value)
+            except ValueError:
+                left_out.append(mimetype)
+        if left_out:
+            self.counts["withheld"] += len(left_out)
+            note = withheld(f"{', '.join(left_out)}: it cannot be searched for secrets")
+            kept["text/plain"] = "\n".join(filter(None, [_as_text(kept.get("text/plain")), note]))
+        return kept
+
+    def _representation(self, mimetype: str, value: Any) -> Any:
+        if mimetype in _PICTURE:
+            return plain_base64(_as_text(value))
+        if (
+            not isinstance(value, str)
+            or _TEXT.fullmatch(mimetype)
+            or not _MIMETYPE.fullmatch(mimetype)
+        ):
+            return self._value(value)
+        raise ValueError(mimetype)
+
+    def _data_uri(self, match: re.Match[str]) -> str:
+        mimetype, data = match[1] or "text/plain", match[2]
+        head = match[0][: match.start(2) - match.start()]
+        try:
+            if mimetype in _PICTURE:
+                return head + plain_base64(data)
+            if _TEXT.fullmatch(mimetype) and not self.texts.spans(_utf8(decoded(data))):
+                return match[0]
+        except ValueError:
+            pass
+        self.counts["withheld"] += 1
+        return withheld(f"{mimetype}")
+
+
+def withheld(what: str) -> str:
+    """Return what stands in the place of something that could not be searched.
+
+    >>> withheld("image/gif")
+    '[withheld: image/gif]'
+    """
+    return f"[withheld: {what}]"
+
+
+class _Gathered:
+    """All texts of a value, for one quick look; ``suspicious`` is what that look would not see."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.suspicious = False
+
+    def add(self, value: Any) -> None:
+        if isinstance(value, str):
+            self.texts.append(value)
+            self.suspicious = self.suspicious or ";base64," in value
+        elif isinstance(value, Mapping):
+            self._add_mapping(value)
+        elif isinstance(value, list | tuple):
+            for one in value:
+                if one.__class__ is not float:
+                    self.add(one)
+        elif isinstance(value, int):
+            self.suspicious = self.suspicious or abs(value) >= _LARGE
+        elif value is not None and not isinstance(value, Number | date):
+            raise TypeError(f"a {type(value).__name__} cannot be searched")
+
+    def _add_mapping(self, value: Mapping[str, Any]) -> None:
+        for key, one in value.items():
+            self.add(key)
+            self.suspicious = self.suspicious or _is_suspicious(key, one)
+            self.add(one)
+
+
+def _is_suspicious(key: str, value: Any) -> bool:
+    if key == "bdata" or is_secret(key) or (key == "name" and is_secret(str(value))):
+        return True
+    return bool(_MIMETYPE.fullmatch(key)) and not (
+        _TEXT.fullmatch(key) or (isinstance(value, list | dict) and key not in _PICTURE)
+    )
+
+
+def _is_masked(value: Any) -> bool:
+    return isinstance(value, str) and bool(MASK.fullmatch(value))
+
+
+def _as_text(value: Any) -> str:
+    return "".join(value) if isinstance(value, list) else str(value or "")
+
+
+def _utf8(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")

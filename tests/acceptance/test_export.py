@@ -1,0 +1,230 @@
+"""What a reader's browser makes of an export: no network, nothing live, every plot drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mistune
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from rbkernel.evidence import bundle
+from rbkernel.evidence.export import page, report, wiki, writing
+from rbkernel.evidence.export.formats import Format
+from rbkernel.evidence.export.page import Report
+from tests.unit.hostile_evidence import PLOTLY, hostile_run, payloads
+from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, runbook
+
+# what could run, load, send or cover; plotly.js draws with none of it
+LIVE_NODES = r"""() => {
+  const elements = new Set(("iframe frame frameset object embed applet form input button select"
+    + " textarea link base template portal video audio source track dialog math foreignobject"
+    + " animate set use image marquee plaintext xmp noscript").split(" "));
+  const names = new Set(("srcdoc srcset ping poster background action formaction contenteditable"
+    + " popover autofocus").split(" "));
+  const runs = /^\s*(javascript|vbscript|data:(?!image\/(png|jpeg|gif|webp|svg)))/i;
+  const addresses = ["href", "src", "xlink:href"];
+  // the buttons over a plot are plotly.js's own; what anybody wrote keeps no class
+  const isLive = (node, name) => (elements.has(name) && !node.matches("button.modebar-btn"))
+    || (name === "meta" && node.httpEquiv && node.httpEquiv !== "Content-Security-Policy")
+    || (name === "img" && node.hasAttribute("src") && !/^(data:image\/|file:)/.test(node.src))
+    || getComputedStyle(node).position === "fixed";
+  const live = [];
+  let scripts = 0;
+  for (const node of document.querySelectorAll("*")) {
+    const name = node.localName.toLowerCase();
+    if (isLive(node, name)) live.push(node.outerHTML.slice(0, 300));
+    if (name === "script" && ["", "module", "text/javascript"].includes(node.type)) scripts += 1;
+    // a form may hide its own attributes behind a field of that name
+    for (const attribute of Element.prototype.getAttributeNames.call(node)) {
+      const value = Element.prototype.getAttribute.call(node, attribute);
+      if (/^(on|data-commandlinker)/i.test(attribute) || names.has(attribute)
+          || (addresses.includes(attribute) && runs.test(value))) {
+        live.push(`${name} ${attribute}=${value}`.slice(0, 300));
+      }
+    }
+  }
+  return {live, scripts, pwned: typeof window.pwned};
+}"""
+
+
+@dataclass
+class Seen:
+    """What a browser asked for, and its errors."""
+
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+
+@contextmanager
+def opened(
+    browser: Browser, path: Path, *, width: int = 1280, dark: bool = False, drawn: bool = True
+) -> Iterator[tuple[Page, Seen]]:
+    """Open a file without network; wait until its figures are drawn."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if dark else "light",
+        offline=True,
+    )
+    shown, seen = context.new_page(), Seen()
+    shown.on("request", lambda request: seen.requests.append(request.url))
+    shown.on("console", seen.hear)
+    shown.on("pageerror", lambda error: seen.errors.append(str(error)))
+    shown.goto(path.as_uri())
+    if drawn:
+        shown.wait_for_selector("html[data-ready=yes]", state="attached", timeout=90_000)
+    yield shown, seen
+    context.close()
+
+
+def of_network(seen: Seen) -> list[str]:
+    return [url for url in seen.requests if not url.startswith(("file:", "data:", "blob:"))]
+
+
+def cartesian_run(root: Path) -> Journal:
+    """A sealed run with four figures, as `rb.figure` draws them, and a 3-D one's caption."""
+    journal = Journal(root)
+    journal.snapshot(runbook())
+    cell = journal.request("figures")
+    journal.begin(cell, "figures")
+    journal.run(cell)
+    x = [f"2026-11-20T03:0{n}:00" for n in range(5)]
+    traces: list[dict[str, Any]] = [
+        {"type": "scatter", "x": x, "y": [1, 4, 2, 8, 5], "name": "lag"},
+        {"type": "bar", "x": [5, 3, 1], "y": ["shop", "batch", "web"], "orientation": "h"},
+        {"type": "heatmap", "z": [[1, 2], [3, 4]]},
+        {"type": "scattergl", "x": x, "y": [1, 4, 2, 8, 5], "mode": "markers"},
+    ]
+    for number, trace in enumerate(traces, 1):
+        figure = {"data": [trace], "layout": {"title": {"text": f"Figure {number}"}, "height": 320}}
+        data = {PLOTLY: figure, "text/plain": f"figure {number} in words"}
+        journal.iopub(cell, "display_data", data=data, metadata={}, transient={})
+    journal.finding("Replay lag", "critical", "31.5 s")
+    journal.event("summary", cell, verdict="critical")
+    journal.reply(cell)
+    journal.line("end")
+    bundle.seal(root, RUN_ID)
+    return journal
+
+
+@pytest.fixture(scope="module")
+def cartesian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cartesian")
+    cartesian_run(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    root = tmp_path_factory.mktemp("hostile")
+    hostile_run(root, payloads())
+    return report.build(root, INCIDENT)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (1280, True)])
+def test_a_page_without_network_draws_every_plot(
+    cartesian: Path, browser: Browser, tmp_path: Path, width: int, dark: bool
+) -> None:
+    written = writing.export(cartesian, INCIDENT, Format.HTML, tmp_path).path
+    assert written.stat().st_size <= 2_000_000
+    with opened(browser, written, width=width, dark=dark) as (shown, seen):
+        assert shown.locator(".live[data-drawn=yes] .main-svg").first.is_visible()
+        assert shown.locator(".live[data-drawn=yes]").count() == 4
+        assert shown.locator("img.still").count() == 4
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        assert "31.5 s" in shown.locator(".finding").first.inner_text()
+        ink = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ink == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
+        shown.emulate_media(media="print")
+        assert shown.locator("img.still").first.is_visible()
+        assert not shown.locator(".live").first.is_visible()
+        widths = "all => all.map((one) => one.naturalWidth)"
+        assert shown.locator("img.still").evaluate_all(widths) == [680] * 4
+    assert of_network(seen) == []
+    assert seen.errors == []
+
+
+def test_a_figure_that_cannot_be_drawn_says_so_and_the_others_are_drawn(
+    cartesian: Path, browser: Browser, tmp_path: Path
+) -> None:
+    told = page.render(report.build(cartesian, INCIDENT))
+    path = tmp_path / "page.html"
+    path.write_bytes(told.replace(b'"layout":{', b'"layout":null,"other":{', 1))
+    with opened(browser, path) as (shown, _):
+        assert shown.locator(".live[data-drawn=yes]").count() == 3
+        assert shown.locator(".live", has_text="could not be drawn").count() == 1
+
+
+def test_nothing_that_anybody_wrote_is_live_in_the_page(
+    hostile: Report, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(page.render(hostile))
+    with opened(browser, path) as (shown, seen):
+        assert shown.evaluate(LIVE_NODES) == {"live": [], "scripts": 2, "pwned": "undefined"}
+        assert shown.locator(".live[data-drawn=yes]").count() == 1
+        assert "<script>window.pwned=1</script>" in shown.locator("pre.output").first.inner_text()
+    assert of_network(seen) == []
+    assert seen.errors == []
+
+
+def test_the_page_holds_also_without_its_policy(
+    hostile: Report, browser: Browser, tmp_path: Path
+) -> None:
+    told, replaced = re.subn(rb'<meta http-equiv="Content-S[^>]*>', b"", page.render(hostile))
+    assert replaced == 1
+    path = tmp_path / "page.html"
+    path.write_bytes(told)
+    with opened(browser, path) as (shown, seen):
+        assert shown.evaluate(LIVE_NODES)["live"] == []
+        for link in shown.locator("main a").all()[:50]:
+            link.dispatch_event("mouseover")
+        assert shown.evaluate("typeof window.pwned") == "undefined"
+    assert of_network(seen) == []
+
+
+def test_nothing_is_live_in_what_a_wiki_makes_of_the_markdown(
+    hostile: Report, browser: Browser, tmp_path: Path
+) -> None:
+    believes_all = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "url"])
+    told = believes_all(wiki.render(hostile, {}, "beside"))
+    path = tmp_path / "wiki.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{told}</body>")
+    with opened(browser, path, drawn=False) as (shown, seen):
+        assert shown.evaluate(LIVE_NODES) == {"live": [], "scripts": 0, "pwned": "undefined"}
+    assert of_network(seen) == []
+
+
+def test_the_search_for_live_nodes_finds_them(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "live.html"
+    path.write_text(f"<!doctype html><body>{''.join(payloads())}</body>")
+    with opened(browser, path, drawn=False) as (shown, seen):
+        found = shown.evaluate(LIVE_NODES)
+    assert len(found["live"]) > 20
+    assert of_network(seen)
+
+
+def test_pdf_and_markdown_have_a_picture_of_each_figure(
+    cartesian: Path, chromium: str, tmp_path: Path
+) -> None:
+    printed = writing.export(cartesian, RUN_ID, Format.PDF, tmp_path)
+    assert printed.remarks == ()
+    assert printed.path.read_bytes().startswith(b"%PDF-")
+    assert printed.path.stat().st_size > 20_000
+
+    written = writing.export(cartesian, RUN_ID, Format.MARKDOWN, tmp_path)
+    assert written.remarks == ()
+    pictures = [path for path in written.beside if path.suffix == ".png"]
+    assert len(pictures) == 4
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    text = written.path.read_text()
+    assert all(f"({path.parent.name}/{path.name})" in text for path in pictures)

@@ -1,0 +1,186 @@
+"""papermill with our engine: honest words for every cell, one whole file, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from rbkernel.evidence import store
+from tests.integration.kernels import (
+    PATIENCE_S,
+    START,
+    configure,
+    in_tiny_tmpfs,
+    papermill,
+    write_runbook,
+)
+
+CELLS = [START, "# A step", "print('first')", "{middle}", "# The end", "print('last')"]
+SLEEP = "import time; print('asleep', flush=True); time.sleep(600)"
+
+
+@pytest.fixture(autouse=True)
+def _catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evidence: Path) -> None:
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(configure(tmp_path)))
+
+
+def document(folder: Path, middle: str) -> Path:
+    cells = [cell.format(middle=middle) for cell in CELLS]
+    return write_runbook(folder / "runbook.ipynb", cells)
+
+
+def start(folder: Path, middle: str, *arguments: str) -> subprocess.Popen[str]:
+    given = document(folder, middle)
+    return papermill(given, folder / "out.ipynb", "--engine", "rbkernel", *arguments)
+
+
+def ended(folder: Path, process: subprocess.Popen[str]) -> tuple[NotebookNode, str]:
+    """Wait for papermill; its file must be whole, and the only one."""
+    _, complaint = process.communicate(timeout=PATIENCE_S)
+    assert [path.name for path in folder.glob("*out.ipynb*")] == ["out.ipynb"]
+    notebook: NotebookNode = nbformat.read(folder / "out.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    return notebook, complaint
+
+
+def words(notebook: NotebookNode) -> list[str]:
+    """Return the status of every cell but papermill's own marks."""
+    told = [cell.metadata.get("papermill", {}).get("status") for cell in notebook.cells]
+    return [word for word in told if word]
+
+
+def wait_for_sleep(evidence: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while "asleep\\n" not in "".join(p.read_text() for p in evidence.glob("open/*/journal.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_run_that_ends_is_done_and_was_not_saved_in_between(tmp_path: Path) -> None:
+    look = f"import json; saved = json.load(open({str(tmp_path / 'out.ipynb')!r}))\n"
+    process = start(
+        tmp_path, look + "{c['metadata']['papermill']['status'] for c in saved['cells']}"
+    )
+    notebook, complaint = ended(tmp_path, process)
+    assert notebook.cells[4].outputs[0].data["text/plain"] == "{'not run'}"
+    assert process.returncode == 0, complaint
+    assert words(notebook) == ["done"] * 7
+    assert notebook.metadata.papermill.exception is None
+    assert notebook.metadata.papermill.duration > 0
+
+
+def test_a_cell_that_fails_ends_the_run(tmp_path: Path) -> None:
+    process = start(tmp_path, "1 / 0")
+    notebook, complaint = ended(tmp_path, process)
+    assert process.returncode == 1
+    assert "ZeroDivisionError" in complaint
+    assert words(notebook) == [*["done"] * 4, "failed", "not run", "not run"]
+    assert notebook.metadata.papermill.exception is True
+
+
+def test_a_kernel_that_dies_completes_nothing(tmp_path: Path) -> None:
+    process = start(tmp_path, "import os; os.abort()")
+    notebook, complaint = ended(tmp_path, process)
+    assert process.returncode != 0
+    assert "DeadKernelError" in complaint
+    assert words(notebook) == [*["done"] * 4, "interrupted", "not run", "not run"]
+    assert notebook.metadata.papermill.exception is True
+    assert notebook.metadata.papermill.end_time
+    assert verify(tmp_path / "out.ipynb").returncode == 0
+
+
+def test_a_cell_that_takes_too_long_is_interrupted(tmp_path: Path) -> None:
+    given = write_runbook(tmp_path / "runbook.ipynb", ["print('first')", SLEEP, "print('last')"])
+    process = papermill(
+        *(given, tmp_path / "out.ipynb", "--engine", "rbkernel", "--execution-timeout", "3")
+    )
+    notebook, complaint = ended(tmp_path, process)
+    assert process.returncode != 0
+    assert "CellTimeoutError" in complaint
+    assert words(notebook) == ["done", "done", "interrupted", "not run"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_order(
+    tmp_path: Path, evidence: Path, how: signal.Signals
+) -> None:
+    process = start(tmp_path, SLEEP)
+    wait_for_sleep(evidence)
+    process.send_signal(how)
+    notebook, _complaint = ended(tmp_path, process)
+    assert process.returncode == 1
+    assert words(notebook) == [*["done"] * 4, "interrupted", "not run", "not run"]
+    assert [store.kernel_is_alive(folder) for folder in evidence.glob("open/*")] == [False]
+
+
+def test_papermill_killed_leaves_a_whole_file_that_claims_nothing(
+    tmp_path: Path, evidence: Path
+) -> None:
+    (tmp_path / "out.ipynb").write_text('{"an": "older file"}')
+    process = start(tmp_path, SLEEP)
+    wait_for_sleep(evidence)
+    process.kill()
+    notebook, _complaint = ended(tmp_path, process)
+    assert set(words(notebook)) == {"not run"}
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_first_cell(
+    tmp_path: Path, evidence: Path
+) -> None:
+    given = document(tmp_path, "1")
+    process = papermill(given, tmp_path / "nowhere" / "out.ipynb", "--engine", "rbkernel")
+    _, complaint = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "cannot be written: No such file" in complaint
+    assert not evidence.exists()
+
+
+def test_a_full_disk_at_the_last_write_loses_nothing(tmp_path: Path, evidence: Path) -> None:
+    """The output's disk has room for the empty notebook, not for what the cells print."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    given = document(tmp_path, "print(chr(120) * 100_000)")
+    run = f"{sys.executable} -m papermill --no-progress-bar --engine rbkernel -k rbkernel"
+    shown = (
+        f"{run} {given} {disk}/out.ipynb; code=$?; ls -A {disk}; cat {disk}/out.ipynb; exit $code"
+    )
+    done = in_tiny_tmpfs(disk, "sh", "-c", shown)
+    assert done.returncode == 1
+    assert "cannot be written: No space left on device" in done.stderr
+    listed, _, left = done.stdout.partition("\n")
+    assert listed == "out.ipynb"
+    assert set(words(nbformat.reads(left, as_version=4))) == {"not run"}
+    [run_folder] = (evidence / "open").iterdir()
+    rebuilt = tmp_path / "rebuilt.ipynb"
+    command = [sys.executable, "-m", "rbkernel", "evidence", "rebuild", run_folder.name]
+    subprocess.run([*command, "-o", str(rebuilt)], check=True, capture_output=True)
+    assert "x" * 100_000 in rebuilt.read_text()
+
+
+def test_papermills_own_claims_are_corrected_by_verify(tmp_path: Path) -> None:
+    """Plain papermill calls every cell completed after its kernel died."""
+    out = tmp_path / "out.ipynb"
+    process = papermill(document(tmp_path, "import os; os.abort()"), out)
+    process.communicate(timeout=PATIENCE_S)
+    assert words(nbformat.read(out, as_version=4)) == ["completed"] * 7
+    told = verify(out).stdout
+    assert "cell 5, `import os; os.abort()`: attested: the cell was interrupted (papermill" in told
+    assert "cell 7, `print('last')`: never ran (papermill says completed)" in told
+
+
+def verify(notebook: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rbkernel", "evidence", "verify", str(notebook)],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
