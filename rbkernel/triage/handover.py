@@ -143,8 +143,16 @@ def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str
 
 
 def _milder(severity: str, level: EscalationLevel) -> bool:
+    """Tell whether a severity is milder than a level asks for; words that are none are not.
+
+    >>> [_milder("SEV3", EscalationLevel(severity=words)) for words in ("P1", "P0 only")]
+    [True, False]
+    """
     scale = list(Severity)
-    return scale.index(Severity.parse(severity)) > scale.index(Severity.parse(level.severity))
+    try:
+        return scale.index(Severity.parse(severity)) > scale.index(Severity.parse(level.severity))
+    except ValueError:
+        return False
 
 
 def _counted() -> dict[str, Fact]:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import ast
+import io
+import json
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from rbkernel import cli
 from rbkernel.errors import RbkernelError
 from rbkernel.postgres import guard
 from rbkernel.runbook import catalogue, frontmatter, parameters
@@ -80,3 +88,22 @@ def text_of(one: Imported) -> str:
     """All Markdown cells under each other."""
     cells = (cell.source for cell in one.notebook.cells if cell.cell_type == "markdown")
     return "\n\n".join(cells)
+
+
+def command(*words: str, code: int = 0) -> str:
+    """Call `rbkernel import` as the command line does, and return what it says."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        patch.setattr(sys, "argv", ["rbkernel", "import", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert (ended.value.code or 0) == code, said.getvalue()
+    return said.getvalue()
+
+
+def by_command(name: str, folder: Path, *options: str) -> list[dict[str, Any]]:
+    """Import a seed by the command, and return what it tells a machine."""
+    told: list[dict[str, Any]] = json.loads(
+        command(str(FOLDER / "seeds" / f"{name}.md"), "-o", str(folder), "--json", *options)
+    )
+    return told

@@ -82,3 +82,25 @@ def test_resume_replay_can_be_undone() -> None:
     assert plan.sql == "SELECT pg_wal_replay_resume();"
     assert plan.undo == "SELECT pg_wal_replay_pause();"
     assert plan.targets == ()
+
+
+class TestOfOnesOwn:
+    def test_values_are_literals(self) -> None:
+        plan = actions.statement("orders", "UPDATE t SET a = :a -- :a", values={"a": "x'; --"})
+        assert plan.sql == "UPDATE t SET a = 'x''; --' -- :a"
+
+    @pytest.mark.parametrize("value", [None, "‹PLACEHOLDER: who›"])
+    def test_what_is_not_filled_in_leaves_text_that_the_server_refuses(self, value: object) -> None:
+        plan = actions.statement("orders", "DELETE FROM t WHERE a = :a", values={"a": value})
+        assert not plan.sql.endswith("'")
+        assert plan.sql.endswith((":a", "‹PLACEHOLDER: who›"))
+
+    @pytest.mark.parametrize("value", ["x; rm -rf /", "$(id)", "a b", "it's", "`id`", "a\nb"])
+    def test_a_value_with_a_meaning_to_the_shell_is_not_written_in(self, value: str) -> None:
+        plan = actions.command("Restart", "systemctl restart <unit>", values={"<unit>": value})
+        assert plan.command == "systemctl restart <unit>"
+        assert "<unit> is not filled in" in plan.risk
+
+    def test_another_text_is_another_plan(self) -> None:
+        one, two = (actions.command("Restart", f"systemctl restart {unit}") for unit in "ab")
+        assert one.id != two.id
