@@ -92,6 +92,15 @@ def is_sealable(name: str) -> bool:
     return bool(re.fullmatch(_NAME, name, re.ASCII)) and not MANIFEST_NAME.fullmatch(name)
 
 
+def is_head(text: str) -> bool:
+    """Tell whether a text is the hash of a manifest, as `HEADS` has it.
+
+    >>> is_head("0f" * 32), is_head("0f")
+    (True, False)
+    """
+    return bool(re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII))
+
+
 def digest(data: bytes) -> str:
     """Return the SHA-256 of bytes, in hex."""
     return hashlib.sha256(data).hexdigest()

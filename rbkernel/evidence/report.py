@@ -44,10 +44,13 @@ def verify(
     EvidenceError
         There is no such run, incident, notebook or folder, or nothing is sealed yet.
     """
+    _check_heads(published)
     path = _path(root, what)
     if path.is_file() and manifest.RUN_FOLDER.fullmatch(path.absolute().parent.name):
         path = path.absolute().parent  # a file under seal is verified as such
     if path.absolute() == root.absolute() and not has_seals(root):
+        if published:
+            return [f"{root / manifest.HEADS}: is gone, with all that was sealed"], False
         raise _nothing_sealed(root, runs.list_runs(root))
     if path.is_dir() and path.parent == root / "open":
         return [f"{path}: not sealed yet: `rbkernel evidence seal {path.name}`"], False
@@ -62,7 +65,7 @@ def verify(
             where=str(path),
             next_step="verify its run or its incident with --head",
         )
-    return _notebook(root, path)
+    return _notebook(root, path, signers)
 
 
 def sealed(run: SealedRun) -> list[str]:
@@ -81,6 +84,15 @@ def sealed(run: SealedRun) -> list[str]:
 def signed(run: SealedRun) -> list[str]:
     """Say who signed a seal, and what it has to do without."""
     return [*([f"signed by {run.signer}"] if run.signer else []), *run.missing]
+
+
+def _check_heads(published: Collection[str]) -> None:
+    for head in published:
+        if not manifest.is_head(head):
+            raise EvidenceError(
+                f"{head!r} is no head",
+                next_step="give the 64 digits that `seal` or `rbkernel run` printed after head",
+            )
 
 
 def _signers(path: Path) -> list[str]:
@@ -124,7 +136,7 @@ def _nothing_sealed(root: Path, waiting: list[runs.RunEntry], of: str = "") -> E
     return EvidenceError(f"nothing{of} is sealed yet", where=str(root), next_step=step)
 
 
-def _notebook(root: Path, path: Path) -> tuple[list[str], bool]:
+def _notebook(root: Path, path: Path, signers: Path | None) -> tuple[list[str], bool]:
     folder = runs.find(root, path)
     record = read(folder)
     notebook = documents.parse(path.read_bytes(), where=str(path))
@@ -132,7 +144,7 @@ def _notebook(root: Path, path: Path) -> tuple[list[str], bool]:
     verdict = "verified" if found.ok else "NOT as recorded"
     lines = [*_cells(found), f"{verdict}: {path} is of run {found.run_id}"]
     if folder.parent != root / "open":
-        problems = verify_folder(folder)
+        problems = verify_folder(folder, signers=signers)
         return lines + [f"under seal: {problem}" for problem in problems], found.ok and not problems
     # whoever is told to seal an edited notebook would shut the true one out
     hint = f": `rbkernel evidence seal {shlex.quote(str(path))}`" if found.ok else ""

@@ -37,6 +37,7 @@ class KnownSecrets:
         self._ordered: tuple[tuple[str, str], ...] = ()
         self._values: dict[str, str] = {}
         self._encoded: set[str] = set()
+        self.beyond_ascii = False
         self._words: re.Pattern[str] | None = None
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
@@ -62,6 +63,7 @@ class KnownSecrets:
         }
         for part in new:
             self._values[part] = name
+            self.beyond_ascii |= not part.isascii()
             encoded = encodings(part)
             self._encoded |= encoded
             self._forms |= dict.fromkeys(forms(part) | encoded, name)

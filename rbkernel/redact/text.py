@@ -44,6 +44,10 @@ class TextRedactor:
             found += self._as_read(text)
         return merged(found)
 
+    def first(self, text: str) -> Span | None:
+        """Return one place that must go, if there is any, in data that nobody reads as a text."""
+        return next(self._both(text), None)
+
     def text(self, text: str) -> str:
         """Return the text without its secrets; the very same text where there are none.
 

@@ -95,8 +95,10 @@ class Redactor:
         if content.startswith(_PACKED):
             return self._zeros(content, "withheld: packed data")
         # each byte a character: what is text in it shows as it is
-        spans = self.texts.spans(content.decode("latin-1")) or self.texts.spans(_utf8(content))
-        return self._zeros(content, spans[0].rule) if spans else data
+        found = self.texts.first(content.decode("latin-1"))
+        if found is None and self.texts.known.beyond_ascii:
+            found = self.texts.first(_utf8(content))
+        return data if found is None else self._zeros(content, found.rule)
 
     def _zeros(self, content: bytes, rule: str) -> bytes:
         self.counts[rule] += 1
@@ -227,15 +229,21 @@ class _Gathered:
         for key, one in value.items():
             self.add(key)
             self.suspicious = self.suspicious or _is_suspicious(key, one)
-            self.add(one)
+            if not (isinstance(one, str) and _is_binary(key)):
+                self.add(one)
 
 
 def _is_suspicious(key: str, value: Any) -> bool:
-    if key == "bdata" or is_secret(key) or (key == "name" and is_secret(str(value))):
+    if _is_binary(key) or is_secret(key) or (key == "name" and is_secret(str(value))):
         return True
     return bool(_MIMETYPE.fullmatch(key)) and not (
-        _TEXT.fullmatch(key) or (isinstance(value, list | dict) and key not in _PICTURE)
+        _TEXT.fullmatch(key) or isinstance(value, list | dict)
     )
+
+
+def _is_binary(key: str) -> bool:
+    """Tell whether a text under this key is base64 that is looked at by itself."""
+    return key == "bdata" or key in _PICTURE
 
 
 def _is_masked(value: Any) -> bool:

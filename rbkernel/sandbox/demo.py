@@ -115,9 +115,10 @@ def _bad(outcome: Outcome) -> list[Finding]:
 
 
 def _verify(console: Console, incident: str) -> bool:
-    folder = config.load().evidence_root / incident
+    settings = config.load()
+    root, signers = settings.evidence_root, settings.allowed_signers
     try:
-        lines, verified = report.verify(config.load().evidence_root, str(folder))
+        lines, verified = report.verify(root, str(root / incident), signers=signers)
     except EvidenceError as error:
         lines, verified = [str(error)], False
     for line in lines:

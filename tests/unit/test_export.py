@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, store
+from rbkernel.evidence import bundle, signing, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export import browser, page, report, writing
 from rbkernel.evidence.export.blocks import Error, Figure, Html, Reader, Text
@@ -32,6 +32,7 @@ from tests.unit.hostile_evidence import (
     payloads,
 )
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
+from tests.unit.signed_evidence import INCIDENTS, signed_root
 
 TYPED = [f"application/vnd.rbkernel.{name}+json" for name in CARDS]
 ALLOWED = {
@@ -276,6 +277,25 @@ def run(folder: Path, command: str) -> int:
     return subprocess.run(
         ["sh", "-ec", command], cwd=folder, check=False, capture_output=True
     ).returncode
+
+
+def test_a_signed_archive_is_verified_by_its_own_words_against_published_signers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, published = signed_root(tmp_path)
+    signers = root / signing.ALLOWED
+    exported = writing.export(root, INCIDENTS[0], Format.ZIP, tmp_path, signers=signers)
+    with zipfile.ZipFile(exported.path) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    unpacked = tmp_path / "unpacked"
+    assert (unpacked / "allowed_signers").read_bytes() == published.signers.read_bytes()
+    text = (unpacked / "VERIFY.md").read_text()
+    commands = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    monkeypatch.setenv("SIGNERS", str(published.signers))
+    assert [run(unpacked, command) for command in commands] == [0, 0, 0]
+    (tmp_path / "nobody").touch()
+    monkeypatch.setenv("SIGNERS", str(tmp_path / "nobody"))
+    assert run(unpacked, commands[2]) != 0
 
 
 def test_only_sealed_evidence_is_archived(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,6 +165,52 @@ class TestVerify:
         [problem] = verify_folder(root, published=["0" * 64])
         assert problem.file == root / "HEADS"
         assert "has not the published head 000" in problem.what
+
+
+class TestCommands:
+    """The same from the command line, with a home of its own."""
+
+    @pytest.fixture
+    def rbkernel(self, root: Path, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+        environment = {**os.environ, "HOME": str(tmp_path), "RBKERNEL_EVIDENCE": str(root)}
+
+        def call(*arguments: str) -> tuple[int, str]:
+            command = [sys.executable, "-m", "rbkernel", "evidence", *arguments]
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+            return done.returncode, done.stdout + done.stderr
+
+        return call
+
+    def test_keygen_seal_verify(
+        self, root: Path, tmp_path: Path, rbkernel: Callable[..., tuple[int, str]]
+    ) -> None:
+        code, told = rbkernel("keygen", "--name", NAME)
+        assert code == 0
+        assert told.splitlines()[-1] == (root / signing.ALLOWED).read_text().rstrip()
+        assert f"key {tmp_path / '.config/rbkernel/seal_key'}" in told
+        whole_run(root)
+        code, told = rbkernel("seal", RUN_ID)
+        assert code == 0, told
+        assert f"  signed by {NAME}" in told
+        head = told.splitlines()[1].split()[1]
+        assert rbkernel("verify", "--head", head)[1].endswith(f"signed by {NAME}: 1 run\n")
+        code, told = rbkernel("verify", "--head", head, "--head", "f" * 64)
+        assert code == 1
+        assert "has not the published head ffff" in told
+        code, told = rbkernel("verify", "--head", head[:8])
+        assert code == 3
+        assert "is no head. Next: give the 64 digits" in told
+
+    def test_all_that_was_sealed_is_gone(
+        self, root: Path, rbkernel: Callable[..., tuple[int, str]]
+    ) -> None:
+        root.mkdir()
+        assert rbkernel("verify", "--head", "0" * 64) == (
+            1,
+            f"{root / 'HEADS'}: is gone, with all that was sealed\n",
+        )
 
 
 def _rewrite(root: Path, manifest: Path, run: Path) -> None:
