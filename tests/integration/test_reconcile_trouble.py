@@ -429,7 +429,7 @@ class TestCommand:
             env={**os.environ, **settings, "DIE_AFTER": str(die_after)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 

@@ -6,7 +6,7 @@ A question is a `Question` (module question). `compare` (module comparison) answ
 2. *parts* splits the tables into ranges or slices of keys, each small enough for one statement.
 3. *search* finds suspects in a part: a full join where one server holds both tables, else hashes of
    buckets of rows, on both servers at once, and only the bad buckets row by row.
-4. *verdict* fetches each suspect from both sides and compares its values, not hashes of them.
+4. *verdict* looks each suspect up on both sides, and says which columns differ.
 5. After a delay each suspect is looked at again: rows in flight are no drift.
 
 Invariants: a hash acquits a bucket only as a whole, and *encoding* shows that it is then taken of

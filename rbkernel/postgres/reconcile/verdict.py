@@ -97,15 +97,24 @@ def _examine(
     # odd multipliers: the values of one side, then of the other, each in its place
     factors = np.arange(1, 4 * len(unlike), 2, dtype=np.uint64)[:, None]
     version = (np.concatenate([left.hashes, right.hashes]).astype(np.uint64) * factors).sum(axis=0)
+    here, there, versions = left.present.tolist(), right.present.tolist(), version.tolist()
+    columns = _names(layout, unlike)
     return [
         Difference(
             key=keys[n],
-            kind="extra" if not left.present[n] else "changed" if right.present[n] else "missing",
-            columns=tuple(layout.columns[i].name for i in np.flatnonzero(unlike[:, n])),
-            version=f"{version[n]:x}",
+            kind="extra" if not here[n] else "changed" if there[n] else "missing",
+            columns=columns[n],
+            version=f"{versions[n]:x}",
         )
         for n in np.flatnonzero(differs).tolist()
     ]
+
+
+def _names(layout: Layout, unlike: NDArray[np.bool_]) -> list[tuple[str, ...]]:
+    """Name the columns that differ, for each row; there are few combinations of them."""
+    combinations, which = np.unique(unlike, axis=1, return_inverse=True)
+    names = [tuple(layout.columns[i].name for i in np.flatnonzero(some)) for some in combinations.T]
+    return [names[n] for n in which.reshape(-1).tolist()]
 
 
 @dataclass(frozen=True)
