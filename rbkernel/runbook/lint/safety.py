@@ -40,8 +40,9 @@ _ASSIGNED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# the words without which there is none: a look that costs little
-_SUSPECT = re.compile(r"pass|pwd|secret|key|token|Authorization|://", re.IGNORECASE)
+# without one of these there is none: to look for plain text costs little
+_TOKEN_SIGNS = ("AKIA", "ASIA", "gh", "glpat-", "xox", "sk-", "eyJ", "PRIVATE KEY")
+_SECRET_SIGNS = ("pass", "pwd", "secret", "key", "token", "authorization", "://")
 # a name in place of the secret; or a call, a variable, a path that fetches it
 _NO_SECRET = re.compile(
     r"^[\[<‹{$(*]|[(\[]|^(?:\*+|\.{3}|…|x{3,}|none|null|true|false|your|changeme|os\.|env|str$|vault"
@@ -83,9 +84,10 @@ def secret_in(text: str) -> str:
     >>> secret_in("postgresql://me:hunter22@db/x"), secret_in("password = os.environ['PW']")
     ('a DSN with a password', '')
     """
-    if _TOKENS.search(text):
+    if any(sign in text for sign in _TOKEN_SIGNS) and _TOKENS.search(text):
         return "a token"
-    for found in _ASSIGNED.finditer(text) if _SUSPECT.search(text) else ():
+    plain = text.lower()
+    for found in _ASSIGNED.finditer(text) if any(sign in plain for sign in _SECRET_SIGNS) else ():
         value = found["value"] or found["bearer"] or found["dsn"] or ""
         if not _NO_SECRET.search(value):
             return "a DSN with a password" if found["dsn"] else "a secret"

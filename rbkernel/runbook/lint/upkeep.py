@@ -60,6 +60,8 @@ DEPRECATED: Mapping[str, str] = {
     r"\bapt-key\b": "signed-by in the sources list, since Debian 12",
 }
 
+_ANY_DEPRECATED = re.compile("|".join(DEPRECATED))
+
 
 @rule_with_surroundings("RB701", "test-is-old", Level.WARNING, "tested", forms=False)
 def stale(document: Document, around: Surroundings) -> Iterator[Found]:
@@ -144,8 +146,9 @@ def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
 
     Instead: what the message names.
     """
-    for pattern, instead in {**DEPRECATED, **around.deprecated}.items():
-        for cell in document.cells if re.search(pattern, document.text) else ():
+    ours = DEPRECATED if _ANY_DEPRECATED.search(document.text) else {}
+    for pattern, instead in {**ours, **around.deprecated}.items():
+        for cell in document.cells:
             for found in re.finditer(pattern, cell.source):
                 line = cell.source.count("\n", 0, found.start()) + 1
                 yield in_cell(cell, line, f"{found[0]} is outdated", f"use {instead}")

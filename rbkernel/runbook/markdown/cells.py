@@ -10,6 +10,9 @@ from typing import Literal
 from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.report import Fate
 
+# lint asks for cells that are no longer
+_LINES = 25
+
 
 @dataclass
 class Cell:
@@ -21,6 +24,11 @@ class Cell:
     opens: bool = False
     act: str = ""
     id: str = ""
+
+    def takes(self, source: str) -> bool:
+        """Tell whether more code fits into this cell: a long one is not read."""
+        plain = self.kind == "code" and not self.source.startswith("%%")
+        return plain and (self.source + source).count("\n") + 2 <= _LINES
 
 
 @dataclass

@@ -135,13 +135,7 @@ class Steps:
         self, block: Block, went: Went, source: str, *, joins: bool = False, act: str = ""
     ) -> None:
         last = self.cells[-1] if self.cells else None
-        if (
-            joins
-            and last
-            and last in went.cells
-            and last.kind == "code"
-            and not last.source.startswith("%%")
-        ):
+        if joins and last and last in went.cells and last.takes(source):
             last.source += f"\n{source}"
             last.act = last.act or act
         else:
