@@ -109,9 +109,14 @@ class Triage:
         current().event("plan", **dataclasses.asdict(plan), state=state)
 
     def finish(self) -> None:
-        """Say that the runbook has come to its end."""
+        """Say that the runbook has come to its end, and what was kept out of its evidence."""
         self.finished = True
-        current().event("summary", verdict=self.verdict.value)
+        taken = dict(sorted(current().redactor.counts.items()))
+        if taken:
+            told = ", ".join(f"{count} × {rule}" for rule, count in taken.items())
+            others = (fact for fact in self.facts if fact[0] != "Redacted")
+            self.facts = (*others, ("Redacted", told))
+        current().event("summary", verdict=self.verdict.value, redacted=taken)
         self.refresh()
 
     def refresh(self) -> None:
