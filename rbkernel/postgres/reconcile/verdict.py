@@ -164,8 +164,10 @@ def fetch(
     told = "".join(f", array_agg({text})" for text in texts)
     # an array a column: one by one, rows would take a driver several times as long
     [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){told} {rows}", values)
-    lines = zip(*found, strict=True) if found else ((),) * len(numbers or ())
-    return {keys[n - 1]: line for n, line in zip(numbers or (), lines, strict=True)}
+    if numbers is None:  # no row
+        return {}
+    lines = zip(*found, strict=True) if found else ((),) * len(numbers)
+    return {keys[n - 1]: line for n, line in zip(numbers, lines, strict=True)}
 
 
 def _by_key(
