@@ -1,0 +1,93 @@
+"""What `rbkernel query` answers. A module of its own, since it needs pandas: no other command
+should wait for that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from contextlib import closing
+
+import pandas as pd
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
+from rbkernel.errors import ParameterError
+from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import diagnostics, overview, rules
+from rbkernel.postgres.session import Session, provenance
+from rbkernel.runbook import catalogue
+from rbkernel.triage.cards import finding_text
+
+OVERVIEW = "overview"
+
+
+def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool) -> None:
+    """Ask, print, and end with the verdict's exit code."""
+    if not name:
+        _list(as_json=as_json)
+        return
+    if sql and name == OVERVIEW:
+        raise ParameterError(
+            f"{OVERVIEW} is many queries",
+            where="--sql",
+            next_step=f"name one of {', '.join(overview.TOPICS)}",
+        )
+    if sql:
+        typer.echo(diagnostics.get(name).sql)
+        return
+    if not db:
+        raise ParameterError(
+            f"which database should be asked {name}?",
+            where="rbkernel query",
+            next_step=f"run `rbkernel query {name} DB` with the name of a connection",
+        )
+    values = dict(name_and_value(text) for text in given)
+    settings = config.load()
+    connection = settings.connection(db)
+    with closing(Session(connection, application_name=f"rbkernel/query/{name}")) as session:
+        if name == OVERVIEW:
+            frame, findings = pd.DataFrame(), _overview(session, values)
+        else:
+            frame = diagnostics.run(session, name, **diagnostics.typed(name, values))
+            findings = [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
+    known = catalogue.ids(settings.catalogue.paths)
+    findings = [finding.that_can_open(known) for finding in findings]
+    _print(frame, findings, as_json=as_json)
+    raise Ending(Verdict.worst(finding.verdict for finding in findings).exit_code)
+
+
+def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
+    if unknown := sorted(values.keys() - {"standby_name"}):
+        raise ParameterError(
+            f"{OVERVIEW} does not take {', '.join(unknown)}",
+            where="-p",
+            next_step="give it standby_name, the application_name of the standby, or nothing",
+        )
+    return list(overview.look(session, **values))
+
+
+def _list(*, as_json: bool) -> None:
+    known = [diagnostics.get(name) for name in diagnostics.names()]
+    if as_json:
+        print_json([{"name": one.name, "purpose": one.purpose} for one in known])
+        return
+    print_table(("diagnostic", "asks"), [(one.name, one.purpose) for one in known])
+    typer.echo(f"{OVERVIEW}: everything that goes wrong often, at once")
+
+
+def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> None:
+    told = provenance(frame)
+    if as_json:
+        rows = json.loads(frame.to_json(orient="records", date_format="iso"))
+        origin = dataclasses.asdict(told) if told else None
+        found = [dataclasses.asdict(finding) for finding in findings]
+        print_json({"rows": rows, "provenance": origin, "findings": found})
+        return
+    if len(frame):
+        shown = frame.to_string(index=False, max_colwidth=60, na_rep="")
+        typer.echo(shown)
+    for finding in sorted(findings, key=lambda finding: -finding.verdict.rank):
+        typer.echo(finding_text(finding))
