@@ -111,12 +111,11 @@ class Triage:
     def finish(self) -> None:
         """Say that the runbook has come to its end, and what was kept out of its evidence."""
         self.finished = True
-        taken = dict(sorted(current().redactor.counts.items()))
-        if taken:
-            told = ", ".join(f"{count} × {rule}" for rule, count in taken.items())
+        if taken := sorted(current().redactor.counts.items()):
+            told = ", ".join(f"{count} × {rule}" for rule, count in taken)
             others = (fact for fact in self.facts if fact[0] != "Redacted")
             self.facts = (*others, ("Redacted", told))
-        current().event("summary", verdict=self.verdict.value, redacted=taken)
+        current().event("summary", verdict=self.verdict.value)
         self.refresh()
 
     def refresh(self) -> None:
