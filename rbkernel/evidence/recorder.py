@@ -54,6 +54,7 @@ class Recorder:
         self.broken: RecorderError | None = None
         self.request: dict[str, Any] = {}
         self._journal: store.JournalFile | None = None
+        self._closed = False
         self._sequence = 0
         # the session's, too: messages are redacted, journaled and sent one after the other
         self.lock = threading.RLock()
@@ -91,6 +92,8 @@ class Recorder:
         if os.getpid() != self._pid:
             return
         with self.lock:
+            if self._closed:
+                return
             if self.broken:
                 raise self.broken
             try:
@@ -168,13 +171,18 @@ class Recorder:
             self._told = Counter(self.redactor.counts)
 
     def close(self) -> None:
-        """Write the last line and give the lock back; does nothing where nothing was recorded."""
+        """Write the last line and give the lock back; does nothing where nothing was recorded.
+
+        What comes after that, from a thread that outlives its kernel, is not recorded.
+        """
         if os.getpid() != self._pid or self._journal is None:
             return
-        if not self.broken:
-            self.record("end", sync=True, redacted=dict(sorted(self.redactor.counts.items())))
-        self._journal.close()
-        self._journal = None
+        with self.lock:
+            if not self.broken:
+                self.record("end", sync=True, redacted=dict(sorted(self.redactor.counts.items())))
+            self._closed = True
+            self._journal.close()
+            self._journal = None
 
     def _redacted(self, kind: str, data: Mapping[str, Any]) -> Any:
         try:

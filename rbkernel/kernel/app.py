@@ -10,7 +10,6 @@ keeps no history file, and the kernel's own log is redacted.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from typing import Any
@@ -107,7 +106,6 @@ class RecordingKernelApp(IPKernelApp):
         session = RecordingSession(parent=self)
         session.record_with(recorder)
         install(recorder)
-        atexit.register(recorder.close)
         config.tell_passwords_to(
             lambda connection, password: _learn(recorder, connection, password)
         )
@@ -129,6 +127,17 @@ class RecordingKernelApp(IPKernelApp):
             handler.setFormatter(RedactedLog(handler.formatter, self.session.recorder.redactor))
         # jupyter_client interrupts a kernel before it shuts it down: no error, and at 3 am a riddle
         self.log.addFilter(lambda record: "KeyboardInterrupt caught" not in record.getMessage())
+
+    def close(self) -> None:
+        """Write the journal's last line, then close the sockets.
+
+        In this order, because a thread of ipykernel's may hold the end up for longer than a client
+        waits before it kills the kernel.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.session.recorder.close()
+        super().close()
 
     @default("extensions")
     def _extensions_default(self) -> list[str]:
