@@ -67,7 +67,8 @@ BAD_RUNS = [
     (["RUN-005", "-p", f"db=postgresql://rb:{SECRET}@db1/orders"], ["looks like a secret"]),
     (["RUN-005", "-p", f"db=host=db1 password={SECRET}"], ["looks like a secret"]),
     (["RUN-005", "-p", f"password={SECRET}"], ["password"]),
-    (["RUN-005", "-p", "db=no-such-database"], ["no-such-database", "[connections."]),
+    (["RUN-005", "-p", "db=no-such-database"], ["no-such-database", "rbkernel init"]),
+    (["RUN-005", "-p", "db="], ["db is empty"]),
     (["RUN-005"], ["sandbox-primary", "sandbox up"]),  # the defaults, and there is no sandbox
     (["RUN-005", "-p", "samples"], ["name=value"]),
     (["RUN-005", "--incident", "../../evil"], ["no incident id"]),

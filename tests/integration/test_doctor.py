@@ -350,7 +350,7 @@ class TestInit:
         assert [path.name for path in desk.folder.iterdir() if "rbkernel" in path.name] == [
             "rbkernel.toml"
         ]
-        assert "next: rbkernel doctor orders-db" in text
+        assert "next: `rbkernel doctor orders-db`" in text
         assert desk.run("doctor", "orders-db")[0] == 0
         code, text = desk.run(*self.flags(access))
         assert code == 3
