@@ -12,6 +12,7 @@ from rbkernel.runbook.lint.cells import Cell
 from rbkernel.runbook.lint.document import Document
 from rbkernel.runbook.lint.expressions import dotted, literal
 from rbkernel.runbook.lint.rule import Found, Level, in_cell, in_field, rule
+from rbkernel.runbook.sqlwords import changing_sql
 
 _SHELL_CALLS = frozenset({"os.system", "os.popen", "os.execv", "os.spawnl"}) | {
     f"subprocess.{name}"
@@ -187,7 +188,7 @@ def changing_text(document: Document) -> Iterator[Found]:
             continue
         what = shelltext.changes(block.text) if block.language in _SHELL_LANGUAGES else ""
         if block.language in {"sql", "psql", "pgsql"}:
-            what = shelltext.changing_sql(block.text)
+            what = changing_sql(block.text)
         if what:
             message = f"{what} is there to copy, and changes something"
             yield in_cell(cell, block.line, message, "propose it with rb.act")
