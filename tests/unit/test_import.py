@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -55,15 +56,54 @@ class TestSql:
     @pytest.mark.parametrize(
         "text",
         [
-            'psql -h [host] -d x -c "SELECT 1;"',
+            'psql -h [host] -c "SELECT 1;"',
             "psql $DATABASE_URL -c 'SELECT 1'",
             "psql -h [host]\n\n# look\nSELECT 1;",
-            "psql x <<EOF\nSELECT 1;\nEOF",
-            "kubectl exec -it pg-0 -- psql -c 'SELECT 1'",
+            "sudo -u postgres psql -Atc 'SELECT 1'",
+            "psql <<EOF\nSELECT 1;\nEOF",
         ],
     )
     def test_sql_in_a_shell_is_sql(self, text: str) -> None:
         assert "%%sql db --untried\nSELECT 1" in code_of(_one(_fence("bash", text)))
+
+    @pytest.mark.parametrize(
+        ("text", "connection"),
+        [
+            ("kubectl exec -it db-0 -n prod -- psql -c 'SELECT 1'", "db_at_db_0_prod"),
+            ("psql postgres://app@db9/orders -c 'SELECT 1'", "db_at_db9_orders"),
+            ("psql -h db9 -d orders -c 'SELECT 1'", "db_at_db9_orders"),
+            ("psql -d 'host=db9 dbname=orders' -c 'SELECT 1'", "db_at_db9_orders"),
+            ("PGHOST=db9 psql -c 'SELECT 1'", "db_at_db9"),
+            ("export PGHOST=db9\npsql -c 'SELECT 1'", "db_at_db9"),
+            ("psql 'postgres://app@db1/orders' <<'SQL'\nSELECT 1;\nSQL", "db_at_db1_orders"),
+            ("psql -h db1\n\nSELECT 1;", "db_at_db1"),
+            ("psql -h <primary> -c 'SELECT 2'\npsql -h <replica> -c 'SELECT 1'", "db_at_replica"),
+        ],
+    )
+    def test_sql_is_asked_of_the_database_that_its_command_names(
+        self, text: str, connection: str
+    ) -> None:
+        one = _one(_fence("bash", text))
+        assert f"%%sql {connection} --untried\nSELECT 1" in code_of(one)
+        assert f'{connection}: str = "‹PLACEHOLDER: connection of ' in code_of(one)
+        assert connection in _front(one).connections
+        assert any(connection in entry.note for entry in one.report.entries)
+
+    def test_a_sign_inside_quotes_is_no_redirection_and_a_variable_is_bound(self) -> None:
+        code = code_of(
+            _one(_fence("bash", "psql -c \"SELECT 1 FROM t WHERE s = '$STATUS' AND n <> 'a;b'\""))
+        )
+        assert "%%sql db --untried\nSELECT 1 FROM t WHERE s = :status AND n <> 'a;b'" in code
+
+    def test_a_hole_of_one_letter_in_a_literal_is_bound(self) -> None:
+        code = code_of(_one(_fence("sql", "SELECT now() - interval '<n> hours'")))
+        assert "CAST((:n || ' hours') AS interval)" in code
+        assert 'n: str = "‹PLACEHOLDER: n›"' in code
+
+    def test_a_list_is_no_value(self) -> None:
+        one = _one(_fence("sql", "SELECT * FROM t WHERE id IN (<ids>)"))
+        assert "%%sql" not in code_of(one)
+        assert "<ids> stands for a list" in one.report.kept[0].reason
 
     def test_a_value_is_bound_also_inside_a_literal(self) -> None:
         code = code_of(
@@ -76,6 +116,27 @@ class TestSql:
         one = _one(_fence("bash", "curl -X POST http://x -H 'Authorization: <api_token>'"))
         assert "<api_token>" in code_of(one)
         assert "api_token:" not in code_of(one)
+
+
+class TestSecrets:
+    SOURCE = (
+        "# T\n\n```bash\nexport PGPASSWORD=hunter2hunter\n"
+        'curl -H "Authorization: Bearer abcdef1234567890" https://x/pods\n'
+        "psql postgres://app:s3cr3t@db9/orders -c 'SELECT 1'\n```\n"
+    )
+
+    def test_a_secret_is_nowhere_and_its_line_is_said(self) -> None:
+        one = _one(self.SOURCE)
+        told = json.dumps(one.report.as_data()) + one.document.decode()
+        for secret in ("hunter2", "abcdef1234567890", "s3cr3t"):
+            assert secret not in told
+        assert [text.split(" is ")[0] for text in one.report.secrets] == [
+            "line 4: a secret (password)",
+            "line 5: a secret (authorization)",
+            "line 6: a secret (dsn)",
+        ]
+        assert "PGPASSWORD=‹PLACEHOLDER: secret›" in code_of(one)
+        assert "%%sql db_at_db9_orders --untried\nSELECT 1" in code_of(one)
 
 
 class TestShell:

@@ -40,7 +40,7 @@ class Block:
     ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
     html, rule, frame, blank. ``content`` is the inside of a fence, or a heading's words. ``codes``
     are the inline code spans. ``path`` are the headings above it. ``document`` counts documents
-    that are shown in a fence, and is 0 outside of them.
+    that are shown in a fence, and is 0 outside of them. ``secrets`` says what was taken out of it.
     """
 
     kind: str
@@ -54,6 +54,7 @@ class Block:
     path: tuple[str, ...] = ()
     document: int = 0
     remarks: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

@@ -11,13 +11,12 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Literal
 
 from rbkernel.errors import SecretParameter
 from rbkernel.runbook import shelltext
-from rbkernel.runbook.markdown import holes, statements
+from rbkernel.runbook.markdown import holes, psql, statements
 from rbkernel.runbook.parameters import refuse_secret
 
 Kind = Literal[
@@ -68,7 +67,8 @@ _LOOKING_OPTIONS = frozenset(
         "--fail",
     ]
 )
-_INSIDE_QUOTES = re.compile(r"'[^']*'|\"(?:[^\"\\$`]|\\.)*\"")
+_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_EXPANDED = re.compile(r"(?<!\\)(?:\$[\w({]|`)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,7 @@ class Piece:
 
     ``text`` is what it says; for SQL the statement. ``words`` is the command as a list, when it
     needs no shell. ``reason`` says why it does, and ``changes`` which part of it changes something.
+    ``target`` names the database that SQL is for; empty when nothing does.
     """
 
     kind: Kind
@@ -84,6 +85,7 @@ class Piece:
     words: tuple[str, ...] = ()
     reason: str = ""
     changes: str = ""
+    target: str = ""
 
 
 def read(text: str) -> list[Piece]:
@@ -97,7 +99,7 @@ def read(text: str) -> list[Piece]:
     lines = text.expandtabs(4).splitlines()
     prompted = any(_PROMPT.match(line) for line in lines)
     found: list[Piece] = []
-    position = 0
+    position, target = 0, ""
     while position < len(lines):
         line = lines[position]
         if not line.strip():
@@ -108,14 +110,19 @@ def read(text: str) -> list[Piece]:
         elif statements.is_sql("\n".join(lines[position:])):
             end = _end_of_sql(lines, position)
             sql = "\n".join(lines[position:end])
-            found += [Piece(kind="sql", text=one) for one in statements.split(sql)]
+            found += [Piece(kind="sql", text=one, target=target) for one in statements.split(sql)]
             position = end
         elif prompted and not _PROMPT.match(line):
             found.append(Piece(kind="output", text=line.rstrip()))
             position += 1
         else:
             end = _end_of_command(lines, position)
-            found += _command("\n".join([_PROMPT.sub("", line), *lines[position + 1 : end]]))
+            command = "\n".join([_PROMPT.sub("", line), *lines[position + 1 : end]])
+            pieces = _command(command)
+            if pieces[0].kind == "connect":
+                target = pieces[0].target or target
+            target = psql.set_by(command) or target
+            found += [one if one.target else replace(one, target=target) for one in pieces]
             position = end
     return list(_joined(found))
 
@@ -183,7 +190,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     """
     marks: dict[str, str] = {}
     marked = holes.with_marks(text, marks).replace("\\\n", " ")
-    bare = _INSIDE_QUOTES.sub("", re.sub(r"\s#.*$", "", marked))
+    bare = _outside_quotes(re.sub(r"\s#.*$", "", marked))
     for reason, pattern in _NEEDS_A_SHELL:
         if pattern.search(bare):
             return (), reason
@@ -200,32 +207,45 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     return tuple(words), ""
 
 
+def _outside_quotes(text: str) -> str:
+    r"""Return what a shell gives a meaning to: what is not quoted, and what quotes do not stop.
+
+    >>> _outside_quotes("psql -c \"a <> b $C\" > 'x y'")
+    'psql -c $C > '
+    """
+
+    def kept(match: re.Match[str]) -> str:
+        return "".join(_EXPANDED.findall(match[0])) if match[0].startswith('"') else ""
+
+    return _QUOTED.sub(kept, text)
+
+
 def _psql(text: str) -> list[Piece]:
     """Read ``psql … -c "SQL"``, a here-document for psql, and psql that only connects."""
     first, _, rest = text.partition("\n")
-    if re.search(r"\bpsql\b", first) and _HEREDOC.search(first) and rest:
-        body = rest.rsplit("\n", 1)[0]
-        return [Piece(kind="sql", text=one) for one in statements.split(body)]
+    heredoc = _HEREDOC.search(first) if rest else None
+    line = (first[: heredoc.start()] + first[heredoc.end() :]) if heredoc else text
     marks: dict[str, str] = {}
-    marked = holes.with_marks(text, marks).replace("\\\n", " ")
+    marked = holes.with_marks(psql.expanded(line), marks).replace("\\\n", " ")
+    if re.search(r"[|;&<>`]|\$\(", _outside_quotes(re.sub(r"\s#.*$", "", marked))):
+        return []
     try:
-        words = [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]
+        asked = psql.read(psql.words(psql.expanded(line)))
     except ValueError:
         return []
-    at = next((i for i, word in enumerate(words) if PurePosixPath(word).name == "psql"), None)
-    if at is None or re.search(r"[|;&]|<\s|>\s", _INSIDE_QUOTES.sub("", marked)):
+    if asked is None:
         return []
-    arguments = words[at + 1 :]
-    queries = [
-        after
-        for word, after in pairwise(arguments)
-        if word in {"-c", "--command", "-tAc", "-Atc", "-tc", "-At", "-qAtc"}
-    ] + [word.partition("=")[2] for word in arguments if word.startswith("--command=")]
+    queries = list(asked.queries)
+    if heredoc:
+        body = rest.rsplit("\n", 1)[0]
+        queries.append(body if heredoc[1] else psql.expanded_body(body))
     if queries and all(statements.is_sql(query) for query in queries):
-        return [Piece(kind="sql", text=one) for query in queries for one in statements.split(query)]
-    if not queries and not {"-f", "--file", "-l"} & set(arguments):
-        return [Piece(kind="connect", text=text)]
-    return []
+        return [
+            Piece(kind="sql", text=one, target=asked.target)
+            for query in queries
+            for one in statements.split(query)
+        ]
+    return [] if queries else [Piece(kind="connect", text=text, target=asked.target)]
 
 
 def _health_address(words: Sequence[str]) -> str:

@@ -191,6 +191,7 @@ class _Binder:
     def bind(self, tokens: Sequence[tuple[str, str]]) -> str:
         out: list[str] = []
         before = ""
+        self._refuse_lists(tokens)
         for kind, token in tokens:
             if kind in _BLANK or not token.strip():
                 out.append(token)
@@ -203,12 +204,20 @@ class _Binder:
             before = token.lower() if kind != "string" else "'"
         return "".join(out)
 
+    def _refuse_lists(self, tokens: Sequence[tuple[str, str]]) -> None:
+        """Refuse a lone hole in ``IN (…)``: a list of unknown length and type is no value."""
+        told = [token.lower() for kind, token in tokens if kind not in _BLANK and token.strip()]
+        for before, opens, inside, closes in zip(told, told[1:], told[2:], told[3:], strict=False):
+            lone = (before, opens, closes) == ("in", "(", ")")
+            if lone and self._pattern.fullmatch(inside.strip("'")):
+                self._keep(inside, "stands for a list, and no list is bound: = ANY(…) takes one")
+
     def _bound(self, kind: str, token: str, before: str, out: list[str]) -> str:
         if kind == "string":
             return self._literal(token, before, out)
         whole = self._pattern.fullmatch(token)
         value = before in _VALUE_AFTER or before in _VALUE_WORDS or before in {"(", ","}
-        hole = self._holes[self._marks[token]] if whole and kind == "word" else None
+        hole = self._holes.get(self._marks[token]) if whole and kind == "word" else None
         if hole is None or not hole.parameter or not value:
             self._keep(token, "stands for a name, and names cannot be bound")
             return token
@@ -220,8 +229,8 @@ class _Binder:
         parts: list[str] = []
         position = 0
         for match in self._pattern.finditer(inside):
-            hole = self._holes[self._marks[match[0]]]
-            if not hole.parameter:
+            hole = self._holes.get(self._marks[match[0]])
+            if hole is None or not hole.parameter:
                 self._keep(match[0], "would be a secret, and parameters are kept in plain text")
                 return token
             parts += [f"'{text}'"] if (text := inside[position : match.start()]) else []

@@ -6,12 +6,22 @@ not known to only read, stands behind `rb.act`; nothing that is written here exe
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables, titles
+from rbkernel.runbook.markdown import (
+    calls,
+    fields,
+    holes,
+    psql,
+    shell,
+    statements,
+    tables,
+    titles,
+)
 from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.cells import (
     Cell,
@@ -42,6 +52,8 @@ class Steps:
         self.parameters: dict[str, Hole] = {}
         self.options: list[str] = []
         self.asks_a_database = False
+        self.connections: dict[str, str] = {}
+        self._first_to_fill_in = ""
         self._refuses = refuses
         self._went: list[tuple[Block, Went]] = []
         self._titles = titles.Titles()
@@ -110,6 +122,7 @@ class Steps:
                 reason="; ".join(dict.fromkeys(went.reasons)),
                 note="; ".join(dict.fromkeys(went.notes)),
                 text=block.text,
+                secrets=block.secrets,
             )
             for block, went in self._went
         ]
@@ -296,7 +309,7 @@ class Steps:
                 self._command(block, went, piece, title)
                 said = []
             elif piece.kind == "sql":
-                self._sql(block, went, piece.text, "\n".join(said))
+                self._sql(block, went, piece.text, "\n".join(said), piece.target)
                 said = []
             else:
                 self._aside(block, went, piece, said)
@@ -314,9 +327,11 @@ class Steps:
             self._remark(block, went, [*said, f"`{piece.text}`"])
             self._after.append("rb.prerequisites()")
         elif piece.kind == "connect":
-            self.asks_a_database = True
-            went.bound("connections.db")
-            self._remark(block, went, [f"`{piece.text}`: the parameter `db` names the connection."])
+            db = self._connection(went, piece.target)
+            went.bound(f"connections.{db}")
+            self._remark(
+                block, went, [f"`{piece.text}`: the parameter `{db}` names the connection."]
+            )
         elif piece.kind == "hole":
             self._remark(block, went, [*said, placeholder(piece.text)])
             went.reasons.append(f"{piece.text}: there is no command yet")
@@ -352,19 +367,33 @@ class Steps:
             )
             self._act(block, went, plan, waits=bool(piece.changes))
 
-    def _sql(self, block: Block, went: Went, text: str, remark: str) -> None:
+    def _connection(self, went: Went, target: str) -> str:
+        """Return the parameter that carries a target's connection: no query changes its server."""
+        name = psql.parameter(target)
+        if name == "db" and target:
+            self._first_to_fill_in = self._first_to_fill_in or target
+            if target != self._first_to_fill_in:
+                name = psql.parameter(" ".join(re.findall(r"\w+", target)))
+        if name == "db":
+            self.asks_a_database = True
+            return name
+        self.connections.setdefault(name, target)
+        went.notes.append(f"{target}: the parameter {name} names its connection")
+        return name
+
+    def _sql(self, block: Block, went: Went, text: str, remark: str, target: str = "") -> None:
         statement = statements.read(text)
-        psql = "a command of psql, to be run there" if text.startswith("\\") else ""
-        refused = psql or statement.problem or self._refuses(statement.sql)
+        of_psql = "a command of psql, to be run there" if text.startswith("\\") else ""
+        refused = of_psql or statement.problem or self._refuses(statement.sql)
         self._remark(block, went, remark.splitlines())
-        if psql or statement.problem:
-            went.reasons.append(psql or statement.problem)
+        if of_psql or statement.problem:
+            went.reasons.append(of_psql or statement.problem)
             self._text(block, went, f"```sql\n{statement.source}\n```")
             return
-        self.asks_a_database = True
+        db = self._connection(went, target)
         self._declare(statement.holes)
         if not refused:
-            self._code(block, went, f"%%sql db --untried\n{statement.sql}")
+            self._code(block, went, f"%%sql {db} --untried\n{statement.sql}")
             return
         went.notes.append(f"proposed: {refused}")
         words = (remark.splitlines() or [self._label])[-1]
@@ -372,7 +401,7 @@ class Steps:
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
-            "db",
+            db,
             calls.quoted(statement.sql),
             title=calls.quoted(title),
             values=calls.mapped(names),
