@@ -114,7 +114,7 @@ class TestSql:
 
     def test_a_secret_is_no_parameter(self) -> None:
         one = _one(_fence("bash", "curl -X POST http://x -H 'Authorization: <api_token>'"))
-        assert "<api_token>" in code_of(one)
+        assert "‹PLACEHOLDER: api_token›" in code_of(one)
         assert "api_token:" not in code_of(one)
 
 
@@ -173,12 +173,28 @@ class TestShell:
             ("uptime && free", "several commands"),
         ],
     )
-    def test_what_needs_a_shell_is_proposed_as_it_is(self, command: str, reason: str) -> None:
+    def test_what_looks_and_needs_a_shell_is_given_to_one(self, command: str, reason: str) -> None:
         one = _one(_fence("bash", command))
-        assert "rb.shell(" not in code_of(one)
-        assert "rb.actions.command(" in code_of(one)
-        assert command in code_of(one)
+        assert f'rb.shell("Step", ["bash", "-c", "{command}"])' in code_of(one)
         assert any(reason in entry.note for entry in one.report.entries)
+
+    @pytest.mark.parametrize(
+        "command", ["./frobnicate now", "mysql -e 'DELETE FROM x'", "date -s 1", "cat x | frob"]
+    )
+    def test_what_nobody_knows_to_only_look_waits_for_the_decision(self, command: str) -> None:
+        code = code_of(_one(_fence("bash", command)))
+        assert "rb.shell(" not in code
+        assert "when=choice.chose(" in code
+
+    def test_every_plan_waits_and_is_called_by_its_command(self) -> None:
+        text = (
+            "# T\n\nWhere it all began:\n\nMore words.\n\n```sh\nkubectl rollout undo deploy/x\n"
+            "kubectl logs <pod> | grep x\n```\n\n```sql\nDELETE FROM orders;\n```\n"
+        )
+        code = code_of(_one(text))
+        assert code.count("rb.act(") == code.count("when=choice.chose(") == 3
+        assert 'rb.actions.command("kubectl rollout undo deploy/x", ' in code
+        assert 'title="DELETE FROM orders"' in code
 
     def test_a_health_endpoint_is_called(self) -> None:
         assert 'rb.http("Step", "https://x.example/health")' in code_of(

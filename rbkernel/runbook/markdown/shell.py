@@ -18,6 +18,7 @@ from rbkernel.errors import SecretParameter
 from rbkernel.runbook import shelltext
 from rbkernel.runbook.markdown import holes, psql, statements
 from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.runbook.shellprograms import Effect
 
 Kind = Literal[
     "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output"
@@ -76,8 +77,9 @@ class Piece:
     """A part of a shell fence.
 
     ``text`` is what it says; for SQL the statement. ``words`` is the command as a list, when it
-    needs no shell. ``reason`` says why it does, and ``changes`` which part of it changes something.
-    ``target`` names the database that SQL is for; empty when nothing does.
+    needs no shell. ``reason`` says why it does. ``changes`` says what of it changes something,
+    or may: what nobody knows to only look is taken for a change. ``target`` names the database
+    that SQL is for; empty when nothing does.
     """
 
     kind: Kind
@@ -170,7 +172,7 @@ def _command(text: str) -> list[Piece]:
         return [Piece(kind="requirement", text=text, words=requirement.group("tool", "version"))]
     if holes.only(text):
         return [Piece(kind="hole", text=holes.only(text))]
-    changes = shelltext.changes(text)
+    changes = _changes(text)
     if pieces := _psql(text):
         return pieces
     words, reason = words_of(text)
@@ -178,6 +180,18 @@ def _command(text: str) -> list[Piece]:
         return [Piece(kind="http", text=text, words=(url,))]
     kind: Kind = "text" if reason else "words"
     return [Piece(kind=kind, text=text, words=words, reason=reason, changes=changes)]
+
+
+def _changes(text: str) -> str:
+    """Say why a command is not known to only look; empty when it is.
+
+    >>> _changes("kubectl get pods"), _changes("kubectl delete pod x"), _changes("./frobnicate")
+    ('', 'kubectl delete changes something', 'nobody knows whether frobnicate changes something')
+    """
+    found = shelltext.judged(text)
+    if found.effect is Effect.CHANGES:
+        return f"{found.what} changes something"
+    return f"nobody knows whether {found.what} changes something" if found.what else ""
 
 
 def words_of(text: str) -> tuple[tuple[str, ...], str]:

@@ -342,30 +342,50 @@ class Steps:
     def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
         self._text(block, went, remark(lines))
 
-    def _command(self, block: Block, went: Went, piece: Piece, title: str) -> None:
-        title = titles.under(titles.heading_of(block), title or self._label)
-        title = self._titles.one_of_its_own(title or " ".join(piece.text.split()[:3]))
+    def _command(self, block: Block, went: Went, piece: Piece, said: str) -> None:
         if shell.holds_a_secret(piece.text):
             went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
+        # a value is no part of a shell's text: there it could be a command
+        pasted = piece.kind == "text" and found
+        if piece.changes or pasted:
+            self._proposed(block, went, piece, said)
+            return
+        title = calls.quoted(self._look(block, said, piece.text))
         if piece.kind == "http":
-            url = calls.filled(piece.words[0], found)
-            self._code(block, went, calls.call("rb.http", calls.quoted(title), url), joins=True)
-        elif piece.kind == "words" and not piece.changes:
-            words = calls.listed([calls.filled(word, found) for word in piece.words])
-            self._code(block, went, calls.call("rb.shell", calls.quoted(title), words), joins=True)
+            call = calls.call("rb.http", title, calls.filled(piece.words[0], found))
         else:
-            reason = f"{piece.changes} changes something" if piece.changes else piece.reason
-            risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
-            went.notes.append(f"proposed: {reason}")
-            plan = calls.call(
-                "rb.actions.command",
-                calls.quoted(title),
-                calls.quoted(piece.text),
-                values=calls.mapped({h.text: h.parameter for h in found if h.parameter}),
-                risk=calls.quoted(risk) if risk else "",
+            words = piece.words or ("bash", "-c", piece.text)
+            went.notes += [piece.reason] if piece.reason else []
+            call = calls.call(
+                "rb.shell", title, calls.listed([calls.filled(word, found) for word in words])
             )
-            self._act(block, went, plan, waits=bool(piece.changes))
+        self._code(block, went, call, joins=True)
+
+    def _look(self, block: Block, said: str, text: str) -> str:
+        """Return the title of a look: what stands right above it, else what it is."""
+        heading = titles.heading_of(block)
+        words, self._label = said or self._label, ""
+        if not words and (not heading or self._titles.has(heading)):
+            words = titles.of_code(text)
+        return self._titles.one_of_its_own(titles.under(heading, words))
+
+    def _proposed(self, block: Block, went: Went, piece: Piece, said: str) -> None:
+        """Write a plan that waits for the decision; its title is its command."""
+        went.notes.append(f"proposed: {piece.changes or piece.reason}")
+        found = holes.find(piece.text)
+        text = piece.text
+        for hole in found:
+            text = text if hole.parameter else text.replace(hole.text, placeholder(hole.hint))
+        risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
+        plan = calls.call(
+            "rb.actions.command",
+            calls.quoted(self._titles.one_of_its_own(said or titles.of_code(text))),
+            calls.quoted(text),
+            values=calls.mapped({h.text: h.parameter for h in found if h.parameter}),
+            risk=calls.quoted(risk) if risk else "",
+        )
+        self._act(block, went, plan)
 
     def _connection(self, went: Went, target: str) -> str:
         """Return the parameter that carries a target's connection: no query changes its server."""
@@ -396,8 +416,8 @@ class Steps:
             self._code(block, went, f"%%sql {db} --untried\n{statement.sql}")
             return
         went.notes.append(f"proposed: {refused}")
-        words = (remark.splitlines() or [self._label])[-1]
-        title = self._titles.one_of_its_own(titles.under(titles.heading_of(block), words) or "SQL")
+        words = (remark.splitlines() or [""])[-1] or titles.of_code(statement.source)
+        title = self._titles.one_of_its_own(words)
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
@@ -406,13 +426,13 @@ class Steps:
             title=calls.quoted(title),
             values=calls.mapped(names),
         )
-        self._act(block, went, plan, waits=True)
+        self._act(block, went, plan)
 
-    def _act(self, block: Block, went: Went, plan: str, *, waits: bool) -> None:
-        option = titles.option(block) if waits else ""
-        if option and option not in self.options:
+    def _act(self, block: Block, went: Went, plan: str) -> None:
+        option = titles.option(block)
+        if option not in self.options:
             self.options.append(option)
-        when = f"choice.chose({calls.quoted(option)})" if option else ""
+        when = f"choice.chose({calls.quoted(option)})"
         self._code(block, went, calls.call("rb.act", plan, when=when), joins=True, act=option)
 
     def _declare(self, found: Iterable[Hole]) -> list[Hole]:

@@ -33,6 +33,10 @@ class Titles:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
+    def has(self, words: str) -> bool:
+        """Tell whether a call has this title already."""
+        return words in self._taken
+
     def one_of_its_own(self, words: str) -> str:
         """Return the words as a title that no other call has."""
         plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
@@ -42,6 +46,17 @@ class Titles:
             title, number = f"{plain} ({number})", number + 1
         self._taken.add(title)
         return title
+
+
+def of_code(text: str) -> str:
+    """Return what a command or a statement is called: its own first words.
+
+    >>> of_code("kubectl rollout undo  deployment/api")
+    'kubectl rollout undo deployment/api'
+    """
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+    words = " ".join((lines or [text])[0].split())
+    return words if len(words) <= 60 else words[:59] + "…"
 
 
 def heading_of(block: Block) -> str:
