@@ -257,8 +257,12 @@ EXAMPLES: dict[str, Example] = {
             replace("sql", ":stuck_after_s", "{stuck_after_s}"),
             replace("sql", ":stuck_after_s", "':stuck_after_s'"),
             replace("sql", ":stuck_after_s", "${stuck_after_s}"),
+            replace("sql", ":stuck_after_s", "'%s'"),
         ),
-        (replace("sql", "state FROM", "'{\"a\": 1}'::jsonb, '10:30' FROM"),),
+        (
+            replace("sql", "state FROM", "'{\"a\": 1}'::jsonb, '10:30' FROM"),
+            replace("sql", "state FROM", "'%s' AS fmt, format('%s', state) FROM"),
+        ),
     ),
     "RB403": Example(
         (
