@@ -94,18 +94,22 @@ def text_of(one: Imported) -> str:
 
 def command(*words: str, code: int = 0) -> str:
     """Call `rbkernel import` as the command line does, and return what it says."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+    return "".join(_called(*words, code=code))
+
+
+def _called(*words: str, code: int = 0) -> tuple[str, str]:
+    said, warned = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
         patch.setattr(sys, "argv", ["rbkernel", "import", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-    assert (ended.value.code or 0) == code, said.getvalue()
-    return said.getvalue()
+    assert (ended.value.code or 0) == code, warned.getvalue()
+    return said.getvalue(), warned.getvalue()
 
 
 def by_command(name: str, folder: Path, *options: str) -> list[dict[str, Any]]:
     """Import a seed by the command, and return what it tells a machine."""
-    told: list[dict[str, Any]] = json.loads(
-        command(str(FOLDER / "seeds" / f"{name}.md"), "-o", str(folder), "--json", *options)
-    )
+    source = str(FOLDER / "seeds" / f"{name}.md")
+    said, _ = _called(source, "-o", str(folder), "--json", *options)
+    told: list[dict[str, Any]] = json.loads(said)
     return told

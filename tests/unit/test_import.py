@@ -138,6 +138,17 @@ class TestSecrets:
         assert "PGPASSWORD=‹PLACEHOLDER: secret›" in code_of(one)
         assert "%%sql db_at_db9_orders --untried\nSELECT 1" in code_of(one)
 
+    def test_what_psql_sends_is_a_statement_and_a_comment_stays_with_its_own(self) -> None:
+        code = code_of(_one(_fence("sql", "SELECT 1; -- of the first\nSELECT 2 \\gx\nSELECT 3;")))
+        assert "--untried\nSELECT 1 -- of the first\n" in code
+        assert "--untried\nSELECT 2\n" in code
+        assert "--untried\nSELECT 3\n" in code
+
+    def test_a_comment_does_not_swallow_a_semicolon(self) -> None:
+        code = code_of(_one(_fence("sql", "BEGIN; -- now\nDELETE FROM t; -- all\nCOMMIT;")))
+        assert "-- now\n;" in code
+        assert "DELETE FROM t -- all\n;" in code
+
 
 class TestShell:
     def test_a_command_that_looks_is_a_list_of_words(self) -> None:
@@ -210,6 +221,11 @@ class TestShell:
         assert (tool.tool, tool.version) == ("kubectl", ">= 1.24")
         assert "rb.prerequisites()" in code_of(one)
 
+    def test_a_fence_in_a_tab_is_one(self) -> None:
+        one = _one('# T\n\n=== "Linux"\n\n    ```bash\n    uptime\n    ```\n\nAfter.\n')
+        assert 'rb.shell("T", ["uptime"])' in code_of(one)
+        assert "After." in text_of(one)
+
     def test_no_code_of_the_source_becomes_python(self) -> None:
         one = _one(_fence("python", "import os; os.remove('x')") + _fence("", "x = 1"))
         assert "os.remove" not in code_of(one)
@@ -220,8 +236,29 @@ class TestShell:
 class TestWords:
     def test_a_task_list_is_a_checklist(self) -> None:
         one = _one("# T\n\n## Prerequisites\n\n- [ ] VPN\n- [x] **Access**\n")
-        assert 'rb.checklist("Prerequisites", ["VPN", "Access"])' in code_of(one)
+        assert 'rb.checklist("Prerequisites", ["VPN", "Access (ticked in the source)"])' in code_of(
+            one
+        )
         assert [item.text for item in _front(one).prerequisites] == ["VPN", "Access"]
+
+    def test_a_task_keeps_its_level_and_its_code(self) -> None:
+        one = _one("# T\n\n- [ ] Stop `api`\n  - [ ] on `db1`\n- [ ] Wait\n")
+        assert '["Stop `api`", "↳ on `db1`", "Wait"]' in code_of(one)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "**Last tested:** 2026-02-30\n",
+            "| Date | Change |\n|-|-|\n| 2026-13-01 | x |\n",
+        ],
+    )
+    def test_a_date_that_is_none_is_said(self, text: str) -> None:
+        [kept] = _one(f"# T\n\n{text}").report.kept
+        assert "date" in kept.reason
+
+    def test_a_date_that_is_none_in_the_front_matter_is_said(self) -> None:
+        [kept] = _one("---\nowner: a\nlast_tested: 2026-02-30\n---\n# T\n").report.kept
+        assert "out of range" in kept.reason
 
     def test_thresholds_are_metrics_that_are_judged(self) -> None:
         one = _one(

@@ -211,12 +211,15 @@ def _first_words(part: Sequence[Block]) -> str:
 def _yaml(block: Block, steps: Steps) -> None:
     """Bind what the source's own front matter says; what no field holds stays a fence."""
     text = "\n".join(block.text.strip().splitlines()[1:-1])
+    problem = "the front matter is no YAML mapping"
     try:
         said = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except ValueError as error:  # a date that is none
+        said, problem = None, f"the front matter cannot be read: {error}"
+    except (yaml.YAMLError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        steps.keep(block, text, "yaml", "the front matter is no YAML mapping")
+        steps.keep(block, text, "yaml", problem)
         return
     meant = {"description": "summary", "name": ""}
     values = [(meant.get(str(key), str(key)), value) for key, value in said.items()]

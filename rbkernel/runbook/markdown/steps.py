@@ -243,7 +243,7 @@ class Steps:
             self._code(block, went, call)
 
     def _checklist(self, block: Block, went: Went) -> None:
-        items = list(dict.fromkeys(tables.plain(text) for text, _ in block.tasks if text))
+        items = _items(block)
         rest = [line for line in block.text.splitlines() if line.strip()]
         if len(items) != len(rest):
             self._text(block, went)  # it has lines beside its items
@@ -263,7 +263,8 @@ class Steps:
         section = fields.section_of(block)
         bound = section in {"prerequisites", "escalation.when", "symptoms"}
         if bound and block.document == self._document:
-            self._say(went, section, [holes.loud(item) for item in items])
+            words = dict.fromkeys(tables.plain(text) for text, *_ in block.tasks if text)
+            self._say(went, section, [holes.loud(item) for item in words])
 
     # commands and queries
 
@@ -441,3 +442,16 @@ class Steps:
             if hole.parameter:
                 self.parameters.setdefault(hole.parameter, hole)
         return known
+
+
+def _items(block: Block) -> list[str]:
+    """Return what a checklist asks for: nested as it is, with its code, each once.
+
+    A tick of the source is said, and is none of this run: there everybody begins with open boxes.
+    """
+    found = []
+    for text, ticked, level in block.tasks:
+        words = tables.plain(text, code=True)
+        told = f"{words} (ticked in the source)" if ticked else words
+        found.append("↳ " * level + told if words else "")
+    return list(dict.fromkeys(filter(None, found)))
