@@ -173,7 +173,7 @@ def _node(cell: Cell) -> NotebookNode:
 
 def _parameters(steps: Steps, db: str) -> str:
     lines = []
-    if steps.asks_a_database:
+    if "db" in steps.connections.targets:
         lines.append(
             f"db: str = {calls.quoted(db)}  # connection name, from rbkernel.toml; look only"
         )
@@ -183,7 +183,8 @@ def _parameters(steps: Steps, db: str) -> str:
     lines += [
         f"{name}: str = {calls.quoted(placeholder(f'connection of {target}'))}"
         f"  # the name in rbkernel.toml of {' '.join(printable(target).split())}; look only"
-        for name, target in steps.connections.items()
+        for name, target in steps.connections.targets.items()
+        if name != "db"
     ]
     lines += [_parameter(hole) for hole in steps.parameters.values()]
     return "\n".join(lines)
@@ -191,7 +192,7 @@ def _parameters(steps: Steps, db: str) -> str:
 
 def _carriers(steps: Steps) -> list[str]:
     """Return the parameters that carry a connection's name."""
-    return [*(["db"] if steps.asks_a_database else []), *steps.connections]
+    return sorted(steps.connections.targets, key=lambda name: name != "db")
 
 
 def _parameter(hole: Hole) -> str:

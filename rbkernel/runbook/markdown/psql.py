@@ -118,6 +118,29 @@ def parameter(target: str) -> str:
     return "_".join(["db_at", *words])[:60] if words else "db"
 
 
+class Connections:
+    """The parameters of one notebook that carry connections: no query changes its server."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, str] = {}
+        self._first_to_fill_in = ""
+
+    def of(self, target: str) -> str:
+        """Return the parameter that carries a target's connection, and remember both.
+
+        >>> known = Connections()
+        >>> known.of("<primary>"), known.of("<replica>"), known.of("<primary>"), known.of("db9")
+        ('db', 'db_at_replica', 'db', 'db_at_db9')
+        """
+        name = parameter(target)
+        if name == "db" and target:
+            self._first_to_fill_in = self._first_to_fill_in or target
+            if target != self._first_to_fill_in:
+                name = parameter(" ".join(re.findall(r"\w+", target)))
+        self.targets.setdefault(name, target)
+        return name
+
+
 def expanded(text: str) -> str:
     r"""Write a shell's variables outside of single quotes as ``${NAME}``, which is a hole.
 

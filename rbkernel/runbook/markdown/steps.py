@@ -6,29 +6,21 @@ not known to only read, stands behind `rb.act`; nothing that is written here exe
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import (
-    calls,
-    fields,
-    holes,
-    psql,
-    shell,
-    statements,
-    tables,
-    titles,
-)
+from rbkernel.runbook.markdown import calls, fields, holes, psql, shell, statements, tables, titles
 from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.cells import (
     Cell,
     Went,
     as_fence,
+    entry,
     plain_lines,
     remark,
+    tasks,
     unfolded,
     with_breaks,
 )
@@ -51,9 +43,7 @@ class Steps:
         self.cells: list[Cell] = []
         self.parameters: dict[str, Hole] = {}
         self.options: list[str] = []
-        self.asks_a_database = False
-        self.connections: dict[str, str] = {}
-        self._first_to_fill_in = ""
+        self.connections = psql.Connections()
         self._refuses = refuses
         self._went: list[tuple[Block, Went]] = []
         self._titles = titles.Titles()
@@ -110,22 +100,7 @@ class Steps:
 
     def entries(self) -> list[Entry]:
         """Return where each block went; to be asked when the cells have their ids."""
-        return [
-            Entry(
-                first=block.start + 1,
-                last=block.end,
-                kind=block.kind,
-                fate=went.fate,
-                into=tuple(
-                    dict.fromkeys([*(cell.id for cell in went.cells if cell.id), *went.into])
-                ),
-                reason="; ".join(dict.fromkeys(went.reasons)),
-                note="; ".join(dict.fromkeys(went.notes)),
-                text=block.text,
-                secrets=block.secrets,
-            )
-            for block, went in self._went
-        ]
+        return [entry(block, went) for block, went in self._went]
 
     # text
 
@@ -234,7 +209,7 @@ class Steps:
         if went.fate == "front matter" and bound.call:
             self._once(block, went, bound.call)
         if bound.field == "metrics" and any("diagnostic" in row for row in bound.value):
-            self.asks_a_database = True
+            self.connections.of("")
 
     def _once(self, block: Block, went: Went, call: str) -> None:
         """Make a call that looks at all of a field, where the source speaks of it first."""
@@ -243,7 +218,7 @@ class Steps:
             self._code(block, went, call)
 
     def _checklist(self, block: Block, went: Went) -> None:
-        items = _items(block)
+        items = tasks(block)
         rest = [line for line in block.text.splitlines() if line.strip()]
         if len(items) != len(rest):
             self._text(block, went)  # it has lines beside its items
@@ -365,41 +340,21 @@ class Steps:
 
     def _look(self, block: Block, said: str, text: str) -> str:
         """Return the title of a look: what stands right above it, else what it is."""
-        heading = titles.heading_of(block)
         words, self._label = said or self._label, ""
-        if not words and (not heading or self._titles.has(heading)):
-            words = titles.of_code(text)
-        return self._titles.one_of_its_own(titles.under(heading, words))
+        return self._titles.of_a_look(titles.heading_of(block), words, text)
 
     def _proposed(self, block: Block, went: Went, piece: Piece, said: str) -> None:
         """Write a plan that waits for the decision; its title is its command."""
         went.notes.append(f"proposed: {piece.changes or piece.reason}")
-        found = holes.find(piece.text)
-        text = piece.text
-        for hole in found:
-            text = text if hole.parameter else text.replace(hole.text, placeholder(hole.hint))
+        title = self._titles.one_of_its_own(said or titles.of_code(piece.text))
         risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
-        plan = calls.call(
-            "rb.actions.command",
-            calls.quoted(self._titles.one_of_its_own(said or titles.of_code(text))),
-            calls.quoted(text),
-            values=calls.mapped({h.text: h.parameter for h in found if h.parameter}),
-            risk=calls.quoted(risk) if risk else "",
-        )
-        self._act(block, went, plan)
+        self._act(block, went, calls.command(title, piece.text, holes.find(piece.text), risk))
 
     def _connection(self, went: Went, target: str) -> str:
-        """Return the parameter that carries a target's connection: no query changes its server."""
-        name = psql.parameter(target)
-        if name == "db" and target:
-            self._first_to_fill_in = self._first_to_fill_in or target
-            if target != self._first_to_fill_in:
-                name = psql.parameter(" ".join(re.findall(r"\w+", target)))
-        if name == "db":
-            self.asks_a_database = True
-            return name
-        self.connections.setdefault(name, target)
-        went.notes.append(f"{target}: the parameter {name} names its connection")
+        """Return the parameter that carries a target's connection."""
+        name = self.connections.of(target)
+        if name != "db":
+            went.notes.append(f"{target}: the parameter {name} names its connection")
         return name
 
     def _sql(self, block: Block, went: Went, text: str, remark: str, target: str = "") -> None:
@@ -442,16 +397,3 @@ class Steps:
             if hole.parameter:
                 self.parameters.setdefault(hole.parameter, hole)
         return known
-
-
-def _items(block: Block) -> list[str]:
-    """Return what a checklist asks for: nested as it is, with its code, each once.
-
-    A tick of the source is said, and is none of this run: there everybody begins with open boxes.
-    """
-    found = []
-    for text, ticked, level in block.tasks:
-        words = tables.plain(text, code=True)
-        told = f"{words} (ticked in the source)" if ticked else words
-        found.append("↳ " * level + told if words else "")
-    return list(dict.fromkeys(filter(None, found)))

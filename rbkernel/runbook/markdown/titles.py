@@ -33,9 +33,11 @@ class Titles:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def has(self, words: str) -> bool:
-        """Tell whether a call has this title already."""
-        return words in self._taken
+    def of_a_look(self, heading: str, words: str, text: str) -> str:
+        """Return the title of what looks: by the words above it, else by its heading or itself."""
+        if not words and (not heading or heading in self._taken):
+            words = of_code(text)
+        return self.one_of_its_own(under(heading, words))
 
     def one_of_its_own(self, words: str) -> str:
         """Return the words as a title that no other call has."""
