@@ -164,7 +164,9 @@ _META = re.compile(r"\\(?:(?:copy|i|ir|o|w|g|gexec|e|ef|ev|password|c|connect|se
 
 def sql(name: str, arguments: Words) -> Judgement:
     """Judge psql and its like by the SQL they are given; what a file holds nobody sees here."""
-    if word := changing_sql(" ".join(arguments)):
+    # an option's dashes would begin a comment in SQL
+    texts = "\n".join(re.sub(r"^--[\w-]*=?", "", word) for word in arguments)
+    if word := changing_sql(texts):
         return changes_something(name, "with", word)
     if found := next((word for word in arguments if _RUNS_FILE.match(word)), ""):
         return changes_something(name, found.partition("=")[0])

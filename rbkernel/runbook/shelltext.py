@@ -25,7 +25,7 @@ from rbkernel.runbook.shellprograms import (
     written,
 )
 
-_PLACEHOLDER = re.compile(r"‹[^›]*›|<[A-Za-z][\w .|/-]*>|\[[A-Za-z][\w .|/-]*\]")
+_PLACEHOLDER = re.compile(r"‹[^›]*›|(?<!<)<[A-Za-z][\w .|/-]*>|\[[A-Za-z][\w .|/-]*\]")
 _PUNCTUATION = "();<>|&`\n"
 _SEPARATORS = re.compile(r"^(?:[;&|()`\n]+|[<>]\(+)$")
 _QUOTED_OR_COMMENT = re.compile(
@@ -95,8 +95,8 @@ def commands(text: str) -> Iterator[Words]:
 
 def _plain(text: str) -> str:
     """Return the text without placeholders, comments, continuation lines and here-documents."""
-    text = _PLACEHOLDER.sub("placeholder", text).replace("\\\n", " ")
     text = _HERE.sub(lambda m: f"<<< {shlex.quote(m['text'])}{m['rest']}\n", text)
+    text = _PLACEHOLDER.sub("placeholder", text).replace("\\\n", " ")
     return _QUOTED_OR_COMMENT.sub(lambda found: found[1] or "", text)
 
 

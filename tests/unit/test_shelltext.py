@@ -44,6 +44,9 @@ CHANGES = {
     'echo "today $(rm x)"': "rm",
     "curl http://x/#a; rm b": "rm",
     "curl -sXDELETE http://api": "curl -X DELETE",
+    "psql --no-psqlrc --command='DROP TABLE x'": "psql with DROP",
+    "psql -c 'SELECT 1 -- one' -c 'DROP TABLE x'": "psql with DROP",
+    "cat <<EOF > /etc/x\nhi\nEOF": "writing to /etc/x",
 }
 UNKNOWN = {
     "frobnicate --all": "frobnicate",
