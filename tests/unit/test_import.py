@@ -135,7 +135,8 @@ class TestSecrets:
             "line 5: a secret (authorization)",
             "line 6: a secret (dsn)",
         ]
-        assert "PGPASSWORD=‹PLACEHOLDER: secret›" in code_of(one)
+        assert '"export PGPASSWORD=‹PLACEHOLDER: secret›"' in code_of(one)
+        assert '"bash"' not in code_of(one)
         assert "%%sql db_at_db9_orders --untried\nSELECT 1" in code_of(one)
 
     def test_what_psql_sends_is_a_statement_and_a_comment_stays_with_its_own(self) -> None:

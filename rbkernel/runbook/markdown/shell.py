@@ -43,6 +43,7 @@ _NEEDS_A_SHELL = (
     ("a pattern that the shell expands", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
     ("brackets of the shell", re.compile(r"[()]")),
 )
+SETS = "it sets something in the shell"
 _STATE = frozenset(
     ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
 )
@@ -215,7 +216,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     if not words:
         return (), "there is no command"
     if words[0] in _STATE or re.match(r"\w+=", words[0]):
-        return (), "it sets something in the shell"
+        return (), SETS
     if "\n" in marked.strip():
         return (), "several lines"
     return tuple(words), ""

@@ -322,9 +322,8 @@ class Steps:
         if shell.holds_a_secret(piece.text):
             went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
-        # a value is no part of a shell's text: there it could be a command
-        pasted = piece.kind == "text" and found
-        if piece.changes or pasted:
+        # in a shell of its own a value could be a command, and what is set there is gone at once
+        if piece.changes or (piece.kind == "text" and (found or piece.reason == shell.SETS)):
             self._proposed(block, went, piece, said)
             return
         title = calls.quoted(self._look(block, said, piece.text))

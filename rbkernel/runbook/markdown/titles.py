@@ -19,6 +19,8 @@ _GENERIC = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
+# what says nothing of a transaction
+_BEGINS = re.compile(r"\s*(?:begin\s*;)?\s*", re.IGNORECASE)
 GO_AHEAD = "go ahead with the steps"
 
 
@@ -56,7 +58,7 @@ def of_code(text: str) -> str:
     >>> of_code("kubectl rollout undo  deployment/api")
     'kubectl rollout undo deployment/api'
     """
-    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if not _BEGINS.fullmatch(line)]
     words = " ".join((lines or [text])[0].split())
     return words if len(words) <= 60 else words[:59] + "…"
 
