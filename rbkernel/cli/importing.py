@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # of what was kept as text, so much is told on a terminal; --report has all of it
 _TOLD = 12
+_ROTATE = "it stands in the Markdown still; take it out there, and change it if others have read it"
 
 
 def import_runbook(
@@ -51,6 +52,8 @@ def import_runbook(
     named = [(path.name, one.report) for path, one in zip(paths, made, strict=True)]
     if report:
         _save_report(report, source.name, named)
+    for secret in [secret for one in made for secret in one.report.secrets]:
+        typer.echo(f"warning: {source}: {secret}: {_ROTATE}", err=True)
     if as_json:
         print_json(
             [

@@ -92,7 +92,7 @@ def coverage(
             next_step="run `rbkernel coverage --rules alerts/*.yml`",
         )
     settings = config.load()
-    found = [alert for path in alerts.files(given) for alert in alerts.read(path)]
+    found, broken = alerts.read_all(alerts.files(given))
     runbooks, unread = catalogue.runbooks(settings.catalogue.paths)
     covered = compare(
         found,
@@ -100,8 +100,9 @@ def coverage(
         folders=reading.catalogue_folders(settings.catalogue.paths),
         registry=registry.read(settings.catalogue.paths),
         not_needed=settings.coverage.not_needed,
+        bundled=catalogue.packaged("notebooks").absolute(),
     )
-    for problem in unread:
+    for problem in (*broken, *unread):
         complain(problem)
     if figure:
         _draw(covered.rows, figure)
@@ -111,7 +112,7 @@ def coverage(
         print_table(coverage_report.COLUMNS, coverage_report.table(covered))
         for line in coverage_report.rest(covered):
             typer.echo(line)
-    raise Ending(Verdict.UNKNOWN.exit_code if unread else covered.verdict.exit_code)
+    raise Ending(Verdict.UNKNOWN.exit_code if unread or broken else covered.verdict.exit_code)
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:

@@ -166,7 +166,7 @@ def statement(
         What it does, in words; its first line when not given.
     values
         Name → value, written into the text as literals. One that is None or a placeholder leaves
-        text that the server refuses, so that nobody runs it by accident.
+        a loud placeholder, which the server refuses, so that nobody runs it by accident.
     undo, risk
         Words for the one who copies it.
 
@@ -174,12 +174,12 @@ def statement(
     "DELETE FROM t WHERE id = 'it''s'"
     """
     given = values or {}
-    parts = (
-        _literal_or_hole(text, given.get(text[1:])) if kind == "parameter" else text
-        for kind, text in sqltext.tokens(sql)
-    )
+    text = "".join(
+        _literal_or_hole(part, given.get(part[1:])) if kind == "parameter" else part
+        for kind, part in sqltext.tokens(sql)
+    ).strip()
     title = title or sqltext.first_line(sql)
-    return _plan(title=title, connection=db, sql="".join(parts).strip(), undo=undo, risk=risk)
+    return _plan(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
 
 
 def command(
@@ -209,18 +209,34 @@ def command(
     """
     for place, value in (values or {}).items():
         if value is None:
-            continue
+            value = _hole(place)
         if _PLAIN_WORD.fullmatch(str(value)) or _HOLE in str(value):
             text = text.replace(place, str(value))
         else:
             odd = f"{place} is not filled in: its value has a meaning to the shell"
             risk = "; ".join(filter(None, [risk, odd]))
+    risk = _fill_in_first(text, risk)
     return _plan(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
+
+
+def _hole(place: str) -> str:
+    """Return the loud placeholder for a place such as ``:id`` or ``<pod>``."""
+    return f"‹PLACEHOLDER: {re.sub(r'^[^0-9A-Za-z]+|[^0-9A-Za-z]+$', '', place) or 'fill in'}›"
+
+
+def _fill_in_first(text: str, risk: str) -> str:
+    """Say before any other risk what a plan still lacks.
+
+    >>> _fill_in_first("rm ‹PLACEHOLDER: file›", "It is gone.")
+    'Fill in first: file. It is gone.'
+    """
+    asked = dict.fromkeys(re.findall(r"‹PLACEHOLDER: ([^›]+)›", text))
+    return " ".join(filter(None, [f"Fill in first: {', '.join(asked)}." if asked else "", risk]))
 
 
 def _literal_or_hole(place: str, value: Any) -> str:
     if value is None:
-        return place
+        return _hole(place)
     return str(value) if _HOLE in str(value) else quote_literal(value)
 
 

@@ -7,7 +7,7 @@ Read without a server: only what the file says is known. Labels that are added w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -125,6 +125,32 @@ def read(path: Path) -> list[Alert]:
     if not groups:
         raise _wrong(path, "holds no groups of rules, as Prometheus and Grafana write them")
     return [alert for group in groups for alert in _alerts(path, group)]
+
+
+def read_all(paths: Iterable[Path]) -> tuple[list[Alert], list[AlertRulesError]]:
+    """Read several files.
+
+    Returns
+    -------
+    tuple
+        The alerts, and an error for each file that cannot be read; the others still count.
+
+    Raises
+    ------
+    AlertRulesError
+        The only file there is cannot be read.
+    """
+    found: list[Alert] = []
+    broken: list[AlertRulesError] = []
+    files = list(paths)
+    for path in files:
+        try:
+            found += read(path)
+        except AlertRulesError as error:
+            if len(files) == 1:
+                raise
+            broken.append(error)
+    return found, broken
 
 
 class _Lined(_Loader):  # type: ignore[misc]  # which of the two it is, is known when it runs

@@ -85,6 +85,11 @@ class Row:
         """Whether it leads to a runbook."""
         return bool(self.runbooks)
 
+    @property
+    def needed(self) -> bool:
+        """Whether it needs a runbook; one that only informs needs none."""
+        return self.alert.severity is not AlertSeverity.INFO
+
 
 @dataclass(frozen=True, kw_only=True)
 class MustHave:
@@ -137,6 +142,7 @@ def compare(
     folders: Sequence[Path] = (),
     registry: Mapping[str, Entry] | None = None,
     not_needed: Mapping[str, str] | None = None,
+    bundled: Path | None = None,
 ) -> Coverage:
     """Hold alerts against runbooks.
 
@@ -152,12 +158,15 @@ def compare(
         Ids of alerts, deployments and risks that runbooks must answer.
     not_needed
         Must-have runbooks that the team does without, with the reason.
+    bundled
+        The folder of the runbooks that come with the program: beside a team's own they wait for no
+        alert of the team.
     """
     places = known(runbooks, folders)
     rows = tuple(_row(alert, runbooks, places) for alert in alerts)
     return Coverage(
         rows=rows,
-        without_alert=tuple(_without_alert(rows, runbooks)),
+        without_alert=tuple(_without_alert(rows, _own(runbooks, bundled))),
         must_have=tuple(_must_have(runbooks, not_needed or {})),
         unanswered=_unanswered(runbooks, registry or {}),
     )
@@ -251,6 +260,11 @@ def _too_slow(alert: Alert, found: Sequence[Runbook]) -> Iterable[Gap]:
         said = ", ".join(one.front_matter.response_time for one in found)
         what = f"{names} promises {said}; {alert.severity} asks for {limit}"
         yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
+
+
+def _own(runbooks: Sequence[Runbook], bundled: Path | None) -> Sequence[Runbook]:
+    """Return a team's own runbooks; all where it has none."""
+    return [one for one in runbooks if bundled not in one.path.absolute().parents] or runbooks
 
 
 def _without_alert(rows: Sequence[Row], runbooks: Sequence[Runbook]) -> Iterable[Runbook]:

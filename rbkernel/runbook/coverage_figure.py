@@ -26,9 +26,10 @@ def heat_map(rows: Sequence[Row]) -> go.Figure:
     informing = _fields(rows, groups, [AlertSeverity.INFO], _NEUTRAL)
     judged.colorbar = {"title": {"text": "have a runbook", "side": "right"}, "tickformat": ".0%"}
     informing.showscale = False
-    covered = sum(row.covered for row in rows)
+    wanting = [row for row in rows if row.needed]
+    covered = sum(row.covered for row in wanting)
     return go.Figure([judged, informing]).update_layout(
-        title=f"{covered} of {len(rows)} alerts have a runbook",
+        title=f"{covered} of {len(wanting)} alerts that need a runbook have one",
         xaxis={"side": "top", "title": "severity (info needs none)", "showgrid": False},
         yaxis={
             "autorange": "reversed",

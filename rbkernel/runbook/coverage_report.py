@@ -65,12 +65,15 @@ def summary(covered: Coverage) -> str:
     for level in AlertSeverity:
         rows = [row for row in covered.rows if row.alert.severity is level]
         parts.append(f"{level.value} {sum(row.covered for row in rows)} of {len(rows)}")
-    total = sum(row.covered for row in covered.rows)
+    parts[-1] += ", where none is needed"
+    wanting = [row for row in covered.rows if row.needed]
+    total = sum(row.covered for row in wanting)
     dead = sum(row.link is Link.DEAD for row in covered.rows)
     needed = [one for one in covered.must_have if not one.waived]
     there = sum(bool(one.runbooks) for one in needed)
     return (
-        f"{covered.verdict.value.upper()}: {total} of {len(covered.rows)} alerts have a runbook"
+        f"{covered.verdict.value.upper()}: {total} of {len(wanting)} alerts that need"
+        " a runbook have one"
         f" ({', '.join(parts)}); {dead} dead runbook_url; {len(covered.without_alert)} runbooks"
         f" without an alert; {there} of {len(needed)} must-haves"
     )

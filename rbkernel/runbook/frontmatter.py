@@ -153,7 +153,7 @@ def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
     found, problems = examine(notebook)
     if found is not None and not problems:
         return found
-    if frontmatter_text.of(notebook) is None:
+    if frontmatter_text.of(notebook) is None and not frontmatter_text.text_behind(notebook):
         raise RunbookError(
             "the notebook has no front matter",
             where=where,
@@ -177,7 +177,10 @@ def examine(notebook: NotebookNode) -> tuple[FrontMatter | None, list[Problem]]:
     """
     source = frontmatter_text.of(notebook)
     if source is None:
-        return None, [Problem(field="", line=1, message="there is no front matter")]
+        line = frontmatter_text.text_behind(notebook)
+        said = "there is text behind the closing `---`: move it into a Markdown cell"
+        message = said if line else "there is no front matter"
+        return None, [Problem(field="", line=line or 1, message=message)]
     fields, node, problems = frontmatter_text.load(source)
     if node is None:
         return None, problems

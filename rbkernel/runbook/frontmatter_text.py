@@ -68,6 +68,15 @@ def of(notebook: NotebookNode) -> str | None:
     return "\n".join(lines[1:-1])
 
 
+def text_behind(notebook: NotebookNode) -> int | None:
+    """Return the line of what stands behind the closing fence; None where nothing does."""
+    cell = notebook.cells[0] if notebook.cells else None
+    lines = cell.source.splitlines() if cell is not None and cell.cell_type == "raw" else []
+    fences = [number for number, line in enumerate(lines, 1) if line.strip() == _FENCE]
+    rest = range(fences[1], len(lines)) if len(fences) > 1 and fences[0] == 1 else ()
+    return next((number + 1 for number in rest if lines[number].strip()), None)
+
+
 def load(source: str) -> tuple[Any, yaml.Node | None, list[Problem]]:
     """Parse the YAML.
 
@@ -113,8 +122,8 @@ _YAML_ADVICE = {
 def _twice(node: yaml.Node, path: str = "") -> Iterable[Problem]:
     """Name the fields that stand there twice: YAML would silently take the last."""
     if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _twice(item, path)
+        for number, item in enumerate(node.value, 1):
+            yield from _twice(item, f"{path}{number}.")
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
@@ -148,7 +157,17 @@ def explained(error: ValidationError, model: type[BaseModel], node: yaml.Node) -
         field = ".".join(str(part + 1 if isinstance(part, int) else part) for part in known)
         message = _advice(detail, model, path)
         problems.setdefault((field, line), Problem(field=field, line=line, message=message))
-    return list(problems.values())
+    meant = {one.message.rpartition(_MEANT)[2].rstrip("?") for one in problems.values()}
+    return [
+        one
+        for one in problems.values()
+        # it stands there, misspelt: the hint is enough
+        if not (one.message == _MISSING and one.field in meant)
+    ]
+
+
+_MEANT = "unknown field; did you mean "
+_MISSING = "is missing"
 
 
 def _is_union_member(part: str | int) -> bool:
@@ -158,11 +177,14 @@ def _is_union_member(part: str | int) -> bool:
 def _advice(detail: Any, model: type[BaseModel], path: Sequence[str | int]) -> str:
     kind, said = detail["type"], detail["msg"].removeprefix("Value error, ")
     if kind == "missing":
-        return "is missing"
+        return _MISSING
     if kind == "extra_forbidden":
-        guesses = difflib.get_close_matches(str(path[-1]), _fields_at(model, path[:-1]), 1, 0.6)
-        known = ", ".join(_fields_at(model, path[:-1]))
-        return "unknown field; " + (f"did you mean {guesses[0]}?" if guesses else f"known: {known}")
+        known = _fields_at(model, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), known, 1, 0.6)
+        if near:
+            return f"{_MEANT}{near[0]}?"
+        some = difflib.get_close_matches(str(path[-1]), known, 3, 0.3) or known[:3]
+        return f"unknown field; the nearest are {', '.join(some)}; `rbkernel schema` lists all"
     if kind == "string_type":
         return "should be text; put it into quotes"
     if kind == "string_too_short":

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
+from rbkernel.runbook.placeholders import unfilled
 
 Scalar = str | int | float | bool | None
 
@@ -89,7 +90,7 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
 def connection_names(
     carriers: Iterable[str], values: Mapping[str, Any], where: str
 ) -> dict[str, str]:
-    """Return which parameter names which connection; one that is empty names none.
+    """Return which parameter names which connection; one that is empty or a placeholder names none.
 
     Raises
     ------
@@ -100,7 +101,8 @@ def connection_names(
         raise ParameterError(
             "the parameter db is empty", where=where, next_step="give the name of a connection"
         )
-    return {name: str(values[name]) for name in carriers if values.get(name)}
+    given = {name: values.get(name) for name in carriers}
+    return {name: str(value) for name, value in given.items() if value and not unfilled(value)}
 
 
 def validate(

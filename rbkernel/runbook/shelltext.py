@@ -1,50 +1,71 @@
-"""Shell text, read without a shell: does it change something?
+"""Shell text, read without a shell: does it change something, or only look?
 
 Pure, and made for people's runbooks: it knows the commands that operations people write, through
-pipes, lists, `sudo` and continuation lines. It is no boundary: a program that it does not know is
-taken to only look, unless its name says otherwise. What it finds is proposed, never run.
+pipes, lists, `sudo`, continuation lines and here-documents. A program that it does not know is
+unknown, and never taken for one that only looks. What it finds is proposed, never run.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-_PLACEHOLDER = re.compile(r"‹[^›]*›|<[A-Za-z][\w .|/-]*>|\[[A-Za-z][\w .|/-]*\]")
-_SEPARATORS = re.compile(r"^[;&|()]+$")
-_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
-_SYSTEM_FILE = re.compile(r"^/(?!dev/(?:null|stdout|stderr)$|tmp/)")
-# they run what follows them; the number is how many words after their options belong to them
-_WRAPPERS = {"sudo": 0, "env": 0, "time": 0, "nohup": 0, "xargs": 0, "doas": 0, "timeout": 1}
-_KEYWORDS = frozenset({"do", "then", "else", "{", "!", "$", "placeholder"})
-# they run the text that is their last word
-_RUN_TEXT = {"watch": "", "ssh": "", "bash": "-c", "sh": "-c", "su": "-c", "eval": ""}
-_OPTIONS_WITH_VALUE = frozenset({"-u", "-n", "--namespace", "--context", "-f", "-g", "-C", "-h"})
-_DRY = re.compile(r"^(?:--dry-run(?:=(?!none|false).*)?|--check|--noop|--whatif)$")
-_CHANGING_NAME = re.compile(
-    r"(?:^|[-_.])(?:deploy|rollback|roll-back|restart|hotfix|migrate|rotate|delete|drop|purge|clear"
-    r"|flush|failover|promote|scale|kill|restore|notify|reconcile|cleanup|clean)(?:$|[-_.])",
-    re.IGNORECASE,
-)
-_CHANGING_SQL = re.compile(
-    r"\b(?:insert\s+into|update\s+\S+\s+set|delete\s+from|merge\s+into|truncate|drop|alter|create"
-    r"|grant|revoke|vacuum|reindex|cluster|pg_terminate_backend|pg_cancel_backend|pg_promote"
-    r"|pg_wal_replay_(?:pause|resume)|pg_drop_replication_slot)\b",
-    re.IGNORECASE,
+from rbkernel.runbook import shelltable
+from rbkernel.runbook.shellprograms import (
+    LOOKS,
+    Effect,
+    Judgement,
+    Words,
+    changes_something,
+    unknown,
+    without_options,
+    written,
 )
 
-Words = list[str]
+_PLACEHOLDER = re.compile(r"‹[^›]*›|(?<!<)<[A-Za-z][\w .|/-]*>|\[[A-Za-z][\w .|/-]*\]")
+_PUNCTUATION = "();<>|&`\n"
+_SEPARATORS = re.compile(r"^(?:[;&|()`\n]+|[<>]\(+)$")
+_QUOTED_OR_COMMENT = re.compile(
+    r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|(?:^|(?<=[\s;&|()]))\#[^\n]*""", re.DOTALL
+)
+_DOUBLE_QUOTED = re.compile(r"""'[^']*'|"((?:\\.|[^"\\])*)\"""", re.DOTALL)
+_SUBSTITUTED = re.compile(r"\$\((?!\()([^)]*)|`([^`]*)", re.DOTALL)
+_HERE = re.compile(
+    r"<<-?[ \t]*(['\"]?)(\w+)\1(?P<rest>[^\n]*)\n(?P<text>.*?)(?:^[ \t]*\2[ \t]*$|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+_WRITES = re.compile(r"^(?:>>|>\||&>>?|>&?)$")
+# they run what follows them; the number is how many words after their options belong to them
+_WRAPPERS = {
+    **dict.fromkeys(["sudo", "env", "time", "nohup", "xargs", "doas", "nice", "command"], 0),
+    "timeout": 1,
+}
+_KEYWORDS = frozenset({"do", "then", "else", "{", "!", "$", "while", "until", "if", "elif"})
+_SHELLS = frozenset({"bash", "sh", "zsh", "su"})
+_ON_HOST = {"watch": 0, "eval": 0, "ssh": 1}
+
+
+def judged(text: str) -> Judgement:
+    r"""Say what a shell text does, and the worst of its commands.
+
+    >>> judged("kubectl get pods -n shop | grep -c Running").effect.value
+    'only looks'
+    >>> judged("cat x | frobnicate").what, judged("frobnicate; rm x").what
+    ('frobnicate', 'rm')
+    """
+    rank = list(Effect).index
+    inner = (judged(one) for one in _substituted(text))
+    found = [*map(_judged, commands(text)), *inner]
+    return max(found, key=lambda one: rank(one.effect), default=LOOKS)
 
 
 def changes(text: str) -> str:
-    r"""Say which command of a shell text changes something; empty when none does.
+    r"""Say which command of a shell text changes something; empty when none is known to.
 
-    >>> changes("kubectl get pods -n shop | grep -c Running")
-    ''
     >>> changes("# the old one first\nsudo kubectl -n shop \\\n  delete pod web-1")
     'kubectl delete'
     >>> changes("curl -s http://api/health && curl -X POST http://api/flags/on")
@@ -52,33 +73,48 @@ def changes(text: str) -> str:
     >>> changes("kubectl apply --dry-run=client -f x.yaml"), changes("psql -c 'DROP TABLE x'")
     ('', 'psql with DROP')
     """
-    return next((reason for words in commands(text) if (reason := _change(words))), "")
+    found = judged(text)
+    return found.what if found.effect is Effect.CHANGES else ""
 
 
 def commands(text: str) -> Iterator[Words]:
     """Yield the words of each simple command, without wrappers such as `sudo`.
 
     >>> list(commands("FOO=1 sudo -u postgres psql -c 'a; b' | wc -l; [command]"))
-    [['psql', '-c', 'a; b'], ['wc', '-l']]
+    [['psql', '-c', 'a; b'], ['wc', '-l'], ['placeholder']]
     """
-    for line in _PLACEHOLDER.sub("placeholder", text).replace("\\\n", " ").splitlines():
-        simple: Words = []
-        for word in [*_words(line), ";"]:
-            if not _SEPARATORS.match(word):
-                simple.append(word)
-                continue
-            if bare := _unwrapped(simple):
-                yield bare
-            simple = []
+    simple: Words = []
+    for word in [*_words(_plain(text)), ";"]:
+        if not _SEPARATORS.match(word):
+            simple.append(word)
+            continue
+        if bare := _unwrapped(simple):
+            yield bare
+        simple = []
 
 
-def _words(line: str) -> Words:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
+def _plain(text: str) -> str:
+    """Return the text without placeholders, comments, continuation lines and here-documents."""
+    text = _HERE.sub(lambda m: f"<<< {shlex.quote(m['text'])}{m['rest']}\n", text)
+    text = _PLACEHOLDER.sub("placeholder", text).replace("\\\n", " ")
+    return _QUOTED_OR_COMMENT.sub(lambda found: found[1] or "", text)
+
+
+def _words(text: str) -> Words:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=_PUNCTUATION)
+    lexer.whitespace_split, lexer.whitespace, lexer.commenters = True, " \t\r", ""
     try:
         return list(lexer)
-    except ValueError:  # a quote that does not end in this line
-        return line.split("#")[0].replace("'", " ").replace('"', " ").split()
+    except ValueError:  # a quote that does not end
+        bare = re.sub(r"([;&|()<>\n`]+)", r" \1 ", text.replace("'", " ").replace('"', " "))
+        return [word.strip(" ") for word in re.split(r"[ \t\r]+", bare) if word.strip(" ")]
+
+
+def _substituted(text: str) -> Iterator[str]:
+    """Yield the commands inside double quotes: "today $(date)"."""
+    for quoted in _DOUBLE_QUOTED.findall(_plain(text)):
+        for dollar, tick in _SUBSTITUTED.findall(quoted):
+            yield dollar or tick
 
 
 def _unwrapped(words: Words) -> Words:
@@ -87,147 +123,39 @@ def _unwrapped(words: Words) -> Words:
         if _ASSIGNMENT.match(words[0]) or words[0] in _KEYWORDS:
             words = words[1:]
         elif name in _WRAPPERS:
-            words = _without_options(words[1:])[_WRAPPERS[name] :]
+            words = without_options(words[1:])[_WRAPPERS[name] :]
         else:
             break
     return words
 
 
-def _without_options(words: Words) -> Words:
-    while words and words[0].startswith("-"):
-        words = words[2:] if words[0] in _OPTIONS_WITH_VALUE else words[1:]
-    return words
-
-
-def _change(words: Words) -> str:
-    if any(_DRY.match(word) for word in words):
-        return ""
+def _judged(words: Words) -> Judgement:
     for sign, target in pairwise(words):
-        if sign in {">", ">>"} and _SYSTEM_FILE.match(target):
-            return f"writing to {target}"
-    name = PurePosixPath(words[0]).name
-    if name in _RUN_TEXT and len(words) > 1:
-        return changes(words[-1]) if _RUN_TEXT[name] in {"", *words} else ""
-    if name in _PROGRAMS:
-        return _PROGRAMS[name](name, words[1:])
-    return name if _CHANGING_NAME.search(name) else ""
+        if _WRITES.match(sign) and written(target) is not LOOKS:
+            return written(target)
+    name, arguments = PurePosixPath(words[0]).name, words[1:]
+    if name in _SHELLS:
+        return _by_shell(name, arguments)
+    if name in _ON_HOST:
+        text = " ".join(without_options(arguments)[_ON_HOST[name] :])
+        return judged(text.replace("<<< ", "")) if text else unknown(name)
+    if name == "find":
+        return _find(arguments)
+    return shelltable.program(name, arguments)
 
 
-def _always(name: str, arguments: Words) -> str:
-    return name if arguments else ""
+def _by_shell(name: str, arguments: Words) -> Judgement:
+    for option, text in pairwise(arguments):
+        if option == "<<<" or re.match(r"^-\w*c$", option):
+            return judged(text)
+    return unknown(name, *arguments[:1])
 
 
-def _verb(verbs: frozenset[str], name: str, arguments: Words) -> str:
-    """Look for a verb among the words that are no options: `kubectl -n x rollout undo`."""
-    words: Words = []
-    rest = list(arguments)
-    while rest := _without_options(rest):
-        words.append(rest.pop(0))
-    pair = " ".join(words[:2])
-    for said in (pair, *words[:2]):
-        if said in verbs:
-            return f"{name} {said}"
-    return ""
-
-
-def _anywhere(pattern: re.Pattern[str], name: str, arguments: Words) -> str:
-    found = next((word for word in arguments if pattern.search(word)), "")
-    return f"{name} {found}" if found else ""
-
-
-def _curl(name: str, arguments: Words) -> str:
-    line = " ".join(arguments)
-    if method := re.search(r"(?:-X|--request)[ =]?(POST|PUT|PATCH|DELETE)\b", line, re.IGNORECASE):
-        return f"{name} -X {method[1].upper()}"
-    asks_with_get = {"-G", "--get"} & set(arguments)
-    sent = re.search(r"(?:^| )(-d|--data(?:-\w+)?|-F|--form|-T|--upload-file|--json)\b", line)
-    return f"{name} {sent[1]}" if sent and not asks_with_get else ""
-
-
-def changing_sql(text: str) -> str:
-    """Return the word by which SQL in a text, not in a cell, changes something; empty when none.
-
-    For text that nobody sends to a database. What is sent, the guard reads.
-
-    >>> changing_sql("SELECT 1"), changing_sql("update t set a = 1")
-    ('', 'UPDATE')
-    """
-    found = _CHANGING_SQL.search(text)
-    word = found[0].split()[0] if found else ""
-    return word if word.startswith("pg_") else word.upper()
-
-
-def _psql(name: str, arguments: Words) -> str:
-    word = changing_sql(" ".join(arguments))
-    return f"{name} with {word}" if word else ""
-
-
-def _find(name: str, arguments: Words) -> str:
-    does = next((word for word in arguments if word in {"-delete", "-exec", "-execdir"}), "")
-    return f"{name} {does}" if does else ""
-
-
-def _split(text: str) -> list[str]:
-    return text.split()
-
-
-def _verbs(text: str) -> Callable[[str, Words], str]:
-    return partial(_verb, frozenset(verb.replace("_", " ") for verb in _split(text)))
-
-
-_CLOUD = re.compile(
-    r"^(?:create|delete|remove|update|put|modify|reboot|restart|start|stop|terminate|run-|set-"
-    r"|add-|attach|detach|deploy|patch|promote|failover|restore|scale|resize|import|drain|cancel"
-    r"|enable|disable|rm$|mv$|sync$|cp$)"
-)
-_ALWAYS = """
-    rm rmdir mv dd truncate tee shred kill pkill killall reboot shutdown halt poweroff chmod chown
-    ln mkfs mount umount dropdb createdb dropuser createuser pg_restore pg_rewind pg_resetwal
-    vacuumdb reindexdb crontab useradd userdel iptables nft ansible-playbook rsync scp
-"""
-_PACKAGES = re.compile(
-    r"^(?:install|remove|purge|upgrade|update|publish|uninstall|migrate|reconcile|deploy)$"
-)
-_PROGRAMS: Mapping[str, Callable[[str, Words], str]] = {
-    **dict.fromkeys(_split(_ALWAYS), _always),
-    **dict.fromkeys(
-        ["kubectl", "oc"],
-        _verbs(
-            "delete scale apply patch create replace edit annotate label set cordon uncordon drain"
-            " taint expose autoscale run cp rollout_restart rollout_undo rollout_pause"
-            " rollout_resume exec"
-        ),
-    ),
-    "helm": _verbs("install upgrade rollback uninstall delete"),
-    **dict.fromkeys(
-        ["systemctl", "rc-service"],
-        _verbs("start stop restart reload kill enable disable mask unmask isolate daemon-reload"),
-    ),
-    "service": partial(_anywhere, re.compile(r"^(?:start|stop|restart|reload)$")),
-    **dict.fromkeys(
-        ["docker", "podman", "docker-compose"],
-        _verbs("rm rmi stop start restart kill run exec prune system_prune up down compose"),
-    ),
-    **dict.fromkeys(["terraform", "tofu", "pulumi"], _verbs("apply destroy import taint up")),
-    **dict.fromkeys(["aws", "gcloud", "az"], partial(_anywhere, _CLOUD)),
-    "gsutil": _verbs("rm mv cp rsync"),
-    "git": _verbs("push tag commit checkout reset merge rebase revert clean"),
-    "gh": _verbs("pr_create pr_merge pr_close workflow_run run_rerun run_cancel release_create"),
-    "vercel": _verbs("rollback deploy promote remove"),
-    "patronictl": _verbs("failover switchover restart reload reinit pause resume remove"),
-    "repmgr": _verbs("standby_promote standby_switchover node_rejoin primary_register"),
-    "pg_ctl": _verbs("start stop restart reload promote kill"),
-    "pg_ctlcluster": partial(_anywhere, re.compile(r"^(?:start|stop|restart|reload|promote)$")),
-    "redis-cli": partial(
-        _anywhere, re.compile(r"^(?:flush|del$|set$|config$|shutdown|failover)", re.IGNORECASE)
-    ),
-    "rabbitmqctl": partial(_anywhere, re.compile(r"^(?:purge|delete|stop|reset|set_)")),
-    "sed": partial(_anywhere, re.compile(r"^(?:-i|--in-place)")),
-    **dict.fromkeys(["curl", "wget", "http"], _curl),
-    "psql": _psql,
-    "find": _find,
-    **dict.fromkeys(
-        ["apt", "apt-get", "yum", "dnf", "pip", "npm", "pnpm", "yarn"],
-        partial(_anywhere, _PACKAGES),
-    ),
-}
+def _find(arguments: Words) -> Judgement:
+    for number, word in enumerate(arguments):
+        if word in {"-delete", "-fprint", "-fprintf", "-fls"}:
+            return changes_something("find", word)
+        if word in {"-exec", "-execdir", "-ok", "-okdir"}:
+            inner = _judged(arguments[number + 1 :] or ["placeholder"])
+            return inner if inner.effect is Effect.LOOKS else inner._replace(what=f"find {word}")
+    return LOOKS

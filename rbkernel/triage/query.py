@@ -21,6 +21,7 @@ from rbkernel.errors import (
 from rbkernel.evidence import current
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres.session import Provenance, failed_frame, provenance
+from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.triage import cards, undone
 from rbkernel.triage.context import triage
 
@@ -138,6 +139,8 @@ def traced(frame: pd.DataFrame) -> str:
 
 def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> pd.DataFrame:
     """Ask as `query` does, and show nothing."""
+    if unfilled(db):
+        return _failed(what, db, _not_filled_in(hints(db)))
     session = triage().session(db)
     if what in diagnostics.names():
         return diagnostics.run(session, what, **values)

@@ -68,3 +68,20 @@ def test_with_a_placeholder_nothing_is_asked(
     again = ran(tmp_path / "x.ipynb", shop, who="rb_diag", limit=1)
     [left] = [f for f in again.record.findings if f.title == "Queries without an answer"]
     assert left.actual == "1 of 3 not answered"
+
+
+def test_a_query_for_a_named_database_is_asked_nowhere_else(
+    shop: Settings, evidence: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "y.md"
+    source.write_text(
+        "# Y\n\n```sh\npsql -h db9 -d orders -c \"SELECT now() - interval '<n> hours'\"\n"
+        "psql -h db9 -d orders -c 'DELETE FROM orders'\n```\n"
+    )
+    command(str(source))
+    outcome = ran(tmp_path / "y.ipynb", shop)
+    [unasked] = outcome.record.of_kind("query")
+    assert "connection of db9 orders is not filled in" in unasked.data["reason"]
+    again = ran(tmp_path / "y.ipynb", shop, db_at_db9_orders="sandbox-primary", n="3")
+    [asked] = again.record.of_kind("query")
+    assert (asked.data["connection"], asked.data["reason"]) == ("sandbox-primary", "")

@@ -257,8 +257,12 @@ EXAMPLES: dict[str, Example] = {
             replace("sql", ":stuck_after_s", "{stuck_after_s}"),
             replace("sql", ":stuck_after_s", "':stuck_after_s'"),
             replace("sql", ":stuck_after_s", "${stuck_after_s}"),
+            replace("sql", ":stuck_after_s", "'%s'"),
         ),
-        (replace("sql", "state FROM", "'{\"a\": 1}'::jsonb, '10:30' FROM"),),
+        (
+            replace("sql", "state FROM", "'{\"a\": 1}'::jsonb, '10:30' FROM"),
+            replace("sql", "state FROM", "'%s' AS fmt, format('%s', state) FROM"),
+        ),
     ),
     "RB403": Example(
         (
@@ -305,8 +309,25 @@ EXAMPLES: dict[str, Example] = {
             code("%%bash\nkubectl get pods\nsystemctl restart web"),
             code('import subprocess\n\nsubprocess.run(["rm", "-rf", "/srv/x"])'),
             code('import os\n\nos.system("kill 3")'),
+            code('import subprocess as sp\n\nsp.run(["rm", "x"])'),
+            code('from subprocess import check_call as go\n\ngo("rm x", shell=True)'),
+            code('command = ["rm", "x"]\nimport subprocess\nsubprocess.run(args=command)'),
+            code('get_ipython().system("rm x")'),
+            code('shell = get_ipython()\nshell.getoutput("rm x")'),
+            code('get_ipython().run_line_magic("sx", "rm x")'),
+            code('get_ipython().run_cell_magic("bash", "", "rm x")'),
+            code("if slots is not None:\n    !rm x"),
+            code("!kubectl \\\n  delete pod x"),
+            code('rb.shell("x", ["kubectl", "delete", "pod", "x"])'),
+            code('rb.shell("x", ["psql", "-c", "DELETE FROM orders"])'),
         ),
-        (code("!kubectl get pods"), code("# kubectl delete pod web-1")),
+        (
+            code("!kubectl get pods"),
+            code("# kubectl delete pod web-1"),
+            code('rb.shell("x", ["psql", "-c", "SELECT 1 FROM orders"])'),
+            code('rb.shell("x", "drop")'),
+            code('import subprocess as sp\n\nsp.run(["ls"])'),
+        ),
     ),
     "RB504": Example((code("!kubectl get pods"),), (code("rb.shell('Pods', 'pods')"),)),
     "RB505": Example(
@@ -317,7 +338,13 @@ EXAMPLES: dict[str, Example] = {
         (words("```bash\nkubectl get pods\n```"), words("```text\nkubectl delete\n```")),
     ),
     "RB506": Example(
-        (code("import httpx\n\nhttpx.post('http://api/flags')"),),
+        (
+            code("import httpx\n\nhttpx.post('http://api/flags')"),
+            code("from requests import post as send\n\nsend('http://api/flags')"),
+            code("from urllib.request import urlopen\n\nurlopen('http://api', data=b'x')"),
+            code("import http.client as h\n\nh.HTTPConnection('api')"),
+            code("import socket\n\nsocket.create_connection(('api', 80))"),
+        ),
         (code("import httpx\n\nhttpx.get('http://api/flags')"),),
     ),
     "RB507": Example((replace("act", ', when=choice.chose("end them")', ""),)),
@@ -328,6 +355,22 @@ EXAMPLES: dict[str, Example] = {
     "RB509": Example(
         (replace("act", 'rb.done(plan, note="")', "print(plan)"),),
         (replace("act", 'rb.done(plan, note="")', "rb.assess(slots)"),),
+    ),
+    "RB510": Example(
+        (
+            code("import os\n\nos.remove('x')"),
+            code("from os import unlink as gone\n\ngone('x')"),
+            code("import shutil as sh\n\nsh.rmtree('x')"),
+            code("from pathlib import Path\n\nPath('x').write_text('y')"),
+            code("from pathlib import Path\n\npath = Path('x')\npath.mkdir()"),
+            code("import pathlib\n\n(pathlib.Path('x') / 'y').rename('z')"),
+            code("with open('x', 'a') as file:\n    print(file)"),
+            code("from pathlib import Path\n\nPath('x').open(mode='r+')"),
+        ),
+        (
+            code("from pathlib import Path\n\nPath('x').read_text()\nopen('x', 'rb')"),
+            code("slots.rename(columns={'a': 'b'}).replace('a', 'b')"),
+        ),
     ),
     "RB601": Example(
         (words("See [this](gone.md)."), front(links={"Dashboard": "gone.html"})),

@@ -93,7 +93,13 @@ class TestOfOnesOwn:
     def test_what_is_not_filled_in_leaves_text_that_the_server_refuses(self, value: object) -> None:
         plan = actions.statement("orders", "DELETE FROM t WHERE a = :a", values={"a": value})
         assert not plan.sql.endswith("'")
-        assert plan.sql.endswith((":a", "‹PLACEHOLDER: who›"))
+        assert plan.sql.endswith(("‹PLACEHOLDER: a›", "‹PLACEHOLDER: who›"))
+        assert plan.risk.startswith("Fill in first: ")
+
+    def test_a_command_has_the_same_form_for_what_is_not_filled_in(self) -> None:
+        plan = actions.command("Delete", "kubectl delete pod <pod>", values={"<pod>": None})
+        assert plan.command == "kubectl delete pod ‹PLACEHOLDER: pod›"
+        assert plan.risk == "Fill in first: pod."
 
     @pytest.mark.parametrize("value", ["x; rm -rf /", "$(id)", "a b", "it's", "`id`", "a\nb"])
     def test_a_value_with_a_meaning_to_the_shell_is_not_written_in(self, value: str) -> None:

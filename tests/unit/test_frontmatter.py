@@ -37,6 +37,28 @@ def also(more: str) -> str:
     return GOOD.replace("owner: Team", f"owner: Team\n{more}")
 
 
+def test_a_misspelt_field_is_one_problem() -> None:
+    with pytest.raises(RunbookError) as caught:
+        of(GOOD.replace("severity:", "severty:"))
+    assert caught.value.what == "line 6: severty: unknown field; did you mean severity?"
+
+
+def test_an_unknown_field_names_the_nearest_and_not_all() -> None:
+    with pytest.raises(RunbookError) as caught:
+        of(also("colour: red"))
+    assert len(caught.value.what) < 140
+
+
+def test_text_behind_the_front_matter_is_told() -> None:
+    with pytest.raises(RunbookError, match="line 9: there is text behind the closing `---`"):
+        of(f"{GOOD}\nmore words")
+
+
+def test_a_field_that_stands_there_twice_is_named_with_its_place_in_the_list() -> None:
+    with pytest.raises(RunbookError, match=r"line 9: triggers\.1\.alert: stands there twice"):
+        of(also("triggers: [{alert: x,\n alert: y}]"))
+
+
 def test_the_team_keeps_its_words() -> None:
     found = of(GOOD)
     assert found.severity == "SEV2"
@@ -56,7 +78,7 @@ def test_the_team_keeps_its_words() -> None:
         ("severity: SEV2", "severity: SEV9", "line 6: severity: unknown severity"),
         ("owner: Team", "owner: [a]", "line 7: owner: should be text"),
         ("owner: Team", "owner: yes", "line 7: owner: should be text; put it into quotes"),
-        ("owner: Team", "owner: Team\ncolour: red", "line 8: colour: unknown field; known: id"),
+        ("owner: Team", "owner: Team\ncolour: red", "line 8: colour: unknown field; the nearest"),
         ("owner: Team", "owner: Team\nsymtoms: [x]", "line 8: symtoms: unknown field; did you"),
         ("owner: Team", "owner: Team\nscope: {handels: []}", "line 8: scope.handels: unknown"),
         ("owner: Team", "owner: Team\nlast_tested: yesterday", "line 8: last_tested: should be"),

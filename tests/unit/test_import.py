@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -55,15 +56,54 @@ class TestSql:
     @pytest.mark.parametrize(
         "text",
         [
-            'psql -h [host] -d x -c "SELECT 1;"',
+            'psql -h [host] -c "SELECT 1;"',
             "psql $DATABASE_URL -c 'SELECT 1'",
             "psql -h [host]\n\n# look\nSELECT 1;",
-            "psql x <<EOF\nSELECT 1;\nEOF",
-            "kubectl exec -it pg-0 -- psql -c 'SELECT 1'",
+            "sudo -u postgres psql -Atc 'SELECT 1'",
+            "psql <<EOF\nSELECT 1;\nEOF",
         ],
     )
     def test_sql_in_a_shell_is_sql(self, text: str) -> None:
         assert "%%sql db --untried\nSELECT 1" in code_of(_one(_fence("bash", text)))
+
+    @pytest.mark.parametrize(
+        ("text", "connection"),
+        [
+            ("kubectl exec -it db-0 -n prod -- psql -c 'SELECT 1'", "db_at_db_0_prod"),
+            ("psql postgres://app@db9/orders -c 'SELECT 1'", "db_at_db9_orders"),
+            ("psql -h db9 -d orders -c 'SELECT 1'", "db_at_db9_orders"),
+            ("psql -d 'host=db9 dbname=orders' -c 'SELECT 1'", "db_at_db9_orders"),
+            ("PGHOST=db9 psql -c 'SELECT 1'", "db_at_db9"),
+            ("export PGHOST=db9\npsql -c 'SELECT 1'", "db_at_db9"),
+            ("psql 'postgres://app@db1/orders' <<'SQL'\nSELECT 1;\nSQL", "db_at_db1_orders"),
+            ("psql -h db1\n\nSELECT 1;", "db_at_db1"),
+            ("psql -h <primary> -c 'SELECT 2'\npsql -h <replica> -c 'SELECT 1'", "db_at_replica"),
+        ],
+    )
+    def test_sql_is_asked_of_the_database_that_its_command_names(
+        self, text: str, connection: str
+    ) -> None:
+        one = _one(_fence("bash", text))
+        assert f"%%sql {connection} --untried\nSELECT 1" in code_of(one)
+        assert f'{connection}: str = "‹PLACEHOLDER: connection of ' in code_of(one)
+        assert connection in _front(one).connections
+        assert any(connection in entry.note for entry in one.report.entries)
+
+    def test_a_sign_inside_quotes_is_no_redirection_and_a_variable_is_bound(self) -> None:
+        code = code_of(
+            _one(_fence("bash", "psql -c \"SELECT 1 FROM t WHERE s = '$STATUS' AND n <> 'a;b'\""))
+        )
+        assert "%%sql db --untried\nSELECT 1 FROM t WHERE s = :status AND n <> 'a;b'" in code
+
+    def test_a_hole_of_one_letter_in_a_literal_is_bound(self) -> None:
+        code = code_of(_one(_fence("sql", "SELECT now() - interval '<n> hours'")))
+        assert "CAST((:n || ' hours') AS interval)" in code
+        assert 'n: str = "‹PLACEHOLDER: n›"' in code
+
+    def test_a_list_is_no_value(self) -> None:
+        one = _one(_fence("sql", "SELECT * FROM t WHERE id IN (<ids>)"))
+        assert "%%sql" not in code_of(one)
+        assert "<ids> stands for a list" in one.report.kept[0].reason
 
     def test_a_value_is_bound_also_inside_a_literal(self) -> None:
         code = code_of(
@@ -74,8 +114,41 @@ class TestSql:
 
     def test_a_secret_is_no_parameter(self) -> None:
         one = _one(_fence("bash", "curl -X POST http://x -H 'Authorization: <api_token>'"))
-        assert "<api_token>" in code_of(one)
+        assert "‹PLACEHOLDER: api_token›" in code_of(one)
         assert "api_token:" not in code_of(one)
+
+
+class TestSecrets:
+    SOURCE = (
+        "# T\n\n```bash\nexport PGPASSWORD=hunter2hunter\n"
+        'curl -H "Authorization: Bearer abcdef1234567890" https://x/pods\n'
+        "psql postgres://app:s3cr3t@db9/orders -c 'SELECT 1'\n```\n"
+    )
+
+    def test_a_secret_is_nowhere_and_its_line_is_said(self) -> None:
+        one = _one(self.SOURCE)
+        told = json.dumps(one.report.as_data()) + one.document.decode()
+        for secret in ("hunter2", "abcdef1234567890", "s3cr3t"):
+            assert secret not in told
+        assert [text.split(" is ")[0] for text in one.report.secrets] == [
+            "line 4: a secret (password)",
+            "line 5: a secret (authorization)",
+            "line 6: a secret (dsn)",
+        ]
+        assert '"export PGPASSWORD=‹PLACEHOLDER: secret›"' in code_of(one)
+        assert '"bash"' not in code_of(one)
+        assert "%%sql db_at_db9_orders --untried\nSELECT 1" in code_of(one)
+
+    def test_what_psql_sends_is_a_statement_and_a_comment_stays_with_its_own(self) -> None:
+        code = code_of(_one(_fence("sql", "SELECT 1; -- of the first\nSELECT 2 \\gx\nSELECT 3;")))
+        assert "--untried\nSELECT 1 -- of the first\n" in code
+        assert "--untried\nSELECT 2\n" in code
+        assert "--untried\nSELECT 3\n" in code
+
+    def test_a_comment_does_not_swallow_a_semicolon(self) -> None:
+        code = code_of(_one(_fence("sql", "BEGIN; -- now\nDELETE FROM t; -- all\nCOMMIT;")))
+        assert "-- now\n;" in code
+        assert "DELETE FROM t -- all\n;" in code
 
 
 class TestShell:
@@ -112,12 +185,28 @@ class TestShell:
             ("uptime && free", "several commands"),
         ],
     )
-    def test_what_needs_a_shell_is_proposed_as_it_is(self, command: str, reason: str) -> None:
+    def test_what_looks_and_needs_a_shell_is_given_to_one(self, command: str, reason: str) -> None:
         one = _one(_fence("bash", command))
-        assert "rb.shell(" not in code_of(one)
-        assert "rb.actions.command(" in code_of(one)
-        assert command in code_of(one)
+        assert f'rb.shell("Step", ["bash", "-c", "{command}"])' in code_of(one)
         assert any(reason in entry.note for entry in one.report.entries)
+
+    @pytest.mark.parametrize(
+        "command", ["./frobnicate now", "mysql -e 'DELETE FROM x'", "date -s 1", "cat x | frob"]
+    )
+    def test_what_nobody_knows_to_only_look_waits_for_the_decision(self, command: str) -> None:
+        code = code_of(_one(_fence("bash", command)))
+        assert "rb.shell(" not in code
+        assert "when=choice.chose(" in code
+
+    def test_every_plan_waits_and_is_called_by_its_command(self) -> None:
+        text = (
+            "# T\n\nWhere it all began:\n\nMore words.\n\n```sh\nkubectl rollout undo deploy/x\n"
+            "kubectl logs <pod> | grep x\n```\n\n```sql\nDELETE FROM orders;\n```\n"
+        )
+        code = code_of(_one(text))
+        assert code.count("rb.act(") == code.count("when=choice.chose(") == 3
+        assert 'rb.actions.command("kubectl rollout undo deploy/x", ' in code
+        assert 'title="DELETE FROM orders"' in code
 
     def test_a_health_endpoint_is_called(self) -> None:
         assert 'rb.http("Step", "https://x.example/health")' in code_of(
@@ -133,6 +222,11 @@ class TestShell:
         assert (tool.tool, tool.version) == ("kubectl", ">= 1.24")
         assert "rb.prerequisites()" in code_of(one)
 
+    def test_a_fence_in_a_tab_is_one(self) -> None:
+        one = _one('# T\n\n=== "Linux"\n\n    ```bash\n    uptime\n    ```\n\nAfter.\n')
+        assert 'rb.shell("T", ["uptime"])' in code_of(one)
+        assert "After." in text_of(one)
+
     def test_no_code_of_the_source_becomes_python(self) -> None:
         one = _one(_fence("python", "import os; os.remove('x')") + _fence("", "x = 1"))
         assert "os.remove" not in code_of(one)
@@ -143,8 +237,29 @@ class TestShell:
 class TestWords:
     def test_a_task_list_is_a_checklist(self) -> None:
         one = _one("# T\n\n## Prerequisites\n\n- [ ] VPN\n- [x] **Access**\n")
-        assert 'rb.checklist("Prerequisites", ["VPN", "Access"])' in code_of(one)
+        assert 'rb.checklist("Prerequisites", ["VPN", "Access (ticked in the source)"])' in code_of(
+            one
+        )
         assert [item.text for item in _front(one).prerequisites] == ["VPN", "Access"]
+
+    def test_a_task_keeps_its_level_and_its_code(self) -> None:
+        one = _one("# T\n\n- [ ] Stop `api`\n  - [ ] on `db1`\n- [ ] Wait\n")
+        assert '["Stop `api`", "↳ on `db1`", "Wait"]' in code_of(one)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "**Last tested:** 2026-02-30\n",
+            "| Date | Change |\n|-|-|\n| 2026-13-01 | x |\n",
+        ],
+    )
+    def test_a_date_that_is_none_is_said(self, text: str) -> None:
+        [kept] = _one(f"# T\n\n{text}").report.kept
+        assert "date" in kept.reason
+
+    def test_a_date_that_is_none_in_the_front_matter_is_said(self) -> None:
+        [kept] = _one("---\nowner: a\nlast_tested: 2026-02-30\n---\n# T\n").report.kept
+        assert "out of range" in kept.reason
 
     def test_thresholds_are_metrics_that_are_judged(self) -> None:
         one = _one(

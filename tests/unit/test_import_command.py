@@ -59,8 +59,18 @@ def test_the_report_gives_the_source_back(tmp_path: Path) -> None:
         command(str(source), "-o", str(tmp_path), "--report", str(report))
     told = json.loads((tmp_path / "report.json").read_text())
     text = "".join(block["text"] for one in told.values() for block in one["blocks"])
-    assert text == source.read_text()
+    assert text == source.read_text().replace(
+        '"password":"test"', '"password":"‹PLACEHOLDER: secret›"'
+    )
     assert "| executable |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_secret_in_the_source_is_said_on_stderr(tmp_path: Path) -> None:
+    source = tmp_path / "x.md"
+    source.write_text("# T\n\n```sh\nexport PGPASSWORD=hunter2hunter\n```\n")
+    said = command(str(source))
+    assert "line 4: a secret (password) is taken out of the notebook" in said
+    assert "hunter2" not in said + (tmp_path / "x.ipynb").read_text()
 
 
 @pytest.mark.parametrize("problem", ["missing", "empty", "one file for several"])

@@ -104,6 +104,12 @@ def test_whatever_is_removed_is_missed(path: Path) -> None:
     assert [what for what, found in removed if not found] == []
 
 
+def test_without_a_category_what_all_need_is_still_needed(tmp_path: Path) -> None:
+    bare = front(category="‹PLACEHOLDER: category›", escalation=None, last_tested=None)
+    found = {problem.code for problem in problems(tmp_path, bare)}
+    assert {"RB103", "RB104", "RB117"} <= found
+
+
 @pytest.mark.parametrize("category", ["deployment", "maintenance", "recovery", "escalation"])
 def test_the_other_categories_have_needs_of_their_own(category: str, tmp_path: Path) -> None:
     assert problems(tmp_path, front(category=category)) == []

@@ -142,7 +142,7 @@ def test_coverage_as_a_shell_expands_the_glob(run: Command, team: Path) -> None:
         (team / "alerts" / name).write_bytes(MIXINS.read_bytes())
     done = run("coverage", "--rules", "alerts/a.yml", "alerts/b.yml", folder=team)
     assert done.returncode == 2
-    assert done.stdout.splitlines()[-1].startswith("CRITICAL: 12 of 110 alerts have a runbook")
+    assert done.stdout.splitlines()[-1].startswith("CRITICAL: 12 of 96 alerts that need a runbook")
     assert done.stdout.count("PostgreSQLTooManyConnections ") == 2
     page = run("coverage", "--rules", "alerts/*.yml", "--figure", "x.html", "--json", folder=team)
     assert page.returncode == 2
@@ -157,6 +157,20 @@ def test_coverage_of_what_cannot_be_read_ends_with_3(run: Command, team: Path) -
         assert done.returncode == 3
         assert done.stderr.startswith("rbkernel: ")
         assert "Next: " in done.stderr
+
+
+def test_one_broken_rule_file_does_not_hide_the_others(run: Command, team: Path) -> None:
+    (team / "broken.yml").write_text("groups: [")
+    done = run("coverage", "broken.yml", str(MIXINS), folder=team)
+    assert done.returncode == 3
+    assert "broken.yml" in done.stderr
+    assert "Next: " in done.stderr
+    assert "PostgreSQLTooManyConnections " in done.stdout
+
+
+def test_our_own_runbooks_wait_for_no_alert_of_a_team(run: Command, team: Path) -> None:
+    done = run("coverage", str(MIXINS), "--json", folder=team)
+    assert json.loads(done.stdout)["runbooks_without_alert"] == ["RUN-900"]
 
 
 def test_a_runbook_that_cannot_be_read_is_no_coverage(run: Command, team: Path) -> None:

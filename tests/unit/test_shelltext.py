@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbkernel.runbook.shelltext import changes
+from rbkernel.runbook.shellprograms import Effect
+from rbkernel.runbook.shelltext import changes, judged
 
 CHANGES = {
     "kubectl rollout undo deployment/[service-name]": "kubectl rollout undo",
@@ -25,7 +26,40 @@ CHANGES = {
     "curl -d x=1 http://api": "curl -d",
     "find /var/log -name '*.gz' -delete": "find -delete",
     "rm it's": "rm",
+    "find . -name x | xargs rm": "rm",
+    "sudo reboot": "reboot",
+    "ssh db1 systemctl restart postgresql": "systemctl restart",
+    "psql db <<'SQL'\nSELECT 1;\nDELETE FROM orders;\nSQL": "psql with DELETE",
+    "psql -c \"COPY t TO PROGRAM 'sh'\"": "psql with COPY",
+    "psql -f clean.sql": "psql -f",
+    'psql -c "\\copy t from x.csv"': "psql with COPY",
+    "psql -c '\\! date'": "psql with \\!",
+    'mysql -e "DELETE FROM t"': "mysql with DELETE",
+    "wget --post-data=x http://api": "wget --post-data",
+    "sysctl -w vm.swappiness=1": "sysctl -w",
+    "ip link set eth0 down": "ip link set",
+    "date -s 12:00": "date -s",
+    "hostname db9": "hostname db9",
+    "journalctl --vacuum-time=2d": "journalctl --vacuum-time=2d",
+    'echo "today $(rm x)"': "rm",
+    "curl http://x/#a; rm b": "rm",
+    "curl -sXDELETE http://api": "curl -X DELETE",
+    "psql --no-psqlrc --command='DROP TABLE x'": "psql with DROP",
+    "psql -c 'SELECT 1 -- one' -c 'DROP TABLE x'": "psql with DROP",
+    "cat <<EOF > /etc/x\nhi\nEOF": "writing to /etc/x",
 }
+UNKNOWN = {
+    "frobnicate --all": "frobnicate",
+    "python fix.py": "python",
+    "bash repair.sh": "bash repair.sh",
+    'echo "SELECT 1" | psql': "psql",
+    "psql -c 'CALL tidy_up()'": "psql",
+    "kubectl plugin-of-ours x": "kubectl plugin-of-ours",
+    "kubectl logs x > ~/x.log": "writing to ~/x.log",
+    "[log query command]": "placeholder",
+    "find . -exec frobnicate {} +": "find -exec",
+}
+
 LOOKS = [
     "",
     "# kubectl delete pod web-1",
@@ -38,7 +72,17 @@ LOOKS = [
     "ls > files.txt 2>&1",
     "gh run list --workflow=deploy",
     "helm history web",
-    "[log query command]",
+    "ip -s link show eth0",
+    "date +%s",
+    "hostname -f",
+    "journalctl -u postgresql --since '1 h ago' | tail -20",
+    "psql -c '\\dt+ app.*'",
+    'for pod in $(kubectl get pods -o name); do kubectl logs "$pod" | grep -c ERROR; done',
+    "psql -h db1 -c \"SELECT status FROM jobs WHERE note <> 'a;b'\"",
+    "awk '$3 > 80 {print $1}' /var/log/load",
+    "find /var/log -name '*.log' -exec ls -l {} +",
+    "patronictl -c /etc/patroni.yml list",
+    "curl -s -o /dev/null -w '%{http_code}' http://api/health",
 ]
 
 
@@ -49,6 +93,12 @@ def test_what_changes_something_is_named(text: str, reason: str) -> None:
 
 @pytest.mark.parametrize("text", LOOKS)
 def test_what_only_looks_is_let_through(text: str) -> None:
+    assert judged(text).effect is Effect.LOOKS
+
+
+@pytest.mark.parametrize(("text", "what"), UNKNOWN.items())
+def test_what_nobody_knows_is_said_to_be_unknown(text: str, what: str) -> None:
+    assert judged(text) == (Effect.UNKNOWN, what)
     assert changes(text) == ""
 
 

@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 
 _CELL_MAGIC = re.compile(r"%%(\w+)[ \t]*([^\n]*)\n?")
 _LINE_MAGIC = re.compile(r"^(?P<indent>\s*)(?:\w+\s*=\s*)?(?P<sign>[%!])(?P<text>[^=].*)$")
+_CONTINUED = re.compile(r"^(\s*(?:\w+\s*=\s*)?[%!](?:[^\n]*\\\n)+[^\n]*)", re.MULTILINE)
 _PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
 _SHELL_MAGICS = frozenset({"bash", "sh", "script", "system", "sx", "zsh"})
 
@@ -100,7 +101,12 @@ def _without_magics(text: str) -> tuple[str, tuple[tuple[int, str], ...]]:
 
     >>> _without_magics("x = 1\\n!ls -l\\nfiles = !ls")
     ('x = 1\\npass\\nfiles = None', ((2, 'ls -l'), (3, 'ls')))
+    >>> _without_magics("!ls " + chr(92) + "\\n-l")[1]
+    ((1, 'ls   -l'),)
     """
+    text = _CONTINUED.sub(
+        lambda found: found[1].replace("\\\n", "  ") + "\n" * found[1].count("\n"), text
+    )
     lines, shell = [], []
     for number, line in enumerate(text.splitlines(), 1):
         found = _LINE_MAGIC.match(line)

@@ -150,7 +150,7 @@ _REQUIRED = (
 
 def _check(required: _Required, document: Document, _around: Surroundings) -> Iterator[Found]:
     front = document.front
-    if front is None or front.category not in required.categories or required.said(front):
+    if front is None or required.said(front) or not _wanted(required, front):
         return
     yield in_field(
         document,
@@ -158,6 +158,11 @@ def _check(required: _Required, document: Document, _around: Surroundings) -> It
         f"{required.field} is not said: {required.why}",
         f"write, for example, `{required.example}`",
     )
+
+
+def _wanted(required: _Required, front: FrontMatter) -> bool:
+    """Tell whether a field is wanted; without a category, only what every category wants."""
+    return required.categories == _ALL or front.category in required.categories
 
 
 def _page(required: _Required) -> str:

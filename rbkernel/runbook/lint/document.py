@@ -206,6 +206,17 @@ class Document:
             return {}, error
 
     @cached_property
+    def imported(self) -> dict[str, str]:
+        """What each imported name stands for: `sp` for `subprocess`, `run` for `subprocess.run`."""
+        found: dict[str, str] = {}
+        for _, node in self.nodes(ast.Import):
+            found.update({alias.asname: alias.name for alias in node.names if alias.asname})
+        for _, origin in self.nodes(ast.ImportFrom):
+            for alias in origin.names:
+                found[alias.asname or alias.name] = f"{origin.module}.{alias.name}"
+        return found
+
+    @cached_property
     def assigned(self) -> dict[str, list[ast.expr]]:
         """What simple assignments anywhere give each name."""
         found: dict[str, list[ast.expr]] = {}

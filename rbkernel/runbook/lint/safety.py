@@ -8,19 +8,14 @@ from collections.abc import Iterator
 
 from rbkernel.errors import SecretParameter
 from rbkernel.runbook import parameters, shelltext
-from rbkernel.runbook.lint.cells import Cell
+from rbkernel.runbook.lint import effects
 from rbkernel.runbook.lint.document import Document
-from rbkernel.runbook.lint.expressions import dotted, literal
+from rbkernel.runbook.lint.expressions import literal
 from rbkernel.runbook.lint.rule import Found, Level, in_cell, in_field, rule
+from rbkernel.runbook.shellprograms import Effect
+from rbkernel.runbook.sqlwords import changing_sql
 
-_SHELL_CALLS = frozenset({"os.system", "os.popen", "os.execv", "os.spawnl"}) | {
-    f"subprocess.{name}"
-    for name in ("run", "call", "Popen", "check_call", "check_output", "getoutput")
-}
 _SHELL_LANGUAGES = frozenset({"sh", "bash", "shell", "console", "zsh"})
-_HTTP = re.compile(
-    r"^(?:requests|httpx|session|client|urllib3)\.(post|put|patch|delete)$", re.IGNORECASE
-)
 _TOKENS = re.compile(
     r"""\b(?:AKIA|ASIA)[0-9A-Z]{16}\b                     # AWS
       | \bgh[pousr]_[A-Za-z0-9]{20,}                      # GitHub
@@ -127,13 +122,13 @@ def secret_parameter(document: Document) -> Iterator[Found]:
 
 @rule("RB503", "change-by-shell", Level.ERROR, "safe")
 def changing_shell(document: Document) -> Iterator[Found]:
-    """A cell runs a shell command that changes something: `!kubectl delete …`.
+    """A cell runs a command that changes something: `!kubectl delete …`, also by `rb.shell`.
 
     Why: *Run All* does it, papermill does it, and nobody was asked.
 
     Instead: propose it with `rb.act`, so that a human sees it, runs it, and records that.
     """
-    for cell, line, text in _shell(document):
+    for cell, line, text in (*effects.shells(document), *effects.ours(document)):
         if what := shelltext.changes(text):
             yield in_cell(
                 cell, line, f"{what} changes something, unasked", "propose it with rb.act"
@@ -148,28 +143,11 @@ def looking_shell(document: Document) -> Iterator[Found]:
 
     Instead: allow the command in `[commands]` of rbkernel.toml, and call `rb.shell`.
     """
-    for cell, line, text in _shell(document):
-        if not shelltext.changes(text):
-            yield in_cell(cell, line, "a shell command runs here", "call it with rb.shell")
-
-
-def _shell(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    for code in document.codes:
-        for line, text in code.shell:
-            yield code.cell, line, text
-    for cell, node in document.nodes(ast.Call):
-        if dotted(node.func) in _SHELL_CALLS:
-            yield cell, node.lineno, _command(node)
-
-
-def _command(node: ast.Call) -> str:
-    """Return the command that a call runs, as far as it is known beforehand."""
-    first = node.args[0] if node.args else None
-    if isinstance(first, ast.List | ast.Tuple):
-        return " ".join(literal(word) or "placeholder" for word in first.elts)
-    if isinstance(first, ast.JoinedStr):
-        return "".join(literal(part) or "placeholder" for part in first.values)
-    return (literal(first) or "") if first is not None else ""
+    for cell, line, text in effects.shells(document):
+        effect, what = shelltext.judged(text)
+        if effect is not Effect.CHANGES:
+            doubt = f", and nobody knows whether {what} only looks" if what else ""
+            yield in_cell(cell, line, f"a shell command runs here{doubt}", "call it with rb.shell")
 
 
 @rule("RB505", "change-as-text-only", Level.WARNING, "safe")
@@ -187,7 +165,7 @@ def changing_text(document: Document) -> Iterator[Found]:
             continue
         what = shelltext.changes(block.text) if block.language in _SHELL_LANGUAGES else ""
         if block.language in {"sql", "psql", "pgsql"}:
-            what = shelltext.changing_sql(block.text)
+            what = changing_sql(block.text)
         if what:
             message = f"{what} is there to copy, and changes something"
             yield in_cell(cell, block.line, message, "propose it with rb.act")
@@ -195,17 +173,26 @@ def changing_text(document: Document) -> Iterator[Found]:
 
 @rule("RB506", "change-over-http", Level.ERROR, "safe")
 def changing_http(document: Document) -> Iterator[Found]:
-    """A cell sends a request that changes something.
+    """A cell sends a request that changes something, or opens a connection that may.
 
     Why: *Run All* does it, and nobody was asked.
 
     Instead: `rb.http` looks (GET and HEAD); propose the rest with `rb.act`.
     """
-    for cell, node in document.nodes(ast.Call):
-        name = dotted(node.func)
-        if _HTTP.match(name):
-            message = f"{name} changes something, unasked"
-            yield in_cell(cell, node.lineno, message, "propose it with rb.act")
+    for cell, line, name in effects.requests(document):
+        yield in_cell(cell, line, f"{name} may change something, unasked", "propose it with rb.act")
+
+
+@rule("RB510", "change-of-files", Level.ERROR, "safe")
+def changing_files(document: Document) -> Iterator[Found]:
+    """A cell writes, moves or removes files, or ends processes: `os.remove`, `Path.write_text`.
+
+    Why: *Run All* does it, on whatever machine runs the notebook, and nobody was asked.
+
+    Instead: propose it with `rb.act`; what the run found is in its evidence already.
+    """
+    for cell, line, name in effects.files(document):
+        yield in_cell(cell, line, f"{name} changes something, unasked", "propose it with rb.act")
 
 
 @rule("RB507", "action-without-decision", Level.WARNING, "safe")

@@ -24,7 +24,9 @@ _DRIVERS = frozenset(
     | {"oracledb", "pyodbc", "duckdb", "records", "peewee", "django"}
 )
 _ASKING = frozenset({"execute", "executemany", "read_sql", "read_sql_query", "text", "fetch"})
-_PASTED = re.compile(r"\{\{?\s*\w+[^{}\n]*\}?\}|\$\{\w+\}|%\(\w+\)s|'%s'|\"%s\"")
+_PASTED = re.compile(r"\{\{?\s*\w+[^{}\n]*\}?\}|\$\{\w+\}|%\(\w+\)s")
+# elsewhere '%s' is a value of its own, such as the first one of format()
+_COMPARED = re.compile(r"(?:[=<>]|\bi?like)\s*$", re.IGNORECASE)
 _QUOTED_VALUE = re.compile(r"'(?::[A-Za-z_]\w*|%s|\$\{\w+\}|\{\{?\s*\w+\s*\}?\})'")
 
 
@@ -80,7 +82,7 @@ def _unbound(sql: str) -> Iterator[tuple[int, str]]:
     offset, code = 0, ""
     for kind, text in tokens:
         quoted = kind in {"string", "escape_string"}
-        if quoted and _QUOTED_VALUE.fullmatch(text):
+        if quoted and _QUOTED_VALUE.fullmatch(text) and (text != "'%s'" or _COMPARED.search(code)):
             yield offset, text
         hidden = quoted or "comment" in kind or kind in {"dollar", "identifier"}
         code += re.sub(r"[^\n]", " ", text) if hidden else text

@@ -19,7 +19,7 @@ from rbkernel.runbook.markdown import fences
 # a list item, or a paragraph, that holds one of these in `code` stands for itself
 Speaks = Callable[[str], bool]
 
-_TASK = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+\[(?P<mark>[ xX])\]\s+(?P<text>.*)")
+_TASK = re.compile(r"^(?P<indent>\s*)(?:[-*+]|\d+[.)])\s+\[(?P<mark>[ xX])\]\s+(?P<text>.*)")
 _SHOWN_DOCUMENT = re.compile(r"^#{1,3} +\S|^RUN-\w+:", re.MULTILINE)
 _KINDS = {
     "paragraph_open": "paragraph",
@@ -40,7 +40,7 @@ class Block:
     ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
     html, rule, frame, blank. ``content`` is the inside of a fence, or a heading's words. ``codes``
     are the inline code spans. ``path`` are the headings above it. ``document`` counts documents
-    that are shown in a fence, and is 0 outside of them.
+    that are shown in a fence, and is 0 outside of them. ``secrets`` says what was taken out of it.
     """
 
     kind: str
@@ -54,6 +54,7 @@ class Block:
     path: tuple[str, ...] = ()
     document: int = 0
     remarks: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -62,10 +63,16 @@ class Block:
         return f"line {first}" if first >= last else f"lines {first}-{last}"
 
     @property
-    def tasks(self) -> list[tuple[str, bool]]:
-        """The items of a checklist, and whether they are ticked in the source."""
-        found = (_TASK.match(line) for line in self.text.splitlines())
-        return [(match["text"].strip(), match["mark"] != " ") for match in found if match]
+    def tasks(self) -> list[tuple[str, bool, int]]:
+        """The items of a checklist, whether they are ticked in the source, and their level."""
+        found = [match for line in self.text.splitlines() if (match := _TASK.match(line))]
+        above: list[int] = []
+        tasks = []
+        for match in found:
+            indent = len(match["indent"].expandtabs(4))
+            above = [*(one for one in above if one < indent), indent]
+            tasks.append((match["text"].strip(), match["mark"] != " ", len(above) - 1))
+        return tasks
 
 
 def read(lines: Sequence[str], speaks: Speaks) -> list[Block]:

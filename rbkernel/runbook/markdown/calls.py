@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rbkernel.runbook.markdown.holes import Hole
+from rbkernel.runbook.placeholders import placeholder
 
 _WIDTH = 96
 
@@ -66,6 +67,19 @@ def filled(text: str, holes: Sequence[Hole]) -> str:
         written = written.replace("{", "{{").replace("}", "}}")
         source = source.replace(written, f"{{{hole.parameter}}}")
     return f"f{source}"
+
+
+def command(title: str, text: str, holes: Sequence[Hole], risk: str = "") -> str:
+    """Write the plan of a command; a hole that can be no parameter is a loud placeholder in it."""
+    for hole in holes:
+        text = text if hole.parameter else text.replace(hole.text, placeholder(hole.hint))
+    return call(
+        "rb.actions.command",
+        quoted(title),
+        quoted(text),
+        values=mapped({hole.text: hole.parameter for hole in holes if hole.parameter}),
+        risk=quoted(risk) if risk else "",
+    )
 
 
 def mapped(values: Mapping[str, str]) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rbkernel.runbook.markdown import tables
 from rbkernel.runbook.markdown.blocks import Block
-from rbkernel.runbook.markdown.report import Fate
+from rbkernel.runbook.markdown.report import Entry, Fate
 
 # lint asks for cells that are no longer
 _LINES = 25
@@ -94,3 +95,32 @@ def remark(lines: Iterable[str]) -> str:
     if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
         return "\n".join(["```text", *told, "```"])
     return "\n\n".join(told)
+
+
+def entry(block: Block, went: Went) -> Entry:
+    """Write down where a block went; to be asked when the cells have their ids."""
+    ids = (cell.id for cell in went.cells if cell.id)
+    return Entry(
+        first=block.start + 1,
+        last=block.end,
+        kind=block.kind,
+        fate=went.fate,
+        into=tuple(dict.fromkeys([*ids, *went.into])),
+        reason="; ".join(dict.fromkeys(went.reasons)),
+        note="; ".join(dict.fromkeys(went.notes)),
+        text=block.text,
+        secrets=block.secrets,
+    )
+
+
+def tasks(block: Block) -> list[str]:
+    """Return what a checklist asks for: nested as it is, with its code, each once.
+
+    A tick of the source is said, and is none of this run: there everybody begins with open boxes.
+    """
+    found = []
+    for text, ticked, level in block.tasks:
+        words = tables.plain(text, code=True)
+        told = f"{words} (ticked in the source)" if ticked else words
+        found.append("↳ " * level + told if words else "")
+    return list(dict.fromkeys(filter(None, found)))

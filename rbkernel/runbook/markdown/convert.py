@@ -14,7 +14,16 @@ from pathlib import PurePath
 
 import yaml
 
-from rbkernel.runbook.markdown import blocks, fields, holes, shell, source, statements, tables
+from rbkernel.runbook.markdown import (
+    blocks,
+    fields,
+    holes,
+    secrets,
+    shell,
+    source,
+    statements,
+    tables,
+)
 from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.fields import Fields
 from rbkernel.runbook.markdown.notebook import Imported, assemble
@@ -59,10 +68,12 @@ def convert(
     Returns
     -------
     list of Imported
-        At least one. Their reports together hold every line of the source exactly once.
+        At least one. Their reports together hold every line of the source exactly once; a secret
+        in it is a placeholder there too.
     """
     read = source.read(document)
-    whole = blocks.read(read.lines, _speaks)
+    lines, hidden = secrets.taken_out(read.lines)
+    whole = _told_secrets(blocks.read(lines, _speaks), hidden)
     parts = _parts(whole) if split else [whole]
     digest = hashlib.sha256(document).hexdigest()
     used = set(taken)
@@ -108,6 +119,16 @@ def _by_headings(rest: Sequence[Block]) -> list[list[Block]]:
 
 def _begins(block: Block) -> bool:
     return block.level <= 2 and _RUNBOOK.match(block.content) is not None
+
+
+def _told_secrets(whole: Sequence[Block], hidden: Sequence[secrets.Found]) -> list[Block]:
+    """Tell the blocks which secrets were taken out of them."""
+    return [
+        replace(
+            block, secrets=tuple(str(one) for one in hidden if block.start <= one.line < block.end)
+        )
+        for block in whole
+    ]
 
 
 def _told(part: Sequence[Block], odd_lines: Sequence[int]) -> list[Block]:
@@ -190,12 +211,15 @@ def _first_words(part: Sequence[Block]) -> str:
 def _yaml(block: Block, steps: Steps) -> None:
     """Bind what the source's own front matter says; what no field holds stays a fence."""
     text = "\n".join(block.text.strip().splitlines()[1:-1])
+    problem = "the front matter is no YAML mapping"
     try:
         said = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except ValueError as error:  # a date that is none
+        said, problem = None, f"the front matter cannot be read: {error}"
+    except (yaml.YAMLError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        steps.keep(block, text, "yaml", "the front matter is no YAML mapping")
+        steps.keep(block, text, "yaml", problem)
         return
     meant = {"description": "summary", "name": ""}
     values = [(meant.get(str(key), str(key)), value) for key, value in said.items()]

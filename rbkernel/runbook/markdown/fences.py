@@ -17,6 +17,8 @@ _FENCE = re.compile(
 )
 # documents that are shown whole, with the fences that they have
 _SHOWN = frozenset({"", "markdown", "md"})
+# a tab, an admonition, a fold of MkDocs: what is indented below it belongs to it
+_FOLD = re.compile(r"^ *(?:===[+!]?|!!!|\?\?\?\+?) +[\w\"]")
 _SECTION = re.compile(r"^#{2,6} +\S")
 # so many fences without an end are mended; a file with more is no runbook, and stays as it is
 _MOST_MENDED = 50
@@ -51,7 +53,7 @@ def mend(texts: Sequence[str]) -> Mended:
     >>> [line.text for line in mend(["```sh\n", "ls\n", "```text\n", "\n", "Done.\n"]).lines]
     ['```sh\n', 'ls\n', '```\n', '\n', 'Done.\n']
     """
-    lines = [Line(text=text, origin=number) for number, text in enumerate(texts)]
+    lines = [Line(text=text, origin=number) for number, text in enumerate(unfolded(texts))]
     remarks: list[tuple[int, str]] = []
     for _ in range(_MOST_MENDED):
         trial = list(lines)
@@ -65,6 +67,24 @@ def mend(texts: Sequence[str]) -> Mended:
         remarks.append((_origin(lines, unclosed), "the fence was never closed"))
         lines.insert(end, Line(text=_closing(lines[unclosed].text), origin=None))
     return Mended(lines=tuple(lines), remarks=tuple(remarks))
+
+
+def unfolded(texts: Sequence[str]) -> list[str]:
+    r"""Return lines without the indent that a tab or an admonition of MkDocs gives its inside.
+
+    >>> unfolded(['=== "Linux"\n', "\n", "    ```sh\n", "    ls\n", "    ```\n", "x\n"])[2:]
+    ['```sh\n', 'ls\n', '```\n', 'x\n']
+    """
+    found: list[str] = []
+    depths: list[int] = []
+    for text in texts:
+        indent = len(text) - len(text.lstrip(" "))
+        while depths and text.strip() and indent < depths[-1]:
+            depths.pop()
+        found.append(text[min(indent, 4 * len(depths)) :] if depths else text)
+        if _FOLD.match(text):
+            depths.append(indent + 4)
+    return found
 
 
 def _close(lines: list[Line], remarks: list[tuple[int, str]]) -> int | None:

@@ -178,7 +178,8 @@ def of_pair(key: str, value: str) -> tuple[str, Any] | None:
         return None
     if field == "last_tested":
         tested = tables.date(words)
-        return (field, tested) if tested else None
+        # a date that is none is tried, refused, and said
+        return (field, tested or words) if tested or re.search(r"\d", words) else None
     if field == "severity":
         return field, _severity(words)
     if field == "category":

@@ -27,7 +27,7 @@ _HOLE = re.compile(
     re.VERBOSE,
 )
 # a set of characters, as in grep "[a-z]", and what only looks like a hole in SQL
-_NO_HOLE = re.compile(r"^(?:.-.)+$|^[a-z]$|\b(?:AND|OR|SELECT|FROM|and|or)\b.*[<>=]|^(?:x|X)$")
+_NO_HOLE = re.compile(r"^(?:.-.)+$|\b(?:AND|OR|SELECT|FROM|and|or)\b.*[<>=]|^(?:x|X)$")
 # in words, where no code can be meant: also "[2-3 sentences]" and "[Immediate | < 30 min]"
 _IN_WORDS = re.compile(r"(?<!\w)\[(?P<wide>[^\[\]`\n]*[A-Za-z]{2}[^\[\]`\n]*)\](?![(\[])")
 _EXAMPLE_DATE = re.compile(r"\bYYYY-MM-DD\b")
@@ -76,6 +76,8 @@ def loud(text: str) -> str:
     text = _IN_WORDS.sub(lambda match: placeholders.placeholder(match["wide"]), text)
     out, position = "", 0
     for match in _matches(text):
+        if len(_words(match)) == 1:
+            continue  # a tag of HTML, a footnote
         out += text[position : match.start()] + placeholders.placeholder(_words(match))
         position = match.end()
     return out + text[position:]
@@ -102,15 +104,16 @@ def printable(text: str) -> str:
 
 
 def with_marks(text: str, marks: dict[str, str]) -> str:
-    """Replace the holes by marks, so that a lexer takes each for one word.
+    """Replace holes and loud placeholders by marks, so that a lexer takes each for one word.
 
     >>> marks: dict[str, str] = {}
     >>> with_marks("a <b c>", marks), marks
     ('a zq0qz', {'zq0qz': '<b c>'})
     """
-    for match in _matches(text):
-        if match[0] not in marks.values():
-            marks[f"zq{len(marks)}qz"] = match[0]
+    left_open = (match[0] for match in placeholders.PLACEHOLDER.finditer(text))
+    for hole in [*left_open, *(match[0] for match in _matches(text))]:
+        if hole not in marks.values():
+            marks[f"zq{len(marks)}qz"] = hole
     by_length = sorted(marks.items(), key=lambda one: -len(one[1]))
     for mark, hole in by_length:
         text = text.replace(hole, mark)
@@ -125,7 +128,13 @@ def without_marks(text: str, marks: dict[str, str]) -> str:
 
 
 def _matches(text: str) -> Iterator[re.Match[str]]:
-    return (match for match in _HOLE.finditer(text) if not _NO_HOLE.search(_words(match)))
+    return (match for match in _HOLE.finditer(text) if not _no_hole(match))
+
+
+def _no_hole(match: re.Match[str]) -> bool:
+    """Tell what only looks like a hole: a set of characters, also one as in ``[n]ginx``."""
+    goes_on = match["bracket"] and re.match(r"[\w*+?]", match.string[match.end() :])
+    return bool(_NO_HOLE.search(_words(match)) or (goes_on and len(match["bracket"]) == 1))
 
 
 def _words(match: re.Match[str]) -> str:
@@ -142,7 +151,8 @@ def _parameter(words: str) -> str:
     if not name:
         return ""
     name = f"{name}_value" if name in _TAKEN else name
-    name = f"value_{name}" if name[0].isdigit() else name
+    # connections of their own are called so
+    name = f"value_{name}" if name[0].isdigit() or name.startswith("db_at_") else name
     try:
         refuse_secret(name, words, "")
     except SecretParameter:

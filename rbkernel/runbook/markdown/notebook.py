@@ -63,8 +63,8 @@ def assemble(steps: Steps, *, source: str, digest: str, db: str) -> Imported:
     db
         Default of the parameter that carries the connection's name.
     """
-    if steps.asks_a_database:
-        steps.fields.say("connections", {"db": "*"})
+    if carriers := _carriers(steps):
+        steps.fields.say("connections", dict.fromkeys(carriers, "*"))
     values = steps.fields.values
     cells = _ids([*steps.cells])
     decided = _with_decision(cells, steps.options)
@@ -173,15 +173,26 @@ def _node(cell: Cell) -> NotebookNode:
 
 def _parameters(steps: Steps, db: str) -> str:
     lines = []
-    if steps.asks_a_database:
+    if "db" in steps.connections.targets:
         lines.append(
             f"db: str = {calls.quoted(db)}  # connection name, from rbkernel.toml; look only"
         )
     lines.append(
         'incident: str = ""  # incident id, such as INC-20261120-7f3a; empty for a new one'
     )
+    lines += [
+        f"{name}: str = {calls.quoted(placeholder(f'connection of {target}'))}"
+        f"  # the name in rbkernel.toml of {' '.join(printable(target).split())}; look only"
+        for name, target in steps.connections.targets.items()
+        if name != "db"
+    ]
     lines += [_parameter(hole) for hole in steps.parameters.values()]
     return "\n".join(lines)
+
+
+def _carriers(steps: Steps) -> list[str]:
+    """Return the parameters that carry a connection's name."""
+    return sorted(steps.connections.targets, key=lambda name: name != "db")
 
 
 def _parameter(hole: Hole) -> str:
@@ -192,7 +203,7 @@ def _parameter(hole: Hole) -> str:
 
 
 def _start(runbook_id: str, steps: Steps) -> str:
-    names = [*(["db"] if steps.asks_a_database else []), *steps.parameters, "incident"]
+    names = [*_carriers(steps), *steps.parameters, "incident"]
     start = calls.call("rb.start", calls.quoted(runbook_id), **{name: name for name in names})
     return f"import rbkernel as rb\n\n{start}"
 

@@ -18,8 +18,8 @@ class Entry:
     """One block: its lines (from 1, both included), what it is, and where it went.
 
     ``into`` names the cells and the fields of the front matter. ``reason`` says why something of it
-    was kept as text, ``note`` what else somebody should know of it. All entries together hold every
-    line of the source once, in order.
+    was kept as text, ``note`` what else somebody should know of it, ``secrets`` what was taken out.
+    All entries together hold every line of the source once, in order.
     """
 
     first: int
@@ -30,6 +30,7 @@ class Entry:
     reason: str = ""
     note: str = ""
     text: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,11 @@ class Report:
     def kept(self) -> list[Entry]:
         """What was not understood, or not all of it, with the reason."""
         return [one for one in self.entries if one.reason]
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets that were taken out, by line and rule."""
+        return [secret for one in self.entries for secret in one.secrets]
 
     def as_data(self) -> dict[str, Any]:
         """Return what a machine reads."""
@@ -80,7 +86,7 @@ def _row(entry: Entry) -> str:
         entry.kind,
         entry.fate,
         ", ".join(entry.into),
-        "; ".join(filter(None, [entry.reason, entry.note])) or _prose(entry),
+        "; ".join(filter(None, [entry.reason, entry.note, *entry.secrets])) or _prose(entry),
     )
     return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
 

@@ -11,14 +11,14 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Literal
 
 from rbkernel.errors import SecretParameter
 from rbkernel.runbook import shelltext
-from rbkernel.runbook.markdown import holes, statements
+from rbkernel.runbook.markdown import holes, psql, statements
 from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.runbook.shellprograms import Effect
 
 Kind = Literal[
     "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output"
@@ -43,6 +43,7 @@ _NEEDS_A_SHELL = (
     ("a pattern that the shell expands", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
     ("brackets of the shell", re.compile(r"[()]")),
 )
+SETS = "it sets something in the shell"
 _STATE = frozenset(
     ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
 )
@@ -68,7 +69,8 @@ _LOOKING_OPTIONS = frozenset(
         "--fail",
     ]
 )
-_INSIDE_QUOTES = re.compile(r"'[^']*'|\"(?:[^\"\\$`]|\\.)*\"")
+_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_EXPANDED = re.compile(r"(?<!\\)(?:\$[\w({]|`)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,9 @@ class Piece:
     """A part of a shell fence.
 
     ``text`` is what it says; for SQL the statement. ``words`` is the command as a list, when it
-    needs no shell. ``reason`` says why it does, and ``changes`` which part of it changes something.
+    needs no shell. ``reason`` says why it does. ``changes`` says what of it changes something,
+    or may: what nobody knows to only look is taken for a change. ``target`` names the database
+    that SQL is for; empty when nothing does.
     """
 
     kind: Kind
@@ -84,6 +88,7 @@ class Piece:
     words: tuple[str, ...] = ()
     reason: str = ""
     changes: str = ""
+    target: str = ""
 
 
 def read(text: str) -> list[Piece]:
@@ -97,7 +102,7 @@ def read(text: str) -> list[Piece]:
     lines = text.expandtabs(4).splitlines()
     prompted = any(_PROMPT.match(line) for line in lines)
     found: list[Piece] = []
-    position = 0
+    position, target = 0, ""
     while position < len(lines):
         line = lines[position]
         if not line.strip():
@@ -108,14 +113,19 @@ def read(text: str) -> list[Piece]:
         elif statements.is_sql("\n".join(lines[position:])):
             end = _end_of_sql(lines, position)
             sql = "\n".join(lines[position:end])
-            found += [Piece(kind="sql", text=one) for one in statements.split(sql)]
+            found += [Piece(kind="sql", text=one, target=target) for one in statements.split(sql)]
             position = end
         elif prompted and not _PROMPT.match(line):
             found.append(Piece(kind="output", text=line.rstrip()))
             position += 1
         else:
             end = _end_of_command(lines, position)
-            found += _command("\n".join([_PROMPT.sub("", line), *lines[position + 1 : end]]))
+            command = "\n".join([_PROMPT.sub("", line), *lines[position + 1 : end]])
+            pieces = _command(command)
+            if pieces[0].kind == "connect":
+                target = pieces[0].target or target
+            target = psql.set_by(command) or target
+            found += [one if one.target else replace(one, target=target) for one in pieces]
             position = end
     return list(_joined(found))
 
@@ -163,7 +173,7 @@ def _command(text: str) -> list[Piece]:
         return [Piece(kind="requirement", text=text, words=requirement.group("tool", "version"))]
     if holes.only(text):
         return [Piece(kind="hole", text=holes.only(text))]
-    changes = shelltext.changes(text)
+    changes = _changes(text)
     if pieces := _psql(text):
         return pieces
     words, reason = words_of(text)
@@ -171,6 +181,18 @@ def _command(text: str) -> list[Piece]:
         return [Piece(kind="http", text=text, words=(url,))]
     kind: Kind = "text" if reason else "words"
     return [Piece(kind=kind, text=text, words=words, reason=reason, changes=changes)]
+
+
+def _changes(text: str) -> str:
+    """Say why a command is not known to only look; empty when it is.
+
+    >>> _changes("kubectl get pods"), _changes("kubectl delete pod x"), _changes("./frobnicate")
+    ('', 'kubectl delete changes something', 'nobody knows whether frobnicate changes something')
+    """
+    found = shelltext.judged(text)
+    if found.effect is Effect.CHANGES:
+        return f"{found.what} changes something"
+    return f"nobody knows whether {found.what} changes something" if found.what else ""
 
 
 def words_of(text: str) -> tuple[tuple[str, ...], str]:
@@ -183,7 +205,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     """
     marks: dict[str, str] = {}
     marked = holes.with_marks(text, marks).replace("\\\n", " ")
-    bare = _INSIDE_QUOTES.sub("", re.sub(r"\s#.*$", "", marked))
+    bare = _outside_quotes(re.sub(r"\s#.*$", "", marked))
     for reason, pattern in _NEEDS_A_SHELL:
         if pattern.search(bare):
             return (), reason
@@ -194,38 +216,51 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     if not words:
         return (), "there is no command"
     if words[0] in _STATE or re.match(r"\w+=", words[0]):
-        return (), "it sets something in the shell"
+        return (), SETS
     if "\n" in marked.strip():
         return (), "several lines"
     return tuple(words), ""
 
 
+def _outside_quotes(text: str) -> str:
+    r"""Return what a shell gives a meaning to: what is not quoted, and what quotes do not stop.
+
+    >>> _outside_quotes("psql -c \"a <> b $C\" > 'x y'")
+    'psql -c $C > '
+    """
+
+    def kept(match: re.Match[str]) -> str:
+        return "".join(_EXPANDED.findall(match[0])) if match[0].startswith('"') else ""
+
+    return _QUOTED.sub(kept, text)
+
+
 def _psql(text: str) -> list[Piece]:
     """Read ``psql … -c "SQL"``, a here-document for psql, and psql that only connects."""
     first, _, rest = text.partition("\n")
-    if re.search(r"\bpsql\b", first) and _HEREDOC.search(first) and rest:
-        body = rest.rsplit("\n", 1)[0]
-        return [Piece(kind="sql", text=one) for one in statements.split(body)]
+    heredoc = _HEREDOC.search(first) if rest else None
+    line = (first[: heredoc.start()] + first[heredoc.end() :]) if heredoc else text
     marks: dict[str, str] = {}
-    marked = holes.with_marks(text, marks).replace("\\\n", " ")
+    marked = holes.with_marks(psql.expanded(line), marks).replace("\\\n", " ")
+    if re.search(r"[|;&<>`]|\$\(", _outside_quotes(re.sub(r"\s#.*$", "", marked))):
+        return []
     try:
-        words = [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]
+        asked = psql.read(psql.words(psql.expanded(line)))
     except ValueError:
         return []
-    at = next((i for i, word in enumerate(words) if PurePosixPath(word).name == "psql"), None)
-    if at is None or re.search(r"[|;&]|<\s|>\s", _INSIDE_QUOTES.sub("", marked)):
+    if asked is None:
         return []
-    arguments = words[at + 1 :]
-    queries = [
-        after
-        for word, after in pairwise(arguments)
-        if word in {"-c", "--command", "-tAc", "-Atc", "-tc", "-At", "-qAtc"}
-    ] + [word.partition("=")[2] for word in arguments if word.startswith("--command=")]
+    queries = list(asked.queries)
+    if heredoc:
+        body = rest.rsplit("\n", 1)[0]
+        queries.append(body if heredoc[1] else psql.expanded_body(body))
     if queries and all(statements.is_sql(query) for query in queries):
-        return [Piece(kind="sql", text=one) for query in queries for one in statements.split(query)]
-    if not queries and not {"-f", "--file", "-l"} & set(arguments):
-        return [Piece(kind="connect", text=text)]
-    return []
+        return [
+            Piece(kind="sql", text=one, target=asked.target)
+            for query in queries
+            for one in statements.split(query)
+        ]
+    return [] if queries else [Piece(kind="connect", text=text, target=asked.target)]
 
 
 def _health_address(words: Sequence[str]) -> str:
@@ -285,92 +320,13 @@ def holds_a_secret(text: str) -> bool:
     return False
 
 
-_KNOWN_PROGRAMS = frozenset(
-    [
-        "ansible",
-        "apt",
-        "aws",
-        "az",
-        "bash",
-        "cat",
-        "curl",
-        "date",
-        "df",
-        "dig",
-        "dmesg",
-        "docker",
-        "du",
-        "find",
-        "free",
-        "gcloud",
-        "gh",
-        "git",
-        "grep",
-        "helm",
-        "htop",
-        "ip",
-        "iostat",
-        "journalctl",
-        "jq",
-        "kill",
-        "kubectl",
-        "less",
-        "ls",
-        "lsof",
-        "make",
-        "mysql",
-        "netstat",
-        "nc",
-        "npm",
-        "nslookup",
-        "oc",
-        "openssl",
-        "pg_basebackup",
-        "pg_ctl",
-        "pg_ctlcluster",
-        "pg_dump",
-        "pg_isready",
-        "pg_lsclusters",
-        "pg_restore",
-        "ping",
-        "pnpm",
-        "podman",
-        "ps",
-        "psql",
-        "python",
-        "rabbitmqctl",
-        "redis-cli",
-        "rm",
-        "rsync",
-        "sar",
-        "sed",
-        "service",
-        "sh",
-        "ss",
-        "ssh",
-        "sudo",
-        "systemctl",
-        "tail",
-        "tcpdump",
-        "telnet",
-        "terraform",
-        "top",
-        "traceroute",
-        "uptime",
-        "vault",
-        "vercel",
-        "vmstat",
-        "wget",
-        "yarn",
-        "patronictl",
-        "repmgr",
-        "pgbackrest",
-        "barman",
-        "etcdctl",
-        "consul",
-        "nomad",
-        "k6",
-        "istioctl",
-        "argocd",
-    ]
-)
+_PROGRAMS = """
+    ansible apt aws az bash cat curl date df dig dmesg docker du find free gcloud gh git grep
+    helm htop ip iostat journalctl jq kill kubectl less ls lsof make mysql netstat nc npm
+    nslookup oc openssl pg_basebackup pg_ctl pg_ctlcluster pg_dump pg_isready pg_lsclusters
+    pg_restore ping pnpm podman ps psql python rabbitmqctl redis-cli rm rsync sar sed service
+    sh ss ssh sudo systemctl tail tcpdump telnet terraform top traceroute uptime vault vercel
+    vmstat wget yarn patronictl repmgr pgbackrest barman etcdctl consul nomad k6 istioctl
+    argocd
+"""
+_KNOWN_PROGRAMS = frozenset(_PROGRAMS.split())

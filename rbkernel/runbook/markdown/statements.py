@@ -30,6 +30,8 @@ _SQL = re.compile(
 )
 # a line such as \d orders
 _OF_PSQL = re.compile(r"\s*\\\w")
+# they end a statement as a semicolon does, and say how its rows are shown
+_SENT_BY_PSQL = re.compile(r"[ \t]*\\(?:gx?|gdesc|crosstabview)[ \t]*(?:;?[ \t]*$)", re.MULTILINE)
 _LOUD_WORDS = frozenset({"vacuum", "analyze", "checkpoint", "show", "set", "commit", "rollback"})
 _VALUE_AFTER = frozenset(["=", "<", ">", "+", "-", "*", "/", "%", "|"])
 _VALUE_WORDS = frozenset(
@@ -85,11 +87,14 @@ def split(text: str) -> list[str]:
     """Split at the semicolons that end statements; a transaction stays together.
 
     >>> split("SELECT ';'; -- next\\nSELECT 2")
-    ["SELECT ';'", '-- next\\nSELECT 2']
+    ["SELECT ';' -- next", 'SELECT 2']
+    >>> split("SELECT 1 \\\\gx\\n-- more\\nSELECT 2;")
+    ['SELECT 1', '-- more\\nSELECT 2']
     >>> split("BEGIN; DELETE FROM t; COMMIT;")
     ['BEGIN;\\nDELETE FROM t;\\nCOMMIT;']
     """
     found: list[str] = []
+    text = _SENT_BY_PSQL.sub(";", text)
     for of_psql, run in groupby(text.splitlines(keepends=True), key=_is_of_psql):
         lines = list(run)
         found += [line.strip() for line in lines] if of_psql else _at_semicolons("".join(lines))
@@ -102,18 +107,34 @@ def _is_of_psql(line: str) -> bool:
 
 def _at_semicolons(text: str) -> list[str]:
     marks: dict[str, str] = {}
-    parts = [""]
+    parts, ended = [""], False
     try:
         for kind, piece in sqltext.tokens(holes.with_marks(text, marks)):
             if (kind, piece) == ("other", ";"):
                 parts.append("")
+                ended = True
+            elif ended and (comment := _ends_the_line(piece)):
+                parts[-2] += f" {comment}"  # it speaks of what stands before it in its line
+                parts[-1] += piece[piece.index(comment) + len(comment) :]
+                ended = False
             else:
                 parts[-1] += piece
+                ended = ended and not piece.strip() and "\n" not in piece
     except SqlTextError:
         # a quote that does not end spoils its own statement, not those around it
         parts = re.split(r";[ \t]*(?:\n|$)", text)
         return [part.strip() for part in parts if part.strip()]
     return _transactions([holes.without_marks(part, marks).strip() for part in parts])
+
+
+def _closed(statement: str) -> str:
+    """Return a statement with its semicolon, which must not be part of a comment."""
+    return f"{statement}\n;" if "--" in statement.rpartition("\n")[2] else f"{statement};"
+
+
+def _ends_the_line(piece: str) -> str:
+    """Return a comment at the end of a line, without what follows it."""
+    return piece.strip() if piece.lstrip(" \t").startswith("--") else ""
 
 
 def _transactions(parts: Sequence[str]) -> list[str]:
@@ -128,11 +149,11 @@ def _transactions(parts: Sequence[str]) -> list[str]:
             continue
         word = part.split()[0].lower()
         if open_:
-            found[-1] += f"\n{part};"
+            found[-1] += f"\n{_closed(part)}"
             open_ = word not in {"commit", "rollback", "end"}
         else:
             open_ = word == "begin"
-            found.append(f"{part};" if open_ else part)
+            found.append(_closed(part) if open_ else part)
     return found
 
 
@@ -191,6 +212,7 @@ class _Binder:
     def bind(self, tokens: Sequence[tuple[str, str]]) -> str:
         out: list[str] = []
         before = ""
+        self._refuse_lists(tokens)
         for kind, token in tokens:
             if kind in _BLANK or not token.strip():
                 out.append(token)
@@ -203,12 +225,20 @@ class _Binder:
             before = token.lower() if kind != "string" else "'"
         return "".join(out)
 
+    def _refuse_lists(self, tokens: Sequence[tuple[str, str]]) -> None:
+        """Refuse a lone hole in ``IN (…)``: a list of unknown length and type is no value."""
+        told = [token.lower() for kind, token in tokens if kind not in _BLANK and token.strip()]
+        for before, opens, inside, closes in zip(told, told[1:], told[2:], told[3:], strict=False):
+            lone = (before, opens, closes) == ("in", "(", ")")
+            if lone and self._pattern.fullmatch(inside.strip("'")):
+                self._keep(inside, "stands for a list, and no list is bound: = ANY(…) takes one")
+
     def _bound(self, kind: str, token: str, before: str, out: list[str]) -> str:
         if kind == "string":
             return self._literal(token, before, out)
         whole = self._pattern.fullmatch(token)
         value = before in _VALUE_AFTER or before in _VALUE_WORDS or before in {"(", ","}
-        hole = self._holes[self._marks[token]] if whole and kind == "word" else None
+        hole = self._holes.get(self._marks[token]) if whole and kind == "word" else None
         if hole is None or not hole.parameter or not value:
             self._keep(token, "stands for a name, and names cannot be bound")
             return token
@@ -220,8 +250,8 @@ class _Binder:
         parts: list[str] = []
         position = 0
         for match in self._pattern.finditer(inside):
-            hole = self._holes[self._marks[match[0]]]
-            if not hole.parameter:
+            hole = self._holes.get(self._marks[match[0]])
+            if hole is None or not hole.parameter:
                 self._keep(match[0], "would be a secret, and parameters are kept in plain text")
                 return token
             parts += [f"'{text}'"] if (text := inside[position : match.start()]) else []

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import calls, fields, holes, shell, statements, tables, titles
+from rbkernel.runbook.markdown import calls, fields, holes, psql, shell, statements, tables, titles
 from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.cells import (
     Cell,
     Went,
     as_fence,
+    entry,
     plain_lines,
     remark,
+    tasks,
     unfolded,
     with_breaks,
 )
@@ -41,7 +43,7 @@ class Steps:
         self.cells: list[Cell] = []
         self.parameters: dict[str, Hole] = {}
         self.options: list[str] = []
-        self.asks_a_database = False
+        self.connections = psql.Connections()
         self._refuses = refuses
         self._went: list[tuple[Block, Went]] = []
         self._titles = titles.Titles()
@@ -98,21 +100,7 @@ class Steps:
 
     def entries(self) -> list[Entry]:
         """Return where each block went; to be asked when the cells have their ids."""
-        return [
-            Entry(
-                first=block.start + 1,
-                last=block.end,
-                kind=block.kind,
-                fate=went.fate,
-                into=tuple(
-                    dict.fromkeys([*(cell.id for cell in went.cells if cell.id), *went.into])
-                ),
-                reason="; ".join(dict.fromkeys(went.reasons)),
-                note="; ".join(dict.fromkeys(went.notes)),
-                text=block.text,
-            )
-            for block, went in self._went
-        ]
+        return [entry(block, went) for block, went in self._went]
 
     # text
 
@@ -221,7 +209,7 @@ class Steps:
         if went.fate == "front matter" and bound.call:
             self._once(block, went, bound.call)
         if bound.field == "metrics" and any("diagnostic" in row for row in bound.value):
-            self.asks_a_database = True
+            self.connections.of("")
 
     def _once(self, block: Block, went: Went, call: str) -> None:
         """Make a call that looks at all of a field, where the source speaks of it first."""
@@ -230,7 +218,7 @@ class Steps:
             self._code(block, went, call)
 
     def _checklist(self, block: Block, went: Went) -> None:
-        items = list(dict.fromkeys(tables.plain(text) for text, _ in block.tasks if text))
+        items = tasks(block)
         rest = [line for line in block.text.splitlines() if line.strip()]
         if len(items) != len(rest):
             self._text(block, went)  # it has lines beside its items
@@ -250,7 +238,8 @@ class Steps:
         section = fields.section_of(block)
         bound = section in {"prerequisites", "escalation.when", "symptoms"}
         if bound and block.document == self._document:
-            self._say(went, section, [holes.loud(item) for item in items])
+            words = dict.fromkeys(tables.plain(text) for text, *_ in block.tasks if text)
+            self._say(went, section, [holes.loud(item) for item in words])
 
     # commands and queries
 
@@ -296,7 +285,7 @@ class Steps:
                 self._command(block, went, piece, title)
                 said = []
             elif piece.kind == "sql":
-                self._sql(block, went, piece.text, "\n".join(said))
+                self._sql(block, went, piece.text, "\n".join(said), piece.target)
                 said = []
             else:
                 self._aside(block, went, piece, said)
@@ -314,9 +303,11 @@ class Steps:
             self._remark(block, went, [*said, f"`{piece.text}`"])
             self._after.append("rb.prerequisites()")
         elif piece.kind == "connect":
-            self.asks_a_database = True
-            went.bound("connections.db")
-            self._remark(block, went, [f"`{piece.text}`: the parameter `db` names the connection."])
+            db = self._connection(went, piece.target)
+            went.bound(f"connections.{db}")
+            self._remark(
+                block, went, [f"`{piece.text}`: the parameter `{db}` names the connection."]
+            )
         elif piece.kind == "hole":
             self._remark(block, went, [*said, placeholder(piece.text)])
             went.reasons.append(f"{piece.text}: there is no command yet")
@@ -327,63 +318,76 @@ class Steps:
     def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
         self._text(block, went, remark(lines))
 
-    def _command(self, block: Block, went: Went, piece: Piece, title: str) -> None:
-        title = titles.under(titles.heading_of(block), title or self._label)
-        title = self._titles.one_of_its_own(title or " ".join(piece.text.split()[:3]))
+    def _command(self, block: Block, went: Went, piece: Piece, said: str) -> None:
         if shell.holds_a_secret(piece.text):
             went.notes.append("it holds what looks like a password: take it out of the runbook")
         found = self._declare(holes.find(piece.text))
+        # in a shell of its own a value could be a command, and what is set there is gone at once
+        if piece.changes or (piece.kind == "text" and (found or piece.reason == shell.SETS)):
+            self._proposed(block, went, piece, said)
+            return
+        title = calls.quoted(self._look(block, said, piece.text))
         if piece.kind == "http":
-            url = calls.filled(piece.words[0], found)
-            self._code(block, went, calls.call("rb.http", calls.quoted(title), url), joins=True)
-        elif piece.kind == "words" and not piece.changes:
-            words = calls.listed([calls.filled(word, found) for word in piece.words])
-            self._code(block, went, calls.call("rb.shell", calls.quoted(title), words), joins=True)
+            call = calls.call("rb.http", title, calls.filled(piece.words[0], found))
         else:
-            reason = f"{piece.changes} changes something" if piece.changes else piece.reason
-            risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
-            went.notes.append(f"proposed: {reason}")
-            plan = calls.call(
-                "rb.actions.command",
-                calls.quoted(title),
-                calls.quoted(piece.text),
-                values=calls.mapped({h.text: h.parameter for h in found if h.parameter}),
-                risk=calls.quoted(risk) if risk else "",
+            words = piece.words or ("bash", "-c", piece.text)
+            went.notes += [piece.reason] if piece.reason else []
+            call = calls.call(
+                "rb.shell", title, calls.listed([calls.filled(word, found) for word in words])
             )
-            self._act(block, went, plan, waits=bool(piece.changes))
+        self._code(block, went, call, joins=True)
 
-    def _sql(self, block: Block, went: Went, text: str, remark: str) -> None:
+    def _look(self, block: Block, said: str, text: str) -> str:
+        """Return the title of a look: what stands right above it, else what it is."""
+        words, self._label = said or self._label, ""
+        return self._titles.of_a_look(titles.heading_of(block), words, text)
+
+    def _proposed(self, block: Block, went: Went, piece: Piece, said: str) -> None:
+        """Write a plan that waits for the decision; its title is its command."""
+        went.notes.append(f"proposed: {piece.changes or piece.reason}")
+        title = self._titles.one_of_its_own(said or titles.of_code(piece.text))
+        risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
+        self._act(block, went, calls.command(title, piece.text, holes.find(piece.text), risk))
+
+    def _connection(self, went: Went, target: str) -> str:
+        """Return the parameter that carries a target's connection."""
+        name = self.connections.of(target)
+        if name != "db":
+            went.notes.append(f"{target}: the parameter {name} names its connection")
+        return name
+
+    def _sql(self, block: Block, went: Went, text: str, remark: str, target: str = "") -> None:
         statement = statements.read(text)
-        psql = "a command of psql, to be run there" if text.startswith("\\") else ""
-        refused = psql or statement.problem or self._refuses(statement.sql)
+        of_psql = "a command of psql, to be run there" if text.startswith("\\") else ""
+        refused = of_psql or statement.problem or self._refuses(statement.sql)
         self._remark(block, went, remark.splitlines())
-        if psql or statement.problem:
-            went.reasons.append(psql or statement.problem)
+        if of_psql or statement.problem:
+            went.reasons.append(of_psql or statement.problem)
             self._text(block, went, f"```sql\n{statement.source}\n```")
             return
-        self.asks_a_database = True
+        db = self._connection(went, target)
         self._declare(statement.holes)
         if not refused:
-            self._code(block, went, f"%%sql db --untried\n{statement.sql}")
+            self._code(block, went, f"%%sql {db} --untried\n{statement.sql}")
             return
         went.notes.append(f"proposed: {refused}")
-        words = (remark.splitlines() or [self._label])[-1]
-        title = self._titles.one_of_its_own(titles.under(titles.heading_of(block), words) or "SQL")
+        words = (remark.splitlines() or [""])[-1] or titles.of_code(statement.source)
+        title = self._titles.one_of_its_own(words)
         names = {hole.parameter: hole.parameter for hole in statement.holes}
         plan = calls.call(
             "rb.actions.statement",
-            "db",
+            db,
             calls.quoted(statement.sql),
             title=calls.quoted(title),
             values=calls.mapped(names),
         )
-        self._act(block, went, plan, waits=True)
+        self._act(block, went, plan)
 
-    def _act(self, block: Block, went: Went, plan: str, *, waits: bool) -> None:
-        option = titles.option(block) if waits else ""
-        if option and option not in self.options:
+    def _act(self, block: Block, went: Went, plan: str) -> None:
+        option = titles.option(block)
+        if option not in self.options:
             self.options.append(option)
-        when = f"choice.chose({calls.quoted(option)})" if option else ""
+        when = f"choice.chose({calls.quoted(option)})"
         self._code(block, went, calls.call("rb.act", plan, when=when), joins=True, act=option)
 
     def _declare(self, found: Iterable[Hole]) -> list[Hole]:

@@ -89,8 +89,8 @@ def read(text: str) -> Table:
     return Table(header=header, rows=tuple(cells for cells in body if len(cells) == len(header)))
 
 
-def plain(text: str) -> str:
-    """Return Markdown as plain text: no emphasis, links with their address.
+def plain(text: str, *, code: bool = False) -> str:
+    """Return Markdown as plain text: no emphasis, links with their address, ``code`` as it is.
 
     >>> plain("**On-call**, see [it](https://x/y), run `a_b`")
     'On-call, see it (https://x/y), run a_b'
@@ -99,7 +99,8 @@ def plain(text: str) -> str:
     text = _LINK.sub(lambda found: f"{found[1]} ({found[2]})", text.strip())
     for _ in range(2):
         text = _EMPHASIS.sub(r"\2", text)
-    return re.sub(r"`+([^`]*)`+", r"\1", re.sub(r"<br\s*/?>", "; ", text)).strip()
+    text = re.sub(r"<br\s*/?>", "; ", text).strip()
+    return text if code else re.sub(r"`+([^`]*)`+", r"\1", text).strip()
 
 
 def bind(table: Table) -> Bound | None:
@@ -318,7 +319,8 @@ def _changes(table: Table) -> Bound | None:
         *table.picked(date="date", change="change|description|what", author="author|by|who")
     ]
     for row in picked:
-        row["date"] = date(str(row.get("date", "")))
+        said = str(row.get("date", ""))
+        row["date"] = date(said) or (said if re.search(r"\d", said) else None)
         row["author"] = holes.loud(str(row.get("author", "")))
     value = [{k: v for k, v in row.items() if v} for row in picked]
     return Bound(field="change_log", value=[row for row in value if "change" in row])

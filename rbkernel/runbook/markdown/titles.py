@@ -19,6 +19,8 @@ _GENERIC = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
+# what says nothing of a transaction
+_BEGINS = re.compile(r"\s*(?:begin\s*;)?\s*", re.IGNORECASE)
 GO_AHEAD = "go ahead with the steps"
 
 
@@ -33,6 +35,12 @@ class Titles:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
+    def of_a_look(self, heading: str, words: str, text: str) -> str:
+        """Return the title of what looks: by the words above it, else by its heading or itself."""
+        if not words and (not heading or heading in self._taken):
+            words = of_code(text)
+        return self.one_of_its_own(under(heading, words))
+
     def one_of_its_own(self, words: str) -> str:
         """Return the words as a title that no other call has."""
         plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
@@ -42,6 +50,17 @@ class Titles:
             title, number = f"{plain} ({number})", number + 1
         self._taken.add(title)
         return title
+
+
+def of_code(text: str) -> str:
+    """Return what a command or a statement is called: its own first words.
+
+    >>> of_code("kubectl rollout undo  deployment/api")
+    'kubectl rollout undo deployment/api'
+    """
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if not _BEGINS.fullmatch(line)]
+    words = " ".join((lines or [text])[0].split())
+    return words if len(words) <= 60 else words[:59] + "…"
 
 
 def heading_of(block: Block) -> str:

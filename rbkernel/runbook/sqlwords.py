@@ -1,0 +1,51 @@
+"""SQL that stands in a text, judged by its words: does it change something, does it only look?
+
+For text that nobody here sends to a database. What is sent, the guard reads. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CHANGING = re.compile(
+    r"\b(?:insert\s+into|update\s+(?:only\s+)?\S+\s+(?:(?:as\s+)?\w+\s+)?set|delete\s+from"
+    r"|merge\s+into|truncate|drop|alter|create|grant|revoke|vacuum|reindex|cluster"
+    r"|refresh\s+materialized|copy\s[^;]*\b(?:from|program)\b"
+    r"|setval|nextval|lo_\w+(?=\s*\()|dblink_exec"
+    r"|pg_(?:terminate_backend|cancel_backend|promote|wal_replay_(?:pause|resume)|reload_conf"
+    r"|rotate_logfile|switch_wal|drop_replication_slot|create_\w+|replication_slot_advance"
+    r"|stat_reset\w*|stat_statements_reset|backup_(?:start|stop)|advisory_\w+))\b",
+    re.IGNORECASE,
+)
+_HIDDEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_READING = re.compile(
+    r"^(?:select|show|explain|with|values|table|begin|commit|rollback|end|use|describe|desc)\b"
+    r"|^\\(?:d\w*\+?|l\+?|z|x|conninfo|timing|pset|q|h|\?)(?:\s|$)",
+    re.IGNORECASE,
+)
+_INTO = re.compile(r"\binto\b", re.IGNORECASE)
+
+
+def changing_sql(text: str) -> str:
+    """Return the word by which SQL in a text changes something; empty when none.
+
+    >>> changing_sql("SELECT 1"), changing_sql("update t set a = 1")
+    ('', 'UPDATE')
+    >>> changing_sql("COPY t TO PROGRAM 'sh'"), changing_sql("SELECT pg_reload_conf()")
+    ('COPY', 'pg_reload_conf')
+    """
+    found = _CHANGING.search(re.sub(r"--[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL))
+    word = found[0].split()[0] if found else ""
+    return word if word.startswith("pg_") else word.upper()
+
+
+def only_reads(text: str) -> bool:
+    r"""Tell whether every statement of a text begins as one that reads; an empty text does not.
+
+    >>> only_reads("SELECT ';'; SHOW all;"), only_reads("CALL clean()"), only_reads("\\dt+ app.*")
+    (True, False, True)
+    """
+    pieces = [piece.strip() for piece in _HIDDEN.sub("''", text).split(";")]
+    said = [piece for piece in pieces if piece and piece != "''"]
+    reads = all(_READING.search(piece) and not _INTO.search(piece) for piece in said)
+    return bool(said) and reads and not changing_sql(text)
