@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -153,7 +154,8 @@ def _search(work: _Work, progress: Progress) -> Progress:
                 load.wait_for_calm(work.both, work.max_load)
             work.both.release(older_than_s=LONGEST_S)
             searched = search.search(work.layout, work.pair, part, work.both)
-            found, beyond = _examine(work, searched.suspects, len(progress.differences))
+            found, beyond, surplus = _examine(work, searched.suspects, len(progress.differences))
+            _check_balance(work, searched, surplus)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
         progress = replace(
@@ -169,17 +171,37 @@ def _search(work: _Work, progress: Progress) -> Progress:
     return progress
 
 
-def _examine(work: _Work, suspects: Sequence[Key], already: int) -> tuple[list[Difference], int]:
-    """Return the differences for which there is room, and how many more there are."""
+def _examine(
+    work: _Work, suspects: Sequence[Key], already: int
+) -> tuple[list[Difference], int, int]:
+    """Return the differences for which there is room, how many more, and extra less missing."""
     if integer_key(work.layout):
         suspects = sorted(suspects, key=lambda key: int(key[0]))
     kept: list[Difference] = []
-    beyond = 0
+    beyond = surplus = 0
     for some in verdict.examine(work.layout, work.pair, suspects, work.both):
         room = work.most - already - len(kept)
         kept += some[:room]
         beyond += max(0, len(some) - room)
-    return kept, beyond
+        kinds = Counter(one.kind for one in some)
+        surplus += kinds["extra"] - kinds["missing"]
+    return kept, beyond, surplus
+
+
+def _check_balance(work: _Work, searched: search.Searched, surplus: int) -> None:
+    """See that missing and extra rows account for the counts of both sides.
+
+    A condition picks rows on one side that it may not pick on the other: there they need not.
+    """
+    counted = searched.target_rows - searched.source_rows
+    if surplus != counted and not any(side.condition for side in work.pair):
+        raise DatabaseError(
+            f"{searched.source_rows} rows against {searched.target_rows} are not told apart by the"
+            f" key {', '.join(work.question.key)}",
+            where=f"{work.question.target} against {work.question.source}",
+            next_step="see whether the key is unique in both, and whether a view or a foreign table"
+            " changes while it is read; then run it again",
+        )
 
 
 def _incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:

@@ -63,6 +63,13 @@ class Layout:
     notes: tuple[str, ...]
 
     @property
+    def proven(self) -> bool:
+        """Whether indexes of both sides prove that the key is unique."""
+        return _proven(self.source, self.key, target=False) and _proven(
+            self.target, self.key, target=True
+        )
+
+    @property
     def everything(self) -> tuple[Column, ...]:
         """Key and compared columns."""
         return (*self.key, *self.columns)
@@ -268,7 +275,7 @@ def _alone(question: Question, source: Table, target: Table) -> list[str]:
 
 def _texts(columns: Iterable[Column]) -> list[str]:
     """Say which columns are compared as text although they are none."""
-    plain = {"text", "varchar", "bpchar", "name"}
+    plain = {"text", "varchar", "bpchar", "name", "_text", "_varchar", "_bpchar", "_name"}
     odd = [
         f"{c.name} ({c.type.shown})"
         for c in columns
@@ -279,8 +286,8 @@ def _texts(columns: Iterable[Column]) -> list[str]:
 
 
 def _check_unique(reader: Reader, of: Table, key: tuple[Column, ...], *, target: bool) -> None:
-    names = [column.target_name if target else column.name for column in key]
-    proven = any(unique <= set(names) for unique in of.unique)
+    names = _key_names(key, target=target)
+    proven = _proven(of, key, target=target)
     columns = [of.column(name) for name in names]
     if proven and all(column and column.not_null for column in columns):
         return
@@ -303,6 +310,15 @@ def _check_unique(reader: Reader, of: Table, key: tuple[Column, ...], *, target:
             where=where,
             next_step="name more columns as the key, or remove the duplicates first",
         )
+
+
+def _key_names(key: tuple[Column, ...], *, target: bool) -> list[str]:
+    return [column.target_name if target else column.name for column in key]
+
+
+def _proven(of: Table, key: tuple[Column, ...], *, target: bool) -> bool:
+    names = set(_key_names(key, target=target))
+    return any(unique <= names for unique in of.unique)
 
 
 def _named(one: TableColumn, other: TableColumn) -> str:
