@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rbkernel.errors import ConfigError, DatabaseError
+from rbkernel.errors import ConfigError, DatabaseError, ParameterError, QueryError
 from rbkernel.model import now
+from rbkernel.postgres.reconcile import conditions, load, parts, search, verdict
 from rbkernel.postgres.reconcile import layout as layouts
-from rbkernel.postgres.reconcile import load, parts, search, verdict
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
 from rbkernel.postgres.reconcile.question import Question
@@ -85,25 +85,28 @@ def compare(
     DatabaseError
         A patient is sick, or forbids it: the comparison is incomplete.
     QueryError, ParameterError, ConfigError
-        The question cannot be answered as it is.
+        The question cannot be answered as it is, or its conditions pick no row at all.
     """
     for session in (source, target):
         question.check(session.connection.allow_functions)
     began = time.monotonic()
     with readers(source, target) as both:
+        _check_time_zone(question, both)
         layout = layouts.read(question, both)
         layouts.check_key(layout, both)
         progress = _begin(question, layout, both, resume)
-        conditions = _conditions(question, layout, progress.since)
+        filters = conditions.read(question, layout, both, progress.since)
         if not progress.parts:
-            progress = replace(progress, parts=tuple(parts.split(layout, both, filters=conditions)))
+            progress = replace(progress, parts=tuple(parts.split(layout, both, filters=filters)))
         portable = portable or (not both.one_server and not search.hash_alike(both))
-        pair = search.sides(layout, conditions, portable=portable)
+        pair = search.sides(layout, filters, portable=portable)
         work = _Work(
             question=question, layout=layout, both=both, pair=pair, max_load=max_load,
             most=most, report=report,
         )  # fmt: skip
         progress = _search(work, progress)
+        if any(filters) and not (progress.source_rows or progress.target_rows):
+            raise conditions.nothing_compared(question)
         progress = _recheck(work, progress, recheck_after_s)
     return _outcome(work, progress, time.monotonic() - began, portable, resumed=resume is not None)
 
@@ -124,6 +127,19 @@ def _begin(question: Question, layout: Layout, both: Readers, resume: Progress |
     return resume
 
 
+def _check_time_zone(question: Question, both: Readers) -> None:
+    if not question.time_zone:
+        return
+    try:
+        both.source.rows("SELECT now() AT TIME ZONE %(zone)s::text", {"zone": question.time_zone})
+    except QueryError as error:
+        raise ParameterError(
+            f"there is no time zone {question.time_zone!r}",
+            where="time zone",
+            next_step="name one as PostgreSQL does, such as Europe/Berlin or UTC",
+        ) from error
+
+
 def _window_start(question: Question, both: Readers) -> str:
     if not question.window_s:
         return ""
@@ -132,19 +148,6 @@ def _window_start(question: Question, both: Readers) -> str:
         {"window_s": question.window_s},
     )
     return str(since)
-
-
-def _conditions(question: Question, layout: Layout, since: str) -> tuple[str, str]:
-    """Return the conditions on the rows of source and target, ready for psycopg."""
-    of_target = question.target_where or question.where
-    windows = layouts.windows(question, layout, since)
-    wheres = [f"(\n{where}\n)" if where else "" for where in (question.where, of_target)]
-    both = (
-        " AND ".join(filter(None, (where.replace("%", "%%"), window)))
-        for where, window in zip(wheres, windows, strict=True)
-    )
-    first, second = both
-    return first, second
 
 
 def _search(work: _Work, progress: Progress) -> Progress:

@@ -14,7 +14,7 @@ from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.reconcile.encoding import Rule, Type, as_key, fill, rule
 from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
-from rbkernel.postgres.reconcile.tables import Table, TableColumn, needed, percent
+from rbkernel.postgres.reconcile.tables import Table, TableColumn, check_two, needed, percent
 from rbkernel.postgres.reconcile.tables import read as read_table
 
 # what a key's text is read as; of every other type the text itself is compared
@@ -90,6 +90,7 @@ def read(question: Question, both: Readers) -> Layout:
         lambda reader: read_table(reader, question.source),
         lambda reader: read_table(reader, question.target),
     )
+    check_two(source, target, both)
     keys = [_key_pair(question, source, target, name) for name in question.key]
     pairs = _pairs(question, source, target)
     _check_privileges(source, (one for one, _ in [*keys, *pairs]), both.source)
@@ -228,7 +229,14 @@ def _key_column(
     question: Question, source: Table, target: Table, one: TableColumn, other: TableColumn
 ) -> Column:
     column = _column(question, one, other)
-    if column is None or not as_key(column.rule):
+    if column is not None and not as_key(column.rule):
+        raise QueryError(
+            f"the key {_named(one, other)} is {one.type.shown}, whose equal values may be written"
+            " differently: rows cannot be found by it",
+            where="key",
+            next_step="name another key",
+        )
+    if column is None:
         raise QueryError(
             f"the key {_named(one, other)} is {one.type.shown} in {source.shown} and"
             f" {other.type.shown} in {target.shown}: rows cannot be found by it",

@@ -9,7 +9,7 @@ from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.reconcile.encoding import Type
 from rbkernel.postgres.reconcile.question import table
-from rbkernel.postgres.reconcile.snapshot import Reader
+from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
 _TABLE = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
@@ -61,6 +61,8 @@ SELECT i.indisunique AND i.indimmediate,
 FROM pg_index i
 WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 """
+# to the microsecond: a standby, or another server, has another
+_PLACE = "SELECT pg_postmaster_start_time()::text, current_database()::text"
 _READABLE = frozenset("rpvmf")
 
 
@@ -133,6 +135,25 @@ def read(reader: Reader, name: str) -> Table:
         unique=tuple(map(frozenset, proofs)),
         leading=frozenset(first for _, _, first in indexes),
     )
+
+
+def check_two(source: Table, target: Table, both: Readers) -> None:
+    """See that they are not one table, also where two connections lead to it.
+
+    Raises
+    ------
+    QueryError
+        They are one.
+    """
+    if source.oid != target.oid:
+        return
+    places = both.both(lambda reader: reader.rows(_PLACE), lambda reader: reader.rows(_PLACE))
+    if places[0] == places[1]:
+        raise QueryError(
+            f"{source.shown} and {target.shown} are the same table of the same database",
+            where=f"connections {both.source.name} and {both.target.name}",
+            next_step="name the other table, or the connection of the other server",
+        )
 
 
 def _hidden(reader: Reader, name: str) -> DatabaseError:
