@@ -497,6 +497,40 @@ class TestCommand:
         [line] = wrong.stderr.splitlines()
         assert " Next: " in line
 
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("--repair", "/nonexistent/x.sql"), "no folder that can be written to (--repair)"),
+            (("--repair", "/"), "/ is a folder (--repair)"),
+            (("--columns", "v, v"), "named twice"),
+            (("--columns", " , "), "has no name"),
+            (("--where", "(select 1 from s for update) = 1"), "write a condition that only reads"),
+        ],
+    )
+    def test_what_is_refused_at_once(
+        self, settings: dict[str, str], arguments: tuple[str, ...], words: str
+    ) -> None:
+        refused = self.reconcile(settings, *arguments)
+        assert (refused.returncode, refused.stdout) == (3, "")
+        [line] = refused.stderr.splitlines()
+        assert words in line
+        assert "evidence" not in line
+        assert not list(Path(settings["XDG_STATE_HOME"]).rglob("*.json"))
+
+    def test_a_resumed_run_that_is_the_same_says_what_it_missed(
+        self, settings: dict[str, str]
+    ) -> None:
+        assert self.reconcile(settings, die_after=3).returncode == -signal.SIGKILL
+        resumed = self.reconcile(settings, "--resume", "--recheck-after", "0")
+        assert resumed.returncode == 0
+        assert "were not looked at again; run without --resume to be sure" in resumed.stdout
+
+    def test_blanks_around_commas_and_signs(self, settings: dict[str, str]) -> None:
+        done = self.reconcile(
+            settings, "--columns", " v , w ", "--tolerance", "v = 1", "--recheck-after", "0"
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
     def test_a_killed_run_is_resumed(
         self, places: tuple[Place, Place], settings: dict[str, str]
     ) -> None:
