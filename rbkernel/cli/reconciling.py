@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
-from rbkernel.errors import DatabaseError, ParameterError, RbkernelError
+from rbkernel.errors import DatabaseError, EvidenceError, ParameterError, RbkernelError
 
 if TYPE_CHECKING:
     from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
@@ -90,6 +91,8 @@ def reconcile(
         tolerance=dict(_tolerated(text) for text in tolerance),
         time_zone=time_zone,
     )
+    if repair:
+        _check_writable(repair)
     state = _State(question, (source_db, target_db))
     with _sessions(source_db, target_db) as sessions, _bar() as show:
 
@@ -194,6 +197,16 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
+def _check_writable(path: Path) -> None:
+    """Refuse, before anything is compared, a path that no script can be written to."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = "is a folder" if path.is_dir() else "has no folder that can be written to"
+        raise ParameterError(
+            f"{path} {why}", where="--repair", next_step="name a file in a folder that exists"
+        )
+
+
 def _write_repair(
     path: Path, sessions: tuple[Session, Session], question: Question, outcome: Outcome
 ) -> tuple[Path, ...]:
@@ -210,8 +223,17 @@ def _write_repair(
     if not written.rows:
         return ()
     inverse = path.with_name(f"{path.stem}.inverse{path.suffix or '.sql'}")
-    store.write_atomically(path.absolute(), written.sql.encode(), mode=0o600)
-    store.write_atomically(inverse.absolute(), written.inverse.encode(), mode=0o600)
+    try:
+        store.write_atomically(path.absolute(), written.sql.encode(), mode=0o600)
+        store.write_atomically(inverse.absolute(), written.inverse.encode(), mode=0o600)
+    except EvidenceError as error:
+        raise ParameterError(
+            f"the repair cannot be written: {error.__cause__}",
+            where="--repair",
+            next_step="name a file where there is space, and run the command again",
+        ) from error
+    for told in written.obstacles:
+        complain(f"the repair has an obstacle: {told}")
     return path, inverse
 
 
@@ -260,6 +282,11 @@ def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
             f"looked from {outcome.started_at} to {outcome.ended_at}{again}, in {outcome.parts}"
             f" parts and {outcome.snapshots} snapshots: a part is as it was when it was looked at"
         )
+    if outcome.resumed and outcome.same:
+        yield (
+            "note: parts compared before it was resumed were not looked at again; run without"
+            " --resume to be sure"
+        )
     for note in outcome.notes:
         yield f"note: {note}"
 
@@ -303,11 +330,12 @@ def _names(text: str) -> tuple[str, ...]:
     >>> _names("a, b"), _names("")
     (('a', 'b'), ())
     """
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(name.strip() for name in text.split(","))
+    return names if text else ()
 
 
 def _assigned(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
+    name, equals, value = (part.strip() for part in text.partition("="))
     if not (name and equals and value):
         raise ParameterError(
             f"{text!r} is not name=value", where=option, next_step=f"write {option} name=value"

@@ -95,6 +95,59 @@ def test_triggers_and_foreign_keys_are_named(places: tuple[Place, Place]) -> Non
     assert any("foreign keys" in line and "belongs" in line for line in heading)
 
 
+def test_a_trigger_with_its_own_mind_stops_all_of_it(places: tuple[Place, Place]) -> None:
+    one = places[0]
+    one.run("""
+        CREATE TABLE s (id int PRIMARY KEY, v int); INSERT INTO s VALUES (1, 1), (2, 2), (3, 3);
+        CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 9), (2, 2);
+        CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := 77; RETURN NEW; END';
+    """)  # noqa: E501
+    for event, row in (("UPDATE", "id = 1"), ("INSERT", "id = 3")):
+        one.run(f"CREATE TRIGGER own BEFORE {event} ON t FOR EACH ROW EXECUTE FUNCTION f()")
+        script = written(one, one, Question(source="pairs.s", target="pairs.t"))
+        with pytest.raises(psycopg.errors.RaiseException, match=rf"something else of .*{row}"):
+            one.raw.execute(script.sql.encode())
+        one.raw.execute(b"ROLLBACK")
+        assert one.rows("SELECT id, v FROM t ORDER BY 1") == [(1, 9), (2, 2)]
+        one.run("DROP TRIGGER own ON t")
+
+
+SWAPPED = """
+    CREATE TABLE s (id int PRIMARY KEY, v int); INSERT INTO s VALUES (1, 10), (2, 20);
+    CREATE TABLE t (id int PRIMARY KEY, v int UNIQUE {0}); INSERT INTO t VALUES (1, 20), (2, 10);
+"""
+
+
+def test_unique_values_that_were_swapped(places: tuple[Place, Place]) -> None:
+    one = places[0]
+    one.run(SWAPPED.format("DEFERRABLE"))
+    question = Question(source="pairs.s", target="pairs.t")
+    script = written(one, one, question)
+    assert not script.obstacles
+    one.raw.execute(script.sql.encode())
+    assert answer(one, one, question).same
+
+
+def test_unique_values_that_cannot_be_swapped_are_foretold(places: tuple[Place, Place]) -> None:
+    one = places[0]
+    one.run(SWAPPED.format(""))
+    question = Question(source="pairs.s", target="pairs.t")
+    script = written(one, one, question)
+    [told] = script.obstacles
+    assert "unique v" in told
+    assert f"-- OBSTACLE: {told}" in script.sql
+    one.run("UPDATE t SET v = id")
+    assert not written(one, one, question).obstacles
+
+
+def test_rules_are_foretold(places: tuple[Place, Place]) -> None:
+    one = places[0]
+    one.run(SWAPPED.format("DEFERRABLE"))
+    one.run("CREATE RULE never AS ON UPDATE TO t DO INSTEAD NOTHING")
+    [told] = written(one, one, Question(source="pairs.s", target="pairs.t")).obstacles
+    assert "never" in told
+
+
 def test_too_long_a_value_is_an_error_and_never_cut(places: tuple[Place, Place]) -> None:
     one = places[0]
     one.run("""

@@ -143,7 +143,7 @@ class TestAnswers:
     def test_where_window_and_what_they_pick(self, full: tuple[Place, Place]) -> None:
         full[1].run("UPDATE t SET v = 0 WHERE id IN (5, 3000)")
         assert set(found(answer(*full, question(where="id <= 100")))) == {("5",)}
-        assert not found(answer(*full, question(where="w LIKE '%x%' AND id <= 100")))
+        assert not found(answer(*full, question(where="w LIKE '%a%' AND id = 4")))
         # the row is in scope at the source only: it is compared all the same, not called missing
         picked = answer(*full, question(where="v = 5 -- of the old table"))
         assert found(picked) == {("5",): ("changed", {"v"})}
@@ -254,10 +254,19 @@ class TestRefusals:
             (question(key=("nix",)), QueryError, "need the key column 'nix'"),
             (question(columns=("nix",)), QueryError, "no column 'nix'"),
             (question(mapping={"v": "nix"}), QueryError, "no column 'nix'"),
-            (question(key=("w",), where="1 = 2"), None, ""),
+            (question(key=("w",)), None, ""),
             (question(key=("v",)), None, ""),
             (question(where="pg_sleep(1) IS NULL"), QueryError, "refused"),
             (question(where="nix > 1"), QueryError, 'column "nix" does not exist'),
+            (question(where="s.id = 1", target_where="t.id = 1"), QueryError, "FROM-clause"),
+            (question(where="v < random()"), QueryError, "condition calls random"),
+            (question(where="now() < clock_timestamp ()"), QueryError, "calls clock_timestamp"),
+            (question(where="at < now()", target_where="1 = 2"), QueryError, '"at" does not'),
+            *(
+                (question(where=where), ParameterError, "nothing was compared: the where picked no")
+                for where in ("false", "null", "id < 0")
+            ),
+            (question(time_zone="Mars/X"), ParameterError, "no time zone 'Mars/X'"),
             (question(tolerance={"w": 1.0}), QueryError, "is no number"),
             (question(window_s=1.0, window_column="w"), QueryError, "is no time"),
         ],
@@ -271,6 +280,34 @@ class TestRefusals:
         with pytest.raises(error, match=words) as caught:
             answer(*full, asked)
         assert caught.value.next_step  # type: ignore[attr-defined]
+
+    def test_words_are_those_of_a_command(self, full: tuple[Place, Place]) -> None:
+        asked = (question(where="pg_sleep(1) IS NULL"), question(where="nix > 1"))
+        steps = []
+        for each in asked:
+            with pytest.raises(QueryError) as caught:
+                answer(*full, each)
+            steps.append(caught.value.next_step)
+        assert not any("cell" in step or "rb." in step for step in steps)
+
+    def test_columns_with_their_table(self, full: tuple[Place, Place]) -> None:
+        with pytest.raises(QueryError) as caught:
+            answer(*full, question(where="s.id = 1"))
+        assert "without the table's name" in caught.value.next_step
+
+    def test_a_table_with_itself(self, full: tuple[Place, Place]) -> None:
+        one = full[1]
+        asked = Question(source="pairs.t", target="pairs.t")
+        again = Place("again", one.raw, one.connection)
+        for other in (one, again):
+            with pytest.raises(QueryError, match="are the same table"):
+                answer(one, other, asked)
+
+    def test_a_key_that_cannot_be_one(self, places: tuple[Place, Place]) -> None:
+        for each, name in zip(places, ("s", "t"), strict=True):
+            each.run(f"CREATE TABLE {name} (id jsonb PRIMARY KEY, v int)")
+        with pytest.raises(QueryError, match="the key id is jsonb, whose equal values"):
+            answer(*places, Q)
 
     def test_tables_without_a_common_column(self, places: tuple[Place, Place]) -> None:
         places[0].run("CREATE TABLE s (id int PRIMARY KEY, a int)")
@@ -321,6 +358,10 @@ class TestRefusals:
             ({"key": ()}, "names no column"),
             ({"where": "1=1) OR (1=1"}, "not one expression"),
             ({"where": "id = :id"}, "has no value"),
+            ({"where": "id=$1"}, r"\$1 in a condition has no value"),
+            ({"where": "  "}, "condition is blank"),
+            ({"columns": ("v", "v")}, "named twice"),
+            ({"columns": ("",)}, "has no name"),
             ({"window_s": 5.0}, "its length and a column"),
             ({"tolerance": {"v": float("nan")}}, "is no tolerance"),
             ({"tolerance": {"id": 1.0}}, "cannot have a tolerance"),
@@ -455,6 +496,40 @@ class TestCommand:
         assert wrong.stdout == ""
         [line] = wrong.stderr.splitlines()
         assert " Next: " in line
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("--repair", "/nonexistent/x.sql"), "no folder that can be written to (--repair)"),
+            (("--repair", "/"), "/ is a folder (--repair)"),
+            (("--columns", "v, v"), "named twice"),
+            (("--columns", " , "), "has no name"),
+            (("--where", "(select 1 from s for update) = 1"), "write a condition that only reads"),
+        ],
+    )
+    def test_what_is_refused_at_once(
+        self, settings: dict[str, str], arguments: tuple[str, ...], words: str
+    ) -> None:
+        refused = self.reconcile(settings, *arguments)
+        assert (refused.returncode, refused.stdout) == (3, "")
+        [line] = refused.stderr.splitlines()
+        assert words in line
+        assert "evidence" not in line
+        assert not list(Path(settings["XDG_STATE_HOME"]).rglob("*.json"))
+
+    def test_a_resumed_run_that_is_the_same_says_what_it_missed(
+        self, settings: dict[str, str]
+    ) -> None:
+        assert self.reconcile(settings, die_after=3).returncode == -signal.SIGKILL
+        resumed = self.reconcile(settings, "--resume", "--recheck-after", "0")
+        assert resumed.returncode == 0
+        assert "were not looked at again; run without --resume to be sure" in resumed.stdout
+
+    def test_blanks_around_commas_and_signs(self, settings: dict[str, str]) -> None:
+        done = self.reconcile(
+            settings, "--columns", " v , w ", "--tolerance", "v = 1", "--recheck-after", "0"
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_a_killed_run_is_resumed(
         self, places: tuple[Place, Place], settings: dict[str, str]

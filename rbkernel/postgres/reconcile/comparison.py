@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rbkernel.errors import ConfigError, DatabaseError
+from rbkernel.errors import ConfigError, DatabaseError, ParameterError, QueryError
 from rbkernel.model import now
+from rbkernel.postgres.reconcile import conditions, load, parts, search, verdict
 from rbkernel.postgres.reconcile import layout as layouts
-from rbkernel.postgres.reconcile import load, parts, search, verdict
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
 from rbkernel.postgres.reconcile.question import Question
@@ -84,25 +85,28 @@ def compare(
     DatabaseError
         A patient is sick, or forbids it: the comparison is incomplete.
     QueryError, ParameterError, ConfigError
-        The question cannot be answered as it is.
+        The question cannot be answered as it is, or its conditions pick no row at all.
     """
     for session in (source, target):
         question.check(session.connection.allow_functions)
     began = time.monotonic()
     with readers(source, target) as both:
+        _check_time_zone(question, both)
         layout = layouts.read(question, both)
         layouts.check_key(layout, both)
         progress = _begin(question, layout, both, resume)
-        conditions = _conditions(question, layout, progress.since)
+        filters = conditions.read(question, layout, both, progress.since)
         if not progress.parts:
-            progress = replace(progress, parts=tuple(parts.split(layout, both, filters=conditions)))
+            progress = replace(progress, parts=tuple(parts.split(layout, both, filters=filters)))
         portable = portable or (not both.one_server and not search.hash_alike(both))
-        pair = search.sides(layout, conditions, portable=portable)
+        pair = search.sides(layout, filters, portable=portable)
         work = _Work(
             question=question, layout=layout, both=both, pair=pair, max_load=max_load,
             most=most, report=report,
         )  # fmt: skip
         progress = _search(work, progress)
+        if any(filters) and not (progress.source_rows or progress.target_rows):
+            raise conditions.nothing_compared(question)
         progress = _recheck(work, progress, recheck_after_s)
     return _outcome(work, progress, time.monotonic() - began, portable, resumed=resume is not None)
 
@@ -123,6 +127,19 @@ def _begin(question: Question, layout: Layout, both: Readers, resume: Progress |
     return resume
 
 
+def _check_time_zone(question: Question, both: Readers) -> None:
+    if not question.time_zone:
+        return
+    try:
+        both.source.rows("SELECT now() AT TIME ZONE %(zone)s::text", {"zone": question.time_zone})
+    except QueryError as error:
+        raise ParameterError(
+            f"there is no time zone {question.time_zone!r}",
+            where="time zone",
+            next_step="name one as PostgreSQL does, such as Europe/Berlin or UTC",
+        ) from error
+
+
 def _window_start(question: Question, both: Readers) -> str:
     if not question.window_s:
         return ""
@@ -133,19 +150,6 @@ def _window_start(question: Question, both: Readers) -> str:
     return str(since)
 
 
-def _conditions(question: Question, layout: Layout, since: str) -> tuple[str, str]:
-    """Return the conditions on the rows of source and target, ready for psycopg."""
-    of_target = question.target_where or question.where
-    windows = layouts.windows(question, layout, since)
-    wheres = [f"(\n{where}\n)" if where else "" for where in (question.where, of_target)]
-    both = (
-        " AND ".join(filter(None, (where.replace("%", "%%"), window)))
-        for where, window in zip(wheres, windows, strict=True)
-    )
-    first, second = both
-    return first, second
-
-
 def _search(work: _Work, progress: Progress) -> Progress:
     for number, part in enumerate(progress.parts[progress.done :], progress.done + 1):
         try:
@@ -153,7 +157,8 @@ def _search(work: _Work, progress: Progress) -> Progress:
                 load.wait_for_calm(work.both, work.max_load)
             work.both.release(older_than_s=LONGEST_S)
             searched = search.search(work.layout, work.pair, part, work.both)
-            found, beyond = _examine(work, searched.suspects, len(progress.differences))
+            found, beyond, surplus = _examine(work, searched.suspects, len(progress.differences))
+            _check_balance(work, searched, surplus)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
         progress = replace(
@@ -169,17 +174,37 @@ def _search(work: _Work, progress: Progress) -> Progress:
     return progress
 
 
-def _examine(work: _Work, suspects: Sequence[Key], already: int) -> tuple[list[Difference], int]:
-    """Return the differences for which there is room, and how many more there are."""
+def _examine(
+    work: _Work, suspects: Sequence[Key], already: int
+) -> tuple[list[Difference], int, int]:
+    """Return the differences for which there is room, how many more, and extra less missing."""
     if integer_key(work.layout):
         suspects = sorted(suspects, key=lambda key: int(key[0]))
     kept: list[Difference] = []
-    beyond = 0
+    beyond = surplus = 0
     for some in verdict.examine(work.layout, work.pair, suspects, work.both):
         room = work.most - already - len(kept)
         kept += some[:room]
         beyond += max(0, len(some) - room)
-    return kept, beyond
+        kinds = Counter(one.kind for one in some)
+        surplus += kinds["extra"] - kinds["missing"]
+    return kept, beyond, surplus
+
+
+def _check_balance(work: _Work, searched: search.Searched, surplus: int) -> None:
+    """See that missing and extra rows account for the counts of both sides.
+
+    A condition picks rows on one side that it may not pick on the other: there they need not.
+    """
+    counted = searched.target_rows - searched.source_rows
+    if surplus != counted and not any(side.condition for side in work.pair):
+        raise DatabaseError(
+            f"{searched.source_rows} rows against {searched.target_rows} are not told apart by the"
+            f" key {', '.join(work.question.key)}",
+            where=f"{work.question.target} against {work.question.source}",
+            next_step="see whether the key is unique in both, and whether a view or a foreign table"
+            " changes while it is read; then run it again",
+        )
 
 
 def _incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:

@@ -105,7 +105,8 @@ class Type:
     element
         Whether it is an array.
     comparable
-        Whether it, or its elements, have an ``=`` that can be relied on.
+        Whether it, or its elements, have an ``=`` that can be relied on: text has none, since its
+        collation, or an extension such as citext, may call texts equal that are not.
     """
 
     name: str

@@ -14,7 +14,7 @@ from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.reconcile.encoding import Rule, Type, as_key, fill, rule
 from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
-from rbkernel.postgres.reconcile.tables import Table, TableColumn, needed, percent
+from rbkernel.postgres.reconcile.tables import Table, TableColumn, check_two, needed, percent
 from rbkernel.postgres.reconcile.tables import read as read_table
 
 # what a key's text is read as; of every other type the text itself is compared
@@ -63,6 +63,13 @@ class Layout:
     notes: tuple[str, ...]
 
     @property
+    def proven(self) -> bool:
+        """Whether indexes of both sides prove that the key is unique."""
+        return _proven(self.source, self.key, target=False) and _proven(
+            self.target, self.key, target=True
+        )
+
+    @property
     def everything(self) -> tuple[Column, ...]:
         """Key and compared columns."""
         return (*self.key, *self.columns)
@@ -83,6 +90,7 @@ def read(question: Question, both: Readers) -> Layout:
         lambda reader: read_table(reader, question.source),
         lambda reader: read_table(reader, question.target),
     )
+    check_two(source, target, both)
     keys = [_key_pair(question, source, target, name) for name in question.key]
     pairs = _pairs(question, source, target)
     _check_privileges(source, (one for one, _ in [*keys, *pairs]), both.source)
@@ -221,7 +229,14 @@ def _key_column(
     question: Question, source: Table, target: Table, one: TableColumn, other: TableColumn
 ) -> Column:
     column = _column(question, one, other)
-    if column is None or not as_key(column.rule):
+    if column is not None and not as_key(column.rule):
+        raise QueryError(
+            f"the key {_named(one, other)} is {one.type.shown}, whose equal values may be written"
+            " differently: rows cannot be found by it",
+            where="key",
+            next_step="name another key",
+        )
+    if column is None:
         raise QueryError(
             f"the key {_named(one, other)} is {one.type.shown} in {source.shown} and"
             f" {other.type.shown} in {target.shown}: rows cannot be found by it",
@@ -268,7 +283,7 @@ def _alone(question: Question, source: Table, target: Table) -> list[str]:
 
 def _texts(columns: Iterable[Column]) -> list[str]:
     """Say which columns are compared as text although they are none."""
-    plain = {"text", "varchar", "bpchar", "name"}
+    plain = {"text", "varchar", "bpchar", "name", "_text", "_varchar", "_bpchar", "_name"}
     odd = [
         f"{c.name} ({c.type.shown})"
         for c in columns
@@ -279,8 +294,8 @@ def _texts(columns: Iterable[Column]) -> list[str]:
 
 
 def _check_unique(reader: Reader, of: Table, key: tuple[Column, ...], *, target: bool) -> None:
-    names = [column.target_name if target else column.name for column in key]
-    proven = any(unique <= set(names) for unique in of.unique)
+    names = _key_names(key, target=target)
+    proven = _proven(of, key, target=target)
     columns = [of.column(name) for name in names]
     if proven and all(column and column.not_null for column in columns):
         return
@@ -303,6 +318,15 @@ def _check_unique(reader: Reader, of: Table, key: tuple[Column, ...], *, target:
             where=where,
             next_step="name more columns as the key, or remove the duplicates first",
         )
+
+
+def _key_names(key: tuple[Column, ...], *, target: bool) -> list[str]:
+    return [column.target_name if target else column.name for column in key]
+
+
+def _proven(of: Table, key: tuple[Column, ...], *, target: bool) -> bool:
+    names = set(_key_names(key, target=target))
+    return any(unique <= names for unique in of.unique)
 
 
 def _named(one: TableColumn, other: TableColumn) -> str:

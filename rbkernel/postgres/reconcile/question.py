@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from rbkernel import sqltext
-from rbkernel.errors import ParameterError
+from rbkernel.errors import ParameterError, QueryError, SqlTextError
 from rbkernel.postgres import guard
 from rbkernel.postgres.driver import quote_identifier
 
@@ -67,6 +67,8 @@ class Question:
             raise _wrong("a window needs its length and a column", "give both, or none")
         if not 0 <= self.window_s < float("inf"):
             raise _wrong(f"a window of {self.window_s} s is no window", "give a positive length")
+        if "" in (*self.key, *self.columns) or len(set(self.columns)) < len(self.columns):
+            raise _wrong("a column to compare has no name, or is named twice", "name each once")
         for column, most in self.tolerance.items():
             if not 0 <= most < float("inf"):
                 raise _wrong(f"{most} is no tolerance for {column}", "give a number from 0 on")
@@ -95,7 +97,13 @@ class Question:
             The guard refuses a condition.
         """
         for condition in filter(None, (self.where, self.target_where)):
-            guard.check(f"SELECT 1 FROM t WHERE (\n{condition}\n)", allow_functions)
+            try:
+                guard.check(f"SELECT 1 FROM t WHERE (\n{condition}\n)", allow_functions)
+            except (QueryError, SqlTextError) as error:
+                error.where = f"the condition {condition!r}"
+                if "rb.act" in error.next_step:
+                    error.next_step = "write a condition that only reads"
+                raise
 
 
 def table(name: str) -> str:
@@ -111,11 +119,14 @@ def table(name: str) -> str:
 
 
 def _check_brackets(condition: str) -> None:
-    """Refuse a condition that would end its own brackets, or that asks for a value."""
+    """Refuse a condition that is none, ends its own brackets, or asks for a value."""
+    if not condition.strip():
+        raise _wrong("the condition is blank", "write one, or leave it out")
     depth = 0
     for kind, text in sqltext.tokens(condition):
-        if kind == "parameter":
-            raise _wrong(f"{text} in a condition has no value", "write the value itself")
+        if kind == "parameter" or text == "$":
+            named = "$1" if text == "$" else text
+            raise _wrong(f"{named} in a condition has no value", "write the value itself")
         depth += {"(": 1, ")": -1}.get(text, 0)
         if depth < 0 or text == ";":
             break

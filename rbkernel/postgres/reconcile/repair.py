@@ -2,9 +2,10 @@
 
 Every statement names what it expects to find: the key and the present value of each compared
 column, as text under pinned settings, so that the types do not matter. It counts the rows that it
-changed, and raises when that is not one; the whole is one transaction, so a row that has moved on
-since leaves everything as it was. Extra rows go first and missing ones come last, so that a unique
-value can move from one row to another; the inverse goes the other way round.
+changed, and raises when that is not one, or when the row is then not as it was meant to be,
+because a trigger or a rule had its own mind; the whole is one transaction, so a row that has moved
+on since leaves everything as it was. Extra rows go first and missing ones come last, so that a
+unique value can move from one row to another; the inverse goes the other way round.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ SET LOCAL IntervalStyle = 'postgres';
 SET LOCAL extra_float_digits = 1;
 SET LOCAL bytea_output = 'hex';
 SET LOCAL lock_timeout = '5s';
+SET CONSTRAINTS ALL DEFERRED;
 """
 _GUARDED = """
 DO {tag}
@@ -47,6 +49,11 @@ BEGIN
   IF changed <> 1 THEN
     RAISE EXCEPTION USING MESSAGE = {message};
   END IF;
+  PERFORM FROM {table}
+{wanted};
+  IF {wrong} THEN
+    RAISE EXCEPTION USING MESSAGE = {otherwise};
+  END IF;
 END
 {tag};
 """
@@ -55,17 +62,23 @@ SELECT ARRAY(SELECT t.tgname::text FROM pg_trigger t
              WHERE t.tgrelid = %(oid)s AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1),
        ARRAY(SELECT c.conname::text FROM pg_constraint c
              WHERE c.contype = 'f' AND %(oid)s IN (c.conrelid, c.confrelid) ORDER BY 1),
+       ARRAY(SELECT r.rulename::text FROM pg_rewrite r
+             WHERE r.ev_class = %(oid)s AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1),
        ARRAY(SELECT quote_ident(s) FROM unnest(current_schemas(false)) s)
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """Two scripts for psql; ``rows`` is how many each of them changes."""
+    """Two scripts for psql; ``rows`` is how many each of them changes.
+
+    ``obstacles`` say why the scripts will probably stop, changing nothing.
+    """
 
     sql: str
     inverse: str
     rows: int
+    obstacles: tuple[str, ...] = ()
 
 
 @dataclass
@@ -76,14 +89,39 @@ class _Script:
     forth: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    obstacles: list[str] = field(default_factory=list)
+    updates: list[tuple[Values, Values]] = field(default_factory=list)
 
-    def add(self, key: Key, statement: str, inverse: str) -> None:
-        """Add a statement and what takes it back."""
+    def add(
+        self, key: Key, statement: str, inverse: str, *, before: str = "", after: str = ""
+    ) -> None:
+        """Add a statement and what takes it back.
+
+        ``before`` and ``after`` are the conditions of the row as it is without and with the
+        statement, empty where there is none.
+        """
         names = (column.target_name for column in self.layout.key)
         row = ", ".join(f"{name} = {value}" for name, value in zip(names, key, strict=True))
         where = f"{self.layout.target.shown} ({row})"
-        self.forth.append(_guarded(statement, f"{where} is not as it was when it was compared"))
-        self.back.append(_guarded(inverse, f"{where} is not as the repair left it"))
+        told = f"{where} is not as it was when it was compared"
+        self.forth.append(self._guarded(key, statement, told, where, after))
+        told = f"{where} is not as the repair left it"
+        self.back.append(self._guarded(key, inverse, told, where, before))
+
+    def _guarded(self, key: Key, statement: str, message: str, where: str, wanted: str) -> str:
+        said = _said(message)
+        otherwise = _said(f"a trigger or rule has made something else of {where}")
+        body = statement + wanted + said + otherwise
+        tag = next(tag for tag in (f"$rb{n or ''}$" for n in range(10**6)) if tag not in body)
+        return _GUARDED.format(
+            tag=tag,
+            statement=statement,
+            message=said,
+            table=_plain(self.layout.target.sql),
+            wanted=wanted or _expected(self, key, {}),
+            wrong="NOT FOUND" if wanted else "FOUND",
+            otherwise=otherwise,
+        )
 
     def note(self, text: str) -> None:
         """Say something in the header, once."""
@@ -118,7 +156,9 @@ def write(
     with readers(source, target) as both:
         layout = layouts.read(question, both)
         script = _Script(layout)
-        [(triggers, foreign, path)] = both.target.rows(_SURROUNDINGS, {"oid": layout.target.oid})
+        [(triggers, foreign, rules, path)] = both.target.rows(
+            _SURROUNDINGS, {"oid": layout.target.oid}
+        )
         for kind, add in (("extra", _delete), ("changed", _update), ("missing", _insert)):
             keys = [one.key for one in rows if one.kind == kind]
             columns = {one.key: one.columns for one in rows}
@@ -128,11 +168,13 @@ def write(
                 for key in some:
                     add(script, key, theirs.get(key), ours.get(key), columns[key])
     _note_surroundings(script, triggers, foreign)
+    _note_obstacles(script, rules)
     heading = _heading(question, script, target.connection.name)
     return Repair(
         sql=_text(heading, path, script.forth),
         inverse=_text(["Takes back:", *heading], path, reversed(script.back)),
         rows=len(script.forth),
+        obstacles=tuple(script.obstacles),
     )
 
 
@@ -165,10 +207,12 @@ def _delete(
         return
     target = script.layout.target
     settable = {c.name: ours[c.name] for c in target.columns if not c.generated}
+    before = _expected(script, key, ours, as_read=True)
     script.add(
         key,
-        f"  DELETE FROM {_plain(target.sql)}\n{_expected(script, key, ours, as_read=True)}",
+        f"  DELETE FROM {_plain(target.sql)}\n{before}",
         _inserting(script, settable),
+        before=before,
     )
 
 
@@ -179,10 +223,12 @@ def _insert(
         return
     settable = {name: theirs[name] for name in theirs if not _column(script, name).generated}
     target = script.layout.target
+    after = _expected(script, key, settable)
     script.add(
         key,
         _inserting(script, settable),
-        f"  DELETE FROM {_plain(target.sql)}\n{_expected(script, key, settable)}",
+        f"  DELETE FROM {_plain(target.sql)}\n{after}",
+        after=after,
     )
 
 
@@ -201,10 +247,15 @@ def _update(
         return
     new, old = {name: theirs[name] for name in names}, {name: ours[name] for name in names}
     compared = {name: ours[name] for name in theirs if not _column(script, name).generated}
+    before = _expected(script, key, compared, as_read=True)
+    after = _expected(script, key, {**compared, **new})
+    script.updates.append((ours, {**ours, **new}))
     script.add(
         key,
-        _updating(script, new, _expected(script, key, compared, as_read=True)),
-        _updating(script, old, _expected(script, key, {**compared, **new})),
+        _updating(script, new, before),
+        _updating(script, old, after),
+        before=before,
+        after=after,
     )
 
 
@@ -261,14 +312,8 @@ def _fixed(column: TableColumn) -> bool:
     return column.generated or column.identity == "a"
 
 
-def _guarded(statement: str, message: str) -> str:
-    said = quote_literal(f"{message}: nothing was changed").strip()
-    tag = next(
-        tag
-        for tag in (f"$rb{n or ''}$" for n in range(10**6))
-        if tag not in statement and tag not in said
-    )
-    return _GUARDED.format(tag=tag, statement=statement, message=said)
+def _said(message: str) -> str:
+    return quote_literal(f"{message}: nothing was changed").strip()
 
 
 def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str]) -> None:
@@ -284,12 +329,36 @@ def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str])
         script.note(f"only in the target, left to their defaults: {', '.join(others)}")
 
 
+def _note_obstacles(script: _Script, rules: list[str]) -> None:
+    if rules:
+        script.obstacles.append(
+            f"rules rewrite what is written to the table, so it will stop: {', '.join(rules)}"
+        )
+    for columns in script.layout.target.unique:
+        if _exchanged(script.updates, sorted(columns)):
+            script.obstacles.append(
+                f"rows take over each other's unique {', '.join(sorted(columns))}, which is checked"
+                " row by row: it may stop; set one of these values aside by hand first"
+            )
+
+
+def _exchanged(updates: Iterable[tuple[Values, Values]], columns: Sequence[str]) -> bool:
+    """Tell whether a row gets values that another row to be changed still has."""
+    pairs = [
+        (tuple(old[name] for name in columns), tuple(new[name] for name in columns))
+        for old, new in updates
+    ]
+    held = {old for old, new in pairs if old != new}
+    return any(new in held and None not in new for old, new in pairs if old != new)
+
+
 def _heading(question: Question, script: _Script, connection: str) -> list[str]:
     return [
         f"Makes {len(script.forth)} rows of {question.target} equal to {question.source}.",
         f"Written {now()} for connection {connection}.",
         "Read it, then run it with psql as a role that may write. It is one transaction: if a row",
         "is no longer as it was compared, an error says which, and nothing is changed.",
+        *(f"OBSTACLE: {told}" for told in script.obstacles),
         *script.notes,
     ]
 

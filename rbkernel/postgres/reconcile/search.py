@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rbkernel.errors import QueryError
 from rbkernel.postgres.reconcile.encoding import fill
 from rbkernel.postgres.reconcile.layout import Column, Layout
 from rbkernel.postgres.reconcile.parts import Part
@@ -172,13 +173,31 @@ def _join(layout: Layout, pair: tuple[Side, Side], part: Part, reader: Reader) -
     texts = [_key_text(layout.key[i], f"l.c{i}", f"r.c{i}") for i in keys]
     arrays = ", ".join(f"array_agg({text}) FILTER (WHERE {suspect})" for text in texts)
     on = " AND ".join(f"l.c{i} = r.c{i}" for i in keys)
+    joined = ["count(l.c0)", "count(r.c0)"]
+    # a key that comes twice would join its rows with each other
+    alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
     [(source_rows, target_rows, *found)] = reader.rows(
-        f"SELECT count(l.c0), count(r.c0), {arrays}"
+        f"SELECT {', '.join([*joined, *alone])}, {arrays}"
         f" FROM (SELECT {sources} {pair[0].rows(part)}) l"
         f" FULL JOIN (SELECT {targets} {pair[1].rows(part)}) r ON {on}"
     )
+    if alone:
+        counts, found = found[:2], found[2:]
+        if counts != [source_rows, target_rows]:
+            raise twice(pair, reader)
     suspects = list(zip(*(texts or [] for texts in found), strict=True))
     return Searched(source_rows=source_rows, target_rows=target_rows, suspects=suspects)
+
+
+def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
+    """Say that a key came twice although it had been checked."""
+    names = " or ".join(side.table.shown for side in sides)
+    return QueryError(
+        f"the key does not identify a row of {names}: rows with a key that was there already have"
+        " come in since it was checked",
+        where=f"connection {reader.name}",
+        next_step="name more columns as the key, or remove the duplicates first",
+    )
 
 
 def _compared(layout: Layout, *, target: bool) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rbkernel.errors import QueryError
+from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.reconcile.encoding import Type
 from rbkernel.postgres.reconcile.question import table
-from rbkernel.postgres.reconcile.snapshot import Reader
+from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
 _TABLE = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
-       CASE WHEN c.reltuples > 0 THEN pg_table_size(c.oid) / c.reltuples ELSE 200 END
+       CASE WHEN c.reltuples > 0 THEN pg_table_size(c.oid) / c.reltuples ELSE 200 END,
+       c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
+       row_security_active(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass(%(name)s)
 """
@@ -30,9 +32,13 @@ SELECT a.attname::text, t.typname::text,
             ELSE format('%%I.%%I', n.nspname, t.typname) END,
        t.typtype::text, b.modifier,
        t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A',
-       t.typtype IN ('r', 'm') OR EXISTS (
-           SELECT FROM pg_opclass o WHERE o.opcdefault
-           AND o.opcintype = CASE WHEN e.typtype = 'e' THEN 'anyenum'::regtype ELSE e.oid END),
+       CASE WHEN t.typtype IN ('r', 'm')
+            THEN EXISTS (SELECT FROM pg_range g JOIN pg_type s ON s.oid = g.rngsubtype
+                         WHERE t.oid IN (g.rngtypid, g.rngmultitypid)
+                         AND s.typtype = 'b' AND s.typcollation = 0 AND s.typcategory <> 'A')
+            ELSE e.typcollation = 0 AND EXISTS (
+                SELECT FROM pg_opclass o WHERE o.opcdefault AND o.opcintype
+                    = CASE WHEN e.typtype = 'e' THEN 'anyenum'::regtype ELSE e.oid END) END,
        a.attnotnull, coalesce(k.collisdeterministic, true),
        has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
        a.attgenerated <> '', a.attidentity::text, format_type(a.atttypid, a.atttypmod)
@@ -55,6 +61,8 @@ SELECT i.indisunique AND i.indimmediate,
 FROM pg_index i
 WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 """
+# to the microsecond: a standby, or another server, has another
+_PLACE = "SELECT pg_postmaster_start_time()::text, current_database()::text"
 _READABLE = frozenset("rpvmf")
 
 
@@ -97,6 +105,8 @@ def read(reader: Reader, name: str) -> Table:
     ------
     QueryError
         There is none of that name.
+    DatabaseError
+        Row security hides some of its rows.
     """
     found = reader.rows(_TABLE, {"name": table(name)})
     if not found:
@@ -106,11 +116,15 @@ def read(reader: Reader, name: str) -> Table:
             next_step="check its name and schema; names are taken as PostgreSQL keeps them,"
             " mostly in lower case",
         )
-    oid, schema, relation, kind, row_bytes = found[0]
+    oid, schema, relation, kind, row_bytes, has_children, secured = found[0]
     if kind not in _READABLE:
         raise QueryError(f"{name} is no table", where=f"connection {reader.name}",
                          next_step="name a table or a view")  # fmt: skip
+    if secured:
+        raise _hidden(reader, name)
     indexes = reader.rows(_INDEXES, {"oid": oid})
+    # an index of a partitioned table holds in its partitions, one of a parent not in its children
+    proofs = [] if has_children else [columns for unique, columns, _ in indexes if unique]
     return Table(
         sql=percent(quote_identifier(schema, relation)),
         shown=name,
@@ -118,8 +132,37 @@ def read(reader: Reader, name: str) -> Table:
         kind=kind,
         row_bytes=float(row_bytes),
         columns=tuple(map(_table_column, reader.rows(_COLUMNS, {"oid": oid}))),
-        unique=tuple(frozenset(columns) for unique, columns, _ in indexes if unique),
+        unique=tuple(map(frozenset, proofs)),
         leading=frozenset(first for _, _, first in indexes),
+    )
+
+
+def check_two(source: Table, target: Table, both: Readers) -> None:
+    """See that they are not one table, also where two connections lead to it.
+
+    Raises
+    ------
+    QueryError
+        They are one.
+    """
+    if source.oid != target.oid:
+        return
+    places = both.both(lambda reader: reader.rows(_PLACE), lambda reader: reader.rows(_PLACE))
+    if places[0] == places[1]:
+        raise QueryError(
+            f"{source.shown} and {target.shown} are the same table of the same database",
+            where=f"connections {both.source.name} and {both.target.name}",
+            next_step="name the other table, or the connection of the other server",
+        )
+
+
+def _hidden(reader: Reader, name: str) -> DatabaseError:
+    role = reader.session.server.role
+    return DatabaseError(
+        f"row security hides rows of {name} from the role {role}, so nothing can be said of all",
+        where=f"connection {reader.name}",
+        next_step="have an administrator create a view of it that the table's owner owns, and GRANT"
+        f" SELECT on that view TO {role}; then compare the view",
     )
 
 

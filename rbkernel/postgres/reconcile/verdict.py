@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rbkernel.postgres.reconcile.encoding import fill
 from rbkernel.postgres.reconcile.layout import Column, Layout
 from rbkernel.postgres.reconcile.outcome import Difference, State
-from rbkernel.postgres.reconcile.search import Key, Side, apart
+from rbkernel.postgres.reconcile.search import Key, Side, apart, twice
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
 # of both sides together, so that wide rows do not fill the memory
@@ -133,6 +133,8 @@ def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, tar
     )
     places = np.frombuffer(numbers or b"", ">i4") - 1
     seen = _Seen(np.zeros(len(keys), np.bool_), np.zeros((len(found), len(keys)), np.int64))
+    if len(np.unique(places)) < len(places):
+        raise twice([side], reader)
     seen.present[places] = True
     for row, sent in zip(seen.hashes, found, strict=True):
         row[places] = np.frombuffer(sent or b"", ">i8")
