@@ -504,7 +504,7 @@ class TestCommand:
             (("--repair", "/"), "/ is a folder (--repair)"),
             (("--columns", "v, v"), "named twice"),
             (("--columns", " , "), "has no name"),
-            (("--where", "(select 1 from s for update) = 1"), "write a condition that only reads"),
+            (("--where", "lo_unlink(1) = 1"), "write a condition that only reads"),
         ],
     )
     def test_what_is_refused_at_once(

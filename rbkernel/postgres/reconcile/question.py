@@ -101,7 +101,7 @@ class Question:
                 guard.check(f"SELECT 1 FROM t WHERE (\n{condition}\n)", allow_functions)
             except (QueryError, SqlTextError) as error:
                 error.where = f"the condition {condition!r}"
-                if "rb.act" in error.next_step:
+                if any(word in error.next_step for word in ("rb.act", "Python")):
                     error.next_step = "write a condition that only reads"
                 raise
 
