@@ -1,4 +1,4 @@
-"""Rows of the driver → DataFrame, by the server's own types.
+"""Rows of the driver, within caps → DataFrame, by the server's own types.
 
 Integers stay integers although there are NULLs, and a numeric keeps its digits: a figure in the
 evidence is the figure in the database.
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from sys import getsizeof
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_object_dtype, is_string_dtype
+from sqlalchemy import CursorResult, Row
 
 from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
@@ -22,6 +24,32 @@ _FLOATS = {700, 701}
 _BOOLEAN = 16
 _TIMESTAMPS = {1114: False, 1184: True}
 _INTERVAL = 1186
+# Each batch of rows is so many times larger than the one before, once their size is known.
+_GROWTH = 8
+
+
+def within_caps(
+    result: CursorResult[Any], row_cap: int, size_cap_mb: int
+) -> tuple[list[Row[Any]], str]:
+    """Fetch in batches until a cap is reached, and name that cap.
+
+    A batch is one round trip, and no larger than the sizes seen so far let expect: the whole stays
+    near the cap, unless a few rows are far larger than those before them.
+    """
+    rows: list[Row[Any]] = []
+    cap_bytes, held_bytes, batch = size_cap_mb * 1_000_000, 0, 1
+    while True:
+        fetched = result.fetchmany(batch)
+        rows += fetched
+        held_bytes += sum(getsizeof(value) for row in fetched for value in row)
+        if len(rows) > row_cap:
+            return rows[:row_cap], f"the row cap of {row_cap}"
+        if held_bytes > cap_bytes:
+            return rows, f"the size cap of {size_cap_mb} MB"
+        if len(fetched) < batch:
+            return rows, ""
+        room = (cap_bytes - held_bytes) * len(rows) // (held_bytes or 1)
+        batch = max(1, min(batch * _GROWTH, room, row_cap + 1 - len(rows)))
 
 
 def to_frame(rows: Sequence[Sequence[Any]], description: Sequence[Any]) -> pd.DataFrame:

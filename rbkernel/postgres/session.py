@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from sys import getsizeof
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import CursorResult, Engine, Row, create_engine, text
+from sqlalchemy import CursorResult, Engine, create_engine, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGExecutionContext_psycopg
 from sqlalchemy.exc import DBAPIError
@@ -34,8 +33,6 @@ from rbkernel.postgres.deadline import Deadline
 _GRACE_S = 2.0
 # After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
 _PAUSE_S = 15.0
-# Each batch of rows is so many times larger than the one before, once their size is known.
-_GROWTH = 8
 
 _BEGIN = """
 SELECT set_config('transaction_read_only', 'on', true),
@@ -339,7 +336,7 @@ class Session:
                 # before the rows: the cursor is closed with the last of them
                 description = list(result.cursor.description or [])
                 with closing(result):
-                    rows, cut_by = _within_caps(result, cap, self.connection.size_cap_mb)
+                    rows, cut_by = frames.within_caps(result, cap, self.connection.size_cap_mb)
                     return rows, description, cut_by
         except DBAPIError as error:
             said = driver.translate(error, self.connection.name)
@@ -363,30 +360,6 @@ class Session:
             # a server-side cursor: the caps bound what the server sends, not only what we keep
             conn = conn.execution_options(stream_results=True)
         return conn.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
-
-
-def _within_caps(
-    result: CursorResult[Any], row_cap: int, size_cap_mb: int
-) -> tuple[list[Row[Any]], str]:
-    """Fetch in batches until a cap is reached, and name that cap.
-
-    A batch is one round trip, and no larger than the sizes seen so far let expect: the whole stays
-    near the cap, unless a few rows are far larger than those before them.
-    """
-    rows: list[Row[Any]] = []
-    cap_bytes, held_bytes, batch = size_cap_mb * 1_000_000, 0, 1
-    while True:
-        fetched = result.fetchmany(batch)
-        rows += fetched
-        held_bytes += sum(getsizeof(value) for row in fetched for value in row)
-        if len(rows) > row_cap:
-            return rows[:row_cap], f"the row cap of {row_cap}"
-        if held_bytes > cap_bytes:
-            return rows, f"the size cap of {size_cap_mb} MB"
-        if len(fetched) < batch:
-            return rows, ""
-        room = (cap_bytes - held_bytes) * len(rows) // (held_bytes or 1)
-        batch = max(1, min(batch * _GROWTH, room, row_cap + 1 - len(rows)))
 
 
 def failed_frame(
