@@ -15,7 +15,16 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, documents, evidence, importing, quality, queries, reconciling
+from rbkernel.cli import (
+    connections,
+    documents,
+    evidence,
+    importing,
+    opening,
+    quality,
+    queries,
+    reconciling,
+)
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -40,6 +49,7 @@ sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, wit
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
+app.command("open")(opening.open_copy)
 app.command()(documents.show)
 app.command()(documents.search)
 app.command()(documents.new)
