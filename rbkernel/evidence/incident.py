@@ -25,6 +25,7 @@ reopened    why
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ __all__ = [
     "RunHistory",
     "append",
     "list_incidents",
+    "look",
     "parse",
     "read",
     "tell",
@@ -144,6 +146,13 @@ def read(root: Path, incident: str) -> IncidentRecord:
             " which evidence folder is read",
         )
     return _told(incident, data)
+
+
+def look(root: Path, incident: str) -> IncidentRecord:
+    """Return what an incident's record tells; nothing but its id where there is none yet."""
+    check_id(incident)
+    there = os.path.lexists(root / incident / manifest.INCIDENT)
+    return read(root, incident) if there else tell([], incident)
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:

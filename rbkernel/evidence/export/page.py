@@ -38,18 +38,19 @@ _LIGHT, _DARK = "default", "github-dark"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a page tells: one run, or all runs of an incident with its timeline."""
+    """What a page tells: one run, or an incident with its timeline and all its runs.
+
+    ``timeline`` is when, what and who says so; ``incident`` is empty for a run by itself.
+    """
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
-    timeline: tuple[tuple[str, str], ...] = ()
+    incident: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    timeline: tuple[tuple[str, str, str], ...] = ()
     footer: str = ""
-
-    @property
-    def several(self) -> bool:
-        """Whether it tells of more than one run."""
-        return len(self.sections) > 1
 
     @property
     def figures(self) -> tuple[Figure, ...]:
