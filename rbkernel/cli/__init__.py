@@ -21,6 +21,7 @@ from rbkernel.cli import (
     evidence,
     importing,
     opening,
+    postmortem,
     quality,
     queries,
     reconciling,
@@ -50,6 +51,7 @@ app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)
+app.command()(postmortem.postmortem)
 app.command()(documents.show)
 app.command()(documents.search)
 app.command()(documents.new)
