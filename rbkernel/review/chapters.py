@@ -203,14 +203,15 @@ def _impact(known: Known) -> Iterator[str]:
 
 def _timeline(known: Known) -> Iterator[str]:
     yield "## Timeline\n"
-    if not known.timeline:
+    entries = [entry for entry in known.timeline if entry.kind != "sealed"]
+    if not entries:
         yield "The record tells of no event."
         return
-    times = [moment(entry.at).removesuffix(" UTC") for entry in known.timeline]
+    times = [moment(entry.at).removesuffix(" UTC") for entry in entries]
     days = {at[:10] for at in times}
     day = f"{days.pop()}, " if len(days) == 1 else ""
     yield f"| time ({day}UTC) | what happened | who, or which run |\n|---|---|---|"
-    for at, entry in zip(times, known.timeline, strict=True):
+    for at, entry in zip(times, entries, strict=True):
         shown = at[11:] if day else at
         yield f"| {quoted(shown)} | {quoted(entry.what)} | {quoted(entry.source)} |"
 
@@ -240,7 +241,7 @@ def _found(run: Record) -> Iterator[str]:
         yield f"- {_finding(finding)}"
     left_out = max(0, len(wrong) - _SHOWN_FINDINGS)
     rest = [f"{left_out} more in the run's report"] if left_out else []
-    rest += [f"{ok} checks passed"] if ok else []
+    rest += [f"{ok} check{'' if ok == 1 else 's'} passed"] if ok else []
     rest += ["no check was made"] if not run.findings else []
     rest += [] if run.complete else ["the run did not come to its end"]
     if rest:
@@ -252,8 +253,7 @@ def _finding(finding: Finding) -> str:
     expected = f"expected {quoted(finding.expected)}" if finding.expected else ""
     if finding.cause and finding.cause not in (finding.title, finding.actual):
         said, expected = quoted(finding.cause), "; ".join(filter(None, [said, expected]))
-    which = f". {quoted(finding.which)}" if finding.which else ""
-    return f"**{finding.verdict.value}:** {said}{f' ({expected})' if expected else ''}{which}"
+    return f"**{finding.verdict.value}:** {said}{f' ({expected})' if expected else ''}"
 
 
 def _left_open(known: Known) -> Iterator[str]:
