@@ -20,6 +20,7 @@ from rbkernel.cli import (
     documents,
     evidence,
     importing,
+    incidents,
     opening,
     postmortem,
     quality,
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
+app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)

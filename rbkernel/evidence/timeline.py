@@ -35,6 +35,11 @@ class Entry:
     run_id: str = ""
     verdict: str = ""
 
+    @property
+    def short_source(self) -> str:
+        """The source, with no more of the run's id than tells it apart from others at a glance."""
+        return self.source.replace(self.run_id, self.run_id[-6:]) if self.run_id else self.source
+
 
 def timeline(record: IncidentRecord, runs: Sequence[Record]) -> tuple[Entry, ...]:
     """Return what happened, oldest first.
@@ -98,7 +103,7 @@ def _alert(line: Line) -> Entry:
     """
     resolved = line.text("status") == "resolved"
     labels, annotations = (_mapping(line, name) for name in ("labels", "annotations"))
-    summary = annotations.get("summary") or annotations.get("description")
+    summary = "" if resolved else annotations.get("summary") or annotations.get("description")
     name = str(labels.get("alertname") or line.text("fingerprint"))
     return Entry(
         at=utc(line.text("ends_at" if resolved else "starts_at") or line.at),
@@ -158,7 +163,7 @@ def _anything(line: Line) -> str:
 
 
 _WORDS: Mapping[str, Callable[[Line], str]] = {
-    "opened": lambda line: _said("incident opened", line.text("title")),
+    "opened": lambda line: _said("record opened", line.text("title")),
     "note": lambda line: _said("note", line.text("text")),
     "status": _status,
     "sealed": _sealed,

@@ -18,7 +18,7 @@ from rbkernel.evidence.export.contents import Section, section
 from rbkernel.evidence.export.page import Report
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
-from rbkernel.evidence.incident_record import IncidentRecord
+from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
@@ -26,6 +26,8 @@ from rbkernel.evidence.timeline import Entry, timeline
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
 NAME = "report.html"
+# a storm would push what was found off the first screen
+_MOST_ALERTS = 12
 # what values of a wrong type or shape raise
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _UNSEALED = "not sealed: this is no evidence yet"
@@ -170,7 +172,7 @@ def _footer(of: str) -> str:
 
 def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
     """Return when what happened, and who says so."""
-    return tuple((clock(one.at), plain(one.what), plain(one.source)) for one in entries)
+    return tuple((clock(one.at), plain(one.what), plain(one.short_source)) for one in entries)
 
 
 def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
@@ -184,9 +186,20 @@ def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
     yield "Duration", lasted(record.duration) if record.duration is not None else ""
     yield "Closed", clock(record.closed_at)
     yield "Resolution", plain(record.resolution)
-    if record.statuses:
-        last = record.statuses[-1]
-        yield "Impact", plain(last.impact)
+    yield "Impact", plain(next((s.impact for s in reversed(record.statuses) if s.impact), ""))
+    for alert in record.alerts[:_MOST_ALERTS]:
+        yield f"Alert {alert.status}", _alert(alert)
+    if (others := len(record.alerts) - _MOST_ALERTS) > 0:
+        yield "Alerts", f"and {others} more"
+
+
+def _alert(alert: AlertHistory) -> str:
+    labels = ", ".join(
+        f"{name}={value}" for name, value in alert.labels.items() if name != "alertname"
+    )
+    until = f" to {clock(alert.last_resolved_at)}" if alert.last_resolved_at else ""
+    named = f"{alert.name} ({labels})" if labels else alert.name
+    return plain(f"{named}, {clock(alert.first_firing_at)}{until}")
 
 
 @contextmanager
