@@ -19,7 +19,7 @@ from rbkernel.evidence import manifest, reading, runs, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.export import textpage
-from rbkernel.evidence.export.blocks import Reader
+from rbkernel.evidence.export.blocks import Reader, Text
 from rbkernel.evidence.export.textpage import Chapter
 from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.incident_record import tell
@@ -139,7 +139,8 @@ def _chapters(notebook: NotebookNode) -> Iterator[Chapter]:
             yield Chapter(text=cell.source)
         elif cell.cell_type == "code" and cell.id not in _OF_ITS_RUN:
             for block in Reader().blocks(cell.outputs, widgets):
-                yield Chapter(text=block.text, plain=True)
+                if not (isinstance(block, Text) and block.label == "widget"):  # the card says it
+                    yield Chapter(text=block.text, plain=True)
 
 
 def _paths(root: Path, output: Path) -> tuple[Path, Path]:
