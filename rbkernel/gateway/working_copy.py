@@ -21,6 +21,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.gateway.working_notebook import working_notebook
 from rbkernel.model import INCIDENT_ID
+from rbkernel.runbook.catalogue import POSTMORTEM
 
 FOLDER = "runs"
 
@@ -114,7 +115,11 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
         folder = runs.find(evidence, what).resolve()
         found = [entry for entry in known if entry.folder.resolve() == folder]
     else:
-        of_it = [entry for entry in known if entry.incident == what and not entry.problem]
+        of_it = [
+            entry
+            for entry in known
+            if entry.incident == what and entry.runbook != POSTMORTEM and not entry.problem
+        ]
         last = lineage.last_of_each(reading.read(entry.folder) for entry in of_it)
         last_ids = {record.run_id for record in last}
         found = [entry for entry in of_it if entry.run_id in last_ids]

@@ -198,6 +198,9 @@ def test_an_incident_opens_the_worst_run_that_nobody_has_gone_on_from(
     ok.cell("x")
     ok.event("run", None, **run_fields(other_run(4), continues=other_run(2)))
     ok.line("end")
+    written = Journal(evidence, other_run(5))
+    written.cell("x")
+    written.event("run", None, **run_fields(other_run(5), runbook="POSTMORTEM"))
     made = working_copy.make(settings, INCIDENT, root)
     assert made.run_id == other_run(1), "the third one was gone on from, the fourth is not critical"
     assert [entry.run_id for entry in made.others] == [other_run(0), other_run(4)]
