@@ -11,9 +11,13 @@ from datetime import UTC
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
 from rbkernel.evidence.incident_record import AlertHistory, instant
+from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.review.incidents import Closed, Incident
 from rbkernel.review.status import Draft, Due
+
+# a storm must not push what waits for you off the screen
+_MOST_ALERTS, _MOST_ENTRIES = 15, 100
 
 
 def line(words: object) -> str:
@@ -42,15 +46,11 @@ def due_words(due: Due | None) -> str:
 def told(found: Incident, due: Due | None) -> Iterator[str]:
     """Yield the lines of `rbkernel incident show`."""
     yield from _head(found, due)
-    yield from _block("Alerts", [_alert(alert) for alert in found.record.alerts])
-    yield from _block(
-        "Runs",
-        [
-            f"{run.verdict.value.upper():9} {run.runbook} {line(run.title)}: {run.run_id},"
-            f" {run.state}{f': {line(run.problem)}' if run.problem else ''}"
-            for run in found.runs
-        ],
-    )
+    firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
+    shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
+    yield from _block("Alerts", [*shown, *_others(len(firing_first) - len(shown), "alerts")])
+    ran = [_run(run, found.continues.get(run.run_id, "")) for run in found.runs]
+    yield from _block("Runs", ran)
     yield from _block(
         "Waits for you",
         [
@@ -60,7 +60,9 @@ def told(found: Incident, due: Due | None) -> Iterator[str]:
             for run, decision in found.waiting
         ],
     )
-    yield from _block("Timeline (UTC)", list(_timeline(found.timeline)))
+    earlier = _others(len(found.timeline) - _MOST_ENTRIES, "entries, earlier ones")
+    latest = _timeline(found.timeline[-_MOST_ENTRIES:])
+    yield from _block("Timeline (UTC)", [*earlier, *latest])
     if found.record.state == "open":
         yield ""
         yield f"Next: `rbkernel incident status {found.record.id} --draft`, and when it is over"
@@ -96,6 +98,7 @@ def closed(what: Closed) -> Iterator[str]:
         yield f"  signed by {signer}" if signer else "  unsigned"
     for remark in what.mind:
         yield f"Mind: {line(remark)}"
+    yield f"Next: `rbkernel postmortem {what.incident}`"
 
 
 def _head(found: Incident, due: Due | None) -> Iterator[str]:
@@ -128,6 +131,16 @@ def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
         yield ""
         yield title
         yield from (f"  {one}" for one in lines)
+
+
+def _others(count: int, what: str) -> list[str]:
+    return [f"… and {count} more {what}: --json has all"] if count > 0 else []
+
+
+def _run(run: RunEntry, continues: str) -> str:
+    said = [f"{run.verdict.value.upper():9} {run.runbook} {line(run.title)}: {run.run_id}"]
+    said += [run.state, f"continues {line(continues)}" if continues else "", line(run.problem)]
+    return ", ".join(filter(None, said))
 
 
 def _alert(alert: AlertHistory) -> str:

@@ -281,5 +281,6 @@ def _details(one: Any) -> dict[str, Any]:
         "waiting": [
             {"run_id": run.run_id, **dataclasses.asdict(decision)} for run, decision in one.waiting
         ],
+        "continues": dict(one.continues),
         "timeline": [dataclasses.asdict(entry) for entry in one.timeline],
     }

@@ -7,8 +7,8 @@ and goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,17 @@ from rbkernel.redact import Redactor
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """An incident with its runs; ``timeline`` and ``waiting`` are empty in a list."""
+    """An incident with its runs; all but these two is empty in a list.
+
+    ``waiting`` are the questions that the newest run of each runbook left to a human;
+    ``continues`` maps a run's id to that of the run that it goes on from.
+    """
 
     record: IncidentRecord
     runs: tuple[RunEntry, ...]
     timeline: tuple[Entry, ...] = ()
     waiting: tuple[tuple[RunEntry, Decision], ...] = ()
+    continues: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -93,9 +98,15 @@ def look(root: Path, name: str) -> Incident:
         )
     read = [(run, reading.read(run.folder)) for run in entries if not run.problem]
     newest = {run.runbook: (run, journal) for run, journal in read}
+    found = _of(record, entries)
     return replace(
-        _of(record, entries),
-        timeline=timeline(_of(record, entries).record, [journal for _, journal in read]),
+        found,
+        timeline=timeline(found.record, [journal for _, journal in read]),
+        continues={
+            run.run_id: journal.run.continues
+            for run, journal in read
+            if journal.run and journal.run.continues
+        },
         waiting=tuple(
             (run, decision)
             for run, journal in newest.values()

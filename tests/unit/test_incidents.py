@@ -315,6 +315,18 @@ class TestCommands:
                 rbkernel(*words)
         assert [path.name for path in evidence.glob("INC-*")] == [name]
 
+    def test_a_storm_does_not_hide_what_waits(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        for number in range(120):
+            said = alert("firing" if number == 119 else "resolved", name=f"Alert{number}")
+            append(evidence, INCIDENT, "alert", by="rbkernel", **said)
+        told = rbkernel("show", INCIDENT).splitlines()
+        assert told[told.index("Alerts") + 1].split()[:2] == ["FIRING", "Alert119,"]
+        assert "  … and 105 more alerts: --json has all" in told
+        assert "  … and 21 more entries, earlier ones: --json has all" in told
+        assert len(json.loads(rbkernel("show", INCIDENT, "--json"))["timeline"]) == 121
+
     def test_what_alerts_say_does_not_steer_a_terminal(
         self, rbkernel: Callable[..., str], evidence: Path
     ) -> None:

@@ -187,7 +187,7 @@ def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
     yield "Closed", clock(record.closed_at)
     yield "Resolution", plain(record.resolution)
     yield "Impact", plain(next((s.impact for s in reversed(record.statuses) if s.impact), ""))
-    for alert in record.alerts[:_MOST_ALERTS]:
+    for alert in sorted(record.alerts, key=lambda one: one.status)[:_MOST_ALERTS]:
         yield f"Alert {alert.status}", _alert(alert)
     if (others := len(record.alerts) - _MOST_ALERTS) > 0:
         yield "Alerts", f"and {others} more"
