@@ -213,7 +213,12 @@ def _timeline(known: Known) -> Iterator[str]:
     yield f"| time ({day}UTC) | what happened | who, or which run |\n|---|---|---|"
     for at, entry in zip(times, entries, strict=True):
         shown = at[11:] if day else at
-        yield f"| {quoted(shown)} | {quoted(entry.what)} | {quoted(entry.source)} |"
+        yield f"| {quoted(shown)} | {quoted(entry.what)} | {quoted(_source(entry))} |"
+
+
+def _source(entry: Entry) -> str:
+    """Return who says so; the whole id of a run stands with its findings."""
+    return entry.source.replace(entry.run_id, entry.run_id[-6:]) if entry.run_id else entry.source
 
 
 def _findings(known: Known) -> Iterator[str]:

@@ -116,6 +116,7 @@ def test_the_chapters_come_from_the_evidence(evidence: Path, path: Path) -> None
     places = [next(i for i, line in enumerate(said) if word in line) for word in order]
     assert places == sorted(places)
     assert not [line for line in said if line.startswith("sealed")]
+    assert f"started | RUN-005 {RUN_ID[-6:]} |" in cells["timeline"]
     standing = cells["actions"]
     for item in ("Add a regression test", "Add a runbook entry", "Add an alert"):
         assert f"| ☐ | {item}: ‹PLACEHOLDER: " in standing
