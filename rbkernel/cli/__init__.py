@@ -20,7 +20,9 @@ from rbkernel.cli import (
     documents,
     evidence,
     importing,
+    incidents,
     opening,
+    postmortem,
     quality,
     queries,
     reconciling,
@@ -47,9 +49,11 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
+app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)
+app.command()(postmortem.postmortem)
 app.command()(documents.show)
 app.command()(documents.search)
 app.command()(documents.new)

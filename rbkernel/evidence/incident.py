@@ -25,7 +25,8 @@ reopened    why
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,7 @@ __all__ = [
     "RunHistory",
     "append",
     "list_incidents",
+    "look",
     "parse",
     "read",
     "tell",
@@ -70,6 +72,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "merged": ("into", "from"),
 }
 KINDS = frozenset({*_KEYS, "note", "status", "notified", "closed", "reopened"})
+_ALWAYS = ("kind", "at", "by")
 _OPENED = ("title", "severity", "service", "group_key")
 # names and hashes that others look for: they hold no text of anybody's, and may look like tokens
 _PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status", "exports"})
@@ -111,10 +114,12 @@ def append(
     EvidenceError
         It is no incident id, or the disk is full or not writable: nothing was written then.
     ValueError
-        There is no such kind of line.
+        There is no such kind of line, or a time is given for it.
     """
     if kind not in KINDS:
         raise ValueError(f"no kind of line: {kind!r}")
+    if "at" in fields:
+        raise ValueError("a line has the time at which it is written")
     check_id(incident)
     said = _redacted(fields, redactor or Redactor())
     try:
@@ -144,6 +149,13 @@ def read(root: Path, incident: str) -> IncidentRecord:
             " which evidence folder is read",
         )
     return _told(incident, data)
+
+
+def look(root: Path, incident: str) -> IncidentRecord:
+    """Return what an incident's record tells; nothing but its id where there is none yet."""
+    check_id(incident)
+    there = os.path.lexists(root / incident / manifest.INCIDENT)
+    return read(root, incident) if there else tell([], incident)
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:
@@ -237,7 +249,8 @@ def _append(folder: Path, kind: str, by: str, said: Mapping[str, Any]) -> Line:
     store.make_folder(folder)
     new = added(told, *first, line)
     store.append(path, new)
-    return parse(told + new)[0][-1]
+    number = told.count(b"\n") + new.count(b"\n")
+    return Line(number=number, kind=kind, at=line["at"], by=by, data=_rest(line))
 
 
 def _same(told: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
@@ -246,17 +259,17 @@ def _same(told: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
     if keys is None or not told or (keys and not any(said.get(key) for key in keys)):
         return None
     rare = next((str(said[key]).encode() for key in keys if said.get(key)), b"")
-    if rare and rare not in told:
-        return None  # the common case, without reading every line of a long record
-    return next((line for line in _of_kind(told, kind) if _alike(line, said, keys)), None)
+    alike = (line for line in _lines_with(rare, told) if line.kind == kind)
+    return next((one for one in alike if all(one.data.get(k) == said.get(k) for k in keys)), None)
 
 
-def _of_kind(told: bytes, kind: str) -> Iterator[Line]:
-    return (line for line in parse(told)[0] if line.kind == kind)
-
-
-def _alike(line: Line, said: Mapping[str, Any], keys: Sequence[str]) -> bool:
-    return all(line.data.get(key) == said.get(key) for key in keys)
+def _lines_with(rare: bytes, told: bytes) -> Iterator[Line]:
+    """Yield the lines that hold these bytes: a long record is not read line by line for each."""
+    if rare not in told:
+        return
+    for number, piece in enumerate(told.split(b"\n")[:-1], 1):
+        if rare in piece and (line := _line(number, piece)):
+            yield line
 
 
 def _redacted(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
@@ -281,10 +294,14 @@ def _line(number: int, piece: bytes) -> Line | None:
         return None
     if not isinstance(said, dict):
         return None
-    kind, at, by = (said.pop(name, "") for name in ("kind", "at", "by"))
+    kind, at, by = (said.get(name, "") for name in _ALWAYS)
     if not (isinstance(kind, str) and isinstance(at, str) and kind and at):
         return None
-    return Line(number=number, kind=kind, at=at, by=str(by), data=said)
+    return Line(number=number, kind=kind, at=at, by=str(by), data=_rest(said))
+
+
+def _rest(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if name not in _ALWAYS}
 
 
 def _told(incident: str, data: bytes | None) -> IncidentRecord:

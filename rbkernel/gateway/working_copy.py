@@ -14,13 +14,14 @@ from nbformat import NotebookNode
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import content, reading, rebuild, runs, store
+from rbkernel.evidence import content, lineage, reading, rebuild, runs, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.bundle import incident_of, runbook_of
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.gateway.working_notebook import working_notebook
 from rbkernel.model import INCIDENT_ID
+from rbkernel.runbook.catalogue import POSTMORTEM
 
 FOLDER = "runs"
 
@@ -114,10 +115,14 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
         folder = runs.find(evidence, what).resolve()
         found = [entry for entry in known if entry.folder.resolve() == folder]
     else:
-        of_it = [entry for entry in known if entry.incident == what and not entry.problem]
-        records = [reading.read(entry.folder) for entry in of_it]
-        gone_on_from = {record.run.continues for record in records if record.run}
-        found = [entry for entry in of_it if entry.run_id not in gone_on_from]
+        of_it = [
+            entry
+            for entry in known
+            if entry.incident == what and entry.runbook != POSTMORTEM and not entry.problem
+        ]
+        last = lineage.last_of_each(reading.read(entry.folder) for entry in of_it)
+        last_ids = {record.run_id for record in last}
+        found = [entry for entry in of_it if entry.run_id in last_ids]
     if not found:
         raise EvidenceError(
             f"there is no run of {what} that could be gone on from",

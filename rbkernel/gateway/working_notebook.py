@@ -92,7 +92,8 @@ def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
         "metadata": {},
         "data": {"text/html": message_card("old", said), "text/plain": f"OLD: {said}"},
     }
-    cell.outputs = [documents.node(mark), *(_readable(one, widgets) for one in cell.outputs)]
+    shown = (_readable(one, widgets) for one in cell.outputs)
+    cell.outputs = [documents.node(mark), *(one for one in shown if one is not None)]
 
 
 def _age(at: str, made_at: datetime) -> str:
@@ -105,16 +106,19 @@ def _age(at: str, made_at: datetime) -> str:
     return f"{spoken(passed.total_seconds())} old when this copy was made"
 
 
-def _readable(output: NotebookNode, widgets: Any) -> NotebookNode:
-    """Return an output for eyes only: without a dead button, and nothing that a machine reads."""
+def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
+    """Return an output for eyes only: no dead button, and nothing that a machine reads.
+
+    A widget of which no words were kept is None: all that is left of it is Python's name for it.
+    """
     if output.output_type == "execute_result":
         output.execution_count = None
-    data = output.get("data")
-    if data is None:
-        return output
+    data = output.get("data", {})
     view = data.pop(WIDGET_VIEW, None)
     if view is not None:
-        data["text/plain"] = widget_text(view, widgets) or data.get("text/plain", "")
+        data["text/plain"] = widget_text(view, widgets)
+        if not data["text/plain"]:
+            return None
     for name in [name for name in data if _TYPED.fullmatch(name)]:
         del data[name]
     return output

@@ -20,6 +20,7 @@ from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.parameters import Parameter
 from rbkernel.runbook.placeholders import hints
 
+POSTMORTEM = "POSTMORTEM"
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -43,6 +44,11 @@ class Runbook:
     def id(self) -> str:
         """The runbook's id, such as ``RUN-005``."""
         return self.front_matter.id
+
+    @property
+    def is_one_to_run(self) -> bool:
+        """Whether it is no working copy, which must not hide its runbook, and no postmortem."""
+        return not self.continues and self.id != POSTMORTEM
 
     @property
     def placeholders(self) -> list[str]:
@@ -124,7 +130,7 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
     Returns
     -------
     tuple
-        The runbooks by id, the first of each id, no working copies; and what could not be read.
+        The runbooks by id, the first of each id, that are to be run; and what could not be read.
     """
     found: dict[str, Runbook] = {}
     problems: list[RbkernelError] = []
@@ -137,7 +143,7 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
             except RbkernelError as error:
                 problems.append(error)
             else:
-                if not runbook.continues:  # a working copy must not hide what it is a copy of
+                if runbook.is_one_to_run:
                     found.setdefault(runbook.id, runbook)
     return sorted(found.values(), key=lambda runbook: runbook.id), problems
 

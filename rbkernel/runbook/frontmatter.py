@@ -65,7 +65,9 @@ class FrontMatter(Section):
     still holds a placeholder is None where no text fits (`category`, `last_tested`).
     """
 
-    id: str = Field(pattern=r"^(?:RUN-\d{3,}|TEMPLATE(?:-[A-Z]+)+)$", description="such as RUN-005")
+    id: str = Field(
+        pattern=r"^(?:RUN-\d{3,}|POSTMORTEM|TEMPLATE(?:-[A-Z]+)+)$", description="such as RUN-005"
+    )
     title: str = Field(min_length=1)
     summary: str = Field(min_length=1, description="two or three sentences in plain words")
     category: Category | None

@@ -164,9 +164,19 @@ def _spoken(journal: Journal, told: list[str]) -> None:
 
 
 def _alert(root: Path, told: list[str]) -> None:
+    """An incident of which every field says each of these."""
+    at = "2026-11-20T03:01:00+00:00"
+    lines: list[dict[str, Any]] = [{"kind": told[0], "at": told[1]}]
+    for text in told:
+        labels = {"alertname": text, text: text}
+        words = {"title": text, "severity": text, "service": text, "text": text, "why": text}
+        words |= {"status": text, "impact": text, "action": text, "eta": text, "into": text}
+        words |= {"source": text, "fingerprint": text, "starts_at": text, "resolution": text}
+        kinds = ("opened", "alert", "note", "status", "run", "merged", "closed", text)
+        lines += [
+            {"kind": kind, "at": at, "by": text, "labels": labels, "annotations": labels, **words}
+            for kind in kinds
+        ]
     folder = root / INCIDENT
     folder.mkdir()
-    at = "2026-11-20T03:01:00+00:00"
-    labels = {text: text for text in told}
-    lines = [{"kind": "alert", "at": at, "labels": labels}, {"kind": told[0], "at": told[1]}]
     (folder / "incident.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -87,7 +87,7 @@ def test_an_incident_tells_its_runs_in_order_with_a_timeline(tmp_path: Path) -> 
         bundle.seal(tmp_path, other_run(number))
     made = report.build(tmp_path, INCIDENT)
     assert [run.run_id for run in made.sections] == [other_run(1), other_run(2)]
-    assert [what.split(":")[0] for _, what in made.timeline].count("sealed") == 2
+    assert [what.split(":")[0] for _, what, _ in made.timeline].count("sealed") == 2
     markup = page.render(made).decode()
     assert set(re.findall(r'href="#([^"]+)"', markup)) <= set(re.findall(r'id="([^"]+)"', markup))
 

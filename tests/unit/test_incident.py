@@ -138,6 +138,8 @@ def test_an_unknown_kind_is_a_programming_error(tmp_path: Path) -> None:
     for kind in ("sealed", "remark"):
         with pytest.raises(ValueError, match="no kind of line"):
             append(tmp_path, INCIDENT, kind, by="ann")
+    with pytest.raises(ValueError, match="time at which it is written"):
+        append(tmp_path, INCIDENT, "note", by="ann", at="2026-11-20T03:02:00Z")
 
 
 def test_a_line_that_a_crash_cut_hurts_no_line_after_it(tmp_path: Path) -> None:

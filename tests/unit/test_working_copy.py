@@ -168,13 +168,14 @@ def test_a_widget_becomes_its_words(tmp_path: Path) -> None:
     data = {view: {"model_id": "a"}, "text/plain": "Button()"}
     shown = {"output_type": "display_data", "metadata": {}, "data": data}
     code = next(cell for cell in notebook.cells if cell.id == "lag")
-    code.outputs = [documents.node(shown)]
+    forgotten = {**shown, "data": {view: {"model_id": "b"}, "text/plain": "Button()"}}
+    code.outputs = [documents.node(shown), documents.node(forgotten)]
     state = {"a": {"state": {"description": "resume replay"}}}
     kept = {"application/vnd.jupyter.widget-state+json": {"state": state}}
     notebook.metadata["widgets"] = documents.node(kept)
     copy = working_notebook(notebook, record, INCIDENT, LATER)
     code = next(cell for cell in copy.cells if cell.id == "lag")
-    assert code.outputs[1].data == {"text/plain": "resume replay"}
+    assert [one.data for one in code.outputs[1:]] == [{"text/plain": "resume replay"}]
     assert "widgets" not in copy.metadata
     documents.dump(copy)
 
@@ -197,6 +198,9 @@ def test_an_incident_opens_the_worst_run_that_nobody_has_gone_on_from(
     ok.cell("x")
     ok.event("run", None, **run_fields(other_run(4), continues=other_run(2)))
     ok.line("end")
+    written = Journal(evidence, other_run(5))
+    written.cell("x")
+    written.event("run", None, **run_fields(other_run(5), runbook="POSTMORTEM"))
     made = working_copy.make(settings, INCIDENT, root)
     assert made.run_id == other_run(1), "the third one was gone on from, the fourth is not critical"
     assert [entry.run_id for entry in made.others] == [other_run(0), other_run(4)]

@@ -58,10 +58,14 @@ It holds sealed evidence of {incident}, byte for byte. Unpack it, go into the fo
 this file, and run these commands: they are those of coreutils and OpenSSH, nothing of ours. Each
 ends with exit code 0 when all is well, and else names the file. The last seal is of {at}.
 
-1. The files are those that the manifest lists:
+1. The files are those that the manifest lists, and the incident's record, which grows, begins as
+   it did at the seal:
 
 ```sh
 (cd {incident} && sha256sum --check --strict --quiet{missing} {name})
+hash=$(sed -n 's/^# record: \\(.*\\) .*/\\1/p' {incident}/{name})
+bytes=$(sed -n 's/^# record: .* //p' {incident}/{name})
+[ "$(head --bytes="$bytes" {incident}/incident.jsonl | sha256sum | cut -c 1-64)" = "$hash" ]
 ```
 {others}
 2. The manifest is the one that was sealed. The first command prints `{head}`,

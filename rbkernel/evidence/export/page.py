@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,6 +23,10 @@ from rbkernel.evidence.export.blocks import Figure
 from rbkernel.evidence.export.contents import Section
 from rbkernel.evidence.export.told import clock
 
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
+    " style-src 'unsafe-inline'"
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 _TONES = {
     "ok": "ok",
@@ -38,18 +43,19 @@ _LIGHT, _DARK = "default", "github-dark"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a page tells: one run, or all runs of an incident with its timeline."""
+    """What a page tells: one run, or an incident with its timeline and all its runs.
+
+    ``timeline`` is when, what and who says so; ``incident`` is empty for a run by itself.
+    """
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
-    timeline: tuple[tuple[str, str], ...] = ()
+    incident: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    timeline: tuple[tuple[str, str, str], ...] = ()
     footer: str = ""
-
-    @property
-    def several(self) -> bool:
-        """Whether it tells of more than one run."""
-        return len(self.sections) > 1
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -73,20 +79,20 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8") if live else ""
     packed, packed_hash = figures.packed_plotly() if live else ("", "")
     hashes = f"{packed_hash} {figures.csp_hash(script.encode())}" if live else "'none'"
-    page = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            policy="default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
-            f" style-src 'unsafe-inline'; script-src {hashes}",
-            style=_style(),
-            script=script,
-            plotly=packed,
-            stills=stills or {},
-            unfolded=stills is not None,  # paper cannot be unfolded
-        )
+    return from_template(
+        "report.html.j2",
+        report=report,
+        policy=f"{POLICY}; script-src {hashes}",
+        script=script,
+        plotly=packed,
+        stills=stills or {},
+        unfolded=stills is not None,  # paper cannot be unfolded
     )
+
+
+def from_template(name: str, **values: Any) -> bytes:
+    """Return a page from one of our templates, with the style that all pages have."""
+    page = _environment().get_template(name).render(style=_style(), **values)
     return page.encode(errors="replace")
 
 

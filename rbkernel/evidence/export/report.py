@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateError
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, content, manifest, runs
+from rbkernel.evidence import bundle, content, incident, manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export import page
 from rbkernel.evidence.export.blocks import Html, Reader
 from rbkernel.evidence.export.contents import Section, section
 from rbkernel.evidence.export.page import Report
 from rbkernel.evidence.export.sanitize import plain
-from rbkernel.evidence.export.told import clock, flat
+from rbkernel.evidence.export.told import clock, lasted
+from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
+from rbkernel.evidence.timeline import Entry, timeline
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
 NAME = "report.html"
+# a storm would push what was found off the first screen
+_MOST_ALERTS = 12
 # what values of a wrong type or shape raise
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _UNSEALED = "not sealed: this is no evidence yet"
@@ -87,9 +89,9 @@ def sources(root: Path, what: str) -> list[Source]:
             next_step="`rbkernel evidence list` shows both",
         )
     of_it = [run for run in runs.list_runs(root) if run.incident == what and not run.problem]
-    if not of_it:
+    if not of_it and not (root / what / manifest.INCIDENT).is_file():
         raise EvidenceError(
-            f"there is no run of {what}",
+            f"there is neither a record nor a run of {what}",
             where=str(root),
             next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
             " evidence folder is read",
@@ -105,14 +107,15 @@ def build(root: Path, what: str) -> Report:
     EvidenceError
         There is no such run or incident, or its evidence cannot be read.
     """
-    reader = Reader()
+    reader, found = Reader(), sources(root, what)
     told = tuple(
         section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
-        for n, one in enumerate(sources(root, what), 1)
+        for n, one in enumerate(found, 1)
     )
     if not INCIDENT_ID.fullmatch(what):
         return _of_run(told[0])
-    return _of_incident(what, told, _timeline(root / what / manifest.INCIDENT, told))
+    record = incident.look(root, what)
+    return _of_incident(record, told, timeline(record, [one.record for one in found]))
 
 
 def _source(folder: Path, heads: Mapping[str, Head]) -> Source:
@@ -145,68 +148,58 @@ def _of_run(told: Section) -> Report:
 
 
 def _of_incident(
-    incident: str, told: tuple[Section, ...], timeline: tuple[tuple[str, str], ...]
+    record: IncidentRecord, told: tuple[Section, ...], happened: Iterable[Entry]
 ) -> Report:
     runs_told = f"{len(told)} run{'' if len(told) == 1 else 's'}"
     return Report(
-        title=f"Incident {incident}",
+        title=f"Incident {record.id}" + (f": {plain(record.title)}" if record.title else ""),
         subtitle=f"{runs_told}, as the evidence has them",
         sections=told,
-        timeline=timeline,
-        footer=_footer(incident),
+        incident=record.id,
+        facts=tuple(_facts(record)),
+        warnings=tuple(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
+        timeline=_timeline(happened),
+        footer=_footer(record.id),
     )
 
 
-def _footer(incident: str) -> str:
+def _footer(of: str) -> str:
     return (
-        f"Made by rbkernel from the evidence of {incident or 'a run'}. A report is for reading:"
+        f"Made by rbkernel from the evidence of {of or 'a run'}. A report is for reading:"
         " what proves is the sealed folder. All times are UTC."
     )
 
 
-def _timeline(path: Path, told: Iterable[Section]) -> tuple[tuple[str, str], ...]:
-    """Return when what happened: from the incident's own record, and from its runs."""
-    entries = sorted(
-        [*_incident_entries(path), *(one for run in told for one in _run_entries(run))]
+def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
+    """Return when what happened, and who says so."""
+    return tuple((clock(one.at), plain(one.what), plain(one.short_source)) for one in entries)
+
+
+def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
+    """Return what the record says of the incident as a whole, without what it does not say."""
+    yield "Severity", plain(record.severity)
+    yield "Service", plain(record.service)
+    yield "State", record.state
+    yield "Began", f"{clock(record.began.at)} ({plain(record.began.source)})"
+    over = record.resolved
+    yield "Resolved", f"{clock(over.at)} ({plain(over.source)})" if over else ""
+    yield "Duration", lasted(record.duration) if record.duration is not None else ""
+    yield "Closed", clock(record.closed_at)
+    yield "Resolution", plain(record.resolution)
+    yield "Impact", plain(next((s.impact for s in reversed(record.statuses) if s.impact), ""))
+    for alert in sorted(record.alerts, key=lambda one: one.status)[:_MOST_ALERTS]:
+        yield f"Alert {alert.status}", _alert(alert)
+    if (others := len(record.alerts) - _MOST_ALERTS) > 0:
+        yield "Alerts", f"and {others} more"
+
+
+def _alert(alert: AlertHistory) -> str:
+    labels = ", ".join(
+        f"{name}={value}" for name, value in alert.labels.items() if name != "alertname"
     )
-    return tuple((clock(at), what) for at, what in entries)
-
-
-def _run_entries(run: Section) -> Iterator[tuple[str, str]]:
-    yield run.started_at, f"{run.runbook} {run.title}: started"
-    for decision in run.decisions:
-        if decision.choice:
-            yield str(decision.at), f"decided: {decision.question} {decision.choice}"
-    for at, kind, words in run.remarks:
-        yield at, f"{kind}: {words}"
-
-
-def _incident_entries(path: Path) -> Iterator[tuple[str, str]]:
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    for line in lines:
-        try:
-            entry: Any = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict):
-            yield str(entry.get("at", "")), _told(entry)
-
-
-def _told(entry: Mapping[str, Any]) -> str:
-    """Say a line of the incident's record in words.
-
-    >>> _told({"kind": "sealed", "runbook": "RUN-1", "title": "Lag", "verdict": "ok"})
-    'sealed: RUN-1 Lag: ok'
-    >>> _told({"kind": "alert", "labels": {"cluster": "a"}})
-    'alert: labels, cluster: a'
-    """
-    kind = plain(str(entry.get("kind", "")))
-    if kind == "sealed":
-        names = ("runbook", "title")
-        named = " ".join(plain(str(entry[name])) for name in names if entry.get(name))
-        return f"{kind}: {named}: {plain(str(entry.get('verdict', '')))}"
-    rest = {name: part for name, part in entry.items() if name not in {"kind", "at"}}
-    return f"{kind}: " + "; ".join(f"{name}: {value}" for name, value in flat(rest) if value)
+    until = f" to {clock(alert.last_resolved_at)}" if alert.last_resolved_at else ""
+    named = f"{alert.name} ({labels})" if labels else alert.name
+    return plain(f"{named}, {clock(alert.first_firing_at)}{until}")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -43,6 +44,24 @@ def clock(at: object) -> str:
     """
     said = plain(str(at))
     return f"{said[:10]} {said[11:19]} UTC" if re.match(r"\d{4}-\d\d-\d\dT", said) else said
+
+
+def lasted(duration: timedelta) -> str:
+    """Write how long something took, for people.
+
+    >>> lasted(timedelta(seconds=42)), lasted(timedelta(hours=26, minutes=5, seconds=9))
+    ('42 s', '1 d 2 h 5 min')
+    >>> lasted(timedelta(minutes=39)), lasted(timedelta(minutes=3, seconds=5))
+    ('39 min', '3 min 5 s')
+    """
+    whole_s = int(duration.total_seconds())
+    if whole_s < 60:
+        return f"{whole_s} s"
+    days, hours, minutes = whole_s // 86400, whole_s // 3600 % 24, whole_s // 60 % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    if whole_s < 600:
+        parts.append((whole_s % 60, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:

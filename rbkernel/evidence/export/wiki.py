@@ -107,7 +107,10 @@ class _Files:
 def _report(report: Report, files: _Files) -> Iterator[str]:
     yield f"# {escaped(report.title)}"
     yield escaped(report.subtitle)
-    if report.several:
+    if report.facts:
+        yield _pairs(report.facts)
+    yield _list(f"**Mind:** {escaped(warning)}" for warning in report.warnings)
+    if report.incident and report.sections:
         yield "## What the runs found"
         yield _list(
             f"{_badge(run.verdict)} {escaped(run.runbook)} {escaped(run.title)}:"
@@ -116,7 +119,9 @@ def _report(report: Report, files: _Files) -> Iterator[str]:
         )
     if report.timeline:
         yield "## Timeline"
-        yield _list(f"{escaped(at)}: {escaped(what)}" for at, what in report.timeline)
+        yield _list(
+            f"{escaped(at)}: {escaped(what)} *{escaped(who)}*" for at, what, who in report.timeline
+        )
     for run in report.sections:
         yield from _section(run, files)
     yield "---"

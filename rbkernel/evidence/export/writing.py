@@ -50,7 +50,7 @@ def export(
         There is no such run or incident; it is not sealed (zip); there is no Chromium (PDF); the
         output lies in the evidence folder or cannot be written.
     """
-    path = _path(root, what, to, output)
+    path = target(root, what, to, output)
     if to is Format.ZIP:
         return _write(path, _zip(root, what, signers), {})
     with fit_for_a_report(what):
@@ -130,7 +130,14 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
     return root / incident, sorted(wanted), len(wanted) == len(found)
 
 
-def _path(root: Path, what: str, to: Format, output: Path | None) -> Path:
+def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
+    """Return where an export goes.
+
+    Raises
+    ------
+    EvidenceError
+        That lies in the evidence folder, or in none.
+    """
     path = output or Path()
     if path.is_dir():
         path /= f"{what}.{to.value}"

@@ -1,0 +1,164 @@
+"""An incident in a terminal: what somebody wants to know who was called a minute ago.
+
+Words of alerts and people are shown without what a terminal would obey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+
+from rbkernel.evidence.export.sanitize import plain
+from rbkernel.evidence.export.told import clock, lasted
+from rbkernel.evidence.incident_record import AlertHistory, instant
+from rbkernel.evidence.runs import RunEntry
+from rbkernel.evidence.timeline import Entry
+from rbkernel.review.incidents import Closed, Incident
+from rbkernel.review.status import Draft, Due
+
+# a storm must not push what waits for you off the screen
+_MOST_ALERTS, _MOST_ENTRIES = 15, 100
+
+
+def line(words: object) -> str:
+    r"""Return text of others in one line, with nothing that a terminal obeys.
+
+    >>> line("a\x1b[31m\nb")
+    'a b'
+    """
+    return " ".join(plain(str(words)).split())
+
+
+def minute(at: str) -> str:
+    """Write a time for a table.
+
+    >>> minute("2026-11-20T03:02:11+00:00"), minute("")
+    ('2026-11-20 03:02', '')
+    """
+    return clock(at)[:16] if at else ""
+
+
+def due_words(due: Due | None) -> str:
+    """Say when the next update is due; empty when nobody waits for one."""
+    return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words
+
+
+def told(found: Incident, due: Due | None) -> Iterator[str]:
+    """Yield the lines of `rbkernel incident show`."""
+    yield from _head(found, due)
+    firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
+    shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
+    yield from _block("Alerts", [*shown, *_others(len(firing_first) - len(shown), "alerts")])
+    ran = [_run(run, found.continues.get(run.run_id, "")) for run in found.runs]
+    yield from _block("Runs", ran)
+    yield from _block(
+        "Waits for you",
+        [
+            f"{run.runbook}: {line(decision.question)}"
+            f"{f' Recommended: {line(decision.recommended)}.' if decision.recommended else ''}"
+            f" `rbkernel open {run.run_id}`"
+            for run, decision in found.waiting
+        ],
+    )
+    earlier = _others(len(found.timeline) - _MOST_ENTRIES, "entries, earlier ones")
+    latest = _timeline(found.timeline[-_MOST_ENTRIES:])
+    yield from _block("Timeline (UTC)", [*earlier, *latest])
+    if found.record.state == "open":
+        yield ""
+        yield f"Next: `rbkernel incident status {found.record.id} --draft`, and when it is over"
+        yield f"      `rbkernel incident close {found.record.id}`"
+
+
+def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
+    """Yield the lines of a draft: the update, then what happened since the last one."""
+    yield from map(line, made.text.splitlines())
+    yield ""
+    yield "Nothing is recorded. What stands in ‹ › is for you: the record does not know it."
+    yield f"Record it: rbkernel incident status {name} {made.status} --impact … --action … --eta …"
+    if due:
+        yield f"{due.words[0].upper()}{due.words[1:]}."
+    yield from _block("Since the last update (UTC)", list(_timeline(made.since)))
+
+
+def closed(what: Closed) -> Iterator[str]:
+    """Yield the lines of `rbkernel incident close`; the first is the path to attach."""
+    yield str(what.attachment)
+    if what.was_closed:
+        yield f"  {what.incident} was closed already: sealed what was new, exported again"
+    else:
+        yield f"  attach it: {what.incident} is closed, and this page needs only a browser"
+    yield f"  archive to verify: {what.archive}"
+    for run_id in what.sealed_runs:
+        yield f"  sealed run {run_id}"
+    yield f"head {what.record.head}: keep it elsewhere, in the ticket or a chat"
+    signer = what.record.signer
+    if what.record.missing:
+        yield from (f"  {line(one)}" for one in what.record.missing)
+    else:
+        yield f"  signed by {signer}" if signer else "  unsigned"
+    for remark in what.mind:
+        yield f"Mind: {line(remark)}"
+    yield f"Next: `rbkernel postmortem {what.incident}`"
+
+
+def _head(found: Incident, due: Due | None) -> Iterator[str]:
+    record = found.record
+    yield " ".join(filter(None, [record.id, record.state.upper(), line(found.title)]))
+    named = [("severity", record.severity), ("service", record.service)]
+    said = [f"{name} {line(value)}" for name, value in named if value]
+    if said:
+        yield f"  {', '.join(said)}"
+    yield f"  began    {clock(record.began.at)} ({line(record.began.source)})"
+    if record.resolved and record.duration is not None:
+        over, took = record.resolved, lasted(record.duration)
+        yield f"  resolved {clock(over.at)} ({line(over.source)}), after {took}"
+    if record.closed_at:
+        how = f": {line(record.resolution)}" if record.resolution else ""
+        yield f"  closed   {clock(record.closed_at)}{how}"
+    if record.merged_into:
+        yield f"  goes on in {line(record.merged_into)}"
+    for damage in record.damaged:
+        yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
+    if record.statuses:
+        last = record.statuses[-1]
+        yield f"  status   {line(last.status)} since {clock(last.at)}, told by {line(last.by)}"
+    if due:
+        yield f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
+
+
+def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield title
+        yield from (f"  {one}" for one in lines)
+
+
+def _others(count: int, what: str) -> list[str]:
+    return [f"… and {count} more {what}: --json has all"] if count > 0 else []
+
+
+def _run(run: RunEntry, continues: str) -> str:
+    said = [f"{run.verdict.value.upper():9} {run.runbook} {line(run.title)}: {run.run_id}"]
+    said += [run.state, f"continues {line(continues)}" if continues else "", line(run.problem)]
+    return ", ".join(filter(None, said))
+
+
+def _alert(alert: AlertHistory) -> str:
+    labels = ", ".join(
+        f"{line(name)}={line(value)}" for name, value in alert.labels.items() if name != "alertname"
+    )
+    times = f"since {clock(alert.first_firing_at)}"
+    if alert.last_resolved_at:
+        times += f", resolved {clock(alert.last_resolved_at)}"
+    return f"{alert.status.upper():9} {line(alert.name)}, {times}{f' ({labels})' if labels else ''}"
+
+
+def _timeline(entries: Sequence[Entry]) -> Iterator[str]:
+    """Give each entry a line, and each day one."""
+    day = ""
+    for entry in entries:
+        at = instant(entry.at).astimezone(UTC)
+        if f"{at:%Y-%m-%d}" != day:
+            day = f"{at:%Y-%m-%d}"
+            yield day
+        yield f"{at:%H:%M:%S} {line(entry.what)} [{line(entry.short_source)}]"

@@ -1,0 +1,286 @@
+"""`rbkernel incident …`: what is going on, what was told of it, and its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, complain, print_json, print_table, progress
+from rbkernel.errors import ParameterError
+
+app = typer.Typer(help="Incidents: what is going on, what was told of it, and its end.")
+Name = Annotated[str, typer.Argument(help="The incident's id.")]
+
+
+@app.command("list")
+def list_incidents(
+    only_open: Annotated[bool, typer.Option("--open", help="Leave out what is closed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List incidents, the newest last, and say when the next status update is due."""
+    from rbkernel.review import incidents, status
+
+    root, now = config.load().evidence_root, datetime.now(UTC)
+    known = incidents.list_all(root)
+    found = [one for one in known if one.record.state == "open" or not only_open]
+    if as_json:
+        print_json([_summary(one, status.next_due(one.record, now)) for one in found])
+        return
+    print_table(
+        ("incident", "state", "severity", "began", "runs found", "title", "status update"),
+        [_row(one, now) for one in found],
+    )
+    still = sum(one.record.state == "open" for one in known)
+    count = f"{len(known)} incident{'' if len(known) == 1 else 's'}"
+    typer.echo(f"{count}, {still} open, in {root}")
+
+
+@app.command("open")
+def open_incident(
+    title: Annotated[str, typer.Argument(help="What is wrong, in a few words.")],
+    severity: Annotated[str, typer.Option(help="In your team's words: P1, SEV2, high …")] = "",
+    service: Annotated[str, typer.Option(help="The service that is hit.")] = "",
+    name: Annotated[str, typer.Option("--id", help="Its id; a new one when not given.")] = "",
+) -> None:
+    """Begin an incident by hand, and print its id."""
+    from rbkernel.model import new_incident_id
+
+    name = name or new_incident_id()
+    line = _append(name, "opened", title=title, severity=_severity(severity), service=service)
+    typer.echo(name if line.is_new else f"{name} was there already")
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show alerts, runs, what waits for you, and the timeline."""
+    from rbkernel.cli import incident_text
+    from rbkernel.review import incidents, status
+
+    found = incidents.look(config.load().evidence_root, name)
+    due = status.next_due(found.record, datetime.now(UTC))
+    if as_json:
+        print_json({**_summary(found, due), **_details(found)})
+        return
+    for line in incident_text.told(found, due):
+        typer.echo(line)
+
+
+@app.command()
+def note(
+    name: Name,
+    text: Annotated[str, typer.Argument(help="What is to be remembered.")],
+) -> None:
+    """Write something down, with the time and your name."""
+    _known(name)
+    line = _append(name, "note", text=text)
+    typer.echo(f"{name}: noted at {line.at[11:19]} UTC by {line.by}")
+
+
+@app.command()
+def status(
+    name: Name,
+    state: Annotated[
+        str, typer.Argument(help="Investigating, Identified, Monitoring or Resolved.")
+    ] = "",
+    impact: Annotated[str, typer.Option(help="What users see.")] = "",
+    action: Annotated[str, typer.Option(help="What is being done.")] = "",
+    eta: Annotated[str, typer.Option(help="When it will be over.")] = "",
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Propose the next update; nothing is recorded.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Record a status update and print it to send, or draft the next one."""
+    from rbkernel.cli import incident_text
+    from rbkernel.evidence.incident_record import StatusUpdate
+    from rbkernel.review import status as updates
+
+    found, now = _known(name), datetime.now(UTC)
+    if draft:
+        made = updates.draft(found.record, found.timeline, now)
+        due = updates.next_due(found.record, now)
+        if as_json:
+            print_json({**dataclasses.asdict(made), "due": _due(due)})
+            return
+        for line in incident_text.drafted(name, made, due):
+            typer.echo(line)
+        return
+    told = _append(*(name, "status"), status=_status(state), impact=impact, action=action, eta=eta)
+    said = {part: told.text(part) for part in ("status", "impact", "action", "eta")}
+    update = StatusUpdate(at=told.at, by=told.by, **said)
+    if as_json:
+        print_json({**dataclasses.asdict(update), "text": updates.update_text(update)})
+        return
+    typer.echo(updates.update_text(update))
+
+
+@app.command()
+def close(
+    name: Name,
+    resolution: Annotated[str, typer.Option(help="How it was resolved.")] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A folder for page and archive; the working folder."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Seal all of it, export page and archive, and print the path of what to attach."""
+    from rbkernel.cli import incident_text
+    from rbkernel.review import incidents
+
+    settings = config.load()
+    progress(f"sealing and exporting {name}")
+    closed = incidents.close(
+        *(settings, name),
+        by=getpass.getuser(),
+        resolution=resolution,
+        folder=_folder(output),
+        redactor=_redactor(settings),
+    )
+    if as_json:
+        print_json(dataclasses.asdict(closed))
+        return
+    for line in incident_text.closed(closed):
+        typer.echo(line)
+
+
+@app.command()
+def reopen(
+    name: Name,
+    why: Annotated[str, typer.Argument(help="Why it is not over.")],
+) -> None:
+    """Open a closed incident again; what was sealed stays sealed."""
+    if _known(name).record.state == "open":
+        typer.echo(f"{name} is open")
+        return
+    _append(name, "reopened", why=why)
+    typer.echo(f"{name} is open again")
+
+
+def _known(name: str) -> Any:
+    """Return the incident: a slip of the pen begins no new one."""
+    from rbkernel.review import incidents
+
+    return incidents.look(config.load().evidence_root, name)
+
+
+def _append(name: str, kind: str, **fields: str) -> Any:
+    """Write a line, and say so when it had to do without a secret."""
+    from rbkernel.evidence import incident
+
+    settings = config.load()
+    redactor = _redactor(settings)
+    said: dict[str, Any] = {**fields, "redactor": redactor}
+    line = incident.append(settings.evidence_root, name, kind, by=getpass.getuser(), **said)
+    if redactor.counts:
+        complain(f"written without what looks like a secret: {', '.join(redactor.counts)}")
+    return line
+
+
+def _redactor(settings: config.Settings) -> Any:
+    """Return what takes out the secrets of this configuration and environment, too."""
+    from rbkernel.kernel import secrets
+    from rbkernel.redact import Redactor
+
+    redactor = Redactor()
+    for name, value, public in secrets.gather(settings, os.environ):
+        redactor.learn(name, value, public=public)
+    return redactor
+
+
+def _status(word: str) -> str:
+    from rbkernel.evidence.incident_record import STATUSES
+
+    known = {one.lower(): one for one in STATUSES}
+    if word.lower() not in known:
+        raise ParameterError(
+            f"{word!r} is no status" if word else "which status is it?",
+            where="rbkernel incident status",
+            next_step=f"give one of {', '.join(STATUSES)}; or --draft, to have one proposed",
+        )
+    return known[word.lower()]
+
+
+def _severity(words: str) -> str:
+    from rbkernel.model import Severity
+
+    try:
+        Severity.parse(words or "low")
+    except ValueError as error:
+        raise ParameterError(
+            str(error), where="--severity", next_step="use a word of one of these scales"
+        ) from error
+    return words
+
+
+def _folder(output: Path | None) -> Path:
+    folder = output or Path()
+    if not folder.is_dir():
+        raise ParameterError(
+            "page and archive go into a folder, and this is none",
+            where=str(folder),
+            next_step="make it, or change -o",
+        )
+    return folder
+
+
+def _row(one: Any, now: datetime) -> tuple[str, ...]:
+    from rbkernel.cli import incident_text
+    from rbkernel.review import status
+
+    record, due = one.record, status.next_due(one.record, now)
+    return (
+        record.id,
+        record.state,
+        incident_text.line(record.severity),
+        incident_text.minute(record.began.at),
+        f"{len(one.runs)} {one.verdict}".strip(),
+        incident_text.line(one.title),
+        ("DAMAGED RECORD; " if record.damaged else "") + incident_text.due_words(due),
+    )
+
+
+def _due(due: Any) -> dict[str, Any] | None:
+    return {"at": due.at.isoformat(), "overdue": due.overdue} if due else None
+
+
+def _summary(one: Any, due: Any) -> dict[str, Any]:
+    record = one.record
+    lasted = record.duration
+    return {
+        "incident": record.id,
+        "title": one.title,
+        "state": record.state,
+        "severity": record.severity,
+        "service": record.service,
+        "verdict": one.verdict,
+        "began": dataclasses.asdict(record.began),
+        "resolved": dataclasses.asdict(record.resolved) if record.resolved else None,
+        "duration_s": None if lasted is None else lasted.total_seconds(),
+        "opened_at": record.opened_at,
+        "closed_at": record.closed_at,
+        "resolution": record.resolution,
+        "status": record.statuses[-1].status if record.statuses else "",
+        "next_update": _due(due),
+        "runs": [run.run_id for run in one.runs],
+        "damaged": [str(damage) for damage in record.damaged],
+    }
+
+
+def _details(one: Any) -> dict[str, Any]:
+    return {
+        "alerts": [dataclasses.asdict(alert) for alert in one.record.alerts],
+        "runs": [dataclasses.asdict(run) for run in one.runs],
+        "waiting": [
+            {"run_id": run.run_id, **dataclasses.asdict(decision)} for run, decision in one.waiting
+        ],
+        "continues": dict(one.continues),
+        "timeline": [dataclasses.asdict(entry) for entry in one.timeline],
+    }

@@ -1,0 +1,31 @@
+"""Pure: runs that go on from one another, and the last of each line of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rbkernel.evidence.reading import Record
+
+
+def last_of_each(runs: Iterable[Record]) -> list[Record]:
+    """Return the runs that no later one goes on from, in the order of their start.
+
+    Two runs that continue the same one are looks in one working copy: the later counts.
+    """
+    in_order = sorted(runs, key=lambda run: run.run_id)
+    continues = {run.run_id: run.run.continues for run in in_order if run.run}
+    last = {_first(run.run_id, continues): run for run in in_order}
+    return sorted(last.values(), key=lambda run: run.run_id)
+
+
+def _first(run_id: str, continues: dict[str, str]) -> str:
+    """Return the run that a line of runs began with, also where that one is not there.
+
+    >>> _first("c", {"c": "b", "b": "a"}), _first("c", {"c": "d", "d": "c"})
+    ('a', 'd')
+    """
+    seen = {run_id}
+    while (before := continues.get(run_id)) and before not in seen:
+        seen.add(before)
+        run_id = before
+    return run_id

@@ -1,0 +1,1 @@
+"""After the fact: incidents, their timeline, postmortems."""

@@ -1,0 +1,207 @@
+"""Incidents as people work with them: look, write down, close.
+
+Closing, in this order: no kernel of it lives; every open run is sealed; the record is told that
+it is closed, and sealed; page and archive are written. Whoever is interrupted can close again,
+and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle, incident, reading, runs
+from rbkernel.evidence.export import writing
+from rbkernel.evidence.export.formats import Format
+from rbkernel.evidence.export.report import report_files
+from rbkernel.evidence.incident_record import CLOSED, IncidentRecord, instant, tell
+from rbkernel.evidence.record_seal import SealedRecord, seal_record
+from rbkernel.evidence.runs import LIVE, RunEntry
+from rbkernel.evidence.timeline import Entry, timeline
+from rbkernel.model import INCIDENT_ID, Decision, Verdict
+from rbkernel.redact import Redactor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """An incident with its runs; all but these two is empty in a list.
+
+    ``waiting`` are the questions that the newest run of each runbook left to a human;
+    ``continues`` maps a run's id to that of the run that it goes on from.
+    """
+
+    record: IncidentRecord
+    runs: tuple[RunEntry, ...]
+    timeline: tuple[Entry, ...] = ()
+    waiting: tuple[tuple[RunEntry, Decision], ...] = ()
+    continues: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """What the newest run of each runbook found, the worst of it; empty without a run."""
+        newest = {run.runbook: run.verdict for run in self.runs}
+        return Verdict.worst(newest.values()).value if newest else ""
+
+    @property
+    def title(self) -> str:
+        """Its title, else its first alert, else what was run."""
+        alerts = [alert.name for alert in self.record.alerts]
+        titles = [f"{run.runbook} {run.title}".strip() for run in self.runs]
+        return self.record.title or next(iter([*alerts, *titles]), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """A closed incident: what to attach, what is sealed, what to mind."""
+
+    incident: str
+    attachment: Path
+    archive: Path
+    sealed_runs: tuple[str, ...]
+    record: SealedRecord
+    mind: tuple[str, ...]
+    was_closed: bool
+
+
+def list_all(root: Path) -> list[Incident]:
+    """Return all incidents, in the order in which they began."""
+    of_each: dict[str, list[RunEntry]] = {}
+    for run in runs.list_runs(root):
+        of_each.setdefault(run.incident, []).append(run)
+    records = {record.id: record for record in incident.list_incidents(root)}
+    unwritten = [name for name in of_each if name not in records and INCIDENT_ID.fullmatch(name)]
+    records |= {name: tell([], name) for name in unwritten}
+    found = [_of(record, of_each.get(name, ())) for name, record in records.items()]
+    return sorted(found, key=lambda one: (instant(one.record.began.at), one.record.id))
+
+
+def look(root: Path, name: str) -> Incident:
+    """Return an incident with its timeline.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident.
+    """
+    record = incident.look(root, name)
+    entries = [run for run in runs.list_runs(root) if run.incident == name]
+    if not record.lines and not record.damaged and not entries:
+        raise EvidenceError(
+            f"there is no incident {name}",
+            where=str(root),
+            next_step="`rbkernel incident list` shows the incidents there are, `rbkernel incident"
+            " open` begins one, RBKERNEL_EVIDENCE says which evidence folder is read",
+        )
+    read = [(run, reading.read(run.folder)) for run in entries if not run.problem]
+    newest = {run.runbook: (run, journal) for run, journal in read}
+    found = _of(record, entries)
+    return replace(
+        found,
+        timeline=timeline(found.record, [journal for _, journal in read]),
+        continues={
+            run.run_id: journal.run.continues
+            for run, journal in read
+            if journal.run and journal.run.continues
+        },
+        waiting=tuple(
+            (run, decision)
+            for run, journal in newest.values()
+            for decision in journal.decisions
+            if decision.state in {"open", "parked"}
+        ),
+    )
+
+
+def close(
+    settings: Settings,
+    name: str,
+    *,
+    by: str,
+    folder: Path,
+    resolution: str = "",
+    redactor: Redactor | None = None,
+) -> Closed:
+    """Seal what is open of an incident, say that it is closed, and export it.
+
+    Parameters
+    ----------
+    settings
+        Evidence folder, key, signers.
+    name
+        The incident.
+    by
+        Who closes it.
+    folder
+        Where page and archive go; outside of the evidence folder.
+    resolution
+        How it was resolved.
+    redactor
+        Takes secrets out of that.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident; a kernel of it still lives, or a run cannot be sealed (it
+        stays open then); page or archive cannot be written (it is closed then).
+    """
+    root, key = settings.evidence_root, settings.signing_key
+    found = look(root, name)
+    _refuse_living(found)
+    exports = [writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)]
+    waiting = [run.run_id for run in found.runs if run.state != runs.SEALED]
+    for run_id in waiting:
+        bundle.seal(root, run_id, key=key, report=report_files)
+    was_closed = found.record.state == CLOSED
+    if not was_closed:
+        said: dict[str, Any] = {"resolution": resolution, "exports": [p.name for p in exports]}
+        incident.append(root, name, "closed", by=by, redactor=redactor, **said)
+    sealed = seal_record(root, name, key=key)
+    written = [
+        writing.export(root, name, to, path, signers=settings.allowed_signers)
+        for to, path in zip((Format.HTML, Format.ZIP), exports, strict=True)
+    ]
+    remarks = [remark for one in written for remark in one.remarks]
+    return Closed(
+        incident=name,
+        attachment=written[0].path,
+        archive=written[1].path,
+        sealed_runs=tuple(waiting),
+        record=sealed,
+        mind=(*_left(found), *remarks),
+        was_closed=was_closed,
+    )
+
+
+def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
+    """Put record and runs together; an incident that only its runs tell of began with them."""
+    if not record.lines and entries:
+        record = replace(record, opened_at=min(run.started_at for run in entries))
+    return Incident(record=record, runs=tuple(entries))
+
+
+def _refuse_living(found: Incident) -> None:
+    living = [run for run in found.runs if run.state == LIVE]
+    if living:
+        named = ", ".join(f"{run.run_id} ({run.runbook})" for run in living)
+        raise EvidenceError(
+            f"{found.record.id} is not closed: a kernel of it still lives, so its record is not"
+            " finished",
+            where=f"run {named}",
+            next_step="end it (in JupyterLab: Kernel > Shut Down Kernel), then close again",
+        )
+
+
+def _left(found: Incident) -> list[str]:
+    """Return what is not over although the incident is closed."""
+    firing = [f"alert {a.name} still fires" for a in found.record.alerts if a.status == "firing"]
+    waiting = [
+        f"nobody has answered “{decision.question}” ({run.runbook} {run.run_id})"
+        for run, decision in found.waiting
+    ]
+    damaged = [f"incident.jsonl: {damage}" for damage in found.record.damaged]
+    unread = [f"run {run.run_id}: {run.problem}" for run in found.runs if run.problem]
+    return [*firing, *waiting, *damaged, *unread]

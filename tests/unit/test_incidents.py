@@ -1,0 +1,338 @@
+"""Working with incidents: look, write down, draft, close, open again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rbkernel.cli import app
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError, ParameterError
+from rbkernel.evidence import bundle, signing
+from rbkernel.evidence.export import writing
+from rbkernel.evidence.incident import append, look, read
+from rbkernel.evidence.incident_record import Line, instant, tell
+from rbkernel.evidence.verify import unsealed, verify_folder
+from rbkernel.review import incidents, status
+from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
+
+BEGAN = "2026-11-20T03:00:00+00:00"
+LAG = "PostgresReplicationLag"
+
+
+def alert(state: str, starts_at: str = BEGAN, name: str = LAG) -> dict[str, Any]:
+    ended = {"ends_at": "2026-11-20T03:41:00+00:00"} if state == "resolved" else {}
+    said = {"source": "alertmanager", "fingerprint": name, "labels": {"alertname": name}}
+    return {**said, **ended, "status": state, "starts_at": starts_at, "identity": f"{name}{state}"}
+
+
+def parked(root: Path, run_id: str = RUN_ID) -> None:
+    """A run that waits for a human."""
+    journal = whole_run(root, run_id)
+    question: dict[str, Any] = {
+        "id": "d1",
+        "question": "What now?",
+        "options": ["wait", "resume replay"],
+    }
+    journal.event("decision", **question, recommended="resume replay", state="parked")
+
+
+@pytest.fixture
+def settings(evidence: Path, tmp_path: Path) -> Settings:
+    """The configuration of a host with a key."""
+    found = Settings.model_validate({"evidence": {"signing_key": tmp_path / "home" / "seal_key"}})
+    signing.keygen(evidence, found.signing_key, found.allowed_signers, "ops@db1")
+    return found
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+class TestLook:
+    def test_an_incident_shows_its_runs_and_what_waits(self, evidence: Path) -> None:
+        append(evidence, INCIDENT, "alert", by="rbkernel", **alert("firing"))
+        parked(evidence)
+        found = incidents.look(evidence, INCIDENT)
+        assert (found.title, found.verdict) == (LAG, "critical")
+        assert [(run.run_id, one.question) for run, one in found.waiting] == [(RUN_ID, "What now?")]
+        assert found.timeline[0].what == f"alert fires: {LAG}"
+
+    def test_a_later_run_answers_for_an_earlier_one(self, evidence: Path) -> None:
+        parked(evidence)
+        whole_run(evidence, other_run(40))
+        assert incidents.look(evidence, INCIDENT).waiting == ()
+
+    def test_an_incident_that_only_an_open_run_tells_of_is_there(self, evidence: Path) -> None:
+        whole_run(evidence)
+        (listed,) = incidents.list_all(evidence)
+        assert (listed.record.id, listed.record.lines) == (INCIDENT, ())
+        assert listed.record.began.at == "2026-11-20T03:02:11+00:00"
+        assert incidents.look(evidence, INCIDENT).runs == listed.runs
+
+    def test_an_unknown_one_is_an_error_with_a_next_step(self, evidence: Path) -> None:
+        with pytest.raises(EvidenceError, match=r"there is no incident.*incident list"):
+            incidents.look(evidence, INCIDENT)
+        with pytest.raises(EvidenceError, match="is no incident id"):
+            incidents.look(evidence, "../etc")
+
+    def test_the_list_is_in_the_order_in_which_they_began(self, evidence: Path) -> None:
+        for name, hour in (("INC-late", "09"), ("INC-early", "02"), ("INC-zone", "04")):
+            zone = "+01:30" if name == "INC-zone" else "Z"
+            starts_at = f"2026-11-20T{hour}:00:00{zone}"
+            append(evidence, name, "alert", by="rbkernel", **alert("firing", starts_at, name))
+        order = [one.record.id for one in incidents.list_all(evidence)]
+        assert order == ["INC-early", "INC-zone", "INC-late"]
+
+
+class TestDraft:
+    def drafted(self, root: Path) -> status.Draft:
+        found = incidents.look(root, INCIDENT)
+        return status.draft(found.record, found.timeline, instant("2026-11-20T03:10:00Z"))
+
+    def test_the_status_follows_the_record(self, evidence: Path) -> None:
+        append(evidence, INCIDENT, "alert", by="rbkernel", **alert("firing"))
+        assert self.drafted(evidence).status == "Investigating"
+        whole_run(evidence)
+        assert self.drafted(evidence).status == "Identified"
+        append(evidence, INCIDENT, "alert", by="rbkernel", **alert("resolved"))
+        assert self.drafted(evidence).status == "Monitoring"
+
+    def test_what_a_human_said_is_not_taken_back(self, evidence: Path) -> None:
+        append(evidence, INCIDENT, "status", by="ann", status="Monitoring")
+        assert self.drafted(evidence).status == "Monitoring"
+        append(evidence, INCIDENT, "status", by="ann", status="Resolved")
+        assert self.drafted(evidence).status == "Resolved"
+        append(evidence, INCIDENT, "alert", by="rbkernel", **alert("firing"))
+        assert self.drafted(evidence).status == "Investigating"
+
+    def test_impact_and_eta_are_never_invented(self, evidence: Path) -> None:
+        parked(evidence)
+        heading, state, impact, action, eta = self.drafted(evidence).text.splitlines()
+        assert heading == "INCIDENT UPDATE - 2026-11-20 03:10 UTC"
+        assert state == "Status: Identified"
+        assert impact.startswith("Impact: ‹for you: ")
+        assert eta.startswith("ETA: ‹for you: ")
+        assert "waits for a decision: What now? (recommended: resume replay)" in action
+        append(evidence, INCIDENT, "status", by="ann", status="Identified", impact="late mails")
+        lines = self.drafted(evidence).text.splitlines()
+        assert "is it still “late mails”" in lines[2]
+        assert lines[4] == eta
+
+    def test_only_what_happened_since_the_last_update(self, evidence: Path) -> None:
+        append(evidence, INCIDENT, "note", by="ann", text="before")
+        append(evidence, INCIDENT, "status", by="ann", status="Identified")
+        append(evidence, INCIDENT, "note", by="ann", text="after")
+        assert [one.what for one in self.drafted(evidence).since] == ["note: after"]
+
+
+def line(number: int, kind: str, minute: int, **data: Any) -> Line:
+    at = (instant(BEGAN) + timedelta(minutes=minute)).isoformat()
+    return Line(number=number, kind=kind, at=at, by="ann", data=data)
+
+
+@pytest.mark.parametrize(
+    ("lines", "minute", "due", "overdue"),
+    [
+        ([("opened", 0, {})], 10, 0, False),
+        ([("opened", 0, {})], 31, 0, True),
+        ([("opened", 0, {}), ("status", 5, {"status": "Identified"})], 34, 35, False),
+        ([("opened", 0, {}), ("status", 5, {"status": "Identified"})], 35, 35, True),
+        ([("opened", 0, {}), ("status", 5, {"status": "Resolved"})], 99, None, False),
+        ([("opened", 0, {}), ("closed", 5, {})], 99, None, False),
+        ([("status", 5, {"status": "Resolved"}), ("reopened", 50, {})], 55, 50, False),
+        ([("opened", 0, {}), ("merged", 5, {"into": "INC-2"})], 99, None, False),
+    ],
+)
+def test_an_update_is_due_at_once_and_every_half_hour(
+    lines: list[tuple[str, int, dict[str, Any]]], minute: int, due: int | None, *, overdue: bool
+) -> None:
+    record = tell([line(n, kind, at, **data) for n, (kind, at, data) in enumerate(lines, 1)])
+    found = status.next_due(record, instant(BEGAN) + timedelta(minutes=minute))
+    if due is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.at == instant(BEGAN) + timedelta(minutes=due)
+        assert found.overdue == overdue
+
+
+class TestClose:
+    def closed(self, settings: Settings, folder: Path) -> incidents.Closed:
+        return incidents.close(settings, INCIDENT, by="ann", resolution="resumed", folder=folder)
+
+    def test_it_seals_what_is_open_and_exports(self, settings: Settings, work: Path) -> None:
+        root = settings.evidence_root
+        append(root, INCIDENT, "alert", by="rbkernel", **alert("resolved"))
+        whole_run(root)
+        whole_run(root, other_run(1))
+        bundle.seal(root, other_run(1), key=settings.signing_key)
+        done = self.closed(settings, work)
+        assert done.sealed_runs == (RUN_ID,)
+        assert (done.record.signer, done.mind) == ("ops@db1", ())
+        assert verify_folder(root, signers=settings.allowed_signers) == ()
+        assert unsealed(root) == {}
+        told = read(root, INCIDENT)
+        assert (told.state, told.resolution) == ("closed", "resumed")
+        assert told.exports == (f"{INCIDENT}.html", f"{INCIDENT}.zip")
+        page = done.attachment.read_text()
+        assert "incident closed: resumed" in page
+        assert "41 min" in page
+        with zipfile.ZipFile(done.archive) as archive:
+            names = archive.namelist()
+        assert f"{INCIDENT}/{done.record.folder.name}/incident.jsonl" in names
+
+    def test_the_archive_is_verified_by_its_own_words(self, settings: Settings, work: Path) -> None:
+        append(settings.evidence_root, INCIDENT, "note", by="ann", text="it went away")
+        done = self.closed(settings, work)
+        with zipfile.ZipFile(done.archive) as archive:
+            archive.extractall(work / "unpacked")
+        words = (work / "unpacked/VERIFY.md").read_text()
+        script = "\n".join(part.split("```")[0] for part in words.split("```sh\n")[1:])
+        command = ["sh", "-e", "-c", script]
+        environment = {"PATH": "/usr/bin:/bin", "SIGNERS": str(settings.allowed_signers)}
+        unpacked = work / "unpacked"
+        checked = subprocess.run(
+            command, cwd=unpacked, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert "Good" in checked.stdout
+        record = unpacked / INCIDENT / "incident.jsonl"
+        record.write_bytes(record.read_bytes().replace(b"away", b"well"))
+        assert subprocess.run(command, cwd=unpacked, env=environment, check=False).returncode != 0
+
+    def test_a_living_kernel_keeps_it_open(self, settings: Settings, work: Path) -> None:
+        journal = whole_run(settings.evidence_root)
+        hold = "import fcntl,sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        command = [sys.executable, "-c", hold + "print('', flush=True); sys.stdin.read()"]
+        with subprocess.Popen(
+            [*command, str(journal.folder / "kernel.lock")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as kernel:
+            assert kernel.stdout
+            kernel.stdout.readline()
+            with pytest.raises(EvidenceError, match=rf"still lives.*{RUN_ID}.*Shut Down Kernel"):
+                self.closed(settings, work)
+            kernel.communicate(b"")
+        assert look(settings.evidence_root, INCIDENT).lines == ()
+        assert list(work.iterdir()) == []
+        assert self.closed(settings, work).sealed_runs == (RUN_ID,)
+
+    def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
+        append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))
+        parked(settings.evidence_root)
+        assert self.closed(settings, work).mind == (
+            f"alert {LAG} still fires",
+            f"nobody has answered “What now?” (RUN-005 {RUN_ID})",
+        )
+
+    def test_a_place_that_cannot_be_written_leaves_it_open(self, settings: Settings) -> None:
+        append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
+        with pytest.raises(EvidenceError, match="not written into the evidence folder"):
+            self.closed(settings, settings.evidence_root)
+        assert read(settings.evidence_root, INCIDENT).state == "open"
+
+    def test_closing_again_goes_on_where_it_stopped(
+        self, settings: Settings, work: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "export", _dies)
+            with pytest.raises(KeyboardInterrupt):
+                self.closed(settings, work)
+        done = self.closed(settings, work)
+        assert (done.was_closed, done.attachment.is_file()) == (True, True)
+        kinds = [line.kind for line in read(settings.evidence_root, INCIDENT).lines]
+        assert kinds == ["opened", "note", "closed", "sealed"]
+
+
+def _dies(*_arguments: Any, **_named: Any) -> None:
+    raise KeyboardInterrupt
+
+
+class TestCommands:
+    @pytest.fixture
+    def rbkernel(self, evidence: Path, work: Path) -> Callable[..., str]:
+        def call(*words: str) -> str:
+            result = CliRunner().invoke(app, ["incident", *words], catch_exceptions=False)
+            return result.stdout
+
+        return call
+
+    def test_an_incident_from_its_beginning_to_its_end(
+        self, rbkernel: Callable[..., str], evidence: Path, work: Path
+    ) -> None:
+        name = rbkernel("open", "Lag", "--severity", "P1", "--service", "orders").strip()
+        whole_run(evidence, RUN_ID, name)
+        assert "it was due at once" in rbkernel("show", name)
+        rbkernel("note", name, "PGPASSWORD=geheim1 works")
+        said = rbkernel("status", name, "identified", "--impact", "late mails").splitlines()
+        assert said[0].startswith("INCIDENT UPDATE - 20")
+        assert said[1:] == [
+            *("Status: Identified", "Impact: late mails", "Action: not stated", "ETA: not stated")
+        ]
+        assert "next status update due at" in rbkernel("list")
+        assert "Nothing is recorded" in rbkernel("status", name, "--draft")
+        path, *rest = rbkernel("close", name, "--resolution", "resumed").splitlines()
+        assert Path(path) == work / f"{name}.html"
+        assert any(one.startswith("head ") for one in rest)
+        assert "geheim1" not in Path(path).read_text()
+        assert f"{name} CLOSED Lag" in rbkernel("show", name)
+        assert json.loads(rbkernel("list", "--open", "--json")) == []
+        assert rbkernel("reopen", name, "it came back").strip() == f"{name} is open again"
+        told = json.loads(rbkernel("show", name, "--json"))
+        assert (told["state"], told["severity"], told["runs"][0]["run_id"]) == (
+            "open",
+            "P1",
+            RUN_ID,
+        )
+        assert told["next_update"]["overdue"] is False
+
+    def test_bad_input_says_what_to_do(self, rbkernel: Callable[..., str], evidence: Path) -> None:
+        name = rbkernel("open", "Lag").strip()
+        for words, error, told in (
+            (["note", "INC-nope", "x"], EvidenceError, "there is no incident"),
+            (["status", name, "Fine"], ParameterError, "give one of Investigating"),
+            (["status", name], ParameterError, "which status is it"),
+            (["open", "x", "--severity", "bad"], ParameterError, "unknown severity"),
+            (["close", name, "-o", "nowhere"], ParameterError, "this is none"),
+        ):
+            with pytest.raises(error, match=told):
+                rbkernel(*words)
+        assert [path.name for path in evidence.glob("INC-*")] == [name]
+
+    def test_a_storm_does_not_hide_what_waits(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        for number in range(120):
+            said = alert("firing" if number == 119 else "resolved", name=f"Alert{number}")
+            append(evidence, INCIDENT, "alert", by="rbkernel", **said)
+        told = rbkernel("show", INCIDENT).splitlines()
+        assert told[told.index("Alerts") + 1].split()[:2] == ["FIRING", "Alert119,"]
+        assert "  … and 105 more alerts: --json has all" in told
+        assert "  … and 21 more entries, earlier ones: --json has all" in told
+        assert len(json.loads(rbkernel("show", INCIDENT, "--json"))["timeline"]) == 121
+
+    def test_what_alerts_say_does_not_steer_a_terminal(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        said = alert("firing", name="\x1b[2J\x1b]0;owned\x07Lag\nRuns\u202e")
+        append(evidence, INCIDENT, "alert", by="rbkernel", **said)
+        for words in (["show", INCIDENT], ["list"], ["status", INCIDENT, "--draft"]):
+            told = rbkernel(*words)
+            assert not any(sign in told for sign in "\x1b\x07\u202e")
+            assert "Lag Runs" in told
