@@ -107,3 +107,7 @@ class RunError(RbkernelError):
 
 class SandboxError(RbkernelError):
     """The sandbox cannot be started, changed or stopped."""
+
+
+class LinkError(RbkernelError, ValueError):
+    """A link to a page that opens nothing: altered, expired, or of nothing there is."""

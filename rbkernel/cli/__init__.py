@@ -15,7 +15,16 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import __version__, config
-from rbkernel.cli import connections, documents, evidence, importing, quality, queries, reconciling
+from rbkernel.cli import (
+    connections,
+    documents,
+    evidence,
+    importing,
+    links,
+    quality,
+    queries,
+    reconciling,
+)
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -52,6 +61,7 @@ app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
 app.command()(reconciling.reconcile)
+app.command()(links.link)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
+from rbkernel.config.pages import Pages
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
 
@@ -68,6 +69,7 @@ class Settings(BaseModel):
     lint: Lint = Lint()
     coverage: Coverage = Coverage()
     gateway: Gateway = Gateway()
+    pages: Pages = Pages()
     redaction: Redaction = Redaction()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The pages: what a run found, the console, an incident; for `rbkernel serve` and for Jupyter."""
