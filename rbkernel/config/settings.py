@@ -14,6 +14,7 @@ from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.pages import Pages
+from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
 
@@ -70,6 +71,10 @@ class Settings(BaseModel):
     coverage: Coverage = Coverage()
     gateway: Gateway = Gateway()
     pages: Pages = Pages()
+    queue: Queue = Queue()
+    grouping: Grouping = Grouping()
+    routes: tuple[RouteRule, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     redaction: Redaction = Redaction()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
@@ -81,6 +86,13 @@ class Settings(BaseModel):
             return Path(root).expanduser().absolute()
         root_in_file = self.evidence.root
         return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
+
+    @property
+    def store_url(self) -> str:
+        """Where the gateway keeps what came in; only the environment says, as it may be secret."""
+        if url := os.environ.get("RBKERNEL_STORE_URL"):
+            return url
+        return f"sqlite:///{platformdirs.user_state_path('rbkernel') / 'gateway.sqlite'}"
 
     @property
     def signing_key(self) -> Path:
