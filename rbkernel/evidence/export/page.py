@@ -22,7 +22,7 @@ from rbkernel.evidence.export.blocks import Figure
 from rbkernel.evidence.export.contents import Section
 from rbkernel.evidence.export.told import clock
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _TONES = {
     "ok": "ok",
     "decided": "ok",
@@ -70,17 +70,18 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
         instead of live figures, and no script at all.
     """
     live = bool(report.figures) and stills is None
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8") if live else ""
+    scripts = ("plots.js", "report.js") if live else ()
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
     packed, packed_hash = figures.packed_plotly() if live else ("", "")
     hashes = f"{packed_hash} {figures.csp_hash(script.encode())}" if live else "'none'"
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
             policy="default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
             f" style-src 'unsafe-inline'; script-src {hashes}",
-            style=_style(),
+            style=style(),
             script=script,
             plotly=packed,
             stills=stills or {},
@@ -91,15 +92,16 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+def environment(*folders: Path) -> Environment:
+    """Return what renders our templates, and those of other folders, with all text escaped."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"clock": clock, "code": _code, "tone": _tone}
-    return environment
+    made.filters |= {"clock": clock, "code": _code, "tone": _tone}
+    return made
 
 
 def _tone(word: str) -> str:
@@ -114,11 +116,12 @@ def _code(source: str) -> Markup:
 
 
 @cache
-def _style() -> str:
-    own = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+def style() -> str:
+    """Return the style sheet of a report, light and dark."""
+    own = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     light, dark = (
-        HtmlFormatter(style=style).get_style_defs(".source")  # type: ignore[no-untyped-call]  # its stubs leave it out
-        for style in (_LIGHT, _DARK)
+        HtmlFormatter(style=name).get_style_defs(".source")  # type: ignore[no-untyped-call]  # its stubs leave it out
+        for name in (_LIGHT, _DARK)
     )
     return (
         f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
