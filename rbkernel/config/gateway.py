@@ -26,6 +26,11 @@ _METHODS: Mapping[str, tuple[Method, ...]] = {  # the first is what is meant whe
     "datadog": ("bearer", "basic"),
     "generic": ("bearer", "basic", "hmac"),
 }
+_SIGNATURE_HEADERS: Mapping[str, str] = {
+    "grafana": "X-Grafana-Alerting-Signature",
+    "pagerduty": "X-PagerDuty-Signature",
+    "generic": "X-Rbkernel-Signature",
+}
 _SECRETS_AT_ONCE = 2
 _SHORTEST_SECRET = 8
 _COMMAND_S = 30
@@ -41,7 +46,7 @@ class Sender(BaseModel):
     user: str = ""
     secret_env: tuple[str, ...] = Field((), max_length=_SECRETS_AT_ONCE)
     secret_command: tuple[str, ...] = ()
-    signature_header: str = "X-Rbkernel-Signature"
+    signature_header: str = ""
     timestamp_header: str = ""
     window_s: float = Field(300.0, gt=0)
 
@@ -55,8 +60,13 @@ class Sender(BaseModel):
                 raise ValueError(
                     f"{key!r} would put a secret into the file: use secret_env or secret_command"
                 )
-        usual = _METHODS.get(str(data.get("name")), ("bearer",))[0]
-        return {"method": "basic" if data.get("user") else usual, **data}
+        name = str(data.get("name"))
+        usual = _METHODS.get(name, ("bearer",))[0]
+        return {
+            "method": "basic" if data.get("user") else usual,
+            "signature_header": _SIGNATURE_HEADERS.get(name, ""),
+            **data,
+        }
 
     @field_validator("secret_env", mode="before")
     @classmethod
@@ -119,7 +129,6 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     body_mb: float = Field(4.0, gt=0, le=64)
-    depth: int = Field(64, ge=4, le=500)
     alerts: int = Field(10_000, ge=1)
     body_timeout_s: float = Field(10.0, gt=0)
     waiting_mb: float = Field(64.0, gt=0)

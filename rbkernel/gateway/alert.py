@@ -27,8 +27,9 @@ class Alert:
     """What one sender says of one alert.
 
     ``labels`` identify the alert (its name is the label ``alertname``), ``annotations`` describe
-    it. Times are UTC; ``ends_at`` is None as long as the end is not known. All texts are as sent:
-    nothing in them may be trusted.
+    it. Times are UTC; ``ends_at`` is None as long as the end is not known. ``episode`` is what a
+    sender calls one firing, from beginning to end, when the times that it sends are those of its
+    messages. All texts are as sent: nothing in them may be trusted.
     """
 
     source: str
@@ -40,6 +41,7 @@ class Alert:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
+    episode: str = ""
 
     @property
     def identity(self) -> str:
@@ -53,7 +55,19 @@ class Alert:
         >>> one.identity == Alert.from_json(one.to_json() | {"status": "resolved"}).identity
         False
         """
-        parts = (self.source, self.group_key, self.fingerprint, _text(self.starts_at), self.status)
+        when = ("episode", self.episode) if self.episode else ("at", _text(self.starts_at))
+        parts = (self.source, self.group_key, self.fingerprint, *when, self.status.value)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def thread(self) -> str:
+        """What the firing and the resolved telling of one alert have in common, in hex.
+
+        A sender's own name for one firing is ``episode`` up to the first ``/``; without it the
+        time of the beginning, which is the same in both.
+        """
+        when = self.episode.partition("/")[0] or _text(self.starts_at)
+        parts = (self.source, self.group_key, self.fingerprint, when)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
@@ -73,6 +87,7 @@ class Alert:
             "labels": dict(self.labels),
             "annotations": dict(self.annotations),
             "url": self.url,
+            "episode": self.episode,
         }
 
     @classmethod
