@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -168,12 +167,6 @@ class Counts:
     def running(self) -> int:
         """Jobs that run now: the kernels in use."""
         return self.jobs.get(Job.RUNNING, 0)
-
-
-def thread_of(alert: Alert) -> str:
-    """Return what the firing and the resolved telling of one alert have in common."""
-    parts = (alert.source, alert.group_key, alert.fingerprint, alert.starts_at.isoformat())
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def at(seconds: float | None) -> datetime | None:

@@ -34,7 +34,6 @@ from rbkernel.gateway.records import (
     job_of,
     quarantined_of,
     stored_alert_of,
-    thread_of,
     worker_of,
 )
 
@@ -307,7 +306,7 @@ def _row(alert: Alert, received_at: datetime) -> dict[str, Any]:
         "identity": alert.identity,
         "source": alert.source,
         "status": alert.status.value,
-        "thread": thread_of(alert),
+        "thread": alert.thread,
         "alert": json.dumps(alert.to_json()),
         "received_at": at,
         "last_seen_at": at,
