@@ -131,3 +131,11 @@ class Unreadable(RbkernelError, ValueError):
 
 class TooLarge(RbkernelError, ValueError):
     """A body that is longer than the gateway reads: answered with 413."""
+
+
+class Overloaded(RbkernelError):
+    """The gateway cannot take more now: answered with 503, so that the sender comes again."""
+
+
+class NotifyError(RbkernelError):
+    """A notification cannot be sent: apprise is missing, or the service did not take it."""

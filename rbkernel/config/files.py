@@ -128,6 +128,9 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
                 for field in ("tls_certificate", "tls_key", "tls_client_ca")
             }
         ),
+        "notify": settings.notify.model_copy(
+            update={"templates": place(settings.notify.templates)}
+        ),
         "catalogue": Catalogue(paths=tuple(filter(None, map(place, settings.catalogue.paths)))),
     }
     return settings.model_copy(update=update)
