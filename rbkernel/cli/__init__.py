@@ -20,7 +20,11 @@ from rbkernel.cli import (
     documents,
     evidence,
     importing,
+<<<<<<< HEAD
     links,
+=======
+    opening,
+>>>>>>> main
     quality,
     queries,
     reconciling,
@@ -49,6 +53,7 @@ sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, wit
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
+app.command("open")(opening.open_copy)
 app.command()(documents.show)
 app.command()(documents.search)
 app.command()(documents.new)

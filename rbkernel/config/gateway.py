@@ -158,7 +158,7 @@ class Gateway(BaseModel):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     limits: Limits = Limits()
-    senders: Mapping[SenderName, Sender] = Field(default_factory=dict)
+    senders: Mapping[str, Sender] = Field(default_factory=dict)
 
     @field_validator("senders", mode="before")
     @classmethod

@@ -12,8 +12,16 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError, model_validator
 
-from rbkernel.gateway.alert import Alert, Delivery, Status
-from rbkernel.gateway.intake.fields import Body, Reading, Time, envelope, fingerprint, text
+from rbkernel.gateway.alert import Alert, Status
+from rbkernel.gateway.intake.fields import (
+    Body,
+    Reading,
+    Time,
+    delivered,
+    envelope,
+    fingerprint,
+    text,
+)
 
 _UNFILLED = re.compile(r"\$[A-Z_]+(\[.*\])?")
 _PREFIX = re.compile(r"^(?:\[P\d\]\s*)?\[(?P<transition>[A-Za-z -]+?)(?: on \{[^}]*\})?\]\s*")
@@ -81,7 +89,9 @@ class MonitorBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the one alert of a message."""
+    """Return the one alert of a message; an empty object tells of none."""
+    if value == {}:
+        return delivered("datadog", (), [], received_at)
     body = envelope(MonitorBody, value, "datadog")
     resolved = "recovered" in body.change
     at = _time(body.date) or _time(body.last_updated) or received_at
@@ -98,8 +108,7 @@ def read(value: Any, received_at: datetime) -> Reading:
         url=body.link,
         episode=f"{body.cycle}/{level}" if body.cycle else "",
     )
-    delivery = Delivery(source="datadog", alerts=(alert,), received_at=received_at)
-    return Reading(delivery=delivery)
+    return delivered("datadog", (alert,), [], received_at)
 
 
 def _fingerprint(body: MonitorBody) -> str:

@@ -99,7 +99,7 @@ def read_each(entries: Iterable[Any], one: Callable[[Any], Alert]) -> tuple[list
         try:
             alerts.append(one(entry))
         except ValidationError as error:
-            problems.append(f"alerts[{number}].{problem(error)}")
+            problems.append(f"alerts[{number}]: {problem(error)}")
     return alerts, problems
 
 
@@ -121,7 +121,8 @@ def problem(error: ValidationError) -> str:
     """Return the first thing that is wrong, without quoting the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {what}" if place else what
 
 
 def envelope(kind: type[_Envelope], value: Any, source: str) -> _Envelope:

@@ -57,6 +57,7 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
     if len(plain) > most_bytes:
         raise TooLarge(
             f"it is longer than {most_bytes} bytes once unpacked",
+            where="Content-Encoding: gzip",
             next_step="let the sender send fewer alerts at once, or raise [gateway.limits] body_mb",
         )
     if not unpacker.eof or unpacker.unused_data:

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
-from rbkernel.gateway.alert import Alert, Delivery, Status
-from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, envelope
+from rbkernel.gateway.alert import Alert, Status
+from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, delivered, envelope
 from rbkernel.model import Severity
 
 _REOPENED = "incident.reopened"
@@ -62,8 +62,7 @@ def read(value: Any, received_at: datetime) -> Reading:
         incident = envelope(IncidentBody, event.data, "pagerduty")
         if event.event_type == _RESOLVED or incident.status != "resolved":
             alerts = (_alert(event, incident),)
-    delivery = Delivery(source="pagerduty", alerts=alerts, received_at=received_at)
-    return Reading(delivery=delivery)
+    return delivered("pagerduty", alerts, [], received_at)
 
 
 def _alert(event: EventBody, incident: IncidentBody) -> Alert:
