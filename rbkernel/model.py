@@ -169,7 +169,10 @@ class ActionPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of a runbook, as the journal's ``run`` record tells it."""
+    """One execution of a runbook, as the journal's ``run`` record tells it.
+
+    ``continues`` is the run that this one goes on from, in a working copy of it.
+    """
 
     id: str
     runbook: str
@@ -178,6 +181,7 @@ class Run:
     headless: bool
     started_at: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    continues: str = ""
 
 
 def new_run_id() -> str:

@@ -20,11 +20,9 @@ from rbkernel.cli import (
     documents,
     evidence,
     importing,
-<<<<<<< HEAD
     links,
-=======
     opening,
->>>>>>> main
+    opening,
     quality,
     queries,
     reconciling,

@@ -17,7 +17,7 @@ is that `HEADS` is published.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,12 +28,11 @@ from rbkernel.evidence import content, manifest, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import Verification, verify_notebook
 from rbkernel.evidence.content import EXECUTED, Report
-from rbkernel.evidence.incident import sealed_line, with_line
-from rbkernel.evidence.manifest import Head, Listing, digest
+from rbkernel.evidence.incident import RBKERNEL, entry, opening, sealed_line, with_lines
+from rbkernel.evidence.manifest import Head, Listing, Prefix, digest
 from rbkernel.evidence.reading import Record, read, snapshot_of
-from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id, now
+from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id
 
-LOCK = ".lock"
 _STAGING = "sealing"
 
 
@@ -98,7 +97,7 @@ def seal(
     _check_run_id(run_id)
     given = documents.dump(executed) if isinstance(executed, NotebookNode) else executed
     try:
-        with store.locked(root / LOCK):
+        with store.locked(root / store.LOCK):
             return _Seal(root, run_id, edited=edited, key=key, report=report).run(given)
     except OSError as error:
         raise store.evidence_error(error, root) from error
@@ -162,16 +161,12 @@ class _Seal:
             files, self.missing = self._content(record, given)
             store.write_folder(self.staging / "run", files, mode=0o444)
         else:  # an earlier seal came as far as the run folder
-            target, files = folder, _intact_files(folder)
+            target, files = folder, intact_files(folder)
         told = self._incident_lines(target, record)
-        head, manifest_bytes = self._manifest(target, files, told)
-        heads = "".join(one.line for one in (*self.heads, head)).encode()
-        for name, data, mode in (
-            (manifest.INCIDENT, told, 0o644),
-            ("MANIFEST", manifest_bytes, 0o444),
-            (manifest.HEADS, heads, 0o644),
-        ):
-            store.write_atomically(self.staging / name, data, mode=mode)
+        sealed_at = sealed_line(told, self.run_id)["at"]
+        head, listing = new_generation(self.heads, target, files, told, self.run_id, sealed_at)
+        store.write_atomically(self.staging / manifest.INCIDENT, told)
+        stage_generation(self.staging, self.heads, head, listing)
         self._put_in_place(target, head, new=folder is None)
         return target, head
 
@@ -182,8 +177,7 @@ class _Seal:
             store.move(self.staging / "run", target)
         target.chmod(0o555)
         store.move(self.staging / manifest.INCIDENT, incident / manifest.INCIDENT)
-        store.move(self.staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
-        store.move(self.staging / manifest.HEADS, self.root / manifest.HEADS)
+        move_generation(self.staging, self.root, head)
 
     def _target(self, record: Record) -> Path:
         incident = incident_of(record) or new_incident_id()
@@ -193,46 +187,18 @@ class _Seal:
                 where=str(self.open),
                 next_step="the journal was damaged: compare it with a copy of it",
             )
-        folder = self.root / incident
-        numbers = [
-            int(found[1])
-            for path in _entries(folder)
-            if (found := manifest.RUN_FOLDER.fullmatch(path.name))
-        ]
         runbook = re.sub(r"[^A-Za-z0-9._-]", "_", runbook_of(record))[:80]
-        number = max(numbers, default=0) + 1
-        return folder / f"{number:04d}-{runbook or 'notebook'}-{self.run_id}"
+        if runbook == manifest.RECORD:
+            runbook = f"{runbook}_"
+        return numbered(self.root / incident, runbook or "notebook", self.run_id)
 
     def _content(
         self, record: Record, given: bytes | None
     ) -> tuple[dict[str, bytes], Sequence[str]]:
         files = content.files(record, content.executed(record, given, edited=self.edited))
         report, no_report = content.report(record, files[content.EXECUTED], self.report)
-        sums, unsigned = content.sums(files | report, self._previous, self.key)
+        sums, unsigned = content.sums(files | report, previous(self.heads), self.key)
         return files | report | sums, (*no_report, *unsigned)
-
-    @property
-    def _previous(self) -> str:
-        return self.heads[-1].sha256 if self.heads else manifest.NO_PREVIOUS
-
-    def _manifest(self, target: Path, files: dict[str, bytes], told: bytes) -> tuple[Head, bytes]:
-        incident = target.parent
-        sums = {
-            name: store.sha256(incident / name)
-            for name in store.files_below(incident)
-            if manifest.is_sealable(name)
-        }
-        sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
-        sums[manifest.INCIDENT] = digest(told)
-        data = Listing(previous=self._previous, sums=sums).text.encode()
-        head = Head(
-            sha256=digest(data),
-            incident=incident.name,
-            generation=1 + sum(head.incident == incident.name for head in self.heads),
-            at=sealed_line(told, self.run_id)["at"],
-            run_id=self.run_id,
-        )
-        return head, data
 
     def _incident_lines(self, target: Path, record: Record) -> bytes:
         """Return the incident's own record with the line of this seal at its end."""
@@ -241,18 +207,18 @@ class _Seal:
         if sealed_line(told, record.run_id):
             return told  # an interrupted seal came that far
         run = record.run
-        line = {
-            "at": now(),
-            "kind": "sealed",
-            "run_id": record.run_id,
-            "runbook": runbook_of(record),
-            "title": run.title if run else "",
-            "verdict": record.verdict.value,
-            "started_at": run.started_at if run else record.kernel.get("at", ""),
-            "folder": target.name,
-            "missing": list(self.missing),
-        }
-        return with_line(told, line)
+        line = entry(
+            "sealed",
+            RBKERNEL,
+            run_id=record.run_id,
+            runbook=runbook_of(record),
+            title=run.title if run else "",
+            verdict=record.verdict.value,
+            started_at=run.started_at if run else record.kernel.get("at", ""),
+            folder=target.name,
+            missing=list(self.missing),
+        )
+        return with_lines(told, *([] if told else [opening()]), line)
 
 
 def read_heads(root: Path) -> list[Head]:
@@ -268,6 +234,73 @@ def read_heads(root: Path) -> list[Head]:
         return manifest.read_heads(path.read_bytes(), str(path))
     except FileNotFoundError:
         return []
+
+
+def previous(heads: Sequence[Head]) -> str:
+    """Return what the next seal names as the one before it."""
+    return heads[-1].sha256 if heads else manifest.NO_PREVIOUS
+
+
+def numbered(incident: Path, name: str, run_id: str) -> Path:
+    """Return the folder of the next seal in an incident."""
+    numbers = [
+        int(found[1])
+        for path in _entries(incident)
+        if (found := manifest.RUN_FOLDER.fullmatch(path.name))
+    ]
+    return incident / f"{max(numbers, default=0) + 1:04d}-{name}-{run_id}"
+
+
+def new_generation(
+    heads: Sequence[Head],
+    target: Path,
+    files: Mapping[str, bytes],
+    told: bytes,
+    run_id: str,
+    at: str,
+) -> tuple[Head, bytes]:
+    """Return the next manifest of an incident, and its line in `HEADS`.
+
+    Parameters
+    ----------
+    heads
+        All seals so far.
+    target
+        The folder that is sealed, inside its incident; it need not be there yet.
+    files
+        What is or will be in it.
+    told
+        The incident's record, with the line of this seal.
+    run_id, at
+        What is sealed, and when.
+    """
+    incident = target.parent
+    sums = {
+        name: store.sha256(incident / name)
+        for name in store.files_below(incident)
+        if manifest.is_sealable(name) and name != manifest.INCIDENT
+    }
+    sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
+    listing = Listing(previous=previous(heads), sums=sums, record=Prefix.of(told))
+    data = listing.text.encode()
+    generation = 1 + sum(head.incident == incident.name for head in heads)
+    sha256 = digest(data)
+    head = Head(sha256=sha256, incident=incident.name, generation=generation, at=at, run_id=run_id)
+    return head, data
+
+
+def stage_generation(staging: Path, heads: Sequence[Head], head: Head, listing: bytes) -> None:
+    """Write manifest and `HEADS` where a full disk does no harm."""
+    text = "".join(one.line for one in (*heads, head)).encode()
+    store.write_atomically(staging / "MANIFEST", listing, mode=0o444)
+    store.write_atomically(staging / manifest.HEADS, text)
+
+
+def move_generation(staging: Path, root: Path, head: Head) -> None:
+    """Put manifest and `HEADS` in place: the second of the two is the seal."""
+    incident = root / head.incident
+    store.move(staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
+    store.move(staging / manifest.HEADS, root / manifest.HEADS)
 
 
 def incident_of(record: Record) -> str:
@@ -299,7 +332,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _intact_files(folder: Path) -> dict[str, bytes]:
+def intact_files(folder: Path) -> dict[str, bytes]:
     """Return the files that an interrupted seal put in place, if they are still the same."""
     files = {name: (folder / name).read_bytes() for name in store.files_below(folder)}
     listing = manifest.read_listing(files.get(manifest.SUMS, b""), str(folder / manifest.SUMS))

@@ -21,12 +21,15 @@ SIGNATURE = "SHA256SUMS.sig"
 HEADS = "HEADS"
 INCIDENT = "incident.jsonl"
 MANIFEST_NAME = re.compile(r"MANIFEST\.(\d{4,})", re.ASCII)
+# in the place of a runbook's id: a seal of the incident's record, and of no run
+RECORD = "record"
 RUN_FOLDER = re.compile(rf"(\d{{4,}})-([A-Za-z0-9._-]+)-({RUN_ID.pattern})", re.ASCII)
 NO_PREVIOUS = "0" * 64
 
 _NAME = r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*"
 _SUM = re.compile(rf"([0-9a-f]{{64}})  ({_NAME})", re.ASCII)
 _PREVIOUS = re.compile(r"# previous: ([0-9a-f]{64})", re.ASCII)
+_RECORD = re.compile(r"# record: ([0-9a-f]{64}) ([1-9]\d{0,17})", re.ASCII)
 _SIGNER = re.compile(r"# signer: ([A-Za-z0-9][A-Za-z0-9._@+-]{0,127})", re.ASCII)
 _HEAD = re.compile(
     rf"([0-9a-f]{{64}})  ({INCIDENT_ID.pattern})/MANIFEST\.(\d{{4,}})  (\S+)  ({RUN_ID.pattern})",
@@ -35,16 +38,39 @@ _HEAD = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """The first bytes of a file that grows, and their hash."""
+
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Prefix:
+        """Return all of these bytes as the first ones of a longer file."""
+        return cls(sha256=digest(data), size_bytes=len(data))
+
+    def begins(self, data: bytes) -> bool:
+        """Tell whether these bytes begin with the ones that were meant.
+
+        >>> Prefix.of(b"ab").begins(b"abc"), Prefix.of(b"ab").begins(b"a")
+        (True, False)
+        """
+        return len(data) >= self.size_bytes and digest(data[: self.size_bytes]) == self.sha256
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """A run's `SHA256SUMS`, or a generation: hashes by name, and what came before.
 
     ``previous`` is the hash of a manifest that was there before; ``signer`` is who signs the
-    bytes of this text, empty for nobody.
+    bytes of this text, empty for nobody; ``record`` is how the incident's record, which grows
+    between two seals, began at this one.
     """
 
     previous: str
     sums: Mapping[str, str]
     signer: str = ""
+    record: Prefix | None = None
 
     @property
     def text(self) -> str:
@@ -54,12 +80,17 @@ class Listing:
         '# signer: ops@db1\n11  a\n00  b\n'
         """
         signer = f"# signer: {self.signer}\n" if self.signer else ""
-        return f"# previous: {self.previous}\n{signer}{sums_text(self.sums)}"
+        began = self.record
+        record = f"# record: {began.sha256} {began.size_bytes}\n" if began else ""
+        return f"# previous: {self.previous}\n{signer}{record}{sums_text(self.sums)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One seal: the hash of the manifest that it wrote."""
+    """One seal: the hash of the manifest that it wrote.
+
+    ``run_id`` is the run's, or for a seal of the incident's record an id of the same form.
+    """
 
     sha256: str
     incident: str
@@ -90,6 +121,16 @@ def is_sealable(name: str) -> bool:
     (True, False, False)
     """
     return bool(re.fullmatch(_NAME, name, re.ASCII)) and not MANIFEST_NAME.fullmatch(name)
+
+
+def is_record(folder: str) -> bool:
+    """Tell whether a folder of an incident holds a seal of its record, and no run.
+
+    >>> is_record("0002-record-20261120T030211Z-3fa9c1"), is_record("0001-RUN-005-x")
+    (True, False)
+    """
+    found = RUN_FOLDER.fullmatch(folder)
+    return found is not None and found[2] == RECORD
 
 
 def is_head(text: str) -> bool:
@@ -138,10 +179,13 @@ def read_listing(data: bytes, where: str) -> Listing:
         raise _damaged(where, 1)
     signer = _SIGNER.fullmatch(lines[1]) if len(lines) > 1 else None
     first = 2 if signer else 1
+    record = _RECORD.fullmatch(lines[first]) if len(lines) > first else None
+    first += 1 if record else 0
     return Listing(
         previous=previous[1],
         sums=_read_sums(lines[first:], first + 1, where),
         signer=signer[1] if signer else "",
+        record=Prefix(sha256=record[1], size_bytes=int(record[2])) if record else None,
     )
 
 

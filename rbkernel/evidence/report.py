@@ -14,8 +14,11 @@ from rbkernel.evidence.attest import ATTESTED, Verification, verify_notebook
 from rbkernel.evidence.bundle import SealedRun, read_heads
 from rbkernel.evidence.content import EXECUTED
 from rbkernel.evidence.reading import read, snapshot_of
-from rbkernel.evidence.verify import has_seals, verify_folder
+from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.model import INCIDENT_ID, RUN_ID
+
+# incidents named one by one
+_NAMED = 3
 
 
 def verify(
@@ -58,7 +61,7 @@ def verify(
         problems = verify_folder(path, signers=signers, published=published)
         if problems:
             return [str(problem) for problem in problems], False
-        return [f"verified {path}", *_signers(path)], True
+        return [f"verified {path}", *_signers(path), *_unsealed(path)], True
     if published:
         raise EvidenceError(
             "a published head is looked for among seals, and this is a notebook",
@@ -96,15 +99,33 @@ def _check_heads(published: Collection[str]) -> None:
 
 
 def _signers(path: Path) -> list[str]:
-    """Count the runs of a folder that verified, by who signed them."""
+    """Count the runs of a folder that verified, and the records, by who signed them."""
     signers = Counter(
-        manifest.read_listing(sums.read_bytes(), str(sums)).signer
-        for sums in path.rglob(manifest.SUMS)
+        (
+            manifest.read_listing(sums.read_bytes(), str(sums)).signer,
+            "record" if manifest.is_record(sums.parent.name) else "run",
+        )
+        for sums in path.absolute().rglob(manifest.SUMS)
     )
     return [
-        f"{f'signed by {name}' if name else 'unsigned'}: {count} {'run' if count == 1 else 'runs'}"
-        for name, count in sorted(signers.items(), reverse=True)
+        f"{f'signed by {name}' if name else 'unsigned'}: {count} {what}{'' if count == 1 else 's'}"
+        for (name, what), count in sorted(signers.items(), reverse=True)
     ]
+
+
+def _unsealed(path: Path) -> list[str]:
+    """Say which incidents' records go on after their last seal."""
+    if manifest.RUN_FOLDER.fullmatch(path.absolute().name):
+        return []
+    counts = unsealed(path.absolute())
+    named = [
+        f"not yet under seal: {count} {'line' if count == 1 else 'lines'} of the record of"
+        f" {incident}: `rbkernel incident close {incident}` seals what it has"
+        for incident, count in list(counts.items())[-_NAMED:]
+    ]
+    others = len(counts) - _NAMED
+    more = f"and the records of {others} other incidents: `rbkernel incident list`"
+    return [*named, *([more] if others > 0 else [])]
 
 
 def _path(root: Path, what: str) -> Path:

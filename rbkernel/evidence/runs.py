@@ -111,7 +111,7 @@ def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
     return [
         _sealed_entry(run_id, folder, told.get(run_id, {}))
         for run_id, folder in folders.items()
-        if folder
+        if folder and not manifest.is_record(folder.name)
     ]
 
 

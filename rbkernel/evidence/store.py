@@ -22,6 +22,8 @@ from rbkernel.errors import EvidenceError, RecorderError
 JOURNAL = "journal.jsonl"
 SNAPSHOT = "runbook.ipynb"
 KERNEL_LOCK = "kernel.lock"
+# held while a seal or a line is written: one a root
+LOCK = ".lock"
 
 
 def open_folder(root: Path, run_id: str) -> Path:
@@ -144,6 +146,28 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add whole lines to a file that grows, made when missing; on disk when it returns.
+
+    Raises
+    ------
+    OSError
+        The disk is full or failed; what fitted is cut off again.
+    """
+    is_new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        before = os.fstat(handle).st_size
+        if os.write(handle, data) != len(data):
+            os.ftruncate(handle, before)
+            raise OSError(28, "No space left on device")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if is_new:
+        sync_folder(path.parent)
 
 
 def evidence_error(error: OSError, path: Path) -> EvidenceError:

@@ -6,7 +6,8 @@ good as `HEADS` is: whoever may rewrite all files may rewrite `HEADS`, too, and 
 was published elsewhere tells.
 
 Order: what `HEADS` says of the manifests, what each manifest of an incident says of all below it
-(only the newest speaks of `incident.jsonl`, which grows), what `SHA256SUMS` says of a run's files.
+(of `incident.jsonl`, which grows, how it began), what `SHA256SUMS` says of a run's files. Lines
+that follow the last seal are no problem as long as they are lines: `unsealed` counts them.
 A list that was itself changed accuses no file. Last, a notebook that is the sealed one must be
 what the sealed journal attests: it may have been edited before the seal.
 """
@@ -24,14 +25,14 @@ from rbkernel.evidence import manifest, signing, store, suspect
 from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
 from rbkernel.evidence.changes import changed_cells, edited_before
 from rbkernel.evidence.content import EXECUTED
-from rbkernel.evidence.incident import sealed_lines
-from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.incident import parse, sealed_lines
+from rbkernel.evidence.manifest import Head, Listing, Prefix
 from rbkernel.model import INCIDENT_ID
 
 T = TypeVar("T")
 _Look = Callable[[Path, "list[Head] | None", "Path | None"], "Iterator[Problem]"]
 
-__all__ = ["Problem", "Verification", "run_id_of", "verify_folder", "verify_notebook"]
+__all__ = ["Problem", "Verification", "run_id_of", "unsealed", "verify_folder", "verify_notebook"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,19 @@ def verify_folder(
         raise EvidenceError(
             f"cannot be read: {error.strerror}", where=str(path), next_step="give read permission"
         ) from error
+
+
+def unsealed(path: Path) -> dict[str, int]:
+    """Return how many lines of each incident's record no seal covers yet, where there are any.
+
+    Parameters
+    ----------
+    path
+        An incident's folder, or an evidence folder.
+    """
+    folders = [path] if INCIDENT_ID.fullmatch(path.name) else sorted(path.glob("INC-*"))
+    counts = {folder.name: _Files(folder, None, None).unsealed() for folder in folders}
+    return {name: count for name, count in counts.items() if count}
 
 
 def has_seals(root: Path) -> bool:
@@ -164,7 +178,8 @@ class _Files:
         self._hashes: dict[str, str | None] = {}
         self._generations = self._find_generations()
         self._changed = self._find_changed()
-        self._lists = self._read_lists()
+        self._listings = self._read_listings()
+        self._lists = {number: listing.sums for number, listing in self._listings.items()}
 
     def incident(self) -> Iterator[Problem]:
         """Check all runs and manifests."""
@@ -173,6 +188,7 @@ class _Files:
             for name, known in listed.items():
                 if name != manifest.INCIDENT or number == max(self._generations):
                     yield from self._file(name, known)
+        yield from self._record()
         yield from self._missing_manifests()
         yield from self._times()
         yield from self._strays()
@@ -204,14 +220,49 @@ class _Files:
             if self._hash(manifest.manifest_name(head.generation)) not in (None, head.sha256)
         }
 
-    def _read_lists(self) -> dict[int, Mapping[str, str]]:
-        """Return what the manifests list that are as they were sealed: only these accuse."""
-        lists: dict[int, Mapping[str, str]] = {}
+    def _read_listings(self) -> dict[int, Listing]:
+        """Return the manifests that are as they were sealed: only these accuse."""
+        listings: dict[int, Listing] = {}
         for number, path in self._generations.items():
             content, _reported = _read(path, manifest.read_listing)
             if content and number not in self._changed:
-                lists[number] = content.sums
-        return lists
+                listings[number] = content
+        return listings
+
+    def unsealed(self) -> int:
+        """Return how many lines follow the last seal."""
+        told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
+        return len(parse(told[self._sealed_bytes(told) :])[0])
+
+    def _prefixes(self) -> dict[int, Prefix]:
+        """Return how the record began at each seal."""
+        return {n: one.record for n, one in self._listings.items() if one.record}
+
+    def _sealed_bytes(self, told: bytes) -> int:
+        """Return how much of the record is under seal; an old manifest lists the whole file."""
+        if manifest.INCIDENT in (self._newest_list() or {}):
+            return len(told)
+        return max((prefix.size_bytes for prefix in self._prefixes().values()), default=0)
+
+    def _record(self) -> Iterator[Problem]:
+        """Check that the record begins as each seal has it, and goes on in lines."""
+        path = self.folder / manifest.INCIDENT
+        told, prefixes = suspect.read_bytes(path), self._prefixes()
+        if told is None:
+            if prefixes or os.path.lexists(path):
+                yield Problem(file=path, what=suspect.why_unreadable(path))
+            return
+        for number, prefix in prefixes.items():
+            if not prefix.begins(told):
+                name = manifest.manifest_name(number)
+                what = f"was changed after the seal: it does not begin as {name} has it"
+                yield Problem(file=path, what=what)
+                return
+        sealed = self._sealed_bytes(told)
+        before = told.count(b"\n", 0, sealed)
+        for damage in parse(told[sealed:])[1]:
+            what = f"line {before + damage.number}, after the last seal, {damage.what}"
+            yield Problem(file=path, what=what)
 
     def _manifests(self) -> Iterator[Problem]:
         for number, path in self._generations.items():
@@ -244,10 +295,14 @@ class _Files:
     def _times(self) -> Iterator[Problem]:
         """Check the run and the time of each seal against the incident's own record."""
         known = (self._newest_list() or {}).get(manifest.INCIDENT)
-        if known not in (None, self._hash(manifest.INCIDENT)):
-            return  # the record was changed: `HEADS` is not to blame
         told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
-        times = {(str(line.get("run_id")), str(line.get("at"))) for line in sealed_lines(told)}
+        intact = all(prefix.begins(told) for prefix in self._prefixes().values())
+        if known not in (None, self._hash(manifest.INCIDENT)) or not intact:
+            return  # the record was changed: `HEADS` is not to blame
+        times = {
+            (str(line.get("run_id") or line.get("record")), str(line.get("at")))
+            for line in sealed_lines(told)
+        }
         for head in self._heads or ():
             if (head.run_id, head.at) not in times:
                 yield Problem(
@@ -262,7 +317,8 @@ class _Files:
         if listed is None:
             return
         for name in suspect.all_below(self.folder):
-            if name not in listed and not manifest.MANIFEST_NAME.fullmatch(name):
+            known = name in listed or name == manifest.INCIDENT
+            if not known and not manifest.MANIFEST_NAME.fullmatch(name):
                 yield Problem(file=self.folder / name, what="is not under seal")
 
     def _newest_list(self) -> Mapping[str, str] | None:

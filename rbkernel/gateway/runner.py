@@ -111,7 +111,7 @@ def run(
     settings
         The configuration.
     incident
-        Incident that the run joins; empty for a new one.
+        Incident that the run joins; empty for that of a working copy, else a new one.
     progress
         Show a progress bar on standard error.
 
@@ -129,7 +129,7 @@ def run(
     root = settings.evidence_root
     store.prepare(root)
     run_id = new_run_id()
-    incident = incident or new_incident_id()
+    incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
     with _environment(
         RBKERNEL_RUN_ID=run_id,

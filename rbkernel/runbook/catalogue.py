@@ -5,7 +5,8 @@ A team keeps runbooks next to its code, so its folders come first, and an id of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from rbkernel.errors import RbkernelError, RunbookError, UnknownRunbook
-from rbkernel.model import Severity
+from rbkernel.model import INCIDENT_ID, RUN_ID, Severity
 from rbkernel.runbook import frontmatter, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.parameters import Parameter
@@ -26,7 +27,8 @@ _PACKAGE = Path(__file__).parents[1]
 class Runbook:
     """A readable runbook: where it lies, its bytes, and what it declares.
 
-    ``cells`` are (kind, source), in order.
+    ``cells`` are (kind, source), in order. A working copy of a run says which run it
+    ``continues``, and in which ``incident``.
     """
 
     path: Path
@@ -34,6 +36,8 @@ class Runbook:
     front_matter: FrontMatter
     parameters: dict[str, Parameter]
     cells: tuple[tuple[str, str], ...] = ()
+    continues: str = ""
+    incident: str = ""
 
     @property
     def id(self) -> str:
@@ -86,7 +90,16 @@ def read(path: Path) -> Runbook:
         front_matter=frontmatter.of_notebook(notebook, where),
         parameters=parameters.declared(notebook, where),
         cells=tuple((cell.cell_type, cell.source) for cell in notebook.cells),
+        continues=_told(notebook, "continues", RUN_ID),
+        incident=_told(notebook, "incident", INCIDENT_ID),
     )
+
+
+def _told(notebook: NotebookNode, name: str, form: re.Pattern[str]) -> str:
+    """Return what a working copy says of itself; empty where it is not of that form."""
+    own = notebook.metadata.get("rbkernel")
+    said = str(own.get(name, "")) if isinstance(own, Mapping) else ""
+    return said if form.fullmatch(said) else ""
 
 
 def parse(document: bytes) -> NotebookNode:
@@ -111,7 +124,7 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
     Returns
     -------
     tuple
-        The runbooks by id, the first of each id; and what could not be read.
+        The runbooks by id, the first of each id, no working copies; and what could not be read.
     """
     found: dict[str, Runbook] = {}
     problems: list[RbkernelError] = []
@@ -124,7 +137,8 @@ def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError
             except RbkernelError as error:
                 problems.append(error)
             else:
-                found.setdefault(runbook.id, runbook)
+                if not runbook.continues:  # a working copy must not hide what it is a copy of
+                    found.setdefault(runbook.id, runbook)
     return sorted(found.values(), key=lambda runbook: runbook.id), problems
 
 

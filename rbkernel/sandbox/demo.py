@@ -6,9 +6,6 @@ it tears everything down and exits.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +18,7 @@ from rich.text import Text
 from rbkernel import config
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import report
-from rbkernel.gateway import runner
+from rbkernel.gateway import jupyterlab, runner, working_copy
 from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Finding, Verdict, new_incident_id
 from rbkernel.sandbox import control
@@ -135,16 +132,6 @@ def _tell_next(console: Console, outcomes: list[Outcome]) -> None:
 
 def _open(console: Console, outcome: Outcome) -> None:
     """Open a working copy in JupyterLab: nobody works on sealed files."""
-    folder = Path.cwd() / "runs" / outcome.incident
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / f"{outcome.runbook}.ipynb"
-    shutil.copyfile(outcome.folder / "executed.ipynb", copy)
-    console.print(f"Opening {copy} in JupyterLab; Ctrl-C ends it, and the sandbox with it")
-    as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *as_root]
-    lab = subprocess.Popen([*command, str(copy)])
-    try:
-        lab.wait()
-    except KeyboardInterrupt:
-        lab.terminate()
-        lab.wait()
+    copy = working_copy.make(config.load(), outcome.record.run_id, Path.cwd())
+    console.print(f"Opening {copy.path} in JupyterLab; Ctrl-C ends it, and the sandbox with it")
+    jupyterlab.serve(copy.path, copy.path.parent)

@@ -58,12 +58,19 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         id=current().run_id,
         runbook=runbook,
         title=document.front_matter.title if document else runbook,
-        incident=incident or os.environ.get("RBKERNEL_INCIDENT") or new_incident_id(),
+        incident=incident or _incident(document),
         headless=headless(),
         started_at=now(),
         parameters=values,
+        continues=document.continues if document else "",
     )
     _begin(run, settings, document, found, names)
+
+
+def _incident(document: Runbook | None) -> str:
+    """Return the incident of a run that was given none: its caller's, else its working copy's."""
+    named = os.environ.get("RBKERNEL_INCIDENT") or (document.incident if document else "")
+    return named or new_incident_id()
 
 
 def _begin(
@@ -81,6 +88,7 @@ def _begin(
     triage.facts = (
         *((name, triage.reach(name)) for name in names),
         *_who(document),
+        *([("Continues", f"run {run.continues}")] if run.continues else []),
         ("Configuration", str(settings.file or "no rbkernel.toml: defaults, and the sandbox's")),
         ("Evidence", str(recorder.root)),
         ("Document", kept),

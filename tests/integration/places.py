@@ -7,7 +7,7 @@ sorts text by another collation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,11 @@ def other_server(folder: Path) -> Iterator[Servers | None]:
     if not (_OTHER / "initdb").exists():
         yield None
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RBKERNEL_PG_BIN", str(_OTHER))
-        with servers(folder) as made:
-            yield made
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # other tests go on with their own programs
+            patch.setenv("RBKERNEL_PG_BIN", str(_OTHER))
+            made = stack.enter_context(servers(folder))
+        yield made
 
 
 def answer(one: Place, other: Place, question: Question, **options: Any) -> Outcome:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rbkernel.evidence import signing
 from rbkernel.evidence.bundle import seal
+from rbkernel.evidence.incident import append
+from rbkernel.evidence.record_seal import seal_record
 from tests.unit.journal_builder import other_run, whole_run
 
 INCIDENTS = ("INC-20261120-7f3a", "INC-20261120-0000", "INC-20261121-9c9c")
@@ -27,12 +29,15 @@ class Published:
 
 
 def signed_root(folder: Path) -> tuple[Path, Published]:
-    """Six signed seals, two in each of three incidents, one after another."""
+    """Six signed runs, two in each of three incidents, one after another, and a record."""
     root, key = folder / "evidence", folder / "home" / "seal_key"
     signing.keygen(root, key, root / signing.ALLOWED, NAME)
     for number, incident in enumerate((*INCIDENTS[:2], *INCIDENTS[:2], *INCIDENTS[2:] * 2)):
         whole_run(root, other_run(number), incident)
         assert seal(root, other_run(number), key=key).signer == NAME
+        if number == 3:
+            append(root, incident, "note", by="ann", text="the standby was paused by hand")
+            assert seal_record(root, incident, key=key).signer == NAME
     published = Published(folder / "published", folder / "signers")
     shutil.copy(root / "HEADS", published.heads)
     shutil.copy(root / signing.ALLOWED, published.signers)

@@ -53,7 +53,8 @@ def test_the_layout_of_a_sealed_run(tmp_path: Path) -> None:
     assert head == [sealed.head, f"{INCIDENT}/MANIFEST.0001", sealed.sealed_at, RUN_ID]
     lines = (tmp_path / INCIDENT / "incident.jsonl").read_text().splitlines()
     told = [json.loads(line) for line in lines]
-    assert [(one["run_id"], one["verdict"]) for one in told] == [(RUN_ID, "critical")]
+    assert [one["kind"] for one in told] == ["opened", "sealed"]
+    assert (told[1]["run_id"], told[1]["verdict"]) == (RUN_ID, "critical")
 
 
 def test_manifests_are_chained_across_incidents(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
         assert sealed.folder.name.startswith("0002-")
         assert [entry.state for entry in list_runs(root)] == ["sealed", "sealed"]
         assert not store.open_folder(root, RUN_ID).exists()
-        assert len((root / INCIDENT / "incident.jsonl").read_text().splitlines()) == 2
+        assert len((root / INCIDENT / "incident.jsonl").read_text().splitlines()) == 3
         assert tree(first.folder) == kept
         assert coreutils_agree(root / INCIDENT, "MANIFEST.0002")
     assert (code, moment > 15) == (0, True)

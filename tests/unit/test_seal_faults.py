@@ -57,7 +57,7 @@ def test_a_disk_that_fails_at_any_step_of_a_seal(
     assert all(os.strerror(code) in line and "Next: " in line for line in told)
     assert verify_folder(tmp_path) == ()
     assert {entry.state for entry in list_runs(tmp_path)} == {"sealed"}
-    assert len((tmp_path / INCIDENT / "incident.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / INCIDENT / "incident.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_journal_that_cannot_be_forced_to_disk_says_so_and_stops(

@@ -110,6 +110,7 @@ def about(record: Record) -> tuple[tuple[str, str], ...]:
         ("Started", clock(started_at(record))),
         ("Ended", clock(ended)),
         ("Executed", executed if run else ""),
+        ("Continues", run.continues if run else ""),
         ("Parameters", given),
     )
     return tuple((name, value) for name, value in pairs if value)

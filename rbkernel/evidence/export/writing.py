@@ -92,7 +92,7 @@ def _undrawn(report: Report, drawn: set[int]) -> list[str]:
 
 
 def _zip(root: Path, what: str, signers: Path | None) -> bytes:
-    with store.locked(root / bundle.LOCK):  # a seal in between would tear it
+    with store.locked(root / store.LOCK):  # a seal in between would tear it
         heads = bundle.read_heads(root)
         incident, folders, whole = _sealed(root, what, heads)
         names = [

@@ -1,0 +1,91 @@
+"""JupyterLab for a notebook: a server that runs already, else one of our own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A Jupyter server of this user: where it answers, what it serves."""
+
+    url: str
+    root: Path
+    token: str = ""
+
+    def address(self, name: str) -> str:
+        """Return where JupyterLab shows a file, named by its path below the root.
+
+        >>> server = Server(url="http://localhost:8888/", root=Path("/srv"), token="t")
+        >>> server.address("runs/INC-1/a b.ipynb")
+        'http://localhost:8888/lab/tree/runs/INC-1/a%20b.ipynb?token=t'
+        """
+        query = f"?{urlencode({'token': self.token})}" if self.token else ""
+        return f"{self.url}lab/tree/{quote(name)}{query}"
+
+
+def running(folder: Path, *, elsewhere: bool = True) -> Server | None:
+    """Return the server to open a notebook in; None when there is none.
+
+    Parameters
+    ----------
+    folder
+        The server that serves this folder is preferred, and of several the nearest.
+    elsewhere
+        Take a server that does not serve the folder rather than none.
+    """
+    from jupyter_server.serverapp import list_running_servers
+
+    return nearest(list_running_servers(), folder.resolve(), elsewhere=elsewhere)
+
+
+def nearest(
+    told: Iterable[Mapping[str, Any]], folder: Path, *, elsewhere: bool = True
+) -> Server | None:
+    """Choose among servers as Jupyter lists them: pure.
+
+    >>> told = [{"url": f"http://localhost:{n}/", "root_dir": root, "token": ""}
+    ...         for n, root in enumerate(("/srv", "/srv/a", "/other"))]
+    >>> nearest(told, Path("/srv/a/b")).url, nearest(told, Path("/tmp")).url
+    ('http://localhost:1/', 'http://localhost:0/')
+    >>> nearest(told, Path("/tmp"), elsewhere=False)
+    """
+    # one that listens on a Unix socket has no address for a browser
+    servers = [
+        Server(
+            url=str(one["url"]),
+            root=Path(one["root_dir"]).resolve(),
+            token=str(one.get("token") or ""),
+        )
+        for one in told
+        if not one.get("sock") and one.get("root_dir")
+    ]
+    serving = [server for server in servers if folder.is_relative_to(server.root)]
+    if serving:
+        return max(serving, key=lambda server: len(server.root.parts))
+    return servers[0] if servers and elsewhere else None
+
+
+def command(notebook: Path, root: Path) -> list[str]:
+    """Return the command that starts JupyterLab on a notebook below a root folder."""
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    lab = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
+    return [*lab, *as_root, str(notebook)]
+
+
+def serve(notebook: Path, root: Path) -> int:
+    """Start JupyterLab on a notebook, wait until Ctrl-C ends it, and return its exit code."""
+    lab = subprocess.Popen(command(notebook, root))
+    try:
+        return lab.wait()
+    except KeyboardInterrupt:
+        lab.terminate()
+        lab.wait()
+        return 0
