@@ -19,9 +19,9 @@ from rbkernel.cli import (
     connections,
     documents,
     evidence,
+    gateway,
     importing,
     links,
-    opening,
     opening,
     quality,
     queries,
@@ -64,6 +64,7 @@ app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
 app.command()(reconciling.reconcile)
+app.command()(gateway.serve)
 app.command()(links.link)
 
 
