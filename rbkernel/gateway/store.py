@@ -37,7 +37,6 @@ from rbkernel.gateway.records import (
     worker_of,
 )
 
-_ROWS_AT_ONCE = 500  # SQLite takes 32,766 values in a statement
 _LOCK = 7_226_001  # PostgreSQL's advisory lock: one plans at a time, whatever the host
 
 
@@ -116,20 +115,20 @@ class Store:
 
     def _insert(self, connection: Connection, rows: list[dict[str, Any]]) -> set[str]:
         """Add the alerts that are not there; return which were not."""
+        if not rows:
+            return set()
         tellings = {row["identity"]: row["seen"] for row in rows}
-        new: set[str] = set()
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            insert = self.insert(tables.alerts).values(rows[start : start + _ROWS_AT_ONCE])
-            counted = insert.on_conflict_do_update(
-                index_elements=["identity"],
-                set_={
-                    "seen": tables.alerts.c.seen + insert.excluded.seen,
-                    "last_seen_at": insert.excluded.last_seen_at,
-                },
-            ).returning(tables.alerts.c.identity, tables.alerts.c.seen)
-            kept = connection.execute(counted)
-            new.update(row.identity for row in kept if row.seen == tellings[row.identity])
-        return new
+        insert = self.insert(tables.alerts)
+        counted = insert.on_conflict_do_update(
+            index_elements=["identity"],
+            set_={
+                "seen": tables.alerts.c.seen + insert.excluded.seen,
+                "last_seen_at": insert.excluded.last_seen_at,
+            },
+        ).returning(tables.alerts.c.identity, tables.alerts.c.seen)
+        # the rows as parameters: SQLAlchemy then compiles the statement once, for all commits
+        kept = connection.execute(counted, rows)
+        return {row.identity for row in kept if row.seen == tellings[row.identity]}
 
     def quarantine(self, source: str, raw: bytes, reason: str) -> int:
         """Keep bytes that nobody could read; return their number. On disk when it returns."""
@@ -186,6 +185,15 @@ class Store:
         found = sa.select(tables.attempts.c.job).where(tables.attempts.c.run_id == run_id)
         rows = self.read(sa.select(tables.jobs).where(tables.jobs.c.id.in_(found)))
         return job_of(rows[0]) if rows else None
+
+    def jobs_for(self, identity: str) -> list[Job]:
+        """Return the jobs that are for an alert, the first one first."""
+        of_alert = sa.select(tables.job_alerts.c.job).where(
+            tables.job_alerts.c.identity == identity
+        )
+        table = tables.jobs
+        wanted = sa.select(table).where(table.c.id.in_(of_alert))
+        return [job_of(row) for row in self.read(wanted.order_by(table.c.created_at, table.c.id))]
 
     def attempts(self, job: str) -> list[Attempt]:
         """Return the attempts at a job, the first one first."""
