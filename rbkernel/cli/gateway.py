@@ -41,13 +41,14 @@ def _settings(host: str, port: int | None) -> Settings:
 
 
 async def _serve(settings: Settings) -> None:
-    from rbkernel.gateway import server
+    from rbkernel.gateway import pages, server
     from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
     try:
-        gateway = server.Server.start(settings, store)
+        gateway = server.Server.start(settings, store, pages=pages.handlers(settings, store))
         typer.echo(f"listening on {gateway.address}")
+        typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
         for line in server.warnings(settings.gateway):
             typer.echo(line)
         await server.serve(gateway, typer.echo)

@@ -35,6 +35,8 @@ def handlers(
         The pages are to be open, and others than this machine can reach them; or the secret that
         links are signed with cannot be had.
     """
+    from tornado.web import RedirectHandler
+
     from rbkernel.gateway.pages.access import secret_of
     from rbkernel.gateway.pages.handlers import Nothing, Page, Static
     from rbkernel.gateway.pages.routes import ROUTES
@@ -51,6 +53,7 @@ def handlers(
     secret = None if settings.pages.open_on_loopback else secret_of(settings)
     shared = {"site": site}
     return [
+        ("/", RedirectHandler, {"url": BASE, "permanent": False}),
         *(
             (f"{BASE}{route.pattern}/?", Page, {**shared, "route": route, "secret": secret})
             for route in ROUTES
@@ -58,3 +61,10 @@ def handlers(
         (f"{BASE}/static/([a-z.]+)", Static, shared),
         (f"{BASE}(?:/.*)?", Nothing, shared),
     ]
+
+
+def who_may_read(settings: Settings) -> str:
+    """Say in a few words who may read the pages, and how to get in."""
+    if settings.pages.open_on_loopback:
+        return "anybody on this machine may read them"
+    return "`rbkernel link` prints a link that opens them"
