@@ -22,6 +22,7 @@ from rbkernel.cli import (
     gateway,
     importing,
     links,
+    notifying,
     opening,
     quality,
     queries,
@@ -66,6 +67,7 @@ app.command()(quality.coverage)
 app.command()(reconciling.reconcile)
 app.command()(gateway.serve)
 app.command()(links.link)
+app.command()(notifying.notify)
 
 
 @app.callback(invoke_without_command=True)

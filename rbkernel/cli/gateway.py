@@ -42,6 +42,7 @@ def _settings(host: str, port: int | None) -> Settings:
 
 async def _serve(settings: Settings) -> None:
     from rbkernel.gateway import pages, server
+    from rbkernel.gateway.notify import Notifier
     from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
@@ -51,7 +52,10 @@ async def _serve(settings: Settings) -> None:
         typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
         for line in server.warnings(settings.gateway):
             typer.echo(line)
-        await server.serve(gateway, typer.echo)
+        # links have the port that it listens on, also when that was any free one
+        reached = settings.model_copy(update={"gateway": gateway.desk.settings})
+        with Notifier(reached, store):
+            await server.serve(gateway, typer.echo)
     finally:
         store.close()
 
