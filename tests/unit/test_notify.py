@@ -237,7 +237,7 @@ def test_each_target_is_told_what_it_wants_once(outbox: Outbox) -> None:
     calm = replace(event("decision", "INC-2"), severity=Severity.LOW)
     given = [event(), event("decision"), calm]
     for _again in range(2):
-        outbox.add(given, [ALL, NIGHT], stale=False)
+        outbox.add(given, [ALL, NIGHT])
     assert outbox.known(INCIDENT) == {given[0].key, given[1].key}
     limits = Notify()
     claimed = outbox.claim("night", limits)
@@ -251,7 +251,7 @@ def test_each_target_is_told_what_it_wants_once(outbox: Outbox) -> None:
     assert {(one.incident, one.key) for one in claimed.events} == {
         (one.incident, one.key) for one in given
     }
-    outbox.add([event("started")], [ALL], stale=True)
+    outbox.add([], [ALL], stale=[event("started")])
     assert f"started/{RUN_ID}" not in {one.key for one in claimed.events}
     assert outbox.waiting("all").pending == 3
 
@@ -262,13 +262,13 @@ def test_a_target_that_fails_is_left_alone_for_a_while(
     clock = [1_000_000.0]
     monkeypatch.setattr("rbkernel.gateway.notify.outbox.time.time", lambda: clock[0])
     limits = Notify(give_up_h=1)
-    outbox.add([event()], [ALL], stale=False)
+    outbox.add([event()], [ALL])
     waits = []
     for _try in range(6):
         claimed = outbox.claim("all", limits)
         assert claimed is not None
         assert not outbox.failed("all", claimed.events, "answered 500", limits)
-        outbox.add([event("started")], [ALL], stale=False)  # what is new waits with it
+        outbox.add([event("started")], [ALL])  # what is new waits with it
         before = clock[0]
         while outbox.claim("all", limits) is None:
             clock[0] += 1
@@ -332,7 +332,7 @@ def test_without_apprise_the_error_has_the_command(monkeypatch: pytest.MonkeyPat
 
 def test_an_event_goes_through_the_store_unchanged(outbox: Outbox) -> None:
     one = event("decision", decision={"options": ["a", "b"]})
-    outbox.add([one], [ALL], stale=False)
+    outbox.add([one], [ALL])
     claimed = outbox.claim("all", Notify())
     assert claimed is not None
     assert json.dumps(claimed.events[0].facts) == json.dumps(one.facts)

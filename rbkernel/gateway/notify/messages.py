@@ -26,6 +26,7 @@ _PLACE = "rbkernel.gateway.notify"
 # what a phone shows, and what every service takes
 _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
+_IN_A_DIGEST = 10
 # the most telling one names the message
 _ORDER = ("escalation", "finding", "decision", "sealed", "started")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -89,8 +90,15 @@ class Words:
         incidents: dict[str, list[Event]] = {}
         for event in events:
             incidents.setdefault(event.incident, []).append(event)
-        told = [self._told(name, of_one) for name, of_one in incidents.items()]
-        text = self._render("digest", count=len(events), incidents=told, link=self._page(""))
+        worst_first = sorted(incidents.items(), key=lambda one: _urgency(one[1]))
+        told = [self._told(*one) for one in worst_first[:_IN_A_DIGEST]]
+        text = self._render(
+            "digest",
+            count=len(events),
+            incidents=told,
+            more=len(incidents) - len(told),
+            link=self._page(""),
+        )
         title, body = _split(text)
         return _message(title, body, events)
 
@@ -154,12 +162,16 @@ def path_of(what: str) -> str:
 def level_of(events: Sequence[Event]) -> str:
     """Return how urgent a message is, in apprise's words."""
     verdicts = {event.facts.get("verdict") for event in events}
-    worst = min(list(Severity).index(event.severity) for event in events)
+    worst = _urgency(events)
     if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
         return "failure"
     if {"warning", "unknown"} & verdicts or worst == 1:
         return "warning"
     return "success" if "ok" in verdicts else "info"
+
+
+def _urgency(events: Sequence[Event]) -> int:
+    return min(list(Severity).index(event.severity) for event in events)
 
 
 def _message(title: str, body: str, events: Sequence[Event]) -> Message:

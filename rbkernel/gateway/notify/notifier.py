@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +21,7 @@ from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelErr
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
 from rbkernel.evidence.incident_record import instant
 from rbkernel.gateway.notify import channel
-from rbkernel.gateway.notify.events import Event, due
+from rbkernel.gateway.notify.events import Due, Event, due
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
 from rbkernel.gateway.pages import access
@@ -33,6 +34,7 @@ _LOOK_EVERY_S = 2.0
 # what is older when it is first seen is no news: evidence that was copied here, a gateway that was
 # away for long
 _NEWS = timedelta(hours=6)
+_IN_ONE_COMMIT = 200
 log = logging.getLogger("rbkernel.notify")
 
 
@@ -93,19 +95,24 @@ class Notifier:
         """Write down what is to be told that was not known."""
         now = datetime.now(UTC)
         evidence = OnDisk(self.settings)
-        for id_ in self._watch.changed(now):
-            try:
-                record = incident.read(self.settings.evidence_root, id_)
-                known = self.outbox.known(id_)
-                found = due(record, evidence, known=known, now=now)
-            except EvidenceError as error:
-                log.warning("%s: %s", id_, error)
-                continue
-            fresh = [one for one in found.events if now - instant(one.at) < _NEWS]
-            self.outbox.add(fresh, self.targets, stale=False)
-            self.outbox.add((e for e in found.events if e not in fresh), (), stale=True)
-            again = bool(found.events)  # what is known now may make something else due
-            self._watch.seen(id_, look_again=now if again else found.look_again)
+        for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
+            found = {id_: told for id_ in ids if (told := self._due(id_, evidence, now))}
+            events = [event for told in found.values() for event in told.events]
+            fresh = [one for one in events if now - instant(one.at) < _NEWS]
+            stale = [one for one in events if now - instant(one.at) >= _NEWS]
+            self.outbox.add(fresh, self.targets, stale)
+            for id_ in ids:
+                told = found.get(id_, Due(events=(), look_again=None))
+                # what is known now may make something else due
+                self._watch.seen(id_, look_again=now if told.events else told.look_again)
+
+    def _due(self, id_: str, evidence: OnDisk, now: datetime) -> Due | None:
+        try:
+            record = incident.read(self.settings.evidence_root, id_)
+            return due(record, evidence, known=self.outbox.known(id_), now=now)
+        except EvidenceError as error:
+            log.warning("%s: %s", id_, error)
+            return None
 
     def send_to(self, target: Target) -> int:
         """Send a target what it is to be told now; return how many messages it took."""
@@ -136,9 +143,7 @@ class Notifier:
         try:
             services = channel.send(target, message.title, body, message.level)
         except (NotifyError, ConfigError) as error:
-            last = self.outbox.failed(
-                target.name, message.events, error.what, self.settings.notify
-            )
+            last = self.outbox.failed(target.name, message.events, error.what, self.settings.notify)
             log.warning("%s%s", error, " It is given up." if last else "")
             if last:
                 self._record(target, message, problem=error.what)
@@ -154,7 +159,8 @@ class Notifier:
         self, target: Target, message: Message, *, how: str = "", problem: str = ""
     ) -> None:
         """Write into each incident what was told of it."""
-        for id_ in dict.fromkeys(event.incident for event in message.events):
+        incidents = dict.fromkeys(event.incident for event in message.events)
+        for id_ in incidents:
             told = [event for event in message.events if event.incident == id_]
             try:
                 incident.append(
@@ -163,7 +169,7 @@ class Notifier:
                     whom=target.name,
                     events=[event.key for event in told],
                     title=message.title,
-                    text=message.body,
+                    text=message.body if len(incidents) == 1 else "",
                     how=how,
                     problem=problem,
                 )
@@ -178,6 +184,17 @@ class Notifier:
                 log.warning("notifications wait: %s", error)
             except Exception:  # a defect here must not end the telling; the edge of the thread
                 log.exception("notifications wait: this is a defect of rbkernel, report it")
+
+
+def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Return what there is in tuples of some size; the last one may be smaller.
+
+    >>> list(batched("abc", 2))
+    [('a', 'b'), ('c',)]
+    """
+    left = iter(ids)
+    while some := tuple(islice(left, size)):
+        yield some
 
 
 class Watch:

@@ -78,13 +78,13 @@ class Outbox:
         wanted = sa.select(table.key).where(table.incident == incident, table.target == "")
         return {row.key for row in self._store.read(wanted)}
 
-    def add(self, events: Iterable[Event], targets: Iterable[Target], *, stale: bool) -> None:
+    def add(
+        self, events: Sequence[Event], targets: Sequence[Target], stale: Sequence[Event] = ()
+    ) -> None:
         """Write events down for whoever wants them; stale ones are only known from now on."""
-        rows = []
+        rows = [_row(event, "", KNOWN) for event in (*events, *stale)]
         for event in events:
-            rows.append(_row(event, "", KNOWN))
-            wanted = () if stale else targets
-            names = [one.name for one in wanted if one.wants(event.kind, event.severity)]
+            names = [one.name for one in targets if one.wants(event.kind, event.severity)]
             rows += [_row(event, name, PENDING) for name in names]
         if not rows:
             return
