@@ -22,9 +22,9 @@ from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway import tables, working_copy
 from rbkernel.gateway.pages import BASE
 from rbkernel.gateway.pages import routes as pages
-from rbkernel.gateway.pages.handlers import Shows
 from rbkernel.gateway.pages.routes import ROUTES, RUN, Route
 from rbkernel.gateway.pages.site import Site
+from rbkernel.gateway.pages.web import Shows
 from rbkernel.gateway.store import Store
 
 

@@ -30,6 +30,8 @@ _TONES = {
     "warning": "warning",
     "proposed": "warning",
     "critical": "critical",
+    "failed": "critical",
+    "given up": "critical",
     "unknown": "unknown",
     "not chosen": "unknown",
 }

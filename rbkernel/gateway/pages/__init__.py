@@ -38,9 +38,9 @@ def handlers(
     from tornado.web import RedirectHandler
 
     from rbkernel.gateway.pages.access import secret_of
-    from rbkernel.gateway.pages.handlers import Nothing, Page, Static
     from rbkernel.gateway.pages.routes import ROUTES
     from rbkernel.gateway.pages.site import Site
+    from rbkernel.gateway.pages.web import Nothing, Page, Static
 
     if settings.pages.open_on_loopback and not settings.gateway.on_loopback:
         raise ConfigError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rbkernel.errors import EvidenceError
 from rbkernel.evidence.export.blocks import Figure, Image
 from rbkernel.gateway.pages.shelf import Told
 from rbkernel.gateway.pages.site import Answer, Asked, Site
-from rbkernel.gateway.records import StoredAlert
+from rbkernel.gateway.records import Job, StoredAlert
 from rbkernel.model import Finding, Verdict
 
 _ALERTS_SHOWN = 20
@@ -27,7 +28,12 @@ def show(site: Site, asked: Asked) -> Answer:
     EvidenceError
         There is no such run, or its evidence cannot be read.
     """
-    told = site.shelf.told(asked.what)
+    try:
+        told = site.shelf.told(asked.what)
+    except EvidenceError:
+        if job := _not_begun(site, asked.what):
+            return _to_come(site, job)
+        raise
     figures = [one for one in told.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
         "run.html.j2",
@@ -42,6 +48,23 @@ def show(site: Site, asked: Asked) -> Answer:
         alerts=_alerts(site, asked.what),
         xsrf=asked.xsrf,
         refresh_s=_refresh_s(told),
+    )
+
+
+def _not_begun(site: Site, run_id: str) -> Job | None:
+    """Return the job that the run is for, if its kernel is still to come."""
+    job = site.store.job_of_run(run_id) if site.store else None
+    return job if job and job.state in Job.LIVE else None
+
+
+def _to_come(site: Site, job: Job) -> Answer:
+    return site.render(
+        "message.html.j2",
+        what=f"{job.runbook} is about to begin",
+        where=f"{job.incident}, attempt {job.attempt}",
+        next_step="wait: this page shows what it finds as soon as there is something",
+        command="",
+        refresh_s=_LIVE_REFRESH_S,
     )
 
 

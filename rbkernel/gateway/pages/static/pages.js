@@ -44,7 +44,7 @@
   };
 
   const sayAges = () => {
-    for (const time of main.querySelectorAll("time[datetime]")) {
+    for (const time of main.querySelectorAll(":not(.timeline > li) > time[datetime]")) {
       const words = ago(time.dateTime);
       let said = time.nextElementSibling?.matches(".ago") ? time.nextElementSibling : null;
       if (!said && words) {

@@ -108,14 +108,17 @@ class Page(Shows):
         if self._secret is None:
             await self._get_on_loopback(what)
             return
-        token, problem = self.get_query_argument(access.PARAMETER, ""), None
-        try:
-            if token:
-                self._keep(access.read(token, self._secret, time.time()), token)
-                self.redirect(self.request.path, status=303)
-                return
-        except LinkError as error:
-            problem = error  # the browser may keep one that still holds
+        problem = None
+        if token := self.get_query_argument(access.PARAMETER, ""):
+            try:
+                given = access.read(token, self._secret, time.time())
+                if await self._opened([given], what):
+                    self._keep(given, token)
+                    self.redirect(self.request.path, status=303)
+                    return
+                problem = _not_opened([given], None)
+            except LinkError as error:
+                problem = error  # the browser may keep one that still holds
         grants, ended = self._grants(self._secret)
         if grants and await self._opened(grants, what):
             await self.show(self._route, what)
