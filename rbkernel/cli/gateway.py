@@ -1,4 +1,4 @@
-"""`rbkernel serve`: alerts in."""
+"""`rbkernel serve`: alerts in, runs out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Its port; 0 takes a free one.", min=0, max=65535)
     ] = None,
+    kernels: Annotated[
+        int | None,
+        typer.Option(help="Runs at once, instead of what is configured; 0 for none.", min=0),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say what each sender would see, and end.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take alerts from Alertmanager, Grafana, PagerDuty, Datadog and others, and keep them."""
+    """Take alerts from Alertmanager, Grafana, PagerDuty, Datadog and others, and run runbooks."""
     settings = _settings(host, port)
     if check:
         raise Ending(_check(settings, as_json=as_json))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, kernels))
 
 
 def _settings(host: str, port: int | None) -> Settings:
@@ -40,21 +44,27 @@ def _settings(host: str, port: int | None) -> Settings:
     return settings.model_copy(update={"gateway": gateway})
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, kernels: int | None) -> None:
     from rbkernel.gateway import pages, server
+    from rbkernel.gateway.foreman import Foreman, advice
     from rbkernel.gateway.notify import Notifier
     from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
     try:
-        gateway = server.Server.start(settings, store, pages=pages.handlers(settings, store))
+        bound = server.bind(settings)
+        settings = bound.settings  # links have the port, also when it was any free one
+        work = Foreman(settings, store, kernels=kernels)
+        notifier = Notifier(settings, store)
+        handlers = pages.handlers(settings, store)
+        gateway = server.Server.start(bound, store, work=work, pages=handlers)
+        await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")
         typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
-        for line in server.warnings(settings.gateway):
+        typer.echo(f"{work.kernels} runs at once, from {store.where}")
+        for line in [*server.warnings(settings.gateway), *advice(store)]:
             typer.echo(line)
-        # links have the port that it listens on, also when that was any free one
-        reached = settings.model_copy(update={"gateway": gateway.desk.settings})
-        with Notifier(reached, store):
+        with notifier:
             await server.serve(gateway, typer.echo)
     finally:
         store.close()

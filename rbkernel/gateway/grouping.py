@@ -83,7 +83,7 @@ def place(
         _, why, one = min(live, key=lambda each: (each[0], each[2].opened_at, each[2].id))
         same = [each for of, _, each in live if of < _SAME_RUN] or [one]
         oldest = min(same, key=lambda each: (each.opened_at, each.id))
-        rest = tuple(each.id for each in same if each is not oldest)
+        rest = tuple(dict.fromkeys(each.id for each in same if each.id != oldest.id))
         return Place(incident=oldest.id, merged=rest, why=why)
     if found:
         _, why, one = max(found, key=lambda each: each[2].last_alert_at)

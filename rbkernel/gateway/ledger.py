@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.config.queue import Queue
-from rbkernel.gateway.records import Attempt, Job, job_of
+from rbkernel.gateway.records import Job, job_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import alerts, attempts, job_alerts, jobs, quarantine, workers
 from rbkernel.model import Severity, Verdict, new_run_id
@@ -257,11 +257,9 @@ class Ledger:
         with self._store.writing() as connection:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
-    def abandoned(self, alive: Iterable[str]) -> list[Job]:
-        """Return the jobs that run by the ledger, but at none of these workers."""
-        wanted = sa.select(jobs).where(
-            jobs.c.state == Job.RUNNING, jobs.c.worker.not_in(tuple(alive))
-        )
+    def running(self) -> list[Job]:
+        """Return the jobs that run, whether or not their worker lives."""
+        wanted = sa.select(jobs).where(jobs.c.state == Job.RUNNING)
         return [job_of(row) for row in self._store.read(wanted)]
 
     # --- what the incidents' records are to say
@@ -328,8 +326,3 @@ def _take(taken: Counter[str], connections: list[str], limit: int) -> bool:
 
 def _turn(row: Any) -> Turn:
     return Turn(job=row.id, number=row.attempt + 1, priority=row.priority)
-
-
-def interrupted(attempt: Attempt) -> bool:
-    """Tell whether an attempt ended before its runbook did."""
-    return attempt.outcome in (INTERRUPTED, DRAINED)

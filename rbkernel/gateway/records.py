@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from rbkernel.gateway.alert import Alert
+from rbkernel.gateway.alert import Alert, Status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class StoredAlert:
         "started": "a run was queued for it",
         "attached": "it joined a run that was already live",
         "resolved": "it ended what an earlier one had begun",
+        "nothing open": "it ended something that was never told",
         "stale": "it had been resolved before it was told",
         "no run": "no runbook could be run for it",
     }
@@ -44,6 +45,11 @@ class StoredAlert:
     def identity(self) -> str:
         """The alert's own identity."""
         return self.alert.identity
+
+    @property
+    def fires(self) -> bool:
+        """Whether it tells of a beginning, not of an end."""
+        return self.alert.status == Status.FIRING
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def route(
     """
     known = frozenset(connections)
     why: list[str] = []
-    for step in _steps(labels, {one.id: one for one in runbooks}, rules, why):
+    for step in _steps(labels, {one.id: one for one in runbooks}, rules, known, why):
         found = [_routed(choice, labels, known, why) for choice in step]
         if routes := tuple(one for one in found if one):
             return Routing(routes=_distinct(routes), why=tuple(why))
@@ -116,6 +116,7 @@ def _steps(
     labels: Mapping[str, str],
     runbooks: Mapping[str, Runbook],
     rules: Sequence[RouteRule],
+    known: frozenset[str],
     why: list[str],
 ) -> Iterable[list[_Choice]]:
     """Yield who may take the alert, one level after the other; the first that can, does."""
@@ -138,7 +139,7 @@ def _steps(
     yield wide
     if FALLBACK in runbooks:
         why.append("no runbook is made for this alert")
-        yield [_fallback(runbooks[FALLBACK], labels)]
+        yield [_fallback(runbooks[FALLBACK], labels, known)]
 
 
 def _by_rule(rule: RouteRule, runbooks: Mapping[str, Runbook], why: list[str]) -> list[_Choice]:
@@ -173,11 +174,11 @@ def _by_triggers(
     return own, wide
 
 
-def _fallback(runbook: Runbook, labels: Mapping[str, str]) -> _Choice:
-    """Return the overview, of the database that a label names, else of its default."""
-    carriers = runbook.front_matter.connections
-    named = next((label for label in _DATABASE_LABELS if label in labels), None)
-    given = {"db": f"labels.{named}"} if named and "db" in carriers else {}
+def _fallback(runbook: Runbook, labels: Mapping[str, str], known: frozenset[str]) -> _Choice:
+    """Return the overview, of the connection that a label names, else of its default."""
+    named = (label for label in _DATABASE_LABELS if labels.get(label) in known)
+    label = next(named, None)
+    given = {"db": f"labels.{label}"} if label and "db" in runbook.parameters else {}
     trigger = Trigger(alert="*", parameters=given)
     return _chosen(runbook, trigger, "it takes what nothing else does")
 

@@ -70,7 +70,6 @@ incidents = _table(
     sa.Column("service", _digest, nullable=False, index=True),
     sa.Column("opened_at", _time, nullable=False),
     sa.Column("last_alert_at", _time, nullable=False, index=True),
-    sa.Column("closed_at", _time),
     sa.Column("merged_into", sa.Text),
 )
 
