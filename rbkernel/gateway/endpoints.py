@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -47,6 +47,7 @@ class Desk:
     inbox: Inbox
     metrics: Metrics
     proofs: Mapping[str, Proof]
+    came_in: Callable[[], None]
     ending: bool = False
     under_way: int = 0
     held_bytes: int = 0
@@ -173,6 +174,8 @@ class Alerts(Endpoint):
             self.desk.metrics.accepted(source, receipt, time.perf_counter() - self._began)
             self.set_status(HTTPStatus.ACCEPTED)
             self.finish(_told(receipt))
+            if receipt.new:
+                self.desk.came_in()
 
     def on_finish(self) -> None:
         """Give back what was held."""

@@ -73,10 +73,10 @@ class Inbox:
         """Begin to take parcels."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Commit what is there, then end."""
+    def close(self, timeout_s: float) -> None:
+        """Commit what is there, then end; a store that does not answer is not waited for."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(timeout_s)
 
     async def take(self, parcel: Parcel) -> Receipt:
         """Return a receipt once the parcel is on disk.

@@ -115,7 +115,8 @@ async def _started(settings: Settings) -> AsyncIterator[str]:
     here = settings.gateway.model_copy(update={"host": "127.0.0.1", "port": 0})
     store = Store.open(settings.store_url)
     try:
-        started = server.Server.start(settings.model_copy(update={"gateway": here}), store)
+        bound = server.bind(settings.model_copy(update={"gateway": here}))
+        started = server.Server.start(bound, store)
         try:
             yield started.address
         finally:

@@ -1,8 +1,9 @@
 """`rbkernel serve`: listens, hands requests to the endpoints, and ends without losing anything.
 
-Ordering rules. Starting: secrets and certificates are read and the store is opened before anybody
-is listened to. Ending: no new connection, then an answer for whatever is under way, then the last
-commit, then the work is given back, then the store is closed.
+Ordering rules. Starting: `bind` takes the port, then everything that can be wrong with the
+configuration is found, and only then is anybody answered. Ending: no new connection, then an
+answer for whatever is under way, then the last commit, then the work is given back, then the store
+is closed.
 """
 
 from __future__ import annotations
@@ -41,8 +42,42 @@ _SLACK_S = 5.0
 class Work(Protocol):
     """What is done with alerts once they are in the store."""
 
+    def wake(self) -> None:
+        """Be told that something came in."""
+
     def drain(self) -> None:
         """Take nothing more, give back what is not ended, and return."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A port that is ours, and on which nobody is answered yet; the settings know which it is."""
+
+    settings: Settings
+    sockets: Sequence[socket.socket]
+
+
+def bind(settings: Settings) -> Bound:
+    """Take the address and port to listen on.
+
+    Raises
+    ------
+    GatewayError
+        It would listen for strangers without asking who they are, or cannot listen there.
+    """
+    gateway = settings.gateway
+    must_know_senders(gateway)
+    try:
+        sockets = bind_sockets(gateway.port, gateway.host)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise GatewayError(
+            f"cannot listen: {getattr(error, 'strerror', None) or error}",
+            where=f"{gateway.host}:{gateway.port}",
+            next_step="end what listens there (`rbkernel serve --check` says whether it is a"
+            " gateway), or give another --port",
+        ) from error
+    known = gateway.model_copy(update={"port": int(sockets[0].getsockname()[1])})
+    return Bound(settings=settings.model_copy(update={"gateway": known}), sockets=sockets)
 
 
 @dataclass(kw_only=True)
@@ -55,45 +90,41 @@ class Server:
 
     @classmethod
     def start(
-        cls,
-        settings: Settings,
-        store: Store,
-        *,
-        work: Work | None = None,
-        pages: Sequence[Any] = (),
+        cls, bound: Bound, store: Store, *, work: Work | None = None, pages: Sequence[Any] = ()
     ) -> Self:
-        """Listen, in the running event loop.
+        """Answer, in the running event loop.
 
         Raises
         ------
-        GatewayError
-            It would listen for strangers without asking who they are, or cannot listen there.
         ConfigError
             A secret or certificate cannot be read.
         """
-        gateway = settings.gateway
-        must_know_senders(gateway)
-        proofs = {name: Proof.of(sender) for name, sender in gateway.senders.items()}
+        gateway = bound.settings.gateway
+        limits = gateway.limits
         context = tls(gateway)
-        sockets = _bound(gateway)
-        gateway = gateway.model_copy(update={"port": int(sockets[0].getsockname()[1])})
-        inbox = Inbox(
-            store,
-            most_bytes=gateway.limits.body_bytes,
-            most_alerts=gateway.limits.alerts,
-            commit_timeout_s=gateway.limits.commit_timeout_s,
+        desk = Desk(
+            settings=gateway,
+            store=store,
+            inbox=Inbox(
+                store,
+                most_bytes=limits.body_bytes,
+                most_alerts=limits.alerts,
+                commit_timeout_s=limits.commit_timeout_s,
+            ),
+            metrics=Metrics(),
+            proofs={name: Proof.of(sender) for name, sender in gateway.senders.items()},
+            came_in=work.wake if work else _nothing,
         )
-        desk = Desk(settings=gateway, store=store, inbox=inbox, metrics=Metrics(), proofs=proofs)
         http = HTTPServer(
             application(desk, pages),
             ssl_options=context,
             max_header_size=_HEADERS_BYTES,
-            max_body_size=gateway.limits.body_bytes * endpoints.DISCARDED_BODIES,
-            body_timeout=gateway.limits.body_timeout_s + _SLACK_S,
+            max_body_size=limits.body_bytes * endpoints.DISCARDED_BODIES,
+            body_timeout=limits.body_timeout_s + _SLACK_S,
             idle_connection_timeout=_IDLE_S,
         )
-        inbox.start()
-        http.add_sockets(sockets)
+        desk.inbox.start()
+        http.add_sockets(bound.sockets)
         return cls(desk=desk, http=http, work=work)
 
     @property
@@ -108,7 +139,7 @@ class Server:
         limit_s = self.desk.settings.limits.drain_s
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle(), limit_s)
-        await asyncio.to_thread(self.desk.inbox.close)
+        await asyncio.to_thread(self.desk.inbox.close, limit_s)
         await self.http.close_all_connections()
         if self.work:
             await asyncio.to_thread(self.work.drain)
@@ -206,17 +237,8 @@ def warnings(gateway: Gateway) -> list[str]:
     return told
 
 
-def _bound(gateway: Gateway) -> list[socket.socket]:
-    try:
-        return bind_sockets(gateway.port, gateway.host, reuse_port=False)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise GatewayError(
-            f"cannot listen: {reason}",
-            where=f"{gateway.host}:{gateway.port}",
-            next_step="end what listens there (`rbkernel serve --check` says whether it is a"
-            " gateway), or give another --port",
-        ) from error
+def _nothing() -> None:
+    """Nobody works here: the alerts wait in the store for somebody who does."""
 
 
 def _log_request(handler: RequestHandler) -> None:
