@@ -100,3 +100,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Tell Jupyter where the pages are: rbkernel is a server extension, too."""
+    return [{"module": "rbkernel.gateway.extension"}]

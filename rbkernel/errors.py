@@ -107,3 +107,35 @@ class RunError(RbkernelError):
 
 class SandboxError(RbkernelError):
     """The sandbox cannot be started, changed or stopped."""
+
+
+class LinkError(RbkernelError, ValueError):
+    """A link to a page that opens nothing: altered, expired, or of nothing there is."""
+
+
+class StoreError(RbkernelError):
+    """The gateway's store cannot be reached, is full, or was made by another version."""
+
+
+class GatewayError(RbkernelError):
+    """The gateway cannot start as it is configured, or where it is told to."""
+
+
+class Unauthenticated(RbkernelError, PermissionError):
+    """A request that does not prove who sent it: answered with 401."""
+
+
+class Unreadable(RbkernelError, ValueError):
+    """A body from a known sender that holds no alerts as they are known: quarantined."""
+
+
+class TooLarge(RbkernelError, ValueError):
+    """A body that is longer than the gateway reads: answered with 413."""
+
+
+class Overloaded(RbkernelError):
+    """The gateway cannot take more now: answered with 503, so that the sender comes again."""
+
+
+class NotifyError(RbkernelError):
+    """A notification cannot be sent: apprise is missing, or the service did not take it."""

@@ -16,6 +16,7 @@ from typing import Any
 
 INCIDENT_ID = re.compile(r"INC-[0-9A-Za-z](?:[0-9A-Za-z-]{0,62}[0-9A-Za-z])?", re.ASCII)
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
+RUN_ID_LENGTH = 23
 
 
 class Verdict(StrEnum):

@@ -19,13 +19,17 @@ from rbkernel.cli import (
     connections,
     documents,
     evidence,
+    gateway,
     importing,
     incidents,
+    links,
+    notifying,
     opening,
     postmortem,
     quality,
     queries,
     reconciling,
+    working,
 )
 from rbkernel.cli.output import (
     AsJson,
@@ -66,6 +70,11 @@ app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
 app.command()(reconciling.reconcile)
+app.command()(gateway.serve)
+app.command()(working.worker)
+app.command()(working.route)
+app.command()(links.link)
+app.command()(notifying.notify)
 
 
 @app.callback(invoke_without_command=True)
@@ -88,15 +97,20 @@ def run(
         bool, typer.Option(help="Exit 0 when the run ended, whatever it found.")
     ] = False,
     as_json: AsJson = False,
+    run_id: Annotated[str, typer.Option("--run-id", hidden=True)] = "",
+    parameters_on_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Execute a runbook headless, and seal its evidence."""
     from rbkernel.gateway import runner
 
+    # a worker gives them as JSON: an argument can be neither long nor hold every character
+    given = json.load(sys.stdin) if parameters_on_stdin else {}
     outcome = runner.run(
         runbook,
-        dict(name_and_value(text) for text in parameter),
+        {**given, **dict(name_and_value(text) for text in parameter)},
         config.load(),
         incident=incident,
+        run_id=run_id,
         progress=sys.stderr.isatty(),
     )
     if as_json:

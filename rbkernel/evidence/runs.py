@@ -12,7 +12,7 @@ from rbkernel.evidence.attest import run_id_of
 from rbkernel.evidence.bundle import incident_of, read_heads, runbook_of, sealed_folder
 from rbkernel.evidence.incident import sealed_lines
 from rbkernel.evidence.reading import Record, read
-from rbkernel.model import RUN_ID, Verdict
+from rbkernel.model import RUN_ID, RUN_ID_LENGTH, Verdict
 
 LIVE, OPEN, SEALED = "open (live)", "open", "sealed"
 
@@ -107,11 +107,15 @@ def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
         if incident.is_file():
             lines = sealed_lines(incident.read_bytes())
             told |= {line["run_id"]: line for line in lines if "run_id" in line}
-    folders = {run_id: sealed_folder(root, run_id) for run_id in sealed}
+    # looked for once: a storm leaves hundreds of incidents with hundreds of runs
+    folders = {
+        folder.name[-RUN_ID_LENGTH:]: folder
+        for folder in sorted(root.glob("INC-*/*-*"), reverse=True)
+    }
     return [
-        _sealed_entry(run_id, folder, told.get(run_id, {}))
-        for run_id, folder in folders.items()
-        if folder and not manifest.is_record(folder.name)
+        _sealed_entry(run_id, folders[run_id], told.get(run_id, {}))
+        for run_id in sealed
+        if run_id in folders and not manifest.is_record(folders[run_id].name)
     ]
 
 

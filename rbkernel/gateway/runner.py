@@ -30,7 +30,7 @@ from rbkernel.errors import EvidenceError, ParameterError, RunError
 from rbkernel.evidence import bundle, reading, rebuild, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.gateway import engine
-from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id, new_run_id
+from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
 
@@ -98,6 +98,7 @@ def run(
     settings: Settings,
     *,
     incident: str = "",
+    run_id: str = "",
     progress: bool = False,
 ) -> Outcome:
     """Execute a runbook and seal its evidence.
@@ -112,6 +113,8 @@ def run(
         The configuration.
     incident
         Incident that the run joins; empty for that of a working copy, else a new one.
+    run_id
+        The run's id, where somebody has promised it already; empty for a new one.
     progress
         Show a progress bar on standard error.
 
@@ -125,10 +128,10 @@ def run(
         The kernel did not start, or ended before the first cell.
     """
     runbook = catalogue.find(id_or_path, settings.catalogue.paths)
-    values = _accept(runbook, given, incident, settings)
+    values = accept(runbook, given, incident, settings)
     root = settings.evidence_root
     store.prepare(root)
-    run_id = new_run_id()
+    run_id = _unused(run_id, root) if run_id else new_run_id()
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
     with _environment(
@@ -177,10 +180,21 @@ def _seal(
         return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
 
 
-def _accept(
+def accept(
     runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
 ) -> dict[str, Any]:
-    """Hold everything from outside against what is declared, before anything is started."""
+    """Hold everything from outside against what is declared, before anything is started.
+
+    Returns
+    -------
+    dict
+        The parameters, typed; with the incident, where the runbook has a parameter for it.
+
+    Raises
+    ------
+    ParameterError, UnknownConnection
+        Something is not declared, not of its type, or not configured.
+    """
     where = f"{runbook.id}, {runbook.path}"
     values = parameters.validate(given, runbook.parameters, where)
     if incident:
@@ -190,13 +204,29 @@ def _accept(
                 where=where,
                 next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
             )
-        values |= parameters.validate({"incident": incident}, runbook.parameters, where)
+        if "incident" in runbook.parameters:
+            values |= parameters.validate({"incident": incident}, runbook.parameters, where)
     defaults = {name: declared.default for name, declared in runbook.parameters.items()}
     carriers = runbook.front_matter.connections
     named = parameters.connection_names(carriers, defaults | values, where)
     for parameter, name in named.items():
         settings.connection(name, parameter=parameter)
     return values
+
+
+def _unused(run_id: str, root: Path) -> str:
+    """Return a run id that was given, if it is one and nothing was recorded under it."""
+    is_one = RUN_ID.fullmatch(run_id)
+    taken = is_one and (
+        store.open_folder(root, run_id).exists() or bundle.sealed_folder(root, run_id)
+    )
+    if taken or not is_one:
+        raise ParameterError(
+            f"{run_id!r} is {'the id of another run' if taken else 'no run id'}",
+            where="--run-id",
+            next_step="leave it out, and the run gets an id of its own",
+        )
+    return run_id
 
 
 def _execute(

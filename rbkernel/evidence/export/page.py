@@ -27,7 +27,7 @@ POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
     " style-src 'unsafe-inline'"
 )
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _TONES = {
     "ok": "ok",
     "decided": "ok",
@@ -35,6 +35,8 @@ _TONES = {
     "warning": "warning",
     "proposed": "warning",
     "critical": "critical",
+    "failed": "critical",
+    "given up": "critical",
     "unknown": "unknown",
     "not chosen": "unknown",
 }
@@ -76,7 +78,8 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
         instead of live figures, and no script at all.
     """
     live = bool(report.figures) and stills is None
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8") if live else ""
+    scripts = ("plots.js", "report.js") if live else ()
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
     packed, packed_hash = figures.packed_plotly() if live else ("", "")
     hashes = f"{packed_hash} {figures.csp_hash(script.encode())}" if live else "'none'"
     return from_template(
@@ -92,20 +95,21 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
 
 def from_template(name: str, **values: Any) -> bytes:
     """Return a page from one of our templates, with the style that all pages have."""
-    page = _environment().get_template(name).render(style=_style(), **values)
+    page = environment().get_template(name).render(style=style(), **values)
     return page.encode(errors="replace")
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+def environment(*folders: Path) -> Environment:
+    """Return what renders our templates, and those of other folders, with all text escaped."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"clock": clock, "code": _code, "tone": _tone}
-    return environment
+    made.filters |= {"clock": clock, "code": _code, "tone": _tone}
+    return made
 
 
 def _tone(word: str) -> str:
@@ -120,11 +124,12 @@ def _code(source: str) -> Markup:
 
 
 @cache
-def _style() -> str:
-    own = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+def style() -> str:
+    """Return the style sheet of a report, light and dark."""
+    own = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     light, dark = (
-        HtmlFormatter(style=style).get_style_defs(".source")  # type: ignore[no-untyped-call]  # its stubs leave it out
-        for style in (_LIGHT, _DARK)
+        HtmlFormatter(style=name).get_style_defs(".source")  # type: ignore[no-untyped-call]  # its stubs leave it out
+        for name in (_LIGHT, _DARK)
     )
     return (
         f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"

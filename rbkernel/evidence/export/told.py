@@ -31,9 +31,20 @@ class Plan:
     state: str
     connection: str
     sql: str
+    command: str
     risk: str
     undo: str
     targets: Table
+
+    @property
+    def text(self) -> str:
+        """What a human copies; empty when there is nothing to do."""
+        return self.command or self.sql
+
+    @property
+    def place(self) -> str:
+        """Where it is to be run."""
+        return "in a shell" if self.command else f"on {self.connection}"
 
 
 def clock(at: object) -> str:
@@ -148,7 +159,7 @@ def plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
 
 
 def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
-    names = ("title", "state", "connection", "sql", "risk", "undo")
+    names = ("title", "state", "connection", "sql", "command", "risk", "undo")
     targets = data.get("targets")
     rows = [row for row in targets if isinstance(row, Mapping)] if isinstance(targets, list) else []
     header = tuple(dict.fromkeys(str(name) for row in rows for name in row))

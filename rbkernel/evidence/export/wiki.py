@@ -168,11 +168,12 @@ def _decision(one: Decision) -> str:
 
 
 def _plan(plan: Plan, files: _Files) -> str:
-    if not plan.sql:
+    if not plan.text:
         return f"- {escaped(plan.title)}: nothing to do"
-    told = f"{escaped(plan.state)}: **{escaped(plan.title)}**, on {escaped(plan.connection)}"
+    told = f"{escaped(plan.state)}: **{escaped(plan.title)}**, {escaped(plan.place)}"
     after = _pairs([("Risk", plan.risk), ("Undo", plan.undo)])
-    return f"{told}\n\n{fenced(plan.sql, 'sql')}\n\n{after}\n\n{files.table(plan.targets)}"
+    language = "sh" if plan.command else "sql"
+    return f"{told}\n\n{fenced(plan.text, language)}\n\n{after}\n\n{files.table(plan.targets)}"
 
 
 def _cell(cell: Cell, files: _Files) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""`rbkernel serve`: alerts in, runs out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, print_json, print_step
+from rbkernel.config import Settings
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen, instead of what is configured.")] = "",
+    port: Annotated[
+        int | None, typer.Option(help="Its port; 0 takes a free one.", min=0, max=65535)
+    ] = None,
+    kernels: Annotated[
+        int | None,
+        typer.Option(help="Runs at once, instead of what is configured; 0 for none.", min=0),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what each sender would see, and end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take alerts from Alertmanager, Grafana, PagerDuty, Datadog and others, and run runbooks."""
+    settings = _settings(host, port)
+    if check:
+        raise Ending(_check(settings, as_json=as_json))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(_serve(settings, kernels))
+
+
+def _settings(host: str, port: int | None) -> Settings:
+    settings = config.load()
+    given = {
+        name: value for name, value in (("host", host), ("port", port)) if value not in ("", None)
+    }
+    gateway = settings.gateway.model_copy(update=given)
+    return settings.model_copy(update={"gateway": gateway})
+
+
+async def _serve(settings: Settings, kernels: int | None) -> None:
+    from rbkernel.gateway import pages, server
+    from rbkernel.gateway.foreman import Foreman, advice
+    from rbkernel.gateway.notify import Notifier
+    from rbkernel.gateway.store import Store
+
+    store = Store.open(settings.store_url)
+    try:
+        bound = server.bind(settings)
+        settings = bound.settings  # links have the port, also when it was any free one
+        work = Foreman(settings, store, kernels=kernels)
+        notifier = Notifier(settings, store)
+        handlers = pages.handlers(settings, store)
+        gateway = server.Server.start(bound, store, work=work, pages=handlers)
+        await asyncio.to_thread(work.start)
+        typer.echo(f"listening on {gateway.address}")
+        typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
+        typer.echo(f"{work.kernels} runs at once, from {store.where}")
+        for line in [*server.warnings(settings.gateway), *advice(store)]:
+            typer.echo(line)
+        with notifier:
+            await server.serve(gateway, typer.echo)
+    finally:
+        store.close()
+
+
+def _check(settings: Settings, *, as_json: bool) -> int:
+    import dataclasses
+
+    from rbkernel.gateway import serve_check
+    from rbkernel.model import Verdict
+
+    findings = serve_check.check(settings)
+    if as_json:
+        print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print_step(finding)
+    return Verdict.worst(finding.verdict for finding in findings).exit_code

@@ -1,0 +1,24 @@
+"""`rbkernel link`: the address of a page, for somebody who has no other way in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+
+
+def link(
+    what: Annotated[
+        str, typer.Argument(help="A run id or an incident id; nothing for the console and all.")
+    ] = "",
+    hours: Annotated[
+        float | None,
+        typer.Option(help="How long it opens the page; 72 when nothing is set.", min=0.01),
+    ] = None,
+) -> None:
+    """Print a signed link to a page of `rbkernel serve`: whoever has it may read, until it ends."""
+    from rbkernel.gateway.pages import access
+
+    typer.echo(access.link(config.load(), what or access.EVERYTHING, hours=hours))

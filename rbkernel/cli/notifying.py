@@ -1,0 +1,114 @@
+"""`rbkernel notify`: who is told, whether that works, and what waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import Ending, complain, print_table
+from rbkernel.config import Settings
+from rbkernel.config.notify import EVENT_KINDS, Target
+from rbkernel.errors import ConfigError, NotifyError
+from rbkernel.model import Severity
+
+if TYPE_CHECKING:
+    from rbkernel.gateway.notify.outbox import Outbox
+
+ERROR = 3
+_TEST = "A test of rbkernel's notifications"
+
+
+def notify(
+    target: Annotated[str, typer.Argument(help="One target; all when not given.")] = "",
+    test: Annotated[bool, typer.Option("--test", help="Send a test message now.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Send what is due now, where no `serve` does it.")
+    ] = False,
+) -> None:
+    """Show who is told of what; send a test, or what is due."""
+    settings = config.load()
+    targets = _targets(settings, target)
+    if test:
+        raise Ending(_test(settings, targets))
+    if once:
+        raise Ending(_once(settings))
+    raise Ending(_show(settings, targets))
+
+
+def _targets(settings: Settings, name: str) -> list[Target]:
+    found = [one for one in settings.notify.targets.values() if name in ("", one.name)]
+    if not found:
+        known = ", ".join(settings.notify.targets) or "none"
+        raise NotifyError(
+            f"there is no target {name!r}; known: {known}" if name else "nobody is to be told",
+            where=str(settings.file or "no rbkernel.toml found"),
+            next_step="add [notify.targets.NAME] with url_env to rbkernel.toml"
+            " (docs/how-to-notify.md)",
+        )
+    return found
+
+
+def _test(settings: Settings, targets: list[Target]) -> int:
+    from rbkernel.gateway.notify import channel
+
+    width = max(len(one.name) for one in targets)
+    body = f"Messages of the gateway at {settings.gateway.address} come here."
+    code = 0
+    for one in targets:
+        try:
+            told = f"sent through {channel.send(one, _TEST, body, 'info')}"
+        except (NotifyError, ConfigError) as error:
+            told, code = str(error), ERROR
+        typer.echo(f"{one.name:{width}}  {told}")
+    return code
+
+
+def _once(settings: Settings) -> int:
+    from rbkernel.gateway.notify import Notifier
+    from rbkernel.gateway.store import Store
+
+    store = Store.open(settings.store_url)
+    try:
+        notifier = Notifier(settings, store)
+        sent = notifier.sweep()
+        waiting = sum(notifier.outbox.waiting(one.name).pending for one in notifier.targets)
+    finally:
+        store.close()
+    typer.echo(f"{sent} messages were sent" + (f", {waiting} events wait" if waiting else ""))
+    return 0
+
+
+def _show(settings: Settings, targets: list[Target]) -> int:
+    from rbkernel.gateway.notify import channel
+    from rbkernel.gateway.notify.outbox import Outbox
+    from rbkernel.gateway.store import Store
+
+    store, code, rows = Store.open(settings.store_url), 0, []
+    try:
+        outbox = Outbox(store)
+        for one in targets:
+            try:
+                service = channel.names(one)
+            except (NotifyError, ConfigError) as error:
+                complain(error)
+                service, code = "cannot be used", ERROR
+            rows.append((one.name, service, *_wants(one), *_state(outbox, one)))
+    finally:
+        store.close()
+    print_table(("target", "through", "events", "severities", "sent", "waiting", "problem"), rows)
+    return code
+
+
+def _wants(target: Target) -> tuple[str, str]:
+    events = "all" if target.events == EVENT_KINDS else ", ".join(target.events)
+    every = set(target.severities) == set(Severity)
+    return events, "all" if every else ", ".join(one.value for one in target.severities)
+
+
+def _state(outbox: Outbox, target: Target) -> tuple[str, str, str]:
+    state = outbox.waiting(target.name)
+    given_up = f"{state.given_up} given up" if state.given_up else ""
+    problem = "; ".join(filter(None, [state.problem, given_up]))
+    return str(state.sent), str(state.pending), problem

@@ -1,0 +1,80 @@
+"""`rbkernel worker`, `rbkernel route`: who runs what alerts start, and why they start it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, print_json
+from rbkernel.errors import Unreadable
+
+
+def worker(
+    kernels: Annotated[
+        int | None,
+        typer.Option(help="How many runs at once, instead of what is configured.", min=1),
+    ] = None,
+) -> None:
+    """Run what alerts and schedules start, beside `rbkernel serve` or on another host."""
+    from rbkernel.gateway.foreman import Foreman, advice
+    from rbkernel.gateway.store import Store
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = config.load()
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    store = Store.open(settings.store_url)
+    try:
+        foreman = Foreman(settings, store, kernels=kernels).start()
+        typer.echo(f"worker {foreman.id} takes {foreman.kernels} runs at once from {store.where}")
+        for line in advice(store):
+            typer.echo(line)
+        ending.wait()
+        typer.echo(f"ending: {foreman.busy} runs may end first")
+        foreman.drain()
+    finally:
+        store.close()
+
+
+def route(
+    alert: Annotated[
+        Path,
+        typer.Argument(
+            help="A file with an alert: its labels, or what a sender posts; - for stdin."
+        ),
+    ],
+    source: Annotated[
+        str, typer.Option(help="Whose form it has, when it is not known by itself.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show which runbooks an alert would start, with which parameters, and why."""
+    from rbkernel.gateway import rehearsal
+
+    raw = sys.stdin.buffer.read() if str(alert) == "-" else _read(alert)
+    told = rehearsal.rehearse(raw, source, config.load())
+    if as_json:
+        print_json([one.to_json() for one in told])
+    else:
+        for one in told:
+            typer.echo(one.text())
+    raise Ending(0 if all(one.routing.routes for one in told) else 1)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(
+            f"the alert cannot be read: {error.strerror}",
+            where=str(path),
+            next_step="give a file that holds what the sender posts, or only the labels",
+        ) from error

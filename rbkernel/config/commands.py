@@ -1,0 +1,110 @@
+"""What `rb.shell` may run: arguments as a list, and a pattern for whatever fills a placeholder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rbkernel.errors import ConfigError
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class Command(BaseModel):
+    """A command that `rb.shell` may run: arguments as a list, and a pattern for each placeholder.
+
+    ``argv`` may hold placeholders such as ``{namespace}``; ``arguments`` maps each to the regular
+    expression that its whole value must match.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    argv: tuple[str, ...] = Field(min_length=1)
+    arguments: Mapping[str, str] = Field(default_factory=dict)
+    timeout_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _placeholders_have_patterns(self) -> Command:
+        used = {name for word in self.argv for name in _PLACEHOLDER.findall(word)}
+        if _PLACEHOLDER.search(self.argv[0]):
+            raise ValueError("argv[0], the program, must not be a placeholder")
+        if used != set(self.arguments):
+            raise ValueError(
+                f"argv uses the placeholders {sorted(used)}, [arguments] has patterns for"
+                f" {sorted(self.arguments)}: they must be the same"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patterns_compile(self) -> Command:
+        for name, pattern in self.arguments.items():
+            must_compile(pattern, name)
+        return self
+
+    def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
+        """Return the arguments with which this command is exactly these words; None if it is not.
+
+        >>> pods = Command(name="pods", argv=("kubectl", "-n", "{ns}"), arguments={"ns": "[a-z]+"})
+        >>> pods.arguments_of(["kubectl", "-n", "shop"]), pods.arguments_of(["kubectl", "-n", "-A"])
+        ({'ns': 'shop'}, None)
+        """
+        if len(argv) != len(self.argv):
+            return None
+        found: dict[str, str] = {}
+        for word, given in zip(self.argv, argv, strict=True):
+            parts = _PLACEHOLDER.split(word)  # text, name, text, name, …, text
+            pattern = "(.*)".join(re.escape(text) for text in parts[::2])
+            match = re.fullmatch(pattern, given, re.DOTALL)
+            if match is None:
+                return None
+            for name, value in zip(parts[1::2], match.groups(), strict=True):
+                if found.setdefault(name, value) != value or not _fits(value, self.arguments[name]):
+                    return None
+        return found
+
+    def with_arguments(self, values: Mapping[str, str]) -> list[str]:
+        """Fill the placeholders in.
+
+        Raises
+        ------
+        ConfigError
+            A value is missing, unknown, or does not match its pattern.
+        """
+        where = f"command {self.name}"
+        if set(values) != set(self.arguments):
+            raise ConfigError(
+                f"it takes {', '.join(self.arguments) or 'no arguments'}",
+                where=where,
+                next_step="pass exactly these as keywords",
+            )
+        for name, value in values.items():
+            if not _fits(value, self.arguments[name]):
+                raise ConfigError(
+                    f"{name}={value!r} is no text that matches {self.arguments[name]}, or is an"
+                    " option",
+                    where=where,
+                    next_step="pass another value, or change the pattern in rbkernel.toml",
+                )
+        return [_PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
+
+
+def must_compile(pattern: str, name: str = "") -> None:
+    """Refuse a text that is no regular expression, with a ValueError that names it."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{name or pattern}: no regular expression: {error}") from error
+
+
+def _fits(value: object, pattern: str) -> bool:
+    """Tell whether a value may stand in an argument, whatever a notebook passed.
+
+    >>> _fits("web", "[a-z]+"), _fits("-web", ".+"), _fits("a\\0", ".+"), _fits(3, "3")
+    (True, False, False, False)
+    """
+    if not isinstance(value, str) or value.startswith("-") or "\0" in value:
+        return False
+    return re.fullmatch(pattern, value) is not None

@@ -1,0 +1,115 @@
+"""How to reach a database: named connections, which hold no secret but know where theirs is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rbkernel.errors import ConfigError
+from rbkernel.redact.columns import Redaction
+
+
+class Connection(BaseModel):
+    """How to reach one database with its diagnostic role. Holds no secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    host: str | None = None
+    port: int = Field(5432, ge=1, le=65535)
+    dbname: str | None = None
+    user: str | None = None
+    service: str | None = None
+    passfile: Path | None = None
+    password_env: str | None = None
+    password_command: tuple[str, ...] | None = None
+    sslmode: str | None = None
+    sslrootcert: Path | None = None
+    connect_timeout_s: int = Field(5, ge=2)
+    statement_timeout_s: float = Field(10.0, gt=0)
+    lock_timeout_s: float = Field(0.5, gt=0)
+    row_cap: int = Field(10_000, ge=1)
+    size_cap_mb: int = Field(64, ge=1)
+    allow_functions: tuple[str, ...] = ()
+    redaction: Redaction = Redaction()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in ("password", "dsn", "url", "conninfo"):
+                if key in data:
+                    raise ValueError(
+                        f"{key!r} would put a secret into the file: use host, port, dbname, user"
+                        " and password_env, passfile, service or password_command"
+                    )
+            for key in ("host", "user", "dbname", "service"):
+                value = str(data.get(key) or "")
+                if "://" in value or (key == "host" and "@" in value):
+                    # not told: it may hold a password
+                    raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
+        return data
+
+    def libpq_parameters(self) -> dict[str, str | int]:
+        """Return libpq's connection parameters, without the password."""
+        wanted = {
+            **{key: getattr(self, key) for key in ("host", "dbname", "user", "service", "sslmode")},
+            # a service file carries its own port
+            "port": None if self.service else self.port,
+            "passfile": self.passfile and str(self.passfile),
+            "sslrootcert": self.sslrootcert and str(self.sslrootcert),
+            "connect_timeout": self.connect_timeout_s,
+        }
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    def password(self) -> str | None:
+        """Fetch the password, or None where libpq finds it by itself.
+
+        Raises
+        ------
+        ConfigError
+            The variable is not set, or the command failed.
+        """
+        password = self._fetch_password()
+        if password:
+            for listener in _listeners:
+                listener(self, password)
+        return password
+
+    def _fetch_password(self) -> str | None:
+        if self.password_env:
+            if self.password_env not in os.environ:
+                raise ConfigError(
+                    f"the environment variable {self.password_env} is not set",
+                    where=f"connection {self.name}",
+                    next_step=f"export {self.password_env}, then try again",
+                )
+            return os.environ[self.password_env]
+        if self.password_command:
+            return self._password_from_command(self.password_command)
+        return None
+
+    def _password_from_command(self, command: tuple[str, ...]) -> str:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            # the command's output may hold the secret: only its kind of failure is told
+            raise ConfigError(
+                f"password_command failed ({type(error).__name__})",
+                where=f"connection {self.name}",
+                next_step=f"run `{command[0]}` by hand and see why",
+            ) from None
+        return done.stdout.rstrip("\n")
+
+
+_listeners: list[Callable[[Connection, str], None]] = []
+
+
+def tell_passwords_to(listener: Callable[[Connection, str], None]) -> None:
+    """Have somebody told of every password that is fetched from now on: it must not be shown."""
+    _listeners.append(listener)

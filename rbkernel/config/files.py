@@ -1,0 +1,144 @@
+"""Where the configuration is found, and how it is read.
+
+The file is ``$RBKERNEL_CONFIG``, else found upwards from the working folder, else in the user's
+configuration folder. The sandbox publishes a connections file of its own, which is read last and
+never hides a name of the team's.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import ValidationError
+
+from rbkernel.config.settings import FILE_NAME, Catalogue, Evidence, Settings
+from rbkernel.errors import ConfigError
+
+
+def sandbox_home() -> Path:
+    """Return the folder of the sandbox: ``$RBKERNEL_SANDBOX``, else in the user's data folder."""
+    home = os.environ.get("RBKERNEL_SANDBOX")
+    if home:
+        return Path(home).expanduser().absolute()
+    return platformdirs.user_data_path("rbkernel") / "sandbox"
+
+
+def sandbox_connections_file() -> Path:
+    """Return where the sandbox publishes its connections while it is up."""
+    return sandbox_home() / "connections.toml"
+
+
+def find_file() -> Path | None:
+    """Return the configuration file that applies to the working folder, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        ``$RBKERNEL_CONFIG`` names a file that does not exist.
+    """
+    if named := os.environ.get("RBKERNEL_CONFIG"):
+        path = Path(named).expanduser().absolute()
+        if not path.is_file():
+            raise ConfigError(
+                "RBKERNEL_CONFIG names a file that does not exist",
+                where=str(path),
+                next_step="create it, or unset RBKERNEL_CONFIG",
+            )
+        return path
+    here = Path.cwd()
+    candidates = [folder / FILE_NAME for folder in (here, *here.parents)]
+    candidates.append(platformdirs.user_config_path("rbkernel") / FILE_NAME)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load() -> Settings:
+    """Read the configuration as it is now.
+
+    Raises
+    ------
+    ConfigError
+        A file is unreadable, not TOML, or holds a field that is unknown or of the wrong type.
+    """
+    file = find_file()
+    data = _read(file) if file else {}
+    sandbox = sandbox_connections_file()
+    published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
+    try:
+        entries = {
+            "connections": {**published, **data.pop("connections", {})},
+            "commands": data.pop("commands", {}),
+        }
+        named = {
+            kind: {name: _named(name, fields) for name, fields in of_kind.items()}
+            for kind, of_kind in entries.items()
+        }
+        settings = Settings(file=file, **named, **data)
+    except (ValidationError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            _first_problem(error), where=str(file or sandbox), next_step="mend that field"
+        ) from error
+    return _resolved(settings, file.parent) if file else settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"cannot be read: {error}", where=str(path), next_step="mend the file"
+        ) from error
+
+
+def _named(name: str, fields: Any) -> Any:
+    return {**fields, "name": name} if isinstance(fields, Mapping) else fields
+
+
+def _resolved(settings: Settings, folder: Path) -> Settings:
+    """Make the paths in the file relative to the file, not to wherever a kernel was started."""
+
+    def place(path: Path | None) -> Path | None:
+        return path and folder / path.expanduser()
+
+    evidence = settings.evidence
+    connections = {
+        name: one.model_copy(
+            update={
+                "passfile": place(one.passfile),
+                "sslrootcert": place(one.sslrootcert),
+                "redaction": one.redaction.over(settings.redaction),
+            }
+        )
+        for name, one in settings.connections.items()
+    }
+    update = {
+        "connections": connections,
+        "evidence": Evidence(
+            root=place(evidence.root),
+            signing_key=place(evidence.signing_key),
+            allowed_signers=place(evidence.allowed_signers),
+        ),
+        "gateway": settings.gateway.model_copy(
+            update={
+                field: place(getattr(settings.gateway, field))
+                for field in ("tls_certificate", "tls_key", "tls_client_ca")
+            }
+        ),
+        "notify": settings.notify.model_copy(
+            update={"templates": place(settings.notify.templates)}
+        ),
+        "catalogue": Catalogue(paths=tuple(filter(None, map(place, settings.catalogue.paths)))),
+    }
+    return settings.model_copy(update=update)
+
+
+def _first_problem(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"] if part != "__root__")
+    return f"{place}: {problem['msg']}"

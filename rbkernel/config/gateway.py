@@ -1,0 +1,203 @@
+"""`[gateway]`: where it listens, who may send alerts and how each proves it, and what is too much.
+
+A sender's secret is never in the file: ``secret_env`` names variables, ``secret_command`` prints
+one secret a line. There may be two, so that a secret can be changed without losing an alert.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from rbkernel.errors import ConfigError
+
+SenderName = Literal["alertmanager", "grafana", "pagerduty", "datadog", "generic"]
+Method = Literal["bearer", "basic", "hmac"]
+_METHODS: Mapping[str, tuple[Method, ...]] = {  # the first is what is meant when none is named
+    "alertmanager": ("bearer", "basic"),
+    "grafana": ("hmac", "bearer", "basic"),
+    "pagerduty": ("hmac", "bearer"),
+    "datadog": ("bearer", "basic"),
+    "generic": ("bearer", "basic", "hmac"),
+}
+_SIGNATURE_HEADERS: Mapping[str, str] = {
+    "grafana": "X-Grafana-Alerting-Signature",
+    "pagerduty": "X-PagerDuty-Signature",
+    "generic": "X-Rbkernel-Signature",
+}
+_SECRETS_AT_ONCE = 2
+_SHORTEST_SECRET = 8
+_COMMAND_S = 30
+
+
+class Sender(BaseModel):
+    """Who posts to ``/alerts/<name>``, and how it proves that it is the one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: SenderName
+    method: Method = "bearer"
+    user: str = ""
+    secret_env: tuple[str, ...] = Field((), max_length=_SECRETS_AT_ONCE)
+    secret_command: tuple[str, ...] = ()
+    signature_header: str = ""
+    timestamp_header: str = ""
+    window_s: float = Field(300.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_method(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        for key in ("secret", "token", "password"):
+            if key in data:
+                raise ValueError(
+                    f"{key!r} would put a secret into the file: use secret_env or secret_command"
+                )
+        name = str(data.get("name"))
+        usual = _METHODS.get(name, ("bearer",))[0]
+        return {
+            "method": "basic" if data.get("user") else usual,
+            "signature_header": _SIGNATURE_HEADERS.get(name, ""),
+            **data,
+        }
+
+    @field_validator("secret_env", mode="before")
+    @classmethod
+    def _one_or_two(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> Sender:
+        possible = _METHODS[self.name]
+        if self.method not in possible:
+            raise ValueError(f"{self.name} can do {' or '.join(possible)}, not {self.method}")
+        if self.method == "basic" and not self.user:
+            raise ValueError("method basic needs a user")
+        if bool(self.secret_env) == bool(self.secret_command):
+            raise ValueError("give either secret_env or secret_command")
+        return self
+
+    def secrets(self) -> tuple[str, ...]:
+        """Fetch the secrets that are valid now: one, or two while they are being changed.
+
+        Raises
+        ------
+        ConfigError
+            There is none, more than two, or one that is too short to be a secret.
+        """
+        found = self._from_command() if self.secret_command else self._from_environment()
+        if not 1 <= len(found) <= _SECRETS_AT_ONCE:
+            raise self._problem(f"{len(found)} secrets are set, and one or two are wanted")
+        if any(len(secret) < _SHORTEST_SECRET for secret in found):
+            raise self._problem(f"a secret is shorter than {_SHORTEST_SECRET} characters")
+        return found
+
+    def _from_environment(self) -> tuple[str, ...]:
+        """Return what is set; the second variable need not be, when nothing is being changed."""
+        found = (os.environ.get(name, "").strip() for name in self.secret_env)
+        return tuple(secret for secret in found if secret)
+
+    def _from_command(self) -> tuple[str, ...]:
+        try:
+            done = subprocess.run(
+                self.secret_command,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_S,
+                check=True,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            # its output may hold the secret: only its kind of failure is told
+            raise self._problem(f"secret_command failed ({type(error).__name__})") from None
+        return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
+
+    def _problem(self, what: str) -> ConfigError:
+        mend = f"set {' or '.join(self.secret_env)}" if self.secret_env else "run it by hand"
+        return ConfigError(what, where=f"[gateway.senders.{self.name}]", next_step=mend)
+
+
+class Limits(BaseModel):
+    """What is too much for one request, and for all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    body_mb: float = Field(4.0, gt=0, le=64)
+    alerts: int = Field(10_000, ge=1)
+    body_timeout_s: float = Field(10.0, gt=0)
+    waiting_mb: float = Field(64.0, gt=0)
+    commit_timeout_s: float = Field(4.0, gt=0)
+    drain_s: float = Field(20.0, gt=0)
+
+    @property
+    def body_bytes(self) -> int:
+        """The longest body, as sent and as unpacked."""
+        return int(self.body_mb * 1024 * 1024)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much may wait for the disk before further senders are told to come again."""
+        return int(self.waiting_mb * 1024 * 1024)
+
+
+class Gateway(BaseModel):
+    """Where `rbkernel serve` listens, for whom, and under which address people reach it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8790, ge=0, le=65535)
+    url: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    limits: Limits = Limits()
+    senders: Mapping[str, Sender] = Field(default_factory=dict)
+
+    @field_validator("senders", mode="before")
+    @classmethod
+    def _names(cls, senders: Any) -> Any:
+        if not isinstance(senders, Mapping):
+            return senders
+        return {
+            name: {**fields, "name": name} if isinstance(fields, Mapping) else fields
+            for name, fields in senders.items()
+        }
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Gateway:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key belong together")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
+
+    @property
+    def address(self) -> str:
+        """The address that links begin with."""
+        scheme = "https" if self.tls_certificate else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.url or f"{scheme}://{host}:{self.port}").rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be this machine.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "", "db1")]
+    [True, True, True, False, False, False]
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,127 @@
+"""`[notify]`: who is told what, how often, and in which words.
+
+A target's address is a secret, as who knows it can write there: it comes from a variable or a
+command and is never in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from rbkernel.errors import ConfigError
+from rbkernel.model import Severity
+
+EventKind = Literal["started", "finding", "decision", "escalation", "sealed"]
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+_COMMAND_S = 30
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _severities(value: object) -> object:
+    listed = _listed(value)
+    if not isinstance(listed, list | tuple):
+        return listed
+    return [Severity.parse(one) if isinstance(one, str) else one for one in listed]
+
+
+class Target(BaseModel):
+    """Somebody who is told: what, from which severities on, and where.
+
+    ``url_env`` names the variable, ``url_command`` prints it: one or more addresses as apprise
+    reads them, separated by blanks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    url_env: str = ""
+    url_command: tuple[str, ...] = ()
+    events: Annotated[tuple[EventKind, ...], BeforeValidator(_listed)] = EVENT_KINDS
+    severities: Annotated[tuple[Severity, ...], BeforeValidator(_severities)] = tuple(Severity)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secret(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "url" in data:
+            raise ValueError("'url' would put a secret into the file: use url_env or url_command")
+        return data
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Target:
+        if bool(self.url_env) == bool(self.url_command):
+            raise ValueError("give either url_env or url_command")
+        return self
+
+    def wants(self, kind: str, severity: Severity) -> bool:
+        """Tell whether this target is told of such an event.
+
+        >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
+        >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
+        (True, False)
+        """
+        return kind in self.events and severity in self.severities
+
+    def urls(self) -> tuple[str, ...]:
+        """Fetch the addresses.
+
+        Raises
+        ------
+        ConfigError
+            The variable is not set, or the command failed or printed nothing.
+        """
+        found = self._printed() if self.url_command else os.environ.get(self.url_env, "")
+        if not found.strip():
+            missing = "url_command printed nothing" if self.url_command else "it is not set"
+            raise self._problem(missing)
+        return tuple(found.split())
+
+    def _printed(self) -> str:
+        try:
+            done = subprocess.run(
+                self.url_command, capture_output=True, text=True, timeout=_COMMAND_S, check=True
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            # its output may hold the address: only its kind of failure is told
+            raise self._problem(f"url_command failed ({type(error).__name__})") from None
+        return done.stdout
+
+    def _problem(self, what: str) -> ConfigError:
+        mend = "run it by hand" if self.url_command else f"export {self.url_env}"
+        return ConfigError(
+            f"the address: {what}", where=f"[notify.targets.{self.name}]", next_step=mend
+        )
+
+
+class Notify(BaseModel):
+    """Who is told, and how much at once.
+
+    A target gets ``burst`` messages at once, then one every ``every_s`` seconds; what is held back
+    comes together in one message. ``templates`` is a folder with words of a team's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    targets: Mapping[str, Target] = Field(default_factory=dict)
+    templates: Path | None = None
+    burst: int = Field(5, ge=1, le=1000)
+    every_s: float = Field(60.0, gt=0)
+    give_up_h: float = Field(24.0, gt=0)
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _names(cls, targets: Any) -> Any:
+        if not isinstance(targets, Mapping):
+            return targets
+        return {
+            name: {**fields, "name": name} if isinstance(fields, Mapping) else fields
+            for name, fields in targets.items()
+        }

@@ -1,0 +1,85 @@
+"""`[pages]`: who may read the pages of `rbkernel serve`, and where JupyterLab is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rbkernel.errors import ConfigError
+
+# half of what HMAC-SHA-256 gives is what nobody guesses
+_SHORTEST_SECRET = 16
+_COMMAND_S = 30
+
+
+class Pages(BaseModel):
+    """Links that expire, or an open door on this machine alone.
+
+    ``open_on_loopback`` lets anybody on this machine read without a link; it is refused where
+    others can reach the gateway. Links are signed with a secret: of the variable
+    ``link_secret_env``, of a command, or, with neither, made once for this machine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    open_on_loopback: bool = False
+    link_hours: float = Field(72.0, gt=0, le=24 * 366)
+    link_secret_env: str = ""
+    link_secret_command: tuple[str, ...] = ()
+    jupyter_url: str = ""
+
+    @field_validator("jupyter_url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query):
+            raise ValueError("give an address such as https://jupyter.example.org/user/alice")
+        return url.rstrip("/")
+
+    def link_secret(self) -> bytes | None:
+        """Fetch the secret that links are signed with; None when the file names none.
+
+        Raises
+        ------
+        ConfigError
+            It is not set, too short, or its command failed.
+        """
+        if self.link_secret_env:
+            return self._long_enough(os.environ.get(self.link_secret_env, ""))
+        if not self.link_secret_command:
+            return None
+        try:
+            done = subprocess.run(
+                self.link_secret_command,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_S,
+                check=True,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            # its output may hold the secret: only its kind of failure is told
+            raise self._problem(f"link_secret_command failed ({type(error).__name__})") from None
+        return self._long_enough(done.stdout)
+
+    def _long_enough(self, secret: str) -> bytes:
+        found = secret.strip().encode()
+        if len(found) < _SHORTEST_SECRET:
+            raise self._problem(
+                "the secret for links is not set"
+                if not found
+                else f"the secret for links is shorter than {_SHORTEST_SECRET} bytes"
+            )
+        return found
+
+    def _problem(self, what: str) -> ConfigError:
+        name = self.link_secret_env
+        return ConfigError(
+            what,
+            where="[pages]",
+            next_step=f"set {name}, such as to what `openssl rand -hex 32` prints"
+            if name
+            else "run the command by hand and see why",
+        )

@@ -1,0 +1,114 @@
+"""`[queue]`, `[grouping]`, `[[routes]]` and `[[schedules]]`: what becomes of an alert, and when."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+Given = str | int | float | bool
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Queue(BaseModel):
+    """How much runs at once, and how long anything may take.
+
+    ``kernels`` is for each process that takes jobs, the other limits are for all of them.
+    A worker that is silent for ``lease_s`` has lost its jobs; it then ends them itself, if it
+    still can.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kernels: int = Field(2, ge=0, le=256)
+    per_connection: int = Field(2, ge=1)
+    starts_per_minute: int = Field(60, ge=1)
+    attempts: int = Field(3, ge=1, le=10)
+    run_timeout_s: float = Field(1_800.0, gt=0)
+    lease_s: float = Field(20.0, ge=5)
+    drain_s: float = Field(20.0, ge=0)
+    keep_days: float = Field(30.0, gt=0)
+
+    @property
+    def heartbeat_s(self) -> float:
+        """How often a worker says that it lives: several times in a lease."""
+        return self.lease_s / 6
+
+
+class Grouping(BaseModel):
+    """Which alerts belong to one incident.
+
+    Those of one group of the sender's, or of one service (the first of these labels that an alert
+    has) within the window since the incident's last alert. An incident that was closed is opened
+    again within ``reopen_min``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service_labels: _Texts = ("service", "app", "application")
+    window_min: float = Field(30.0, ge=0)
+    reopen_min: float = Field(30.0, ge=0)
+    when_resolved: Literal["annotate", "close"] = "annotate"
+
+
+class RouteRule(BaseModel):
+    """An alert that starts other runbooks, or with other parameters, than the front matter says.
+
+    ``alert`` and ``match`` are globs as in a trigger. An empty ``runbooks`` starts none. In
+    ``names``, a parameter's value from a label is looked up, such as ``{"db1:5432" = "orders"}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alert: str = ""
+    match: Mapping[str, str] = Field(default_factory=dict)
+    runbooks: _Texts
+    parameters: Mapping[str, Given] = Field(default_factory=dict)
+    key: _Texts = ()
+    names: Mapping[str, str] = Field(default_factory=dict)
+    severity: str = ""
+
+    @model_validator(mode="after")
+    def _says_which(self) -> RouteRule:
+        if not (self.alert or self.match):
+            raise ValueError('a route needs `alert` or `match`; alert = "*" takes every alert')
+        return self
+
+
+class Schedule(BaseModel):
+    """A runbook that runs by the clock: five fields of cron, in the time zone that is named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    cron: str
+    timezone: str = "UTC"
+    runbook: str
+    parameters: Mapping[str, Given] = Field(default_factory=dict)
+    catch_up_min: float = Field(60.0, ge=0)
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, text: str) -> str:
+        from croniter import croniter
+
+        if len(text.split()) != 5 or not croniter.is_valid(text):
+            raise ValueError(f"{text!r} is not five fields of cron, such as '0 6 * * 1-5'")
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"no time zone is called {name!r}; such as Europe/Berlin") from error
+        return name

@@ -1,0 +1,160 @@
+"""Everything that is configured, as one frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rbkernel.config.commands import Command, must_compile
+from rbkernel.config.connections import Connection
+from rbkernel.config.gateway import Gateway
+from rbkernel.config.notify import Notify
+from rbkernel.config.pages import Pages
+from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
+from rbkernel.errors import ConfigError, UnknownConnection
+from rbkernel.redact.columns import Redaction
+
+FILE_NAME = "rbkernel.toml"
+
+
+class Evidence(BaseModel):
+    """Where evidence is kept, and with whose keys it is sealed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    root: Path | None = None
+    signing_key: Path | None = None
+    allowed_signers: Path | None = None
+
+
+class Catalogue(BaseModel):
+    """The folders that a team's runbooks are in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    paths: tuple[Path, ...] = ()
+
+
+class Lint(BaseModel):
+    """Levels of lint's rules by code, and what a team calls outdated: pattern → what instead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
+    deprecated: Mapping[str, str] = Field(default_factory=dict)
+
+    @field_validator("deprecated")
+    @classmethod
+    def _patterns_compile(cls, patterns: Mapping[str, str]) -> Mapping[str, str]:
+        for pattern in patterns:
+            must_compile(pattern)
+        return patterns
+
+
+class Coverage(BaseModel):
+    """Must-have runbooks that a team does without, each with the reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    not_needed: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Settings(BaseModel):
+    """Everything that is configured, with where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Path | None = None
+    evidence: Evidence = Evidence()
+    catalogue: Catalogue = Catalogue()
+    lint: Lint = Lint()
+    coverage: Coverage = Coverage()
+    gateway: Gateway = Gateway()
+    pages: Pages = Pages()
+    queue: Queue = Queue()
+    grouping: Grouping = Grouping()
+    routes: tuple[RouteRule, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    notify: Notify = Notify()
+    redaction: Redaction = Redaction()
+    connections: Mapping[str, Connection] = Field(default_factory=dict)
+    commands: Mapping[str, Command] = Field(default_factory=dict)
+
+    @property
+    def evidence_root(self) -> Path:
+        """The folder that holds all evidence: environment, else file, else the user's data."""
+        if root := os.environ.get("RBKERNEL_EVIDENCE"):
+            return Path(root).expanduser().absolute()
+        root_in_file = self.evidence.root
+        return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
+
+    @property
+    def store_url(self) -> str:
+        """Where the gateway keeps what came in; only the environment says, as it may be secret."""
+        if url := os.environ.get("RBKERNEL_STORE_URL"):
+            return url
+        return f"sqlite:///{platformdirs.user_state_path('rbkernel') / 'gateway.sqlite'}"
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that seals are signed with: never in the evidence folder."""
+        return self.evidence.signing_key or platformdirs.user_config_path("rbkernel") / "seal_key"
+
+    @property
+    def allowed_signers(self) -> Path:
+        """The file of OpenSSH's that says whose seals are trusted."""
+        return self.evidence.allowed_signers or self.evidence_root / "allowed_signers"
+
+    def connection(self, name: str, *, parameter: str = "") -> Connection:
+        """Return the connection of that name, which a runbook's parameter may have given.
+
+        Raises
+        ------
+        UnknownConnection
+            No file declares it; the message lists the names there are.
+        """
+        try:
+            return self.connections[name]
+        except KeyError:
+            if "://" in name or "=" in name or "@" in name:
+                # not repeated: it may hold a password
+                raise UnknownConnection(
+                    "this looks like an address, and the name of a connection is wanted",
+                    where=parameter or "the name of a connection",
+                    next_step="add it with `rbkernel init`, which gives it a name",
+                ) from None
+            known = ", ".join(sorted(self.connections)) or "none"
+            given = f", which the parameter {parameter} names" if parameter else ""
+            other = f"give another as {parameter}=…, or " if parameter else ""
+            raise UnknownConnection(
+                f"no connection is called {name!r}{given}; known: {known}",
+                where=str(self.file or f"no {FILE_NAME} found"),
+                next_step=f"{other}add it with `rbkernel init`; sandbox-primary and"
+                " sandbox-standby come with `rbkernel sandbox up`",
+            ) from None
+
+    def command(self, name: str) -> Command:
+        """Return the command that `rb.shell` may run under that name.
+
+        Raises
+        ------
+        ConfigError
+            No file allows it; the message lists those there are.
+        """
+        if name not in self.commands:
+            known = ", ".join(sorted(self.commands)) or "none"
+            raise ConfigError(
+                f"no command is called {name!r}; allowed: {known}",
+                where=str(self.file or f"no {FILE_NAME} found"),
+                next_step=f"add [commands.{name}] with argv to {FILE_NAME}",
+            )
+        return self.commands[name]
+
+    def allowing(self, argv: Sequence[str]) -> tuple[Command, dict[str, str]] | None:
+        """Return the command that allows exactly these words, with its arguments, if one does."""
+        for command in self.commands.values():
+            arguments = command.arguments_of(argv)
+            if arguments is not None:
+                return command, arguments
+        return None

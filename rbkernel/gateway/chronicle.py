@@ -1,0 +1,155 @@
+"""What the gateway writes into the incidents' records, from what its store knows.
+
+Everything is said from the store's present state, and what the record has already is not written
+again: so whoever takes over after a crash says it all once more, and nothing is lost or doubled.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from rbkernel.config.queue import Grouping
+from rbkernel.evidence import incident as records
+from rbkernel.evidence.incident_record import instant
+from rbkernel.gateway.grouping import service_name
+from rbkernel.gateway.ledger import Ledger
+from rbkernel.gateway.records import Attempt, Job, StoredAlert
+from rbkernel.gateway.routing import severity_of
+from rbkernel.gateway.store import Store
+from rbkernel.gateway.tables import alerts, incidents
+from rbkernel.model import Severity
+
+BY = "rbkernel"
+_RECORD = "incident.jsonl"
+
+
+class Chronicle:
+    """Writes the records of one evidence folder."""
+
+    def __init__(self, root: Path, store: Store, ledger: Ledger, rules: Grouping) -> None:
+        self._root = root
+        self._store = store
+        self._ledger = ledger
+        self._rules = rules
+
+    def closed_at(self, incident: str) -> datetime | None:
+        """Return when an incident was closed; None while it is open."""
+        try:
+            told = (self._root / incident / _RECORD).read_bytes()
+        except OSError:
+            return None
+        if b'"closed"' not in told:
+            return None  # the common case: a long record takes long to understand
+        closed_at = records.read(self._root, incident).closed_at
+        return instant(closed_at) if closed_at else None
+
+    def tell_alert(self, stored: StoredAlert) -> None:
+        """Write an alert into its incident's record, which it may open or open again."""
+        alert, incident = stored.alert, stored.incident
+        jobs = self._store.jobs_for(alert.identity)
+        self._open(stored, jobs)
+        if stored.fires and self.closed_at(incident):
+            self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
+        for other in self._merged_into(incident):
+            self._say(incident, "merged", **{"from": other})
+            self._say(other, "merged", into=incident)
+        told = {
+            "identity": alert.identity,
+            "outcome": stored.outcome,
+            "runs": [job.run_id for job in jobs],
+            "why": stored.problem,
+        }
+        self._say(incident, "alert", **alert.to_json(), **told)
+
+    def open_for_schedule(self, incident: str, title: str) -> None:
+        """Open the incident of a scheduled run."""
+        self._say(incident, "opened", title=title, severity=Severity.LOW.value)
+
+    def tell_job(self, job: Job) -> None:
+        """Write what became of a job, attempt by attempt."""
+        attempts = self._store.attempts(job.id)
+        why = job.why[0] if job.why else ""
+        for attempt in attempts:
+            self._tell_attempt(job, attempt, why)
+            why = f"attempt {attempt.number} was {attempt.outcome}: {attempt.failure}"
+        if job.state in Job.NOT_STARTED:
+            self._say_run(job, job.run_id, "queued", job.attempt + 1, why=why)
+        if job.state == Job.GIVEN_UP:
+            text = f"{job.runbook} was given up after {job.attempt} attempts: {job.failure}"
+            self._note_once(job.incident, text)
+        self._ledger.told(job)
+
+    def settle(self, incident: str) -> None:
+        """Note, once, that all alerts of an incident are resolved; close it if that is the rule."""
+        if not incident or self._still_fires(incident):
+            return
+        record = records.read(self._root, incident)
+        if record.state == "closed" or record.resolved is None:
+            return
+        text = f"all alerts are resolved, the last one at {record.resolved.at}"
+        self._note_once(incident, text)
+        if self._rules.when_resolved == "close" and not self._ledger.has_live(incident):
+            self._say(incident, "closed", resolution=text)
+
+    def _open(self, stored: StoredAlert, jobs: list[Job]) -> None:
+        alert = stored.alert
+        scale = list(Severity)
+        by_runs = scale[min(job.priority for job in jobs) - 1] if jobs else None
+        severity = by_runs or severity_of(alert.labels)
+        title = alert.annotations.get("summary") or alert.name or alert.fingerprint
+        self._say(
+            stored.incident,
+            "opened",
+            title=title,
+            severity=severity.value if severity else "",
+            service=service_name(alert.labels, self._rules),
+            group_key=alert.group_key,
+        )
+
+    def _tell_attempt(self, job: Job, attempt: Attempt, why: str) -> None:
+        self._say_run(job, attempt.run_id, "queued", attempt.number, why=why)
+        self._say_run(job, attempt.run_id, "started", attempt.number)
+        if attempt.ended_at:
+            self._say_run(
+                job,
+                attempt.run_id,
+                "ended",
+                attempt.number,
+                outcome=attempt.outcome,
+                verdict=attempt.verdict,
+                why=attempt.failure,
+            )
+
+    def _say_run(self, job: Job, run_id: str, state: str, attempt: int, **said: str) -> None:
+        self._say(
+            job.incident,
+            "run",
+            run_id=run_id,
+            runbook=job.runbook,
+            state=state,
+            attempt=attempt,
+            **said,
+        )
+
+    def _say(self, incident: str, kind: str, **said: Any) -> None:
+        records.append(self._root, incident, kind, by=BY, **said)
+
+    def _note_once(self, incident: str, text: str) -> None:
+        record = records.read(self._root, incident)
+        if not any(note.text == text for note in record.notes):
+            self._say(incident, "note", text=text)
+
+    def _still_fires(self, incident: str) -> bool:
+        """Tell, from the store alone, whether an alert of an incident has no end yet."""
+        of_this = sa.select(alerts.c.thread).where(alerts.c.incident == incident)
+        firing = of_this.where(alerts.c.status == "firing")
+        ended = sa.select(alerts.c.thread).where(alerts.c.status == "resolved")
+        return bool(self._store.read(firing.where(alerts.c.thread.not_in(ended)).limit(1)))
+
+    def _merged_into(self, incident: str) -> list[str]:
+        found = sa.select(incidents.c.id).where(incidents.c.merged_into == incident)
+        return [row.id for row in self._store.read(found)]

@@ -1,0 +1,309 @@
+"""From an alert that is on disk to runs that are queued: its place, its record, its jobs.
+
+Ordering rules. One transaction gives an alert its incident and its jobs (``received`` →
+``placed``); then the incident's record is told; then the alert is ``done``. Each step can be said
+again, so whoever finds an alert in one of the first two states goes on from there. They go in the
+order in which they came; one that cannot go on waits, and holds up no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rbkernel.config import Settings
+from rbkernel.errors import StoreError
+from rbkernel.gateway import grouping, routing
+from rbkernel.gateway.chronicle import Chronicle
+from rbkernel.gateway.grouping import Known
+from rbkernel.gateway.ledger import Ledger, Order, live_key
+from rbkernel.gateway.records import StoredAlert, stored_alert_of
+from rbkernel.gateway.routing import Route, Routing
+from rbkernel.gateway.store import Store
+from rbkernel.gateway.tables import alerts, incidents
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.catalogue import Runbook
+
+_AT_ONCE = 100
+_LOOK_AGAIN_S = 5.0
+_NOTHING: Mapping[str, float] = {}
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_log = logging.getLogger(__name__)
+
+
+class Shelf:
+    """The catalogue, read again when a file of it has changed."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._looked_at = -_LOOK_AGAIN_S
+        self._seen: object = None
+        self._runbooks: list[Runbook] = []
+
+    def runbooks(self) -> list[Runbook]:
+        """Return all runbooks that can be read, by id."""
+        if time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
+            self._looked_at = time.monotonic()
+            if (seen := self._state()) != self._seen:
+                self._runbooks, problems = catalogue.runbooks(self._folders)
+                self._seen = seen
+                for problem in problems:
+                    _log.warning("a runbook cannot be read, so no alert starts it: %s", problem)
+        return self._runbooks
+
+    def _state(self) -> object:
+        folders = [*self._folders, catalogue.packaged("notebooks")]
+        files = [path for folder in folders for path in sorted(folder.glob("**/*.ipynb"))]
+        return [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+
+
+class Dispatcher:
+    """Takes alerts from the store, one after the other."""
+
+    def __init__(
+        self, settings: Settings, store: Store, ledger: Ledger, chronicle: Chronicle
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._ledger = ledger
+        self._chronicle = chronicle
+        self._shelf = Shelf(settings.catalogue.paths)
+
+    def sweep(self) -> int:
+        """Let all alerts go on that can; return how many did.
+
+        Raises
+        ------
+        StoreError
+            The store does not work; what was under way goes on at the next sweep.
+        """
+        wanted = (
+            sa.select(alerts)
+            .where(alerts.c.state != StoredAlert.DONE, alerts.c.retry_at <= time.time())
+            .order_by(alerts.c.number)
+            .limit(_AT_ONCE)
+        )
+        waiting = [stored_alert_of(row) for row in self._store.read(wanted)]
+        return sum(self._go_on(stored) for stored in waiting)
+
+    def _go_on(self, stored: StoredAlert) -> bool:
+        try:
+            placed = self._place(stored) if stored.state == StoredAlert.RECEIVED else stored
+            if placed is None:
+                self._wait(stored, "the alert that it ends has no place yet")
+                return False
+            if placed.incident:
+                self._chronicle.tell_alert(placed)
+                self._done(placed)
+                if not placed.fires:
+                    self._chronicle.settle(placed.incident)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
+            _log.exception("alert %s has to wait", stored.identity)
+            self._wait(stored, str(error) or type(error).__name__)
+            return False
+        return True
+
+    # --- its place
+
+    def _place(self, stored: StoredAlert) -> StoredAlert | None:
+        return self._place_firing(stored) if stored.fires else self._place_resolved(stored)
+
+    def _place_firing(self, stored: StoredAlert) -> StoredAlert:
+        decided = routing.route(
+            stored.alert.labels,
+            self._shelf.runbooks(),
+            self._settings.routes,
+            self._settings.connections,
+        )
+        closed = self._closed(stored, decided)
+        with self._store.planning() as connection:
+            now = self._again(connection, stored)
+            if now.state != StoredAlert.RECEIVED:
+                return now
+            if self._is_stale(connection, stored):
+                return self._placed(connection, stored, "stale", "")
+            incident = self._incident(connection, stored, decided, closed)
+            added = [self._order(connection, stored, route, incident) for route in decided.routes]
+            outcome = "started" if any(added) else "attached" if added else "no run"
+            why = "" if added else "; ".join(decided.why)
+            return self._placed(connection, stored, outcome, incident, why)
+
+    def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
+        with self._store.planning() as connection:
+            now = self._again(connection, stored)
+            if now.state != StoredAlert.RECEIVED:
+                return now
+            began = self._began(connection, stored)
+            if began is None:
+                return self._placed(connection, stored, "nothing open", "")
+            if began.state == StoredAlert.RECEIVED:
+                return None
+            incident = self._goes_on_as(connection, began.incident)
+            return self._placed(connection, stored, "resolved", incident)
+
+    def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
+        """Look when incidents that the alert may join were closed, before anything is locked."""
+        with self._store.reading() as connection:
+            known = self._known(connection, stored, decided)
+        found = {one.id: self._chronicle.closed_at(one.id) for one in known}
+        return {name: at.timestamp() for name, at in found.items() if at}
+
+    def _incident(
+        self,
+        connection: Connection,
+        stored: StoredAlert,
+        decided: Routing,
+        closed: Mapping[str, float],
+    ) -> str:
+        """Return the incident that the alert belongs to, and remember that it heard of it."""
+        at = stored.received_at.timestamp()
+        group, service = self._marks(stored)
+        known = self._known(connection, stored, decided, closed)
+        place = grouping.place(
+            *(group, service, known, self._settings.grouping, at),
+            running=self._ledger.live_incidents(connection, _lives(decided)),
+        )
+        incident = place.incident or grouping.incident_id(stored.alert, stored.received_at)
+        row = {"id": incident, "group": group, "service": service}
+        insert = self._store.insert(incidents).values(**row, opened_at=at, last_alert_at=at)
+        heard = insert.on_conflict_do_update(index_elements=["id"], set_={"last_alert_at": at})
+        connection.execute(heard)
+        connection.execute(
+            sa.update(incidents)
+            .where(incidents.c.id.in_(place.merged) | incidents.c.merged_into.in_(place.merged))
+            .values(merged_into=incident)
+        )
+        return incident
+
+    def _known(
+        self,
+        connection: Connection,
+        stored: StoredAlert,
+        decided: Routing,
+        closed: Mapping[str, float] = _NOTHING,
+    ) -> list[Known]:
+        """Return the incidents that the alert may join; a merged one counts as what it became."""
+        group, service = self._marks(stored)
+        running = self._ledger.live_incidents(connection, _lives(decided))
+        became = incidents.alias()
+        into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id
+        wanted = (
+            sa.select(
+                *(became.c.id, incidents.c.group, incidents.c.service, became.c.opened_at),
+                became.c.last_alert_at,
+            )
+            .join(became, into)
+            .where(
+                (incidents.c.group == group) & (incidents.c.group != "")
+                | (incidents.c.service == service) & (incidents.c.service != "")
+                | incidents.c.id.in_(running)
+            )
+            .order_by(became.c.last_alert_at.desc())
+            .limit(_AT_ONCE)
+        )
+        rows = connection.execute(wanted).all()
+        return [_known(row, closed) for row in rows]
+
+    def _order(
+        self, connection: Connection, stored: StoredAlert, route: Route, incident: str
+    ) -> bool:
+        order = Order(
+            seed=stored.identity,
+            runbook=route.runbook,
+            parameters=route.parameters,
+            key=route.key,
+            connections=route.connections,
+            severity=route.severity,
+            incident=incident,
+            source="alert",
+            why=f"alert {stored.alert.name or stored.alert.fingerprint}; {route.why}",
+        )
+        job, is_new = self._ledger.add(connection, order)
+        self._ledger.attach(connection, job, stored.identity)
+        return is_new
+
+    def _marks(self, stored: StoredAlert) -> tuple[str, str]:
+        alert = stored.alert
+        return grouping.group_of(alert), grouping.service_of(alert, self._settings.grouping)
+
+    def _again(self, connection: Connection, stored: StoredAlert) -> StoredAlert:
+        row = connection.execute(sa.select(alerts).where(alerts.c.number == stored.number)).one()
+        return stored_alert_of(row)
+
+    def _is_stale(self, connection: Connection, stored: StoredAlert) -> bool:
+        """Tell whether the alert's end came first, and nothing but the end."""
+        thread = alerts.c.thread == stored.alert.thread
+        earlier = sa.select(alerts.c.status).where(thread, alerts.c.number < stored.number)
+        return set(connection.execute(earlier).scalars()) == {"resolved"}
+
+    def _began(self, connection: Connection, stored: StoredAlert) -> StoredAlert | None:
+        """Return the telling that an alert's end belongs to."""
+        wanted = (
+            sa.select(alerts)
+            .where(alerts.c.thread == stored.alert.thread, alerts.c.status == "firing")
+            .order_by(alerts.c.number.desc())
+            .limit(1)
+        )
+        row = connection.execute(wanted).one_or_none()
+        return stored_alert_of(row) if row else None
+
+    def _goes_on_as(self, connection: Connection, incident: str) -> str:
+        wanted = sa.select(incidents.c.merged_into).where(incidents.c.id == incident)
+        return connection.execute(wanted).scalar() or incident
+
+    # --- how far it is
+
+    def _placed(
+        self,
+        connection: Connection,
+        stored: StoredAlert,
+        outcome: str,
+        incident: str,
+        why: str = "",
+    ) -> StoredAlert:
+        state = StoredAlert.PLACED if incident else StoredAlert.DONE
+        told = {"state": state, "outcome": outcome, "incident": incident, "problem": why}
+        number = alerts.c.number == stored.number
+        connection.execute(sa.update(alerts).where(number).values(**told))
+        return self._again(connection, stored)
+
+    def _done(self, stored: StoredAlert) -> None:
+        with self._store.writing() as connection:
+            connection.execute(
+                sa.update(alerts)
+                .where(alerts.c.number == stored.number, alerts.c.state == StoredAlert.PLACED)
+                .values(state=StoredAlert.DONE)
+            )
+
+    def _wait(self, stored: StoredAlert, why: str) -> None:
+        with self._store.writing() as connection:
+            own = alerts.c.number == stored.number
+            tries = connection.execute(sa.select(alerts.c.tries).where(own)).scalar_one()
+            pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**tries)
+            told = {"tries": min(tries + 1, 10), "retry_at": time.time() + pause_s}
+            connection.execute(sa.update(alerts).where(own).values(told))
+            unplaced = sa.update(alerts).where(own, alerts.c.state == StoredAlert.RECEIVED)
+            connection.execute(unplaced.values(problem=f"not yet: {why}"))
+
+
+def _lives(decided: Routing) -> list[str]:
+    return [live_key(route.runbook, route.key) for route in decided.routes]
+
+
+def _known(row: Any, closed: Mapping[str, float]) -> Known:
+    return Known(
+        id=row.id,
+        group=row.group,
+        service=row.service,
+        opened_at=row.opened_at,
+        last_alert_at=row.last_alert_at,
+        closed_at=closed.get(row.id),
+    )

@@ -1,0 +1,332 @@
+"""What `rbkernel serve` answers to machines: senders, probes, Prometheus.
+
+Every answer that is not about success is JSON with ``what``, ``where`` and ``next_step``. Which
+status a sender gets follows from what it then does: 4xx makes Alertmanager and PagerDuty drop the
+message, so whatever may pass (a full disk, a slow line, a restart) is 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from rbkernel.config.gateway import Gateway, is_loopback
+from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unauthenticated
+from rbkernel.gateway.inbox import Inbox, Parcel, Receipt
+from rbkernel.gateway.intake import SOURCES
+from rbkernel.gateway.intake.authentication import Proof
+from rbkernel.gateway.metrics import Metrics
+from rbkernel.gateway.store import Store
+
+_STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_RETRY_AFTER_S = 5
+DISCARDED_BODIES = 4  # how much more than is read is taken in, so that the sender hears why
+_PROBED_FOR_S = 2.0
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """What all endpoints share."""
+
+    settings: Gateway
+    store: Store
+    inbox: Inbox
+    metrics: Metrics
+    proofs: Mapping[str, Proof]
+    came_in: Callable[[], None]
+    ending: bool = False
+    under_way: int = 0
+    held_bytes: int = 0
+    _probed_at: float = field(default=-_PROBED_FOR_S, repr=False)
+    _problems: tuple[str, ...] = ()
+
+    async def problems(self) -> tuple[str, ...]:
+        """Return why alerts cannot be taken now; asked of the disk at most every two seconds."""
+        if self.ending:
+            return ("the gateway is ending",)
+        if time.monotonic() - self._probed_at > _PROBED_FOR_S:
+            self._probed_at = time.monotonic()
+            self._problems = await asyncio.to_thread(self._probe)
+        return self._problems
+
+    def _probe(self) -> tuple[str, ...]:
+        try:
+            self.store.probe()
+        except StoreError as error:
+            return (str(error),)
+        return ()
+
+
+class Endpoint(RequestHandler):
+    """Base: JSON answers, no cookies, nothing that a cache would keep."""
+
+    desk: Desk
+
+    def initialize(self, desk: Desk) -> None:
+        """Take what all share."""
+        self.desk = desk
+
+    def set_default_headers(self) -> None:
+        """Say nothing about the server's version, and keep nothing."""
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def check_xsrf_cookie(self) -> None:
+        """Nothing: there are no cookies."""
+
+    def refuse(self, error: RbkernelError) -> None:
+        """Answer with an error's status and its three parts."""
+        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
+        self.set_status(status or HTTPStatus.SERVICE_UNAVAILABLE)
+        if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", str(_RETRY_AFTER_S))
+        self.finish({"what": error.what, "where": error.where, "next_step": error.next_step})
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Answer tornado's own errors in the same form."""
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", self.allowed)
+        what = HTTPStatus(status_code).phrase.lower()
+        self.finish({"what": what, "where": self.request.path, "next_step": "see /openapi.json"})
+
+    allowed: ClassVar[str] = "GET"
+
+
+@stream_request_body
+class Alerts(Endpoint):
+    """``POST /alerts/<sender>``: who it is, then its body, then the disk, then 202."""
+
+    allowed = "POST"
+
+    def initialize(self, desk: Desk) -> None:
+        """Begin with nothing received."""
+        super().initialize(desk)
+        self._source = ""
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._refusal: RbkernelError | None = None
+        self._began = time.perf_counter()
+        self._deadline: Any = None
+
+    def prepare(self) -> None:
+        """Decide what can be decided before the body has come."""
+        self.desk.under_way += 1
+        self._source = str(self.path_args[0])
+        if self._source not in SOURCES:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        if self.request.method != "POST":
+            raise HTTPError(HTTPStatus.METHOD_NOT_ALLOWED)
+        most = self.desk.settings.limits
+        try:
+            self._admit()
+        except (Unauthenticated, Overloaded) as error:
+            self._refusal = error
+        if self._announced() > most.body_bytes * DISCARDED_BODIES:
+            self.refuse(self._refusal or self._too_large())
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(most.body_timeout_s, self._too_slow)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body, unless it is refused already: then only listen to its end."""
+        self._size += len(chunk)
+        most = self.desk.settings.limits
+        if self._refusal is None and self._size > most.body_bytes:
+            self._refusal = self._too_large()
+        elif self._refusal is None and self.desk.held_bytes + len(chunk) > most.waiting_bytes:
+            self._refusal = self._full()
+        if self._refusal is not None:
+            self._let_go()
+            return
+        self.desk.held_bytes += len(chunk)
+        self._chunks.append(chunk)
+
+    async def post(self, source: str) -> None:
+        """Commit, then acknowledge."""
+        self._deadline.cancel()
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            raw = b"".join(self._chunks)
+            proof = self.desk.proofs.get(source)
+            if proof and proof.needs_body:
+                proof.check(self.request.headers.get, raw, time.time())
+            receipt = await self.desk.inbox.take(self._parcel(raw))
+        except RbkernelError as error:
+            self.desk.metrics.refused(source, error, time.perf_counter() - self._began)
+            self.refuse(error)
+        else:
+            self.desk.metrics.accepted(source, receipt, time.perf_counter() - self._began)
+            self.set_status(HTTPStatus.ACCEPTED)
+            self.finish(_told(receipt))
+            if receipt.new:
+                self.desk.came_in()
+
+    def on_finish(self) -> None:
+        """Give back what was held."""
+        self._end()
+
+    def on_connection_close(self) -> None:
+        """Give back what was held by a sender that went away."""
+        super().on_connection_close()
+        self._end()
+
+    def _admit(self) -> None:
+        """Refuse whom we know to be nobody, and everybody when there is no room."""
+        if self.desk.ending:
+            raise Overloaded("the gateway is ending", next_step="send it again in a few seconds")
+        proof = self.desk.proofs.get(self._source)
+        if proof is None:
+            self._admit_unproven()
+        elif not proof.needs_body:
+            proof.check(self.request.headers.get, b"", time.time())
+        if self.desk.held_bytes >= self.desk.settings.limits.waiting_bytes:
+            raise self._full()
+
+    def _admit_unproven(self) -> None:
+        """Let in what this machine itself sends, when no sender at all has to prove itself.
+
+        A page in a browser of this machine cannot send JSON here without asking first, and a
+        proxy, or a name that was made to lead here, gives itself away.
+        """
+        headers = self.request.headers
+        local = is_loopback(self.request.host_name.strip("[]"))
+        plain = headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"
+        if self.desk.proofs or not self.desk.settings.on_loopback:
+            what = "this sender has no secret configured, so nothing is taken from it"
+        elif not local or any(name in headers for name in _FORWARDED):
+            what = "without secrets, only this machine itself may send"
+        elif not plain:
+            what = "without secrets, only Content-Type: application/json is taken"
+        else:
+            return
+        advice = f"configure [gateway.senders.{self._source}] with secret_env"
+        raise Unauthenticated(what, where=self._source, next_step=advice)
+
+    def _announced(self) -> int:
+        length = self.request.headers.get("Content-Length", "0")
+        return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
+
+    def _too_slow(self) -> None:
+        """Answer a body that does not come to its end; the line may be bad, so: come again."""
+        if self._finished:
+            return
+        error = Overloaded(
+            f"the body did not arrive within {self.desk.settings.limits.body_timeout_s:g} s",
+            where=self._source,
+            next_step="send it again; see the line between sender and gateway",
+        )
+        self.desk.metrics.refused(self._source, error, time.perf_counter() - self._began)
+        self.refuse(error)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the body is longer than {self.desk.settings.limits.body_bytes} bytes",
+            where=self._source,
+            next_step="let the sender send fewer alerts at once, or raise [gateway.limits] body_mb",
+        )
+
+    def _full(self) -> Overloaded:
+        return Overloaded(
+            "too much waits for the disk",
+            where="the gateway's inbox",
+            next_step="send it again; see the disk, or raise [gateway.limits] waiting_mb",
+        )
+
+    def _parcel(self, raw: bytes) -> Parcel:
+        return Parcel(
+            source=self._source,
+            raw=raw,
+            encoding=self.request.headers.get("Content-Encoding", ""),
+            received_at=datetime.now(UTC),
+        )
+
+    def _let_go(self) -> None:
+        self.desk.held_bytes -= sum(map(len, self._chunks))
+        self._chunks = []
+
+    def _end(self) -> None:
+        """Undo `prepare`, once."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._let_go()
+        if self._source:
+            self.desk.under_way -= 1
+            self._source = ""
+
+
+class Live(Endpoint):
+    """``GET /health/live``: the process answers."""
+
+    def get(self) -> None:
+        """Answer."""
+        self.finish({"live": True})
+
+
+class Ready(Endpoint):
+    """``GET /health/ready``: alerts can be taken, the disk was asked."""
+
+    async def get(self) -> None:
+        """Answer 200, or 503 with what is wrong."""
+        problems = await self.desk.problems()
+        if problems:
+            self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
+        self.finish({"ready": not problems, "problems": list(problems)})
+
+
+class MetricsPage(Endpoint):
+    """``GET /metrics``: figures, in Prometheus' text format."""
+
+    async def get(self) -> None:
+        """Answer with what is counted here, and what the store counts for all."""
+        self.set_header("Content-Type", self.desk.metrics.CONTENT_TYPE)
+        self.finish(await asyncio.to_thread(self.desk.metrics.page, self.desk.store))
+
+
+class OpenApi(Endpoint):
+    """``GET /openapi.json``: this interface, described."""
+
+    def get(self) -> None:
+        """Answer."""
+        from rbkernel.gateway import openapi
+
+        self.finish(openapi.document(self.desk.settings))
+
+
+class Nothing(Endpoint):
+    """Whatever else is asked for."""
+
+    def prepare(self) -> None:
+        """Say that there is nothing."""
+        raise HTTPError(HTTPStatus.NOT_FOUND)
+
+
+def handlers(desk: Desk) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:
+    """Return the endpoints, for an application."""
+    shared = {"desk": desk}
+    return [
+        (r"/alerts/([^/]*)", Alerts, shared),
+        (r"/health/live", Live, shared),
+        (r"/health/ready", Ready, shared),
+        (r"/metrics", MetricsPage, shared),
+        (r"/openapi\.json", OpenApi, shared),
+    ]
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(receipt).items() if value is not None}

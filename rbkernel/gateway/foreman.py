@@ -1,0 +1,257 @@
+"""What every process that takes jobs does besides: one loop that keeps everything going.
+
+`rbkernel serve` and `rbkernel worker` have one `Foreman` each. Any of them can do any of it, and
+whatever one of them left half done, another one finishes:
+
+- say that it lives (a thread of its own, so that nothing holds it up);
+- let alerts go on to their incident and their jobs, and jobs into the queue;
+- make jobs of schedules that are due;
+- look for workers that are silent or gone, and have their runs made by others;
+- tell the incidents' records what they do not have yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from rbkernel.config import Settings
+from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.gateway.chronicle import Chronicle
+from rbkernel.gateway.dispatch import Dispatcher
+from rbkernel.gateway.ledger import INTERRUPTED, Ending, Ledger
+from rbkernel.gateway.outcome import ending_of
+from rbkernel.gateway.queue import Queue
+from rbkernel.gateway.records import Job, Worker
+from rbkernel.gateway.schedules import Clockwork
+from rbkernel.gateway.store import Store
+from rbkernel.gateway.work import Workbench
+
+_TICK_S = 1.0
+_LOOK_FOR_THE_DEAD_S = 2.0
+_LOOK_FOR_THE_STRANDED_S = 10.0
+_FORGET_EVERY_S = 3_600.0
+_CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
+_SQLITE = (
+    "the store and the queue are SQLite files: right for one host. DBOS, which the queue is made"
+    " of, calls SQLite a store for development; where several hosts work, or much depends on it,"
+    " set RBKERNEL_STORE_URL to a PostgreSQL database"
+)
+_log = logging.getLogger(__name__)
+
+
+class Foreman:
+    """Takes jobs, and sees to it that everybody's alerts and jobs go on."""
+
+    def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
+        self._settings = settings
+        self._store = store
+        self._rules = settings.queue
+        self.kernels = self._rules.kernels if kernels is None else kernels
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._ledger = Ledger(store, self._rules)
+        self._chronicle = Chronicle(settings.evidence_root, store, self._ledger, settings.grouping)
+        self._dispatcher = Dispatcher(settings, store, self._ledger, self._chronicle)
+        self._clockwork = Clockwork(settings, store, self._ledger, self._chronicle)
+        self._bench = Workbench(
+            *(settings, store, self._ledger, self._chronicle),
+            worker=self.id,
+            kernels=self.kernels,
+        )
+        self._queue = Queue(settings.store_url, self._rules, self._perform)
+        self._awake = threading.Event()
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._beat, name="rbkernel-heartbeat", daemon=True),
+            threading.Thread(target=self._work, name="rbkernel-foreman", daemon=True),
+        ]
+        self._due: dict[Callable[[], object], float] = {}
+
+    def start(self) -> Self:
+        """Begin; returns when jobs are taken."""
+        self._register()
+        self._queue.start(self.id, kernels=self.kernels)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def wake(self) -> None:
+        """Say that something came in: it need not wait for the next look."""
+        self._awake.set()
+
+    def drain(self) -> None:
+        """End in order: take nothing more, let runs end, give back those that do not."""
+        self._bench.drain(self._rules.drain_s)
+        self._end.set()
+        self._awake.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._queue.stop()
+        try:
+            self._ledger.leave(self.id)
+        except StoreError as error:
+            _log.warning("%s; others will notice that this worker is gone", error)
+
+    @property
+    def busy(self) -> int:
+        """How many runs there are in this process now."""
+        return self._bench.busy
+
+    # --- the two threads
+
+    def _beat(self) -> None:
+        heard = time.monotonic()
+        while not self._end.wait(self._rules.heartbeat_s):
+            try:
+                mine = self._ledger.beat(self.id)
+                if mine is None:
+                    _log.warning("this worker was taken for dead, and begins again")
+                    self._register()
+                    mine = set()
+                self._bench.keep(mine)
+                heard = time.monotonic()
+            except StoreError as error:
+                _log.warning("no heartbeat: %s", error)
+                if time.monotonic() - heard > self._rules.lease_s:
+                    self._bench.keep(())  # by now others may make these runs
+
+    def _work(self) -> None:
+        while not self._end.is_set():
+            self._awake.clear()
+            busy = False
+            try:
+                busy = self._look()
+            except RbkernelError as error:
+                _log.warning("%s", error)
+            except Exception:  # noqa: BLE001  # the loop must go on, whatever DBOS raised
+                _log.exception("the foreman met something unexpected, and goes on")
+            if not busy:
+                self._awake.wait(_TICK_S)
+
+    def _look(self) -> bool:
+        """Let everything go on that can; tell whether there is more to do at once."""
+        moved = self._dispatcher.sweep()
+        self._every(_TICK_S, self._tick_clock)
+        self._queue.put(self._ledger.promote())
+        self._every(_TICK_S, self._tell)
+        self._every(_LOOK_FOR_THE_DEAD_S, self._bury)
+        self._every(_LOOK_FOR_THE_STRANDED_S, self._restore)
+        self._every(_FORGET_EVERY_S, self._forget)
+        return moved > 0
+
+    def _every(self, period_s: float, do: Callable[[], object]) -> None:
+        now = time.monotonic()
+        if now >= self._due.get(do, 0.0):
+            self._due[do] = now + period_s
+            do()
+
+    # --- what the loop does
+
+    def _perform(self, job: str, number: int) -> None:
+        self._bench.perform(job, number)
+        self.wake()  # there may be room now
+
+    def _tick_clock(self) -> None:
+        self._clockwork.sweep(_log.warning)
+
+    def _tell(self) -> None:
+        for job in self._ledger.untold():
+            try:
+                self._chronicle.tell_job(job)
+            except RbkernelError as error:
+                _log.warning("%s does not know yet of job %s: %s", job.incident, job.id, error)
+
+    def _bury(self) -> None:
+        """Find what the dead left, and have others do it; strike them off when all is done."""
+        # who works is asked last: whoever has begun something by now is among them
+        running, taken = self._ledger.running(), self._queue.taken()
+        known = self._store.workers()
+        dead = [one for one in known if one.id != self.id and self._is_dead(one)]
+        alive = {one.id for one in known} - {one.id for one in dead} | {self.id}
+        left = [job for job in running if job.worker not in alive and not self._take_over(job)]
+        self._queue.put_back([turn for turn, worker in taken if worker not in alive])
+        for one in dead if not left else ():
+            _log.warning("worker %s is gone; its jobs go on elsewhere", one.id)
+            self._ledger.leave(one.id)
+
+    def _take_over(self, job: Job) -> bool:
+        """Settle a run whose worker is gone; false while its kernel lives."""
+        ending = ending_of(
+            self._settings.evidence_root, job.run_id, self._bench.environment, wait_s=5.0
+        )
+        if ending is None:
+            _log.warning("run %s has no worker any more, and its kernel still lives", job.run_id)
+            return False
+        if ending.outcome == INTERRUPTED:
+            ending = Ending(
+                outcome=INTERRUPTED,
+                verdict=ending.verdict,
+                head=ending.head,
+                failure=f"its worker {job.worker} was killed",
+            )
+        self._ledger.end(job.id, job.attempt, ending)
+        return True
+
+    def _is_dead(self, worker: Worker) -> bool:
+        if worker.place == _place():
+            return not _lives(worker.process)
+        return worker.silent_s > self._rules.lease_s
+
+    def _restore(self) -> None:
+        lost = self._queue.restore(self._ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))
+        if lost:
+            _log.warning("%s jobs were no longer in the queue, and were put in again", lost)
+
+    def _forget(self) -> None:
+        kept = timedelta(days=self._rules.keep_days)
+        self._ledger.forget(time.time() - kept.total_seconds())
+        self._queue.forget((datetime.now(UTC) - timedelta(days=1)).isoformat())
+
+    def _register(self) -> None:
+        self._ledger.register(
+            self.id,
+            self.kernels,
+            host=socket.gethostname(),
+            place=_place(),
+            process=_process(psutil.Process()),
+        )
+
+
+def advice(store: Store) -> list[str]:
+    """Return what whoever starts a process should know of its store, once."""
+    return [_SQLITE] if store.dialect == "sqlite" else []
+
+
+def _place() -> str:
+    """Return what tells these process ids from those of other hosts, boots and containers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def _process(process: psutil.Process) -> str:
+    """Return what a process id alone is not: one process, for ever."""
+    return f"{process.pid} {process.create_time():.2f}"
+
+
+def _lives(told: str) -> bool:
+    """Tell whether a process of this place still lives."""
+    try:
+        pid, began = told.split()
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(began)) < _CLOCK_STEP_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
+        return False

@@ -1,0 +1,75 @@
+"""Prometheus' Alertmanager: the webhook's body, version 4.
+
+``startsAt`` may lie after now, ``endsAt`` may be the year 1, an alert may be resolved before it
+was ever seen firing. Before 0.18 there were no fingerprints.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from rbkernel.gateway.alert import Alert, Status
+from rbkernel.gateway.intake.fields import (
+    Body,
+    Count,
+    Labels,
+    Reading,
+    Text,
+    Time,
+    delivered,
+    envelope,
+    fingerprint,
+    read_each,
+    unless_zero,
+)
+
+
+class AlertBody(Body):
+    """One alert of a group."""
+
+    status: Status
+    labels: Labels
+    annotations: Labels = Field(default_factory=dict)
+    startsAt: Time  # noqa: N815  # as sent
+    endsAt: Time | None = None  # noqa: N815
+    generatorURL: Text = ""  # noqa: N815
+    fingerprint: Text = ""
+
+
+class GroupBody(Body):
+    """A group: what is posted."""
+
+    groupKey: Text = ""  # noqa: N815
+    truncatedAlerts: Count | None = 0  # noqa: N815
+    alerts: list[Any]
+
+
+def read(value: Any, received_at: datetime) -> Reading:
+    """Return the alerts of a group."""
+    return read_group("alertmanager", value, received_at, AlertBody)
+
+
+def read_group(source: str, value: Any, received_at: datetime, kind: type[AlertBody]) -> Reading:
+    """Return the alerts of a group, as Alertmanager and those who took over its format post it."""
+    group = envelope(GroupBody, value, source)
+    alerts, problems = read_each(
+        group.alerts, lambda entry: _alert(source, group.groupKey, kind.model_validate(entry))
+    )
+    return delivered(source, alerts, problems, received_at, group.truncatedAlerts or 0)
+
+
+def _alert(source: str, group_key: str, body: AlertBody) -> Alert:
+    return Alert(
+        source=source,
+        group_key=group_key,
+        fingerprint=body.fingerprint or fingerprint(body.labels),
+        status=body.status,
+        starts_at=body.startsAt,
+        ends_at=unless_zero(body.endsAt) if body.status is Status.RESOLVED else None,
+        labels=body.labels,
+        annotations=body.annotations,
+        url=body.generatorURL,
+    )

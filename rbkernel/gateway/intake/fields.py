@@ -1,0 +1,144 @@
+"""The fields that senders have in common, as they are tolerated, and what reading gives. Pure.
+
+Fields that are not known are ignored. A scalar where a text is meant becomes that text. An alert
+that cannot be read does not hide those beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rbkernel.errors import Unreadable
+from rbkernel.gateway.alert import Alert, Delivery
+
+_TOLD_PROBLEMS = 5
+_Envelope = TypeVar("_Envelope", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The alerts of one body, and what is wrong with the rest of it."""
+
+    delivery: Delivery
+    problems: tuple[str, ...] = ()
+
+
+def text(value: Any) -> str:
+    r"""Return a scalar as text that every database can hold; null is empty.
+
+    >>> text("a\0b"), text(None), text(True), text(3), text([1])
+    ('a�b', '', 'true', '3', '[1]')
+    """
+    if value is None:
+        return ""
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return written.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def labels(value: Any) -> dict[str, str]:
+    """Return an object's fields as texts; null is no fields."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError("an object is wanted")  # noqa: TRY004  # pydantic wants a ValueError
+    return {text(name): text(field) for name, field in value.items()}
+
+
+def utc(at: datetime) -> datetime:
+    """Return a time in UTC; without an offset it is taken as UTC, and at the calendar's ends cut.
+
+    >>> utc(datetime.fromisoformat("0001-01-01T00:00:00+02:00")).isoformat()
+    '0001-01-01T00:00:00+00:00'
+    """
+    if at.tzinfo is None:
+        return at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return at.replace(tzinfo=UTC)
+
+
+def unless_zero(at: datetime | None) -> datetime | None:
+    """Return a time, or None for the year 1 with which Go says that there is none."""
+    return at if at and at.year > 1 else None
+
+
+Text = Annotated[str, BeforeValidator(text)]
+Labels = Annotated[dict[str, str], BeforeValidator(labels)]
+Time = Annotated[datetime, AfterValidator(utc)]
+
+
+class Body(BaseModel):
+    """Base of what senders post: unknown fields are tolerated."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a fingerprint for what the sender gave none: of these values, whatever their order.
+
+    >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
+    True
+    """
+    written = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+def read_each(entries: Iterable[Any], one: Callable[[Any], Alert]) -> tuple[list[Alert], list[str]]:
+    """Read alerts one by one: those that can be read, and what is wrong with the others."""
+    alerts: list[Alert] = []
+    problems: list[str] = []
+    for number, entry in enumerate(entries):
+        try:
+            alerts.append(one(entry))
+        except ValidationError as error:
+            problems.append(f"alerts[{number}]: {problem(error)}")
+    return alerts, problems
+
+
+def delivered(
+    source: str, alerts: Iterable[Alert], problems: list[str], at: datetime, truncated: int = 0
+) -> Reading:
+    """Return what was read, or say why nothing was."""
+    found = tuple(alerts)
+    told = problems[:_TOLD_PROBLEMS]
+    if len(problems) > len(told):
+        told.append(f"and {len(problems) - len(told)} more")
+    if problems and not found:
+        raise Unreadable("; ".join(told), where=source, next_step="see the sender's template")
+    delivery = Delivery(source=source, alerts=found, truncated=truncated, received_at=at)
+    return Reading(delivery=delivery, problems=tuple(told))
+
+
+def problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, without quoting the value."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {what}" if place else what
+
+
+def envelope(kind: type[_Envelope], value: Any, source: str) -> _Envelope:
+    """Return what surrounds the alerts.
+
+    Raises
+    ------
+    Unreadable
+        It is something else.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise Unreadable(
+            problem(error), where=source, next_step="compare it with what the sender documents"
+        ) from error
+
+
+Count = Annotated[int, Field(ge=0)]

@@ -1,0 +1,107 @@
+"""PagerDuty's webhooks, version 3: what happened to an incident of theirs.
+
+A redelivery has the same ``X-Webhook-Id`` and the same body; an alert's identity comes from the
+incident in it, so it also holds for a second subscription to the same service. Every event of an
+open incident says that it is open, so one that was missed is made good by the next.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from rbkernel.gateway.alert import Alert, Status
+from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, delivered, envelope
+from rbkernel.model import Severity
+
+_REOPENED = "incident.reopened"
+_RESOLVED = "incident.resolved"
+
+
+class _Named(Body):
+    summary: Text = ""
+
+
+class IncidentBody(Body):
+    """PagerDuty's incident: to us, an alert."""
+
+    id: Text = Field(min_length=1)
+    status: Text
+    title: Text = ""
+    html_url: Text = ""
+    number: Text = ""
+    incident_key: Text = ""
+    created_at: Time
+    service: _Named | None = None
+    urgency: Text = ""
+    priority: _Named | None = None
+
+
+class EventBody(Body):
+    """What happened, and to what; only incidents are of interest."""
+
+    event_type: Text
+    resource_type: Text = ""
+    occurred_at: Time
+    data: dict[str, Any] | None = None
+
+
+class WebhookBody(Body):
+    """What is posted: one event."""
+
+    event: EventBody
+
+
+def read(value: Any, received_at: datetime) -> Reading:
+    """Return the one alert of an event, or none: of pings, notes and services."""
+    event = envelope(WebhookBody, value, "pagerduty").event
+    alerts: tuple[Alert, ...] = ()
+    if event.data and event.data.get("type") == "incident":
+        incident = envelope(IncidentBody, event.data, "pagerduty")
+        if event.event_type == _RESOLVED or incident.status != "resolved":
+            alerts = (_alert(event, incident),)
+    return delivered("pagerduty", alerts, [], received_at)
+
+
+def _alert(event: EventBody, incident: IncidentBody) -> Alert:
+    """Return the alert.
+
+    An incident that is opened again keeps the time at which it was made, so its second firing and
+    its second end are known by the time of the event.
+    """
+    resolved = event.event_type == _RESOLVED
+    return Alert(
+        source="pagerduty",
+        group_key=incident.id,
+        fingerprint=incident.id,
+        status=Status.RESOLVED if resolved else Status.FIRING,
+        starts_at=event.occurred_at if event.event_type == _REOPENED else incident.created_at,
+        ends_at=event.occurred_at if resolved else None,
+        labels=_labels(incident),
+        annotations={"summary": incident.title} if incident.title else {},
+        url=incident.html_url,
+        episode=f"/{event.occurred_at.isoformat()}" if resolved else "",
+    )
+
+
+def _labels(incident: IncidentBody) -> dict[str, str]:
+    priority = incident.priority.summary if incident.priority else ""
+    labels = {
+        "alertname": incident.title,
+        "service": incident.service.summary if incident.service else "",
+        "severity": _severity(priority) or _severity(incident.urgency),
+        "priority": priority,
+        "urgency": incident.urgency,
+        "incident_number": incident.number,
+        "incident_key": incident.incident_key,
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+def _severity(words: str) -> str:
+    try:
+        return Severity.parse(words).value
+    except ValueError:
+        return ""

@@ -1,0 +1,118 @@
+"""The only module that knows apprise: one message to one target.
+
+A target's address is a secret. apprise writes hosts and addresses into its own log, so nothing of
+that goes on into ours; what failed is said in words of our own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+from rbkernel.config.notify import Target
+from rbkernel.errors import NotifyError
+
+if TYPE_CHECKING:
+    import apprise
+
+INSTALL = "pip install 'rbkernel[notify]'"
+_STATUS = re.compile(r"error=(\d{3})\b")
+
+
+def services(target: Target) -> apprise.Apprise:
+    """Return what apprise makes of a target's addresses.
+
+    Raises
+    ------
+    NotifyError
+        apprise is not installed, or knows no such address.
+    ConfigError
+        The address cannot be fetched.
+    """
+    library = _library()
+    asset = library.AppriseAsset(
+        app_id="rbkernel", app_desc="rbkernel", app_url="", async_mode=False, plugin_paths=[]
+    )
+    made: apprise.Apprise = library.Apprise(asset=asset)
+    urls = target.urls()
+    for number, url in enumerate(urls, 1):
+        if not made.add(url):
+            which = f", number {number} of {len(urls)}" if len(urls) > 1 else ""
+            raise NotifyError(
+                f"apprise does not understand the address{which}",
+                where=f"[notify.targets.{target.name}]",
+                next_step="write it as apprise does, such as slack://… or mailto://…;"
+                " docs/how-to-notify.md has examples",
+            )
+    return made
+
+
+def names(target: Target) -> str:
+    """Return the services behind a target, without their addresses, such as ``Slack``."""
+    return ", ".join(dict.fromkeys(str(one.service_name) for one in services(target)))
+
+
+def send(target: Target, title: str, body: str, level: str) -> str:
+    """Send a message, and return the services that took it.
+
+    Raises
+    ------
+    NotifyError
+        It could not be sent to all of them.
+    ConfigError
+        The address cannot be fetched.
+    """
+    library = _library()
+    made = services(target)
+    with _Heard() as heard:
+        done = made.notify(
+            body=body, title=title, notify_type=level, body_format=library.NotifyFormat.TEXT
+        )
+    if not done:
+        raise NotifyError(
+            heard.reason,
+            where=f"[notify.targets.{target.name}]",
+            next_step="it is tried again; `rbkernel notify --test` tries it now",
+        )
+    return ", ".join(dict.fromkeys(str(one.service_name) for one in made))
+
+
+def _library() -> Any:
+    try:
+        import apprise
+    except ImportError as error:
+        raise NotifyError(
+            "apprise, which sends notifications, is not installed",
+            where="[notify]",
+            next_step=f"run `{INSTALL}`, or take the targets out of rbkernel.toml",
+        ) from error
+    # whatever level a user sets: its lines have hosts and tokens in them
+    logging.getLogger("apprise").propagate = False
+    for name in ("urllib3", "requests"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return apprise
+
+
+class _Heard(logging.Handler):
+    """Hears what apprise says of one sending, and keeps only what is no secret."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._codes: list[str] = []
+
+    @property
+    def reason(self) -> str:
+        if self._codes:
+            return f"the service answered {', '.join(dict.fromkeys(self._codes))}"
+        return "the service could not be reached, or did not take it"
+
+    def __enter__(self) -> Self:
+        logging.getLogger("apprise").addHandler(self)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        logging.getLogger("apprise").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._codes += _STATUS.findall(record.getMessage())

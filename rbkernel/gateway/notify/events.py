@@ -1,0 +1,287 @@
+"""What there is to tell about an incident, worked out from its evidence. Pure.
+
+An event is due because a line of `incident.jsonl` says so, or because time has passed. Its key is
+the same whoever works it out and however often, so that nothing is lost with the process that was
+to tell it, and nothing is told twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from rbkernel.config.notify import EventKind
+from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory
+from rbkernel.evidence.incident_record import CLOSED, instant
+from rbkernel.evidence.reading import Record
+from rbkernel.model import Finding, Severity, Verdict
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.frontmatter_sections import EscalationLevel
+from rbkernel.runbook.quantities import duration_s
+from rbkernel.triage.handover import is_due
+
+_OVER = frozenset({"ended", "sealed"})
+# what a human writes into the record; then somebody is there
+_BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
+_RBKERNEL = "rbkernel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing to tell; ``page`` is the run or the incident whose page shows more.
+
+    ``facts`` are what templates can say, as JSON.
+    """
+
+    key: str
+    kind: EventKind
+    at: str
+    incident: str
+    severity: Severity
+    page: str
+    facts: Mapping[str, Any]
+
+
+class Evidence(Protocol):
+    """Where the facts come from; each answer is None or empty when it is not to be had."""
+
+    def run(self, run_id: str) -> Record | None:
+        """Return what a run's journal tells."""
+
+    def head(self, seal_id: str) -> str:
+        """Return the hash that a seal published."""
+
+    def front_matter(self, runbook: str) -> FrontMatter | None:
+        """Return what a runbook says of itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What is to be told now, and when to look again although nothing was written (or None)."""
+
+    events: tuple[Event, ...]
+    look_again: datetime | None
+
+
+def due(
+    record: IncidentRecord, evidence: Evidence, *, known: Collection[str], now: datetime
+) -> Due:
+    """Return what is to be told about an incident that is not known yet.
+
+    Parameters
+    ----------
+    record
+        The incident's record.
+    evidence
+        Runs, heads and runbooks; asked only for what is not known.
+    known
+        Keys of events that somebody has seen to.
+    now
+        The present time, with its zone.
+    """
+    said = _Incident(record, evidence, frozenset(known), now)
+    events = [*said.of_runs(), *said.of_seals()]
+    escalations = [*said.escalations()]
+    late = [event for at, event in escalations if at <= now and event.key not in known]
+    later = [at for at, _event in escalations if at > now]
+    return Due(events=(*events, *late), look_again=min(later, default=None))
+
+
+class _Incident:
+    """One look at an incident."""
+
+    def __init__(
+        self, record: IncidentRecord, evidence: Evidence, known: frozenset[str], now: datetime
+    ) -> None:
+        self.record = record
+        self.evidence = evidence
+        self.known = known
+        self.now = now
+
+    def of_runs(self) -> Iterator[Event]:
+        for run in self.record.runs:
+            started = f"started/{run.run_id}"
+            if started not in self.known and _said(self.record, run, "started"):
+                yield self._event("started", started, run.started_at, run, {})
+            found = f"finding/{run.run_id}"
+            if run.state in _OVER and found not in self.known:
+                yield from self._ended(run, found)
+
+    def _ended(self, run: RunHistory, key: str) -> Iterator[Event]:
+        told = self.evidence.run(run.run_id)
+        verdict = Verdict(run.verdict) if run.verdict in list(Verdict) else Verdict.UNKNOWN
+        verdict = told.verdict if told else verdict
+        at = run.ended_at or run.sealed_at
+        # one that is to be told with the finding is known from then on, too
+        for decision in told.decisions if told else ():
+            if decision.state == "parked":
+                facts = {"decision": asdict(decision), "verdict": verdict.value}
+                parked = f"decision/{run.run_id}/{decision.id}"
+                yield self._event("decision", parked, at, run, facts, verdict)
+        found: dict[str, Any] = {
+            "verdict": verdict.value,
+            "findings": [_finding(one) for one in _worst_first(told)],
+            "checks": len(told.findings) if told else 0,
+            "complete": bool(told and told.complete),
+        }
+        yield self._event("finding", key, at, run, found, verdict)
+
+    def of_seals(self) -> Iterator[Event]:
+        runs = {run.run_id: run for run in self.record.runs}
+        for line in self.record.lines:
+            seal = line.text("run_id") or line.text("record")
+            key = f"sealed/{seal}"
+            if line.kind != "sealed" or key in self.known:
+                continue
+            if head := self.evidence.head(seal):
+                run = runs.get(line.text("run_id"))
+                yield self._event("sealed", key, line.at, run, {"head": head})
+
+    def escalations(self) -> Iterator[tuple[datetime, Event]]:
+        """Return every step of every runbook's path, with the time at which it is due."""
+        record = self.record
+        if record.state == CLOSED or record.merged_into or record.resolved:
+            return
+        for runbook in dict.fromkeys(run.runbook for run in record.runs if run.runbook):
+            told = self.evidence.front_matter(runbook)
+            if told is None:
+                continue
+            for level in told.escalation.levels:
+                if level.after_s is not None:
+                    yield self._level(runbook, told, level, level.after_s)
+            yield from self._unanswered(runbook, told)
+
+    def _level(
+        self, runbook: str, told: FrontMatter, level: EscalationLevel, after_s: float
+    ) -> tuple[datetime, Event]:
+        began = instant(self.record.began.at)
+        # by the runbook's own rule, at this severity; one that never is due lies in the far future
+        ever = is_due(level, 0, after_s, self.record.severity)
+        at = began + timedelta(seconds=after_s) if ever else _NEVER
+        facts = {
+            "level": level.level,
+            "contact": level.contact or told.escalation.contact,
+            "provide": level.provide or told.escalation.provide,
+            "why": f"The incident has lasted longer than {level.after}",
+        }
+        key = f"escalation/{runbook}/{level.level or level.after}"
+        return at, self._escalation(runbook, key, at, facts)
+
+    def _unanswered(self, runbook: str, told: FrontMatter) -> Iterator[tuple[datetime, Event]]:
+        """Return the step that is due when nobody has come to a decision in the response time."""
+        answer_s = duration_s(told.response_time)
+        asked = [
+            run
+            for run in self.record.runs
+            if run.runbook == runbook
+            and any(key.startswith(f"decision/{run.run_id}/") for key in self.known)
+        ]
+        if answer_s is None or not asked:
+            return
+        since = instant(asked[-1].ended_at or asked[-1].sealed_at)
+        if any(_by_hand(line) and instant(line.at) >= since for line in self.record.lines):
+            return
+        facts = {
+            "level": "",
+            "contact": told.escalation.contact or told.on_call,
+            "provide": told.escalation.provide,
+            "why": f"{runbook} waits for a decision, and nobody has come within"
+            f" {told.response_time}",
+        }
+        at = since + timedelta(seconds=answer_s)
+        key = f"escalation/{runbook}/unanswered"
+        yield at, self._escalation(runbook, key, at, facts, asked[-1])
+
+    def _escalation(
+        self,
+        runbook: str,
+        key: str,
+        at: datetime,
+        facts: Mapping[str, Any],
+        run: RunHistory | None = None,
+    ) -> Event:
+        lasted_s = max(0.0, (self.now - instant(self.record.began.at)).total_seconds())
+        more = {**facts, "runbook": runbook, "lasted_min": int(lasted_s // 60)}
+        return self._event("escalation", key, at.isoformat(), run, more)
+
+    def _event(
+        self,
+        kind: EventKind,
+        key: str,
+        at: str,
+        run: RunHistory | None,
+        facts: Mapping[str, Any],
+        verdict: Verdict | None = None,
+    ) -> Event:
+        record = self.record
+        return Event(
+            key=key,
+            kind=kind,
+            at=at,
+            incident=record.id,
+            severity=severity_of(record.severity, verdict or _verdict(run)),
+            page=run.run_id if run else record.id,
+            facts={
+                "title": record.title,
+                "service": record.service,
+                "began": record.began.at,
+                "alerts": [alert.name for alert in record.alerts],
+                "runbook": run.runbook if run else "",
+                "runbook_title": run.title if run else "",
+                "run_id": run.run_id if run else "",
+                "attempt": run.attempt if run else None,
+                "why": run.why if run else "",
+                **facts,
+            },
+        )
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def severity_of(words: str, verdict: Verdict | None) -> Severity:
+    """Return how urgent an event is: by the incident's own words, and by what a run found.
+
+    >>> [severity_of(*one).value for one in (("warning", None), ("low", Verdict.CRITICAL))]
+    ['medium', 'critical']
+    >>> severity_of("page somebody", None).value  # words of no scale
+    'medium'
+    """
+    try:
+        told = Severity.parse(words)
+    except ValueError:
+        told = Severity.MEDIUM
+    return Severity.CRITICAL if verdict is Verdict.CRITICAL else told
+
+
+def _verdict(run: RunHistory | None) -> Verdict | None:
+    return Verdict(run.verdict) if run and run.verdict in list(Verdict) else None
+
+
+def _said(record: IncidentRecord, run: RunHistory, state: str) -> bool:
+    return any(
+        line.kind == "run"
+        and line.data.get("run_id") == run.run_id
+        and line.data.get("state") == state
+        for line in record.lines
+    )
+
+
+def _worst_first(told: Record | None) -> list[Finding]:
+    bad = [one for one in (told.findings if told else ()) if one.verdict is not Verdict.OK]
+    return sorted(bad, key=_urgency)
+
+
+def _urgency(finding: Finding) -> int:
+    return -finding.verdict.rank
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    names = ("title", "which", "expected", "actual", "next_step", "opens", "headline")
+    return {"verdict": finding.verdict.value, **{name: getattr(finding, name) for name in names}}
+
+
+def _by_hand(line: Line) -> bool:
+    return line.kind in _BY_HAND and line.by not in {"", _RBKERNEL}

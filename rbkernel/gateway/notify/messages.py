@@ -1,0 +1,235 @@
+"""Events → the words that are sent. Pure, but for the templates of a team's own.
+
+Every text comes from the evidence, is redacted once more, and has the plain address of a page in
+it. Only what is sent has the signed link in the place of that address: the evidence keeps the
+words, and no key to any door.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rbkernel.errors import NotifyError
+from rbkernel.gateway.notify.events import Event
+from rbkernel.model import RUN_ID, Severity
+from rbkernel.redact import Redactor
+
+_SUFFIX = ".txt.j2"
+_PLACE = "rbkernel.gateway.notify"
+# what a phone shows, and what every service takes
+_LONGEST_TITLE = 150
+_LONGEST_BODY = 3_000
+_IN_A_DIGEST = 10
+# the most telling one names the message
+_ORDER = ("escalation", "finding", "decision", "sealed", "started")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# what calls everybody of a chat, and may stand in an alert's label
+_CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What is sent, with plain addresses; ``level`` is info, success, warning or failure."""
+
+    title: str
+    body: str
+    level: str
+    events: tuple[Event, ...]
+
+    def with_links(self, sign: Callable[[str], str], address: str) -> str:
+        """Return the body with signed links: ``sign`` makes one for a run, an incident or all."""
+        pages = rf"{re.escape(address)}/rbkernel(?:/(?:runs|incidents)/([\w-]+))?(?![\w/-])"
+        return re.sub(pages, lambda found: sign(found[1] or ""), self.body)
+
+
+class Lines(str):
+    """Text of several lines that is as it should be."""
+
+    __slots__ = ()
+
+
+class Words:
+    """The templates: a team's own where it has some, else ours.
+
+    Parameters
+    ----------
+    folder
+        A team's own templates, or None.
+    address
+        Where the gateway is reached.
+    """
+
+    def __init__(self, folder: Path | None, address: str) -> None:
+        self.address = address
+        packaged = jinja2.FunctionLoader(_packaged)
+        own = [jinja2.FileSystemLoader(folder)] if folder else []
+        self._own = _environment(jinja2.ChoiceLoader([*own, packaged]))
+        self._ours = _environment(packaged)
+        self.problems: list[str] = []
+
+    def message(self, events: Sequence[Event]) -> Message:
+        """Return one message about one incident."""
+        ordered = sorted(events, key=lambda event: _ORDER.index(event.kind))
+        pages = {event.page for event in ordered}
+        incident = ordered[0].incident
+        page = pages.pop() if len(pages) == 1 else incident
+        parts = [self._part(event) for event in ordered]
+        facts = {"incident": incident, "title": ordered[0].facts.get("title", "")}
+        body = self._render("message", parts=parts, link=self._page(page), **facts)
+        return _message(parts[0]["title"], body, ordered)
+
+    def digest(self, events: Sequence[Event]) -> Message:
+        """Return one message about everything that was held back."""
+        incidents: dict[str, list[Event]] = {}
+        for event in events:
+            incidents.setdefault(event.incident, []).append(event)
+        worst_first = sorted(incidents.items(), key=lambda one: _urgency(one[1]))
+        told = [self._told(*one) for one in worst_first[:_IN_A_DIGEST]]
+        text = self._render(
+            "digest",
+            count=len(events),
+            incidents=told,
+            more=len(incidents) - len(told),
+            link=self._page(""),
+        )
+        title, body = _split(text)
+        return _message(title, body, events)
+
+    def _told(self, incident: str, events: Sequence[Event]) -> dict[str, Any]:
+        ordered = sorted(events, key=lambda event: _ORDER.index(event.kind))
+        return {
+            "id": incident,
+            "title": ordered[0].facts.get("title", ""),
+            "parts": [self._part(event) for event in ordered],
+            "link": self._page(incident),
+        }
+
+    def _part(self, event: Event) -> dict[str, str]:
+        text = self._render(event.kind, incident=event.incident, at=event.at, **event.facts)
+        title, body = _split(text)
+        return {"title": title, "body": Lines(_squeezed(body)), "kind": event.kind}
+
+    def _render(self, name: str, **facts: Any) -> str:
+        """Fill a template in; where a team's own does not work, ours says it."""
+        try:
+            return self._own.get_template(name + _SUFFIX).render(facts)
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError, OSError) as error:
+            problem = f"{name}{_SUFFIX}: {error}"
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return self._ours.get_template(name + _SUFFIX).render(facts)
+
+    def check(self) -> None:
+        """Read every template of a team's own.
+
+        Raises
+        ------
+        NotifyError
+            One is no template.
+        """
+        for name in (*_ORDER, "message", "digest"):
+            try:
+                self._own.get_template(name + _SUFFIX)
+            except (jinja2.TemplateError, UnicodeDecodeError, OSError) as error:
+                raise NotifyError(
+                    f"the template cannot be read: {error}",
+                    where=name + _SUFFIX,
+                    next_step="mend it, or delete it: then ours is used",
+                ) from error
+
+    def _page(self, what: str) -> str:
+        return f"{self.address}/rbkernel{path_of(what)}"
+
+
+def path_of(what: str) -> str:
+    """Return the path of a run's or an incident's page below the pages.
+
+    >>> path_of("20261120T030211Z-3fa9c1"), path_of("INC-1"), path_of("")
+    ('/runs/20261120T030211Z-3fa9c1', '/incidents/INC-1', '')
+    """
+    if RUN_ID.fullmatch(what):
+        return f"/runs/{what}"
+    return f"/incidents/{what}" if what else ""
+
+
+def level_of(events: Sequence[Event]) -> str:
+    """Return how urgent a message is, in apprise's words."""
+    verdicts = {event.facts.get("verdict") for event in events}
+    worst = _urgency(events)
+    if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
+        return "failure"
+    if {"warning", "unknown"} & verdicts or worst == 1:
+        return "warning"
+    return "success" if "ok" in verdicts else "info"
+
+
+def _urgency(events: Sequence[Event]) -> int:
+    return min(list(Severity).index(event.severity) for event in events)
+
+
+def _message(title: str, body: str, events: Sequence[Event]) -> Message:
+    redactor = Redactor()
+    return Message(
+        title=_cut(redactor.text(title), _LONGEST_TITLE),
+        body=_shortened(redactor.text(body)),
+        level=level_of(events),
+        events=tuple(events),
+    )
+
+
+def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    return jinja2.Environment(  # noqa: S701  # plain text; apprise escapes for those that want HTML
+        loader=loader,
+        lstrip_blocks=True,
+        undefined=jinja2.ChainableUndefined,
+        finalize=_plain,
+    )
+
+
+def _packaged(name: str) -> str | None:
+    found = files(_PLACE).joinpath("templates", name)
+    return found.read_text(encoding="utf-8") if found.is_file() else None
+
+
+def _plain(value: object) -> object:
+    r"""Return what a template prints: one line, nothing that moves a cursor or calls everybody.
+
+    >>> _plain("a\nb\x1b[2J"), _plain("@everyone look"), _plain(None), _plain(3)
+    ('a b [2J', '@\u200beveryone look', '', 3)
+    """
+    if value is None:
+        return ""
+    if isinstance(value, Lines) or not isinstance(value, str):
+        return value
+    line = " ".join(_CONTROL.sub(" ", value).split())
+    return _CALLS.sub(lambda found: f"{found[0]}\u200b", line)
+
+
+def _split(text: str) -> tuple[str, str]:
+    title, _, body = text.strip().partition("\n")
+    return " ".join(title.split()), body
+
+
+def _squeezed(body: str) -> str:
+    """Take out blank lines, where a template left some."""
+    return "\n".join(line.rstrip() for line in body.splitlines() if line.strip())
+
+
+def _shortened(body: str) -> str:
+    """Cut what is too long in the middle: the last lines have incident and link."""
+    body = re.sub(r"\n{3,}", "\n\n", body.strip())
+    if len(body) <= _LONGEST_BODY:
+        return body
+    head, tail = body[: _LONGEST_BODY - 400], body[-350:]
+    return f"{head.rpartition(chr(10))[0]}\n…\n{tail.partition(chr(10))[2]}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,260 @@
+"""Look at the evidence, write down what is to be told, send it: a thread of `rbkernel serve`.
+
+No run waits for it and none is stopped by it: it only reads what runs leave behind, and a target
+that does not answer is tried again, ever less often. What was sent is written into the incident's
+own record, without the links' signatures.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Self
+
+from rbkernel.config import Settings
+from rbkernel.config.notify import Target
+from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
+from rbkernel.evidence import bundle, incident, manifest, reading, runs
+from rbkernel.evidence.incident_record import instant
+from rbkernel.gateway.notify import channel
+from rbkernel.gateway.notify.events import Due, Event, due
+from rbkernel.gateway.notify.messages import Message, Words
+from rbkernel.gateway.notify.outbox import Claimed, Outbox
+from rbkernel.gateway.pages import access
+from rbkernel.gateway.store import Store
+from rbkernel.model import INCIDENT_ID
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.frontmatter import FrontMatter
+
+_LOOK_EVERY_S = 2.0
+# what is older when it is first seen is no news: evidence that was copied here, a gateway that was
+# away for long
+_NEWS = timedelta(hours=6)
+_IN_ONE_COMMIT = 200
+log = logging.getLogger("rbkernel.notify")
+
+
+class Notifier:
+    """Tells people what happens; nothing at all without targets.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    store
+        The gateway's store.
+
+    Raises
+    ------
+    NotifyError
+        apprise is not installed, or an address or a template cannot be used.
+    ConfigError
+        An address cannot be fetched.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.targets = tuple(settings.notify.targets.values())
+        self.words = Words(settings.notify.templates, settings.gateway.address)
+        self.words.check()
+        for target in self.targets:
+            channel.services(target)
+        self.outbox = Outbox(store)
+        self._watch = Watch(settings.evidence_root)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="rbkernel-notify", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look and to send."""
+        if self.targets:
+            self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End it; what was not sent is sent by whoever starts next."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def sweep(self) -> int:
+        """Look once and send what is due; return how many messages were sent."""
+        self.look()
+        return sum(self.send_to(target) for target in self.targets)
+
+    def look(self) -> None:
+        """Write down what is to be told that was not known."""
+        now = datetime.now(UTC)
+        evidence = OnDisk(self.settings)
+        for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
+            found = {id_: told for id_ in ids if (told := self._due(id_, evidence, now))}
+            events = [event for told in found.values() for event in told.events]
+            fresh = [one for one in events if now - instant(one.at) < _NEWS]
+            stale = [one for one in events if now - instant(one.at) >= _NEWS]
+            self.outbox.add(fresh, self.targets, stale)
+            for id_ in ids:
+                told = found.get(id_, Due(events=(), look_again=None))
+                # what is known now may make something else due
+                self._watch.seen(id_, look_again=now if told.events else told.look_again)
+
+    def _due(self, id_: str, evidence: OnDisk, now: datetime) -> Due | None:
+        try:
+            record = incident.read(self.settings.evidence_root, id_)
+            return due(record, evidence, known=self.outbox.known(id_), now=now)
+        except EvidenceError as error:
+            log.warning("%s: %s", id_, error)
+            return None
+
+    def send_to(self, target: Target) -> int:
+        """Send a target what it is to be told now; return how many messages it took."""
+        claimed = self.outbox.claim(target.name, self.settings.notify)
+        if claimed is None:
+            return 0
+        messages = list(self._messages(claimed))
+        for number, message in enumerate(messages):
+            if not self._deliver(target, message):
+                for later in messages[number + 1 :]:
+                    self.outbox.release(target.name, later.events)
+                return number
+        return len(messages)
+
+    def _messages(self, claimed: Claimed) -> Iterator[Message]:
+        incidents: dict[str, list[Event]] = {}
+        for event in claimed.events:
+            incidents.setdefault(event.incident, []).append(event)
+        if len(incidents) > claimed.messages:
+            yield self.words.digest(claimed.events)
+        else:
+            yield from map(self.words.message, incidents.values())
+        while self.words.problems:
+            log.warning("ours is used in the place of a template: %s", self.words.problems.pop())
+
+    def _deliver(self, target: Target, message: Message) -> bool:
+        body = message.with_links(self._link, self.words.address)
+        try:
+            services = channel.send(target, message.title, body, message.level)
+        except (NotifyError, ConfigError) as error:
+            last = self.outbox.failed(target.name, message.events, error.what, self.settings.notify)
+            log.warning("%s%s", error, " It is given up." if last else "")
+            if last:
+                self._record(target, message, problem=error.what)
+            return False
+        self.outbox.sent(target.name, message.events)
+        self._record(target, message, how=services)
+        return True
+
+    def _link(self, what: str) -> str:
+        return access.link(self.settings, what or access.EVERYTHING)
+
+    def _record(
+        self, target: Target, message: Message, *, how: str = "", problem: str = ""
+    ) -> None:
+        """Write into each incident what was told of it."""
+        incidents = dict.fromkeys(event.incident for event in message.events)
+        for id_ in incidents:
+            told = [event for event in message.events if event.incident == id_]
+            try:
+                incident.append(
+                    *(self.settings.evidence_root, id_, "notified"),
+                    by="rbkernel",
+                    whom=target.name,
+                    events=[event.key for event in told],
+                    title=message.title,
+                    text=message.body if len(incidents) == 1 else "",
+                    how=how,
+                    problem=problem,
+                )
+            except EvidenceError as error:
+                log.warning("it was sent, and could not be recorded: %s", error)
+
+    def _work(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY_S):
+            try:
+                self.sweep()
+            except RbkernelError as error:
+                log.warning("notifications wait: %s", error)
+            except Exception:  # a defect here must not end the telling; the edge of the thread
+                log.exception("notifications wait: this is a defect of rbkernel, report it")
+
+
+def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """Return what there is in tuples of some size; the last one may be smaller.
+
+    >>> list(batched("abc", 2))
+    [('a', 'b'), ('c',)]
+    """
+    left = iter(ids)
+    while some := tuple(islice(left, size)):
+        yield some
+
+
+class Watch:
+    """Which incidents' records have changed, or are due to be looked at."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._again: dict[str, datetime] = {}
+
+    def changed(self, now: datetime) -> Iterator[str]:
+        """Return the incidents to look at."""
+        for path in sorted(self._root.glob(f"INC-*/{manifest.INCIDENT}")):
+            id_ = path.parent.name
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            size = (stat.st_size, stat.st_mtime_ns)
+            waited = self._again.get(id_, now + _NEWS) <= now
+            if not INCIDENT_ID.fullmatch(id_) or (self._sizes.get(id_) == size and not waited):
+                continue
+            self._sizes[id_] = size
+            yield id_
+
+    def seen(self, id_: str, *, look_again: datetime | None) -> None:
+        """Remember when an incident is to be looked at although nothing is written."""
+        self._again.pop(id_, None)
+        if look_again is not None:
+            self._again[id_] = look_again
+
+
+class OnDisk:
+    """The facts of events, from the evidence folder and the catalogue; read once a sweep."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._heads: dict[str, str] | None = None
+        self._runbooks: dict[str, FrontMatter | None] = {}
+
+    def run(self, run_id: str) -> reading.Record | None:
+        """Return what a run's journal tells."""
+        try:
+            return reading.read(runs.find(self._settings.evidence_root, run_id))
+        except EvidenceError:
+            return None  # the event says that nothing is known of the run
+
+    def head(self, seal_id: str) -> str:
+        """Return the hash that a seal published."""
+        if self._heads is None:
+            heads: Iterable[manifest.Head] = bundle.read_heads(self._settings.evidence_root)
+            self._heads = {head.run_id: head.sha256 for head in heads}
+        return self._heads.get(seal_id, "")
+
+    def front_matter(self, runbook: str) -> FrontMatter | None:
+        """Return what a runbook says of itself."""
+        if runbook not in self._runbooks:
+            try:
+                found = catalogue.find(runbook, self._settings.catalogue.paths)
+                self._runbooks[runbook] = found.front_matter
+            except RunbookError:
+                self._runbooks[runbook] = None
+        return self._runbooks[runbook]

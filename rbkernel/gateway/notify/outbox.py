@@ -1,0 +1,213 @@
+"""What is still to be sent, in the gateway's store: it survives a crash, and hosts share it.
+
+Ordering rules: an event is written down for every target that wants it, in one transaction with
+the mark that it is known; a row is claimed before it is sent, for a while, so that of several
+gateways one sends; it is marked as sent after it was. Who is killed in between sends it twice:
+better than never.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from rbkernel.config.notify import Notify, Target
+from rbkernel.gateway import tables
+from rbkernel.gateway.notify.events import Event
+from rbkernel.gateway.store import Store
+from rbkernel.model import Severity
+
+PENDING, SENT, GIVEN_UP, KNOWN = "pending", "sent", "given up", "known"
+_CLAIM_S = 120.0  # longer than one sending may take
+_LONGEST_WAIT_S = 60.0
+
+notifications = sa.Table(
+    "rbkernel_notifications",
+    tables.metadata,
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),  # empty: the mark that the event is known
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("next_at", sa.Double, nullable=False, default=0.0),
+    sa.Column("claimed_until", sa.Double, nullable=False, default=0.0),
+    sa.Column("sent_at", sa.Double),
+    sa.Column("problem", sa.Text, nullable=False, default=""),
+    sa.Index("rbkernel_notifications_to_do", "target", "state"),
+    sa.Index("rbkernel_notifications_sent", "target", "sent_at"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """What one target is to be told now, and how many messages it may get."""
+
+    events: tuple[Event, ...]
+    messages: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """How a target is doing; ``problem`` is why the last try failed, empty when it did not."""
+
+    pending: int
+    sent: int
+    given_up: int
+    problem: str
+
+
+class Outbox:
+    """The rows of all targets."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        with store.planning() as connection:
+            tables.metadata.create_all(connection, tables=[notifications])
+
+    def known(self, incident: str) -> set[str]:
+        """Return the keys of the events of an incident that were written down."""
+        table = notifications.c
+        wanted = sa.select(table.key).where(table.incident == incident, table.target == "")
+        return {row.key for row in self._store.read(wanted)}
+
+    def add(
+        self, events: Sequence[Event], targets: Sequence[Target], stale: Sequence[Event] = ()
+    ) -> None:
+        """Write events down for whoever wants them; stale ones are only known from now on."""
+        rows = [_row(event, "", KNOWN) for event in (*events, *stale)]
+        for event in events:
+            names = [one.name for one in targets if one.wants(event.kind, event.severity)]
+            rows += [_row(event, name, PENDING) for name in names]
+        if not rows:
+            return
+        with self._store.writing() as connection:
+            connection.execute(self._store.insert(notifications).on_conflict_do_nothing(), rows)
+
+    def claim(self, target: str, limits: Notify) -> Claimed | None:
+        """Take everything that a target is to be told now; None when there is nothing, it has to
+        wait after a failure or for its next turn, or another gateway is at it.
+        """
+        now = time.time()
+        with self._store.planning() as connection:
+            pending = _pending(connection, target)
+            if not pending or any(max(row.next_at, row.claimed_until) > now for row in pending):
+                return None
+            allowed = allowance(_sent(connection, target, limits, now), now, limits)
+            if not allowed:
+                return None
+            events = tuple(_event(row) for row in pending)
+            _change(connection, target, events, claimed_until=now + _CLAIM_S)
+        return Claimed(events=events, messages=allowed)
+
+    def sent(self, target: str, events: Iterable[Event]) -> None:
+        """Mark as sent what has been sent."""
+        self._mark(target, events, state=SENT, sent_at=time.time(), problem="")
+
+    def failed(self, target: str, events: Sequence[Event], problem: str, limits: Notify) -> bool:
+        """Have it tried again later; return whether this was the last try."""
+        now, table = time.time(), notifications.c
+        first = self._one(target, events[0])
+        over = bool(now - first.created_at > limits.give_up_h * 3600)
+        wait_s = min(_LONGEST_WAIT_S, 5.0 * 2 ** min(first.tries, 10))
+        self._mark(
+            *(target, events),
+            state=GIVEN_UP if over else PENDING,
+            tries=table.tries + 1,
+            next_at=now + wait_s,
+            problem=problem,
+        )
+        return over
+
+    def release(self, target: str, events: Iterable[Event]) -> None:
+        """Give back what was claimed and not tried."""
+        self._mark(target, events, state=PENDING)
+
+    def waiting(self, target: str) -> Waiting:
+        """Return how a target is doing."""
+        table = notifications.c
+        wanted = sa.select(table.state, sa.func.count().label("number")).where(
+            table.target == target
+        )
+        counts = {row.state: row.number for row in self._store.read(wanted.group_by(table.state))}
+        troubled = sa.select(table.problem).where(
+            table.target == target, table.state == PENDING, table.problem != ""
+        )
+        problems = self._store.read(troubled.limit(1))
+        return Waiting(
+            pending=counts.get(PENDING, 0),
+            sent=counts.get(SENT, 0),
+            given_up=counts.get(GIVEN_UP, 0),
+            problem=problems[0].problem if problems else "",
+        )
+
+    def _one(self, target: str, event: Event) -> Row[Any]:
+        wanted = _is(target, event.incident, event.key)
+        return self._store.read(sa.select(notifications).where(wanted))[0]
+
+    def _mark(self, target: str, events: Iterable[Event], **values: Any) -> None:
+        with self._store.writing() as connection:
+            _change(connection, target, events, claimed_until=0.0, **values)
+
+
+def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:
+    """Return how many messages a target may get now: a bucket that fills by one every so often.
+
+    >>> limits = Notify(burst=2, every_s=60)
+    >>> [allowance(sent, 100.0, limits) for sent in ([], [100.0], [99.0, 100.0], [30.0, 35.0])]
+    [2, 1, 0, 1]
+    """
+    left, before = float(limits.burst), 0.0
+    for moment in (*sorted(sent_at), now):
+        left = min(float(limits.burst), left + (moment - before) / limits.every_s) - 1
+        before = moment
+    return int(left + 1 + 1e-9)
+
+
+def _pending(connection: Connection, target: str) -> Sequence[Row[Any]]:
+    table = notifications.c
+    wanted = sa.select(notifications).where(table.target == target, table.state == PENDING)
+    return connection.execute(wanted.order_by(table.created_at, table.key)).all()
+
+
+def _sent(connection: Connection, target: str, limits: Notify, now: float) -> list[float]:
+    table = notifications.c
+    since = now - limits.burst * limits.every_s
+    wanted = sa.select(table.sent_at).where(table.target == target, table.sent_at > since)
+    return [row.sent_at for row in connection.execute(wanted.distinct())]
+
+
+def _change(connection: Connection, target: str, events: Iterable[Event], **values: Any) -> None:
+    """Change the rows of these events, and no others that came in between."""
+    change = sa.update(notifications).where(_is(target, sa.bindparam("of"), sa.bindparam("named")))
+    rows = [{"of": one.incident, "named": one.key} for one in events]
+    if rows:
+        connection.execute(change.values(**values), rows)
+
+
+def _is(target: str, incident: Any, key: Any) -> sa.ColumnElement[bool]:
+    table = notifications.c
+    return sa.and_(table.target == target, table.incident == incident, table.key == key)
+
+
+def _row(event: Event, target: str, state: str) -> Mapping[str, Any]:
+    return {
+        "incident": event.incident,
+        "key": event.key,
+        "target": target,
+        "event": json.dumps(asdict(event)) if target else "",
+        "state": state,
+        "created_at": time.time(),
+    }
+
+
+def _event(row: Row[Any]) -> Event:
+    told = json.loads(row.event)
+    return Event(**{**told, "severity": Severity(told["severity"])})

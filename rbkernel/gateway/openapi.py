@@ -1,0 +1,139 @@
+"""The interface for senders, described: OpenAPI 3.1, made from the models that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from rbkernel import __version__
+from rbkernel.config.gateway import Gateway
+from rbkernel.gateway.intake import alertmanager, datadog, generic, grafana, pagerduty
+
+_REFERENCE = "#/components/schemas/{model}"
+_BODIES: Mapping[str, tuple[type[BaseModel], type[BaseModel] | None]] = {
+    "alertmanager": (alertmanager.GroupBody, alertmanager.AlertBody),
+    "grafana": (alertmanager.GroupBody, grafana.GrafanaAlertBody),
+    "pagerduty": (pagerduty.WebhookBody, None),
+    "datadog": (datadog.MonitorBody, None),
+    "generic": (generic.GenericBody, generic.GenericAlertBody),
+}
+_ERROR = {
+    "type": "object",
+    "required": ["what", "where", "next_step"],
+    "properties": {
+        "what": {"type": "string", "description": "What happened."},
+        "where": {"type": "string"},
+        "next_step": {"type": "string", "description": "What to do now."},
+    },
+    "additionalProperties": False,
+}
+_RECEIPT = {
+    "type": "object",
+    "description": "What is on disk.",
+    "required": ["new", "repeated", "truncated", "problem"],
+    "properties": {
+        "new": {"type": "integer", "minimum": 0},
+        "repeated": {"type": "integer", "minimum": 0, "description": "Alerts known before."},
+        "truncated": {"type": "integer", "minimum": 0, "description": "Left out by the sender."},
+        "quarantined": {"type": "integer", "description": "Where the raw bytes are kept."},
+        "problem": {"type": "string", "description": "Why they could not be read."},
+    },
+    "additionalProperties": False,
+}
+
+
+def document(gateway: Gateway) -> dict[str, Any]:
+    """Return the description of this gateway's interface."""
+    kinds = {kind for pair in _BODIES.values() for kind in pair if kind}
+    _, schemas = models_json_schema(
+        [(kind, "validation") for kind in sorted(kinds, key=lambda kind: kind.__name__)],
+        ref_template=_REFERENCE,
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "rbkernel gateway",
+            "version": __version__,
+            "description": "Takes alerts. 202 means: on disk. Unknown fields are tolerated.",
+        },
+        "servers": [{"url": gateway.address}],
+        "paths": {
+            **{f"/alerts/{source}": _intake(source, gateway) for source in _BODIES},
+            "/health/live": _page("Whether the process answers", _truth("live")),
+            "/health/ready": _page(
+                "Whether alerts can be taken now", _truth("ready", problems=_TEXTS), not_ready=True
+            ),
+            "/metrics": _page("Figures for Prometheus", {"type": "string"}, kind="text/plain"),
+            "/openapi.json": _page("This description", {"type": "object"}),
+        },
+        "components": {
+            "schemas": {**schemas.get("$defs", {}), "Error": _ERROR, "Receipt": _RECEIPT},
+            "securitySchemes": {
+                name: _security(sender.method, sender.signature_header)
+                for name, sender in gateway.senders.items()
+            },
+        },
+    }
+
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+
+
+def _intake(source: str, gateway: Gateway) -> dict[str, Any]:
+    answers = {
+        "202": _answer("On disk, or in quarantine.", "Receipt"),
+        "401": _answer("It does not prove that the sender sent it.", "Error"),
+        "413": _answer(f"Longer than {gateway.limits.body_bytes} bytes.", "Error"),
+        "503": _answer("Not kept: send it again.", "Error"),
+    }
+    operation: dict[str, Any] = {
+        "summary": f"Alerts from {source}",
+        "operationId": f"post_{source}",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _body(source)}},
+        },
+        "responses": answers,
+    }
+    if source in gateway.senders:
+        operation["security"] = [{source: []}]
+    return {"post": operation}
+
+
+def _body(source: str) -> dict[str, Any]:
+    whole, one = _BODIES[source]
+    reference = {"$ref": _REFERENCE.format(model=whole.__name__)}
+    if one is None:
+        return reference
+    alert = {"$ref": _REFERENCE.format(model=one.__name__)}
+    group: dict[str, Any] = {
+        "allOf": [reference, {"properties": {"alerts": {"type": "array", "items": alert}}}]
+    }
+    return {"anyOf": [group, alert]} if source == "generic" else group
+
+
+def _answer(description: str, model: str) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model=model)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _page(
+    summary: str, schema: dict[str, Any], *, kind: str = "application/json", not_ready: bool = False
+) -> dict[str, Any]:
+    content = {"description": summary, "content": {kind: {"schema": schema}}}
+    answers = {"200": content, **({"503": content} if not_ready else {})}
+    return {"get": {"summary": summary, "responses": answers}}
+
+
+def _truth(name: str, **more: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: {"type": "boolean"}, **more}
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _security(method: str, header: str) -> dict[str, Any]:
+    if method == "hmac":
+        return {"type": "apiKey", "in": "header", "name": header, "description": "HMAC-SHA-256"}
+    return {"type": "http", "scheme": method}

@@ -1,0 +1,184 @@
+"""Who may read a page: links that are signed, expire, and open one thing.
+
+A link carries ``what~expires~signature``: a run id, an incident id or `EVERYTHING`, the second at
+which it ends, and HMAC-SHA-256 over both. Nothing is kept, so a link works on every host that
+knows the secret, and a new secret ends all links.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from rbkernel.config import Settings
+from rbkernel.errors import ConfigError, LinkError
+from rbkernel.model import INCIDENT_ID, RUN_ID
+
+EVERYTHING = "everything"
+PARAMETER = "link"
+_PURPOSE = b"rbkernel link 1"
+_TOKEN = re.compile(r"([0-9A-Za-z-]{1,80})~(\d{1,12})~([0-9A-Za-z_-]{43})", re.ASCII)
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What a link opens, and until when (seconds since the epoch)."""
+
+    what: str
+    expires: int
+
+    @property
+    def path(self) -> str:
+        """Where below the pages it leads to.
+
+        >>> Grant(what="INC-1", expires=0).path, Grant(what="everything", expires=0).path
+        ('/incidents/INC-1', '')
+        """
+        if RUN_ID.fullmatch(self.what):
+            return f"/runs/{self.what}"
+        return f"/incidents/{self.what}" if INCIDENT_ID.fullmatch(self.what) else ""
+
+
+def sign(what: str, expires: int, secret: bytes) -> str:
+    """Return the token that opens a run, an incident or everything until then.
+
+    >>> sign("INC-1", 1800000000, b"0123456789abcdef")
+    'INC-1~1800000000~KhJQ7DDdRWEH-SydrZQ2OKZURqqGdbOX_GljBsbj_6g'
+    """
+    text = f"{what}~{expires}"
+    code = hmac.new(secret, b"\n".join([_PURPOSE, text.encode()]), hashlib.sha256).digest()
+    return f"{text}~{base64.urlsafe_b64encode(code).decode().rstrip('=')}"
+
+
+def read(token: str, secret: bytes, now_s: float) -> Grant:
+    """Return what a token grants.
+
+    Raises
+    ------
+    LinkError
+        It was altered, cut, signed with another secret, or has expired.
+
+    >>> token = sign("INC-1", 1800000000, b"0123456789abcdef")
+    >>> read(token, b"0123456789abcdef", 1799999999.0)
+    Grant(what='INC-1', expires=1800000000)
+    """
+    found = _TOKEN.fullmatch(token)
+    if not found:
+        raise LinkError("this link is not whole: a part of it is missing", next_step=_ASK)
+    what, expires = found[1], int(found[2])
+    # bytes: text that is not ASCII would make the comparison fail
+    if not hmac.compare_digest(sign(what, expires, secret).encode(), token.encode()):
+        raise LinkError("this link was altered, or signed with another secret", next_step=_ASK)
+    if expires <= now_s:
+        raise LinkError("this link has expired", next_step=_ASK)
+    return Grant(what=what, expires=expires)
+
+
+def opens(grants: Iterable[Grant], *wanted: str) -> bool:
+    """Tell whether one of the grants opens one of these: a run, or the incident that it is of.
+
+    >>> grants = [Grant(what="INC-1", expires=0)]
+    >>> opens(grants, "20261120T030211Z-3fa9c1", "INC-1"), opens(grants, EVERYTHING), opens([], "")
+    (True, False, False)
+    """
+    held = {grant.what for grant in grants}
+    return EVERYTHING in held or any(one in held for one in wanted if one)
+
+
+_ASK = "ask whoever sent it for a new one: `rbkernel link RUN` prints it"
+
+
+def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
+    """Return the address of a page, signed, for people who have no other way in.
+
+    Parameters
+    ----------
+    settings
+        The configuration: where the gateway is reached, and the secret.
+    what
+        A run id, an incident id, or `EVERYTHING` for the console and all below it.
+    hours
+        How long it opens the page; None for what is configured.
+
+    Raises
+    ------
+    LinkError
+        What is wanted is none of the three.
+    ConfigError
+        The secret cannot be had.
+    """
+    if what != EVERYTHING and not (RUN_ID.fullmatch(what) or INCIDENT_ID.fullmatch(what)):
+        raise LinkError(
+            f"{what!r} is neither a run id nor an incident id",
+            next_step="`rbkernel evidence list` shows both; `rbkernel link` without either opens"
+            " everything",
+        )
+    lasts_h = settings.pages.link_hours if hours is None else hours
+    grant = Grant(what=what, expires=int(time.time() + lasts_h * 3600))
+    token = sign(grant.what, grant.expires, secret_of(settings))
+    return f"{settings.gateway.address}/rbkernel{grant.path}?{PARAMETER}={token}"
+
+
+def secret_of(settings: Settings) -> bytes:
+    """Return the secret that links are signed with: the configured one, else this machine's own.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be fetched, made, or others may read the file that holds it.
+    """
+    return settings.pages.link_secret() or _own_secret(secret_file())
+
+
+def secret_file() -> Path:
+    """Return where this machine's own secret is kept: beside the user's other state."""
+    return platformdirs.user_state_path("rbkernel") / "link_secret"
+
+
+def _own_secret(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            _make_secret(path)
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(
+                "others may read the secret that links are signed with",
+                where=str(path),
+                next_step="delete the file: a new secret is made, and links made so far end",
+            )
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"the secret that links are signed with cannot be read: {error}",
+            where=str(path),
+            next_step="delete the file, or name another secret in [pages]",
+        ) from error
+
+
+def _make_secret(path: Path) -> None:
+    """Write a new secret, unless another process was quicker: then its secret holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(f"{secrets.token_hex(_SECRET_BYTES)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()

@@ -1,0 +1,97 @@
+"""Pure: runs → incidents, as the console lists them: the newest first, each with its worst."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rbkernel.evidence.incident import IncidentRecord
+from rbkernel.evidence.runs import LIVE, RunEntry
+from rbkernel.model import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncidentLine:
+    """One incident in a list, with its runs in the order of their start.
+
+    ``record`` is its own, None as long as it has none.
+    """
+
+    id: str
+    runs: tuple[RunEntry, ...]
+    record: IncidentRecord | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The most urgent of what its runs found."""
+        return Verdict.worst(run.verdict for run in self.runs)
+
+    @property
+    def live(self) -> bool:
+        """Whether a run of it goes on."""
+        return any(run.state == LIVE for run in self.runs)
+
+    @property
+    def newest(self) -> str:
+        """When its last run began, else when it was opened: such as ``20261120T030211``."""
+        if self.runs:
+            return self.runs[-1].run_id[:15]
+        opened = self.record.opened_at if self.record else ""
+        return re.sub("[-:]", "", opened)[:15]
+
+    def holds(self, words: Sequence[str]) -> bool:
+        """Tell whether each of these words is somewhere in what the list shows of it."""
+        runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
+        told = self.record
+        names = (told.title, told.service, told.severity, told.state) if told else ()
+        shown = " ".join([self.id, *names, *runs]).lower()
+        return all(word.lower() in shown for word in words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One page of a list: what it shows, of how many."""
+
+    lines: tuple[IncidentLine, ...]
+    number: int
+    sheets: int
+    total: int
+
+
+def incidents(
+    runs: Iterable[RunEntry],
+    recorded: Iterable[str],
+    record: Callable[[str], IncidentRecord | None],
+) -> tuple[IncidentLine, ...]:
+    """Gather runs by incident; the incident with the newest run comes first.
+
+    Parameters
+    ----------
+    runs
+        All runs.
+    recorded
+        The incidents that have a record: an alert may have come, and no run yet.
+    record
+        Gives an incident's record.
+    """
+    by_incident: dict[str, list[RunEntry]] = {incident: [] for incident in recorded}
+    for run in runs:
+        by_incident.setdefault(run.incident, []).append(run)
+    lines = [
+        IncidentLine(id=incident, runs=tuple(of_it), record=record(incident))
+        for incident, of_it in by_incident.items()
+    ]
+    return tuple(sorted(lines, key=lambda line: line.newest, reverse=True))
+
+
+def sheet(lines: Sequence[IncidentLine], number: int, length: int) -> Sheet:
+    """Cut a list into sheets, and return one; a number that is none gives the nearest.
+
+    >>> sheet((), 3, 25)
+    Sheet(lines=(), number=1, sheets=1, total=0)
+    """
+    sheets = max(1, -(-len(lines) // length))
+    number = min(max(number, 1), sheets)
+    shown = tuple(lines[(number - 1) * length : number * length])
+    return Sheet(lines=shown, number=number, sheets=sheets, total=len(lines))

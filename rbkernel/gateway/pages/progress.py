@@ -1,0 +1,115 @@
+"""Pure: how far a run has come: which cell of how many, and what that cell is for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rbkernel.evidence.export.sanitize import plain
+from rbkernel.evidence.notebook import first_line
+from rbkernel.evidence.reading import INTERRUPTED, NOT_RUN, CellRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A code cell of the document, below the heading that says what it is for."""
+
+    source: str
+    heading: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """``done`` of ``total`` code cells have ended; ``doing`` says what runs, empty when nothing.
+
+    ``total`` is 0 as long as nobody knows the document: before the cell with `rb.start`.
+    """
+
+    done: int
+    total: int
+    doing: str
+
+    @property
+    def words(self) -> str:
+        """One line for people.
+
+        >>> Progress(done=3, total=12, doing="How far behind?").words
+        'cell 4 of 12: How far behind?'
+        >>> Progress(done=0, total=0, doing="").words, Progress(done=2, total=2, doing="").words
+        ('is starting', '2 of 2 cells have run')
+        """
+        if not self.total:
+            return "is starting"
+        if not self.doing:
+            return f"{self.done} of {self.total} cells have run"
+        return f"cell {min(self.done + 1, self.total)} of {self.total}: {self.doing}"
+
+
+def steps(document: bytes | None) -> tuple[Step, ...]:
+    """Return the code cells of a document that a frontend would run; none when it is no notebook.
+
+    >>> cells = [{"cell_type": "markdown", "source": ["## Look"]}]
+    >>> cells += [{"cell_type": "code", "source": "x"}, {"cell_type": "code", "source": " "}]
+    >>> steps(json.dumps({"cells": cells}).encode())
+    (Step(source='x', heading='Look'),)
+    """
+    found: list[Step] = []
+    heading = ""
+    try:
+        for cell in json.loads(document or b"{}")["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "markdown":
+                heading = _heading(source) or heading
+            elif cell["cell_type"] == "code" and source.strip():
+                found.append(Step(source=source, heading=heading))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return ()
+    return tuple(found)
+
+
+def progress(cells: Iterable[CellRun], steps: Iterable[Step], *, live: bool) -> Progress:
+    """Say how far a run has come.
+
+    Parameters
+    ----------
+    cells
+        What was executed so far, in order.
+    steps
+        The document's code cells; cells that are not among them, such as injected parameters,
+        count as well.
+    live
+        Whether the kernel lives: only then a cell without an end is one that runs.
+    """
+    told, steps = list(cells), tuple(steps)
+    if not steps:
+        return Progress(done=0, total=0, doing="")
+    began = [cell for cell in told if cell.status != NOT_RUN]
+    last = began[-1] if began else None
+    running = last if live and last and last.status == INTERRUPTED else None
+    wanted = Counter(step.source for step in steps)
+    ran = Counter(cell.code for cell in began)
+    added = {code for code in ran if code not in wanted and code.strip()}
+    done = sum(min(count, ran[source]) for source, count in wanted.items()) + len(added)
+    return Progress(
+        done=done - bool(running),
+        total=len(steps) + len(added),
+        doing=_purpose(running.code, steps) if running else "",
+    )
+
+
+def _purpose(code: str, steps: Iterable[Step]) -> str:
+    heading = next((step.heading for step in steps if step.source == code), "")
+    return heading or first_line(code)
+
+
+def _heading(source: str) -> str:
+    """Return the last heading of a Markdown cell, without its marks.
+
+    >>> _heading("text\\n### 2. Is `replay` paused?\\nmore"), _heading("text")
+    ('2. Is replay paused?', '')
+    """
+    lines = [line.strip() for line in source.splitlines()]
+    found = [line.lstrip("#").strip() for line in lines if line.startswith("#")]
+    return plain(found[-1]).replace("`", "").replace("*", "") if found else ""

@@ -1,0 +1,100 @@
+"""The page of a run: what is wrong, what to do next, what can be decided and copied, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence.export.blocks import Figure, Image
+from rbkernel.gateway.pages.shelf import Told
+from rbkernel.gateway.pages.site import Answer, Asked, Site
+from rbkernel.gateway.records import Job, StoredAlert
+from rbkernel.model import Finding, Verdict
+
+_ALERTS_SHOWN = 20
+_LIVE_REFRESH_S = 2
+# a run that has ended may yet be sealed, and its alerts may resolve
+_REFRESH_S = 15
+_SEALED_REFRESH_S = 0
+# states of a decision that nobody has made
+_WAITS = ("open", "parked")
+
+
+def show(site: Site, asked: Asked) -> Answer:
+    """Return the page of a run, open or sealed.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run, or its evidence cannot be read.
+    """
+    try:
+        told = site.shelf.told(asked.what)
+    except EvidenceError:
+        if job := _not_begun(site, asked.what):
+            return _to_come(site, job)
+        raise
+    figures = [one for one in told.section.blocks if isinstance(one, Figure | Image)]
+    return site.render(
+        "run.html.j2",
+        told=told,
+        verdict=_verdict(told),
+        headline=_headline(told),
+        # what a run that goes on has not come to yet is no warning
+        warnings=() if told.live else told.section.warnings,
+        figures=figures,
+        findings=_findings(told.section.findings),
+        waits=[one for one in told.section.decisions if one.state in _WAITS],
+        alerts=_alerts(site, asked.what),
+        xsrf=asked.xsrf,
+        refresh_s=_refresh_s(told),
+    )
+
+
+def _not_begun(site: Site, run_id: str) -> Job | None:
+    """Return the job that the run is for, if its kernel is still to come."""
+    job = site.store.job_of_run(run_id) if site.store else None
+    return job if job and job.state in Job.LIVE else None
+
+
+def _to_come(site: Site, job: Job) -> Answer:
+    return site.render(
+        "message.html.j2",
+        what=f"{job.runbook} is about to begin",
+        where=f"{job.incident}, attempt {job.attempt}",
+        next_step="wait: this page shows what it finds as soon as there is something",
+        command="",
+        refresh_s=_LIVE_REFRESH_S,
+    )
+
+
+def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Return those to look at, and those that are ok where they would only be in the way."""
+    passed = [finding for finding in found if finding.verdict is Verdict.OK]
+    other = [finding for finding in found if finding.verdict is not Verdict.OK]
+    return (other, passed) if other and len(passed) > 1 else (list(found), [])
+
+
+def _verdict(told: Told) -> str:
+    """Return the worst so far; a run that has not looked yet is running."""
+    if not told.live:
+        return told.section.verdict.value
+    found = told.section.findings
+    return Verdict.worst(finding.verdict for finding in found).value if found else "running"
+
+
+def _headline(told: Told) -> str:
+    if told.live and not told.section.findings:
+        return "No check has run yet"
+    return f"{told.section.headline}{' (so far)' if told.live else ''}"
+
+
+def _refresh_s(told: Told) -> int:
+    if told.live:
+        return _LIVE_REFRESH_S
+    return _SEALED_REFRESH_S if told.head else _REFRESH_S
+
+
+def _alerts(site: Site, run_id: str) -> list[StoredAlert]:
+    job = site.store.job_of_run(run_id) if site.store else None
+    return site.store.alerts(job=job.id, limit=_ALERTS_SHOWN) if site.store and job else []

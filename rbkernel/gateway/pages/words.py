@@ -1,0 +1,69 @@
+"""Pure: figures and lines of a record in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rbkernel.evidence.export.sanitize import plain
+from rbkernel.evidence.incident import Line
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """Write how much there is of what.
+
+    >>> counted({"done": 3, "failed": 1}), counted({})
+    ('3 done, 1 failed', 'none')
+    """
+    return ", ".join(f"{number} {name}" for name, number in numbers.items()) or "none"
+
+
+def lasted(seconds: float) -> str:
+    """Write a time span, as exact as anybody needs it.
+
+    >>> lasted(4.2), lasted(185), lasted(7500), lasted(200_000)
+    ('4 s', '3 min', '2 h 5 min', '2 d 7 h')
+    """
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if hours < 1:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def said(line: Line) -> str:
+    """Write a line of an incident's record for people.
+
+    >>> def line(kind, **data):
+    ...     return Line(number=1, kind=kind, at="", by="ann", data=data)
+    >>> said(line("alert", status="firing", labels={"alertname": "Lag"}))
+    'alert Lag is firing'
+    >>> said(line("run", state="ended", runbook="RUN-005", verdict="critical"))
+    'RUN-005 ended: critical'
+    >>> said(line("status", status="Identified", impact="orders are late", eta="soon"))
+    'Identified; impact: orders are late; eta: soon'
+    """
+    return plain(_said(line))
+
+
+def _said(line: Line) -> str:
+    if line.kind == "alert":
+        labels = line.data.get("labels")
+        name = labels.get("alertname") if isinstance(labels, Mapping) else ""
+        return f"alert {name or line.text('fingerprint')} is {line.text('status')}"
+    if line.kind == "run":
+        told = ", ".join(filter(None, [line.text("verdict"), line.text("why")]))
+        return f"{line.text('runbook')} {line.text('state')}{': ' if told else ''}{told}"
+    if line.kind == "sealed":
+        what = f"{line.text('runbook')} {line.text('title')}".strip() or "the record"
+        return f"sealed: {what}{': ' if line.text('verdict') else ''}{line.text('verdict')}"
+    if line.kind == "note":
+        return line.text("text")
+    if line.kind == "status":
+        names = ("impact", "action", "eta")
+        rest = (f"; {name}: {line.text(name)}" for name in names if line.text(name))
+        return f"{line.text('status')}{''.join(rest)}"
+    values = (str(value) for value in line.data.values() if value)
+    return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")

@@ -1,0 +1,174 @@
+"""The queue: the only module that knows DBOS.
+
+A turn (one attempt at one job) is a workflow of DBOS whose id is the turn's name, so that it is in
+the queue once, however often it is put there. DBOS keeps the order, the number of runs at once and
+the rate, on SQLite and on PostgreSQL. Its traps, and what is done about each:
+
+- Whoever launches it with an executor id that is in use runs that one's live workflows again. So
+  each launch has an id of its own, and nothing is ever recovered at launch.
+- The workflows of an executor that is gone stay taken for ever. `taken` and `put_back` are for
+  whoever knows that it is gone.
+- A workflow is only given to executors of its own application version, which by default changes
+  with any change of code. It is pinned to what we promise each other: `VERSION`.
+- A workflow that was run once is not run again under the same id, also when it came to nothing.
+  `restore` deletes what is left of it first.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig
+from sqlalchemy.engine import URL
+
+from rbkernel.config.queue import Queue as Rules
+from rbkernel.gateway import tables
+from rbkernel.gateway.ledger import Turn
+
+VERSION = "rbkernel-1"  # changes when the arguments of a workflow do
+_APPLICATION = "rbkernel"
+_WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
+_SCHEMA = "rbkernel_queue"
+_POLL_S = 0.5
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
+#: Takes a turn (job, number), and returns when its attempt has ended.
+Perform = Callable[[str, int], None]
+
+
+class Queue:
+    """DBOS, launched once in this process under an id of its own."""
+
+    def __init__(self, store_url: str, rules: Rules, perform: Perform) -> None:
+        self._url = _beside(tables.address(store_url))
+        self._rules = rules
+        self._perform = perform
+
+    def start(self, executor: str, *, kernels: int) -> None:
+        """Launch: from now on turns are put in, and with kernels they are taken, too.
+
+        Parameters
+        ----------
+        executor
+            An id that nobody ever had.
+        kernels
+            How many turns this process takes at once; 0 for none.
+        """
+        if self._url.get_backend_name() == "sqlite":
+            _write_ahead(Path(self._url.database or ""))
+        config = DBOSConfig(
+            name=_APPLICATION,
+            system_database_url=self._url.render_as_string(hide_password=False),
+            dbos_system_schema=_SCHEMA,
+            application_version=VERSION,
+            executor_id=executor,
+            use_listen_notify=False,
+            enable_otlp=False,
+            log_level="WARNING",
+            sys_db_pool_size=5,
+        )
+        logging.getLogger("dbos").addHandler(logging.NullHandler())  # no second console of its own
+        perform = self._perform
+
+        @DBOS.workflow(name=_WORKFLOW)
+        def take(job: str, number: int) -> None:
+            perform(job, number)
+
+        DBOS(config=config)
+        DBOS.listen_queues([_QUEUE] if kernels else [])
+        DBOS.launch()
+        DBOS.register_queue(
+            _QUEUE,
+            worker_concurrency=kernels or 1,
+            limiter={"limit": self._rules.starts_per_minute, "period": 60.0},
+            polling_interval_sec=_POLL_S,
+            # who takes none has no say in how many others take
+            on_conflict="always_update" if kernels else "never_update",
+        )
+
+    def stop(self) -> None:
+        """Take no more, and let go; turns that run are not waited for."""
+        DBOS.destroy(destroy_registry=True)
+
+    def put(self, turns: Iterable[Turn]) -> None:
+        """Put turns in; those that are there already stay where they are."""
+        for turn in turns:
+            DBOS.enqueue_workflow_with_options(
+                {
+                    "queue_name": _QUEUE,
+                    "workflow_name": _WORKFLOW,
+                    "workflow_id": turn.name,
+                    "app_version": VERSION,
+                    "priority": turn.priority,
+                },
+                turn.job,
+                turn.number,
+            )
+
+    def taken(self) -> list[tuple[str, str]]:
+        """Return the turns that were taken and have not ended: name and executor of each."""
+        taken = DBOS.list_workflows(
+            status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
+        )
+        return [(one.workflow_id, one.executor_id or "") for one in taken]
+
+    def put_back(self, names: Sequence[str]) -> None:
+        """Give turns to others, whose executors are gone."""
+        if names:
+            DBOS.resume_workflows(list(names), queue_name=_QUEUE)
+
+    def restore(self, turns: Sequence[Turn]) -> int:
+        """Put in again what should be in the queue and is not; return how many there were."""
+        if not turns:
+            return 0
+        known = {
+            one.workflow_id: one.status
+            for one in DBOS.list_workflows(
+                workflow_ids=[turn.name for turn in turns], load_input=False, load_output=False
+            )
+        }
+        missing = [turn for turn in turns if known.get(turn.name, _ENDED[0]) in _ENDED]
+        if over := [turn.name for turn in missing if turn.name in known]:
+            DBOS.delete_workflows(over)
+        self.put(missing)
+        return len(missing)
+
+    def forget(self, before: str) -> int:
+        """Delete what ended before a time (ISO 8601); return how many workflows there were."""
+        over = DBOS.list_workflows(
+            status=list(_ENDED),
+            queue_name=_QUEUE,
+            completed_before=before,
+            limit=1_000,
+            load_input=False,
+            load_output=False,
+        )
+        if over:
+            DBOS.delete_workflows([one.workflow_id for one in over])
+        return len(over)
+
+
+def _beside(url: URL) -> URL:
+    """Return where the queue is: in the store's database, or in a file beside its file.
+
+    Two files, since whoever writes to a SQLite file has it alone, and senders wait for the store.
+
+    >>> _beside(tables.address("sqlite:////tmp/gateway.sqlite")).database
+    '/tmp/gateway.queue.sqlite'
+    """
+    if url.get_backend_name() != "sqlite":
+        return url
+    return url.set(database=str(Path(url.database or "").with_suffix(".queue.sqlite")))
+
+
+def _write_ahead(file: Path) -> None:
+    """Let readers and a writer of the file go on together; the file remembers it."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    connection = sqlite3.connect(file, timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").close()
+    finally:
+        connection.close()

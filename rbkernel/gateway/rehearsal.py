@@ -1,0 +1,100 @@
+"""What alerts would start, without starting it: for `rbkernel route`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import Unreadable
+from rbkernel.gateway import intake, routing
+from rbkernel.gateway.intake import limits
+from rbkernel.gateway.routing import Routing
+from rbkernel.runbook import catalogue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """One alert's labels, and what it would start."""
+
+    labels: Mapping[str, str]
+    routing: Routing
+
+    def text(self) -> str:
+        """Return it for a terminal."""
+        name = self.labels.get("alertname") or "an alert without a name"
+        lines = [f"{name} starts {len(self.routing.routes) or 'nothing'}"]
+        for route in self.routing.routes:
+            values = " ".join(f"{key}={json.dumps(v)}" for key, v in route.parameters.items())
+            lines.append(f"  {route.runbook}  {values}".rstrip())
+            live = ", ".join(route.key) or "any alert"
+            lines.append(f"    {route.severity.value}; one live run for: {live}")
+            if route.connections:
+                lines.append(f"    asks {', '.join(route.connections)}")
+        return "\n".join([*lines, *(f"  because {why}" for why in self.routing.why)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a machine."""
+        return {
+            "labels": dict(self.labels),
+            "routes": [dataclasses.asdict(route) for route in self.routing.routes],
+            "why": list(self.routing.why),
+        }
+
+
+def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
+    """Return what the alerts in a body would start.
+
+    Parameters
+    ----------
+    raw
+        What a sender posts, or one JSON object of labels, or one with ``labels``.
+    source
+        Whose form it has; empty to find out.
+    settings
+        The configuration.
+
+    Raises
+    ------
+    Unreadable
+        It holds no alert in any form that is known.
+    """
+    runbooks, _ = catalogue.runbooks(settings.catalogue.paths)
+    return [
+        Rehearsal(
+            labels=labels,
+            routing=routing.route(labels, runbooks, settings.routes, settings.connections),
+        )
+        for labels in _labels(raw, source, settings)
+    ]
+
+
+def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, str]]:
+    if source and source not in intake.SOURCES:
+        raise Unreadable(
+            f"no sender is called {source!r}",
+            where="--source",
+            next_step=f"use one of {', '.join(intake.SOURCES)}",
+        )
+    body = limits.parse(raw)
+    if isinstance(body, dict) and not source and "alerts" not in body:
+        own = body.get("labels", body)
+        if isinstance(own, dict) and all(isinstance(value, str) for value in own.values()):
+            return [own]
+    most = settings.gateway.limits.alerts
+    for one in [source] if source else intake.SOURCES:
+        try:
+            reading = intake.read(one, raw, datetime.now(UTC), most_alerts=most)
+        except Unreadable:
+            continue
+        if reading.delivery.alerts:
+            return [alert.labels for alert in reading.delivery.alerts]
+    raise Unreadable(
+        "no alert can be found in it",
+        where=source or "the alert",
+        next_step='give what a sender posts, or labels such as {"alertname": "PostgresLag"}',
+    )

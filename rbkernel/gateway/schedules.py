@@ -1,0 +1,125 @@
+"""Runbooks that run by the clock. Pure but for `Clockwork`, which makes jobs of what is due.
+
+A time that is due is one job, however many gateways look at the clock: its id is made of the
+schedule's name and that time. After a pause only the newest time that was missed is made up for,
+and only while it is not older than the schedule allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from rbkernel.config import Settings
+from rbkernel.config.queue import Schedule
+from rbkernel.errors import RbkernelError
+from rbkernel.gateway import runner
+from rbkernel.gateway.chronicle import Chronicle
+from rbkernel.gateway.ledger import Ledger, Order
+from rbkernel.gateway.store import Store
+from rbkernel.model import Severity
+from rbkernel.runbook import catalogue, parameters
+from rbkernel.runbook.catalogue import Runbook
+
+_MINUTE = timedelta(minutes=1)
+
+
+def last_due(schedule: Schedule, now: datetime) -> datetime | None:
+    """Return the newest time that a schedule was due, in UTC; None when that is too long ago.
+
+    >>> zone = "Europe/Berlin"
+    >>> daily = Schedule(name="daily", cron="0 6 * * *", timezone=zone, runbook="RUN-016")
+    >>> last_due(daily, datetime(2026, 11, 20, 5, 10, tzinfo=UTC)).isoformat()
+    '2026-11-20T05:00:00+00:00'
+    >>> last_due(daily, datetime(2026, 11, 20, 6, 10, tzinfo=UTC)) is None
+    True
+    """
+    due = _cron(schedule, now + _MINUTE / 60, "get_prev")
+    return due if now - due <= timedelta(minutes=schedule.catch_up_min) else None
+
+
+def next_due(schedule: Schedule, now: datetime) -> datetime:
+    """Return when a schedule is due next, in UTC.
+
+    >>> daily = Schedule(name="daily", cron="0 6 * * *", runbook="RUN-016")
+    >>> next_due(daily, datetime(2026, 11, 20, 6, 0, tzinfo=UTC)).isoformat()
+    '2026-11-21T06:00:00+00:00'
+    """
+    return _cron(schedule, now, "get_next")
+
+
+def incident_of(schedule: Schedule, due: datetime) -> str:
+    """Return the incident that a scheduled run has for itself.
+
+    >>> incident_of(Schedule(name="daily", cron="0 6 * * *", runbook="RUN-016"),
+    ...             datetime(2026, 11, 20, 5, tzinfo=UTC))
+    'INC-20261120-0500-daily'
+    """
+    return f"INC-{due.astimezone(UTC):%Y%m%d-%H%M}-{schedule.name.rstrip('-')}"
+
+
+def _cron(schedule: Schedule, at: datetime, which: str) -> datetime:
+    from croniter import croniter
+
+    local = at.astimezone(ZoneInfo(schedule.timezone))
+    found: datetime = getattr(croniter(schedule.cron, local), which)(datetime)
+    return found.astimezone(UTC)
+
+
+class Clockwork:
+    """Makes jobs of what is due."""
+
+    def __init__(
+        self, settings: Settings, store: Store, ledger: Ledger, chronicle: Chronicle
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._ledger = ledger
+        self._chronicle = chronicle
+        self._done: dict[str, datetime] = {}
+
+    def sweep(self, complain: Callable[[str], None]) -> int:
+        """Make jobs of all that is due; return how many were new."""
+        now, made = datetime.now(UTC), 0
+        for schedule in self._settings.schedules:
+            due = last_due(schedule, now)
+            if due is None or self._done.get(schedule.name) == due:
+                continue
+            try:
+                made += self._fire(schedule, due)
+            except RbkernelError as error:
+                complain(f"the schedule {schedule.name} cannot run {schedule.runbook}: {error}")
+            self._done[schedule.name] = due
+        return made
+
+    def _fire(self, schedule: Schedule, due: datetime) -> bool:
+        runbook = catalogue.find(schedule.runbook, self._settings.catalogue.paths)
+        incident = incident_of(schedule, due)
+        values = runner.accept(runbook, schedule.parameters, "", self._settings)
+        order = Order(
+            seed=f"schedule {schedule.name} {due.isoformat()}",
+            runbook=runbook.id,
+            parameters=values,
+            key=("schedule", schedule.name),
+            connections=_connections(runbook, values),
+            severity=Severity.LOW,
+            incident=incident,
+            source="schedule",
+            why=f"schedule {schedule.name}: {schedule.cron} {schedule.timezone},"
+            f" due {due:%Y-%m-%d %H:%M} UTC",
+        )
+        with self._store.planning() as connection:
+            _, is_new = self._ledger.add(connection, order)
+        if is_new:
+            title = f"{schedule.name}: {runbook.front_matter.title}"
+            self._chronicle.open_for_schedule(incident, title)
+        return is_new
+
+
+def _connections(runbook: Runbook, values: dict[str, object]) -> tuple[str, ...]:
+    defaults = {name: one.default for name, one in runbook.parameters.items()}
+    named = parameters.connection_names(
+        runbook.front_matter.connections, {**defaults, **values}, runbook.id
+    )
+    return tuple(dict.fromkeys(named.values()))

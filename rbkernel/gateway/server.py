@@ -1,0 +1,256 @@
+"""`rbkernel serve`: listens, hands requests to the endpoints, and ends without losing anything.
+
+Ordering rules. Starting: `bind` takes the port, then everything that can be wrong with the
+configuration is found, and only then is anybody answered. Ending: no new connection, then an
+answer for whatever is under way, then the last commit, then the work is given back, then the store
+is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from rbkernel.config import Settings
+from rbkernel.config.gateway import Gateway
+from rbkernel.errors import ConfigError, GatewayError
+from rbkernel.gateway import endpoints
+from rbkernel.gateway.endpoints import Desk
+from rbkernel.gateway.inbox import Inbox
+from rbkernel.gateway.intake.authentication import Proof
+from rbkernel.gateway.metrics import Metrics
+from rbkernel.gateway.store import Store
+
+_log = logging.getLogger(__name__)
+_HEADERS_BYTES = 64 * 1024
+_IDLE_S = 75.0  # longer than senders keep a connection, shorter than a proxy does
+_POLL_S = 0.02
+_SLACK_S = 5.0
+
+
+class Work(Protocol):
+    """What is done with alerts once they are in the store."""
+
+    def wake(self) -> None:
+        """Be told that something came in."""
+
+    def drain(self) -> None:
+        """Take nothing more, give back what is not ended, and return."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A port that is ours, and on which nobody is answered yet; the settings know which it is."""
+
+    settings: Settings
+    sockets: Sequence[socket.socket]
+
+
+def bind(settings: Settings) -> Bound:
+    """Take the address and port to listen on.
+
+    Raises
+    ------
+    GatewayError
+        It would listen for strangers without asking who they are, or cannot listen there.
+    """
+    gateway = settings.gateway
+    must_know_senders(gateway)
+    try:
+        sockets = bind_sockets(gateway.port, gateway.host)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise GatewayError(
+            f"cannot listen: {getattr(error, 'strerror', None) or error}",
+            where=f"{gateway.host}:{gateway.port}",
+            next_step="end what listens there (`rbkernel serve --check` says whether it is a"
+            " gateway), or give another --port",
+        ) from error
+    known = gateway.model_copy(update={"port": int(sockets[0].getsockname()[1])})
+    return Bound(settings=settings.model_copy(update={"gateway": known}), sockets=sockets)
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A gateway that listens."""
+
+    desk: Desk
+    http: HTTPServer
+    work: Work | None = None
+
+    @classmethod
+    def start(
+        cls, bound: Bound, store: Store, *, work: Work | None = None, pages: Sequence[Any] = ()
+    ) -> Self:
+        """Answer, in the running event loop.
+
+        Raises
+        ------
+        ConfigError
+            A secret or certificate cannot be read.
+        """
+        gateway = bound.settings.gateway
+        limits = gateway.limits
+        context = tls(gateway)
+        desk = Desk(
+            settings=gateway,
+            store=store,
+            inbox=Inbox(
+                store,
+                most_bytes=limits.body_bytes,
+                most_alerts=limits.alerts,
+                commit_timeout_s=limits.commit_timeout_s,
+            ),
+            metrics=Metrics(),
+            proofs={name: Proof.of(sender) for name, sender in gateway.senders.items()},
+            came_in=work.wake if work else _nothing,
+        )
+        http = HTTPServer(
+            application(desk, pages),
+            ssl_options=context,
+            max_header_size=_HEADERS_BYTES,
+            max_body_size=limits.body_bytes * endpoints.DISCARDED_BODIES,
+            body_timeout=limits.body_timeout_s + _SLACK_S,
+            idle_connection_timeout=_IDLE_S,
+        )
+        desk.inbox.start()
+        http.add_sockets(bound.sockets)
+        return cls(desk=desk, http=http, work=work)
+
+    @property
+    def address(self) -> str:
+        """Its own address, whatever people call it."""
+        return self.desk.settings.model_copy(update={"url": ""}).address
+
+    async def end(self) -> None:
+        """Answer whoever is under way, commit, give the work back; never take longer than said."""
+        self.desk.ending = True
+        self.http.stop()
+        limit_s = self.desk.settings.limits.drain_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle(), limit_s)
+        await asyncio.to_thread(self.desk.inbox.close, limit_s)
+        await self.http.close_all_connections()
+        if self.work:
+            await asyncio.to_thread(self.work.drain)
+
+    async def _idle(self) -> None:
+        while self.desk.under_way:
+            await asyncio.sleep(_POLL_S)
+
+
+async def serve(server: Server, told: Callable[[str], None]) -> None:
+    """Go on until SIGTERM or Ctrl-C, then end; a second one ends at once."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+    told("ending: what is under way is answered and committed first")
+    await server.end()
+
+
+def application(desk: Desk, pages: Sequence[Any] = ()) -> Application:
+    """Return the tornado application: the endpoints, then the pages."""
+    return Application(
+        [*endpoints.handlers(desk), *pages],
+        default_handler_class=endpoints.Nothing,
+        default_handler_args={"desk": desk},
+        log_function=_log_request,
+        serve_traceback=False,
+        compress_response=False,
+    )
+
+
+def must_know_senders(gateway: Gateway) -> None:
+    """Refuse to be open to strangers.
+
+    Raises
+    ------
+    GatewayError
+        Nobody has to prove anything, and others than this machine could send.
+    """
+    if not gateway.senders and not gateway.on_loopback:
+        raise GatewayError(
+            f"it would listen on {gateway.host or 'all addresses'} and take alerts from anybody",
+            where="[gateway]",
+            next_step="configure [gateway.senders.alertmanager] with secret_env (docs/gateway.md),"
+            " or listen on 127.0.0.1",
+        )
+
+
+def tls(gateway: Gateway) -> ssl.SSLContext | None:
+    """Return what TLS needs, when it is configured: 1.2 or newer, and whose clients are let in.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read, or key and certificate do not belong together.
+    """
+    if gateway.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    files = (gateway.tls_certificate, gateway.tls_key, gateway.tls_client_ca)
+    for path in files:
+        if path and not path.is_file():
+            raise ConfigError(
+                "this file is not there", where=str(path), next_step="mend [gateway] tls_…"
+            )
+    try:
+        # a key with a passphrase would ask on a terminal that nobody looks at
+        context.load_cert_chain(gateway.tls_certificate, gateway.tls_key, password=b"")
+        if gateway.tls_client_ca:
+            context.load_verify_locations(gateway.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise ConfigError(
+            f"TLS cannot be used: {getattr(error, 'reason', None) or error}",
+            where=", ".join(str(path) for path in files if path),
+            next_step="give a PEM certificate chain and its key without a passphrase",
+        ) from error
+    return context
+
+
+def warnings(gateway: Gateway) -> list[str]:
+    """Return what whoever starts it should know."""
+    told = []
+    if not gateway.senders:
+        told.append("no sender has to prove itself: alerts are taken from this machine only")
+    if not gateway.on_loopback and gateway.tls_certificate is None:
+        told.append(
+            "without TLS, secrets and alerts can be read on their way: set tls_certificate and"
+            " tls_key, or listen on 127.0.0.1 behind a proxy that has them"
+        )
+    return told
+
+
+def _nothing() -> None:
+    """Nobody works here: the alerts wait in the store for somebody who does."""
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """Log what went wrong: no query, which may hold a link's token, and nothing of the body."""
+    status = handler.get_status()
+    if status < 400:
+        return
+    request = handler.request
+    took_ms = 1000 * request.request_time()
+    level = logging.WARNING if status < 500 else logging.ERROR
+    _log.log(
+        level,
+        "request: %d %s %.80r from %s in %.0f ms",
+        *(status, request.method, request.path, request.remote_ip, took_ms),
+    )

@@ -1,0 +1,189 @@
+"""`rbkernel serve` as a process of its own, and what a sender does with it."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rbkernel.gateway.store import Store
+
+CORPUS = Path(__file__).parents[1] / "corpora" / "deliveries"
+SECRETS = {
+    "AM_TOKEN": "alertmanager-secret",
+    "GRAFANA_NEW": "grafana-new-secret",
+    "GRAFANA_OLD": "grafana-old-secret",
+    "PD_SECRET": "pagerduty-secret",
+    "DD_TOKEN": "datadog-secret-ü",
+    "GENERIC_TOKEN": "generic-secret",
+}
+SENDERS = """
+[gateway.senders.alertmanager]
+user = "alertmanager"
+secret_env = "AM_TOKEN"
+[gateway.senders.grafana]
+secret_env = ["GRAFANA_NEW", "GRAFANA_OLD"]
+timestamp_header = "X-Time"
+[gateway.senders.pagerduty]
+secret_env = "PD_SECRET"
+[gateway.senders.datadog]
+secret_env = "DD_TOKEN"
+[gateway.senders.generic]
+secret_env = "GENERIC_TOKEN"
+"""
+NOBODY = ""
+
+
+@dataclass
+class Serving:
+    """A gateway that listens, and everything it said."""
+
+    process: subprocess.Popen[str]
+    url: str
+    store_url: str
+    said: list[str] = field(default_factory=list)
+
+    def post(self, source: str, body: Any, **headers: str | bytes) -> httpx.Response:
+        """Post a body as its sender does, with these headers instead of a proof if any is given."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return httpx.post(
+            f"{self.url}/alerts/{source}",
+            content=raw,
+            headers=as_bytes(
+                {"Content-Type": "application/json", **(headers or proven(source, raw))}
+            ),
+            timeout=30,
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        """Get a page."""
+        return httpx.get(f"{self.url}{path}", timeout=30)
+
+    @property
+    def store(self) -> Store:
+        """What it keeps, looked at from outside."""
+        return Store.open(self.store_url)
+
+    def kept(self) -> int:
+        """Return how many alerts are on disk."""
+        store = self.store
+        try:
+            return sum(store.counts().alerts.values())
+        finally:
+            store.close()
+
+    def end(self, timeout_s: float = 30) -> int:
+        """Send SIGTERM and wait."""
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+
+def example(name: str) -> bytes:
+    """Return a documented body."""
+    return (CORPUS / f"{name}.json").read_bytes()
+
+
+def alert(number: int = 0, **fields: Any) -> dict[str, Any]:
+    """Return a body of our own with one alert."""
+    at = "2026-11-20T03:00:00Z"
+    return {"name": f"Test{number}", "starts_at": at, "labels": {"n": str(number)}, **fields}
+
+
+def as_bytes(headers: Mapping[str, str | bytes]) -> list[tuple[bytes, bytes]]:
+    """Return headers as they go over the wire: UTF-8, where a secret has more than ASCII."""
+    return [
+        (name.encode(), value if isinstance(value, bytes) else value.encode())
+        for name, value in headers.items()
+    ]
+
+
+def proven(source: str, raw: bytes) -> dict[str, str | bytes]:
+    """Return the headers with which a sender proves itself."""
+    if source == "grafana":
+        at = str(int(time.time()))
+        code = signature(SECRETS["GRAFANA_OLD"], f"{at}:".encode() + raw)
+        return {"X-Time": at, "X-Grafana-Alerting-Signature": code}
+    if source == "pagerduty":
+        code = signature(SECRETS["PD_SECRET"], raw)
+        return {"X-PagerDuty-Signature": f"v1={'0' * 64},v1={code}", "X-Webhook-Id": "01DEN"}
+    if source == "alertmanager":
+        pair = httpx.BasicAuth("alertmanager", SECRETS["AM_TOKEN"])
+        return {
+            "Authorization": next(pair.auth_flow(httpx.Request("POST", "http://x"))).headers[
+                "Authorization"
+            ]
+        }
+    token = SECRETS["DD_TOKEN" if source == "datadog" else "GENERIC_TOKEN"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def signature(secret: str, raw: bytes) -> str:
+    """Return a body's signature in hex."""
+    return hmac.digest(secret.encode(), raw, "sha256").hex()
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    *arguments: str,
+    configuration: str = SENDERS,
+    **environment: str,
+) -> Iterator[Serving]:
+    """Have `rbkernel serve` listen on a free port while the block runs."""
+    file = folder / "rbkernel.toml"
+    file.write_text(configuration)
+    store_url = environment.get("RBKERNEL_STORE_URL", f"sqlite:///{folder}/store.sqlite")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rbkernel", "serve", "--port", "0", "--kernels", "0", *arguments],
+        env={
+            **os.environ,
+            **SECRETS,
+            "RBKERNEL_CONFIG": str(file),
+            "RBKERNEL_EVIDENCE": str(folder / "evidence"),
+            "RBKERNEL_STORE_URL": store_url,
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said: list[str] = []
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(process, said, lines), daemon=True)
+    listener.start()
+    try:
+        yield Serving(process, _address(process, said, lines), store_url, said)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(30)
+        listener.join(30)
+
+
+def _listen(process: subprocess.Popen[str], said: list[str], lines: queue.SimpleQueue[str]) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        said.append(line)
+        lines.put(line)
+    process.stdout.close()
+    lines.put("")
+
+
+def _address(process: subprocess.Popen[str], said: list[str], lines: queue.SimpleQueue[str]) -> str:
+    while line := lines.get(timeout=60):
+        if line.startswith("listening on "):
+            return line.split()[-1]
+    raise AssertionError(f"it ended with {process.wait(30)}: {''.join(said)}")

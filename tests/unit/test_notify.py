@@ -1,0 +1,339 @@
+"""What is told of an incident, in which words, how often; addresses stay secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from rbkernel.config import Settings
+from rbkernel.config.notify import Notify, Target
+from rbkernel.errors import ConfigError, NotifyError
+from rbkernel.evidence import incident as records
+from rbkernel.evidence.reading import Record, read
+from rbkernel.gateway.notify import channel
+from rbkernel.gateway.notify.events import Event, due
+from rbkernel.gateway.notify.messages import Words
+from rbkernel.gateway.notify.outbox import Outbox
+from rbkernel.gateway.store import Store
+from rbkernel.model import Severity
+from rbkernel.runbook.frontmatter import FrontMatter
+from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
+
+# apprise's plugins import it
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+NOW = datetime.now(UTC)
+ADDRESS = "https://rb.example"
+OPTIONS = ("wait", "resume replay")
+
+
+class Told:
+    """Facts as a test wants them."""
+
+    def __init__(self, record: Record | None = None, **front_matter: Any) -> None:
+        self.record = record
+        self.asked = 0
+        needed = {"id": "RUN-005", "title": "t", "summary": "s", "owner": "o"}
+        given = {**needed, "category": "incident", "severity": "SEV2", **front_matter}
+        self.runbook = FrontMatter.model_validate(given) if front_matter else None
+
+    def run(self, run_id: str) -> Record | None:
+        self.asked += 1
+        return self.record
+
+    def head(self, seal_id: str) -> str:
+        return "ab" * 32
+
+    def front_matter(self, runbook: str) -> FrontMatter | None:
+        return self.runbook
+
+
+def parked(journal: Journal) -> None:
+    journal.event("decision", id="d1", question="What now?", options=OPTIONS, state="parked")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "evidence"
+    records.append(
+        *(root, INCIDENT, "opened"), by="rbkernel", title="Lag of orders", severity="warning"
+    )
+    return root
+
+
+def say(root: Path, kind: str = "run", by: str = "rbkernel", **said: Any) -> None:
+    if kind == "run":
+        said = {"run_id": RUN_ID, "runbook": "RUN-005", "attempt": 1, **said}
+    records.append(root, INCIDENT, kind, by=by, **said)
+
+
+def events(root: Path, told: Told, *known: str, now: datetime = NOW) -> list[Event]:
+    return list(due(records.read(root, INCIDENT), told, known=known, now=now).events)
+
+
+def test_a_run_is_told_at_its_start_and_at_its_end(root: Path) -> None:
+    say(root, state="queued")
+    assert not events(root, Told())
+    say(root, state="started")
+    [started] = events(root, Told())
+    assert (started.kind, started.page) == ("started", RUN_ID)
+    journal = whole_run(root)
+    parked(journal)
+    say(root, state="ended", verdict="critical")
+    told = Told(read(journal.folder))
+    decision, finding = events(root, told, started.key)
+    assert (decision.kind, finding.kind) == ("decision", "finding")
+    assert decision.facts["decision"]["question"] == "What now?"
+    assert finding.facts["findings"][0]["actual"] == "31.5 s"
+    # the alert said warning; what was found is worse
+    assert (started.severity, finding.severity) == (Severity.MEDIUM, Severity.CRITICAL)
+    # what is known is told no more, and no journal is read for it
+    told.asked = 0
+    assert not events(root, told, started.key, decision.key, finding.key)
+    assert told.asked == 0
+
+
+def test_a_run_whose_journal_is_lost_is_told_as_unknown(root: Path) -> None:
+    say(root, state="ended", why="the worker was killed")
+    [finding] = events(root, Told(None))
+    assert finding.facts["verdict"] == "unknown"
+    message = Words(None, ADDRESS).message([finding])
+    assert message.title == "RUN-005 UNKNOWN: the run did not come to its end"
+    assert "the worker was killed" in message.body
+
+
+def test_a_decision_that_nobody_makes_is_escalated(root: Path) -> None:
+    journal = whole_run(root)
+    parked(journal)
+    say(root, state="ended")
+    told = Told(
+        read(journal.folder), response_time="15 minutes", on_call="#db", escalation="Team Lead"
+    )
+    keys = [event.key for event in events(root, told)]
+    assert keys == [f"decision/{RUN_ID}/d1", f"finding/{RUN_ID}"]
+    now = datetime.now(UTC)
+    found = due(records.read(root, INCIDENT), told, known=keys, now=now)
+    assert not found.events
+    assert found.look_again is not None
+    assert timedelta(minutes=14) < found.look_again - now < timedelta(minutes=15)
+    late = now + timedelta(minutes=16)
+    [escalation] = events(root, told, *keys, now=late)
+    assert escalation.facts["contact"] == "Team Lead"
+    say(root, "note", text="by the gateway")
+    assert events(root, told, *keys, now=late)
+    say(root, "note", by="ann", text="I am looking")
+    assert not events(root, told, *keys, now=late)
+
+
+def test_the_path_of_escalation_is_followed_until_it_is_over(root: Path) -> None:
+    say(root, state="started")
+    levels = [{"level": "L2", "after": "1 h", "contact": "Lead"}, {"level": "L9", "after": "9 h"}]
+    levels.append({"level": "L3", "after": "1 h", "severity": "P0"})  # the incident is milder
+    told = Told(escalation={"levels": levels, "provide": "The sealed run"})
+    known = [event.key for event in events(root, told)]
+    late = NOW + timedelta(minutes=62)
+    [escalation] = events(root, told, *known, now=late)
+    assert escalation.facts["contact"] == "Lead"
+    message = Words(None, ADDRESS).message([escalation])
+    assert message.title == "Escalate to L2: Lead"
+    assert "The incident has lasted longer than 1 h; it began 61 min ago" in message.body
+    assert "The sealed run" in message.body
+    for kind, by in (("closed", "ann"), ("reopened", "ann"), ("closed", "ann")):
+        say(root, kind, by=by)
+        assert bool(events(root, told, *known, now=late)) == (kind == "reopened")
+
+
+def event(kind: Any = "finding", incident: str = INCIDENT, **facts: Any) -> Event:
+    verdict = {"verdict": "critical", "findings": [], "complete": True}
+    return Event(
+        key=f"{kind}/{facts.get('runbook', RUN_ID)}",
+        kind=kind,
+        at=NOW.isoformat(),
+        incident=incident,
+        severity=Severity.CRITICAL,
+        page=RUN_ID,
+        facts={"title": "Lag", "runbook": "RUN-005", **verdict, **facts},
+    )
+
+
+def test_the_end_of_a_run_is_one_message_with_one_link(root: Path) -> None:
+    journal = whole_run(root)
+    parked(journal)
+    say(root, state="ended")
+    found = [*events(root, Told(read(journal.folder))), event("sealed", head="ab" * 32)]
+    message = Words(None, ADDRESS).message(found)
+    assert message.title == "RUN-005 CRITICAL: Replay lag"
+    assert message.level == "failure"
+    assert message.body.splitlines() == [
+        "CRITICAL Replay lag: 31.5 s",
+        "",
+        "RUN-005 waits for you: What now?",
+        "- wait",
+        "- resume replay",
+        "",
+        "RUN-005 is sealed",
+        f"Head: {'ab' * 32}",
+        "Keep this message: with the head nobody can change the evidence unnoticed.",
+        "",
+        f"{INCIDENT}: Lag of orders",
+        f"{ADDRESS}/rbkernel/runs/{RUN_ID}",
+    ]
+    signed = message.with_links(lambda what: f"<{what}>", ADDRESS)
+    assert signed.endswith(f"\n<{RUN_ID}>")
+
+
+def test_what_was_held_back_comes_together() -> None:
+    many = [event("finding", f"INC-{number}") for number in range(30)]
+    message = Words(None, ADDRESS).digest([*many, event("started", "INC-0")])
+    assert message.title == "31 things to know about 30 incidents, held back so far"
+    assert "INC-9: Lag" in message.body
+    assert "And 20 more incidents:" in message.body
+    signed = message.with_links(lambda what: f"<{what}>", ADDRESS)
+    assert "<INC-1>" in signed
+    assert signed.endswith("<>")
+    assert ADDRESS not in signed
+
+
+def test_what_a_label_says_is_text_and_no_more() -> None:
+    said = "a\n\x1b[2J@everyone <!channel> password=hunter2hunter2 " + "x" * 5000
+    finding = {"verdict": "critical", "headline": said, "actual": said, "next_step": said}
+    message = Words(None, ADDRESS).message([event(findings=[finding] * 9, title=said)])
+    text = message.title + message.body
+    for bad in ("\x1b", "@everyone", "<!channel", "hunter2"):
+        assert bad not in text
+    assert len(message.title) <= 150
+    assert len(message.body) <= 3000
+    assert message.body.endswith(f"{ADDRESS}/rbkernel/runs/{RUN_ID}")
+
+
+def test_a_template_of_the_teams_own(tmp_path: Path) -> None:
+    (tmp_path / "finding.txt.j2").write_text("Look: {{ verdict }}\n{{ incident }}")
+    message = Words(tmp_path, ADDRESS).message([event()])
+    assert (message.title, message.body.splitlines()[0]) == ("Look: critical", INCIDENT)
+    (tmp_path / "finding.txt.j2").write_text("{{ verdict.no.such + 1 }}")
+    words = Words(tmp_path, ADDRESS)
+    assert words.message([event()]).title.startswith("RUN-005 CRITICAL")  # ours
+    assert "finding.txt.j2" in words.problems[0]
+    (tmp_path / "digest.txt.j2").write_text("{% for %}")
+    with pytest.raises(NotifyError, match="template"):
+        Words(tmp_path, ADDRESS).check()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(Store.open(f"sqlite:///{tmp_path}/store.sqlite"))
+
+
+ALL = Target(name="all", url_env="X")
+NIGHT = Target(name="night", url_env="X", events="decision", severities=["SEV1"])
+
+
+def test_each_target_is_told_what_it_wants_once(outbox: Outbox) -> None:
+    calm = replace(event("decision", "INC-2"), severity=Severity.LOW)
+    given = [event(), event("decision"), calm]
+    for _again in range(2):
+        outbox.add(given, [ALL, NIGHT])
+    assert outbox.known(INCIDENT) == {given[0].key, given[1].key}
+    limits = Notify()
+    claimed = outbox.claim("night", limits)
+    assert claimed is not None
+    assert claimed.events == (given[1],)
+    assert outbox.claim("night", limits) is None  # another gateway has it now
+    outbox.sent("night", claimed.events)
+    assert outbox.claim("night", limits) is None
+    claimed = outbox.claim("all", limits)
+    assert claimed is not None
+    assert {(one.incident, one.key) for one in claimed.events} == {
+        (one.incident, one.key) for one in given
+    }
+    outbox.add([], [ALL], stale=[event("started")])
+    assert f"started/{RUN_ID}" not in {one.key for one in claimed.events}
+    assert outbox.waiting("all").pending == 3
+
+
+def test_a_target_that_fails_is_left_alone_for_a_while(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_000_000.0]
+    monkeypatch.setattr("rbkernel.gateway.notify.outbox.time.time", lambda: clock[0])
+    limits = Notify(give_up_h=1)
+    outbox.add([event()], [ALL])
+    waits = []
+    for _try in range(6):
+        claimed = outbox.claim("all", limits)
+        assert claimed is not None
+        assert not outbox.failed("all", claimed.events, "answered 500", limits)
+        outbox.add([event("started")], [ALL])  # what is new waits with it
+        before = clock[0]
+        while outbox.claim("all", limits) is None:
+            clock[0] += 1
+        waits.append(clock[0] - before)
+        clock[0] += 121  # the claim of the loop ends
+    assert waits == [5, 10, 20, 40, 60, 60]
+    assert outbox.waiting("all").problem == "answered 500"
+    clock[0] += 3600
+    claimed = outbox.claim("all", limits)
+    assert claimed is not None
+    assert outbox.failed("all", claimed.events, "answered 500", limits)
+    assert outbox.claim("all", limits) is None
+    assert outbox.waiting("all").given_up == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"url": "slack://token"}, "secret into the file"),
+        ({}, "either url_env or url_command"),
+        ({"url_env": "X", "events": "everything"}, "started"),
+        ({"url_env": "X", "severities": ["loud"]}, "unknown severity"),
+        ({"url_env": "X", "name": "No Name"}, "name"),
+    ],
+)
+def test_a_target_that_cannot_be(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Settings.model_validate(
+            {"notify": {"targets": {"x": {**fields}}}}
+            if "name" not in fields
+            else {"notify": {"targets": {fields["name"]: {"url_env": "X"}}}}
+        )
+
+
+def test_addresses_come_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Target(name="chat", url_env="RB_TEST_CHAT")
+    with pytest.raises(ConfigError, match="not set"):
+        target.urls()
+    monkeypatch.setenv("RB_TEST_CHAT", " json://a/ \n json://b/ ")
+    assert target.urls() == ("json://a/", "json://b/")
+    assert channel.names(target) == "JSON"
+    printed = Target(name="chat", url_command=("echo", "json://c/"))
+    assert printed.urls() == ("json://c/",)
+    failing = Target(name="chat", url_command=("sh", "-c", "echo slack://secret; exit 3"))
+    with pytest.raises(ConfigError, match="CalledProcessError") as caught:
+        failing.urls()
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("RB_TEST_CHAT", "nonsense://secret")
+    with pytest.raises(NotifyError, match="does not understand") as not_known:
+        channel.services(target)
+    assert "secret" not in str(not_known.value)
+
+
+def test_without_apprise_the_error_has_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "apprise", None)
+    monkeypatch.setenv("RB_TEST_CHAT", "json://a/")
+    with pytest.raises(NotifyError) as caught:
+        channel.services(Target(name="chat", url_env="RB_TEST_CHAT"))
+    assert "pip install 'rbkernel[notify]'" in caught.value.next_step
+
+
+def test_an_event_goes_through_the_store_unchanged(outbox: Outbox) -> None:
+    one = event("decision", decision={"options": ["a", "b"]})
+    outbox.add([one], [ALL])
+    claimed = outbox.claim("all", Notify())
+    assert claimed is not None
+    assert json.dumps(claimed.events[0].facts) == json.dumps(one.facts)
+    assert claimed.messages == 5

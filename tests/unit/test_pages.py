@@ -1,0 +1,409 @@
+"""Pages and who may read them: links, refusals, what stands on them, and what never does."""
+
+from __future__ import annotations
+
+import re
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from bs4 import BeautifulSoup
+from typer.testing import CliRunner
+
+from rbkernel.cli import app
+from rbkernel.config import Settings
+from rbkernel.config.gateway import Gateway
+from rbkernel.config.pages import Pages
+from rbkernel.errors import ConfigError, LinkError
+from rbkernel.evidence import incident
+from rbkernel.gateway import pages
+from rbkernel.gateway.pages import access
+from rbkernel.gateway.pages.access import EVERYTHING
+from rbkernel.gateway.store import Store
+from tests.unit import page_scenes
+from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal
+from tests.unit.page_server import opened, serving
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+RUN, CONSOLE = f"/rbkernel/runs/{RUN_ID}", "/rbkernel"
+THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"
+OTHER_RUN = "20261120T030211Z-ffffff"
+
+
+@pytest.fixture
+def rest(evidence: Path) -> Path:
+    evidence.mkdir()
+    page_scenes.at_rest(evidence)
+    return evidence
+
+
+@pytest.fixture
+def linked(rest: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """Pages that need a link."""
+    monkeypatch.setenv("LINKS", SECRET.decode())
+    with serving(Settings(pages=Pages(link_secret_env="LINKS"))) as client:
+        yield client
+
+
+@pytest.fixture
+def pages_open(rest: Path) -> Iterator[httpx.Client]:
+    with serving(opened()) as client:
+        yield client
+
+
+def token(what: str, lasts_s: float = 60) -> str:
+    return access.sign(what, int(time.time() + lasts_s), SECRET)
+
+
+def words(answer: httpx.Response) -> str:
+    return " ".join(BeautifulSoup(answer.text, "html.parser").get_text(" ").split())
+
+
+# --- links
+
+
+def test_every_altered_letter_is_found() -> None:
+    good = token(RUN_ID)
+    assert access.read(good, SECRET, time.time()).what == RUN_ID
+    for place, letter in enumerate(good):
+        bad = f"{good[:place]}{'0' if letter != '0' else '1'}{good[place + 1 :]}"
+        with pytest.raises(LinkError):
+            access.read(bad, SECRET, time.time())
+        with pytest.raises(LinkError):
+            access.read(good[:place], SECRET, time.time())
+    for other in (SECRET[:-1], SECRET + b"x", b""):
+        with pytest.raises(LinkError, match="another secret"):
+            access.read(good, other, time.time())
+
+
+@pytest.mark.parametrize("text", ["", "é~1~x", "a~b", "everything~1~" + "A" * 43, "\0", "~~" * 99])
+def test_what_is_no_token_opens_nothing(text: str) -> None:
+    with pytest.raises(LinkError):
+        access.read(text, SECRET, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("what", "seen"),
+    [
+        (RUN_ID, {RUN}),
+        (INCIDENT, {RUN, THE_INCIDENT}),
+        (EVERYTHING, {RUN, THE_INCIDENT, CONSOLE}),
+        (OTHER_RUN, set()),
+        ("INC-20261120-9999", set()),
+    ],
+)
+def test_a_link_opens_what_it_names_and_nothing_else(
+    linked: httpx.Client, what: str, seen: set[str]
+) -> None:
+    for address in (RUN, THE_INCIDENT, CONSOLE, f"{RUN}/report", f"{THE_INCIDENT}/archive"):
+        cookie = {"Cookie": f"rbkernel-link-{what}={token(what)}"}
+        answer = linked.get(address, headers=cookie)
+        whole = address.removesuffix("/report").removesuffix("/archive")
+        assert answer.status_code == (200 if whole in seen else 403), address
+
+
+def test_a_link_moves_from_the_address_into_a_cookie(linked: httpx.Client) -> None:
+    answer = linked.get(RUN, params={"link": token(RUN_ID)})
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == RUN
+    cookie = answer.headers["Set-Cookie"]
+    assert f"Path={RUN}" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert linked.get(RUN).status_code == 200  # the client keeps the cookie
+    assert linked.get(CONSOLE).status_code == 403
+
+
+def test_a_cookie_is_secure_where_the_gateway_is(
+    rest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINKS", SECRET.decode())
+    safe = Settings(
+        pages=Pages(link_secret_env="LINKS"), gateway=Gateway(url="https://gateway.example")
+    )
+    with serving(safe) as client:
+        answer = client.get(RUN, params={"link": token(RUN_ID)})
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: "", "needs a link"),
+        (lambda: token(RUN_ID, -1), "has expired"),
+        (lambda: token(RUN_ID)[:-1] + "!", "not whole"),
+        (lambda: access.sign(RUN_ID, 2_000_000_000, b"a secret of others"), "another secret"),
+        (lambda: token(OTHER_RUN), "does not open this page"),
+    ],
+    ids=["none", "expired", "cut", "forged", "other"],
+)
+def test_who_has_no_good_link_is_told_how_to_get_one(
+    linked: httpx.Client, given: Callable[[], str], said: str
+) -> None:
+    answer = linked.get(RUN, params={"link": given()})
+    assert answer.status_code == 403
+    assert said in words(answer)
+    assert f"rbkernel link {RUN_ID}" in words(answer)
+    assert "31.5 s" not in answer.text
+
+
+def test_whether_a_run_exists_is_told_to_nobody_without_a_link(linked: httpx.Client) -> None:
+    there, not_there = (linked.get(f"/rbkernel/runs/{run}") for run in (RUN_ID, OTHER_RUN))
+    assert there.status_code == not_there.status_code == 403
+    assert there.text.replace(RUN_ID, "") == not_there.text.replace(OTHER_RUN, "")
+
+
+def test_an_expired_link_is_no_hindrance_beside_a_good_one(linked: httpx.Client) -> None:
+    cookie = {"Cookie": f"rbkernel-link-{INCIDENT}={token(INCIDENT)}"}
+    assert linked.get(RUN, params={"link": token(RUN_ID, -1)}, headers=cookie).status_code == 200
+
+
+def test_the_command_prints_a_link_that_opens_the_page(
+    rest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Settings()) as client:
+        for what in ([RUN_ID], [INCIDENT, "--hours", "1"], []):
+            address = (
+                CliRunner().invoke(app, ["link", *what], catch_exceptions=False).output.strip()
+            )
+            assert address.startswith("http://127.0.0.1:8790/rbkernel")
+            answer = client.get(
+                address.removeprefix("http://127.0.0.1:8790"), follow_redirects=True
+            )
+            assert answer.status_code == 200
+            client.cookies.clear()
+    with pytest.raises(LinkError, match="neither a run id"):
+        access.link(Settings(), "../../etc/passwd")
+
+
+def test_the_machines_own_secret_is_made_once_and_kept_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    first = access.secret_of(Settings())
+    path = access.secret_file()
+    assert path.is_relative_to(tmp_path)
+    assert len(first) == 32
+    assert access.secret_of(Settings()) == first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read"):
+        access.secret_of(Settings())
+    path.chmod(0o600)
+    path.write_text("not hex")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        access.secret_of(Settings())
+
+
+@pytest.mark.parametrize(("value", "said"), [("", "not set"), ("short", "shorter than")])
+def test_a_secret_that_is_none_is_refused(
+    value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINKS", value)
+    with pytest.raises(ConfigError, match=said):
+        access.secret_of(Settings(pages=Pages(link_secret_env="LINKS")))
+    with pytest.raises(ConfigError, match="link_secret_command failed"):
+        access.secret_of(Settings(pages=Pages(link_secret_command=("false",))))
+    told = Pages(link_secret_command=("printf", "0123456789abcdef"))
+    assert access.secret_of(Settings(pages=told)) == b"0123456789abcdef"
+
+
+# --- open on this machine
+
+
+def test_open_pages_are_refused_where_others_can_reach_them() -> None:
+    reachable = Settings(pages=Pages(open_on_loopback=True), gateway=Gateway(host="0.0.0.0"))
+    with pytest.raises(ConfigError, match="others can reach"):
+        pages.handlers(reachable)
+
+
+def test_open_pages_answer_to_this_machines_own_names_only(pages_open: httpx.Client) -> None:
+    assert pages_open.get(RUN).status_code == 200
+    assert pages_open.get(RUN, headers={"Host": "localhost:1"}).status_code == 200
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "evil.example:8790"):
+        assert pages_open.get(RUN, headers={"Host": host}).status_code in (400, 403), host
+
+
+# --- what stands on them
+
+
+def test_the_page_of_a_run_says_what_an_engineer_needs(pages_open: httpx.Client) -> None:
+    said = words(pages_open.get(RUN))
+    for part in (
+        *("critical RUN-005 Replication lag", "Replay is paused", "Next: find out who paused"),
+        *("2 checks", "What now?", "resume replay (recommended)", "parked", page_scenes.SQL),
+        *("ask who paused it", "systemctl", "in a shell", "the batch was stopped"),
+        *("replay lag: 10 to 31 s", f"rbkernel open {RUN_ID}", "verified now: nothing was changed"),
+        *("unsigned", "9 of 9 cells attested"),
+    ):
+        assert part in said, part
+    assert said.index("31.5 s") < said.index("escalate") < said.index(page_scenes.SQL)
+
+
+def test_changed_evidence_is_shown_and_said_to_be_changed(
+    pages_open: httpx.Client, rest: Path
+) -> None:
+    [folder] = (rest / INCIDENT).glob("0001-*")
+    folder.chmod(0o755)
+    path = folder / "journal.jsonl"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(b"31.5 s", b"0.5 s"))
+    said = words(pages_open.get(RUN))
+    assert "Not as it was sealed" in said
+    assert "nothing was changed" not in said
+
+
+def test_the_page_of_an_incident_tells_its_record(pages_open: httpx.Client) -> None:
+    said = words(pages_open.get(THE_INCIDENT))
+    for part in (
+        *("critical Replication lag of the shop", "severity high", "service shop", "Identified"),
+        *("resolved PostgresReplicationLag", "cluster shop-0", "the standby is behind"),
+        *("the backup host had paused it second line", "RUN-005 started", "reports are old"),
+    ):
+        assert part in said, part
+
+
+def test_downloads_are_the_report_and_the_sealed_bytes(pages_open: httpx.Client) -> None:
+    for address in (RUN, THE_INCIDENT):
+        report, archive = (pages_open.get(f"{address}/{name}") for name in ("report", "archive"))
+        assert "Step by step" in report.text
+        assert report.headers["Content-Security-Policy"].startswith("sandbox allow-scripts")
+        assert archive.content.startswith(b"PK")
+        assert "attachment" in archive.headers["Content-Disposition"]
+
+
+def test_the_console_lists_everything(rest: Path, tmp_path: Path) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    page_scenes.storm(rest, store, incidents=26)
+    with serving(opened(), store) as client:
+        said = words(client.get(CONSOLE))
+        older = words(client.get(CONSOLE, params={"sheet": "2"}))
+        found = words(client.get(CONSOLE, params={"q": "7f3a critical"}))
+        none = words(client.get(CONSOLE, params={"q": "<script>", "sheet": "99999999999999999"}))
+    store.close()
+    for part in (
+        *("27 incidents", "sheet 1 of 2", "38 waiting", "2 deliveries came", "2012 bytes more"),
+        *("cell [4] failed: KeyError: 'lag'", "runner-a (4 at once", "RUN-000"),
+    ):
+        assert part in said, part
+    assert "sheet 2 of 2" in older
+    assert "Replication lag of the shop" in found
+    assert "1 incident found" in found
+    assert "Nothing fits." in none
+
+
+def test_an_empty_console_says_how_to_begin(evidence: Path) -> None:
+    with serving(opened()) as client:
+        said = words(client.get(CONSOLE))
+    assert "Nothing is running" in said
+    assert "There is no run yet" in said
+    assert not evidence.exists()
+
+
+def test_a_store_that_is_gone_keeps_the_rest_of_the_console(rest: Path, tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store.open(f"sqlite:///{path}")
+    store.close()
+    path.write_bytes(b"no database any more")
+    with serving(opened(), store) as client:
+        answer = client.get(CONSOLE)
+    assert answer.status_code == 200
+    assert "Cannot be shown:" in words(answer)
+    assert INCIDENT in answer.text
+
+
+def test_a_record_without_a_run_is_an_incident_too(evidence: Path) -> None:
+    told = page_scenes.alert(1)
+    incident.append(evidence, "INC-1", "alert", by="rbkernel", **told.to_json())
+    with serving(opened()) as client:
+        assert "INC-1" in words(client.get(CONSOLE))
+        said = words(client.get("/rbkernel/incidents/INC-1"))
+    assert "No runbook was run for it yet" in said
+    assert "firing PostgresReplicationLag" in said
+
+
+def test_a_damaged_journal_is_an_error_with_a_next_step(rest: Path) -> None:
+    journal = Journal(rest, OTHER_RUN)
+    journal.raw(b"nonsense\n")
+    journal.line("end")
+    with serving(opened()) as client:
+        answer = client.get(f"/rbkernel/runs/{OTHER_RUN}")
+        console = client.get(CONSOLE)
+    assert answer.status_code == 500
+    assert "cannot be understood" in words(answer)
+    assert "Next:" in words(answer)
+    assert "Cannot be read:" in words(console)
+
+
+def test_a_run_that_has_only_begun_is_shown(evidence: Path) -> None:
+    Journal(evidence, OTHER_RUN)
+    with serving(opened()) as client:
+        answer = client.get(f"/rbkernel/runs/{OTHER_RUN}")
+    assert answer.status_code == 200
+    assert "Not sealed" in words(answer)
+
+
+# --- what never does
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/rbkernel/runs/..%2F..%2Fetc%2Fpasswd", "/rbkernel/runs/%2e%2e/%2e%2e/etc/passwd"),
+        *(f"/rbkernel/runs/{RUN_ID}%00", f"/rbkernel/runs/{RUN_ID}/../x", "/rbkernel/incidents/"),
+        *(
+            "/rbkernel/incidents/INC-..%2f..%2f",
+            "/rbkernel/incidents/open",
+            "/rbkernel/incidents/HEADS",
+        ),
+        *("/rbkernel/static/..%2fpage.html.j2", "/rbkernel/static/x.css", "/rbkernel/runs"),
+        *(f"/rbkernel/runs/{RUN_ID.upper()}", f"/rbkernel/runs/{RUN_ID}/journal.jsonl"),
+        f"/rbkernel/incidents/{'INC-' + 'a' * 200}",
+    ],
+)
+def test_no_address_leads_out_of_the_pages(pages_open: httpx.Client, path: str) -> None:
+    url = httpx.URL(str(pages_open.base_url)).copy_with(raw_path=path.encode())
+    assert pages_open.get(url).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_changed(pages_open: httpx.Client, method: str) -> None:
+    for path in (CONSOLE, RUN, THE_INCIDENT, f"{RUN}/continue", "/rbkernel/static/pages.js"):
+        assert pages_open.request(method, path).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("path", [CONSOLE, RUN, THE_INCIDENT, "/rbkernel/nothing", f"{RUN}/report"])
+def test_every_page_comes_with_its_policy(pages_open: httpx.Client, path: str) -> None:
+    headers = pages_open.get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert re.search(r"script-src 'self';|sandbox", policy)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert "private" in headers["Cache-Control"]
+
+
+def test_a_page_that_is_the_same_is_not_sent_again(pages_open: httpx.Client) -> None:
+    first = pages_open.get(RUN)
+    again = pages_open.get(RUN, headers={"If-None-Match": first.headers["Etag"]})
+    assert again.status_code == 304
+    assert not again.content
+
+
+def test_what_pages_share_is_small_and_loads_nothing(pages_open: httpx.Client) -> None:
+    page = BeautifulSoup(pages_open.get(RUN).text, "html.parser")
+    loaded = [tag["src"] for tag in page.select("script[src]")]
+    loaded += [tag["href"] for tag in page.select("link[rel=stylesheet]")]
+    assert {re.sub(r".*/|\?.*", "", str(one)) for one in loaded} == {
+        *("pages.css", "pages.js", "plots.js", "plotly.js")
+    }
+    for one in loaded:
+        answer = pages_open.get(str(one))
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert not re.search(r"@import|url\(", answer.text) or "plotly" in str(one)
