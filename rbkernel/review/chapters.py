@@ -6,83 +6,25 @@ a human fills in. What senders and people wrote is escaped: it is text, whatever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, timedelta
 
 from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.export.wiki import escaped
-from rbkernel.evidence.incident_record import IncidentRecord, Moment, instant
+from rbkernel.evidence.incident_record import IncidentRecord, instant
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
 from rbkernel.model import Decision, Finding, Severity, Verdict
+from rbkernel.review.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.runbook.placeholders import placeholder
 from rbkernel.runbook.quantities import spoken
 
-# the seeds' runbooks: "any P0/P1 triggers a postmortem within 24h", "meeting within 48 hours"
-WRITTEN_WITHIN = timedelta(hours=24)
-MEETING_WITHIN = timedelta(hours=48)
 _REQUIRED_FOR = (Severity.CRITICAL, Severity.HIGH)
 _UNANSWERED = ("open", "parked")
 _SHOWN_FINDINGS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """All that the evidence knows of an incident when the postmortem is made."""
-
-    record: IncidentRecord
-    runs: Sequence[Record]
-    timeline: Sequence[Entry]
-    made_at: datetime
-
-    @property
-    def title(self) -> str:
-        """The incident's title, else its alerts, else the runbooks that found something."""
-        alerts = dict.fromkeys(alert.name for alert in self.record.alerts)
-        wrong = (run for run in self.runs if run.run and run.verdict is not Verdict.OK)
-        titles = dict.fromkeys(run.run.title for run in wrong if run.run)
-        return self.record.title or ", ".join(alerts) or ", ".join(titles)
-
-    @property
-    def began(self) -> Moment:
-        """The first that is known of it; empty where nothing is."""
-        starts = [
-            Moment(at=run.run.started_at, source=f"run {run.run_id}")
-            for run in self.runs
-            if run.run and run.run.started_at
-        ]
-        told = [one for one in (self.record.began, *starts) if one.at]
-        return min(told, key=lambda one: instant(one.at), default=self.record.began)
-
-    @property
-    def ended(self) -> Moment | None:
-        """When it was over; None when the record does not tell, or an end before it began."""
-        resolved = self.record.resolved
-        backwards = resolved is not None and instant(resolved.at) < instant(self.began.at)
-        return None if backwards else resolved
-
-    @property
-    def severity(self) -> Severity | None:
-        """The severity on our own scale; None when it is not on record."""
-        try:
-            return Severity.parse(self.record.severity)
-        except ValueError:
-            return None
-
-    @property
-    def deadline_from(self) -> Moment | None:
-        """What the deadlines count from: the end of the trouble, else the closing."""
-        closed = Moment(at=self.record.closed_at, source="it was closed")
-        return self.ended or (closed if closed.at else None)
-
-    def due(self, within: timedelta) -> datetime | None:
-        """When something is due that counts from the end; None while there is none."""
-        start = self.deadline_from
-        return instant(start.at).astimezone(UTC) + within if start else None
 
 
 def chapters(known: Known) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,8 @@ from nbformat import NotebookNode
 
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export.sanitize import plain
-from rbkernel.review.chapters import Known, chapters, moment
+from rbkernel.review.chapters import chapters, moment
+from rbkernel.review.known import Known
 from rbkernel.runbook import catalogue, frontmatter_text
 from rbkernel.runbook.catalogue import POSTMORTEM, Runbook
 from rbkernel.runbook.placeholders import PLACEHOLDER

@@ -24,8 +24,8 @@ from rbkernel.evidence.export.textpage import Chapter
 from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.incident_record import tell
 from rbkernel.evidence.timeline import timeline
-from rbkernel.review.chapters import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.review.draft import draft, incident_of, refresh, to_write
+from rbkernel.review.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.runbook import scaffold
 from rbkernel.runbook.catalogue import POSTMORTEM
 from rbkernel.runbook.placeholders import PLACEHOLDER

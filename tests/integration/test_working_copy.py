@@ -12,7 +12,7 @@ from rbkernel.evidence import incident
 from rbkernel.evidence.timeline import timeline
 from rbkernel.gateway import runner, working_copy
 from rbkernel.review import postmortem
-from rbkernel.review.chapters import Known
+from rbkernel.review.known import Known
 from tests.integration.kernels import PATIENCE_S, configure, papermill, write_runbook
 
 INCIDENT = "INC-20261120-7f3a"
