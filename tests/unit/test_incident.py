@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,6 +175,7 @@ def test_damage_is_told_and_hides_no_other_line(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from rbkernel.evidence.incident import append
 for number in range(25):
@@ -330,3 +333,34 @@ def test_a_seal_of_the_record_that_died_is_finished_by_the_next(
 
 def test_what_is_exported_is_there() -> None:
     assert all(hasattr(incident, name) for name in incident.__all__)
+
+
+ACKNOWLEDGES = """
+import sys
+import time
+from pathlib import Path
+from rbkernel.evidence.incident import append
+number = 0
+while True:
+    append(Path(sys.argv[1]), sys.argv[2], "note", by="ann", text=f"{sys.argv[3]} {number}")
+    print(f"{sys.argv[3]} {number}", flush=True)
+    number += 1
+"""
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.soak)])
+def test_what_was_acknowledged_survives_every_kill(tmp_path: Path, kills: int) -> None:
+    dice = random.Random(kills)
+    acknowledged: list[str] = []
+    for kill in range(kills):
+        command = [sys.executable, "-c", ACKNOWLEDGES, str(tmp_path), INCIDENT, str(kill)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout
+            acknowledged.append(writer.stdout.readline().strip())
+            time.sleep(dice.random() / 10)
+            writer.kill()
+            acknowledged += [said for said in writer.stdout.read().splitlines() if said]
+    told = read(tmp_path, INCIDENT)
+    assert set(acknowledged) <= {note.text for note in told.notes}
+    assert {damage.what for damage in told.damaged} <= {"is cut off", "is no line of a record"}
+    assert [line.kind for line in told.lines].count("opened") == 1
