@@ -161,7 +161,7 @@ class _Seal:
             files, self.missing = self._content(record, given)
             store.write_folder(self.staging / "run", files, mode=0o444)
         else:  # an earlier seal came as far as the run folder
-            target, files = folder, intact_files(folder)
+            target, files = folder, _intact_files(folder)
         told = self._incident_lines(target, record)
         sealed_at = sealed_line(told, self.run_id)["at"]
         head, listing = new_generation(self.heads, target, files, told, self.run_id, sealed_at)
@@ -332,7 +332,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def intact_files(folder: Path) -> dict[str, bytes]:
+def _intact_files(folder: Path) -> dict[str, bytes]:
     """Return the files that an interrupted seal put in place, if they are still the same."""
     files = {name: (folder / name).read_bytes() for name in store.files_below(folder)}
     listing = manifest.read_listing(files.get(manifest.SUMS, b""), str(folder / manifest.SUMS))

@@ -2,8 +2,8 @@
 
 The seal of a run proves the record as it was then. This one adds a folder with a copy of the
 record, signed as a run is, and a manifest generation that covers all of it. Ordering rules: the
-record's line of this seal comes first, then folder, manifest and `HEADS`, as with a run; whoever
-finds a line without its head finishes that seal.
+record's line of this seal comes first, then folder, manifest and `HEADS`, as with a run. A crash in
+between leaves a line, perhaps a folder, without a head; the next seal covers both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import content, manifest, store
 from rbkernel.evidence.bundle import (
-    intact_files,
     move_generation,
     new_generation,
     numbered,
@@ -75,45 +74,38 @@ def seal_record(root: Path, incident: str, *, key: Path | None = None) -> Sealed
 def _seal(root: Path, incident: Path, key: Path | None) -> SealedRecord:
     path = incident / manifest.INCIDENT
     told, heads = _read(path), read_heads(root)
+    last = next(reversed(parse(told)[0]), None)
     sealed = {head.run_id: head for head in heads}
-    lines = [line for line in parse(told)[0] if line.kind == "sealed" and line.data.get("record")]
-    if lines and lines[-1] == parse(told)[0][-1] and lines[-1].text("record") in sealed:
-        return _sealed(incident, lines[-1], sealed[lines[-1].text("record")], is_new=False)
-    unfinished = next((line for line in lines if line.text("record") not in sealed), None)
-    line = unfinished or _write_line(path, told)
+    if last and last.text("record") in sealed:
+        return _sealed(incident, last, sealed[last.text("record")], is_new=False)
+    line = _write_line(path, told)
     staging = root / "open" / _STAGING
     store.remove_folder(staging)  # what a crash left
     staging.mkdir(parents=True)
     try:
-        return _finish(root, incident, line, heads, staging, key)
+        return _put_under_seal(root, incident, line, heads, staging, key)
     finally:
         store.remove_folder(staging)
 
 
-def _finish(
+def _put_under_seal(
     root: Path, incident: Path, line: Line, heads: list[Head], staging: Path, key: Path | None
 ) -> SealedRecord:
     told = _read(incident / manifest.INCIDENT)
     target = incident / line.text("folder")
-    missing: tuple[str, ...] = ()
-    if target.is_dir():  # an interrupted seal came as far as the folder
-        files = intact_files(target)
-    else:
-        files = {manifest.INCIDENT: b"".join(told.splitlines(keepends=True)[: line.number])}
-        sums, missing = content.sums(files, previous(heads), key)
-        files |= sums
-        store.write_folder(staging / "record", files, mode=0o444)
+    sums, missing = content.sums({manifest.INCIDENT: told}, previous(heads), key)
+    files = {manifest.INCIDENT: told, **sums}
+    store.write_folder(staging / "record", files, mode=0o444)
     head, listing = new_generation(heads, target, files, told, line.text("record"), line.at)
     stage_generation(staging, heads, head, listing)
-    if not target.is_dir():
-        store.move(staging / "record", target)
+    store.move(staging / "record", target)
     target.chmod(0o555)
     move_generation(staging, root, head)
     return replace(_sealed(incident, line, head, is_new=True), missing=missing)
 
 
 def _write_line(path: Path, told: bytes) -> Line:
-    """Write that the record is sealed: what follows does not belong to this seal."""
+    """Write that the record is sealed: the copy under seal says so, too."""
     seal_id = new_run_id()
     folder = numbered(path.parent, manifest.RECORD, seal_id).name
     line = entry("sealed", RBKERNEL, record=seal_id, folder=folder)

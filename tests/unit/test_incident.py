@@ -307,7 +307,7 @@ def sealing_and_crash(root: Path, moment: int) -> int:
 
 
 @pytest.mark.parametrize("between", ["nothing", "a line", "a run"])
-def test_a_seal_of_the_record_that_died_is_finished_by_the_next(
+def test_a_seal_of_the_record_that_died_is_made_good_by_the_next(
     tmp_path: Path, between: str
 ) -> None:
     moment, code = 0, 9

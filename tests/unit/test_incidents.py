@@ -215,9 +215,11 @@ class TestClose:
         assert subprocess.run(command, cwd=unpacked, env=environment, check=False).returncode != 0
 
     def test_a_living_kernel_keeps_it_open(self, settings: Settings, work: Path) -> None:
-        journal = whole_run(settings.evidence_root)
+        whole_run(settings.evidence_root)
+        journal = whole_run(settings.evidence_root, other_run(1))
         hold = "import fcntl,sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
         command = [sys.executable, "-c", hold + "print('', flush=True); sys.stdin.read()"]
+        told = rf"not closed.*{other_run(1)}.*Shut Down Kernel"
         with subprocess.Popen(
             [*command, str(journal.folder / "kernel.lock")],
             stdin=subprocess.PIPE,
@@ -225,12 +227,15 @@ class TestClose:
         ) as kernel:
             assert kernel.stdout
             kernel.stdout.readline()
-            with pytest.raises(EvidenceError, match=rf"still lives.*{RUN_ID}.*Shut Down Kernel"):
+            with pytest.raises(
+                EvidenceError, match=rf"not closed.*{other_run(1)}.*Shut Down Kernel"
+            ):
                 self.closed(settings, work)
             kernel.communicate(b"")
         assert look(settings.evidence_root, INCIDENT).lines == ()
+        assert not (settings.evidence_root / "HEADS").exists()
         assert list(work.iterdir()) == []
-        assert self.closed(settings, work).sealed_runs == (RUN_ID,)
+        assert self.closed(settings, work).sealed_runs == (other_run(1), RUN_ID)
 
     def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))
