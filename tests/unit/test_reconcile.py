@@ -15,7 +15,6 @@ from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
 from rbkernel.postgres.reconcile.outcome import State
 from rbkernel.postgres.reconcile.parts import Part, ranges
 from rbkernel.postgres.reconcile.search import Pairs, edges_of, unmatched, width
-from rbkernel.postgres.reconcile.verdict import settled
 
 KEYS = st.integers(-(2**63), 2**63 - 1)
 ONE = Difference(key=("7", "a"), kind="changed", columns=("v",), version="x", state=State.ONCE)
@@ -41,14 +40,14 @@ def test_a_state_file_of_something_else_is_refused(found: object) -> None:
 
 class TestLooks:
     def test_the_same_twice_is_persistent(self) -> None:
-        assert settled(ONE, ONE).state is State.PERSISTENT
+        assert ONE.settled(ONE).state is State.PERSISTENT
 
     def test_other_values_are_unsettled(self) -> None:
         now = Difference(key=ONE.key, kind="changed", columns=("v",), version="y")
-        assert settled(ONE, now).state is State.UNSETTLED
+        assert ONE.settled(now).state is State.UNSETTLED
 
     def test_gone_is_in_flight(self) -> None:
-        assert settled(ONE, None).state is State.IN_FLIGHT
+        assert ONE.settled(None).state is State.IN_FLIGHT
 
 
 class TestOutcome:

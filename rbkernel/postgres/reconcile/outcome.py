@@ -56,6 +56,17 @@ class Difference:
         """Return it in another state."""
         return dataclasses.replace(self, state=state)
 
+    def settled(self, now: Difference | None) -> Difference:
+        """Say what a later look makes of it.
+
+        >>> one = Difference(key=("1",), kind="missing", version="a")
+        >>> one.settled(None).state, one.settled(one).state
+        (<State.IN_FLIGHT: 'in flight'>, <State.PERSISTENT: 'persistent'>)
+        """
+        if now is None:
+            return self.become(State.IN_FLIGHT)
+        return now.become(State.PERSISTENT if now.version == self.version else State.UNSETTLED)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
