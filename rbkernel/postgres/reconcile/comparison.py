@@ -154,17 +154,19 @@ def _window_start(question: Question, both: Readers) -> str:
 
 
 def _search(work: _Work, progress: Progress) -> Progress:
+    way = join if work.both.one_server else verdict
+    dense = False
     for number, part in enumerate(progress.parts[progress.done :], progress.done + 1):
         try:
             if work.max_load is not None:
                 load.wait_for_calm(work.both, work.max_load)
             work.both.release(older_than_s=LONGEST_S)
-            way = join if work.both.one_server else verdict
-            searched = way.search(work.layout, work.pair, part, work.both)
+            searched = way.search(work.layout, work.pair, part, work.both, dense=dense)
             found, beyond, surplus = _keep(work, searched, len(progress.differences))
             _check_balance(work, searched, surplus)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
+        dense = searched.dense
         progress = replace(
             progress,
             done=number,

@@ -17,7 +17,7 @@ from rbkernel.postgres.capabilities import has
 from rbkernel.postgres.reconcile.encoding import fill, hashed
 from rbkernel.postgres.reconcile.layout import Column, Layout
 from rbkernel.postgres.reconcile.lookup import batches, sought, wanted
-from rbkernel.postgres.reconcile.outcome import Difference
+from rbkernel.postgres.reconcile.outcome import Difference, found_of
 from rbkernel.postgres.reconcile.parts import Part
 from rbkernel.postgres.reconcile.search import Key, Searched, Side, apart, twice
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
@@ -28,8 +28,10 @@ _BITS = 62
 _TOLD_BYTES = 200
 
 
-def search(layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers) -> Searched:
-    """Compare one part."""
+def search(
+    layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
+) -> Searched:
+    """Compare one part; that takes as long whether or not differences are `dense`."""
     reader = both.source
     differing = " FILTER (WHERE told IS NOT NULL)"
     ends, texts, on = [], [], []
@@ -56,7 +58,7 @@ def search(layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers) -
         differences = examine(layout, pair, suspects, both)
     else:
         differences = _differences(layout, suspects, _numbers(layout, told))
-    return Searched(source_rows=rows[0], target_rows=rows[1], differences=differences)
+    return Searched(source_rows=rows[0], target_rows=rows[1], differences=differences, dense=dense)
 
 
 def examine(
@@ -144,23 +146,10 @@ def _numbers(layout: Layout, told: bytes | None) -> NDArray[np.int64]:
 def _differences(
     layout: Layout, keys: Sequence[Key], numbers: NDArray[np.int64]
 ) -> Iterator[list[Difference]]:
-    # there are few combinations
-    combinations, which = np.unique(numbers[:, :-1], axis=0, return_inverse=True)
-    kinds = [_kind(layout, masks) for masks in combinations.tolist()]
-    lines = list(zip(keys, which.reshape(-1).tolist(), numbers[:, -1].tolist(), strict=True))
-    for some in batches(lines, _TOLD_BYTES):
-        yield [
-            Difference(key=key, kind=kinds[n][0], columns=kinds[n][1], version=f"{version:x}")
-            for key, n, version in some
-            if kinds[n][0]
-        ]
-
-
-def _kind(layout: Layout, masks: Sequence[int]) -> tuple[str, tuple[str, ...]]:
-    """Say what is wrong with rows, and in which columns; nothing with one that is on no side."""
-    flags = [bool(mask >> bit & 1) for mask in masks for bit in range(_BITS)]
-    source, target, *differs = flags
-    if source and target:
-        names = zip(layout.columns, differs, strict=False)
-        return "changed", tuple(column.name for column, one in names if one)
-    return ("missing" if source else "extra" if target else ""), ()
+    for places in batches(range(len(keys)), _TOLD_BYTES):
+        start, stop = places[0], places[-1] + 1
+        some = numbers[start:stop]
+        # a mask's flags, the first one in its last bit
+        flags = some[:, :-1, None] >> np.arange(_BITS) & 1
+        told = flags.reshape(len(some), -1)[:, : len(layout.columns) + 2].astype(np.bool_)
+        yield found_of(keys[start:stop], told.T, some[:, -1], layout.names)

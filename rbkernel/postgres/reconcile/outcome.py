@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rbkernel.errors import ConfigError
 from rbkernel.postgres.reconcile.parts import Part
@@ -66,6 +68,50 @@ class Difference:
         if now is None:
             return self.become(State.IN_FLIGHT)
         return now.become(State.PERSISTENT if now.version == self.version else State.UNSETTLED)
+
+
+def found_of(
+    keys: Sequence[tuple[str, ...]],
+    flags: NDArray[np.bool_],
+    versions: NDArray[np.int64],
+    names: Sequence[str],
+) -> list[Difference]:
+    """Return the differences among some rows.
+
+    Parameters
+    ----------
+    keys
+        Of each row.
+    flags
+        (2 + columns) × rows: whether the source has it, whether the target has it, and whether the
+        two are unlike in a column.
+    versions
+        Of each row.
+    names
+        Of the columns.
+
+    >>> flags = np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=bool)
+    >>> found = found_of([("1",), ("2",), ("3",)], flags, np.array([7, 8, 9]), ["v"])
+    >>> [(one.key, one.kind, one.columns) for one in found]
+    [(('2',), 'changed', ('v',)), (('3',), 'extra', ())]
+    """
+    packed = np.packbits(flags, axis=0).T
+    told = {bits: _kind(bits, names) for bits in set(map(bytes, packed))}
+    rows = zip(keys, map(bytes, packed), versions.tolist(), strict=True)
+    return [
+        Difference(key=key, kind=told[bits][0], columns=told[bits][1], version=f"{version:x}")
+        for key, bits, version in rows
+        if told[bits][0]
+    ]
+
+
+def _kind(bits: bytes, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Say what is wrong with rows, and in which columns; nothing when nothing is."""
+    source, target, *unlike = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(names) + 2)
+    if source != target:
+        return "missing" if source else "extra", ()
+    columns = tuple(name for name, one in zip(names, unlike, strict=True) if one and source)
+    return "changed" if columns else "", columns
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,11 +47,25 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What a part holds: rows on both sides, and the differences, some at a time."""
+    """What a part holds: rows on both sides, and the differences, some at a time.
+
+    ``dense`` when there are so many that the next part is better searched row by row at once.
+    """
 
     source_rows: int
     target_rows: int
     differences: Iterator[list[Difference]]
+    dense: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """Rows on both sides of a part, and the keys that are suspect; ``dense`` as above."""
+
+    source_rows: int
+    target_rows: int
+    keys: Sequence[Key]
+    dense: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,24 +201,23 @@ def apart(one: str, other: str, most: float) -> str:
     return f"(abs({one}::text::numeric - {other}::text::numeric) <= {most!r}) IS NOT TRUE"
 
 
-def suspects(pair: tuple[Side, Side], part: Part, both: Readers) -> tuple[int, int, Sequence[Key]]:
-    """Look through one part.
-
-    Returns
-    -------
-    tuple
-        Rows of the source and of the target, and the keys that are suspect.
-    """
+def suspects(pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool) -> Suspects:
+    """Look through one part; `dense` as the part before it was."""
+    if dense:
+        return _row_by_row(pair, part, both, [])
     source, target = pair
     left, right = both.both(
         lambda reader: _sums(reader, source, part), lambda reader: _sums(reader, target, part)
     )
     numbers = left.keys() | right.keys()
     bad = sorted(number for number in numbers if left.get(number) != right.get(number))
-    found: Sequence[Key] = ()
-    if bad:
-        found = _suspects(pair, part, both, [] if len(bad) > _MANY * len(numbers) else bad)
-    return sum(count for count, _ in left.values()), sum(n for n, _ in right.values()), found
+    many = len(bad) > _MANY * len(numbers)
+    return Suspects(
+        source_rows=sum(count for count, _ in left.values()),
+        target_rows=sum(count for count, _ in right.values()),
+        keys=_row_by_row(pair, part, both, [] if many else bad).keys if bad else (),
+        dense=many,
+    )
 
 
 def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
@@ -215,21 +228,34 @@ def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
     return {bucket: (count, total) for bucket, count, total in rows}
 
 
-def _suspects(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> list[Key]:
-    """Return the keys in bad buckets (in all, when none is named) whose rows do not match."""
+def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> Suspects:
+    """Look for rows that do not match, in bad buckets; in all, when none is named."""
     source, target = pair
     left, right = both.both(
         lambda reader: _pairs(reader, source, part, bad),
         lambda reader: _pairs(reader, target, part, bad),
     )
     found = unmatched(left, right).tolist()
+    rows = max(len(left[0]), len(right[0]))
+    return Suspects(
+        source_rows=len(left[0]),
+        target_rows=len(right[0]),
+        keys=_texts(pair, part, both, found),
+        dense=len(found) > _MANY * rows / _ROWS_OF_A_BUCKET,
+    )
+
+
+def _texts(
+    pair: tuple[Side, Side], part: Part, both: Readers, found: Sequence[int]
+) -> Sequence[Key]:
+    """Return the keys that numbers stand for."""
     if part.kind == "range":
         return [(str(key),) for key in found]
     if not found:
-        return []
+        return ()
     keys = both.both(
-        lambda reader: _keys(reader, source, part, found),
-        lambda reader: _keys(reader, target, part, found),
+        lambda reader: _keys(reader, pair[0], part, found),
+        lambda reader: _keys(reader, pair[1], part, found),
     )
     return sorted({*keys[0], *keys[1]})
 
@@ -260,10 +286,10 @@ def _integers(sent: Iterable[bytes]) -> NDArray[np.int64]:
     return np.frombuffer(b"".join(sent), ">i8").astype(np.int64)
 
 
-def _keys(reader: Reader, side: Side, part: Part, hashes: list[int]) -> list[Key]:
+def _keys(reader: Reader, side: Side, part: Part, hashes: Sequence[int]) -> list[Key]:
     texts = ", ".join(side.key_texts)
     rows = side.rows(part, f"{side.key_hash} = ANY(%(hashes)s::int8[])")
-    return reader.rows(f"SELECT {texts} {rows}", {"hashes": hashes})
+    return reader.rows(f"SELECT {texts} {rows}", {"hashes": list(hashes)})
 
 
 def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:

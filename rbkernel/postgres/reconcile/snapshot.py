@@ -47,13 +47,9 @@ _SETTINGS = {
     "max_parallel_workers_per_gather": "0",
     "idle_in_transaction_session_timeout": "60s",
 }
-# Ranges of keys are read in the order of their index, and joined in it: a range would else be looked
-# for in all pages of the table, and a hash of half a million rows fills 100 MB.
-_BY_INDEX = {
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-    "enable_hashjoin": "off",
-}
+# Ranges of keys are read, and joined, in the order of their index: a range would else be looked for
+# in all pages of the table, and a hash of half a million rows fills 100 MB.
+_BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off"}
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -179,6 +175,7 @@ class Readers:
 @contextmanager
 def readers(source: Session, target: Session) -> Iterator[Readers]:
     """Borrow the connections of both sessions, one when they are the same."""
+    _reach(source, target)
     with ExitStack() as stack:
         one = Reader(source, stack.enter_context(source.lent()))
         other = one if source is target else Reader(target, stack.enter_context(target.lent()))
@@ -187,3 +184,11 @@ def readers(source: Session, target: Session) -> Iterator[Readers]:
             yield opened
         finally:
             opened.release()
+
+
+def _reach(source: Session, target: Session) -> None:
+    """Log in at both servers at the same time, and see that the roles are fit to ask."""
+    with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
+        # a session that is both is reached once
+        for _ in pool.map(lambda session: session.server, dict.fromkeys((source, target))):
+            pass

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rbkernel.postgres.reconcile import search as searching
 from rbkernel.postgres.reconcile.layout import Column, Layout
 from rbkernel.postgres.reconcile.lookup import batches, by_key, fetch
-from rbkernel.postgres.reconcile.outcome import Difference
+from rbkernel.postgres.reconcile.outcome import Difference, found_of
 from rbkernel.postgres.reconcile.parts import Part
-from rbkernel.postgres.reconcile.search import Key, Searched, Side, apart, twice
+from rbkernel.postgres.reconcile.search import Key, Searched, Side, apart, suspects, twice
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
 # what a row of hashes takes
@@ -27,13 +26,16 @@ _HASHED_BYTES = 200
 Texts = tuple[str | None, str | None]
 
 
-def search(layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers) -> Searched:
+def search(
+    layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
+) -> Searched:
     """Compare one part; what differs is looked up when it is asked for."""
-    source_rows, target_rows, suspects = searching.suspects(pair, part, both)
+    found = suspects(pair, part, both, dense=dense)
     return Searched(
-        source_rows=source_rows,
-        target_rows=target_rows,
-        differences=examine(layout, pair, suspects, both),
+        source_rows=found.source_rows,
+        target_rows=found.target_rows,
+        differences=examine(layout, pair, found.keys, both),
+        dense=found.dense,
     )
 
 
@@ -66,28 +68,11 @@ def _examine(
     for i, column in enumerate(layout.columns):
         if column.rule.typed or column.tolerance is not None:
             _settle(layout, column, keys, unlike[i], both)
-    differs = (left.present != right.present) | unlike.any(axis=0)
     # odd multipliers: the values of one side, then of the other, each in its place
     factors = np.arange(1, 4 * len(unlike), 2, dtype=np.uint64)[:, None]
     version = (np.concatenate([left.hashes, right.hashes]).astype(np.uint64) * factors).sum(axis=0)
-    here, there, versions = left.present.tolist(), right.present.tolist(), version.tolist()
-    columns = _names(layout, unlike)
-    return [
-        Difference(
-            key=keys[n],
-            kind="extra" if not here[n] else "changed" if there[n] else "missing",
-            columns=columns[n],
-            version=f"{versions[n]:x}",
-        )
-        for n in np.flatnonzero(differs).tolist()
-    ]
-
-
-def _names(layout: Layout, unlike: NDArray[np.bool_]) -> list[tuple[str, ...]]:
-    """Name the columns that differ, for each row; there are few combinations of them."""
-    combinations, which = np.unique(unlike, axis=1, return_inverse=True)
-    names = [tuple(layout.columns[i].name for i in np.flatnonzero(some)) for some in combinations.T]
-    return [names[n] for n in which.reshape(-1).tolist()]
+    flags = np.concatenate([[left.present, right.present], unlike])
+    return found_of(keys, flags, version.astype(np.int64), layout.names)
 
 
 @dataclass(frozen=True)
