@@ -3,10 +3,10 @@
 Options: ROWS (1000000), RUNS (5) and ``--without-others``. Two servers hold the tables; 5 rows are
 missing, 5 extra, 20 changed, and every method must find just these. The methods take turns, so that
 whatever else the machine does hits all of them. The floor is a scan with a hash aggregate of both
-tables at once; it is measured right before and right after each method, in every round, and told is
-the median of the rounds' ratios to the mean of these two. reladiff is measured where it is installed
-(``pip install rbkernel[benchmark]``), with its defaults and tuned. At the end 10 % of the rows are
-changed, and the peak memory of a process that compares is told.
+tables at once, measured right before and right after each method: a ratio is the median of the
+rounds' ratios to the mean of these two. reladiff is measured where it is installed (``pip install
+rbkernel[benchmark]``), with its defaults and tuned. At the end 10 % of the rows are changed, and
+the peak memory of a process that compares is told.
 """
 
 from __future__ import annotations

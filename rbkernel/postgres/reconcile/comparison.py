@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from rbkernel.postgres.reconcile import conditions, join, load, parts, search, v
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
+from rbkernel.postgres.reconcile.parts import Part
 from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.search import Searched, Side
 from rbkernel.postgres.reconcile.snapshot import LONGEST_S, Reader, Readers, readers
@@ -162,7 +162,7 @@ def _search(work: _Work, progress: Progress) -> Progress:
                 load.wait_for_calm(work.both, work.max_load)
             work.both.release(older_than_s=LONGEST_S)
             searched = way.search(work.layout, work.pair, part, work.both, dense=dense)
-            found, beyond, surplus = _keep(work, searched, len(progress.differences))
+            found, beyond, surplus = _keep(work, part, searched, len(progress.differences))
             _check_balance(work, searched, surplus)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
@@ -180,7 +180,9 @@ def _search(work: _Work, progress: Progress) -> Progress:
     return progress
 
 
-def _keep(work: _Work, searched: Searched, already: int) -> tuple[list[Difference], int, int]:
+def _keep(
+    work: _Work, part: Part, searched: Searched, already: int
+) -> tuple[list[Difference], int, int]:
     """Return the differences for which there is room, how many more, and extra less missing."""
     kept: list[Difference] = []
     beyond = surplus = 0
@@ -188,9 +190,9 @@ def _keep(work: _Work, searched: Searched, already: int) -> tuple[list[Differenc
         room = work.most - already - len(kept)
         kept += some[:room]
         beyond += max(0, len(some) - room)
-        kinds = Counter(one.kind for one in some)
-        surplus += kinds["extra"] - kinds["missing"]
-    if integer_key(work.layout):
+        kinds = [one.kind for one in some]
+        surplus += kinds.count("extra") - kinds.count("missing")
+    if part.kind == "slice" and integer_key(work.layout):
         kept.sort(key=lambda one: int(one.key[0]))
     return kept, beyond, surplus
 

@@ -62,7 +62,7 @@ def fetch(
 def wanted(layout: Layout, keys: Sequence[Key]) -> tuple[str, dict[str, list[str]]]:
     """Return a table ``rb_w`` of keys, each with its number ``rb_n``, and its values."""
     names = [f"rb_k{i}" for i in range(len(layout.key))]
-    values = dict(zip(names, (list(part) for part in zip(*keys, strict=True)), strict=True))
+    values = {name: [key[i] for key in keys] for i, name in enumerate(names)}
     arrays = ", ".join(f"%({name})s::text[]" for name in names)
     return f"unnest({arrays}) WITH ORDINALITY AS rb_w ({', '.join(names)}, rb_n)", values
 

@@ -95,13 +95,15 @@ def found_of(
     >>> [(one.key, one.kind, one.columns) for one in found]
     [(('2',), 'changed', ('v',)), (('3',), 'extra', ())]
     """
-    packed = np.packbits(flags, axis=0).T
-    told = {bits: _kind(bits, names) for bits in set(map(bytes, packed))}
-    rows = zip(keys, map(bytes, packed), versions.tolist(), strict=True)
+    packed = np.packbits(flags, axis=0)
+    bits: list[bytes] = packed.T.copy().view(f"V{len(packed)}").reshape(-1).tolist()
+    # there are few combinations
+    told = {some: _kind(some, names) for some in set(bits)}
+    rows = zip(keys, map(told.__getitem__, bits), versions.tolist(), strict=True)
     return [
-        Difference(key=key, kind=told[bits][0], columns=told[bits][1], version=f"{version:x}")
-        for key, bits, version in rows
-        if told[bits][0]
+        Difference(key=key, kind=kind, columns=columns, version=f"{version:x}")
+        for key, (kind, columns), version in rows
+        if kind
     ]
 
 
