@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from rbkernel.errors import ConfigError
 from rbkernel.postgres.reconcile.parts import Part
+from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 COLUMNS = ("key", "kind", "columns", "state")
+_STRICTNESS = (Policy.KEEP, Policy.HASH, Policy.MASK, Policy.DROP)
 KINDS = ("missing", "extra", "changed", "type")
 
 
@@ -209,6 +211,49 @@ class Outcome:
     def __deepcopy__(self, _: object) -> Outcome:
         """Return it itself: pandas copies the attrs of a frame at every step."""
         return self
+
+    def policies(
+        self, source: Redaction, target: Redaction, mapping: Mapping[str, str]
+    ) -> Mapping[str, Policy]:
+        """Return what the two sides' column policies make of the compared columns, if anything.
+
+        Parameters
+        ----------
+        source, target
+            The policies of both connections; the stricter one counts.
+        mapping
+            Source column → target column, where the names differ.
+        """
+        found = {}
+        for name in self.compared:
+            text = not (self.integer_key and name in self.key)
+            both = (source.policy(name, text=text),
+                    target.policy(mapping.get(name, name), text=text))  # fmt: skip
+            found[name] = max(both, key=_STRICTNESS.index)
+        return {name: policy for name, policy in found.items() if policy is not Policy.KEEP}
+
+    def protected(self, policies: Mapping[str, Policy], hash_key: bytes) -> Outcome:
+        """Return it with the key's columns as their policies let them be seen.
+
+        A key is never left out: where it must not be seen at all it is masked.
+        """
+        if not any(name in policies for name in self.key):
+            return self
+
+        def seen(name: str, text: str) -> str:
+            policy = policies.get(name, Policy.KEEP)
+            if policy is Policy.HASH:
+                return token(text, hash_key)
+            return text if policy is Policy.KEEP else MASKED
+
+        rows = (
+            # a column whose types differ has no key
+            dataclasses.replace(one, key=tuple(map(seen, self.key, one.key)))
+            for one in self.differences
+        )
+        return dataclasses.replace(
+            self, differences=tuple(rows), integer_key=False, key_range=(None, None)
+        )
 
     @property
     def standing(self) -> tuple[Difference, ...]:
