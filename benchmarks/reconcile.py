@@ -2,14 +2,16 @@
 
 Options: ROWS (1000000), RUNS (5) and ``--without-others``. Two servers hold the tables; 5 rows are
 missing, 5 extra, 20 changed, and every method must find just these. The methods take turns, so that
-whatever else the machine does hits all of them; the medians are compared with the floor, which is
-a scan with a hash aggregate of both tables at once. reladiff is measured where it is installed
-(``pip install rbkernel[benchmark]``), with its defaults and tuned. At the end 10 % of the rows are
-changed, and the peak memory of a process that compares is told.
+whatever else the machine does hits all of them. The floor is a scan with a hash aggregate of both
+tables at once, measured right before and right after each method: a ratio is the median of the
+rounds' ratios to the mean of these two. reladiff is measured where it is installed (``pip install
+rbkernel[benchmark]``), with its defaults and tuned. At the end 10 % of the rows are changed, and
+the peak memory of a process that compares is told.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import subprocess
@@ -111,6 +113,16 @@ class Lab:
         return len({row[0] for _, row in diff_tables(*tables, extra_columns=COLUMNS, **options)})
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Medians of one way: seconds, and the ratio to the floor; ``found`` is None of a floor."""
+
+    name: str
+    median_s: float
+    ratio: float
+    found: int | None
+
+
 def main(rows: int, runs: int, *, others: bool) -> int:
     """Build, measure in turns, print."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -132,7 +144,7 @@ def main(rows: int, runs: int, *, others: bool) -> int:
 
 
 def ways(lab: Lab, *, others: bool) -> dict[str, Way]:
-    """Name every way; a floor is the first of its kind."""
+    """Name every way, after the word for its servers; each of these has a floor."""
     found: dict[str, Way] = {
         "one server: floor": lambda: lab.floor(two=False),
         "two servers: floor": lambda: lab.floor(two=True),
@@ -167,25 +179,44 @@ def joindiff() -> Any:
     return Algorithm.JOINDIFF
 
 
-def measure(found: dict[str, Way], runs: int) -> dict[str, tuple[float, int]]:
-    """Return the median in s and the rows found of each way; the first round is for warmth."""
+def measure(found: dict[str, Way], runs: int) -> list[Measured]:
+    """Let all ways take turns, each between two floors; the first round is for warmth."""
     times: dict[str, list[float]] = {name: [] for name in found}
+    ratios: dict[str, list[float]] = {name: [] for name in found}
     counts: dict[str, int] = {}
-    for _ in range(runs + 1):
+    for number in range(runs + 1):
         for name, way in found.items():
-            began = time.perf_counter()
-            counts[name] = way()
-            times[name].append(time.perf_counter() - began)
-    return {name: (statistics.median(each[1:]), counts[name]) for name, each in times.items()}
+            floor = f"{name.partition(':')[0]}: floor"
+            if name == floor:
+                continue
+            before, _ = timed(found[floor])
+            took, counts[name] = timed(way)
+            after, _ = timed(found[floor])
+            if number:
+                times[floor] += [before, after]
+                times[name].append(took)
+                ratios[name].append(took / ((before + after) / 2))
+    return [
+        Measured(name, statistics.median(times[name]),
+                 statistics.median(ratios[name] or [1.0]), counts.get(name))
+        for name in found
+    ]  # fmt: skip
 
 
-def show(title: str, measured: dict[str, tuple[float, int]]) -> None:
-    """Print the ways with their ratio to the floor of the same servers."""
-    table = Table("way", "s", "× floor", "rows found", title=title)
-    for name, (median, count) in measured.items():
-        floor, _ = measured[f"{name.partition(':')[0]}: floor"]
-        shown = "" if name.endswith("floor") else str(count)
-        table.add_row(name, f"{median:.3f}", f"{median / floor:.1f}", shown)
+def timed(way: Way) -> tuple[float, int]:
+    """Return how many s it took, and the rows that it found."""
+    began = time.perf_counter()
+    count = way()
+    return time.perf_counter() - began, count
+
+
+def show(title: str, measured: list[Measured]) -> None:
+    """Print the ways, and how busy the machine was."""
+    load = f"load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    table = Table("way", "s", "× floor", "rows found", title=f"{title}; {load}")
+    for one in measured:
+        found = "" if one.found is None else str(one.found)
+        table.add_row(one.name, f"{one.median_s:.3f}", f"{one.ratio:.2f}", found)
     Console(width=100).print(table)
 
 

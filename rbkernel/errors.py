@@ -70,6 +70,10 @@ class SecretParameter(ParameterError):
     """A parameter that looks like a password, a token or a DSN."""
 
 
+class NothingCompared(ParameterError):
+    """The conditions of a comparison pick no row on either side, so that nothing is known."""
+
+
 class SqlTextError(RbkernelError, ValueError):
     """SQL text that cannot be bound: a missing value, an unterminated literal."""
 

@@ -35,6 +35,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "stat_statements_shared_blks": Capability(since=170000, extension="pg_stat_statements"),
     "pg_stat_io_bytes": Capability(since=180000),
     "wal_without_timing": Capability(since=180000),
+    "hash_of_bytea": Capability(since=180000),
 }
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from rbkernel.errors import DatabaseError
+from rbkernel.errors import DatabaseError, NothingCompared
 from rbkernel.model import ActionPlan
 from rbkernel.postgres import actions
 from rbkernel.postgres import reconcile as tables
 from rbkernel.postgres.reconcile import repair as repairing
 from rbkernel.postgres.session import Provenance, failed_frame
+from rbkernel.redact.columns import Policy
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 
@@ -60,7 +61,8 @@ def reconcile(
         ``in flight`` (it had arrived at a later look) or ``unsettled`` (it still differed, but kept
         changing). ``attrs`` hold ``compared``, ``notes``, ``key_range``, ``source_rows``,
         ``target_rows`` and ``beyond`` (differences that are counted and not listed). Empty with a
-        reason when a patient could not answer.
+        reason when a patient could not answer, or the conditions pick no row. Keys are shown as
+        the column policies of ``[redaction]`` let them be seen.
 
     Raises
     ------
@@ -76,17 +78,26 @@ def reconcile(
         outcome = tables.compare(
             one, other, asked, recheck_after_s=recheck_after_s, max_load=max_load
         )
-    except DatabaseError as error:
+    except (DatabaseError, NothingCompared) as error:
         frame = failed_frame(tables.COLUMNS, error, name=asked.name, connection=db, sql="")
     else:
-        frame = outcome.frame()
-        frame.attrs["rbkernel"] = _told(asked, outcome, db, target_db)
+        rules = one.connection.redaction
+        policies = outcome.policies(rules, other.connection.redaction, asked.mapping)
+        hashed = Policy.HASH in policies.values()
+        frame = outcome.protected(policies, rules.key() if hashed else b"").frame()
+        frame.attrs["rbkernel"] = _told(asked, outcome, policies, db, target_db)
         frame.attrs["asked"] = (asked, outcome, db, target_db or db)
     show(frame)
     return frame
 
 
-def _told(asked: tables.Question, outcome: tables.Outcome, db: str, target_db: str) -> Provenance:
+def _told(
+    asked: tables.Question,
+    outcome: tables.Outcome,
+    policies: Mapping[str, Policy],
+    db: str,
+    target_db: str,
+) -> Provenance:
     """Return where the frame of a comparison came from."""
     one, other = outcome.servers
     rows = f"{outcome.source_rows} rows of {asked.source}, {outcome.target_rows} of {asked.target}"
@@ -102,6 +113,8 @@ def _told(asked: tables.Question, outcome: tables.Outcome, db: str, target_db: s
         duration_s=outcome.duration_s,
         rows=len(outcome.differences),
         cut_by="the limit of listed rows" if outcome.beyond else "",
+        # values of other columns are not shown
+        protected={name: policies[name].value for name in outcome.key if name in policies},
     )
 
 
@@ -117,18 +130,23 @@ def repair(differences: pd.DataFrame) -> ActionPlan:
     -------
     ActionPlan
         For `rb.act`: SQL that changes exactly these rows, if they are still as they are now, and
-        as its undo the SQL that takes it back. Without SQL when there is nothing to repair, or a
-        patient does not answer.
+        as its undo the SQL that takes it back. Without SQL when there is nothing to repair, when it
+        would show what column policies protect, or a patient does not answer.
     """
     if "asked" not in differences.attrs or differences.empty:
         return actions.repair_rows(differences)
     asked, outcome, db, target_db = differences.attrs["asked"]
-    rows = outcome.listed(differences)
-    if len(rows) > _MOST_ROWS:
-        command = f"rbkernel reconcile {db}:{asked.source} {target_db}:{asked.target}"
-        told = f"{len(rows)} rows are too many to show: {command} … --repair repair.sql"
-        return actions.repair_rows(differences, db=target_db, question=asked, why=told)
     run = triage()
+    rules = (run.session(name).connection.redaction for name in (db, target_db))
+    protected = outcome.policies(*rules, asked.mapping)
+    rows = outcome.listed(differences) if not protected else ()
+    if protected or len(rows) > _MOST_ROWS:
+        told = f"{len(rows)} rows are too many to show"
+        if protected:
+            told = f"it would show {', '.join(protected)}, which [redaction] protects"
+        command = f"rbkernel reconcile {db}:{asked.source} {target_db}:{asked.target}"
+        told = f"{told}: {command} … --repair repair.sql"
+        return actions.repair_rows(differences, db=target_db, question=asked, why=told)
     try:
         written = repairing.write(run.session(db), run.session(target_db), asked, rows)
     except DatabaseError as error:

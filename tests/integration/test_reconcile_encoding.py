@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbkernel.postgres.reconcile.encoding import Type, fill, rule
+from rbkernel.postgres.reconcile.encoding import AS_TEXT, Rule, Type, hashed, of_type, rule
 from tests.integration.places import Place
 
 LONG = st.integers(-(2**63), 2**63 - 1)
@@ -43,9 +43,12 @@ def hashes(where: Place, kind: str, texts: Sequence[str], *, plain: bool = False
     """Hash values as a comparison does; `plain` as PostgreSQL's own hash does."""
     found = rule(Type(name=kind, shown=kind), Type(name=kind, shown=kind))
     assert found
-    pieces = ["v"] if plain else [fill(piece, "v") for piece in found.pieces]
+    version = where.raw.info.server_version
+    told = hashed([("v", found)], "42", bytea=version >= 180000)
+    if plain:
+        told = "hash_record_extended(ROW(v), 42)"
     rows = where.raw.execute(
-        f"SELECT hash_record_extended(ROW(1, {', '.join(pieces)}), 42)"
+        f"SELECT {told}"
         f" FROM unnest(%s::text[]) WITH ORDINALITY u (x, n), LATERAL (SELECT x::{kind} AS v) w"
         " ORDER BY n".encode(),
         [list(texts)],
@@ -114,3 +117,37 @@ def test_floats(places: tuple[Place, Place], values: list[float]) -> None:
 def test_texts(places: tuple[Place, Place], values: list[str]) -> None:
     for each in places:
         expect_all_apart(each, "text", values)
+
+
+@given(
+    values=st.lists(
+        st.tuples(*[st.sampled_from(["NULL", "''", "'a'", "'b'"])] * 3), unique=True, min_size=2
+    )
+)
+@settings(**COMMON)  # type: ignore[arg-type]
+def test_places_and_nulls_count(places: tuple[Place, Place], values: list[Sequence[str]]) -> None:
+    _expect_rows_apart(places[0], "text", AS_TEXT, values)
+
+
+@pytest.mark.parametrize("kind", ["numeric", "float8", "int8"])
+def test_values_do_not_change_places(places: tuple[Place, Place], kind: str) -> None:
+    """Also where PostgreSQL's hash of the one value is the seed itself, or next to it."""
+    some = ["0", "1", "10000", "-1", "NULL"] + ["'NaN'"] * (kind != "int8")
+    rows = [(one, other, third) for one in some for other in some for third in some]
+    _expect_rows_apart(places[0], kind, of_type(kind), rows)
+
+
+def _expect_rows_apart(where: Place, kind: str, found: Rule, rows: Sequence[Sequence[str]]) -> None:
+    told = hashed([(name, found) for name in "abc"], "7", bytea=True)
+    listed = ", ".join(f"({', '.join(f'{value}::{kind}' for value in row)})" for row in rows)
+    [(count,)] = where.rows(f"SELECT count(DISTINCT {told}) FROM (VALUES {listed}) v (a, b, c)")
+    assert count == len(rows)
+
+
+def test_bytes_hash_alike_with_and_without_a_function_for_them(
+    places: tuple[Place, Place],
+) -> None:
+    values = [("'\\x00ff'::bytea", of_type("bytea")), ("now()", of_type("timestamptz"))]
+    one, other = (hashed(values, "9", bytea=bytea) for bytea in (True, False))
+    assert one != other
+    assert places[0].rows(f"SELECT {one} = {other}") == [(True,)]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from rbkernel.errors import ConfigError, DatabaseError, ParameterError, QueryError
+from rbkernel.errors import ConfigError, DatabaseError, NothingCompared, ParameterError, QueryError
 from rbkernel.postgres.reconcile import Progress, Question, load, parts
 from tests.integration.places import Place, answer, found, place
 from tests.integration.servers import servers
@@ -263,7 +263,11 @@ class TestRefusals:
             (question(where="now() < clock_timestamp ()"), QueryError, "calls clock_timestamp"),
             (question(where="at < now()", target_where="1 = 2"), QueryError, '"at" does not'),
             *(
-                (question(where=where), ParameterError, "nothing was compared: the where picked no")
+                (
+                    question(where=where),
+                    NothingCompared,
+                    "nothing was compared: the where picked no",
+                )
                 for where in ("false", "null", "id < 0")
             ),
             (question(time_zone="Mars/X"), ParameterError, "no time zone 'Mars/X'"),

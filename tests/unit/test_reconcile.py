@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
 from rbkernel.postgres.reconcile.outcome import State
 from rbkernel.postgres.reconcile.parts import Part, ranges
 from rbkernel.postgres.reconcile.search import Pairs, edges_of, unmatched, width
-from rbkernel.postgres.reconcile.verdict import settled
+from rbkernel.redact.columns import Policy, Redaction, token
 
 KEYS = st.integers(-(2**63), 2**63 - 1)
 ONE = Difference(key=("7", "a"), kind="changed", columns=("v",), version="x", state=State.ONCE)
@@ -41,14 +42,14 @@ def test_a_state_file_of_something_else_is_refused(found: object) -> None:
 
 class TestLooks:
     def test_the_same_twice_is_persistent(self) -> None:
-        assert settled(ONE, ONE).state is State.PERSISTENT
+        assert ONE.settled(ONE).state is State.PERSISTENT
 
     def test_other_values_are_unsettled(self) -> None:
         now = Difference(key=ONE.key, kind="changed", columns=("v",), version="y")
-        assert settled(ONE, now).state is State.UNSETTLED
+        assert ONE.settled(now).state is State.UNSETTLED
 
     def test_gone_is_in_flight(self) -> None:
-        assert settled(ONE, None).state is State.IN_FLIGHT
+        assert ONE.settled(None).state is State.IN_FLIGHT
 
 
 class TestOutcome:
@@ -78,6 +79,49 @@ class TestOutcome:
         frame = outcome.frame()
         assert outcome.listed(frame[frame["kind"] == "missing"]) == [other]
         assert copy.deepcopy(outcome) is outcome
+
+
+class TestColumnPolicies:
+    @staticmethod
+    def outcome() -> Outcome:
+        rows = (ONE, Difference(key=(), kind="type", columns=("w: a / b",)))
+        return Outcome(
+            differences=rows,
+            beyond=0,
+            source_rows=1,
+            target_rows=1,
+            key=("id", "email"),
+            compared=("id", "email", "v"),
+            integer_key=False,
+        )
+
+    @pytest.mark.parametrize(
+        ("source", "target", "policy"),
+        [("hash", "keep", "hash"), ("hash", "mask", "mask"), ("keep", "drop", "drop")],
+    )
+    def test_the_stricter_side_counts(self, source: str, target: str, policy: str) -> None:
+        one, other = (Redaction.model_validate({"columns": {"*mail": p}}) for p in (source, target))
+        found = self.outcome().policies(one, other, {"email": "mail"})
+        assert {name: told.value for name, told in found.items()} == {"email": policy}
+
+    def test_a_key_is_shown_as_they_say(self) -> None:
+        shown = self.outcome().protected({"email": Policy.DROP}, b"")
+        assert [one.key for one in shown.differences] == [("7", "[masked]"), ()]
+        shown = self.outcome().protected({"email": Policy.HASH}, b"k")
+        assert shown.differences[0].key == ("7", token("a", b"k"))
+
+    def test_other_columns_leave_it_alone(self) -> None:
+        outcome = self.outcome()
+        assert outcome.protected({"v": Policy.MASK}, b"") is outcome
+
+    def test_an_integer_key_shows_no_range(self) -> None:
+        one = replace(
+            self.outcome(), key=("id",), integer_key=True, key_range=(1, 9),
+            differences=(Difference(key=("7",), kind="extra"),),
+        )  # fmt: skip
+        shown = one.protected({"id": Policy.HASH}, b"k")
+        assert shown.key_range == (None, None)
+        assert shown.frame()["key"].tolist() == [token("7", b"k")]
 
 
 @given(keys=st.lists(KEYS, min_size=1, unique=True), count=st.integers(1, 9))

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rbkernel.errors import ConfigError, DatabaseError, ParameterError, QueryError
 from rbkernel.model import now
-from rbkernel.postgres.reconcile import conditions, load, parts, search, verdict
+from rbkernel.postgres.reconcile import conditions, join, load, parts, search, verdict
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
+from rbkernel.postgres.reconcile.parts import Part
 from rbkernel.postgres.reconcile.question import Question
-from rbkernel.postgres.reconcile.search import Key, Side
-from rbkernel.postgres.reconcile.snapshot import LONGEST_S, Readers, readers
+from rbkernel.postgres.reconcile.search import Searched, Side
+from rbkernel.postgres.reconcile.snapshot import LONGEST_S, Reader, Readers, readers
 from rbkernel.postgres.session import Session
 
 _LOOKS = 3
+_OPEN = frozenset({State.ONCE, State.UNSETTLED})
 MOST = 100_000
 
 Report = Callable[[Progress], None]
@@ -98,8 +99,10 @@ def compare(
         filters = conditions.read(question, layout, both, progress.since)
         if not progress.parts:
             progress = replace(progress, parts=tuple(parts.split(layout, both, filters=filters)))
+        if any(part.kind == "range" for part in progress.parts):
+            both.both(Reader.read_by_index, Reader.read_by_index)
         portable = portable or (not both.one_server and not search.hash_alike(both))
-        pair = search.sides(layout, filters, portable=portable)
+        pair = search.sides(layout, both, filters, portable=portable)
         work = _Work(
             question=question, layout=layout, both=both, pair=pair, max_load=max_load,
             most=most, report=report,
@@ -151,16 +154,19 @@ def _window_start(question: Question, both: Readers) -> str:
 
 
 def _search(work: _Work, progress: Progress) -> Progress:
+    way = join if work.both.one_server else verdict
+    dense = False
     for number, part in enumerate(progress.parts[progress.done :], progress.done + 1):
         try:
             if work.max_load is not None:
                 load.wait_for_calm(work.both, work.max_load)
             work.both.release(older_than_s=LONGEST_S)
-            searched = search.search(work.layout, work.pair, part, work.both)
-            found, beyond, surplus = _examine(work, searched.suspects, len(progress.differences))
+            searched = way.search(work.layout, work.pair, part, work.both, dense=dense)
+            found, beyond, surplus = _keep(work, part, searched, len(progress.differences))
             _check_balance(work, searched, surplus)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
+        dense = searched.dense
         progress = replace(
             progress,
             done=number,
@@ -174,24 +180,24 @@ def _search(work: _Work, progress: Progress) -> Progress:
     return progress
 
 
-def _examine(
-    work: _Work, suspects: Sequence[Key], already: int
+def _keep(
+    work: _Work, part: Part, searched: Searched, already: int
 ) -> tuple[list[Difference], int, int]:
     """Return the differences for which there is room, how many more, and extra less missing."""
-    if integer_key(work.layout):
-        suspects = sorted(suspects, key=lambda key: int(key[0]))
     kept: list[Difference] = []
     beyond = surplus = 0
-    for some in verdict.examine(work.layout, work.pair, suspects, work.both):
+    for some in searched.differences:
         room = work.most - already - len(kept)
         kept += some[:room]
         beyond += max(0, len(some) - room)
-        kinds = Counter(one.kind for one in some)
-        surplus += kinds["extra"] - kinds["missing"]
+        kinds = [one.kind for one in some]
+        surplus += kinds.count("extra") - kinds.count("missing")
+    if part.kind == "slice" and integer_key(work.layout):
+        kept.sort(key=lambda one: int(one.key[0]))
     return kept, beyond, surplus
 
 
-def _check_balance(work: _Work, searched: search.Searched, surplus: int) -> None:
+def _check_balance(work: _Work, searched: Searched, surplus: int) -> None:
     """See that missing and extra rows account for the counts of both sides.
 
     A condition picks rows on one side that it may not pick on the other: there they need not.
@@ -225,17 +231,25 @@ def _incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
 def _recheck(work: _Work, progress: Progress, delay_s: float) -> Progress:
     """Look again at what differs, until it is settled or enough was looked."""
     seen: Sequence[Difference] = progress.differences
-    open_states = {State.ONCE, State.UNSETTLED}
     for _ in range(_LOOKS - 1):
-        if delay_s <= 0 or not any(one.state in open_states for one in seen):
+        if delay_s <= 0 or not any(one.state in _OPEN for one in seen):
             break
         work.both.release()
         time.sleep(delay_s)
         try:
-            seen = verdict.look_again(work.layout, work.pair, seen, work.both)
+            seen = _look_again(work, seen)
         except DatabaseError as error:
             raise _incomplete(error, progress) from error
     return replace(progress, differences=tuple(seen))
+
+
+def _look_again(work: _Work, seen: Sequence[Difference]) -> list[Difference]:
+    """Look at unsettled differences in a new snapshot, and say what has become of them."""
+    open_keys = [one.key for one in seen if one.state in _OPEN]
+    way = join if work.both.one_server else verdict
+    examined = way.examine(work.layout, work.pair, open_keys, work.both)
+    now = {one.key: one for some in examined for one in some}
+    return [one.settled(now.get(one.key)) if one.state in _OPEN else one for one in seen]
 
 
 def _outcome(

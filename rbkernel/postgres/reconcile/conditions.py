@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rbkernel import sqltext
-from rbkernel.errors import ParameterError, QueryError
+from rbkernel.errors import NothingCompared, QueryError
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.question import Question
@@ -40,11 +40,11 @@ def read(question: Question, layout: Layout, both: Readers, since: str) -> tuple
     return first, second
 
 
-def nothing_compared(question: Question) -> ParameterError:
+def nothing_compared(question: Question) -> NothingCompared:
     """Say that no row was picked on either side, so that nothing is known."""
     asked = [name for name, given in (("where", question.where), ("window", question.window_s))
              if given]  # fmt: skip
-    return ParameterError(
+    return NothingCompared(
         f"nothing was compared: the {' and the '.join(asked)} picked no row on either side",
         where=f"{question.target} against {question.source}",
         next_step="widen it, or leave it out to compare the whole tables",

@@ -3,10 +3,10 @@
 Pure. Each type has a `Rule` of three expressions:
 
 *pieces*
-    what is hashed. ``hash_record_extended`` over the plain columns would be quick and wrong:
-    ``hashint8`` folds its two halves (1 and 2³² collide, timestamps, too), ``hash_numeric``
-    ignores the sign, enums hash by OID. So each value is taken apart into pieces that PostgreSQL
-    hashes as they are: integers of 4 bytes, booleans, dates, uuids, and bytes.
+    what is hashed. PostgreSQL's own hash of a value would be quick and wrong: ``hashint8`` folds
+    its two halves (1 and 2³² collide, timestamps, too), ``hash_numeric`` ignores the sign, enums
+    hash by OID. So each value is taken apart into pieces, and each piece into the hash function
+    that tells all of its values apart.
 *text*
     the value as text, under pinned settings (module snapshot): what suspects are compared by, and
     what is hashed by MD5 where the two servers do not hash alike.
@@ -18,27 +18,60 @@ Two different values never have the same pieces, nor the same text:
 
 - an int8 is given by itself and its upper half: the fold of both, with the upper half known, gives
   the lower one;
-- timestamps, times, intervals and numerics are given by their wire format, which their input
-  function restores; a numeric without its trailing zeros, since 1.0 equals 1.00, a float with one
-  zero and one NaN;
+- a numeric is given by its digits and their weight, which its hash takes without zeros at either
+  end, since 1.0 equals 1.00, and by a mark: negative, not, infinite, NaN;
+- timestamps, times, intervals and floats are given by their wire format, which their input
+  function restores, a float with one zero and one NaN;
 - text is bytes: under the collation "C" no two texts are equal;
 - an enum is its label, and everything else the output of its type, which its input restores.
 
-NULL is told apart: the record hash counts it as 0, and every piece by a 64-bit hash of its bytes
-that is mixed with the row's key as the seed. Because of that seed two rows cannot exchange their
-values unseen, although a bucket only adds its rows up. What remains is chance: 2⁻⁶⁴ a bucket.
+A row is a chain (`hashed`): the hash of a piece is the seed of the next one's, and the first seed
+is the row's key with a mark of the columns that are NULL. So the place of a value counts, and two
+rows cannot exchange their values unseen, although a bucket only adds its rows up. The last link of
+each value is a function that mixes its seed well; ``hash_numeric`` alone, which hands its seed on
+for zero, would not be. What remains is chance: 2⁻⁶⁴ for each link of the chain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+# what stands for NULL in a piece, which must not be NULL itself
+_EMPTY = {
+    "hashint4extended": "0",
+    "hashint8extended": "0",
+    "hash_numeric_extended": "0",
+    "hashtextextended": "''",
+    "hashbpcharextended": "''",
+    "hashbyteaextended": "''",
+    "uuid_hash_extended": "'00000000-0000-0000-0000-000000000000'",
+}
+# an int4 has 31 bits that are not its sign
+_MARKS = 31
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A function of PostgreSQL's that hashes with a seed, and what of a column it hashes."""
+
+    function: str
+    value: str
+
+    def hashed(self, column: str, seed: str, *, bytea: bool) -> str:
+        """Return its hash in SQL; `bytea` tells whether the server has the function for bytes."""
+        value = f"coalesce({fill(self.value, column)}, {_EMPTY[self.function]})"
+        if self.function == "hashbyteaextended" and not bytea:
+            # the hash of a record of one field is that field's
+            return f"hash_record_extended(ROW({value}), {seed})"
+        return f"{self.function}({value}, {seed})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """Expressions with ``{}`` in place of the column."""
 
-    pieces: tuple[str, ...]
+    pieces: tuple[Piece, ...]
     text: str
     typed: bool = False
     compared: str = "{}"
@@ -48,32 +81,46 @@ class Rule:
 _TEXT = '{}::text COLLATE "C"'
 _NUMERIC = "trim_scale({})"
 _FLOAT = "CASE WHEN {} = 0 THEN 0 WHEN {} = 'NaN' THEN 'NaN' ELSE {} END"
+_KIND = "CASE WHEN {} < 0 THEN 1 WHEN {} < 'Infinity' THEN 2 WHEN {} = 'Infinity' THEN 3 ELSE 4 END"
 
 
-def _sent(function: str, *, typed: bool = False) -> Rule:
-    return Rule(pieces=(f"{function}({{}})",), text="{}::text", typed=typed)
+def _sent(function: str, value: str = "{}", *, text: str = "{}::text", typed: bool = False,
+          number: bool = False) -> Rule:  # fmt: skip
+    piece = Piece("hashbyteaextended", f"{function}({value})")
+    return Rule(pieces=(piece,), text=text, typed=typed, number=number)
 
 
-def _plain(*, number: bool = False) -> Rule:
-    return Rule(pieces=("{}",), text="{}::text", number=number)
+def _as_text(*, typed: bool = False, compared: str = "{}") -> Rule:
+    piece = Piece("hashtextextended", _TEXT)
+    return Rule(pieces=(piece,), text=_TEXT, typed=typed, compared=compared)
 
 
-AS_TEXT = Rule(pieces=(_TEXT,), text=_TEXT, compared=_TEXT)
+AS_TEXT = _as_text(compared=_TEXT)
 AS_NUMBER = Rule(
-    pieces=(f"numeric_send({_NUMERIC})",), text=f"{_NUMERIC}::text", compared="{}", number=True
+    pieces=(Piece("hash_numeric_extended", "{}"), Piece("hashint4extended", _KIND)),
+    text=f"{_NUMERIC}::text",
+    number=True,
 )
-_BY_TEXT_THEN_TYPED = Rule(pieces=(_TEXT,), text=_TEXT, typed=True)
+_INT4 = Rule(pieces=(Piece("hashint4extended", "{}::int4"),), text="{}::text", number=True)
+_BY_TEXT_THEN_TYPED = _as_text(typed=True)
 _RULES = {
-    "int2": _plain(number=True),
-    "int4": _plain(number=True),
-    "int8": Rule(pieces=("{}::int8", "({}::int8 >> 32)::int4"), text="{}::text", number=True),
-    "bool": _plain(),
-    "date": _plain(),
-    "uuid": _plain(),
-    "bytea": _plain(),
+    "int2": _INT4,
+    "int4": _INT4,
+    "int8": Rule(
+        pieces=(
+            Piece("hashint8extended", "{}::int8"),
+            Piece("hashint4extended", "({}::int8 >> 32)::int4"),
+        ),
+        text="{}::text",
+        number=True,
+    ),
+    "bool": Rule(pieces=(Piece("hashint4extended", "{}::int4"),), text="{}::text"),
+    "date": _sent("date_send"),
+    "uuid": Rule(pieces=(Piece("uuid_hash_extended", "{}"),), text="{}::text"),
+    "bytea": Rule(pieces=(Piece("hashbyteaextended", "{}"),), text="{}::text"),
     "numeric": AS_NUMBER,
-    "float4": Rule(pieces=(f"float4send({_FLOAT})",), text=f"({_FLOAT})::text", number=True),
-    "float8": Rule(pieces=(f"float8send({_FLOAT})",), text=f"({_FLOAT})::text", number=True),
+    "float4": _sent("float4send", _FLOAT, text=f"({_FLOAT})::text", number=True),
+    "float8": _sent("float8send", _FLOAT, text=f"({_FLOAT})::text", number=True),
     "timestamp": _sent("timestamp_send"),
     "timestamptz": _sent("timestamptz_send"),
     "time": _sent("time_send"),
@@ -82,7 +129,11 @@ _RULES = {
     "jsonb": _BY_TEXT_THEN_TYPED,
     "text": AS_TEXT,
     # hashed without the blanks that pad it, as its = compares
-    "bpchar": Rule(pieces=('{} COLLATE "C"',), text=_TEXT, compared=_TEXT),
+    "bpchar": Rule(
+        pieces=(Piece("hashbpcharextended", '{} COLLATE "C"'),),
+        text=_TEXT,
+        compared='{} COLLATE "C"',
+    ),
 }
 # what is one type for a comparison
 _FAMILY = {"varchar": "text", "name": "text", "bpchar": "bpchar", "int2": "int8", "int4": "int8"}
@@ -100,8 +151,6 @@ class Type:
         As people write it, with schema where PostgreSQL needs one, such as ``numeric(12,2)``.
     kind
         ``b`` base, ``e`` enum, ``c`` composite, ``r`` range, ``m`` multirange.
-    modifier
-        atttypmod; −1 when there is none, or when a domain stands above.
     element
         Whether it is an array.
     comparable
@@ -112,7 +161,6 @@ class Type:
     name: str
     shown: str
     kind: str = "b"
-    modifier: int = -1
     element: bool = False
     comparable: bool = True
 
@@ -146,24 +194,25 @@ def rule(source: Type, target: Type, *, declared: bool = False, zoned: bool = Fa
         return None
     both = (_RULES.get(source.name), _RULES.get(target.name))
     if all(one is not None and one.number for one in both):
-        return Rule(pieces=_cast(AS_NUMBER.pieces), text=_cast((AS_NUMBER.text,))[0],
-                    compared="{}::text::numeric", number=True)  # fmt: skip
+        return _numbers()
     return AS_TEXT
 
 
-def _cast(templates: tuple[str, ...]) -> tuple[str, ...]:
+def _numbers() -> Rule:
     # by way of text: a float as numeric keeps only 15 digits
-    return tuple(template.replace("{}", "{}::text::numeric") for template in templates)
+    cast = "{}::text::numeric"
+    return Rule(
+        pieces=tuple(Piece(one.function, fill(one.value, cast)) for one in AS_NUMBER.pieces),
+        text=fill(AS_NUMBER.text, cast),
+        compared=cast,
+        number=True,
+    )
 
 
 def _same_family(source: Type, target: Type) -> Rule:
     if source.family == "int8" and "int8" not in {source.name, target.name}:
-        # both fit into 4 bytes, but int2 and int4 must be hashed as the same type
-        return Rule(pieces=("{}::int4",), text="{}::text", number=True)
-    scaled = source.name == "numeric" and source.modifier == target.modifier != -1
-    if scaled:
-        # each value has exactly the declared scale: nothing to trim
-        return Rule(pieces=("numeric_send({})",), text=AS_NUMBER.text, number=True)
+        # both fit into 4 bytes
+        return _INT4
     if source.family in _RULES:
         return _RULES[source.family]
     if (source.element or source.kind in {"r", "m"}) and source.comparable:
@@ -171,9 +220,52 @@ def _same_family(source: Type, target: Type) -> Rule:
     return AS_TEXT
 
 
+def of_type(name: str) -> Rule:
+    """Return how a type is compared with itself."""
+    return _RULES[name]
+
+
 def as_key(given: Rule) -> bool:
     """Whether equal keys have equal texts, so that a key can be found by its text."""
     return not given.typed
+
+
+def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str:
+    """Return SQL of 64 bits that stand for values in their order, and for a seed.
+
+    Parameters
+    ----------
+    values
+        Columns, in SQL, with their rules.
+    seed
+        SQL of an int8 that is not NULL.
+    bytea
+        Whether the server hashes bytes by a function of its own.
+
+    >>> hashed([("v", of_type("int4"))], "7", bytea=True)  # doctest: +ELLIPSIS
+    'hashint4extended(coalesce(v::int4, 0), CASE WHEN v IS NULL THEN ... ELSE 7 END)'
+    """
+    found = _marked([column for column, _ in values], seed)
+    for column, of in values:
+        for piece in of.pieces:
+            found = piece.hashed(column, found, bytea=bytea)
+    return found
+
+
+def _marked(columns: Sequence[str], seed: str) -> str:
+    """Return the seed, made another by the places of NULLs where there are any."""
+    if not columns:
+        return f"hashint4extended(0, {seed})"
+    marked = seed
+    for start in range(0, len(columns), _MARKS):
+        bits = (
+            f"CASE WHEN {column} IS NULL THEN {1 << place} ELSE 0 END"
+            for place, column in enumerate(columns[start : start + _MARKS])
+        )
+        marked = f"hashint4extended({' | '.join(bits)}, {marked})"
+    # most rows have none, or not many tests are needed to see it
+    some = " OR ".join(f"{column} IS NULL" for column in columns)
+    return f"CASE WHEN {some} THEN {marked} ELSE {seed} END"
 
 
 def fill(template: str, column: str) -> str:

@@ -70,6 +70,11 @@ class Layout:
         )
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the compared columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
     def everything(self) -> tuple[Column, ...]:
         """Key and compared columns."""
         return (*self.key, *self.columns)

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rbkernel.errors import ConfigError
 from rbkernel.postgres.reconcile.parts import Part
+from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 COLUMNS = ("key", "kind", "columns", "state")
+_STRICTNESS = (Policy.KEEP, Policy.HASH, Policy.MASK, Policy.DROP)
 KINDS = ("missing", "extra", "changed", "type")
 
 
@@ -55,6 +59,63 @@ class Difference:
     def become(self, state: State) -> Difference:
         """Return it in another state."""
         return dataclasses.replace(self, state=state)
+
+    def settled(self, now: Difference | None) -> Difference:
+        """Say what a later look makes of it.
+
+        >>> one = Difference(key=("1",), kind="missing", version="a")
+        >>> one.settled(None).state, one.settled(one).state
+        (<State.IN_FLIGHT: 'in flight'>, <State.PERSISTENT: 'persistent'>)
+        """
+        if now is None:
+            return self.become(State.IN_FLIGHT)
+        return now.become(State.PERSISTENT if now.version == self.version else State.UNSETTLED)
+
+
+def found_of(
+    keys: Sequence[tuple[str, ...]],
+    flags: NDArray[np.bool_],
+    versions: NDArray[np.int64],
+    names: Sequence[str],
+) -> list[Difference]:
+    """Return the differences among some rows.
+
+    Parameters
+    ----------
+    keys
+        Of each row.
+    flags
+        (2 + columns) × rows: whether the source has it, whether the target has it, and whether the
+        two are unlike in a column.
+    versions
+        Of each row.
+    names
+        Of the columns.
+
+    >>> flags = np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=bool)
+    >>> found = found_of([("1",), ("2",), ("3",)], flags, np.array([7, 8, 9]), ["v"])
+    >>> [(one.key, one.kind, one.columns) for one in found]
+    [(('2',), 'changed', ('v',)), (('3',), 'extra', ())]
+    """
+    packed = np.packbits(flags, axis=0)
+    bits: list[bytes] = packed.T.copy().view(f"V{len(packed)}").reshape(-1).tolist()
+    # there are few combinations
+    told = {some: _kind(some, names) for some in set(bits)}
+    rows = zip(keys, map(told.__getitem__, bits), versions.tolist(), strict=True)
+    return [
+        Difference(key=key, kind=kind, columns=columns, version=f"{version:x}")
+        for key, (kind, columns), version in rows
+        if kind
+    ]
+
+
+def _kind(bits: bytes, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Say what is wrong with rows, and in which columns; nothing when nothing is."""
+    source, target, *unlike = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(names) + 2)
+    if source != target:
+        return "missing" if source else "extra", ()
+    columns = tuple(name for name, one in zip(names, unlike, strict=True) if one and source)
+    return "changed" if columns else "", columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +211,49 @@ class Outcome:
     def __deepcopy__(self, _: object) -> Outcome:
         """Return it itself: pandas copies the attrs of a frame at every step."""
         return self
+
+    def policies(
+        self, source: Redaction, target: Redaction, mapping: Mapping[str, str]
+    ) -> Mapping[str, Policy]:
+        """Return what the two sides' column policies make of the compared columns, if anything.
+
+        Parameters
+        ----------
+        source, target
+            The policies of both connections; the stricter one counts.
+        mapping
+            Source column → target column, where the names differ.
+        """
+        found = {}
+        for name in self.compared:
+            text = not (self.integer_key and name in self.key)
+            both = (source.policy(name, text=text),
+                    target.policy(mapping.get(name, name), text=text))  # fmt: skip
+            found[name] = max(both, key=_STRICTNESS.index)
+        return {name: policy for name, policy in found.items() if policy is not Policy.KEEP}
+
+    def protected(self, policies: Mapping[str, Policy], hash_key: bytes) -> Outcome:
+        """Return it with the key's columns as their policies let them be seen.
+
+        A key is never left out: where it must not be seen at all it is masked.
+        """
+        if not any(name in policies for name in self.key):
+            return self
+
+        def seen(name: str, text: str) -> str:
+            policy = policies.get(name, Policy.KEEP)
+            if policy is Policy.HASH:
+                return token(text, hash_key)
+            return text if policy is Policy.KEEP else MASKED
+
+        rows = (
+            # a column whose types differ has no key
+            dataclasses.replace(one, key=tuple(map(seen, self.key, one.key)))
+            for one in self.differences
+        )
+        return dataclasses.replace(
+            self, differences=tuple(rows), integer_key=False, key_range=(None, None)
+        )
 
     @property
     def standing(self) -> tuple[Difference, ...]:

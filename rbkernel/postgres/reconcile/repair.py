@@ -18,12 +18,12 @@ from rbkernel.model import now
 from rbkernel.postgres.driver import quote_identifier, quote_literal
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.layout import Layout
+from rbkernel.postgres.reconcile.lookup import batches, fetch
 from rbkernel.postgres.reconcile.outcome import Difference
 from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.search import Key
 from rbkernel.postgres.reconcile.snapshot import Reader, readers
 from rbkernel.postgres.reconcile.tables import TableColumn
-from rbkernel.postgres.reconcile.verdict import batches, fetch
 from rbkernel.postgres.session import Session
 
 Values = Mapping[str, str | None]

@@ -1,14 +1,13 @@
-"""Find suspects: keys in one part of the tables whose rows may differ.
+"""Find suspects on two servers: keys in one part of the tables whose rows may differ.
 
-Where one server holds both tables a full join compares every column there. Where they are two, each
-adds up a 64-bit hash of its rows by buckets of about a thousand; only the rows of buckets that are
-not equal are then looked at, first by their hashes. A suspect is no verdict yet (module verdict),
-but what is not a suspect is equal.
+Each server adds up a 64-bit hash of its rows by buckets of about a thousand; only the rows of
+buckets that are not equal are then looked at, first by their hashes. A suspect is no verdict yet
+(module verdict), but what is not a suspect is equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbkernel.errors import QueryError
-from rbkernel.postgres.reconcile.encoding import fill
+from rbkernel.postgres.capabilities import has
+from rbkernel.postgres.reconcile.encoding import Rule, fill, hashed, of_type
 from rbkernel.postgres.reconcile.layout import Column, Layout
+from rbkernel.postgres.reconcile.outcome import Difference
 from rbkernel.postgres.reconcile.parts import Part
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 from rbkernel.postgres.reconcile.tables import Table
@@ -28,13 +29,16 @@ _ROWS_OF_A_BUCKET = 1000
 # with more bad buckets than this, reading the whole part is quicker than looking them up
 _MANY = 0.1
 _INT8 = 2**63
-# one of each kind of piece, and text beyond ASCII, in the server's own encoding
-_VECTOR = """
-SELECT hash_record_extended(ROW(1, -7::int8, '\\x00ff'::bytea, 'Zoë'::text COLLATE "C", true,
-           'Zoë '::char(5) COLLATE "C", date '2026-01-01', NULL::int4,
-           '00000000-0000-0000-0000-00000000002a'::uuid), 42),
-       getdatabaseencoding()::text
-"""
+# one of each kind of piece, and text beyond ASCII
+_VECTOR = {
+    "(-7)::int8": "int8",
+    "(-12.50)::numeric": "numeric",
+    "'\\x00ff'::bytea": "bytea",
+    "'Zoë'::text": "text",
+    "'Zoë '::char(5)": "bpchar",
+    "NULL::text": "text",
+    "'00000000-0000-0000-0000-00000000002a'::uuid": "uuid",
+}
 # names that no condition of a human's will mean
 _BAD = "unnest(%(lows)s::int8[], %(highs)s::int8[]) AS rb_bad (rb_low, rb_high)"
 
@@ -43,11 +47,25 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What a part holds: rows on both sides, and the keys that are suspect."""
+    """What a part holds: rows on both sides, and the differences, some at a time.
+
+    ``dense`` when there are so many that the next part is better searched row by row at once.
+    """
 
     source_rows: int
     target_rows: int
-    suspects: list[Key]
+    differences: Iterator[list[Difference]]
+    dense: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """Rows on both sides of a part, and the keys that are suspect; ``dense`` as above."""
+
+    source_rows: int
+    target_rows: int
+    keys: Sequence[Key]
+    dense: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +76,11 @@ class Side:
     """
 
     table: Table
-    key: tuple[str, ...]
-    key_texts: tuple[str, ...]
-    columns: tuple[str, ...]
-    column_texts: tuple[str, ...]
-    column_hashes: tuple[str, ...]
+    key: tuple[tuple[str, Rule], ...]
+    columns: tuple[tuple[str, Rule], ...]
     condition: str
     portable: bool
+    bytea: bool
 
     def rows(self, part: Part, *more: str) -> str:
         """Return ``FROM … WHERE …`` of a part's rows."""
@@ -75,35 +91,53 @@ class Side:
     def within(self, part: Part) -> str:
         """Return the condition of being in a part."""
         if part.kind == "range":
-            key = self.key[0]
             edges = ((part.low, ">="), (part.high, "<"))
-            return " AND ".join(f"{key} {sign} {edge}" for edge, sign in edges if edge is not None)
+            return " AND ".join(
+                f"{self.first} {sign} {edge}" for edge, sign in edges if edge is not None
+            )
         # the upper bits: the lower ones make the buckets
         return f"({self.key_hash} >> 40) & {part.of - 1} = {part.number}" if part.of > 1 else ""
 
     @property
+    def first(self) -> str:
+        """Return the first column of the key; a range has no other."""
+        return self.key[0][0]
+
+    @property
     def key_hash(self) -> str:
         """Return 64 bits that stand for the key."""
-        if self.portable:
-            return _md5(self.key_texts)
-        return f"hash_record_extended(ROW({', '.join(self.key)}), 0)"
+        return self._hashed(self.key, "0")
+
+    @property
+    def key_texts(self) -> tuple[str, ...]:
+        """Return the key's columns as text."""
+        return tuple(fill(rule.text, column) for column, rule in self.key)
+
+    @property
+    def column_hashes(self) -> tuple[str, ...]:
+        """Return 64 bits for each column."""
+        return tuple(self._hashed((one,), "0") for one in self.columns)
 
     def identity(self, part: Part) -> str:
         """Return the key itself where it is an integer, else its hash."""
-        return f"{self.key[0]}::int8" if part.kind == "range" else self.key_hash
+        return f"{self.first}::int8" if part.kind == "range" else self.key_hash
 
     def row_hash(self, part: Part) -> str:
         """Return 64 bits that stand for the row, its key included."""
+        if part.kind == "range" and not self.portable:
+            return self._hashed(self.columns, self.identity(part))
+        # another seed than the key's own hash has: keys that share the one do not share the other
+        return self._hashed((*self.key, *self.columns), "1")
+
+    def _hashed(self, values: Sequence[tuple[str, Rule]], seed: str) -> str:
         if self.portable:
-            return _md5((*self.key_texts, *self.column_texts))
-        # the constant stands for the key, which is the seed, when every column is NULL
-        pieces = ("1", *self.columns) if part.kind == "range" else ("1", *self.key, *self.columns)
-        return f"hash_record_extended(ROW({', '.join(pieces)}), {self.identity(part)})"
+            return _md5([fill(rule.text, column) for column, rule in values])
+        return hashed(values, seed, bytea=self.bytea)
 
     def bucket(self, part: Part) -> str:
         """Return the number of the bucket that a row is in."""
         if part.kind == "range":
-            return f"{self.key[0]}::int8 / {width(part)}"
+            return f"{self.first}::int8 / {width(part)}"
         return f"{self.key_hash} & {buckets_of_a_slice(part) - 1}"
 
 
@@ -114,79 +148,41 @@ def _md5(texts: Sequence[str]) -> str:
     return f"('x' || {digest})::bit(64)::int8"
 
 
-def sides(layout: Layout, conditions: tuple[str, str], *, portable: bool) -> tuple[Side, Side]:
+def sides(
+    layout: Layout, both: Readers, conditions: tuple[str, str], *, portable: bool
+) -> tuple[Side, Side]:
     """Return the SQL of both sides."""
     return (
-        _side(layout, layout.source, conditions[0], portable=portable, target=False),
-        _side(layout, layout.target, conditions[1], portable=portable, target=True),
+        _side(layout, both.source, conditions[0], portable=portable, target=False),
+        _side(layout, both.target, conditions[1], portable=portable, target=True),
     )
 
 
-def _side(layout: Layout, of: Table, condition: str, *, portable: bool, target: bool) -> Side:
-    def pieces(columns: tuple[Column, ...]) -> tuple[str, ...]:
-        return tuple(
-            fill(piece, column.target if target else column.source)
-            for column in columns
-            for piece in column.rule.pieces
-        )
-
-    def texts(columns: tuple[Column, ...]) -> tuple[str, ...]:
-        return tuple(column.text(target=target) for column in columns)
+def _side(layout: Layout, reader: Reader, condition: str, *, portable: bool, target: bool) -> Side:
+    def values(columns: tuple[Column, ...]) -> tuple[tuple[str, Rule], ...]:
+        return tuple((column.target if target else column.source, column.rule)
+                     for column in columns)  # fmt: skip
 
     return Side(
-        table=of,
-        key=pieces(layout.key),
-        key_texts=texts(layout.key),
-        columns=pieces(layout.columns),
-        column_texts=texts(layout.columns),
-        column_hashes=tuple(
-            _md5(texts((column,)))
-            if portable
-            else f"hash_record_extended(ROW(1, {', '.join(pieces((column,)))}), 0)"
-            for column in layout.columns
-        ),
+        table=layout.target if target else layout.source,
+        key=values(layout.key),
+        columns=values(layout.columns),
         condition=condition,
         portable=portable,
+        bytea=has(reader.session.server, "hash_of_bytea"),
     )
 
 
 def hash_alike(both: Readers) -> bool:
     """Tell whether both servers give one test vector the same hash, in the same encoding."""
-    one, other = both.both(lambda reader: reader.rows(_VECTOR), lambda reader: reader.rows(_VECTOR))
+    one, other = both.both(_vector, _vector)
     return one == other
 
 
-def search(layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers) -> Searched:
-    """Look through one part."""
-    return _join(layout, pair, part, both.source) if both.one_server else _hash(pair, part, both)
-
-
-def _join(layout: Layout, pair: tuple[Side, Side], part: Part, reader: Reader) -> Searched:
-    """Let the server compare every column of every row."""
-    sources, targets = _compared(layout, target=False), _compared(layout, target=True)
-    keys = range(len(layout.key))
-    differs = [
-        _differs(column, f"l.c{i}", f"r.c{i}")
-        for i, column in enumerate(layout.columns, len(layout.key))
-    ]
-    suspect = " OR ".join(["l.c0 IS NULL", "r.c0 IS NULL", *differs])
-    texts = [_key_text(layout.key[i], f"l.c{i}", f"r.c{i}") for i in keys]
-    arrays = ", ".join(f"array_agg({text}) FILTER (WHERE {suspect})" for text in texts)
-    on = " AND ".join(f"l.c{i} = r.c{i}" for i in keys)
-    joined = ["count(l.c0)", "count(r.c0)"]
-    # a key that comes twice would join its rows with each other
-    alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
-    [(source_rows, target_rows, *found)] = reader.rows(
-        f"SELECT {', '.join([*joined, *alone])}, {arrays}"
-        f" FROM (SELECT {sources} {pair[0].rows(part)}) l"
-        f" FULL JOIN (SELECT {targets} {pair[1].rows(part)}) r ON {on}"
-    )
-    if alone:
-        counts, found = found[:2], found[2:]
-        if counts != [source_rows, target_rows]:
-            raise twice(pair, reader)
-    suspects = list(zip(*(texts or [] for texts in found), strict=True))
-    return Searched(source_rows=source_rows, target_rows=target_rows, suspects=suspects)
+def _vector(reader: Reader) -> list[tuple[Any, ...]]:
+    values = [(value, of_type(name)) for value, name in _VECTOR.items()]
+    told = hashed(values, "42", bytea=has(reader.session.server, "hash_of_bytea"))
+    return reader.rows(f"SELECT {told}, getdatabaseencoding()::text")
 
 
 def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
@@ -200,45 +196,27 @@ def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
     )
 
 
-def _compared(layout: Layout, *, target: bool) -> str:
-    values = (
-        fill(column.rule.compared, column.target if target else column.source)
-        for column in layout.everything
-    )
-    return ", ".join(f"{value} AS c{i}" for i, value in enumerate(values))
-
-
-def _key_text(column: Column, one: str, other: str) -> str:
-    return fill(column.rule.text, f"coalesce({one}, {other})")
-
-
-def _differs(column: Column, one: str, other: str) -> str:
-    differs = f"{one} IS DISTINCT FROM {other}"
-    if column.tolerance is None:
-        return differs
-    return f"({differs} AND {apart(one, other, column.tolerance)})"
-
-
 def apart(one: str, other: str, most: float) -> str:
     """Return the condition that two numbers are further apart than that, or one is NULL."""
     return f"(abs({one}::text::numeric - {other}::text::numeric) <= {most!r}) IS NOT TRUE"
 
 
-def _hash(pair: tuple[Side, Side], part: Part, both: Readers) -> Searched:
+def suspects(pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool) -> Suspects:
+    """Look through one part; `dense` as the part before it was."""
+    if dense:
+        return _row_by_row(pair, part, both, [])
     source, target = pair
     left, right = both.both(
         lambda reader: _sums(reader, source, part), lambda reader: _sums(reader, target, part)
     )
-    bad = [number for number in left.keys() | right.keys() if left.get(number) != right.get(number)]
-    suspects: list[Key] = []
-    if bad:
-        buckets = len(left.keys() | right.keys())
-        chosen = [] if len(bad) > _MANY * buckets else sorted(bad)
-        suspects = _suspects(pair, part, both, chosen)
-    return Searched(
+    numbers = left.keys() | right.keys()
+    bad = sorted(number for number in numbers if left.get(number) != right.get(number))
+    many = len(bad) > _MANY * len(numbers)
+    return Suspects(
         source_rows=sum(count for count, _ in left.values()),
         target_rows=sum(count for count, _ in right.values()),
-        suspects=suspects,
+        keys=_row_by_row(pair, part, both, [] if many else bad).keys if bad else (),
+        dense=many,
     )
 
 
@@ -250,21 +228,34 @@ def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
     return {bucket: (count, total) for bucket, count, total in rows}
 
 
-def _suspects(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> list[Key]:
-    """Return the keys in bad buckets (in all, when none is named) whose rows do not match."""
+def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> Suspects:
+    """Look for rows that do not match, in bad buckets; in all, when none is named."""
     source, target = pair
     left, right = both.both(
         lambda reader: _pairs(reader, source, part, bad),
         lambda reader: _pairs(reader, target, part, bad),
     )
     found = unmatched(left, right).tolist()
+    rows = max(len(left[0]), len(right[0]))
+    return Suspects(
+        source_rows=len(left[0]),
+        target_rows=len(right[0]),
+        keys=_texts(pair, part, both, found),
+        dense=len(found) > _MANY * rows / _ROWS_OF_A_BUCKET,
+    )
+
+
+def _texts(
+    pair: tuple[Side, Side], part: Part, both: Readers, found: Sequence[int]
+) -> Sequence[Key]:
+    """Return the keys that numbers stand for."""
     if part.kind == "range":
         return [(str(key),) for key in found]
     if not found:
-        return []
+        return ()
     keys = both.both(
-        lambda reader: _keys(reader, source, part, found),
-        lambda reader: _keys(reader, target, part, found),
+        lambda reader: _keys(reader, pair[0], part, found),
+        lambda reader: _keys(reader, pair[1], part, found),
     )
     return sorted({*keys[0], *keys[1]})
 
@@ -278,7 +269,7 @@ def _pairs(reader: Reader, side: Side, part: Part, bad: list[int]) -> Pairs:
         # by the index: a join with the ranges of the bad buckets
         edges = [edges_of(number, width(part)) for number in bad]
         values = {"lows": [low for low, _ in edges], "highs": [high for _, high in edges]}
-        within = side.rows(part, f"{side.key[0]} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
+        within = side.rows(part, f"{side.first} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
         rows = within.replace("FROM ", f"FROM {_BAD}, ", 1)
     else:
         values = {"bad": bad}
@@ -295,10 +286,10 @@ def _integers(sent: Iterable[bytes]) -> NDArray[np.int64]:
     return np.frombuffer(b"".join(sent), ">i8").astype(np.int64)
 
 
-def _keys(reader: Reader, side: Side, part: Part, hashes: list[int]) -> list[Key]:
+def _keys(reader: Reader, side: Side, part: Part, hashes: Sequence[int]) -> list[Key]:
     texts = ", ".join(side.key_texts)
     rows = side.rows(part, f"{side.key_hash} = ANY(%(hashes)s::int8[])")
-    return reader.rows(f"SELECT {texts} {rows}", {"hashes": hashes})
+    return reader.rows(f"SELECT {texts} {rows}", {"hashes": list(hashes)})
 
 
 def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:

@@ -47,11 +47,14 @@ _SETTINGS = {
     "max_parallel_workers_per_gather": "0",
     "idle_in_transaction_session_timeout": "60s",
 }
+# Ranges of keys are read, and joined, in the order of their index: a range would else be looked for
+# in all pages of the table, and a hash of half a million rows fills 100 MB.
+_BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off"}
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_SET = "SELECT " + ", ".join(
-    f"set_config('{name}', %({name})s, true)"
-    for name in (*_SETTINGS, "statement_timeout", "lock_timeout")
-)
+
+
+def _set(settings: Mapping[str, str]) -> str:
+    return "SELECT " + ", ".join(f"set_config('{name}', %({name})s, true)" for name in settings)
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Reader:
 
     session: Session
     raw: driver.RawConnection
+    _more: Mapping[str, str] = field(default_factory=dict, init=False)
     _begun: bool = field(default=False, init=False)
 
     @property
@@ -74,6 +78,11 @@ class Reader:
         return self._watched(
             lambda: driver.fetch(self.raw, statement, values or {}, name=self.name)
         )
+
+    def read_by_index(self) -> None:
+        """Read tables by an index wherever one serves, from now on."""
+        self._more = _BY_INDEX
+        self.rows(_set(_BY_INDEX), _BY_INDEX)
 
     def end(self) -> None:
         """Let the snapshot go; the next statement takes a new one."""
@@ -101,12 +110,13 @@ class Reader:
         limits = self.session.connection
         settings = {
             **_SETTINGS,
+            **self._more,
             "statement_timeout": f"{limits.statement_timeout_s * 1000:.0f}",
             "lock_timeout": f"{limits.lock_timeout_s * 1000:.0f}",
         }
         # no rows: psycopg has none to fetch
         driver.execute(self.raw, _BEGIN, name=self.name)
-        driver.fetch(self.raw, _SET, settings, name=self.name)
+        driver.fetch(self.raw, _set(settings), settings, name=self.name)
         self._begun = True
 
 
@@ -165,6 +175,7 @@ class Readers:
 @contextmanager
 def readers(source: Session, target: Session) -> Iterator[Readers]:
     """Borrow the connections of both sessions, one when they are the same."""
+    _reach(source, target)
     with ExitStack() as stack:
         one = Reader(source, stack.enter_context(source.lent()))
         other = one if source is target else Reader(target, stack.enter_context(target.lent()))
@@ -173,3 +184,11 @@ def readers(source: Session, target: Session) -> Iterator[Readers]:
             yield opened
         finally:
             opened.release()
+
+
+def _reach(source: Session, target: Session) -> None:
+    """Log in at both servers at the same time, and see that the roles are fit to ask."""
+    with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
+        # a session that is both is reached once
+        for _ in pool.map(lambda session: session.server, dict.fromkeys((source, target))):
+            pass

@@ -21,16 +21,16 @@ WHERE c.oid = to_regclass(%(name)s)
 """
 _COLUMNS = """
 WITH RECURSIVE base AS (
-    SELECT a.attnum, a.atttypid AS oid, a.atttypmod AS modifier, 0 AS depth
+    SELECT a.attnum, a.atttypid AS oid
     FROM pg_attribute a WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-    SELECT b.attnum, t.typbasetype, -1, depth + 1
+    SELECT b.attnum, t.typbasetype
     FROM base b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd'
 )
 SELECT a.attname::text, t.typname::text,
        CASE WHEN n.nspname = 'pg_catalog' THEN format_type(t.oid, NULL)
             ELSE format('%%I.%%I', n.nspname, t.typname) END,
-       t.typtype::text, b.modifier,
+       t.typtype::text,
        t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A',
        CASE WHEN t.typtype IN ('r', 'm')
             THEN EXISTS (SELECT FROM pg_range g JOIN pg_type s ON s.oid = g.rngsubtype
@@ -167,7 +167,7 @@ def _hidden(reader: Reader, name: str) -> DatabaseError:
 
 
 def _table_column(row: tuple[Any, ...]) -> TableColumn:
-    name, type_name, shown, kind, modifier, element, comparable, *rest = row
+    name, type_name, shown, kind, element, comparable, *rest = row
     not_null, deterministic, readable, generated, identity, declared = rest
     return TableColumn(
         name=name,
@@ -175,7 +175,6 @@ def _table_column(row: tuple[Any, ...]) -> TableColumn:
             name=type_name,
             shown=shown,
             kind=kind,
-            modifier=modifier,
             element=element,
             comparable=comparable,
         ),

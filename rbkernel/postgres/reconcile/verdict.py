@@ -1,4 +1,4 @@
-"""Say of each suspect what differs, column by column.
+"""Two servers: say of each suspect what differs, column by column.
 
 Each side hashes the columns of the suspects by themselves; hashes that differ are of values that
 differ, for they are functions of the value (module encoding). Where PostgreSQL calls values equal
@@ -10,26 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rbkernel.postgres.reconcile.encoding import fill
 from rbkernel.postgres.reconcile.layout import Column, Layout
-from rbkernel.postgres.reconcile.outcome import Difference, State
-from rbkernel.postgres.reconcile.search import Key, Side, apart, twice
+from rbkernel.postgres.reconcile.lookup import batches, by_key, fetch
+from rbkernel.postgres.reconcile.outcome import Difference, found_of
+from rbkernel.postgres.reconcile.parts import Part
+from rbkernel.postgres.reconcile.search import Key, Searched, Side, apart, suspects, twice
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
-# of both sides together, so that wide rows do not fill the memory
-_BATCH_BYTES = 32 * 2**20
-_LARGEST_BATCH = 20_000
 # what a row of hashes takes
 _HASHED_BYTES = 200
-Item = TypeVar("Item")
-# of one row; None is NULL
-Line = tuple[str | None, ...]
 Texts = tuple[str | None, str | None]
+
+
+def search(
+    layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
+) -> Searched:
+    """Compare one part; what differs is looked up when it is asked for."""
+    found = suspects(pair, part, both, dense=dense)
+    return Searched(
+        source_rows=found.source_rows,
+        target_rows=found.target_rows,
+        differences=examine(layout, pair, found.keys, both),
+        dense=found.dense,
+    )
 
 
 def examine(
@@ -50,38 +57,6 @@ def examine(
         yield _examine(layout, pair, some, both)
 
 
-def look_again(
-    layout: Layout, pair: tuple[Side, Side], seen: Sequence[Difference], both: Readers
-) -> list[Difference]:
-    """Look at unsettled differences in a new snapshot, and say what has become of them."""
-    unsettled = [one.key for one in seen if one.state in {State.UNSETTLED, State.ONCE}]
-    now = {one.key: one for some in examine(layout, pair, unsettled, both) for one in some}
-    asked = set(unsettled)
-    return [settled(one, now.get(one.key)) if one.key in asked else one for one in seen]
-
-
-def settled(before: Difference, now: Difference | None) -> Difference:
-    """Say what a later look makes of a difference.
-
-    >>> one = Difference(key=("1",), kind="missing", version="a")
-    >>> settled(one, None).state, settled(one, one).state
-    (<State.IN_FLIGHT: 'in flight'>, <State.PERSISTENT: 'persistent'>)
-    """
-    if now is None:
-        return before.become(State.IN_FLIGHT)
-    return now.become(State.PERSISTENT if now.version == before.version else State.UNSETTLED)
-
-
-def batches(items: Sequence[Item], row_bytes: float) -> Iterator[Sequence[Item]]:
-    """Split keys so that the rows of a batch fit into memory.
-
-    >>> [len(some) for some in batches([("1",)] * 10, 8 * 2**20)]
-    [2, 2, 2, 2, 2]
-    """
-    size = int(min(_LARGEST_BATCH, max(1, _BATCH_BYTES / (2 * max(row_bytes, 1)))))
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
 def _examine(
     layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
 ) -> list[Difference]:
@@ -93,28 +68,11 @@ def _examine(
     for i, column in enumerate(layout.columns):
         if column.rule.typed or column.tolerance is not None:
             _settle(layout, column, keys, unlike[i], both)
-    differs = (left.present != right.present) | unlike.any(axis=0)
     # odd multipliers: the values of one side, then of the other, each in its place
     factors = np.arange(1, 4 * len(unlike), 2, dtype=np.uint64)[:, None]
     version = (np.concatenate([left.hashes, right.hashes]).astype(np.uint64) * factors).sum(axis=0)
-    here, there, versions = left.present.tolist(), right.present.tolist(), version.tolist()
-    columns = _names(layout, unlike)
-    return [
-        Difference(
-            key=keys[n],
-            kind="extra" if not here[n] else "changed" if there[n] else "missing",
-            columns=columns[n],
-            version=f"{versions[n]:x}",
-        )
-        for n in np.flatnonzero(differs).tolist()
-    ]
-
-
-def _names(layout: Layout, unlike: NDArray[np.bool_]) -> list[tuple[str, ...]]:
-    """Name the columns that differ, for each row; there are few combinations of them."""
-    combinations, which = np.unique(unlike, axis=1, return_inverse=True)
-    names = [tuple(layout.columns[i].name for i in np.flatnonzero(some)) for some in combinations.T]
-    return [names[n] for n in which.reshape(-1).tolist()]
+    flags = np.concatenate([[left.present, right.present], unlike])
+    return found_of(keys, flags, version.astype(np.int64), layout.names)
 
 
 @dataclass(frozen=True)
@@ -126,7 +84,7 @@ class _Seen:
 
 
 def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, target: bool) -> _Seen:
-    rows, values = _by_key(layout, keys, target=target)
+    rows, values = by_key(layout, keys, target=target)
     hashes = (f", string_agg(int8send({one}), '')" for one in side.column_hashes)
     [(numbers, *found)] = reader.rows(
         f"SELECT string_agg(int4send(rb_w.rb_n::int4), ''){''.join(hashes)} {rows}", values
@@ -139,53 +97,6 @@ def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, tar
     for row, sent in zip(seen.hashes, found, strict=True):
         row[places] = np.frombuffer(sent or b"", ">i8")
     return seen
-
-
-def fetch(
-    reader: Reader, layout: Layout, keys: Sequence[Key], texts: Sequence[str], *, target: bool
-) -> dict[Key, Line]:
-    """Fetch values of rows by key.
-
-    Parameters
-    ----------
-    reader, target
-        Where to ask, and which side that is.
-    layout
-        The two tables.
-    keys
-        Texts of the key's columns.
-    texts
-        Expressions on ``t.``, each of type text.
-
-    Returns
-    -------
-    dict
-        Key → values; without the keys that are not there.
-    """
-    rows, values = _by_key(layout, keys, target=target)
-    told = "".join(f", array_agg({text})" for text in texts)
-    # an array a column: one by one, rows would take a driver several times as long
-    [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){told} {rows}", values)
-    if numbers is None:  # no row
-        return {}
-    lines = zip(*found, strict=True) if found else ((),) * len(numbers)
-    return {keys[n - 1]: line for n, line in zip(numbers, lines, strict=True)}
-
-
-def _by_key(
-    layout: Layout, keys: Sequence[Key], *, target: bool
-) -> tuple[str, dict[str, list[str]]]:
-    """Return ``FROM …`` of the rows that have these keys, each with its number, and the values."""
-    names = [f"rb_k{i}" for i in range(len(layout.key))]
-    values = dict(zip(names, (list(part) for part in zip(*keys, strict=True)), strict=True))
-    arrays = ", ".join(f"%({name})s::text[]" for name in names)
-    sought = " AND ".join(
-        fill(column.sought[target], f"rb_w.{name}")
-        for column, name in zip(layout.key, names, strict=True)
-    )
-    of = layout.target if target else layout.source
-    wanted = f"unnest({arrays}) WITH ORDINALITY AS rb_w ({', '.join(names)}, rb_n)"
-    return f"FROM {wanted} JOIN {of.sql} t ON {sought}", values
 
 
 def _settle(
