@@ -77,7 +77,7 @@ class Queue:
         def take(job: str, number: int) -> None:
             perform(job, number)
 
-        DBOS(config=config)
+        self._dbos = DBOS(config=config)
         DBOS.listen_queues([_QUEUE] if kernels else [])
         DBOS.launch()
         DBOS.register_queue(
@@ -89,8 +89,13 @@ class Queue:
             on_conflict="always_update" if kernels else "never_update",
         )
 
+    def pause(self) -> None:
+        """Take no more turns; those that were taken go on."""
+        for event in self._dbos.background_thread_stop_events:
+            event.set()
+
     def stop(self) -> None:
-        """Take no more, and let go; turns that run are not waited for."""
+        """Let go; turns that still run are not waited for."""
         DBOS.destroy(destroy_registry=True)
 
     def put(self, turns: Iterable[Turn]) -> None:
