@@ -8,9 +8,10 @@ disk, and stays in the state ``received`` until somebody has dispatched it.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -58,6 +59,8 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.dialect = engine.dialect.name
+        # SQLite has its writers poll, ever less often: those of one process take turns instead
+        self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -269,7 +272,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Change the store in one transaction, that is on disk when the block has ended."""
-        with self._told(), self._engine.connect() as connection:
+        with self._told(), self._turn, self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection
