@@ -65,5 +65,6 @@ def _said(line: Line) -> str:
         names = ("impact", "action", "eta")
         rest = (f"; {name}: {line.text(name)}" for name in names if line.text(name))
         return f"{line.text('status')}{''.join(rest)}"
-    values = (str(value) for value in line.data.values() if value)
+    hidden = {"group_key"}  # a sender's own, of no use to people
+    values = (str(value) for name, value in line.data.items() if value and name not in hidden)
     return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")
