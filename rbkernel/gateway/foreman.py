@@ -41,6 +41,7 @@ _TICK_S = 1.0
 _LOOK_FOR_THE_DEAD_S = 2.0
 _LOOK_FOR_THE_STRANDED_S = 5.0
 _FORGET_EVERY_S = 3_600.0
+_PATIENCE = 3
 _CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
 _SQLITE = (
     "the store and the queue are SQLite files: right for one host. DBOS, which the queue is made"
@@ -206,9 +207,10 @@ class Foreman:
         return True
 
     def _is_dead(self, worker: Worker) -> bool:
-        if worker.place == _place():
-            return not _lives(worker.process)
-        return worker.silent_s > self._rules.lease_s
+        """Tell whether a worker is gone: one that can be seen to live is given more time."""
+        if worker.place != _place():
+            return worker.silent_s > self._rules.lease_s
+        return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
 
     def _restore(self) -> None:
         lost = self._queue.restore(self._ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))

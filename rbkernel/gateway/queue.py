@@ -22,9 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
+from dbos import error as dbos_error
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from rbkernel.config.queue import Queue as Rules
+from rbkernel.errors import StoreError
 from rbkernel.gateway import tables
 from rbkernel.gateway.ledger import Turn
 
@@ -57,6 +60,11 @@ class Queue:
             An id that nobody ever had.
         kernels
             How many turns this process takes at once; 0 for none.
+
+        Raises
+        ------
+        StoreError
+            Its database cannot be used.
         """
         if self._url.get_backend_name() == "sqlite":
             _write_ahead(Path(self._url.database or ""))
@@ -80,7 +88,14 @@ class Queue:
 
         self._dbos = DBOS(config=config)
         DBOS.listen_queues([_QUEUE] if kernels else [])
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except (dbos_error.DBOSException, SQLAlchemyError) as error:
+            raise StoreError(
+                f"the queue cannot be started: {error}",
+                where=self._url.render_as_string(hide_password=True),
+                next_step="see whether the role may create a schema and tables there",
+            ) from error
         DBOS.register_queue(
             _QUEUE,
             worker_concurrency=kernels or 1,

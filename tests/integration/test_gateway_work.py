@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from rbkernel.evidence import incident as records
 from rbkernel.evidence import reading
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.store import Store
-from rbkernel.sandbox.access import passfile
-from rbkernel.sandbox.home import Home
-from tests.conftest import working_sandbox
 from tests.integration.gateways import Place, alert, make_place
 
 
@@ -115,40 +112,37 @@ def test_a_run_that_is_told_to_end_is_sealed_and_made_again(tmp_path: Path) -> N
     ]
 
 
-def test_what_kills_its_kernel_is_given_up_after_three_attempts(tmp_path: Path) -> None:
-    place = make_place(tmp_path)
+def test_what_kills_its_kernel_is_given_up_after_its_attempts(tmp_path: Path) -> None:
+    place = make_place(tmp_path, queue="attempts = 2")
     place.fire(alert("Deadly", "d"))
     with place.process("worker"):
         place.until(ended(1, Job.GIVEN_UP))
     (job,) = place.jobs()
     with place.store() as store:
         attempts = store.attempts(job.id)
-    assert [one.outcome for one in attempts] == ["interrupted"] * 3
-    assert len({one.run_id for one in attempts}) == 3
+    assert [one.outcome for one in attempts] == ["interrupted"] * 2
+    assert len({one.run_id for one in attempts}) == 2
     record = records.read(place.evidence, job.incident)
-    assert [run.state for run in record.runs] == ["sealed"] * 3
-    assert "given up after 3 attempts" in record.notes[-1].text
+    assert [run.state for run in record.runs] == ["sealed"] * 2
+    assert "given up after 2 attempts" in record.notes[-1].text
 
 
-@pytest.fixture
-def database(sandbox_home: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A store in PostgreSQL: its URL, and what a process needs besides."""
-    with working_sandbox(sandbox_home) as settings:
-        port = settings.connections["sandbox-primary"].port
-        variables = {"PGPASSFILE": str(passfile(Home(sandbox_home), "postgres"))}
-        name = f"store_{time.monotonic_ns()}"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PGPASSFILE", variables["PGPASSFILE"])
-            server = sa.create_engine(
-                f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres",
-                isolation_level="AUTOCOMMIT",
-                poolclass=sa.NullPool,
-            )
-            with server.connect() as connection:
-                connection.execute(sa.text(f"CREATE DATABASE {name}"))
-            yield f"postgresql://postgres@127.0.0.1:{port}/{name}", variables
-            with server.connect() as connection:
-                connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+def test_a_frozen_worker_loses_its_run_and_changes_nothing_when_it_comes_back(
+    tmp_path: Path,
+) -> None:
+    place = make_place(tmp_path, queue="lease_s = 5")
+    place.fire(alert("Quick", "a"))
+    with place.process("worker") as frozen:
+        place.until(lambda store: any(cells_of(place, job) > 0 for job in store.jobs()))
+        frozen.popen.send_signal(signal.SIGSTOP)
+        with place.process("worker"):
+            place.until(ended(1))  # its run went on by itself, and its evidence was found
+            frozen.popen.send_signal(signal.SIGCONT)
+            frozen.await_text("taken for dead")
+            place.fire(alert("Quick", "b"), alert("Quick", "c"))
+            place.until(ended(3))
+    assert place.sealed() == {"a": 1, "b": 1, "c": 1}
+    assert [job.attempt for job in place.jobs()] == [1, 1, 1]
 
 
 def test_two_gateways_and_two_workers_share_a_database_and_one_is_killed(
