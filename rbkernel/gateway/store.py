@@ -184,9 +184,10 @@ class Store:
         return job_of(rows[0]) if rows else None
 
     def job_of_run(self, run_id: str) -> Job | None:
-        """Return the job that a run was an attempt at, if it came from here."""
+        """Return the job that a run was or will be an attempt at, if it came from here."""
+        table = tables.jobs
         found = sa.select(tables.attempts.c.job).where(tables.attempts.c.run_id == run_id)
-        rows = self.read(sa.select(tables.jobs).where(tables.jobs.c.id.in_(found)))
+        rows = self.read(sa.select(table).where(table.c.id.in_(found) | (table.c.run_id == run_id)))
         return job_of(rows[0]) if rows else None
 
     def jobs_for(self, identity: str) -> list[Job]:

@@ -75,6 +75,7 @@ def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
     desk.take(alert("Quick", "a", severity="critical", service="shop"))
     (job,) = desk.store.jobs()
     assert (job.state, job.priority, job.parameters) == (Job.WAITING, 1, {"which": "a"})
+    assert desk.store.job_of_run(job.run_id) == job
     desk.chronicle.tell_job(job)
     record = desk.record()
     assert (record.title, record.severity, record.service) == ("Quick", "critical", "shop")
