@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.store import Store
 from tests.acceptance.lab import Desk, Lab
+from tests.acceptance.page_gateway import gateway
 from tests.acceptance.test_export import LIVE_NODES
 from tests.unit import page_scenes
 from tests.unit.hostile_evidence import hostile_run, payloads
@@ -29,32 +27,6 @@ THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"
 _TIMEOUT_S = 60.0
 # what the pages themselves are made of; the rest is what anybody wrote
 OURS = "head link, form[role=search], .copied > button"
-
-
-@contextmanager
-def gateway(folder: Path, evidence: Path) -> Iterator[str]:
-    """A `rbkernel serve` of its own, open on this machine; its store lies in the folder."""
-    configuration = folder / "rbkernel.toml"
-    configuration.write_text("[pages]\nopen_on_loopback = true\n")
-    own = {
-        "RBKERNEL_CONFIG": str(configuration),
-        "RBKERNEL_EVIDENCE": str(evidence),
-        "RBKERNEL_STORE_URL": f"sqlite:///{folder / 'store.sqlite'}",
-    }
-    log = (folder / "serve.log").open("w+")
-    command = [sys.executable, "-m", "rbkernel", "serve", "--port", "0"]
-    server = subprocess.Popen(
-        command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    try:
-        assert server.stdout is not None
-        said = server.stdout.readline()
-        assert said.startswith("listening on "), said + (folder / "serve.log").read_text()
-        yield said.removeprefix("listening on ").strip()
-    finally:
-        server.terminate()
-        server.communicate(timeout=_TIMEOUT_S)
-        log.close()
 
 
 @contextmanager

@@ -85,6 +85,7 @@ def show(site: Site, asked: Asked) -> Answer:
     return site.render(
         "console.html.j2",
         live=live,
+        live_state=LIVE,
         found=sheet(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_A_SHEET),
         words=" ".join(words),
         runs=len(entries),
