@@ -36,7 +36,6 @@ _APPLICATION = "rbkernel"
 _WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
 _SCHEMA = "rbkernel_queue"
 _POLL_S = 0.5
-_EQUALS = 20  # DBOS' priorities for each of ours
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 #: Takes a turn (job, number), and returns when its attempt has ended.
@@ -123,8 +122,7 @@ class Queue:
                     "workflow_name": _WORKFLOW,
                     "workflow_id": turn.name,
                     "app_version": VERSION,
-                    # what was interrupted has waited already: it goes before its equals
-                    "priority": turn.priority * _EQUALS - min(turn.number, _EQUALS - 1),
+                    "priority": turn.priority,
                 },
                 turn.job,
                 turn.number,
