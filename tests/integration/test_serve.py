@@ -189,7 +189,7 @@ class TestLimits:
     def test_a_bomb(self, gateway: Serving) -> None:
         process = psutil.Process(gateway.process.pid)
         before = process.memory_info().rss
-        raw = gzip.compress(b"0" * 500_000_000, compresslevel=1)
+        raw = gzip.compress(b"0" * 200_000_000, compresslevel=1)
         headers = {"Content-Encoding": "gzip", **proven("generic", raw)}
         assert gateway.post("generic", raw, **headers).status_code == 413
         assert process.memory_info().rss - before < 50 * 1024**2
@@ -398,8 +398,8 @@ class TestTheWorstHour:
         process = psutil.Process(gateway.process.pid)
         assert gateway.post("generic", alert(1_000_000)).status_code == 202
         before, kept = process.memory_info().rss, gateway.kept()
-        assert asyncio.run(_storm(gateway, 1_000)) == {202: 1_000}
-        assert gateway.kept() == kept + 1_000
+        assert asyncio.run(_storm(gateway, 500)) == {202: 500}
+        assert gateway.kept() == kept + 500
         assert process.memory_info().rss - before < 40 * 1024**2
 
 
