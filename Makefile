@@ -30,10 +30,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# JupyterLab is tested in Debian's Chromium, poolers with Debian's pgbouncer. They are installed only
-# by root on a machine with apt; elsewhere those tests are skipped with the reason, and in CI they
-# fail.
-DEBIAN := chromium pgbouncer
+# JupyterLab is tested in Debian's Chromium, poolers with its pgbouncer, the gateway with its
+# Alertmanager. They are installed only by root on a machine with apt; elsewhere those tests are
+# skipped with the reason, and in CI they fail.
+DEBIAN := chromium pgbouncer prometheus-alertmanager
 debian:
 	@missing=; PATH="$$PATH:/usr/sbin"; \
 	for part in $(DEBIAN); do command -v $$part >/dev/null || missing="$$missing $$part"; done; \

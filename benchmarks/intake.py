@@ -85,7 +85,7 @@ def gateway(folder: Path) -> Iterator[tuple[psutil.Process, tuple[str, int], str
         "RBKERNEL_STORE_URL": url,
         "BENCHMARK_TOKEN": TOKEN,
     }
-    command = [sys.executable, "-m", "rbkernel", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "rbkernel", "serve", "--port", "0", "--kernels", "0"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

@@ -45,15 +45,20 @@ def _settings(host: str, port: int | None) -> Settings:
 
 
 async def _serve(settings: Settings, kernels: int | None) -> None:
-    from rbkernel.gateway import pages, server
+    from rbkernel.gateway import server
+
+    bound = server.bind(
+        settings
+    )  # the rest takes a while to come: a port that is taken is told now
+    settings = bound.settings  # links have the port, also when it was any free one
+
+    from rbkernel.gateway import pages
     from rbkernel.gateway.foreman import Foreman, advice
     from rbkernel.gateway.notify import Notifier
     from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
     try:
-        bound = server.bind(settings)
-        settings = bound.settings  # links have the port, also when it was any free one
         work = Foreman(settings, store, kernels=kernels)
         notifier = Notifier(settings, store)
         handlers = pages.handlers(settings, store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,21 @@ class RunEntry:
     problem: str = ""
 
 
-def list_runs(root: Path) -> list[RunEntry]:
+def open_entry(folder: Path) -> RunEntry:
+    """Return what a list says of an open run: it reads the whole journal."""
+    state = LIVE if store.kernel_is_alive(folder) else OPEN
+    return _read_entry(folder, folder.name, state, "")
+
+
+def list_runs(root: Path, open_entry: Callable[[Path], RunEntry] = open_entry) -> list[RunEntry]:
     """Return all runs, open and sealed, in the order of their start.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    open_entry
+        Reads an open run: whoever lists again and again keeps what has not changed.
 
     Raises
     ------
@@ -46,7 +60,7 @@ def list_runs(root: Path) -> list[RunEntry]:
         for folder in (root / "open").glob("*")
         if RUN_ID.fullmatch(folder.name) and folder.name not in sealed
     ]
-    entries = [*_sealed_entries(root, sealed), *map(_open_entry, waiting)]
+    entries = [*_sealed_entries(root, sealed), *map(open_entry, waiting)]
     return sorted(entries, key=lambda entry: entry.run_id)
 
 
@@ -136,11 +150,6 @@ def _sealed_entry(run_id: str, folder: Path, line: dict[str, str]) -> RunEntry:
 
 def _verdict(word: object) -> Verdict:
     return Verdict(str(word)) if word in list(Verdict) else Verdict.UNKNOWN
-
-
-def _open_entry(folder: Path) -> RunEntry:
-    state = LIVE if store.kernel_is_alive(folder) else OPEN
-    return _read_entry(folder, folder.name, state, "")
 
 
 def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntry:

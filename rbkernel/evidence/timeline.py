@@ -157,6 +157,18 @@ def _merged(line: Line) -> str:
     return f"took in {line.text('from')}"
 
 
+def _notified(line: Line) -> str:
+    """Say who was told what.
+
+    >>> told = {"whom": "on-call", "title": "RUN-005 CRITICAL: Replay is paused"}
+    >>> _notified(Line(number=1, kind="notified", at="", by="rbkernel", data=told))
+    'told on-call: RUN-005 CRITICAL: Replay is paused'
+    """
+    told = "could not tell" if line.text("problem") else "told"
+    said = _said(f"{told} {line.text('whom')}", line.text("title"))
+    return " ".join(filter(None, [said, line.text("problem") and f"({line.text('problem')})"]))
+
+
 def _anything(line: Line) -> str:
     said = [f"{name}: {value}" for name, value in line.data.items() if value not in ("", None)]
     return _said(line.kind, "; ".join(said))
@@ -168,6 +180,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "status": _status,
     "sealed": _sealed,
     "merged": _merged,
+    "notified": _notified,
     "closed": lambda line: _said("incident closed", line.text("resolution")),
     "reopened": lambda line: _said("incident reopened", line.text("why")),
 }

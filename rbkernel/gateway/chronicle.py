@@ -51,7 +51,8 @@ class Chronicle:
         """Write an alert into its incident's record, which it may open or open again."""
         alert, incident = stored.alert, stored.incident
         jobs = self._store.jobs_for(alert.identity)
-        self._open(stored, jobs)
+        if not (self._root / incident / _RECORD).is_file():
+            self._open(stored, jobs)
         if stored.fires and self.closed_at(incident):
             self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
         for other in self._merged_into(incident):

@@ -74,6 +74,7 @@ class Dispatcher:
         self._ledger = ledger
         self._chronicle = chronicle
         self._shelf = Shelf(settings.catalogue.paths)
+        self._shelf.runbooks()  # takes a second, in which senders would wait for their answer
 
     def sweep(self) -> int:
         """Let all alerts go on that can; return how many did.

@@ -95,6 +95,8 @@ class Endpoint(RequestHandler):
         self.set_status(status or HTTPStatus.SERVICE_UNAVAILABLE)
         if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
             self.set_header("Retry-After", str(_RETRY_AFTER_S))
+        if self.get_status() == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", 'Bearer realm="rbkernel"')
         self.finish({"what": error.what, "where": error.where, "next_step": error.next_step})
 
     def write_error(self, status_code: int, **_: Any) -> None:

@@ -39,8 +39,9 @@ from rbkernel.gateway.work import Workbench
 
 _TICK_S = 1.0
 _LOOK_FOR_THE_DEAD_S = 2.0
-_LOOK_FOR_THE_STRANDED_S = 10.0
+_LOOK_FOR_THE_STRANDED_S = 5.0
 _FORGET_EVERY_S = 3_600.0
+_PATIENCE = 3
 _CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
 _SQLITE = (
     "the store and the queue are SQLite files: right for one host. DBOS, which the queue is made"
@@ -70,6 +71,7 @@ class Foreman:
         )
         self._queue = Queue(settings.store_url, self._rules, self._perform)
         self._awake = threading.Event()
+        self._draining = threading.Event()
         self._end = threading.Event()
         self._threads = [
             threading.Thread(target=self._beat, name="rbkernel-heartbeat", daemon=True),
@@ -91,9 +93,11 @@ class Foreman:
 
     def drain(self) -> None:
         """End in order: take nothing more, let runs end, give back those that do not."""
+        self._draining.set()
+        self._awake.set()
+        self._queue.pause()
         self._bench.drain(self._rules.drain_s)
         self._end.set()
-        self._awake.set()
         for thread in self._threads:
             thread.join(10)
         self._queue.stop()
@@ -126,7 +130,7 @@ class Foreman:
                     self._bench.keep(())  # by now others may make these runs
 
     def _work(self) -> None:
-        while not self._end.is_set():
+        while not self._draining.is_set():
             self._awake.clear()
             busy = False
             try:
@@ -135,7 +139,7 @@ class Foreman:
                 _log.warning("%s", error)
             except Exception:  # noqa: BLE001  # the loop must go on, whatever DBOS raised
                 _log.exception("the foreman met something unexpected, and goes on")
-            if not busy:
+            if not busy and not self._draining.is_set():
                 self._awake.wait(_TICK_S)
 
     def _look(self) -> bool:
@@ -203,9 +207,10 @@ class Foreman:
         return True
 
     def _is_dead(self, worker: Worker) -> bool:
-        if worker.place == _place():
-            return not _lives(worker.process)
-        return worker.silent_s > self._rules.lease_s
+        """Tell whether a worker is gone: one that can be seen to live is given more time."""
+        if worker.place != _place():
+            return worker.silent_s > self._rules.lease_s
+        return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
 
     def _restore(self) -> None:
         lost = self._queue.restore(self._ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))

@@ -56,6 +56,9 @@ class _Waiting:
     loop: asyncio.AbstractEventLoop
 
 
+_Read = tuple[_Waiting, Parcel, Reading | Unreadable]
+
+
 class Inbox:
     """Takes parcels, and gives receipts for what is on disk."""
 
@@ -92,10 +95,13 @@ class Inbox:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Receipt] = loop.create_future()
-        self._queue.put(_Waiting(parcel, answer, loop))
+        waiting = _Waiting(parcel, answer, loop)
+        self._queue.put(waiting)
         try:
             return await asyncio.wait_for(answer, self._timeout_s)
         except TimeoutError:
+            # a store that hangs for an hour must not fill the memory with what nobody waits for
+            waiting.parcel = dataclasses.replace(parcel, raw=b"")
             raise Overloaded(
                 f"the store took longer than {self._timeout_s:g} s",
                 where="the gateway's store",
@@ -111,7 +117,7 @@ class Inbox:
 
     def _batch(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         """Return what waits now, and whether nothing will come after it."""
-        together, size = [first], len(first.parcel.raw)
+        together, size = [first], self._weight(first.parcel)
         while len(together) < _AT_ONCE and size < _BYTES_AT_ONCE:
             try:
                 following = self._queue.get_nowait()
@@ -120,16 +126,21 @@ class Inbox:
             if following is None:
                 return together, True
             together.append(following)
-            size += len(following.parcel.raw)
+            size += self._weight(following.parcel)
         return together, False
 
+    def _weight(self, parcel: Parcel) -> int:
+        """Return how long its body may be: what is packed may unpack to all that is read."""
+        return self._most_bytes if parcel.encoding else len(parcel.raw)
+
     def _settle(self, together: list[_Waiting]) -> None:
-        read: list[tuple[_Waiting, Reading | Unreadable]] = []
+        read: list[_Read] = []
         for one in together:
+            parcel = one.parcel  # before the look at the answer: it is emptied after that is given
             if one.answer.done():
                 continue  # whoever was told to come again will
             try:
-                read.append((one, self._read(one.parcel)))
+                read.append((one, parcel, self._read(parcel)))
             except TooLarge as error:
                 _tell(one, error)
         try:
@@ -141,7 +152,7 @@ class Inbox:
             _log.exception("inbox_defect")
             defect = StoreError(f"a defect of rbkernel ({type(error).__name__})", where="the inbox")
             receipts = [defect] * len(read)
-        for (one, _), receipt in zip(read, receipts, strict=True):
+        for (one, *_), receipt in zip(read, receipts, strict=True):
             _tell(one, receipt)
 
     def _read(self, parcel: Parcel) -> Reading | Unreadable:
@@ -158,19 +169,19 @@ class Inbox:
             _log.exception("intake_defect")
             return Unreadable(f"a defect of rbkernel ({type(error).__name__}) met it")
 
-    def _keep(self, read: list[tuple[_Waiting, Reading | Unreadable]]) -> list[Receipt]:
+    def _keep(self, read: Sequence[_Read]) -> list[Receipt]:
         """Put all of it on disk: the alerts in one transaction, then what could not be read."""
-        readable = [reading.delivery for _, reading in read if isinstance(reading, Reading)]
+        readable = [reading.delivery for *_, reading in read if isinstance(reading, Reading)]
         alerts = [delivery for delivery in readable if delivery.alerts]
         received = iter(self._store.receive_all(alerts) if alerts else ())
         receipts = []
-        for one, reading in read:
+        for _, parcel, reading in read:
             if isinstance(reading, Unreadable):
-                receipts.append(self._quarantine(one.parcel, reading.what))
+                receipts.append(self._quarantine(parcel, reading.what))
                 continue
             aside = Receipt()
             if reading.problems:
-                aside = self._quarantine(one.parcel, "; ".join(reading.problems))
+                aside = self._quarantine(parcel, "; ".join(reading.problems))
             kept = next(received) if reading.delivery.alerts else aside
             receipts.append(
                 dataclasses.replace(

@@ -106,10 +106,9 @@ class Ledger:
             "created_at": time.time(),
             "told": False,
         }
-        added = connection.execute(
-            self._store.insert(jobs).values(row).on_conflict_do_nothing(index_elements=["id"])
-        )
-        return id, added.rowcount == 1
+        insert = self._store.insert(jobs).values(row)
+        once = insert.on_conflict_do_nothing(index_elements=["id"]).returning(jobs.c.id)
+        return id, connection.execute(once).scalar() is not None
 
     def attach(self, connection: Connection, job: str, identity: str) -> None:
         """Remember that a job is for an alert, too."""

@@ -22,9 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
+from dbos import error as dbos_error
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from rbkernel.config.queue import Queue as Rules
+from rbkernel.errors import StoreError
 from rbkernel.gateway import tables
 from rbkernel.gateway.ledger import Turn
 
@@ -56,6 +59,11 @@ class Queue:
             An id that nobody ever had.
         kernels
             How many turns this process takes at once; 0 for none.
+
+        Raises
+        ------
+        StoreError
+            Its database cannot be used.
         """
         if self._url.get_backend_name() == "sqlite":
             _write_ahead(Path(self._url.database or ""))
@@ -77,9 +85,16 @@ class Queue:
         def take(job: str, number: int) -> None:
             perform(job, number)
 
-        DBOS(config=config)
+        self._dbos = DBOS(config=config)
         DBOS.listen_queues([_QUEUE] if kernels else [])
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except (dbos_error.DBOSException, SQLAlchemyError) as error:
+            raise StoreError(
+                f"the queue cannot be started: {error}",
+                where=self._url.render_as_string(hide_password=True),
+                next_step="see whether the role may create a schema and tables there",
+            ) from error
         DBOS.register_queue(
             _QUEUE,
             worker_concurrency=kernels or 1,
@@ -89,8 +104,13 @@ class Queue:
             on_conflict="always_update" if kernels else "never_update",
         )
 
+    def pause(self) -> None:
+        """Take no more turns; those that were taken go on."""
+        for event in self._dbos.background_thread_stop_events:
+            event.set()
+
     def stop(self) -> None:
-        """Take no more, and let go; turns that run are not waited for."""
+        """Let go; turns that still run are not waited for."""
         DBOS.destroy(destroy_registry=True)
 
     def put(self, turns: Iterable[Turn]) -> None:

@@ -83,7 +83,9 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
     body = limits.parse(raw)
     if isinstance(body, dict) and not source and "alerts" not in body:
         own = body.get("labels", body)
-        if isinstance(own, dict) and all(isinstance(value, str) for value in own.values()):
+        # a name beside the labels: it is what the generic sender posts
+        bare = own is body or "name" not in body
+        if isinstance(own, dict) and bare and all(isinstance(v, str) for v in own.values()):
             return [own]
     most = settings.gateway.limits.alerts
     for one in [source] if source else intake.SOURCES:

@@ -8,9 +8,10 @@ disk, and stays in the state ``received`` until somebody has dispatched it.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -58,6 +59,8 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.dialect = engine.dialect.name
+        # SQLite has its writers poll, ever less often: those of one process take turns instead
+        self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -181,9 +184,10 @@ class Store:
         return job_of(rows[0]) if rows else None
 
     def job_of_run(self, run_id: str) -> Job | None:
-        """Return the job that a run was an attempt at, if it came from here."""
+        """Return the job that a run was or will be an attempt at, if it came from here."""
+        table = tables.jobs
         found = sa.select(tables.attempts.c.job).where(tables.attempts.c.run_id == run_id)
-        rows = self.read(sa.select(tables.jobs).where(tables.jobs.c.id.in_(found)))
+        rows = self.read(sa.select(table).where(table.c.id.in_(found) | (table.c.run_id == run_id)))
         return job_of(rows[0]) if rows else None
 
     def jobs_for(self, identity: str) -> list[Job]:
@@ -269,7 +273,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Change the store in one transaction, that is on disk when the block has ended."""
-        with self._told(), self._engine.connect() as connection:
+        with self._told(), self._turn, self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection

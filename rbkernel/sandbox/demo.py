@@ -1,12 +1,15 @@
-"""`make demo`: three real faults, three runbooks that find them, one sealed incident.
+"""`make demo`: three real faults, three alerts, three runs that the gateway starts for them, and
+one sealed incident.
 
-On a terminal it ends in JupyterLab, with the first runbook open on the broken database; elsewhere
-it tears everything down and exits.
+On a terminal it ends in JupyterLab, with a working copy of the most urgent run on the broken
+database; elsewhere it tears everything down and exits.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,22 +19,54 @@ from rich.table import Table
 from rich.text import Text
 
 from rbkernel import config
-from rbkernel.errors import EvidenceError
-from rbkernel.evidence import report
-from rbkernel.gateway import jupyterlab, runner, working_copy
-from rbkernel.gateway.runner import Outcome
-from rbkernel.model import Finding, Verdict, new_incident_id
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError, SandboxError
+from rbkernel.evidence import reading, report, runs
+from rbkernel.evidence.reading import Record
+from rbkernel.gateway import jupyterlab, working_copy
+from rbkernel.gateway.pages import access
+from rbkernel.gateway.records import Job
+from rbkernel.gateway.store import Store
+from rbkernel.model import Finding, Verdict
 from rbkernel.sandbox import control
+from rbkernel.sandbox.alerting import Rule, sender
+from rbkernel.sandbox.drill_gateway import DrillGateway, drill_gateway
 
-# what is broken, and the runbook that must find it
+_SHOP = {"service": "shop", "cluster": "sandbox-primary"}
+# what is broken, and the alert that notices it
 SCENES = (
-    ("pool-idle-in-transaction", "RUN-001"),
-    ("replay-paused", "RUN-005"),
-    ("orders-drift", "RUN-006"),
+    (
+        "pool-idle-in-transaction",
+        Rule(
+            name="PostgresqlTooManyConnections",
+            severity="critical",
+            summary="nearly all connection slots of the shop are taken",
+            labels=_SHOP,
+        ),
+    ),
+    (
+        "replay-paused",
+        Rule(
+            name="PostgresReplicationLag",
+            severity="critical",
+            summary="the shop's standby is behind its primary",
+            labels={**_SHOP, "application_name": "sandbox-standby"},
+        ),
+    ),
+    (
+        "orders-drift",
+        Rule(
+            name="OrdersReconciliationDiff",
+            severity="warning",
+            summary="orders differ between the old and the new table",
+            labels={**_SHOP, "module": "orders"},
+        ),
+    ),
 )
 _COLOURS = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
 # a log file wants whole lines
 _WIDTH_WITHOUT_TERMINAL = 180
+_PATIENCE_S = 240.0
 
 
 def show() -> int:
@@ -45,20 +80,32 @@ def show() -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
-    incident = new_incident_id()
-    with _sandbox(console):
+    with tempfile.TemporaryDirectory(prefix="rbkernel-demo-") as folder, _sandbox(console):
+        settings = config.load()
+        with drill_gateway(settings, Path(folder)) as gateway:
+            console.print(f"The gateway listens on {gateway.url}")
+            return _drill(console, settings, gateway, Path(folder))
+
+
+def _drill(console: Console, settings: Settings, gateway: DrillGateway, folder: Path) -> int:
+    with sender(gateway.url, folder) as alerts:
         for fault, _ in SCENES:
             console.print(f"Injecting {fault}")
             control.inject(fault)
-        outcomes = [_run(console, runbook, incident) for _, runbook in SCENES]
-        console.print(_table(outcomes))
-        verified = _verify(console, incident)
-        console.print(Text(f"head {outcomes[-1].head}: keep it elsewhere, in the ticket or a chat"))
-        _tell_next(console, outcomes)
-        if sys.stdin.isatty() and console.is_terminal:
-            _open(console, outcomes[0])
-    found = all(not o.failure and _bad(o) for o in outcomes)
-    return 0 if found and verified else 3
+        alerts.fire([rule for _, rule in SCENES])
+        console.print(f"{alerts.who} tells the gateway of {len(SCENES)} alerts")
+        jobs = _await_runs(console, gateway)
+    found = {job.id: _record(settings, job) for job in jobs}
+    console.print(_table(jobs, found))
+    incident = jobs[0].incident
+    verified = _verify(console, settings, incident)
+    console.print(Text(f"head {jobs[-1].head}: keep it elsewhere, in the ticket or a chat"))
+    _tell_next(console, jobs, found)
+    if sys.stdin.isatty() and console.is_terminal:
+        _open(console, settings, gateway, incident)
+    all_found = all(job.state == Job.DONE and _bad(found[job.id]) for job in jobs)
+    one_incident = {job.incident for job in jobs} == {incident}
+    return 0 if all_found and one_incident and verified else 3
 
 
 @contextmanager
@@ -73,30 +120,54 @@ def _sandbox(console: Console) -> Iterator[None]:
         console.print("The sandbox is down")
 
 
-def _run(console: Console, runbook: str, incident: str) -> Outcome:
-    console.print(f"Running {runbook} in the rbkernel kernel, through papermill")
-    outcome = runner.run(
-        runbook, {}, config.load(), incident=incident, progress=console.is_terminal
-    )
-    if outcome.failure:
-        console.print(f"{runbook} did not come to its end: {outcome.failure}", style="bold red")
-    return outcome
+def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
+    """Wait until every alert's run has ended, and say what goes on; in the order of their end."""
+    store, deadline = Store.open(gateway.store_url), time.monotonic() + _PATIENCE_S
+    told: set[tuple[str, str]] = set()
+    try:
+        while True:
+            jobs = store.jobs()
+            for job in sorted(jobs, key=lambda job: job.ended_at or job.created_at):
+                if (job.id, job.state) not in told and job.state in (Job.RUNNING, *Job.ENDED):
+                    told.add((job.id, job.state))
+                    console.print(_state(job))
+            if len(jobs) >= len(SCENES) and all(job.state in Job.ENDED for job in jobs):
+                return sorted(jobs, key=lambda job: str(job.ended_at))
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f"{len(jobs)} of {len(SCENES)} runs were started, and not all have ended",
+                    where=str(gateway.log),
+                    next_step="read that file; RBKERNEL_EVIDENCE has what was recorded",
+                )
+            time.sleep(0.2)
+    finally:
+        store.close()
 
 
-def _table(outcomes: list[Outcome]) -> Table:
+def _state(job: Job) -> str:
+    if job.state == Job.RUNNING:
+        return f"{job.runbook} runs in the rbkernel kernel, through papermill"
+    return f"{job.runbook} {job.state}: {job.failure or job.verdict}"
+
+
+def _record(settings: Settings, job: Job) -> Record:
+    return reading.read(runs.find(settings.evidence_root, job.run_id))
+
+
+def _table(jobs: list[Job], found: dict[str, Record]) -> Table:
     table = Table(title="What was found", show_lines=True)
     for column in ("runbook", "verdict", "what was found", "next step", "seconds", "evidence"):
         table.add_column(column, overflow="fold")
-    for outcome in outcomes:
-        bad = _bad(outcome)
-        verdict = outcome.verdict.value
+    for job in sorted(jobs, key=lambda job: job.runbook):
+        record = found[job.id]
+        bad, verdict = _bad(record), record.verdict.value
         table.add_row(
-            outcome.runbook,
+            job.runbook,
             Text(verdict, style=f"bold {_COLOURS[verdict]}"),
             Text("\n".join(map(_found, bad)) or "nothing"),
             Text("\n".join(f"• {step}" for step in dict.fromkeys(f.next_step for f in bad))),
-            f"{outcome.duration_s:.1f}",
-            Text(outcome.folder.name),
+            f"{job.duration_s or 0:.1f}",
+            Text(record.folder.name),
         )
     return table
 
@@ -106,13 +177,12 @@ def _found(finding: Finding) -> str:
     return f"• {finding.headline}{which}"
 
 
-def _bad(outcome: Outcome) -> list[Finding]:
-    bad = [f for f in outcome.record.findings if f.verdict is not Verdict.OK]
+def _bad(record: Record) -> list[Finding]:
+    bad = [f for f in record.findings if f.verdict is not Verdict.OK]
     return sorted(bad, key=lambda finding: -finding.verdict.rank)
 
 
-def _verify(console: Console, incident: str) -> bool:
-    settings = config.load()
+def _verify(console: Console, settings: Settings, incident: str) -> bool:
     root, signers = settings.evidence_root, settings.allowed_signers
     try:
         lines, verified = report.verify(root, str(root / incident), signers=signers)
@@ -123,15 +193,18 @@ def _verify(console: Console, incident: str) -> bool:
     return verified
 
 
-def _tell_next(console: Console, outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        for decision in outcome.record.decisions:
+def _tell_next(console: Console, jobs: list[Job], found: dict[str, Record]) -> None:
+    for job in jobs:
+        for decision in found[job.id].decisions:
             advice = f" Recommended: {decision.recommended}." if decision.recommended else ""
-            console.print(Text(f"{outcome.runbook} waits for you: {decision.question}{advice}"))
+            console.print(Text(f"{job.runbook} waits for you: {decision.question}{advice}"))
 
 
-def _open(console: Console, outcome: Outcome) -> None:
+def _open(console: Console, settings: Settings, gateway: DrillGateway, incident: str) -> None:
     """Open a working copy in JupyterLab: nobody works on sealed files."""
-    copy = working_copy.make(config.load(), outcome.record.run_id, Path.cwd())
+    reached = settings.gateway.model_copy(update={"url": gateway.url})
+    page = access.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
+    console.print(Text(f"What a phone would show: {page}"))
+    copy = working_copy.make(settings, incident, Path.cwd())
     console.print(f"Opening {copy.path} in JupyterLab; Ctrl-C ends it, and the sandbox with it")
-    jupyterlab.serve(copy.path, copy.path.parent)
+    jupyterlab.serve(copy.path, copy.root)

@@ -1,6 +1,7 @@
 """Make pictures of every state that a runbook can be in, for a person to look at.
 
-Of the templates, untouched, and of the launcher, too: ``--only template``, ``--only launcher``.
+Of the templates, untouched, of the launcher, and of the gateway's pages, too: ``--only template``,
+``--only launcher``, ``--only pages``.
 ``python -m tests.acceptance.screenshots FOLDER`` starts a sandbox and a JupyterLab of its own, and
 ends both. A file is named by runbook, state and screen, such as ``RUN-005-papermill-1.png``.
 """
@@ -25,6 +26,7 @@ from rbkernel import config
 from rbkernel.runbook import catalogue
 from rbkernel.sandbox import control
 from tests.acceptance import lab as labs
+from tests.acceptance import page_screenshots
 from tests.acceptance.lab import Desk, Lab
 
 _SCREEN = 1200  # px, height of a picture
@@ -234,7 +236,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="part of a runbook's id, template-NAME, or launcher; all when not given",
+        help="part of a runbook's id, template-NAME, launcher, or pages; all when not given",
     )
     given = parser.parse_args()
     signal.signal(
@@ -246,14 +248,18 @@ def main() -> None:
     if chromium is None:
         sys.exit("there is no chromium on PATH; `make debian` as root installs it")
     with ExitStack() as running:
+        playwright = running.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=chromium, args=labs.CHROMIUM_ARGUMENTS)
+        running.callback(browser.close)
+        if given.only in "pages":
+            page_screenshots.take(browser, folder)
+        if given.only == "pages":
+            return
         own = Path(running.enter_context(tempfile.TemporaryDirectory()))
         running.enter_context(sandbox(own))
         lab = running.enter_context(Lab(own / "lab"))
         shutil.copytree(catalogue.packaged("templates"), lab.root / "templates")
         lab.set("notebook-extension", "tracker", windowingMode="none", scrollPastEnd=False)
-        playwright = running.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium, args=labs.CHROMIUM_ARGUMENTS)
-        running.callback(browser.close)
         take_all(Photographer(lab, browser, folder), given.only)
 
 

@@ -29,6 +29,9 @@ LIVE_NODES = r"""() => {
     + " popover autofocus").split(" "));
   const runs = /^\s*(javascript|vbscript|data:(?!image\/(png|jpeg|gif|webp|svg)))/i;
   const addresses = ["href", "src", "xlink:href"];
+  const leadsTo = (value) => {
+    try { return new URL(value, document.baseURI).href; } catch { return value; }
+  };
   // the buttons over a plot are plotly.js's own; what anybody wrote keeps no class
   const isLive = (node, name) => (elements.has(name) && !node.matches("button.modebar-btn"))
     || (name === "meta" && node.httpEquiv && node.httpEquiv !== "Content-Security-Policy")
@@ -44,7 +47,7 @@ LIVE_NODES = r"""() => {
     for (const attribute of Element.prototype.getAttributeNames.call(node)) {
       const value = Element.prototype.getAttribute.call(node, attribute);
       if (/^(on|data-commandlinker)/i.test(attribute) || names.has(attribute)
-          || (addresses.includes(attribute) && runs.test(value))) {
+          || (addresses.includes(attribute) && runs.test(leadsTo(value)))) {
         live.push(`${name} ${attribute}=${value}`.slice(0, 300));
       }
     }

@@ -17,6 +17,7 @@ from rbkernel.cli import main
 from rbkernel.config import Settings
 from rbkernel.evidence import bundle
 from rbkernel.evidence import incident as records
+from rbkernel.evidence.record_seal import seal_record
 from rbkernel.gateway.notify import Notifier
 from rbkernel.gateway.store import Store
 from tests.integration.receiver import Receiver, receiver
@@ -88,6 +89,12 @@ def test_a_message_with_finding_decision_and_head_and_a_link_that_opens(
     written = (evidence / INCIDENT / "incident.jsonl").read_text()
     for secret in ("S3cretOfTheChat", "127.0.0.1", "?link="):
         assert secret not in written
+    # a record that is closed and sealed gets no further line for having been told of
+    records.append(evidence, INCIDENT, "closed", by="ann")
+    sealed = seal_record(evidence, INCIDENT)
+    assert notifier.sweep() == 1
+    assert sealed.head in chat.messages[-1]["message"]
+    assert records.read(evidence, INCIDENT).lines[-1].kind == "sealed"
 
 
 def test_a_receiver_that_is_down_gets_it_later(

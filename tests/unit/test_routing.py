@@ -23,7 +23,7 @@ def runbook(
     folder: Path, name: str, triggers: str, *, connections: str = "{db: 'orders-*'}"
 ) -> Runbook:
     front = (
-        f"---\nid: {name}\ntitle: {name}\nsummary: s\ncategory: incident\nseverity: SEV3\nowner: o\n"
+        f"---\nid: {name}\ntitle: {name}\nsummary: s\ncategory: incident\nseverity: P2\nowner: o\n"
         f"connections: {connections}\ntriggers:\n{triggers}\n---"
     )
     parameters = 'db: str = "orders-primary"\nlimit: int = 3\nwho: str = ""\nincident: str = ""'
@@ -93,7 +93,7 @@ def test_what_a_label_may_not_say_starts_the_overview_instead(
     books: list[Runbook], label: str, value: str, reason: str
 ) -> None:
     labels = {"alertname": "XLag", "cluster": "orders-primary"} | {label: value}
-    routing = starts(books, **labels)
+    routing = route(labels, books, (), CONNECTIONS)
     (taken,) = routing.routes
     assert taken.runbook == "RUN-000"
     assert reason in routing.why[0]

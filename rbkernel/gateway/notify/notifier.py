@@ -19,7 +19,7 @@ from rbkernel.config import Settings
 from rbkernel.config.notify import Target
 from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
-from rbkernel.evidence.incident_record import instant
+from rbkernel.evidence.incident_record import CLOSED, instant
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import Due, Event, due
 from rbkernel.gateway.notify.messages import Message, Words
@@ -158,11 +158,13 @@ class Notifier:
     def _record(
         self, target: Target, message: Message, *, how: str = "", problem: str = ""
     ) -> None:
-        """Write into each incident what was told of it."""
+        """Write into each open incident what was told of it."""
         incidents = dict.fromkeys(event.incident for event in message.events)
         for id_ in incidents:
             told = [event for event in message.events if event.incident == id_]
             try:
+                if incident.read(self.settings.evidence_root, id_).state == CLOSED:
+                    continue  # else a closed record would always have a line that no seal covers
                 incident.append(
                     *(self.settings.evidence_root, id_, "notified"),
                     by="rbkernel",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rbkernel.errors import EvidenceError, StoreError
 from rbkernel.evidence.export.sanitize import plain
-from rbkernel.evidence.runs import LIVE, RunEntry
+from rbkernel.evidence.runs import LIVE, OPEN, RunEntry
 from rbkernel.gateway.pages.overview import incidents, sheet
 from rbkernel.gateway.pages.progress import Progress
 from rbkernel.gateway.pages.site import Answer, Asked, Site
@@ -22,10 +23,14 @@ _MOST_WORDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """A run that goes on; ``progress`` is None when its journal cannot be read."""
+    """A run that goes on; without ``progress``, ``words`` say what is being done with it."""
 
-    entry: RunEntry
-    progress: Progress | None
+    run_id: str
+    name: str
+    incident: str
+    since: str
+    words: str
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,7 @@ class Queue:
     """What the store says, or ``problem``: why it cannot be asked."""
 
     counts: Counts = field(default_factory=Counts)
+    running: tuple[Job, ...] = ()
     waiting: tuple[Job, ...] = ()
     failed: tuple[Job, ...] = ()
     workers: tuple[Worker, ...] = ()
@@ -66,7 +72,11 @@ def show(site: Site, asked: Asked) -> Answer:
         The list of runs is damaged.
     """
     entries = site.shelf.entries()
-    live = [_live(site, entry) for entry in entries if entry.state == LIVE]
+    queue = _queue(site.store) if site.store else None
+    live = [
+        *(_live(site, entry) for entry in entries if entry.state == LIVE),
+        *_at_an_edge(entries, queue.running if queue else ()),
+    ]
     words = asked.query.get("q", "").split()[:_MOST_WORDS]
     every = incidents(entries, site.shelf.recorded(), site.shelf.record)
     lines = [line for line in every if line.holds(words)]
@@ -75,11 +85,12 @@ def show(site: Site, asked: Asked) -> Answer:
     return site.render(
         "console.html.j2",
         live=live,
+        live_state=LIVE,
         found=sheet(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_A_SHEET),
         words=" ".join(words),
         runs=len(entries),
         broken=[entry for entry in entries if entry.problem],
-        queue=_queue(site.store) if site.store else None,
+        queue=queue,
         runbooks=runbooks,
         unreadable=unreadable,
         refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
@@ -88,15 +99,39 @@ def show(site: Site, asked: Asked) -> Answer:
 
 def _live(site: Site, entry: RunEntry) -> LiveRun:
     try:
-        return LiveRun(entry=entry, progress=site.shelf.progress(entry))
+        told = site.shelf.progress(entry)
     except EvidenceError:
-        return LiveRun(entry=entry, progress=None)
+        told = None
+    return LiveRun(
+        run_id=entry.run_id,
+        name=f"{entry.runbook} {entry.title}".strip() or entry.run_id,
+        incident=entry.incident,
+        since=entry.started_at,
+        words=told.words if told else "is starting",
+        progress=told,
+    )
+
+
+def _at_an_edge(entries: Sequence[RunEntry], running: Sequence[Job]) -> Iterator[LiveRun]:
+    """Give the jobs whose kernel is still to come, or has gone and is being sealed."""
+    known = {entry.run_id: entry for entry in entries}
+    for job in running:
+        entry = known.get(job.run_id)
+        if entry is None or entry.state == OPEN:
+            yield LiveRun(
+                run_id=job.run_id,
+                name=f"{job.runbook} {entry.title if entry else ''}".strip(),
+                incident=job.incident,
+                since=job.started_at.isoformat() if job.started_at else "",
+                words="is being sealed" if entry else "is starting",
+            )
 
 
 def _queue(store: Store) -> Queue:
     try:
         return Queue(
             counts=store.counts(),
+            running=tuple(store.jobs(states=(Job.RUNNING,), limit=_JOBS_SHOWN)),
             waiting=tuple(store.jobs(states=Job.NOT_STARTED, limit=_JOBS_SHOWN)),
             failed=tuple(store.jobs(states=(Job.FAILED, Job.GIVEN_UP), limit=_JOBS_SHOWN)),
             workers=tuple(store.workers()),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
+from rbkernel.gateway.pages.overview import IncidentLine
 from rbkernel.gateway.pages.progress import Progress
 from rbkernel.gateway.pages.site import Answer, Asked, Site
 from rbkernel.gateway.records import Job
-from rbkernel.model import Verdict
 
 _ALERTS_SHOWN = 50
 _LINES_SHOWN = 200
@@ -48,7 +48,7 @@ def show(site: Site, asked: Asked) -> Answer:
         record=record,
         runs=[_line(site, entry) for entry in reversed(entries)],
         waiting=_waiting(site, incident),
-        verdict=Verdict.worst(entry.verdict for entry in entries),
+        told=IncidentLine(id=incident, runs=tuple(entries), record=record),
         alerts=(record.alerts if record else ())[:_ALERTS_SHOWN],
         lines=tuple(reversed(lines[-_LINES_SHOWN:])),
         sealed=any(entry.state == SEALED for entry in entries),

@@ -23,9 +23,10 @@ class IncidentLine:
     record: IncidentRecord | None = None
 
     @property
-    def verdict(self) -> Verdict:
-        """The most urgent of what its runs found."""
-        return Verdict.worst(run.verdict for run in self.runs)
+    def verdict(self) -> Verdict | None:
+        """The most urgent of what its runs found; None as long as none has ended."""
+        ended = [run.verdict for run in self.runs if run.state != LIVE]
+        return Verdict.worst(ended) if ended else None
 
     @property
     def live(self) -> bool:

@@ -14,7 +14,7 @@ from rbkernel.model import Finding, Verdict
 _ALERTS_SHOWN = 20
 _LIVE_REFRESH_S = 2
 # a run that has ended may yet be sealed, and its alerts may resolve
-_REFRESH_S = 15
+_REFRESH_S = 5
 _SEALED_REFRESH_S = 0
 # states of a decision that nobody has made
 _WAITS = ("open", "parked")

@@ -34,8 +34,15 @@ _LIST_S = 1.0
 # so long a verified seal is believed
 _VERIFIED_S = 30.0
 _CATALOGUE_S = 30.0
-# enough for all that a sheet of the console shows, and for the runs that are looked at
-_KEPT = 500
+# how many of a kind are kept: a whole run may take megabytes, a line of a list takes little
+_KEPT = {
+    "told": 24,
+    "record": 24,
+    "verified": 200,
+    "catalogue": 1,
+    "entry": 5_000,
+    "incident": 5_000,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +80,7 @@ class Shelf:
     def __init__(self, root: Path, signers: Path) -> None:
         self.root = root
         self._signers = signers
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in _KEPT}
         self._entries: tuple[float, list[RunEntry]] = (float("-inf"), [])
 
     def entries(self) -> list[RunEntry]:
@@ -86,7 +93,7 @@ class Shelf:
         """
         read_at, found = self._entries
         if time.monotonic() - read_at > _LIST_S:
-            found = runs.list_runs(self.root)
+            found = runs.list_runs(self.root, self._open_entry)
             self._entries = (time.monotonic(), found)
         return found
 
@@ -119,14 +126,14 @@ class Shelf:
         if not INCIDENT_ID.fullmatch(incident) or not path.is_file():
             return None
         told: IncidentRecord = self._keep(
-            ("incident", incident, _stamp(path)), lambda: incidents.read(self.root, incident)
+            "incident", (incident, _stamp(path)), lambda: incidents.read(self.root, incident)
         )
         return told
 
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
         """Return the runbooks as an engineer on call needs them, and those that are unreadable."""
         age = time.monotonic() // _CATALOGUE_S
-        known, problems = self._keep(("catalogue", age), lambda: catalogue.runbooks(folders))
+        known, problems = self._keep("catalogue", age, lambda: catalogue.runbooks(folders))
         return catalogue.by_need(known), problems
 
     def progress(self, entry: RunEntry) -> Progress:
@@ -152,13 +159,14 @@ class Shelf:
         folder = runs.find(self.root, run_id)
         live = store.kernel_is_alive(folder)
         told: Told = self._keep(
-            ("told", folder, live, _stamp(folder / store.JOURNAL)),
+            "told",
+            (folder, live, _stamp(folder / store.JOURNAL)),
             lambda: self._read(run_id, live=live),
         )
         if not told.head:
             return told
         problems = self._keep(
-            ("verified", folder, time.monotonic() // _VERIFIED_S), lambda: self._verify(folder)
+            "verified", (folder, time.monotonic() // _VERIFIED_S), lambda: self._verify(folder)
         )
         return replace(told, problems=problems)
 
@@ -185,17 +193,24 @@ class Shelf:
 
     def _record(self, folder: Path) -> Record:
         record: Record = self._keep(
-            ("record", folder, _stamp(folder / store.JOURNAL)), lambda: reading.read(folder)
+            "record", (folder, _stamp(folder / store.JOURNAL)), lambda: reading.read(folder)
         )
         return record
 
-    def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self._kept:
-            self._kept[key] = make()
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+    def _open_entry(self, folder: Path) -> RunEntry:
+        key = (folder, store.kernel_is_alive(folder), _stamp(folder / store.JOURNAL))
+        entry: RunEntry = self._keep("entry", key, lambda: runs.open_entry(folder))
+        return entry
+
+    def _keep(self, kind: str, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what was made for that key, of the kinds in `_KEPT`; make it when it is new."""
+        kept = self._kept[kind]
+        if key not in kept:
+            kept[key] = make()
+            if len(kept) > _KEPT[kind]:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key]
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -44,6 +44,8 @@ def said(line: Line) -> str:
     'RUN-005 ended: critical'
     >>> said(line("status", status="Identified", impact="orders are late", eta="soon"))
     'Identified; impact: orders are late; eta: soon'
+    >>> said(line("notified", whom="phone", title="RUN-005 CRITICAL: Lag", text="Next: …"))
+    'told phone: RUN-005 CRITICAL: Lag'
     """
     return plain(_said(line))
 
@@ -65,5 +67,9 @@ def _said(line: Line) -> str:
         names = ("impact", "action", "eta")
         rest = (f"; {name}: {line.text(name)}" for name in names if line.text(name))
         return f"{line.text('status')}{''.join(rest)}"
-    values = (str(value) for value in line.data.values() if value)
+    if line.kind == "notified":
+        told = "could not tell" if line.text("problem") else "told"
+        return f"{told} {line.text('whom')}: {line.text('title')}"
+    hidden = {"group_key"}  # a sender's own, of no use to people
+    values = (str(value) for name, value in line.data.items() if value and name not in hidden)
     return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")

@@ -1,0 +1,70 @@
+"""The real Alertmanager fires at a gateway that is killed: every alert is there, each run once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rbkernel.evidence import incident as records
+from tests.acceptance.alertmanagers import (
+    Gateway,
+    alert,
+    alertmanagers,
+    fire,
+    gateway,
+    wait_until,
+)
+
+
+def run_all(one: Gateway, instances: list[str], patience_s: float) -> None:
+    """Wait until every alert has its run, and no run is open."""
+
+    def over() -> bool:
+        if not one.evidence.is_dir() or any((one.evidence / "open").glob("2*")):
+            return False
+        return set(one.whole_runs()) == set(instances)
+
+    wait_until(over, "every alert has its run", patience_s)
+
+
+@pytest.mark.parametrize(
+    ("count", "kills", "senders"),
+    [(4, 2, 2), pytest.param(200, 20, 1, marks=pytest.mark.soak)],
+)
+def test_a_gateway_that_is_killed_loses_nothing(
+    tmp_path: Path, count: int, kills: int, senders: int
+) -> None:
+    """Two Alertmanagers of one cluster are one sender; what resolves is told, and runs nothing."""
+    chance = random.Random(7)  # moments, no secrets
+    instances = [f"db{number}" for number in range(count)]
+    given = [alert(name) for name in instances]
+    for number, told in enumerate(given):
+        told["labels"]["batch"] = str(number % max(1, count // 10))
+    with (
+        gateway(tmp_path) as one,
+        alertmanagers(tmp_path, one.url, count=senders, group_by=["batch"]) as urls,
+    ):
+        fire(urls, given[: count // 2])
+        for number in range(kills):
+            time.sleep(chance.uniform(0.1, 6.0))
+            if number == kills // 2:
+                fire(urls, given[count // 2 :])
+            one.kill()
+        run_all(one, instances, 60.0 + 12.0 * count)
+        one.expect_all_once(instances)
+
+        for told in given:
+            told["endsAt"] = alert("", resolved=True)["endsAt"]
+        fire(urls, given)
+
+        def resolved() -> bool:
+            return all(record.resolved for record in records.list_incidents(one.evidence))
+
+        wait_until(resolved, "the incidents are resolved")
+        assert one.alerts() == Counter(instances * 2)  # firing, resolved
+        assert one.whole_runs() == Counter(instances)
+    assert one.kills == kills

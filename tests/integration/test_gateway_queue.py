@@ -1,0 +1,128 @@
+"""What DBOS promises, and what we make of its traps; without kernels, in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rbkernel.config.queue import Queue as Rules
+from rbkernel.gateway.ledger import Turn
+from rbkernel.gateway.queue import Queue
+
+PATIENCE_S = 60.0
+
+
+class Hands:
+    """Takes turns, and holds them until it is told to let go."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, int]] = []
+        self.at_once = self.most_at_once = 0
+        self.may_end = threading.Event()
+        self._lock = threading.Lock()
+
+    def perform(self, job: str, number: int) -> None:
+        with self._lock:
+            self.taken.append((job, number))
+            self.at_once += 1
+            self.most_at_once = max(self.at_once, self.most_at_once)
+        self.may_end.wait(PATIENCE_S)
+        with self._lock:
+            self.at_once -= 1
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def turn(job: str, number: int = 1, priority: int = 3) -> Turn:
+    return Turn(job=job, number=number, priority=priority)
+
+
+@pytest.fixture
+def hands() -> Iterator[Hands]:
+    made = Hands()
+    yield made
+    made.may_end.set()
+
+
+@pytest.fixture
+def start(tmp_path: Path, hands: Hands) -> Iterator[Callable[..., Queue]]:
+    started: list[Queue] = []
+
+    def launch(executor: str, kernels: int = 1, **rules: float) -> Queue:
+        for one in started:
+            one.stop()
+        started[:] = [Queue(f"sqlite:///{tmp_path}/q.sqlite", Rules(**rules), hands.perform)]
+        started[0].start(executor, kernels=kernels)
+        return started[0]
+
+    yield launch
+    hands.may_end.set()
+    for one in started:
+        one.stop()
+
+
+def test_a_turn_is_taken_once_the_urgent_first_and_no_more_than_may_run(
+    start: Callable[..., Queue], hands: Hands
+) -> None:
+    queue = start("one", kernels=0)
+    queue.put([turn("low", priority=4), turn("again", 2), turn("first"), turn("urgent", 1, 1)])
+    queue.put([turn("low", priority=4), turn("first")])
+    assert not hands.taken
+    start("two", kernels=1)
+    until(lambda: len(hands.taken) == 1)
+    time.sleep(1.5)
+    assert hands.taken == [("urgent", 1)]
+    hands.may_end.set()
+    until(lambda: len(hands.taken) == 4)
+    time.sleep(1.5)
+    assert hands.taken == [("urgent", 1), ("again", 2), ("first", 1), ("low", 1)]
+    assert hands.most_at_once == 1
+
+
+def test_only_so_many_are_started_in_a_minute(start: Callable[..., Queue], hands: Hands) -> None:
+    hands.may_end.set()
+    queue = start("one", kernels=5, starts_per_minute=2)
+    queue.put([turn(f"job{number}") for number in range(5)])
+    until(lambda: len(hands.taken) == 2)
+    time.sleep(2.5)
+    assert len(hands.taken) == 2
+
+
+def test_what_the_dead_took_is_put_back_and_what_is_missing_put_in(
+    start: Callable[..., Queue], hands: Hands
+) -> None:
+    queue = start("dead")
+    queue.put([turn("job")])
+    until(lambda: hands.taken == [("job", 1)])
+    queue = start("alive")
+    time.sleep(1.5)
+    assert queue.taken() == [("job.1", "dead")]
+    assert hands.taken == [("job", 1)], "a launch recovered what it was not asked to"
+    hands.may_end.set()
+    queue.put_back(["job.1"])
+    until(lambda: hands.taken == [("job", 1)] * 2)
+    until(lambda: not queue.taken())
+    assert queue.restore([turn("job"), turn("lost")]) == 2
+    until(lambda: len(hands.taken) == 4)
+    assert sorted(hands.taken[2:]) == [("job", 1), ("lost", 1)]
+    until(lambda: not queue.taken())
+    assert queue.forget("2100-01-01T00:00:00+00:00") == 2
+
+
+def test_a_queue_that_pauses_takes_nothing_more(start: Callable[..., Queue], hands: Hands) -> None:
+    hands.may_end.set()
+    queue = start("one")
+    queue.pause()
+    time.sleep(1.0)
+    queue.put([turn("job")])
+    time.sleep(2.0)
+    assert not hands.taken

@@ -1,0 +1,250 @@
+"""From an alert on disk to its incident and its jobs; whatever step dies is gone on from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from rbkernel import config
+from rbkernel.config import Settings
+from rbkernel.config.queue import Grouping, Queue, Schedule
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import incident as records
+from rbkernel.gateway.alert import Alert, Delivery, Status
+from rbkernel.gateway.chronicle import Chronicle
+from rbkernel.gateway.dispatch import Dispatcher
+from rbkernel.gateway.ledger import Ending, Ledger
+from rbkernel.gateway.records import Job
+from rbkernel.gateway.schedules import Clockwork, incident_of
+from rbkernel.gateway.store import Store
+from rbkernel.gateway.tables import jobs
+from tests.integration.gateways import alert, make_place
+
+
+class Desk:
+    """A gateway without processes: everything up to the queue."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.root = settings.evidence_root
+        self.store = Store.open(settings.store_url)
+        self.ledger = Ledger(self.store, settings.queue)
+        self.chronicle = Chronicle(self.root, self.store, self.ledger, settings.grouping)
+        self.dispatcher = Dispatcher(settings, self.store, self.ledger, self.chronicle)
+
+    def take(self, *alerts: Alert) -> None:
+        self.store.receive(Delivery(source="generic", alerts=alerts))
+        while self.dispatcher.sweep():
+            pass
+
+    def run(self, *, outcome: str = Job.DONE) -> list[Job]:
+        """Make one attempt at all that may be run now."""
+        made = []
+        for turn in self.ledger.promote():
+            job = self.ledger.begin(turn.job, turn.number, "w")
+            assert job is not None
+            self.ledger.end(job.id, turn.number, Ending(outcome=outcome, verdict="ok"))
+            made.append(job)
+        return made
+
+    def record(self) -> records.IncidentRecord:
+        (one,) = records.list_incidents(self.root)
+        return one
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    place = make_place(tmp_path)
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(tmp_path / "rbkernel.toml"))
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(place.evidence))
+    monkeypatch.setenv("RBKERNEL_STORE_URL", place.store_url)
+    return config.load()
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Desk:
+    return Desk(settings)
+
+
+def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
+    desk.take(alert("Quick", "a", severity="critical", service="shop"))
+    (job,) = desk.store.jobs()
+    assert (job.state, job.priority, job.parameters) == (Job.WAITING, 1, {"which": "a"})
+    assert desk.store.job_of_run(job.run_id) == job
+    desk.chronicle.tell_job(job)
+    record = desk.record()
+    assert (record.title, record.severity, record.service) == ("Quick", "critical", "shop")
+    assert [run.state for run in record.runs] == ["queued"]
+    assert desk.store.counts().alerts == {"done": 1}
+
+
+def test_what_dies_between_two_steps_is_gone_on_from(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise EvidenceError("evidence cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "append", full)
+        desk.take(alert("Quick", "a"), alert("Quick", "b"))
+    assert desk.store.counts().alerts == {"placed": 2}
+    assert not list(desk.root.glob("INC-*"))
+    time.sleep(1.1)
+    while desk.dispatcher.sweep():
+        pass
+    Desk(desk.settings).dispatcher.sweep()
+    assert desk.store.counts().alerts == {"done": 2}
+    assert len(desk.store.jobs()) == 2
+    kinds = [line.kind for line in desk.record().lines]
+    assert kinds == ["opened", "alert", "alert"]
+
+
+def test_one_alert_that_cannot_go_on_holds_up_no_other(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Chronicle.tell_alert
+
+    def sometimes(self: Chronicle, stored: object) -> None:
+        if "poison" in str(stored):
+            raise ValueError("poison")
+        told(self, stored)  # type: ignore[arg-type]  # it is an alert
+
+    monkeypatch.setattr(Chronicle, "tell_alert", sometimes)
+    desk.take(alert("Quick", "poison"), alert("Quick", "b"))
+    assert desk.store.counts().alerts == {"placed": 1, "done": 1}
+
+
+def test_a_live_run_takes_later_alerts_and_an_ended_one_does_not(desk: Desk) -> None:
+    first = alert("Quick", "a", pod="1")
+    desk.take(first, alert("Quick", "a", pod="2"))
+    assert len(desk.run()) == 1
+    desk.take(alert("Quick", "a", pod="3"))
+    assert len(desk.store.jobs()) == 2
+    assert desk.store.counts().outcomes == {"started": 2, "attached": 1}
+    assert len(desk.store.jobs_for(first.identity)) == 1
+
+
+def test_a_resolved_alert_is_told_and_annotates(desk: Desk) -> None:
+    fires = alert("Quick", "a")
+    desk.take(fires)
+    desk.take(replace(fires, status=Status.RESOLVED, ends_at=datetime(2026, 11, 20, 4, tzinfo=UTC)))
+    record = desk.record()
+    assert record.resolved is not None
+    assert [note.text[:23] for note in record.notes] == ["all alerts are resolved"]
+    assert record.state == "open"
+    desk.chronicle.settle(record.id)
+    assert len(desk.record().notes) == 1
+
+
+def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
+    settings: Settings,
+) -> None:
+    rules = Grouping(when_resolved="close")
+    desk = Desk(settings.model_copy(update={"grouping": rules}))
+    fires = alert("Quick", "a")
+    desk.take(fires)
+    desk.take(replace(fires, status=Status.RESOLVED))
+    assert desk.record().state == "open"
+    desk.run()
+    desk.chronicle.settle(desk.record().id)
+    assert desk.record().state == "closed"
+    desk.take(replace(fires, starts_at=fires.starts_at + timedelta(hours=1)))
+    assert desk.record().state == "open"
+    assert [line.kind for line in desk.record().lines].count("reopened") == 1
+
+
+def test_an_end_that_comes_first_starts_nothing_later(desk: Desk) -> None:
+    fires = alert("Quick", "a")
+    desk.take(replace(fires, status=Status.RESOLVED))
+    desk.take(fires)
+    assert desk.store.counts().outcomes == {"nothing open": 1, "stale": 1}
+    assert not desk.store.jobs()
+
+
+def test_two_incidents_that_one_alert_belongs_to_become_one(desk: Desk) -> None:
+    shop = replace(alert("Quick", "a", service="shop"), group_key="one")
+    pay = replace(alert("Quick", "b", service="pay"), group_key="two")
+    desk.take(shop)
+    desk.take(pay)
+    by_service = {record.service: record.id for record in records.list_incidents(desk.root)}
+    older, younger = by_service["shop"], by_service["pay"]
+    desk.take(replace(alert("Quick", "c", service="shop"), group_key="two"))
+    assert records.read(desk.root, older).merged_from == (younger,)
+    assert records.read(desk.root, younger).merged_into == older
+    desk.take(replace(alert("Quick", "d", service="pay"), group_key="two"))
+    assert len(records.read(desk.root, older).alerts) == 3
+    assert len(records.list_incidents(desk.root)) == 2
+
+
+def test_an_alert_without_a_runbook_is_recorded_with_the_reason(desk: Desk) -> None:
+    desk.take(alert("Unheard", "a"))
+    assert not desk.store.jobs()
+    (line,) = (line for line in desk.record().lines if line.kind == "alert")
+    assert "no connection that is configured" in line.text("why")
+
+
+def test_an_attempt_has_three_tries_and_a_stranger_cannot_end_it(desk: Desk) -> None:
+    desk.take(alert("Quick", "a"))
+    ids = set()
+    for number in (1, 2, 3):
+        with desk.store.writing() as connection:
+            connection.execute(sa.update(jobs).values(not_before=0.0))
+        (turn,) = desk.ledger.promote()
+        assert turn.number == number
+        assert desk.ledger.begin(turn.job, number + 1, "other") is None
+        job = desk.ledger.begin(turn.job, number, "w")
+        assert job is not None
+        assert desk.ledger.begin(turn.job, number, "other") is None
+        ids.add(job.run_id)
+        assert not desk.ledger.end(job.id, number - 1, Ending(outcome=Job.DONE))
+        state = desk.ledger.end(job.id, number, Ending(outcome="interrupted"))
+    assert state == Job.GIVEN_UP
+    assert len(ids) == 3
+    assert not desk.ledger.promote()
+
+
+def test_urgent_jobs_go_first_and_a_connection_is_not_asked_by_all_at_once(desk: Desk) -> None:
+    desk.take(*(alert("Quick", f"w{n}", severity="low") for n in range(4)))
+    desk.take(alert("Quick", "urgent", severity="critical"))
+    with desk.store.writing() as connection:
+        connection.execute(sa.update(jobs).values(connections='["orders"]'))
+    turns = desk.ledger.promote()
+    assert [turn.priority for turn in turns] == [1, 4]
+    assert not desk.ledger.promote()
+    job = desk.ledger.begin(turns[0].job, 1, "w")
+    assert job is not None
+    assert job.key == ("urgent",)
+    desk.ledger.end(job.id, 1, Ending(outcome=Job.DONE))
+    assert len(desk.ledger.promote()) == 1
+
+
+def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> None:
+    now = datetime.now(UTC)
+    schedule = Schedule(name="each-minute", cron="* * * * *", runbook="RUN-911")
+    desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
+    complaints: list[str] = []
+    for _ in range(2):
+        clock = Clockwork(desk.settings, desk.store, desk.ledger, desk.chronicle)
+        clock.sweep(complaints.append)
+    assert not complaints
+    found = [job for job in desk.store.jobs() if job.created_at >= now]
+    assert {job.source for job in found} == {"schedule"}
+    assert len(found) == 1
+    assert found[0].incident.endswith("-each-minute")
+    assert incident_of(schedule, found[0].created_at) == found[0].incident
+
+
+def test_what_is_old_is_forgotten_and_its_evidence_stays(settings: Settings) -> None:
+    desk = Desk(settings.model_copy(update={"queue": Queue()}))
+    desk.take(alert("Quick", "a"), alert("Quick", "b"))
+    first, *_ = desk.run()
+    with desk.store.writing() as connection:
+        connection.execute(sa.update(jobs).where(jobs.c.id != first.id).values(live="x"))
+    assert desk.ledger.forget(time.time() + 60) == 3
+    assert [job.id for job in desk.store.jobs()] != [first.id]
+    assert desk.record().alerts
