@@ -9,7 +9,7 @@ import asyncio
 import gzip
 import time
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tornado.ioloop import IOLoop
@@ -93,7 +93,7 @@ class Shows(RequestHandler):
         self.finish(found.body)
 
 
-@cache
+@lru_cache(maxsize=16)  # anybody may ask for names that are none
 def _packed(name: str) -> Answer | None:
     found = static_file(name)
     return found and replace(found, body=gzip.compress(found.body, mtime=0))
