@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 from rbkernel.redact.columns import Redaction
 
@@ -91,20 +91,9 @@ class Connection(BaseModel):
                 )
             return os.environ[self.password_env]
         if self.password_command:
-            return self._password_from_command(self.password_command)
+            where = f"connection {self.name}"
+            return printed_by(self.password_command, "password_command", where).rstrip("\n")
         return None
-
-    def _password_from_command(self, command: tuple[str, ...]) -> str:
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        except (OSError, subprocess.SubprocessError) as error:
-            # the command's output may hold the secret: only its kind of failure is told
-            raise ConfigError(
-                f"password_command failed ({type(error).__name__})",
-                where=f"connection {self.name}",
-                next_step=f"run `{command[0]}` by hand and see why",
-            ) from None
-        return done.stdout.rstrip("\n")
 
 
 _listeners: list[Callable[[Connection, str], None]] = []

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 
 SenderName = Literal["alertmanager", "grafana", "pagerduty", "datadog", "generic"]
@@ -33,7 +33,6 @@ _SIGNATURE_HEADERS: Mapping[str, str] = {
 }
 _SECRETS_AT_ONCE = 2
 _SHORTEST_SECRET = 8
-_COMMAND_S = 30
 
 
 class Sender(BaseModel):
@@ -105,18 +104,8 @@ class Sender(BaseModel):
         return tuple(secret for secret in found if secret)
 
     def _from_command(self) -> tuple[str, ...]:
-        try:
-            done = subprocess.run(
-                self.secret_command,
-                capture_output=True,
-                text=True,
-                timeout=_COMMAND_S,
-                check=True,
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            # its output may hold the secret: only its kind of failure is told
-            raise self._problem(f"secret_command failed ({type(error).__name__})") from None
-        return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
+        told = printed_by(self.secret_command, "secret_command", f"[gateway.senders.{self.name}]")
+        return tuple(line.strip() for line in told.splitlines() if line.strip())
 
     def _problem(self, what: str) -> ConfigError:
         mend = f"set {' or '.join(self.secret_env)}" if self.secret_env else "run it by hand"

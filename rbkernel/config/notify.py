@@ -7,19 +7,18 @@ command and is never in the file.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
 EventKind = Literal["started", "finding", "decision", "escalation", "sealed"]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
-_COMMAND_S = 30
 
 
 def _listed(value: object) -> object:
@@ -85,14 +84,7 @@ class Target(BaseModel):
         return tuple(found.split())
 
     def _printed(self) -> str:
-        try:
-            done = subprocess.run(
-                self.url_command, capture_output=True, text=True, timeout=_COMMAND_S, check=True
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            # its output may hold the address: only its kind of failure is told
-            raise self._problem(f"url_command failed ({type(error).__name__})") from None
-        return done.stdout
+        return printed_by(self.url_command, "url_command", f"[notify.targets.{self.name}]")
 
     def _problem(self, what: str) -> ConfigError:
         mend = "run it by hand" if self.url_command else f"export {self.url_env}"

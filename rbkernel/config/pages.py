@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 
 # half of what HMAC-SHA-256 gives is what nobody guesses
 _SHORTEST_SECRET = 16
-_COMMAND_S = 30
 
 
 class Pages(BaseModel):
@@ -51,18 +50,9 @@ class Pages(BaseModel):
             return self._long_enough(os.environ.get(self.link_secret_env, ""))
         if not self.link_secret_command:
             return None
-        try:
-            done = subprocess.run(
-                self.link_secret_command,
-                capture_output=True,
-                text=True,
-                timeout=_COMMAND_S,
-                check=True,
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            # its output may hold the secret: only its kind of failure is told
-            raise self._problem(f"link_secret_command failed ({type(error).__name__})") from None
-        return self._long_enough(done.stdout)
+        return self._long_enough(
+            printed_by(self.link_secret_command, "link_secret_command", "[pages]")
+        )
 
     def _long_enough(self, secret: str) -> bytes:
         found = secret.strip().encode()

@@ -33,7 +33,7 @@ class Queue(BaseModel):
     starts_per_minute: int = Field(60, ge=1)
     attempts: int = Field(3, ge=1, le=10)
     run_timeout_s: float = Field(1_800.0, gt=0)
-    lease_s: float = Field(20.0, ge=5)
+    lease_s: float = Field(15.0, ge=5)
     drain_s: float = Field(20.0, ge=0)
     keep_days: float = Field(30.0, gt=0)
 

@@ -30,7 +30,7 @@ from rbkernel.gateway.tables import alerts, incidents
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 
-_AT_ONCE = 100
+_AT_ONCE = 20  # then workers, schedules and the queue are looked after again
 _LOOK_AGAIN_S = 5.0
 _NOTHING: Mapping[str, float] = {}
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0

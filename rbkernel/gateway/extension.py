@@ -79,9 +79,9 @@ class Static(Shows, JupyterHandler):
 
     @authenticated
     @authorized
-    def get(self, name: str) -> None:
+    async def get(self, name: str) -> None:
         """Send it."""
-        self.send_static(name)
+        await self.send_static(name)
 
 
 class Nothing(Shows, JupyterHandler):

@@ -30,8 +30,9 @@ from rbkernel.errors import EvidenceError, ParameterError, RunError
 from rbkernel.evidence import bundle, reading, rebuild, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.gateway import engine
-from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id, new_run_id
-from rbkernel.runbook import catalogue, parameters
+from rbkernel.gateway.admission import accept
+from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
+from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 
 KERNEL = "rbkernel"
@@ -178,40 +179,6 @@ def _seal(
         return sealed, ""
     except EvidenceError as error:
         return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
-
-
-def accept(
-    runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
-) -> dict[str, Any]:
-    """Hold everything from outside against what is declared, before anything is started.
-
-    Returns
-    -------
-    dict
-        The parameters, typed; with the incident, where the runbook has a parameter for it.
-
-    Raises
-    ------
-    ParameterError, UnknownConnection
-        Something is not declared, not of its type, or not configured.
-    """
-    where = f"{runbook.id}, {runbook.path}"
-    values = parameters.validate(given, runbook.parameters, where)
-    if incident:
-        if not INCIDENT_ID.fullmatch(incident):
-            raise ParameterError(
-                f"{incident!r} is no incident id",
-                where=where,
-                next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
-            )
-        if "incident" in runbook.parameters:
-            values |= parameters.validate({"incident": incident}, runbook.parameters, where)
-    defaults = {name: declared.default for name, declared in runbook.parameters.items()}
-    carriers = runbook.front_matter.connections
-    named = parameters.connection_names(carriers, defaults | values, where)
-    for parameter, name in named.items():
-        settings.connection(name, parameter=parameter)
-    return values
 
 
 def _unused(run_id: str, root: Path) -> str:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from rbkernel.config import Settings
 from rbkernel.config.queue import Schedule
 from rbkernel.errors import RbkernelError
-from rbkernel.gateway import runner
+from rbkernel.gateway.admission import accept
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.ledger import Ledger, Order
 from rbkernel.gateway.store import Store
@@ -96,7 +96,7 @@ class Clockwork:
     def _fire(self, schedule: Schedule, due: datetime) -> bool:
         runbook = catalogue.find(schedule.runbook, self._settings.catalogue.paths)
         incident = incident_of(schedule, due)
-        values = runner.accept(runbook, schedule.parameters, "", self._settings)
+        values = accept(runbook, schedule.parameters, "", self._settings)
         order = Order(
             seed=f"schedule {schedule.name} {due.isoformat()}",
             runbook=runbook.id,

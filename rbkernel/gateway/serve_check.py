@@ -72,6 +72,11 @@ async def _reached(
 ) -> AsyncIterator[tuple[str, Finding]]:
     """Find the gateway that listens, or start one for as long as the block runs."""
     gateway = settings.gateway
+    if gateway.tls_client_ca:
+        told = f"senders need a certificate of {gateway.tls_client_ca.name}; for this check a"
+        async with _started(settings) as started:
+            yield started, _listening(f"{told} gateway was started that asks for none")
+        return
     where = _ANYWHERE.get(gateway.host, gateway.host)
     address = gateway.model_copy(update={"host": where, "url": ""}).address
     try:
@@ -84,35 +89,31 @@ async def _reached(
                 where=str(gateway.tls_certificate),
                 next_step=f"give a certificate for {where} that is valid now",
             ) from error
+        told = f"nobody listens at {address}; one was started for this check"
         async with _started(settings) as started:
-            yield (
-                started,
-                Finding(
-                    title="listening",
-                    verdict=Verdict.OK,
-                    expected="a gateway, or a free port",
-                    actual=f"nobody listens at {address}; one was started for this check",
-                ),
-            )
+            yield started, _listening(told)
         return
     except (httpx.HTTPError, ValueError) as error:
         raise _stranger(address, type(error).__name__) from error
     if not is_ours:
         raise _stranger(address, f"HTTP {answer.status_code}")
-    yield (
-        address,
-        Finding(
-            title="listening",
-            verdict=Verdict.OK,
-            expected="a gateway, or a free port",
-            actual=f"a gateway listens at {address}",
-        ),
+    yield address, _listening(f"a gateway listens at {address}")
+
+
+def _listening(told: str) -> Finding:
+    return Finding(
+        title="listening",
+        verdict=Verdict.OK,
+        expected="a gateway, or a free port",
+        actual=told,
     )
 
 
 @contextlib.asynccontextmanager
 async def _started(settings: Settings) -> AsyncIterator[str]:
-    here = settings.gateway.model_copy(update={"host": "127.0.0.1", "port": 0})
+    here = settings.gateway.model_copy(
+        update={"host": "127.0.0.1", "port": 0, "tls_client_ca": None}
+    )
     store = Store.open(settings.store_url)
     try:
         bound = server.bind(settings.model_copy(update={"gateway": here}))

@@ -23,7 +23,7 @@ from typing import IO
 
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.gateway import runner
+from rbkernel.gateway.admission import accept
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.ledger import DRAINED, INTERRUPTED, Ending, Ledger
 from rbkernel.gateway.outcome import ending_of, kernel_has_ended, last_line
@@ -116,7 +116,7 @@ class Workbench:
     def _attempt(self, job: Job) -> Ending | None:
         try:
             runbook = catalogue.find(job.runbook, self._settings.catalogue.paths)
-            runner.accept(runbook, job.parameters, job.incident, self._settings)
+            accept(runbook, job.parameters, job.incident, self._settings)
         except RbkernelError as error:
             # it could be run when it was decided on: the catalogue or the configuration changed
             return Ending(outcome=Job.FAILED, failure=f"it cannot be run: {error}")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
-from rbkernel.evidence import reading
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.store import Store
 from tests.integration.gateways import Place, alert, make_place
@@ -156,20 +156,24 @@ def test_two_gateways_and_two_workers_share_a_database_and_one_is_killed(
             for _ in range(2)
         ]
         workers = [stack.enter_context(place.process("worker")) for _ in range(2)]
-        place.fire(*(alert("Quick", f"w{number}") for number in range(2)))
-        place.until(lambda store: store.counts().running > 0)
-        with place.store() as store:
-            taken = next(job for job in store.jobs() if job.state == Job.RUNNING)
-            killed = next(one for one in workers if f"-{one.popen.pid}-" in taken.worker)
-            killed.kill()
-            lost = [job.id for job in store.jobs() if job.worker == taken.worker]
-        place.until(lambda store: begun_again(store, lost), 60)
-        place.until(ended(2))
+        place.fire(alert("Slow", "s"))
+        place.until(lambda store: any(cells_of(place, job) > 2 for job in store.jobs()))
+        (lost,) = place.jobs()
+        killed = next(one for one in workers if f"-{one.popen.pid}-" in lost.worker)
+        killed.kill()
+        place.fire(alert("Quick", "q"))
+        place.until(lambda store: begun_again(store, [lost.id]), 60)
+        place.until(ended(1))
         assert [one.popen.poll() for one in gateways] == [None, None]
     with place.store() as store:
         assert store.counts().outcomes == {"started": 2}
-        assert [one.outcome for one in store.attempts(lost[0])] == ["interrupted", "done"]
-    assert place.sealed() == {f"w{n}": 1 for n in range(2)}
+        first, *_ = store.attempts(lost.id)
+    assert (first.run_id, first.outcome) == (lost.run_id, "interrupted")
+    assert lost.worker in first.failure
+    sealed = bundle.sealed_folder(place.evidence, lost.run_id)
+    assert sealed is not None
+    assert reading.read(sealed).cells[-1].status == reading.INTERRUPTED
+    assert place.sealed() == {"q": 1}
 
 
 def begun_again(store: Store, jobs: list[str]) -> bool:

@@ -472,14 +472,19 @@ class TestTls:
             trusting.load_cert_chain(keys / "sender.pem", keys / "sender.key")
             assert httpx.get(f"{gateway.url}/health/live", verify=trusting).status_code == 200
 
-    def test_the_check_knows_its_certificate(self, keys: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("clients", [False, True])
+    def test_the_check_knows_its_certificate(
+        self, keys: Path, tmp_path: Path, clients: bool
+    ) -> None:
+        more = f'tls_client_ca = "{keys}/sender.pem"\n' if clients else ""
         done = rbkernel(
             tmp_path,
             *("serve", "--check", "--port", "0"),
-            configuration=self.configuration(keys),
+            configuration=self.configuration(keys, more),
             **SECRETS,
         )
         assert done.returncode == 0, done.stdout
+        assert ("need a certificate of sender.pem" in done.stdout) == clients
 
 
 class TestCheck:

@@ -60,6 +60,24 @@ def test_jupyter_finds_the_kernel(venv: Path, tmp_path: Path) -> None:
     assert spec["spec"]["display_name"].startswith("rbkernel")
 
 
+def test_jupyter_loads_the_server_extension(venv: Path, tmp_path: Path) -> None:
+    configuration = venv / "etc" / "jupyter" / "jupyter_server_config.d" / "rbkernel.json"
+    enabled = json.loads(configuration.read_text())["ServerApp"]["jpserver_extensions"]
+    assert enabled == {"rbkernel": True}
+    ask = "from jupyter_server.extension.manager import ExtensionPackage as Package;"
+    ask += "package = Package(name='rbkernel', enabled=True);"
+    ask += "print(package.validate(), list(package.extension_points))"
+    told = run([str(venv / "bin" / "python"), "-c", ask], cwd=tmp_path)
+    assert told.strip() == "True ['rbkernel.gateway.extension']"
+
+
+def test_the_pages_files_are_in_the_package(venv: Path, tmp_path: Path) -> None:
+    ask = "from rbkernel.gateway.pages.site import static_file as file;"
+    ask += "print([len(file(f'{n}').body) > 999 for n in ('pages.css', 'pages.js', 'plots.js')])"
+    told = run([str(venv / "bin" / "python"), "-c", ask], cwd=tmp_path)
+    assert told.strip() == "[True, True, True]"
+
+
 def test_the_catalogue_is_the_installed_copy(venv: Path, tmp_path: Path) -> None:
     told = json.loads(run([str(venv / "bin" / "rbkernel"), "list", "--json"], cwd=tmp_path))
     assert {entry["id"] for entry in told} == {

@@ -170,6 +170,22 @@ def delivery(*alerts: Alert) -> Delivery:
     )
 
 
+def job_with_alerts(store: Store) -> Job:
+    """A job that a worker has begun, for two alerts, and whose kernel is still to come."""
+    ledger = Ledger(store, Queue())
+    alerts = [alert(number) for number in (1, 2)]
+    store.receive(delivery(*alerts))
+    job = _ordered(store, ledger, 1)
+    with store.planning() as connection:
+        for one in alerts:
+            ledger.attach(connection, job, one.identity)
+    ledger.promote()
+    ledger.register("worker-1", 4, "runner-a", "place", "7")
+    begun = ledger.begin(job, 1, "worker-1")
+    assert begun
+    return begun
+
+
 def _ordered(store: Store, ledger: Ledger, number: int) -> str:
     order = Order(
         seed=f"s{number}",

@@ -24,7 +24,7 @@ from rbkernel.gateway.pages import access
 from rbkernel.gateway.pages.access import EVERYTHING
 from rbkernel.gateway.store import Store
 from tests.unit import page_scenes
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal
+from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 from tests.unit.page_server import opened, serving
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -345,6 +345,27 @@ def test_a_run_that_has_only_begun_is_shown(evidence: Path) -> None:
         answer = client.get(f"/rbkernel/runs/{OTHER_RUN}")
     assert answer.status_code == 200
     assert "Not sealed" in words(answer)
+
+
+def test_a_run_from_alerts_is_shown_from_before_its_kernel_on(
+    evidence: Path, tmp_path: Path
+) -> None:
+    store = Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    job = page_scenes.job_with_alerts(store)
+    address = f"/rbkernel/runs/{job.run_id}"
+    with serving(opened(), store) as client:
+        before = client.get(address)
+        console = words(client.get(CONSOLE))
+        whole_run(evidence, job.run_id, job.incident)
+        after = words(client.get(address))
+    store.close()
+    assert before.status_code == 200
+    assert "RUN-005 is about to begin" in words(before)
+    assert "1 running" in console
+    assert "is starting" in console
+    assert "critical RUN-005 Replication lag" in after
+    for cluster in ("shop-1", "shop-2"):
+        assert f"cluster {cluster}" in after
 
 
 # --- what never does

@@ -114,7 +114,7 @@ class _Incident:
         verdict = Verdict(run.verdict) if run.verdict in list(Verdict) else Verdict.UNKNOWN
         verdict = told.verdict if told else verdict
         at = run.ended_at or run.sealed_at
-        # one that is to be told with the finding is known from then on, too
+        # both are due at the same time, and the finding's key stands for both
         for decision in told.decisions if told else ():
             if decision.state == "parked":
                 facts = {"decision": asdict(decision), "verdict": verdict.value}

@@ -5,9 +5,11 @@ In `rbkernel serve` they only show: no request changes anything, so none can be 
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import time
-from functools import cache
+from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from tornado.ioloop import IOLoop
@@ -74,26 +76,27 @@ class Shows(RequestHandler):
         """Leave what follows ``?`` out of logs: a link opens pages."""
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
-    def send_static(self, name: str) -> None:
+    async def send_static(self, name: str) -> None:
         """Send a style sheet or a script; its address changes when it does."""
-        found = static_file(name)
+        packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
+        # the first time plotly.js is read and packed, which takes a moment
+        found = await asyncio.to_thread(_packed if packed else static_file, name)
         if found is None:
             self.send(routes.nothing_here(self.site))
             return
-        packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
         self.set_header("Vary", "Accept-Encoding")
         if packed:
             self.set_header("Content-Encoding", "gzip")
         self.set_header("Cache-Control", f"public, max-age={_STATIC_S}, immutable")
         self.set_header("Content-Type", found.type)
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.finish(_packed(name) if packed else found.body)
+        self.finish(found.body)
 
 
-@cache
-def _packed(name: str) -> bytes:
+@lru_cache(maxsize=16)  # anybody may ask for names that are none
+def _packed(name: str) -> Answer | None:
     found = static_file(name)
-    return gzip.compress(found.body, mtime=0) if found else b""
+    return found and replace(found, body=gzip.compress(found.body, mtime=0))
 
 
 class Page(Shows):
@@ -182,9 +185,9 @@ class Static(Shows):
         """Take what the application was made with."""
         self.site = site
 
-    def get(self, name: str) -> None:
+    async def get(self, name: str) -> None:
         """Send it."""
-        self.send_static(name)
+        await self.send_static(name)
 
 
 class Nothing(Shows):

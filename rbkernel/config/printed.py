@@ -1,0 +1,39 @@
+"""What a command prints, when that is a secret: nothing of it may ever be shown."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from rbkernel.errors import ConfigError
+
+_TIMEOUT_S = 30.0
+
+
+def printed_by(command: Sequence[str], field: str, where: str) -> str:
+    """Return what a command prints.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    field, where
+        Which field of the configuration names it, and where that stands.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be run, failed, took more than 30 s, or printed what is no text.
+    """
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        # its output may hold the secret: only its kind of failure is told
+        raise ConfigError(
+            f"{field} failed ({type(error).__name__})",
+            where=where,
+            next_step=f"run `{command[0]}` by hand and see why",
+        ) from None
+    return done.stdout

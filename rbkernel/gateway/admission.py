@@ -1,0 +1,46 @@
+"""What a run may be given: the last look before anything is started, whoever asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import ParameterError
+from rbkernel.model import INCIDENT_ID
+from rbkernel.runbook import parameters
+from rbkernel.runbook.catalogue import Runbook
+
+
+def accept(
+    runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
+) -> dict[str, Any]:
+    """Hold everything from outside against what is declared, before anything is started.
+
+    Returns
+    -------
+    dict
+        The parameters, typed; with the incident, where the runbook has a parameter for it.
+
+    Raises
+    ------
+    ParameterError, UnknownConnection
+        Something is not declared, not of its type, or not configured.
+    """
+    where = f"{runbook.id}, {runbook.path}"
+    values = parameters.validate(given, runbook.parameters, where)
+    if incident:
+        if not INCIDENT_ID.fullmatch(incident):
+            raise ParameterError(
+                f"{incident!r} is no incident id",
+                where=where,
+                next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
+            )
+        if "incident" in runbook.parameters:
+            values |= parameters.validate({"incident": incident}, runbook.parameters, where)
+    defaults = {name: declared.default for name, declared in runbook.parameters.items()}
+    carriers = runbook.front_matter.connections
+    named = parameters.connection_names(carriers, defaults | values, where)
+    for parameter, name in named.items():
+        settings.connection(name, parameter=parameter)
+    return values
