@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +28,12 @@ from rbkernel.errors import EvidenceError, ParameterError, RunError
 from rbkernel.evidence import bundle, reading, rebuild, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.gateway import engine
+from rbkernel.gateway.caller import Caller, refuse_secret_incident
+from rbkernel.gateway.engine import KERNEL
 from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
 
-KERNEL = "rbkernel"
 _KERNEL_END_S = 20.0
 # the longest path that every system takes for a Unix socket, less what Jupyter adds to it
 _SOCKET_PATH_BYTES = 90
@@ -131,13 +130,13 @@ def run(
     run_id = new_run_id()
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
-    with _environment(
-        RBKERNEL_RUN_ID=run_id,
-        RBKERNEL_INCIDENT=incident,
-        RBKERNEL_RUNBOOK_ID=runbook.id,
-        RBKERNEL_RUNBOOK=str(runbook.path.absolute()),
-    ):
-        executed, failure = _execute(runbook, values, progress=progress)
+    caller = Caller(
+        run_id=run_id,
+        incident=incident,
+        runbook_id=runbook.id,
+        document=runbook.path.absolute(),
+    )
+    executed, failure = _execute(runbook, values, caller, progress=progress)
     folder = store.open_folder(root, run_id)
     _await_end(folder)
     if not folder.is_dir():
@@ -190,6 +189,7 @@ def _accept(
                 where=where,
                 next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
             )
+        refuse_secret_incident(incident, where, settings)
         values |= parameters.validate({"incident": incident}, runbook.parameters, where)
     defaults = {name: declared.default for name, declared in runbook.parameters.items()}
     carriers = runbook.front_matter.connections
@@ -200,7 +200,7 @@ def _accept(
 
 
 def _execute(
-    runbook: Runbook, values: dict[str, Any], *, progress: bool
+    runbook: Runbook, values: dict[str, Any], caller: Caller, *, progress: bool
 ) -> tuple[NotebookNode, str]:
     """Return the notebook as far as it was executed, and why it did not come to its end."""
     notebook = _prepared(runbook, values)
@@ -208,7 +208,9 @@ def _execute(
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         transport = _transport(Path(folder))
         try:
-            engine.execute_notebook(notebook, KERNEL, progress_bar=progress, config=transport)
+            engine.execute_notebook(
+                notebook, KERNEL, progress_bar=progress, caller=caller, config=transport
+            )
             raise_for_execution_errors(notebook, None)  # leaves papermill's marks in it
         except PapermillExecutionError as error:
             failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
@@ -249,21 +251,6 @@ def _transport(folder: Path) -> Config:
     if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}})
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set variables for the kernel to inherit, while the block runs."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _await_end(folder: Path) -> None:
