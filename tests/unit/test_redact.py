@@ -53,6 +53,12 @@ def jpeg(*segments: tuple[int, bytes]) -> bytes:
     return b"\xff\xd8" + b"".join(segment(*one) for one in body) + b"pix\xff\0els\xff\xd0\xff\xd9"
 
 
+def shown(redactor: Redactor, bundle: dict[str, Any]) -> dict[str, Any]:
+    """Return what a message that shows this bundle has left of it."""
+    data: dict[str, Any] = redactor.value({"data": bundle, "metadata": {}})["data"]
+    return data
+
+
 class TestKnownValues:
     @pytest.mark.parametrize("form", sorted(forms(CANARY)))
     def test_vanish_in_every_form(self, redactor: Redactor, form: str) -> None:
@@ -142,6 +148,12 @@ class TestValues:
             {f"key {PLAIN}": 1},
             {"hover": [f"user {PLAIN}"]},
             {"pan": 4111111111111111},
+            {"text/html": 1, "password": "x1"},
+            {"text/html": 1, "a": {f"{PLAIN}": 2}},
+            {"data": {"text/plain": "x", "password": "x1", PLAIN: 1}, "metadata": {}},
+            {"data": {f"application/x-{PLAIN}": "v"}, "metadata": {}},
+            {"data": {"application/json": {"text/html": 1, "password": "x1"}}, "metadata": {}},
+            {"data": {}, "metadata": {"text/plain": {"k": 1}, PLAIN: {"a": 1}, "token": "x2"}},
             {"text/html": f"<b>{PLAIN[:4]}</b>{PLAIN[4:]}"},
             {"image/svg+xml": f"<svg><text>{PLAIN}</text></svg>"},
             {"x": {"dtype": "u1", "bdata": base64.b64encode(f"..{PLAIN}..".encode()).decode()}},
@@ -165,7 +177,7 @@ class TestValues:
 
     def test_what_nobody_can_search_is_withheld_and_says_so(self, redactor: Redactor) -> None:
         gif = base64.b64encode(b"GIF89a" + PLAIN.encode()).decode()
-        clean = redactor.value({"image/gif": gif, "text/plain": "<Image>"})
+        clean = shown(redactor, {"image/gif": gif, "text/plain": "<Image>"})
         assert clean.keys() == {"text/plain"}
         assert clean["text/plain"].startswith("<Image>\n[withheld: image/gif")
         page = redactor.text(f'<img src="data:image/gif;base64,{gif}"> <b>x</b>')
@@ -185,16 +197,18 @@ class TestPictures:
 
     @pytest.mark.parametrize("cut", [9, 20, 40, -5])
     def test_a_damaged_one_is_withheld(self, redactor: Redactor, cut: int) -> None:
-        clean = redactor.value({"image/png": base64.b64encode(self.DIRTY[:cut][:60]).decode()})
+        clean = shown(redactor, {"image/png": base64.b64encode(self.DIRTY[:cut][:60]).decode()})
         assert "image/png" not in clean
         with pytest.raises(ValueError, match=r"JPEG|picture"):
             plain_picture(jpeg()[:cut])
 
     def test_everywhere(self, redactor: Redactor) -> None:
         dirty, plain = (base64.b64encode(data).decode() for data in (self.DIRTY, png()))
-        assert redactor.value({"image/png": dirty + "\n"})["image/png"] == plain
+        assert shown(redactor, {"image/png": dirty + "\n"})["image/png"] == plain
+        pasted = {"attachments": {"a.png": {"image/png": dirty}}}
+        assert redactor.value(pasted)["attachments"]["a.png"]["image/png"] == plain
         page = {"text/html": f'<img src="data:image/png;base64,{dirty}">'}
-        assert redactor.value(page)["text/html"] == f'<img src="data:image/png;base64,{plain}">'
+        assert shown(redactor, page)["text/html"] == f'<img src="data:image/png;base64,{plain}">'
         assert redactor.buffer(memoryview(self.DIRTY)) == png()
 
 
