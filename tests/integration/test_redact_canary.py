@@ -23,7 +23,7 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.evidence import reading, store
-from rbkernel.redact.known import encodings, forms
+from rbkernel.redact.forms import encodings, forms
 from rbkernel.sandbox import control
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.home import Home

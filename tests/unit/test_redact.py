@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 import time
+import unicodedata
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -18,8 +21,8 @@ from rbkernel.errors import ConfigError
 from rbkernel.postgres.frames import protect
 from rbkernel.redact import Carry, MessageRedactor, Redactor, leaks
 from rbkernel.redact.columns import Redaction
+from rbkernel.redact.forms import forms
 from rbkernel.redact.images import plain_picture
-from rbkernel.redact.known import forms
 
 CANARY = "c4n&ry'Tr0ub\"dör/9+"
 PLAIN = "canary-3f9k2x"
@@ -72,6 +75,57 @@ class TestKnownValues:
         text = encode(f"{prefix}{CANARY}@host".encode()).decode()
         left = redactor.text(text).replace("[redacted:canary]", "")
         assert len(left) <= len(base64.b64encode(f"{prefix}@host".encode())) + 4
+
+    HARD = "Kan\"ar&<vo'g%7/+\\ü€x"
+    LONG = "multi-Lynx-8811-quiet-token-long-value-abcdefgh-0123456789-ABCDEFGH-xyz-tail9"
+
+    @pytest.mark.parametrize(
+        "dressed",
+        [
+            base64.encodebytes(b"q" * 45 + LONG.encode() + b"z" * 70).decode(),
+            base64.encodebytes(b"q" * 50 + LONG.encode() + b"z" * 70)
+            .decode()
+            .replace("\n", "\r\n"),
+            repr(base64.encodebytes(b"q" * 51 + LONG.encode())),
+            repr(HARD.encode()),
+            repr([HARD.encode(), '"']),
+            json.dumps(repr(HARD.encode())),
+            "+ : '" + HARD.replace("'", "'\\''") + "'",
+            "$'" + HARD.replace("\\", "\\\\").replace("'", "\\'") + "'",
+            "Kan\\\"ar\\&\\<vo\\'g%7/+\\\\ü€x",
+            f"<a title='{HARD.replace(chr(39), '&#39;')}'>a</a>",
+            f'<a title="{HARD.replace(chr(34), "&#x22;").replace("&<", "&#38;<")}">a</a>',
+            "".join(f"&#{ord(letter)};" for letter in HARD),
+            f'<b>{LONG[:5]}</b><i class="a>b">{LONG[5:]}</i>',
+            f"{LONG[:5]}<!-- > -->{LONG[5:]}",
+            f"{LONG[:5]}<wbr>&shy;{LONG[5:]}",
+            f"<tspan>{LONG[:5]}</tspan><tspan x='3'>{LONG[5:]}</tspan>",
+            f"{LONG[:5]}\u200b{LONG[5:]}",
+            json.dumps(f"{LONG[:5]}\u200b{LONG[5:]}"),
+            "".join(f"\\x{ord(letter):02x}" for letter in LONG),
+            HARD.encode().hex(" "),
+            HARD.encode().hex(":").upper(),
+            quote(quote(HARD, safe=""), safe=""),
+            unicodedata.normalize("NFD", HARD),
+        ],
+    )
+    def test_vanish_in_other_clothes(self, dressed: str) -> None:
+        redactor = Redactor()
+        redactor.learn("hard", self.HARD)
+        redactor.learn("long", self.LONG)
+        left = redactor.text(dressed)
+        assert re.search(r"\[redacted:(hard|long)\]", left)
+        pieces = (self.LONG[:5], self.LONG[-5:], "bHRpLUx5bngtODgxMS", "Kan", "vo", "6f:27", "%7/")
+        assert [piece for piece in pieces if piece in left] == []
+        assert redactor.text(left) == left
+
+    @pytest.mark.parametrize("mark", ["...", "…", "<...>"])
+    def test_vanish_where_something_cuts_out_their_middle(self, mark: str) -> None:
+        redactor = Redactor()
+        redactor.learn("long", self.LONG)
+        cut = f"T({self.LONG[:12]}{mark}{self.LONG[-13:]})"
+        assert redactor.text(cut) == f"T([redacted:long]{mark}[redacted:long])"
+        assert redactor.text("and so on...tail9") == "and so on...tail9"
 
     def test_vanish_where_a_table_cuts_them(self, redactor: Redactor) -> None:
         assert redactor.text(f"{PLAIN[:9]}... |") == "[redacted:plain]... |"
@@ -297,6 +351,16 @@ def test_leaks_name_place_and_rule_and_never_the_secret() -> None:
 
 ADVERSARIAL = [
     *("a", "4", "4 ", "-", "&", "\\", '\\"', "<a ", "<a '", "\x1b[", "\n", "=", "sk-", "eyJ"),
+    *(
+        '<a "',
+        "<a '>",
+        "<!--",
+        "<!-- -",
+        "&#38;<a x='",
+        "QUJDREVGR0hJSktMTU5P\n",
+        "\u200b",
+        "<...>",
+    ),
     *("://:", "postgres://u:", "eyJabcdefgh.", "-----BEGIN PRIVATE KEY-----", "password="),
     *("password='", 'password="\\', "password $$", "password '", "password : ", "$2b$12$"),
     *("curl -u a:", "bearer ", "login password ", "cookie: ", " --token ", "<input ", "crypt('"),
