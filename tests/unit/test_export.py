@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, signing, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.export import browser, page, report, writing
+from rbkernel.evidence.export import browser, page, report, told, writing
 from rbkernel.evidence.export.blocks import Error, Figure, Html, Reader, Text
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
@@ -374,3 +374,17 @@ def test_a_picture_in_svg_keeps_what_draws_and_loses_what_runs_or_loads() -> Non
 @pytest.mark.parametrize("source", ["<svg", "<html/>", "", "<!DOCTYPE s [<!ENTITY a 'b'>]><svg/>"])
 def test_what_is_no_svg_leaves_a_note(source: str) -> None:
     assert "not well-formed SVG" in block({"image/svg+xml": source}).text
+
+
+def test_a_warning_shows_the_line_that_failed_and_its_error(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    code = "rows = 3\nraise ValueError('boom')"
+    cell = journal.request(code)
+    journal.begin(cell, code)
+    pointed = [
+        "\x1b[31mValueError\x1b[0m",
+        "Cell In[1], line 2\n      1 rows = 3\n----> 2 raise Va",
+    ]
+    journal.iopub(cell, "error", ename="ValueError", evalue="boom", traceback=pointed)
+    journal.reply(cell, "error", "ValueError")
+    assert "failed: raise Va: ValueError: boom" in told.warnings(read(journal.folder), [], "")
