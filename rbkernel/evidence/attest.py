@@ -164,8 +164,12 @@ def if_attested(notebook: NotebookNode, record: Record) -> NotebookNode | None:
 
 
 def run_id_of(notebook: NotebookNode) -> str | None:
-    """Return the id of the run that a notebook shows: `rb.start` left it in its output."""
-    found = None
+    """Return the id of the run that a notebook shows: `rb.start` left it in its output, and our
+    engine in the metadata, for a run that ends before that.
+    """
+    own = notebook.metadata.get("rbkernel")
+    told = str(own.get("run_id", "")) if isinstance(own, Mapping) else ""
+    found = told if RUN_ID.fullmatch(told) else None
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {}).get(RUN_MIMETYPE)

@@ -32,6 +32,7 @@ from rbkernel.evidence.incident import RBKERNEL, entry, opening, sealed_line, wi
 from rbkernel.evidence.manifest import Head, Listing, Prefix, digest
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id
+from rbkernel.redact.span import MASK
 
 _STAGING = "sealing"
 
@@ -158,7 +159,8 @@ class _Seal:
         self.staging.mkdir()
         if folder is None:
             target = self._target(record)
-            files, self.missing = self._content(record, given)
+            files, missing = self._content(record, given)
+            self.missing = (*self.missing, *missing)
             store.write_folder(self.staging / "run", files, mode=0o444)
         else:  # an earlier seal came as far as the run folder
             target, files = folder, _intact_files(folder)
@@ -181,6 +183,9 @@ class _Seal:
 
     def _target(self, record: Record) -> Path:
         incident = incident_of(record) or new_incident_id()
+        if MASK.search(incident):
+            incident = new_incident_id()
+            self.missing = (f"without its incident, whose id held a secret: it is in {incident}",)
         if not INCIDENT_ID.fullmatch(incident):
             raise EvidenceError(
                 f"{incident!r} is no incident id",

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rbkernel.errors import NotStarted, RecorderError
+from rbkernel.errors import EvidenceError, NotStarted, RecorderError
 from rbkernel.evidence import store
 from rbkernel.model import RUN_ID, new_run_id, now
 from rbkernel.redact import Redactor
@@ -44,10 +44,17 @@ class Recorder:
         a restart, takes an id of its own.
     redactor
         What takes the secrets out; the patterns alone when not given.
+    document
+        The notebook that is being run, if the caller of the kernel named it: it is kept before
+        the first cell, so that a run which dies before `rb.start` has it, too.
     """
 
     def __init__(
-        self, root: Path, run_id: str | None = None, redactor: Redactor | None = None
+        self,
+        root: Path,
+        run_id: str | None = None,
+        redactor: Redactor | None = None,
+        document: Path | None = None,
     ) -> None:
         self.root = root
         self.run_id = run_id if run_id and RUN_ID.fullmatch(run_id) else new_run_id()
@@ -60,6 +67,8 @@ class Recorder:
         self.lock = threading.RLock()
         self.redactor = redactor or Redactor()
         self._told: Counter[str] = Counter()
+        self._document = document
+        self._snapshot_of = ""
         self._pid = os.getpid()
 
     @property
@@ -122,16 +131,19 @@ class Recorder:
         """Keep the document that is being run: its bytes, or what redaction leaves of it.
 
         ``found`` says how it was found: ``named``, ``command line`` or ``catalogue``, where only
-        the id is known to be the same.
+        the id is known to be the same. Keeping the same bytes again changes nothing.
 
         Raises
         ------
         EvidenceError
             The folder cannot be written.
         """
+        if sha256 == self._snapshot_of:
+            return
         with self.lock:
             kept = redacted_document(document, self.redactor)
             store.write_atomically(self.folder / store.SNAPSHOT, kept)
+            self._snapshot_of = sha256
         facts = {"path": str(path), "sha256": sha256, "found": found}
         if kept != document:
             facts |= {"sha256": hashlib.sha256(kept).hexdigest(), "sha256_as_it_was": sha256}
@@ -217,7 +229,23 @@ class Recorder:
                 self.run_id = new_run_id()
             self._journal = store.JournalFile(self.folder)
             self._journal.append(self._line("kernel", self._facts()))
+            self._keep_document()
         return self._journal
+
+    def _keep_document(self) -> None:
+        """Keep the document that the caller named; `rb.start` tells what is wrong with it."""
+        if self._document is None:
+            return
+        try:
+            document = self._document.read_bytes()
+            json.loads(document)
+        except (OSError, ValueError, RecursionError):
+            return
+        digest = hashlib.sha256(document).hexdigest()
+        try:
+            self.snapshot(document, self._document, digest, "named")
+        except EvidenceError as error:
+            raise store.recorder_error(OSError(error.what), self.folder) from error
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -228,8 +256,8 @@ class Recorder:
             "python": platform.python_version(),
             "rbkernel": version("rbkernel"),
             # what the caller of the kernel knew, for a run that ends before rb.start
-            "runbook": os.environ.get("RBKERNEL_RUNBOOK_ID"),
-            "incident": os.environ.get("RBKERNEL_INCIDENT"),
+            "runbook": self.redactor.value(os.environ.get("RBKERNEL_RUNBOOK_ID")),
+            "incident": self.redactor.value(os.environ.get("RBKERNEL_INCIDENT")),
         }
 
     def _line(self, kind: str, fields: dict[str, Any]) -> bytes:

@@ -48,3 +48,10 @@ def all_below(folder: Path) -> Iterator[str]:
         for name in sorted([*names, *links]):
             path = Path(where, name).relative_to(folder).as_posix()
             yield path.encode(errors="backslashreplace").decode()
+
+
+def empty_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folder itself, and all below it, that hold nothing."""
+    for where, folders, names in os.walk(folder):
+        if not folders and not names:
+            yield Path(where)

@@ -30,6 +30,8 @@ from rbkernel.evidence.manifest import Head, Listing, Prefix
 from rbkernel.model import INCIDENT_ID
 
 T = TypeVar("T")
+# what lies in an evidence folder besides its incidents
+_OURS = frozenset({manifest.HEADS, store.LOCK, "open", signing.ALLOWED})
 _Look = Callable[[Path, "list[Head] | None", "Path | None"], "Iterator[Problem]"]
 
 __all__ = ["Problem", "Verification", "run_id_of", "unsealed", "verify_folder", "verify_notebook"]
@@ -140,9 +142,11 @@ def _root(root: Path, heads: list[Head] | None, signers: Path | None) -> Iterato
     for head in {head.incident: head for head in heads or ()}.values():
         if not (root / head.incident).is_dir():
             yield Problem(file=root / head.incident, what="is gone, yet HEADS has its seals")
-    for folder in sorted(root.glob("INC-*")):
-        if INCIDENT_ID.fullmatch(folder.name):
-            yield from _Files(folder, heads, signers).incident()
+    for path in suspect.entries(root):
+        if INCIDENT_ID.fullmatch(path.name):
+            yield from _Files(path, heads, signers).incident()
+        elif path.name not in _OURS:
+            yield Problem(file=path, what="is not under seal")
     yield from _chain(root, heads or [])
 
 
@@ -312,7 +316,13 @@ class _Files:
                 )
 
     def _strays(self) -> Iterator[Problem]:
-        """Find what the newest manifest does not list."""
+        """Find what the newest manifest does not list, folders that hold nothing, and links."""
+        if self.folder.is_symlink():
+            yield Problem(file=self.folder, what="is a link: its files lie elsewhere")
+        elif not self.folder.is_dir():
+            yield Problem(file=self.folder, what="is no folder")
+        for empty in suspect.empty_folders(self.folder):
+            yield Problem(file=empty, what="is an empty folder")
         listed = self._newest_list()
         if listed is None:
             return

@@ -7,6 +7,7 @@ from typing import Any
 
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError
+from rbkernel.gateway.caller import refuse_secret_incident
 from rbkernel.model import INCIDENT_ID
 from rbkernel.runbook import parameters
 from rbkernel.runbook.catalogue import Runbook
@@ -24,7 +25,7 @@ def accept(
 
     Raises
     ------
-    ParameterError, UnknownConnection
+    ParameterError, SecretParameter, UnknownConnection
         Something is not declared, not of its type, or not configured.
     """
     where = f"{runbook.id}, {runbook.path}"
@@ -36,6 +37,7 @@ def accept(
                 where=where,
                 next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
             )
+        refuse_secret_incident(incident, where, settings)
         if "incident" in runbook.parameters:
             values |= parameters.validate({"incident": incident}, runbook.parameters, where)
     defaults = {name: declared.default for name, declared in runbook.parameters.items()}

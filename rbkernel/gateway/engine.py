@@ -29,11 +29,13 @@ from papermill.utils import nb_kernel_name, nb_language
 
 from rbkernel.evidence import store
 from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
+from rbkernel.gateway.caller import Caller, of_papermill
 
 __all__ = ["execute_notebook", "nb_kernel_name", "nb_language"]
 
+KERNEL = "rbkernel"
 # papermill's, and without a meaning here
-_UNUSED = ("input_path", "autosave_cell_every")
+_UNUSED = ("autosave_cell_every",)
 
 
 def execute_notebook(
@@ -44,6 +46,8 @@ def execute_notebook(
     progress_bar: bool | dict[str, Any] = True,
     start_timeout: int = 60,
     execution_timeout: int | None = None,
+    input_path: str = "",
+    caller: Caller | None = None,
     **options: Any,
 ) -> NotebookNode:
     """Execute all cells up to the first that fails; called by papermill.
@@ -60,6 +64,10 @@ def execute_notebook(
         Show progress on standard error.
     start_timeout, execution_timeout
         How long to wait for the kernel, and for each cell, in seconds; None for ever.
+    input_path
+        Where the notebook was read from.
+    caller
+        What the kernel is told of the run; what papermill knows of it when not given.
     options
         The client's, such as ``log_output``, ``stdout_file`` or ``config``.
 
@@ -69,11 +77,18 @@ def execute_notebook(
         The kernel died, or a cell took too long.
     RuntimeError
         The kernel did not start.
+    SecretParameter
+        The incident's id is a secret; nothing was written.
     EvidenceError
         The notebook could not be written; what was there before is intact.
     """
     for name in _UNUSED:
         options.pop(name, None)
+    if caller is None and kernel_name == KERNEL:
+        caller = of_papermill(nb, _folder_of(input_path) / input_path)
+    if caller:
+        own = nb.metadata.get("rbkernel")
+        nb.metadata["rbkernel"] = {**(own or {}), "run_id": caller.run_id}
     run = _Run(nb, output_path=output_path, progress_bar=progress_bar)
     client = _Client(
         run,
@@ -89,7 +104,7 @@ def execute_notebook(
     run.write()
     try:
         with _sigterm_as_ctrl_c():
-            client.execute()
+            client.execute(**({"env": caller.environment} if caller else {}))
     finally:
         run.notebook_complete()
         run.write()
@@ -166,10 +181,18 @@ def _write_whole(output_path: str | None) -> None:
     """Have papermill write a local output whole: its own last write comes after ours."""
     handler = papermill_io.get_handler(output_path)
     if output_path is not None and isinstance(handler, LocalHandler):
-        folder = handler.cwd(None)  # where papermill was started; a run may have another
-        handler.cwd(folder)
-        file = Path(folder or ".", output_path).absolute()
+        file = (_folder_of(output_path) / output_path).absolute()
         papermill_io.register(output_path, _WholeFile(file))
+
+
+def _folder_of(path: str) -> Path:
+    """Return where papermill was started: paths are relative to it, and a run may have another."""
+    handler = papermill_io.get_handler(path)
+    if not isinstance(handler, LocalHandler):
+        return Path()
+    folder = handler.cwd(None)
+    handler.cwd(folder)
+    return Path(folder or ".")
 
 
 @contextmanager

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +29,12 @@ from rbkernel.evidence import bundle, reading, rebuild, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.gateway import engine
 from rbkernel.gateway.admission import accept
+from rbkernel.gateway.caller import Caller
+from rbkernel.gateway.engine import KERNEL
 from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 
-KERNEL = "rbkernel"
 _KERNEL_END_S = 20.0
 # the longest path that every system takes for a Unix socket, less what Jupyter adds to it
 _SOCKET_PATH_BYTES = 90
@@ -135,13 +134,13 @@ def run(
     run_id = _unused(run_id, root) if run_id else new_run_id()
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
-    with _environment(
-        RBKERNEL_RUN_ID=run_id,
-        RBKERNEL_INCIDENT=incident,
-        RBKERNEL_RUNBOOK_ID=runbook.id,
-        RBKERNEL_RUNBOOK=str(runbook.path.absolute()),
-    ):
-        executed, failure = _execute(runbook, values, progress=progress)
+    caller = Caller(
+        run_id=run_id,
+        incident=incident,
+        runbook_id=runbook.id,
+        document=runbook.path.absolute(),
+    )
+    executed, failure = _execute(runbook, values, caller, progress=progress)
     folder = store.open_folder(root, run_id)
     _await_end(folder)
     if not folder.is_dir():
@@ -197,7 +196,7 @@ def _unused(run_id: str, root: Path) -> str:
 
 
 def _execute(
-    runbook: Runbook, values: dict[str, Any], *, progress: bool
+    runbook: Runbook, values: dict[str, Any], caller: Caller, *, progress: bool
 ) -> tuple[NotebookNode, str]:
     """Return the notebook as far as it was executed, and why it did not come to its end."""
     notebook = _prepared(runbook, values)
@@ -205,7 +204,9 @@ def _execute(
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         transport = _transport(Path(folder))
         try:
-            engine.execute_notebook(notebook, KERNEL, progress_bar=progress, config=transport)
+            engine.execute_notebook(
+                notebook, KERNEL, progress_bar=progress, caller=caller, config=transport
+            )
             raise_for_execution_errors(notebook, None)  # leaves papermill's marks in it
         except PapermillExecutionError as error:
             failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
@@ -246,21 +247,6 @@ def _transport(folder: Path) -> Config:
     if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}})
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set variables for the kernel to inherit, while the block runs."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _await_end(folder: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
@@ -147,6 +148,7 @@ class RecordingKernelApp(IPKernelApp):
 def _recorder() -> Recorder:
     # taken out of the environment, so that what a cell starts does not inherit the run
     run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
+    named = os.environ.get("RBKERNEL_RUNBOOK") if run_id else None
     settings, broken = config.Settings(), None
     try:
         settings = config.load()
@@ -159,7 +161,8 @@ def _recorder() -> Recorder:
     redactor = Redactor()
     for name, value, public in secrets.gather(settings, os.environ):
         redactor.learn(name, value, public=public)
-    recorder = Recorder(settings.evidence_root, run_id, redactor)
+    document = Path(named) if named else None
+    recorder = Recorder(settings.evidence_root, run_id, redactor, document)
     recorder.broken = broken
     return recorder
 

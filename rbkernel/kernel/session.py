@@ -24,7 +24,7 @@ from jupyter_client.session import Session
 
 from rbkernel.errors import RecorderError
 from rbkernel.evidence import Recorder
-from rbkernel.redact import Carry, MessageRedactor
+from rbkernel.redact import Carry, MessageRedactor, told_in
 from rbkernel.redact.messages import Clean
 
 # `status` brackets every message, also those of completion and the variable inspector: the
@@ -101,7 +101,7 @@ class RecordingSession(Session):
             return self._pass_on(stream, message, clean, ident, track)
 
     def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> Any:
-        """Read a message; journal what is asked of the kernel, and learn what is typed hidden."""
+        """Read a message; journal what is asked of the kernel, and learn the secrets in it."""
         message = super().deserialize(msg_list, content, copy)
         if content:
             with self.recorder.lock, contextlib.suppress(RecorderError):
@@ -111,6 +111,8 @@ class RecordingSession(Session):
     def _hear(self, kind: str, message: Mapping[str, Any]) -> None:
         asked = message["content"]
         if kind == "execute_request":
+            for rule, value in told_in(str(asked.get("code", ""))):
+                self.recorder.learn(rule, value)
             clean = self._messages.clean("execute_input", {"code": asked.get("code", "")}, {}, ())
             self.recorder.record(
                 "request",

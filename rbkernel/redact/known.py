@@ -7,20 +7,22 @@ patterns still see it where the words around it tell.
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
-import shlex
-from collections.abc import Collection, Iterator
-from urllib.parse import quote, quote_plus
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator
 
+from rbkernel.redact.forms import SHORTEST_ENCODED, encodings, forms
 from rbkernel.redact.span import Span
 
 SHORTEST = 4
-_SHORTEST_INSIDE_WORDS = 8
-# what a printed table leaves of a value that it cuts
-_CUT = ("...", "…")
+_SHORTEST_INSIDE_WORDS = SHORTEST_ENCODED
+# what tables, `reprlib` and `%whos` leave of a value that they cut
+_CUT = ("...", "…", "<...>")
+_SHORTEST_PIECE = 6
+# base64 goes on in the next line, also where that stands as an escape in a text
+_LINE_END = re.compile(r"(?:\\r)?\\n|\r?\n")
+_BASE64_LINE = re.compile(r"[A-Za-z0-9+/_-]{16}")
+_BASE64_GOES_ON = re.compile(r"[A-Za-z0-9+/_=-]{2}")
 # words that the record and the protocol of kernels are made of
 _OURS = frozenset(
     {"stdout", "stderr", "error", "aborted", "busy", "idle", "python", "rbkernel", "jupyter"}
@@ -77,26 +79,40 @@ class KnownSecrets:
         for form, name in self._ordered:
             if form in self._encoded and form not in long:
                 continue
-            start = text.find(form)
-            while start >= 0:
+            for start in _places(text, form):
                 yield Span(start, start + len(form), name)
-                start = text.find(form, start + len(form))
         if self._words:
             for match in self._words.finditer(text):
                 yield Span(*match.span(), self._forms[match[0]])
         if any(mark in text for mark in _CUT):
             yield from self._cut(text)
+        if self._encoded:
+            yield from self._wrapped(text)
 
     def _cut(self, text: str) -> Iterator[Span]:
+        """Find what a cut has left of a value: its beginning, its end, or both."""
         for value, name in self._values.items():
             if len(value) < _SHORTEST_INSIDE_WORDS:
                 continue
-            start = text.find(value[:6])
-            while start >= 0:
+            head, tail = value[:_SHORTEST_PIECE], value[-_SHORTEST_PIECE:]
+            for start in _places(text, head):
                 end = start + _common(value, text, start)
                 if text.startswith(_CUT, end):
                     yield Span(start, end, name)
-                start = text.find(value[:6], end)
+            for start in _places(text, tail):
+                end = start + len(tail)
+                start = end - _common(value[::-1], text[max(0, end - len(value)) : end][::-1], 0)
+                if text[:start].endswith(_CUT):
+                    yield Span(start, end, name)
+
+    def _wrapped(self, text: str) -> Iterator[Span]:
+        """Find values in base64 that is broken into lines."""
+        whole, back = _unwrapped(text)
+        if whole is text:
+            return
+        for form in self._encoded:
+            for start in _places(whole, form):
+                yield Span(back(start), back(start + len(form) - 1) + 1, self._forms[form])
 
     def _order(self) -> None:
         long = [item for item in self._forms.items() if len(item[0]) >= _SHORTEST_INSIDE_WORDS]
@@ -116,57 +132,38 @@ def _is_word(form: str) -> bool:
 _LONG_NUMBER = 16
 
 
-def forms(value: str) -> set[str]:
-    """Return the value as texts carry it: raw, URL-, JSON-, HTML-, SQL- and shell-quoted.
+def _places(text: str, piece: str) -> Iterator[int]:
+    start = text.find(piece)
+    while start >= 0:
+        yield start
+        start = text.find(piece, start + len(piece))
 
-    >>> sorted(forms("a&b c"))
-    ['a%26b%20c', 'a%26b+c', 'a&amp;b c', 'a&b c']
+
+def _unwrapped(text: str) -> tuple[str, Callable[[int], int]]:
+    r"""Return a text whose base64 stands in one line each, and the way back; itself if it does.
+
+    >>> whole, back = _unwrapped("x: QUJDREVGR0hJSktM\nTU5P\n")
+    >>> whole, back(19)
+    ('x: QUJDREVGR0hJSktMTU5P\n', 20)
     """
-    escaped = json.dumps(value)[1:-1]
-    return {
-        value,
-        quote(value, safe=""),
-        quote(value),
-        _lower_hex(quote(value, safe="")),
-        quote_plus(value),
-        escaped,
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        json.dumps(escaped)[1:-1],
-        repr(value)[1:-1],
-        html.escape(value),
-        html.escape(value, quote=False),
-        html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
-        value.replace("'", "''"),
-        shlex.quote(value)[1:-1] if "'" in value else value,
-    }
+    parts: list[str] = []
+    whole_at, text_at, position, length = [0], [0], 0, 0
+    for end in _LINE_END.finditer(text):
+        before = max(position, end.start() - 16)
+        if _BASE64_LINE.fullmatch(text, before, end.start()) and _BASE64_GOES_ON.match(
+            text, end.end()
+        ):
+            parts.append(text[position : end.start()])
+            length += end.start() - position
+            position = end.end()
+            whole_at.append(length)
+            text_at.append(position)
 
+    def back(place: int) -> int:
+        index = bisect_right(whole_at, place) - 1
+        return text_at[index] + place - whole_at[index]
 
-def encodings(value: str) -> set[str]:
-    """Return what of the value is always seen in base64 and hex, wherever in the data it stands.
-
-    >>> sorted(encodings("hunter2!"))
-    ['68756E7465723221', '68756e7465723221', 'aHVudGVyMi', 'h1bnRlcjIh', 'odW50ZXIyI']
-    """
-    data = value.encode("utf-8", errors="surrogatepass")
-    if len(data) < _SHORTEST_INSIDE_WORDS:
-        return set()
-    cores = set(_base64_cores(data))
-    return cores | {core.translate(_URL_SAFE) for core in cores} | {data.hex(), data.hex().upper()}
-
-
-_URL_SAFE = str.maketrans("+/", "-_")
-
-
-def _base64_cores(data: bytes) -> Iterator[str]:
-    """Return what base64 makes of the data wherever it begins, without the edges it shares."""
-    for offset, first in ((0, 0), (1, 2), (2, 3)):
-        encoded = base64.b64encode(b"\0" * offset + data).decode()
-        last = (offset + len(data)) * 8 // 6
-        yield encoded[first:last]
-
-
-def _lower_hex(quoted: str) -> str:
-    return re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
+    return ("".join([*parts, text[position:]]) if parts else text), back
 
 
 def _common(value: str, text: str, start: int) -> int:

@@ -51,7 +51,7 @@ def _parts(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     source = cell.get("source", "")
     yield "source", "".join(source) if isinstance(source, list) else source
     yield "metadata", cell.get("metadata", {})
-    yield "attachments", cell.get("attachments", {})
+    yield "attachments", {"attachments": cell.get("attachments", {})}
     for number, output in enumerate(cell.get("outputs", ()), 1):
         yield f"output {number}", output
 

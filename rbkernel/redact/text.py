@@ -17,16 +17,24 @@ from rbkernel.redact.known import KnownSecrets
 from rbkernel.redact.rules import pattern_spans
 from rbkernel.redact.span import Span, mask, merged
 
-_MARKUP = re.compile(
-    r"\x1b\[[0-?]*+[ -/]*+[@-~]"
-    r"|</?([A-Za-z][\w-]{0,20}+)[^<>]*+>"
-    r"|&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
-    r"|\\(?:u[0-9a-fA-F]{4}|[\"'/\\])"
+# what stands inside a tag; a quoted attribute may hold what would end it
+_INSIDE = r"(?:(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+>|[^<>]*+>)"
+_COMMENT = r"<!--(?:[^-]|-(?!->)){0,300}+-->"
+_CODED = (
+    r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
+    r"|\\(?:u[0-9a-fA-F]{4}|x[0-7][0-9a-fA-F]|[\"'/\\])"
+    r"|[\xad\u200b-\u200d\u2060\ufeff]"
 )
+_MARKUP = re.compile(
+    rf"\x1b\[[0-?]*+[ -/]*+[@-~]|</?([A-Za-z][\w-]{{0,20}}+){_INSIDE}|{_COMMENT}|{_CODED}"
+)
+# the same where tags are no markup: for what stands in their attributes
+_ONLY_CODED = re.compile(_CODED)
 _INLINE = frozenset(
     {"a", "abbr", "b", "bdi", "bdo", "code", "em", "font", "i", "ins", "kbd", "mark", "s", "samp"}
-    | {"small", "span", "strong", "sub", "sup", "tt", "u", "var", "wbr"}
+    | {"small", "span", "strong", "sub", "sup", "tspan", "tt", "u", "var", "wbr"}
 )
+_INVISIBLE = re.compile("[\xad\u200b-\u200d\u2060\ufeff]")
 _SIGNS = ("\x1b[", "<", "&", "\\")
 
 
@@ -40,8 +48,10 @@ class TextRedactor:
     def spans(self, text: str) -> list[Span]:
         """Return the places that must go, in order and apart."""
         found = [*self._both(text)]
-        if any(sign in text for sign in _SIGNS):
+        if any(sign in text for sign in _SIGNS) or not text.isascii():
             found += self._as_read(text)
+        if "<" in text and "&" in text:
+            found += self._in_attributes(text)
         return merged(found)
 
     def first(self, text: str) -> Span | None:
@@ -76,15 +86,25 @@ class TextRedactor:
         for start, end, rule in self._both(plain):
             yield Span(back(start), back(end, last=True), rule)
 
+    def _in_attributes(self, text: str) -> Iterable[Span]:
+        """Find known values in the attributes of tags, whose quotes may be written in any way."""
+        if not any(True for _ in self.known.spans(html.unescape(text))):
+            return
+        plain, back = as_read(text, _ONLY_CODED)
+        for start, end, rule in self.known.spans(plain):
+            yield Span(back(start), back(end, last=True), rule)
+
     def _both(self, text: str) -> Iterator[Span]:
         yield from self.known.spans(text)
         yield from pattern_spans(text)
 
 
 _COLOUR = re.compile(r"\x1b\[[0-?]*+[ -/]*+[@-~]")
-_TAG = re.compile(r"<[/A-Za-z][^<>]*+>")
-_INLINE_TAG = re.compile(rf"</?(?:{'|'.join(sorted(_INLINE))})(?:\s[^<>]*+)?/?>", re.IGNORECASE)
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([\"'/\\]))")
+_TAG = re.compile(rf"</?[A-Za-z]{_INSIDE}")
+_NO_SPACE = re.compile(
+    rf"{_COMMENT}|</?(?:{'|'.join(sorted(_INLINE))})(?=[\s/>]){_INSIDE}", re.IGNORECASE
+)
+_ESCAPE = re.compile(r"\\(?:[ux]((?<=u)[0-9a-fA-F]{4}|(?<=x)[0-7][0-9a-fA-F])|([\"'/\\]))")
 
 
 def _roughly_as_read(text: str) -> str:
@@ -92,12 +112,12 @@ def _roughly_as_read(text: str) -> str:
     if "\x1b" in text:
         text = _COLOUR.sub("", text)
     if "<" in text:
-        text = _TAG.sub("\n", _INLINE_TAG.sub("", text))
+        text = _TAG.sub("\n", _NO_SPACE.sub("", text))
     if "&" in text:
         text = html.unescape(text)
-    if '\\"' in text or "\\'" in text or "\\u" in text:
+    if any(escape in text for escape in ('\\"', "\\'", "\\u", "\\x", "\\\\")):
         text = _ESCAPE.sub(_unescaped, text)
-    return text
+    return text if text.isascii() else _INVISIBLE.sub("", text)
 
 
 def _unescaped(match: re.Match[str]) -> str:
@@ -107,7 +127,7 @@ def _unescaped(match: re.Match[str]) -> str:
 Back = Callable[..., int]
 
 
-def as_read(text: str) -> tuple[str, Back]:
+def as_read(text: str, markup: re.Pattern[str] = _MARKUP) -> tuple[str, Back]:
     r"""Return a text as it is read, and a function from its places to those in the text.
 
     >>> plain, back = as_read("a<b>b</b>&lt;c")
@@ -116,7 +136,7 @@ def as_read(text: str) -> tuple[str, Back]:
     """
     parts: list[str] = []
     plain_at, text_at, length, position = [0], [0], 0, 0
-    for match in _MARKUP.finditer(text):
+    for match in markup.finditer(text):
         between, shown = match.start() - position, _shown(match)
         parts += [text[position : match.start()], shown]
         position = match.end()
@@ -142,7 +162,7 @@ def as_read(text: str) -> tuple[str, Back]:
             following < len(plain_at)
             and plain_at[following] == place
             and text_at[following] - start > 1
-            and _MARKUP.match(text, start)
+            and markup.match(text, start)
         )
         return text_at[following] if atomic else start + 1
 
@@ -152,10 +172,9 @@ def as_read(text: str) -> tuple[str, Back]:
 def _shown(match: re.Match[str]) -> str:
     """Return what a reader sees of a piece of markup."""
     piece = match[0]
-    if piece[0] == "\x1b":
+    if piece[0] == "\x1b" or piece.startswith("<!"):
         return ""
     if piece[0] == "<":
         return "" if match[1].lower() in _INLINE else "\n"
-    if piece[0] == "&":
-        return html.unescape(piece)
-    return _ESCAPE.sub(_unescaped, piece)
+    shown = html.unescape(piece) if piece[0] == "&" else _ESCAPE.sub(_unescaped, piece)
+    return "" if _INVISIBLE.fullmatch(shown) else shown

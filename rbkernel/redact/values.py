@@ -68,6 +68,9 @@ class Redactor:
     def value(self, value: Any) -> Any:
         """Return a JSON value without secrets; the very same object where there are none.
 
+        A MIME bundle is known by its place (see `_is_bundle`), never by its keys: anything may have
+        a key that looks like a MIME type.
+
         >>> Redactor().value({"password": "x1", "rows": [1, "plain"]})
         {'password': '[redacted:password]', 'rows': [1, 'plain']}
 
@@ -118,14 +121,25 @@ class Redactor:
     def _mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
         if value.keys() >= _ARRAY and isinstance(value["bdata"], str):
             return self._array(value)
-        if any(_MIMETYPE.fullmatch(key) for key in value):
-            return self._bundle(value)
         named = is_secret(str(value.get("name", "")))
+        clean: dict[str, Any] = {}
+        for key, one in value.items():
+            if isinstance(one, Mapping) and _is_bundle(key, value):
+                clean[self.text(key)] = self._bundle(one)
+            elif isinstance(one, Mapping) and key == "attachments":
+                clean[key] = self._attachments(one)
+            else:
+                clean[self.text(key)] = self._entry(key, one, secret=named and key == "value")
+        return clean
+
+    def _entry(self, key: str, value: Any, *, secret: bool = False) -> Any:
+        return self._secret(value) if secret or is_secret(key) else self._value(value)
+
+    def _attachments(self, files: Mapping[str, Any]) -> dict[str, Any]:
+        """Redact the pictures of a Markdown cell: a bundle for each name."""
         return {
-            self.text(key): self._secret(one)
-            if is_secret(key) or (named and key == "value")
-            else self._value(one)
-            for key, one in value.items()
+            self.text(name): self._bundle(one) if isinstance(one, Mapping) else self._value(one)
+            for name, one in files.items()
         }
 
     def _secret(self, value: Any) -> Any:
@@ -159,10 +173,11 @@ class Redactor:
         kept: dict[str, Any] = {}
         left_out = []
         for mimetype, value in bundle.items():
+            name = self.text(mimetype)
             try:
-                kept[mimetype] = self._representation(mimetype, value)
+                kept[name] = self._representation(mimetype, value)
             except ValueError:
-                left_out.append(mimetype)
+                left_out.append(name)
         if left_out:
             self.counts["withheld"] += len(left_out)
             note = withheld(f"{', '.join(left_out)}: it cannot be searched for secrets")
@@ -177,7 +192,7 @@ class Redactor:
             or _TEXT.fullmatch(mimetype)
             or not _MIMETYPE.fullmatch(mimetype)
         ):
-            return self._value(value)
+            return self._entry(mimetype, value)
         raise ValueError(mimetype)
 
     def _data_uri(self, match: re.Match[str]) -> str:
@@ -239,6 +254,13 @@ def _is_suspicious(key: str, value: Any) -> bool:
     return bool(_MIMETYPE.fullmatch(key)) and not (
         _TEXT.fullmatch(key) or isinstance(value, list | dict)
     )
+
+
+def _is_bundle(key: str, siblings: Mapping[str, Any]) -> bool:
+    """Tell whether what stands under this key is a MIME bundle: messages and outputs that show
+    something have it as ``data`` beside ``metadata``, the pager's payload beside its ``source``.
+    """
+    return key == "data" and ("metadata" in siblings or siblings.get("source") == "page")
 
 
 def _is_binary(key: str) -> bool:

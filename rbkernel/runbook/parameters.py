@@ -168,6 +168,22 @@ def refuse_secret(name: str, value: object, where: str, redactor: Redactor | Non
         )
 
 
+def refuse_secret_incident(incident: str, where: str, redactor: Redactor) -> None:
+    """Refuse an incident's id that holds a secret: it names a folder, and stands on every page.
+
+    Raises
+    ------
+    SecretParameter
+        It holds one; the message does not repeat it.
+    """
+    if redactor.spans(incident):
+        raise SecretParameter(
+            "the incident's id holds what is known as a secret, or looks like one",
+            where=where,
+            next_step="use another id, such as INC-20261120-7f3a",
+        )
+
+
 def _is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) or is_secret(name)
 

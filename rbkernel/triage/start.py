@@ -53,12 +53,14 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
             where=runbook,
             next_step="pass letters, digits and dashes after INC-, such as INC-20261120-7f3a",
         )
+    incident = incident or _incident(document)
+    parameters.refuse_secret_incident(incident, runbook, current().redactor)
     names = _connection_names(values, document, settings)
     run = Run(
         id=current().run_id,
         runbook=runbook,
         title=document.front_matter.title if document else runbook,
-        incident=incident or _incident(document),
+        incident=incident,
         headless=headless(),
         started_at=now(),
         parameters=values,

@@ -17,6 +17,7 @@ from rbkernel.evidence import bundle
 from rbkernel.evidence.export import page, report, wiki, writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.page import Report
+from rbkernel.evidence.export.svg import clean_svg
 from tests.unit.hostile_evidence import PLOTLY, hostile_run, payloads
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, runbook
 
@@ -204,6 +205,31 @@ def test_nothing_is_live_in_what_a_wiki_makes_of_the_markdown(
     path.write_text(f"<!doctype html><meta charset=utf-8><body>{told}</body>")
     with opened(browser, path, drawn=False) as (shown, seen):
         assert shown.evaluate(LIVE_NODES) == {"live": [], "scripts": 0, "pwned": "undefined"}
+    assert of_network(seen) == []
+
+
+def test_nothing_is_live_in_a_picture_that_is_opened_by_itself(
+    browser: Browser, tmp_path: Path
+) -> None:
+    # a payload as it is, and inside of a picture, where it is well-formed
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    sources = [*payloads(), *(f"{head}>{one}</svg>" for one in payloads())]
+    sources += [one.replace("<svg", head, 1) for one in payloads() if "<svg" in one]
+    sources.append(f"{head} onload='window.pwned=1'><script>window.pwned=1</script></svg>")
+    drawn = [one for one in map(clean_svg, sources) if one is not None]
+    assert len(drawn) > 20
+    path = tmp_path / "pictures.svg"
+    path.write_text(f"{head}>{''.join(drawn)}</svg>", encoding="utf-8")
+    with opened(browser, path, drawn=False) as (shown, seen):
+        found = shown.evaluate(LIVE_NODES)
+        places = shown.evaluate(
+            "[...document.querySelectorAll('*')].flatMap((node) => [...node.attributes])"
+            ".filter((one) => one.localName === 'href').map((one) => one.value)"
+        )
+    # what draws a part of the picture again, and what is drawn in it
+    found["live"] = [one for one in found["live"] if not one.startswith(("<use", "<image"))]
+    assert found == {"live": [], "scripts": 0, "pwned": "undefined"}
+    assert [one for one in places if not one.startswith(("#", "data:image/png"))] == []
     assert of_network(seen) == []
 
 

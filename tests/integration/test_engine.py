@@ -13,7 +13,11 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from rbkernel.evidence import store
+from rbkernel.config import load
+from rbkernel.errors import SecretParameter
+from rbkernel.evidence import bundle, store
+from rbkernel.evidence.attest import run_id_of
+from rbkernel.gateway import runner
 from tests.integration.kernels import (
     PATIENCE_S,
     START,
@@ -184,3 +188,47 @@ def verify(notebook: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def test_a_run_killed_before_rb_start_keeps_its_incident_and_its_document(
+    tmp_path: Path, evidence: Path
+) -> None:
+    given = write_runbook(
+        tmp_path / "runbook.ipynb", [SLEEP, "# A step", START], parameters='incident: str = ""'
+    )
+    process = papermill(
+        *(given, tmp_path / "out.ipynb", "--engine", "rbkernel", "-p", "incident", "INC-EARLY")
+    )
+    wait_for_sleep(evidence)
+    process.kill()
+    notebook, _complaint = ended(tmp_path, process)
+    [folder] = (evidence / "open").iterdir()
+    assert run_id_of(notebook) == folder.name, "verify would not know the run"
+    wait_for_end(folder)
+    sealed = bundle.seal(evidence, folder.name)
+    assert sealed.incident == "INC-EARLY"
+    rebuilt = nbformat.read(sealed.folder / "executed.ipynb", as_version=4)
+    assert "A step" in rebuilt.cells[-2].source
+    assert rebuilt.cells[-1].metadata.rbkernel.status == "not run"
+
+
+def test_an_incident_that_holds_a_secret_is_refused_before_anything_is_written(
+    tmp_path: Path, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY_PASSWORD", "zebraFinch77quiet")
+    process = start(tmp_path, "1", "-p", "incident", "INC-zebraFinch77quiet")
+    _, complaint = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode != 0
+    assert "the incident's id holds what is known as a secret" in complaint
+    assert not (tmp_path / "out.ipynb").exists()
+    assert not evidence.exists()
+    with pytest.raises(SecretParameter, match="the incident's id"):
+        runner.run(str(tmp_path / "runbook.ipynb"), {}, load(), incident="INC-zebraFinch77quiet")
+    assert not evidence.exists()
+
+
+def wait_for_end(folder: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while store.kernel_is_alive(folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

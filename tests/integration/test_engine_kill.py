@@ -32,8 +32,8 @@ STEPS = ("open/*/sealing", "open/*/sealing/run", "open/*/sealing/MANIFEST", "INC
 
 
 def seeds(count: int) -> list[object]:
-    """Return all seeds, of which all but the first are for `make soak`."""
-    return [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, count))]
+    """Return so many seeds for `make soak`, and one more for each day."""
+    return [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, count + 1))]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.evidence import reading, store
-from rbkernel.redact.known import encodings, forms
+from rbkernel.redact.forms import encodings, forms
 from rbkernel.sandbox import control
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.home import Home
@@ -318,3 +318,14 @@ def test_a_statement_in_pg_stat_activity_is_shown_without_its_password(
     shown = (tmp_path / "out.ipynb").read_text()
     assert "nobody-at-all" in shown
     assert "PASSWORD '[redacted:sql password]'" in shown
+
+
+def test_a_secret_in_a_cells_source_is_known_for_the_rest_of_the_run(
+    tmp_path: Path, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(configure(tmp_path)))
+    with kernel() as ours:
+        ours.run("password = 'Quetzal9silent'; pw = 'postgres'")
+        assert ours.run("print(password, pw)").text == "[redacted:password] postgres\n"
+    [journal] = evidence.glob("open/*/journal.jsonl")
+    assert "Quetzal9silent" not in journal.read_text()

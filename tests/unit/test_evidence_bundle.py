@@ -21,7 +21,7 @@ from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.runs import find, list_runs
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.model import Verdict
+from rbkernel.model import INCIDENT_ID, Verdict
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 
 
@@ -293,6 +293,16 @@ def test_an_incident_id_in_the_journal_cannot_lead_elsewhere(tmp_path: Path) -> 
         seal(root, RUN_ID)
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
     assert store.open_folder(root, RUN_ID).is_dir()
+
+
+def test_a_run_whose_incident_held_a_secret_is_sealed_elsewhere_and_says_so(tmp_path: Path) -> None:
+    begun(tmp_path, RUN_ID, incident="INC-[redacted:environment CANARY]").cell("1")
+    sealed = seal(tmp_path, RUN_ID)
+    assert INCIDENT_ID.fullmatch(sealed.incident)
+    assert sealed.missing == (
+        f"without its incident, whose id held a secret: it is in {sealed.incident}",
+    )
+    assert verify_folder(tmp_path) == ()
 
 
 def test_an_unknown_run_is_an_error_with_a_next_step(tmp_path: Path) -> None:

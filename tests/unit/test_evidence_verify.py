@@ -334,3 +334,21 @@ def test_an_edited_cell_is_named_even_when_it_hides_between_its_likes(root: Path
     overwrite(path, documents.dump(edited))
     (problem,) = verify_folder(path.parent)
     assert problem.cell == "cell 9 (check)"
+
+
+def test_what_lies_beside_the_evidence_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    whole_run(root)
+    sealed = seal(root, RUN_ID)
+    assert verify_folder(root) == ()
+    (root / "notes.txt").write_text("mine")
+    (root / "INC-NEW").mkdir()
+    sealed.folder.parent.chmod(0o755)
+    (sealed.folder.parent / "0002-RUN-005-20261120T030201Z-aaaaaa").mkdir()
+    sealed.folder.parent.rename(tmp_path / "elsewhere")
+    (root / INCIDENT).symlink_to(tmp_path / "elsewhere")
+    told = [str(problem) for problem in verify_folder(root)]
+    assert f"{root}/notes.txt: is not under seal" in told
+    assert f"{root}/INC-NEW: is an empty folder" in told
+    assert f"{root}/{INCIDENT}: is a link: its files lie elsewhere" in told
+    assert any("aaaaaa: is an empty folder" in one for one in told)

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, signing, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.export import browser, page, report, writing
+from rbkernel.evidence.export import browser, page, report, told, writing
 from rbkernel.evidence.export.blocks import Error, Figure, Html, Reader, Text
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
@@ -344,3 +344,47 @@ def test_evidence_that_is_damaged_gives_an_error_and_no_seal_fails(tmp_path: Pat
     record = read(tmp_path / "open" / RUN_ID)
     with pytest.raises(EvidenceError, match="notebook"):
         report_files(record, b"{}")
+
+
+def test_a_picture_in_svg_keeps_what_draws_and_loses_what_runs_or_loads() -> None:
+    drawn = (
+        '<?xml version="1.0"?><?xml-stylesheet href="http://127.0.0.1:9/x.css"?>'
+        '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://127.0.0.1:9/svg11.dtd">'
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+        ' viewBox="0 0 9 9" onload="x()"><style>@import "http://127.0.0.1:9/y.css";</style>'
+        '<defs><linearGradient id="g"><stop offset="0" stop-color="red"/></linearGradient></defs>'
+        '<rect width="9" height="9" style="fill: url(#g); stroke: #00f; cursor: url(//h)"/>'
+        '<use xlink:href="#g"/><use href="http://127.0.0.1:9/z.svg#a"/>'
+        '<image xlink:href="data:image/png;base64,AAAA"/><image href="http://127.0.0.1:9/p.png"/>'
+        '<a href="javascript:x()"><text>link</text></a><foreignObject><b>x</b></foreignObject>'
+        '<text fill="url(http://127.0.0.1:9/f)">a\u00a0&lt;b&gt;</text>'
+        '<animate attributeName="href" to="javascript:x()"/></svg>'
+    )
+    image = block({"image/svg+xml": drawn})
+    told = image.data.decode()
+    assert 'viewBox="0 0 9 9"' in told
+    assert 'style="fill: url(#g); stroke: #00f"' in told
+    assert 'xlink:href="#g"' in told
+    assert "data:image/png;base64,AAAA" in told
+    assert "a\u00a0&lt;b&gt;" in told
+    gone = ("127.0.0.1", "script", "onload", "style>", "foreign", "animate", "cursor", "<!", "<?")
+    assert [word for word in gone if word in told] == []
+
+
+@pytest.mark.parametrize("source", ["<svg", "<html/>", "", "<!DOCTYPE s [<!ENTITY a 'b'>]><svg/>"])
+def test_what_is_no_svg_leaves_a_note(source: str) -> None:
+    assert "not well-formed SVG" in block({"image/svg+xml": source}).text
+
+
+def test_a_warning_shows_the_line_that_failed_and_its_error(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    code = "rows = 3\nraise ValueError('boom')"
+    cell = journal.request(code)
+    journal.begin(cell, code)
+    pointed = [
+        "\x1b[31mValueError\x1b[0m",
+        "Cell In[1], line 2\n      1 rows = 3\n----> 2 raise Va",
+    ]
+    journal.iopub(cell, "error", ename="ValueError", evalue="boom", traceback=pointed)
+    journal.reply(cell, "error", "ValueError")
+    assert "failed: raise Va: ValueError: boom" in told.warnings(read(journal.folder), [], "")

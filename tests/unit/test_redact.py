@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 import time
+import unicodedata
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -18,8 +21,8 @@ from rbkernel.errors import ConfigError
 from rbkernel.postgres.frames import protect
 from rbkernel.redact import Carry, MessageRedactor, Redactor, leaks
 from rbkernel.redact.columns import Redaction
+from rbkernel.redact.forms import forms
 from rbkernel.redact.images import plain_picture
-from rbkernel.redact.known import forms
 
 CANARY = "c4n&ry'Tr0ub\"dör/9+"
 PLAIN = "canary-3f9k2x"
@@ -53,6 +56,12 @@ def jpeg(*segments: tuple[int, bytes]) -> bytes:
     return b"\xff\xd8" + b"".join(segment(*one) for one in body) + b"pix\xff\0els\xff\xd0\xff\xd9"
 
 
+def shown(redactor: Redactor, bundle: dict[str, Any]) -> dict[str, Any]:
+    """Return what a message that shows this bundle has left of it."""
+    data: dict[str, Any] = redactor.value({"data": bundle, "metadata": {}})["data"]
+    return data
+
+
 class TestKnownValues:
     @pytest.mark.parametrize("form", sorted(forms(CANARY)))
     def test_vanish_in_every_form(self, redactor: Redactor, form: str) -> None:
@@ -66,6 +75,57 @@ class TestKnownValues:
         text = encode(f"{prefix}{CANARY}@host".encode()).decode()
         left = redactor.text(text).replace("[redacted:canary]", "")
         assert len(left) <= len(base64.b64encode(f"{prefix}@host".encode())) + 4
+
+    HARD = "Kan\"ar&<vo'g%7/+\\ü€x"
+    LONG = "multi-Lynx-8811-quiet-token-long-value-abcdefgh-0123456789-ABCDEFGH-xyz-tail9"
+
+    @pytest.mark.parametrize(
+        "dressed",
+        [
+            base64.encodebytes(b"q" * 45 + LONG.encode() + b"z" * 70).decode(),
+            base64.encodebytes(b"q" * 50 + LONG.encode() + b"z" * 70)
+            .decode()
+            .replace("\n", "\r\n"),
+            repr(base64.encodebytes(b"q" * 51 + LONG.encode())),
+            repr(HARD.encode()),
+            repr([HARD.encode(), '"']),
+            json.dumps(repr(HARD.encode())),
+            "+ : '" + HARD.replace("'", "'\\''") + "'",
+            "$'" + HARD.replace("\\", "\\\\").replace("'", "\\'") + "'",
+            "Kan\\\"ar\\&\\<vo\\'g%7/+\\\\ü€x",
+            f"<a title='{HARD.replace(chr(39), '&#39;')}'>a</a>",
+            f'<a title="{HARD.replace(chr(34), "&#x22;").replace("&<", "&#38;<")}">a</a>',
+            "".join(f"&#{ord(letter)};" for letter in HARD),
+            f'<b>{LONG[:5]}</b><i class="a>b">{LONG[5:]}</i>',
+            f"{LONG[:5]}<!-- > -->{LONG[5:]}",
+            f"{LONG[:5]}<wbr>&shy;{LONG[5:]}",
+            f"<tspan>{LONG[:5]}</tspan><tspan x='3'>{LONG[5:]}</tspan>",
+            f"{LONG[:5]}\u200b{LONG[5:]}",
+            json.dumps(f"{LONG[:5]}\u200b{LONG[5:]}"),
+            "".join(f"\\x{ord(letter):02x}" for letter in LONG),
+            HARD.encode().hex(" "),
+            HARD.encode().hex(":").upper(),
+            quote(quote(HARD, safe=""), safe=""),
+            unicodedata.normalize("NFD", HARD),
+        ],
+    )
+    def test_vanish_in_other_clothes(self, dressed: str) -> None:
+        redactor = Redactor()
+        redactor.learn("hard", self.HARD)
+        redactor.learn("long", self.LONG)
+        left = redactor.text(dressed)
+        assert re.search(r"\[redacted:(hard|long)\]", left)
+        pieces = (self.LONG[:5], self.LONG[-5:], "bHRpLUx5bngtODgxMS", "Kan", "vo", "6f:27", "%7/")
+        assert [piece for piece in pieces if piece in left] == []
+        assert redactor.text(left) == left
+
+    @pytest.mark.parametrize("mark", ["...", "…", "<...>"])
+    def test_vanish_where_something_cuts_out_their_middle(self, mark: str) -> None:
+        redactor = Redactor()
+        redactor.learn("long", self.LONG)
+        cut = f"T({self.LONG[:12]}{mark}{self.LONG[-13:]})"
+        assert redactor.text(cut) == f"T([redacted:long]{mark}[redacted:long])"
+        assert redactor.text("and so on...tail9") == "and so on...tail9"
 
     def test_vanish_where_a_table_cuts_them(self, redactor: Redactor) -> None:
         assert redactor.text(f"{PLAIN[:9]}... |") == "[redacted:plain]... |"
@@ -142,6 +202,12 @@ class TestValues:
             {f"key {PLAIN}": 1},
             {"hover": [f"user {PLAIN}"]},
             {"pan": 4111111111111111},
+            {"text/html": 1, "password": "x1"},
+            {"text/html": 1, "a": {f"{PLAIN}": 2}},
+            {"data": {"text/plain": "x", "password": "x1", PLAIN: 1}, "metadata": {}},
+            {"data": {f"application/x-{PLAIN}": "v"}, "metadata": {}},
+            {"data": {"application/json": {"text/html": 1, "password": "x1"}}, "metadata": {}},
+            {"data": {}, "metadata": {"text/plain": {"k": 1}, PLAIN: {"a": 1}, "token": "x2"}},
             {"text/html": f"<b>{PLAIN[:4]}</b>{PLAIN[4:]}"},
             {"image/svg+xml": f"<svg><text>{PLAIN}</text></svg>"},
             {"x": {"dtype": "u1", "bdata": base64.b64encode(f"..{PLAIN}..".encode()).decode()}},
@@ -165,7 +231,7 @@ class TestValues:
 
     def test_what_nobody_can_search_is_withheld_and_says_so(self, redactor: Redactor) -> None:
         gif = base64.b64encode(b"GIF89a" + PLAIN.encode()).decode()
-        clean = redactor.value({"image/gif": gif, "text/plain": "<Image>"})
+        clean = shown(redactor, {"image/gif": gif, "text/plain": "<Image>"})
         assert clean.keys() == {"text/plain"}
         assert clean["text/plain"].startswith("<Image>\n[withheld: image/gif")
         page = redactor.text(f'<img src="data:image/gif;base64,{gif}"> <b>x</b>')
@@ -185,16 +251,18 @@ class TestPictures:
 
     @pytest.mark.parametrize("cut", [9, 20, 40, -5])
     def test_a_damaged_one_is_withheld(self, redactor: Redactor, cut: int) -> None:
-        clean = redactor.value({"image/png": base64.b64encode(self.DIRTY[:cut][:60]).decode()})
+        clean = shown(redactor, {"image/png": base64.b64encode(self.DIRTY[:cut][:60]).decode()})
         assert "image/png" not in clean
         with pytest.raises(ValueError, match=r"JPEG|picture"):
             plain_picture(jpeg()[:cut])
 
     def test_everywhere(self, redactor: Redactor) -> None:
         dirty, plain = (base64.b64encode(data).decode() for data in (self.DIRTY, png()))
-        assert redactor.value({"image/png": dirty + "\n"})["image/png"] == plain
+        assert shown(redactor, {"image/png": dirty + "\n"})["image/png"] == plain
+        pasted = {"attachments": {"a.png": {"image/png": dirty}}}
+        assert redactor.value(pasted)["attachments"]["a.png"]["image/png"] == plain
         page = {"text/html": f'<img src="data:image/png;base64,{dirty}">'}
-        assert redactor.value(page)["text/html"] == f'<img src="data:image/png;base64,{plain}">'
+        assert shown(redactor, page)["text/html"] == f'<img src="data:image/png;base64,{plain}">'
         assert redactor.buffer(memoryview(self.DIRTY)) == png()
 
 
@@ -283,6 +351,16 @@ def test_leaks_name_place_and_rule_and_never_the_secret() -> None:
 
 ADVERSARIAL = [
     *("a", "4", "4 ", "-", "&", "\\", '\\"', "<a ", "<a '", "\x1b[", "\n", "=", "sk-", "eyJ"),
+    *(
+        '<a "',
+        "<a '>",
+        "<!--",
+        "<!-- -",
+        "&#38;<a x='",
+        "QUJDREVGR0hJSktMTU5P\n",
+        "\u200b",
+        "<...>",
+    ),
     *("://:", "postgres://u:", "eyJabcdefgh.", "-----BEGIN PRIVATE KEY-----", "password="),
     *("password='", 'password="\\', "password $$", "password '", "password : ", "$2b$12$"),
     *("curl -u a:", "bearer ", "login password ", "cookie: ", " --token ", "<input ", "crypt('"),

@@ -22,6 +22,7 @@ from rbkernel.evidence.export.sanitize import (
     markdown_html,
     plain,
 )
+from rbkernel.evidence.export.svg import clean_svg
 from rbkernel.evidence.export.tables import Table
 from rbkernel.evidence.export.widgets import WIDGET_VIEW, widget_text
 from rbkernel.evidence.normal import JSON_MIMETYPE, resolve_overwriting, text
@@ -32,6 +33,7 @@ _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 # what a person scrolls through; a report of a run that printed for hours must still open
 _SHOWN_CHARACTERS = 20_000
 _LEFT_OUT = "parts that could run or load something were left out; the executed notebook has them"
+_NO_SVG = "not shown here, because it is not well-formed SVG; the executed notebook has it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +172,15 @@ class Reader:
             return Text(text=widget_text(data[WIDGET_VIEW], widgets) or said, label="widget")
         return self._picture(data, said) or self._words(data, said)
 
-    def _picture(self, data: Mapping[str, Any], said: str) -> Image | None:
+    def _picture(self, data: Mapping[str, Any], said: str) -> Image | Text | None:
         alt = said if not said.startswith("<") else "a picture"
         if "image/svg+xml" in data and "image/png" not in data:
-            source = text(data["image/svg+xml"]).encode(errors="replace")
-            # inside <img> it runs no script and loads nothing
+            drawn = clean_svg(text(data["image/svg+xml"]))
+            if drawn is None:
+                return Text(text=f"{alt}: {_NO_SVG}", label="left out")
+            number, kind = next(self._pictures), "image/svg+xml"
             return Image(
-                number=next(self._pictures), text=alt, mimetype="image/svg+xml", data=source
+                number=number, text=alt, mimetype=kind, data=drawn.encode(errors="replace")
             )
         mimetype = next((name for name in _PICTURES if name in data), None)
         if mimetype is None:

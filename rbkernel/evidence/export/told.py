@@ -17,7 +17,8 @@ from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export.blocks import Reader
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.tables import Table
-from rbkernel.evidence.reading import DONE, Record
+from rbkernel.evidence.normal import text
+from rbkernel.evidence.reading import DONE, CellRun, Record
 
 # a runbook says about 40; aliases in YAML can multiply without end
 _MOST_LINES = 200
@@ -188,7 +189,19 @@ def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ..
     if not record.complete:
         told.append("The run did not come to its end: what is missing here never happened.")
     left = [cell for cell in record.cells if cell.status != DONE]
-    told += [
-        f"{cell.status}: {documents.first_line(cell.code)}" for cell in left if cell.code.strip()
-    ]
+    told += [f"{cell.status}: {_where(cell)}" for cell in left if cell.code.strip()]
     return tuple(told)
+
+
+# how IPython points at a line; the first is the cell's own
+_POINTER = re.compile(r"^-+> \d+ (.*\S)", re.MULTILINE)
+
+
+def _where(cell: CellRun) -> str:
+    """Return the line that failed and its error; the cell's first line where nothing tells."""
+    error = next((one for one in cell.outputs if one.get("output_type") == "error"), None)
+    if error is None:
+        return documents.first_line(cell.code)
+    line = _POINTER.search(plain("\n".join(map(text, error.get("traceback") or ()))))
+    where = documents.first_line(line[1] if line else cell.code)
+    return f"{where}: {plain(text(error.get('ename')))}: {plain(text(error.get('evalue')))}"

@@ -1,0 +1,97 @@
+"""What a kernel is told by its caller: which run it records, of which document, in which incident.
+
+It is told in its environment, before the first cell, so that a run which dies before `rb.start`
+keeps its incident and its document.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from rbkernel import config
+from rbkernel.config import Settings
+from rbkernel.errors import ConfigError, RunbookError
+from rbkernel.kernel import secrets
+from rbkernel.model import INCIDENT_ID, RUN_ID, new_run_id
+from rbkernel.redact import Redactor
+from rbkernel.runbook import catalogue, parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """What the caller knows of a run; only the id of the run is always known."""
+
+    run_id: str
+    incident: str = ""
+    runbook_id: str = ""
+    document: Path | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that the kernel reads, besides those of this process."""
+        told = {
+            "RBKERNEL_RUN_ID": self.run_id,
+            "RBKERNEL_INCIDENT": self.incident,
+            "RBKERNEL_RUNBOOK_ID": self.runbook_id,
+            "RBKERNEL_RUNBOOK": str(self.document or ""),
+        }
+        return {**os.environ, **{name: value for name, value in told.items() if value}}
+
+
+def of_papermill(notebook: NotebookNode, input_path: Path) -> Caller:
+    """Return what papermill knows of the notebook that it is about to execute.
+
+    Parameters
+    ----------
+    notebook
+        The notebook, parameters injected.
+    input_path
+        Where it was read from; it need not be a file.
+
+    Raises
+    ------
+    SecretParameter
+        The incident's id is a secret, and would be the name of a folder.
+    """
+    reserved = os.environ.get("RBKERNEL_RUN_ID", "")
+    named = _parameters(notebook).get("incident")
+    incident = named if isinstance(named, str) and INCIDENT_ID.fullmatch(named) else ""
+    incident = incident or os.environ.get("RBKERNEL_INCIDENT", "")
+    with suppress(ConfigError):  # the kernel itself says what is wrong, in its first cell
+        refuse_secret_incident(incident, str(input_path), config.load())
+    runbook_id = ""
+    with suppress(RunbookError):  # so does `rb.start`
+        document = catalogue.read(input_path)
+        runbook_id, incident = document.id, incident or document.incident
+    return Caller(
+        run_id=reserved if RUN_ID.fullmatch(reserved) else new_run_id(),
+        incident=incident,
+        runbook_id=runbook_id,
+        document=input_path.absolute() if input_path.is_file() else None,
+    )
+
+
+def refuse_secret_incident(incident: str, where: str, settings: Settings) -> None:
+    """Refuse an incident that holds a secret of this environment: folders are named after it.
+
+    Raises
+    ------
+    SecretParameter
+        It does.
+    """
+    redactor = Redactor()
+    for name, value, public in secrets.gather(settings, os.environ):
+        redactor.learn(name, value, public=public)
+    parameters.refuse_secret_incident(incident, where, redactor)
+
+
+def _parameters(notebook: NotebookNode) -> Mapping[str, Any]:
+    told = notebook.metadata.get("papermill", {}).get("parameters", {})
+    return told if isinstance(told, Mapping) else {}
