@@ -42,7 +42,7 @@ class TestCorpora:
         unread = [sql for sql in HOSTILE if "cannot read" in refusal(sql).what]
         assert unread == ["SELECT operator(1), 1 OPERATOR(pg_catalog.+) 2"]
 
-    @pytest.mark.parametrize("sql", [*ANALYST, *DECOYS])
+    @pytest.mark.parametrize("sql", [*ANALYST, *sorted(DECOYS)])
     def test_ordinary_passes(self, sql: str) -> None:
         guard.check(sql)
 
