@@ -84,9 +84,12 @@ def closed(what: Closed) -> Iterator[str]:
     """Yield the lines of `rbkernel incident close`; the first is the path to attach."""
     yield str(what.attachment)
     if what.was_closed:
-        yield f"  {what.incident} was closed already: sealed what was new, exported again"
+        by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
+        yield f"  {what.incident} was closed already {by}: sealed what was new, exported again"
     else:
         yield f"  attach it: {what.incident} is closed, and this page needs only a browser"
+    if what.finished:
+        yield "  a seal that was begun before had not ended: all of it is sealed now"
     yield f"  archive to verify: {what.archive}"
     for run_id in what.sealed_runs:
         yield f"  sealed run {run_id}"
@@ -119,6 +122,11 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  goes on in {line(record.merged_into)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
+    if record.unfinished:
+        yield (
+            f"  NOT SEALED: a seal was begun at {clock(record.unfinished.at)} and did not end;"
+            f" `rbkernel incident close {record.id}` ends it"
+        )
     if record.statuses:
         last = record.statuses[-1]
         yield f"  status   {line(last.status)} since {clock(last.at)}, told by {line(last.by)}"

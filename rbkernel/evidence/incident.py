@@ -12,12 +12,13 @@ opened      title, severity, service, group_key
 alert       source, status (firing, resolved), fingerprint, starts_at, ends_at, labels,
             annotations, url, identity
 run         run_id, runbook, state (queued, started, ended), verdict, attempt, why
-sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder
+sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
+            read as `SEALING` while HEADS has no such seal
 note        text
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
 merged      into, or from
-closed      resolution, exports
+closed      resolution
 reopened    why
 ==========  ===================================================================================
 """
@@ -33,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import manifest, store, suspect
+from rbkernel.evidence import manifest, record_proof, store, suspect
 from rbkernel.evidence.incident_record import (
     STATUSES,
     AlertHistory,
@@ -75,7 +76,7 @@ KINDS = frozenset({*_KEYS, "note", "status", "notified", "closed", "reopened"})
 _ALWAYS = ("kind", "at", "by")
 _OPENED = ("title", "severity", "service", "group_key")
 # names and hashes that others look for: they hold no text of anybody's, and may look like tokens
-_PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status", "exports"})
+_PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status"})
 
 
 def append(
@@ -148,7 +149,7 @@ def read(root: Path, incident: str) -> IncidentRecord:
             next_step="`rbkernel incident list` shows the incidents there are, RBKERNEL_EVIDENCE"
             " which evidence folder is read",
         )
-    return _told(incident, data)
+    return _told(root / incident, data)
 
 
 def look(root: Path, incident: str) -> IncidentRecord:
@@ -161,7 +162,7 @@ def look(root: Path, incident: str) -> IncidentRecord:
 def list_incidents(root: Path) -> list[IncidentRecord]:
     """Return all incidents that have a record, in the order in which they began."""
     found = [
-        _told(path.parent.name, suspect.read_bytes(path))
+        _told(path.parent, suspect.read_bytes(path))
         for path in root.glob(f"INC-*/{manifest.INCIDENT}")
         if INCIDENT_ID.fullmatch(path.parent.name)
     ]
@@ -209,6 +210,11 @@ def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
 def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
     """Return the first line of a record."""
     return entry("opened", by, **{**dict.fromkeys(_OPENED, ""), **fields})
+
+
+def closing(by: str, redactor: Redactor | None = None, **fields: Any) -> dict[str, Any]:
+    """Return the line that closes an incident, without secrets, to be sealed as it is written."""
+    return entry("closed", by, **_redacted(fields, redactor or Redactor()))
 
 
 def sealed_lines(told: bytes) -> list[dict[str, Any]]:
@@ -304,8 +310,8 @@ def _rest(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in _ALWAYS}
 
 
-def _told(incident: str, data: bytes | None) -> IncidentRecord:
+def _told(folder: Path, data: bytes | None) -> IncidentRecord:
     if data is None:
-        return tell([], incident, [Damage(number=0, what="cannot be read")])
+        return tell([], folder.name, [Damage(number=0, what="cannot be read")])
     lines, damaged = parse(data)
-    return tell(lines, incident, damaged)
+    return tell(record_proof.held(lines, folder), folder.name, damaged)

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 OPEN, CLOSED = "open", "closed"
+# a line `sealed` whose seal is not there: it died, or has not ended yet
+SEALING = "sealing"
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 
@@ -138,7 +140,6 @@ class IncidentRecord:
     opened_at: str
     closed_at: str
     resolution: str
-    exports: tuple[str, ...]
     alerts: tuple[AlertHistory, ...]
     runs: tuple[RunHistory, ...]
     notes: tuple[Note, ...]
@@ -147,6 +148,12 @@ class IncidentRecord:
     merged_from: tuple[str, ...]
     lines: tuple[Line, ...]
     damaged: tuple[Damage, ...]
+
+    @property
+    def unfinished(self) -> Line | None:
+        """The newest seal that was begun and is not there; None where a later one covers it."""
+        last = next((line for line in reversed(self.lines) if line.kind in _SEALS), None)
+        return last if last and last.kind == SEALING else None
 
     @property
     def began(self) -> Moment:
@@ -206,7 +213,6 @@ def tell(
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
         resolution=closed.text("resolution") if closed else "",
-        exports=tuple(map(str, closed.data.get("exports") or ())) if closed else (),
         alerts=tuple(_alerts(lines)),
         runs=runs,
         notes=tuple(
@@ -236,6 +242,7 @@ def instant(at: str) -> datetime:
 
 
 _OPENED = ("title", "severity", "service", "group_key")
+_SEALS = frozenset({"sealed", SEALING})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -310,7 +317,7 @@ def _runs(lines: Iterable[Line]) -> Iterable[RunHistory]:
     """Gather what is told of each run, in the order in which each was first told of."""
     told: dict[str, list[Line]] = {}
     for line in lines:
-        if line.kind in {"run", "sealed"} and line.data.get("run_id"):
+        if line.kind in {"run", *_SEALS} and line.data.get("run_id"):
             told.setdefault(line.text("run_id"), []).append(line)
     return (_run(run_id, lines) for run_id, lines in told.items())
 
@@ -325,7 +332,7 @@ def _run(run_id: str, told: Sequence[Line]) -> RunHistory:
     ('ended', '1', '2')
     """
     at = {_state(line): line.at for line in told}
-    sealed = [line for line in told if line.kind == "sealed"]
+    sealed = [line for line in told if line.kind in _SEALS]
     attempts = [line.data["attempt"] for line in told if isinstance(line.data.get("attempt"), int)]
 
     def newest(name: str) -> str:
@@ -351,4 +358,6 @@ _STATES = ("queued", "started", "ended", "sealed")
 
 
 def _state(line: Line) -> str:
+    if line.kind == SEALING:
+        return "ended"  # that is when a seal may begin
     return "sealed" if line.kind == "sealed" else line.text("state")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from rbkernel.evidence.export.told import lasted
 from rbkernel.evidence.incident_record import (
     OPEN,
+    SEALING,
     STATUSES,
     IncidentRecord,
     StatusUpdate,
@@ -126,7 +127,7 @@ def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Dr
             _for_a_human("when it will be over", last.eta if last else "", last),
         ),
         status=status,
-        since=tuple(one for one in since if one.kind not in {"sealed", "status"}),
+        since=tuple(one for one in since if one.kind not in {"sealed", SEALING, "status"}),
     )
 
 

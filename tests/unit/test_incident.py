@@ -73,10 +73,10 @@ def test_an_incident_tells_what_its_lines_add_up_to(tmp_path: Path) -> None:
     append(tmp_path, INCIDENT, "note", by="ann", text="replay was paused by hand")
     assert read(tmp_path, INCIDENT).resolved is None
     append(tmp_path, INCIDENT, "alert", by="rbkernel", **alert("resolved"))
-    append(tmp_path, INCIDENT, "closed", by="ann", resolution="resumed", exports=["INC.html"])
+    append(tmp_path, INCIDENT, "closed", by="ann", resolution="resumed")
     told = read(tmp_path, INCIDENT)
     assert {name: getattr(told, name) for name in opened} == opened
-    assert (told.state, told.resolution, told.exports) == ("closed", "resumed", ("INC.html",))
+    assert (told.state, told.resolution) == ("closed", "resumed")
     (one,) = told.alerts
     assert (one.status, one.heard, one.last_resolved_at) == ("resolved", 2, ENDED)
     assert (told.runs[0].state, told.runs[0].attempt, told.runs[0].why) == ("started", 1, "alert")

@@ -187,7 +187,6 @@ class TestClose:
         assert unsealed(root) == {}
         told = read(root, INCIDENT)
         assert (told.state, told.resolution) == ("closed", "resumed")
-        assert told.exports == (f"{INCIDENT}.html", f"{INCIDENT}.zip")
         page = done.attachment.read_text()
         assert "incident closed: resumed" in page
         assert "41 min" in page

@@ -58,7 +58,7 @@ def known_incident(root: Path) -> None:
     say(root, "status", status="Monitoring", impact="Reads are old", action="resumed", eta="")
     say(root, "note", text="Somebody paused the replay for a report")
     alert(root, "resolved", "b")
-    say(root, "closed", resolution="replay resumed", exports=[])
+    say(root, "closed", resolution="replay resumed")
 
 
 def made(root: Path, path: Path) -> tuple[Postmortem, dict[str, str]]:
@@ -153,7 +153,7 @@ def test_an_end_before_the_beginning_is_no_duration(evidence: Path, path: Path) 
 
 def test_a_p3_is_told_that_nobody_asks_for_one(evidence: Path, path: Path) -> None:
     say(evidence, "opened", title="x", severity="P3", service="", group_key="")
-    say(evidence, "closed", resolution="", exports=[])
+    say(evidence, "closed", resolution="")
     _, cells = made(evidence, path)
     due = rows(cells["facts"])["To be written"]
     assert due.endswith("24 h after it was closed (asked of a P0 or P1, which this was not)")

@@ -1,0 +1,65 @@
+"""Which seals of an incident's record hold, as far as a look can tell; `verify` tells all of it.
+
+The line of a seal is written first and its head in `HEADS` last, so a line alone proves nothing:
+its seal may have died in between. A reader tells it as a seal that was begun. A copy of an incident
+has manifests and no `HEADS`: there its lines are all that tells.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rbkernel.evidence import manifest, store, suspect
+from rbkernel.evidence.incident_record import SEALING, Line, instant
+
+# between the line and the head lie a few renames: whoever looks just then looks again
+_RENAMES = timedelta(seconds=5)
+_LOOKS, _PAUSE_S = 3, 0.1
+
+
+def held(lines: Sequence[Line], folder: Path) -> list[Line]:
+    """Return the lines of a record, with kind `SEALING` where `HEADS` has no such seal.
+
+    Parameters
+    ----------
+    lines
+        The lines, read before now.
+    folder
+        The incident's folder, inside its evidence folder.
+    """
+    found = _held(lines, folder)
+    for _ in range(_LOOKS):
+        if not any(line.kind == SEALING and _is_young(line) for line in found):
+            break
+        time.sleep(_PAUSE_S)
+        found = _held(lines, folder)
+    return found
+
+
+def _held(lines: Sequence[Line], folder: Path) -> list[Line]:
+    if not any(line.kind == "sealed" for line in lines):
+        return list(lines)
+    heads = suspect.read_bytes(folder.parent / manifest.HEADS)
+    if heads is None and _is_copy(folder):
+        return list(lines)
+    return [_line(line, heads or b"") for line in lines]
+
+
+def _line(line: Line, heads: bytes) -> Line:
+    seal = line.text("run_id") or line.text("record")
+    begun = line.kind == "sealed" and f"  {seal}\n".encode() not in heads
+    return replace(line, kind=SEALING) if begun else line
+
+
+def _is_copy(folder: Path) -> bool:
+    """Tell whether the folder has seals, and lies where none was made."""
+    manifests = [p for p in suspect.entries(folder) if manifest.MANIFEST_NAME.fullmatch(p.name)]
+    return bool(manifests) and not (folder.parent / store.LOCK).exists()
+
+
+def _is_young(line: Line) -> bool:
+    return timedelta() <= datetime.now(UTC) - instant(line.at) < _RENAMES
