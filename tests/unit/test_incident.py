@@ -266,6 +266,18 @@ class TestUnderSeal:
         (sealed.folder / "incident.jsonl").write_bytes(b"")
         assert [one.file for one in verify_folder(tmp_path)] == [sealed.folder / "incident.jsonl"]
 
+    def test_what_was_never_sealed_is_not_verified(self, tmp_path: Path) -> None:
+        append(tmp_path, INCIDENT, "note", by="ann", text="x")
+        with pytest.raises(EvidenceError, match=rf"nothing of {INCIDENT} is sealed.*close"):
+            report.verify(tmp_path, INCIDENT)
+        line = incident.entry("sealed", "rbkernel", record=RUN_ID, folder=f"0001-record-{RUN_ID}")
+        record_of(tmp_path).write_bytes(incident.with_lines(record_of(tmp_path).read_bytes(), line))
+        lines, ok = report.verify(tmp_path, INCIDENT)
+        assert (len(lines), ok) == (1, False)
+        assert f"says that 0001-record-{RUN_ID} is sealed, which is not there" in lines[0]
+        seal_record(tmp_path, INCIDENT)
+        assert report.verify(tmp_path, INCIDENT)[1]
+
     def test_there_must_be_a_record(self, tmp_path: Path) -> None:
         with pytest.raises(EvidenceError, match=r"there is no record.*Next: "):
             seal_record(tmp_path, INCIDENT)
