@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import AsJson, complain, print_json, print_table, progress
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 from rbkernel.errors import ParameterError
 
 app = typer.Typer(help="Incidents: what is going on, what was told of it, and its end.")
@@ -67,9 +67,15 @@ def show(name: Name, as_json: AsJson = False) -> None:
     due = status.next_due(found.record, datetime.now(UTC))
     if as_json:
         print_json({**_summary(found, due), **_details(found)})
-        return
-    for line in incident_text.told(found, due):
-        typer.echo(line)
+    else:
+        for line in incident_text.told(found, due):
+            typer.echo(line)
+    if not found.record.is_proven:
+        complain(
+            f"the record of {name} is not as it was sealed: believe nothing of it. Next:"
+            f" `rbkernel evidence verify {name}`"
+        )
+        raise Ending(3)
 
 
 @app.command()
@@ -100,10 +106,12 @@ def status(
     """Record a status update and print it to send, or draft the next one."""
     from rbkernel.cli import incident_text
     from rbkernel.evidence.incident_record import StatusUpdate
+    from rbkernel.review import incidents
     from rbkernel.review import status as updates
 
-    found, now = _known(name), datetime.now(UTC)
+    now = datetime.now(UTC)
     if draft:
+        found = incidents.look(config.load().evidence_root, name)
         made = updates.draft(found.record, found.timeline, now)
         due = updates.next_due(found.record, now)
         if as_json:
@@ -112,6 +120,7 @@ def status(
         for line in incident_text.drafted(name, made, due):
             typer.echo(line)
         return
+    _known(name)
     told = _append(*(name, "status"), status=_status(state), impact=impact, action=action, eta=eta)
     said = {part: told.text(part) for part in ("status", "impact", "action", "eta")}
     update = StatusUpdate(at=told.at, by=told.by, **said)
@@ -168,7 +177,7 @@ def _known(name: str) -> Any:
     """Return the incident: a slip of the pen begins no new one."""
     from rbkernel.review import incidents
 
-    return incidents.look(config.load().evidence_root, name)
+    return incidents.look_to_write(config.load().evidence_root, name)
 
 
 def _append(name: str, kind: str, **fields: str) -> Any:

@@ -45,6 +45,7 @@ from rbkernel.evidence.incident_record import (
     instant,
     tell,
 )
+from rbkernel.evidence.record_proof import Beginnings
 from rbkernel.model import INCIDENT_ID, now
 from rbkernel.redact import Redactor
 
@@ -141,6 +142,7 @@ def read(root: Path, incident: str) -> IncidentRecord:
     """
     check_id(incident)
     path = root / incident / manifest.INCIDENT
+    proof = Beginnings.of(path.parent)
     data = suspect.read_bytes(path)
     if data is None:
         raise EvidenceError(
@@ -149,20 +151,25 @@ def read(root: Path, incident: str) -> IncidentRecord:
             next_step="`rbkernel incident list` shows the incidents there are, RBKERNEL_EVIDENCE"
             " which evidence folder is read",
         )
-    return _told(root / incident, data)
+    return _told(root / incident, data, proof)
 
 
 def look(root: Path, incident: str) -> IncidentRecord:
     """Return what an incident's record tells; nothing but its id where there is none yet."""
     check_id(incident)
     there = os.path.lexists(root / incident / manifest.INCIDENT)
-    return read(root, incident) if there else tell([], incident)
+    if there:
+        return read(root, incident)
+    sealed = Beginnings.of(root / incident)
+    gone = "is gone, yet it was sealed"
+    lost = [Damage(number=0, what=gone)] if sealed.prefixes or sealed.damaged else []
+    return tell([], incident, lost)
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:
     """Return all incidents that have a record, in the order in which they began."""
     found = [
-        _told(path.parent, suspect.read_bytes(path))
+        _listed(path)
         for path in root.glob(f"INC-*/{manifest.INCIDENT}")
         if INCIDENT_ID.fullmatch(path.parent.name)
     ]
@@ -310,8 +317,14 @@ def _rest(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in _ALWAYS}
 
 
-def _told(folder: Path, data: bytes | None) -> IncidentRecord:
+def _listed(path: Path) -> IncidentRecord:
+    proof = Beginnings.of(path.parent)
+    return _told(path.parent, suspect.read_bytes(path), proof)
+
+
+def _told(folder: Path, data: bytes | None, proof: Beginnings) -> IncidentRecord:
     if data is None:
         return tell([], folder.name, [Damage(number=0, what="cannot be read")])
     lines, damaged = parse(data)
+    damaged = [*proof.damage(data), *damaged]
     return tell(record_proof.held(lines, folder), folder.name, damaged)

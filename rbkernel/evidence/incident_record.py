@@ -150,6 +150,11 @@ class IncidentRecord:
     damaged: tuple[Damage, ...]
 
     @property
+    def is_proven(self) -> bool:
+        """Whether the record is, as far as a look tells, what its seals say that it was."""
+        return all(damage.number for damage in self.damaged)
+
+    @property
     def unfinished(self) -> Line | None:
         """The newest seal that was begun and is not there; None where a later one covers it."""
         last = next((line for line in reversed(self.lines) if line.kind in _SEALS), None)

@@ -7,14 +7,18 @@ has manifests and no `HEADS`: there its lines are all that tells.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
+from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store, suspect
-from rbkernel.evidence.incident_record import SEALING, Line, instant
+from rbkernel.evidence.incident_record import SEALING, Damage, Line, instant
+from rbkernel.evidence.manifest import Prefix
 
 # between the line and the head lie a few renames: whoever looks just then looks again
 _RENAMES = timedelta(seconds=5)
@@ -38,6 +42,48 @@ def held(lines: Sequence[Line], folder: Path) -> list[Line]:
         time.sleep(_PAUSE_S)
         found = _held(lines, folder)
     return found
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """How a record began at each seal, read before the record: a seal made meanwhile adds to it."""
+
+    prefixes: Mapping[str, Prefix]
+    damaged: tuple[Damage, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> Beginnings:
+        """Read the manifests of an incident that `HEADS` has; of a copy, all there are."""
+        prefixes, damaged = {}, []
+        for name, sha256 in _manifests(folder).items():
+            data = suspect.read_bytes(folder / name)
+            try:
+                if data is None or sha256 not in ("", manifest.digest(data)):
+                    raise EvidenceError("it is missing, or was changed")
+                if record := manifest.read_listing(data, name).record:
+                    prefixes[name] = record
+            except EvidenceError as error:
+                damaged.append(Damage(number=0, what=f"is not proven by {name}: {error.what}"))
+        return cls(prefixes, tuple(damaged))
+
+    def damage(self, told: bytes | None) -> list[Damage]:
+        """Return what of a record is not as it was sealed."""
+        changed = (
+            Damage(number=0, what=f"was changed after its seal: it does not begin as {name} has it")
+            for name, prefix in self.prefixes.items()
+            if told is not None and not prefix.begins(told)
+        )
+        return [*self.damaged, *islice(changed, 1)]
+
+
+def _manifests(folder: Path) -> dict[str, str]:
+    """Return the manifests of an incident by name, with their hashes where `HEADS` is there."""
+    heads = suspect.read_bytes(folder.parent / manifest.HEADS)
+    if heads is None:
+        names = (path.name for path in suspect.entries(folder) if _is_copy(folder))
+        return {name: "" for name in names if manifest.MANIFEST_NAME.fullmatch(name)}
+    place = rf"(?m)^([0-9a-f]{{64}})  {re.escape(folder.name)}/(MANIFEST\.\d{{4,}})  "
+    return {name.decode(): sha256.decode() for sha256, name in re.findall(place.encode(), heads)}
 
 
 def _held(lines: Sequence[Line], folder: Path) -> list[Line]:

@@ -17,7 +17,7 @@ from rbkernel.evidence import bundle, incident, reading, runs
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
-from rbkernel.evidence.incident_record import IncidentRecord, Line, instant, tell
+from rbkernel.evidence.incident_record import IncidentRecord, Line, instant
 from rbkernel.evidence.record_seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
@@ -81,7 +81,7 @@ def list_all(root: Path) -> list[Incident]:
         of_each.setdefault(run.incident, []).append(run)
     records = {record.id: record for record in incident.list_incidents(root)}
     unwritten = [name for name in of_each if name not in records and INCIDENT_ID.fullmatch(name)]
-    records |= {name: tell([], name) for name in unwritten}
+    records |= {name: incident.look(root, name) for name in unwritten}
     found = [_of(record, of_each.get(name, ())) for name, record in records.items()]
     return sorted(found, key=lambda one: (instant(one.record.began.at), one.record.id))
 
@@ -123,6 +123,26 @@ def look(root: Path, name: str) -> Incident:
     )
 
 
+def look_to_write(root: Path, name: str) -> Incident:
+    """Return an incident to add to; one whose record is not as it was sealed takes nothing more.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident, or its record is not as it was sealed.
+    """
+    found = look(root, name)
+    if not found.record.is_proven:
+        wrong = next(str(damage) for damage in found.record.damaged if not damage.number)
+        raise EvidenceError(
+            f"nothing is added to {name}: {wrong}",
+            where=str(root / name),
+            next_step=f"`rbkernel evidence verify {name}` says what is wrong; restore the record"
+            " from a copy or an exported archive, or note it in a new incident",
+        )
+    return found
+
+
 def close(
     settings: Settings,
     name: str,
@@ -157,7 +177,7 @@ def close(
         cannot be written (it is closed then).
     """
     root, key = settings.evidence_root, settings.signing_key
-    found = look(root, name)
+    found = look_to_write(root, name)
     _refuse_living(found)
     exports = [writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)]
     waiting = [run.run_id for run in found.runs if run.state != runs.SEALED]

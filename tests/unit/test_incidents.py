@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rbkernel.cli import app
+from rbkernel.cli.output import Ending
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import bundle, signing
@@ -316,6 +317,31 @@ class TestCommands:
             with pytest.raises(error, match=told):
                 rbkernel(*words)
         assert [path.name for path in evidence.glob("INC-*")] == [name]
+
+    def test_a_line_taken_away_is_told_and_nothing_is_added(
+        self, rbkernel: Callable[..., str], evidence: Path, work: Path
+    ) -> None:
+        name = rbkernel("open", "Lag").strip()
+        rbkernel("note", name, "x")
+        rbkernel("close", name)
+        path = evidence / name / "incident.jsonl"
+        whole = path.read_bytes()
+        assert CliRunner().invoke(app, ["incident", "show", name]).exit_code == 0
+        lines = [one for one in whole.splitlines(keepends=True) if b'"closed"' not in one]
+        path.write_bytes(b"".join(lines))
+        shown = CliRunner().invoke(app, ["incident", "show", name])
+        assert isinstance(shown.exception, Ending)
+        assert shown.exception.code == 3
+        assert "does not begin as MANIFEST.0001 has it" in shown.stdout
+        assert "believe nothing" in shown.stderr
+        assert "DAMAGED RECORD" in rbkernel("list")
+        for words in (["note", name, "y"], ["status", name, "Resolved"], ["close", name]):
+            with pytest.raises(EvidenceError, match=f"nothing is added.*evidence verify {name}"):
+                rbkernel(*words)
+        assert path.read_bytes() == b"".join(lines)
+        path.unlink()
+        with pytest.raises(EvidenceError, match="it was sealed"):
+            rbkernel("note", name, "y")
 
     def test_a_storm_does_not_hide_what_waits(
         self, rbkernel: Callable[..., str], evidence: Path
