@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import manifest, record_proof, store, suspect
+from rbkernel.evidence import manifest, record_fields, record_proof, store, suspect
 from rbkernel.evidence.incident_record import (
+    AHEAD,
     STATUSES,
     AlertHistory,
     Damage,
@@ -66,6 +67,7 @@ __all__ = [
 ]
 
 RBKERNEL = "rbkernel"
+FUTURE = "is from the future, so a clock is wrong or its time was made up"
 # what tells two lines of a kind apart: the second of two that are the same is not written
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "opened": (),
@@ -179,7 +181,8 @@ def list_incidents(root: Path) -> list[IncidentRecord]:
 def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
     r"""Return the lines of a record, and those that cannot be understood.
 
-    >>> lines, damaged = parse(b'{"at": "x", "kind": "note", "by": "ann"}\nnonsense\n{"at')
+    >>> note = b'{"at": "2026-11-20T03:02:11+00:00", "kind": "note", "by": "ann"}\n'
+    >>> lines, damaged = parse(note + b'nonsense\n{"at')
     >>> [line.kind for line in lines], [str(one) for one in damaged]
     (['note'], ['line 2 is no line of a record', 'line 3 is cut off'])
     """
@@ -190,8 +193,9 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
         if last and not piece:
             continue
         line = None if last else _line(number, piece)
-        if line is None:
-            what = "is cut off" if last else "is no line of a record"
+        what = "is cut off" if last else "is no line of a record"
+        what = record_fields.wrong(line) if line else what
+        if line is None or what:
             damaged.append(Damage(number=number, what=what))
         else:
             lines.append(line)
@@ -326,5 +330,11 @@ def _told(folder: Path, data: bytes | None, proof: Beginnings) -> IncidentRecord
     if data is None:
         return tell([], folder.name, [Damage(number=0, what="cannot be read")])
     lines, damaged = parse(data)
-    damaged = [*proof.damage(data), *damaged]
+    late = datetime.now(UTC) + AHEAD
+    early = [
+        Damage(number=one.number, what=f"{FUTURE}: {one.at}")
+        for one in lines
+        if instant(one.at) > late
+    ]
+    damaged = [*proof.damage(data), *damaged, *early]
     return tell(record_proof.held(lines, folder), folder.name, damaged)

@@ -15,6 +15,8 @@ from typing import Any
 OPEN, CLOSED = "open", "closed"
 # a line `sealed` whose seal is not there: it died, or has not ended yet
 SEALING = "sealing"
+# clocks of several hosts are never quite the same
+AHEAD = timedelta(minutes=5)
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 
@@ -125,7 +127,9 @@ class StatusUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentRecord:
-    """An incident as its record tells it; ``damaged`` lines are left out of all the rest.
+    """An incident as its record tells it.
+
+    ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
 
     ``merged_into`` is the incident that goes on in its place, ``merged_from`` those that it took
     in.

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from rbkernel.evidence.export.told import lasted
 from rbkernel.evidence.incident_record import (
+    AHEAD,
     OPEN,
     SEALING,
     STATUSES,
@@ -61,17 +62,18 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     """
     if record.state != OPEN or record.merged_into:
         return None
-    last = record.statuses[-1] if record.statuses else None
+    said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
+    last = said[-1] if said else None
     reopened = next((line.at for line in reversed(record.lines) if line.kind == "reopened"), "")
     if last is None or instant(reopened) > instant(last.at):
         since = instant(reopened or record.opened_at)
-        said = (
+        none = (
             "no status update was sent yet" if last is None else "none was sent since it reopened"
         )
         return Due(
             at=since,
             overdue=now > since + EVERY,
-            words=f"{said}: it was due at once, at {clock(since, now)} ({_ago(since, now)} ago)",
+            words=f"{none}: it was due at once, at {clock(since, now)} ({_ago(since, now)} ago)",
         )
     if last.status == RESOLVED:
         return None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rbkernel.evidence.incident import append, list_incidents, read
 from rbkernel.evidence.record_seal import seal_record
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import unsealed, verify_folder
+from rbkernel.review.status import next_due
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 FIRED, ENDED = "2026-11-20T03:02:00Z", "2026-11-20T03:41:00Z"
@@ -171,6 +172,45 @@ def test_damage_is_told_and_hides_no_other_line(tmp_path: Path) -> None:
     ]
     with pytest.raises(EvidenceError, match=r"is no regular file.*Next: "):
         read(tmp_path, INCIDENT)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"at": "2026-13-45"}, "has a time that is none: at 2026-13-45"),
+        ({"at": "tomorrow"}, "has a time that is none: at tomorrow"),
+        ({"text": {}}, "has a field of a wrong type: text"),
+        ({"kind": "status", "status": 7}, "has a field of a wrong type: status"),
+        ({"kind": "alert", "starts_at": "soon"}, "has a time that is none: starts_at soon"),
+        ({"kind": "alert", "labels": "x"}, "has a field of a wrong type: labels"),
+        ({"kind": "closed", "resolution": []}, "has a field of a wrong type: resolution"),
+    ],
+)
+def test_values_that_cannot_be_are_damage(tmp_path: Path, line: dict[str, Any], told: str) -> None:
+    append(tmp_path, INCIDENT, "note", by="ann", text="first")
+    written = incident.entry("note", "eve") | line
+    path = record_of(tmp_path)
+    path.write_bytes(incident.with_lines(path.read_bytes(), written))
+    found = read(tmp_path, INCIDENT)
+    assert [str(one) for one in found.damaged] == [f"line 3 {told}"]
+    assert (len(found.lines), found.state, found.alerts, found.statuses) == (2, "open", (), ())
+
+
+def test_a_time_of_the_future_is_told(tmp_path: Path) -> None:
+    append(tmp_path, INCIDENT, "note", by="ann", text="first")
+    path, soon = record_of(tmp_path), datetime.now(UTC) + timedelta(minutes=2)
+    lines = [
+        incident.entry("status", "eve", at, status="Identified")
+        for at in (soon.isoformat(), "2099-01-01T00:00:00+00:00")
+    ]
+    path.write_bytes(incident.with_lines(path.read_bytes(), *lines))
+    found = read(tmp_path, INCIDENT)
+    assert len(found.statuses) == 2
+    (damage,) = found.damaged
+    assert (damage.number, "from the future" in damage.what) == (4, True)
+    due = next_due(found, datetime.now(UTC))
+    assert due is not None
+    assert due.at == soon + timedelta(minutes=30)
 
 
 WRITER = """
