@@ -276,3 +276,15 @@ def test_the_command_says_where_it_is_and_what_is_left(
     told = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
     assert told["notebook"] == str(tmp_path / "postmortem.ipynb")
     assert told["is_new"] is True
+
+
+def test_nothing_new_is_told(evidence: Path, path: Path) -> None:
+    known_incident(evidence)
+    words = ["postmortem", INCIDENT, "-o", str(path)]
+    path.parent.mkdir()
+    told = [CliRunner().invoke(app, words, catch_exceptions=False).stdout for _ in range(2)]
+    assert ["nothing new on record" in one for one in told] == [False, True]
+    say(evidence, "note", text="one more thing")
+    told.append(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert "brought up to date" in told[2]
+    assert not any("brought up to date" in one for one in told[:2])
