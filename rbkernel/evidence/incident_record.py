@@ -166,7 +166,7 @@ class IncidentRecord:
 
     @property
     def began(self) -> Moment:
-        """When it began: with the first alert or run, else when somebody opened it."""
+        """When it began: with the first alert, the first run or its opening, the earliest."""
         firing = [Moment(at=a.first_firing_at, source=f"alert {a.name}") for a in self.alerts]
         started = [Moment(at=r.started_at, source=f"run {r.run_id}") for r in self.runs]
         opened = Moment(at=self.opened_at, source="opened")
@@ -191,10 +191,10 @@ class IncidentRecord:
 
     @property
     def duration(self) -> timedelta | None:
-        """From `began` to `resolved`; None when the end is not known."""
+        """From `began` to `resolved`, as they are shown; None when the end is not known."""
         if self.resolved is None:
             return None
-        return instant(self.resolved.at) - instant(self.began.at)
+        return shown(self.resolved.at) - shown(self.began.at)
 
 
 def tell(
@@ -248,6 +248,15 @@ def instant(at: str) -> datetime:
     except ValueError:
         return _NEVER
     return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def shown(at: str) -> datetime:
+    """Return a time as it is shown, to the second: what is shown must add up.
+
+    >>> shown("2026-11-20T03:02:11.9+00:00") == instant("2026-11-20T03:02:11Z")
+    True
+    """
+    return instant(at).replace(microsecond=0)
 
 
 _OPENED = ("title", "severity", "service", "group_key")
