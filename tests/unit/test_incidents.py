@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -132,6 +133,14 @@ class TestDraft:
         lines = self.drafted(evidence).text.splitlines()
         assert "is it still “late mails”" in lines[2]
         assert lines[4] == eta
+
+    def test_after_the_end_nothing_is_asked(self, evidence: Path) -> None:
+        parked(evidence)
+        append(evidence, INCIDENT, "status", by="ann", status="Resolved", eta="06:40")
+        *_, action, eta = self.drafted(evidence).text.splitlines()
+        assert (action, eta) == ("Action: none", "ETA: none: it is resolved")
+        append(evidence, INCIDENT, "note", by="ann", text="watching it")
+        assert "Action: note: watching it (" in self.drafted(evidence).text
 
     def test_only_what_happened_since_the_last_update(self, evidence: Path) -> None:
         append(evidence, INCIDENT, "note", by="ann", text="before")
@@ -263,6 +272,17 @@ class TestClose:
         assert kinds == ["opened", "note", "closed", "sealed"]
 
 
+def test_a_duration_is_that_of_the_times_as_shown() -> None:
+    times = ("2026-11-20T03:00:00.900000+00:00", "2026-11-20T03:10:00.100000+00:00")
+    began, ended = (
+        Line(number=1, kind=kind, at=at, by="ann", data=data)
+        for at, kind, data in zip(
+            times, ("opened", "status"), ({}, {"status": "Resolved"}), strict=True
+        )
+    )
+    assert tell([began, ended]).duration == timedelta(minutes=10)
+
+
 def _dies(*_arguments: Any, **_named: Any) -> None:
     raise KeyboardInterrupt
 
@@ -317,6 +337,45 @@ class TestCommands:
             with pytest.raises(error, match=told):
                 rbkernel(*words)
         assert [path.name for path in evidence.glob("INC-*")] == [name]
+
+    def test_a_note_comes_from_standard_input(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        name = rbkernel("open", "Lag").strip()
+        said = CliRunner().invoke(app, ["incident", "note", name, "-"], input="one\ntwo\n")
+        assert said.exit_code == 0
+        assert [note.text for note in read(evidence, name).notes] == ["one\ntwo"]
+        for given, told in (("x" * 65537, "at most 64 KiB.*Next: "), (" \n", "is empty.*Next: ")):
+            found = CliRunner().invoke(app, ["incident", "note", name, "-"], input=given)
+            assert re.search(told, str(found.exception))
+        assert len(read(evidence, name).notes) == 1
+
+    def test_what_says_nothing_is_refused(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        with pytest.raises(ParameterError, match=r"title is empty.*Next: give the title"):
+            rbkernel("open", "  ")
+        name = rbkernel("open", "Lag").strip()
+        with pytest.raises(ParameterError, match=r"note is empty.*Next: give the note"):
+            rbkernel("note", name, "")
+        assert "its title stays “Lag”" in rbkernel("open", "Other", "--id", name)
+
+    def test_a_second_close_says_what_it_does_not_keep(self, rbkernel: Callable[..., str]) -> None:
+        name = rbkernel("open", "Lag").strip()
+        rbkernel("close", name, "--resolution", "resumed")
+        again = rbkernel("close", name, "--resolution", "something else")
+        assert f"{name} was closed already by " in again
+        assert "Mind: your resolution is not on record" in again
+        assert "not on record" not in rbkernel("close", name)
+
+    def test_the_page_shows_each_impact(self, rbkernel: Callable[..., str], work: Path) -> None:
+        name = rbkernel("open", "Lag").strip()
+        rbkernel("status", name, "Identified", "--impact", "late mails")
+        rbkernel("status", name, "Resolved", "--impact", "no harm")
+        rbkernel("close", name)
+        head = (work / f"{name}.html").read_text().split("incident closed")[0]
+        assert "late mails (Identified, " in head
+        assert "no harm (Resolved, " in head
 
     def test_a_line_taken_away_is_told_and_nothing_is_added(
         self, rbkernel: Callable[..., str], evidence: Path, work: Path
