@@ -131,6 +131,7 @@ class IncidentRecord:
 
     ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
 
+    ``exports`` are told by older records alone, before they were made.
     ``merged_into`` is the incident that goes on in its place, ``merged_from`` those that it took
     in.
     """
@@ -144,6 +145,7 @@ class IncidentRecord:
     opened_at: str
     closed_at: str
     resolution: str
+    exports: tuple[str, ...]
     alerts: tuple[AlertHistory, ...]
     runs: tuple[RunHistory, ...]
     notes: tuple[Note, ...]
@@ -222,6 +224,7 @@ def tell(
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
         resolution=closed.text("resolution") if closed else "",
+        exports=_names(closed.data.get("exports")) if closed else (),
         alerts=tuple(_alerts(lines)),
         runs=runs,
         notes=tuple(
@@ -325,6 +328,10 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
         url=newest.text("url"),
         heard=len(heard),
     )
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
