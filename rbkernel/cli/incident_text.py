@@ -10,7 +10,7 @@ from datetime import UTC
 
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
-from rbkernel.evidence.incident_record import AlertHistory, instant
+from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord, instant
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.review.incidents import Closed, Incident
@@ -102,6 +102,23 @@ def closed(what: Closed) -> Iterator[str]:
     for remark in what.mind:
         yield f"Mind: {line(remark)}"
     yield f"Next: `rbkernel postmortem {what.incident}`"
+
+
+def outdated(record: IncidentRecord) -> Iterator[str]:
+    """Say to whom ran something that the page of a closed incident does not have it.
+
+    >>> from rbkernel.evidence.incident_record import Line, tell
+    >>> at = "2026-11-20T03:00:00+00:00"
+    >>> closed = tell([Line(number=1, kind="closed", at=at, by="ann", data={})], "INC-1")
+    >>> next(outdated(closed))[:43]
+    'Mind: INC-1 was closed at 2026-11-20 03:00:'
+    """
+    if record.closed_at:
+        yield (
+            f"Mind: {record.id} was closed at {clock(record.closed_at)}, so the page that was"
+            " attached lacks this run"
+        )
+        yield f"Next: `rbkernel incident close {record.id}` makes page and archive again"
 
 
 def _head(found: Incident, due: Due | None) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
@@ -24,6 +25,8 @@ from rbkernel.evidence.export import writing
 from rbkernel.evidence.incident import append, look, read
 from rbkernel.evidence.incident_record import Line, instant, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
+from rbkernel.gateway import runner
+from rbkernel.model import Verdict
 from rbkernel.review import incidents, status
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
@@ -376,6 +379,27 @@ class TestCommands:
         head = (work / f"{name}.html").read_text().split("incident closed")[0]
         assert "late mails (Identified, " in head
         assert "no harm (Resolved, " in head
+
+    def test_a_run_in_a_closed_incident_says_that_the_page_is_old(
+        self,
+        rbkernel: Callable[..., str],
+        evidence: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        name = rbkernel("open", "Lag").strip()
+
+        def ran(*_words: Any, **_named: Any) -> mock.MagicMock:
+            return mock.MagicMock(
+                incident=name, verdict=Verdict.OK, duration_s=1.0, sealed=None, failure=""
+            )
+
+        monkeypatch.setattr(runner, "run", ran)
+        words = ["run", "RUN-005", "--incident", name, "--exit-zero-on-finding"]
+        assert "lacks this run" not in CliRunner().invoke(app, words).stdout
+        rbkernel("close", name)
+        told = CliRunner().invoke(app, words).stdout
+        assert "so the page that was attached lacks this run" in told
+        assert f"Next: `rbkernel incident close {name}` makes page and archive again" in told
 
     def test_a_line_taken_away_is_told_and_nothing_is_added(
         self, rbkernel: Callable[..., str], evidence: Path, work: Path
