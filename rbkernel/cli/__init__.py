@@ -207,7 +207,8 @@ def main() -> None:
 
 
 def _print_outcome(outcome: Any) -> None:
-    from rbkernel.evidence import report
+    from rbkernel.cli import incident_text
+    from rbkernel.evidence import incident, report
     from rbkernel.triage.cards import decision_text, finding_text
 
     for finding in sorted(outcome.record.findings, key=_urgency):
@@ -223,6 +224,10 @@ def _print_outcome(outcome: Any) -> None:
         typer.echo(f"head     {outcome.head}")
         for line in report.signed(outcome.sealed):
             typer.echo(f"         {line}")
+    for line in incident_text.outdated(
+        incident.look(config.load().evidence_root, outcome.incident)
+    ):
+        typer.echo(line)
 
 
 def _urgency(finding: Finding) -> int:

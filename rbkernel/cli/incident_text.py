@@ -10,7 +10,7 @@ from datetime import UTC
 
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
-from rbkernel.evidence.incident_record import AlertHistory, instant
+from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord, instant
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.review.incidents import Closed, Incident
@@ -84,9 +84,12 @@ def closed(what: Closed) -> Iterator[str]:
     """Yield the lines of `rbkernel incident close`; the first is the path to attach."""
     yield str(what.attachment)
     if what.was_closed:
-        yield f"  {what.incident} was closed already: sealed what was new, exported again"
+        by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
+        yield f"  {what.incident} was closed already {by}: sealed what was new, exported again"
     else:
         yield f"  attach it: {what.incident} is closed, and this page needs only a browser"
+    if what.finished:
+        yield "  a seal that was begun before had not ended: all of it is sealed now"
     yield f"  archive to verify: {what.archive}"
     for run_id in what.sealed_runs:
         yield f"  sealed run {run_id}"
@@ -99,6 +102,23 @@ def closed(what: Closed) -> Iterator[str]:
     for remark in what.mind:
         yield f"Mind: {line(remark)}"
     yield f"Next: `rbkernel postmortem {what.incident}`"
+
+
+def outdated(record: IncidentRecord) -> Iterator[str]:
+    """Say to whom ran something that the page of a closed incident does not have it.
+
+    >>> from rbkernel.evidence.incident_record import Line, tell
+    >>> at = "2026-11-20T03:00:00+00:00"
+    >>> closed = tell([Line(number=1, kind="closed", at=at, by="ann", data={})], "INC-1")
+    >>> next(outdated(closed))[:43]
+    'Mind: INC-1 was closed at 2026-11-20 03:00:'
+    """
+    if record.closed_at:
+        yield (
+            f"Mind: {record.id} was closed at {clock(record.closed_at)}, so the page that was"
+            " attached lacks this run"
+        )
+        yield f"Next: `rbkernel incident close {record.id}` makes page and archive again"
 
 
 def _head(found: Incident, due: Due | None) -> Iterator[str]:
@@ -119,6 +139,11 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  goes on in {line(record.merged_into)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
+    if record.unfinished:
+        yield (
+            f"  NOT SEALED: a seal was begun at {clock(record.unfinished.at)} and did not end;"
+            f" `rbkernel incident close {record.id}` ends it"
+        )
     if record.statuses:
         last = record.statuses[-1]
         yield f"  status   {line(last.status)} since {clock(last.at)}, told by {line(last.by)}"

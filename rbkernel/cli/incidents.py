@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import AsJson, complain, print_json, print_table, progress
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 from rbkernel.errors import ParameterError
 
 app = typer.Typer(help="Incidents: what is going on, what was told of it, and its end.")
+# what a page and a timeline can show
+_MOST_NOTE_BYTES = 64 * 1024
 Name = Annotated[str, typer.Argument(help="The incident's id.")]
 
 
@@ -50,11 +53,16 @@ def open_incident(
     name: Annotated[str, typer.Option("--id", help="Its id; a new one when not given.")] = "",
 ) -> None:
     """Begin an incident by hand, and print its id."""
+    from rbkernel.cli import incident_text
     from rbkernel.model import new_incident_id
 
-    name = name or new_incident_id()
+    name, title = name or new_incident_id(), _said(title, "title")
     line = _append(name, "opened", title=title, severity=_severity(severity), service=service)
-    typer.echo(name if line.is_new else f"{name} was there already")
+    if line.is_new:
+        typer.echo(name)
+        return
+    kept = f": its title stays “{incident_text.line(line.text('title'))}”"
+    typer.echo(f"{name} was there already{kept}; `rbkernel incident note {name} …` adds to it")
 
 
 @app.command()
@@ -67,18 +75,25 @@ def show(name: Name, as_json: AsJson = False) -> None:
     due = status.next_due(found.record, datetime.now(UTC))
     if as_json:
         print_json({**_summary(found, due), **_details(found)})
-        return
-    for line in incident_text.told(found, due):
-        typer.echo(line)
+    else:
+        for line in incident_text.told(found, due):
+            typer.echo(line)
+    if not found.record.is_proven:
+        complain(
+            f"the record of {name} is not as it was sealed: believe nothing of it. Next:"
+            f" `rbkernel evidence verify {name}`"
+        )
+        raise Ending(3)
 
 
 @app.command()
 def note(
     name: Name,
-    text: Annotated[str, typer.Argument(help="What is to be remembered.")],
+    text: Annotated[str, typer.Argument(help="What is to be remembered; - reads standard input.")],
 ) -> None:
     """Write something down, with the time and your name."""
     _known(name)
+    text = _said(_from_input() if text == "-" else text, "note")
     line = _append(name, "note", text=text)
     typer.echo(f"{name}: noted at {line.at[11:19]} UTC by {line.by}")
 
@@ -100,10 +115,12 @@ def status(
     """Record a status update and print it to send, or draft the next one."""
     from rbkernel.cli import incident_text
     from rbkernel.evidence.incident_record import StatusUpdate
+    from rbkernel.review import incidents
     from rbkernel.review import status as updates
 
-    found, now = _known(name), datetime.now(UTC)
+    now = datetime.now(UTC)
     if draft:
+        found = incidents.look(config.load().evidence_root, name)
         made = updates.draft(found.record, found.timeline, now)
         due = updates.next_due(found.record, now)
         if as_json:
@@ -112,6 +129,7 @@ def status(
         for line in incident_text.drafted(name, made, due):
             typer.echo(line)
         return
+    _known(name)
     told = _append(*(name, "status"), status=_status(state), impact=impact, action=action, eta=eta)
     said = {part: told.text(part) for part in ("status", "impact", "action", "eta")}
     update = StatusUpdate(at=told.at, by=told.by, **said)
@@ -168,7 +186,7 @@ def _known(name: str) -> Any:
     """Return the incident: a slip of the pen begins no new one."""
     from rbkernel.review import incidents
 
-    return incidents.look(config.load().evidence_root, name)
+    return incidents.look_to_write(config.load().evidence_root, name)
 
 
 def _append(name: str, kind: str, **fields: str) -> Any:
@@ -193,6 +211,30 @@ def _redactor(settings: config.Settings) -> Any:
     for name, value, public in secrets.gather(settings, os.environ):
         redactor.learn(name, value, public=public)
     return redactor
+
+
+def _said(text: str, what: str) -> str:
+    """Refuse what says nothing: a record keeps it for ever."""
+    if not text.strip():
+        raise ParameterError(
+            f"the {what} is empty: nothing was written",
+            where=f"rbkernel incident {'open' if what == 'title' else what}",
+            next_step=f"give the {what} in quotes",
+        )
+    return text
+
+
+def _from_input() -> str:
+    """Read a note from standard input: a page of it, not a log."""
+    data = sys.stdin.buffer.read(_MOST_NOTE_BYTES + 1)
+    if len(data) > _MOST_NOTE_BYTES:
+        raise ParameterError(
+            f"a note is at most {_MOST_NOTE_BYTES // 1024} KiB, and this is more: nothing was"
+            " written",
+            where="standard input",
+            next_step="note what matters of it, for example with `… | tail -n 50`",
+        )
+    return data.decode(errors="replace").strip()
 
 
 def _status(word: str) -> str:

@@ -35,7 +35,9 @@ def postmortem(
         return
     typer.echo(made.notebook)
     typer.echo(made.page)
-    if not made.is_new:
+    if not made.is_changed:
+        typer.echo("nothing new on record: the notebook is as it was")
+    elif not made.is_new:
         typer.echo("brought up to date; what people wrote is as it was")
     for chapter in made.outdated:
         typer.echo(f"  the record now says something else of: {chapter} (it was kept as written)")

@@ -12,12 +12,13 @@ opened      title, severity, service, group_key
 alert       source, status (firing, resolved), fingerprint, starts_at, ends_at, labels,
             annotations, url, identity
 run         run_id, runbook, state (queued, started, ended), verdict, attempt, why
-sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder
+sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
+            read as `SEALING` while HEADS has no such seal
 note        text
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
 merged      into, or from
-closed      resolution, exports
+closed      resolution
 reopened    why
 ==========  ===================================================================================
 """
@@ -33,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import manifest, store, suspect
+from rbkernel.evidence import manifest, record_fields, record_proof, store, suspect
 from rbkernel.evidence.incident_record import (
+    AHEAD,
     STATUSES,
     AlertHistory,
     Damage,
@@ -44,6 +46,7 @@ from rbkernel.evidence.incident_record import (
     instant,
     tell,
 )
+from rbkernel.evidence.record_proof import Beginnings
 from rbkernel.model import INCIDENT_ID, now
 from rbkernel.redact import Redactor
 
@@ -64,6 +67,7 @@ __all__ = [
 ]
 
 RBKERNEL = "rbkernel"
+FUTURE = "is from the future, so a clock is wrong or its time was made up"
 # what tells two lines of a kind apart: the second of two that are the same is not written
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "opened": (),
@@ -75,7 +79,7 @@ KINDS = frozenset({*_KEYS, "note", "status", "notified", "closed", "reopened"})
 _ALWAYS = ("kind", "at", "by")
 _OPENED = ("title", "severity", "service", "group_key")
 # names and hashes that others look for: they hold no text of anybody's, and may look like tokens
-_PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status", "exports"})
+_PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status"})
 
 
 def append(
@@ -140,6 +144,7 @@ def read(root: Path, incident: str) -> IncidentRecord:
     """
     check_id(incident)
     path = root / incident / manifest.INCIDENT
+    proof = Beginnings.of(path.parent)
     data = suspect.read_bytes(path)
     if data is None:
         raise EvidenceError(
@@ -148,20 +153,25 @@ def read(root: Path, incident: str) -> IncidentRecord:
             next_step="`rbkernel incident list` shows the incidents there are, RBKERNEL_EVIDENCE"
             " which evidence folder is read",
         )
-    return _told(incident, data)
+    return _told(root / incident, data, proof)
 
 
 def look(root: Path, incident: str) -> IncidentRecord:
     """Return what an incident's record tells; nothing but its id where there is none yet."""
     check_id(incident)
     there = os.path.lexists(root / incident / manifest.INCIDENT)
-    return read(root, incident) if there else tell([], incident)
+    if there:
+        return read(root, incident)
+    sealed = Beginnings.of(root / incident)
+    gone = "is gone, yet it was sealed"
+    lost = [Damage(number=0, what=gone)] if sealed.prefixes or sealed.damaged else []
+    return tell([], incident, lost)
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:
     """Return all incidents that have a record, in the order in which they began."""
     found = [
-        _told(path.parent.name, suspect.read_bytes(path))
+        _listed(path)
         for path in root.glob(f"INC-*/{manifest.INCIDENT}")
         if INCIDENT_ID.fullmatch(path.parent.name)
     ]
@@ -171,7 +181,8 @@ def list_incidents(root: Path) -> list[IncidentRecord]:
 def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
     r"""Return the lines of a record, and those that cannot be understood.
 
-    >>> lines, damaged = parse(b'{"at": "x", "kind": "note", "by": "ann"}\nnonsense\n{"at')
+    >>> note = b'{"at": "2026-11-20T03:02:11+00:00", "kind": "note", "by": "ann"}\n'
+    >>> lines, damaged = parse(note + b'nonsense\n{"at')
     >>> [line.kind for line in lines], [str(one) for one in damaged]
     (['note'], ['line 2 is no line of a record', 'line 3 is cut off'])
     """
@@ -182,8 +193,9 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
         if last and not piece:
             continue
         line = None if last else _line(number, piece)
-        if line is None:
-            what = "is cut off" if last else "is no line of a record"
+        what = "is cut off" if last else "is no line of a record"
+        what = record_fields.wrong(line) if line else what
+        if line is None or what:
             damaged.append(Damage(number=number, what=what))
         else:
             lines.append(line)
@@ -209,6 +221,11 @@ def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
 def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
     """Return the first line of a record."""
     return entry("opened", by, **{**dict.fromkeys(_OPENED, ""), **fields})
+
+
+def closing(by: str, redactor: Redactor | None = None, **fields: Any) -> dict[str, Any]:
+    """Return the line that closes an incident, without secrets, to be sealed as it is written."""
+    return entry("closed", by, **_redacted(fields, redactor or Redactor()))
 
 
 def sealed_lines(told: bytes) -> list[dict[str, Any]]:
@@ -304,8 +321,20 @@ def _rest(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in _ALWAYS}
 
 
-def _told(incident: str, data: bytes | None) -> IncidentRecord:
+def _listed(path: Path) -> IncidentRecord:
+    proof = Beginnings.of(path.parent)
+    return _told(path.parent, suspect.read_bytes(path), proof)
+
+
+def _told(folder: Path, data: bytes | None, proof: Beginnings) -> IncidentRecord:
     if data is None:
-        return tell([], incident, [Damage(number=0, what="cannot be read")])
+        return tell([], folder.name, [Damage(number=0, what="cannot be read")])
     lines, damaged = parse(data)
-    return tell(lines, incident, damaged)
+    late = datetime.now(UTC) + AHEAD
+    early = [
+        Damage(number=one.number, what=f"{FUTURE}: {one.at}")
+        for one in lines
+        if instant(one.at) > late
+    ]
+    damaged = [*proof.damage(data), *damaged, *early]
+    return tell(record_proof.held(lines, folder), folder.name, damaged)

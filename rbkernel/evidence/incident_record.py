@@ -13,6 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 OPEN, CLOSED = "open", "closed"
+# a line `sealed` whose seal is not there: it died, or has not ended yet
+SEALING = "sealing"
+# clocks of several hosts are never quite the same
+AHEAD = timedelta(minutes=5)
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 
@@ -123,8 +127,11 @@ class StatusUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentRecord:
-    """An incident as its record tells it; ``damaged`` lines are left out of all the rest.
+    """An incident as its record tells it.
 
+    ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
+
+    ``exports`` are told by older records alone, before they were made.
     ``merged_into`` is the incident that goes on in its place, ``merged_from`` those that it took
     in.
     """
@@ -149,8 +156,19 @@ class IncidentRecord:
     damaged: tuple[Damage, ...]
 
     @property
+    def is_proven(self) -> bool:
+        """Whether the record is, as far as a look tells, what its seals say that it was."""
+        return all(damage.number for damage in self.damaged)
+
+    @property
+    def unfinished(self) -> Line | None:
+        """The newest seal that was begun and is not there; None where a later one covers it."""
+        last = next((line for line in reversed(self.lines) if line.kind in _SEALS), None)
+        return last if last and last.kind == SEALING else None
+
+    @property
     def began(self) -> Moment:
-        """When it began: with the first alert or run, else when somebody opened it."""
+        """When it began: with the first alert, the first run or its opening, the earliest."""
         firing = [Moment(at=a.first_firing_at, source=f"alert {a.name}") for a in self.alerts]
         started = [Moment(at=r.started_at, source=f"run {r.run_id}") for r in self.runs]
         opened = Moment(at=self.opened_at, source="opened")
@@ -175,10 +193,10 @@ class IncidentRecord:
 
     @property
     def duration(self) -> timedelta | None:
-        """From `began` to `resolved`; None when the end is not known."""
+        """From `began` to `resolved`, as they are shown; None when the end is not known."""
         if self.resolved is None:
             return None
-        return instant(self.resolved.at) - instant(self.began.at)
+        return shown(self.resolved.at) - shown(self.began.at)
 
 
 def tell(
@@ -206,7 +224,7 @@ def tell(
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
         resolution=closed.text("resolution") if closed else "",
-        exports=tuple(map(str, closed.data.get("exports") or ())) if closed else (),
+        exports=_names(closed.data.get("exports")) if closed else (),
         alerts=tuple(_alerts(lines)),
         runs=runs,
         notes=tuple(
@@ -235,7 +253,17 @@ def instant(at: str) -> datetime:
     return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
+def shown(at: str) -> datetime:
+    """Return a time as it is shown, to the second: what is shown must add up.
+
+    >>> shown("2026-11-20T03:02:11.9+00:00") == instant("2026-11-20T03:02:11Z")
+    True
+    """
+    return instant(at).replace(microsecond=0)
+
+
 _OPENED = ("title", "severity", "service", "group_key")
+_SEALS = frozenset({"sealed", SEALING})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -302,6 +330,10 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
     )
 
 
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -310,7 +342,7 @@ def _runs(lines: Iterable[Line]) -> Iterable[RunHistory]:
     """Gather what is told of each run, in the order in which each was first told of."""
     told: dict[str, list[Line]] = {}
     for line in lines:
-        if line.kind in {"run", "sealed"} and line.data.get("run_id"):
+        if line.kind in {"run", *_SEALS} and line.data.get("run_id"):
             told.setdefault(line.text("run_id"), []).append(line)
     return (_run(run_id, lines) for run_id, lines in told.items())
 
@@ -325,7 +357,7 @@ def _run(run_id: str, told: Sequence[Line]) -> RunHistory:
     ('ended', '1', '2')
     """
     at = {_state(line): line.at for line in told}
-    sealed = [line for line in told if line.kind == "sealed"]
+    sealed = [line for line in told if line.kind in _SEALS]
     attempts = [line.data["attempt"] for line in told if isinstance(line.data.get("attempt"), int)]
 
     def newest(name: str) -> str:
@@ -351,4 +383,6 @@ _STATES = ("queued", "started", "ended", "sealed")
 
 
 def _state(line: Line) -> str:
+    if line.kind == SEALING:
+        return "ended"  # that is when a seal may begin
     return "sealed" if line.kind == "sealed" else line.text("state")

@@ -1,15 +1,19 @@
 """Seal an incident's own record: what was told since the last seal, also when nothing was run.
 
 The seal of a run proves the record as it was then. This one adds a folder with a copy of the
-record, signed as a run is, and a manifest generation that covers all of it. Ordering rules: the
-record's line of this seal comes first, then folder, manifest and `HEADS`, as with a run. A crash in
-between leaves a line, perhaps a folder, without a head; the next seal covers both.
+record, signed as a run is, and a manifest generation that covers all of it. Ordering rules: all of
+it is first written and fsynced where a full disk does no harm; then the record is told that it is
+closed, if it is to be, and sealed, in one write; then folder, manifest and `HEADS` are put in
+place. A crash in between leaves lines, perhaps a folder, without a head: no reader believes that
+line, and the next seal covers all of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import content, manifest, store
@@ -22,7 +26,7 @@ from rbkernel.evidence.bundle import (
     stage_generation,
 )
 from rbkernel.evidence.incident import RBKERNEL, added, check_id, entry, parse
-from rbkernel.evidence.incident_record import Line
+from rbkernel.evidence.incident_record import CLOSED, Line, tell
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import new_run_id
 
@@ -34,7 +38,8 @@ class SealedRecord:
     """An incident's record under seal; ``head`` is the hash to publish.
 
     ``signer`` is who signed it, empty for nobody; ``missing`` says in words what the seal has to
-    do without. ``is_new`` is false when there was nothing that no seal covers.
+    do without. ``is_new`` is false when there was nothing that no seal covers; ``closes`` is true
+    when this seal closed the incident.
     """
 
     incident: str
@@ -44,9 +49,16 @@ class SealedRecord:
     signer: str
     missing: tuple[str, ...] = field(default=(), compare=False)
     is_new: bool = field(default=True, compare=False)
+    closes: bool = field(default=False, compare=False)
 
 
-def seal_record(root: Path, incident: str, *, key: Path | None = None) -> SealedRecord:
+def seal_record(
+    root: Path,
+    incident: str,
+    *,
+    key: Path | None = None,
+    closing: Mapping[str, Any] | None = None,
+) -> SealedRecord:
     """Seal the record of an incident as it is now; one that is under seal whole stays as it is.
 
     Parameters
@@ -57,6 +69,8 @@ def seal_record(root: Path, incident: str, *, key: Path | None = None) -> Sealed
         The incident.
     key
         The private key to sign with.
+    closing
+        The line that closes the incident, written with the seal unless it is closed already.
 
     Raises
     ------
@@ -66,51 +80,62 @@ def seal_record(root: Path, incident: str, *, key: Path | None = None) -> Sealed
     check_id(incident)
     try:
         with store.locked(root / store.LOCK):
-            return _seal(root, root / incident, key)
+            return _seal(root, root / incident, key, closing)
     except OSError as error:
         raise store.evidence_error(error, root / incident) from error
 
 
-def _seal(root: Path, incident: Path, key: Path | None) -> SealedRecord:
+def _seal(
+    root: Path, incident: Path, key: Path | None, closing: Mapping[str, Any] | None
+) -> SealedRecord:
     path = incident / manifest.INCIDENT
-    told, heads = _read(path), read_heads(root)
-    last = next(reversed(parse(told)[0]), None)
+    before, heads = _read(path), read_heads(root)
+    lines = parse(before)[0]
+    last = next(reversed(lines), None)
+    closes = closing is not None and tell(lines).state != CLOSED
     sealed = {head.run_id: head for head in heads}
-    if last and last.text("record") in sealed:
+    if last and last.text("record") in sealed and not closes:
         return _sealed(incident, last, sealed[last.text("record")], is_new=False)
-    line = _write_line(path, told)
+    new = added(before, *([closing] if closing and closes else []), _line(incident))
     staging = root / "open" / _STAGING
     store.remove_folder(staging)  # what a crash left
     staging.mkdir(parents=True)
     try:
-        return _put_under_seal(root, incident, line, heads, staging, key)
+        made = _put_under_seal(root, incident, before, new, heads, staging, key)
     finally:
         store.remove_folder(staging)
+    return replace(made, closes=closes)
 
 
 def _put_under_seal(
-    root: Path, incident: Path, line: Line, heads: list[Head], staging: Path, key: Path | None
+    root: Path,
+    incident: Path,
+    before: bytes,
+    new: bytes,
+    heads: list[Head],
+    staging: Path,
+    key: Path | None,
 ) -> SealedRecord:
-    told = _read(incident / manifest.INCIDENT)
+    told = before + new
+    line = parse(told)[0][-1]
     target = incident / line.text("folder")
     sums, missing = content.sums({manifest.INCIDENT: told}, previous(heads), key)
     files = {manifest.INCIDENT: told, **sums}
     store.write_folder(staging / "record", files, mode=0o444)
     head, listing = new_generation(heads, target, files, told, line.text("record"), line.at)
     stage_generation(staging, heads, head, listing)
+    store.append(incident / manifest.INCIDENT, new)
     store.move(staging / "record", target)
     target.chmod(0o555)
     move_generation(staging, root, head)
     return replace(_sealed(incident, line, head, is_new=True), missing=missing)
 
 
-def _write_line(path: Path, told: bytes) -> Line:
-    """Write that the record is sealed: the copy under seal says so, too."""
+def _line(incident: Path) -> dict[str, Any]:
+    """Return the line of a new seal: the copy under seal has it, too."""
     seal_id = new_run_id()
-    folder = numbered(path.parent, manifest.RECORD, seal_id).name
-    line = entry("sealed", RBKERNEL, record=seal_id, folder=folder)
-    store.append(path, added(told, line))
-    return parse(_read(path))[0][-1]
+    folder = numbered(incident, manifest.RECORD, seal_id).name
+    return entry("sealed", RBKERNEL, record=seal_id, folder=folder)
 
 
 def _read(path: Path) -> bytes:

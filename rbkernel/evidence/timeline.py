@@ -14,7 +14,7 @@ from datetime import UTC
 from typing import Any
 
 from rbkernel.evidence.bundle import runbook_of
-from rbkernel.evidence.incident_record import IncidentRecord, Line, instant
+from rbkernel.evidence.incident_record import SEALING, IncidentRecord, Line, instant
 from rbkernel.evidence.reading import Event, Record
 from rbkernel.model import Verdict
 
@@ -69,7 +69,7 @@ def utc(at: str) -> str:
 
 
 # of what happened at the same time: an alert before the incident that it opens, a seal at last
-_RANK = {"alert": 0, "sealed": 2, "closed": 2}
+_RANK = {"alert": 0, "sealed": 2, SEALING: 2, "closed": 2}
 
 
 def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
@@ -179,6 +179,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "note": lambda line: _said("note", line.text("text")),
     "status": _status,
     "sealed": _sealed,
+    SEALING: lambda line: f"not {_sealed(line)}: a seal was begun and did not end",
     "merged": _merged,
     "notified": _notified,
     "closed": lambda line: _said("incident closed", line.text("resolution")),

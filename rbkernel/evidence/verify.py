@@ -71,7 +71,7 @@ def verify_folder(
     Raises
     ------
     EvidenceError
-        The path is none of the three.
+        The path is none of the three, or an incident of which nothing is sealed.
     """
     try:
         found = _problems(path.absolute(), signers, published)
@@ -155,7 +155,14 @@ def _run(folder: Path, heads: list[Head] | None, signers: Path | None) -> Iterat
 
 
 def _incident(folder: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
-    yield from _Files(folder, heads, signers).incident()
+    files = _Files(folder, heads, signers)
+    if not files.claims_seals():
+        raise EvidenceError(
+            f"nothing of {folder.name} is sealed yet",
+            where=str(folder),
+            next_step=f"`rbkernel incident close {folder.name}` seals what it has",
+        )
+    yield from files.incident()
     yield from (one for one in _chain(folder.parent, heads or []) if one.file.parent == folder)
 
 
@@ -193,6 +200,7 @@ class _Files:
                 if name != manifest.INCIDENT or number == max(self._generations):
                     yield from self._file(name, known)
         yield from self._record()
+        yield from self._gone()
         yield from self._missing_manifests()
         yield from self._times()
         yield from self._strays()
@@ -208,6 +216,13 @@ class _Files:
                 if name.startswith(f"{folder.name}/"):
                     yield from self._file(name, known)
         yield from self._run(folder)
+
+    def claims_seals(self) -> bool:
+        """Tell whether anything says that something is sealed here."""
+        told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
+        return bool(self._generations or self._heads or sealed_lines(told)) or any(
+            manifest.RUN_FOLDER.fullmatch(path.name) for path in suspect.entries(self.folder)
+        )
 
     def _find_generations(self) -> dict[int, Path]:
         found = {}
@@ -267,6 +282,23 @@ class _Files:
         for damage in parse(told[sealed:])[1]:
             what = f"line {before + damage.number}, after the last seal, {damage.what}"
             yield Problem(file=path, what=what)
+
+    def _gone(self) -> Iterator[Problem]:
+        """Check that what the record calls sealed is there.
+
+        The line of a record's seal is written before its folder: one that died is made good by a
+        later one.
+        """
+        path = self.folder / manifest.INCIDENT
+        made_good = False
+        for line in reversed(sealed_lines(suspect.read_bytes(path) or b"")):
+            name = str(line.get("folder"))
+            there = manifest.is_sealable(name) and (self.folder / name).is_dir()
+            if not there and not (made_good and line.get("record")):
+                what = f"says that {name} is sealed, which is not there"
+                died = ": it was removed, or its seal died (`rbkernel incident close` ends it)"
+                yield Problem(file=path, what=what + (died if line.get("record") else ""))
+            made_good = made_good or there
 
     def _manifests(self) -> Iterator[Problem]:
         for number, path in self._generations.items():

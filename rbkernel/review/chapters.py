@@ -13,7 +13,7 @@ from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.export.wiki import escaped
-from rbkernel.evidence.incident_record import IncidentRecord, instant
+from rbkernel.evidence.incident_record import SEALING, IncidentRecord, instant, shown
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
@@ -106,7 +106,7 @@ def _duration(known: Known) -> str:
     start = f"{moment(began.at)} ({quoted(began.source)})"
     if end is None:
         return f"from {start} to {placeholder('when it was resolved, UTC: no record tells')}"
-    took = spoken((instant(end.at) - instant(began.at)).total_seconds())
+    took = spoken((shown(end.at) - shown(began.at)).total_seconds())
     return f"{took}: from {start} to {moment(end.at)} ({quoted(end.source)})"
 
 
@@ -145,7 +145,7 @@ def _impact(known: Known) -> Iterator[str]:
 
 def _timeline(known: Known) -> Iterator[str]:
     yield "## Timeline\n"
-    entries = [entry for entry in known.timeline if entry.kind != "sealed"]
+    entries = [entry for entry in known.timeline if entry.kind not in {"sealed", SEALING}]
     if not entries:
         yield "The record tells of no event."
         return

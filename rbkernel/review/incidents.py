@@ -1,8 +1,8 @@
 """Incidents as people work with them: look, write down, close.
 
 Closing, in this order: no kernel of it lives; every open run is sealed; the record is told that
-it is closed, and sealed; page and archive are written. Whoever is interrupted can close again,
-and goes on where it stopped.
+it is closed, and sealed, in one step; page and archive are written. Whoever is interrupted can
+close again, and goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
@@ -18,7 +17,7 @@ from rbkernel.evidence import bundle, incident, reading, runs
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
-from rbkernel.evidence.incident_record import CLOSED, IncidentRecord, instant, tell
+from rbkernel.evidence.incident_record import IncidentRecord, Line, instant
 from rbkernel.evidence.record_seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
@@ -56,7 +55,12 @@ class Incident:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """A closed incident: what to attach, what is sealed, what to mind."""
+    """A closed incident: what to attach, what is sealed, what to mind.
+
+    ``closed_by`` is who closed it, at ``closed_at`` (UTC, ISO 8601): another one where
+    ``was_closed``, and then the resolution is that one's, too. ``finished`` is true when a seal
+    that had begun before was brought to its end.
+    """
 
     incident: str
     attachment: Path
@@ -65,6 +69,9 @@ class Closed:
     record: SealedRecord
     mind: tuple[str, ...]
     was_closed: bool
+    closed_by: str
+    closed_at: str
+    finished: bool
 
 
 def list_all(root: Path) -> list[Incident]:
@@ -74,7 +81,7 @@ def list_all(root: Path) -> list[Incident]:
         of_each.setdefault(run.incident, []).append(run)
     records = {record.id: record for record in incident.list_incidents(root)}
     unwritten = [name for name in of_each if name not in records and INCIDENT_ID.fullmatch(name)]
-    records |= {name: tell([], name) for name in unwritten}
+    records |= {name: incident.look(root, name) for name in unwritten}
     found = [_of(record, of_each.get(name, ())) for name, record in records.items()]
     return sorted(found, key=lambda one: (instant(one.record.began.at), one.record.id))
 
@@ -116,6 +123,26 @@ def look(root: Path, name: str) -> Incident:
     )
 
 
+def look_to_write(root: Path, name: str) -> Incident:
+    """Return an incident to add to; one whose record is not as it was sealed takes nothing more.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident, or its record is not as it was sealed.
+    """
+    found = look(root, name)
+    if not found.record.is_proven:
+        wrong = next(str(damage) for damage in found.record.damaged if not damage.number)
+        raise EvidenceError(
+            f"nothing is added to {name}: {wrong}",
+            where=str(root / name),
+            next_step=f"`rbkernel evidence verify {name}` says what is wrong; restore the record"
+            " from a copy or an exported archive, or note it in a new incident",
+        )
+    return found
+
+
 def close(
     settings: Settings,
     name: str,
@@ -146,33 +173,37 @@ def close(
     ------
     EvidenceError
         There is no such incident; a kernel of it still lives, or a run cannot be sealed (it
-        stays open then); page or archive cannot be written (it is closed then).
+        stays open then); the record cannot be sealed (it is not closed then); page or archive
+        cannot be written (it is closed then).
     """
     root, key = settings.evidence_root, settings.signing_key
-    found = look(root, name)
+    found = look_to_write(root, name)
     _refuse_living(found)
     exports = [writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)]
     waiting = [run.run_id for run in found.runs if run.state != runs.SEALED]
     for run_id in waiting:
         bundle.seal(root, run_id, key=key, report=report_files)
-    was_closed = found.record.state == CLOSED
-    if not was_closed:
-        said: dict[str, Any] = {"resolution": resolution, "exports": [p.name for p in exports]}
-        incident.append(root, name, "closed", by=by, redactor=redactor, **said)
-    sealed = seal_record(root, name, key=key)
+    unfinished = look(root, name).record.unfinished
+    closing = incident.closing(by, redactor, resolution=resolution)
+    sealed = seal_record(root, name, key=key, closing=closing)
+    ending = _last(incident.read(root, name), "closed")
     written = [
         writing.export(root, name, to, path, signers=settings.allowed_signers)
         for to, path in zip((Format.HTML, Format.ZIP), exports, strict=True)
     ]
     remarks = [remark for one in written for remark in one.remarks]
+    dropped = resolution and not sealed.closes and ending.text("resolution") != resolution
     return Closed(
         incident=name,
         attachment=written[0].path,
         archive=written[1].path,
         sealed_runs=tuple(waiting),
         record=sealed,
-        mind=(*_left(found), *remarks),
-        was_closed=was_closed,
+        mind=(*([_dropped(name)] if dropped else []), *_left(found), *remarks),
+        was_closed=not sealed.closes,
+        closed_by=ending.by,
+        closed_at=ending.at,
+        finished=unfinished is not None,
     )
 
 
@@ -181,6 +212,17 @@ def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
     if not record.lines and entries:
         record = replace(record, opened_at=min(run.started_at for run in entries))
     return Incident(record=record, runs=tuple(entries))
+
+
+def _last(record: IncidentRecord, kind: str) -> Line:
+    return next(line for line in reversed(record.lines) if line.kind == kind)
+
+
+def _dropped(name: str) -> str:
+    return (
+        "your resolution is not on record: it was closed with another one; `rbkernel incident"
+        f" note {name} …` adds yours"
+    )
 
 
 def _refuse_living(found: Incident) -> None:

@@ -39,6 +39,7 @@ _OF_ITS_RUN = frozenset({"parameters", "start", "summary"})
 class Postmortem:
     """What was written, and what is left to do.
 
+    ``is_changed`` is false when the record had nothing new for the notebook.
     ``to_write`` says what is still asked of a human; ``outdated`` names the chapters in which
     people wrote, and of which the record says something else by now. ``written_by`` and
     ``meeting_by`` are None while nobody knows when the incident was over.
@@ -47,6 +48,7 @@ class Postmortem:
     notebook: Path
     page: Path
     is_new: bool
+    is_changed: bool
     to_write: tuple[str, ...]
     outdated: tuple[str, ...]
     written_by: datetime | None
@@ -80,12 +82,13 @@ def make(root: Path, incident: str, output: Path) -> Postmortem:
         refreshed = refresh(_mine(path, incident), notebook)
         notebook, outdated = refreshed.notebook, refreshed.outdated
     rendered = render(notebook)
-    _write(path, documents.dump(notebook))
+    is_changed = _write(path, documents.dump(notebook))
     _write(page, rendered)
     return Postmortem(
         notebook=path,
         page=page,
         is_new=is_new,
+        is_changed=is_changed,
         to_write=tuple(to_write(notebook)),
         outdated=outdated,
         written_by=known.due(WRITTEN_WITHIN),
@@ -183,11 +186,13 @@ def _mine(path: Path, incident: str) -> NotebookNode:
     return notebook
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes) -> bool:
+    """Write a file that is to hold something else; tell whether it was."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_bytes() == data:
-            return  # an editor that has it open is not told of a change that is none
+            return False  # an editor that has it open is not told of a change that is none
     except OSError as error:
         raise store.evidence_error(error, path) from error
     store.write_atomically(path, data)
+    return True

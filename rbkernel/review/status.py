@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 from rbkernel.evidence.export.told import lasted
 from rbkernel.evidence.incident_record import (
+    AHEAD,
     OPEN,
+    SEALING,
     STATUSES,
     IncidentRecord,
     StatusUpdate,
@@ -24,6 +26,7 @@ from rbkernel.evidence.timeline import Entry
 EVERY = timedelta(minutes=30)
 INVESTIGATING, IDENTIFIED, MONITORING, RESOLVED = STATUSES
 _NOT_SAID = "not stated"
+_NO_ETA = "none: it is resolved"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +63,18 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     """
     if record.state != OPEN or record.merged_into:
         return None
-    last = record.statuses[-1] if record.statuses else None
+    said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
+    last = said[-1] if said else None
     reopened = next((line.at for line in reversed(record.lines) if line.kind == "reopened"), "")
     if last is None or instant(reopened) > instant(last.at):
         since = instant(reopened or record.opened_at)
-        said = (
+        none = (
             "no status update was sent yet" if last is None else "none was sent since it reopened"
         )
         return Due(
             at=since,
             overdue=now > since + EVERY,
-            words=f"{said}: it was due at once, at {clock(since, now)} ({_ago(since, now)} ago)",
+            words=f"{none}: it was due at once, at {clock(since, now)} ({_ago(since, now)} ago)",
         )
     if last.status == RESOLVED:
         return None
@@ -117,16 +121,19 @@ def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Dr
     last = record.statuses[-1] if record.statuses else None
     since = tuple(one for one in entries if last is None or instant(one.at) > instant(last.at))
     status = _status(record, entries)
+    over = status == RESOLVED
     return Draft(
         text=_form(
             now,
             status,
             _for_a_human("what users see now", last.impact if last else "", last),
-            _action(entries),
-            _for_a_human("when it will be over", last.eta if last else "", last),
+            _action_after(since) if over else _action(entries),
+            _NO_ETA
+            if over
+            else _for_a_human("when it will be over", last.eta if last else "", last),
         ),
         status=status,
-        since=tuple(one for one in since if one.kind not in {"sealed", "status"}),
+        since=tuple(one for one in since if one.kind not in {"sealed", SEALING, "status"}),
     )
 
 
@@ -168,6 +175,12 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
     if said not in STATUSES or (said == RESOLVED and firing):
         return derived  # it came back
     return max(derived, said, key=STATUSES.index)
+
+
+def _action_after(since: Sequence[Entry]) -> str:
+    """Return what was done or noted since it was resolved; mostly nothing."""
+    found = [entry for entry in since if entry.kind in {"done", "note"}]
+    return f"{found[-1].what} ({_minute(found[-1].at)})" if found else "none"
 
 
 def _action(entries: Sequence[Entry]) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rbkernel.evidence.incident import append, list_incidents, read
 from rbkernel.evidence.record_seal import seal_record
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import unsealed, verify_folder
+from rbkernel.review.status import next_due
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 FIRED, ENDED = "2026-11-20T03:02:00Z", "2026-11-20T03:41:00Z"
@@ -73,10 +74,10 @@ def test_an_incident_tells_what_its_lines_add_up_to(tmp_path: Path) -> None:
     append(tmp_path, INCIDENT, "note", by="ann", text="replay was paused by hand")
     assert read(tmp_path, INCIDENT).resolved is None
     append(tmp_path, INCIDENT, "alert", by="rbkernel", **alert("resolved"))
-    append(tmp_path, INCIDENT, "closed", by="ann", resolution="resumed", exports=["INC.html"])
+    append(tmp_path, INCIDENT, "closed", by="ann", resolution="resumed")
     told = read(tmp_path, INCIDENT)
     assert {name: getattr(told, name) for name in opened} == opened
-    assert (told.state, told.resolution, told.exports) == ("closed", "resumed", ("INC.html",))
+    assert (told.state, told.resolution) == ("closed", "resumed")
     (one,) = told.alerts
     assert (one.status, one.heard, one.last_resolved_at) == ("resolved", 2, ENDED)
     assert (told.runs[0].state, told.runs[0].attempt, told.runs[0].why) == ("started", 1, "alert")
@@ -173,6 +174,45 @@ def test_damage_is_told_and_hides_no_other_line(tmp_path: Path) -> None:
         read(tmp_path, INCIDENT)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"at": "2026-13-45"}, "has a time that is none: at 2026-13-45"),
+        ({"at": "tomorrow"}, "has a time that is none: at tomorrow"),
+        ({"text": {}}, "has a field of a wrong type: text"),
+        ({"kind": "status", "status": 7}, "has a field of a wrong type: status"),
+        ({"kind": "alert", "starts_at": "soon"}, "has a time that is none: starts_at soon"),
+        ({"kind": "alert", "labels": "x"}, "has a field of a wrong type: labels"),
+        ({"kind": "closed", "resolution": []}, "has a field of a wrong type: resolution"),
+    ],
+)
+def test_values_that_cannot_be_are_damage(tmp_path: Path, line: dict[str, Any], told: str) -> None:
+    append(tmp_path, INCIDENT, "note", by="ann", text="first")
+    written = incident.entry("note", "eve") | line
+    path = record_of(tmp_path)
+    path.write_bytes(incident.with_lines(path.read_bytes(), written))
+    found = read(tmp_path, INCIDENT)
+    assert [str(one) for one in found.damaged] == [f"line 3 {told}"]
+    assert (len(found.lines), found.state, found.alerts, found.statuses) == (2, "open", (), ())
+
+
+def test_a_time_of_the_future_is_told(tmp_path: Path) -> None:
+    append(tmp_path, INCIDENT, "note", by="ann", text="first")
+    path, soon = record_of(tmp_path), datetime.now(UTC) + timedelta(minutes=2)
+    lines = [
+        incident.entry("status", "eve", at, status="Identified")
+        for at in (soon.isoformat(), "2099-01-01T00:00:00+00:00")
+    ]
+    path.write_bytes(incident.with_lines(path.read_bytes(), *lines))
+    found = read(tmp_path, INCIDENT)
+    assert len(found.statuses) == 2
+    (damage,) = found.damaged
+    assert (damage.number, "from the future" in damage.what) == (4, True)
+    due = next_due(found, datetime.now(UTC))
+    assert due is not None
+    assert due.at == soon + timedelta(minutes=30)
+
+
 WRITER = """
 import sys
 import time
@@ -265,6 +305,18 @@ class TestUnderSeal:
         (sealed.folder / "incident.jsonl").chmod(0o644)
         (sealed.folder / "incident.jsonl").write_bytes(b"")
         assert [one.file for one in verify_folder(tmp_path)] == [sealed.folder / "incident.jsonl"]
+
+    def test_what_was_never_sealed_is_not_verified(self, tmp_path: Path) -> None:
+        append(tmp_path, INCIDENT, "note", by="ann", text="x")
+        with pytest.raises(EvidenceError, match=rf"nothing of {INCIDENT} is sealed.*close"):
+            report.verify(tmp_path, INCIDENT)
+        line = incident.entry("sealed", "rbkernel", record=RUN_ID, folder=f"0001-record-{RUN_ID}")
+        record_of(tmp_path).write_bytes(incident.with_lines(record_of(tmp_path).read_bytes(), line))
+        lines, ok = report.verify(tmp_path, INCIDENT)
+        assert (len(lines), ok) == (1, False)
+        assert f"says that 0001-record-{RUN_ID} is sealed, which is not there" in lines[0]
+        seal_record(tmp_path, INCIDENT)
+        assert report.verify(tmp_path, INCIDENT)[1]
 
     def test_there_must_be_a_record(self, tmp_path: Path) -> None:
         with pytest.raises(EvidenceError, match=r"there is no record.*Next: "):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,11 +11,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
 
 from rbkernel.cli import app
+from rbkernel.cli.output import Ending
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import bundle, signing
@@ -22,6 +25,8 @@ from rbkernel.evidence.export import writing
 from rbkernel.evidence.incident import append, look, read
 from rbkernel.evidence.incident_record import Line, instant, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
+from rbkernel.gateway import runner
+from rbkernel.model import Verdict
 from rbkernel.review import incidents, status
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
@@ -132,6 +137,14 @@ class TestDraft:
         assert "is it still “late mails”" in lines[2]
         assert lines[4] == eta
 
+    def test_after_the_end_nothing_is_asked(self, evidence: Path) -> None:
+        parked(evidence)
+        append(evidence, INCIDENT, "status", by="ann", status="Resolved", eta="06:40")
+        *_, action, eta = self.drafted(evidence).text.splitlines()
+        assert (action, eta) == ("Action: none", "ETA: none: it is resolved")
+        append(evidence, INCIDENT, "note", by="ann", text="watching it")
+        assert "Action: note: watching it (" in self.drafted(evidence).text
+
     def test_only_what_happened_since_the_last_update(self, evidence: Path) -> None:
         append(evidence, INCIDENT, "note", by="ann", text="before")
         append(evidence, INCIDENT, "status", by="ann", status="Identified")
@@ -187,7 +200,6 @@ class TestClose:
         assert unsealed(root) == {}
         told = read(root, INCIDENT)
         assert (told.state, told.resolution) == ("closed", "resumed")
-        assert told.exports == (f"{INCIDENT}.html", f"{INCIDENT}.zip")
         page = done.attachment.read_text()
         assert "incident closed: resumed" in page
         assert "41 min" in page
@@ -263,6 +275,17 @@ class TestClose:
         assert kinds == ["opened", "note", "closed", "sealed"]
 
 
+def test_a_duration_is_that_of_the_times_as_shown() -> None:
+    times = ("2026-11-20T03:00:00.900000+00:00", "2026-11-20T03:10:00.100000+00:00")
+    began, ended = (
+        Line(number=1, kind=kind, at=at, by="ann", data=data)
+        for at, kind, data in zip(
+            times, ("opened", "status"), ({}, {"status": "Resolved"}), strict=True
+        )
+    )
+    assert tell([began, ended]).duration == timedelta(minutes=10)
+
+
 def _dies(*_arguments: Any, **_named: Any) -> None:
     raise KeyboardInterrupt
 
@@ -317,6 +340,91 @@ class TestCommands:
             with pytest.raises(error, match=told):
                 rbkernel(*words)
         assert [path.name for path in evidence.glob("INC-*")] == [name]
+
+    def test_a_note_comes_from_standard_input(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        name = rbkernel("open", "Lag").strip()
+        said = CliRunner().invoke(app, ["incident", "note", name, "-"], input="one\ntwo\n")
+        assert said.exit_code == 0
+        assert [note.text for note in read(evidence, name).notes] == ["one\ntwo"]
+        for given, told in (("x" * 65537, "at most 64 KiB.*Next: "), (" \n", "is empty.*Next: ")):
+            found = CliRunner().invoke(app, ["incident", "note", name, "-"], input=given)
+            assert re.search(told, str(found.exception))
+        assert len(read(evidence, name).notes) == 1
+
+    def test_what_says_nothing_is_refused(
+        self, rbkernel: Callable[..., str], evidence: Path
+    ) -> None:
+        with pytest.raises(ParameterError, match=r"title is empty.*Next: give the title"):
+            rbkernel("open", "  ")
+        name = rbkernel("open", "Lag").strip()
+        with pytest.raises(ParameterError, match=r"note is empty.*Next: give the note"):
+            rbkernel("note", name, "")
+        assert "its title stays “Lag”" in rbkernel("open", "Other", "--id", name)
+
+    def test_a_second_close_says_what_it_does_not_keep(self, rbkernel: Callable[..., str]) -> None:
+        name = rbkernel("open", "Lag").strip()
+        rbkernel("close", name, "--resolution", "resumed")
+        again = rbkernel("close", name, "--resolution", "something else")
+        assert f"{name} was closed already by " in again
+        assert "Mind: your resolution is not on record" in again
+        assert "not on record" not in rbkernel("close", name)
+
+    def test_the_page_shows_each_impact(self, rbkernel: Callable[..., str], work: Path) -> None:
+        name = rbkernel("open", "Lag").strip()
+        rbkernel("status", name, "Identified", "--impact", "late mails")
+        rbkernel("status", name, "Resolved", "--impact", "no harm")
+        rbkernel("close", name)
+        head = (work / f"{name}.html").read_text().split("incident closed")[0]
+        assert "late mails (Identified, " in head
+        assert "no harm (Resolved, " in head
+
+    def test_a_run_in_a_closed_incident_says_that_the_page_is_old(
+        self,
+        rbkernel: Callable[..., str],
+        evidence: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        name = rbkernel("open", "Lag").strip()
+
+        def ran(*_words: Any, **_named: Any) -> mock.MagicMock:
+            return mock.MagicMock(
+                incident=name, verdict=Verdict.OK, duration_s=1.0, sealed=None, failure=""
+            )
+
+        monkeypatch.setattr(runner, "run", ran)
+        words = ["run", "RUN-005", "--incident", name, "--exit-zero-on-finding"]
+        assert "lacks this run" not in CliRunner().invoke(app, words).stdout
+        rbkernel("close", name)
+        told = CliRunner().invoke(app, words).stdout
+        assert "so the page that was attached lacks this run" in told
+        assert f"Next: `rbkernel incident close {name}` makes page and archive again" in told
+
+    def test_a_line_taken_away_is_told_and_nothing_is_added(
+        self, rbkernel: Callable[..., str], evidence: Path, work: Path
+    ) -> None:
+        name = rbkernel("open", "Lag").strip()
+        rbkernel("note", name, "x")
+        rbkernel("close", name)
+        path = evidence / name / "incident.jsonl"
+        whole = path.read_bytes()
+        assert CliRunner().invoke(app, ["incident", "show", name]).exit_code == 0
+        lines = [one for one in whole.splitlines(keepends=True) if b'"closed"' not in one]
+        path.write_bytes(b"".join(lines))
+        shown = CliRunner().invoke(app, ["incident", "show", name])
+        assert isinstance(shown.exception, Ending)
+        assert shown.exception.code == 3
+        assert "does not begin as MANIFEST.0001 has it" in shown.stdout
+        assert "believe nothing" in shown.stderr
+        assert "DAMAGED RECORD" in rbkernel("list")
+        for words in (["note", name, "y"], ["status", name, "Resolved"], ["close", name]):
+            with pytest.raises(EvidenceError, match=f"nothing is added.*evidence verify {name}"):
+                rbkernel(*words)
+        assert path.read_bytes() == b"".join(lines)
+        path.unlink()
+        with pytest.raises(EvidenceError, match="it was sealed"):
+            rbkernel("note", name, "y")
 
     def test_a_storm_does_not_hide_what_waits(
         self, rbkernel: Callable[..., str], evidence: Path

@@ -58,7 +58,7 @@ def known_incident(root: Path) -> None:
     say(root, "status", status="Monitoring", impact="Reads are old", action="resumed", eta="")
     say(root, "note", text="Somebody paused the replay for a report")
     alert(root, "resolved", "b")
-    say(root, "closed", resolution="replay resumed", exports=[])
+    say(root, "closed", resolution="replay resumed")
 
 
 def made(root: Path, path: Path) -> tuple[Postmortem, dict[str, str]]:
@@ -153,7 +153,7 @@ def test_an_end_before_the_beginning_is_no_duration(evidence: Path, path: Path) 
 
 def test_a_p3_is_told_that_nobody_asks_for_one(evidence: Path, path: Path) -> None:
     say(evidence, "opened", title="x", severity="P3", service="", group_key="")
-    say(evidence, "closed", resolution="", exports=[])
+    say(evidence, "closed", resolution="")
     _, cells = made(evidence, path)
     due = rows(cells["facts"])["To be written"]
     assert due.endswith("24 h after it was closed (asked of a P0 or P1, which this was not)")
@@ -276,3 +276,15 @@ def test_the_command_says_where_it_is_and_what_is_left(
     told = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
     assert told["notebook"] == str(tmp_path / "postmortem.ipynb")
     assert told["is_new"] is True
+
+
+def test_nothing_new_is_told(evidence: Path, path: Path) -> None:
+    known_incident(evidence)
+    words = ["postmortem", INCIDENT, "-o", str(path)]
+    path.parent.mkdir()
+    told = [CliRunner().invoke(app, words, catch_exceptions=False).stdout for _ in range(2)]
+    assert ["nothing new on record" in one for one in told] == [False, True]
+    say(evidence, "note", text="one more thing")
+    told.append(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert "brought up to date" in told[2]
+    assert not any("brought up to date" in one for one in told[:2])

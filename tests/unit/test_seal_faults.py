@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RecorderError
 from rbkernel.evidence import store
 from rbkernel.evidence.bundle import seal
+from rbkernel.evidence.incident import append
+from rbkernel.evidence.incident import read as read_record
 from rbkernel.evidence.reading import read
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.review import incidents
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 
@@ -73,3 +79,61 @@ def test_a_journal_that_cannot_be_forced_to_disk_says_so_and_stops(
     lines = (store.open_folder(tmp_path, RUN_ID) / store.JOURNAL).read_bytes().splitlines()
     assert len(lines) == 3
     assert not read(store.open_folder(tmp_path, RUN_ID)).ended
+
+
+def test_a_disk_that_fails_at_any_step_of_a_close_claims_no_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, failed = 0, True
+    while failed:
+        step += 1
+        settings, folder = fresh(tmp_path / str(step), monkeypatch)
+        root = settings.evidence_root
+        append(root, INCIDENT, "note", by="ann", text="x")
+        with monkeypatch.context() as patch:
+            disk = Failing(patch, step, errno.ENOSPC)
+            with contextlib.suppress(EvidenceError):
+                incidents.close(settings, INCIDENT, by="ann", folder=folder)
+            failed = disk.calls >= step
+        told = read_record(root, INCIDENT)
+        heads = (root / "HEADS").read_text() if (root / "HEADS").exists() else ""
+        sealed = [line for line in told.lines if line.kind == "sealed"]
+        assert all(line.text("record") in heads for line in sealed), step
+        shown = [one.what for one in incidents.look(root, INCIDENT).timeline]
+        assert ("sealed: the record of the incident" in shown) == bool(sealed), step
+        done = incidents.close(settings, INCIDENT, by="bob", folder=folder)
+        assert done.was_closed == (told.state == "closed"), step
+        assert done.finished == (told.unfinished is not None), step
+        assert verify_folder(root) == (), step
+    assert step > 8
+
+
+def test_a_full_disk_leaves_neither_closed_nor_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, folder = fresh(tmp_path, monkeypatch)
+    root = settings.evidence_root
+    append(root, INCIDENT, "note", by="ann", text="x")
+    before = (root / INCIDENT / "incident.jsonl").read_bytes()
+    with monkeypatch.context() as patch:
+        real = tempfile.mkstemp
+        patch.setattr(tempfile, "mkstemp", lambda **named: _full(real, **named))
+        with pytest.raises(EvidenceError, match="No space left"):
+            incidents.close(settings, INCIDENT, by="ann", folder=folder)
+    assert (root / INCIDENT / "incident.jsonl").read_bytes() == before
+    assert read_record(root, INCIDENT).state == "open"
+
+
+def _full(real: Any, **named: Any) -> Any:
+    if named["prefix"].startswith(".HEADS"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return real(**named)
+
+
+def fresh(place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, Path]:
+    """An evidence folder of its own, and one for what is exported."""
+    folder = place / "work"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(place / "evidence"))
+    said = {"signing_key": place / "no_key"}
+    return Settings.model_validate({"evidence": said}), folder

@@ -28,6 +28,7 @@ from rbkernel.model import INCIDENT_ID, RUN_ID
 NAME = "report.html"
 # a storm would push what was found off the first screen
 _MOST_ALERTS = 12
+_MOST_IMPACTS = 6
 # what values of a wrong type or shape raise
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _UNSEALED = "not sealed: this is no evidence yet"
@@ -186,7 +187,8 @@ def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
     yield "Duration", lasted(record.duration) if record.duration is not None else ""
     yield "Closed", clock(record.closed_at)
     yield "Resolution", plain(record.resolution)
-    yield "Impact", plain(next((s.impact for s in reversed(record.statuses) if s.impact), ""))
+    for told in [one for one in record.statuses if one.impact][-_MOST_IMPACTS:]:
+        yield "Impact", plain(f"{told.impact} ({told.status}, {clock(told.at)}, {told.by})")
     for alert in sorted(record.alerts, key=lambda one: one.status)[:_MOST_ALERTS]:
         yield f"Alert {alert.status}", _alert(alert)
     if (others := len(record.alerts) - _MOST_ALERTS) > 0:

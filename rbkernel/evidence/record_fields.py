@@ -1,0 +1,59 @@
+"""Pure: whether the fields of a record's line are of the type that their kind has.
+
+A field that this version does not know is left alone, as is a kind of line: a later one may write
+them. A line `sealed` repeats what a journal says, whatever that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rbkernel.evidence.incident_record import Line
+
+_TEXTS: Mapping[str, tuple[str, ...]] = {
+    "opened": ("title", "severity", "service", "group_key"),
+    "alert": ("source", "status", "fingerprint", "starts_at", "ends_at", "url", "identity"),
+    "run": ("run_id", "runbook", "state", "verdict", "why"),
+    "note": ("text",),
+    "status": ("status", "impact", "action", "eta"),
+    "merged": ("into", "from"),
+    "closed": ("resolution",),
+    "reopened": ("why",),
+}
+_TIMES = ("starts_at", "ends_at")
+_MAPPINGS = ("labels", "annotations")
+
+
+def wrong(line: Line) -> str:
+    """Say what cannot be believed of a line; empty where there is nothing.
+
+    >>> def said(at="2026-11-20T03:02:11+00:00", **data):
+    ...     return wrong(Line(number=1, kind="note", at=at, by="ann", data=data))
+    >>> said(text="x"), said(at="2026-13-45"), said(text={})
+    ('', 'has a time that is none: at 2026-13-45', 'has a field of a wrong type: text')
+    """
+    known = _TEXTS.get(line.kind, ())
+    times = {"at": line.at} | {name: line.data.get(name) for name in _TIMES if name in known}
+    for name, value in times.items():
+        if isinstance(value, str) and not _is_time(value) and (value or name == "at"):
+            return f"has a time that is none: {name} {value[:40]}"
+    texts = (name for name in known if not isinstance(line.data.get(name), str | None))
+    maps = (name for name in _MAPPINGS if line.kind == "alert" and not _is_mapping(line, name))
+    field = next(iter((*texts, *maps)), "")
+    return f"has a field of a wrong type: {field}" if field else ""
+
+
+def _is_time(value: str) -> bool:
+    """Tell whether it is a day with a time: a day alone says too little of an incident."""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return len(value) > len("2026-11-20")
+
+
+def _is_mapping(line: Line, name: str) -> bool:
+    value: Any = line.data.get(name)
+    return value is None or isinstance(value, Mapping)

@@ -1,0 +1,111 @@
+"""Which seals of an incident's record hold, as far as a look can tell; `verify` tells all of it.
+
+The line of a seal is written first and its head in `HEADS` last, so a line alone proves nothing:
+its seal may have died in between. A reader tells it as a seal that was begun. A copy of an incident
+has manifests and no `HEADS`: there its lines are all that tells.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, store, suspect
+from rbkernel.evidence.incident_record import SEALING, Damage, Line, instant
+from rbkernel.evidence.manifest import Prefix
+
+# between the line and the head lie a few renames: whoever looks just then looks again
+_RENAMES = timedelta(seconds=5)
+_LOOKS, _PAUSE_S = 3, 0.1
+
+
+def held(lines: Sequence[Line], folder: Path) -> list[Line]:
+    """Return the lines of a record, with kind `SEALING` where `HEADS` has no such seal.
+
+    Parameters
+    ----------
+    lines
+        The lines, read before now.
+    folder
+        The incident's folder, inside its evidence folder.
+    """
+    found = _held(lines, folder)
+    for _ in range(_LOOKS):
+        if not any(line.kind == SEALING and _is_young(line) for line in found):
+            break
+        time.sleep(_PAUSE_S)
+        found = _held(lines, folder)
+    return found
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """How a record began at each seal, read before the record: a seal made meanwhile adds to it."""
+
+    prefixes: Mapping[str, Prefix]
+    damaged: tuple[Damage, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> Beginnings:
+        """Read the manifests of an incident that `HEADS` has; of a copy, all there are."""
+        prefixes, damaged = {}, []
+        for name, sha256 in _manifests(folder).items():
+            data = suspect.read_bytes(folder / name)
+            try:
+                if data is None or sha256 not in ("", manifest.digest(data)):
+                    raise EvidenceError("it is missing, or was changed")
+                if record := manifest.read_listing(data, name).record:
+                    prefixes[name] = record
+            except EvidenceError as error:
+                damaged.append(Damage(number=0, what=f"is not proven by {name}: {error.what}"))
+        return cls(prefixes, tuple(damaged))
+
+    def damage(self, told: bytes | None) -> list[Damage]:
+        """Return what of a record is not as it was sealed."""
+        changed = (
+            Damage(number=0, what=f"was changed after its seal: it does not begin as {name} has it")
+            for name, prefix in self.prefixes.items()
+            if told is not None and not prefix.begins(told)
+        )
+        return [*self.damaged, *islice(changed, 1)]
+
+
+def _manifests(folder: Path) -> dict[str, str]:
+    """Return the manifests of an incident by name, with their hashes where `HEADS` is there."""
+    heads = suspect.read_bytes(folder.parent / manifest.HEADS)
+    if heads is None:
+        names = (path.name for path in suspect.entries(folder) if _is_copy(folder))
+        return {name: "" for name in names if manifest.MANIFEST_NAME.fullmatch(name)}
+    place = rf"(?m)^([0-9a-f]{{64}})  {re.escape(folder.name)}/(MANIFEST\.\d{{4,}})  "
+    return {name.decode(): sha256.decode() for sha256, name in re.findall(place.encode(), heads)}
+
+
+def _held(lines: Sequence[Line], folder: Path) -> list[Line]:
+    if not any(line.kind == "sealed" for line in lines):
+        return list(lines)
+    heads = suspect.read_bytes(folder.parent / manifest.HEADS)
+    if heads is None and _is_copy(folder):
+        return list(lines)
+    return [_line(line, heads or b"") for line in lines]
+
+
+def _line(line: Line, heads: bytes) -> Line:
+    seal = line.text("run_id") or line.text("record")
+    begun = line.kind == "sealed" and f"  {seal}\n".encode() not in heads
+    return replace(line, kind=SEALING) if begun else line
+
+
+def _is_copy(folder: Path) -> bool:
+    """Tell whether the folder has seals, and lies where none was made."""
+    manifests = [p for p in suspect.entries(folder) if manifest.MANIFEST_NAME.fullmatch(p.name)]
+    return bool(manifests) and not (folder.parent / store.LOCK).exists()
+
+
+def _is_young(line: Line) -> bool:
+    return timedelta() <= datetime.now(UTC) - instant(line.at) < _RENAMES
