@@ -27,7 +27,6 @@ from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 
 # apprise's plugins import it
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-NOW = datetime.now(UTC)
 ADDRESS = "https://rb.example"
 OPTIONS = ("wait", "resume replay")
 
@@ -72,7 +71,8 @@ def say(root: Path, kind: str = "run", by: str = "rbkernel", **said: Any) -> Non
     records.append(root, INCIDENT, kind, by=by, **said)
 
 
-def events(root: Path, told: Told, *known: str, now: datetime = NOW) -> list[Event]:
+def events(root: Path, told: Told, *known: str, now: datetime | None = None) -> list[Event]:
+    now = now or datetime.now(UTC)
     return list(due(records.read(root, INCIDENT), told, known=known, now=now).events)
 
 
@@ -136,7 +136,7 @@ def test_the_path_of_escalation_is_followed_until_it_is_over(root: Path) -> None
     levels.append({"level": "L3", "after": "1 h", "severity": "P0"})  # the incident is milder
     told = Told(escalation={"levels": levels, "provide": "The sealed run"})
     known = [event.key for event in events(root, told)]
-    late = NOW + timedelta(minutes=62)
+    late = datetime.now(UTC) + timedelta(minutes=61, seconds=30)
     [escalation] = events(root, told, *known, now=late)
     assert escalation.facts["contact"] == "Lead"
     message = Words(None, ADDRESS).message([escalation])
@@ -153,7 +153,7 @@ def event(kind: Any = "finding", incident: str = INCIDENT, **facts: Any) -> Even
     return Event(
         key=f"{kind}/{facts.get('runbook', RUN_ID)}",
         kind=kind,
-        at=NOW.isoformat(),
+        at=datetime.now(UTC).isoformat(),
         incident=incident,
         severity=Severity.CRITICAL,
         page=RUN_ID,
