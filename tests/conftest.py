@@ -7,6 +7,7 @@ not mend it: it is healed afterwards, and built again when a test has taken a pa
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ _NOT_OURS = (
 def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep everything out of the user's folders, also what kernels and commands write."""
     home = tmp_path_factory.mktemp("user")
+    # a shell without job control starts what is in the background deaf to Ctrl-C, and its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     empty = home / "rbkernel.toml"
     empty.touch()
     with pytest.MonkeyPatch.context() as patch:

@@ -304,6 +304,8 @@ def test_papermills_marks_of_a_failure_are_not_taken_for_edits(
 
 
 def test_the_run_is_found_in_its_notebook(saved: NotebookNode) -> None:
-    assert run_id_of(saved) == RUN_ID
+    assert run_id_of(saved) == RUN_ID, "by what a rebuild writes into it"
+    del saved.metadata["rbkernel"]
+    assert run_id_of(saved) == RUN_ID, "by the output of rb.start"
     cell(saved, "start").outputs[0].data["application/vnd.rbkernel.run+json"] = {"id": "../x"}
     assert run_id_of(saved) is None
