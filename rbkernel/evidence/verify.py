@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -219,8 +220,7 @@ class _Files:
 
     def claims_seals(self) -> bool:
         """Tell whether anything says that something is sealed here."""
-        told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
-        return bool(self._generations or self._heads or sealed_lines(told)) or any(
+        return bool(self._generations or self._heads or sealed_lines(self._told or b"")) or any(
             manifest.RUN_FOLDER.fullmatch(path.name) for path in suspect.entries(self.folder)
         )
 
@@ -250,8 +250,13 @@ class _Files:
 
     def unsealed(self) -> int:
         """Return how many lines follow the last seal."""
-        told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
+        told = self._told or b""
         return len(parse(told[self._sealed_bytes(told) :])[0])
+
+    @cached_property
+    def _told(self) -> bytes | None:
+        """The incident's record; None when it cannot be read."""
+        return suspect.read_bytes(self.folder / manifest.INCIDENT)
 
     def _prefixes(self) -> dict[int, Prefix]:
         """Return how the record began at each seal."""
@@ -266,7 +271,7 @@ class _Files:
     def _record(self) -> Iterator[Problem]:
         """Check that the record begins as each seal has it, and goes on in lines."""
         path = self.folder / manifest.INCIDENT
-        told, prefixes = suspect.read_bytes(path), self._prefixes()
+        told, prefixes = self._told, self._prefixes()
         if told is None:
             if prefixes or os.path.lexists(path):
                 yield Problem(file=path, what=suspect.why_unreadable(path))
@@ -291,7 +296,7 @@ class _Files:
         """
         path = self.folder / manifest.INCIDENT
         made_good = False
-        for line in reversed(sealed_lines(suspect.read_bytes(path) or b"")):
+        for line in reversed(sealed_lines(self._told or b"")):
             name = str(line.get("folder"))
             there = manifest.is_sealable(name) and (self.folder / name).is_dir()
             if not there and not (made_good and line.get("record")):
@@ -331,7 +336,7 @@ class _Files:
     def _times(self) -> Iterator[Problem]:
         """Check the run and the time of each seal against the incident's own record."""
         known = (self._newest_list() or {}).get(manifest.INCIDENT)
-        told = suspect.read_bytes(self.folder / manifest.INCIDENT) or b""
+        told = self._told or b""
         intact = all(prefix.begins(told) for prefix in self._prefixes().values())
         if known not in (None, self._hash(manifest.INCIDENT)) or not intact:
             return  # the record was changed: `HEADS` is not to blame

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class Dispatcher:
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
         """Look when incidents that the alert may join were closed, before anything is locked."""
         with self._store.reading() as connection:
-            known = self._known(connection, stored, decided)
+            known = self._known(connection, stored, self._running(connection, decided))
         found = {one.id: self._chronicle.closed_at(one.id) for one in known}
         return {name: at.timestamp() for name, at in found.items() if at}
 
@@ -167,10 +167,10 @@ class Dispatcher:
         """Return the incident that the alert belongs to, and remember that it heard of it."""
         at = stored.received_at.timestamp()
         group, service = self._marks(stored)
-        known = self._known(connection, stored, decided, closed)
+        running = self._running(connection, decided)
+        known = self._known(connection, stored, running, closed)
         place = grouping.place(
-            *(group, service, known, self._settings.grouping, at),
-            running=self._ledger.live_incidents(connection, _lives(decided)),
+            *(group, service, known, self._settings.grouping, at), running=running
         )
         incident = place.incident or grouping.incident_id(stored.alert, stored.received_at)
         row = {"id": incident, "group": group, "service": service}
@@ -188,12 +188,11 @@ class Dispatcher:
         self,
         connection: Connection,
         stored: StoredAlert,
-        decided: Routing,
+        running: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
         """Return the incidents that the alert may join; a merged one counts as what it became."""
         group, service = self._marks(stored)
-        running = self._ledger.live_incidents(connection, _lives(decided))
         became = incidents.alias()
         into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id
         wanted = (
@@ -212,6 +211,11 @@ class Dispatcher:
         )
         rows = connection.execute(wanted).all()
         return [_known(row, closed) for row in rows]
+
+    def _running(self, connection: Connection, decided: Routing) -> set[str]:
+        """Return the incidents of the live runs that the alert would attach to."""
+        lives = [live_key(route.runbook, route.key) for route in decided.routes]
+        return self._ledger.live_incidents(connection, lives)
 
     def _order(
         self, connection: Connection, stored: StoredAlert, route: Route, incident: str
@@ -293,10 +297,6 @@ class Dispatcher:
             connection.execute(sa.update(alerts).where(own).values(told))
             unplaced = sa.update(alerts).where(own, alerts.c.state == StoredAlert.RECEIVED)
             connection.execute(unplaced.values(problem=f"not yet: {why}"))
-
-
-def _lives(decided: Routing) -> list[str]:
-    return [live_key(route.runbook, route.key) for route in decided.routes]
 
 
 def _known(row: Any, closed: Mapping[str, float]) -> Known:

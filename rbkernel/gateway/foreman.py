@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -29,7 +30,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
-from rbkernel.gateway.ledger import INTERRUPTED, Ending, Ledger
+from rbkernel.gateway.ledger import INTERRUPTED, Ledger
 from rbkernel.gateway.outcome import ending_of
 from rbkernel.gateway.queue import Queue
 from rbkernel.gateway.records import Job, Worker
@@ -197,12 +198,7 @@ class Foreman:
             _log.warning("run %s has no worker any more, and its kernel still lives", job.run_id)
             return False
         if ending.outcome == INTERRUPTED:
-            ending = Ending(
-                outcome=INTERRUPTED,
-                verdict=ending.verdict,
-                head=ending.head,
-                failure=f"its worker {job.worker} was killed",
-            )
+            ending = replace(ending, failure=f"its worker {job.worker} was killed")
         self._ledger.end(job.id, job.attempt, ending)
         return True
 

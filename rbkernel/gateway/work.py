@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 from rbkernel.config import Settings
@@ -183,7 +183,7 @@ class Workbench:
         outcome = DRAINED if live.stop == DRAINED else Job.FAILED
         limit = f"it did not end within {self._settings.queue.run_timeout_s:.0f} s"
         failure = "its worker was told to end" if outcome == DRAINED else limit
-        return Ending(outcome=outcome, failure=failure, verdict=ending.verdict, head=ending.head)
+        return replace(ending, outcome=outcome, failure=failure)
 
     def _end(self, job: Job, ending: Ending | None) -> None:
         ended: Job | None = None

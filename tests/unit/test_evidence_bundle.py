@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +20,7 @@ from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.runs import find, list_runs
 from rbkernel.evidence.verify import verify_folder
 from rbkernel.model import INCIDENT_ID, Verdict
+from tests.unit.crash import dies_at
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 
 
@@ -104,29 +103,8 @@ def test_threads_that_seal_at_once_agree(tmp_path: Path) -> None:
 
 
 def seal_and_crash(root: Path, moment: int) -> int:
-    """Seal in a child that dies at the n-th call into the module that writes; its exit code."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    calls = 0
-
-    def crashing(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == moment:
-                os._exit(9)
-            return real(*args, **named)
-
-        return call
-
-    for name in ("move", "write_atomically", "write_folder", "remove_folder", "sync_folder"):
-        setattr(store, name, crashing(getattr(store, name)))
-    try:
-        seal(root, RUN_ID)
-        os._exit(0)
-    finally:
-        os._exit(1)  # whatever it was, the child must not go on as a second pytest
+    names = ("move", "write_atomically", "write_folder", "remove_folder", "sync_folder")
+    return dies_at(moment, names, lambda: seal(root, RUN_ID))
 
 
 def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:

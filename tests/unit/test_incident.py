@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from typing import Any
 import pytest
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import incident, report, store
+from rbkernel.evidence import incident, report
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.incident import append, list_incidents, read
 from rbkernel.evidence.record_seal import seal_record
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.review.status import next_due
+from tests.unit.crash import dies_at
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 FIRED, ENDED = "2026-11-20T03:02:00Z", "2026-11-20T03:41:00Z"
@@ -333,29 +333,8 @@ class TestUnderSeal:
 
 
 def sealing_and_crash(root: Path, moment: int) -> int:
-    """Seal the record in a child that dies at the n-th write; its exit code."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    calls = 0
-
-    def crashing(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == moment:
-                os._exit(9)
-            return real(*args, **named)
-
-        return call
-
-    for name in ("append", "move", "write_atomically", "write_folder", "remove_folder"):
-        setattr(store, name, crashing(getattr(store, name)))
-    try:
-        seal_record(root, INCIDENT)
-        os._exit(0)
-    finally:
-        os._exit(1)  # whatever it was, the child must not go on as a second pytest
+    names = ("append", "move", "write_atomically", "write_folder", "remove_folder")
+    return dies_at(moment, names, lambda: seal_record(root, INCIDENT))
 
 
 @pytest.mark.parametrize("between", ["nothing", "a line", "a run"])
