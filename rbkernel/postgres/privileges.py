@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pandas as pd
-
 ADVICE = (
     "connect as a role of least privilege: `rbkernel grant DB --diagnostic rb_diag` prints its SQL"
 )
@@ -187,9 +185,3 @@ def _clause(user: str, power: Power) -> str:
 
 def _some(things: list[str], named: int = 3) -> str:
     return ", ".join(sorted(things)[:named]) + (", …" if len(things) > named else "")
-
-
-def read(rows: pd.DataFrame) -> list[Power]:
-    """Read the rows of `PROBE`."""
-    columns = (rows[name].astype(str) for name in ("role", "may", "what"))
-    return [Power(role=role, may=may, what=what) for role, may, what in zip(*columns, strict=True)]

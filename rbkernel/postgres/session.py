@@ -166,9 +166,8 @@ class Session:
             The server cannot be reached or does not answer in time.
         """
         if self._server is None:
-            frame = self._ask(_PROBE, name="server", timeout_s=self._first_s).astype(object)
-            row = frame.where(frame.notna(), None).iloc[0]
-            self._server = self._read(row.to_dict())
+            [row] = self._records(_PROBE, self._first_s)
+            self._server = self._read(row)
         return self._server
 
     def excess(self) -> list[str]:
@@ -181,8 +180,8 @@ class Session:
         """
         if self._excess is None:
             user = self.identify().role
-            frame = self._ask(privileges.PROBE, name="privileges")
-            self._excess = privileges.excess(user, privileges.read(frame))
+            powers = self._records(privileges.PROBE, self.connection.statement_timeout_s)
+            self._excess = privileges.excess(user, [privileges.Power(**row) for row in powers])
         return self._excess
 
     def query(
@@ -272,7 +271,13 @@ class Session:
         """Close the connection; a later query opens a new one."""
         self._engine.dispose()
 
-    def _read(self, row: dict[Any, Any]) -> Server:
+    def _records(self, sql: str, timeout_s: float) -> list[dict[str, Any]]:
+        """Return what we ask for ourselves, a row each: a frame would take longer."""
+        rows, description, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
+        names = [column[0] for column in description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _read(self, row: dict[str, Any]) -> Server:
         marks, backend_pid = row.pop("marks"), row.pop("backend_pid")
         roles, extensions = frozenset(row.pop("roles")), frozenset(row.pop("extensions"))
         managed = [_MANAGED[mark.split(".")[0]] for mark in marks]

@@ -58,13 +58,28 @@ class Piece:
     function: str
     value: str
 
-    def hashed(self, column: str, seed: str, *, bytea: bool) -> str:
-        """Return its hash in SQL; `bytea` tells whether the server has the function for bytes."""
-        value = f"coalesce({fill(self.value, column)}, {_EMPTY[self.function]})"
-        if self.function == "hashbyteaextended" and not bytea:
-            # the hash of a record of one field is that field's
-            return f"hash_record_extended(ROW({value}), {seed})"
-        return f"{self.function}({value}, {seed})"
+    def hashed(self, column: str, seed: str, *, bytea: bool, filled: bool) -> str:
+        """Return its hash in SQL.
+
+        Parameters
+        ----------
+        column
+            The column, in SQL.
+        seed
+            SQL of an int8.
+        bytea
+            Whether the server has the function for bytes.
+        filled
+            Whether NULL counts as something else; if not, its hash is NULL.
+        """
+        value = fill(self.value, column)
+        if filled:
+            value = f"coalesce({value}, {_EMPTY[self.function]})"
+        if self.function != "hashbyteaextended" or bytea:
+            return f"{self.function}({value}, {seed})"
+        # the hash of a record of one field is that field's
+        found = f"hash_record_extended(ROW({value}), {seed})"
+        return found if filled else f"CASE WHEN {column} IS NOT NULL THEN {found} END"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,17 +258,19 @@ def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str
         Whether the server hashes bytes by a function of its own.
 
     >>> hashed([("v", of_type("int4"))], "7", bytea=True)  # doctest: +ELLIPSIS
-    'hashint4extended(coalesce(v::int4, 0), CASE WHEN v IS NULL THEN ... ELSE 7 END)'
+    'coalesce(hashint4extended(v::int4, 7), hashint4extended(coalesce(v::int4, 0), ...))'
     """
-    found = _marked([column for column, _ in values], seed)
+    without_null, found = seed, _marked([column for column, _ in values], seed)
     for column, of in values:
         for piece in of.pieces:
-            found = piece.hashed(column, found, bytea=bytea)
-    return found
+            without_null = piece.hashed(column, without_null, bytea=bytea, filled=False)
+            found = piece.hashed(column, found, bytea=bytea, filled=True)
+    # most rows have no NULL, and the functions hand one on: so it is looked for only where it is
+    return f"coalesce({without_null}, {found})" if values else found
 
 
 def _marked(columns: Sequence[str], seed: str) -> str:
-    """Return the seed, made another by the places of NULLs where there are any."""
+    """Return the seed, made another by the places of NULLs."""
     if not columns:
         return f"hashint4extended(0, {seed})"
     marked = seed
@@ -263,9 +280,7 @@ def _marked(columns: Sequence[str], seed: str) -> str:
             for place, column in enumerate(columns[start : start + _MARKS])
         )
         marked = f"hashint4extended({' | '.join(bits)}, {marked})"
-    # most rows have none, or not many tests are needed to see it
-    some = " OR ".join(f"{column} IS NULL" for column in columns)
-    return f"CASE WHEN {some} THEN {marked} ELSE {seed} END"
+    return marked
 
 
 def fill(template: str, column: str) -> str:

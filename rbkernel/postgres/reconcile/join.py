@@ -24,6 +24,8 @@ from rbkernel.postgres.reconcile.snapshot import Reader, Readers
 
 # of an int8, whose last bit is its sign
 _BITS = 62
+# the first two flags: which sides have the row
+_LEFT, _RIGHT = 1, 2
 # what a row of numbers takes
 _TOLD_BYTES = 200
 
@@ -41,23 +43,25 @@ def search(
         on.append(" = ".join(fill(column.rule.compared, f"{of}.c{i}") for of in "lr"))
     # a key that comes twice would join its rows with each other
     alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
-    counts = ["count(l0)", "count(r0)", *alone]
     # OFFSET: else the join would hand on all columns of all rows
     [found] = reader.rows(
-        f"SELECT string_agg(told, ''){differing}, {', '.join([*texts, *counts])}"
+        f"SELECT string_agg(told, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
         f" FROM (SELECT {', '.join(ends)}, {_told(layout, reader)} AS told"
         f" FROM (SELECT {_columns(layout, target=False)} {pair[0].rows(part)}) l"
         f" FULL JOIN (SELECT {_columns(layout, target=True)} {pair[1].rows(part)}) r"
         f" ON {' AND '.join(on)} OFFSET 0) rb_j"
     )
-    told, keys, rows = found[0], found[1 : len(texts) + 1], found[len(texts) + 1 :]
-    if rows[:2] != (rows[2:] or rows[:2]):
+    told, keys, (joined, *alone_rows) = found[0], found[1 : len(texts) + 1], found[len(texts) + 1 :]
+    numbers = _numbers(layout, told)
+    # a row of the join is one of each side, but for those that lack a side
+    rows = [joined - int(np.count_nonzero(~numbers[:, 0] & flag)) for flag in (_LEFT, _RIGHT)]
+    if rows != (alone_rows or rows):
         raise twice(pair, reader)
     suspects: list[Key] = list(zip(*(some or () for some in keys), strict=True))
     if any(side.condition for side in pair):
         differences = examine(layout, pair, suspects, both)
     else:
-        differences = _differences(layout, suspects, _numbers(layout, told))
+        differences = _differences(layout, suspects, numbers)
     return Searched(source_rows=rows[0], target_rows=rows[1], differences=differences, dense=dense)
 
 
