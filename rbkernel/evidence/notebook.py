@@ -87,13 +87,13 @@ def label(index: int | None, cell_id: str | None, source: str) -> str:
     An id that somebody chose names the cell; for one that a program drew, its first line does.
 
     >>> label(6, "lag", "x"), label(6, "4fa9c1d2", "\\n# Look\\nx"), label(None, None, "")
-    ('cell 7 (lag)', 'cell 7, `# Look`', 'a missing cell')
+    ('cell 7 (lag)', 'cell 7, “# Look”', 'a missing cell')
     """
     number = "a missing cell" if index is None else f"cell {index + 1}"
     if cell_id and _is_readable(cell_id):
         return f"{number} ({cell_id})"
     first = first_line(source)
-    return f"{number}, `{first}`" if first else number
+    return f"{number}, “{first}”" if first else number
 
 
 def _is_readable(cell_id: str) -> bool:

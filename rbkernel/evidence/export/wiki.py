@@ -24,7 +24,7 @@ from rbkernel.model import Decision, Finding
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 # what makes a list, a heading or a rule of a line
-_LEADING = re.compile(r"^(\d*)([-+#=]|[.)](?= ))")
+_LEADING = re.compile(r"^(?:(?=[-+#=])|(\d+)(?=[.)] ))")
 _RUNS = re.compile(r"`+")
 _SAFE = re.compile(r"(https?|mailto):[^\s<>]*", re.IGNORECASE)
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
@@ -33,11 +33,11 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "ima
 def escaped(words: object) -> str:
     r"""Return text that Markdown shows as it is, in one line.
 
-    >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b")
-    ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b')
+    >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b"), escaped("2026-11-20")
+    ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b', '2026-11-20')
     """
     line = " ".join(str(words).split())
-    marked = _LEADING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))
+    marked = _LEADING.sub(r"\1\\", _SPECIAL.sub(r"\\\1", line))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -120,7 +120,8 @@ def _report(report: Report, files: _Files) -> Iterator[str]:
     if report.timeline:
         yield "## Timeline"
         yield _list(
-            f"{escaped(at)}: {escaped(what)} *{escaped(who)}*" for at, what, who in report.timeline
+            f"{escaped(at)}: {escaped(what)}" + (f" *{escaped(who)}*" if who else "")
+            for at, what, who in report.timeline
         )
     for run in report.sections:
         yield from _section(run, files)
