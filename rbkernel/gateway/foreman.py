@@ -43,6 +43,7 @@ _LOOK_FOR_THE_DEAD_S = 2.0
 _LOOK_FOR_THE_STRANDED_S = 5.0
 _FORGET_EVERY_S = 3_600.0
 _PATIENCE = 3
+_SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU
 _CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
 _SQLITE = (
     "the store and the queue are SQLite files: right for one host. DBOS, which the queue is made"
@@ -79,6 +80,7 @@ class Foreman:
             threading.Thread(target=self._work, name="rbkernel-foreman", daemon=True),
         ]
         self._due: dict[Callable[[], object], float] = {}
+        self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
         """Begin; returns when jobs are taken."""
@@ -177,30 +179,39 @@ class Foreman:
                 _log.warning("%s does not know yet of job %s: %s", job.incident, job.id, error)
 
     def _bury(self) -> None:
-        """Find what the dead left, and have others do it; strike them off when all is done."""
+        """Strike off the dead, and have others do what they left."""
         # who works is asked last: whoever has begun something by now is among them
         running, taken = self._ledger.running(), self._queue.taken()
         known = self._store.workers()
         dead = [one for one in known if one.id != self.id and self._is_dead(one)]
         alive = {one.id for one in known} - {one.id for one in dead} | {self.id}
-        left = [job for job in running if job.worker not in alive and not self._take_over(job)]
+        for job in running:
+            if job.worker not in alive and self._ledger.inherit(job, self.id):
+                name = f"rbkernel-heir-{job.id}"
+                threading.Thread(target=self._settle, args=(job,), name=name, daemon=True).start()
         self._queue.put_back([turn for turn, worker in taken if worker not in alive])
-        for one in dead if not left else ():
+        for one in dead:
             _log.warning("worker %s is gone; its jobs go on elsewhere", one.id)
             self._ledger.leave(one.id)
 
-    def _take_over(self, job: Job) -> bool:
-        """Settle a run whose worker is gone; false while its kernel lives."""
-        ending = ending_of(
-            self._settings.evidence_root, job.run_id, self._bench.environment, wait_s=5.0
-        )
-        if ending is None:
-            _log.warning("run %s has no worker any more, and its kernel still lives", job.run_id)
-            return False
-        if ending.outcome == INTERRUPTED:
-            ending = replace(ending, failure=f"its worker {job.worker} was killed")
-        self._ledger.end(job.id, job.attempt, ending)
-        return True
+    def _settle(self, job: Job) -> None:
+        """Settle a run whose worker is gone, once its kernel has ended."""
+        root, lives = self._settings.evidence_root, False
+        while not self._end.wait(_LOOK_FOR_THE_DEAD_S if lives else 0):
+            try:
+                with self._sealing:
+                    ending = ending_of(root, job.run_id, self._bench.environment, wait_s=0)
+                if ending is not None:
+                    if ending.outcome == INTERRUPTED:
+                        ending = replace(ending, failure=f"its worker {job.worker} was killed")
+                    self._ledger.end(job.id, job.attempt, ending)
+                    self.wake()
+                    return
+                if not lives:
+                    _log.warning("run %s has lost its worker, and its kernel lives", job.run_id)
+            except Exception:  # noqa: BLE001  # nobody else answers for this run now
+                _log.exception("run %s, whose worker is gone, is not settled yet", job.run_id)
+            lives = True
 
     def _is_dead(self, worker: Worker) -> bool:
         """Tell whether a worker is gone: one that can be seen to live is given more time."""

@@ -256,6 +256,21 @@ class Ledger:
         with self._store.writing() as connection:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
+    def inherit(self, job: Job, worker: str) -> bool:
+        """Let a worker answer for the run of one that is gone; one alone can."""
+        with self._store.writing() as connection:
+            taken = connection.execute(
+                sa.update(jobs)
+                .where(
+                    jobs.c.id == job.id,
+                    jobs.c.state == Job.RUNNING,
+                    jobs.c.attempt == job.attempt,
+                    jobs.c.worker == job.worker,
+                )
+                .values(worker=worker)
+            )
+        return bool(taken.rowcount)
+
     def running(self) -> list[Job]:
         """Return the jobs that run, whether or not their worker lives."""
         wanted = sa.select(jobs).where(jobs.c.state == Job.RUNNING)
