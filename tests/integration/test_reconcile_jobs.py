@@ -33,6 +33,8 @@ INSERT INTO t SELECT i + 9000, 0, '' FROM generate_series(1, 5) i;
 Q = Question(source="pairs.s", target="pairs.t")
 SESSIONS = "FROM pg_stat_activity WHERE application_name = 'reconcile-test'"
 ASLEEP = f"{SESSIONS} AND state = 'active' AND query LIKE '%pg_sleep%'"
+# of the job that opened last, whose part is not the first
+LATEST = f"{ASLEEP} ORDER BY backend_start DESC LIMIT 1"
 
 
 @pytest.fixture(params=["one server", "two servers", "one server, two sessions"])
@@ -164,7 +166,7 @@ class TestEnds:
             if interrupted:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             else:
-                full[0].rows(f"SELECT pg_terminate_backend(pid) {ASLEEP} LIMIT 1")
+                full[0].rows(f"SELECT pg_terminate_backend(pid) {LATEST}")
 
         thread = threading.Thread(target=break_off)
         began = time.monotonic()

@@ -23,7 +23,7 @@ SELECT count(*) FILTER (WHERE state = 'active')
        count(*) FILTER (WHERE backend_type IS NULL)
 FROM pg_stat_activity
 WHERE (backend_type = 'client backend' OR backend_type IS NULL)  -- NULL is hidden from this role
-  AND datid IS NOT NULL AND coalesce({BACKEND}, '') <> ALL(%(ours)s::text[])
+  AND datid IS NOT NULL AND ({BACKEND} = ANY(%(ours)s::text[])) IS NOT TRUE
 """
 
 

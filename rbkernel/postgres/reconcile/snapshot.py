@@ -32,7 +32,7 @@ LONGEST_S = 60.0
 # Between two cancels.
 _AGAIN_S = 0.1
 # A backend among those of all servers, as %c of log_line_prefix tells it.
-BACKEND = "to_hex(trunc(extract(epoch FROM backend_start))::int) || '.' || to_hex(pid)"
+BACKEND = "to_hex(trunc(extract(epoch FROM backend_start))::int8) || '.' || to_hex(pid)"
 _OWN = f"(SELECT {BACKEND} FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 
 # The text of values must not depend on a server's or a role's settings. enable_sort: GROUP BY
