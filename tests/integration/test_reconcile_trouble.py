@@ -535,15 +535,16 @@ class TestCommand:
         )
         assert (done.returncode, done.stderr) == (0, "")
 
+    @pytest.mark.parametrize(("jobs", "later"), [("1", "1"), ("2", "3")])
     def test_a_killed_run_is_resumed(
-        self, places: tuple[Place, Place], settings: dict[str, str]
+        self, places: tuple[Place, Place], settings: dict[str, str], jobs: str, later: str
     ) -> None:
         places[1].run("UPDATE t SET v = 0 WHERE id IN (5, 3990)")
-        killed = self.reconcile(settings, die_after=3)
+        killed = self.reconcile(settings, "--jobs", jobs, die_after=3)
         assert killed.returncode == -signal.SIGKILL
         # mended since, and broken since: what was suspect is looked at again
         places[1].run("UPDATE t SET v = 5 WHERE id = 5")
-        resumed = self.reconcile(settings, "--resume", "--recheck-after", "0.1")
+        resumed = self.reconcile(settings, "--resume", "--recheck-after", "0.1", "--jobs", later)
         assert resumed.returncode == 1
         assert "goes on after 3 of 4 parts" in resumed.stderr
         assert "DIFFERENT: 1 changed" in resumed.stdout
