@@ -17,8 +17,8 @@ from rbkernel.evidence import bundle, incident, reading, runs
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
-from rbkernel.evidence.incident_record import IncidentRecord, Line, instant
-from rbkernel.evidence.record_seal import SealedRecord, seal_record
+from rbkernel.evidence.incident import IncidentRecord, Line, instant
+from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
 from rbkernel.model import INCIDENT_ID, Decision, Verdict

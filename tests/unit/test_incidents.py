@@ -22,8 +22,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import bundle, signing
 from rbkernel.evidence.export import writing
-from rbkernel.evidence.incident import append, look, read
-from rbkernel.evidence.incident_record import Line, instant, tell
+from rbkernel.evidence.incident import Line, append, instant, look, read, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.gateway import runner
 from rbkernel.model import Verdict
