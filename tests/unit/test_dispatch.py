@@ -18,6 +18,7 @@ from rbkernel.evidence import incident as records
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
+from rbkernel.gateway.intake import generic
 from rbkernel.gateway.ledger import Ending, Ledger
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.schedules import Clockwork, incident_of
@@ -179,6 +180,14 @@ def test_two_incidents_that_one_alert_belongs_to_become_one(desk: Desk) -> None:
     desk.take(replace(alert("Quick", "d", service="pay"), group_key="two"))
     assert len(records.read(desk.root, older).alerts) == 3
     assert len(records.list_incidents(desk.root)) == 2
+
+
+def test_services_that_share_an_alerts_name_have_an_incident_each(desk: Desk) -> None:
+    for which in ("shop", "pay", "shop"):
+        body = {"name": "Quick", "labels": {"which": which, "service": which}}
+        desk.take(*generic.read(body, datetime.now(UTC)).delivery.alerts)
+    found = records.list_incidents(desk.root)
+    assert {(one.service, len(one.alerts)) for one in found} == {("shop", 1), ("pay", 1)}
 
 
 def test_an_alert_without_a_runbook_is_recorded_with_the_reason(desk: Desk) -> None:
