@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rbkernel.model import Severity
+
 OPEN, CLOSED = "open", "closed"
 # a line `sealed` whose seal is not there: it died, or has not ended yet
 SEALING = "sealing"
@@ -220,6 +222,7 @@ def tell(
     return IncidentRecord(
         id=incident,
         **{name: opened.text(name) if opened else "" for name in _OPENED},
+        severity=_severity(lines),
         state=CLOSED if closed else OPEN,
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
@@ -262,7 +265,8 @@ def shown(at: str) -> datetime:
     return instant(at).replace(microsecond=0)
 
 
-_OPENED = ("title", "severity", "service", "group_key")
+_OPENED = ("title", "service", "group_key")
+_SEVERE = frozenset({"opened", "alert", "merged"})
 _SEALS = frozenset({"sealed", SEALING})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -279,6 +283,12 @@ def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHis
     """Return when the incident came into being: a run may be older than the record of it."""
     known = [run.started_at for run in runs] + ([opened.at] if opened else [])
     return min(filter(None, known), key=instant, default=lines[0].at if lines else "")
+
+
+def _severity(lines: Iterable[Line]) -> str:
+    """Return the most severe of what opened it, its alerts and what it took in, in their words."""
+    told = (line.text("severity") for line in lines if line.kind in _SEVERE)
+    return min(told, key=Severity.place, default="")
 
 
 def _status(line: Line) -> StatusUpdate:

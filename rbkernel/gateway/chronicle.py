@@ -18,7 +18,6 @@ from rbkernel.evidence.incident_record import instant
 from rbkernel.gateway.grouping import service_name
 from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert
-from rbkernel.gateway.routing import severity_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import alerts, incidents
 from rbkernel.model import Severity
@@ -38,27 +37,24 @@ class Chronicle:
 
     def closed_at(self, incident: str) -> datetime | None:
         """Return when an incident was closed; None while it is open."""
-        try:
-            told = (self._root / incident / _RECORD).read_bytes()
-        except OSError:
-            return None
-        if b'"closed"' not in told:
-            return None  # the common case: a long record takes long to understand
+        if not self._has(incident, '"closed"'):
+            return None  # the common case
         closed_at = records.read(self._root, incident).closed_at
         return instant(closed_at) if closed_at else None
 
-    def tell_alert(self, stored: StoredAlert) -> None:
+    def tell_alert(self, stored: StoredAlert, severity: Severity | None) -> None:
         """Write an alert into its incident's record, which it may open or open again."""
         alert, incident = stored.alert, stored.incident
         jobs = self._store.jobs_for(alert.identity)
+        how = {"severity": severity.value if severity else ""}
         if not (self._root / incident / _RECORD).is_file():
-            self._open(stored, jobs)
+            self._open(stored, **how)
         if stored.fires and self.closed_at(incident):
             self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
         for other in self._merged_into(incident):
-            self._say(incident, "merged", **{"from": other})
-            self._say(other, "merged", into=incident)
+            self._merge(incident, other)
         told = {
+            **how,
             "identity": alert.identity,
             "outcome": stored.outcome,
             "runs": [job.run_id for job in jobs],
@@ -96,20 +92,24 @@ class Chronicle:
         if self._rules.when_resolved == "close" and not self._ledger.has_live(incident):
             self._say(incident, "closed", resolution=text)
 
-    def _open(self, stored: StoredAlert, jobs: list[Job]) -> None:
+    def _open(self, stored: StoredAlert, severity: str) -> None:
         alert = stored.alert
-        scale = list(Severity)
-        by_runs = scale[min(job.priority for job in jobs) - 1] if jobs else None
-        severity = by_runs or severity_of(alert.labels)
         title = alert.annotations.get("summary") or alert.name or alert.fingerprint
         self._say(
             stored.incident,
             "opened",
             title=title,
-            severity=severity.value if severity else "",
+            severity=severity,
             service=service_name(alert.labels, self._rules),
             group_key=alert.group_key,
         )
+
+    def _merge(self, incident: str, other: str) -> None:
+        """Say in both records that one goes on as the other, which is as severe from then on."""
+        if not self._has(other, f'"into": "{incident}"'):
+            severity = records.read(self._root, other).severity
+            self._say(incident, "merged", **{"from": other, "severity": severity})
+            self._say(other, "merged", into=incident)
 
     def _tell_attempt(self, job: Job, attempt: Attempt, why: str) -> None:
         self._say_run(job, attempt.run_id, "queued", attempt.number, why=why)
@@ -138,6 +138,13 @@ class Chronicle:
 
     def _say(self, incident: str, kind: str, **said: Any) -> None:
         records.append(self._root, incident, kind, by=BY, **said)
+
+    def _has(self, incident: str, words: str) -> bool:
+        """Tell whether these words stand in a record: a long one takes long to understand."""
+        try:
+            return words.encode() in (self._root / incident / _RECORD).read_bytes()
+        except OSError:
+            return False
 
     def _note_once(self, incident: str, text: str) -> None:
         record = records.read(self._root, incident)

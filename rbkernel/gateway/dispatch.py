@@ -95,12 +95,14 @@ class Dispatcher:
 
     def _go_on(self, stored: StoredAlert) -> bool:
         try:
-            placed = self._place(stored) if stored.state == StoredAlert.RECEIVED else stored
+            decided = self._decided(stored) if stored.fires else Routing()
+            unplaced = stored.state == StoredAlert.RECEIVED
+            placed = self._place(stored, decided) if unplaced else stored
             if placed is None:
                 self._wait(stored, "the alert that it ends has no place yet")
                 return False
             if placed.incident:
-                self._chronicle.tell_alert(placed)
+                self._chronicle.tell_alert(placed, decided.severity)
                 self._done(placed)
                 if not placed.fires:
                     self._chronicle.settle(placed.incident)
@@ -114,16 +116,18 @@ class Dispatcher:
 
     # --- its place
 
-    def _place(self, stored: StoredAlert) -> StoredAlert | None:
-        return self._place_firing(stored) if stored.fires else self._place_resolved(stored)
-
-    def _place_firing(self, stored: StoredAlert) -> StoredAlert:
-        decided = routing.route(
+    def _decided(self, stored: StoredAlert) -> Routing:
+        return routing.route(
             stored.alert.labels,
             self._shelf.runbooks(),
             self._settings.routes,
             self._settings.connections,
         )
+
+    def _place(self, stored: StoredAlert, decided: Routing) -> StoredAlert | None:
+        return self._place_firing(stored, decided) if stored.fires else self._place_resolved(stored)
+
+    def _place_firing(self, stored: StoredAlert, decided: Routing) -> StoredAlert:
         closed = self._closed(stored, decided)
         with self._store.planning() as connection:
             now = self._again(connection, stored)

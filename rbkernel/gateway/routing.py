@@ -42,10 +42,14 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class Routing:
-    """What an alert starts, and in words why this and nothing else."""
+    """What an alert starts, and in words why this and nothing else.
 
-    routes: tuple[Route, ...]
-    why: tuple[str, ...]
+    ``severity`` is the alert's: of its routes the most severe, else what a label says, else None.
+    """
+
+    routes: tuple[Route, ...] = ()
+    why: tuple[str, ...] = ()
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +93,11 @@ def route(
     for step in _steps(labels, {one.id: one for one in runbooks}, rules, known, why):
         found = [_routed(choice, labels, known, why) for choice in step]
         if routes := tuple(one for one in found if one):
-            return Routing(routes=_distinct(routes), why=tuple(why))
+            worst = min((one.severity for one in routes), key=Severity.place)
+            return Routing(routes=_distinct(routes), why=tuple(why), severity=worst)
         if step is _NOTHING:
             break
-    return Routing(routes=(), why=tuple(why))
+    return Routing(why=tuple(why), severity=severity_of(labels))
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity | None:

@@ -24,6 +24,7 @@ from rbkernel.gateway.records import Job
 from rbkernel.gateway.schedules import Clockwork, incident_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import jobs
+from rbkernel.model import Severity
 from tests.integration.gateways import alert, make_place
 
 
@@ -84,6 +85,15 @@ def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
     assert desk.store.counts().alerts == {"done": 1}
 
 
+def test_a_more_severe_alert_raises_its_incident_and_its_run(desk: Desk) -> None:
+    desk.take(alert("Quick", "a", severity="warning"))
+    assert desk.record().severity == "medium"
+    desk.take(alert("Quick", "a", severity="critical", pod="2"))
+    desk.take(alert("Quick", "a", severity="info", pod="3"))
+    (job,) = desk.store.jobs()
+    assert (desk.record().severity, job.priority) == ("critical", 1)
+
+
 def test_what_dies_between_two_steps_is_gone_on_from(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,10 +120,10 @@ def test_one_alert_that_cannot_go_on_holds_up_no_other(
 ) -> None:
     told = Chronicle.tell_alert
 
-    def sometimes(self: Chronicle, stored: object) -> None:
+    def sometimes(self: Chronicle, stored: object, severity: Severity | None) -> None:
         if "poison" in str(stored):
             raise ValueError("poison")
-        told(self, stored)  # type: ignore[arg-type]  # it is an alert
+        told(self, stored, severity)  # type: ignore[arg-type]  # it is an alert
 
     monkeypatch.setattr(Chronicle, "tell_alert", sometimes)
     desk.take(alert("Quick", "poison"), alert("Quick", "b"))
@@ -169,12 +179,13 @@ def test_an_end_that_comes_first_starts_nothing_later(desk: Desk) -> None:
 
 def test_two_incidents_that_one_alert_belongs_to_become_one(desk: Desk) -> None:
     shop = replace(alert("Quick", "a", service="shop"), group_key="one")
-    pay = replace(alert("Quick", "b", service="pay"), group_key="two")
+    pay = replace(alert("Quick", "b", service="pay", severity="P1"), group_key="two")
     desk.take(shop)
     desk.take(pay)
     by_service = {record.service: record.id for record in records.list_incidents(desk.root)}
     older, younger = by_service["shop"], by_service["pay"]
     desk.take(replace(alert("Quick", "c", service="shop"), group_key="two"))
+    assert records.read(desk.root, older).severity == "high"
     assert records.read(desk.root, older).merged_from == (younger,)
     assert records.read(desk.root, younger).merged_into == older
     desk.take(replace(alert("Quick", "d", service="pay"), group_key="two"))
