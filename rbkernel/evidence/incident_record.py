@@ -19,6 +19,8 @@ OPEN, CLOSED = "open", "closed"
 SEALING = "sealing"
 # clocks of several hosts are never quite the same
 AHEAD = timedelta(minutes=5)
+# the lines that say how severe it is
+SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 
@@ -266,7 +268,6 @@ def shown(at: str) -> datetime:
 
 
 _OPENED = ("title", "service", "group_key")
-_SEVERE = frozenset({"opened", "alert", "merged"})
 _SEALS = frozenset({"sealed", SEALING})
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -287,7 +288,7 @@ def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHis
 
 def _severity(lines: Iterable[Line]) -> str:
     """Return the most severe of what opened it, its alerts and what it took in, in their words."""
-    told = (line.text("severity") for line in lines if line.kind in _SEVERE)
+    told = (line.text("severity") for line in lines if line.kind in SEVERE)
     return min(told, key=Severity.place, default="")
 
 

@@ -218,7 +218,7 @@ class Dispatcher:
 
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
         """Return the incidents of the live runs that the alert would attach to."""
-        lives = [live_key(route.runbook, route.key) for route in decided.routes]
+        lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
         return self._ledger.live_incidents(connection, lives)
 
     def _order(
@@ -228,7 +228,7 @@ class Dispatcher:
             seed=stored.identity,
             runbook=route.runbook,
             parameters=route.parameters,
-            key=route.key,
+            key=(*route.key, incident) if route.wide else route.key,
             connections=route.connections,
             severity=route.severity,
             incident=incident,

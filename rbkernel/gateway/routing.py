@@ -30,7 +30,10 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart."""
+    """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart.
+
+    ``wide``: nothing says what it is about, so each incident has a live run of its own.
+    """
 
     runbook: str
     parameters: Mapping[str, Scalar]
@@ -38,6 +41,7 @@ class Route:
     connections: tuple[str, ...]
     severity: Severity
     why: str
+    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,13 +212,15 @@ def _routed(
         return None
     because = f"{runbook.id}: {choice.because}"
     why.append(because)
+    key = triggers.key(choice.trigger, labels)
     return Route(
         runbook=runbook.id,
         parameters=values,
-        key=triggers.key(choice.trigger, labels) or tuple(f"{n}={v}" for n, v in values.items()),
+        key=key or tuple(f"{n}={v}" for n, v in values.items()),
         connections=connections,
         severity=_severity(choice, labels),
         why=because,
+        wide=not key and triggers.is_catch_all(choice.trigger),
     )
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rbkernel import config
 from rbkernel.config import Settings
-from rbkernel.config.queue import Grouping, Queue, Schedule
+from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import incident as records
 from rbkernel.gateway.alert import Alert, Delivery, Status
@@ -199,6 +199,19 @@ def test_services_that_share_an_alerts_name_have_an_incident_each(desk: Desk) ->
         desk.take(*generic.read(body, datetime.now(UTC)).delivery.alerts)
     found = records.list_incidents(desk.root)
     assert {(one.service, len(one.alerts)) for one in found} == {("shop", 1), ("pay", 1)}
+
+
+def test_alerts_that_no_runbook_is_made_for_share_a_run_only_within_a_service(
+    settings: Settings,
+) -> None:
+    anything = RouteRule(alert="*", runbooks=("RUN-911",))
+    desk = Desk(settings.model_copy(update={"routes": (anything,)}))
+    for service, name in (("shop", "DiskFull"), ("pay", "CpuHigh"), ("shop", "QueueLong")):
+        desk.take(replace(alert(name, "x", service=service), group_key=""))
+    found = records.list_incidents(desk.root)
+    assert {(one.service, len(one.alerts)) for one in found} == {("shop", 2), ("pay", 1)}
+    assert {job.incident for job in desk.store.jobs()} == {one.id for one in found}
+    assert desk.store.counts().outcomes == {"started": 2, "attached": 1}
 
 
 def test_an_alert_without_a_runbook_is_recorded_with_the_reason(desk: Desk) -> None:

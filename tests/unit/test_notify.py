@@ -98,6 +98,27 @@ def test_a_run_is_told_at_its_start_and_at_its_end(root: Path) -> None:
     assert told.asked == 0
 
 
+def test_a_more_severe_alert_is_told_unless_a_run_of_its_own_tells_it(root: Path) -> None:
+    def fires(severity: str, outcome: str) -> None:
+        labels = {"alertname": f"Pay {severity}"}
+        said = {"severity": severity, "outcome": outcome, "labels": labels}
+        say(root, "alert", identity=f"{severity} {outcome}", **said)
+
+    fires("medium", "started")
+    say(root, state="started")
+    known = f"started/{RUN_ID}"
+    fires("high", "started")
+    fires("high", "attached")
+    assert not events(root, Told(), known)
+    fires("critical", "attached")
+    [raised] = events(root, Told(), known)
+    assert (raised.kind, raised.severity, raised.page) == ("raised", Severity.CRITICAL, INCIDENT)
+    message = Words(None, ADDRESS).message([raised])
+    assert message.title == "Now CRITICAL: Pay critical"
+    assert "was high so far" in message.body
+    assert not events(root, Told(), known, raised.key)
+
+
 def test_a_run_whose_journal_is_lost_is_told_as_unknown(root: Path) -> None:
     say(root, state="ended", why="the worker was killed")
     [finding] = events(root, Told(None))

@@ -127,6 +127,8 @@ def test_a_rule_may_start_nothing_and_one_for_all_comes_last(books: list[Runbook
     rules = (everything, nothing)
     assert ids(starts(books, rules, alertname="Watchdog")) == []
     assert ids(starts(books, rules, alertname="DiskFull")) == ["RUN-205"]
+    assert not starts(books, rules, alertname="DiskFull").routes[0].wide
+    assert starts(books, alertname="DiskFull").routes[0].wide
     assert ids(starts(books, rules, alertname="PostgresLag", severity="critical")) == [
         "RUN-207",
         "RUN-205",

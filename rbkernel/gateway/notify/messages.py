@@ -28,7 +28,7 @@ _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
 _IN_A_DIGEST = 10
 # the most telling one names the message
-_ORDER = ("escalation", "finding", "decision", "sealed", "started")
+_ORDER = ("escalation", "raised", "finding", "decision", "sealed", "started")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # what calls everybody of a chat, and may stand in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
