@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC
 
+from rbkernel.evidence import caution
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
 from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord, instant
@@ -41,6 +42,13 @@ def minute(at: str) -> str:
 def due_words(due: Due | None) -> str:
     """Say when the next update is due; empty when nobody waits for one."""
     return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words
+
+
+def to_look_at(record: IncidentRecord, due: Due | None) -> str:
+    """Say what a list has to say of an incident besides; usually when the next update is due."""
+    damaged = "DAMAGED RECORD" if record.damaged else ""
+    older = "ATTACHMENT OLDER THAN ITS RUNS" if caution.too_late(record) else ""
+    return "; ".join(filter(None, [damaged, older, due_words(due)]))
 
 
 def told(found: Incident, due: Due | None) -> Iterator[str]:
@@ -137,6 +145,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
         yield f"  goes on in {line(record.merged_into)}"
+    for mind in caution.minds(record):
+        yield f"  MIND: {line(mind)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
     if record.unfinished:

@@ -11,14 +11,15 @@ kind        fields, besides ``at`` (UTC, ISO 8601) and ``by`` (a user, or "rbker
 opened      title, severity, service, group_key
 alert       source, status (firing, resolved), fingerprint, starts_at, ends_at, labels,
             annotations, url, identity, severity (on our scale)
-run         run_id, runbook, state (queued, started, ended), verdict, attempt, why
+run         run_id, runbook, state (queued, started, ended), verdict, attempt, why, mind (what
+            is not as it was meant to be: another runbook, another connection)
 sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
             read as `SEALING` while HEADS has no such seal
 note        text
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
 merged      into, or from and its severity
-closed      resolution
+closed      resolution, lacks (runs that were still to be made, and were not waited for)
 reopened    why
 ==========  ===================================================================================
 """

@@ -24,7 +24,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         "identity",
         "severity",
     ),
-    "run": ("run_id", "runbook", "state", "verdict", "why"),
+    "run": ("run_id", "runbook", "state", "verdict", "why", "mind"),
     "note": ("text",),
     "status": ("status", "impact", "action", "eta"),
     "merged": ("into", "from", "severity"),

@@ -123,7 +123,9 @@ def _run_line(line: Line) -> Entry:
     attempt = line.data.get("attempt")
     again = f" (attempt {attempt})" if isinstance(attempt, int) and attempt > 1 else ""
     state = line.text("state") + again
-    what = _said(f"{line.text('runbook') or 'run'} {state}", line.text("verdict"), line.text("why"))
+    what = _said(
+        f"{line.text('runbook') or 'run'} {state}", *_texts(line, "verdict", "why", "mind")
+    )
     return Entry(
         at=utc(line.at),
         kind="run",
@@ -132,6 +134,10 @@ def _run_line(line: Line) -> Entry:
         run_id=line.text("run_id"),
         verdict=line.text("verdict"),
     )
+
+
+def _texts(line: Line, *names: str) -> list[str]:
+    return [line.text(name) for name in names]
 
 
 def _said(*parts: str) -> str:

@@ -136,9 +136,12 @@ class Dispatcher:
             if self._is_stale(connection, stored):
                 return self._placed(connection, stored, "stale", "")
             incident = self._incident(connection, stored, decided, closed)
-            added = [self._order(connection, stored, route, incident) for route in decided.routes]
+            orders = [
+                self._order(stored, route, incident, decided.mind) for route in decided.routes
+            ]
+            added = [self._add(connection, stored, order) for order in orders]
             outcome = "started" if any(added) else "attached" if added else "no run"
-            why = "" if added else "; ".join(decided.why)
+            why = "; ".join(decided.mind if added else decided.why)
             return self._placed(connection, stored, outcome, incident, why)
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
@@ -222,9 +225,9 @@ class Dispatcher:
         return self._ledger.live_incidents(connection, lives)
 
     def _order(
-        self, connection: Connection, stored: StoredAlert, route: Route, incident: str
-    ) -> bool:
-        order = Order(
+        self, stored: StoredAlert, route: Route, incident: str, mind: tuple[str, ...]
+    ) -> Order:
+        return Order(
             seed=stored.identity,
             runbook=route.runbook,
             parameters=route.parameters,
@@ -234,7 +237,10 @@ class Dispatcher:
             incident=incident,
             source="alert",
             why=f"alert {stored.alert.name or stored.alert.fingerprint}; {route.why}",
+            mind=mind,
         )
+
+    def _add(self, connection: Connection, stored: StoredAlert, order: Order) -> bool:
         job, is_new = self._ledger.add(connection, order)
         self._ledger.attach(connection, job, stored.identity)
         return is_new

@@ -57,7 +57,10 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id."""
+    """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id.
+
+    ``mind``: what is not as it was meant to be.
+    """
 
     seed: str
     runbook: str
@@ -68,6 +71,7 @@ class Order:
     incident: str
     source: str
     why: str
+    mind: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -103,7 +107,7 @@ class Ledger:
             "parameters": json.dumps(dict(order.parameters)),
             "key": json.dumps(order.key),
             "connections": json.dumps(order.connections),
-            "why": json.dumps([order.why]),
+            "why": json.dumps([order.why, *order.mind]),
             "live": live,
             "priority": priority,
             "state": Job.WAITING,

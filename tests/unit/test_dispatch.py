@@ -14,6 +14,7 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence import caution
 from rbkernel.evidence import incident as records
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.chronicle import Chronicle
@@ -24,7 +25,7 @@ from rbkernel.gateway.records import Job
 from rbkernel.gateway.schedules import Clockwork, incident_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import jobs
-from rbkernel.model import Severity
+from rbkernel.model import Severity, Verdict
 from tests.integration.gateways import alert, make_place
 
 
@@ -201,6 +202,22 @@ def test_services_that_share_an_alerts_name_have_an_incident_each(desk: Desk) ->
     assert {(one.service, len(one.alerts)) for one in found} == {("shop", 1), ("pay", 1)}
 
 
+def test_what_could_not_be_run_as_meant_stands_in_the_record(settings: Settings) -> None:
+    anything = RouteRule(alert="*", runbooks=("RUN-911",))
+    missing = RouteRule(alert="Unheard", runbooks=("RUN-999",))
+    desk = Desk(settings.model_copy(update={"routes": (anything, missing)}))
+    desk.take(alert("Unheard", "a"))
+    (job,) = desk.run()
+    desk.chronicle.tell_job(job)
+    record = desk.record()
+    (line,) = (line for line in record.lines if line.kind == "alert")
+    (mind,) = caution.minds(record)
+    assert mind.endswith("names RUN-999, and there is no such runbook; RUN-911 is run instead")
+    assert line.text("why") == mind
+    assert caution.judged(record, Verdict.OK) is Verdict.UNKNOWN
+    assert caution.judged(record, Verdict.CRITICAL) is Verdict.CRITICAL
+
+
 def test_alerts_that_no_runbook_is_made_for_share_a_run_only_within_a_service(
     settings: Settings,
 ) -> None:
@@ -269,6 +286,24 @@ def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> 
     assert {job.source for job in found} == {"schedule"}
     assert len(found) == 1
     assert incident_of(schedule, now.replace(hour=0, minute=0)) == found[0].incident
+
+
+@pytest.mark.parametrize(("lacks", "state"), [([], "open"), (["another"], "closed")])
+def test_a_run_that_ends_badly_in_a_closed_incident_opens_it_unless_it_was_known(
+    desk: Desk, lacks: list[str], state: str
+) -> None:
+    desk.take(alert("Quick", "a"))
+    records.append(desk.root, desk.record().id, "closed", by="ann", lacks=lacks)
+    (job,) = desk.run(outcome=Job.FAILED)
+    for _ in range(2):
+        ended = desk.store.job(job.id)
+        assert ended is not None
+        desk.chronicle.tell_job(ended)
+    record = desk.record()
+    assert record.state == state
+    assert [run.run_id for run in caution.too_late(record)] == ([job.run_id] if lacks else [])
+    reopened = [line.text("why") for line in record.lines if line.kind == "reopened"]
+    assert len(reopened) == (state == "open")
 
 
 def test_what_is_old_is_forgotten_and_its_evidence_stays(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
+from rbkernel.evidence import caution
 from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory
 from rbkernel.evidence.incident_record import CLOSED, SEVERE, instant
 from rbkernel.evidence.reading import Record
@@ -249,6 +250,7 @@ class _Incident:
                 "run_id": run.run_id if run else "",
                 "attempt": run.attempt if run else None,
                 "why": run.why if run else "",
+                "mind": caution.of_run(record, run) if run else "",
                 **facts,
             },
         )
