@@ -20,7 +20,7 @@ from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import alerts, incidents
-from rbkernel.model import Severity
+from rbkernel.model import Severity, Verdict
 
 BY = "rbkernel"
 _RECORD = "incident.jsonl"
@@ -78,6 +78,8 @@ class Chronicle:
         if job.state == Job.GIVEN_UP:
             text = f"{job.runbook} was given up after {job.attempt} attempts: {job.failure}"
             self._note_once(job.incident, text)
+        if job.state in Job.ENDED:
+            self._weigh(job)
         self._ledger.told(job)
 
     def settle(self, incident: str) -> None:
@@ -91,6 +93,22 @@ class Chronicle:
         self._note_once(incident, text)
         if self._rules.when_resolved == "close" and not self._ledger.has_live(incident):
             self._say(incident, "closed", resolution=text)
+
+    def _weigh(self, job: Job) -> None:
+        """Open an incident again that was closed before a run of it ended, and not well.
+
+        Whoever closed it without waiting has said so in the record, and is not overruled.
+        """
+        well = job.state == Job.DONE and job.verdict == Verdict.OK
+        closed = self.closed_at(job.incident)
+        if well or closed is None or job.ended_at is None or job.ended_at < closed:
+            return
+        record = records.read(self._root, job.incident)
+        ending = next(line for line in reversed(record.lines) if line.kind == "closed")
+        if not ending.data.get("lacks"):
+            found = job.verdict or job.state
+            why = f"{job.runbook} {job.run_id} ended after it was closed: {found}"
+            self._say(job.incident, "reopened", why=why)
 
     def _open(self, stored: StoredAlert, severity: str) -> None:
         alert = stored.alert
@@ -126,6 +144,7 @@ class Chronicle:
             )
 
     def _say_run(self, job: Job, run_id: str, state: str, attempt: int, **said: str) -> None:
+        mind = {"mind": job.mind} if job.mind else {}
         self._say(
             job.incident,
             "run",
@@ -133,6 +152,7 @@ class Chronicle:
             runbook=job.runbook,
             state=state,
             attempt=attempt,
+            **mind,
             **said,
         )
 

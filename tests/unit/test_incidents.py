@@ -20,7 +20,7 @@ from rbkernel.cli import app
 from rbkernel.cli.output import Ending
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
-from rbkernel.evidence import bundle, signing
+from rbkernel.evidence import bundle, caution, signing
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.incident import append, look, read
 from rbkernel.evidence.incident_record import Line, instant, tell
@@ -246,6 +246,19 @@ class TestClose:
         assert not (settings.evidence_root / "HEADS").exists()
         assert list(work.iterdir()) == []
         assert self.closed(settings, work).sealed_runs == (other_run(1), RUN_ID)
+
+    def test_a_run_that_is_still_to_be_made_keeps_it_open(
+        self, settings: Settings, work: Path
+    ) -> None:
+        root, come = settings.evidence_root, other_run(1)
+        run: dict[str, Any] = {"run_id": come, "runbook": "RUN-005", "state": "queued"}
+        append(root, INCIDENT, "run", by="rbkernel", attempt=2, **run)
+        with pytest.raises(EvidenceError, match=rf"still to be made.*{come}.*--anyway"):
+            self.closed(settings, work)
+        done = incidents.close(settings, INCIDENT, by="ann", folder=work, anyway=True)
+        assert f"RUN-005 {come} is still to be made" in done.mind
+        append(root, INCIDENT, "run", by="rbkernel", attempt=2, **{**run, "state": "ended"})
+        assert any("lacks it" in mind for mind in caution.minds(read(root, INCIDENT)))
 
     def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))
