@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
-from rbkernel.evidence.incident_record import instant
+from rbkernel.evidence.incident_record import SEALING, instant
 from rbkernel.gateway.grouping import service_name
 from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert
@@ -24,6 +24,8 @@ from rbkernel.model import Severity, Verdict
 
 BY = "rbkernel"
 _RECORD = "incident.jsonl"
+# what there is in the incident of a schedule that nobody else has to do with
+_OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
 class Chronicle:
@@ -95,11 +97,13 @@ class Chronicle:
             self._say(incident, "closed", resolution=text)
 
     def _weigh(self, job: Job) -> None:
-        """Open an incident again that was closed before a run of it ended, and not well.
+        """Close the incident of a schedule whose run came to ok; have bad news open a closed one.
 
         Whoever closed it without waiting has said so in the record, and is not overruled.
         """
         well = job.state == Job.DONE and job.verdict == Verdict.OK
+        if well and job.source == "schedule":
+            self._close_for_schedule(job)
         closed = self.closed_at(job.incident)
         if well or closed is None or job.ended_at is None or job.ended_at < closed:
             return
@@ -109,6 +113,12 @@ class Chronicle:
             found = job.verdict or job.state
             why = f"{job.runbook} {job.run_id} ended after it was closed: {found}"
             self._say(job.incident, "reopened", why=why)
+
+    def _close_for_schedule(self, job: Job) -> None:
+        """Close an incident in which nothing was but that run."""
+        record = records.read(self._root, job.incident)
+        if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
+            self._say(job.incident, "closed", resolution=f"scheduled, and {job.runbook} came to ok")
 
     def _open(self, stored: StoredAlert, severity: str) -> None:
         alert = stored.alert

@@ -288,6 +288,27 @@ def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> 
     assert incident_of(schedule, now.replace(hour=0, minute=0)) == found[0].incident
 
 
+@pytest.mark.parametrize(
+    ("outcome", "noted", "state"),
+    [(Job.DONE, False, "closed"), (Job.DONE, True, "open"), (Job.FAILED, False, "open")],
+)
+def test_the_incident_of_a_schedule_is_closed_when_all_is_well(
+    settings: Settings, outcome: str, noted: bool, state: str
+) -> None:
+    schedule = Schedule(name="daily", cron="0 0 * * *", runbook="RUN-911", catch_up_min=1440)
+    desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
+    Clockwork(desk.settings, desk.store, desk.ledger, desk.chronicle).sweep(pytest.fail)
+    (job,) = desk.run(outcome=outcome)
+    if noted:
+        records.append(desk.root, job.incident, "note", by="ann", text="look at this")
+    for _ in range(2):
+        ended = desk.store.job(job.id)
+        assert ended is not None
+        desk.chronicle.tell_job(ended)
+    assert desk.record().state == state
+    assert [line.kind for line in desk.record().lines].count("closed") == (state == "closed")
+
+
 @pytest.mark.parametrize(("lacks", "state"), [([], "open"), (["another"], "closed")])
 def test_a_run_that_ends_badly_in_a_closed_incident_opens_it_unless_it_was_known(
     desk: Desk, lacks: list[str], state: str
