@@ -448,7 +448,8 @@ class TestCommands:
         told = rbkernel("show", INCIDENT).splitlines()
         assert told[told.index("Alerts") + 1].split()[:2] == ["FIRING", "Alert119,"]
         assert "  … and 105 more alerts: --json has all" in told
-        assert "  … and 21 more entries, earlier ones: --json has all" in told
+        assert sum("more alerts: --json has all [" in line for line in told) == 1
+        assert len(told) < 40
         assert len(json.loads(rbkernel("show", INCIDENT, "--json"))["timeline"]) == 121
 
     def test_what_alerts_say_does_not_steer_a_terminal(

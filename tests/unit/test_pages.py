@@ -373,6 +373,7 @@ def test_a_run_from_alerts_is_shown_from_before_its_kernel_on(
     assert "1 running" in console
     assert "is starting" in console
     assert "critical RUN-005 Replication lag" in after
+    assert after.count("the standby is behind") == 1  # both alerts say so
     for cluster in ("shop-1", "shop-2"):
         assert f"cluster {cluster}" in after
 
