@@ -76,6 +76,18 @@ class Severity(StrEnum):
             scales = "critical|high|medium|low, critical|warning|info, P0-P3 or SEV1-SEV4"
             raise ValueError(f"unknown severity {words!r}: use {scales}") from None
 
+    @classmethod
+    def place(cls, words: str) -> int:
+        """Return 0 for the most severe, and more than for all others for words of no scale.
+
+        >>> Severity.place("SEV1"), Severity.place("low"), Severity.place("")
+        (0, 3, 4)
+        """
+        try:
+            return list(cls).index(cls.parse(words))
+        except ValueError:
+            return len(cls)
+
 
 _SEVERITY_WORDS = {
     "p0": "critical",

@@ -5,9 +5,12 @@ Words of alerts and people are shown without what a terminal would obey.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC
+from itertools import groupby
 
+from rbkernel.evidence import caution
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord, instant
@@ -18,6 +21,8 @@ from rbkernel.review.status import Draft, Due
 
 # a storm must not push what waits for you off the screen
 _MOST_ALERTS, _MOST_ENTRIES = 15, 100
+# of alerts that came one after the other
+_MOST_IN_A_ROW = 3
 
 
 def line(words: object) -> str:
@@ -43,6 +48,13 @@ def due_words(due: Due | None) -> str:
     return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words
 
 
+def to_look_at(record: IncidentRecord, due: Due | None) -> str:
+    """Say what a list has to say of an incident besides; usually when the next update is due."""
+    damaged = "DAMAGED RECORD" if record.damaged else ""
+    older = "ATTACHMENT OLDER THAN ITS RUNS" if caution.too_late(record) else ""
+    return "; ".join(filter(None, [damaged, older, due_words(due)]))
+
+
 def told(found: Incident, due: Due | None) -> Iterator[str]:
     """Yield the lines of `rbkernel incident show`."""
     yield from _head(found, due)
@@ -60,8 +72,9 @@ def told(found: Incident, due: Due | None) -> Iterator[str]:
             for run, decision in found.waiting
         ],
     )
-    earlier = _others(len(found.timeline) - _MOST_ENTRIES, "entries, earlier ones")
-    latest = _timeline(found.timeline[-_MOST_ENTRIES:])
+    entries = list(_folded(found.timeline))
+    earlier = _others(len(entries) - _MOST_ENTRIES, "entries, earlier ones")
+    latest = _timeline(entries[-_MOST_ENTRIES:])
     yield from _block("Timeline (UTC)", [*earlier, *latest])
     if found.record.state == "open":
         yield ""
@@ -137,6 +150,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
         yield f"  goes on in {line(record.merged_into)}"
+    for mind in caution.minds(record):
+        yield f"  MIND: {line(mind)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
     if record.unfinished:
@@ -176,6 +191,30 @@ def _alert(alert: AlertHistory) -> str:
     if alert.last_resolved_at:
         times += f", resolved {clock(alert.last_resolved_at)}"
     return f"{alert.status.upper():9} {line(alert.name)}, {times}{f' ({labels})' if labels else ''}"
+
+
+def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Fold alerts that came one after the other: what is said again is counted, the rest told.
+
+    >>> def alert(what):
+    ...     return Entry(at="2026-11-20T03:00:00+00:00", kind="alert", what=what, source="generic")
+    >>> [one.what for one in _folded(map(alert, ["A", "A", *"BCDE"]))]
+    ['A (2 times)', 'B', 'C', '… and 2 more alerts: --json has all']
+    """
+    for kind, row in groupby(entries, key=lambda entry: entry.kind):
+        if kind != "alert":
+            yield from row
+            continue
+        same: dict[tuple[str, str], list[Entry]] = {}
+        for entry in row:
+            same.setdefault((entry.what, entry.source), []).append(entry)
+        told = list(same.values())
+        for first, *again in told[:_MOST_IN_A_ROW]:
+            times = f" ({1 + len(again)} times)" if again else ""
+            yield replace(first, what=f"{first.what}{times}")
+        rest = [entry for some in told[_MOST_IN_A_ROW:] for entry in some]
+        for what in _others(len(rest), "alerts"):
+            yield replace(rest[-1], what=what)
 
 
 def _timeline(entries: Sequence[Entry]) -> Iterator[str]:

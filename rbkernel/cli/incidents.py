@@ -147,6 +147,9 @@ def close(
         Path | None,
         typer.Option("--output", "-o", help="A folder for page and archive; the working folder."),
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Close although runs are still to be made.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Seal all of it, export page and archive, and print the path of what to attach."""
@@ -161,6 +164,7 @@ def close(
         resolution=resolution,
         folder=_folder(output),
         redactor=_redactor(settings),
+        anyway=anyway,
     )
     if as_json:
         print_json(dataclasses.asdict(closed))
@@ -285,7 +289,7 @@ def _row(one: Any, now: datetime) -> tuple[str, ...]:
         incident_text.minute(record.began.at),
         f"{len(one.runs)} {one.verdict}".strip(),
         incident_text.line(one.title),
-        ("DAMAGED RECORD; " if record.damaged else "") + incident_text.due_words(due),
+        incident_text.to_look_at(record, due),
     )
 
 

@@ -17,7 +17,7 @@ from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
-EventKind = Literal["started", "finding", "decision", "escalation", "sealed"]
+EventKind = Literal["started", "finding", "decision", "escalation", "raised", "sealed"]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 
 

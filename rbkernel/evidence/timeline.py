@@ -92,6 +92,11 @@ def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
         )
 
 
+def alert_name(line: Line) -> str:
+    """Return the alert's name as its sender has it, else its fingerprint."""
+    return str(_mapping(line, "labels").get("alertname") or line.text("fingerprint"))
+
+
 def _alert(line: Line) -> Entry:
     """Tell an alert at the time that its sender gave it.
 
@@ -102,13 +107,14 @@ def _alert(line: Line) -> Entry:
     ('2026-11-20T03:41:00+00:00', 'alert resolved: Lag', 'grafana')
     """
     resolved = line.text("status") == "resolved"
-    labels, annotations = (_mapping(line, name) for name in ("labels", "annotations"))
+    annotations = _mapping(line, "annotations")
     summary = "" if resolved else annotations.get("summary") or annotations.get("description")
-    name = str(labels.get("alertname") or line.text("fingerprint"))
     return Entry(
         at=utc(line.text("ends_at" if resolved else "starts_at") or line.at),
         kind="alert",
-        what=_said(f"alert {'resolved' if resolved else 'fires'}", name, str(summary or "")),
+        what=_said(
+            f"alert {'resolved' if resolved else 'fires'}", alert_name(line), str(summary or "")
+        ),
         source=line.text("source"),
     )
 
@@ -117,7 +123,9 @@ def _run_line(line: Line) -> Entry:
     attempt = line.data.get("attempt")
     again = f" (attempt {attempt})" if isinstance(attempt, int) and attempt > 1 else ""
     state = line.text("state") + again
-    what = _said(f"{line.text('runbook') or 'run'} {state}", line.text("verdict"), line.text("why"))
+    what = _said(
+        f"{line.text('runbook') or 'run'} {state}", *_texts(line, "verdict", "why", "mind")
+    )
     return Entry(
         at=utc(line.at),
         kind="run",
@@ -126,6 +134,10 @@ def _run_line(line: Line) -> Entry:
         run_id=line.text("run_id"),
         verdict=line.text("verdict"),
     )
+
+
+def _texts(line: Line, *names: str) -> list[str]:
+    return [line.text(name) for name in names]
 
 
 def _said(*parts: str) -> str:

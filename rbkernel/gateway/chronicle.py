@@ -14,17 +14,18 @@ import sqlalchemy as sa
 
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
-from rbkernel.evidence.incident import instant
+from rbkernel.evidence.incident import SEALING, instant
 from rbkernel.gateway.grouping import service_name
 from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert
-from rbkernel.gateway.routing import severity_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import alerts, incidents
-from rbkernel.model import Severity
+from rbkernel.model import Severity, Verdict
 
 BY = "rbkernel"
 _RECORD = "incident.jsonl"
+# what there is in the incident of a schedule that nobody else has to do with
+_OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
 class Chronicle:
@@ -38,27 +39,24 @@ class Chronicle:
 
     def closed_at(self, incident: str) -> datetime | None:
         """Return when an incident was closed; None while it is open."""
-        try:
-            told = (self._root / incident / _RECORD).read_bytes()
-        except OSError:
-            return None
-        if b'"closed"' not in told:
-            return None  # the common case: a long record takes long to understand
+        if not self._has(incident, '"closed"'):
+            return None  # the common case
         closed_at = records.read(self._root, incident).closed_at
         return instant(closed_at) if closed_at else None
 
-    def tell_alert(self, stored: StoredAlert) -> None:
+    def tell_alert(self, stored: StoredAlert, severity: Severity | None) -> None:
         """Write an alert into its incident's record, which it may open or open again."""
         alert, incident = stored.alert, stored.incident
         jobs = self._store.jobs_for(alert.identity)
+        how = {"severity": severity.value if severity else ""}
         if not (self._root / incident / _RECORD).is_file():
-            self._open(stored, jobs)
+            self._open(stored, **how)
         if stored.fires and self.closed_at(incident):
             self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
         for other in self._merged_into(incident):
-            self._say(incident, "merged", **{"from": other})
-            self._say(other, "merged", into=incident)
+            self._merge(incident, other)
         told = {
+            **how,
             "identity": alert.identity,
             "outcome": stored.outcome,
             "runs": [job.run_id for job in jobs],
@@ -82,6 +80,8 @@ class Chronicle:
         if job.state == Job.GIVEN_UP:
             text = f"{job.runbook} was given up after {job.attempt} attempts: {job.failure}"
             self._note_once(job.incident, text)
+        if job.state in Job.ENDED:
+            self._weigh(job)
         self._ledger.told(job)
 
     def settle(self, incident: str) -> None:
@@ -96,20 +96,48 @@ class Chronicle:
         if self._rules.when_resolved == "close" and not self._ledger.has_live(incident):
             self._say(incident, "closed", resolution=text)
 
-    def _open(self, stored: StoredAlert, jobs: list[Job]) -> None:
+    def _weigh(self, job: Job) -> None:
+        """Close the incident of a schedule whose run came to ok; have bad news open a closed one.
+
+        Whoever closed it without waiting has said so in the record, and is not overruled.
+        """
+        well = job.state == Job.DONE and job.verdict == Verdict.OK
+        if well and job.source == "schedule":
+            self._close_for_schedule(job)
+        closed = self.closed_at(job.incident)
+        if well or closed is None or job.ended_at is None or job.ended_at < closed:
+            return
+        record = records.read(self._root, job.incident)
+        ending = next(line for line in reversed(record.lines) if line.kind == "closed")
+        if not ending.data.get("lacks"):
+            found = job.verdict or job.state
+            why = f"{job.runbook} {job.run_id} ended after it was closed: {found}"
+            self._say(job.incident, "reopened", why=why)
+
+    def _close_for_schedule(self, job: Job) -> None:
+        """Close an incident in which nothing was but that run."""
+        record = records.read(self._root, job.incident)
+        if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
+            self._say(job.incident, "closed", resolution=f"scheduled, and {job.runbook} came to ok")
+
+    def _open(self, stored: StoredAlert, severity: str) -> None:
         alert = stored.alert
-        scale = list(Severity)
-        by_runs = scale[min(job.priority for job in jobs) - 1] if jobs else None
-        severity = by_runs or severity_of(alert.labels)
         title = alert.annotations.get("summary") or alert.name or alert.fingerprint
         self._say(
             stored.incident,
             "opened",
             title=title,
-            severity=severity.value if severity else "",
+            severity=severity,
             service=service_name(alert.labels, self._rules),
             group_key=alert.group_key,
         )
+
+    def _merge(self, incident: str, other: str) -> None:
+        """Say in both records that one goes on as the other, which is as severe from then on."""
+        if not self._has(other, f'"into": "{incident}"'):
+            severity = records.read(self._root, other).severity
+            self._say(incident, "merged", **{"from": other, "severity": severity})
+            self._say(other, "merged", into=incident)
 
     def _tell_attempt(self, job: Job, attempt: Attempt, why: str) -> None:
         self._say_run(job, attempt.run_id, "queued", attempt.number, why=why)
@@ -126,6 +154,7 @@ class Chronicle:
             )
 
     def _say_run(self, job: Job, run_id: str, state: str, attempt: int, **said: str) -> None:
+        mind = {"mind": job.mind} if job.mind else {}
         self._say(
             job.incident,
             "run",
@@ -133,11 +162,19 @@ class Chronicle:
             runbook=job.runbook,
             state=state,
             attempt=attempt,
+            **mind,
             **said,
         )
 
     def _say(self, incident: str, kind: str, **said: Any) -> None:
         records.append(self._root, incident, kind, by=BY, **said)
+
+    def _has(self, incident: str, words: str) -> bool:
+        """Tell whether these words stand in a record: a long one takes long to understand."""
+        try:
+            return words.encode() in (self._root / incident / _RECORD).read_bytes()
+        except OSError:
+            return False
 
     def _note_once(self, incident: str, text: str) -> None:
         record = records.read(self._root, incident)

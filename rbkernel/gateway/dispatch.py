@@ -88,12 +88,14 @@ class Dispatcher:
 
     def _go_on(self, stored: StoredAlert) -> bool:
         try:
-            placed = self._place(stored) if stored.state == StoredAlert.RECEIVED else stored
+            decided = self._decided(stored) if stored.fires else Routing()
+            unplaced = stored.state == StoredAlert.RECEIVED
+            placed = self._place(stored, decided) if unplaced else stored
             if placed is None:
                 self._wait(stored, "the alert that it ends has no place yet")
                 return False
             if placed.incident:
-                self._office.chronicle.tell_alert(placed)
+                self._office.chronicle.tell_alert(placed, decided.severity)
                 self._done(placed)
                 if not placed.fires:
                     self._office.chronicle.settle(placed.incident)
@@ -107,16 +109,18 @@ class Dispatcher:
 
     # --- its place
 
-    def _place(self, stored: StoredAlert) -> StoredAlert | None:
-        return self._place_firing(stored) if stored.fires else self._place_resolved(stored)
-
-    def _place_firing(self, stored: StoredAlert) -> StoredAlert:
-        decided = routing.route(
+    def _decided(self, stored: StoredAlert) -> Routing:
+        return routing.route(
             stored.alert.labels,
             self._shelf.runbooks(),
             self._office.settings.routes,
             self._office.settings.connections,
         )
+
+    def _place(self, stored: StoredAlert, decided: Routing) -> StoredAlert | None:
+        return self._place_firing(stored, decided) if stored.fires else self._place_resolved(stored)
+
+    def _place_firing(self, stored: StoredAlert, decided: Routing) -> StoredAlert:
         closed = self._closed(stored, decided)
         with self._office.store.planning() as connection:
             now = self._again(connection, stored)
@@ -125,9 +129,12 @@ class Dispatcher:
             if self._is_stale(connection, stored):
                 return self._placed(connection, stored, "stale", "")
             incident = self._incident(connection, stored, decided, closed)
-            added = [self._order(connection, stored, route, incident) for route in decided.routes]
+            orders = [
+                self._order(stored, route, incident, decided.mind) for route in decided.routes
+            ]
+            added = [self._add(connection, stored, order) for order in orders]
             outcome = "started" if any(added) else "attached" if added else "no run"
-            why = "" if added else "; ".join(decided.why)
+            why = "; ".join(decided.mind if added else decided.why)
             return self._placed(connection, stored, outcome, incident, why)
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
@@ -207,23 +214,26 @@ class Dispatcher:
 
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
         """Return the incidents of the live runs that the alert would attach to."""
-        lives = [live_key(route.runbook, route.key) for route in decided.routes]
+        lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
         return self._office.ledger.live_incidents(connection, lives)
 
     def _order(
-        self, connection: Connection, stored: StoredAlert, route: Route, incident: str
-    ) -> bool:
-        order = Order(
+        self, stored: StoredAlert, route: Route, incident: str, mind: tuple[str, ...]
+    ) -> Order:
+        return Order(
             seed=stored.identity,
             runbook=route.runbook,
             parameters=route.parameters,
-            key=route.key,
+            key=(*route.key, incident) if route.wide else route.key,
             connections=route.connections,
             severity=route.severity,
             incident=incident,
             source="alert",
             why=f"alert {stored.alert.name or stored.alert.fingerprint}; {route.why}",
+            mind=mind,
         )
+
+    def _add(self, connection: Connection, stored: StoredAlert, order: Order) -> bool:
         job, is_new = self._office.ledger.add(connection, order)
         self._office.ledger.attach(connection, job, stored.identity)
         return is_new

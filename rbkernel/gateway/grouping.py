@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from rbkernel.config.queue import Grouping
 from rbkernel.gateway.alert import Alert
 
-# what Alertmanager calls the group of a route that groups by nothing: it says nothing
-_NO_GROUP = frozenset({"", "{}", "{}:{}", "{}/{}:{}"})
+# how Alertmanager ends the key of a group without labels, whatever route leads to it
+_NO_LABELS = ":{}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +117,14 @@ def group_of(alert: Alert) -> str:
     """Return a digest of the sender's group; empty when the sender groups by nothing.
 
     >>> from rbkernel.gateway.alert import Status
-    >>> one = Alert(source="alertmanager", group_key="{}:{}", fingerprint="f",
-    ...             status=Status.FIRING, starts_at=datetime(2026, 11, 20, tzinfo=UTC))
-    >>> group_of(one)
-    ''
+    >>> def group(key):
+    ...     return group_of(Alert(source="alertmanager", group_key=key, fingerprint="f",
+    ...         status=Status.FIRING, starts_at=datetime(2026, 11, 20, tzinfo=UTC)))
+    >>> group(""), group("{}:{}"), group('{}/{team="orders"}:{}'), len(group('{}:{a="b"}'))
+    ('', '', '', 64)
     """
-    if alert.group_key.strip() in _NO_GROUP:
+    key = alert.group_key.strip()
+    if not key or f":{key}".endswith(_NO_LABELS):
         return ""
     return _digest(alert.source, alert.group_key)
 

@@ -57,7 +57,10 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id."""
+    """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id.
+
+    ``mind``: what is not as it was meant to be.
+    """
 
     seed: str
     runbook: str
@@ -68,6 +71,7 @@ class Order:
     incident: str
     source: str
     why: str
+    mind: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -82,14 +86,19 @@ class Ledger:
     def add(self, connection: Connection, order: Order) -> tuple[str, bool]:
         """Have a job for an order, in a transaction of the caller's that plans.
 
+        A live one becomes as urgent as the most urgent order for it.
+
         Returns
         -------
         tuple
             The id of the live job for its runbook and key, and whether it is a new one.
         """
         live = live_key(order.runbook, order.key)
+        priority = list(Severity).index(order.severity) + 1
         known = connection.execute(sa.select(jobs.c.id).where(jobs.c.live == live)).scalar()
         if known:
+            calmer = sa.update(jobs).where(jobs.c.id == known, jobs.c.priority > priority)
+            connection.execute(calmer.values(priority=priority))
             return str(known), False
         id = hashlib.sha256(f"{order.seed} {live}".encode()).hexdigest()[:20]  # noqa: A001
         row = {
@@ -98,9 +107,9 @@ class Ledger:
             "parameters": json.dumps(dict(order.parameters)),
             "key": json.dumps(order.key),
             "connections": json.dumps(order.connections),
-            "why": json.dumps([order.why]),
+            "why": json.dumps([order.why, *order.mind]),
             "live": live,
-            "priority": list(Severity).index(order.severity) + 1,
+            "priority": priority,
             "state": Job.WAITING,
             "run_id": new_run_id(),
             "created_at": time.time(),

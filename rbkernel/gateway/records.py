@@ -59,6 +59,7 @@ class Job:
     ``state``: ``waiting`` (for room at its connections, or for another attempt), ``queued``,
     ``running``, then ``done`` (the runbook came to its end, whatever it found), ``failed`` (a cell
     failed, or it cannot be run as it is) or ``given up`` (every attempt was interrupted).
+    ``why`` is what it is for, then what is not as it was meant to be, if anything.
     ``priority`` is 1 for critical to 4 for low. ``verdict`` and ``head`` are of the last attempt
     that was sealed.
     """
@@ -94,6 +95,11 @@ class Job:
     verdict: str
     failure: str
     head: str
+
+    @property
+    def mind(self) -> str:
+        """What whoever reads its findings must know; usually empty."""
+        return "; ".join(self.why[1:])
 
     @property
     def duration_s(self) -> float | None:

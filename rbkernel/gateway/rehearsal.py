@@ -31,7 +31,9 @@ class Rehearsal:
         for route in self.routing.routes:
             values = " ".join(f"{key}={json.dumps(v)}" for key, v in route.parameters.items())
             lines.append(f"  {route.runbook}  {values}".rstrip())
-            live = ", ".join(route.key) or "any alert"
+            live = (
+                ", ".join((*route.key, *(["each incident"] if route.wide else []))) or "any alert"
+            )
             lines.append(f"    {route.severity.value}; one live run for: {live}")
             if route.connections:
                 lines.append(f"    asks {', '.join(route.connections)}")

@@ -4,7 +4,7 @@ Ordering rules: a `[[routes]]` entry of the team's that takes the alert decides 
 narrowest one); else every runbook whose trigger takes it; else entries and triggers that take
 everything; else RUN-000. Whoever fits cannot always be run: what a label gives is held against the
 runbook's declaration, and may name no connection but one that is configured and that the runbook
-lists. Then the next in line is tried, and `Routing.why` says so.
+lists. Then the next in line is tried, and `Routing.why` and `Routing.mind` say so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart."""
+    """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart.
+
+    ``wide``: nothing says what it is about, so each incident has a live run of its own.
+    """
 
     runbook: str
     parameters: Mapping[str, Scalar]
@@ -38,14 +41,21 @@ class Route:
     connections: tuple[str, ...]
     severity: Severity
     why: str
+    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Routing:
-    """What an alert starts, and in words why this and nothing else."""
+    """What an alert starts, and in words why this and nothing else.
 
-    routes: tuple[Route, ...]
-    why: tuple[str, ...]
+    ``mind`` is what is not as it was meant to be: whoever reads what the routes find must know it.
+    ``severity`` is the alert's: of its routes the most severe, else what a label says, else None.
+    """
+
+    routes: tuple[Route, ...] = ()
+    why: tuple[str, ...] = ()
+    mind: tuple[str, ...] = ()
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +95,18 @@ def route(
         Without a route when not even RUN-000 can be run as it is; `Routing.why` then says why.
     """
     known = frozenset(connections)
-    why: list[str] = []
+    why = _Why()
     for step in _steps(labels, {one.id: one for one in runbooks}, rules, known, why):
+        is_second_best = bool(why.mind)
         found = [_routed(choice, labels, known, why) for choice in step]
         if routes := tuple(one for one in found if one):
-            return Routing(routes=_distinct(routes), why=tuple(why))
+            instead = map(_instead, routes) if is_second_best else ()
+            worst = min((one.severity for one in routes), key=Severity.place)
+            mind = (*why.mind, *instead)
+            return Routing(routes=_distinct(routes), why=tuple(why), mind=mind, severity=worst)
         if step is _NOTHING:
             break
-    return Routing(routes=(), why=tuple(why))
+    return Routing(why=tuple(why), mind=tuple(why.mind), severity=severity_of(labels))
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity | None:
@@ -112,12 +126,30 @@ def severity_of(labels: Mapping[str, str]) -> Severity | None:
 _NOTHING: list[_Choice] = []
 
 
+class _Why(list[str]):
+    """The reasons, and among them those for which something fitting is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mind: list[str] = []
+
+    def leave_out(self, reason: str) -> None:
+        self.append(reason)
+        self.mind.append(reason)
+
+
+def _instead(route: Route) -> str:
+    """Say what is looked at in the place of what was meant."""
+    at = f" looks at {', '.join(route.connections)}" if route.connections else " is run"
+    return f"{route.runbook}{at} instead"
+
+
 def _steps(
     labels: Mapping[str, str],
     runbooks: Mapping[str, Runbook],
     rules: Sequence[RouteRule],
     known: frozenset[str],
-    why: list[str],
+    why: _Why,
 ) -> Iterable[list[_Choice]]:
     """Yield who may take the alert, one level after the other; the first that can, does."""
     takers = [rule for rule in rules if triggers.matches(_as_trigger(rule), labels)]
@@ -138,13 +170,17 @@ def _steps(
             yield _by_rule(rule, runbooks, why)
     yield wide
     if FALLBACK in runbooks:
+        choice = _fallback(runbooks[FALLBACK], labels, known)
         why.append("no runbook is made for this alert")
-        yield [_fallback(runbooks[FALLBACK], labels, known)]
+        if not choice.trigger.parameters:
+            why.leave_out("no label names a connection that is configured")
+        yield [choice]
 
 
-def _by_rule(rule: RouteRule, runbooks: Mapping[str, Runbook], why: list[str]) -> list[_Choice]:
+def _by_rule(rule: RouteRule, runbooks: Mapping[str, Runbook], why: _Why) -> list[_Choice]:
     missing = [name for name in rule.runbooks if name not in runbooks]
-    why.extend(f"{_named(rule)} names {name}, and there is no such runbook" for name in missing)
+    for name in missing:
+        why.leave_out(f"{_named(rule)} names {name}, and there is no such runbook")
     said = {name: value for name, value in rule.parameters.items() if isinstance(value, str)}
     constants = {name: value for name, value in rule.parameters.items() if name not in said}
     return [
@@ -190,7 +226,7 @@ def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
 
 
 def _routed(
-    choice: _Choice, labels: Mapping[str, str], known: frozenset[str], why: list[str]
+    choice: _Choice, labels: Mapping[str, str], known: frozenset[str], why: _Why
 ) -> Route | None:
     """Return the route, or None when it cannot be run; ``why`` is told either way."""
     runbook = choice.runbook
@@ -199,17 +235,19 @@ def _routed(
         values = declared.validate(given, runbook.parameters, runbook.id)
         connections = _connections(runbook, values, known)
     except ParameterError as error:
-        why.append(f"{runbook.id} ({choice.because}) cannot be run: {error.what}")
+        why.leave_out(f"{runbook.id} ({choice.because}) cannot be run: {error.what}")
         return None
     because = f"{runbook.id}: {choice.because}"
     why.append(because)
+    key = triggers.key(choice.trigger, labels)
     return Route(
         runbook=runbook.id,
         parameters=values,
-        key=triggers.key(choice.trigger, labels) or tuple(f"{n}={v}" for n, v in values.items()),
+        key=key or tuple(f"{n}={v}" for n, v in values.items()),
         connections=connections,
         severity=_severity(choice, labels),
         why=because,
+        wide=not key and triggers.is_catch_all(choice.trigger),
     )
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, incident, reading, runs
+from rbkernel.evidence import bundle, caution, incident, reading, runs
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
-from rbkernel.evidence.incident import IncidentRecord, Line, instant
+from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
 from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
@@ -43,7 +43,9 @@ class Incident:
     def verdict(self) -> str:
         """What the newest run of each runbook found, the worst of it; empty without a run."""
         newest = {run.runbook: run.verdict for run in self.runs}
-        return Verdict.worst(newest.values()).value if newest else ""
+        if not newest:
+            return ""
+        return caution.judged(self.record, Verdict.worst(newest.values())).value
 
     @property
     def title(self) -> str:
@@ -151,6 +153,7 @@ def close(
     folder: Path,
     resolution: str = "",
     redactor: Redactor | None = None,
+    anyway: bool = False,
 ) -> Closed:
     """Seal what is open of an incident, say that it is closed, and export it.
 
@@ -168,21 +171,27 @@ def close(
         How it was resolved.
     redactor
         Takes secrets out of that.
+    anyway
+        Close although runs are still to be made.
 
     Raises
     ------
     EvidenceError
-        There is no such incident; a kernel of it still lives, or a run cannot be sealed (it
-        stays open then); the record cannot be sealed (it is not closed then); page or archive
-        cannot be written (it is closed then).
+        There is no such incident; a kernel of it still lives, a run is still to be made, or one
+        cannot be sealed (it stays open then); the record cannot be sealed (it is not closed then);
+        page or archive cannot be written (it is closed then).
     """
     root = settings.evidence_root
     found = look_to_write(root, name)
     _refuse_living(found)
+    to_come = _to_come(found)
+    if not anyway:
+        _refuse_to_come(name, to_come)
     exports = {to: writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)}
     sealed_runs = _seal_runs(settings, found)
     finished = look(root, name).record.unfinished is not None
-    closing = incident.closing(by, redactor, resolution=resolution)
+    lacks = {"lacks": [run.run_id for run in to_come]} if to_come else {}
+    closing = incident.closing(by, redactor, resolution=resolution, **lacks)
     sealed = seal_record(root, name, key=settings.signing_key, closing=closing)
     ending = _ending(incident.read(root, name))
     page, archive = (
@@ -243,13 +252,33 @@ def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
     return still_open
 
 
+def _to_come(found: Incident) -> list[RunHistory]:
+    """Return the runs that are queued, or whose kernel is still to come."""
+    there = {run.run_id for run in found.runs}
+    begun = [run for run in found.record.runs if run.state == "started"]
+    queued = [run for run in found.record.runs if run.state == "queued"]
+    return [*queued, *(run for run in begun if run.run_id not in there)]
+
+
+def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
+    if to_come:
+        named = ", ".join(f"{run.run_id} ({run.runbook}, {run.state})" for run in to_come)
+        raise EvidenceError(
+            f"{name} is not closed: a run of it is still to be made, and the page would lack it",
+            where=f"run {named}",
+            next_step="wait until it has ended, then close again; --anyway closes now, when nobody"
+            " will make it, or the page is not to wait for it",
+        )
+
+
 def _left(found: Incident) -> list[str]:
     """Return what is not over although the incident is closed."""
     firing = [f"alert {a.name} still fires" for a in found.record.alerts if a.status == "firing"]
+    to_come = [f"{r.runbook} {r.run_id} is still to be made" for r in _to_come(found)]
     waiting = [
         f"nobody has answered “{decision.question}” ({run.runbook} {run.run_id})"
         for run, decision in found.waiting
     ]
     damaged = [f"incident.jsonl: {damage}" for damage in found.record.damaged]
     unread = [f"run {run.run_id}: {run.problem}" for run in found.runs if run.problem]
-    return [*firing, *waiting, *damaged, *unread]
+    return [*firing, *to_come, *waiting, *damaged, *unread]

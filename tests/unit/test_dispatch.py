@@ -12,18 +12,21 @@ import sqlalchemy as sa
 
 from rbkernel import config
 from rbkernel.config import Settings
-from rbkernel.config.queue import Grouping, Queue, Schedule
+from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence import caution
 from rbkernel.evidence import incident as records
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
+from rbkernel.gateway.intake import generic
 from rbkernel.gateway.ledger import Ending
 from rbkernel.gateway.office import Office
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.schedules import Clockwork, incident_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import jobs
+from rbkernel.model import Severity, Verdict
 from tests.integration.gateways import alert, make_place
 
 
@@ -83,6 +86,15 @@ def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
     assert desk.store.counts().alerts == {"done": 1}
 
 
+def test_a_more_severe_alert_raises_its_incident_and_its_run(desk: Desk) -> None:
+    desk.take(alert("Quick", "a", severity="warning"))
+    assert desk.record().severity == "medium"
+    desk.take(alert("Quick", "a", severity="critical", pod="2"))
+    desk.take(alert("Quick", "a", severity="info", pod="3"))
+    (job,) = desk.store.jobs()
+    assert (desk.record().severity, job.priority) == ("critical", 1)
+
+
 def test_what_dies_between_two_steps_is_gone_on_from(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,10 +121,10 @@ def test_one_alert_that_cannot_go_on_holds_up_no_other(
 ) -> None:
     told = Chronicle.tell_alert
 
-    def sometimes(self: Chronicle, stored: object) -> None:
+    def sometimes(self: Chronicle, stored: object, severity: Severity | None) -> None:
         if "poison" in str(stored):
             raise ValueError("poison")
-        told(self, stored)  # type: ignore[arg-type]  # it is an alert
+        told(self, stored, severity)  # type: ignore[arg-type]  # it is an alert
 
     monkeypatch.setattr(Chronicle, "tell_alert", sometimes)
     desk.take(alert("Quick", "poison"), alert("Quick", "b"))
@@ -168,17 +180,55 @@ def test_an_end_that_comes_first_starts_nothing_later(desk: Desk) -> None:
 
 def test_two_incidents_that_one_alert_belongs_to_become_one(desk: Desk) -> None:
     shop = replace(alert("Quick", "a", service="shop"), group_key="one")
-    pay = replace(alert("Quick", "b", service="pay"), group_key="two")
+    pay = replace(alert("Quick", "b", service="pay", severity="P1"), group_key="two")
     desk.take(shop)
     desk.take(pay)
     by_service = {record.service: record.id for record in records.list_incidents(desk.root)}
     older, younger = by_service["shop"], by_service["pay"]
     desk.take(replace(alert("Quick", "c", service="shop"), group_key="two"))
+    assert records.read(desk.root, older).severity == "high"
     assert records.read(desk.root, older).merged_from == (younger,)
     assert records.read(desk.root, younger).merged_into == older
     desk.take(replace(alert("Quick", "d", service="pay"), group_key="two"))
     assert len(records.read(desk.root, older).alerts) == 3
     assert len(records.list_incidents(desk.root)) == 2
+
+
+def test_services_that_share_an_alerts_name_have_an_incident_each(desk: Desk) -> None:
+    for which in ("shop", "pay", "shop"):
+        body = {"name": "Quick", "labels": {"which": which, "service": which}}
+        desk.take(*generic.read(body, datetime.now(UTC)).delivery.alerts)
+    found = records.list_incidents(desk.root)
+    assert {(one.service, len(one.alerts)) for one in found} == {("shop", 1), ("pay", 1)}
+
+
+def test_what_could_not_be_run_as_meant_stands_in_the_record(settings: Settings) -> None:
+    anything = RouteRule(alert="*", runbooks=("RUN-911",))
+    missing = RouteRule(alert="Unheard", runbooks=("RUN-999",))
+    desk = Desk(settings.model_copy(update={"routes": (anything, missing)}))
+    desk.take(alert("Unheard", "a"))
+    (job,) = desk.run()
+    desk.office.chronicle.tell_job(job)
+    record = desk.record()
+    (line,) = (line for line in record.lines if line.kind == "alert")
+    (mind,) = caution.minds(record)
+    assert mind.endswith("names RUN-999, and there is no such runbook; RUN-911 is run instead")
+    assert line.text("why") == mind
+    assert caution.judged(record, Verdict.OK) is Verdict.UNKNOWN
+    assert caution.judged(record, Verdict.CRITICAL) is Verdict.CRITICAL
+
+
+def test_alerts_that_no_runbook_is_made_for_share_a_run_only_within_a_service(
+    settings: Settings,
+) -> None:
+    anything = RouteRule(alert="*", runbooks=("RUN-911",))
+    desk = Desk(settings.model_copy(update={"routes": (anything,)}))
+    for service, name in (("shop", "DiskFull"), ("pay", "CpuHigh"), ("shop", "QueueLong")):
+        desk.take(replace(alert(name, "x", service=service), group_key=""))
+    found = records.list_incidents(desk.root)
+    assert {(one.service, len(one.alerts)) for one in found} == {("shop", 2), ("pay", 1)}
+    assert {job.incident for job in desk.store.jobs()} == {one.id for one in found}
+    assert desk.store.counts().outcomes == {"started": 2, "attached": 1}
 
 
 def test_an_alert_without_a_runbook_is_recorded_with_the_reason(desk: Desk) -> None:
@@ -236,6 +286,45 @@ def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> 
     assert {job.source for job in found} == {"schedule"}
     assert len(found) == 1
     assert incident_of(schedule, now.replace(hour=0, minute=0)) == found[0].incident
+
+
+@pytest.mark.parametrize(
+    ("outcome", "noted", "state"),
+    [(Job.DONE, False, "closed"), (Job.DONE, True, "open"), (Job.FAILED, False, "open")],
+)
+def test_the_incident_of_a_schedule_is_closed_when_all_is_well(
+    settings: Settings, outcome: str, noted: bool, state: str
+) -> None:
+    schedule = Schedule(name="daily", cron="0 0 * * *", runbook="RUN-911", catch_up_min=1440)
+    desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
+    Clockwork(desk.office).sweep(pytest.fail)
+    (job,) = desk.run(outcome=outcome)
+    if noted:
+        records.append(desk.root, job.incident, "note", by="ann", text="look at this")
+    for _ in range(2):
+        ended = desk.store.job(job.id)
+        assert ended is not None
+        desk.office.chronicle.tell_job(ended)
+    assert desk.record().state == state
+    assert [line.kind for line in desk.record().lines].count("closed") == (state == "closed")
+
+
+@pytest.mark.parametrize(("lacks", "state"), [([], "open"), (["another"], "closed")])
+def test_a_run_that_ends_badly_in_a_closed_incident_opens_it_unless_it_was_known(
+    desk: Desk, lacks: list[str], state: str
+) -> None:
+    desk.take(alert("Quick", "a"))
+    records.append(desk.root, desk.record().id, "closed", by="ann", lacks=lacks)
+    (job,) = desk.run(outcome=Job.FAILED)
+    for _ in range(2):
+        ended = desk.store.job(job.id)
+        assert ended is not None
+        desk.office.chronicle.tell_job(ended)
+    record = desk.record()
+    assert record.state == state
+    assert [run.run_id for run in caution.too_late(record)] == ([job.run_id] if lacks else [])
+    reopened = [line.text("why") for line in record.lines if line.kind == "reopened"]
+    assert len(reopened) == (state == "open")
 
 
 def test_what_is_old_is_forgotten_and_its_evidence_stays(settings: Settings) -> None:

@@ -183,6 +183,11 @@ class TestDatadog:
         [alert] = alerts("datadog-usual")
         assert (alert.name, alert.status) == ("Replication lag is high", Status.FIRING)
 
+    def test_only_datadogs_own_key_groups(self) -> None:
+        body = json.loads((CORPUS / "datadog.json").read_bytes())
+        [alert] = read("datadog", {**body, "aggregate": ""}).delivery.alerts
+        assert alert.group_key == ""
+
     def test_tags_do_not_decide_what_it_is(self) -> None:
         body = json.loads((CORPUS / "datadog.json").read_bytes())
         body["tags"] = "alertname:Other,severity:low"
@@ -199,7 +204,7 @@ class TestGeneric:
             "severity": "warning",
         }
         assert alert.annotations == {"summary": "the nightly export did not end"}
-        assert alert.group_key == "NightlyExportFailed"
+        assert alert.group_key == ""
 
     def test_an_id_makes_it_one_firing_whenever_it_is_told(self) -> None:
         body = json.loads((CORPUS / "generic.json").read_bytes())

@@ -18,7 +18,7 @@ from rbkernel.evidence import incident as records
 from rbkernel.evidence.reading import Record, read
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import Event, due
-from rbkernel.gateway.notify.messages import Words
+from rbkernel.gateway.notify.messages import Words, level_of
 from rbkernel.gateway.notify.outbox import Outbox
 from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
@@ -96,6 +96,27 @@ def test_a_run_is_told_at_its_start_and_at_its_end(root: Path) -> None:
     told.asked = 0
     assert not events(root, told, started.key, decision.key, finding.key)
     assert told.asked == 0
+
+
+def test_a_more_severe_alert_is_told_unless_a_run_of_its_own_tells_it(root: Path) -> None:
+    def fires(severity: str, outcome: str) -> None:
+        labels = {"alertname": f"Pay {severity}"}
+        said: dict[str, Any] = {"severity": severity, "outcome": outcome, "labels": labels}
+        say(root, "alert", identity=f"{severity} {outcome}", **said)
+
+    fires("medium", "started")
+    say(root, state="started")
+    known = f"started/{RUN_ID}"
+    fires("high", "started")
+    fires("high", "attached")
+    assert not events(root, Told(), known)
+    fires("critical", "attached")
+    [raised] = events(root, Told(), known)
+    assert (raised.kind, raised.severity, raised.page) == ("raised", Severity.CRITICAL, INCIDENT)
+    message = Words(None, ADDRESS).message([raised])
+    assert message.title == "Now CRITICAL: Pay critical"
+    assert "was high so far" in message.body
+    assert not events(root, Told(), known, raised.key)
 
 
 def test_a_run_whose_journal_is_lost_is_told_as_unknown(root: Path) -> None:
@@ -185,6 +206,16 @@ def test_the_end_of_a_run_is_one_message_with_one_link(root: Path) -> None:
     ]
     signed = message.with_links(lambda what: f"<{what}>", ADDRESS)
     assert signed.endswith(f"\n<{RUN_ID}>")
+
+
+def test_a_run_that_looked_elsewhere_is_no_all_clear() -> None:
+    mind = "RUN-005 cannot be run; RUN-000 looks at sandbox-primary instead"
+    looked = event("finding", verdict="ok", complete=True, checks=3, mind=mind)
+    for message in (Words(None, ADDRESS).message([looked]), Words(None, ADDRESS).digest([looked])):
+        assert "nothing wrong found" not in message.title + message.body
+        assert f"Mind: {mind}" in message.body
+        assert level_of([replace(looked, severity=Severity.LOW)]) == "warning"
+    assert Words(None, ADDRESS).message([looked]).body.startswith(f"Mind: {mind}\n")
 
 
 def test_what_was_held_back_comes_together() -> None:

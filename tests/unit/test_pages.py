@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -267,6 +268,14 @@ def test_the_page_of_an_incident_tells_its_record(pages_open: httpx.Client) -> N
         assert part in said, part
 
 
+def test_that_a_run_looked_elsewhere_stands_on_every_page(rest: Path) -> None:
+    run: dict[str, Any] = {"run_id": RUN_ID, "runbook": "RUN-000", "mind": "it looked elsewhere"}
+    incident.append(rest, INCIDENT, "run", by="rbkernel", state="queued", attempt=2, **run)
+    with serving(opened()) as client:
+        for address in (RUN, THE_INCIDENT, CONSOLE, f"{THE_INCIDENT}/report"):
+            assert "Mind: it looked elsewhere" in words(client.get(address)), address
+
+
 def test_downloads_are_the_report_and_the_sealed_bytes(pages_open: httpx.Client) -> None:
     for address in (RUN, THE_INCIDENT):
         report, archive = (pages_open.get(f"{address}/{name}") for name in ("report", "archive"))
@@ -364,6 +373,7 @@ def test_a_run_from_alerts_is_shown_from_before_its_kernel_on(
     assert "1 running" in console
     assert "is starting" in console
     assert "critical RUN-005 Replication lag" in after
+    assert after.count("the standby is behind") == 1  # both alerts say so
     for cluster in ("shop-1", "shop-2"):
         assert f"cluster {cluster}" in after
 

@@ -97,6 +97,8 @@ def test_what_a_label_may_not_say_starts_the_overview_instead(
     (taken,) = routing.routes
     assert taken.runbook == "RUN-000"
     assert reason in routing.why[0]
+    assert reason in routing.mind[0]
+    assert routing.mind[-1] == f"RUN-000 looks at {taken.connections[0]} instead"
     assert value not in taken.parameters.values() or value == "billing"
 
 
@@ -117,6 +119,7 @@ def test_a_rule_of_the_teams_decides_alone(books: list[Runbook]) -> None:
     wide = RouteRule(alert="Postgres*", runbooks=("RUN-207",))
     routing = starts(books, (wide, rule), alertname="PostgresLag", instance="db1:5432")
     (only,) = routing.routes
+    assert not routing.mind
     assert (only.runbook, only.severity) == ("RUN-205", Severity.CRITICAL)
     assert only.parameters == {"db": "orders-standby", "limit": 9}
 
@@ -127,6 +130,8 @@ def test_a_rule_may_start_nothing_and_one_for_all_comes_last(books: list[Runbook
     rules = (everything, nothing)
     assert ids(starts(books, rules, alertname="Watchdog")) == []
     assert ids(starts(books, rules, alertname="DiskFull")) == ["RUN-205"]
+    assert not starts(books, rules, alertname="DiskFull").routes[0].wide
+    assert starts(books, alertname="DiskFull").routes[0].wide
     assert ids(starts(books, rules, alertname="PostgresLag", severity="critical")) == [
         "RUN-207",
         "RUN-205",

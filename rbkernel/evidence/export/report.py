@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, content, incident, manifest, runs
+from rbkernel.evidence import bundle, caution, content, incident, manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export import page
 from rbkernel.evidence.export.blocks import Html, Reader
@@ -158,7 +158,10 @@ def _of_incident(
         sections=told,
         incident=record.id,
         facts=tuple(_facts(record)),
-        warnings=tuple(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
+        warnings=(
+            *map(plain, caution.minds(record)),
+            *(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
+        ),
         timeline=_timeline(happened),
         footer=_footer(record.id),
     )

@@ -10,15 +10,16 @@ kind        fields, besides ``at`` (UTC, ISO 8601) and ``by`` (a user, or "rbker
 ==========  ===================================================================================
 opened      title, severity, service, group_key
 alert       source, status (firing, resolved), fingerprint, starts_at, ends_at, labels,
-            annotations, url, identity
-run         run_id, runbook, state (queued, started, ended), verdict, attempt, why
+            annotations, url, identity, severity (on our scale)
+run         run_id, runbook, state (queued, started, ended), verdict, attempt, why, mind (what
+            is not as it was meant to be: another runbook, another connection)
 sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
             read as `SEALING` while HEADS has no such seal
 note        text
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
-merged      into, or from
-closed      resolution
+merged      into, or from and its severity
+closed      resolution, lacks (runs that were still to be made, and were not waited for)
 reopened    why
 ==========  ===================================================================================
 """
@@ -37,6 +38,7 @@ from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, show
 from rbkernel.evidence.incident.record import (
     CLOSED,
     OPEN,
+    SEVERE,
     STATUSES,
     IncidentRecord,
     Moment,
@@ -60,6 +62,7 @@ __all__ = [
     "OPEN",
     "RBKERNEL",
     "SEALING",
+    "SEVERE",
     "STATUSES",
     "AlertHistory",
     "Damage",

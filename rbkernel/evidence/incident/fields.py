@@ -14,11 +14,20 @@ from rbkernel.evidence.incident.line import Line
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "opened": ("title", "severity", "service", "group_key"),
-    "alert": ("source", "status", "fingerprint", "starts_at", "ends_at", "url", "identity"),
-    "run": ("run_id", "runbook", "state", "verdict", "why"),
+    "alert": (
+        "source",
+        "status",
+        "fingerprint",
+        "starts_at",
+        "ends_at",
+        "url",
+        "identity",
+        "severity",
+    ),
+    "run": ("run_id", "runbook", "state", "verdict", "why", "mind"),
     "note": ("text",),
     "status": ("status", "impact", "action", "eta"),
-    "merged": ("into", "from"),
+    "merged": ("into", "from", "severity"),
     "closed": ("resolution",),
     "reopened": ("why",),
 }

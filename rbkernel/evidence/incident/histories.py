@@ -50,6 +50,7 @@ class RunHistory:
     sealed_at: str = ""
     attempt: int | None = None
     why: str = ""
+    mind: str = ""
     folder: str = ""
 
 
@@ -138,8 +139,7 @@ def _run(run_id: str, told: Sequence[Line]) -> RunHistory:
         ended_at=at.get("ended", ""),
         sealed_at=at.get("sealed", ""),
         attempt=attempts[-1] if attempts else None,
-        why=newest("why"),
-        folder=newest("folder"),
+        **{name: newest(name) for name in ("why", "mind", "folder")},
     )
 
 

@@ -13,8 +13,11 @@ from datetime import datetime, timedelta
 
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
 from rbkernel.evidence.incident.line import OPENED, SEALING, Damage, Line, instant, shown
+from rbkernel.model import Severity
 
 OPEN, CLOSED = "open", "closed"
+# the lines that say how severe it is
+SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 
@@ -141,7 +144,8 @@ def tell(
     merged = [line for line in lines if line.kind == "merged"]
     return IncidentRecord(
         id=incident,
-        **{name: opened.text(name) if opened else "" for name in OPENED},
+        **{name: opened.text(name) if opened else "" for name in OPENED}
+        | {"severity": _severity(lines)},
         state=CLOSED if closed else OPEN,
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
@@ -172,6 +176,12 @@ def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHis
     """Return when the incident came into being: a run may be older than the record of it."""
     known = [run.started_at for run in runs] + ([opened.at] if opened else [])
     return min(filter(None, known), key=instant, default=lines[0].at if lines else "")
+
+
+def _severity(lines: Iterable[Line]) -> str:
+    """Return the most severe of what opened it, its alerts and what it took in, in their words."""
+    told = (line.text("severity") for line in lines if line.kind in SEVERE)
+    return min(told, key=Severity.place, default="")
 
 
 def _status(line: Line) -> StatusUpdate:

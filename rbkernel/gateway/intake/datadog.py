@@ -98,7 +98,7 @@ def read(value: Any, received_at: datetime) -> Reading:
     level = "ok" if resolved else _LEVELS.get(body.change, "alert")
     alert = Alert(
         source="datadog",
-        group_key=body.aggregate or body.alert_id or body.name,
+        group_key=body.aggregate,
         fingerprint=_fingerprint(body),
         status=Status.RESOLVED if resolved else Status.FIRING,
         starts_at=at,

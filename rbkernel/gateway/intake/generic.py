@@ -67,7 +67,7 @@ def _alert(body: GenericAlertBody, group_key: str, received_at: datetime) -> Ale
     summary = {"summary": body.summary} if body.summary else {}
     return Alert(
         source="generic",
-        group_key=body.group_key or group_key or labels["alertname"],
+        group_key=body.group_key or group_key,
         fingerprint=body.fingerprint or fingerprint(labels),
         status=body.status,
         starts_at=body.starts_at or received_at,

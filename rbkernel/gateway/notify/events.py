@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
-from rbkernel.evidence.incident import CLOSED, IncidentRecord, Line, RunHistory, instant
+from rbkernel.evidence import caution
+from rbkernel.evidence.incident import CLOSED, SEVERE, IncidentRecord, Line, RunHistory, instant
 from rbkernel.evidence.reading import Record
+from rbkernel.evidence.timeline import alert_name
 from rbkernel.model import Finding, Severity, Verdict
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
@@ -81,7 +83,7 @@ def due(
         The present time, with its zone.
     """
     said = _Incident(record, evidence, frozenset(known), now)
-    events = [*said.of_runs(), *said.of_seals()]
+    events = [*said.of_runs(), *said.raised(), *said.of_seals()]
     escalations = [*said.escalations()]
     late = [event for at, event in escalations if at <= now and event.key not in known]
     later = [at for at, _event in escalations if at > now]
@@ -126,6 +128,21 @@ class _Incident:
             "complete": bool(told and told.complete),
         }
         yield self._event("finding", key, at, run, found, verdict)
+
+    def raised(self) -> Iterator[Event]:
+        """Tell an alert that is more severe than what was told, unless it starts a run itself."""
+        worst, told = "", False
+        for line in self.record.lines:
+            told = told or (line.kind == "run" and line.text("state") == "started")
+            said = line.text("severity") if line.kind in SEVERE else ""
+            if Severity.place(said) >= Severity.place(worst):
+                continue
+            was, worst = worst, said
+            key = f"raised/{said}"
+            joins = line.kind == "alert" and line.text("outcome") != "started"
+            if told and joins and key not in self.known:
+                facts = {"severity": said, "was": was, "alert": alert_name(line)}
+                yield self._event("raised", key, line.at, None, facts)
 
     def of_seals(self) -> Iterator[Event]:
         runs = {run.run_id: run for run in self.record.runs}
@@ -232,6 +249,7 @@ class _Incident:
                 "run_id": run.run_id if run else "",
                 "attempt": run.attempt if run else None,
                 "why": run.why if run else "",
+                "mind": caution.of_run(record, run) if run else "",
                 **facts,
             },
         )

@@ -28,7 +28,7 @@ _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
 _IN_A_DIGEST = 10
 # the most telling one names the message
-_ORDER = ("escalation", "finding", "decision", "sealed", "started")
+_ORDER = ("escalation", "raised", "finding", "decision", "sealed", "started")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # what calls everybody of a chat, and may stand in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
@@ -83,7 +83,8 @@ class Words:
         parts = [self._part(event) for event in ordered]
         facts = {"incident": incident, "title": ordered[0].facts.get("title", "")}
         body = self._render("message", parts=parts, link=self._page(page), **facts)
-        return _message(parts[0]["title"], body, ordered)
+        head = "".join(f"Mind: {mind}\n" for mind in _minds(ordered))
+        return _message(parts[0]["title"], head + body, ordered)
 
     def digest(self, events: Sequence[Event]) -> Message:
         """Return one message about everything that was held back."""
@@ -107,6 +108,7 @@ class Words:
         return {
             "id": incident,
             "title": ordered[0].facts.get("title", ""),
+            "minds": _minds(ordered),
             "parts": [self._part(event) for event in ordered],
             "link": self._page(incident),
         }
@@ -165,9 +167,15 @@ def level_of(events: Sequence[Event]) -> str:
     worst = _urgency(events)
     if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
         return "failure"
-    if {"warning", "unknown"} & verdicts or worst == 1:
+    if {"warning", "unknown"} & verdicts or worst == 1 or _minds(events):
         return "warning"
     return "success" if "ok" in verdicts else "info"
+
+
+def _minds(events: Sequence[Event]) -> list[str]:
+    """Return what is to be known before any of it is read: it is no all-clear."""
+    minds = (str(_plain(event.facts.get("mind", ""))) for event in events)
+    return list(dict.fromkeys(filter(None, minds)))
 
 
 def _urgency(events: Sequence[Event]) -> int:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from rbkernel.evidence import caution
 from rbkernel.evidence.incident import IncidentRecord
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.model import Verdict
@@ -26,7 +27,15 @@ class IncidentLine:
     def verdict(self) -> Verdict | None:
         """The most urgent of what its runs found; None as long as none has ended."""
         ended = [run.verdict for run in self.runs if run.state != LIVE]
-        return Verdict.worst(ended) if ended else None
+        if not ended:
+            return None
+        worst = Verdict.worst(ended)
+        return caution.judged(self.record, worst) if self.record else worst
+
+    @property
+    def minds(self) -> tuple[str, ...]:
+        """What is to be known before that is believed."""
+        return caution.minds(self.record) if self.record else ()
 
     @property
     def live(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence import caution
 from rbkernel.evidence.export.blocks import Figure, Image
 from rbkernel.gateway.pages.shelf import Told
 from rbkernel.gateway.pages.site import Answer, Asked, Site
@@ -40,6 +41,7 @@ def show(site: Site, asked: Asked) -> Answer:
         told=told,
         verdict=_verdict(told),
         headline=_headline(told),
+        mind=_mind(site, told),
         # what a run that goes on has not come to yet is no warning
         warnings=() if told.live else told.section.warnings,
         figures=figures,
@@ -49,6 +51,14 @@ def show(site: Site, asked: Asked) -> Answer:
         xsrf=asked.xsrf,
         refresh_s=_refresh_s(told),
     )
+
+
+def _mind(site: Site, told: Told) -> str:
+    """Return what the incident's record says that is not as it was meant to be with this run."""
+    record = site.shelf.record(told.section.incident)
+    runs = record.runs if record else ()
+    found = (run for run in runs if run.run_id == told.section.run_id)
+    return next((caution.of_run(record, run) for run in found if record), "")
 
 
 def _not_begun(site: Site, run_id: str) -> Job | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.incident import Line
+from rbkernel.evidence.timeline import alert_name
 
 
 def counted(numbers: Mapping[str, int]) -> str:
@@ -52,11 +53,9 @@ def said(line: Line) -> str:
 
 def _said(line: Line) -> str:
     if line.kind == "alert":
-        labels = line.data.get("labels")
-        name = labels.get("alertname") if isinstance(labels, Mapping) else ""
-        return f"alert {name or line.text('fingerprint')} is {line.text('status')}"
+        return f"alert {alert_name(line)} is {line.text('status')}"
     if line.kind == "run":
-        told = ", ".join(filter(None, [line.text("verdict"), line.text("why")]))
+        told = ", ".join(filter(None, [line.text(name) for name in ("verdict", "why", "mind")]))
         return f"{line.text('runbook')} {line.text('state')}{': ' if told else ''}{told}"
     if line.kind == "sealed":
         what = f"{line.text('runbook')} {line.text('title')}".strip() or "the record"
