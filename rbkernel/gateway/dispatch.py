@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.config import Settings
-from rbkernel.errors import StoreError
+from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway import grouping, routing
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.grouping import Known
@@ -106,6 +106,10 @@ class Dispatcher:
                     self._chronicle.settle(placed.incident)
         except StoreError:
             raise
+        except RbkernelError as error:
+            _log.warning("an alert has to wait: %s", error)
+            self._wait(stored, str(error))
+            return False
         except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
             _log.exception("alert %s has to wait", stored.identity)
             self._wait(stored, str(error) or type(error).__name__)

@@ -105,6 +105,7 @@ class Server:
         context = tls(gateway)
         desk = Desk(
             settings=gateway,
+            evidence_root=bound.settings.evidence_root,
             store=store,
             inbox=Inbox(
                 store,

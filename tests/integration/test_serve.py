@@ -554,6 +554,13 @@ class TestFigures:
         assert described["openapi"].startswith("3.1")
         assert described["paths"]["/alerts/pagerduty"]["post"]["security"] == [{"pagerduty": []}]
 
+    def test_not_ready_where_evidence_cannot_be_written(self, tmp_path: Path) -> None:
+        with serving(tmp_path, configuration=NOBODY, RBKERNEL_EVIDENCE="/proc/nope") as made:
+            assert made.post("generic", alert(1), **JSON).status_code == 202
+            told = made.get("/health/ready")
+            assert told.status_code == 503
+            assert "/proc/nope" in told.json()["problems"][0]
+
     def test_prometheus_can_read_them(self, gateway: Serving) -> None:
         from prometheus_client.parser import text_string_to_metric_families
 
