@@ -25,7 +25,7 @@ from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ConfigError, GatewayError, RbkernelError
 from rbkernel.gateway import server
-from rbkernel.gateway.intake import SOURCES
+from rbkernel.gateway.intake import SOURCES, datadog
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.store import Store
 from rbkernel.model import Finding, Verdict
@@ -207,7 +207,7 @@ def _nothing(source: str) -> dict[str, object]:
     if source == "pagerduty":
         now = datetime.now(UTC).isoformat()
         return {"event": {"event_type": "pagey.ping", "occurred_at": now, "data": None}}
-    return {} if source == "datadog" else {"alerts": []}
+    return dict(datadog.NOTHING) if source == "datadog" else {"alerts": []}
 
 
 def _headers(proof: Proof, secret: bytes, body: bytes) -> dict[str, bytes]:

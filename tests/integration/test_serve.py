@@ -145,7 +145,7 @@ class TestSenders:
         raw = b'{"alerts": [' + bytes(range(256))
         answer = gateway.post("alertmanager", raw)
         assert answer.status_code == 202
-        number = answer.json()["quarantined"]
+        number = answer.json()["quarantine_number"]
         store = gateway.store
         assert store.quarantined_bytes(number) == raw
         [shown] = [one for one in store.quarantined() if one.number == number]
@@ -158,7 +158,7 @@ class TestSenders:
         told = gateway.post("generic", body).json()
         assert told["new"] == 2
         assert "alerts[1]" in told["problem"]
-        assert told["quarantined"]
+        assert told["quarantine_number"]
 
 
 class TestLimits:
