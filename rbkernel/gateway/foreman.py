@@ -31,6 +31,7 @@ import psutil
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
+from rbkernel.gateway import plans
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
 from rbkernel.gateway.ledger import INTERRUPTED, Ledger
@@ -88,7 +89,9 @@ class Foreman:
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
-        """Begin; returns when jobs are taken."""
+        """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
+        for problem in plans.problems(self._settings):
+            _log.warning("%s", problem)
         self._register()
         self._queue.start(self.id, kernels=self.kernels)
         for thread in self._threads:
