@@ -45,6 +45,9 @@ def _settings(host: str, port: int | None) -> Settings:
 
 
 async def _serve(settings: Settings, kernels: int | None) -> None:
+    from rbkernel.gateway.assembly import assemble, must_be_set
+
+    must_be_set(settings)
     from rbkernel.gateway import server
 
     bound = server.bind(
@@ -53,7 +56,6 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     settings = bound.settings  # links have the port, also when it was any free one
 
     from rbkernel.gateway import pages
-    from rbkernel.gateway.assembly import assemble
     from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
