@@ -98,9 +98,10 @@ class Lab:
         """Run a statement on the first server."""
         return len({row for (row,) in self.raws[0].execute(statement.encode()).fetchall()})
 
-    def ours(self, *, two: bool, portable: bool = False) -> int:
+    def ours(self, *, two: bool, **options: Any) -> int:
         """Compare, from connecting on."""
-        return _compare(connection(self.one), connection(self.two if two else self.one), portable)
+        other = self.two if two else self.one
+        return _compare(connection(self.one), connection(other), **options)
 
     def reladiff(self, *, two: bool, **options: Any) -> int:
         """Let reladiff compare, from connecting on."""
@@ -150,6 +151,8 @@ def ways(lab: Lab, *, others: bool) -> dict[str, Way]:
         "two servers: floor": lambda: lab.floor(two=True),
         "one server: ours": lambda: lab.ours(two=False),
         "two servers: ours": lambda: lab.ours(two=True),
+        "one server: ours, two jobs": lambda: lab.ours(two=False, jobs=2),
+        "two servers: ours, two jobs": lambda: lab.ours(two=True, jobs=2),
     }
     if not others:
         return found
@@ -252,13 +255,13 @@ def uri(made: Servers) -> str:
     return f"postgresql://{it.user}:{password}@{it.host}:{it.port}/{it.dbname}"
 
 
-def _compare(source: Connection, target: Connection, portable: bool) -> int:
+def _compare(source: Connection, target: Connection, **options: Any) -> int:
     with ExitStack() as stack:
         one = stack.enter_context(closing(Session(source, application_name="benchmark")))
         other = one
         if target.port != source.port:
             other = stack.enter_context(closing(Session(target, application_name="benchmark")))
-        outcome = compare(one, other, QUESTION, recheck_after_s=0, portable=portable, most=10**7)
+        outcome = compare(one, other, QUESTION, recheck_after_s=0, most=10**7, **options)
         return len(outcome.differences)
 
 
@@ -272,7 +275,7 @@ def peak_mb(one: Servers, two: Servers) -> int:
 def once(source: str, target: str) -> None:
     """Compare once, and print the peak memory in MB."""
     both = (Connection.model_validate_json(text) for text in (source, target))
-    _compare(*both, portable=False)
+    _compare(*both)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 

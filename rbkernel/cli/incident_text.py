@@ -10,7 +10,7 @@ from datetime import UTC
 
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
-from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord, instant
+from rbkernel.evidence.incident import AlertHistory, IncidentRecord, instant
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.review.incidents import Closed, Incident
@@ -110,7 +110,7 @@ def closed(what: Closed) -> Iterator[str]:
 def outdated(record: IncidentRecord) -> Iterator[str]:
     """Say to whom ran something that the page of a closed incident does not have it.
 
-    >>> from rbkernel.evidence.incident_record import Line, tell
+    >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
     >>> closed = tell([Line(number=1, kind="closed", at=at, by="ann", data={})], "INC-1")
     >>> next(outdated(closed))[:43]

@@ -114,7 +114,7 @@ def status(
 ) -> None:
     """Record a status update and print it to send, or draft the next one."""
     from rbkernel.cli import incident_text
-    from rbkernel.evidence.incident_record import StatusUpdate
+    from rbkernel.evidence.incident import StatusUpdate
     from rbkernel.review import incidents
     from rbkernel.review import status as updates
 
@@ -238,7 +238,7 @@ def _from_input() -> str:
 
 
 def _status(word: str) -> str:
-    from rbkernel.evidence.incident_record import STATUSES
+    from rbkernel.evidence.incident import STATUSES
 
     known = {one.lower(): one for one in STATUSES}
     if word.lower() not in known:

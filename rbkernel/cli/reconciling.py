@@ -66,6 +66,14 @@ def reconcile(
         float | None,
         typer.Option(help="Wait while more sessions than that work or wait for a lock.", min=0),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Parts compared at once, each by a connection of its own on each server.",
+            min=1,
+            max=8,
+        ),
+    ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
     repair: Annotated[
         Path | None, typer.Option(help="Write SQL that repairs the target, and its inverse.")
@@ -106,6 +114,7 @@ def reconcile(
                 question,
                 recheck_after_s=recheck_after,
                 max_load=max_load,
+                jobs=jobs,
                 resume=state.load() if resume else None,
                 report=report,
             )

@@ -14,7 +14,7 @@ from datetime import UTC
 from typing import Any
 
 from rbkernel.evidence.bundle import runbook_of
-from rbkernel.evidence.incident_record import SEALING, IncidentRecord, Line, instant
+from rbkernel.evidence.incident import SEALING, IncidentRecord, Line, instant
 from rbkernel.evidence.reading import Event, Record
 from rbkernel.model import Verdict
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
-from rbkernel.evidence.incident_record import instant
+from rbkernel.evidence.incident import instant
 from rbkernel.gateway.grouping import service_name
 from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert

@@ -17,15 +17,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway import grouping, routing
-from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.grouping import Known
-from rbkernel.gateway.ledger import Ledger, Order, live_key
+from rbkernel.gateway.ledger import Order, live_key
+from rbkernel.gateway.office import Office
 from rbkernel.gateway.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.routing import Route, Routing
-from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import alerts, incidents
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
@@ -66,14 +64,9 @@ class Shelf:
 class Dispatcher:
     """Takes alerts from the store, one after the other."""
 
-    def __init__(
-        self, settings: Settings, store: Store, ledger: Ledger, chronicle: Chronicle
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._ledger = ledger
-        self._chronicle = chronicle
-        self._shelf = Shelf(settings.catalogue.paths)
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._shelf = Shelf(office.settings.catalogue.paths)
         self._shelf.runbooks()  # takes a second, in which senders would wait for their answer
 
     def sweep(self) -> int:
@@ -90,7 +83,7 @@ class Dispatcher:
             .order_by(alerts.c.number)
             .limit(_AT_ONCE)
         )
-        waiting = [stored_alert_of(row) for row in self._store.read(wanted)]
+        waiting = [stored_alert_of(row) for row in self._office.store.read(wanted)]
         return sum(self._go_on(stored) for stored in waiting)
 
     def _go_on(self, stored: StoredAlert) -> bool:
@@ -100,10 +93,10 @@ class Dispatcher:
                 self._wait(stored, "the alert that it ends has no place yet")
                 return False
             if placed.incident:
-                self._chronicle.tell_alert(placed)
+                self._office.chronicle.tell_alert(placed)
                 self._done(placed)
                 if not placed.fires:
-                    self._chronicle.settle(placed.incident)
+                    self._office.chronicle.settle(placed.incident)
         except StoreError:
             raise
         except RbkernelError as error:
@@ -125,11 +118,11 @@ class Dispatcher:
         decided = routing.route(
             stored.alert.labels,
             self._shelf.runbooks(),
-            self._settings.routes,
-            self._settings.connections,
+            self._office.settings.routes,
+            self._office.settings.connections,
         )
         closed = self._closed(stored, decided)
-        with self._store.planning() as connection:
+        with self._office.store.planning() as connection:
             now = self._again(connection, stored)
             if now.state != StoredAlert.RECEIVED:
                 return now
@@ -142,7 +135,7 @@ class Dispatcher:
             return self._placed(connection, stored, outcome, incident, why)
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
-        with self._store.planning() as connection:
+        with self._office.store.planning() as connection:
             now = self._again(connection, stored)
             if now.state != StoredAlert.RECEIVED:
                 return now
@@ -156,9 +149,9 @@ class Dispatcher:
 
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
         """Look when incidents that the alert may join were closed, before anything is locked."""
-        with self._store.reading() as connection:
+        with self._office.store.reading() as connection:
             known = self._known(connection, stored, self._running(connection, decided))
-        found = {one.id: self._chronicle.closed_at(one.id) for one in known}
+        found = {one.id: self._office.chronicle.closed_at(one.id) for one in known}
         return {name: at.timestamp() for name, at in found.items() if at}
 
     def _incident(
@@ -174,11 +167,11 @@ class Dispatcher:
         running = self._running(connection, decided)
         known = self._known(connection, stored, running, closed)
         place = grouping.place(
-            *(group, service, known, self._settings.grouping, at), running=running
+            *(group, service, known, self._office.settings.grouping, at), running=running
         )
         incident = place.incident or grouping.incident_id(stored.alert, stored.received_at)
         row = {"id": incident, "group": group, "service": service}
-        insert = self._store.insert(incidents).values(**row, opened_at=at, last_alert_at=at)
+        insert = self._office.store.insert(incidents).values(**row, opened_at=at, last_alert_at=at)
         heard = insert.on_conflict_do_update(index_elements=["id"], set_={"last_alert_at": at})
         connection.execute(heard)
         connection.execute(
@@ -219,7 +212,7 @@ class Dispatcher:
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
         """Return the incidents of the live runs that the alert would attach to."""
         lives = [live_key(route.runbook, route.key) for route in decided.routes]
-        return self._ledger.live_incidents(connection, lives)
+        return self._office.ledger.live_incidents(connection, lives)
 
     def _order(
         self, connection: Connection, stored: StoredAlert, route: Route, incident: str
@@ -235,13 +228,13 @@ class Dispatcher:
             source="alert",
             why=f"alert {stored.alert.name or stored.alert.fingerprint}; {route.why}",
         )
-        job, is_new = self._ledger.add(connection, order)
-        self._ledger.attach(connection, job, stored.identity)
+        job, is_new = self._office.ledger.add(connection, order)
+        self._office.ledger.attach(connection, job, stored.identity)
         return is_new
 
     def _marks(self, stored: StoredAlert) -> tuple[str, str]:
         alert = stored.alert
-        return grouping.group_of(alert), grouping.service_of(alert, self._settings.grouping)
+        return grouping.group_of(alert), grouping.service_of(alert, self._office.settings.grouping)
 
     def _again(self, connection: Connection, stored: StoredAlert) -> StoredAlert:
         row = connection.execute(sa.select(alerts).where(alerts.c.number == stored.number)).one()
@@ -285,7 +278,7 @@ class Dispatcher:
         return self._again(connection, stored)
 
     def _done(self, stored: StoredAlert) -> None:
-        with self._store.writing() as connection:
+        with self._office.store.writing() as connection:
             connection.execute(
                 sa.update(alerts)
                 .where(alerts.c.number == stored.number, alerts.c.state == StoredAlert.PLACED)
@@ -293,7 +286,7 @@ class Dispatcher:
             )
 
     def _wait(self, stored: StoredAlert, why: str) -> None:
-        with self._store.writing() as connection:
+        with self._office.store.writing() as connection:
             own = alerts.c.number == stored.number
             tries = connection.execute(sa.select(alerts.c.tries).where(own)).scalar_one()
             pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**tries)

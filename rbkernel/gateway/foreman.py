@@ -32,9 +32,9 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
 from rbkernel.gateway import plans
-from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
-from rbkernel.gateway.ledger import INTERRUPTED, Ledger
+from rbkernel.gateway.ledger import INTERRUPTED
+from rbkernel.gateway.office import Office
 from rbkernel.gateway.outcome import ending_of
 from rbkernel.gateway.queue import Queue
 from rbkernel.gateway.records import Job, Worker
@@ -61,20 +61,13 @@ class Foreman:
     """Takes jobs, and sees to it that everybody's alerts and jobs go on."""
 
     def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
-        self._settings = settings
-        self._store = store
+        self._office = Office.of(settings, store)
         self._rules = settings.queue
         self.kernels = self._rules.kernels if kernels is None else kernels
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._ledger = Ledger(store, self._rules)
-        self._chronicle = Chronicle(settings.evidence_root, store, self._ledger, settings.grouping)
-        self._dispatcher = Dispatcher(settings, store, self._ledger, self._chronicle)
-        self._clockwork = Clockwork(settings, store, self._ledger, self._chronicle)
-        self._bench = Workbench(
-            *(settings, store, self._ledger, self._chronicle),
-            worker=self.id,
-            kernels=self.kernels,
-        )
+        self._dispatcher = Dispatcher(self._office)
+        self._clockwork = Clockwork(self._office)
+        self._bench = Workbench(self._office, worker=self.id, kernels=self.kernels)
         self._queue = Queue(settings.store_url, self._rules, self._perform)
         self._awake = threading.Event()
         self._draining = threading.Event()
@@ -90,7 +83,7 @@ class Foreman:
 
     def start(self) -> Self:
         """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
-        for problem in plans.problems(self._settings):
+        for problem in plans.problems(self._office.settings):
             _log.warning("%s", problem)
         self._register()
         self._queue.start(self.id, kernels=self.kernels)
@@ -113,7 +106,7 @@ class Foreman:
             thread.join(10)
         self._queue.stop()
         try:
-            self._ledger.leave(self.id)
+            self._office.ledger.leave(self.id)
         except StoreError as error:
             _log.warning("%s; others will notice that this worker is gone", error)
 
@@ -128,7 +121,7 @@ class Foreman:
         heard = time.monotonic()
         while not self._end.wait(self._rules.heartbeat_s):
             try:
-                mine = self._ledger.beat(self.id)
+                mine = self._office.ledger.beat(self.id)
                 if mine is None:
                     _log.warning("this worker was taken for dead, and begins again")
                     self._register()
@@ -160,7 +153,7 @@ class Foreman:
             return False
         moved = self._dispatcher.sweep()
         self._every(_TICK_S, self._tick_clock)
-        self._queue.put(self._ledger.promote())
+        self._queue.put(self._office.ledger.promote())
         self._every(_TICK_S, self._tell)
         self._every(_LOOK_FOR_THE_DEAD_S, self._bury)
         self._every(_LOOK_FOR_THE_STRANDED_S, self._restore)
@@ -180,7 +173,7 @@ class Foreman:
         with self._asking:
             before, self._evidence_problem = self._evidence_problem, ""
             try:
-                prepare(self._settings.evidence_root)
+                prepare(self._office.settings.evidence_root)
             except EvidenceError as error:
                 self._evidence_problem = str(error)
                 if not before:
@@ -200,31 +193,31 @@ class Foreman:
         self._clockwork.sweep(_log.warning)
 
     def _tell(self) -> None:
-        for job in self._ledger.untold():
+        for job in self._office.ledger.untold():
             try:
-                self._chronicle.tell_job(job)
+                self._office.chronicle.tell_job(job)
             except RbkernelError as error:
                 _log.warning("%s does not know yet of job %s: %s", job.incident, job.id, error)
 
     def _bury(self) -> None:
         """Strike off the dead, and have others do what they left."""
         # who works is asked last: whoever has begun something by now is among them
-        running, taken = self._ledger.running(), self._queue.taken()
-        known = self._store.workers()
+        running, taken = self._office.ledger.running(), self._queue.taken()
+        known = self._office.store.workers()
         dead = [one for one in known if one.id != self.id and self._is_dead(one)]
         alive = {one.id for one in known} - {one.id for one in dead} | {self.id}
         for job in running:
-            if job.worker not in alive and self._ledger.inherit(job, self.id):
+            if job.worker not in alive and self._office.ledger.inherit(job, self.id):
                 name = f"rbkernel-heir-{job.id}"
                 threading.Thread(target=self._settle, args=(job,), name=name, daemon=True).start()
         self._queue.put_back([turn for turn, worker in taken if worker not in alive])
         for one in dead:
             _log.warning("worker %s is gone; its jobs go on elsewhere", one.id)
-            self._ledger.leave(one.id)
+            self._office.ledger.leave(one.id)
 
     def _settle(self, job: Job) -> None:
         """Settle a run whose worker is gone, once its kernel has ended."""
-        root, lives = self._settings.evidence_root, False
+        root, lives = self._office.settings.evidence_root, False
         while not self._end.wait(_LOOK_FOR_THE_DEAD_S if lives else 0):
             try:
                 with self._sealing:
@@ -232,7 +225,7 @@ class Foreman:
                 if ending is not None:
                     if ending.outcome == INTERRUPTED:
                         ending = replace(ending, failure=f"its worker {job.worker} was killed")
-                    self._ledger.end(job.id, job.attempt, ending)
+                    self._office.ledger.end(job.id, job.attempt, ending)
                     self.wake()
                     return
                 if not lives:
@@ -248,17 +241,17 @@ class Foreman:
         return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
 
     def _restore(self) -> None:
-        lost = self._queue.restore(self._ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))
+        lost = self._queue.restore(self._office.ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))
         if lost:
             _log.warning("%s jobs were no longer in the queue, and were put in again", lost)
 
     def _forget(self) -> None:
         kept = timedelta(days=self._rules.keep_days)
-        self._ledger.forget(time.time() - kept.total_seconds())
+        self._office.ledger.forget(time.time() - kept.total_seconds())
         self._queue.forget((datetime.now(UTC) - timedelta(days=1)).isoformat())
 
     def _register(self) -> None:
-        self._ledger.register(
+        self._office.ledger.register(
             self.id,
             self.kernels,
             host=socket.gethostname(),

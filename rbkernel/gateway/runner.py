@@ -134,22 +134,10 @@ def run(
     run_id = _unused(run_id, root) if run_id else new_run_id()
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
-    caller = Caller(
-        run_id=run_id,
-        incident=incident,
-        runbook_id=runbook.id,
-        document=runbook.path.absolute(),
-    )
+    document = runbook.path.absolute()
+    caller = Caller(run_id=run_id, incident=incident, runbook_id=runbook.id, document=document)
     executed, failure = _execute(runbook, values, caller, progress=progress)
-    folder = store.open_folder(root, run_id)
-    _await_end(folder)
-    if not folder.is_dir():
-        raise RunError(
-            f"no cell ran: {failure}",
-            where=str(runbook.path),
-            next_step="run it again; the database was not asked anything",
-        )
-    record = reading.read(folder)
+    record = _recorded(runbook, store.open_folder(root, run_id), failure)
     sealed, unsealed = _seal(settings, record, executed)
     return Outcome(
         runbook=runbook.id,
@@ -159,6 +147,18 @@ def run(
         failure="; ".join(filter(None, [failure, unsealed])),
         duration_s=time.monotonic() - started,
     )
+
+
+def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
+    """Return what the kernel recorded, once it has gone."""
+    _await_end(folder)
+    if not folder.is_dir():
+        raise RunError(
+            f"no cell ran: {failure}",
+            where=str(runbook.path),
+            next_step="run it again; the database was not asked anything",
+        )
+    return reading.read(folder)
 
 
 def _seal(

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from rbkernel.config import Settings
 from rbkernel.config.queue import Schedule
 from rbkernel.errors import RbkernelError
 from rbkernel.gateway.admission import accept
-from rbkernel.gateway.chronicle import Chronicle
-from rbkernel.gateway.ledger import Ledger, Order
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.ledger import Order
+from rbkernel.gateway.office import Office
 from rbkernel.model import Severity
 from rbkernel.runbook import catalogue, parameters
 from rbkernel.runbook.catalogue import Runbook
@@ -70,19 +68,14 @@ def _cron(schedule: Schedule, at: datetime, which: str) -> datetime:
 class Clockwork:
     """Makes jobs of what is due."""
 
-    def __init__(
-        self, settings: Settings, store: Store, ledger: Ledger, chronicle: Chronicle
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._ledger = ledger
-        self._chronicle = chronicle
+    def __init__(self, office: Office) -> None:
+        self._office = office
         self._done: dict[str, datetime] = {}
 
     def sweep(self, complain: Callable[[str], None]) -> int:
         """Make jobs of all that is due; return how many were new."""
         now, made = datetime.now(UTC), 0
-        for schedule in self._settings.schedules:
+        for schedule in self._office.settings.schedules:
             due = last_due(schedule, now)
             if due is None or self._done.get(schedule.name) == due:
                 continue
@@ -94,9 +87,9 @@ class Clockwork:
         return made
 
     def _fire(self, schedule: Schedule, due: datetime) -> bool:
-        runbook = catalogue.find(schedule.runbook, self._settings.catalogue.paths)
+        runbook = catalogue.find(schedule.runbook, self._office.settings.catalogue.paths)
         incident = incident_of(schedule, due)
-        values = accept(runbook, schedule.parameters, "", self._settings)
+        values = accept(runbook, schedule.parameters, "", self._office.settings)
         order = Order(
             seed=f"schedule {schedule.name} {due.isoformat()}",
             runbook=runbook.id,
@@ -109,11 +102,11 @@ class Clockwork:
             why=f"schedule {schedule.name}: {schedule.cron} {schedule.timezone},"
             f" due {due:%Y-%m-%d %H:%M} UTC",
         )
-        with self._store.planning() as connection:
-            _, is_new = self._ledger.add(connection, order)
+        with self._office.store.planning() as connection:
+            _, is_new = self._office.ledger.add(connection, order)
         if is_new:
             title = f"{schedule.name}: {runbook.front_matter.title}"
-            self._chronicle.open_for_schedule(incident, title)
+            self._office.chronicle.open_for_schedule(incident, title)
         return is_new
 
 

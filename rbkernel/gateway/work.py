@@ -24,11 +24,10 @@ from typing import IO
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway.admission import accept
-from rbkernel.gateway.chronicle import Chronicle
-from rbkernel.gateway.ledger import DRAINED, INTERRUPTED, Ending, Ledger
+from rbkernel.gateway.ledger import DRAINED, INTERRUPTED, Ending
+from rbkernel.gateway.office import Office
 from rbkernel.gateway.outcome import ending_of, kernel_has_ended, last_line
 from rbkernel.gateway.records import Job
-from rbkernel.gateway.store import Store
 from rbkernel.runbook import catalogue
 
 _LOOK_EVERY_S = 0.2
@@ -52,27 +51,15 @@ class _Live:
 class Workbench:
     """Runs turns, each in a thread of the queue's and a process of its own."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        ledger: Ledger,
-        chronicle: Chronicle,
-        *,
-        worker: str,
-        kernels: int,
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._ledger = ledger
-        self._chronicle = chronicle
+    def __init__(self, office: Office, *, worker: str, kernels: int) -> None:
+        self._office = office
         self._worker = worker
         self._room = threading.BoundedSemaphore(max(1, kernels))
         self._live: dict[tuple[str, int], _Live] = {}
         self._lock = threading.Lock()
         self._draining = threading.Event()
         self._gone = threading.Event()
-        self.environment = environment(settings)
+        self.environment = environment(office.settings)
 
     @property
     def busy(self) -> int:
@@ -107,7 +94,7 @@ class Workbench:
     def _begin(self, job: str, number: int) -> Job | None:
         while True:
             try:
-                return self._ledger.begin(job, number, self._worker)
+                return self._office.ledger.begin(job, number, self._worker)
             except StoreError as error:
                 _log.warning("a job cannot be begun: %s", error)
                 if self._draining.wait(_TRY_AGAIN_S):
@@ -115,8 +102,8 @@ class Workbench:
 
     def _attempt(self, job: Job) -> Ending | None:
         try:
-            runbook = catalogue.find(job.runbook, self._settings.catalogue.paths)
-            accept(runbook, job.parameters, job.incident, self._settings)
+            runbook = catalogue.find(job.runbook, self._office.settings.catalogue.paths)
+            accept(runbook, job.parameters, job.incident, self._office.settings)
         except RbkernelError as error:
             # it could be run when it was decided on: the catalogue or the configuration changed
             return Ending(outcome=Job.FAILED, failure=f"it cannot be run: {error}")
@@ -151,7 +138,7 @@ class Workbench:
 
     def _watch(self, live: _Live) -> None:
         """Wait for a process; have it end when there is a reason to, by force if it must be."""
-        deadline = time.monotonic() + self._settings.queue.run_timeout_s
+        deadline = time.monotonic() + self._office.settings.queue.run_timeout_s
         while True:
             try:
                 live.process.wait(_LOOK_EVERY_S)
@@ -170,7 +157,7 @@ class Workbench:
         """Return what the attempt came to; None when it is no longer ours to say."""
         if live.stop == LOST:
             return None
-        root = self._settings.evidence_root
+        root = self._office.settings.evidence_root
         ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
             _signal(live.process, signal.SIGKILL)  # what its kernel left behind, too
@@ -181,7 +168,7 @@ class Workbench:
         if ending.outcome != INTERRUPTED or not live.stop:
             return ending
         outcome = DRAINED if live.stop == DRAINED else Job.FAILED
-        limit = f"it did not end within {self._settings.queue.run_timeout_s:.0f} s"
+        limit = f"it did not end within {self._office.settings.queue.run_timeout_s:.0f} s"
         failure = "its worker was told to end" if outcome == DRAINED else limit
         return replace(ending, outcome=outcome, failure=failure)
 
@@ -189,8 +176,8 @@ class Workbench:
         ended: Job | None = None
         while ending is not None and ended is None and not self._gone.is_set():
             try:
-                self._ledger.end(job.id, job.attempt, ending)
-                ended = self._store.job(job.id)
+                self._office.ledger.end(job.id, job.attempt, ending)
+                ended = self._office.store.job(job.id)
             except StoreError as error:
                 _log.warning("the end of a run cannot be told yet: %s", error)
                 self._gone.wait(_TRY_AGAIN_S)
@@ -199,9 +186,9 @@ class Workbench:
 
     def _tell(self, job: Job) -> None:
         try:
-            self._chronicle.tell_job(job)
+            self._office.chronicle.tell_job(job)
             if job.state in Job.ENDED:
-                self._chronicle.settle(job.incident)
+                self._office.chronicle.settle(job.incident)
         except RbkernelError as error:
             _log.warning("%s does not know yet of %s: %s", job.incident, job.run_id, error)
 

@@ -267,6 +267,10 @@ class Session:
                 pooled.invalidate()
             pooled.close()
 
+    def another(self) -> Session:
+        """Return one more session like this one, not opened yet: for work at the same time."""
+        return Session(self.connection, application_name=self._application_name)
+
     def close(self) -> None:
         """Close the connection; a later query opens a new one."""
         self._engine.dispose()

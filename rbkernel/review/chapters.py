@@ -13,7 +13,7 @@ from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.export.wiki import escaped
-from rbkernel.evidence.incident_record import SEALING, IncidentRecord, instant, shown
+from rbkernel.evidence.incident import SEALING, IncidentRecord, instant, shown
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc

@@ -17,8 +17,8 @@ from rbkernel.evidence import bundle, incident, reading, runs
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
-from rbkernel.evidence.incident_record import IncidentRecord, Line, instant
-from rbkernel.evidence.record_seal import SealedRecord, seal_record
+from rbkernel.evidence.incident import IncidentRecord, Line, instant
+from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
 from rbkernel.model import INCIDENT_ID, Decision, Verdict
@@ -176,34 +176,31 @@ def close(
         stays open then); the record cannot be sealed (it is not closed then); page or archive
         cannot be written (it is closed then).
     """
-    root, key = settings.evidence_root, settings.signing_key
+    root = settings.evidence_root
     found = look_to_write(root, name)
     _refuse_living(found)
-    exports = [writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)]
-    waiting = [run.run_id for run in found.runs if run.state != runs.SEALED]
-    for run_id in waiting:
-        bundle.seal(root, run_id, key=key, report=report_files)
-    unfinished = look(root, name).record.unfinished
+    exports = {to: writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)}
+    sealed_runs = _seal_runs(settings, found)
+    finished = look(root, name).record.unfinished is not None
     closing = incident.closing(by, redactor, resolution=resolution)
-    sealed = seal_record(root, name, key=key, closing=closing)
-    ending = _last(incident.read(root, name), "closed")
-    written = [
+    sealed = seal_record(root, name, key=settings.signing_key, closing=closing)
+    ending = _ending(incident.read(root, name))
+    page, archive = (
         writing.export(root, name, to, path, signers=settings.allowed_signers)
-        for to, path in zip((Format.HTML, Format.ZIP), exports, strict=True)
-    ]
-    remarks = [remark for one in written for remark in one.remarks]
-    dropped = resolution and not sealed.closes and ending.text("resolution") != resolution
+        for to, path in exports.items()
+    )
+    dropped = [] if sealed.closes else _dropped(name, resolution, ending)
     return Closed(
         incident=name,
-        attachment=written[0].path,
-        archive=written[1].path,
-        sealed_runs=tuple(waiting),
+        attachment=page.path,
+        archive=archive.path,
+        sealed_runs=sealed_runs,
         record=sealed,
-        mind=(*([_dropped(name)] if dropped else []), *_left(found), *remarks),
+        mind=(*dropped, *_left(found), *page.remarks, *archive.remarks),
         was_closed=not sealed.closes,
         closed_by=ending.by,
         closed_at=ending.at,
-        finished=unfinished is not None,
+        finished=finished,
     )
 
 
@@ -214,15 +211,16 @@ def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
     return Incident(record=record, runs=tuple(entries))
 
 
-def _last(record: IncidentRecord, kind: str) -> Line:
-    return next(line for line in reversed(record.lines) if line.kind == kind)
+def _ending(record: IncidentRecord) -> Line:
+    return next(line for line in reversed(record.lines) if line.kind == "closed")
 
 
-def _dropped(name: str) -> str:
-    return (
-        "your resolution is not on record: it was closed with another one; `rbkernel incident"
-        f" note {name} …` adds yours"
-    )
+def _dropped(name: str, resolution: str, ending: Line) -> list[str]:
+    """Say so where a resolution is not the one that an incident was closed with before."""
+    if not resolution or ending.text("resolution") == resolution:
+        return []
+    other = "your resolution is not on record: it was closed with another one"
+    return [f"{other}; `rbkernel incident note {name} …` adds yours"]
 
 
 def _refuse_living(found: Incident) -> None:
@@ -235,6 +233,14 @@ def _refuse_living(found: Incident) -> None:
             where=f"run {named}",
             next_step="end it (in JupyterLab: Kernel > Shut Down Kernel), then close again",
         )
+
+
+def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
+    """Seal the runs that are still open; return their ids."""
+    still_open = tuple(run.run_id for run in found.runs if run.state != runs.SEALED)
+    for run_id in still_open:
+        bundle.seal(settings.evidence_root, run_id, key=settings.signing_key, report=report_files)
+    return still_open
 
 
 def _left(found: Incident) -> list[str]:

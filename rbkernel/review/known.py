@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rbkernel.evidence.incident_record import IncidentRecord, Moment, instant
+from rbkernel.evidence.incident import IncidentRecord, Moment, instant
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry
 from rbkernel.model import Severity, Verdict

@@ -22,7 +22,7 @@ from rbkernel.evidence.export import textpage
 from rbkernel.evidence.export.blocks import Reader, Text
 from rbkernel.evidence.export.textpage import Chapter
 from rbkernel.evidence.export.widgets import states
-from rbkernel.evidence.incident_record import tell
+from rbkernel.evidence.incident import tell
 from rbkernel.evidence.timeline import timeline
 from rbkernel.review.draft import draft, incident_of, refresh, to_write
 from rbkernel.review.known import MEETING_WITHIN, WRITTEN_WITHIN, Known

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from rbkernel.evidence.export.told import lasted
-from rbkernel.evidence.incident_record import (
+from rbkernel.evidence.incident import (
     AHEAD,
     OPEN,
     SEALING,
@@ -50,7 +50,7 @@ class Draft:
 def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     """Return when the next update is due; None when nobody waits for one.
 
-    >>> from rbkernel.evidence.incident_record import Line, tell
+    >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
     >>> opened = Line(number=1, kind="opened", at=at, by="", data={})
     >>> said = Line(number=2, kind="status", at=at, by="", data={"status": "Identified"})

@@ -31,6 +31,7 @@ def reconcile(
     target_db: str = "",
     recheck_after_s: float = 5.0,
     max_load: float | None = None,
+    jobs: int = 1,
     **question: Any,
 ) -> pd.DataFrame:
     """Compare two tables, on one server or on two, and show the rows that differ.
@@ -49,6 +50,9 @@ def reconcile(
         Seconds between two looks at a suspect: longer than a row is ever in flight.
     max_load
         Sessions at work or waiting for a lock, above which the patient is left alone.
+    jobs
+        How many parts of the tables are compared at the same time, each by a connection of its own
+        on each server; 1 to 8.
     question
         Further fields of `rbkernel.postgres.reconcile.Question`: ``columns``, ``mapping``,
         ``where``, ``window_s``, ``window_column``, ``tolerance``, ``time_zone``.
@@ -76,7 +80,7 @@ def reconcile(
     one, other = run.session(db), run.session(target_db or db)
     try:
         outcome = tables.compare(
-            one, other, asked, recheck_after_s=recheck_after_s, max_load=max_load
+            one, other, asked, recheck_after_s=recheck_after_s, max_load=max_load, jobs=jobs
         )
     except (DatabaseError, NothingCompared) as error:
         frame = failed_frame(tables.COLUMNS, error, name=asked.name, connection=db, sql="")

@@ -17,7 +17,7 @@ from rbkernel.cli import main
 from rbkernel.config import Settings
 from rbkernel.evidence import bundle
 from rbkernel.evidence import incident as records
-from rbkernel.evidence.record_seal import seal_record
+from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.notify import Notifier
 from rbkernel.gateway.store import Store
 from tests.integration.receiver import Receiver, receiver

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,20 @@ class Journal:
         self._count = 0
         self._cells = 0
         self.line("kernel", run_id=run_id, pid=7, host="h", user="u", python="3", rbkernel="0")
+
+    @contextmanager
+    def kernel(self) -> Iterator[None]:
+        """Its kernel lives, in another process, as long as the block does."""
+        hold = "import fcntl,sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
+        command = [sys.executable, "-c", hold + "print('', flush=True); sys.stdin.read()"]
+        with subprocess.Popen(
+            [*command, str(self.folder / "kernel.lock")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
+            assert process.stdout
+            process.stdout.readline()
+            yield  # then its standard input is closed, and it ends
 
     def line(self, kind: str, **fields: Any) -> None:
         self._count += 1

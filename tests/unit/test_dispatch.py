@@ -18,7 +18,8 @@ from rbkernel.evidence import incident as records
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
-from rbkernel.gateway.ledger import Ending, Ledger
+from rbkernel.gateway.ledger import Ending
+from rbkernel.gateway.office import Office
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.schedules import Clockwork, incident_of
 from rbkernel.gateway.store import Store
@@ -30,12 +31,11 @@ class Desk:
     """A gateway without processes: everything up to the queue."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.root = settings.evidence_root
         self.store = Store.open(settings.store_url)
-        self.ledger = Ledger(self.store, settings.queue)
-        self.chronicle = Chronicle(self.root, self.store, self.ledger, settings.grouping)
-        self.dispatcher = Dispatcher(settings, self.store, self.ledger, self.chronicle)
+        self.office = Office.of(settings, self.store)
+        self.ledger = self.office.ledger
+        self.dispatcher = Dispatcher(self.office)
 
     def take(self, *alerts: Alert) -> None:
         self.store.receive(Delivery(source="generic", alerts=alerts))
@@ -76,7 +76,7 @@ def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
     (job,) = desk.store.jobs()
     assert (job.state, job.priority, job.parameters) == (Job.WAITING, 1, {"which": "a"})
     assert desk.store.job_of_run(job.run_id) == job
-    desk.chronicle.tell_job(job)
+    desk.office.chronicle.tell_job(job)
     record = desk.record()
     assert (record.title, record.severity, record.service) == ("Quick", "critical", "shop")
     assert [run.state for run in record.runs] == ["queued"]
@@ -97,7 +97,7 @@ def test_what_dies_between_two_steps_is_gone_on_from(
     time.sleep(1.1)
     while desk.dispatcher.sweep():
         pass
-    Desk(desk.settings).dispatcher.sweep()
+    Desk(desk.office.settings).dispatcher.sweep()
     assert desk.store.counts().alerts == {"done": 2}
     assert len(desk.store.jobs()) == 2
     kinds = [line.kind for line in desk.record().lines]
@@ -137,7 +137,7 @@ def test_a_resolved_alert_is_told_and_annotates(desk: Desk) -> None:
     assert record.resolved is not None
     assert [note.text[:23] for note in record.notes] == ["all alerts are resolved"]
     assert record.state == "open"
-    desk.chronicle.settle(record.id)
+    desk.office.chronicle.settle(record.id)
     assert len(desk.record().notes) == 1
 
 
@@ -151,7 +151,7 @@ def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
     desk.take(replace(fires, status=Status.RESOLVED))
     assert desk.record().state == "open"
     desk.run()
-    desk.chronicle.settle(desk.record().id)
+    desk.office.chronicle.settle(desk.record().id)
     assert desk.record().state == "closed"
     desk.take(replace(fires, starts_at=fires.starts_at + timedelta(hours=1)))
     assert desk.record().state == "open"
@@ -229,7 +229,7 @@ def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> 
     desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
     complaints: list[str] = []
     for _ in range(2):
-        clock = Clockwork(desk.settings, desk.store, desk.ledger, desk.chronicle)
+        clock = Clockwork(desk.office)
         clock.sweep(complaints.append)
     assert not complaints
     found = [job for job in desk.store.jobs() if job.created_at >= now]

@@ -131,19 +131,10 @@ def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
 
 def test_a_living_kernel_is_not_sealed(tmp_path: Path) -> None:
     journal = whole_run(tmp_path)
-    hold = "import fcntl,sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
-    command = [sys.executable, "-c", hold + "print('', flush=True); sys.stdin.read()"]
-    with subprocess.Popen(
-        [*command, str(journal.folder / "kernel.lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as kernel:
-        assert kernel.stdout
-        kernel.stdout.readline()
+    with journal.kernel():
         with pytest.raises(EvidenceError, match=r"still lives.*Shut Down Kernel"):
             seal(tmp_path, RUN_ID)
         assert [entry.state for entry in list_runs(tmp_path)] == ["open (live)"]
-        kernel.communicate(b"")
     assert [entry.state for entry in list_runs(tmp_path)] == ["open"]
     assert seal(tmp_path, RUN_ID).verification.ok
 

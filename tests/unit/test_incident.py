@@ -17,7 +17,7 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import incident, report
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.incident import append, list_incidents, read
-from rbkernel.evidence.record_seal import seal_record
+from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.review.status import next_due

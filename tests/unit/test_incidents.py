@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,8 +21,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import bundle, signing
 from rbkernel.evidence.export import writing
-from rbkernel.evidence.incident import append, look, read
-from rbkernel.evidence.incident_record import Line, instant, tell
+from rbkernel.evidence.incident import Line, append, instant, look, read, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.gateway import runner
 from rbkernel.model import Verdict
@@ -229,19 +227,9 @@ class TestClose:
     def test_a_living_kernel_keeps_it_open(self, settings: Settings, work: Path) -> None:
         whole_run(settings.evidence_root)
         journal = whole_run(settings.evidence_root, other_run(1))
-        hold = "import fcntl,sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
-        command = [sys.executable, "-c", hold + "print('', flush=True); sys.stdin.read()"]
         told = rf"not closed.*{other_run(1)}.*Shut Down Kernel"
-        with subprocess.Popen(
-            [*command, str(journal.folder / "kernel.lock")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        ) as kernel:
-            assert kernel.stdout
-            kernel.stdout.readline()
-            with pytest.raises(EvidenceError, match=told):
-                self.closed(settings, work)
-            kernel.communicate(b"")
+        with journal.kernel(), pytest.raises(EvidenceError, match=told):
+            self.closed(settings, work)
         assert look(settings.evidence_root, INCIDENT).lines == ()
         assert not (settings.evidence_root / "HEADS").exists()
         assert list(work.iterdir()) == []

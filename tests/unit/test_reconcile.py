@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from rbkernel.cli import app
 from rbkernel.errors import ConfigError
 from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
 from rbkernel.postgres.reconcile.outcome import State
@@ -38,6 +40,14 @@ def test_progress_survives_the_state_file() -> None:
 def test_a_state_file_of_something_else_is_refused(found: object) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         Progress.from_json(found)
+
+
+@pytest.mark.parametrize("jobs", ["0", "9"])
+def test_the_command_refuses_so_many_jobs(jobs: str) -> None:
+    refused = CliRunner().invoke(app, ["reconcile", "a:s", "b:t", "--jobs", jobs])
+    assert refused.exit_code != 0
+    assert "--jobs" in refused.output
+    assert "than or equal to" in refused.output
 
 
 class TestLooks:

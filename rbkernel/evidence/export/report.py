@@ -18,7 +18,7 @@ from rbkernel.evidence.export.contents import Section, section
 from rbkernel.evidence.export.page import Report
 from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
-from rbkernel.evidence.incident_record import AlertHistory, IncidentRecord
+from rbkernel.evidence.incident import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild

@@ -13,8 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
-from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory
-from rbkernel.evidence.incident_record import CLOSED, instant
+from rbkernel.evidence.incident import CLOSED, IncidentRecord, Line, RunHistory, instant
 from rbkernel.evidence.reading import Record
 from rbkernel.model import Finding, Severity, Verdict
 from rbkernel.runbook.frontmatter import FrontMatter

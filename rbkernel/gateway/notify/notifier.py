@@ -20,7 +20,7 @@ from rbkernel.config import Settings
 from rbkernel.config.notify import Target
 from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
-from rbkernel.evidence.incident_record import CLOSED, instant
+from rbkernel.evidence.incident import CLOSED, instant
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import Due, Event, due
 from rbkernel.gateway.notify.messages import Message, Words

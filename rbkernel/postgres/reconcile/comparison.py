@@ -1,46 +1,30 @@
 """Answer a question about two tables; see the package's docstring for the way it goes.
 
-Ordering: the question and both catalogues are checked before any row is read; parts are searched
-one after the other; suspects are looked at again after all parts.
+Ordering: the question and both catalogues are checked before any row is read; then the parts are
+searched (module jobs); suspects are looked at again after all parts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from rbkernel.errors import ConfigError, DatabaseError, ParameterError, QueryError
 from rbkernel.model import now
-from rbkernel.postgres.reconcile import conditions, join, load, parts, search, verdict
+from rbkernel.postgres.reconcile import conditions, join, parts, search, verdict
 from rbkernel.postgres.reconcile import layout as layouts
+from rbkernel.postgres.reconcile.jobs import MOST_JOBS, Report, Work, incomplete, search_parts
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
-from rbkernel.postgres.reconcile.parts import Part
 from rbkernel.postgres.reconcile.question import Question
-from rbkernel.postgres.reconcile.search import Searched, Side
-from rbkernel.postgres.reconcile.snapshot import LONGEST_S, Reader, Readers, readers
+from rbkernel.postgres.reconcile.snapshot import Readers, readers
 from rbkernel.postgres.session import Session
 
 _LOOKS = 3
 _OPEN = frozenset({State.ONCE, State.UNSETTLED})
 MOST = 100_000
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What the steps of one comparison share."""
-
-    question: Question
-    layout: Layout
-    both: Readers
-    pair: tuple[Side, Side]
-    max_load: float | None
-    most: int
-    report: Report
 
 
 def compare(
@@ -50,6 +34,7 @@ def compare(
     *,
     recheck_after_s: float = 5.0,
     max_load: float | None = None,
+    jobs: int = 1,
     most: int = MOST,
     resume: Progress | None = None,
     report: Report = lambda _: None,
@@ -67,6 +52,9 @@ def compare(
         Seconds between two looks at a suspect: longer than a row is ever in flight. 0 looks once.
     max_load
         Sessions at work or waiting for a lock on either server, above which nothing is asked.
+    jobs
+        How many parts are compared at the same time, 1 to `MOST_JOBS`; each job has a session of
+        its own on each server, which works as long as the comparison does.
     most
         How many differences are listed, and looked at again; more are only counted.
     resume
@@ -88,6 +76,7 @@ def compare(
     QueryError, ParameterError, ConfigError
         The question cannot be answered as it is, or its conditions pick no row at all.
     """
+    _check_jobs(jobs)
     for session in (source, target):
         question.check(session.connection.allow_functions)
     began = time.monotonic()
@@ -98,20 +87,26 @@ def compare(
         progress = _begin(question, layout, both, resume)
         filters = conditions.read(question, layout, both, progress.since)
         if not progress.parts:
-            progress = replace(progress, parts=tuple(parts.split(layout, both, filters=filters)))
-        if any(part.kind == "range" for part in progress.parts):
-            both.both(Reader.read_by_index, Reader.read_by_index)
+            split = parts.split(layout, both, filters=filters, jobs=jobs)
+            progress = replace(progress, parts=tuple(split))
         portable = portable or (not both.one_server and not search.hash_alike(both))
         pair = search.sides(layout, both, filters, portable=portable)
-        work = _Work(
+        work = Work(
             question=question, layout=layout, both=both, pair=pair, max_load=max_load,
             most=most, report=report,
         )  # fmt: skip
-        progress = _search(work, progress)
+        progress = search_parts(work, progress, jobs)
         if any(filters) and not (progress.source_rows or progress.target_rows):
             raise conditions.nothing_compared(question)
         progress = _recheck(work, progress, recheck_after_s)
     return _outcome(work, progress, time.monotonic() - began, portable, resumed=resume is not None)
+
+
+def _check_jobs(jobs: int) -> None:
+    if not 1 <= jobs <= MOST_JOBS:
+        raise ParameterError(
+            f"{jobs} jobs cannot be", where="reconcile", next_step=f"ask for 1 to {MOST_JOBS}"
+        )
 
 
 def _begin(question: Question, layout: Layout, both: Readers, resume: Progress | None) -> Progress:
@@ -153,82 +148,7 @@ def _window_start(question: Question, both: Readers) -> str:
     return str(since)
 
 
-def _search(work: _Work, progress: Progress) -> Progress:
-    way = join if work.both.one_server else verdict
-    dense = False
-    for number, part in enumerate(progress.parts[progress.done :], progress.done + 1):
-        try:
-            if work.max_load is not None:
-                load.wait_for_calm(work.both, work.max_load)
-            work.both.release(older_than_s=LONGEST_S)
-            searched = way.search(work.layout, work.pair, part, work.both, dense=dense)
-            found, beyond, surplus = _keep(work, part, searched, len(progress.differences))
-            _check_balance(work, searched, surplus)
-        except DatabaseError as error:
-            raise _incomplete(error, progress) from error
-        dense = searched.dense
-        progress = replace(
-            progress,
-            done=number,
-            source_rows=progress.source_rows + searched.source_rows,
-            target_rows=progress.target_rows + searched.target_rows,
-            differences=(*progress.differences, *found),
-            beyond=progress.beyond + beyond,
-            snapshots=progress.snapshots + work.both.taken(),
-        )
-        work.report(progress)
-    return progress
-
-
-def _keep(
-    work: _Work, part: Part, searched: Searched, already: int
-) -> tuple[list[Difference], int, int]:
-    """Return the differences for which there is room, how many more, and extra less missing."""
-    kept: list[Difference] = []
-    beyond = surplus = 0
-    for some in searched.differences:
-        room = work.most - already - len(kept)
-        kept += some[:room]
-        beyond += max(0, len(some) - room)
-        kinds = [one.kind for one in some]
-        surplus += kinds.count("extra") - kinds.count("missing")
-    if part.kind == "slice" and integer_key(work.layout):
-        kept.sort(key=lambda one: int(one.key[0]))
-    return kept, beyond, surplus
-
-
-def _check_balance(work: _Work, searched: Searched, surplus: int) -> None:
-    """See that missing and extra rows account for the counts of both sides.
-
-    A condition picks rows on one side that it may not pick on the other: there they need not.
-    """
-    counted = searched.target_rows - searched.source_rows
-    if surplus != counted and not any(side.condition for side in work.pair):
-        raise DatabaseError(
-            f"{searched.source_rows} rows against {searched.target_rows} are not told apart by the"
-            f" key {', '.join(work.question.key)}",
-            where=f"{work.question.target} against {work.question.source}",
-            next_step="see whether the key is unique in both, and whether a view or a foreign table"
-            " changes while it is read; then run it again",
-        )
-
-
-def _incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
-    advice = error.next_step
-    if "statement timeout" in error.what:
-        advice = (
-            "the server is slow or blocked now, or statement_timeout_s of the connection is too"
-            " low for tables of this size: look at its load, then raise it, or narrow the"
-            " comparison (--where, --window)"
-        )
-    return DatabaseError(
-        f"incomplete, {progress.done} of {len(progress.parts)} parts compared: {error.what}",
-        where=error.where,
-        next_step=advice,
-    )
-
-
-def _recheck(work: _Work, progress: Progress, delay_s: float) -> Progress:
+def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
     """Look again at what differs, until it is settled or enough was looked."""
     seen: Sequence[Difference] = progress.differences
     for _ in range(_LOOKS - 1):
@@ -239,11 +159,11 @@ def _recheck(work: _Work, progress: Progress, delay_s: float) -> Progress:
         try:
             seen = _look_again(work, seen)
         except DatabaseError as error:
-            raise _incomplete(error, progress) from error
+            raise incomplete(error, progress) from error
     return replace(progress, differences=tuple(seen))
 
 
-def _look_again(work: _Work, seen: Sequence[Difference]) -> list[Difference]:
+def _look_again(work: Work, seen: Sequence[Difference]) -> list[Difference]:
     """Look at unsettled differences in a new snapshot, and say what has become of them."""
     open_keys = [one.key for one in seen if one.state in _OPEN]
     way = join if work.both.one_server else verdict
@@ -253,7 +173,7 @@ def _look_again(work: _Work, seen: Sequence[Difference]) -> list[Difference]:
 
 
 def _outcome(
-    work: _Work, progress: Progress, duration_s: float, portable: bool, *, resumed: bool
+    work: Work, progress: Progress, duration_s: float, portable: bool, *, resumed: bool
 ) -> Outcome:
     layout, both = work.layout, work.both
     odd = tuple(
@@ -269,7 +189,7 @@ def _outcome(
         target_rows=progress.target_rows,
         key=tuple(column.name for column in layout.key),
         compared=tuple(column.name for column in layout.everything),
-        integer_key=integer_key(layout),
+        integer_key=layout.integer_key,
         notes=layout.notes,
         key_range=(ends[0].least, ends[-1].most) if ends else (None, None),
         snapshots=progress.snapshots,
@@ -282,9 +202,3 @@ def _outcome(
         role=both.source.session.server.role,
         resumed=resumed,
     )
-
-
-def integer_key(layout: Layout) -> bool:
-    """Tell whether keys are single integers, which are shown and sorted as such."""
-    column = layout.key[0]
-    return len(layout.key) == 1 and column.type.family == "int8" and column.rule.number

@@ -70,6 +70,12 @@ class Layout:
         )
 
     @property
+    def integer_key(self) -> bool:
+        """Whether keys are single integers, which are shown and sorted as such."""
+        column = self.key[0]
+        return len(self.key) == 1 and column.type.family == "int8" and column.rule.number
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the compared columns."""
         return tuple(column.name for column in self.columns)

@@ -8,25 +8,26 @@ snapshot is held; after a while the comparison gives up, incomplete.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from rbkernel.errors import DatabaseError
-from rbkernel.postgres.reconcile.snapshot import Reader, Readers
+from rbkernel.postgres.reconcile.snapshot import BACKEND, Reader, Readers
 
 PATIENCE_S = 60.0
 _EVERY_S = 1.0
 # pg_stat_activity is read once a transaction, unless it is told to forget
 _FORGET = "SELECT 1 FROM (SELECT pg_stat_clear_snapshot()) AS forgotten"
-_LOAD = """
+_LOAD = f"""
 SELECT count(*) FILTER (WHERE state = 'active')
            + count(*) FILTER (WHERE wait_event_type = 'Lock'),
        count(*) FILTER (WHERE backend_type IS NULL)
 FROM pg_stat_activity
 WHERE (backend_type = 'client backend' OR backend_type IS NULL)  -- NULL is hidden from this role
-  AND datid IS NOT NULL AND pid <> pg_backend_pid()
+  AND datid IS NOT NULL AND ({BACKEND} = ANY(%(ours)s::text[])) IS NOT TRUE
 """
 
 
-def wait_for_calm(both: Readers, most: float) -> None:
+def wait_for_calm(both: Readers, most: float, *, ours: Sequence[Readers]) -> None:
     """Wait until neither server has more load than that.
 
     Parameters
@@ -35,6 +36,8 @@ def wait_for_calm(both: Readers, most: float) -> None:
         The two sides.
     most
         Sessions at work, and sessions that wait for a lock, together.
+    ours
+        All sides of this comparison, which are no load.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def wait_for_calm(both: Readers, most: float) -> None:
     """
     give_up_at = time.monotonic() + PATIENCE_S
     while True:
-        loads = both.both(_load, _load)
+        loads = both.both(lambda reader: _load(reader, ours), lambda reader: _load(reader, ours))
         if max(loads) <= most:
             return
         both.release()
@@ -58,9 +61,10 @@ def wait_for_calm(both: Readers, most: float) -> None:
         time.sleep(_EVERY_S)
 
 
-def _load(reader: Reader) -> int:
+def _load(reader: Reader, ours: Sequence[Readers]) -> int:
     reader.rows(_FORGET)
-    [(load, hidden)] = reader.rows(_LOAD)
+    backends = [one.backend for both in ours for one in (both.source, both.target)]
+    [(load, hidden)] = reader.rows(_LOAD, {"ours": backends})
     if hidden:
         raise DatabaseError(
             f"{reader.session.server.role} cannot see what {hidden} sessions do, so it cannot"

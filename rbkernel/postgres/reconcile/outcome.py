@@ -183,8 +183,7 @@ class Outcome:
     key_range
         Smallest and largest key of the two, where the key is one integer.
     snapshots
-        How many pairs of snapshots it took; the parts of the tables were compared one after the
-        other, each within one pair.
+        How many pairs of snapshots it took; each part of the tables was compared within one pair.
     how
         The method, in words.
     """

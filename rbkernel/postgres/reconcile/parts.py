@@ -50,7 +50,7 @@ class Part:
     of: int = 1
 
 
-def split(layout: Layout, both: Readers, *, filters: tuple[str, str]) -> list[Part]:
+def split(layout: Layout, both: Readers, *, filters: tuple[str, str], jobs: int = 1) -> list[Part]:
     """Split both tables into the same parts.
 
     Parameters
@@ -61,6 +61,8 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str]) -> list[Pa
         The two sides.
     filters
         Conditions on the rows of source and target, in SQL; empty for all.
+    jobs
+        How many parts are compared at the same time: each job gets as many.
     """
     estimates = both.both(
         lambda reader: estimated_rows(reader, layout.source, filters[0]),
@@ -68,7 +70,7 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str]) -> list[Pa
     )
     rows = max(estimates)
     if not ranged(layout):
-        return slices(rows)
+        return slices(rows, jobs)
     column = layout.key[0]
     ends = both.both(
         lambda reader: _ends(reader, layout.source, column.source),
@@ -77,15 +79,16 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str]) -> list[Pa
     known = [end for pair in ends for end in pair if end is not None]
     if not known:
         return slices(rows)
-    count = math.ceil(rows / ROWS_OF_A_RANGE)
     samples: tuple[list[int], list[int]] = ([], [])
-    if count > 1:
+    if rows > ROWS_OF_A_RANGE:
         ordered = both.both(
             lambda reader: _in_order(reader, layout.source, column.name),
             lambda reader: _in_order(reader, layout.target, column.target_name),
         )
         if not all(ordered):
-            return slices(rows)
+            return slices(rows, jobs)
+    count = math.ceil(rows / ROWS_OF_A_RANGE / jobs) * jobs
+    if count > 1:
         samples = both.both(
             lambda reader: _sample(reader, layout.source, column.source, count),
             lambda reader: _sample(reader, layout.target, column.target, count),
@@ -133,13 +136,13 @@ def ranges(least: int, most: int, sample: Sequence[int], count: int, rows: int) 
     ]
 
 
-def slices(rows: int) -> list[Part]:
+def slices(rows: int, jobs: int = 1) -> list[Part]:
     """Split by a hash of the key, into a power of two.
 
-    >>> len(slices(10)), len(slices(10 * ROWS_OF_A_SLICE))
-    (1, 16)
+    >>> len(slices(10)), len(slices(10, jobs=3)), len(slices(10 * ROWS_OF_A_SLICE))
+    (1, 4, 16)
     """
-    count = 1 << max(0, math.ceil(math.log2(max(1, rows) / ROWS_OF_A_SLICE)))
+    count = 1 << math.ceil(math.log2(max(jobs, rows / ROWS_OF_A_SLICE)))
     return [
         Part(kind="slice", rows=rows // count, number=number, of=count) for number in range(count)
     ]

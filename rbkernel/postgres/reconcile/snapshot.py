@@ -5,15 +5,16 @@ tables there is one connection, one transaction and one snapshot for both. A sta
 it is: its snapshot is of what it has replayed, and a conflict with replay ends it with an error.
 
 A snapshot holds back vacuum while it is open, so it is renewed after a while; each part of the
-tables is compared within one.
+tables is compared within one. Where several parts are compared at the same time, each has
+connections, and so snapshots, of its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,6 +29,11 @@ Found = TypeVar("Found")
 _GRACE_S = 2.0
 # Vacuum does not notice a snapshot of a minute; a backup takes longer.
 LONGEST_S = 60.0
+# Between two cancels.
+_AGAIN_S = 0.1
+# A backend among those of all servers, as %c of log_line_prefix tells it.
+BACKEND = "to_hex(trunc(extract(epoch FROM backend_start))::int8) || '.' || to_hex(pid)"
+_OWN = f"(SELECT {BACKEND} FROM pg_stat_activity WHERE pid = pg_backend_pid())"
 
 # The text of values must not depend on a server's or a role's settings. enable_sort: GROUP BY
 # would sort the whole table on disk. Parallel workers would take the patient's other cores.
@@ -63,6 +69,8 @@ class Reader:
 
     session: Session
     raw: driver.RawConnection
+    backend: str = field(default="", init=False)
+    _cancelled: bool = field(default=False, init=False)
     _more: Mapping[str, str] = field(default_factory=dict, init=False)
     _begun: bool = field(default=False, init=False)
 
@@ -79,6 +87,10 @@ class Reader:
             lambda: driver.fetch(self.raw, statement, values or {}, name=self.name)
         )
 
+    def begin(self) -> None:
+        """Take a snapshot, where there is none."""
+        self._watched(lambda: None)
+
     def read_by_index(self) -> None:
         """Read tables by an index wherever one serves, from now on."""
         self._more = _BY_INDEX
@@ -90,10 +102,15 @@ class Reader:
         self._begun = False
 
     def cancel(self) -> None:
-        """Cancel what runs."""
+        """Cancel what runs, and ask nothing more."""
+        self._cancelled = True
         driver.cancel(self.raw, timeout_s=_GRACE_S)
 
     def _watched(self, ask: Callable[[], Found]) -> Found:
+        if self._cancelled:
+            raise DatabaseError(
+                "cancelled", where=f"connection {self.name}", next_step="run it again"
+            )
         limits = self.session.connection
         deadline = Deadline(limits.statement_timeout_s + _GRACE_S, lambda: self.raw)
         try:
@@ -116,7 +133,9 @@ class Reader:
         }
         # no rows: psycopg has none to fetch
         driver.execute(self.raw, _BEGIN, name=self.name)
-        driver.fetch(self.raw, _set(settings), settings, name=self.name)
+        # a pooler may take another backend for each transaction
+        asked = f"{_set(settings)}, {_OWN}"
+        [(*_, self.backend)] = driver.fetch(self.raw, asked, settings, name=self.name)
         self._begun = True
 
 
@@ -146,9 +165,8 @@ class Readers:
                 self._wait(asked)
             except BaseException:
                 # also when a human interrupts: no query may be left behind
-                for reader, future in zip((self.source, self.target), asked, strict=True):
-                    if not future.done():
-                        reader.cancel()
+                pairs = zip((self.source, self.target), asked, strict=True)
+                stop(asked, [reader for reader, future in pairs if not future.done()])
                 raise
         return asked[0].result(), asked[1].result()
 
@@ -172,6 +190,16 @@ class Readers:
         return int(new)
 
 
+def stop(asked: Iterable[Future[Any]], readers: Sequence[Reader]) -> None:
+    """Cancel until nothing is asked any more: a cancel between two statements hits none."""
+    running = [future for future in asked if not future.cancel()]
+    while True:
+        for reader in readers:
+            reader.cancel()
+        if not wait(running, timeout=_AGAIN_S).not_done:
+            return
+
+
 @contextmanager
 def readers(source: Session, target: Session) -> Iterator[Readers]:
     """Borrow the connections of both sessions, one when they are the same."""
@@ -184,6 +212,40 @@ def readers(source: Session, target: Session) -> Iterator[Readers]:
             yield opened
         finally:
             opened.release()
+
+
+@contextmanager
+def several(first: Readers, count: int) -> Iterator[Sequence[Readers]]:
+    """Open more of the same, so that there are `count`; the first is one of them.
+
+    Raises
+    ------
+    DatabaseError
+        A server has no room for so many, or the connection leads to another server now.
+    """
+    with ExitStack() as stack:
+        yield [first, *(_another(first, stack) for _ in range(1, count))]
+
+
+def _another(first: Readers, stack: ExitStack) -> Readers:
+    def opened(reader: Reader) -> Session:
+        return stack.enter_context(closing(reader.session.another()))
+
+    try:
+        source = opened(first.source)
+        target = source if first.one_server else opened(first.target)
+        more = stack.enter_context(readers(source, target))
+    except DatabaseError as error:
+        error.next_step += "; or ask for fewer jobs"
+        raise
+    for one, other in ((first.source, more.source), (first.target, more.target)):
+        if str(one.session.server) != str(other.session.server):
+            raise DatabaseError(
+                f"one login reached {one.session.server}, the next {other.session.server}",
+                where=f"connection {one.name}",
+                next_step="name one server in this connection, or ask for one job",
+            )
+    return more
 
 
 def _reach(source: Session, target: Session) -> None:

@@ -25,8 +25,10 @@ from rbkernel.evidence.bundle import (
     read_heads,
     stage_generation,
 )
-from rbkernel.evidence.incident import RBKERNEL, added, check_id, entry, parse
-from rbkernel.evidence.incident_record import CLOSED, Line, tell
+from rbkernel.evidence.incident.file import check_id
+from rbkernel.evidence.incident.line import Line
+from rbkernel.evidence.incident.record import CLOSED, tell
+from rbkernel.evidence.incident.text import RBKERNEL, added, entry, parse
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import new_run_id
 

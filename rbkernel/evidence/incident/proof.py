@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store, suspect
-from rbkernel.evidence.incident_record import SEALING, Damage, Line, instant
+from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant
 from rbkernel.evidence.manifest import Prefix
 
 # between the line and the head lie a few renames: whoever looks just then looks again

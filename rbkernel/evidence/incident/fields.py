@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rbkernel.evidence.incident_record import Line
+from rbkernel.evidence.incident.line import Line
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "opened": ("title", "severity", "service", "group_key"),

@@ -1,0 +1,85 @@
+"""An incident's own record, `incident.jsonl`: the one truth of it, one JSON object a line.
+
+Ordering rules: a line is appended under the root's lock and on disk when `append` returns. What
+has a natural key (an alert's identity; a run, its state and attempt) is written once, so whoever
+was killed can say it again. A line that a crash cut off stays, is told as damaged, and hurts no
+line after it. A seal proves the record as it was: lines may follow it, none may change.
+
+==========  ===================================================================================
+kind        fields, besides ``at`` (UTC, ISO 8601) and ``by`` (a user, or "rbkernel")
+==========  ===================================================================================
+opened      title, severity, service, group_key
+alert       source, status (firing, resolved), fingerprint, starts_at, ends_at, labels,
+            annotations, url, identity
+run         run_id, runbook, state (queued, started, ended), verdict, attempt, why
+sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
+            read as `SEALING` while HEADS has no such seal
+note        text
+status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
+notified    whom, how
+merged      into, or from
+closed      resolution
+reopened    why
+==========  ===================================================================================
+"""
+
+from rbkernel.evidence.incident.file import (
+    AHEAD,
+    KINDS,
+    append,
+    closing,
+    list_incidents,
+    look,
+    read,
+)
+from rbkernel.evidence.incident.histories import AlertHistory, RunHistory
+from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
+from rbkernel.evidence.incident.record import (
+    CLOSED,
+    OPEN,
+    STATUSES,
+    IncidentRecord,
+    Moment,
+    StatusUpdate,
+    tell,
+)
+from rbkernel.evidence.incident.text import (
+    RBKERNEL,
+    entry,
+    opening,
+    parse,
+    sealed_line,
+    sealed_lines,
+    with_lines,
+)
+
+__all__ = [
+    "AHEAD",
+    "CLOSED",
+    "KINDS",
+    "OPEN",
+    "RBKERNEL",
+    "SEALING",
+    "STATUSES",
+    "AlertHistory",
+    "Damage",
+    "IncidentRecord",
+    "Line",
+    "Moment",
+    "RunHistory",
+    "StatusUpdate",
+    "append",
+    "closing",
+    "entry",
+    "instant",
+    "list_incidents",
+    "look",
+    "opening",
+    "parse",
+    "read",
+    "sealed_line",
+    "sealed_lines",
+    "shown",
+    "tell",
+    "with_lines",
+]

@@ -1,0 +1,149 @@
+"""Pure: what the lines of a record tell of each alert and of each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rbkernel.evidence.incident.line import SEALING, Line, instant
+
+SEALS = frozenset({"sealed", SEALING})
+_STATES = ("queued", "started", "ended", "sealed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertHistory:
+    """All that was heard of one alert; labels and annotations are the newest.
+
+    ``last_resolved_at`` is empty while it fires.
+    """
+
+    source: str
+    fingerprint: str
+    status: str
+    first_firing_at: str
+    last_resolved_at: str
+    labels: Mapping[str, Any]
+    annotations: Mapping[str, Any]
+    url: str
+    heard: int
+
+    @property
+    def name(self) -> str:
+        """The alert's name as its sender has it, else its fingerprint."""
+        return str(self.labels.get("alertname") or self.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHistory:
+    """All that the record says of one run; ``state`` is queued, started, ended or sealed."""
+
+    run_id: str
+    state: str
+    runbook: str = ""
+    title: str = ""
+    verdict: str = ""
+    queued_at: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+    sealed_at: str = ""
+    attempt: int | None = None
+    why: str = ""
+    folder: str = ""
+
+
+def alerts_of(lines: Iterable[Line]) -> Iterable[AlertHistory]:
+    """Gather what was heard of each alert, in the order in which each was first heard of."""
+    heard: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        if line.kind == "alert":
+            heard.setdefault((line.text("source"), line.text("fingerprint")), []).append(line)
+    return map(_alert, heard.values())
+
+
+def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
+    """Gather what is told of each run, in the order in which each was first told of."""
+    told: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.kind in {"run", *SEALS} and line.data.get("run_id"):
+            told.setdefault(line.text("run_id"), []).append(line)
+    return (_run(run_id, lines) for run_id, lines in told.items())
+
+
+def _alert(heard: Sequence[Line]) -> AlertHistory:
+    """Add up the lines of one alert.
+
+    >>> def line(status, starts_at, ends_at=None, at="2026-11-20T04:00:00Z"):
+    ...     data = {"status": status, "starts_at": starts_at, "ends_at": ends_at}
+    ...     return Line(number=1, kind="alert", at=at, by="", data=data)
+    >>> first, second = "2026-11-20T03:00:00Z", "2026-11-20T03:30:00Z"
+    >>> over = line("resolved", first, "2026-11-20T03:10:00Z")
+    >>> _alert([over, line("firing", first)]).last_resolved_at
+    '2026-11-20T03:10:00Z'
+    >>> again = _alert([line("firing", first), over, line("firing", second)])
+    >>> again.status, again.first_firing_at == first, again.last_resolved_at
+    ('firing', True, '')
+    """
+    starts = [line.text("starts_at") or line.at for line in heard]
+    ends = {
+        line.text("starts_at") or line.at: line.text("ends_at") or line.at
+        for line in heard
+        if line.text("status") == "resolved"
+    }
+    newest = heard[-1]
+    latest = max(starts, key=instant)  # the order of lines is the order of hearing
+    resolved = any(instant(start) >= instant(latest) for start in ends)
+    return AlertHistory(
+        source=newest.text("source"),
+        fingerprint=newest.text("fingerprint"),
+        status="resolved" if resolved else "firing",
+        first_firing_at=min(starts, key=instant),
+        last_resolved_at=max(ends.values(), key=instant) if resolved else "",
+        labels=_mapping(newest.data.get("labels")),
+        annotations=_mapping(newest.data.get("annotations")),
+        url=newest.text("url"),
+        heard=len(heard),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _run(run_id: str, told: Sequence[Line]) -> RunHistory:
+    """Add up the lines of one run: the state is the furthest, whatever came last.
+
+    >>> lines = [Line(number=1, kind="run", at=at, by="", data={"state": state})
+    ...          for at, state in (("2", "ended"), ("1", "started"))]
+    >>> run = _run("r", lines)
+    >>> run.state, run.started_at, run.ended_at
+    ('ended', '1', '2')
+    """
+    at = {_state(line): line.at for line in told}
+    sealed = [line for line in told if line.kind in SEALS]
+    attempts = [line.data["attempt"] for line in told if isinstance(line.data.get("attempt"), int)]
+
+    def newest(name: str) -> str:
+        return next((line.text(name) for line in reversed(told) if line.data.get(name)), "")
+
+    return RunHistory(
+        run_id=run_id,
+        state=max(at, key=lambda state: _STATES.index(state) if state in _STATES else -1),
+        runbook=newest("runbook"),
+        title=newest("title"),
+        verdict=newest("verdict"),
+        queued_at=at.get("queued", ""),
+        started_at=(sealed[-1].text("started_at") if sealed else "") or at.get("started", ""),
+        ended_at=at.get("ended", ""),
+        sealed_at=at.get("sealed", ""),
+        attempt=attempts[-1] if attempts else None,
+        why=newest("why"),
+        folder=newest("folder"),
+    )
+
+
+def _state(line: Line) -> str:
+    if line.kind == SEALING:
+        return "ended"  # that is when a seal may begin
+    return "sealed" if line.kind == "sealed" else line.text("state")

@@ -1,0 +1,73 @@
+"""One line of an incident's record, what may be wrong with it, and the times that it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+# a line `sealed` whose seal is not there: it died, or has not ended yet
+SEALING = "sealing"
+# what the first line of a record tells
+OPENED = ("title", "severity", "service", "group_key")
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of the record; ``number`` counts from 1, ``data`` is what else the line says.
+
+    ``is_new`` is false for a line that was there when somebody said it again.
+    """
+
+    number: int
+    kind: str
+    at: str
+    by: str
+    data: Mapping[str, Any]
+    is_new: bool = field(default=True, compare=False)
+
+    def text(self, name: str) -> str:
+        """Return a field as text; empty when it is missing.
+
+        >>> Line(number=1, kind="note", at="", by="", data={"text": "x", "eta": None}).text("eta")
+        ''
+        """
+        value = self.data.get(name)
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """A line that cannot be understood; number 0 is the whole record."""
+
+    number: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"line {self.number} {self.what}" if self.number else f"the record {self.what}"
+
+
+def instant(at: str) -> datetime:
+    """Return a time of the record as a moment; one that is none is the first of all.
+
+    >>> instant("2026-11-20T04:02:00+01:00") == instant("2026-11-20T03:02:00Z")
+    True
+    >>> instant("soon") < instant("1970-01-01T00:00:00")
+    True
+    """
+    try:
+        told = datetime.fromisoformat(at)
+    except ValueError:
+        return _NEVER
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def shown(at: str) -> datetime:
+    """Return a time as it is shown, to the second: what is shown must add up.
+
+    >>> shown("2026-11-20T03:02:11.9+00:00") == instant("2026-11-20T03:02:11Z")
+    True
+    """
+    return instant(at).replace(microsecond=0)

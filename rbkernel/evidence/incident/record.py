@@ -1,0 +1,183 @@
+"""Pure: what the lines of an incident's record add up to.
+
+Nothing is made up: what no line tells is empty, and a time comes with what it was taken from.
+Lines may come late or twice, and in any order where a sender chose the order: an alert that
+resolves before it fires, a run that ends before anybody heard of its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
+from rbkernel.evidence.incident.line import OPENED, SEALING, Damage, Line, instant, shown
+
+OPEN, CLOSED = "open", "closed"
+STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A time (UTC, ISO 8601), and what it was taken from."""
+
+    at: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What somebody wrote down."""
+
+    at: str
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusUpdate:
+    """A status as it was told to others; what was not said is empty."""
+
+    at: str
+    by: str
+    status: str
+    impact: str = ""
+    action: str = ""
+    eta: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncidentRecord:
+    """An incident as its record tells it.
+
+    ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
+
+    ``exports`` are told by older records alone, before they were made.
+    ``merged_into`` is the incident that goes on in its place, ``merged_from`` those that it took
+    in.
+    """
+
+    id: str
+    title: str
+    severity: str
+    service: str
+    group_key: str
+    state: str
+    opened_at: str
+    closed_at: str
+    resolution: str
+    exports: tuple[str, ...]
+    alerts: tuple[AlertHistory, ...]
+    runs: tuple[RunHistory, ...]
+    notes: tuple[Note, ...]
+    statuses: tuple[StatusUpdate, ...]
+    merged_into: str
+    merged_from: tuple[str, ...]
+    lines: tuple[Line, ...]
+    damaged: tuple[Damage, ...]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the record is, as far as a look tells, what its seals say that it was."""
+        return all(damage.number for damage in self.damaged)
+
+    @property
+    def unfinished(self) -> Line | None:
+        """The newest seal that was begun and is not there; None where a later one covers it."""
+        last = next((line for line in reversed(self.lines) if line.kind in SEALS), None)
+        return last if last and last.kind == SEALING else None
+
+    @property
+    def began(self) -> Moment:
+        """When it began: with the first alert, the first run or its opening, the earliest."""
+        firing = [Moment(at=a.first_firing_at, source=f"alert {a.name}") for a in self.alerts]
+        started = [Moment(at=r.started_at, source=f"run {r.run_id}") for r in self.runs]
+        opened = Moment(at=self.opened_at, source="opened")
+        return min(
+            (one for one in (*firing, *started, opened) if one.at), key=_when, default=opened
+        )
+
+    @property
+    def resolved(self) -> Moment | None:
+        """When it was over: all alerts resolved, else a status Resolved; None when nobody knows.
+
+        That it was closed says that the work was done, not when the trouble ended.
+        """
+        if self.alerts:
+            if not all(alert.last_resolved_at for alert in self.alerts):
+                return None
+            last = max(self.alerts, key=lambda alert: instant(alert.last_resolved_at))
+            return Moment(at=last.last_resolved_at, source=f"alert {last.name} resolved")
+        if self.statuses and self.statuses[-1].status == "Resolved":
+            return Moment(at=self.statuses[-1].at, source="status Resolved")
+        return None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From `began` to `resolved`, as they are shown; None when the end is not known."""
+        if self.resolved is None:
+            return None
+        return shown(self.resolved.at) - shown(self.began.at)
+
+
+def tell(
+    lines: Sequence[Line], incident: str = "", damaged: Sequence[Damage] = ()
+) -> IncidentRecord:
+    """Return what the lines of a record add up to.
+
+    >>> def said(kind, at, **data):
+    ...     return Line(number=1, kind=kind, at=f"2026-11-20T03:{at}:00+00:00", by="ann", data=data)
+    >>> record = tell([said("opened", "02", title="Lag"), said("closed", "40", resolution="ok")])
+    >>> record.title, record.state, record.resolution, record.resolved
+    ('Lag', 'closed', 'ok', None)
+    >>> tell([*record.lines, said("reopened", "50", why="again")]).state
+    'open'
+    """
+    opened = next((line for line in lines if line.kind == "opened"), None)
+    ending = next((line for line in reversed(lines) if line.kind in {"closed", "reopened"}), None)
+    closed = ending if ending and ending.kind == "closed" else None
+    runs = tuple(runs_of(lines))
+    merged = [line for line in lines if line.kind == "merged"]
+    return IncidentRecord(
+        id=incident,
+        **{name: opened.text(name) if opened else "" for name in OPENED},
+        state=CLOSED if closed else OPEN,
+        opened_at=_opened_at(opened, lines, runs),
+        closed_at=closed.at if closed else "",
+        resolution=closed.text("resolution") if closed else "",
+        exports=_names(closed.data.get("exports")) if closed else (),
+        alerts=tuple(alerts_of(lines)),
+        runs=runs,
+        notes=tuple(
+            Note(at=line.at, by=line.by, text=line.text("text")) for line in _of("note", lines)
+        ),
+        statuses=tuple(map(_status, _of("status", lines))),
+        merged_into=next((line.text("into") for line in merged if line.data.get("into")), ""),
+        merged_from=tuple(line.text("from") for line in merged if line.data.get("from")),
+        lines=tuple(lines),
+        damaged=tuple(damaged),
+    )
+
+
+def _when(moment: Moment) -> datetime:
+    return instant(moment.at)
+
+
+def _of(kind: str, lines: Iterable[Line]) -> list[Line]:
+    return [line for line in lines if line.kind == kind]
+
+
+def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHistory]) -> str:
+    """Return when the incident came into being: a run may be older than the record of it."""
+    known = [run.started_at for run in runs] + ([opened.at] if opened else [])
+    return min(filter(None, known), key=instant, default=lines[0].at if lines else "")
+
+
+def _status(line: Line) -> StatusUpdate:
+    said = {name: line.text(name) for name in ("status", "impact", "action", "eta")}
+    return StatusUpdate(at=line.at, by=line.by, **said)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()

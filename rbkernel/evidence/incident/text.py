@@ -1,0 +1,98 @@
+"""Pure: the text of a record, read line by line, and the lines that are written into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rbkernel.evidence.incident.fields import wrong
+from rbkernel.evidence.incident.line import OPENED, Damage, Line
+from rbkernel.model import now
+
+RBKERNEL = "rbkernel"
+_ALWAYS = ("kind", "at", "by")
+
+
+def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
+    r"""Return the lines of a record, and those that cannot be understood.
+
+    >>> note = b'{"at": "2026-11-20T03:02:11+00:00", "kind": "note", "by": "ann"}\n'
+    >>> lines, damaged = parse(note + b'nonsense\n{"at')
+    >>> [line.kind for line in lines], [str(one) for one in damaged]
+    (['note'], ['line 2 is no line of a record', 'line 3 is cut off'])
+    """
+    lines, damaged = [], []
+    pieces = data.split(b"\n")
+    for number, piece in enumerate(pieces, 1):
+        last = number == len(pieces)
+        if last and not piece:
+            continue
+        line = None if last else _line(number, piece)
+        what = "is cut off" if last else "is no line of a record"
+        what = wrong(line) if line else what
+        if line is None or what:
+            damaged.append(Damage(number=number, what=what))
+        else:
+            lines.append(line)
+    return lines, damaged
+
+
+def with_lines(told: bytes, *lines: Mapping[str, Any]) -> bytes:
+    """Return the record with lines at its end; a line that was cut off stays one by itself."""
+    return told + added(told, *lines)
+
+
+def added(told: bytes, *lines: Mapping[str, Any]) -> bytes:
+    """Return what has to be appended to the record for these lines."""
+    mend = b"\n" if told and not told.endswith(b"\n") else b""
+    return mend + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
+    """Return a line as it is written; ``at`` is now when not given."""
+    return {"at": at or now(), "kind": kind, "by": by, **fields}
+
+
+def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
+    """Return the first line of a record."""
+    return entry("opened", by, **{**dict.fromkeys(OPENED, ""), **fields})
+
+
+def sealed_lines(told: bytes) -> list[dict[str, Any]]:
+    """Return the seals that a record tells of, of runs and of the record itself."""
+    lines, _damaged = parse(told)
+    return [{"at": line.at, **line.data} for line in lines if line.kind == "sealed"]
+
+
+def sealed_line(told: bytes, run_id: str) -> dict[str, Any]:
+    """Return the line of one run's seal; empty where there is none."""
+    lines = sealed_lines(told)
+    return next((line for line in lines if line.get("run_id") == run_id), {})
+
+
+def lines_with(rare: bytes, told: bytes) -> Iterator[Line]:
+    """Yield the lines that hold these bytes: a long record is not read line by line for each."""
+    if rare not in told:
+        return
+    for number, piece in enumerate(told.split(b"\n")[:-1], 1):
+        if rare in piece and (line := _line(number, piece)):
+            yield line
+
+
+def _line(number: int, piece: bytes) -> Line | None:
+    try:
+        said = json.loads(piece)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    kind, at, by = (said.get(name, "") for name in _ALWAYS)
+    if not (isinstance(kind, str) and isinstance(at, str) and kind and at):
+        return None
+    return Line(number=number, kind=kind, at=at, by=str(by), data=data_of(said))
+
+
+def data_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line says besides its kind, time and author."""
+    return {name: value for name, value in said.items() if name not in _ALWAYS}

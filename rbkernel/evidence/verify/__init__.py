@@ -1,0 +1,18 @@
+"""Are these files the sealed ones? For a run, an incident or a whole evidence folder.
+
+Nothing here trusts a file: each may be damaged, gone, a folder, a link, a pipe, or made by
+somebody who wants a crash. Whatever is wrong becomes a `Problem`; an empty list is a proof as
+good as `HEADS` is: whoever may rewrite all files may rewrite `HEADS`, too, and only a head that
+was published elsewhere tells.
+
+Order: what `HEADS` says of the manifests, what each manifest of an incident says of all below it
+(of `incident.jsonl`, which grows, how it began), what `SHA256SUMS` says of a run's files. Lines
+that follow the last seal are no problem as long as they are lines: `unsealed` counts them.
+A list that was itself changed accuses no file. Last, a notebook that is the sealed one must be
+what the sealed journal attests: it may have been edited before the seal.
+"""
+
+from rbkernel.evidence.verify.folder import has_seals, unsealed, verify_folder
+from rbkernel.evidence.verify.problem import Problem
+
+__all__ = ["Problem", "has_seals", "unsealed", "verify_folder"]

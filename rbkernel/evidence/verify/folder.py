@@ -1,0 +1,120 @@
+"""What is this folder: a run, an incident, all evidence? And all that is checked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import manifest, signing, store, suspect
+from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.verify import heads as seals
+from rbkernel.evidence.verify import incident, record
+from rbkernel.evidence.verify.problem import Problem
+from rbkernel.evidence.verify.sealed import SealedFiles
+from rbkernel.model import INCIDENT_ID
+
+# what lies in an evidence folder besides its incidents
+_OURS = frozenset({manifest.HEADS, store.LOCK, "open", signing.ALLOWED})
+_Look = Callable[[Path, "list[Head] | None", "Path | None"], "Iterator[Problem]"]
+
+
+def verify_folder(
+    path: Path, *, signers: Path | None = None, published: Collection[str] = ()
+) -> tuple[Problem, ...]:
+    """Check a sealed run folder, an incident folder, or a whole evidence folder.
+
+    A run is checked against the manifests of its incident and these against `HEADS`, as far as
+    they lie above it. Open runs are not sealed yet and are not looked at.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    signers
+        The list of those whose signatures are trusted; None for the one in the evidence folder,
+        which whoever can write there can change.
+    published
+        Heads that were published: each must still be in `HEADS`.
+
+    Raises
+    ------
+    EvidenceError
+        The path is none of the three, or an incident of which nothing is sealed.
+    """
+    try:
+        found = _problems(path.absolute(), signers, published)
+        return tuple(dict.fromkeys(found))
+    except OSError as error:
+        raise EvidenceError(
+            f"cannot be read: {error.strerror}", where=str(path), next_step="give read permission"
+        ) from error
+
+
+def unsealed(path: Path) -> dict[str, int]:
+    """Return how many lines of each incident's record no seal covers yet, where there are any.
+
+    Parameters
+    ----------
+    path
+        An incident's folder, or an evidence folder.
+    """
+    folders = [path] if INCIDENT_ID.fullmatch(path.name) else sorted(path.glob("INC-*"))
+    counts = {one.name: record.unsealed_lines(SealedFiles(one, None, None)) for one in folders}
+    return {name: count for name, count in counts.items() if count}
+
+
+def has_seals(root: Path) -> bool:
+    """Tell whether it is an evidence folder with at least one seal."""
+    return (root / manifest.HEADS).exists() or any(root.glob("INC-*/MANIFEST.*"))
+
+
+def _problems(path: Path, signers: Path | None, published: Collection[str]) -> Iterator[Problem]:
+    root, look = _kind(path)
+    heads, problems = seals.read_heads(root, needed=look is _root or bool(published))
+    yield from problems
+    yield from seals.missing(root, heads or [], published)
+    yield from look(path, heads, signers)
+
+
+def _kind(path: Path) -> tuple[Path, _Look]:
+    """Return the evidence folder that a folder lies in, and how to look at it."""
+    if manifest.RUN_FOLDER.fullmatch(path.name) or (path / manifest.SUMS).is_file():
+        return path.parent.parent, _run
+    if INCIDENT_ID.fullmatch(path.name) and path.is_dir():
+        return path.parent, _incident
+    if has_seals(path):
+        return path, _root
+    raise EvidenceError(
+        "neither a sealed run, nor an incident, nor an evidence folder with a seal",
+        where=str(path),
+        next_step="`rbkernel evidence list` shows the folders of the runs",
+    )
+
+
+def _root(root: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
+    for head in {head.incident: head for head in heads or ()}.values():
+        if not (root / head.incident).is_dir():
+            yield Problem(file=root / head.incident, what="is gone, yet HEADS has its seals")
+    for path in suspect.entries(root):
+        if INCIDENT_ID.fullmatch(path.name):
+            yield from incident.check(SealedFiles(path, heads, signers))
+        elif path.name not in _OURS:
+            yield Problem(file=path, what="is not under seal")
+    yield from seals.chain(root, heads or [])
+
+
+def _incident(folder: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
+    files = SealedFiles(folder, heads, signers)
+    if not incident.claims_seals(files):
+        raise EvidenceError(
+            f"nothing of {folder.name} is sealed yet",
+            where=str(folder),
+            next_step=f"`rbkernel incident close {folder.name}` seals what it has",
+        )
+    yield from incident.check(files)
+    yield from (one for one in seals.chain(folder.parent, heads or []) if one.file.parent == folder)
+
+
+def _run(folder: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
+    yield from incident.check_run(SealedFiles(folder.parent, heads, signers), folder)

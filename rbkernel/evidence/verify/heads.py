@@ -1,0 +1,38 @@
+"""What `HEADS` says: which seals there are, and that each manifest names the one before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from rbkernel.evidence import manifest
+from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.verify.problem import Problem, read
+
+
+def read_heads(root: Path, *, needed: bool) -> tuple[list[Head] | None, list[Problem]]:
+    """Read the seals above; a copy of one incident or run has none."""
+    path = root / manifest.HEADS
+    there = needed or os.path.lexists(path)
+    return read(path, manifest.read_heads) if there else (None, [])
+
+
+def missing(root: Path, heads: list[Head], published: Collection[str]) -> Iterator[Problem]:
+    """Check that the heads that were published are there."""
+    for sha256 in sorted(set(published) - {head.sha256 for head in heads}):
+        yield Problem(
+            file=root / manifest.HEADS,
+            what=f"has not the published head {sha256}: seals were removed or rewritten",
+        )
+
+
+def chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
+    """Check that each manifest names the one before it."""
+    previous = manifest.NO_PREVIOUS
+    for head in heads:
+        path = root / head.incident / manifest.manifest_name(head.generation)
+        content, _reported = read(path, manifest.read_listing)
+        if content and content.previous != previous:
+            yield Problem(file=path, what="does not name the manifest before it in HEADS")
+        previous = head.sha256

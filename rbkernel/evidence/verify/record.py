@@ -1,0 +1,89 @@
+"""Is an incident's own record what its seals have of it, and is there what it calls sealed?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from rbkernel.evidence import manifest, suspect
+from rbkernel.evidence.incident import parse, sealed_lines
+from rbkernel.evidence.manifest import Prefix
+from rbkernel.evidence.verify.problem import Problem
+from rbkernel.evidence.verify.sealed import SealedFiles
+
+
+def unsealed_lines(files: SealedFiles) -> int:
+    """Return how many lines follow the last seal."""
+    told = files.told or b""
+    return len(parse(told[_sealed_bytes(files, told) :])[0])
+
+
+def begins(files: SealedFiles) -> Iterator[Problem]:
+    """Check that the record begins as each seal has it, and goes on in lines."""
+    path = files.folder / manifest.INCIDENT
+    told, prefixes = files.told, _prefixes(files)
+    if told is None:
+        if prefixes or os.path.lexists(path):
+            yield Problem(file=path, what=suspect.why_unreadable(path))
+        return
+    for number, prefix in prefixes.items():
+        if not prefix.begins(told):
+            name = manifest.manifest_name(number)
+            what = f"was changed after the seal: it does not begin as {name} has it"
+            yield Problem(file=path, what=what)
+            return
+    sealed = _sealed_bytes(files, told)
+    before = told.count(b"\n", 0, sealed)
+    for damage in parse(told[sealed:])[1]:
+        what = f"line {before + damage.number}, after the last seal, {damage.what}"
+        yield Problem(file=path, what=what)
+
+
+def gone(files: SealedFiles) -> Iterator[Problem]:
+    """Check that what the record calls sealed is there.
+
+    The line of a record's seal is written before its folder: one that died is made good by a
+    later one.
+    """
+    made_good = False
+    for line in reversed(sealed_lines(files.told or b"")):
+        name = str(line.get("folder"))
+        there = manifest.is_sealable(name) and (files.folder / name).is_dir()
+        if not there and not (made_good and line.get("record")):
+            what = f"says that {name} is sealed, which is not there"
+            died = ": it was removed, or its seal died (`rbkernel incident close` ends it)"
+            what += died if line.get("record") else ""
+            yield Problem(file=files.folder / manifest.INCIDENT, what=what)
+        made_good = made_good or there
+
+
+def times(files: SealedFiles) -> Iterator[Problem]:
+    """Check the run and the time of each seal in `HEADS` against the record."""
+    known = (files.newest or {}).get(manifest.INCIDENT)
+    told = files.told or b""
+    intact = all(prefix.begins(told) for prefix in _prefixes(files).values())
+    if known not in (None, files.hash(manifest.INCIDENT)) or not intact:
+        return  # the record was changed: `HEADS` is not to blame
+    seals = {
+        (str(line.get("run_id") or line.get("record")), str(line.get("at")))
+        for line in sealed_lines(told)
+    }
+    for head in files.heads or ():
+        if (head.run_id, head.at) not in seals:
+            yield Problem(
+                file=files.folder.parent / manifest.HEADS,
+                what=f"run and time of the seal of {head.run_id} are not those in"
+                f" {files.folder.name}/{manifest.INCIDENT}",
+            )
+
+
+def _prefixes(files: SealedFiles) -> dict[int, Prefix]:
+    """Return how the record began at each seal."""
+    return {number: one.record for number, one in files.listings.items() if one.record}
+
+
+def _sealed_bytes(files: SealedFiles, told: bytes) -> int:
+    """Return how much of the record is under seal; an old manifest lists the whole file."""
+    if manifest.INCIDENT in (files.newest or {}):
+        return len(told)
+    return max((prefix.size_bytes for prefix in _prefixes(files).values()), default=0)

@@ -1,0 +1,48 @@
+"""Are a run's files the ones that were sealed, signed by whom it says, and honest before that?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rbkernel.evidence import manifest, signing, store, suspect
+from rbkernel.evidence.changes import edited_before
+from rbkernel.evidence.content import EXECUTED
+from rbkernel.evidence.verify.problem import Problem, read
+from rbkernel.evidence.verify.sealed import SealedFiles
+
+
+def check(files: SealedFiles, run: Path) -> Iterator[Problem]:
+    """Check a run's files against its own sums, or against its manifest if these changed."""
+    if files.manifest_of(run) is None:
+        _listing, problems = read(run / manifest.SUMS, manifest.read_listing)
+        yield from problems
+    sums = files.sums(run)
+    for name, sha256 in sums.items():
+        yield from files.check(f"{run.name}/{name}", sha256)
+    for name in suspect.all_below(run) if sums else ():
+        if name not in sums and name not in (manifest.SUMS, manifest.SIGNATURE):
+            yield Problem(file=run / name, what="is not under seal")
+    yield from _signature(files, run)
+    if {EXECUTED, store.JOURNAL} <= files.intact(run) and suspect.may_be_read(run / store.SNAPSHOT):
+        for cell, what in edited_before(run):
+            yield Problem(file=run / EXECUTED, cell=cell, what=what)
+
+
+def _signature(files: SealedFiles, run: Path) -> Iterator[Problem]:
+    """Check who signed `SHA256SUMS`, and that what came before it is still there."""
+    path, signed = run / manifest.SUMS, run / manifest.SIGNATURE
+    own = f"{run.name}/{manifest.SUMS}"
+    known = (files.manifest_of(run) or {}).get(own)
+    listing, _reported = read(path, manifest.read_listing)
+    if listing is None or known not in (None, files.hash(own)):
+        return  # it was accused already
+    if listing.signer:
+        why = signing.refusal(path, signed, listing.signer, files.signers)
+        if why:
+            yield Problem(file=signed, what=why)
+    elif os.path.lexists(signed):
+        yield Problem(file=signed, what="is not under seal")
+    if files.before is not None and listing.previous not in files.before:
+        yield Problem(file=path, what="names a seal before it that is gone from HEADS")

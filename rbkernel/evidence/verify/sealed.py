@@ -1,0 +1,126 @@
+"""The files of one incident as they are, beside the hashes under which they were sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from rbkernel.evidence import manifest, signing, store, suspect
+from rbkernel.evidence.changes import changed_cells
+from rbkernel.evidence.content import EXECUTED
+from rbkernel.evidence.manifest import Head, Listing
+from rbkernel.evidence.verify.problem import Problem, read
+
+
+class SealedFiles:
+    """The files of one incident, each hashed once.
+
+    ``heads`` are the incident's own seals, ``before`` all that a run's seal may name as the one
+    before it; both are None where there is no `HEADS`. ``generations`` are all manifests by
+    number, ``listings`` those that are as they were sealed: only these accuse.
+    """
+
+    def __init__(self, folder: Path, heads: list[Head] | None, signers: Path | None) -> None:
+        self.folder = folder
+        self.signers = signers or folder.parent / signing.ALLOWED
+        self.heads: list[Head] | None = None
+        self.before: set[str] | None = None
+        if heads is not None:
+            self.heads = [head for head in heads if head.incident == folder.name]
+            self.before = {manifest.NO_PREVIOUS, *(head.sha256 for head in heads)}
+        self._hashes: dict[str, str | None] = {}
+        self.generations = self._find_generations()
+        self.listings, self.manifest_problems = self._read_manifests()
+
+    def _find_generations(self) -> dict[int, Path]:
+        found = {}
+        for path in suspect.entries(self.folder):
+            if name := manifest.MANIFEST_NAME.fullmatch(path.name):
+                found[int(name[1])] = path
+        return dict(sorted(found.items()))
+
+    def _read_manifests(self) -> tuple[dict[int, Listing], list[Problem]]:
+        """Return the manifests that are as they were sealed, and what is wrong with the others."""
+        changed = {
+            head.generation
+            for head in self.heads or ()
+            if self.hash(manifest.manifest_name(head.generation)) not in (None, head.sha256)
+        }
+        what = "was changed after the seal, or its line in HEADS was"
+        listings, problems = {}, []
+        for number, path in self.generations.items():
+            if number in changed:
+                problems.append(Problem(file=path, what=what))
+                continue
+            listing, found = read(path, manifest.read_listing)
+            problems += found
+            if listing:
+                listings[number] = listing
+        return listings, problems
+
+    def hash(self, name: str) -> str | None:
+        """Return the hash of a file; None when it cannot be read."""
+        if name not in self._hashes:
+            path = self.folder / name
+            self._hashes[name] = store.sha256(path) if suspect.is_plain(path) else None
+        return self._hashes[name]
+
+    @cached_property
+    def told(self) -> bytes | None:
+        """The incident's record; None when it cannot be read."""
+        return suspect.read_bytes(self.folder / manifest.INCIDENT)
+
+    @property
+    def newest(self) -> Mapping[str, str] | None:
+        """What the newest manifest lists; None when it is lost or was changed."""
+        numbers = {*self.generations, *(head.generation for head in self.heads or ())}
+        listing = self.listings.get(max(numbers)) if numbers else None
+        return listing.sums if listing else None if numbers else {}
+
+    def manifest_of(self, run: Path) -> Mapping[str, str] | None:
+        """Return the manifest that first listed the run's `SHA256SUMS`; None for none."""
+        name = f"{run.name}/{manifest.SUMS}"
+        return next((one.sums for one in self.listings.values() if name in one.sums), None)
+
+    def sums(self, run: Path) -> Mapping[str, str]:
+        """Return the hashes of a run's files as they were sealed, by the list to be trusted."""
+        prefix, listed = f"{run.name}/", self.manifest_of(run)
+        own = f"{prefix}{manifest.SUMS}"
+        if listed is None or listed[own] == self.hash(own):
+            listing, _reported = read(run / manifest.SUMS, manifest.read_listing)
+            return listing.sums if listing else {}
+        return {
+            name.removeprefix(prefix): sha256
+            for name, sha256 in listed.items()
+            if name.startswith(prefix) and name != own
+        }
+
+    def intact(self, run: Path) -> set[str]:
+        """Return the names of a run's files that are as they were sealed."""
+        sums = self.sums(run).items()
+        return {name for name, sha256 in sums if self.hash(f"{run.name}/{name}") == sha256}
+
+    def check(self, name: str, known: str) -> Iterator[Problem]:
+        """Check a file against its hash; of a notebook, tell which cells changed."""
+        path = self.folder / name
+        found = self.hash(name)
+        if found == known:
+            return
+        if found is None:
+            yield Problem(file=path, what=suspect.why_unreadable(path))
+            return
+        cells = self._cells(path)
+        if cells is None:
+            yield Problem(file=path, what="was changed after the seal")
+            return
+        for cell, what in cells or [("", "was changed after the seal, but in no cell")]:
+            yield Problem(file=path, cell=cell or None, what=what)
+
+    def _cells(self, path: Path) -> list[tuple[str, str]] | None:
+        """Return which cells of a changed notebook changed; None where nothing can tell."""
+        if path.name not in (EXECUTED, store.SNAPSHOT):
+            return None
+        if not suspect.may_be_read(path.parent / store.SNAPSHOT):
+            return None
+        return changed_cells(path, self.intact(path.parent))
