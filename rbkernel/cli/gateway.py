@@ -45,6 +45,9 @@ def _settings(host: str, port: int | None) -> Settings:
 
 
 async def _serve(settings: Settings, kernels: int | None) -> None:
+    from rbkernel.gateway.assembly import assemble, must_be_set
+
+    must_be_set(settings)
     from rbkernel.gateway import server
 
     bound = server.bind(
@@ -53,23 +56,23 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     settings = bound.settings  # links have the port, also when it was any free one
 
     from rbkernel.gateway import pages
-    from rbkernel.gateway.foreman import Foreman, advice
-    from rbkernel.gateway.notify import Notifier
     from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
     try:
+        parts = assemble(settings, store)
+        # the longest to come: what is configured wrongly is told before
+        from rbkernel.gateway.foreman import Foreman, advice
+
         work = Foreman(settings, store, kernels=kernels)
-        notifier = Notifier(settings, store)
-        handlers = pages.handlers(settings, store)
-        gateway = server.Server.start(bound, store, work=work, pages=handlers)
+        gateway = server.Server.start(bound, store, work=work, pages=parts.pages)
         await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")
         typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
         typer.echo(f"{work.kernels} runs at once, from {store.where}")
         for line in [*server.warnings(settings.gateway), *advice(store)]:
             typer.echo(line)
-        with notifier:
+        with parts.notifier:
             await server.serve(gateway, typer.echo)
     finally:
         store.close()

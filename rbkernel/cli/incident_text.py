@@ -23,15 +23,18 @@ from rbkernel.review.status import Draft, Due
 _MOST_ALERTS, _MOST_ENTRIES = 15, 100
 # of alerts that came one after the other
 _MOST_IN_A_ROW = 3
+_LONGEST_LINE, _LONGEST_NAME, _LONGEST_VALUE = 600, 120, 80
 
 
-def line(words: object) -> str:
-    r"""Return text of others in one line, with nothing that a terminal obeys.
+def line(words: object, longest: int = _LONGEST_LINE) -> str:
+    r"""Return text of others in one line, with nothing that a terminal obeys; --json has all of it.
 
-    >>> line("a\x1b[31m\nb")
-    'a b'
+    >>> line("a\x1b[31m\nb"), line("abcdef", 4)
+    ('a b', 'abc…')
     """
-    return " ".join(plain(str(words)).split())
+    # a name may have 100,000 letters, of which nobody reads the last
+    told = " ".join(plain(str(words)[: longest * 10]).split())
+    return told if len(told) <= longest else f"{told[: longest - 1]}…"
 
 
 def minute(at: str) -> str:
@@ -136,7 +139,9 @@ def outdated(record: IncidentRecord) -> Iterator[str]:
 
 def _head(found: Incident, due: Due | None) -> Iterator[str]:
     record = found.record
-    yield " ".join(filter(None, [record.id, record.state.upper(), line(found.title)]))
+    yield " ".join(
+        filter(None, [record.id, record.state.upper(), line(found.title, _LONGEST_NAME)])
+    )
     named = [("severity", record.severity), ("service", record.service)]
     said = [f"{name} {line(value)}" for name, value in named if value]
     if said:
@@ -185,12 +190,15 @@ def _run(run: RunEntry, continues: str) -> str:
 
 def _alert(alert: AlertHistory) -> str:
     labels = ", ".join(
-        f"{line(name)}={line(value)}" for name, value in alert.labels.items() if name != "alertname"
+        f"{line(name, _LONGEST_VALUE)}={line(value, _LONGEST_VALUE)}"
+        for name, value in alert.labels.items()
+        if name != "alertname"
     )
     times = f"since {clock(alert.first_firing_at)}"
     if alert.last_resolved_at:
         times += f", resolved {clock(alert.last_resolved_at)}"
-    return f"{alert.status.upper():9} {line(alert.name)}, {times}{f' ({labels})' if labels else ''}"
+    name = line(alert.name, _LONGEST_NAME)
+    return f"{alert.status.upper():9} {name}, {times}{f' ({labels})' if labels else ''}"
 
 
 def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rbkernel import config
+from rbkernel.config.pages import LONGEST_LINK_H
 
 
 def link(
@@ -15,10 +16,16 @@ def link(
     ] = "",
     hours: Annotated[
         float | None,
-        typer.Option(help="How long it opens the page; 72 when nothing is set.", min=0.01),
+        typer.Option(
+            help="How long it opens the page; 72 when nothing is set.", min=0.01, max=LONGEST_LINK_H
+        ),
     ] = None,
 ) -> None:
     """Print a signed link to a page of `rbkernel serve`: whoever has it may read, until it ends."""
     from rbkernel.gateway.pages import access
 
-    typer.echo(access.link(config.load(), what or access.EVERYTHING, hours=hours))
+    settings = config.load()
+    address = access.link(settings, what or access.EVERYTHING, hours=hours)
+    if what:
+        access.must_be_there(settings.evidence_root, what)
+    typer.echo(address)

@@ -17,6 +17,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from rbkernel.config.settings import FILE_NAME, Catalogue, Evidence, Settings
+from rbkernel.config.words import advice
 from rbkernel.errors import ConfigError
 
 
@@ -141,4 +142,4 @@ def _first_problem(error: Exception) -> str:
         return str(error)
     problem = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"] if part != "__root__")
-    return f"{place}: {problem['msg']}"
+    return f"{place}: {advice(problem)}" if place else advice(problem)

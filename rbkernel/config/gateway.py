@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -79,6 +80,8 @@ class Sender(BaseModel):
             raise ValueError(f"{self.name} can do {' or '.join(possible)}, not {self.method}")
         if self.method == "basic" and not self.user:
             raise ValueError("method basic needs a user")
+        if self.timestamp_header and self.method != "hmac":
+            raise ValueError(f"timestamp_header is signed with method hmac, not {self.method}")
         if bool(self.secret_env) == bool(self.secret_command):
             raise ValueError("give either secret_env or secret_command")
         return self
@@ -158,6 +161,14 @@ class Gateway(BaseModel):
             name: {**fields, "name": name} if isinstance(fields, Mapping) else fields
             for name, fields in senders.items()
         }
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query):
+            raise ValueError("give an address such as https://runbooks.example.org")
+        return url
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Gateway:

@@ -69,6 +69,11 @@ class Target(BaseModel):
         """
         return kind in self.events and severity in self.severities
 
+    @property
+    def hears_all(self) -> bool:
+        """Whether it is told of everything there is."""
+        return {*self.events} == {*EVENT_KINDS} and {*self.severities} == {*Severity}
+
     def urls(self) -> tuple[str, ...]:
         """Fetch the addresses.
 

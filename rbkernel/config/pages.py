@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 
+LONGEST_LINK_H = 24 * 30  # nobody can take one link back
 # half of what HMAC-SHA-256 gives is what nobody guesses
 _SHORTEST_SECRET = 16
 
@@ -25,7 +26,7 @@ class Pages(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     open_on_loopback: bool = False
-    link_hours: float = Field(72.0, gt=0, le=24 * 366)
+    link_hours: float = Field(72.0, gt=0, le=LONGEST_LINK_H)
     link_secret_env: str = ""
     link_secret_command: tuple[str, ...] = ()
     jupyter_url: str = ""

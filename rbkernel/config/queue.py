@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.model import Severity
+
 Given = str | int | float | bool
 
 
@@ -80,6 +82,8 @@ class RouteRule(BaseModel):
     def _says_which(self) -> RouteRule:
         if not (self.alert or self.match):
             raise ValueError('a route needs `alert` or `match`; alert = "*" takes every alert')
+        if self.severity:
+            Severity.parse(self.severity)
         return self
 
 
@@ -98,10 +102,14 @@ class Schedule(BaseModel):
     @field_validator("cron")
     @classmethod
     def _five_fields(cls, text: str) -> str:
-        from croniter import croniter
+        from croniter import CroniterBadDateError, croniter
 
         if len(text.split()) != 5 or not croniter.is_valid(text):
             raise ValueError(f"{text!r} is not five fields of cron, such as '0 6 * * 1-5'")
+        try:
+            croniter(text).get_next()
+        except CroniterBadDateError as error:
+            raise ValueError(f"{text!r} never comes: there is no such day") from error
         return text
 
     @field_validator("timezone")

@@ -81,6 +81,14 @@ class Settings(BaseModel):
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
 
+    @field_validator("schedules")
+    @classmethod
+    def _told_apart(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
+        names = [one.name for one in schedules]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two are called {min(twice)!r}: give each a name of its own")
+        return schedules
+
     @property
     def evidence_root(self) -> Path:
         """The folder that holds all evidence: environment, else file, else the user's data."""

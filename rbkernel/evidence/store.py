@@ -266,4 +266,4 @@ def prepare(root: Path) -> None:
         raise evidence_error(error, root) from error
     probe = root / "open" / ".probe"
     write_atomically(probe, b"rbkernel can write here\n")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another process may have asked at the same time

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rbkernel.errors import StoreError
+from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway import grouping, routing
 from rbkernel.gateway.grouping import Known
 from rbkernel.gateway.ledger import Order, live_key
@@ -101,6 +101,10 @@ class Dispatcher:
                     self._office.chronicle.settle(placed.incident)
         except StoreError:
             raise
+        except RbkernelError as error:
+            _log.warning("an alert has to wait: %s", error)
+            self._wait(stored, str(error))
+            return False
         except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
             _log.exception("alert %s has to wait", stored.identity)
             self._wait(stored, str(error) or type(error).__name__)

@@ -13,13 +13,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from rbkernel.config.gateway import Gateway, is_loopback
-from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unauthenticated
+from rbkernel.errors import (
+    EvidenceError,
+    Overloaded,
+    RbkernelError,
+    StoreError,
+    TooLarge,
+    Unauthenticated,
+)
+from rbkernel.evidence.store import prepare
 from rbkernel.gateway.inbox import Inbox, Parcel, Receipt
 from rbkernel.gateway.intake import SOURCES
 from rbkernel.gateway.intake.authentication import Proof
@@ -43,6 +53,7 @@ class Desk:
     """What all endpoints share."""
 
     settings: Gateway
+    evidence_root: Path
     store: Store
     inbox: Inbox
     metrics: Metrics
@@ -55,7 +66,7 @@ class Desk:
     _problems: tuple[str, ...] = ()
 
     async def problems(self) -> tuple[str, ...]:
-        """Return why alerts cannot be taken now; asked of the disk at most every two seconds."""
+        """Return why alerts cannot be kept or run now; the disk is asked every two seconds."""
         if self.ending:
             return ("the gateway is ending",)
         if time.monotonic() - self._probed_at > _PROBED_FOR_S:
@@ -64,11 +75,13 @@ class Desk:
         return self._problems
 
     def _probe(self) -> tuple[str, ...]:
-        try:
-            self.store.probe()
-        except StoreError as error:
-            return (str(error),)
-        return ()
+        told = []
+        for probe in (self.store.probe, partial(prepare, self.evidence_root)):
+            try:
+                probe()
+            except (StoreError, EvidenceError) as error:
+                told.append(str(error))
+        return tuple(told)
 
 
 class Endpoint(RequestHandler):
@@ -281,7 +294,7 @@ class Live(Endpoint):
 
 
 class Ready(Endpoint):
-    """``GET /health/ready``: alerts can be taken, the disk was asked."""
+    """``GET /health/ready``: alerts can be kept, and runs recorded; the disk was asked."""
 
     async def get(self) -> None:
         """Answer 200, or 503 with what is wrong."""

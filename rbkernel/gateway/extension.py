@@ -43,6 +43,8 @@ class Page(Shows, JupyterHandler):
         """Show it."""
         await self.show(self._route, what, xsrf=self.xsrf_token.decode("ascii"))
 
+    head = get
+
 
 class Continue(Shows, JupyterHandler):
     """*Continue in JupyterLab*: makes a working copy, and goes there."""
@@ -83,6 +85,8 @@ class Static(Shows, JupyterHandler):
         """Send it."""
         await self.send_static(name)
 
+    head = get
+
 
 class Nothing(Shows, JupyterHandler):
     """Any other address below the pages."""
@@ -98,6 +102,8 @@ class Nothing(Shows, JupyterHandler):
     def get(self) -> None:
         """Say that there is nothing."""
         self.send(pages.nothing_here(self.site))
+
+    head = get
 
 
 def _load_jupyter_server_extension(server: Any) -> None:

@@ -8,6 +8,8 @@ whatever one of them left half done, another one finishes:
 - make jobs of schedules that are due;
 - look for workers that are silent or gone, and have their runs made by others;
 - tell the incidents' records what they do not have yet.
+
+While evidence cannot be written, alerts wait in the store and no attempt is begun.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from typing import Self
 import psutil
 
 from rbkernel.config import Settings
-from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.errors import EvidenceError, RbkernelError, StoreError
+from rbkernel.evidence.store import prepare
+from rbkernel.gateway import plans
 from rbkernel.gateway.dispatch import Dispatcher
 from rbkernel.gateway.ledger import INTERRUPTED
 from rbkernel.gateway.office import Office
@@ -68,6 +72,8 @@ class Foreman:
         self._awake = threading.Event()
         self._draining = threading.Event()
         self._end = threading.Event()
+        self._evidence_problem = ""
+        self._asking = threading.Lock()
         self._threads = [
             threading.Thread(target=self._beat, name="rbkernel-heartbeat", daemon=True),
             threading.Thread(target=self._work, name="rbkernel-foreman", daemon=True),
@@ -76,7 +82,9 @@ class Foreman:
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
-        """Begin; returns when jobs are taken."""
+        """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
+        for problem in plans.problems(self._office.settings):
+            _log.warning("%s", problem)
         self._register()
         self._queue.start(self.id, kernels=self.kernels)
         for thread in self._threads:
@@ -140,6 +148,9 @@ class Foreman:
 
     def _look(self) -> bool:
         """Let everything go on that can; tell whether there is more to do at once."""
+        self._every(_TICK_S, self._can_write)
+        if self._evidence_problem:
+            return False
         moved = self._dispatcher.sweep()
         self._every(_TICK_S, self._tick_clock)
         self._queue.put(self._office.ledger.promote())
@@ -157,7 +168,24 @@ class Foreman:
 
     # --- what the loop does
 
+    def _can_write(self) -> bool:
+        """Tell whether evidence can be written now; a change is said once."""
+        with self._asking:
+            before, self._evidence_problem = self._evidence_problem, ""
+            try:
+                prepare(self._office.settings.evidence_root)
+            except EvidenceError as error:
+                self._evidence_problem = str(error)
+                if not before:
+                    _log.warning("alerts are kept and nothing is run for now: %s", error)
+                return False
+            if before:
+                _log.info("evidence can be written again: what waited goes on")
+            return True
+
     def _perform(self, job: str, number: int) -> None:
+        while not self._draining.is_set() and not self._can_write():
+            self._draining.wait(_TICK_S)
         self._bench.perform(job, number)
         self.wake()  # there may be room now
 

@@ -40,13 +40,18 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What is on disk of a parcel: alerts, or its raw bytes in quarantine, or both."""
+    """What is on disk of a parcel: alerts, or its raw bytes in quarantine, or both.
+
+    ``quarantine_number`` is the running number of the raw bytes, ``ignored`` names fields of the
+    alerts that nobody knows.
+    """
 
     new: int = 0
     repeated: int = 0
     truncated: int = 0
-    quarantined: int | None = None
+    quarantine_number: int | None = None
     problem: str = ""
+    ignored: str | None = None
 
 
 @dataclass
@@ -189,13 +194,14 @@ class Inbox:
                     new=kept.new,
                     repeated=kept.repeated,
                     truncated=reading.delivery.truncated,
+                    ignored=reading.ignored or None,
                 )
             )
         return receipts
 
     def _quarantine(self, parcel: Parcel, reason: str) -> Receipt:
         number = self._store.quarantine(parcel.source, parcel.raw, reason)
-        return Receipt(quarantined=number, problem=reason)
+        return Receipt(quarantine_number=number, problem=reason)
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:

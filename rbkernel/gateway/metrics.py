@@ -62,7 +62,7 @@ class Metrics:
 
     def accepted(self, source: str, receipt: Receipt, took_s: float) -> None:
         """Count a request that was answered with 202."""
-        outcome = "accepted" if receipt.quarantined is None else "quarantined"
+        outcome = "accepted" if receipt.quarantine_number is None else "quarantined"
         self._deliveries.labels(source, outcome).inc()
         for name, number in (
             ("new", receipt.new),

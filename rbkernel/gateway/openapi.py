@@ -38,7 +38,11 @@ _RECEIPT = {
         "new": {"type": "integer", "minimum": 0},
         "repeated": {"type": "integer", "minimum": 0, "description": "Alerts known before."},
         "truncated": {"type": "integer", "minimum": 0, "description": "Left out by the sender."},
-        "quarantined": {"type": "integer", "description": "Where the raw bytes are kept."},
+        "quarantine_number": {
+            "type": "integer",
+            "description": "The running number of the raw bytes, where they could not be read.",
+        },
+        "ignored": {"type": "string", "description": "Fields that nobody here knows."},
         "problem": {"type": "string", "description": "Why they could not be read."},
     },
     "additionalProperties": False,

@@ -186,7 +186,7 @@ def _beside(url: URL) -> URL:
 
 def _write_ahead(file: Path) -> None:
     """Let readers and a writer of the file go on together; the file remembers it."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tables.private(file)
     connection = sqlite3.connect(file, timeout=30)
     try:
         connection.execute("PRAGMA journal_mode = WAL").close()

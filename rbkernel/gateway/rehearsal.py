@@ -82,23 +82,37 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
             where="--source",
             next_step=f"use one of {', '.join(intake.SOURCES)}",
         )
-    body = limits.parse(raw)
-    if isinstance(body, dict) and not source and "alerts" not in body:
-        own = body.get("labels", body)
-        # a name beside the labels: it is what the generic sender posts
-        bare = own is body or "name" not in body
-        if isinstance(own, dict) and bare and all(isinstance(v, str) for v in own.values()):
-            return [own]
     most = settings.gateway.limits.alerts
+    body = limits.parse(raw)
+    bare = not source and _bare(body)
+    if bare and "alertname" in bare:
+        return [bare]
     for one in [source] if source else intake.SOURCES:
         try:
             reading = intake.read(one, raw, datetime.now(UTC), most_alerts=most)
         except Unreadable:
+            if source:
+                raise
             continue
         if reading.delivery.alerts:
             return [alert.labels for alert in reading.delivery.alerts]
+    if bare:
+        return [bare]
     raise Unreadable(
         "no alert can be found in it",
         where=source or "the alert",
         next_step='give what a sender posts, or labels such as {"alertname": "PostgresLag"}',
     )
+
+
+def _bare(body: Any) -> Mapping[str, str] | None:
+    """Return labels that stand alone, or under ``labels``: a name beside them is a sender's.
+
+    >>> _bare({"cluster": "a"}), _bare({"labels": {"cluster": "a"}}), _bare({"alerts": []})
+    ({'cluster': 'a'}, {'cluster': 'a'}, None)
+    """
+    if not isinstance(body, dict):
+        return None
+    own = body.get("labels", body)
+    plain = isinstance(own, dict) and all(isinstance(value, str) for value in own.values())
+    return own if plain and (own is body or "name" not in body) else None

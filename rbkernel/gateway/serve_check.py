@@ -24,8 +24,9 @@ import httpx
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ConfigError, GatewayError, RbkernelError
-from rbkernel.gateway import server
-from rbkernel.gateway.intake import SOURCES
+from rbkernel.gateway import plans, server
+from rbkernel.gateway.assembly import assemble
+from rbkernel.gateway.intake import SOURCES, datadog
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.store import Store
 from rbkernel.model import Finding, Verdict
@@ -36,25 +37,26 @@ _ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Return a finding for where it listens, for the store, and for each sender."""
+    """Return a finding for its start, where it listens, what it needs, and for each sender."""
     return asyncio.run(_check(settings))
 
 
 async def _check(settings: Settings) -> list[Finding]:
     gateway = settings.gateway
+    planned = [_wrong("plans", problem) for problem in plans.problems(settings)]
     try:
-        context = _trusting(gateway)
-        server.tls(gateway)
-        server.must_know_senders(gateway)
+        with contextlib.closing(Store.open(settings.store_url)) as store:
+            assemble(settings, store)
     except RbkernelError as error:
-        return [_wrong("listening", error)]
+        return [_wrong("start", error), *planned]
+    context = _trusting(gateway)
     async with httpx.AsyncClient(verify=context, timeout=_TIMEOUT_S, trust_env=False) as client:
         try:
             async with _reached(settings, client) as (address, listening):
                 senders = [await _sender(source, gateway, address, client) for source in SOURCES]
-                return [listening, await _store(address, client), *senders]
+                return [listening, await _ready(address, client), *planned, *senders]
         except RbkernelError as error:
-            return [_wrong("listening", error)]
+            return [_wrong("listening", error), *planned]
 
 
 def _trusting(gateway: Gateway) -> ssl.SSLContext:
@@ -126,15 +128,15 @@ async def _started(settings: Settings) -> AsyncIterator[str]:
         store.close()
 
 
-async def _store(address: str, client: httpx.AsyncClient) -> Finding:
+async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
     answer = await client.get(f"{address}/health/ready")
     problems = "; ".join(answer.json().get("problems", []))
     return Finding(
-        title="store",
+        title="ready",
         verdict=Verdict.CRITICAL if problems else Verdict.OK,
-        expected="a commit reaches the disk",
-        actual=problems or "a commit reaches the disk",
-        next_step="senders get 503 and come again; mend it" if problems else "",
+        expected="a commit and evidence reach the disk",
+        actual=problems or "a commit and evidence reach the disk",
+        next_step="mend it: until then alerts wait, here or at their senders" if problems else "",
     )
 
 
@@ -207,7 +209,7 @@ def _nothing(source: str) -> dict[str, object]:
     if source == "pagerduty":
         now = datetime.now(UTC).isoformat()
         return {"event": {"event_type": "pagey.ping", "occurred_at": now, "data": None}}
-    return {} if source == "datadog" else {"alerts": []}
+    return dict(datadog.NOTHING) if source == "datadog" else {"alerts": []}
 
 
 def _headers(proof: Proof, secret: bytes, body: bytes) -> dict[str, bytes]:

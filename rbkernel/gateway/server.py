@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import signal
@@ -71,10 +72,14 @@ def bind(settings: Settings) -> Bound:
     try:
         sockets = bind_sockets(gateway.port, gateway.host)
     except (OSError, OverflowError, UnicodeError) as error:
+        elsewhere = isinstance(error, socket.gaierror | UnicodeError)
+        elsewhere = elsewhere or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL
         raise GatewayError(
             f"cannot listen: {getattr(error, 'strerror', None) or error}",
             where=f"{gateway.host}:{gateway.port}",
-            next_step="end what listens there (`rbkernel serve --check` says whether it is a"
+            next_step="give a name or an address of this machine as [gateway] host, or --host"
+            if elsewhere
+            else "end what listens there (`rbkernel serve --check` says whether it is a"
             " gateway), or give another --port",
         ) from error
     known = gateway.model_copy(update={"port": int(sockets[0].getsockname()[1])})
@@ -105,6 +110,7 @@ class Server:
         context = tls(gateway)
         desk = Desk(
             settings=gateway,
+            evidence_root=bound.settings.evidence_root,
             store=store,
             inbox=Inbox(
                 store,

@@ -39,6 +39,7 @@ from rbkernel.gateway.records import (
 )
 
 _LOCK = 7_226_001  # PostgreSQL's advisory lock: one plans at a time, whatever the host
+_NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libpq's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,10 @@ class Store:
             It cannot be reached, or another version of rbkernel made it.
         """
         try:
-            store = cls(tables.engine(tables.address(url)))
+            address = tables.address(url)
+            if address.get_backend_name() not in tables.KNOWN:
+                raise ArgumentError("only SQLite and PostgreSQL are known")
+            store = cls(tables.engine(address))
         except (ArgumentError, SQLAlchemyError, ImportError, OSError) as error:
             raise StoreError(
                 f"the store cannot be used: {_reason(error)}",
@@ -291,10 +295,14 @@ class Store:
         try:
             yield
         except SQLAlchemyError as error:
+            reason = _reason(error)
+            mend = "free space or mend the database there"
+            if any(words in reason for words in _NO_SUCH_HOST):
+                mend = "mend the host in RBKERNEL_STORE_URL, or the name server"
             raise StoreError(
-                f"the gateway's store does not work: {_reason(error)}",
+                f"the gateway's store does not work: {reason}",
                 where=self.where,
-                next_step="free space or mend the database there; senders are told to come again,"
+                next_step=f"{mend}; senders are told to come again,"
                 " and nothing that was acknowledged is lost",
             ) from error
 

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 VERSION = 1
+KNOWN = ("sqlite", "postgresql")
 _BUSY_MS = 3_000
 _CONNECT_S = 3
 
@@ -149,7 +150,7 @@ def address(url: str) -> URL:
 def engine(url: URL) -> Engine:
     """Return an engine whose commits are on disk when they return."""
     if url.get_backend_name() == "sqlite":
-        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private(Path(url.database or ""))
         made = sa.create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
         event.listen(made, "connect", _sqlite_connected)
         event.listen(made, "begin", _sqlite_begins)
@@ -161,6 +162,12 @@ def engine(url: URL) -> Engine:
         )
         event.listen(made, "begin", _postgresql_begins)
     return made
+
+
+def private(file: Path) -> None:
+    """Make a database's file for its owner alone; SQLite gives those beside it the same mode."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.touch(mode=0o600)
 
 
 def clock(dialect: str) -> sa.ColumnElement[float]:

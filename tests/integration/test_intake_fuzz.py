@@ -52,7 +52,7 @@ class Listening:
         if status == 202:
             receipt = json.loads(content)
             self.new += receipt["new"]
-            self.quarantined += "quarantined" in receipt
+            self.quarantined += "quarantine_number" in receipt
 
     def keeps_all_of_it(self) -> None:
         """Look into the store."""
@@ -171,9 +171,9 @@ def _holds(gateway: Listening, sent: tuple[str, bytes], more: dict[str, str]) ->
     )
     answer = gateway.post(source, packed, more)
     assert answer.status_code in _PLANNED, answer.text
-    if "quarantined" in (receipt := answer.json()):
+    if "quarantine_number" in (receipt := answer.json()):
         assert receipt["problem"]
-        assert gateway.store.quarantined_bytes(receipt["quarantined"]) == packed
+        assert gateway.store.quarantined_bytes(receipt["quarantine_number"]) == packed
 
 
 @settings(_PATIENT, max_examples=250)

@@ -145,7 +145,7 @@ class TestSenders:
         raw = b'{"alerts": [' + bytes(range(256))
         answer = gateway.post("alertmanager", raw)
         assert answer.status_code == 202
-        number = answer.json()["quarantined"]
+        number = answer.json()["quarantine_number"]
         store = gateway.store
         assert store.quarantined_bytes(number) == raw
         [shown] = [one for one in store.quarantined() if one.number == number]
@@ -158,7 +158,7 @@ class TestSenders:
         told = gateway.post("generic", body).json()
         assert told["new"] == 2
         assert "alerts[1]" in told["problem"]
-        assert told["quarantined"]
+        assert told["quarantine_number"]
 
 
 class TestLimits:
@@ -522,6 +522,35 @@ class TestCheck:
         assert "0 secrets are set" in one["actual"]
         assert one["next_step"] == "set AM_TOKEN"
 
+    @pytest.mark.parametrize(
+        ("configuration", "words"),
+        [
+            ('[notify.targets.p]\nurl_env = "NOPE_X"\n', "it is not set"),
+            ('[notify.targets.p]\nurl_command = ["echo", "nothing"]\n', "apprise"),
+            ('[pages]\nlink_secret_env = "NOPE_X"\n', "the secret for links is not set"),
+            (
+                f'[pages]\nopen_on_loopback = true\n[gateway]\nhost = "0.0.0.0"\n{SENDERS}',
+                "0.0.0.0",
+            ),
+        ],
+    )
+    def test_what_serve_refuses_the_check_does(
+        self, tmp_path: Path, configuration: str, words: str
+    ) -> None:
+        port = ("--port", str(_free_port()))
+        found = self.check(tmp_path, *port, configuration=configuration)
+        assert found["start"]["verdict"] == "critical"
+        assert words in found["start"]["actual"]
+        done = rbkernel(tmp_path, "serve", *port, configuration=configuration, **SECRETS)
+        assert done.returncode == 3
+        assert words in done.stderr
+
+    def test_what_is_planned_and_cannot_be_run(self, tmp_path: Path) -> None:
+        text = '[[schedules]]\nname = "daily"\ncron = "0 6 * * *"\nrunbook = "RUN-999"\n'
+        found = self.check(tmp_path, "--port", str(_free_port()), configuration=text)
+        assert found["plans"]["verdict"] == "critical"
+        assert "RUN-999 cannot be run" in found["plans"]["actual"]
+
     def test_something_else_listens_there(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             threading.Thread(target=_answer_oddly, args=(other,), daemon=True).start()
@@ -553,6 +582,13 @@ class TestFigures:
         described = gateway.get("/openapi.json").json()
         assert described["openapi"].startswith("3.1")
         assert described["paths"]["/alerts/pagerduty"]["post"]["security"] == [{"pagerduty": []}]
+
+    def test_not_ready_where_evidence_cannot_be_written(self, tmp_path: Path) -> None:
+        with serving(tmp_path, configuration=NOBODY, RBKERNEL_EVIDENCE="/proc/nope") as made:
+            assert made.post("generic", alert(1), **JSON).status_code == 202
+            told = made.get("/health/ready")
+            assert told.status_code == 503
+            assert "/proc/nope" in told.json()["problems"][0]
 
     def test_prometheus_can_read_them(self, gateway: Serving) -> None:
         from prometheus_client.parser import text_string_to_metric_families

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rbkernel import config
+from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway, Sender
 from rbkernel.errors import ConfigError, GatewayError
 from rbkernel.gateway import server
@@ -124,6 +125,14 @@ class TestListening:
             server.must_know_senders(Gateway(host=host))
         assert "secret_env" in caught.value.next_step
         assert "127.0.0.1" in caught.value.next_step
+
+    def test_where_this_machine_is_not_it_cannot_listen(self) -> None:
+        senders = {"generic": {"secret_env": "A"}}
+        fields = {"host": "no-such-host.invalid", "port": 0, "senders": senders}
+        gateway = Gateway.model_validate(fields)
+        with pytest.raises(GatewayError) as caught:
+            server.bind(Settings(gateway=gateway))
+        assert "of this machine" in caught.value.next_step
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1", "localhost"])
     def test_this_machine_is_not(self, host: str) -> None:

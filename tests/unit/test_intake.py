@@ -148,8 +148,32 @@ class TestPagerDuty:
 
     def test_a_note_on_what_is_resolved_does_not_end_it_twice(self) -> None:
         body = json.loads((CORPUS / "pagerduty-resolved.json").read_bytes())
-        body["event"]["event_type"] = "incident.annotated"
+        body["event"]["event_type"] = "incident.priority_updated"
         assert read("pagerduty", body).delivery.alerts == ()
+
+    @pytest.mark.parametrize(
+        "kind", ["incident.annotated", "incident.workflow.started", "service.updated"]
+    )
+    def test_what_tells_of_no_alert_is_acknowledged(self, kind: str) -> None:
+        body = json.loads((CORPUS / "pagerduty-triggered.json").read_bytes())
+        body["event"]["event_type"] = kind  # whatever its data are
+        assert read("pagerduty", body).delivery.alerts == ()
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"event_type": "incident.weird"}, "none that is known"),
+            ({"data": None}, "no incident"),
+            ({"data": {"type": "service", "id": "P1"}}, "no incident"),
+        ],
+    )
+    def test_what_may_tell_of_an_alert_is_not_taken_for_nothing(
+        self, fields: dict[str, Any], words: str
+    ) -> None:
+        body = json.loads((CORPUS / "pagerduty-triggered.json").read_bytes())
+        body["event"] |= fields
+        with pytest.raises(Unreadable, match=words):
+            read("pagerduty", body)
 
 
 class TestDatadog:
@@ -220,6 +244,14 @@ class TestGeneric:
         assert second.status is Status.RESOLVED
         assert {first.group_key, second.group_key} == {"export"}
 
+    def test_a_field_that_nobody_knows_is_named_and_loses_nothing(self) -> None:
+        reading = read("generic", {"name": "X", "lables": {"service": "shop"}})
+        [alert] = reading.delivery.alerts
+        assert reading.ignored == alert.annotations["ignored"] == "lables"
+        several = read("generic", {"alerts": [{"name": "X"}], "groupkey": "g"})
+        assert several.ignored == "groupkey"
+        assert not read("generic", {"name": "X", "summary": "s"}).ignored
+
     def test_a_name_is_needed(self) -> None:
         with pytest.raises(Unreadable, match="neither a name nor a label alertname"):
             read("generic", {"labels": {"severity": "low"}})
@@ -258,6 +290,22 @@ class TestWhatIsNoAlert:
             read(source, body)
         assert caught.value.what
         assert len(caught.value.what) < 400
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b" \n", "the body is empty"),
+            (b"[1, 2]", "the body is not an object"),
+            (b"{'a': 1}", "the body is not JSON: line 1 column 2"),
+            (b"{}", ""),
+            (b'{"alerts": [{"name": "X", "status": "firing"}], "alerts": []}', "a key twice"),
+        ],
+    )
+    def test_is_told_in_words_of_ours(self, source: str, body: bytes, words: str) -> None:
+        with pytest.raises(Unreadable) as caught:
+            read(source, body)
+        assert words in caught.value.what
+        assert "Input" not in caught.value.what
 
     def test_more_alerts_than_are_read(self, source: str) -> None:
         with pytest.raises(Unreadable, match="at most 100"):

@@ -19,6 +19,7 @@ from rbkernel.evidence.reading import Record, read
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import Event, due
 from rbkernel.gateway.notify.messages import Words, level_of
+from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Outbox
 from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
@@ -262,6 +263,17 @@ def outbox(tmp_path: Path) -> Outbox:
 
 ALL = Target(name="all", url_env="X")
 NIGHT = Target(name="night", url_env="X", events="decision", severities=["SEV1"])
+
+
+def test_who_is_told_of_some_things_gets_no_link_to_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    notifier = Notifier(Settings(), Store.open(f"sqlite:///{tmp_path}/store.sqlite"))
+    console = f"{Settings().gateway.address}/rbkernel"
+    assert notifier._link(NIGHT, "") == console
+    assert notifier._link(ALL, "").startswith(f"{console}?link=everything~")
+    assert notifier._link(NIGHT, INCIDENT).startswith(f"{console}/incidents/{INCIDENT}?link=")
 
 
 def test_each_target_is_told_what_it_wants_once(outbox: Outbox) -> None:

@@ -18,7 +18,7 @@ from rbkernel.cli import app
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.pages import Pages
-from rbkernel.errors import ConfigError, LinkError
+from rbkernel.errors import ConfigError, EvidenceError, LinkError
 from rbkernel.evidence import incident
 from rbkernel.gateway import pages
 from rbkernel.gateway.pages import access
@@ -176,6 +176,10 @@ def test_the_command_prints_a_link_that_opens_the_page(
             )
             assert answer.status_code == 200
             client.cookies.clear()
+    for nothing in ("INC-20200101-0000", OTHER_RUN):
+        with pytest.raises(EvidenceError, match="there is no"):
+            CliRunner().invoke(app, ["link", nothing], catch_exceptions=False)
+    assert CliRunner().invoke(app, ["link", "--hours", "721"]).exit_code == 2
     with pytest.raises(LinkError, match="neither a run id"):
         access.link(Settings(), "../../etc/passwd")
 
@@ -417,6 +421,13 @@ def test_every_page_comes_with_its_policy(pages_open: httpx.Client, path: str) -
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
     assert "private" in headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", [CONSOLE, RUN, "/rbkernel/nothing", "/rbkernel/static/pages.js"])
+def test_head_is_a_page_without_its_body(pages_open: httpx.Client, path: str) -> None:
+    whole, head = pages_open.get(path), pages_open.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
 
 
 def test_a_page_that_is_the_same_is_not_sent_again(pages_open: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -105,6 +106,24 @@ def test_a_store_of_another_version_is_refused(store: Store, tmp_path: Path) -> 
 def test_a_store_that_cannot_be_used_says_how_to_give_one(url: str) -> None:
     with pytest.raises(StoreError, match=r"Next: "):
         Store.open(url)
+
+
+def test_other_databases_are_not_known() -> None:
+    with pytest.raises(StoreError, match="only SQLite and PostgreSQL are known"):
+        Store.open("mysql://db/x")
+
+
+def test_a_host_that_nobody_knows_is_what_is_to_be_mended() -> None:
+    with pytest.raises(StoreError) as caught:
+        Store.open("postgresql://no-such-host.invalid/x")
+    assert "mend the host in RBKERNEL_STORE_URL" in caught.value.next_step
+
+
+def test_its_files_are_for_their_owner_alone(store: Store, tmp_path: Path) -> None:
+    store.probe()
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(found) > 1  # the log that is written ahead, too
+    assert set(found.values()) == {0o600}
 
 
 def test_an_empty_store_shows_nothing(store: Store) -> None:

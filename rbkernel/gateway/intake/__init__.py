@@ -40,12 +40,17 @@ def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -
         Nothing in it could be read; the message says why and never quotes the body.
     """
     value = limits.parse(body)
-    if isinstance(value, dict):
-        alerts = value.get("alerts")
-        if isinstance(alerts, list) and len(alerts) > most_alerts:
-            raise Unreadable(
-                f"{len(alerts)} alerts in one body, and at most {most_alerts} are read",
-                where=source,
-                next_step="let the sender send fewer at once (max_alerts, Max Alerts)",
-            )
+    if not isinstance(value, dict):
+        raise Unreadable(
+            "the body is not an object",
+            where=source,
+            next_step="compare it with what the sender documents",
+        )
+    alerts = value.get("alerts")
+    if isinstance(alerts, list) and len(alerts) > most_alerts:
+        raise Unreadable(
+            f"{len(alerts)} alerts in one body, and at most {most_alerts} are read",
+            where=source,
+            next_step="let the sender send fewer at once (max_alerts, Max Alerts)",
+        )
     return _READERS[source](value, received_at)

@@ -23,6 +23,8 @@ from rbkernel.gateway.intake.fields import (
     text,
 )
 
+# what `rbkernel serve --check` sends: a body that tells of no alert
+NOTHING = {"rbkernel": "serve --check"}
 _UNFILLED = re.compile(r"\$[A-Z_]+(\[.*\])?")
 _PREFIX = re.compile(r"^(?:\[P\d\]\s*)?\[(?P<transition>[A-Za-z -]+?)(?: on \{[^}]*\})?\]\s*")
 _SEVERITY = {"P1": "critical", "P2": "high", "P3": "medium", "P4": "low", "P5": "low"}
@@ -89,8 +91,8 @@ class MonitorBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the one alert of a message; an empty object tells of none."""
-    if value == {}:
+    """Return the one alert of a message."""
+    if value == NOTHING:
         return delivered("datadog", (), [], received_at)
     body = envelope(MonitorBody, value, "datadog")
     resolved = "recovered" in body.change

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from rbkernel.config.words import advice
 from rbkernel.errors import Unreadable
 from rbkernel.gateway.alert import Alert, Delivery
 
@@ -24,10 +25,11 @@ _Envelope = TypeVar("_Envelope", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The alerts of one body, and what is wrong with the rest of it."""
+    """The alerts of one body, what is wrong with the rest of it, and fields that were ignored."""
 
     delivery: Delivery
     problems: tuple[str, ...] = ()
+    ignored: str = ""
 
 
 def text(value: Any) -> str:
@@ -121,7 +123,7 @@ def problem(error: ValidationError) -> str:
     """Return the first thing that is wrong, without quoting the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    what = str(first["msg"]).removeprefix("Value error, ")
+    what = advice(first)
     return f"{place}: {what}" if place else what
 
 

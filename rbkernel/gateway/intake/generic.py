@@ -1,7 +1,13 @@
-"""Whoever else can post JSON: one alert, or a list of them under ``alerts``."""
+"""Whoever else can post JSON: one alert, or a list of them under ``alerts``.
+
+The form is ours and written by hand, so a field that nobody knows is likely a misspelt one: the
+alert is taken, and both the answer and the incident's record name the field.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +24,10 @@ from rbkernel.gateway.intake.fields import (
     envelope,
     fingerprint,
     read_each,
+    text,
 )
+
+_IGNORED_TOLD, _LONGEST_NAME = 5, 40
 
 
 class GenericAlertBody(Body):
@@ -56,12 +65,29 @@ def read(value: Any, received_at: datetime) -> Reading:
     body = envelope(GenericBody, {"alerts": [value]} if single else value, "generic")
     alerts, problems = read_each(
         body.alerts,
-        lambda entry: _alert(GenericAlertBody.model_validate(entry), body.group_key, received_at),
+        lambda entry: _alert(entry, body.group_key, received_at),
     )
-    return delivered("generic", alerts, problems, received_at)
+    reading = delivered("generic", alerts, problems, received_at)
+    around = "" if single else _ignored(GenericBody, [value])
+    within = _ignored(GenericAlertBody, body.alerts)
+    return dataclasses.replace(reading, ignored=", ".join(filter(None, [around, within])))
 
 
-def _alert(body: GenericAlertBody, group_key: str, received_at: datetime) -> Alert:
+def _ignored(kind: type[Body], bodies: Iterable[Any]) -> str:
+    """Return the names of fields that nobody knows, cut where they are many or long.
+
+    >>> _ignored(GenericAlertBody, [{"name": "X", "lables": {}}, {"sumary": "", "lables": {}}])
+    'lables, sumary'
+    """
+    names = (name for body in bodies if isinstance(body, Mapping) for name in body)
+    unknown = dict.fromkeys(text(name) for name in names if name not in kind.model_fields)
+    told = [name[:_LONGEST_NAME] for name in list(unknown)[:_IGNORED_TOLD]]
+    return ", ".join([*told, *(["…"] if len(unknown) > len(told) else [])])
+
+
+def _alert(entry: Any, group_key: str, received_at: datetime) -> Alert:
+    body = GenericAlertBody.model_validate(entry)
+    ignored = _ignored(GenericAlertBody, [entry])
     named = {"alertname": body.name} if body.name else {}
     labels = {**named, **body.labels}
     summary = {"summary": body.summary} if body.summary else {}
@@ -73,7 +99,7 @@ def _alert(body: GenericAlertBody, group_key: str, received_at: datetime) -> Ale
         starts_at=body.starts_at or received_at,
         ends_at=body.ends_at if body.status is Status.RESOLVED else None,
         labels=labels,
-        annotations={**summary, **body.annotations},
+        annotations={**summary, **body.annotations, **({"ignored": ignored} if ignored else {})},
         url=body.url,
         episode=body.id,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from typing import Any
 
@@ -11,6 +13,11 @@ from rbkernel.errors import TooLarge, Unreadable
 
 _GZIP = 16 + zlib.MAX_WBITS
 _BOM = b"\xef\xbb\xbf"
+_PLACE = re.compile(r"at (line \d+ column \d+)$")
+_REASONS = {  # the parser's words → ours
+    "recursion limit": "it is nested deeper than 200 levels",
+    "number out of range": "a number has more than 4,300 digits",
+}
 
 
 def unpack(body: bytes, encoding: str, most_bytes: int) -> bytes:
@@ -69,7 +76,8 @@ def parse(body: bytes) -> Any:
     """Return the JSON value of a body.
 
     The parser bounds depth (200 levels) and the digits of a number (4300), and takes neither lone
-    surrogates nor NaN, so that nothing behind it meets them.
+    surrogates nor NaN, so that nothing behind it meets them. Of a key that is there twice it would
+    take the last, and lose what the first one says: that is looked for afterwards.
 
     Raises
     ------
@@ -81,9 +89,31 @@ def parse(body: bytes) -> Any:
     >>> parse(b"[" * 100_000)
     Traceback (most recent call last):
     ...
-    rbkernel.errors.Unreadable: recursion limit exceeded at line 1 column 202. Next: ...
+    rbkernel.errors.Unreadable: it is nested deeper than 200 levels: line 1 column 202. Next: ...
+    >>> parse(b'{"alerts": [1], "alerts": []}')
+    Traceback (most recent call last):
+    ...
+    rbkernel.errors.Unreadable: an object in it has a key twice. Next: ...
     """
+    text = body.removeprefix(_BOM)
+    if not text.strip():
+        raise _unreadable("the body is empty")
     try:
-        return from_json(body.removeprefix(_BOM), allow_inf_nan=False)
+        value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise Unreadable(str(error), next_step="compare it with the sender's template") from error
+        said = str(error)
+        reason = next((ours for theirs, ours in _REASONS.items() if theirs in said), "")
+        place = _PLACE.search(said)
+        where = f": {place[1]}" if place else ""
+        raise _unreadable((reason or "the body is not JSON") + where) from error
+    json.loads(text, object_pairs_hook=_must_be_told_apart, strict=False)
+    return value
+
+
+def _must_be_told_apart(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _unreadable("an object in it has a key twice")
+
+
+def _unreadable(what: str) -> Unreadable:
+    return Unreadable(what, next_step="compare it with the sender's template")

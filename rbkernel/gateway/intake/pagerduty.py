@@ -12,12 +12,28 @@ from typing import Any
 
 from pydantic import Field
 
+from rbkernel.errors import Unreadable
 from rbkernel.gateway.alert import Alert, Status
 from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, delivered, envelope
 from rbkernel.model import Severity
 
 _REOPENED = "incident.reopened"
 _RESOLVED = "incident.resolved"
+# PagerDuty's documentation, "Webhooks, overview, event types": those that come with the incident
+_OF_INCIDENTS = frozenset(
+    f"incident.{what}"
+    for what in (
+        *("triggered", "reopened", "acknowledged", "unacknowledged", "resolved"),
+        *("delegated", "escalated", "reassigned", "priority_updated", "service_updated"),
+        "incident_type.changed",
+    )
+)
+# and those that tell of no alert: families, by what they begin with
+_OF_ELSE = (
+    *("pagey.", "service.", "incident.annotated", "incident.status_update_published"),
+    *("incident.responder.", "incident.conference_bridge.", "incident.custom_field_values."),
+    *("incident.workflow.", "incident.action_invocation.", "incident.role."),
+)
 
 
 class _Named(Body):
@@ -40,7 +56,7 @@ class IncidentBody(Body):
 
 
 class EventBody(Body):
-    """What happened, and to what; only incidents are of interest."""
+    """What happened, and to what."""
 
     event_type: Text
     resource_type: Text = ""
@@ -55,14 +71,37 @@ class WebhookBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the one alert of an event, or none: of pings, notes and services."""
+    """Return the one alert of an event, or none: of pings, notes and services.
+
+    Raises
+    ------
+    Unreadable
+        It is of a type that nobody here knows, or an incident is missing where there should be
+        one: neither may be taken for nothing.
+    """
     event = envelope(WebhookBody, value, "pagerduty").event
     alerts: tuple[Alert, ...] = ()
-    if event.data and event.data.get("type") == "incident":
-        incident = envelope(IncidentBody, event.data, "pagerduty")
+    if event.event_type in _OF_INCIDENTS:
+        incident = envelope(IncidentBody, _incident(event), "pagerduty")
         if event.event_type == _RESOLVED or incident.status != "resolved":
             alerts = (_alert(event, incident),)
+    elif not event.event_type.startswith(_OF_ELSE):
+        raise Unreadable(
+            "event.event_type is none that is known",
+            where="pagerduty",
+            next_step="see the raw bytes; if it tells of an alert, act on it by hand",
+        )
     return delivered("pagerduty", alerts, [], received_at)
+
+
+def _incident(event: EventBody) -> dict[str, Any]:
+    if event.data is None or event.data.get("type") != "incident":
+        raise Unreadable(
+            "event.data is no incident, as such an event has one",
+            where="pagerduty",
+            next_step="compare it with what the sender documents",
+        )
+    return event.data
 
 
 def _alert(event: EventBody, incident: IncidentBody) -> Alert:

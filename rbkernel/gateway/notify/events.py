@@ -18,10 +18,10 @@ from rbkernel.evidence.incident import CLOSED, SEVERE, IncidentRecord, Line, Run
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import alert_name
 from rbkernel.model import Finding, Severity, Verdict
+from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
 from rbkernel.runbook.quantities import duration_s
-from rbkernel.triage.handover import is_due
 
 _OVER = frozenset({"ended", "sealed"})
 # what a human writes into the record; then somebody is there

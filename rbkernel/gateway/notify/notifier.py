@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -139,7 +140,7 @@ class Notifier:
             log.warning("ours is used in the place of a template: %s", self.words.problems.pop())
 
     def _deliver(self, target: Target, message: Message) -> bool:
-        body = message.with_links(self._link, self.words.address)
+        body = message.with_links(partial(self._link, target), self.words.address)
         try:
             services = channel.send(target, message.title, body, message.level)
         except (NotifyError, ConfigError) as error:
@@ -152,7 +153,10 @@ class Notifier:
         self._record(target, message, how=services)
         return True
 
-    def _link(self, what: str) -> str:
+    def _link(self, target: Target, what: str) -> str:
+        """Return a link; who is told of some things only gets none that opens everything."""
+        if not what and not target.hears_all:
+            return f"{self.words.address}/rbkernel"
         return access.link(self.settings, what or access.EVERYTHING)
 
     def _record(

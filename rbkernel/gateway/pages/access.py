@@ -22,7 +22,8 @@ from pathlib import Path
 import platformdirs
 
 from rbkernel.config import Settings
-from rbkernel.errors import ConfigError, LinkError
+from rbkernel.errors import ConfigError, EvidenceError, LinkError
+from rbkernel.evidence import incident, runs
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
 EVERYTHING = "everything"
@@ -129,6 +130,26 @@ def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
     grant = Grant(what=what, expires=int(time.time() + lasts_h * 3600))
     token = sign(grant.what, grant.expires, secret_of(settings))
     return f"{settings.gateway.address}/rbkernel{grant.path}?{PARAMETER}={token}"
+
+
+def must_be_there(root: Path, what: str) -> None:
+    """Refuse a link to a run or an incident that nobody has ever heard of.
+
+    Raises
+    ------
+    EvidenceError
+        The evidence folder holds no such run, not even as one that an incident waits for.
+    """
+    if INCIDENT_ID.fullmatch(what):
+        if not (root / what).is_dir():
+            incident.read(root, what)
+        return
+    try:
+        runs.find(root, what)
+    except EvidenceError:
+        known = (run.run_id for one in incident.list_incidents(root) for run in one.runs)
+        if what not in known:
+            raise
 
 
 def secret_of(settings: Settings) -> bytes:

@@ -128,6 +128,8 @@ class Page(Shows):
         else:
             self.send(self._refused(problem or _not_opened(grants, ended)))
 
+    head = get  # tornado leaves the body out
+
     async def _get_on_loopback(self, what: str) -> None:
         """Show it to this machine, under a name of this machine: else any web page could ask."""
         if is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
@@ -189,6 +191,8 @@ class Static(Shows):
         """Send it."""
         await self.send_static(name)
 
+    head = get
+
 
 class Nothing(Shows):
     """Any other address below the pages."""
@@ -200,6 +204,8 @@ class Nothing(Shows):
     def get(self) -> None:
         """Say that there is nothing."""
         self.send(routes.nothing_here(self.site))
+
+    head = get
 
 
 def _not_opened(grants: list[Grant], ended: LinkError | None) -> LinkError:

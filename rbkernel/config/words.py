@@ -1,0 +1,41 @@
+"""What is wrong with a field, in words of ours: pydantic's are for programmers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no field that is known here",
+    "string_type": "should be text",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+    "string_too_short": "is empty",
+}
+_BEGINNINGS = {
+    "datetime": "should be a time such as 2026-11-20T03:00:00Z",
+    "timezone": "should be a time such as 2026-11-20T03:00:00Z",
+    "model": "should be an object with fields",
+    "mapping": "should be an object with fields",
+    "dict": "should be an object with fields",
+}
+
+
+def advice(problem: Mapping[str, Any]) -> str:
+    """Say what is wrong, of one of the errors that pydantic lists.
+
+    >>> advice({"type": "missing", "msg": "Field required"})
+    'is missing'
+    >>> advice({"type": "literal_error", "msg": "Input should be 'a' or 'b'"})
+    "should be 'a' or 'b'"
+    """
+    kind, said = str(problem["type"]), str(problem["msg"])
+    begins = (ours for start, ours in _BEGINNINGS.items() if kind.startswith(start))
+    known = _WORDS.get(kind) or next(begins, "")
+    return known or said.removeprefix("Value error, ").removeprefix("Input ")

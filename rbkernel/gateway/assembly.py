@@ -1,0 +1,59 @@
+"""The parts of `rbkernel serve` that a configuration can spoil, made in one place.
+
+`serve` starts with them, and `serve --check` makes them too and lets them go: so what one refuses,
+the other refuses. What a variable lacks is found first, since the rest takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rbkernel.config import Settings
+
+if TYPE_CHECKING:
+    from rbkernel.gateway.notify import Notifier
+    from rbkernel.gateway.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What serves pages, and what tells people; nothing of it is at work yet."""
+
+    pages: list[tuple[str, Any, dict[str, Any]]]
+    notifier: Notifier
+
+
+def must_be_set(settings: Settings) -> None:
+    """Look for every variable that the file names; commands are run once, later.
+
+    Raises
+    ------
+    ConfigError
+        One is not set, or cannot be a secret.
+    """
+    for sender in settings.gateway.senders.values():
+        if sender.secret_env:
+            sender.secrets()
+    if settings.pages.link_secret_env and not settings.pages.open_on_loopback:
+        settings.pages.link_secret()
+    for target in settings.notify.targets.values():
+        if target.url_env:
+            target.urls()
+
+
+def assemble(settings: Settings, store: Store) -> Parts:
+    """Make them.
+
+    Raises
+    ------
+    RbkernelError
+        Something is configured with which the gateway does not start.
+    """
+    must_be_set(settings)
+    from rbkernel.gateway import pages, server
+    from rbkernel.gateway.notify import Notifier
+
+    server.must_know_senders(settings.gateway)
+    server.tls(settings.gateway)
+    return Parts(pages=pages.handlers(settings, store), notifier=Notifier(settings, store))

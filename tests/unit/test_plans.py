@@ -1,0 +1,91 @@
+"""What schedules and routes want to run: refused in the file, or told before it is due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rbkernel import config
+from rbkernel.config import Settings
+from rbkernel.errors import ConfigError
+from rbkernel.gateway import plans
+from tests.integration.gateways import make_place
+
+
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
+    make_place(tmp_path)
+    file = tmp_path / "rbkernel.toml"
+    file.write_text(f"{file.read_text()}\n{text}")
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
+    return config.load()
+
+
+def schedule(fields: str, name: str = "daily", cron: str = "0 6 * * *") -> str:
+    return f'[[schedules]]\nname = "{name}"\ncron = "{cron}"\n{fields}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (schedule('runbook = "RUN-999"'), ["RUN-999 cannot be run", "[[schedules]] daily"]),
+        (
+            schedule('runbook = "RUN-911"\nparameters = {wich = "a"}'),
+            ["no parameter 'wich'", "[[schedules]] daily"],
+        ),
+        (
+            schedule('runbook = "RUN-000"\nparameters = {db = "nowhere"}'),
+            ["'nowhere'", "[[schedules]] daily"],
+        ),
+        (
+            '[[routes]]\nalert = "X"\nrunbooks = ["RUN-999"]',
+            ["RUN-999", "no such runbook", "[[routes]] X"],
+        ),
+        (
+            '[[routes]]\nalert = "*"\nrunbooks = "RUN-911"\nparameters = {wich = "labels.x"}',
+            ["no parameter 'wich'", "[[routes]] *"],
+        ),
+        (
+            '[[routes]]\nalert = "X"\nrunbooks = "RUN-005"\nparameters = {db = "nowhere"}',
+            ["'nowhere'"],
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str]
+) -> None:
+    [problem] = plans.problems(load(tmp_path, monkeypatch, text))
+    assert all(word in str(problem) for word in words)
+    assert problem.next_step
+
+
+def test_what_can_be_run_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = schedule('runbook = "run-911"\nparameters = {which = "a"}') + (
+        '[[routes]]\nalert = "X"\nrunbooks = ["RUN-911"]\nparameters = {which = "labels.pod"}\n'
+        '[[routes]]\nalert = "Y"\nrunbooks = []\n'
+    )
+    assert plans.problems(load(tmp_path, monkeypatch, text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (schedule('runbook = "RUN-911"', cron="0 0 30 2 *"), "never comes"),
+        (schedule('runbook = "RUN-911"') * 2, "two are called 'daily'"),
+        ('[[routes]]\nalert = "X"\nrunbooks = []\nseverity = "hihg"', "unknown severity"),
+        ('[gateway]\nurl = "javascript:x"', "give an address such as https://"),
+        (
+            '[gateway.senders.datadog]\nsecret_env = "A"\ntimestamp_header = "T"',
+            "timestamp_header is signed with method hmac",
+        ),
+        ('[gateway]\nport = "many"', "gateway.port: should be a whole number"),
+        ("[gateway]\ncolour = 1", "gateway.colour: is no field that is known here"),
+    ],
+)
+def test_what_is_plainly_wrong_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, monkeypatch, text)
+    assert words in caught.value.what
+    assert "Value error" not in caught.value.what
