@@ -23,7 +23,10 @@ from rbkernel.gateway.records import Job
 from rbkernel.gateway.store import Store
 from tests.integration.kernels import METADATA, PATIENCE_S
 
-QUICK, SLOW, DEADLY = "RUN-911", "RUN-912", "RUN-913"
+QUICK, SLOW, DEADLY, STEADY = "RUN-911", "RUN-912", "RUN-913", "RUN-914"
+# process ids of its own, and all of its processes end with the first of them
+OTHER_HOST = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child",
+              "--mount-proc")  # fmt: skip
 _FRONT_MATTER = """\
 ---
 id: {id}
@@ -62,9 +65,9 @@ class Place:
             store.close()
 
     @contextmanager
-    def process(self, *arguments: str) -> Iterator[Process]:
-        """Start `rbkernel …`; it is killed at the end, if it still lives."""
-        started = Process.start(self, arguments)
+    def process(self, *arguments: str, elsewhere: bool = False) -> Iterator[Process]:
+        """Start `rbkernel …`, as on another host if need be; it is killed at the end."""
+        started = Process.start(self, arguments, OTHER_HOST if elsewhere else ())
         try:
             yield started
         finally:
@@ -108,11 +111,11 @@ class Process:
     log: Path
 
     @classmethod
-    def start(cls, place: Place, arguments: Sequence[str]) -> Process:
+    def start(cls, place: Place, arguments: Sequence[str], within: Sequence[str] = ()) -> Process:
         log = place.folder / f"{arguments[0]}-{time.monotonic_ns()}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "rbkernel", *arguments],
+                [*within, sys.executable, "-m", "rbkernel", *arguments],
                 env={**os.environ, **_environment(place)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -150,6 +153,7 @@ def make_place(folder: Path, store_url: str = "", *, queue: str = "", **environm
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "quick.ipynb", QUICK, "Quick", [_SAY])
     _write(folder / "slow.ipynb", SLOW, "Slow", ["import time\ntime.sleep(600)"])
+    _write(folder / "steady.ipynb", STEADY, "Steady", ["import time\ntime.sleep(8)"])
     _write(folder / "deadly.ipynb", DEADLY, "Deadly", ["import os\nos.kill(os.getpid(), 9)"])
     (folder / "rbkernel.toml").write_text(
         f'[catalogue]\npaths = ["{folder}"]\n[queue]\n{queue}\n', encoding="utf-8"

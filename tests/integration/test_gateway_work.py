@@ -176,6 +176,26 @@ def test_two_gateways_and_two_workers_share_a_database_and_one_is_killed(
     assert place.sealed() == {"q": 1}
 
 
+@pytest.mark.soak
+def test_the_runs_of_a_host_that_is_gone_are_made_elsewhere_within_a_minute(
+    tmp_path: Path, database: tuple[str, dict[str, str]]
+) -> None:
+    """Nobody can see there that its worker is dead: the lease has to end first."""
+    url, variables = database
+    place = make_place(tmp_path, url, queue="kernels = 2", **variables)
+    fired = [alert("Steady", "a"), alert("Steady", "b")]
+    with place.process("worker", elsewhere=True) as gone:
+        place.fire(*fired)
+        place.until(
+            lambda store: [cells_of(place, job) > 2 for job in store.jobs()] == [True] * len(fired)
+        )
+        gone.kill()
+        with place.process("worker"):
+            place.until(ended(len(fired)), 60)
+    assert [job.attempt for job in place.jobs()] == [2, 2]
+    assert place.sealed() == {"a": 1, "b": 1}
+
+
 def begun_again(store: Store, jobs: list[str]) -> bool:
     found = [store.job(job) for job in jobs]
     return all(one and (one.attempt > 1 or one.state == Job.DONE) for one in found)
