@@ -136,7 +136,7 @@ def alert(
         starts_at=BEGAN,
         ends_at=BEGAN + timedelta(minutes=40) if status is Status.RESOLVED else None,
         labels=told if labels is None else labels,
-        annotations={"summary": "the standby is behind"},
+        annotations={"summary": "the standby is behind", "ignored": "lables"},
         url="http://alertmanager.example/#/alerts",
     )
 

@@ -267,6 +267,7 @@ def test_the_page_of_an_incident_tells_its_record(pages_open: httpx.Client) -> N
     for part in (
         *("critical Replication lag of the shop", "severity high", "service shop", "Identified"),
         *("resolved PostgresReplicationLag", "cluster shop-0", "the standby is behind"),
+        "ignored lables",
         *("the backup host had paused it second line", "RUN-005 started", "reports are old"),
     ):
         assert part in said, part

@@ -55,7 +55,7 @@ def _said(line: Line) -> str:
     if line.kind == "alert":
         return f"alert {alert_name(line)} is {line.text('status')}"
     if line.kind == "run":
-        told = ", ".join(filter(None, [line.text(name) for name in ("verdict", "why", "mind")]))
+        told = ", ".join(filter(None, [line.text(name) for name in ("verdict", "why")]))
         return f"{line.text('runbook')} {line.text('state')}{': ' if told else ''}{told}"
     if line.kind == "sealed":
         what = f"{line.text('runbook')} {line.text('title')}".strip() or "the record"
