@@ -217,8 +217,8 @@ class Foreman:
 
     def _settle(self, job: Job) -> None:
         """Settle a run whose worker is gone, once its kernel has ended."""
-        root, lives = self._office.settings.evidence_root, False
-        while not self._end.wait(_LOOK_FOR_THE_DEAD_S if lives else 0):
+        root, told = self._office.settings.evidence_root, False
+        while not self._end.wait(_LOOK_FOR_THE_DEAD_S if told else 0):
             try:
                 with self._sealing:
                     ending = ending_of(root, job.run_id, self._bench.environment, wait_s=0)
@@ -228,11 +228,12 @@ class Foreman:
                     self._office.ledger.end(job.id, job.attempt, ending)
                     self.wake()
                     return
-                if not lives:
+                if not told:
                     _log.warning("run %s has lost its worker, and its kernel lives", job.run_id)
             except Exception:  # noqa: BLE001  # nobody else answers for this run now
-                _log.exception("run %s, whose worker is gone, is not settled yet", job.run_id)
-            lives = True
+                if not told:
+                    _log.exception("run %s, whose worker is gone, is not settled yet", job.run_id)
+            told = True
 
     def _is_dead(self, worker: Worker) -> bool:
         """Tell whether a worker is gone: one that can be seen to live is given more time."""
