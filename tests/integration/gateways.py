@@ -56,6 +56,17 @@ class Place:
     def evidence(self) -> Path:
         return self.folder / "evidence"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a process of this place finds in its environment."""
+        return {
+            "RBKERNEL_CONFIG": str(self.folder / "rbkernel.toml"),
+            "RBKERNEL_EVIDENCE": str(self.evidence),
+            "RBKERNEL_STORE_URL": self.store_url,
+            "PYTHONWARNINGS": "ignore",
+            **self.environment,
+        }
+
     @contextmanager
     def store(self) -> Iterator[Store]:
         store = Store.open(self.store_url)
@@ -116,7 +127,7 @@ class Process:
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 [*within, sys.executable, "-m", "rbkernel", *arguments],
-                env={**os.environ, **_environment(place)},
+                env={**os.environ, **place.variables},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
