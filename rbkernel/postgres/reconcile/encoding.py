@@ -273,14 +273,13 @@ def _marked(columns: Sequence[str], seed: str) -> str:
     """Return the seed, made another by the places of NULLs."""
     if not columns:
         return f"hashint4extended(0, {seed})"
-    marked = seed
     for start in range(0, len(columns), _MARKS):
         bits = (
             f"CASE WHEN {column} IS NULL THEN {1 << place} ELSE 0 END"
             for place, column in enumerate(columns[start : start + _MARKS])
         )
-        marked = f"hashint4extended({' | '.join(bits)}, {marked})"
-    return marked
+        seed = f"hashint4extended({' | '.join(bits)}, {seed})"
+    return seed
 
 
 def fill(template: str, column: str) -> str:
