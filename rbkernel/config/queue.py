@@ -50,7 +50,8 @@ class Grouping(BaseModel):
 
     Those of one group of the sender's, or of one service (the first of these labels that an alert
     has) within the window since the incident's last alert. An incident that was closed is opened
-    again within ``reopen_min``.
+    again within ``reopen_min``. Once ``storm`` incidents have a live run each that nothing but the
+    incident tells apart, further such alerts join the newest of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,7 @@ class Grouping(BaseModel):
     service_labels: _Texts = ("service", "app", "application")
     window_min: float = Field(30.0, ge=0)
     reopen_min: float = Field(30.0, ge=0)
+    storm: int = Field(5, ge=1)
     when_resolved: Literal["annotate", "close"] = "annotate"
 
 

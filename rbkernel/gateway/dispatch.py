@@ -32,6 +32,7 @@ _AT_ONCE = 20  # then workers, schedules and the queue are looked after again
 _LOOK_AGAIN_S = 5.0
 _NOTHING: Mapping[str, float] = {}
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_CROWDED = "so many incidents have such a run under way that it joins the newest of them"
 _log = logging.getLogger(__name__)
 
 
@@ -138,8 +139,10 @@ class Dispatcher:
             ]
             added = [self._add(connection, stored, order) for order in orders]
             outcome = "started" if any(added) else "attached" if added else "no run"
-            why = "; ".join(decided.mind if added else decided.why)
-            return self._placed(connection, stored, outcome, incident, why)
+            why = decided.mind if added else decided.why
+            if outcome == "attached" and incident == self._crowded(connection, decided):
+                why = (*why, _CROWDED)
+            return self._placed(connection, stored, outcome, incident, "; ".join(why))
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
         with self._office.store.planning() as connection:
@@ -219,7 +222,21 @@ class Dispatcher:
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
         """Return the incidents of the live runs that the alert would attach to."""
         lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
-        return self._office.ledger.live_incidents(connection, lives)
+        found = self._office.ledger.live_incidents(connection, lives)
+        return found | set(filter(None, [self._crowded(connection, decided)]))
+
+    def _crowded(self, connection: Connection, decided: Routing) -> str:
+        """Return the newest of so many incidents with a live run of their own that it is a storm.
+
+        Without that, each alert of a storm that no runbook is made for would have its own look at
+        a database that is sick already.
+        """
+        for one in decided.routes:
+            if one.wide:
+                own = self._office.ledger.own_incidents(connection, one.runbook, one.key)
+                if len(own) >= self._office.settings.grouping.storm:
+                    return own[0]
+        return ""
 
     def _order(
         self, stored: StoredAlert, route: Route, incident: str, mind: tuple[str, ...]

@@ -129,6 +129,16 @@ class Ledger:
         found = connection.execute(sa.select(jobs.c.incident).where(jobs.c.live.in_(lives)))
         return set(found.scalars())
 
+    def own_incidents(
+        self, connection: Connection, runbook: str, key: tuple[str, ...]
+    ) -> list[str]:
+        """Return the incidents that have a live job of their own for a key, the newest first."""
+        live = sa.select(jobs.c.incident, jobs.c.key).where(
+            jobs.c.runbook == runbook, jobs.c.live.is_not(None)
+        )
+        found = connection.execute(live.order_by(jobs.c.created_at.desc()))
+        return [row.incident for row in found if json.loads(row.key) == [*key, row.incident]]
+
     def promote(self) -> list[Turn]:
         """Let those waiting jobs queue that have room at their connections, the urgent first."""
         waiting = (

@@ -231,6 +231,27 @@ def test_alerts_that_no_runbook_is_made_for_share_a_run_only_within_a_service(
     assert desk.store.counts().outcomes == {"started": 2, "attached": 1}
 
 
+def test_a_storm_of_alerts_that_no_runbook_is_made_for_has_few_runs(settings: Settings) -> None:
+    anything = RouteRule(alert="*", runbooks=("RUN-911",))
+    changes = {"routes": (anything,), "grouping": Grouping(storm=3)}
+    desk = Desk(settings.model_copy(update=changes))
+    for number in range(8):
+        desk.take(replace(alert(f"Alert{number}", "x"), group_key=f"group {number}"))
+    found = {one.id: one for one in records.list_incidents(desk.root)}
+    assert sorted(len(one.alerts) for one in found.values()) == [1, 1, 6]
+    newest = desk.store.jobs()[0].incident
+    (*_, last) = (line for line in found[newest].lines if line.kind == "alert")
+    assert "joins the newest" in last.text("why")
+    assert desk.store.counts().outcomes == {"started": 3, "attached": 5}
+    desk.take(replace(alert("Alert0", "x", pod="2"), group_key="group 0"))
+    found = {one.id: one for one in records.list_incidents(desk.root)}
+    assert sorted(len(one.alerts) for one in found.values()) == [1, 2, 6]
+    while desk.run():
+        pass
+    desk.take(replace(alert("Alert9", "x"), group_key="group 9"))
+    assert len(desk.store.jobs()) == 4
+
+
 def test_an_alert_without_a_runbook_is_recorded_with_the_reason(desk: Desk) -> None:
     desk.take(alert("Unheard", "a"))
     assert not desk.store.jobs()
