@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ class Killed:
     def kill_kernel(self) -> None:
         """Kill the kernel, if there is one already; papermill must see it and fail."""
         for child in psutil.Process(self.process.pid).children(recursive=True):
-            if "rbkernel.kernel" in " ".join(child.cmdline()):
-                child.kill()
+            with suppress(psutil.NoSuchProcess):  # one that has just ended, or is a zombie
+                if "rbkernel.kernel" in " ".join(child.cmdline()):
+                    child.kill()
         self.wait()
 
     def wait(self) -> str:
