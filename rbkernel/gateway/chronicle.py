@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import SEALING, instant
+from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.grouping import service_name
 from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert
@@ -29,13 +30,16 @@ _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
 class Chronicle:
-    """Writes the records of one evidence folder."""
+    """Writes the records of one evidence folder; ``key`` signs what it closes."""
 
-    def __init__(self, root: Path, store: Store, ledger: Ledger, rules: Grouping) -> None:
+    def __init__(
+        self, root: Path, store: Store, ledger: Ledger, rules: Grouping, *, key: Path | None = None
+    ) -> None:
         self._root = root
         self._store = store
         self._ledger = ledger
         self._rules = rules
+        self._key = key
 
     def closed_at(self, incident: str) -> datetime | None:
         """Return when an incident was closed; None while it is open."""
@@ -94,7 +98,7 @@ class Chronicle:
         text = f"all alerts are resolved, the last one at {record.resolved.at}"
         self._note_once(incident, text)
         if self._rules.when_resolved == "close" and not self._ledger.has_live(incident):
-            self._say(incident, "closed", resolution=text)
+            self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
         """Close the incident of a schedule whose run came to ok; have bad news open a closed one.
@@ -118,7 +122,12 @@ class Chronicle:
         """Close an incident in which nothing was but that run."""
         record = records.read(self._root, job.incident)
         if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
-            self._say(job.incident, "closed", resolution=f"scheduled, and {job.runbook} came to ok")
+            self._close(job.incident, f"scheduled, and {job.runbook} came to ok")
+
+    def _close(self, incident: str, resolution: str) -> None:
+        """Close an incident, under seal."""
+        closing = records.closing(BY, resolution=resolution)
+        seal_record(self._root, incident, key=self._key, closing=closing)
 
     def _open(self, stored: StoredAlert, severity: str) -> None:
         alert = stored.alert

@@ -23,5 +23,7 @@ class Office:
     def of(cls, settings: Settings, store: Store) -> Office:
         """Set it up upon an open store."""
         ledger = Ledger(store, settings.queue)
-        chronicle = Chronicle(settings.evidence_root, store, ledger, settings.grouping)
+        chronicle = Chronicle(
+            *(settings.evidence_root, store, ledger, settings.grouping), key=settings.signing_key
+        )
         return cls(settings, store, ledger, chronicle)

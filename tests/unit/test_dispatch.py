@@ -16,6 +16,7 @@ from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caution
 from rbkernel.evidence import incident as records
+from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
@@ -165,6 +166,9 @@ def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
     desk.run()
     desk.office.chronicle.settle(desk.record().id)
     assert desk.record().state == "closed"
+    assert has_seals(desk.root)
+    assert not verify_folder(desk.root)
+    assert not unsealed(desk.root)
     desk.take(replace(fires, starts_at=fires.starts_at + timedelta(hours=1)))
     assert desk.record().state == "open"
     assert [line.kind for line in desk.record().lines].count("reopened") == 1
@@ -328,6 +332,7 @@ def test_the_incident_of_a_schedule_is_closed_when_all_is_well(
         desk.office.chronicle.tell_job(ended)
     assert desk.record().state == state
     assert [line.kind for line in desk.record().lines].count("closed") == (state == "closed")
+    assert bool(unsealed(desk.root)) == (state == "open")
 
 
 @pytest.mark.parametrize(("lacks", "state"), [([], "open"), (["another"], "closed")])
