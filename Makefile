@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/python -m rbkernel demo
 
 test: setup lint debian
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
