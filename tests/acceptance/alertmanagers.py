@@ -9,11 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from rbkernel.evidence import reading, report
 from rbkernel.evidence.runs import SEALED, list_runs
 from tests.conftest import missing_part
 from tests.integration.kernels import METADATA
+from tests.waiting import until
 
 PROGRAM = "prometheus-alertmanager"
 PATIENCE_S = 120.0
@@ -68,14 +68,6 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-def wait_until(reached: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait for something, and say what did not come."""
-    deadline = time.monotonic() + patience_s
-    while not reached():
-        assert time.monotonic() < deadline, f"not in {patience_s:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 def answers(url: str) -> bool:
@@ -189,7 +181,7 @@ def gateway(folder: Path) -> Iterator[Gateway]:
     one.configure()
     one.start()
     try:
-        wait_until(lambda: answers(f"{one.url}/health/ready"), "the gateway is ready")
+        until(lambda: answers(f"{one.url}/health/ready"), "the gateway is ready")
         yield one
     finally:
         one.stop()
@@ -223,7 +215,7 @@ def alertmanagers(folder: Path, url: str, *, count: int = 1, **route: Any) -> It
             stack.callback(process.terminate)
         urls = [f"http://127.0.0.1:{web}" for web, _cluster in ports]
         for one in urls:
-            wait_until(lambda one=one: answers(f"{one}/-/ready"), f"{one} is ready")  # type: ignore[misc]  # its own address
+            until(lambda one=one: answers(f"{one}/-/ready"), f"{one} is ready")  # type: ignore[misc]  # its own address
         yield urls
 
 

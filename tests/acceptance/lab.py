@@ -15,9 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +26,8 @@ import nbformat
 import psutil
 from nbformat import NotebookNode
 from playwright.sync_api import Locator, Page, expect
+
+from tests.waiting import until
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHROMIUM_ARGUMENTS = [
@@ -50,14 +50,6 @@ expect.set_options(timeout=TIMEOUT_S * 1000)
 def chromium() -> str | None:
     """Return the path of the system's Chromium, None where there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return as soon as the condition holds; say what was waited for when it never does."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {TIMEOUT_S:.0f} s in vain for {what}"
-        time.sleep(0.1)
 
 
 class Lab:
@@ -92,7 +84,7 @@ class Lab:
                 stderr=subprocess.STDOUT,
             )
             undo.callback(_end, server)
-            wait_until(lambda: self._answers(server), "the server to answer")
+            until(lambda: self._answers(server), "the server to answer")
             self._exit = undo.pop_all()
         return self
 

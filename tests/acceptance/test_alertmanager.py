@@ -16,8 +16,8 @@ from tests.acceptance.alertmanagers import (
     alertmanagers,
     fire,
     gateway,
-    wait_until,
 )
+from tests.waiting import until
 
 
 def run_all(one: Gateway, instances: list[str], patience_s: float) -> None:
@@ -28,7 +28,7 @@ def run_all(one: Gateway, instances: list[str], patience_s: float) -> None:
             return False
         return set(one.whole_runs()) == set(instances)
 
-    wait_until(over, "every alert has its run", patience_s)
+    until(over, "every alert has its run", timeout_s=patience_s)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_gateway_that_is_killed_loses_nothing(
         def resolved() -> bool:
             return all(record.resolved for record in records.list_incidents(one.evidence))
 
-        wait_until(resolved, "the incidents are resolved")
+        until(resolved, "the incidents are resolved")
         assert one.alerts() == Counter(instances * 2)  # firing, resolved
         assert one.whole_runs() == Counter(instances)
     assert one.kills == kills

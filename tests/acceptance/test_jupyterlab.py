@@ -18,7 +18,8 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import reading
 from rbkernel.sandbox import control
-from tests.acceptance.lab import Desk, Lab, wait_until
+from tests.acceptance.lab import Desk, Lab
+from tests.waiting import until
 
 RUNBOOK = "replication_lag.ipynb"
 START, DECIDE, ACT, SUMMARY = 'rb.start("RUN-005"', "rb.decide(", "rb.act(", "rb.summary()"
@@ -90,7 +91,7 @@ def test_a_page_closed_in_mid_run_loses_nothing(
 
     (folder,) = open_runs(evidence) - before
     assert not reading.read(folder).of_kind("summary"), "closed too late to prove anything"
-    wait_until(lambda: has_ended(folder), "the summary in the journal")
+    until(lambda: has_ended(folder), "the summary in the journal")
     lab.shut_down_kernels()
     record = reading.read(folder)
     assert record.complete

@@ -14,13 +14,14 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.store import Store
-from tests.acceptance.lab import Desk, Lab, wait_until
+from tests.acceptance.lab import Desk, Lab
 from tests.acceptance.page_gateway import gateway
 from tests.acceptance.test_export import LIVE_NODES
 from tests.unit import page_scenes
 from tests.unit.hostile_evidence import hostile_run, payloads
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal
 from tests.unit.page_scenes import LIVE_RUN
+from tests.waiting import until
 
 CONSOLE, RUN = "/rbkernel", f"/rbkernel/runs/{RUN_ID}"
 THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"
@@ -162,7 +163,7 @@ def test_sql_is_copied_with_the_keyboard(browser: Browser, rest: str) -> None:
         page.keyboard.press("Enter")
         # the button says so for a moment only
         copied = "navigator.clipboard.readText()"
-        wait_until(lambda: page.evaluate(copied) == page_scenes.SQL, "the SQL in the clipboard")
+        until(lambda: page.evaluate(copied) == page_scenes.SQL, "the SQL in the clipboard")
         assert not problems
 
 

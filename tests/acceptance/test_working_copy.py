@@ -9,8 +9,9 @@ from playwright.sync_api import expect
 from rbkernel import config
 from rbkernel.evidence import reading, runs
 from rbkernel.gateway import runner, working_copy
-from tests.acceptance.lab import Desk, Lab, wait_until
+from tests.acceptance.lab import Desk, Lab
 from tests.integration.kernels import write_runbook
+from tests.waiting import until
 
 INCIDENT = "INC-20261120-7f3a"
 START = 'import rbkernel as rb\n\nrb.start("RUN-900", incident=incident)'
@@ -36,7 +37,7 @@ def test_old_outputs_go_as_the_copy_is_run_and_the_new_run_continues(
     desk.page.close()
     lab.shut_down_kernels()
 
-    wait_until(lambda: len(runs.list_runs(evidence)) == 2, "the second run")
+    until(lambda: len(runs.list_runs(evidence)) == 2, "the second run")
     [second] = [run for run in runs.list_runs(evidence) if run.run_id != first.record.run_id]
     run = reading.read(second.folder).run
     assert run is not None

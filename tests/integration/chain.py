@@ -13,7 +13,8 @@ from rbkernel.postgres import driver
 from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import passfile
 from rbkernel.sandbox.cluster import STANDBY_NAME
-from tests.integration.servers import ROW, Servers, ask, until
+from tests.integration.servers import ROW, Servers, ask
+from tests.waiting import until
 
 UP_TO_DATE_S = 0.5
 

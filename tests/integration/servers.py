@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,10 +177,3 @@ def ask(session: Session, name: str, **values: Any) -> Any:
 
 def verdicts(name: str, frame: pd.DataFrame) -> dict[str, Verdict]:
     return {rule.title: rules.apply(rule, frame).verdict for rule in diagnostics.get(name).rules}
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)

@@ -18,7 +18,8 @@ from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.postgres import diagnostics, overview, rules
 from rbkernel.postgres.session import Provenance, Session
-from tests.integration.servers import ROW, Servers, ask, until, verdicts
+from tests.integration.servers import ROW, Servers, ask, verdicts
+from tests.waiting import until
 
 
 class TestHeaders:

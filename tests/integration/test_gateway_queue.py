@@ -12,6 +12,7 @@ import pytest
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.gateway.ledger import Turn
 from rbkernel.gateway.queue import Queue
+from tests.waiting import until
 
 PATIENCE_S = 60.0
 
@@ -33,13 +34,6 @@ class Hands:
         self.may_end.wait(PATIENCE_S)
         with self._lock:
             self.at_once -= 1
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def turn(job: str, number: int = 1, priority: int = 3) -> Turn:

@@ -12,7 +12,8 @@ import pytest
 from rbkernel.model import Verdict
 from rbkernel.sandbox.cluster import STANDBY_NAME
 from tests.integration.chain import Chain
-from tests.integration.servers import cascade, servers, until, verdicts
+from tests.integration.servers import cascade, servers, verdicts
+from tests.waiting import until
 
 TOLERANCE_S = 0.5
 

@@ -12,7 +12,8 @@ import pytest
 
 from rbkernel.model import Verdict
 from rbkernel.postgres.session import Session
-from tests.integration.servers import ROW, Servers, ask, servers, until, verdicts
+from tests.integration.servers import ROW, Servers, ask, servers, verdicts
+from tests.waiting import until
 
 
 class TestLockTree:

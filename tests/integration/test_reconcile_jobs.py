@@ -18,7 +18,7 @@ from rbkernel.postgres.reconcile import Outcome, Progress, Question, join, load,
 from rbkernel.postgres.reconcile.parts import Part
 from rbkernel.postgres.reconcile.snapshot import Readers
 from tests.integration.places import Place, answer, found
-from tests.integration.servers import until
+from tests.waiting import until
 
 TABLE = """
 CREATE TABLE {name} (id int PRIMARY KEY, v int, w text);

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from rbkernel.sandbox import home as homes
 from rbkernel.sandbox.faults import catalogue, pool
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.service import LAST_ID
+from tests.waiting import until
 
 DIFFERENCES = b"""
 SELECT id, l.id IS NULL AS extra, o.id IS NULL AS missing, l.amount_cents <> o.amount_cents,
@@ -82,13 +83,6 @@ def rows(
 ) -> list[Any]:
     with control.connect_as(role, server) as raw:
         return list(raw.execute(query, values).fetchall())
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 class TestUp:
@@ -257,7 +251,7 @@ class TestCrashes:
     @pytest.mark.parametrize("seed", range(5))
     def test_up_killed_half_way_leaves_nothing_behind(self, own_home: Home, seed: int) -> None:
         started = start_up(own_home)
-        wait_for(own_home.state_file.exists)
+        until(own_home.state_file.exists)
         time.sleep(random.Random(seed).uniform(0, 1.5))
         started.kill()
         started.communicate()
@@ -267,7 +261,7 @@ class TestCrashes:
 
     def test_up_works_after_an_up_that_was_killed(self, own_home: Home) -> None:
         started = start_up(own_home)
-        wait_for(lambda: processes.alive(own_home, "primary"))
+        until(lambda: processes.alive(own_home, "primary"))
         started.kill()
         started.communicate()
         assert control.up().state == "up"
@@ -285,7 +279,7 @@ class TestCrashes:
     def test_up_rebuilds_what_was_killed(self, own_home: Home, victim: str) -> None:
         control.up()
         os.kill(control.status().pids[victim], signal.SIGKILL)
-        wait_for(lambda: control.status().state == "broken")
+        until(lambda: control.status().state == "broken")
         assert control.status().problems == (f"{victim} is not running",)
         with pytest.raises(SandboxError, match=f"{victim} is not running"):
             control.inject("replay-paused")
@@ -328,7 +322,7 @@ class TestCrashes:
             except DatabaseError:
                 return False
 
-        wait_for(goes_on)
+        until(goes_on)
         assert control.status().state == "up"
 
 
@@ -360,8 +354,8 @@ class TestPool:
         truth = control.inject("pool-idle-in-transaction", seed=4).truth
         terminate = b"SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid"
         assert set(rows(terminate, [truth["pids"]], role="rb_action")) == {(True,)}
-        wait_for(lambda: not rows(BY_APPLICATION, [truth["application_name"]]))
-        wait_for(lambda: not processes.alive(sandbox, "pool-idle-in-transaction"))
+        until(lambda: not rows(BY_APPLICATION, [truth["application_name"]]))
+        until(lambda: not processes.alive(sandbox, "pool-idle-in-transaction"))
         assert rows(BY_APPLICATION, [truth["application_name"]]) == []
         assert control.heal() == ["pool-idle-in-transaction"]
 
@@ -414,7 +408,7 @@ class TestReplication:
         stopped_at = datetime.fromisoformat(truth["receiver_stopped_at"])
         assert abs(stopped_at - last) < timedelta(seconds=0.4)
         control.heal()
-        wait_for(lambda: rows(receivers, server="standby") == [(1,)])
+        until(lambda: rows(receivers, server="standby") == [(1,)])
         [(last,)] = rows(b"SELECT pg_last_xact_replay_timestamp()", server="standby")
         assert datetime.now(UTC) - last < timedelta(seconds=2)
 
@@ -457,7 +451,7 @@ class TestOrders:
 
     def test_rows_in_flight_arrive(self, sandbox: Home) -> None:
         truth = control.inject("orders-in-flight", seed=3).truth
-        wait_for(lambda: len(rows(DIFFERENCES)) >= 10)
+        until(lambda: len(rows(DIFFERENCES)) >= 10)
         suspects = {row[0] for row in rows(DIFFERENCES)}
         assert min(suspects) > LAST_ID
         time.sleep(truth["delay_s"] + 1)
