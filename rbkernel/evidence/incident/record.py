@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
-from rbkernel.evidence.incident.line import OPENED, SEALING, Damage, Line, instant, shown
+from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
 from rbkernel.model import Severity
 
 OPEN, CLOSED = "open", "closed"
@@ -144,8 +144,10 @@ def tell(
     merged = [line for line in lines if line.kind == "merged"]
     return IncidentRecord(
         id=incident,
-        **{name: opened.text(name) if opened else "" for name in OPENED}
-        | {"severity": _severity(lines)},
+        title=opened.text("title") if opened else "",
+        severity=_severity(lines),
+        service=opened.text("service") if opened else "",
+        group_key=opened.text("group_key") if opened else "",
         state=CLOSED if closed else OPEN,
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
