@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sqlalchemy.engine import Connection
 
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway import grouping, routing
-from rbkernel.gateway.grouping import Known
+from rbkernel.gateway.grouping import Known, Place
 from rbkernel.gateway.ledger import Order, live_key
 from rbkernel.gateway.office import Office
 from rbkernel.gateway.records import StoredAlert, stored_alert_of
@@ -32,7 +33,6 @@ _AT_ONCE = 20  # then workers, schedules and the queue are looked after again
 _LOOK_AGAIN_S = 5.0
 _NOTHING: Mapping[str, float] = {}
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_CROWDED = "so many incidents have such a run under way that it joins the newest of them"
 _log = logging.getLogger(__name__)
 
 
@@ -133,15 +133,16 @@ class Dispatcher:
                 return now
             if self._is_stale(connection, stored):
                 return self._placed(connection, stored, "stale", "")
-            incident = self._incident(connection, stored, decided, closed)
+            place = self._incident(connection, stored, decided, closed)
+            incident = place.incident
             orders = [
                 self._order(stored, route, incident, decided.mind) for route in decided.routes
             ]
             added = [self._add(connection, stored, order) for order in orders]
             outcome = "started" if any(added) else "attached" if added else "no run"
             why = decided.mind if added else decided.why
-            if outcome == "attached" and incident == self._crowded(connection, decided):
-                why = (*why, _CROWDED)
+            if place.crowded:
+                why = (*why, place.why)
             return self._placed(connection, stored, outcome, incident, "; ".join(why))
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
@@ -160,7 +161,8 @@ class Dispatcher:
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
         """Look when incidents that the alert may join were closed, before anything is locked."""
         with self._office.store.reading() as connection:
-            known = self._known(connection, stored, self._running(connection, decided))
+            running, crowd = self._running(connection, decided), self._crowd(connection, decided)
+            known = self._known(connection, stored, {*running, crowd})
         found = {one.id: self._office.chronicle.closed_at(one.id) for one in known}
         return {name: at.timestamp() for name, at in found.items() if at}
 
@@ -170,14 +172,16 @@ class Dispatcher:
         stored: StoredAlert,
         decided: Routing,
         closed: Mapping[str, float],
-    ) -> str:
+    ) -> Place:
         """Return the incident that the alert belongs to, and remember that it heard of it."""
         at = stored.received_at.timestamp()
         group, service = self._marks(stored)
-        running = self._running(connection, decided)
-        known = self._known(connection, stored, running, closed)
+        running, crowd = self._running(connection, decided), self._crowd(connection, decided)
+        known = self._known(connection, stored, {*running, crowd}, closed)
         place = grouping.place(
-            *(group, service, known, self._office.settings.grouping, at), running=running
+            *(group, service, known, self._office.settings.grouping, at),
+            running=running,
+            crowd=crowd,
         )
         incident = place.incident or grouping.incident_id(stored.alert, stored.received_at)
         row = {"id": incident, "group": group, "service": service}
@@ -189,13 +193,13 @@ class Dispatcher:
             .where(incidents.c.id.in_(place.merged) | incidents.c.merged_into.in_(place.merged))
             .values(merged_into=incident)
         )
-        return incident
+        return replace(place, incident=incident)
 
     def _known(
         self,
         connection: Connection,
         stored: StoredAlert,
-        running: Collection[str],
+        named: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
         """Return the incidents that the alert may join; a merged one counts as what it became."""
@@ -211,7 +215,7 @@ class Dispatcher:
             .where(
                 (incidents.c.group == group) & (incidents.c.group != "")
                 | (incidents.c.service == service) & (incidents.c.service != "")
-                | incidents.c.id.in_(running)
+                | incidents.c.id.in_(named)
             )
             .order_by(became.c.last_alert_at.desc())
             .limit(_AT_ONCE)
@@ -222,10 +226,9 @@ class Dispatcher:
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
         """Return the incidents of the live runs that the alert would attach to."""
         lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
-        found = self._office.ledger.live_incidents(connection, lives)
-        return found | set(filter(None, [self._crowded(connection, decided)]))
+        return self._office.ledger.live_incidents(connection, lives)
 
-    def _crowded(self, connection: Connection, decided: Routing) -> str:
+    def _crowd(self, connection: Connection, decided: Routing) -> str:
         """Return the newest of so many incidents with a live run of their own that it is a storm.
 
         Without that, each alert of a storm that no runbook is made for would have its own look at

@@ -1,9 +1,10 @@
 """Which incident an alert belongs to. Pure.
 
 Ordering rules: an open incident of the same group of its sender's; else one of the same service
-that heard of an alert within the window; else the incident of the run that it would join. One that
-was closed a short while ago is opened again. Two open incidents that one alert belongs to are one:
-the younger is merged into the older. Else the alert opens an incident of its own.
+that heard of an alert within the window; else the incident of the run that it would join; else, in
+a storm, the newest of the crowd. One that was closed a short while ago is opened again. Two open
+incidents that one alert belongs to are one: the younger is merged into the older. Else the alert
+opens an incident of its own.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where an alert belongs: ``incident`` is empty when it opens one; ``merged`` become part."""
+    """Where an alert belongs: ``incident`` is empty when it opens one; ``merged`` become part.
+
+    ``crowded``: it has nothing to do with the incident but for the storm in which both came.
+    """
 
     incident: str = ""
     reopened: bool = False
+    crowded: bool = False
     merged: tuple[str, ...] = ()
     why: str = "it belongs to no open incident"
 
@@ -51,6 +56,7 @@ def place(
     at: float,
     *,
     running: Iterable[str] = (),
+    crowd: str = "",
 ) -> Place:
     """Decide which incident an alert joins.
 
@@ -59,13 +65,16 @@ def place(
     group, service
         The alert's, as `group_of` and `service_of` give them; empty when it has none.
     known
-        The incidents that share one of them, or that ``running`` names.
+        The incidents that share one of them, or that ``running`` or ``crowd`` name.
     rules
         ``[grouping]``.
     at
         When the alert came in.
     running
         Incidents whose live run the alert would join.
+    crowd
+        The newest of many incidents that have a live run each for such alerts; empty when there
+        are not that many.
 
     >>> lag = Known(id="INC-1", group="g", service="shop", opened_at=0, last_alert_at=60)
     >>> place("g", "", [lag], Grouping(), 9_000).incident
@@ -77,21 +86,21 @@ def place(
     found = [
         (*belongs, one)
         for one in known
-        if (belongs := _belongs(group, service, one, rules, at, frozenset(running)))
+        if (belongs := _belongs(group, service, one, rules, at, frozenset(running), crowd))
     ]
     if live := [(rank, why, one) for rank, why, one in found if one.closed_at is None]:
-        _, why, one = min(live, key=lambda each: (each[0], each[2].opened_at, each[2].id))
+        rank, why, one = min(live, key=lambda each: (each[0], each[2].opened_at, each[2].id))
         same = [each for of, _, each in live if of < _SAME_RUN] or [one]
         oldest = min(same, key=lambda each: (each.opened_at, each.id))
         rest = tuple(dict.fromkeys(each.id for each in same if each.id != oldest.id))
-        return Place(incident=oldest.id, merged=rest, why=why)
+        return Place(incident=oldest.id, merged=rest, why=why, crowded=rank == _CROWD)
     if found:
         _, why, one = max(found, key=lambda each: each[2].last_alert_at)
         return Place(incident=one.id, reopened=True, why=f"{why}, closed a short while ago")
     return Place()
 
 
-_SAME_GROUP, _SAME_SERVICE, _SAME_RUN = range(3)
+_SAME_GROUP, _SAME_SERVICE, _SAME_RUN, _CROWD = range(4)
 
 
 def _belongs(
@@ -101,6 +110,7 @@ def _belongs(
     rules: Grouping,
     at: float,
     running: frozenset[str],
+    crowd: str,
 ) -> tuple[int, str] | None:
     if one.closed_at is not None and at - one.closed_at > rules.reopen_min * 60:
         return None
@@ -110,6 +120,8 @@ def _belongs(
         return _SAME_SERVICE, "it is of the same service, within the window"
     if one.id in running and one.closed_at is None:
         return _SAME_RUN, "the run for it is live in this incident"
+    if one.id == crowd and one.closed_at is None:
+        return _CROWD, "so many incidents have a run for such alerts that it joins the newest"
     return None
 
 

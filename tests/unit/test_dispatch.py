@@ -250,6 +250,8 @@ def test_a_storm_of_alerts_that_no_runbook_is_made_for_has_few_runs(settings: Se
     desk.take(replace(alert("Alert0", "x", pod="2"), group_key="group 0"))
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 2, 6]
+    (two,) = (one for one in found.values() if len(one.alerts) == 2)
+    assert not any("joins the newest" in line.text("why") for line in two.lines)
     while desk.run():
         pass
     desk.take(replace(alert("Alert9", "x"), group_key="group 9"))
