@@ -55,7 +55,8 @@ def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     """Say what a list has to say of an incident besides; usually when the next update is due."""
     damaged = "DAMAGED RECORD" if record.damaged else ""
     older = "ATTACHMENT OLDER THAN ITS RUNS" if caution.too_late(record) else ""
-    return "; ".join(filter(None, [damaged, older, due_words(due)]))
+    goes_on = f"goes on in {line(record.merged_into)}" if record.merged_into else ""
+    return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
 
 def told(found: Incident, due: Due | None) -> Iterator[str]:
@@ -79,7 +80,10 @@ def told(found: Incident, due: Due | None) -> Iterator[str]:
     earlier = _others(len(entries) - _MOST_ENTRIES, "entries, earlier ones")
     latest = _timeline(entries[-_MOST_ENTRIES:])
     yield from _block("Timeline (UTC)", [*earlier, *latest])
-    if found.record.state == "open":
+    if found.record.merged_into:
+        yield ""
+        yield f"Next: `rbkernel incident show {found.record.merged_into}`"
+    elif found.record.state == "open":
         yield ""
         yield f"Next: `rbkernel incident status {found.record.id} --draft`, and when it is over"
         yield f"      `rbkernel incident close {found.record.id}`"

@@ -179,8 +179,8 @@ def reopen(
     why: Annotated[str, typer.Argument(help="Why it is not over.")],
 ) -> None:
     """Open a closed incident again; what was sealed stays sealed."""
-    if _known(name).record.state == "open":
-        typer.echo(f"{name} is open")
+    if (state := _known(name).record.state) != "closed":
+        typer.echo(f"{name} is {state}")
         return
     _append(name, "reopened", why=why)
     typer.echo(f"{name} is open again")

@@ -1,7 +1,7 @@
 """Pure: what must be known of an incident before what its runs found is believed.
 
 A run may have looked elsewhere than it was meant to, or have ended after the incident was closed:
-then the page that was attached lacks it.
+then the page that was attached lacks it. And in a storm, alerts join the run of another one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rbkernel.model import Verdict
 def minds(record: IncidentRecord) -> tuple[str, ...]:
     """Return it all, each once."""
     told = (of_run(record, run) for run in record.runs)
-    return tuple(dict.fromkeys(filter(None, told)))
+    return tuple(dict.fromkeys(filter(None, [_of_storm(record), *told])))
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
@@ -28,8 +28,20 @@ def of_run(record: IncidentRecord, run: RunHistory) -> str:
 
 def judged(record: IncidentRecord, found: Verdict) -> Verdict:
     """Return what is known when that is what its runs found: ok of something else means nothing."""
-    elsewhere = any(run.mind for run in record.runs)
+    elsewhere = _of_storm(record) or any(run.mind for run in record.runs)
     return Verdict.UNKNOWN if elsewhere and found is Verdict.OK else found
+
+
+def _of_storm(record: IncidentRecord) -> str:
+    """Return how many alerts have nothing to do with the incident but that they came in a storm."""
+    joined = {line.text("fingerprint") for line in record.lines if line.text("outcome") == "storm"}
+    if not joined:
+        return ""
+    alerts = "1 alert" if len(joined) == 1 else f"{len(joined)} alerts"
+    return (
+        f"{alerts} of it came in a storm of alerts that no runbook is made for:"
+        " nothing was run for them alone"
+    )
 
 
 def too_late(record: IncidentRecord) -> tuple[RunHistory, ...]:

@@ -11,7 +11,7 @@ from rbkernel.evidence import manifest, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import run_id_of
 from rbkernel.evidence.bundle import incident_of, read_heads, runbook_of, sealed_folder
-from rbkernel.evidence.incident import sealed_lines
+from rbkernel.evidence.incident import look, sealed_lines
 from rbkernel.evidence.reading import Record, read
 from rbkernel.model import RUN_ID, RUN_ID_LENGTH, Verdict
 
@@ -62,6 +62,18 @@ def list_runs(root: Path, open_entry: Callable[[Path], RunEntry] = open_entry) -
     ]
     entries = [*_sealed_entries(root, sealed), *map(open_entry, waiting)]
     return sorted(entries, key=lambda entry: entry.run_id)
+
+
+def of_incident(root: Path, incident: str) -> list[RunEntry]:
+    """Return the runs of an incident and of those that it took in, in the order of their start.
+
+    Raises
+    ------
+    EvidenceError
+        The incident's record cannot be read, or `HEADS` is damaged.
+    """
+    parts = look(root, incident).parts
+    return [run for run in list_runs(root) if run.incident in parts]
 
 
 def find(root: Path, run: str | Path) -> Path:

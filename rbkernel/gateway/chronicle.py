@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
+from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.incident import SEALING, instant
 from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.grouping import service_name
@@ -89,15 +90,18 @@ class Chronicle:
         self._ledger.told(job)
 
     def settle(self, incident: str) -> None:
-        """Note, once, that all alerts of an incident are resolved; close it if that is the rule."""
+        """Note, once, that all alerts of an incident are resolved; close it if that is the rule.
+
+        Then, too, it stays open while a run is to come, or found what somebody has to look at.
+        """
         if not incident or self._still_fires(incident):
             return
         record = records.read(self._root, incident)
         if record.state == "closed" or record.resolved is None:
             return
-        text = f"all alerts are resolved, the last one at {record.resolved.at}"
+        text = f"all alerts are resolved, the last one at {clock(record.resolved.at)}"
         self._note_once(incident, text)
-        if self._rules.when_resolved == "close" and not self._ledger.has_live(incident):
+        if self._rules.when_resolved == "close" and self._ledger.all_well(record.parts):
             self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
@@ -125,9 +129,12 @@ class Chronicle:
             self._close(job.incident, f"scheduled, and {job.runbook} came to ok")
 
     def _close(self, incident: str, resolution: str) -> None:
-        """Close an incident, under seal."""
-        closing = records.closing(BY, resolution=resolution)
-        seal_record(self._root, incident, key=self._key, closing=closing)
+        """Close an incident, under seal, and what it took in."""
+        went_on = f"went on in {incident}, which was closed"
+        parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
+        for one, why in {**parts, incident: resolution}.items():
+            closing = records.closing(BY, resolution=why)
+            seal_record(self._root, one, key=self._key, closing=closing)
 
     def _open(self, stored: StoredAlert, severity: str) -> None:
         alert = stored.alert

@@ -139,10 +139,9 @@ class Dispatcher:
                 self._order(stored, route, incident, decided.mind) for route in decided.routes
             ]
             added = [self._add(connection, stored, order) for order in orders]
-            outcome = "started" if any(added) else "attached" if added else "no run"
+            joined = "storm" if place.crowded else "attached"
+            outcome = "started" if any(added) else joined if added else "no run"
             why = decided.mind if added else decided.why
-            if place.crowded:
-                why = (*why, place.why)
             return self._placed(connection, stored, outcome, incident, "; ".join(why))
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:

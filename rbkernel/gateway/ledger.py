@@ -315,10 +315,11 @@ class Ledger:
                 .values(told=True)
             )
 
-    def has_live(self, incident: str) -> bool:
-        """Tell whether something of an incident is still to run, or runs."""
-        wanted = sa.select(jobs.c.id).where(jobs.c.incident == incident, jobs.c.live.is_not(None))
-        return bool(self._store.read(wanted.limit(1)))
+    def all_well(self, incidents: Collection[str]) -> bool:
+        """Tell whether nothing of these incidents is to run, and the newest runs came to ok."""
+        wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
+        newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
+        return all(one.state == Job.DONE and one.verdict == Verdict.OK for one in newest.values())
 
     def forget(self, before: float) -> int:
         """Delete what ended, came in and could not be read before a time; evidence stays."""

@@ -25,6 +25,7 @@ class StoredAlert:
     OUTCOMES: ClassVar[Mapping[str, str]] = {
         "started": "a run was queued for it",
         "attached": "it joined a run that was already live",
+        "storm": "it came with many that no runbook is made for, and joined the run of one of them",
         "resolved": "it ended what an earlier one had begun",
         "nothing open": "it ended something that was never told",
         "stale": "it had been resolved before it was told",

@@ -84,7 +84,10 @@ def list_all(root: Path) -> list[Incident]:
     records = {record.id: record for record in incident.list_incidents(root)}
     unwritten = [name for name in of_each if name not in records and INCIDENT_ID.fullmatch(name)]
     records |= {name: incident.look(root, name) for name in unwritten}
-    found = [_of(record, of_each.get(name, ())) for name, record in records.items()]
+    found = [
+        _of(record, [run for part in record.parts for run in of_each.get(part, ())])
+        for record in records.values()
+    ]
     return sorted(found, key=lambda one: (instant(one.record.began.at), one.record.id))
 
 
@@ -97,7 +100,7 @@ def look(root: Path, name: str) -> Incident:
         There is no such incident.
     """
     record = incident.look(root, name)
-    entries = [run for run in runs.list_runs(root) if run.incident == name]
+    entries = runs.of_incident(root, name)
     if not record.lines and not record.damaged and not entries:
         raise EvidenceError(
             f"there is no incident {name}",
@@ -189,6 +192,7 @@ def close(
         _refuse_to_come(name, to_come)
     exports = {to: writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)}
     sealed_runs = _seal_runs(settings, found)
+    _close_parts(settings, found.record, by)
     finished = look(root, name).record.unfinished is not None
     lacks = {"lacks": [run.run_id for run in to_come]} if to_come else {}
     closing = incident.closing(by, redactor, resolution=resolution, **lacks)
@@ -252,6 +256,15 @@ def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
     return still_open
 
 
+def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
+    """Close what went on in an incident that is about to be closed."""
+    root = settings.evidence_root
+    closing = incident.closing(by, resolution=f"went on in {record.id}, which was closed")
+    for part in record.merged_from:
+        if incident.look(root, part).state != incident.CLOSED:
+            seal_record(root, part, key=settings.signing_key, closing=closing)
+
+
 def _to_come(found: Incident) -> list[RunHistory]:
     """Return the runs that are queued, or whose kernel is still to come."""
     there = {run.run_id for run in found.runs}
@@ -279,6 +292,8 @@ def _left(found: Incident) -> list[str]:
         f"nobody has answered “{decision.question}” ({run.runbook} {run.run_id})"
         for run, decision in found.waiting
     ]
+    into = found.record.merged_into
+    goes_on = [f"it goes on in {into}, which this does not close"] if into else []
     damaged = [f"incident.jsonl: {damage}" for damage in found.record.damaged]
     unread = [f"run {run.run_id}: {run.problem}" for run in found.runs if run.problem]
-    return [*firing, *to_come, *waiting, *damaged, *unread]
+    return [*goes_on, *firing, *to_come, *waiting, *damaged, *unread]

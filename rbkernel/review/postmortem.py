@@ -104,8 +104,7 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
     EvidenceError
         There is no such incident, or a journal of it cannot be read.
     """
-    of_it = [entry for entry in runs.list_runs(root) if entry.incident == incident]
-    told = [reading.read(entry.folder) for entry in of_it]
+    told = [reading.read(entry.folder) for entry in runs.of_incident(root, incident)]
     told = [run for run in told if runbook_of(run) != POSTMORTEM]
     if told and not (root / incident / manifest.INCIDENT).exists():
         record = tell((), incident)  # its runs are open still, and nobody else spoke

@@ -61,7 +61,7 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     >>> next_due(tell([opened, said]), instant("2026-11-20T03:42:00Z")).words
     'status update was due at 03:30 UTC, 12 min ago'
     """
-    if record.state != OPEN or record.merged_into:
+    if record.state != OPEN:
         return None
     said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
     last = said[-1] if said else None

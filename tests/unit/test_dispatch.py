@@ -46,13 +46,13 @@ class Desk:
         while self.dispatcher.sweep():
             pass
 
-    def run(self, *, outcome: str = Job.DONE) -> list[Job]:
+    def run(self, *, outcome: str = Job.DONE, verdict: str = "ok") -> list[Job]:
         """Make one attempt at all that may be run now."""
         made = []
         for turn in self.ledger.promote():
             job = self.ledger.begin(turn.job, turn.number, "w")
             assert job is not None
-            self.ledger.end(job.id, turn.number, Ending(outcome=outcome, verdict="ok"))
+            self.ledger.end(job.id, turn.number, Ending(outcome=outcome, verdict=verdict))
             made.append(job)
         return made
 
@@ -198,6 +198,28 @@ def test_two_incidents_that_one_alert_belongs_to_become_one(desk: Desk) -> None:
     assert len(records.list_incidents(desk.root)) == 2
 
 
+@pytest.mark.parametrize(("verdict", "state"), [("ok", "closed"), ("critical", "open")])
+def test_an_incident_is_closed_by_rule_only_when_all_is_well_in_what_it_took_in(
+    settings: Settings, verdict: str, state: str
+) -> None:
+    desk = Desk(settings.model_copy(update={"grouping": Grouping(when_resolved="close")}))
+    shop = replace(alert("Quick", "a", service="shop"), group_key="one")
+    pay = replace(alert("Quick", "b", service="pay"), group_key="two")
+    desk.take(pay)
+    desk.run()
+    desk.take(shop)
+    desk.run(verdict=verdict)
+    both = replace(alert("Quick", "c", service="shop"), group_key="two")
+    desk.take(both)
+    desk.run()
+    desk.take(*(replace(one, status=Status.RESOLVED) for one in (pay, shop, both)))
+    found = {one.service: one for one in records.list_incidents(desk.root)}
+    whole, part = found["pay"], found["shop"]
+    assert whole.parts == (whole.id, part.id)
+    assert (whole.state, part.state) == (state, "closed" if state == "closed" else "merged")
+    assert bool(unsealed(desk.root)) == (state == "open")
+
+
 def test_services_that_share_an_alerts_name_have_an_incident_each(desk: Desk) -> None:
     for which in ("shop", "pay", "shop"):
         body = {"name": "Quick", "labels": {"which": which, "service": which}}
@@ -244,14 +266,15 @@ def test_a_storm_of_alerts_that_no_runbook_is_made_for_has_few_runs(settings: Se
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 1, 6]
     newest = desk.store.jobs()[0].incident
-    (*_, last) = (line for line in found[newest].lines if line.kind == "alert")
-    assert "joins the newest" in last.text("why")
-    assert desk.store.counts().outcomes == {"started": 3, "attached": 5}
+    (mind, *_) = caution.minds(found[newest])
+    assert mind.startswith("5 alerts of it came in a storm")
+    assert caution.judged(found[newest], Verdict.OK) is Verdict.UNKNOWN
+    assert desk.store.counts().outcomes == {"started": 3, "storm": 5}
     desk.take(replace(alert("Alert0", "x", pod="2"), group_key="group 0"))
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 2, 6]
     (two,) = (one for one in found.values() if len(one.alerts) == 2)
-    assert not any("joins the newest" in line.text("why") for line in two.lines)
+    assert not any("storm" in mind for mind in caution.minds(two))
     while desk.run():
         pass
     desk.take(replace(alert("Alert9", "x"), group_key="group 9"))

@@ -248,6 +248,23 @@ class TestClose:
         append(root, INCIDENT, "run", by="rbkernel", attempt=2, **{**run, "state": "ended"})
         assert any("lacks it" in mind for mind in caution.minds(read(root, INCIDENT)))
 
+    def test_what_it_took_in_is_its_own(self, settings: Settings, work: Path) -> None:
+        root, whole = settings.evidence_root, "INC-20261120-beef"
+        parked(root)
+        append(root, whole, "alert", by="rbkernel", **alert("firing"))
+        took_in: dict[str, Any] = {"from": INCIDENT}
+        append(root, whole, "merged", by="rbkernel", **took_in)
+        append(root, INCIDENT, "merged", by="rbkernel", into=whole)
+        listed = {one.record.id: one for one in incidents.list_all(root)}
+        assert (listed[INCIDENT].record.state, listed[whole].verdict) == ("merged", "critical")
+        (question,) = incidents.look(root, whole).waiting
+        assert question[1].question == "What now?"
+        done = incidents.close(settings, whole, by="ann", folder=work)
+        assert any("What now?" in mind for mind in done.mind)
+        assert RUN_ID in done.attachment.read_text()
+        assert (read(root, INCIDENT).state, unsealed(root)) == ("closed", {})
+        assert not verify_folder(root)
+
     def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))
         parked(settings.evidence_root)

@@ -37,6 +37,7 @@ from rbkernel.evidence.incident.histories import AlertHistory, RunHistory
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
 from rbkernel.evidence.incident.record import (
     CLOSED,
+    MERGED,
     OPEN,
     SEVERE,
     STATUSES,
@@ -59,6 +60,7 @@ __all__ = [
     "AHEAD",
     "CLOSED",
     "KINDS",
+    "MERGED",
     "OPEN",
     "RBKERNEL",
     "SEALING",

@@ -15,7 +15,7 @@ from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
 from rbkernel.model import Severity
 
-OPEN, CLOSED = "open", "closed"
+OPEN, CLOSED, MERGED = "open", "closed", "merged"
 # the lines that say how severe it is
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
@@ -52,7 +52,7 @@ class StatusUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentRecord:
-    """An incident as its record tells it.
+    """An incident as its record tells it; ``state`` is open, closed, or merged into another one.
 
     ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
 
@@ -79,6 +79,11 @@ class IncidentRecord:
     merged_from: tuple[str, ...]
     lines: tuple[Line, ...]
     damaged: tuple[Damage, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The ids of the incidents whose runs are its own: itself, and those that it took in."""
+        return (self.id, *self.merged_from)
 
     @property
     def is_proven(self) -> bool:
@@ -142,13 +147,14 @@ def tell(
     closed = ending if ending and ending.kind == "closed" else None
     runs = tuple(runs_of(lines))
     merged = [line for line in lines if line.kind == "merged"]
+    into = next((line.text("into") for line in merged if line.data.get("into")), "")
     return IncidentRecord(
         id=incident,
         title=opened.text("title") if opened else "",
         severity=_severity(lines),
         service=opened.text("service") if opened else "",
         group_key=opened.text("group_key") if opened else "",
-        state=CLOSED if closed else OPEN,
+        state=CLOSED if closed else MERGED if into else OPEN,
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
         resolution=closed.text("resolution") if closed else "",
@@ -159,7 +165,7 @@ def tell(
             Note(at=line.at, by=line.by, text=line.text("text")) for line in _of("note", lines)
         ),
         statuses=tuple(map(_status, _of("status", lines))),
-        merged_into=next((line.text("into") for line in merged if line.data.get("into")), ""),
+        merged_into=into,
         merged_from=tuple(line.text("from") for line in merged if line.data.get("from")),
         lines=tuple(lines),
         damaged=tuple(damaged),

@@ -34,7 +34,8 @@ def show(site: Site, asked: Asked) -> Answer:
     """
     incident = asked.what
     record = site.shelf.record(incident)
-    entries = [entry for entry in site.shelf.entries() if entry.incident == incident]
+    parts = record.parts if record else (incident,)
+    entries = [entry for entry in site.shelf.entries() if entry.incident in parts]
     if record is None and not entries:
         raise EvidenceError(
             f"there is no incident {incident}",

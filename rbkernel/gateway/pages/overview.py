@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rbkernel.evidence import caution
@@ -88,11 +88,17 @@ def incidents(
     by_incident: dict[str, list[RunEntry]] = {incident: [] for incident in recorded}
     for run in runs:
         by_incident.setdefault(run.incident, []).append(run)
-    lines = [
-        IncidentLine(id=incident, runs=tuple(of_it), record=record(incident))
-        for incident, of_it in by_incident.items()
-    ]
+    lines = [_line(incident, by_incident, record(incident)) for incident in by_incident]
     return tuple(sorted(lines, key=lambda line: line.newest, reverse=True))
+
+
+def _line(
+    incident: str, runs: Mapping[str, Sequence[RunEntry]], record: IncidentRecord | None
+) -> IncidentLine:
+    parts = record.parts if record else (incident,)
+    of_it = [run for part in parts for run in runs.get(part, ())]
+    of_it.sort(key=lambda run: run.run_id)
+    return IncidentLine(id=incident, runs=tuple(of_it), record=record)
 
 
 def sheet(lines: Sequence[IncidentLine], number: int, length: int) -> Sheet:
