@@ -198,8 +198,9 @@ class Chronicle:
             self._say(incident, "note", text=text)
 
     def _still_fires(self, incident: str) -> bool:
-        """Tell, from the store alone, whether an alert of an incident has no end yet."""
-        of_this = sa.select(alerts.c.thread).where(alerts.c.incident == incident)
+        """Tell, from the store alone, whether an alert of it, or of what it took in, still fires."""
+        parts = [incident, *self._merged_into(incident)]
+        of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
         firing = of_this.where(alerts.c.status == "firing")
         ended = sa.select(alerts.c.thread).where(alerts.c.status == "resolved")
         return bool(self._store.read(firing.where(alerts.c.thread.not_in(ended)).limit(1)))
