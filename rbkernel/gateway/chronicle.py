@@ -198,7 +198,7 @@ class Chronicle:
             self._say(incident, "note", text=text)
 
     def _still_fires(self, incident: str) -> bool:
-        """Tell, from the store alone, whether an alert of it, or of what it took in, still fires."""
+        """Tell, from the store alone, whether an alert of it, or of its parts, still fires."""
         parts = [incident, *self._merged_into(incident)]
         of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
         firing = of_this.where(alerts.c.status == "firing")
