@@ -63,11 +63,12 @@ class Alert:
     def thread(self) -> str:
         """What the firing and the resolved telling of one alert have in common, in hex.
 
-        A sender's own name for one firing is ``episode`` up to the first ``/``; without it the
-        time of the beginning, which is the same in both.
+        A sender's own name for one firing is ``episode`` up to the first ``/``: then the group
+        may change. Without it, the group and the time of the beginning are the same in both.
         """
-        when = self.episode.partition("/")[0] or _text(self.starts_at)
-        parts = (self.source, self.group_key, self.fingerprint, when)
+        named = self.episode.partition("/")[0]
+        group = "" if named else self.group_key
+        parts = (self.source, group, self.fingerprint, named or _text(self.starts_at))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

@@ -155,7 +155,7 @@ def storm(root: Path, store: Store, incidents: int = 60) -> None:
     store.receive(delivery(*(alert(n) for n in range(40))))
     ids = [_ordered(store, ledger, n) for n in range(40)]
     ledger.promote()
-    ledger.register("worker-1", 4, "runner-a", "place", "7")
+    ledger.register("worker-1", 4, "runner-a", "place", "7 1.00")
     queued = [one for one in ids if (job := store.job(one)) and job.state == Job.QUEUED]
     for name in queued[:2]:
         ledger.begin(name, 1, "worker-1")
@@ -180,7 +180,7 @@ def job_with_alerts(store: Store) -> Job:
         for one in alerts:
             ledger.attach(connection, job, one.identity)
     ledger.promote()
-    ledger.register("worker-1", 4, "runner-a", "place", "7")
+    ledger.register("worker-1", 4, "runner-a", "place", "7 1.00")
     begun = ledger.begin(job, 1, "worker-1")
     assert begun
     return begun

@@ -154,6 +154,17 @@ def test_a_resolved_alert_is_told_and_annotates(desk: Desk) -> None:
     assert len(desk.record().notes) == 1
 
 
+def test_an_alert_with_an_id_is_resolved_by_it_whatever_its_labels_are_then(desk: Desk) -> None:
+    body = {"name": "Quick", "id": "nightly/7", "labels": {"which": "a", "severity": "critical"}}
+    over = body | {"status": "resolved", "labels": {"severity": "ok"}}
+    for one in (body, over):
+        desk.take(*generic.read(one, datetime.now(UTC)).delivery.alerts)
+    assert desk.store.counts().outcomes == {"started": 1, "resolved": 1}
+    record = desk.record()
+    assert record.resolved is not None
+    assert [one.status for one in record.alerts] == ["resolved"]
+
+
 def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
     settings: Settings,
 ) -> None:

@@ -75,6 +75,13 @@ class TestAlertmanager:
         }
         assert bare.starts_at == datetime(2026, 11, 20, 3, tzinfo=UTC)
 
+    def test_its_own_fingerprint_is_who_it_is(self) -> None:
+        body = json.loads((CORPUS / "alertmanager.json").read_bytes())
+        [firing] = [one for one in body["alerts"] if one["status"] == "firing"]
+        well = firing | {"status": "resolved", "labels": {**firing["labels"], "severity": "ok"}}
+        one, other = read("alertmanager", body | {"alerts": [firing, well]}).delivery.alerts
+        assert one.thread == other.thread
+
     def test_what_the_sender_left_out_is_counted(self) -> None:
         body = (CORPUS / "alertmanager-odd.json").read_bytes()
         assert read("alertmanager", body).delivery.truncated == 7
@@ -133,6 +140,12 @@ class TestPagerDuty:
         assert resolved.ends_at == datetime(2026, 11, 20, 3, 20, tzinfo=UTC)
         assert resolved.thread == triggered.thread
         assert resolved.identity != triggered.identity
+
+    def test_the_end_belongs_to_the_beginning_whatever_else_has_changed(self) -> None:
+        body = json.loads((CORPUS / "pagerduty-resolved.json").read_bytes())
+        body["event"]["data"] |= {"title": "all is well", "urgency": "low", "priority": None}
+        [resolved] = read("pagerduty", body).delivery.alerts
+        assert resolved.thread == alerts("pagerduty-triggered")[0].thread
 
     def test_opened_again_it_is_new_and_so_is_its_second_end(self) -> None:
         [triggered], [reopened] = alerts("pagerduty-triggered"), alerts("pagerduty-reopened")
@@ -193,6 +206,12 @@ class TestDatadog:
         assert recovered.identity != triggered.identity
         assert recovered.url == ""  # a variable that Datadog did not fill
 
+    def test_the_end_belongs_to_the_beginning_whatever_else_has_changed(self) -> None:
+        body = json.loads((CORPUS / "datadog-recovered.json").read_bytes())
+        body |= {"tags": "other:1", "priority": "P5", "aggregate": "", "alert_title": "well"}
+        [recovered] = read("datadog", body).delivery.alerts
+        assert recovered.thread == alerts("datadog")[0].thread
+
     def test_a_notification_that_is_sent_again_is_no_new_alert(self) -> None:
         body = json.loads((CORPUS / "datadog.json").read_bytes())
         [first] = read("datadog", body).delivery.alerts
@@ -237,6 +256,19 @@ class TestGeneric:
         [resolved] = read("generic", {**body, "status": "resolved"}).delivery.alerts
         assert again.identity == first.identity
         assert resolved.thread == first.thread
+
+    def test_an_id_is_who_it_is_whatever_else_has_changed(self) -> None:
+        body = json.loads((CORPUS / "generic.json").read_bytes()) | {"id": "exports/1"}
+        [first] = read("generic", {**body, "group_key": "exports"}).delivery.alerts
+        worse = body | {"labels": {"severity": "critical"}}
+        [raised] = read("generic", worse).delivery.alerts
+        well = body | {"status": "resolved", "labels": {"severity": "ok"}, "starts_at": None}
+        [resolved] = read("generic", well).delivery.alerts
+        assert resolved.thread == raised.thread == first.thread
+        assert resolved.fingerprint == first.fingerprint
+        assert raised.identity != first.identity
+        [other] = read("generic", {**body, "id": "exports/2"}).delivery.alerts
+        assert other.thread != first.thread
 
     def test_several(self) -> None:
         first, second = alerts("generic-several")

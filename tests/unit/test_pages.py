@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from typer.testing import CliRunner
 
@@ -18,12 +19,16 @@ from rbkernel.cli import app
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.pages import Pages
+from rbkernel.config.queue import Queue
 from rbkernel.errors import ConfigError, EvidenceError, LinkError
-from rbkernel.evidence import incident
+from rbkernel.evidence import bundle, incident
 from rbkernel.gateway import pages
+from rbkernel.gateway.ledger import INTERRUPTED, Ending, Ledger
 from rbkernel.gateway.pages import access
 from rbkernel.gateway.pages.access import EVERYTHING
+from rbkernel.gateway.records import Job
 from rbkernel.gateway.store import Store
+from rbkernel.gateway.tables import jobs, workers
 from tests.unit import page_scenes
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 from tests.unit.page_server import opened, serving
@@ -301,7 +306,7 @@ def test_the_console_lists_everything(rest: Path, tmp_path: Path) -> None:
     store.close()
     for part in (
         *("27 incidents", "sheet 1 of 2", "38 waiting", "2 deliveries came", "2012 bytes more"),
-        *("cell [4] failed: KeyError: 'lag'", "runner-a (4 at once", "RUN-000"),
+        *("cell [4] failed: KeyError: 'lag'", "runner-a (process 7, 4 at once", "RUN-000"),
     ):
         assert part in said, part
     assert "sheet 2 of 2" in older
@@ -381,6 +386,109 @@ def test_a_run_from_alerts_is_shown_from_before_its_kernel_on(
     assert after.count("the standby is behind") == 1  # both alerts say so
     for cluster in ("shop-1", "shop-2"):
         assert f"cluster {cluster}" in after
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    yield made
+    made.close()
+
+
+def unheard(store: Store, seconds: float) -> None:
+    """Let all workers have been silent for so long."""
+    with store.writing() as connection:
+        connection.execute(sa.update(workers).values(heartbeat_at=time.time() - seconds))
+
+
+def test_that_nobody_takes_jobs_stands_at_the_top_of_the_console(
+    evidence: Path, store: Store
+) -> None:
+    caution = "Mind: nobody takes jobs"
+    ledger = Ledger(store, Queue())
+    ledger.register("w-0", 0, "vm", "place", "70 1.00")
+    with serving(opened(), store) as client:
+        said = words(client.get(CONSOLE))
+        assert said.index(caution) < said.index("start rbkernel worker") < said.index("Find")
+        assert "vm (process 70, takes no jobs" in said
+        ledger.register("w-1", 2, "vm", "place", "71 1.00")
+        said = words(client.get(CONSOLE))
+        assert caution not in said
+        assert "vm (process 71, 2 at once" in said
+        unheard(store, 30)
+        assert caution in words(client.get(CONSOLE))
+    with serving(opened()) as client:  # where there is no store, there are no jobs
+        assert caution not in words(client.get(CONSOLE))
+
+
+def test_a_run_whose_worker_is_silent_is_not_hidden(evidence: Path, store: Store) -> None:
+    job = page_scenes.job_with_alerts(store)
+    unheard(store, 200)
+    with serving(opened(), store) as client:
+        begun = words(client.get(CONSOLE))
+    whole_run(evidence, job.run_id, job.incident)
+    with serving(opened(), store) as client:
+        ended = words(client.get(CONSOLE))
+        bundle.seal(evidence, job.run_id)
+    with serving(opened(), store) as client:
+        sealed = words(client.get(CONSOLE))
+        unheard(store, 0)
+        assert "Nothing is running" in words(client.get(CONSOLE))  # it will be said at once
+    for said, stage in ((begun, "was begun"), (ended, "has ended"), (sealed, "is sealed")):
+        assert "1 running" in said
+        assert f"{stage}, and nothing has been heard of its worker for 3 min" in said
+
+
+def test_a_run_that_was_killed_before_its_kernel_began_leads_to_the_next(
+    evidence: Path, store: Store
+) -> None:
+    job = page_scenes.job_with_alerts(store)
+    ledger = Ledger(store, Queue(attempts=2))
+    killed = Ending(outcome=INTERRUPTED, failure="its worker was killed")
+    ledger.end(job.id, 1, killed)
+    again = store.job(job.id)
+    assert again
+    address = f"/rbkernel/runs/{job.run_id}"
+    with serving(opened(), store) as client:
+        waits = client.get(address)
+        with store.writing() as connection:
+            connection.execute(sa.update(jobs).values(not_before=0))
+        ledger.promote()
+        ledger.begin(job.id, 2, "worker-1")
+        made = words(client.get(address))
+        ledger.end(job.id, 2, killed)
+        over = words(client.get(f"/rbkernel/runs/{again.run_id}"))
+        assert client.get(f"/rbkernel/runs/{OTHER_RUN}").status_code == 404
+    assert waits.status_code == 200
+    assert "is about to begin" not in words(waits)
+    assert f'href="/rbkernel/runs/{again.run_id}"' in waits.text
+    assert "was interrupted before it began Attempt 1: its worker was killed" in words(waits)
+    assert f"{again.run_id} waits to be begun in its place" in words(waits)
+    assert f"{again.run_id} was made in its place" in made
+    assert "Attempt 2: its worker was killed" in over
+    assert "no attempt follows it" in over
+
+
+def test_a_run_that_did_begin_and_whose_evidence_is_not_there_is_an_error(
+    evidence: Path, store: Store
+) -> None:
+    job = page_scenes.job_with_alerts(store)
+    Ledger(store, Queue()).end(job.id, 1, Ending(outcome=Job.DONE, verdict="ok"))
+    with serving(opened(), store) as client:
+        answer = client.get(f"/rbkernel/runs/{job.run_id}")
+    assert answer.status_code == 404
+    assert "there is no run" in words(answer)
+
+
+def test_an_incident_that_goes_on_in_another_one_says_so(rest: Path) -> None:
+    incident.append(rest, "INC-1", "merged", by="rbkernel", into=INCIDENT)
+    with serving(opened()) as client:
+        console = client.get(CONSOLE, params={"q": "inc-1"})
+        page = words(client.get("/rbkernel/incidents/INC-1"))
+    assert f"goes on in {INCIDENT}" in words(console)
+    assert f'href="{THE_INCIDENT}"' in console.text
+    assert "open" not in words(console).split("Incidents", 2)[2].split("Catalogue")[0]
+    assert f"it goes on in {INCIDENT}" in page
 
 
 # --- what never does

@@ -94,12 +94,13 @@ def _alert(entry: Any, group_key: str, received_at: datetime) -> Alert:
     return Alert(
         source="generic",
         group_key=body.group_key or group_key,
-        fingerprint=body.fingerprint or fingerprint(labels),
+        fingerprint=body.id or body.fingerprint or fingerprint(labels),
         status=body.status,
         starts_at=body.starts_at or received_at,
         ends_at=body.ends_at if body.status is Status.RESOLVED else None,
         labels=labels,
         annotations={**summary, **body.annotations, **({"ignored": ignored} if ignored else {})},
         url=body.url,
-        episode=body.id,
+        # with other labels the same firing is told anew: it may have become more severe
+        episode=f"{fingerprint(body.id)}/{fingerprint(labels)}" if body.id else "",
     )

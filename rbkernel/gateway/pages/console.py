@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from rbkernel.errors import EvidenceError, StoreError
 from rbkernel.evidence.export.sanitize import plain
-from rbkernel.evidence.runs import LIVE, OPEN, RunEntry
+from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
 from rbkernel.gateway.pages.overview import incidents, sheet
 from rbkernel.gateway.pages.progress import Progress
 from rbkernel.gateway.pages.site import Answer, Asked, Site
+from rbkernel.gateway.pages.words import lasted
 from rbkernel.gateway.records import Counts, Job, Quarantined, Worker
 from rbkernel.gateway.store import Store
 
@@ -62,6 +63,16 @@ class Queue:
     quarantined: tuple[Unreadable, ...] = ()
     problem: StoreError | None = None
 
+    def silent_s(self, worker: str, lease_s: float) -> float | None:
+        """Return for how long nothing was heard of a worker, when that is longer than its lease."""
+        heard = {one.id: one.silent_s for one in self.workers}.get(worker, 0.0)
+        return heard if heard > lease_s else None
+
+    def is_taken_up(self, lease_s: float) -> bool:
+        """Tell whether anybody takes jobs, or nobody can tell."""
+        takes = (one.kernels and one.silent_s <= lease_s for one in self.workers)
+        return self.problem is not None or any(takes)
+
 
 def show(site: Site, asked: Asked) -> Answer:
     """Return the console.
@@ -73,9 +84,10 @@ def show(site: Site, asked: Asked) -> Answer:
     """
     entries = site.shelf.entries()
     queue = _queue(site.store) if site.store else None
+    lease_s = site.settings.queue.lease_s
     live = [
         *(_live(site, entry) for entry in entries if entry.state == LIVE),
-        *_at_an_edge(entries, queue.running if queue else ()),
+        *(_at_an_edge(entries, queue, lease_s) if queue else ()),
     ]
     words = asked.query.get("q", "").split()[:_MOST_WORDS]
     every = incidents(entries, site.shelf.recorded(), site.shelf.record)
@@ -91,6 +103,7 @@ def show(site: Site, asked: Asked) -> Answer:
         runs=len(entries),
         broken=[entry for entry in entries if entry.problem],
         queue=queue,
+        nobody_works=queue is not None and not queue.is_taken_up(lease_s),
         runbooks=runbooks,
         unreadable=unreadable,
         refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
@@ -112,19 +125,32 @@ def _live(site: Site, entry: RunEntry) -> LiveRun:
     )
 
 
-def _at_an_edge(entries: Sequence[RunEntry], running: Sequence[Job]) -> Iterator[LiveRun]:
-    """Give the jobs whose kernel is still to come, or has gone and is being sealed."""
+def _at_an_edge(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> Iterator[LiveRun]:
+    """Give the jobs whose kernel is still to come, or has gone and is being sealed.
+
+    A sealed run has ended as soon as its worker says so: one that is silent leaves it unsaid.
+    """
     known = {entry.run_id: entry for entry in entries}
-    for job in running:
+    for job in queue.running:
         entry = known.get(job.run_id)
-        if entry is None or entry.state == OPEN:
+        silent_s = queue.silent_s(job.worker, lease_s)
+        if entry is None or entry.state == OPEN or (entry.state == SEALED and silent_s):
             yield LiveRun(
                 run_id=job.run_id,
                 name=f"{job.runbook} {entry.title if entry else ''}".strip(),
                 incident=job.incident,
                 since=job.started_at.isoformat() if job.started_at else "",
-                words="is being sealed" if entry else "is starting",
+                words=_edge(entry, silent_s),
             )
+
+
+def _edge(entry: RunEntry | None, silent_s: float | None) -> str:
+    """Say what is being done with a run that has no kernel."""
+    if silent_s is None:
+        return "is being sealed" if entry else "is starting"
+    ended = "is sealed" if entry and entry.state == SEALED else "has ended"
+    stage = ended if entry else "was begun"
+    return f"{stage}, and nothing has been heard of its worker for {lasted(silent_s)}"
 
 
 def _queue(store: Store) -> Queue:

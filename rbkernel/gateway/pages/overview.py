@@ -54,8 +54,9 @@ class IncidentLine:
         """Tell whether each of these words is somewhere in what the list shows of it."""
         runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
         told = self.record
-        names = (told.title, told.service, told.severity, told.state) if told else ()
-        shown = " ".join([self.id, *names, *runs]).lower()
+        whose = (told.title, told.service, told.severity) if told else ()
+        stage = (told.merged_into or told.state,) if told else ()
+        shown = " ".join([self.id, *whose, *stage, *runs]).lower()
         return all(word.lower() in shown for word in words)
 
 

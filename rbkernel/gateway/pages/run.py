@@ -9,7 +9,7 @@ from rbkernel.evidence import caution
 from rbkernel.evidence.export.blocks import Figure, Image
 from rbkernel.gateway.pages.shelf import Told
 from rbkernel.gateway.pages.site import Answer, Asked, Site
-from rbkernel.gateway.records import Job, StoredAlert
+from rbkernel.gateway.records import Attempt, Job, StoredAlert
 from rbkernel.model import Finding, Verdict
 
 _ALERTS_SHOWN = 20
@@ -32,8 +32,8 @@ def show(site: Site, asked: Asked) -> Answer:
     try:
         told = site.shelf.told(asked.what)
     except EvidenceError:
-        if job := _not_begun(site, asked.what):
-            return _to_come(site, job)
+        if answer := _without_evidence(site, asked.what):
+            return answer
         raise
     figures = [one for one in told.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
@@ -61,10 +61,21 @@ def _mind(site: Site, told: Told) -> str:
     return next((caution.of_run(record, run) for run in found if record), "")
 
 
-def _not_begun(site: Site, run_id: str) -> Job | None:
-    """Return the job that the run is for, if its kernel is still to come."""
-    job = site.store.job_of_run(run_id) if site.store else None
-    return job if job and job.state in Job.LIVE else None
+def _without_evidence(site: Site, run_id: str) -> Answer | None:
+    """Tell of a run that has no evidence what the store knows, if it knows it."""
+    store = site.store
+    job = store.job_of_run(run_id) if store else None
+    if store is None or job is None:
+        return None
+    if job.run_id == run_id and job.state in Job.LIVE:
+        return _to_come(site, job)
+    attempts = store.attempts(job.id)
+    tried = next((one for one in attempts if one.run_id == run_id), None)
+    # one with a verdict has had evidence: that it is missing is an error
+    if tried is None or tried.verdict or run_id in site.shelf.known():
+        return None
+    waits = job.run_id not in {one.run_id for one in attempts}
+    return _never_began(site, job, tried, waits=waits)
 
 
 def _to_come(site: Site, job: Job) -> Answer:
@@ -75,6 +86,18 @@ def _to_come(site: Site, job: Job) -> Answer:
         next_step="wait: this page shows what it finds as soon as there is something",
         command="",
         refresh_s=_LIVE_REFRESH_S,
+    )
+
+
+def _never_began(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer:
+    """Tell of an attempt that ended before its kernel began, and where it is gone on."""
+    return site.render(
+        "unbegun.html.j2",
+        job=job,
+        tried=tried,
+        followed=job.run_id != tried.run_id,
+        waits=waits,
+        refresh_s=_REFRESH_S,
     )
 
 
