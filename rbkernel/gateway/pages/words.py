@@ -47,6 +47,8 @@ def said(line: Line) -> str:
     'Identified; impact: orders are late; eta: soon'
     >>> said(line("notified", whom="phone", title="RUN-005 CRITICAL: Lag", text="Next: …"))
     'told phone: RUN-005 CRITICAL: Lag'
+    >>> said(line("merged", **{"from": "INC-1", "severity": "high"})), said(line("merged", into="B"))
+    ('took in INC-1', 'goes on in B')
     """
     return plain(_said(line))
 
@@ -69,6 +71,9 @@ def _said(line: Line) -> str:
     if line.kind == "notified":
         told = "could not tell" if line.text("problem") else "told"
         return f"{told} {line.text('whom')}: {line.text('title')}"
+    if line.kind == "merged":
+        into = line.text("into")
+        return f"goes on in {into}" if into else f"took in {line.text('from')}"
     hidden = {"group_key"}  # a sender's own, of no use to people
     values = (str(value) for name, value in line.data.items() if value and name not in hidden)
     return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")
