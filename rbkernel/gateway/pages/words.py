@@ -47,8 +47,8 @@ def said(line: Line) -> str:
     'Identified; impact: orders are late; eta: soon'
     >>> said(line("notified", whom="phone", title="RUN-005 CRITICAL: Lag", text="Next: …"))
     'told phone: RUN-005 CRITICAL: Lag'
-    >>> said(line("merged", **{"from": "INC-1", "severity": "high"})), said(line("merged", into="B"))
-    ('took in INC-1', 'goes on in B')
+    >>> said(line("merged", **{"from": "INC-1"})), said(line("merged", into="INC-2"))
+    ('took in INC-1', 'goes on in INC-2')
     """
     return plain(_said(line))
 
