@@ -13,7 +13,7 @@ from rbkernel.model import Verdict
 def minds(record: IncidentRecord) -> tuple[str, ...]:
     """Return it all, each once."""
     told = (of_run(record, run) for run in record.runs)
-    return tuple(dict.fromkeys(filter(None, [_of_storm(record), *told])))
+    return tuple(dict.fromkeys(filter(None, [of_storm(record), *told])))
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
@@ -28,11 +28,11 @@ def of_run(record: IncidentRecord, run: RunHistory) -> str:
 
 def judged(record: IncidentRecord, found: Verdict) -> Verdict:
     """Return what is known when that is what its runs found: ok of something else means nothing."""
-    elsewhere = _of_storm(record) or any(run.mind for run in record.runs)
+    elsewhere = of_storm(record) or any(run.mind for run in record.runs)
     return Verdict.UNKNOWN if elsewhere and found is Verdict.OK else found
 
 
-def _of_storm(record: IncidentRecord) -> str:
+def of_storm(record: IncidentRecord) -> str:
     """Return how many alerts have nothing to do with the incident but that they came in a storm."""
     joined = {line.text("fingerprint") for line in record.lines if line.text("outcome") == "storm"}
     if not joined:

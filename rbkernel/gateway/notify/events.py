@@ -27,6 +27,7 @@ _OVER = frozenset({"ended", "sealed"})
 # what a human writes into the record; then somebody is there
 _BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
 _RBKERNEL = "rbkernel"
+_ENDINGS = frozenset({"closed", "reopened"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,8 @@ class _Incident:
         told = self.evidence.run(run.run_id)
         verdict = Verdict(run.verdict) if run.verdict in list(Verdict) else Verdict.UNKNOWN
         verdict = told.verdict if told else verdict
-        at = run.ended_at or run.sealed_at
+        # what is sealed was found before, also where the end is written down after it
+        at = min(filter(None, (run.ended_at, run.sealed_at)), key=instant, default="")
         # both are due at the same time, and the finding's key stands for both
         for decision in told.decisions if told else ():
             if decision.state == "parked":
@@ -146,14 +148,19 @@ class _Incident:
 
     def of_seals(self) -> Iterator[Event]:
         runs = {run.run_id: run for run in self.record.runs}
+        ending: Line | None = None
         for line in self.record.lines:
+            ending = line if line.kind in _ENDINGS else ending
             seal = line.text("run_id") or line.text("record")
             key = f"sealed/{seal}"
-            if line.kind != "sealed" or key in self.known:
+            if line.kind != "sealed":
                 continue
-            if head := self.evidence.head(seal):
+            if key not in self.known and (head := self.evidence.head(seal)):
                 run = runs.get(line.text("run_id"))
-                yield self._event("sealed", key, line.at, run, {"head": head})
+                facts = {"head": head, **_closing(None if run else ending)}
+                yield self._event("sealed", key, line.at, run, facts)
+            if line.text("record"):
+                ending = None  # a close is told once, by the first seal of the record after it
 
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
         """Return every step of every runbook's path, with the time at which it is due."""
@@ -249,7 +256,7 @@ class _Incident:
                 "run_id": run.run_id if run else "",
                 "attempt": run.attempt if run else None,
                 "why": run.why if run else "",
-                "mind": caution.of_run(record, run) if run else "",
+                "mind": _mind(record, run) if run else "",
                 **facts,
             },
         )
@@ -277,6 +284,10 @@ def _verdict(run: RunHistory | None) -> Verdict | None:
     return Verdict(run.verdict) if run and run.verdict in list(Verdict) else None
 
 
+def _mind(record: IncidentRecord, run: RunHistory) -> str:
+    return "; ".join(filter(None, [caution.of_storm(record), caution.of_run(record, run)]))
+
+
 def _said(record: IncidentRecord, run: RunHistory, state: str) -> bool:
     return any(
         line.kind == "run"
@@ -298,6 +309,19 @@ def _urgency(finding: Finding) -> int:
 def _finding(finding: Finding) -> dict[str, Any]:
     names = ("title", "which", "expected", "actual", "next_step", "opens", "headline")
     return {"verdict": finding.verdict.value, **{name: getattr(finding, name) for name in names}}
+
+
+def _closing(ending: Line | None) -> dict[str, Any]:
+    """Return what a seal tells of the close that it seals.
+
+    >>> line = Line(number=1, kind="closed", at="", by="ann", data={"resolution": "resumed"})
+    >>> _closing(line), _closing(None)["closed"]
+    ({'closed': True, 'resolution': 'resumed', 'closed_by': 'ann'}, False)
+    """
+    if ending is None or ending.kind != "closed":
+        return {"closed": False, "resolution": "", "closed_by": ""}
+    by = "" if ending.by == _RBKERNEL else ending.by
+    return {"closed": True, "resolution": ending.text("resolution"), "closed_by": by}
 
 
 def _by_hand(line: Line) -> bool:

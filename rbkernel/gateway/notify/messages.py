@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import jinja2
 
 from rbkernel.errors import NotifyError
+from rbkernel.evidence.incident import instant
 from rbkernel.gateway.notify.events import Event
 from rbkernel.model import RUN_ID, Severity
 from rbkernel.redact import Redactor
@@ -26,9 +28,13 @@ _PLACE = "rbkernel.gateway.notify"
 # what a phone shows, and what every service takes
 _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
+_LONGEST_INCIDENT = 80
 _IN_A_DIGEST = 10
+_OF_AN_INCIDENT = 4
 # the most telling one names the message
 _ORDER = ("escalation", "raised", "finding", "decision", "sealed", "started")
+# what came first where both are of the same time
+_HAPPENED = ("started", "raised", "finding", "decision", "sealed", "escalation")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # what calls everybody of a chat, and may stand in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
@@ -47,6 +53,14 @@ class Message:
         """Return the body with signed links: ``sign`` makes one for a run, an incident or all."""
         pages = rf"{re.escape(address)}/rbkernel(?:/(?:runs|incidents)/([\w-]+))?(?![\w/-])"
         return re.sub(pages, lambda found: sign(found[1] or ""), self.body)
+
+    def about(self, incident: str) -> str:
+        """Return what the body says of one incident; its last words where it does not name it."""
+        if len({event.incident for event in self.events}) == 1:
+            return self.body
+        named = re.compile(rf"(?<![\w-]){re.escape(incident)}(?![\w-])")
+        said = self.body.split("\n\n")
+        return "\n\n".join(filter(named.search, said)) or said[-1]
 
 
 class Lines(str):
@@ -76,12 +90,12 @@ class Words:
 
     def message(self, events: Sequence[Event]) -> Message:
         """Return one message about one incident."""
-        ordered = sorted(events, key=lambda event: _ORDER.index(event.kind))
+        ordered = sorted(events, key=_telling)
         pages = {event.page for event in ordered}
         incident = ordered[0].incident
         page = pages.pop() if len(pages) == 1 else incident
         parts = [self._part(event) for event in ordered]
-        facts = {"incident": incident, "title": ordered[0].facts.get("title", "")}
+        facts = {"incident": incident, "title": _called(ordered)}
         body = self._render("message", parts=parts, link=self._page(page), **facts)
         head = "".join(f"Mind: {mind}\n" for mind in _minds(ordered))
         return _message(parts[0]["title"], head + body, ordered)
@@ -98,25 +112,35 @@ class Words:
             count=len(events),
             incidents=told,
             more=len(incidents) - len(told),
+            head=_newest_head(events),
             link=self._page(""),
         )
         title, body = _split(text)
         return _message(title, body, events)
 
     def _told(self, incident: str, events: Sequence[Event]) -> dict[str, Any]:
-        ordered = sorted(events, key=lambda event: _ORDER.index(event.kind))
+        ordered = sorted(events, key=_telling)
+        told = sorted(ordered[:_OF_AN_INCIDENT], key=_happened)
         return {
             "id": incident,
-            "title": ordered[0].facts.get("title", ""),
+            "title": _called(ordered),
             "minds": _minds(ordered),
-            "parts": [self._part(event) for event in ordered],
+            "parts": [self._part(event) for event in told],
+            "left": len(ordered) - len(told),
             "link": self._page(incident),
         }
 
     def _part(self, event: Event) -> dict[str, str]:
-        text = self._render(event.kind, incident=event.incident, at=event.at, **event.facts)
+        facts = {**event.facts, "title": _called([event])}
+        text = self._render(event.kind, incident=event.incident, at=event.at, **facts)
         title, body = _split(text)
-        return {"title": title, "body": Lines(_squeezed(body)), "kind": event.kind}
+        return {
+            "title": title,
+            "body": Lines(_squeezed(body)),
+            "kind": event.kind,
+            "severity": event.severity.value,
+            "head": event.facts.get("head", ""),
+        }
 
     def _render(self, name: str, **facts: Any) -> str:
         """Fill a template in; where a team's own does not work, ours says it."""
@@ -172,6 +196,29 @@ def level_of(events: Sequence[Event]) -> str:
     return "success" if "ok" in verdicts else "info"
 
 
+def _called(events: Sequence[Event]) -> str:
+    """Return what an incident is called: it opened with one alert, and others may be in it."""
+    newest = max((event.facts for event in events), key=lambda facts: len(facts.get("alerts", ())))
+    title, others = str(newest.get("title", "")), len(newest.get("alerts", ())) - 1
+    if not title or others < 1:
+        return title
+    return f"{_cut(title, _LONGEST_INCIDENT)} and {others} more alert{'s' if others > 1 else ''}"
+
+
+def _telling(event: Event) -> tuple[int, bool]:
+    return _ORDER.index(event.kind), not event.facts.get("closed")
+
+
+def _happened(event: Event) -> tuple[datetime, int]:
+    return instant(event.at), _HAPPENED.index(event.kind)
+
+
+def _newest_head(events: Sequence[Event]) -> str:
+    """Return the head that proves all others: seals are a chain, and a line may be left out."""
+    sealed = [event for event in events if event.facts.get("head")]
+    return str(max(sealed, key=_happened).facts["head"]) if len(sealed) > 1 else ""
+
+
 def _minds(events: Sequence[Event]) -> list[str]:
     """Return what is to be known before any of it is read: it is no all-clear."""
     minds = (str(_plain(event.facts.get("mind", ""))) for event in events)
@@ -184,6 +231,8 @@ def _urgency(events: Sequence[Event]) -> int:
 
 def _message(title: str, body: str, events: Sequence[Event]) -> Message:
     redactor = Redactor()
+    if len(title) > _LONGEST_TITLE:
+        body = f"{title}\n\n{body}"
     return Message(
         title=_cut(redactor.text(title), _LONGEST_TITLE),
         body=_shortened(redactor.text(body)),

@@ -175,7 +175,7 @@ class Notifier:
                     whom=target.name,
                     events=[event.key for event in told],
                     title=message.title,
-                    text=message.body if len(incidents) == 1 else "",
+                    text=message.about(id_),
                     how=how,
                     problem=problem,
                 )

@@ -100,10 +100,16 @@ class Outbox:
             pending = _pending(connection, target)
             if not pending or any(max(row.next_at, row.claimed_until) > now for row in pending):
                 return None
-            allowed = allowance(_sent(connection, target, limits, now), now, limits)
+            events = tuple(_event(row) for row in pending)
+            sent = _sent(connection, target, limits, now)
+            allowed = allowance([row.sent_at for row in sent], now, limits)
+            if not allowed:
+                # what is critical waits for nothing but what is critical
+                events = _with_critical(events)
+                urgent = {row.sent_at for row in sent if events and _is_critical(_event(row))}
+                allowed = allowance([*urgent], now, limits) if events else 0
             if not allowed:
                 return None
-            events = tuple(_event(row) for row in pending)
             _change(connection, target, events, claimed_until=now + _CLAIM_S)
         return Claimed(events=events, messages=allowed)
 
@@ -164,11 +170,13 @@ def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:
     >>> [allowance(sent, 100.0, limits) for sent in ([], [100.0], [99.0, 100.0], [30.0, 35.0])]
     [2, 1, 0, 1]
     """
-    left, before = float(limits.burst), 0.0
-    for moment in (*sorted(sent_at), now):
-        left = min(float(limits.burst), left + (moment - before) / limits.every_s) - 1
-        before = moment
-    return int(left + 1 + 1e-9)
+    most, before = float(limits.burst), 0.0
+    left = most
+    for moment in sorted({*sent_at}):
+        left = min(most, left + (moment - before) / limits.every_s)
+        # never below nothing: what was sent beyond the limit, as critical, is not paid back
+        left, before = max(0.0, left - 1), moment
+    return int(min(most, left + (now - before) / limits.every_s) + 1e-9)
 
 
 def _pending(connection: Connection, target: str) -> Sequence[Row[Any]]:
@@ -177,11 +185,23 @@ def _pending(connection: Connection, target: str) -> Sequence[Row[Any]]:
     return connection.execute(wanted.order_by(table.created_at, table.key)).all()
 
 
-def _sent(connection: Connection, target: str, limits: Notify, now: float) -> list[float]:
+def _sent(connection: Connection, target: str, limits: Notify, now: float) -> Sequence[Row[Any]]:
     table = notifications.c
     since = now - limits.burst * limits.every_s
-    wanted = sa.select(table.sent_at).where(table.target == target, table.sent_at > since)
-    return [row.sent_at for row in connection.execute(wanted.distinct())]
+    wanted: sa.Select[Any] = sa.select(table.sent_at, table.event).where(
+        table.target == target, table.sent_at > since
+    )
+    return connection.execute(wanted).all()
+
+
+def _with_critical(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return all that is to be told of the incidents of which something critical is."""
+    critical = {event.incident for event in events if _is_critical(event)}
+    return tuple(event for event in events if event.incident in critical)
+
+
+def _is_critical(event: Event) -> bool:
+    return event.severity is Severity.CRITICAL
 
 
 def _change(connection: Connection, target: str, events: Iterable[Event], **values: Any) -> None:
