@@ -85,6 +85,8 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
     >>> again = _alert([line("firing", first), over, line("firing", second)])
     >>> again.status, again.first_firing_at == first, again.last_resolved_at
     ('firing', True, '')
+    >>> _alert([line("firing", second), line("resolved", first, "2026-11-20T03:40:00Z")]).status
+    'resolved'
     """
     starts = [line.text("starts_at") or line.at for line in heard]
     ends = {
@@ -94,7 +96,9 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
     }
     newest = heard[-1]
     latest = max(starts, key=instant)  # the order of lines is the order of hearing
-    resolved = any(instant(start) >= instant(latest) for start in ends)
+    # a sender may tell the end of one that began again with its first beginning
+    told = [line.text("ends_at") for line in heard if line.text("status") == "resolved"]
+    resolved = any(instant(at) >= instant(latest) for at in (*ends, *filter(None, told)))
     return AlertHistory(
         source=newest.text("source"),
         fingerprint=newest.text("fingerprint"),
