@@ -187,7 +187,9 @@ def _others(count: int, what: str) -> list[str]:
 
 
 def _run(run: RunEntry, continues: str) -> str:
-    said = [f"{run.verdict.value.upper():9} {run.runbook} {line(run.title)}: {run.run_id}"]
+    found = "RUNNING" if run.is_beginning else run.verdict.value.upper()
+    name = " ".join(filter(None, [run.runbook, line(run.title)])) or "a run"
+    said = [f"{found:9} {name}: {run.run_id}"]
     said += [run.state, f"continues {line(continues)}" if continues else "", line(run.problem)]
     return ", ".join(filter(None, said))
 

@@ -32,6 +32,11 @@ class RunEntry:
     folder: Path
     problem: str = ""
 
+    @property
+    def is_beginning(self) -> bool:
+        """Whether it goes on, and nothing has been found yet."""
+        return self.state == LIVE and self.verdict is Verdict.UNKNOWN
+
 
 def open_entry(folder: Path) -> RunEntry:
     """Return what a list says of an open run: it reads the whole journal."""

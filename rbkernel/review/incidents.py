@@ -41,8 +41,8 @@ class Incident:
 
     @property
     def verdict(self) -> str:
-        """What the newest run of each runbook found, the worst of it; empty without a run."""
-        newest = {run.runbook: run.verdict for run in self.runs}
+        """What the newest run of each runbook found, the worst of it; empty where none has."""
+        newest = {run.runbook: run.verdict for run in self.runs if not run.is_beginning}
         if not newest:
             return ""
         return caution.judged(self.record, Verdict.worst(newest.values())).value

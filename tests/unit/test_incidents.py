@@ -7,6 +7,7 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from unittest import mock
 import pytest
 from typer.testing import CliRunner
 
-from rbkernel.cli import app
+from rbkernel.cli import app, incident_text
 from rbkernel.cli.output import Ending
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
-from rbkernel.evidence import bundle, caution, signing
+from rbkernel.evidence import bundle, caution, runs, signing
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.incident import Line, append, instant, look, read, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
@@ -85,6 +86,17 @@ class TestLook:
         assert (listed.record.id, listed.record.lines) == (INCIDENT, ())
         assert listed.record.began.at == "2026-11-20T03:02:11+00:00"
         assert incidents.look(evidence, INCIDENT).runs == listed.runs
+
+    def test_a_run_that_only_begins_has_found_nothing(self, tmp_path: Path) -> None:
+        fields = {"run_id": RUN_ID, "incident": INCIDENT, "runbook": "RUN-000", "title": ""}
+        begun = runs.RunEntry(
+            **fields, state=runs.LIVE, verdict=Verdict.UNKNOWN, started_at=BEGAN, folder=tmp_path
+        )
+        found = incidents.Incident(record=tell([], INCIDENT), runs=(begun,))
+        assert found.verdict == ""
+        assert f"  RUNNING   RUN-000: {RUN_ID}, open (live)" in incident_text.told(found, None)
+        critical = replace(found, runs=(replace(begun, verdict=Verdict.CRITICAL),))
+        assert critical.verdict == "critical"
 
     def test_an_unknown_one_is_an_error_with_a_next_step(self, evidence: Path) -> None:
         with pytest.raises(EvidenceError, match=r"there is no incident.*incident list"):
