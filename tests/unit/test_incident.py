@@ -79,7 +79,7 @@ def test_an_incident_tells_what_its_lines_add_up_to(tmp_path: Path) -> None:
     assert {name: getattr(told, name) for name in opened} == opened
     assert (told.state, told.resolution) == ("closed", "resumed")
     (one,) = told.alerts
-    assert (one.status, one.heard, one.last_resolved_at) == ("resolved", 2, ENDED)
+    assert (one.status, one.fired, one.last_resolved_at) == ("resolved", 1, ENDED)
     assert (told.runs[0].state, told.runs[0].attempt, told.runs[0].why) == ("started", 1, "alert")
     assert [(note.by, note.text) for note in told.notes] == [("ann", "replay was paused by hand")]
     assert (told.statuses[0].impact, told.statuses[0].eta) == ("late reports", "")

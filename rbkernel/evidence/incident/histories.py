@@ -16,7 +16,7 @@ _STATES = ("queued", "started", "ended", "sealed")
 class AlertHistory:
     """All that was heard of one alert; labels and annotations are the newest.
 
-    ``last_resolved_at`` is empty while it fires.
+    ``last_resolved_at`` is empty while it fires; ``fired`` is how often it was told to fire.
     """
 
     source: str
@@ -27,7 +27,7 @@ class AlertHistory:
     labels: Mapping[str, Any]
     annotations: Mapping[str, Any]
     url: str
-    heard: int
+    fired: int
 
     @property
     def name(self) -> str:
@@ -108,7 +108,7 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
         labels=_mapping(newest.data.get("labels")),
         annotations=_mapping(newest.data.get("annotations")),
         url=newest.text("url"),
-        heard=len(heard),
+        fired=sum(line.text("status") != "resolved" for line in heard),
     )
 
 
