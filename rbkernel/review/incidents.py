@@ -218,7 +218,11 @@ def close(
 
 
 def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
-    """Put record and runs together; an incident that only its runs tell of began with them."""
+    """Put record and runs together, in the order of their start.
+
+    An incident that only its runs tell of began with them.
+    """
+    entries = sorted(entries, key=lambda run: run.run_id)
     if not record.lines and entries:
         record = replace(record, opened_at=min(run.started_at for run in entries))
     return Incident(record=record, runs=tuple(entries))

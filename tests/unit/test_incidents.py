@@ -27,7 +27,7 @@ from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.gateway import runner
 from rbkernel.model import Verdict
 from rbkernel.review import incidents, status
-from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
+from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 BEGAN = "2026-11-20T03:00:00+00:00"
 LAG = "PostgresReplicationLag"
@@ -276,6 +276,17 @@ class TestClose:
         assert RUN_ID in done.attachment.read_text()
         assert (read(root, INCIDENT).state, unsealed(root)) == ("closed", {})
         assert not verify_folder(root)
+
+    def test_a_later_run_answers_for_one_that_was_taken_in(self, settings: Settings) -> None:
+        root, whole, later = settings.evidence_root, "INC-20261120-beef", other_run(40)
+        parked(root)
+        journal = Journal(root, later)
+        journal.run(journal.cell("rb.start()"), whole)
+        took_in: dict[str, Any] = {"from": INCIDENT}
+        append(root, whole, "merged", by="rbkernel", **took_in)
+        (listed,) = (one for one in incidents.list_all(root) if one.record.id == whole)
+        assert [run.run_id for run in listed.runs] == [RUN_ID, later]
+        assert listed.verdict == incidents.look(root, whole).verdict == "unknown"
 
     def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))
