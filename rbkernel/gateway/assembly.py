@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbkernel.config import Settings
+from rbkernel.gateway import old_sqlite
 
 if TYPE_CHECKING:
     from rbkernel.gateway.notify import Notifier
@@ -31,7 +32,10 @@ def must_be_set(settings: Settings) -> None:
     ------
     ConfigError
         One is not set, or cannot be a secret.
+    StoreError
+        SQLite is too old for the store.
     """
+    old_sqlite.refuse_too_old(settings.store_url)
     for sender in settings.gateway.senders.values():
         if sender.secret_env:
             sender.secrets()

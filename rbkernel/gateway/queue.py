@@ -10,6 +10,7 @@ the rate, on SQLite and on PostgreSQL. Its traps, and what is done about each:
   whoever knows that it is gone.
 - A workflow is only given to executors of its own application version, which by default changes
   with any change of code. It is pinned to what we promise each other: `VERSION`.
+- It uses a function that SQLite may be too old for. `old_sqlite.Connection` supplies it.
 - A workflow that was run once is not run again under the same id, also when it came to nothing.
   `restore` deletes what is left of it first.
 """
@@ -28,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
-from rbkernel.gateway import tables
+from rbkernel.gateway import old_sqlite, tables
 from rbkernel.gateway.ledger import Turn
 
 VERSION = "rbkernel-1"  # changes when the arguments of a workflow do
@@ -36,6 +37,10 @@ _APPLICATION = "rbkernel"
 _WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
 _SCHEMA = "rbkernel_queue"
 _POLL_S = 0.5
+_UNUSABLE_FILE = (
+    "check that this user may write to that file and its folder, and that the disk has space"
+)
+_UNUSABLE_DATABASE = "check that the role may create a schema and tables there"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 #: Takes a turn (job, number), and returns when its attempt has ended.
@@ -65,7 +70,8 @@ class Queue:
         StoreError
             Its database cannot be used.
         """
-        if self._url.get_backend_name() == "sqlite":
+        is_file = self._url.get_backend_name() == "sqlite"
+        if is_file:
             _write_ahead(Path(self._url.database or ""))
         config = DBOSConfig(
             name=_APPLICATION,
@@ -78,6 +84,8 @@ class Queue:
             log_level="WARNING",
             sys_db_pool_size=5,
         )
+        if is_file:
+            config["db_engine_kwargs"] = {"connect_args": {"factory": old_sqlite.Connection}}
         logging.getLogger("dbos").addHandler(logging.NullHandler())  # no second console of its own
         perform = self._perform
 
@@ -93,7 +101,7 @@ class Queue:
             raise StoreError(
                 f"the queue cannot be started: {error}",
                 where=self._url.render_as_string(hide_password=True),
-                next_step="see whether the role may create a schema and tables there",
+                next_step=_UNUSABLE_FILE if is_file else _UNUSABLE_DATABASE,
             ) from error
         DBOS.register_queue(
             _QUEUE,

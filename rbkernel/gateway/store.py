@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from rbkernel.errors import StoreError
-from rbkernel.gateway import tables
+from rbkernel.gateway import old_sqlite, tables
 from rbkernel.gateway.alert import Alert, Delivery
 from rbkernel.gateway.records import (
     Attempt,
@@ -70,8 +70,9 @@ class Store:
         Raises
         ------
         StoreError
-            It cannot be reached, or another version of rbkernel made it.
+            It cannot be reached, another version of rbkernel made it, or SQLite is too old.
         """
+        old_sqlite.refuse_too_old(url)
         try:
             address = tables.address(url)
             if address.get_backend_name() not in tables.KNOWN:

@@ -23,7 +23,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, SandboxError
 from rbkernel.evidence import reading, report, runs
 from rbkernel.evidence.reading import Record
-from rbkernel.gateway import jupyterlab, working_copy
+from rbkernel.gateway import jupyterlab, old_sqlite, working_copy
 from rbkernel.gateway.pages import access
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.store import Store
@@ -76,7 +76,13 @@ def show() -> int:
     -------
     int
         0 when every fault was found and the evidence verifies, else 3.
+
+    Raises
+    ------
+    StoreError
+        This Python's SQLite is too old; nothing was started.
     """
+    old_sqlite.refuse_too_old("sqlite")  # before the sandbox is made
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)

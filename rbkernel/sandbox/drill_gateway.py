@@ -82,7 +82,15 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             if line.startswith(_SAID):
                 return line.removeprefix(_SAID).strip()
         if process.poll() is not None or time.monotonic() > deadline:
-            raise SandboxError(
-                "the gateway does not start", where=str(log), next_step="read that file"
-            )
+            raise _not_started(log)
         time.sleep(0.1)
+
+
+def _not_started(log: Path) -> SandboxError:
+    """Return what its log says at the end: the file goes with the demonstration."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "its log is empty")
+    return SandboxError(
+        f"the gateway does not start: {last.removeprefix('rbkernel: ')}",
+        next_step="run `rbkernel serve --check`, which names what is wrong",
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,27 @@ def test_a_queue_that_pauses_takes_nothing_more(start: Callable[..., Queue], han
     queue.put([turn("job")])
     time.sleep(2.0)
     assert not hands.taken
+
+
+@pytest.mark.parametrize("wanted", ["unixepoch('subsec')", "strftime('%s','now')"])
+def test_a_queue_that_another_python_made_goes_on(
+    start: Callable[..., Queue], hands: Hands, tmp_path: Path, wanted: str
+) -> None:
+    """DBOS writes one of these into the schema, by the version of the Python that makes it."""
+    start("one", kernels=0).put([turn("first")])
+    hands.may_end.set()
+    made_by_another_python(tmp_path / "q.queue.sqlite", wanted)
+    start("two").put([turn("second")])
+    until(lambda: sorted(hands.taken) == [("first", 1), ("second", 1)])
+
+
+def made_by_another_python(file: Path, wanted: str) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM application_versions")
+        for expression in ("unixepoch('subsec')", "strftime('%s','now')"):
+            connection.execute(
+                "UPDATE sqlite_master SET sql = replace(sql, ?, ?)", (expression, wanted)
+            )
+        schema = connection.execute("SELECT group_concat(sql) FROM sqlite_master").fetchone()[0]
+    assert schema.count(wanted) > 4
