@@ -1,4 +1,5 @@
 # Everything a newcomer needs; each target does its own set-up.
+# PYTHON=python3.12 chooses the Python, VENV=folder the virtual environment.
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
@@ -11,9 +12,23 @@ STAMP := $(VENV)/.ready
 
 setup: $(STAMP)
 
+# a Python that was asked for, and is not the one that the venv has: make the venv again
+VERSION = -c 'import sys; print(sys.version)' 2>/dev/null
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) $(VERSION)),$(shell $(BIN)/python $(VERSION)))
+.PHONY: $(STAMP)
+CLEAR := $(if $(wildcard $(VENV)/pyvenv.cfg),--clear)
+endif
+endif
+
+# one line, before anything is made
+PROBLEM = $(if $(shell command -v $(PYTHON)),$(shell $(PYTHON) .ci/check_python.py),there is no $(PYTHON). \
+  Next: install Python 3.11 or later, or name another one: make demo PYTHON=/path/to/python3.12)
+
 $(STAMP): requirements.lock pyproject.toml rbkernel/kernel/spec/kernel.json
+	$(if $(PROBLEM),$(error $(PROBLEM)))
 	@echo "setting up $(VENV): about a minute the first time"
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(CLEAR) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@

@@ -1,0 +1,91 @@
+"""`make` on a machine that cannot run it says why in one line, before it makes anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ("setup", "demo", "test")
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    return tmp_path / "venv"
+
+
+def python_with(tmp_path: Path, **modules: str) -> Path:
+    """Make a Python that finds these modules first."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Say what make would do (-n): the checks are made all the same."""
+    # as from a shell: no variables of a make or a pytest around this one
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "PYTHONPATH")}
+    return subprocess.run(
+        ["make", "-n", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("missing", ["venv", "ensurepip", "sqlite3"])
+def test_a_python_without_a_module_is_one_line_with_the_next_step(
+    missing: str, target: str, tmp_path: Path, venv: Path
+) -> None:
+    python = python_with(tmp_path, **{missing: "raise ImportError"})
+    done = make(target, f"PYTHON={python}", f"VENV={venv}")
+    assert done.returncode != 0
+    [line] = (done.stdout + done.stderr).splitlines()
+    assert f"without the module {missing}. Next: " in line
+    if missing in ("venv", "ensurepip"):
+        assert f"apt install python{sys.version_info[0]}.{sys.version_info[1]}-venv" in line
+    assert not venv.exists()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_python_that_is_too_old_is_one_line_with_the_next_step(
+    target: str, tmp_path: Path, venv: Path
+) -> None:
+    python = python_with(tmp_path, sitecustomize="import sys\nsys.version_info = (3, 10, 13)")
+    done = make(target, f"PYTHON={python}", f"VENV={venv}")
+    [line] = (done.stdout + done.stderr).splitlines()
+    assert "rbkernel needs 3.11 or later. Next: name another Python" in line
+    assert not venv.exists()
+
+
+def test_no_python_at_all_is_one_line_with_the_next_step(venv: Path) -> None:
+    [line] = make("demo", "PYTHON=python3.99", f"VENV={venv}").stderr.splitlines()
+    assert "there is no python3.99. Next: install Python 3.11 or later" in line
+
+
+@pytest.mark.parametrize(("version", "again"), [("3.99", True), ("", False)])
+def test_a_venv_is_made_again_for_another_python_that_is_asked_for(
+    version: str, again: bool, tmp_path: Path, venv: Path
+) -> None:
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    (venv / "pyvenv.cfg").touch()
+    (venv / ".ready").touch()
+    lie = f"import sys\nsys.version = {version!r} or sys.version"
+    done = make("setup", f"PYTHON={python_with(tmp_path, sitecustomize=lie)}", f"VENV={venv}")
+    assert ("-m venv --clear" in done.stdout) == again, done.stdout
