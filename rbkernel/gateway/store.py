@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ class Store:
         self.dialect = engine.dialect.name
         # SQLite has its writers poll, ever less often: those of one process take turns instead
         self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        # a store that is let go closes its connections, too
+        weakref.finalize(self, engine.dispose).atexit = False
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,18 +86,18 @@ def test_unreadable_bytes_are_kept_whole(store: Store) -> None:
 
 
 def test_a_locked_store_says_so_and_loses_nothing(store: Store, tmp_path: Path) -> None:
-    holder = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="locked"):
-        store.receive(told(ALERT))
-    holder.execute("ROLLBACK")
-    holder.close()
+    file = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            store.receive(told(ALERT))
+        holder.execute("ROLLBACK")
     store.probe()
     assert store.receive(told(ALERT)).new == 1
 
 
 def test_a_store_of_another_version_is_refused(store: Store, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection, connection:
         connection.execute("UPDATE rbkernel_version SET version = 99")
     with pytest.raises(StoreError, match="version 99"):
         Store.open(f"sqlite:///{tmp_path}/store.sqlite")
