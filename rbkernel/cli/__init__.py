@@ -97,21 +97,35 @@ def run(
         bool, typer.Option(help="Exit 0 when the run ended, whatever it found.")
     ] = False,
     as_json: AsJson = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which the run is ended and what it has is sealed; 0 for never."
+            " When not given: run_timeout_s of [queue], half an hour.",
+            min=0,
+        ),
+    ] = None,
     run_id: Annotated[str, typer.Option("--run-id", hidden=True)] = "",
     parameters_on_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Execute a runbook headless, and seal its evidence."""
     from rbkernel.gateway import runner
+    from rbkernel.gateway.stopping import Stop
 
     # a worker gives them as JSON: an argument can be neither long nor hold every character
     given = json.load(sys.stdin) if parameters_on_stdin else {}
+    settings = config.load()
+    # to the end of this process: whoever is impatient gets the summary and the exit code, too
+    stop = Stop(settings.queue.run_timeout_s if timeout is None else timeout)
+    stop.begin()
     outcome = runner.run(
         runbook,
         {**given, **dict(name_and_value(text) for text in parameter)},
-        config.load(),
+        settings,
         incident=incident,
         run_id=run_id,
         progress=sys.stderr.isatty(),
+        stop=stop,
     )
     if as_json:
         print_json(outcome.summary())

@@ -12,10 +12,7 @@ it, too. Rules:
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from papermill.utils import nb_kernel_name, nb_language
 from rbkernel.evidence import store
 from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
 from rbkernel.gateway.caller import Caller, of_papermill
+from rbkernel.gateway.stopping import Stop
 
 __all__ = ["execute_notebook", "nb_kernel_name", "nb_language"]
 
@@ -102,12 +100,13 @@ def execute_notebook(
     _write_whole(output_path)
     run.notebook_start()
     run.write()
-    try:
-        with _sigterm_as_ctrl_c():
-            client.execute(**({"env": caller.environment} if caller else {}))
-    finally:
-        run.notebook_complete()
-        run.write()
+    with Stop() as stop:
+        try:
+            with stop.execution():
+                client.execute(**({"env": caller.environment} if caller else {}))
+        finally:
+            run.notebook_complete()
+            run.write()
     return nb
 
 
@@ -193,16 +192,3 @@ def _folder_of(path: str) -> Path:
     folder = handler.cwd(None)
     handler.cwd(folder)
     return Path(folder or ".")
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """End the run in order when a supervisor asks for it; only the main thread gets signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -12,6 +12,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from rbkernel.gateway import engine
 from rbkernel.gateway.admission import accept
 from rbkernel.gateway.caller import Caller
 from rbkernel.gateway.engine import KERNEL
+from rbkernel.gateway.stopping import Stop
 from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
@@ -100,8 +102,11 @@ def run(
     incident: str = "",
     run_id: str = "",
     progress: bool = False,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Execute a runbook and seal its evidence.
+
+    When ``stop`` ends the execution, what was recorded until then is sealed.
 
     Parameters
     ----------
@@ -117,6 +122,8 @@ def run(
         The run's id, where somebody has promised it already; empty for a new one.
     progress
         Show a progress bar on standard error.
+    stop
+        What may end the execution; Ctrl-C, SIGTERM and SIGHUP when not given.
 
     Raises
     ------
@@ -136,9 +143,10 @@ def run(
     started = time.monotonic()
     document = runbook.path.absolute()
     caller = Caller(run_id=run_id, incident=incident, runbook_id=runbook.id, document=document)
-    executed, failure = _execute(runbook, values, caller, progress=progress)
-    record = _recorded(runbook, store.open_folder(root, run_id), failure)
-    sealed, unsealed = _seal(settings, record, executed)
+    with nullcontext(stop) if stop else Stop() as ends:
+        executed, failure = _execute(runbook, values, caller, ends, progress=progress)
+        record = _recorded(runbook, store.open_folder(root, run_id), failure)
+        sealed, unsealed = _seal(settings, record, executed)
     return Outcome(
         runbook=runbook.id,
         incident=incident,
@@ -196,7 +204,7 @@ def _unused(run_id: str, root: Path) -> str:
 
 
 def _execute(
-    runbook: Runbook, values: dict[str, Any], caller: Caller, *, progress: bool
+    runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
 ) -> tuple[NotebookNode, str]:
     """Return the notebook as far as it was executed, and why it did not come to its end."""
     notebook = _prepared(runbook, values)
@@ -204,9 +212,10 @@ def _execute(
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         transport = _transport(Path(folder))
         try:
-            engine.execute_notebook(
-                notebook, KERNEL, progress_bar=progress, caller=caller, config=transport
-            )
+            with stop.execution():
+                engine.execute_notebook(
+                    notebook, KERNEL, progress_bar=progress, caller=caller, config=transport
+                )
             raise_for_execution_errors(notebook, None)  # leaves papermill's marks in it
         except PapermillExecutionError as error:
             failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
@@ -215,7 +224,7 @@ def _execute(
         except CellTimeoutError as error:
             failure = f"a cell did not end: {str(error).splitlines()[0]}"
         except KeyboardInterrupt:
-            failure = "interrupted by Ctrl-C or SIGTERM"
+            failure = stop.reason or "interrupted"
         except RuntimeError as error:
             raise RunError(
                 f"the kernel {KERNEL} did not start: {error}",

@@ -122,6 +122,7 @@ class Workbench:
         """Start the run, with its parameters on standard input: an argument may not hold all."""
         command = [sys.executable, "-m", "rbkernel.gateway.leash", str(os.getpid())]
         options = ["--run-id", job.run_id, "--incident", job.incident, "--json"]
+        options += ["--timeout", "0"]  # `_watch` has the deadline
         with tempfile.TemporaryFile() as given, self._lock:
             given.write(json.dumps(dict(job.parameters)).encode())
             given.seek(0)
