@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
+from rbkernel.config.kernel import Kernel
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
@@ -78,6 +79,7 @@ class Settings(BaseModel):
     schedules: tuple[Schedule, ...] = ()
     notify: Notify = Notify()
     redaction: Redaction = Redaction()
+    kernel: Kernel = Kernel()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
 

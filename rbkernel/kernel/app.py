@@ -2,7 +2,7 @@
 
 Rules: no cell runs that cannot be recorded. A recorder that broke refuses the next cell with its
 reason, and turns the reply of the cell in which it broke into that error; the client is always
-answered.
+answered. A cell that puts out more than it may is interrupted, and so is its reply an error.
 
 Nothing leaves past the session: what a subprocess prints is not echoed to the server's log, IPython
 keeps no history file, and the kernel's own log is redacted.
@@ -11,7 +11,10 @@ keeps no history file, and the kernel's own log is redacted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,12 @@ from rbkernel import config
 from rbkernel.errors import ConfigError, RecorderError
 from rbkernel.evidence import Recorder, install
 from rbkernel.kernel import secrets
+from rbkernel.kernel.limits import Excess, OutputLimits
 from rbkernel.kernel.output import RedactedLog
 from rbkernel.kernel.session import RecordingSession
 from rbkernel.redact import Redactor
+
+_CANCELLED = "CancelledError"  # what an interrupt makes of a cell that awaits something
 
 
 class RecordingKernel(IPythonKernel):
@@ -36,6 +42,11 @@ class RecordingKernel(IPythonKernel):
     banner = "rbkernel: an IPython kernel with a flight recorder"
 
     session: RecordingSession
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._working_on: dict[int, str] = {}
+        self.session.gate.interrupt = self._interrupt_cell
 
     @property
     def recorder(self) -> Recorder:
@@ -58,22 +69,80 @@ class RecordingKernel(IPythonKernel):
             "msg_id": self.get_parent("shell")["header"]["msg_id"],
             "headless": not allow_stdin,
         }
+        limits, cell = self.session.gate.limits, self.recorder.request["msg_id"]
+        if error := self.recorder.broken or _over(limits.run_excess):
+            return self._refuse(error)
+        self._working_on[threading.get_ident()] = cell
+        try:
+            reply: dict[str, Any] = await super().do_execute(
+                code,
+                silent,
+                store_history,
+                user_expressions,
+                allow_stdin,
+                cell_meta=cell_meta,
+                cell_id=cell_id,
+            )
+        except KeyboardInterrupt as interrupt:  # IPython's own code was interrupted, not the cell's
+            return self._refuse(interrupt)
+        finally:
+            self._working_on.pop(threading.get_ident(), None)
         if self.recorder.broken:
             return self._refuse(self.recorder.broken)
-        reply: dict[str, Any] = await super().do_execute(
-            code,
-            silent,
-            store_history,
-            user_expressions,
-            allow_stdin,
-            cell_meta=cell_meta,
-            cell_id=cell_id,
-        )
-        if self.recorder.broken:
-            return self._refuse(self.recorder.broken)
+        error = _over(limits.excess(cell))
+        if error and reply.get("ename", _CANCELLED) == _CANCELLED:
+            return self._refuse(error)  # the cell caught the interrupt, or awaited something
         return reply
 
-    def _refuse(self, error: RecorderError) -> dict[str, Any]:
+    def pre_handler_hook(self) -> None:
+        """Note what this thread works on, if not on a cell: `do_execute` does that."""
+        request = self.get_parent("shell")["header"]
+        if request["msg_type"] != "execute_request":
+            self._working_on[threading.get_ident()] = request["msg_id"]
+        self.saved_sigint_handler = signal.signal(signal.SIGINT, self._interrupted)
+
+    def post_handler_hook(self) -> None:
+        """Undo that."""
+        self._working_on.pop(threading.get_ident(), None)
+        super().post_handler_hook()
+
+    def _interrupt_cell(self, cell: str, excess: Excess) -> None:
+        """Interrupt a cell that is over a limit, as a client would; any, where the run is."""
+        running = self._working_on.get(threading.main_thread().ident or 0)
+        if running is not None and (running == cell or excess.of_run):
+            self._send_interrupt_children()
+        elif self._working_on.get(threading.get_ident()) == cell:
+            # a subshell: signals reach the main thread only
+            raise KeyboardInterrupt(excess.message)
+
+    def _interrupted(self, _number: int, _frame: object) -> None:
+        """Raise what ends the code that the main thread works on; never in what answers for it."""
+        main = threading.main_thread().ident
+        if main not in self._working_on:
+            return
+        error = _over(self.session.gate.limits.excess(self._working_on[main]))
+        if error is None:
+            raise KeyboardInterrupt
+        # IPython asks the error for its lines
+        error._render_traceback_ = partial(self._lines_of, error)  # type: ignore[attr-defined]
+        raise error
+
+    def _lines_of(self, error: BaseException) -> list[str]:
+        """Return the traceback as far as the cell's own code goes."""
+        shell: Any = self.shell
+        last = step = error.__traceback__
+        while step is not None:
+            if step.tb_frame.f_globals is shell.user_global_ns:
+                last = step
+            step = step.tb_next
+        if last is not None:
+            last.tb_next = None
+        lines: list[str] = shell.InteractiveTB.structured_traceback(
+            type(error), error, error.__traceback__, tb_offset=1
+        )
+        return lines
+
+    def _refuse(self, error: BaseException) -> dict[str, Any]:
         content = {
             "ename": type(error).__name__,
             "evalue": str(error),
@@ -103,9 +172,10 @@ class RecordingKernelApp(IPKernelApp):
 
     @default("session")
     def _session_default(self) -> RecordingSession:
-        recorder = _recorder()
+        settings, broken = _settings()
+        recorder = _recorder(settings, broken)
         session = RecordingSession(parent=self)
-        session.record_with(recorder)
+        session.record_with(recorder, _limits(settings))
         install(recorder)
         config.tell_passwords_to(
             lambda connection, password: _learn(recorder, connection, password)
@@ -145,19 +215,31 @@ class RecordingKernelApp(IPKernelApp):
         return ["rbkernel.kernel.magics"]
 
 
-def _recorder() -> Recorder:
-    # taken out of the environment, so that what a cell starts does not inherit the run
-    run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
-    named = os.environ.get("RBKERNEL_RUNBOOK") if run_id else None
-    settings, broken = config.Settings(), None
+def _over(excess: Excess | None) -> KeyboardInterrupt | None:
+    return KeyboardInterrupt(excess.message) if excess else None
+
+
+def _settings() -> tuple[config.Settings, RecorderError | None]:
+    """Read the configuration; what is wrong with it is said in the first cell."""
     try:
-        settings = config.load()
+        return config.load(), None
     except ConfigError as error:
-        broken = RecorderError(
+        return config.Settings(), RecorderError(
             f"the configuration cannot be used: {error.what}",
             where=error.where,
             next_step=f"{error.next_step}, then restart the kernel",
         )
+
+
+def _limits(settings: config.Settings) -> OutputLimits:
+    limits = settings.kernel
+    return OutputLimits(cell_bytes=limits.cell_output_bytes, run_bytes=limits.run_output_bytes)
+
+
+def _recorder(settings: config.Settings, broken: RecorderError | None) -> Recorder:
+    # taken out of the environment, so that what a cell starts does not inherit the run
+    run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
+    named = os.environ.get("RBKERNEL_RUNBOOK") if run_id else None
     redactor = Redactor()
     for name, value, public in secrets.gather(settings, os.environ):
         redactor.learn(name, value, public=public)

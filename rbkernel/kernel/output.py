@@ -5,10 +5,12 @@ from __future__ import annotations
 import codecs
 import logging
 import os
+import select
 from typing import Any
 
 from ipykernel.iostream import OutStream
 
+from rbkernel.kernel.session import RecordingSession
 from rbkernel.redact import Redactor
 
 _CHUNK_BYTES = 65_536
@@ -22,6 +24,7 @@ class RedactedOutput(OutStream):
     """
 
     _fid: int
+    session: RecordingSession
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "watchfd": "force", "echo": None})  # type: ignore[no-untyped-call]  # ipykernel's
@@ -35,6 +38,20 @@ class RedactedOutput(OutStream):
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while (chunk := os.read(self._fid, _CHUNK_BYTES)) and self._should_watch:
             self.write(decoder.decode(chunk))
+            if not self._has_more():  # what comes later may be of another process
+                self.session.gate.source_paused()
+
+    def _has_more(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fid, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def write(self, string: str) -> int:
+        """Put out a text, or as much of it as the limits of output let through."""
+        if not isinstance(string, str):
+            raise TypeError(f"write() argument must be str, not {type(string).__name__}")
+        self.session.gate.print(self.parent_header, string, super().write)
+        return len(string)
 
 
 class RedactedLog(logging.Formatter):

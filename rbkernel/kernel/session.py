@@ -24,6 +24,8 @@ from jupyter_client.session import Session
 
 from rbkernel.errors import RecorderError
 from rbkernel.evidence import Recorder
+from rbkernel.kernel.gate import OutputGate
+from rbkernel.kernel.limits import OutputLimits
 from rbkernel.redact import Carry, MessageRedactor, told_in
 from rbkernel.redact.messages import Clean
 
@@ -64,10 +66,12 @@ class RecordingSession(Session):
     """A session that redacts all that leaves, and tells its recorder of it."""
 
     recorder: Recorder
+    gate: OutputGate
 
-    def record_with(self, recorder: Recorder) -> None:
-        """Tell this recorder of everything, and redact with what it knows."""
+    def record_with(self, recorder: Recorder, limits: OutputLimits) -> None:
+        """Tell this recorder of everything, redact with what it knows, and limit the output."""
         self.recorder = recorder
+        self.gate = OutputGate(self, limits)
         self._messages = MessageRedactor(recorder.redactor)
         self._held: dict[str, _Held] = {}
         self._asked_for_password = False
@@ -90,15 +94,22 @@ class RecordingSession(Session):
         if not isinstance(message, dict):
             message = self.msg(message, content, parent, header, metadata)
         kind = message["header"]["msg_type"]
+        if not self.gate.admits(stream, message, ident, buffers):
+            return message
+        if kind == "stream":
+            return self.send_stream(stream, message, ident)
         with self.recorder.lock:
-            if kind == "stream":
-                return self._send_stream(stream, message, ident)
             if kind in _SAID_AFTERWARDS or _redirects_streams(message):
                 self._let_go()
             self._asked_for_password |= bool(message["content"].get("password"))
             given = buffers or message.get("buffers") or ()
             clean = self._messages.clean(kind, message["content"], message["metadata"], given)
             return self._pass_on(stream, message, clean, ident, track)
+
+    def send_stream(self, socket: Any, message: dict[str, Any], ident: Any) -> Any:
+        """Redact printed text, journal it, then pass it on."""
+        with self.recorder.lock:
+            return self._send_stream(socket, message, ident)
 
     def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> Any:
         """Read a message; journal what is asked of the kernel, and learn the secrets in it."""
