@@ -8,7 +8,7 @@ patterns still see it where the words around it tell.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
 
 from rbkernel.redact.forms import SHORTEST_ENCODED, encodings, forms
@@ -41,7 +41,6 @@ class KnownSecrets:
         self._encoded: set[str] = set()
         self.beyond_ascii = False
         self._words: re.Pattern[str] | None = None
-        self._sorted: list[str] = []
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
         """Remember a secret; False when it is none that can be searched for, or known already.
@@ -90,26 +89,6 @@ class KnownSecrets:
         if self._encoded:
             yield from self._wrapped(text)
 
-    def begun(self, text: str, shortest: int) -> Span | None:
-        """Find the beginning of a known secret, in any form, with which a text ends.
-
-        Parameters
-        ----------
-        text
-            The text; of a line, because what begins earlier has gone on already.
-        shortest
-            How many characters of the secret there must be.
-        """
-        longest = min(max(map(len, self._sorted), default=0), len(text))
-        for length in range(longest, shortest - 1, -1):
-            piece, start = text[-length:], len(text) - length
-            index = bisect_left(self._sorted, piece)
-            form = self._sorted[index] if index < len(self._sorted) else ""
-            inside_word = start and _is_word(form) and text[start - 1].isalnum()
-            if form.startswith(piece) and not inside_word:
-                return Span(start, len(text), self._forms[form])
-        return None
-
     def _cut(self, text: str) -> Iterator[Span]:
         """Find what a cut has left of a value: its beginning, its end, or both."""
         for value, name in self._values.items():
@@ -136,7 +115,6 @@ class KnownSecrets:
                 yield Span(back(start), back(start + len(form) - 1) + 1, self._forms[form])
 
     def _order(self) -> None:
-        self._sorted = sorted(self._forms)
         long = [item for item in self._forms.items() if len(item[0]) >= _SHORTEST_INSIDE_WORDS]
         self._ordered = tuple(sorted(long, key=lambda item: -len(item[0])))
         short = sorted(

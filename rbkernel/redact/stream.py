@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from rbkernel.redact.beginnings import begun
 from rbkernel.redact.rules import RULES
 from rbkernel.redact.span import Span, merged
 from rbkernel.redact.text import as_read
@@ -79,19 +80,20 @@ class Carry:
         whole = self._sent + self._held
         spans = self._redactor.spans(whole)
         line = whole[_line(whole, len(whole)) :]
-        begun = self._beginnings(line, len(whole), _SHORTEST_MASKED)
+        beginnings = self._beginnings(line, len(whole), _SHORTEST_MASKED)
         self._held = ""
-        return self._redacted(whole, [*spans, *begun], len(whole))
+        return self._redacted(whole, [*spans, *beginnings], len(whole))
 
     def _beginnings(self, line: str, end: int, shortest: int) -> list[Span]:
         """Find known secrets that begin at the end of a line, as it is and as it is read."""
-        known, (plain, back) = self._redactor.texts.known, as_read(line)
-        as_it_is, as_seen = known.begun(line, shortest), known.begun(plain, shortest)
-        begun = [as_it_is] if as_it_is else []
-        if as_seen:
-            begun.append(as_seen._replace(start=back(as_seen.start), end=len(line)))
-        offset = end - len(line)
-        return [Span(one.start + offset, end, one.rule) for one in begun]
+        values, offset = self._redactor.texts.known._values, end - len(line)
+        plain, back = as_read(line)
+        found = []
+        if as_it_is := begun(line, values, shortest):
+            found.append(as_it_is._replace(start=as_it_is.start + offset, end=end))
+        if as_seen := begun(plain, values, shortest):
+            found.append(as_seen._replace(start=back(as_seen.start) + offset, end=end))
+        return found
 
     def _let_go(self, whole: str, spans: Sequence[Span], cut: int) -> str:
         """Let a text go up to there, but for a secret that may go on, and hold the rest."""

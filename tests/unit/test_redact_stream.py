@@ -24,7 +24,8 @@ def told(text: str, cuts: list[int], after: list[str]) -> str:
     for cut, then in zip(sorted(min(cut, len(text)) for cut in cuts), after, strict=False):
         sent += carry.take(text[at:cut])
         at = cut
-        sent += {"flush": carry.flushed, "release": carry.rest, "nothing": str}[then]()
+        if then != "nothing":
+            sent += carry.flushed() if then == "flush" else carry.rest()
     return sent + carry.take(text[at:]) + carry.rest()
 
 
