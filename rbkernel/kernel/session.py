@@ -82,6 +82,7 @@ class RecordingSession(Session):
         self._messages = MessageRedactor(recorder.redactor)
         self._streams: dict[tuple[str, str | None], _Stream] = {}
         self._asked_for_password = False
+        self._said_withheld: set[tuple[str | None, str]] = set()
         os.register_at_fork(after_in_child=self._begin_in_child)
 
     def send(
@@ -109,7 +110,10 @@ class RecordingSession(Session):
             self._asked_for_password |= bool(message["content"].get("password"))
             given = buffers or message.get("buffers") or ()
             clean = self._messages.clean(kind, message["content"], message["metadata"], given)
-            return self._pass_on(stream, message, clean, ident, track)
+            said = self._pass_on(stream, message, clean, ident, track)
+            if clean.marks:
+                self._say_withheld(stream, message, clean.marks)
+            return said
 
     def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> Any:
         """Read a message; journal what is asked of the kernel, and learn the secrets in it."""
@@ -170,6 +174,15 @@ class RecordingSession(Session):
         with self.recorder.lock:
             if self._streams.get(stream.key) is stream:  # no more text came
                 self._send_held(stream, stream.carry.rest)
+
+    def _say_withheld(self, socket: Any, message: Mapping[str, Any], marks: list[str]) -> None:
+        """Say in the cell what was withheld of a widget, which itself shows nothing; once each."""
+        widget = message["content"].get("comm_id")
+        new = [mark for mark in marks if (widget, mark) not in self._said_withheld]
+        self._said_withheld.update((widget, mark) for mark in new)
+        if new:
+            content = {"name": "stderr", "text": f"{', '.join(new)} in what a widget shows\n"}
+            self.send(socket, "stream", content, message["parent_header"], b"stream.stderr")
 
     def _let_go(self) -> None:
         """Send what is held of the streams."""
