@@ -3,12 +3,13 @@
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
+#   make conformance   the kernel and the engine against the test suites of other projects
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-matrix lint unit debian soak screenshots lock clean
+.PHONY: setup demo test test-matrix lint unit debian soak conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -70,6 +71,10 @@ test-matrix: setup
 	    || echo "$$wheel is not to be had here"; \
 	done && \
 	$(BIN)/python -m tests.integration.matrix "$$wheels"
+
+# the kernel and the engine, held against the test suites of other projects; see docs/conformance.md
+conformance: setup
+	$(BIN)/python -m conformance
 
 screenshots: setup debian
 	$(BIN)/python -m tests.acceptance.screenshots screenshots

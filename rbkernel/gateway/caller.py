@@ -45,15 +45,16 @@ class Caller:
         return {**os.environ, **{name: value for name, value in told.items() if value}}
 
 
-def of_papermill(notebook: NotebookNode, input_path: Path) -> Caller:
+def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
     """Return what papermill knows of the notebook that it is about to execute.
 
     Parameters
     ----------
     notebook
         The notebook, parameters injected.
-    input_path
-        Where it was read from; it need not be a file.
+    file
+        Where it was read from, if it was a local file; it need not exist. papermill also takes a
+        document's text for a path.
 
     Raises
     ------
@@ -65,16 +66,19 @@ def of_papermill(notebook: NotebookNode, input_path: Path) -> Caller:
     incident = named if isinstance(named, str) and INCIDENT_ID.fullmatch(named) else ""
     incident = incident or os.environ.get("RBKERNEL_INCIDENT", "")
     with suppress(ConfigError):  # the kernel itself says what is wrong, in its first cell
-        refuse_secret_incident(incident, str(input_path), config.load())
+        refuse_secret_incident(incident, str(file or "a notebook in memory"), config.load())
+    # not `Path.is_file`: a document's text is too long for a name, which is an error there
+    document = file if file and os.path.isfile(file) else None  # noqa: PTH113
     runbook_id = ""
-    with suppress(RunbookError):  # so does `rb.start`
-        document = catalogue.read(input_path)
-        runbook_id, incident = document.id, incident or document.incident
+    if document:
+        with suppress(RunbookError):  # so does `rb.start`
+            runbook = catalogue.read(document)
+            runbook_id, incident = runbook.id, incident or runbook.incident
     return Caller(
         run_id=reserved if RUN_ID.fullmatch(reserved) else new_run_id(),
         incident=incident,
         runbook_id=runbook_id,
-        document=input_path.absolute() if input_path.is_file() else None,
+        document=document,
     )
 
 

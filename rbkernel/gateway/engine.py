@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
@@ -44,7 +45,7 @@ def execute_notebook(
     progress_bar: bool | dict[str, Any] = True,
     start_timeout: int = 60,
     execution_timeout: int | None = None,
-    input_path: str = "",
+    input_path: str | NotebookNode = "",
     caller: Caller | None = None,
     **options: Any,
 ) -> NotebookNode:
@@ -63,7 +64,7 @@ def execute_notebook(
     start_timeout, execution_timeout
         How long to wait for the kernel, and for each cell, in seconds; None for ever.
     input_path
-        Where the notebook was read from.
+        Where the notebook was read from; papermill also gives a notebook in memory here.
     caller
         What the kernel is told of the run; what papermill knows of it when not given.
     options
@@ -83,11 +84,13 @@ def execute_notebook(
     for name in _UNUSED:
         options.pop(name, None)
     if caller is None and kernel_name == KERNEL:
-        caller = of_papermill(nb, _folder_of(input_path) / input_path)
+        caller = of_papermill(nb, _local_file(input_path))
     if caller:
         own = nb.metadata.get("rbkernel")
         nb.metadata["rbkernel"] = {**(own or {}), "run_id": caller.run_id}
+    file = _local_file(output_path)
     run = _Run(nb, output_path=output_path, progress_bar=progress_bar)
+    run.file = file
     client = _Client(
         run,
         kernel_name=kernel_name,
@@ -97,7 +100,6 @@ def execute_notebook(
         on_cell_error=run.cell_failed,
         **options,
     )
-    _write_whole(output_path)
     run.notebook_start()
     run.write()
     with Stop() as stop:
@@ -107,6 +109,8 @@ def execute_notebook(
         finally:
             run.notebook_complete()
             run.write()
+    if output_path is not None and file and _papermill_writes_last():
+        _LastWrite(output_path, file).register()
     return nb
 
 
@@ -115,8 +119,14 @@ class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no 
 
     PENDING, RUNNING, COMPLETED, FAILED = NOT_RUN, INTERRUPTED, DONE, FAILED
 
+    file: Path | None = None
+
     def write(self) -> None:
-        super().save()
+        """Write the notebook: a local file whole or not at all, the rest as papermill does it."""
+        if self.file:
+            _write_whole(self.file, nbformat.writes(self.nb))
+        else:
+            super().save()
 
     def save(self, **_nothing: Any) -> None:
         """Do nothing: papermill would write the whole notebook twice a cell."""
@@ -164,31 +174,52 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
                 break
 
 
-class _WholeFile(LocalHandler):  # type: ignore[misc]  # papermill has no types
-    """papermill's writer of one local file, that replaces it whole or not at all."""
+class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
+    """papermill's own last write of an output, after the engine's: whole or not at all.
 
-    def __init__(self, file: Path) -> None:
+    It unregisters itself with that write, so that papermill is left as it was.
+    """
+
+    def __init__(self, output_path: str, file: Path) -> None:
         super().__init__()
+        self._entry = (output_path, self)
         self._file = file
 
+    def register(self) -> None:
+        """Take over the next write of the output."""
+        papermill_io.register(*self._entry)
+
     def write(self, text: str, path: str) -> None:  # noqa: ARG002  # it is that file
-        # half of a surrogate pair, as a cell may print it, is written as JSON's escape
-        store.write_atomically(self._file, text.encode("utf-8", "backslashreplace"))
+        """Write the file and unregister; papermill has no public way to do the latter."""
+        papermill_io._handlers.remove(self._entry)
+        _write_whole(self._file, text)
 
 
-def _write_whole(output_path: str | None) -> None:
-    """Have papermill write a local output whole: its own last write comes after ours."""
-    handler = papermill_io.get_handler(output_path)
-    if output_path is not None and isinstance(handler, LocalHandler):
-        file = (_folder_of(output_path) / output_path).absolute()
-        papermill_io.register(output_path, _WholeFile(file))
+def _write_whole(file: Path, text: str) -> None:
+    # half of a surrogate pair, as a cell may print it, is written as JSON's escape
+    store.write_atomically(file, text.encode("utf-8", "backslashreplace"))
 
 
-def _folder_of(path: str) -> Path:
-    """Return where papermill was started: paths are relative to it, and a run may have another."""
-    handler = papermill_io.get_handler(path)
-    if not isinstance(handler, LocalHandler):
-        return Path()
-    folder = handler.cwd(None)
+def _local_file(path: str | NotebookNode | None) -> Path | None:
+    """Return the local file that a path of papermill's stands for, if it stands for one.
+
+    Paths are relative to where papermill was started: a run may have another folder.
+    """
+    if not path or not isinstance(path, str):
+        return None  # no output, or a notebook in memory
+    if not isinstance(papermill_io.get_handler(path), LocalHandler):
+        return None  # an object store, the network, a pipe
+    return (Path(_papermill_folder() or ".") / path).absolute()
+
+
+def _papermill_folder() -> str | None:
+    """Return where papermill was started; None where it is not papermill that executes."""
+    handler = papermill_io.get_handler("local")
+    folder: str | None = handler.cwd(None)
     handler.cwd(folder)
-    return Path(folder or ".")
+    return folder
+
+
+def _papermill_writes_last() -> bool:
+    """Tell whether papermill called the engine: it writes the output once more."""
+    return _papermill_folder() is not None

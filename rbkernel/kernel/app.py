@@ -23,7 +23,7 @@ from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
 from traitlets.config import Config
 
-from rbkernel import config
+from rbkernel import __version__, config
 from rbkernel.errors import ConfigError, RecorderError
 from rbkernel.evidence import Recorder, install
 from rbkernel.kernel import secrets
@@ -33,12 +33,15 @@ from rbkernel.kernel.session import RecordingSession
 from rbkernel.redact import Redactor
 
 _CANCELLED = "CancelledError"  # what an interrupt makes of a cell that awaits something
+# how long a thread has to end: a client waits 2.5 s before it kills a kernel
+_THREAD_END_S = 1.0
 
 
 class RecordingKernel(IPythonKernel):
     """An IPython kernel that refuses to run what it cannot record."""
 
     implementation = "rbkernel"
+    implementation_version = __version__
     banner = "rbkernel: an IPython kernel with a flight recorder"
 
     session: RecordingSession
@@ -199,16 +202,33 @@ class RecordingKernelApp(IPKernelApp):
         # jupyter_client interrupts a kernel before it shuts it down: no error, and at 3 am a riddle
         self.log.addFilter(lambda record: "KeyboardInterrupt caught" not in record.getMessage())
 
-    def close(self) -> None:
-        """Write the journal's last line, then close the sockets.
+    def start(self) -> None:
+        """Run until a client asks for the end; then end the record, and the threads.
 
-        In this order, because a thread of ipykernel's may hold the end up for longer than a client
-        waits before it kills the kernel.
+        The record comes first, because a client kills a kernel that does not end soon. The threads
+        come before Python's own end, which stops the IOPub thread: a thread that has handled a
+        message flushes its output, and waits ten seconds for an IOPub thread that has stopped.
         """
+        super().start()
+        self._end_record()
+        for thread in (self.control_thread, self.shell_channel_thread):
+            thread.stop()
+            thread.join(_THREAD_END_S)
+
+    def close(self) -> None:
+        """Close the sockets, unless a subshell runs a cell, which no one can interrupt.
+
+        Closing waits for such a cell; without it, the cell ends with the process.
+        """
+        self._end_record()
+        if not self.shell_channel_thread.is_alive():
+            super().close()
+
+    def _end_record(self) -> None:
+        """Write the journal's last line."""
         sys.stdout.flush()
         sys.stderr.flush()
         self.session.recorder.close()
-        super().close()
 
     @default("extensions")
     def _extensions_default(self) -> list[str]:

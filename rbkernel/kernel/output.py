@@ -25,6 +25,7 @@ class RedactedOutput(OutStream):
 
     _fid: int
     session: RecordingSession
+    _asked_to_flush = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "watchfd": "force", "echo": None})  # type: ignore[no-untyped-call]  # ipykernel's
@@ -33,6 +34,17 @@ class RedactedOutput(OutStream):
         """Return the file that is watched, so that what a subprocess writes to it is seen."""
         watched: int = self._original_stdstream_fd
         return watched
+
+    def flush(self) -> None:
+        """Send what was written, also of a line that has not ended (see `RecordingSession`)."""
+        self._asked_to_flush = True
+        super().flush()  # type: ignore[no-untyped-call]  # ipykernel's
+
+    def _flush(self) -> None:
+        super()._flush()  # type: ignore[no-untyped-call]  # ipykernel's
+        if self._asked_to_flush:
+            self._asked_to_flush = False
+            self.session.flushed(self.name)
 
     def _watch_pipe_fd(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")

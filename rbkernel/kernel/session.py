@@ -6,7 +6,9 @@ fails withholds the message's content and says so; a recorder that fails never k
 from the client; the kernel refuses the next cell instead (see `rbkernel.kernel.app`).
 
 A stream is held back to the end of its last whole line, because a secret may go on in the next
-message; before a cell's next output, and before its reply, the rest is let go.
+message. What a program flushes is sent at once, but for what may be the beginning of a secret. The
+rest follows after `RELEASE_S` seconds, and before the cell's next output and its reply, so that a
+kernel that is killed loses no more than that, and a thread is heard after its cell has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import base64
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,10 @@ _RECORDED = frozenset(
         "comm_close",
     }
 )
+# how long the beginning of what may be a secret waits for the rest
+RELEASE_S = 0.1
+# streams whose last line is remembered: of cells that ended, too, because of their threads
+_STREAMS = 16
 # what stands behind the text that came before it; clients join texts around anything else
 _SAID_AFTERWARDS = frozenset(
     {"display_data", "execute_result", "error", "clear_output", "execute_input", "execute_reply"}
@@ -53,13 +59,18 @@ _SAID_AFTERWARDS = frozenset(
 
 
 @dataclass
-class _Held:
-    """The rest of a stream, with the message that it came in and the socket that it goes to."""
+class _Stream:
+    """One stream of one cell, with its last message and the socket that it goes to."""
 
     carry: Carry
     message: dict[str, Any]
     socket: Any
     ident: Any
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Its name and the cell's request."""
+        return self.message["content"]["name"], self.message["parent_header"].get("msg_id")
 
 
 class RecordingSession(Session):
@@ -73,8 +84,9 @@ class RecordingSession(Session):
         self.recorder = recorder
         self.gate = OutputGate(self, limits)
         self._messages = MessageRedactor(recorder.redactor)
-        self._held: dict[str, _Held] = {}
+        self._streams: dict[tuple[str, str | None], _Stream] = {}
         self._asked_for_password = False
+        self._said_withheld: set[tuple[str | None, str]] = set()
         os.register_at_fork(after_in_child=self._begin_in_child)
 
     def send(
@@ -104,7 +116,10 @@ class RecordingSession(Session):
             self._asked_for_password |= bool(message["content"].get("password"))
             given = buffers or message.get("buffers") or ()
             clean = self._messages.clean(kind, message["content"], message["metadata"], given)
-            return self._pass_on(stream, message, clean, ident, track)
+            said = self._pass_on(stream, message, clean, ident, track)
+            if clean.marks:
+                self._say_withheld(stream, message, clean.marks)
+            return said
 
     def send_stream(self, socket: Any, message: dict[str, Any], ident: Any) -> Any:
         """Redact printed text, journal it, then pass it on."""
@@ -139,30 +154,61 @@ class RecordingSession(Session):
         elif kind == "comm_msg" and (typed := self._messages.typed(asked)):
             self.recorder.learn("typed", typed)
 
+    def flushed(self, name: str) -> None:
+        """Send what is held of a stream and cannot be the beginning of a secret."""
+        with self.recorder.lock:
+            for stream in [one for one in self._streams.values() if one.key[0] == name]:
+                self._send_held(stream, stream.carry.flushed)
+
     def _send_stream(self, socket: Any, message: dict[str, Any], ident: Any) -> Any:
-        name, parent = message["content"]["name"], message["parent_header"].get("msg_id")
-        held = self._held.get(name)
-        if held and held.message["parent_header"].get("msg_id") != parent:
-            self._let_go()
-            held = None
-        carry = held.carry if held else Carry(self.recorder.redactor)
-        self._held[name] = _Held(carry, message, socket, ident)
-        try:
-            clean = Clean.stream(message, carry.take(message["content"]["text"]))
-        # whatever goes wrong, the client must get an answer, and not the message
-        except Exception as error:  # noqa: BLE001
-            clean = Clean.withheld("stream", message["content"], error)
-        return self._pass_on(socket, message, clean, ident) if clean.content["text"] else message
+        stream = _Stream(Carry(self.recorder.redactor), message, socket, ident)
+        if known := self._streams.pop(stream.key, None):
+            stream.carry = known.carry
+        self._streams[stream.key] = stream
+        if len(self._streams) > _STREAMS:
+            oldest = self._streams.pop(next(iter(self._streams)))
+            self._send_held(oldest, oldest.carry.rest)
+        clean = _clean_stream(message, lambda: stream.carry.take(message["content"]["text"]))
+        said = self._pass_on(socket, message, clean, ident) if clean.content["text"] else message
+        if stream.carry.holds:
+            self._release_later(stream)
+        return said
+
+    def _release_later(self, stream: _Stream) -> None:
+        """Send what is held unless more text comes; at once where no thread could do it later."""
+        if getattr(stream.socket, "thread", None) is threading.current_thread():
+            stream.socket.io_loop.call_later(RELEASE_S, self._release, stream)
+        else:  # a forked child, or a kernel that ends
+            self._send_held(stream, stream.carry.rest)
+
+    def _release(self, stream: _Stream) -> None:
+        with self.recorder.lock:
+            if self._streams.get(stream.key) is stream:  # no more text came
+                self._send_held(stream, stream.carry.rest)
+
+    def _say_withheld(self, socket: Any, message: Mapping[str, Any], marks: list[str]) -> None:
+        """Say in the cell what was withheld of a widget, which itself shows nothing; once each."""
+        widget = message["content"].get("comm_id")
+        new = [mark for mark in marks if (widget, mark) not in self._said_withheld]
+        self._said_withheld.update((widget, mark) for mark in new)
+        if new:
+            content = {"name": "stderr", "text": f"{', '.join(new)} in what a widget shows\n"}
+            self.send(socket, "stream", content, message["parent_header"], b"stream.stderr")
 
     def _let_go(self) -> None:
-        """Send what is held of the streams: nothing goes on from it."""
-        waiting, self._held = self._held, {}
-        for held in waiting.values():
-            if text := held.carry.rest():
-                # a message of its own: the one that it came in may have been sent
-                header = self.msg_header("stream")
-                message = {**held.message, "header": header, "msg_id": header["msg_id"]}
-                self._pass_on(held.socket, message, Clean.stream(message, text), held.ident)
+        """Send what is held of the streams."""
+        for stream in self._streams.values():
+            self._send_held(stream, stream.carry.rest)
+
+    def _send_held(self, stream: _Stream, take: Callable[[], str]) -> None:
+        if not stream.carry.holds:
+            return
+        # a message of its own: the one that it came in may have been sent
+        header = self.msg_header("stream")
+        message = {**stream.message, "header": header, "msg_id": header["msg_id"]}
+        clean = _clean_stream(message, take)
+        if clean.content["text"]:
+            self._pass_on(stream.socket, message, clean, stream.ident)
 
     def _pass_on(
         self, socket: Any, message: dict[str, Any], clean: Clean, ident: Any, track: bool = False
@@ -194,7 +240,15 @@ class RecordingSession(Session):
     def _begin_in_child(self) -> None:
         """After a fork another thread may have held the lock; what is held is the parent's."""
         self.recorder.lock = threading.RLock()
-        self._held = {}
+        self._streams = {}
+
+
+def _clean_stream(message: Mapping[str, Any], take: Callable[[], str]) -> Clean:
+    try:
+        return Clean.stream(message, take())
+    # whatever goes wrong, the client must get an answer, and not the message
+    except Exception as error:  # noqa: BLE001
+        return Clean.withheld("stream", message["content"], error)
 
 
 def _redirects_streams(message: Mapping[str, Any]) -> bool:

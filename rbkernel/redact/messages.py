@@ -6,11 +6,12 @@ needs to go on (a status, an id, a cursor) and nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbkernel.redact.values import Buffer, Redactor, withheld
+from rbkernel.redact.values import Buffer, Redactor, marked, withheld
 
 # what kinds of messages carry besides texts: it cannot be a secret and a client depends on it
 _STRUCTURE = frozenset(
@@ -18,6 +19,9 @@ _STRUCTURE = frozenset(
     | {"target_module", "cursor_start", "cursor_end", "found", "restart", "password", "transient"}
     | {"ename"}
 )
+_NOT_SEARCHED = "it could not be searched for secrets"
+_LONGEST_MARK = 200
+_MARK = re.compile(rb"\[withheld: [^\]\0]+\]")
 _PASSWORD_WIDGET = "PasswordModel"  # noqa: S105 - the name of a class
 
 
@@ -28,6 +32,12 @@ class Clean:
     content: dict[str, Any]
     metadata: dict[str, Any]
     buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands in the place of buffers that are withheld."""
+        found = (_MARK.match(bytes(memoryview(one)[:_LONGEST_MARK])) for one in self.buffers)
+        return sorted({match[0].decode() for match in found if match})
 
     @classmethod
     def stream(cls, message: Mapping[str, Any], text: str) -> Clean:
@@ -42,7 +52,7 @@ class Clean:
         return cls(
             content=withheld_content(kind, content, type(error).__name__),
             metadata={},
-            buffers=tuple(bytes(memoryview(one).nbytes) for one in buffers),
+            buffers=tuple(marked(memoryview(one).nbytes, _NOT_SEARCHED) for one in buffers),
         )
 
 
@@ -113,7 +123,7 @@ def withheld_content(kind: str, content: Mapping[str, Any], reason: str) -> dict
     >>> withheld_content("stream", {"name": "stdout", "text": "…"}, "ValueError")
     {'name': 'stdout', 'text': '[withheld: it could not be searched for secrets (ValueError)]'}
     """
-    note = withheld(f"it could not be searched for secrets ({reason})")
+    note = withheld(f"{_NOT_SEARCHED} ({reason})")
     kept = {key: value for key, value in content.items() if key in _STRUCTURE and _is_plain(value)}
     return {**kept, **(_REPLACED[kind](note) if kind in _REPLACED else {})}
 

@@ -2,20 +2,37 @@ r"""What a stream holds back until the rest of a secret may have come.
 
 A text is let go up to its last whole line; what follows waits for the next message, because a
 secret may go on there. Blanks and dots are let go at once: a progress bar should move. A private
-key waits for its end. Whoever sends asks for what is held before anything else is said.
+key waits for its end.
+
+Nothing waits for long. When a program flushes, only what may be the beginning of a secret stays
+(`flushed`); after a short time, and before anything else is sent, all of it goes (`rest`). The end
+of what was sent is kept here and searched again with the text that follows. So the second part of
+a secret is found, and masked, also when its first part has gone.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
+from rbkernel.redact.beginnings import begun
+from rbkernel.redact.rules import RULES
+from rbkernel.redact.span import Span, merged
+from rbkernel.redact.text import as_read
 from rbkernel.redact.values import Redactor
 
 # longer lines go on without their last part: no secret but a private key is longer than that
 _LONGEST_TAIL = 4_096
 _LONGEST_HELD = 65_536
+# what tells that a text is a secret stands at most so far before it
 _CONTEXT = 300
 _HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
+# a secret of that many characters can be told from a word; the first two of one may show
+_SHORTEST_BEGINNING = 3
+_SHORTEST_MASKED = 6
+# words that stand before secrets, and the first digits of a card number
+_NEEDLES = frozenset(needle for rule in RULES for needle in rule.needles) | {"data:"}
+_TELLING = re.compile("|".join(map(re.escape, sorted(_NEEDLES))) + r"|\d(?:[ -]?\d){5,19}$")
 
 
 class Carry:
@@ -24,39 +41,99 @@ class Carry:
     >>> carry = Carry(Redactor())
     >>> carry.take("a line\npassword=hun"), carry.take("ter2\n"), carry.rest()
     ('a line\n', 'password=[redacted:password]\n', '')
+    >>> carry.take("PGPASSWORD=hun"), carry.rest(), carry.take("ter2\n")
+    ('', 'PGPASSWORD=[redacted:password]', '[redacted:password]\n')
     """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+        self._sent = ""  # the end of it, as it was
         self._held = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether some text waits to be sent."""
+        return bool(self._held)
+
     def take(self, text: str) -> str:
-        """Return what may go, redacted, and hold the rest."""
-        whole = self._held + text
-        cut, spans = _cut(whole), self._redactor.spans(whole)
+        """Return what may go, redacted, and hold the rest: the line that has not ended."""
+        whole = self._sent + self._held + text
+        spans = self._redactor.spans(whole)
+        return self._let_go(whole, spans, _cut(whole, len(self._sent)))
+
+    def flushed(self) -> str:
+        """Return what is held, redacted, up to what may be the beginning of a secret."""
+        if not self._held:
+            return ""
+        whole = self._sent + self._held
+        spans = self._redactor.spans(whole)
+        line = whole[_line(whole, len(whole)) :]
+        telling = _TELLING.search(line.lower())
+        starts = [telling.start() + len(whole) - len(line)] if telling else []
+        starts += [span.start for span in self._beginnings(line, len(whole), _SHORTEST_BEGINNING)]
+        return self._let_go(whole, spans, min([len(whole), *starts]))
+
+    def rest(self) -> str:
+        """Return all that is held, redacted, also what only begins as a known secret does."""
+        if not self._held:
+            return ""
+        whole = self._sent + self._held
+        spans = self._redactor.spans(whole)
+        line = whole[_line(whole, len(whole)) :]
+        beginnings = self._beginnings(line, len(whole), _SHORTEST_MASKED)
+        self._held = ""
+        return self._redacted(whole, [*spans, *beginnings], len(whole))
+
+    def _beginnings(self, line: str, end: int, shortest: int) -> list[Span]:
+        """Find known secrets that begin at the end of a line, as it is and as it is read."""
+        values, offset = self._redactor.texts.known._values, end - len(line)
+        plain, back = as_read(line)
+        found = []
+        if as_it_is := begun(line, values, shortest):
+            found.append(as_it_is._replace(start=as_it_is.start + offset, end=end))
+        if as_seen := begun(plain, values, shortest):
+            found.append(as_seen._replace(start=back(as_seen.start) + offset, end=end))
+        return found
+
+    def _let_go(self, whole: str, spans: Sequence[Span], cut: int) -> str:
+        """Let a text go up to there, but for a secret that may go on, and hold the rest."""
         for start, end, _ in spans:
             # also one that reaches to the end, and may not be at its own
             open_end = end == len(whole) and end - start < _LONGEST_HELD
             if start < cut < end or (start < cut and open_end):
-                # with what tells that it is one
-                cut = max(_line(whole, start), start - _CONTEXT)
+                cut = start
                 break
+        cut = max(cut, len(self._sent))
         self._held = whole[cut:]
-        let_go = whole[:cut]
-        return self._redactor.text(let_go) if spans or ";base64," in let_go else let_go
+        return self._redacted(whole, spans, cut)
 
-    def rest(self) -> str:
-        """Return all that is held, redacted."""
-        held, self._held = self._held, ""
-        return self._redactor.text(held)
+    def _redacted(self, whole: str, spans: Iterable[Span], cut: int) -> str:
+        """Return what was not sent yet up to there, redacted; it counts as sent."""
+        sent = len(self._sent)
+        new = whole[sent:cut]
+        inside = [
+            Span(max(start, sent) - sent, min(end, cut) - sent, rule)
+            for start, end, rule in spans
+            if start < cut and sent < end
+        ]
+        self._sent = whole[_context(whole, spans, cut) : cut]
+        clean = self._redactor.texts.without(new, merged(inside)) if inside else new
+        return self._redactor.text(clean) if ";base64," in clean else clean
 
 
-def _cut(text: str) -> int:
+def _cut(text: str, sent: int) -> int:
     """Return where the part begins that a later message may go on with."""
-    line = _line(text, len(text))
+    line = max(_line(text, len(text)), sent)
     if _HARMLESS.fullmatch(text, line):
         return len(text)
     return max(line, len(text) - _LONGEST_TAIL)
+
+
+def _context(text: str, spans: Iterable[Span], cut: int) -> int:
+    """Return where the text begins that tells what a secret is that goes on behind the cut."""
+    places = [cut - _CONTEXT, max(_line(text, cut), cut - _LONGEST_TAIL)]
+    places += [start - _CONTEXT for start, end, _ in spans if start < cut <= end]
+    return max(0, cut - _LONGEST_HELD, min(places))
 
 
 def _line(text: str, place: int) -> int:

@@ -86,26 +86,26 @@ class Redactor:
         return self._value(value)
 
     def buffer(self, data: Buffer) -> Buffer:
-        """Return a binary buffer: a picture without metadata; nothing but zeros in the place of
-        what holds a secret or cannot be searched.
+        """Return a binary buffer: a picture without metadata; a mark and zeros, at least as long,
+        in the place of what holds a secret or cannot be searched.
         """
         content = bytes(data)
         if content.startswith((b"\x89PNG", b"\xff\xd8\xff")):
             try:
                 return plain_picture(content)
             except ValueError:
-                return self._zeros(content, "withheld: picture")
+                return self._marked(content, "picture", "withheld: picture")
         if content.startswith(_PACKED):
-            return self._zeros(content, "withheld: packed data")
+            return self._marked(content, "packed data", "withheld: packed data")
         # each byte a character: what is text in it shows as it is
         found = self.texts.first(content.decode("latin-1"))
         if found is None and self.texts.known.beyond_ascii:
             found = self.texts.first(_utf8(content))
-        return data if found is None else self._zeros(content, found.rule)
+        return data if found is None else self._marked(content, found.rule, found.rule)
 
-    def _zeros(self, content: bytes, rule: str) -> bytes:
+    def _marked(self, content: bytes, reason: str, rule: str) -> bytes:
         self.counts[rule] += 1
-        return bytes(len(content))
+        return marked(len(content), reason)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -158,10 +158,10 @@ class Redactor:
 
     def _array(self, value: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            plain = self.buffer(decoded(value["bdata"]))
+            content = decoded(value["bdata"])
         except ValueError:
             return {**value, "bdata": self.text(value["bdata"])}
-        if any(plain):
+        if self.buffer(content) == content:
             return dict(value)
         return {
             **value,
@@ -216,6 +216,15 @@ def withheld(what: str) -> str:
     '[withheld: image/gif]'
     """
     return f"[withheld: {what}]"
+
+
+def marked(length: int, reason: str) -> bytes:
+    """Return the buffer that stands in the place of one that is withheld.
+
+    >>> marked(20, "picture")
+    b'[withheld: picture]\\x00'
+    """
+    return withheld(reason).encode().ljust(length, b"\0")
 
 
 class _Gathered:

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
+import papermill as papermill_library
 import pytest
 from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import papermill_io
 
 from rbkernel.config import load
-from rbkernel.errors import SecretParameter
+from rbkernel.errors import EvidenceError, SecretParameter
 from rbkernel.evidence import bundle, store
 from rbkernel.evidence.attest import run_id_of
 from rbkernel.gateway import runner
@@ -232,3 +236,57 @@ def wait_for_end(folder: Path) -> None:
     while store.kernel_is_alive(folder):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def executed(given: str | Path | NotebookNode, output: str, **options: object) -> NotebookNode:
+    """Execute with papermill in this process, as a scheduler or a notebook does."""
+    notebook: NotebookNode = papermill_library.execute_notebook(
+        given,
+        output,
+        engine_name="rbkernel",
+        kernel_name="rbkernel",
+        progress_bar=False,
+        **options,
+    )
+    return notebook
+
+
+def printed(file: Path) -> str:
+    return "".join(
+        output.text
+        for cell in nbformat.read(file, as_version=4).cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "stream"
+    )
+
+
+def test_each_run_of_a_process_writes_its_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same relative name in two folders, after a run that failed and one that raised."""
+    before = list(papermill_io._handlers)
+    for name in ("one", "two", "elsewhere"):
+        (tmp_path / name).mkdir()
+    sources = {"one": ["print('first')", "1 / 0"], "two": ["print('second')"]}
+    for name, cells in sources.items():
+        monkeypatch.chdir(tmp_path / name)
+        write_runbook(Path("in.ipynb"), cells)
+        with suppress(PapermillExecutionError):
+            executed("in.ipynb", "out.ipynb", cwd=str(tmp_path / "elsewhere"))
+
+    with pytest.raises(EvidenceError, match="cannot be written"):
+        executed("in.ipynb", "nowhere/out.ipynb")
+    assert printed(tmp_path / "one" / "out.ipynb") == "first\n"
+    assert printed(tmp_path / "two" / "out.ipynb") == "second\n"
+    assert papermill_io._handlers == before
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+@pytest.mark.filterwarnings("ignore:The specified file")  # papermill's, of the text
+@pytest.mark.parametrize("form", ["node", "text"])
+def test_a_notebook_in_memory_is_executed(tmp_path: Path, form: str) -> None:
+    node = nbformat.read(write_runbook(tmp_path / "in.ipynb", ["print('in memory')"]), as_version=4)
+    text = nbformat.writes(node).replace("{", "{{").replace("}", "}}")  # papermill formats it
+    done = executed(node if form == "node" else text, str(tmp_path / "out.ipynb"))
+    assert set(words(done)) == {"done"}
+    assert printed(tmp_path / "out.ipynb") == "in memory\n"

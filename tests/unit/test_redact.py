@@ -224,6 +224,9 @@ class TestValues:
         data = base64.b64encode(PLAIN.encode() + bytes(7)).decode()
         clean = redactor.value({"dtype": "u1", "bdata": data})
         assert base64.b64decode(clean["bdata"]) == bytes(len(PLAIN) + 7)
+        picture = base64.b64encode(TestPictures.DIRTY).decode()
+        clean = redactor.value({"dtype": "u1", "bdata": picture})
+        assert base64.b64decode(clean["bdata"]) == bytes(len(TestPictures.DIRTY))
 
     def test_flags_and_counts_under_such_names_stay(self, redactor: Redactor) -> None:
         value = {"password": True, "token": None, "secret": "", "max_tokens": 7}
@@ -236,7 +239,8 @@ class TestValues:
         assert clean["text/plain"].startswith("<Image>\n[withheld: image/gif")
         page = redactor.text(f'<img src="data:image/gif;base64,{gif}"> <b>x</b>')
         assert page == '<img src="[withheld: image/gif]"> <b>x</b>'
-        assert bytes(redactor.buffer(b"PK\3\4" + PLAIN.encode())).strip(b"\0") == b""
+        packed = redactor.buffer(b"PK\3\4" + PLAIN.encode() + bytes(99))
+        assert packed == b"[withheld: packed data]".ljust(len(PLAIN) + 103, b"\0")
 
 
 class TestPictures:

@@ -1,0 +1,84 @@
+"""Run the suites of other projects for `python3` and `rbkernel`, and compare: `make conformance`.
+
+Exit codes: 0 no difference but those that docs/conformance.md lists, 2 a difference that it does
+not list, 3 a suite could not be run.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
+
+_DOCS = Path(__file__).parent.parent / "docs/conformance.md"
+_LISTED = re.compile(r"^\| `(?P<test>[^`]+)` \| \w+ \| \w+ \| (?P<reason>.+?) \|$", re.MULTILINE)
+
+
+def listed() -> dict[str, str]:
+    """Return the differences that the documentation lists, with their reasons."""
+    return {match["test"]: match["reason"] for match in _LISTED.finditer(_DOCS.read_text())}
+
+
+def table(suite: Suite, both: Mapping[str, Outcomes], known: Mapping[str, str]) -> Table:
+    """Return the rows: each test of our samples; the files and differences of other suites."""
+    shown = Table("test", *KERNELS, "", title=suite.name, title_justify="left")
+    tests = sorted(both["python3"].keys() | both["rbkernel"].keys())
+    for file in sorted({test.partition("::")[0] for test in tests} if suite.project else ()):
+        shown.add_row(file, *(_counts(both[kernel], file) for kernel in KERNELS), "")
+    for test in tests:
+        outcomes = [both[kernel].get(test, "not run") for kernel in KERNELS]
+        if outcomes[0] == outcomes[1] and suite.project:
+            continue
+        same = outcomes[0] == outcomes[1]
+        remark = "" if same else known.get(test, "[bold red]not listed[/]")
+        shown.add_row(test, *outcomes, remark)
+    return shown
+
+
+def _counts(outcomes: Outcomes, file: str) -> str:
+    counts = Counter(
+        outcome for test, outcome in outcomes.items() if test.partition("::")[0] == file
+    )
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+
+
+def main() -> int:
+    """Run all suites and print a table for each."""
+    console, known, new = Console(width=160), listed(), []
+    with tempfile.TemporaryDirectory(prefix="conformance-") as name:
+        folder = Path(name)
+        try:
+            prepare(folder)
+            for suite in SUITES:
+                both = {kernel: run(suite, kernel, folder) for kernel in KERNELS}
+                console.print(table(suite, both, known))
+                tests = both["python3"].keys() | both["rbkernel"].keys()
+                new += [
+                    test
+                    for test in sorted(tests)
+                    if both["python3"].get(test) != both["rbkernel"].get(test) and test not in known
+                ]
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return 3
+    if new:
+        print(
+            f"{len(new)} differences are not listed: {', '.join(new)}. Next: fix them, or list them"
+            " with their reason in docs/conformance.md.",
+            file=sys.stderr,
+        )
+        return 2
+    print("No difference but those that docs/conformance.md lists.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
