@@ -25,6 +25,7 @@ _ALPHABETS = {
     "d": _DIGITS,
 }
 _MADE = re.compile(r"⟨([ahubwd])(\d{1,3})⟩")
+_MARKED = re.compile("⟦(.*?)⟧", re.DOTALL)
 _SIGNS = str.maketrans({"␤": "\n", "␉": "\t", "␛": "\x1b"})
 _SEEN = 5
 
@@ -36,19 +37,14 @@ class Sample:
     line: int
     text: str
     secrets: tuple[str, ...]
-
-    @property
-    def masked(self) -> str:
-        """The text with a ※ in the place of each secret."""
-        text = self.text
-        for secret in self.secrets:
-            text = text.replace(secret, "※")
-        return text
+    masked: str
+    """The text with a ※ in the place of each secret."""
 
     def leaked(self, redacted: str) -> bool:
         """Tell whether a piece of a secret is left that does not stand in the text around it."""
+        left = MASK.sub("※", redacted)
         return any(
-            piece in redacted and piece not in self.masked
+            piece in left and piece not in self.masked
             for secret in self.secrets
             for piece in _pieces(secret)
         )
@@ -72,8 +68,12 @@ def _sample(number: int, template: str) -> Sample:
         return "".join(chooser.choices(_ALPHABETS[match[1]], k=int(match[2])))
 
     text = _MADE.sub(made, template).translate(_SIGNS)
-    secrets = tuple(re.findall("⟦(.*?)⟧", text, re.DOTALL))
-    return Sample(line=number, text=re.sub("[⟦⟧]", "", text), secrets=secrets)
+    return Sample(
+        line=number,
+        text=re.sub("[⟦⟧]", "", text),
+        secrets=tuple(_MARKED.findall(text)),
+        masked=_MARKED.sub("※", text),
+    )
 
 
 def _pieces(secret: str) -> Iterable[str]:

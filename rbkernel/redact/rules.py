@@ -9,11 +9,15 @@ secret itself is marked; user, host and keyword around it stay.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rbkernel.redact import commands, lines, sql
 from rbkernel.redact.keyvalue import KEY_WORDS, flags, key_values
 from rbkernel.redact.luhn import cards
+from rbkernel.redact.marks import is_reference, own_marks
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.span import Span
 from rbkernel.redact.tokens import TOKENS, WEB_HOOKS, hook_expression, token_expression
@@ -43,18 +47,21 @@ def pattern_spans(text: str) -> Iterator[Span]:
     """
     lower = text.lower()
     long = "\n".join(_LONG_WORD.findall(lower))
+    marks = own_marks(text)
     for rule in RULES:
         seen = long if rule.long else lower
         if not rule.needles or any(needle in seen for needle in rule.needles):
             for start, end in rule.find(text):
-                if not _PLACEHOLDER.match(text, start, end):
+                if not (is_reference(text, start, end) or _begins_in(marks, start)):
                     yield Span(start, end, rule.name)
 
 
-# what an earlier pass left there, and what stands for a value in code and documentation
-_PLACEHOLDER = re.compile(
-    r"\[redacted:|(?:\{[\w.]*\}|\$\{?\w+\}?|<[\w .-]+>|%(?:\(\w+\))?s|\*+|:\w+|…|\.\.\.)\Z"
-)
+def _begins_in(marks: list[tuple[int, int]], place: int) -> bool:
+    """Tell whether a place is in one of our own marks, which stand in order."""
+    index = bisect_right(marks, (place, sys.maxsize)) - 1
+    return index >= 0 and place < marks[index][1]
+
+
 _LONG_WORD = re.compile(r"[^\s<>\"',;]{12,}+")
 
 
@@ -102,26 +109,6 @@ _URL = (
     r"[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))"
     r"(?:((?:[^\s'\"<>/]|/(?!/)){1,256})(?=@)|([^\s'\"<>/@]{1,256}?)(?=\.\.\.|…|['\"\s]|$))"
 )
-_SQL = re.compile(
-    r"\bpassword\s{1,20}+(?:'((?:[^'\n]|''){1,512}+)(?='|$)|e'((?:[^'\\\n]|''|\\.){1,512}+)(?='|$))"
-    r"|\bpassword\s{1,20}+\$(\w{0,20}+)\$(.{1,256}?)\$\3\$"
-    r"|\bidentified\s{1,20}+(?:with\s{1,20}+\w{1,60}+\s{1,20}+)?by\s{1,20}+'((?:[^'\n]|''){1,512}+)'",
-    re.IGNORECASE | re.MULTILINE | re.DOTALL,
-)
-# pgcrypto, MySQL, settings: the secret is an argument
-_SQL_ARGUMENT = (
-    r"\bcrypt\(\s{0,5}+'([^'\n]{1,512}+)'"
-    r"|\bpgp_sym_(?:en|de)crypt(?:_bytea)?\([^()\n]{1,500}?,\s{0,5}+'([^'\n]{1,512}+)'"
-    r"|\bset_config\(\s{0,5}+'[\w.]{0,60}?(?:password|secret|token|key)'\s{0,5}+,\s{0,5}+'([^'\n]{1,512}+)'"
-    r"|\bset\s{1,5}+password\s{1,5}+for\s[^\n=]{1,200}+=\s{0,5}+(?:password\()?'([^'\n]{1,512}+)'"
-)
-
-
-def _sql_passwords(text: str) -> Iterator[tuple[int, int]]:
-    for match in _SQL.finditer(text):
-        yield match.span(next(group for group in (1, 2, 4, 5) if match.start(group) >= 0))
-
-
 _DIRECTIVE = (
     r"\blogin\s{1,20}+\S{1,128}+\s{1,20}+password\s{1,20}+(\S{1,256}+)"
     r"|\b(?:requirepass|masterauth)[ \t]{1,20}+[\"']?([^\s\"']{1,256}+)"
@@ -133,12 +120,14 @@ _SIGNED_URL = (
 _AUTHORIZATION = (
     r"authorization[\"'\]]{0,3}\s{0,3}+(?:=>|[:=,])\s{0,3}+[\"']?"
     r"(?:(?:bearer|basic|token|apikey|negotiate)\s{1,3}+([^\s\"'<>,;\\]{3,8192}+)"
-    r"|(?:digest|aws4-hmac-sha256)\s{1,3}+([^\r\n\"<>]{3,4096}+)|([^\s\"'<>,;\\]{16,8192}+))"
+    r"|digest\s[^\r\n<>]{0,2000}?\bresponse=\\?\"([0-9a-f]{16,128}+)"
+    r"|aws4-hmac-sha256\s{1,3}+([^\r\n\"<>]{3,4096}+)"
+    r"|(?:[A-Za-z][\w-]{1,30}\s{1,3}+)?(?=[^\s\d]{0,200}+\d)([^\s\"'<>,;\\]{16,8192}+))"
     r"|\bbasic\s{1,3}+([A-Za-z0-9+/]{8,1024}+={1,2})"
     r"|\bbearer\s{1,3}+([\w.~+/=-]{16,4096}+)"
 )
 _COOKIE = (
-    r"\b(?:set-)?cookie[\"']?\s{0,3}+:\s{0,3}+[\"']?([^\r\n\"'<>]{8,4096}+)"
+    r"\b(?:set-)?cookie[\"']?\s{0,3}+:\s{0,3}+[\"']?((?=[\w.-]{1,200}+=)[^\r\n\"'<>]{8,4096}+)"
     r"|\b(?:jsessionid|phpsessid|sessionid|connect\.sid)=([^\s;&\"'<>]{8,1024}+)"
 )
 _XML = r"<[\w:.-]{0,40}?(?:password|passwd|passphrase|secret|token|api-?key)>([^<>\n]{1,1024}+)</"
@@ -160,37 +149,27 @@ def _html_inputs(text: str) -> Iterator[tuple[int, int]]:
                     yield match.span(match.lastindex or 0)
 
 
-_USER_OPTION = re.compile(
-    r"(?:\s-u\s{0,3}|\s--(?:proxy-)?user[ =])"
-    r"(?:\\?[\"'][^\s:\"']{1,128}+:([^\"'\n\\]{1,256}+)|[^\s:\"'\\]{1,128}+:([^\s\"']{1,256}+))"
+# kubeconfig, Secrets of Kubernetes, PuTTY, Docker, npm
+_FILES = (
+    r"\b(?:client-key-data|tls\.key|ssh-privatekey)[\"']?\s{0,3}+:\s{0,3}+[\"']?([A-Za-z0-9+/=]{16,16384}+)"
+    r"|^Private-Lines: \d+\s+((?:[A-Za-z0-9+/=]{1,80}\n?){1,100}+)(?<!\n)"
+    r"|\"auth\"\s{0,3}+:\s{0,3}+\"([A-Za-z0-9+/=]{8,1024}+)\""
+    r"|(?:^|:)_auth\s{0,3}+=\s{0,3}+\"?([^\s\"]{8,1024}+)"
+    r"|\b(?:BASIC_AUTH|USERPWD|USERPASS|HTTP_AUTH|PROXY_AUTH)=[\"']?[^\s:\"'$]{1,64}+:([^\s\"']{1,256}+)"
+    r"|ConvertTo-SecureString\s{1,3}+(?:-String\s{1,3}+)?[\"']([^\"'\n]{1,256}+)[\"']"
+    r"|\baccess_token\$production\$([a-z0-9]{8,32}+\$[0-9a-f]{32})"
+    r"|\bsonar\.login[=:\s]{1,3}+(\w{20,80}+)"
+    r"|^x-honeycomb-team\s{0,3}+:\s{0,3}+(\w{20,64}+)"
+    r"|//([0-9a-f]{32})@(?=[\w.-]{0,60}sentry)"
 )
-_PROGRAMS = ("curl", "wget", "http", "xh")
-_PASSWORD_OPTIONS = (
-    (re.compile(r"\s-p([^\s\"'-][^\s\"']{2,255}+)"), ("mysql", "mariadb")),
-    (
-        re.compile(r"\s-[pa]\s{1,3}[\"']?([^\s\"'-][^\s\"']{2,255}+)"),
-        ("sshpass", "redis-cli", "mongo"),
-    ),
+_FILE_NEEDLES = (
+    *("key-data", "tls.key", "ssh-privatekey", "private-lines", '"auth"', "_auth", "userpwd"),
+    *("userpass", "securestring", "access_token$", "sonar.login", "honeycomb", "sentry"),
 )
-
-
-def _user_options(text: str) -> Iterator[tuple[int, int]]:
-    """Find ``curl -u user:password``; `docker run -u 1000:1000` is none."""
-    for match in _USER_OPTION.finditer(text):
-        if _is_option_of(_PROGRAMS, text, match.start()):
-            yield match.span(match.lastindex or 0)
-    for option, programs in _PASSWORD_OPTIONS:
-        for match in option.finditer(text):
-            if _is_option_of(programs, text, match.start()):
-                yield match.span(1)
-
-
-def _is_option_of(programs: Iterable[str], text: str, place: int) -> bool:
-    before = text[max(0, place - 500) : place].rpartition("\n")[2]
-    return any(program in before for program in programs)
-
 
 _HASHES = (
+    r"\$apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}|\{S?SHA(?:\d{3})?\}[A-Za-z0-9+/]{20,128}+=*"
+    r"|(?<![\w*])\*[0-9A-F]{40}\b|"
     r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{22,53}+"
     r"|\$argon2(?:id|i|d)\$[\w=,$+/.-]{20,300}+"
     r"|\$(?:[156y]|scrypt|pbkdf2[\w-]{0,20})\$[\w./=,$+-]{20,300}+"
@@ -202,15 +181,12 @@ _HASHES = (
 RULES: tuple[Rule, ...] = (
     Rule(name="private key", needles=("private key",), find=_private_keys),
     Rule(name="dsn", needles=("://",), find=_groups(_URL)),
-    Rule(name="sql password", needles=("password", "identified"), find=_sql_passwords),
+    Rule(name="sql password", needles=sql.NEEDLES, find=sql.sql_passwords),
+    Rule(name="sql password", needles=("insert",), find=sql.inserted),
     Rule(
         name="directive", needles=("login", "requirepass", "masterauth"), find=_groups(_DIRECTIVE)
     ),
-    Rule(
-        name="sql argument",
-        needles=("crypt", "set_config", "password for"),
-        find=_groups(_SQL_ARGUMENT),
-    ),
+    Rule(name="sql argument", needles=sql.ARGUMENT_NEEDLES, find=_groups(sql.ARGUMENT)),
     Rule(name="signed url", needles=("sig",), find=_groups(_SIGNED_URL)),
     Rule(name="xml", needles=("</",), find=_groups(_XML)),
     Rule(
@@ -218,12 +194,20 @@ RULES: tuple[Rule, ...] = (
         needles=("authorization", "bearer", "basic "),
         find=_groups(_AUTHORIZATION),
     ),
+    Rule(name="credentials", needles=_FILE_NEEDLES, find=_groups(_FILES)),
     Rule(name="cookie", needles=("cookie", "sess", "connect.sid"), find=_groups(_COOKIE)),
     Rule(name="html input", needles=("value=",), find=_html_inputs),
-    Rule(name="user option", needles=(" -u", "-user", " -p", " -a"), find=_user_options),
+    Rule(name="user option", needles=commands.NEEDLES, find=commands.password_options),
+    Rule(name="pass file", needles=lines.PASS_FILE_NEEDLES, find=lines.pass_file),
+    Rule(name="login", needles=("@",), find=lines.logins),
+    Rule(name="password", needles=lines.TOLD_NEEDLES, find=lines.told),
+    Rule(name="password", needles=lines.PAIR_NEEDLES, find=lines.pairs),
     Rule(
         name="password hash",
-        needles=("$2", "$argon2", "$1$", "$5$", "$6$", "$y$", "scrypt$", "pbkdf2", "md5", "scram"),
+        needles=(
+            *("$2", "$argon2", "$1$", "$5$", "$6$", "$y$", "scrypt$", "pbkdf2", "md5", "scram"),
+            *("$apr1$", "sha}", "sha256}", "sha512}", "*"),
+        ),
         find=_whole(_HASHES, re.IGNORECASE),
         long=True,
     ),
