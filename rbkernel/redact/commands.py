@@ -68,9 +68,9 @@ _CHPASSWD = re.compile(
 )
 _PASS_PHRASE = re.compile(r"-pass(?:in|out)?[ =\"',]+pass:([^\s\"']{1,256}+)")
 NEEDLES = (
-    *(f" -{letter}" for letter in "upawkns"),
-    *(f'"-{letter}' for letter in "upawkns"),
-    *(f"'-{letter}" for letter in "upawkns"),
+    *(f" -{letter}" for letter in "upawknsb"),
+    *(f'"-{letter}' for letter in "upawknsb"),
+    *(f"'-{letter}" for letter in "upawknsb"),
     *("--user", "--proxy-user", "--pass", "chpasswd", "<<<", "rabbitmqctl", " login ", "password "),
 )
 

@@ -21,6 +21,7 @@ _CONNECTION_STRING = re.compile(
     r"|user ?id|uid|user|user ?name|encrypt|ssl ?mode|pooling)\s?=[^;\n\"]*;\s{0,2}\Z",
     re.IGNORECASE,
 )
+_USER_OF_URL = re.compile(r"://[^\s/@]*\Z")
 _BRACED = re.compile(r"\{((?:[^}\n]|\}\}){1,256}+)\}")
 _UNTIL_SEMICOLON = re.compile(r"[^;\"'\n<>]{1,256}+")
 _UNTIL_QUOTE = {
@@ -71,6 +72,11 @@ class Place:
             colon=bool(key[4]),
             spaced=bool(key[3] or (key[5] and not key[4])),
         )
+
+    @property
+    def in_url(self) -> bool:
+        """``https://x-access-token:…@``: the name is that of a user."""
+        return self.colon and bool(_USER_OF_URL.search(self.line))
 
     @property
     def in_connection_string(self) -> bool:

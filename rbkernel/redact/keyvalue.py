@@ -8,7 +8,7 @@ URL, in a connection string and in a settings file: `rbkernel.redact.context` te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rbkernel.redact.context import Place
 from rbkernel.redact.marks import is_reference, reference_at
@@ -36,7 +36,7 @@ _NO_KINDS = re.compile(
 _RANDOM = re.compile(r"(?=[\w.+/=-]*\d)(?=[\w.+/=-]*[A-Za-z])[\w.+/=-]{20,}+")
 # `dbpass` is a password, `compass` and `bypass` are none
 _RUN_TOGETHER = re.compile(
-    r"(?:db|sql|pg|my|user|root|admin|app|auth|mail|smtp|ftp|ssh|redis|mongo|ora|http|proxy)$"
+    r"(?:db|sql|(?<!\.)pg|my|user|root|admin|app|auth|mail|smtp|ftp|ssh|redis|mongo|ora|http|proxy)$"
 )
 _FLAG = re.compile(
     r"(?:^|[\s\"'])--?(?!no-)[\w.-]{0,40}?"
@@ -136,6 +136,8 @@ def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
         value = _QUOTED[typed[1]].match(text, typed.end())
         return value.span(1) if value else None
     place = Place.of(text, key)
+    if place.in_url:
+        return None  # `https://x-access-token:…@`: what stands before the @ has a rule of its own
     if place.in_connection_string:
         return place.until_semicolon()
     if place.quote:
@@ -166,7 +168,7 @@ def _bare(
     # a call, an index, or a name that is passed on in Python
     if after in {"(", "["}:
         return None
-    if _is_code(value[0], after, literal=place.is_literal(value.end())):
+    if _is_code(value[0], after, lambda: place.is_literal(value.end())):
         return None
     if prose and (not _BLOCK_END.match(text, value.end()) or place.is_remark(value[0])):
         return None
@@ -175,24 +177,24 @@ def _bare(
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _PLAIN_NAME = re.compile(r"[A-Za-z_]+")
-_CMDLET = re.compile(r"[A-Z][a-z]+-[A-Z]\w+")
+_CMDLET = re.compile(r"[A-Z][A-Za-z]+-[A-Z]\w+")
 
 
-def _is_code(value: str, after: str, *, literal: bool = False) -> bool:
+def _is_code(value: str, after: str, is_literal: Callable[[], bool] = lambda: False) -> bool:
     """Tell whether a value is an expression: ``settings.password``, or a name before a comma.
 
     >>> _is_code("settings.password", ")"), _is_code("pw", ","), _is_code("hunter2", ",")
     (True, True, False)
-    >>> _is_code("prod_password_9", ""), _is_code("prod_password_9", "", literal=True)
+    >>> _is_code("prod_password_9", ""), _is_code("prod_password_9", "", lambda: True)
     (True, False)
     """
     if after in {")", ","} and (_PLAIN_NAME.fullmatch(value) or is_secret(value)):
         return True
     if _DOTTED.fullmatch(value) and (is_secret(value.rpartition(".")[2]) or after in {")", ","}):
-        return not literal
+        return True
     if _CMDLET.fullmatch(value) and after == " ":
         return True
-    return is_secret(value) and value.isidentifier() and not literal
+    return is_secret(value) and value.isidentifier() and not is_literal()
 
 
 def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> bool:

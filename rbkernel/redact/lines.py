@@ -80,24 +80,26 @@ def _is_login(match: re.Match[str], start: int) -> bool:
 
 
 _PROMPT = re.compile(
-    r"(?:\bpass(?:word|phrase) for [^:\n]{1,120}|'s password|(?:^|new |retype |again |enter )"
+    r"(?:\bpass(?:word|phrase) for [^:\n]{1,120}|'s password|\b(?:new|retype|again|enter) "
     r"pass(?:word|phrase))(?: \(again\))?:[ \t]{1,3}(\S{3,256}+)[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _TOLD = re.compile(
     r"\b(?:password|passphrase|passcode|api key|token|secret)(?: for [^\n:]{1,80}?)?"
-    r" (?:is|was|=)(?: generated for [^\n:]{1,80}| set to| now)?:?[ \t]{1,3}"
+    r" (?:is|was)(?: generated for [^\n:]{1,80}| set to| now)?:?[ \t]{1,3}"
     r"[\"'`]?([^\s\"'`]{6,256}?)[\"'`]?(?=[.,;]?(?:\s|$))"
     r"|\b(?:with|using|by|has) (?:the )?(?:password|passphrase|token) [\"'`]([^\s\"'`]{4,256}+)[\"'`]",
     re.IGNORECASE,
 )
+# libpq repeats what it cannot read, which is a password or a whole connection string
+_ECHOED = re.compile(r"missing \"=\" after \"([^\"\n]{1,512}+)\" in connection info string")
 _TOLD_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d).*")
 _ALGORITHM = re.compile(
     r"(?:hmac-?)?(?:sha-?\d+|md\d|argon2\w*|scram-sha-\d+|bcrypt|scrypt|pbkdf2\w*|base\d+|utf-?\d+"
     r"|rs\d+|hs\d+|oauth2?|rfc\d+)(?:[-_]\w+)*",
     re.IGNORECASE,
 )
-TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "secret is", "auth ")
+TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "secret is", "auth ", "missing ")
 _REDIS_AUTH = re.compile(
     r"^(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?[\"']?([^\s\"':.]{6,256}+)[\"']?$", re.MULTILINE
 )
@@ -117,6 +119,8 @@ def told(text: str) -> Iterator[tuple[int, int]]:
         value = match[match.lastindex or 0]
         if match[2] or (_TOLD_LOOK.fullmatch(value) and not _ALGORITHM.fullmatch(value)):
             yield match.span(match.lastindex or 0)
+    for match in _ECHOED.finditer(text):
+        yield match.span(1)
     for match in _REDIS_AUTH.finditer(text):
         if not is_no_secret(match[1].lower()):
             yield match.span(1)
@@ -137,7 +141,7 @@ _PAIRS = tuple(
         rf"([^<>\n]{{1,256}}+)</",
     )
 )
-PAIR_NEEDLES = ("password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "pwd")
+PAIR_NEEDLES = ("password", "passwd", "passphrase", "secret", "token", "_key", "apikey", "pwd")
 # only a word that looks like a secret: the rest are columns of a table, or words of a remark
 _LOOSE_PAIRS = (
     re.compile(rf"^[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|]{{6,256}}+)[ \t|]*$", re.MULTILINE),

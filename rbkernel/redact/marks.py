@@ -15,7 +15,7 @@ _REFERENCE = (
     r"|%\w++%|%(?:\(\w++\))?[sd]|\*++|:\w++|:'\w++'|…|\.\.\.|\[[A-Za-z][A-Za-z _-]*+\]"
 )
 _WHOLE = re.compile(rf"(?:{_REFERENCE})\Z")
-_FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~-])")
+_FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~}}-])")
 
 
 def own_marks(text: str) -> list[tuple[int, int]]:

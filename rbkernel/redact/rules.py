@@ -155,7 +155,7 @@ _FILES = (
     r"|^Private-Lines: \d+\s+((?:[A-Za-z0-9+/=]{1,80}\n?){1,100}+)(?<!\n)"
     r"|\"auth\"\s{0,3}+:\s{0,3}+\"([A-Za-z0-9+/=]{8,1024}+)\""
     r"|(?:^|:)_auth\s{0,3}+=\s{0,3}+\"?([^\s\"]{8,1024}+)"
-    r"|\b(?:BASIC_AUTH|USERPWD|USERPASS|HTTP_AUTH|PROXY_AUTH)=[\"']?[^\s:\"'$]{1,64}+:([^\s\"']{1,256}+)"
+    r"|\b(?:BASIC_AUTH|USERPWD|USERPASS|HTTP_AUTH|PROXY_AUTH)=[\"']?([^\s:\"'$]{1,64}+:[^\s\"']{1,256}+)"
     r"|ConvertTo-SecureString\s{1,3}+(?:-String\s{1,3}+)?[\"']([^\"'\n]{1,256}+)[\"']"
     r"|\baccess_token\$production\$([a-z0-9]{8,32}+\$[0-9a-f]{32})"
     r"|\bsonar\.login[=:\s]{1,3}+(\w{20,80}+)"
