@@ -99,7 +99,7 @@ _ALGORITHM = re.compile(
     r"|rs\d+|hs\d+|oauth2?|rfc\d+)(?:[-_]\w+)*",
     re.IGNORECASE,
 )
-TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "secret is", "auth ", "missing ")
+TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing ")
 _REDIS_AUTH = re.compile(
     r"^(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?[\"']?([^\s\"':.]{6,256}+)[\"']?$", re.MULTILINE
 )
@@ -141,7 +141,7 @@ _PAIRS = tuple(
         rf"([^<>\n]{{1,256}}+)</",
     )
 )
-PAIR_NEEDLES = ("password", "passwd", "passphrase", "secret", "token", "_key", "apikey", "pwd")
+PAIR_NEEDLES = ("password", "passphrase", "passwd", "secret", "token", "_key", "pwd")
 # only a word that looks like a secret: the rest are columns of a table, or words of a remark
 _LOOSE_PAIRS = (
     re.compile(rf"^[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|]{{6,256}}+)[ \t|]*$", re.MULTILINE),
