@@ -94,12 +94,18 @@ def password_options(text: str) -> Iterator[tuple[int, int]]:
     for names, program, option in _COMMANDS:
         if not any(name in text for name in names):
             continue
-        for command in program.finditer(text):
-            end = min(command.end() + _LONGEST_COMMAND, len(text))
-            if stop := _END.search(text, command.end(), end):
-                end = stop.start()
-            for match in option.finditer(text, command.end(), end):
+        place = 0
+        while command := program.search(text, place):
+            place = _end(text, command.end())
+            for match in option.finditer(text, command.end(), place):
                 yield match.span(match.lastindex or 0)
     for expression in (_CHPASSWD, _PASS_PHRASE):
         for match in expression.finditer(text):
             yield match.span(1)
+
+
+def _end(text: str, start: int) -> int:
+    """Return where the command ends that begins there."""
+    end = min(start + _LONGEST_COMMAND, len(text))
+    stop = _END.search(text, start, end)
+    return stop.start() if stop else end

@@ -46,7 +46,7 @@ _LOGIN = re.compile(
 _USER = re.compile(r"(?<![\w/@.:-])[A-Za-z][\w$#]{0,60}\Z|(?<=:thin:)\w{1,60}\Z")
 _LOGIN_BEFORE = re.compile(
     r"(?:\b(?:sqlplus|sqlldr|sqlcl|expdp|impdp|exp|imp|rman|tkprof|conn|connect|connected|logon|login"
-    r"|target|catalog|auxiliary|userid|using|user|dsn|as|via|thin|oci)\b[^\n|;&]{0,60}?[\s=:\"'])\Z",
+    r"|target|catalog|auxiliary|userid|using|user|dsn|as|via|thin|oci)\b[^\n|;&,]{0,60}?[\s=:\"'])\Z",
     re.IGNORECASE,
 )
 _LOGIN_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!#$%^&*+=?~])[^.]{6,}")

@@ -46,3 +46,15 @@ def reference_at(text: str, start: int) -> int:
     """
     match = _FIRST.match(text, start)
     return match.end() if match else 0
+
+
+_TEMPLATE = re.compile(r"\$?\{\{.*\}\}|\$[{(].*[})]|<[\w .-]+>|\{[\w.]*\}|[*•.…_-]+|\[\w+\]")
+
+
+def is_template(value: str) -> bool:
+    """Tell whether a value is to be filled in, and so cannot be a secret itself.
+
+    >>> [is_template(value) for value in ("${PGPASSWORD}", "<password>", "****", "$ecret-9")]
+    [True, True, True, False]
+    """
+    return bool(_TEMPLATE.fullmatch(value.strip()))
