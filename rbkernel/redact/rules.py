@@ -228,3 +228,4 @@ RULES: tuple[Rule, ...] = (
     Rule(name="option", needles=("--",), find=flags),
 )
 _NEEDLES = frozenset(needle for rule in RULES if not rule.long for needle in rule.needles)
+RULE_NAMES = frozenset(rule.name for rule in RULES)
