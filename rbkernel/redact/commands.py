@@ -20,7 +20,7 @@ def _spaced(*options: str) -> str:
 
 _USER_AND_PASSWORD = (
     rf"{_BEFORE}(?:-u{_GAP}?|--(?:proxy-)?user(?:[ =]|[\"'],\s*))"
-    r"(?:\\?[\"'][^\s:\"']{1,128}+:([^\"'\n\\]{1,256}+)|[^\s:\"'\\]{1,128}+:([^\s\"'\\]{1,256}+))"
+    r"(?:\\?[\"'][^\s:\"']{1,128}+:([^\"'\n\\]{1,256}+)|[^\s:\"'\\]{1,128}+:([^\s\"'\\&<>]{1,256}+))"
 )
 # names of programs, an expression for the rest of the name, the options that take a password
 _PROGRAMS: tuple[tuple[str, str, str], ...] = (

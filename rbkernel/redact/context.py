@@ -29,20 +29,16 @@ _UNTIL_QUOTE = {
     "'": re.compile(r"[^'\n\\]{1,256}+(?=')"),
 }
 _NEXT_PAIR = re.compile(r"\s+[A-Za-z_][\w.]*\s?=|[&;]")
-# what a shell, a trace of it, a unit file or a list in YAML has before an assignment
-_ASSIGNS = re.compile(
-    r"[\s+>$#-]*(?:(?:export|local|declare|typeset|readonly|set|env|exec|sudo|\$?env:|-\w{1,2})\s+)*"
-    r"(?:[A-Za-z]+=)?\Z",
-    re.IGNORECASE,
-)
-_ENDS = re.compile(r"[ \t]*+(?:[\r\n;&|#]|$)|[ \t]")
+# no call is open in this line
+_ASSIGNS = re.compile(r"(?:.*[\"'])?[^(,{]*\Z")
+_ENDS = re.compile(r"[\s;&|#\"'\]}]|\Z")
 _CALL = re.compile(
     r"(?:get|fetch|load|read|ask|make|generate|create|find|build|check|hash|input|prompt|resolve"
-    r"|current|random|decrypt|encrypt|lookup)_?[a-z_]*\Z",
+    r"|current|random|decrypt|encrypt|lookup)_?[a-z_]*(?:\(.*)?\Z",
     re.IGNORECASE,
 )
 _CAMEL = re.compile(r"[A-Z]|.*[a-z][A-Z]")
-_BLOCK = re.compile(r"[\s>-]*\Z")
+_BLOCK = re.compile(r"[\s>\"'\[-]*\Z")
 _WORDS = re.compile(r"[A-Za-z]+[;,]? +[a-z]+[;,]? +\Z|[A-Za-z]+; +\Z")
 
 
@@ -97,7 +93,8 @@ class Place:
         if self.colon or self.spaced or sign not in _UNTIL_QUOTE:
             return ""
         value = _UNTIL_QUOTE[sign].match(self.text, self.value_at)
-        return sign if value and not _NEXT_PAIR.search(value[0]) else ""
+        one = value and not (_NEXT_PAIR.search(value[0]) or _CALL.match(value[0]))
+        return sign if one else ""
 
     def until_quote(self) -> tuple[int, int] | None:
         """Return the value up to the quote that closes it."""

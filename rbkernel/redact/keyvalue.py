@@ -148,7 +148,9 @@ def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
 def _quoted(text: str, key: re.Match[str], quote: str) -> tuple[int, int] | None:
     value = _QUOTED[quote].match(text, key.end())
     # `input("Password: "), …`: the quote ends a text, it does not begin one
-    if value is None or (value[1][0] in "),;]}: \n" and _is_open(text, key.start(), quote)):
+    if value is None:
+        return None
+    if value[1][0] in "),;]}: \n" and (key[4] or _is_open(text, key.start(), quote)):
         return None
     return value.span(1)
 
@@ -224,7 +226,7 @@ _LOOK = re.compile(r"\d|[^\w.-]|-.*-|^(?=.*[a-z])(?=.*[A-Z])\w{16,}$")
 def flags(text: str) -> Iterator[tuple[int, int]]:
     """Find ``--password VALUE`` and the like."""
     for match in _FLAG.finditer(text):
-        if match[1] and (quoted := _QUOTED[match[1][-1]].match(text, match.start(2))):
+        if match[1] and (quoted := _QUOTED[match[1]].match(text, match.start(2))):
             if not is_no_secret(quoted[1]):
                 yield quoted.span(1)
         elif not is_no_secret(match[2]) and not _METAVARIABLE.fullmatch(match[2]):

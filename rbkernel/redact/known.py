@@ -40,7 +40,8 @@ _LONG_WORD = re.compile(r"[^\s<>\"',;]{9,}+")
 def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
     """Tell whether a value can be a secret, and be searched for.
 
-    Our own marks, templates, short words, short numbers, common words and public names cannot.
+    Our own marks, templates, short words, short numbers and common words cannot, nor can public
+    names, which are given in lower case.
 
     >>> [can_be_secret(one) for one in ("hunter2", "orders", "1234567", "12345678", "postgres")]
     [True, False, False, True, False]
@@ -52,7 +53,7 @@ def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
     if value.isascii() and (value.isdigit() or value.isalpha()) and len(value) < _SHORTEST_PLAIN:
         return False
     word = value.lower()
-    return word not in _COMMON and word not in {name.lower() for name in public}
+    return word not in _COMMON and word not in public
 
 
 class _Form(NamedTuple):
@@ -75,6 +76,7 @@ class KnownSecrets:
         self.values: dict[str, str] = {}
         self.names: set[str] = set()
         self.beyond_ascii = False
+        self._public: set[str] = set()
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
         """Remember a secret; False when it is none that can be searched for, or known already.
@@ -86,12 +88,14 @@ class KnownSecrets:
         value
             The secret; each line of it counts by itself, too.
         public
-            Words that stand in the evidence anyway, such as the user's name.
+            Words that stand in the evidence anyway, such as the user's name: from now on, no
+            value that is equal to one is learned.
         """
-        if not can_be_secret(value, public):
+        self._public |= {word.lower() for word in public}
+        if not can_be_secret(value, self._public):
             return False
         parts = {value, value.strip(), *(line.strip() for line in value.splitlines())}
-        new = {part for part in parts if part not in self.values and can_be_secret(part, public)}
+        new = {part for part in parts if part not in self.values and can_be_secret(part, self._public)}
         for part in new:
             self.values[part] = name
             self.names.add(name)

@@ -11,7 +11,7 @@ from rbkernel.redact.names import is_secret
 # hostname:port:database:username:password, as libpq reads it (PostgreSQL, "The Password File")
 _PASS_FILE = re.compile(
     r":(?:\d{3,5}|\*):[^\s:\"']{1,64}:[^\s:\"'/]{1,64}:((?:\\[:\\]|[^\s:\"'\\]){1,256}(?: [^\n:]{1,60})?)"
-    r"(?=[\"']?[ \t]*(?:$|[\r\n]|\\n))",
+    r"(?=[\"']?[ \t]*(?:$|[\r\n\]}),<]|\\n))",
     re.MULTILINE,
 )
 PASS_FILE_NEEDLES = (":*:", *(f"{digit}:" for digit in "0123456789"))
@@ -81,13 +81,13 @@ def _is_login(match: re.Match[str], start: int) -> bool:
 
 _PROMPT = re.compile(
     r"(?:\bpass(?:word|phrase) for [^:\n]{1,120}|'s password|\b(?:new|retype|again|enter) "
-    r"pass(?:word|phrase))(?: \(again\))?:[ \t]{1,3}(\S{3,256}+)[ \t]*$",
+    r"pass(?:word|phrase))(?: \(again\))?:[ \t]{1,3}([^\s\"'<>]{3,256}+)(?=[\"']?[ \t\r]*(?:$|[\]}),<]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _TOLD = re.compile(
     r"\b(?:password|passphrase|passcode|api key|token|secret)(?: for [^\n:]{1,80}?)?"
     r" (?:is|was)(?: generated for [^\n:]{1,80}| set to| now)?:?[ \t]{1,3}"
-    r"[\"'`]?([^\s\"'`]{6,256}?)[\"'`]?(?=[.,;]?(?:\s|$))"
+    r"[\"'`]?([^\s\"'`&<>]{6,256}?)[\"'`]?(?=[.,;]?(?:[\s\"'<\]}]|$))"
     r"|\b(?:with|using|by|has) (?:the )?(?:password|passphrase|token) [\"'`]([^\s\"'`]{4,256}+)[\"'`]",
     re.IGNORECASE,
 )
@@ -101,7 +101,8 @@ _ALGORITHM = re.compile(
 )
 TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing ")
 _REDIS_AUTH = re.compile(
-    r"^(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?[\"']?([^\s\"':.]{6,256}+)[\"']?$", re.MULTILINE
+    r"(?:^|[\"'])(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?[\"']?([^\s\"':.]{6,256}+)[\"']?\r?(?=$|[\]}),])",
+    re.MULTILINE,
 )
 
 
@@ -131,7 +132,7 @@ _NAME = r"([\w.-]{2,80}+)"
 _PAIRS = tuple(
     re.compile(expression, re.IGNORECASE | re.MULTILINE)
     for expression in (
-        rf"^[ \t]*(?:setenv|set -\w{{1,4}}|ENV|ARG)[ \t]{{1,8}}{_NAME}[ \t]{{1,8}}[\"']?([^\n\"'=]{{3,256}}+)",
+        rf"(?:^|[\s\"'])(?:setenv|set -\w{{1,4}}|ENV|ARG)[ \t]{{1,8}}{_NAME}[ \t]{{1,8}}[\"']?([^\n\"'=]{{3,256}}+)",
         rf"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{{0,40}}\(\s{{0,8}}"
         rf"[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']",
         rf"\bname[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}[\"']?\s{{0,40}}+,?\s{{0,40}}+[\"']?"
@@ -144,8 +145,12 @@ _PAIRS = tuple(
 PAIR_NEEDLES = ("password", "passphrase", "passwd", "secret", "token", "_key", "pwd")
 # only a word that looks like a secret: the rest are columns of a table, or words of a remark
 _LOOSE_PAIRS = (
-    re.compile(rf"^[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|]{{6,256}}+)[ \t|]*$", re.MULTILINE),
-    re.compile(rf"^[ \t]*{_NAME}(?:[ \t]{{2,80}}|(?<=\.password) )(\S{{6,256}}+)[ \t]*$", re.MULTILINE),
+    re.compile(rf"(?:^|[\"'])[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|\"']{{6,256}}+)[ \t|]*(?=\r?$|[\"'])", re.MULTILINE),
+    re.compile(
+        rf"(?:^|[\"'])[ \t]*{_NAME}(?:[ \t]{{2,80}}|(?<=\.password) )([^\s\"'|]{{6,256}}+)"
+        rf"[ \t]*(?=\r?$|[\"'])",
+        re.MULTILINE,
+    ),
 )
 _LOOSE_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*(?:\d|[^\w\s.()-])).*|\w+_(?:password|pw|secret|token)")
 _TYPES = re.compile(r"(?:varchar|char|character|bytea|text|numeric|bit)\b.*|\w+\[\]|scram-sha-256")

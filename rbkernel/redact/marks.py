@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_right
+from collections.abc import Sequence
 
 # what the product writes itself; a mark may be cut off at the end of a line
 OWN = re.compile(
@@ -12,7 +15,7 @@ _OWN_SIGNS = ("‹PLACEHOLDER:", "[redacted:", "[withheld:")
 # a variable, a template, a format, a parameter of SQL, a hint of documentation
 _REFERENCE = (
     r"\$?\{\{[^\n]*?\}\}|\$\{[^}\n]*+\}|\$\([^)\n]*+\)|\$\w++|\{[^{}\s]*+\}|<%[^\n]*?%>|<[\w .-]++>"
-    r"|%\w++%|%(?:\(\w++\))?[sd]|\*++|:\w++|:'\w++'|…|\.\.\.|\[[A-Za-z][A-Za-z _-]*+\]"
+    r"|%\w++%|%(?:\(\w++\))?[sd]|\*++|:\w++|:'\w++'|…|\\u2026|&lt(?:;[\w .-]*+(?:&gt;?)?)?|\.\.\.|\[[A-Za-z][A-Za-z _-]*+\]"
 )
 _WHOLE = re.compile(rf"(?:{_REFERENCE})\Z")
 _FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~}}-])")
@@ -27,6 +30,16 @@ def own_marks(text: str) -> list[tuple[int, int]]:
     if not any(sign in text for sign in _OWN_SIGNS):
         return []
     return [match.span() for match in OWN.finditer(text)]
+
+
+def inside(places: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Tell whether a place lies in one of these, which stand in order and apart.
+
+    >>> inside([(2, 5), (9, 12)], 10, 12), inside([(2, 5), (9, 12)], 4, 6)
+    (True, False)
+    """
+    index = bisect_right(places, (start, sys.maxsize)) - 1
+    return index >= 0 and end <= places[index][1]
 
 
 def is_reference(text: str, start: int = 0, end: int | None = None) -> bool:

@@ -28,7 +28,7 @@ _INSIDE = r"(?:(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+>|[^<>]*+>)"
 _COMMENT = r"<!--(?:[^-]|-(?!->)){0,300}+-->"
 _CODED = (
     r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,16});"
-    r"|\\(?:u[0-9a-fA-F]{4}|x[0-7][0-9a-fA-F]|[\"'/\\])"
+    r"|\\(?:u[0-9a-fA-F]{4}|x[0-7][0-9a-fA-F]|[\"'/\\bnrt])"
     rf"|{INVISIBLE}"
 )
 _TAG = rf"</?([A-Za-z][\w-]{{0,20}}+){_INSIDE}"
@@ -36,7 +36,7 @@ MARKUP = re.compile(rf"{TERMINAL}|{_TAG}|{_COMMENT}|{_CODED}")
 # the same where tags are no markup: for what stands in their attributes
 CODED = re.compile(_CODED)
 # an end of a line, with a backslash or blanks around it; emphasis of Markdown and its escapes
-_LINE_END = r"\\?[ \t]*+(?:[\r\n\x0b\x0c\u0085\u2028\u2029]++[ \t]*+)++|\\[nr]"
+_LINE_END = r"\\?[ \t]*+(?:[\r\n\x0b\x0c\u0085\u2028\u2029]++[ \t]*+)++"
 JOINED = re.compile(rf"{MARKUP.pattern}|{_LINE_END}|[*_~`\\\x08]")
 # up to four characters that as many backspaces take back
 ERASED = re.compile("|".join(f"[^\x08\n]{{{n}}}\x08{{{n}}}" for n in (4, 3, 2, 1)) + "|\x08")
@@ -51,8 +51,9 @@ _ANY_TAG = re.compile(rf"</?[A-Za-z]{_INSIDE}")
 _NO_SPACE = re.compile(
     rf"{_COMMENT}|</?(?:{'|'.join(sorted(_INLINE))})(?=[\s/>]){_INSIDE}", re.IGNORECASE
 )
-_ESCAPE = re.compile(r"\\(?:[ux]((?<=u)[0-9a-fA-F]{4}|(?<=x)[0-7][0-9a-fA-F])|([\"'/\\]))")
-_ESCAPES = ('\\"', "\\'", "\\u", "\\x", "\\\\", "\\/", "\\0", "\\e")
+_ESCAPE = re.compile(r"\\(?:[ux]((?<=u)[0-9a-fA-F]{4}|(?<=x)[0-7][0-9a-fA-F])|([\"'/\\bnrt]))")
+_ESCAPES = ('\\"', "\\'", "\\u", "\\x", "\\\\", "\\/", "\\b", "\\n", "\\r", "\\t")
+_CONTROLS = {"b": "\b", "n": "\n", "r": "\r", "t": "\t"}
 _INVISIBLE = re.compile(INVISIBLE)
 
 Back = Callable[..., int]
@@ -134,8 +135,9 @@ def _shown(match: re.Match[str], markup: re.Pattern[str]) -> str:
         shown = _unescaped(escape)
     else:
         return ""
-    return "" if _INVISIBLE.fullmatch(shown) else shown
+    dropped = _INVISIBLE.fullmatch(shown) or (markup is JOINED and shown in "\b\n\r")
+    return "" if dropped else shown
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    return chr(int(match[1], 16)) if match[1] else match[2]
+    return chr(int(match[1], 16)) if match[1] else _CONTROLS.get(match[2], match[2])

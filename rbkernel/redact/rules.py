@@ -9,15 +9,13 @@ secret itself is marked; user, host and keyword around it stay.
 from __future__ import annotations
 
 import re
-import sys
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rbkernel.redact import commands, lines, sql
 from rbkernel.redact.keyvalue import KEY_WORDS, flags, key_values
 from rbkernel.redact.luhn import cards
-from rbkernel.redact.marks import is_reference, own_marks
+from rbkernel.redact.marks import inside, is_reference, own_marks
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.span import Span
 from rbkernel.redact.tokens import TOKENS, WEB_HOOKS, hook_expression, token_expression
@@ -55,14 +53,18 @@ def pattern_spans(text: str) -> Iterator[Span]:
             needle in long if rule.long else seen[needle] for needle in rule.needles
         ):
             for start, end in rule.find(text):
-                if not (is_reference(text, start, end) or _begins_in(marks, start)):
+                if not (_is_none(text, start, end) or inside(marks, start, start + 1)):
                     yield Span(start, end, rule.name)
 
 
-def _begins_in(marks: list[tuple[int, int]], place: int) -> bool:
-    """Tell whether a place is in one of our own marks, which stand in order."""
-    index = bisect_right(marks, (place, sys.maxsize)) - 1
-    return index >= 0 and place < marks[index][1]
+def _is_none(text: str, start: int, end: int) -> bool:
+    """Tell whether a value is a reference, or nothing but the brackets around an empty one."""
+    if end - start < _SHORTEST and not any(map(str.isalnum, text[start:end])):
+        return True
+    return is_reference(text, start, end)
+
+
+_SHORTEST = 3
 
 
 _LONG_WORD = 12
@@ -156,9 +158,9 @@ def _html_inputs(text: str) -> Iterator[tuple[int, int]]:
 # kubeconfig, Secrets of Kubernetes, PuTTY, Docker, npm, PowerShell
 _FILES = (
     r"\b(?:client-key-data|tls\.key|ssh-privatekey)[\"']?\s{0,3}+:\s{0,3}+[\"']?([A-Za-z0-9+/=]{16,16384}+)"
-    r"|^Private-Lines: \d{1,4}\s{1,2}((?:[A-Za-z0-9+/=]{1,80}\n?){1,100}+)(?<!\n)"
+    r"|\bPrivate-Lines: \d{1,4}\s{1,2}((?:[A-Za-z0-9+/=]{1,80}\n?){1,100}+)(?<!\n)"
     r"|\"auth\"\s{0,3}+:\s{0,3}+\"([A-Za-z0-9+/=]{8,1024}+)\""
-    r"|(?:^|:)_auth\s{0,3}+=\s{0,3}+\"?([^\s\"]{8,1024}+)"
+    r"|(?:^|[:\s\"'])_auth\s{0,3}+=\s{0,3}+\"?([^\s\"]{8,1024}+)"
     r"|\b(?:BASIC|HTTP|PROXY)_?AUTH=[\"']?([^\s:\"'$]{1,64}+:[^\s\"']{1,256}+)"
     r"|ConvertTo-SecureString\s{1,3}+(?:-String\s{1,3}+)?[\"']([^\"'\n]{1,256}+)[\"']"
 )

@@ -19,7 +19,8 @@ _SIGNS = b"*_~`\\"
 _DROPPED = bytes(range(0x21)) + b"\x7f" + _SIGNS
 _NO_SIGNS = str.maketrans("", "", "*_~`\\")
 _NO_BLANKS = str.maketrans("", "", "*_~`\\ \t\r\n")
-_BREAK = re.compile(r"(\w)\\?[ \t]*[\r\n]\s*(\w)|(\w)\\[nr](\w)")
+_BREAK = re.compile(r"(\w)\\?[ \t\r]*\n\s*(\w)|(\w)\\n(\w)")
+_EMPHASIS = "*_~`"
 
 
 def split_spans(known: KnownSecrets, text: str, rough: str) -> Iterator[Span]:
@@ -34,8 +35,7 @@ def split_spans(known: KnownSecrets, text: str, rough: str) -> Iterator[Span]:
     rough
         The text about as it is read.
     """
-    squeezed = rough.encode("utf-8", "surrogatepass").replace(b"\\n", b"").replace(b"\\r", b"")
-    squeezed = squeezed.translate(None, _DROPPED)
+    squeezed = _squeezed(rough)
     values = {
         value: name
         for value, name in known.values.items()
@@ -64,4 +64,11 @@ def _is_value(value: str, text: str, span: Span) -> bool:
         return False  # two numbers in two lines
     if any((a or c).isdigit() != (b or d).isdigit() for a, b, c, d in breaks):
         return False  # a word, and a number in the next line
-    return alone.as_word(text, span.start, span.end)
+    # what is around it may be the rest of the emphasis
+    start = span.start - _emphasis(text[max(0, span.start - 3) : span.start][::-1])
+    end = span.end + _emphasis(text[span.end : span.end + 3])
+    return alone.as_word(text, start, end)
+
+
+def _emphasis(around: str) -> int:
+    return len(around) - len(around.lstrip(_EMPHASIS))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rbkernel.redact.known import KnownSecrets
+from rbkernel.redact.marks import inside
 from rbkernel.redact.reading import CODED, ERASED, MARKUP, as_read, looks_written, roughly_as_read
 from rbkernel.redact.rules import RULE_NAMES, pattern_spans
 from rbkernel.redact.span import MASK, Span, mask, merged
@@ -86,11 +87,7 @@ class TextRedactor:
             for match in MASK.finditer(text)
             if (name := match[0][len("[redacted:") : -1]) in RULE_NAMES or name in self.known.names
         ]
-        return [
-            span
-            for span in spans
-            if not any(start <= span.start and span.end <= end for start, end in own)
-        ]
+        return [span for span in spans if not inside(own, span.start, span.end)]
 
     def _in_attributes(self, text: str) -> Iterable[Span]:
         """Find known values in the attributes of tags, whose quotes may be written in any way."""
