@@ -62,7 +62,7 @@ def read(name: str) -> list[Sample]:
 
 
 def _sample(number: int, template: str) -> Sample:
-    chooser = random.Random(number)  # noqa: S311 - the same text in each run
+    chooser = random.Random(number)
 
     def made(match: re.Match[str]) -> str:
         return "".join(chooser.choices(_ALPHABETS[match[1]], k=int(match[2])))
@@ -123,7 +123,5 @@ def measure(samples: Iterable[Sample], redact: Callable[[str], str]) -> Measured
         look_alikes=len(done) - len(secrets),
         leaked=leaked,
         harmed=tuple(s for s, text in done if not s.secrets and text != s.text),
-        cut=tuple(
-            s for s, text in secrets if s not in leaked and MASK.sub("※", text) != s.masked
-        ),
+        cut=tuple(s for s, text in secrets if s not in leaked and MASK.sub("※", text) != s.masked),
     )

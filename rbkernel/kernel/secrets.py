@@ -21,7 +21,7 @@ _ADDRESSES = re.compile(r"(?:_FILE|_PATH|_DIR|_COUNT|_ENV|_NAME|_ID|_URL|_TTL)$"
 
 
 class Secret(NamedTuple):
-    """A value that must not be shown; ``public`` are names that are shown although they are equal."""
+    """A value that must not be shown; ``public`` are names that are shown in any case."""
 
     name: str
     value: str
@@ -36,7 +36,16 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
 
 
 # variables of libpq and of the system that name what the evidence shows anyway
-_PUBLIC = ("PGUSER", "PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE", "USER", "LOGNAME", "HOSTNAME")
+_PUBLIC = (
+    "PGUSER",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGDATABASE",
+    "PGSERVICE",
+    "USER",
+    "LOGNAME",
+    "HOSTNAME",
+)
 
 
 def _public(settings: Settings, environment: Mapping[str, str]) -> frozenset[str]:

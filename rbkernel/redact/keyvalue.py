@@ -44,7 +44,9 @@ _FLAG = re.compile(
     r"(?: |[\"'],\s*[\"'])(\\?[\"'](?=\S))?([^\s\"'-][^\s\"']{3,512}+)",
     re.IGNORECASE | re.MULTILINE,
 )
-_METAVARIABLE = re.compile(r"\[?[A-Z_]*(?:PASSWORD|PASS|TOKEN|SECRET|KEY|TEXT|STRING|VALUE|FILE)\]?")
+_METAVARIABLE = re.compile(
+    r"\[?[A-Z_]*(?:PASSWORD|PASS|TOKEN|SECRET|KEY|TEXT|STRING|VALUE|FILE)\]?"
+)
 _QUOTED = {
     '"': re.compile(r'((?:[^"\\\n]|\\.|""){1,1024}+)(?="|\\?$|…|\.\.\.)', re.MULTILINE),
     "'": re.compile(r"((?:[^'\\\n]|\\.|''){1,1024}+)(?='|\\?$|…|\.\.\.)", re.MULTILINE),
@@ -160,9 +162,7 @@ def _is_open(text: str, place: int, quote: str) -> bool:
     return text.count(quote, text.rfind("\n", 0, place) + 1, place) % 2 == 1
 
 
-def _bare(
-    text: str, key: re.Match[str], place: Place, *, prose: bool
-) -> tuple[int, int] | None:
+def _bare(text: str, key: re.Match[str], place: Place, *, prose: bool) -> tuple[int, int] | None:
     value = _BARE.match(text, key.end())
     if value is None:
         return None

@@ -95,7 +95,9 @@ class KnownSecrets:
         if not can_be_secret(value, self._public):
             return False
         parts = {value, value.strip(), *(line.strip() for line in value.splitlines())}
-        new = {part for part in parts if part not in self.values and can_be_secret(part, self._public)}
+        new = {
+            part for part in parts if part not in self.values and can_be_secret(part, self._public)
+        }
         for part in new:
             self.values[part] = name
             self.names.add(name)

@@ -10,7 +10,8 @@ from rbkernel.redact.names import is_secret
 
 # hostname:port:database:username:password, as libpq reads it (PostgreSQL, "The Password File")
 _PASS_FILE = re.compile(
-    r":(?:\d{3,5}|\*):[^\s:\"']{1,64}:[^\s:\"'/]{1,64}:((?:\\[:\\]|[^\s:\"'\\]){1,256}(?: [^\n:]{1,60})?)"
+    r":(?:\d{3,5}|\*):[^\s:\"']{1,64}:[^\s:\"'/]{1,64}:"
+    r"((?:\\[:\\]|[^\s:\"'\\]){1,256}(?: [^\n:]{1,60})?)"
     r"(?=[\"']?[ \t]*(?:$|[\r\n\]}),<]|\\n))",
     re.MULTILINE,
 )
@@ -51,7 +52,9 @@ _LOGIN_BEFORE = re.compile(
 )
 _LOGIN_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!#$%^&*+=?~])[^.]{6,}")
 # what follows the @ of a package, an image or an action
-_REVISION = re.compile(r"v?\d[\w.-]*|sha\d+|[0-9a-f]{7,64}|main|master|latest|next|dev|HEAD|[A-Z.]+")
+_REVISION = re.compile(
+    r"v?\d[\w.-]*|sha\d+|[0-9a-f]{7,64}|main|master|develop|latest|next|dev|HEAD|[A-Z.]+"
+)
 _VERSION = re.compile(r"v?\d[\d.]*|[\w-]+\.git")
 
 
@@ -81,14 +84,16 @@ def _is_login(match: re.Match[str], start: int) -> bool:
 
 _PROMPT = re.compile(
     r"(?:\bpass(?:word|phrase) for [^:\n]{1,120}|'s password|\b(?:new|retype|again|enter) "
-    r"pass(?:word|phrase))(?: \(again\))?:[ \t]{1,3}([^\s\"'<>]{3,256}+)(?=[\"']?[ \t\r]*(?:$|[\]}),<]))",
+    r"pass(?:word|phrase))(?: \(again\))?:[ \t]{1,3}([^\s\"'<>]{3,256}+)"
+    r"(?=[\"']?[ \t\r]*(?:$|[\]}),<]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _TOLD = re.compile(
     r"\b(?:password|passphrase|passcode|api key|token|secret)(?: for [^\n:]{1,80}?)?"
     r" (?:is|was)(?: generated for [^\n:]{1,80}| set to| now)?:?[ \t]{1,3}"
     r"[\"'`]?([^\s\"'`&<>]{6,256}?)[\"'`]?(?=[.,;]?(?:[\s\"'<\]}]|$))"
-    r"|\b(?:with|using|by|has) (?:the )?(?:password|passphrase|token) [\"'`]([^\s\"'`]{4,256}+)[\"'`]",
+    r"|\b(?:with|using|by|has) (?:the )?(?:password|passphrase|token) "
+    r"[\"'`]([^\s\"'`]{4,256}+)[\"'`]",
     re.IGNORECASE,
 )
 # libpq repeats what it cannot read, which is a password or a whole connection string
@@ -101,7 +106,8 @@ _ALGORITHM = re.compile(
 )
 TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing ")
 _REDIS_AUTH = re.compile(
-    r"(?:^|[\"'])(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?[\"']?([^\s\"':.]{6,256}+)[\"']?\r?(?=$|[\]}),])",
+    r"(?:^|[\"'])(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?"
+    r"[\"']?([^\s\"':.]{6,256}+)[\"']?\r?(?=$|[\]}),])",
     re.MULTILINE,
 )
 
@@ -130,29 +136,46 @@ def told(text: str) -> Iterator[tuple[int, int]]:
 _NAME = r"([\w.-]{2,80}+)"
 # name and value apart: csh, fish, Docker, Hibernate; calls; Kubernetes; Terraform; XML; tables
 _PAIRS = tuple(
-    re.compile(expression, re.IGNORECASE | re.MULTILINE)
-    for expression in (
-        rf"(?:^|[\s\"'])(?:setenv|set -\w{{1,4}}|ENV|ARG)[ \t]{{1,8}}{_NAME}[ \t]{{1,8}}[\"']?([^\n\"'=]{{3,256}}+)",
-        rf"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{{0,40}}\(\s{{0,8}}"
-        rf"[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']",
-        rf"\bname[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}[\"']?\s{{0,40}}+,?\s{{0,40}}+[\"']?"
-        rf"value[\"']?\s{{0,3}}:[ \t]{{0,8}}[\"']?([^\n\"']{{3,256}}+)",
-        rf"\bvariable\s{{1,4}}\"{_NAME}\"\s{{0,4}}\{{[^{{}}]{{0,400}}?\bdefault\s{{0,9}}=\s{{0,9}}\"([^\"\n]{{1,256}}+)\"",
-        rf"<[\w:.-]{{1,40}}\s[^<>]{{0,200}}?\b(?:key|name|id)=[\"']{_NAME}[\"'][^<>]{{0,200}}>"
-        rf"([^<>\n]{{1,256}}+)</",
+    re.compile("".join(parts), re.IGNORECASE | re.MULTILINE)
+    for parts in (
+        (
+            rf"(?:^|[\s\"'])(?:setenv|set -\w{{1,4}}|ENV|ARG)[ \t]{{1,8}}{_NAME}",
+            r"[ \t]{1,8}[\"']?([^\n\"'=]{3,256}+)",
+        ),
+        (
+            r"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{0,40}\(",
+            rf"\s{{0,8}}[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']",
+        ),
+        (
+            rf"\bname[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}[\"']?\s{{0,40}}+,?\s{{0,40}}+[\"']?",
+            r"value[\"']?\s{0,3}:[ \t]{0,8}[\"']?([^\n\"']{3,256}+)",
+        ),
+        (
+            rf"\bvariable\s{{1,4}}\"{_NAME}\"\s{{0,4}}\{{[^{{}}]{{0,400}}?",
+            r"\bdefault\s{0,9}=\s{0,9}\"([^\"\n]{1,256}+)\"",
+        ),
+        (
+            rf"<[\w:.-]{{1,40}}\s[^<>]{{0,200}}?\b(?:key|name|id)=[\"']{_NAME}[\"']",
+            r"[^<>]{0,200}>([^<>\n]{1,256}+)</",
+        ),
     )
 )
 PAIR_NEEDLES = ("password", "passphrase", "passwd", "secret", "token", "_key", "pwd")
 # only a word that looks like a secret: the rest are columns of a table, or words of a remark
 _LOOSE_PAIRS = (
-    re.compile(rf"(?:^|[\"'])[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|\"']{{6,256}}+)[ \t|]*(?=\r?$|[\"'])", re.MULTILINE),
+    re.compile(
+        rf"(?:^|[\"'])[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|\"']{{6,256}}+)[ \t|]*(?=\r?$|[\"'])",
+        re.MULTILINE,
+    ),
     re.compile(
         rf"(?:^|[\"'])[ \t]*{_NAME}(?:[ \t]{{2,80}}|(?<=\.password) )([^\s\"'|]{{6,256}}+)"
         rf"[ \t]*(?=\r?$|[\"'])",
         re.MULTILINE,
     ),
 )
-_LOOSE_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*(?:\d|[^\w\s.()-])).*|\w+_(?:password|pw|secret|token)")
+_LOOSE_LOOK = re.compile(
+    r"(?=.*[A-Za-z])(?=.*(?:\d|[^\w\s.()-])).*|\w+_(?:password|pw|secret|token)"
+)
 _TYPES = re.compile(r"(?:varchar|char|character|bytea|text|numeric|bit)\b.*|\w+\[\]|scram-sha-256")
 
 

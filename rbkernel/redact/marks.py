@@ -15,7 +15,8 @@ _OWN_SIGNS = ("‹PLACEHOLDER:", "[redacted:", "[withheld:")
 # a variable, a template, a format, a parameter of SQL, a hint of documentation
 _REFERENCE = (
     r"\$?\{\{[^\n]*?\}\}|\$\{[^}\n]*+\}|\$\([^)\n]*+\)|\$\w++|\{[^{}\s]*+\}|<%[^\n]*?%>|<[\w .-]++>"
-    r"|%\w++%|%(?:\(\w++\))?[sd]|\*++|:\w++|:'\w++'|…|\\u2026|&lt(?:;[\w .-]*+(?:&gt;?)?)?|\.\.\.|\[[A-Za-z][A-Za-z _-]*+\]"
+    r"|%\w++%|%(?:\(\w++\))?[sd]|\*++|:\w++|:'\w++'|…|\\u2026|\.\.\.|\[[A-Za-z][A-Za-z _-]*+\]"
+    r"|&lt(?:;[\w .-]*+(?:&gt;?)?)?"
 )
 _WHOLE = re.compile(rf"(?:{_REFERENCE})\Z")
 _FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~}}-])")

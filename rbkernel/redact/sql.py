@@ -30,9 +30,17 @@ ARGUMENT = (
     r"|\bset\s{1,5}+password\s{1,5}+for\s[^\n=]{1,200}+=\s{0,5}+(?:password\()?'([^'\n]{1,512}+)'"
     r"|\bsp_addlogin\s{1,5}+N?'[^'\n]{1,128}+'\s{0,5}+,\s{0,5}+N?'([^'\n]{1,256}+)'"
     r"|\bdb\.auth\(\s{0,5}+[\"'][^\"'\n]{1,128}+[\"']\s{0,5}+,\s{0,5}+[\"']([^\"'\n]{1,256}+)[\"']"
-    r"|\bgetConnection\([^,()\n]{1,200}+,\s{0,5}+\"[^\"\n]{0,128}+\"\s{0,5}+,\s{0,5}+\"([^\"\n]{1,256}+)\""
+    r"|\bgetConnection\([^,()\n]{1,200}+,\s{0,5}+\"[^\"\n]{0,128}+\""
+    r"\s{0,5}+,\s{0,5}+\"([^\"\n]{1,256}+)\""
 )
-ARGUMENT_NEEDLES = ("crypt", "set_config", "password for", "sp_addlogin", "db.auth", "getconnection")
+ARGUMENT_NEEDLES = (
+    "crypt",
+    "set_config",
+    "password for",
+    "sp_addlogin",
+    "db.auth",
+    "getconnection",
+)
 
 
 def sql_passwords(text: str) -> Iterator[tuple[int, int]]:

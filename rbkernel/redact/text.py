@@ -78,7 +78,11 @@ class TextRedactor:
     def _erased(self, text: str) -> Iterable[Span]:
         plain, back = as_read(text, ERASED)
         for start, end, rule in self._both(plain):
-            yield Span(back(start), back(end, last=True), rule)
+            begin = back(start)
+            # with what was struck over
+            while text[begin - 1 : begin] == "\b" and begin >= 2:
+                begin -= 2
+            yield Span(begin, back(end, last=True), rule)
 
     def _without_own(self, text: str, spans: Iterable[Span]) -> list[Span]:
         """Leave out what is a part of a mask that stands there already."""

@@ -21,7 +21,9 @@ TOKENS: Mapping[str, Mapping[str, str]] = {
         "ya29.": r"[\w.-]{20,400}+",
         "GOCSPX-": _WORD,
         # the beginning of a private key in base64, as in a kubeconfig
-        "LS0tLS1CRUdJTi": r"(?:BSU0EgUFJJ|BQUklWQ|BFQyBQUkl|BPUEVOU1NI|BFTkNSWVBU)[\w+/=]{20,16384}+",
+        "LS0tLS1CRUdJTi": (
+            r"(?:BSU0EgUFJJ|BQUklWQ|BFQyBQUkl|BPUEVOU1NI|BFTkNSWVBU)[\w+/=]{20,16384}+"
+        ),
         "dop_v1_": r"[0-9a-f]{64}",
         "doo_v1_": r"[0-9a-f]{64}",
     },
