@@ -67,12 +67,19 @@ class TextRedactor:
             position = end
         return "".join([*parts, text[position:]])
 
-    def _as_read(self, text: str, rough: str) -> Iterable[Span]:
+    def _as_read(self, text: str, rough: str, levels: int = 2) -> Iterable[Span]:
+        """Find what shows when markup and escapes are gone; escapes may stand in escapes."""
+        deeper = roughly_as_read(rough) if levels > 1 and "\\" in rough else rough
+        shows = rough != text and any(True for _ in self._both(rough))
+        shows_deeper = deeper != rough and any(True for _ in self._both(deeper))
         # the exact look, with its way back, is for the few texts that need it
-        if rough == text or not any(True for _ in self._both(rough)):
+        if not (shows or shows_deeper):
             return
         plain, back = as_read(text)
-        for start, end, rule in self._both(plain):
+        found = [*self._both(plain)]
+        if shows_deeper:
+            found += self._as_read(plain, deeper, levels - 1)
+        for start, end, rule in found:
             yield Span(back(start), back(end, last=True), rule)
 
     def _erased(self, text: str) -> Iterable[Span]:
