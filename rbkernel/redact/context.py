@@ -28,11 +28,11 @@ _UNTIL_QUOTE = {
     '"': re.compile(r"[^\"\n\\]{1,256}+(?=\")"),
     "'": re.compile(r"[^'\n\\]{1,256}+(?=')"),
 }
-_NEXT_PAIR = re.compile(r"\s+[A-Za-z_][\w.]*\s?=|[&;]")
+_NEXT_PAIR = re.compile(r"\s+[A-Za-z_][\w.]*\s?=|[&;\"']|\s--?\w")
 # no call is open in this line
 _ASSIGNS = re.compile(r"(?:.*[\"'])?[^(,{]*\Z")
 _ENDS = re.compile(r"[\s;&|#\"'\]}]|\Z")
-_CALL = re.compile(
+FUNCTION = re.compile(
     r"(?:get|fetch|load|read|ask|make|generate|create|find|build|check|hash|input|prompt|resolve"
     r"|current|random|decrypt|encrypt|lookup)_?[a-z_]*(?:\(.*)?\Z",
     re.IGNORECASE,
@@ -93,7 +93,7 @@ class Place:
         if self.colon or self.spaced or sign not in _UNTIL_QUOTE:
             return ""
         value = _UNTIL_QUOTE[sign].match(self.text, self.value_at)
-        one = value and not (_NEXT_PAIR.search(value[0]) or _CALL.match(value[0]))
+        one = value and not (_NEXT_PAIR.search(value[0]) or FUNCTION.match(value[0]))
         return sign if one else ""
 
     def until_quote(self) -> tuple[int, int] | None:
@@ -144,7 +144,7 @@ class Place:
         return (
             bool(_ASSIGNS.match(self.line))
             and bool(_ENDS.match(self.text, end))
-            and not _CALL.match(value)
+            and not FUNCTION.match(value)
             and not before.rstrip().endswith((",", "("))
         )
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from rbkernel.redact.context import Place
+from rbkernel.redact.context import FUNCTION, Place
 from rbkernel.redact.marks import is_reference, reference_at
 from rbkernel.redact.names import SUFFIX, is_secret
 
 KEY_WORDS = ("pass", "pwd", "pw", "secret", "token", "credential", "dsn", "conninfo", "key")
 _KEY = re.compile(
     rf"(pass(?:word|wd|phrase|code)?|pwd|pw|secret|token|credentials?|dsn|conninfo|key){SUFFIX}"
-    r"(\\?[\"']|\])?(\s{0,3})(?:=>|:=|=(?!=)|%3d|(:)(?![:/]))([ \t]{0,8})"
+    r"(\\?[\"']\]?|\])?(\s{0,3})(?:=>|:=|=(?!=)|%3d|(:)(?![:/]))([ \t]{0,8})"
     r"(?:(?:[brune]|u&)?(\\?[\"'`]))?",
     re.IGNORECASE,
 )
@@ -64,7 +64,7 @@ _NO_SECRET = re.compile(
     r"|not|is|in|or|and|if|for|see|use|with|the|a|to|will|must|never|always|prompt|updated|changed"
     r"|password|passwd|secret|token|self|boolean|integer|character|varchar|bytea|uuid|json"
     r"|redacted|hidden|masked|disabled|enabled|x{3,}|[*•.…_-]+|%\(?\w*\)?[sd]?|\?|:\w+|\$\w*|\$\{.*"
-    r"|\$\(.*|#.*|~?/.*",
+    r"|\$\(.*|#.*|~?/.*|vault:.*",
     re.IGNORECASE,
 )
 
@@ -138,6 +138,8 @@ def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
         value = _QUOTED[typed[1]].match(text, typed.end())
         return value.span(1) if value else None
     place = Place.of(text, key)
+    if place.line.endswith("${"):
+        return None
     if place.in_url:
         return None  # `https://x-access-token:…@`: what stands before the @ has a rule of its own
     if place.in_connection_string:
@@ -192,11 +194,12 @@ def _is_code(value: str, after: str, is_literal: Callable[[], bool] = lambda: Fa
     """
     if after in {")", ","} and (_PLAIN_NAME.fullmatch(value) or is_secret(value)):
         return True
-    if _DOTTED.fullmatch(value) and (is_secret(value.rpartition(".")[2]) or after in {")", ","}):
+    if _DOTTED.fullmatch(value) and (after in {")", ","} or any(map(is_secret, value.split(".")))):
         return True
     if _CMDLET.fullmatch(value) and after == " ":
         return True
-    return is_secret(value) and value.isidentifier() and not is_literal()
+    named = is_secret(value) or bool(FUNCTION.match(value) and not value.isalpha())
+    return named and value.isidentifier() and not is_literal()
 
 
 def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> bool:
@@ -216,7 +219,7 @@ def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> boo
     if len(value) < 6 or " " in value:
         return word == "key" and quoted and len(value) >= 8 and bool(_LOOK.search(value))
     return bool(_LOOK.search(value)) or (
-        word in {"secret", "token"} and Place.of(text, key).names_variable
+        word in {"secret", "token", "key"} and Place.of(text, key).names_variable
     )
 
 

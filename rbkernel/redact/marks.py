@@ -16,7 +16,7 @@ _OWN_SIGNS = ("‹PLACEHOLDER:", "[redacted:", "[withheld:")
 _REFERENCE = (
     r"\$?\{\{[^\n]*?\}\}|\$\{[^}\n]*+\}|\$\([^)\n]*+\)|\$\w++|\{[^{}\s]*+\}|<%[^\n]*?%>|<[\w .-]++>"
     r"|%\w++%|%(?:\(\w++\))?[sd]|\*++|:\w++|:'\w++'|…|\\u2026|\.\.\.|\[[A-Za-z][A-Za-z _-]*+\]"
-    r"|&lt(?:;[\w .-]*+(?:&gt;?)?)?"
+    r"|x{3,}+|&lt(?:;[\w .-]*+(?:&gt;?)?)?"
 )
 _WHOLE = re.compile(rf"(?:{_REFERENCE})\Z")
 _FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~}}-])")

@@ -9,7 +9,7 @@ secret itself is marked; user, host and keyword around it stay.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rbkernel.redact import commands, lines, sql
@@ -45,8 +45,9 @@ def pattern_spans(text: str) -> Iterator[Span]:
     """
     lower = text.lower()
     long = "\n".join([word for word in lower.split() if len(word) >= _LONG_WORD])
-    # most needles are looked for by several rules
-    seen = {needle: needle in lower for needle in _NEEDLES}
+    seen: dict[str, bool] = {"": True}
+    for needle, part in _NEEDLES:
+        seen[needle] = seen[part] and needle in lower
     marks = own_marks(text)
     for rule in RULES:
         if not rule.needles or any(
@@ -136,7 +137,10 @@ _COOKIE = (
     r"\b(?:set-)?cookie[\"']?\s{0,3}+:\s{0,3}+[\"']?((?=[\w.-]{1,200}+=)[^\r\n\"'<>]{8,4096}+)"
     r"|\b(?:jsessionid|phpsessid|sessionid|connect\.sid)=([^\s;&\"'<>]{8,1024}+)"
 )
-_XML = r"<[\w:.-]{0,40}?(?:password|passwd|passphrase|secret|token|api-?key)>([^<>\n]{1,1024}+)</"
+_XML = (
+    r"<[\w:.-]{0,40}?(?:password|passwd|passphrase|secret|token|api-?key|\bpass|\bpwd)"
+    r"(?:\s[^<>]{0,80})?>([^<>\n]{1,1024}+)</"
+)
 
 _INPUT = re.compile(r"<(?:input|add|entry|property|param)\b[^<>]{0,2000}+>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
@@ -227,7 +231,24 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(name="card number", needles=(), find=cards),
     Rule(name="password", needles=KEY_WORDS, find=key_values),
-    Rule(name="option", needles=("--",), find=flags),
+    Rule(name="option", needles=("--", "-pass"), find=flags),
 )
-_NEEDLES = frozenset(needle for rule in RULES if not rule.long for needle in rule.needles)
+
+
+def _ordered(needles: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return needles with a shorter one that is a part of each, if any: without that, no search.
+
+    >>> _ordered(["password", "pass"])
+    (('pass', ''), ('password', 'pass'))
+    """
+    known: list[str] = []
+    ordered = []
+    for needle in sorted(set(needles), key=lambda one: (len(one), one)):
+        part = next((one for one in known if one in needle), "")
+        ordered.append((needle, part))
+        known.append(needle)
+    return tuple(ordered)
+
+
+_NEEDLES = _ordered(needle for rule in RULES if not rule.long for needle in rule.needles)
 RULE_NAMES = frozenset(rule.name for rule in RULES)

@@ -36,6 +36,14 @@ def test_every_secret_of_public_formats_vanishes_and_every_look_alike_stays() ->
     assert [sample.text for sample in measured.harmed] == []
 
 
+def test_a_corpus_that_the_rules_were_not_adjusted_to() -> None:
+    # the first look found 117 of 129 secrets and harmed 6 of 149 look-alikes
+    measured = measure(read("secrets_held_back.txt"), redact)
+    print(f"\n{measured}")
+    assert measured.recall >= 0.907
+    assert measured.precision >= 0.951
+
+
 def test_redacting_twice_changes_nothing() -> None:
     once = [redact(sample.text) for sample in read("secrets_public.txt")]
     assert [redact(text) for text in once] == once
