@@ -159,9 +159,13 @@ def _quoted(text: str, key: re.Match[str], quote: str) -> tuple[int, int] | None
     return value.span(1)
 
 
+_LONGEST_LINE = 1_000
+
+
 def _is_open(text: str, place: int, quote: str) -> bool:
     """Tell whether a quote was opened in this line before the place."""
-    return text.count(quote, text.rfind("\n", 0, place) + 1, place) % 2 == 1
+    start = max(text.rfind("\n", 0, place) + 1, place - _LONGEST_LINE)
+    return text.count(quote, start, place) % 2 == 1
 
 
 def _bare(text: str, key: re.Match[str], place: Place, *, prose: bool) -> tuple[int, int] | None:
