@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rbkernel.redact import alone
 from rbkernel.redact.forms import SHORTEST_ENCODED, encodings, forms
 from rbkernel.redact.marks import OWN, is_template
+from rbkernel.redact.reading import unescaped
 from rbkernel.redact.span import Span
 
 SHORTEST = 4
@@ -159,7 +160,8 @@ def _forms_of(value: str, name: str) -> Iterator[_Form]:
     is_word = alone.needs_to_be_alone(value)
     for text in encodings(value):
         yield _Form(text, name, _encoded_check(text, value) if is_word else None, encoded=True)
-    for text in forms(value):
+    # the last is what is left of a backslash where escapes are decoded
+    for text in forms(value) | {unescaped(value)}:
         is_hex = is_word and _HEX.fullmatch(text) and text != value
         check = alone.in_hex if is_hex else alone.as_word if is_word else None
         yield _Form(text, name, check)

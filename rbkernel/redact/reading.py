@@ -64,6 +64,15 @@ def looks_written(text: str) -> bool:
     return any(sign in text for sign in _SIGNS) or not text.isascii()
 
 
+def unescaped(text: str) -> str:
+    r"""Decode the escapes of JSON in a text.
+
+    >>> unescaped(r"a\"b\u0041")
+    'a"bA'
+    """
+    return _ESCAPE.sub(_unescaped, text) if "\\" in text else text
+
+
 def roughly_as_read(text: str) -> str:
     """Fast approximation of `as_read`, without the way back."""
     if any(sign in text for sign in ("\x1b", "\x9b", "\\x1b", "\\033", "\\u001b", "\\e[")):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from rbkernel.redact import alone
 from rbkernel.redact.known import KnownSecrets, places
-from rbkernel.redact.reading import JOINED, as_read
+from rbkernel.redact.reading import JOINED, as_read, unescaped
 from rbkernel.redact.span import Span
 
 _SHORTEST = 8
@@ -37,9 +37,10 @@ def split_spans(known: KnownSecrets, text: str, rough: str) -> Iterator[Span]:
     """
     squeezed = _squeezed(rough)
     values = {
-        value: name
+        form: name
         for value, name in known.values.items()
-        if len(value) >= _SHORTEST and _squeezed(value) in squeezed
+        for form in {value, unescaped(value)}
+        if len(value) >= _SHORTEST and _squeezed(form) in squeezed
     }
     if values:
         plain, back = as_read(text, JOINED)

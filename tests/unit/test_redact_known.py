@@ -89,6 +89,12 @@ def test_what_markdown_escapes_vanishes() -> None:
     assert redactor("prod_password_9").text(r"is prod\_password\_9.") == "is [redacted:known]."
 
 
+@pytest.mark.parametrize("form", ["{}\b{}", "{}\x1b[0m{}", "**{}**{}", "{}\u200b{}", "{}\n{}"])
+def test_backslashes_in_a_secret_are_no_escapes(form: str) -> None:
+    shown = redactor(r"g\an\net7310").text(form.format(r"g\an", r"\net7310"))
+    assert "net7310" not in shown
+
+
 def test_an_unknown_secret_is_read_through_backspaces() -> None:
     assert "wrong" not in Redactor().text("PGPASSWORD=hunxx\b\bter2wrong\n")
 
