@@ -88,7 +88,7 @@ _PROMPT = re.compile(
     r"(?=[\"']?[ \t\r]*(?:$|[\]}),<]))",
     re.IGNORECASE | re.MULTILINE,
 )
-_TOLD = re.compile(
+_REPORTED = re.compile(
     r"\b(?:password|passphrase|passcode|api key|token|secret)(?: for [^\n:]{1,80}?)?"
     r" (?:is|was)(?: generated for [^\n:]{1,80}| set to| now)?:?[ \t]{1,3}"
     r"[\"'`]?([^\s\"'`&<>]{6,256}?)[\"'`]?(?=[.,;]?(?:[\s\"'<\]}]|$))"
@@ -98,13 +98,13 @@ _TOLD = re.compile(
 )
 # libpq repeats what it cannot read, which is a password or a whole connection string
 _ECHOED = re.compile(r"missing \"=\" after \"([^\"\n]{1,512}+)\" in connection info string")
-_TOLD_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d).*")
+_REPORTED_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d).*")
 _ALGORITHM = re.compile(
     r"(?:hmac-?)?(?:sha-?\d+|md\d|argon2\w*|scram-sha-\d+|bcrypt|scrypt|pbkdf2\w*|base\d+|utf-?\d+"
     r"|rs\d+|hs\d+|oauth2?|rfc\d+)(?:[-_]\w+)*",
     re.IGNORECASE,
 )
-TOLD_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing ")
+PROMPT_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing ")
 _REDIS_AUTH = re.compile(
     r"(?:^|[\"'])(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?"
     r"[\"']?([^\s\"':.]{6,256}+)[\"']?\r?(?=$|[\]}),])",
@@ -112,19 +112,19 @@ _REDIS_AUTH = re.compile(
 )
 
 
-def told(text: str) -> Iterator[tuple[int, int]]:
-    """Find what a prompt echoes and a log tells: ``Password for user app: sesame``.
+def prompts(text: str) -> Iterator[tuple[int, int]]:
+    """Find what prompts echo and logs report: ``Password for user app: sesame``.
 
     >>> text = "Your password is Welcome-2026. Password for user app: sesame"
-    >>> [text[start:end] for start, end in told(text)]
+    >>> [text[start:end] for start, end in prompts(text)]
     ['sesame', 'Welcome-2026']
     """
     for match in _PROMPT.finditer(text):
         if not is_no_secret(match[1]):
             yield match.span(1)
-    for match in _TOLD.finditer(text):
+    for match in _REPORTED.finditer(text):
         value = match[match.lastindex or 0]
-        if match[2] or (_TOLD_LOOK.fullmatch(value) and not _ALGORITHM.fullmatch(value)):
+        if match[2] or (_REPORTED_LOOK.fullmatch(value) and not _ALGORITHM.fullmatch(value)):
             yield match.span(match.lastindex or 0)
     for match in _ECHOED.finditer(text):
         yield match.span(1)
@@ -176,7 +176,10 @@ _LOOSE_PAIRS = (
 _LOOSE_LOOK = re.compile(
     r"(?=.*[A-Za-z])(?=.*(?:\d|[^\w\s.()-])).*|\w+_(?:password|pw|secret|token)"
 )
-_TYPES = re.compile(r"(?:varchar|char|character|bytea|text|numeric|bit)\b.*|\w+\[\]|scram-sha-256")
+# of SQL, and of pandas
+_TYPES = re.compile(
+    r"(?:u?int|float|datetime|timedelta|string|bool)\d*(?:\[.*\])?|(?:varchar|char|character|bytea|text|numeric|bit)\b.*|\w+\[\]|scram-sha-256"
+)
 
 
 def pairs(text: str) -> Iterator[tuple[int, int]]:

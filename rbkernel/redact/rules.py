@@ -1,4 +1,4 @@
-r"""Pure rules: where in a text does a secret stand that nobody told us of?
+r"""Pure rules: find secrets that are not known, by their form or by the words around them.
 
 Each rule has a cheap needle: a lower-case text without which it cannot match, so that an output
 without secrets costs a few searches and no regular expression. Every expression is linear: it
@@ -203,7 +203,7 @@ RULES: tuple[Rule, ...] = (
     Rule(name="user option", needles=commands.NEEDLES, find=commands.password_options),
     Rule(name="pass file", needles=lines.PASS_FILE_NEEDLES, find=lines.pass_file),
     Rule(name="login", needles=("@",), find=lines.logins),
-    Rule(name="password", needles=lines.TOLD_NEEDLES, find=lines.told),
+    Rule(name="password", needles=lines.PROMPT_NEEDLES, find=lines.prompts),
     Rule(name="password", needles=lines.PAIR_NEEDLES, find=lines.pairs),
     Rule(
         name="password hash",

@@ -216,6 +216,10 @@ def test_a_mask_stays_when_its_words_are_secrets() -> None:
     [
         *("password=get_password", "connect(password=get_password)", "password = get_password()"),
         *("connect(user=user, password=db_password)", "password=settings.password"),
+        *(
+            "password     float64\ntoken    datetime64[ns, UTC]\nsecret   string[python]",
+            "token int64",
+        ),
         *("redis-cli -p 6379 ping", "psql -p 5432 -h db", "mysql -P 3306 -u app -p shop"),
     ],
 )
