@@ -103,9 +103,18 @@ class Place:
 
     @cached_property
     def names_variable(self) -> bool:
-        """``API_TOKEN=…`` and ``X-Auth-Token: …`` are names that no code has for a parameter."""
+        """``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…`` are no parameters of code."""
         named = self.name.isupper() and "_" in self.name
-        return (named and not self.line.rstrip().endswith("(")) or self.name[:2] in {"X-", "x-"}
+        return (
+            (named and not self.line.rstrip().endswith("("))
+            or self.name[:2] in {"X-", "x-"}
+            or self.line[-1:] in {"?", "&"}
+        )
+
+    @property
+    def is_environment(self) -> bool:
+        """``PGPASSWORD=…``, as a shell and a dump of an environment have it."""
+        return self.name.isupper() and not (self.colon or self.spaced)
 
     def is_literal(self, end: int) -> bool:
         """Tell whether a bare name that ends there is a value, and not a variable."""

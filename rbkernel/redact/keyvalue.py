@@ -206,8 +206,14 @@ def _is_code(value: str, after: str, is_literal: Callable[[], bool] = lambda: Fa
     return named and value.isidentifier() and not is_literal()
 
 
+# words of code and of remarks, and in an environment what somebody chose for a password
+_WEAK = frozenset({"password", "passwd", "secret", "token", "text", "string"})
+
+
 def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> bool:
     word, value, quoted = key[1].lower(), text[slice(*found)], bool(key[6])
+    if value.lower() in _WEAK and word.startswith(("pass", "pwd")):
+        return Place.of(text, key).is_environment
     if value.startswith("[redacted:") or is_no_secret(value):
         return False
     if word == "pass" and value.isdigit():

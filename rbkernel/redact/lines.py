@@ -17,7 +17,7 @@ _PASS_FILE = re.compile(
 )
 PASS_FILE_NEEDLES = (":*:", *(f"{digit}:" for digit in "0123456789"))
 _HOST = re.compile(
-    r"(?<![\w./:*@-])(?:\*|/[\w./-]{1,100}|[A-Za-z0-9][\w.-]{0,100}|\[[0-9a-f:\\]{2,60}\])\Z"
+    r"(?<![\w./:*@-])(?:\*|/[\w./-]{1,100}|(?!\d{1,3}\Z)[A-Za-z0-9][\w.-]{0,100}|\[[0-9a-f:\\]{2,60}\])\Z"
 )
 _SOURCE_FILE = re.compile(r"\.(?:py|pyx|c|cc|cpp|h|go|rs|js|ts|java|rb|sql|log|sh|md|txt|php|kt)$")
 
@@ -35,8 +35,11 @@ def pass_file(text: str) -> Iterator[tuple[int, int]]:
             yield match.span(1)
 
 
+_SHORTEST = 4
+
+
 def _may_be_password(value: str) -> bool:
-    return not (is_no_secret(value) or value.isdigit())
+    return len(value) >= _SHORTEST and not (is_no_secret(value) or value.isdigit())
 
 
 # `user/password@host`, as clients of Oracle take it
@@ -55,6 +58,8 @@ _LOGIN_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!#$%^&*+=?~])[^.]{6,}")
 _REVISION = re.compile(
     r"v?\d[\w.-]*|sha\d+|[0-9a-f]{7,64}|main|master|develop|latest|next|dev|HEAD|[A-Z.]+"
 )
+# accounts that every installation of Oracle has had
+_ACCOUNTS = frozenset({"sys", "system", "scott", "hr", "dbsnmp", "sysman"})
 _VERSION = re.compile(r"v?\d[\d.]*|[\w-]+\.git")
 
 
@@ -75,9 +80,11 @@ def _is_login(match: re.Match[str], start: int) -> bool:
     quoted, value, host, rest = match.groups()
     if quoted or is_no_secret(value) or _VERSION.fullmatch(value):
         return bool(quoted)
-    if host.startswith("//") or rest.startswith(":"):
+    if host.startswith("//") or rest.startswith(":") or is_secret(value):
         return True
     if _LOGIN_BEFORE.search(match.string, max(0, start - 80), start):
+        return True
+    if match.string[start : match.start()].lower() in _ACCOUNTS:
         return True
     return bool(_LOGIN_LOOK.fullmatch(value)) and not _REVISION.fullmatch(host)
 
@@ -93,7 +100,8 @@ _REPORTED = re.compile(
     r" (?:is|was)(?: generated for [^\n:]{1,80}| set to| now)?:?[ \t]{1,3}"
     r"[\"'`]?([^\s\"'`&<>]{6,256}?)[\"'`]?(?=[.,;]?(?:[\s\"'<\]}]|$))"
     r"|\b(?:with|using|by|has) (?:the )?(?:password|passphrase|token) "
-    r"[\"'`]([^\s\"'`]{4,256}+)[\"'`]",
+    r"[\"'`]([^\s\"'`]{4,256}+)[\"'`]"
+    r"|\b(?:password|passphrase) [\"'`]([^\s\"'`]{6,256}+)[\"'`]",
     re.IGNORECASE,
 )
 # libpq repeats what it cannot read, which is a password or a whole connection string
@@ -168,8 +176,8 @@ _LOOSE_PAIRS = (
         re.MULTILINE,
     ),
     re.compile(
-        rf"(?:^|[\"'])[ \t]*{_NAME}(?:[ \t]{{2,80}}|(?<=\.password) )([^\s\"'|]{{6,256}}+)"
-        rf"[ \t]*(?=\r?$|[\"'])",
+        rf"(?:^|[\"'])[ \t]*{_NAME}(?:[ \t]{{2,80}}|(?<=\.password) |(?<=[A-Z]) )"
+        r"([^\s\"'|]{6,256}+)[ \t]*(?=\r?$|[\"'])",
         re.MULTILINE,
     ),
 )

@@ -225,3 +225,18 @@ def test_a_mask_stays_when_its_words_are_secrets() -> None:
 )
 def test_real_code_stays_readable(code: str) -> None:
     assert Redactor().text(code) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("PGPASSWORD=password psql", "=password"),
+        ("DB_PASSWORD=secret", "=secret"),
+        ("https://x.example/api?token=service_token&x=1", "service_token"),
+        ("scott/tiger@orcl", "tiger"),
+        ("shop/shop_password@db1", "shop_password"),
+        ("PGPASSWORD prod_password_9", "prod_password_9"),
+    ],
+)
+def test_plain_words_are_passwords_where_nothing_else_can_stand(text: str, secret: str) -> None:
+    assert secret not in Redactor().text(text)
