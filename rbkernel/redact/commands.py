@@ -99,9 +99,9 @@ def password_options(text: str) -> Iterator[tuple[int, int]]:
             place = _end(text, command.end())
             for match in option.finditer(text, command.end(), place):
                 yield match.span(match.lastindex or 0)
-    for expression in (_CHPASSWD, _PASS_PHRASE):
-        for match in expression.finditer(text):
-            yield match.span(1)
+    for word, expression in (("chpasswd", _CHPASSWD), ("-pass", _PASS_PHRASE)):
+        if word in text:
+            yield from (match.span(1) for match in expression.finditer(text))
 
 
 def _end(text: str, start: int) -> int:

@@ -151,10 +151,6 @@ _PAIRS = tuple(
             r"[ \t]{1,8}[\"']?([^\n\"'=]{3,256}+)",
         ),
         (
-            r"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{0,40}\(",
-            rf"\s{{0,8}}[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']",
-        ),
-        (
             rf"\bname[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}[\"']?\s{{0,40}}+,?\s{{0,40}}+[\"']?",
             r"value[\"']?\s{0,3}:[ \t]{0,8}[\"']?([^\n\"']{3,256}+)",
         ),
@@ -169,6 +165,14 @@ _PAIRS = tuple(
     )
 )
 PAIR_NEEDLES = ("password", "passphrase", "passwd", "secret", "token", "_key", "pwd")
+# `setenv("PGPASSWORD", "sesame")`; in `Column("password", "text")` the second is no value
+_CALL = re.compile(
+    rf"\(\s{{0,8}}[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']"
+)
+_SETS = re.compile(
+    r"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{0,40}\Z",
+    re.IGNORECASE,
+)
 # only a word that looks like a secret: the rest are columns of a table, or words of a remark
 _LOOSE_PAIRS = (
     re.compile(
@@ -201,6 +205,10 @@ def pairs(text: str) -> Iterator[tuple[int, int]]:
         for match in expression.finditer(text):
             if is_secret(match[1]) and not is_no_secret(match[2].strip()):
                 yield match.span(2)
+    for match in _CALL.finditer(text):
+        called = _SETS.search(text, max(0, match.start() - 50), match.start())
+        if called and is_secret(match[1]) and not is_no_secret(match[2]):
+            yield match.span(2)
     for expression in _LOOSE_PAIRS:
         for match in expression.finditer(text):
             if is_secret(match[1]) and not is_no_secret(match[2]) and _has_look(match[2]):

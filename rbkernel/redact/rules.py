@@ -168,7 +168,10 @@ _FILES = (
     r"|\b(?:BASIC|HTTP|PROXY)_?AUTH=[\"']?([^\s:\"'$]{1,64}+:[^\s\"']{1,256}+)"
     r"|ConvertTo-SecureString\s{1,3}+(?:-String\s{1,3}+)?[\"']([^\"'\n]{1,256}+)[\"']"
 )
-_FILE_NEEDLES = ("key-data", "tls.key", "privatekey", "private-lines", "auth", "securestring")
+_FILE_NEEDLES = (
+    *("key-data", "tls.key", "privatekey", "private-lines", "securestring"),
+    *('"auth"', "_auth", "auth="),
+)
 
 _HASHES = (
     r"\$apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}|\{S?SHA(?:\d{3})?\}[A-Za-z0-9+/]{20,128}+=*"
