@@ -144,21 +144,25 @@ def prompts(text: str) -> Iterator[tuple[int, int]]:
 _NAME = r"([\w.-]{2,80}+)"
 # name and value apart: csh, fish, Docker, Hibernate; calls; Kubernetes; Terraform; XML; tables
 _PAIRS = tuple(
-    re.compile("".join(parts), re.IGNORECASE | re.MULTILINE)
-    for parts in (
+    (words.split(","), re.compile(head + rest, re.IGNORECASE | re.MULTILINE))
+    for words, head, rest in (
         (
+            "setenv ,set -,ENV ,ARG ",
             rf"(?:^|[\s\"'])(?:setenv|set -\w{{1,4}}|ENV|ARG)[ \t]{{1,8}}{_NAME}",
             r"[ \t]{1,8}[\"']?([^\n\"'=]{3,256}+)",
         ),
         (
+            "value,VALUE",
             rf"\bname[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}[\"']?\s{{0,40}}+,?\s{{0,40}}+[\"']?",
             r"value[\"']?\s{0,3}:[ \t]{0,8}[\"']?([^\n\"']{3,256}+)",
         ),
         (
+            "variable ",
             rf"\bvariable\s{{1,4}}\"{_NAME}\"\s{{0,4}}\{{[^{{}}]{{0,400}}?",
             r"\bdefault\s{0,9}=\s{0,9}\"([^\"\n]{1,256}+)\"",
         ),
         (
+            "</",
             rf"<[\w:.-]{{1,40}}\s[^<>]{{0,200}}?\b(?:key|name|id)=[\"']{_NAME}[\"']",
             r"[^<>]{0,200}>([^<>\n]{1,256}+)</",
         ),
@@ -201,8 +205,8 @@ def pairs(text: str) -> Iterator[tuple[int, int]]:
     >>> [text[start:end] for start, end in pairs(text)]
     ['sesame']
     """
-    for expression in _PAIRS:
-        for match in expression.finditer(text):
+    for words, expression in _PAIRS:
+        for match in expression.finditer(text) if any(word in text for word in words) else ():
             if is_secret(match[1]) and not is_no_secret(match[2].strip()):
                 yield match.span(2)
     for match in _CALL.finditer(text):
