@@ -1,6 +1,6 @@
-"""What this kernel must never say: the secrets of its connections and of its environment.
+"""The secrets of a kernel's connections and of its environment.
 
-They are gathered once, when the kernel starts, and whenever a password is fetched later.
+They are gathered once, when the kernel starts; a password that is fetched later is added then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ADDRESSES = re.compile(r"(?:_FILE|_PATH|_DIR|_COUNT|_ENV|_NAME|_ID|_URL|_TTL)$"
 
 
 class Secret(NamedTuple):
-    """A value that must not be said; ``public`` are words that may, although they are equal."""
+    """A value that must not be shown; ``public`` are names that are shown in any case."""
 
     name: str
     value: str
@@ -29,7 +29,37 @@ class Secret(NamedTuple):
 
 
 def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secret]:
-    """Return all secrets that can be read without asking anybody."""
+    """Return all secrets that can be read without a prompt or a command."""
+    public = _public(settings, environment)
+    for secret in _gathered(settings, environment):
+        yield secret._replace(public=secret.public | public)
+
+
+# variables of libpq and of the system that name what the evidence shows anyway
+_PUBLIC = (
+    "PGUSER",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGDATABASE",
+    "PGSERVICE",
+    "USER",
+    "LOGNAME",
+    "HOSTNAME",
+)
+
+
+def _public(settings: Settings, environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of connections, users, databases and hosts."""
+    of_connections = (
+        name
+        for connection in settings.connections.values()
+        for name in (connection.name, connection.user, connection.dbname, connection.host)
+    )
+    of_variables = (environment.get(name) for name in _PUBLIC)
+    return frozenset(name for name in (*of_connections, *of_variables) if name)
+
+
+def _gathered(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secret]:
     for connection in settings.connections.values():
         yield from _of_connection(connection, environment)
     for path in _passfiles(settings, environment):
@@ -44,7 +74,7 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
 
 
 def of_connection(connection: Connection, password: str) -> Secret:
-    """Return a password that was just fetched."""
+    """Return a password that was just fetched, with what is public of its connection."""
     public = {connection.name, connection.user, connection.dbname, connection.host}
     name = f"password of {_plain(connection.name)}"
     return Secret(name, password, frozenset(filter(None, public)))

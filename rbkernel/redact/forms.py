@@ -41,6 +41,7 @@ def forms(value: str) -> set[str]:
         spaced, colons = data.hex(" "), data.hex(":")
         found |= {spaced, spaced.upper(), colons, colons.upper()}
         found.add("".join(f"\\x{byte:02x}" for byte in data))
+        found |= {"".join(f"%{byte:{kind}}" for byte in data) for kind in ("02x", "02X")}
     return found
 
 

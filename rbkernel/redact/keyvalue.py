@@ -1,47 +1,81 @@
 """Secrets by their key: ``key = value`` in shells, libpq, INI, YAML, JSON, Python, URLs, headers.
 
-What stands for a value is none: a placeholder, a type, a variable, a call, a remark in prose.
+A placeholder, a type, a variable, a call and a remark in prose are no values. A bare name such as
+``db_password`` is code in ``connect(password=db_password)`` and a value in ``PGPASSWORD=…``, in a
+URL, in a connection string and in a settings file: `rbkernel.redact.context` tells which.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from rbkernel.redact.context import FUNCTION, Place
+from rbkernel.redact.marks import is_reference, reference_at
 from rbkernel.redact.names import SUFFIX, is_secret
 
 KEY_WORDS = ("pass", "pwd", "pw", "secret", "token", "credential", "dsn", "conninfo", "key")
 _KEY = re.compile(
     rf"(pass(?:word|wd|phrase|code)?|pwd|pw|secret|token|credentials?|dsn|conninfo|key){SUFFIX}"
-    r"(?:\\?[\"']|\])?(\s{0,3})(?:=>|:=|=(?!=)|%3d|(:)(?![:/]))([ \t]{0,8})(\\?[\"'])?",
+    r"(\\?[\"']\]?|\])?(\s{0,3})(?:=>|:=|=(?!=)|%3d|(:)(?![:/]))([ \t]{0,8})"
+    r"(?:(?:[brune]|u&)?(\\?[\"'`]))?",
     re.IGNORECASE,
 )
+# `let password: &str = "…"`, `password: String = "…"`
+_TYPED = re.compile(r"\s?:\s?&?[A-Za-z][\w.\[\]| <>]{0,40}?\s?=\s?([\"'])")
 _KEY_KINDS = re.compile(
     r"(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess|master"
-    r"|deploy|license|hash)[_-]?$",
+    r"|deploy|license|hash|app|admin|sdk|integration|preshared|session|cookie|jwt|service)[_-]?$",
     re.IGNORECASE,
 )
+# these keys also name things that are no secrets: a queue, a document, a user's choice
+_WEAK_KINDS = re.compile(r"(?:routing|[A-Z]{3,20}_)[_-]?$")
+_NO_KINDS = re.compile(
+    r"(?:CACHE|PRIMARY|FOREIGN|PARTITION|SORT|PUBLIC|IDEMPOTENCY|OBJECT|GROUP|DEDUP|ROW|HOT)_$"
+)
+_RANDOM = re.compile(r"(?=[\w.+/=-]*\d)(?=[\w.+/=-]*[A-Za-z])[\w.+/=-]{20,}+")
+# `dbpass` is a password, `compass` and `bypass` are none
+_RUN_TOGETHER = re.compile(
+    r"(?:db|sql|(?<!\.)pg|my|user|root|admin|app|auth|mail|smtp|ftp|ssh|redis|mongo|ora|http|proxy)$"
+)
 _FLAG = re.compile(
-    r"(?:^|[\s\"'])--[\w-]{0,40}?(?:password|passwd|secret|token|api-key|access-key)"
-    r"[ \t]{1,4}[\"']?([^\s\"'-][^\s\"']{3,512}+)",
+    r"(?:^|[\s\"'])--?(?!no-)[\w.-]{0,40}?"
+    r"(?:(?<=-)pass(?:word|wd|phrase)?|password|passwd|secret|token|api-?key|access-?key)"
+    r"(?: |[\"'],\s*[\"'])(\\?[\"'](?=\S))?([^\s\"'-][^\s\"']{3,512}+)",
     re.IGNORECASE | re.MULTILINE,
+)
+_METAVARIABLE = re.compile(
+    r"\[?[A-Z_]*(?:PASSWORD|PASS|TOKEN|SECRET|KEY|TEXT|STRING|VALUE|FILE)\]?"
 )
 _QUOTED = {
     '"': re.compile(r'((?:[^"\\\n]|\\.|""){1,1024}+)(?="|\\?$|…|\.\.\.)', re.MULTILINE),
     "'": re.compile(r"((?:[^'\\\n]|\\.|''){1,1024}+)(?='|\\?$|…|\.\.\.)", re.MULTILINE),
+    "`": re.compile(r"((?:[^`\\\n$]|\\.|\$(?!\{)){1,1024}+)(?=`)"),
     '\\"': re.compile(r'((?:[^"\\\n]|\\[^"]){1,1024}+)(?=\\")'),
     "\\'": re.compile(r"((?:[^'\\\n]|\\[^']){1,1024}+)(?=\\')"),
+    "\\`": re.compile(r"(?!)"),
 }
-_BARE = re.compile(r"[^\s\"'<>&;,(){}\[\]|`\\]{1,512}+")
+_BARE = re.compile(r"(?:[^\s\"'<>&;,(){}\[\]|`\\]|\\ ){1,512}+")
 _BLOCK_END = re.compile(r"[ \t]*+(?:[\r\n,}\]\"'#\\]|$)")
 # what stands where a secret would: nothing, a placeholder, a type, a reference, a remark
 _NO_SECRET = re.compile(
     r"none|null|nil|true|false|yes|no|on|off|str|string|text|bytes|int|bool|any|optional|secretstr"
     r"|required|missing|unset|empty|invalid|expired|incorrect|wrong|failed|ok|set|unknown|n/a"
-    r"|not|is|in|or|and|if|for|see|use|with|the|a|password|passwd|secret|token|self"
-    r"|redacted|hidden|masked|x{3,}|[*•.…_-]+|%\(?\w*\)?[sd]?|\?|:\w+|\$\w+|\$\{.*|\$\(.*|#.*|~?/.*",
+    r"|not|is|in|or|and|if|for|see|use|with|the|a|to|will|must|never|always|prompt|updated|changed"
+    r"|password|passwd|secret|token|self|boolean|integer|character|varchar|bytea|uuid|json"
+    r"|redacted|hidden|masked|disabled|enabled|x{3,}|[*•.…_-]+|%\(?\w*\)?[sd]?|\?|:\w+|\$\w*|\$\{.*"
+    r"|\$\(.*|#.*|~?/.*|vault:.*",
     re.IGNORECASE,
 )
+
+
+def is_no_secret(value: str) -> bool:
+    """Tell whether a value is a placeholder, a type, a reference or a word of a remark.
+
+    >>> is_no_secret("required"), is_no_secret("${X}"), is_no_secret("sunflower")
+    (True, True, False)
+    """
+    return bool(_NO_SECRET.fullmatch(value)) or is_reference(value)
 
 
 def key_values(text: str) -> Iterator[tuple[int, int]]:
@@ -54,9 +88,11 @@ def key_values(text: str) -> Iterator[tuple[int, int]]:
     for key in _keys(text):
         if key.start() < done:
             continue
-        word, gap, colon, pause, quote = key.groups()
-        found = _quoted(text, key, quote) if quote else _bare(text, key, colon, gap + pause)
-        if found and _may_be_secret(word.lower(), text[found[0] : found[1]], quoted=bool(quote)):
+        if reference := reference_at(text, key.end()):
+            done = reference
+            continue
+        found = _value(text, key)
+        if found and _may_be_secret(text, key, found):
             done = found[1]
             yield found
 
@@ -78,51 +114,107 @@ def _places(lower: str, words: Iterable[str]) -> Iterator[int]:
 
 def _is_key(text: str, start: int, word: str) -> bool:
     """Tell whether the word is a key by itself: ``pass`` is, in ``compass`` it is not."""
+    before = text[max(0, start - 21) : start]
     if word == "key":
-        return bool(_KEY_KINDS.search(text[max(0, start - 14) : start]))
-    return word not in {"pass", "dsn", "pwd", "pw"} or not text[start - 1 : start].isalpha()
+        return bool(_KEY_KINDS.search(before) or _is_weak(before))
+    if word in {"pass", "dsn", "pwd", "pw"} and before[-1:].isalpha():
+        return word == "pass" and bool(_RUN_TOGETHER.search(before.lower()))
+    return True
+
+
+def _is_weak(before: str) -> bool:
+    return bool(_WEAK_KINDS.search(before)) and not _NO_KINDS.search(before)
+
+
+def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
+    _, closed, gap, colon, pause, quote = key.groups()
+    if quote == "`" and not (gap or pause):
+        return None  # the output of a command
+    if quote and colon and gap and not closed and not pause:
+        return None  # a variable of psql: `PASSWORD :'name'`
+    if quote:
+        return _quoted(text, key, quote)
+    if colon and (typed := _TYPED.match(text, key.start(4))):
+        value = _QUOTED[typed[1]].match(text, typed.end())
+        return value.span(1) if value else None
+    place = Place.of(text, key)
+    if place.line.endswith("${"):
+        return None
+    if place.in_url:
+        return None  # `https://x-access-token:…@`: what stands before the @ has a rule of its own
+    if place.in_connection_string:
+        return place.until_semicolon()
+    if place.quote:
+        return place.until_quote()
+    return _bare(text, key, place, prose=bool(colon and gap + pause))
 
 
 def _quoted(text: str, key: re.Match[str], quote: str) -> tuple[int, int] | None:
     value = _QUOTED[quote].match(text, key.end())
     # `input("Password: "), …`: the quote ends a text, it does not begin one
-    if value is None or value[1][0] in "),;]}: \n":
+    if value is None:
+        return None
+    if value[1][0] in "),;]}: \n" and (key[4] or _is_open(text, key.start(), quote)):
         return None
     return value.span(1)
 
 
-def _bare(text: str, key: re.Match[str], colon: str | None, gap: str) -> tuple[int, int] | None:
+_LONGEST_LINE = 1_000
+
+
+def _is_open(text: str, place: int, quote: str) -> bool:
+    """Tell whether a quote was opened in this line before the place."""
+    start = max(text.rfind("\n", 0, place) + 1, place - _LONGEST_LINE)
+    return text.count(quote, start, place) % 2 == 1
+
+
+def _bare(text: str, key: re.Match[str], place: Place, *, prose: bool) -> tuple[int, int] | None:
     value = _BARE.match(text, key.end())
     if value is None:
         return None
     after = text[value.end() : value.end() + 1]
     # a call, an index, or a name that is passed on in Python
-    if after in {"(", "["} or _is_code(value[0], after):
+    if after in {"(", "["}:
         return None
-    if colon and gap and not _BLOCK_END.match(text, value.end()):
-        return None  # prose
+    if _is_code(value[0], after, lambda: place.is_literal(value.end())):
+        return None
+    if prose and (not _BLOCK_END.match(text, value.end()) or place.is_remark(value[0])):
+        return None
     return value.span()
 
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _PLAIN_NAME = re.compile(r"[A-Za-z_]+")
+_CMDLET = re.compile(r"[A-Z][A-Za-z]+-[A-Z]\w+")
 
 
-def _is_code(value: str, after: str) -> bool:
+def _is_code(value: str, after: str, is_literal: Callable[[], bool] = lambda: False) -> bool:
     """Tell whether a value is an expression: ``settings.password``, or a name before a comma.
 
     >>> _is_code("settings.password", ")"), _is_code("pw", ","), _is_code("hunter2", ",")
     (True, True, False)
+    >>> _is_code("prod_password_9", ""), _is_code("prod_password_9", "", lambda: True)
+    (True, False)
     """
-    if _DOTTED.fullmatch(value) and (is_secret(value.rpartition(".")[2]) or after in {")", ","}):
+    if after in {")", ","} and (_PLAIN_NAME.fullmatch(value) or is_secret(value)):
         return True
-    if is_secret(value) and value.isidentifier():
+    if _DOTTED.fullmatch(value) and (after in {")", ","} or any(map(is_secret, value.split(".")))):
         return True
-    return bool(after in {")", ","} and _PLAIN_NAME.fullmatch(value))
+    if _CMDLET.fullmatch(value) and after == " ":
+        return True
+    named = is_secret(value) or bool(FUNCTION.match(value) and not value.isalpha())
+    return named and value.isidentifier() and not is_literal()
 
 
-def _may_be_secret(word: str, value: str, *, quoted: bool) -> bool:
-    if value.startswith("[redacted:") or _NO_SECRET.fullmatch(value):
+# words of code and of remarks, and in an environment what somebody chose for a password
+_WEAK = frozenset({"password", "passwd", "secret", "token", "text", "string"})
+
+
+def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> bool:
+    word, value, quoted = key[1].lower(), text[slice(*found)], bool(key[6])
+    if value.lower() in _WEAK and word.startswith(("pass", "pwd")):
+        return Place.of(text, key).is_environment
+    if value.startswith("[redacted:") or is_no_secret(value):
         return False
     if word == "pass" and value.isdigit():
         return False  # a count
@@ -130,8 +222,15 @@ def _may_be_secret(word: str, value: str, *, quoted: bool) -> bool:
         return True
     if quoted and value[:1] in {"{", "%", "<", "$"}:
         return False  # a template
-    # lexers have tokens, prose has secrets: these two need the look of one
-    return len(value) >= 6 and " " not in value and bool(_LOOK.search(value))
+    before = text[max(0, key.start() - 21) : key.start()]
+    if word == "key" and not _KEY_KINDS.search(before):
+        return bool(_RANDOM.fullmatch(value))
+    # lexers have tokens, prose has secrets: these need the look of one, or the name of a variable
+    if len(value) < 6 or " " in value:
+        return word == "key" and quoted and len(value) >= 8 and bool(_LOOK.search(value))
+    return bool(_LOOK.search(value)) or (
+        word in {"secret", "token", "key"} and Place.of(text, key).names_variable
+    )
 
 
 _LOOK = re.compile(r"\d|[^\w.-]|-.*-|^(?=.*[a-z])(?=.*[A-Z])\w{16,}$")
@@ -140,5 +239,8 @@ _LOOK = re.compile(r"\d|[^\w.-]|-.*-|^(?=.*[a-z])(?=.*[A-Z])\w{16,}$")
 def flags(text: str) -> Iterator[tuple[int, int]]:
     """Find ``--password VALUE`` and the like."""
     for match in _FLAG.finditer(text):
-        if not _NO_SECRET.fullmatch(match[1]):
-            yield match.span(1)
+        if match[1] and (quoted := _QUOTED[match[1]].match(text, match.start(2))):
+            if not is_no_secret(quoted[1]):
+                yield quoted.span(1)
+        elif not is_no_secret(match[2]) and not _METAVARIABLE.fullmatch(match[2]):
+            yield match.span(2)

@@ -1,8 +1,8 @@
 """The values that are known to be secrets, and every form in which they may leave.
 
-A value shorter than eight characters, or a number, is found as a whole word only, one shorter than
-four characters not at all: its letters are everywhere, and every text would be blackened. The
-patterns still see it where the words around it tell.
+Not every value can be searched for: `can_be_secret` tells. A value that may be a part of another
+word by chance counts where it stands alone: see `rbkernel.redact.alone`. The patterns still see
+the others where the words around them tell.
 """
 
 from __future__ import annotations
@@ -10,37 +10,74 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
+from rbkernel.redact import alone
 from rbkernel.redact.forms import SHORTEST_ENCODED, encodings, forms
+from rbkernel.redact.marks import OWN, is_template
+from rbkernel.redact.reading import unescaped
 from rbkernel.redact.span import Span
 
 SHORTEST = 4
-_SHORTEST_INSIDE_WORDS = SHORTEST_ENCODED
+# a word of letters only, or a number, that is shorter is in too many texts
+_SHORTEST_PLAIN = 8
 # what tables, `reprlib` and `%whos` leave of a value that they cut
 _CUT = ("...", "…", "<...>")
 _SHORTEST_PIECE = 6
-# base64 goes on in the next line, also where that stands as an escape in a text
-_LINE_END = re.compile(r"(?:\\r)?\\n|\r?\n")
-_BASE64_LINE = re.compile(r"[A-Za-z0-9+/_-]{16}")
-_BASE64_GOES_ON = re.compile(r"[A-Za-z0-9+/_=-]{2}")
-# words that the record and the protocol of kernels are made of
-_OURS = frozenset(
-    {"stdout", "stderr", "error", "aborted", "busy", "idle", "python", "rbkernel", "jupyter"}
-    | {"critical", "warning", "unknown", "true", "false", "null", "none", "postgres", "localhost"}
+# base64 that goes on in the next line, also where the line's end stands as an escape in a text
+_BASE64_LINE_END = re.compile(
+    r"(?<=[A-Za-z0-9+/_-]{16})(?:(?:\\r)?\\n|\r?\n)(?=[A-Za-z0-9+/_=-]{2})"
+)
+# words that texts about databases, the record and the protocol of kernels are made of
+_COMMON = frozenset(
+    {"rbkernel", "critical", "postgres", "postgresql", "localhost", "database", "databases"}
+    | {"password", "passwords", "passwd", "username", "hostname", "changeme", "placeholder"}
+    | {"redacted", "withheld", "production", "staging", "development", "sandbox", "required"}
+    | {"disabled", "connection", "connections", "replication", "infinity", "undefined"}
 )
 _LONG_WORD = re.compile(r"[^\s<>\"',;]{9,}+")
+
+
+def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
+    """Tell whether a value can be a secret, and be searched for.
+
+    Our own marks, templates, short words, short numbers and common words cannot, nor can public
+    names, which are given in lower case.
+
+    >>> [can_be_secret(one) for one in ("hunter2", "orders", "1234567", "12345678", "postgres")]
+    [True, False, False, True, False]
+    >>> can_be_secret("‹PLACEHOLDER: password›"), can_be_secret("Orders-db", {"orders-db"})
+    (False, False)
+    """
+    if len(value) < SHORTEST or OWN.search(value) or is_template(value):
+        return False
+    if value.isascii() and (value.isdigit() or value.isalpha()) and len(value) < _SHORTEST_PLAIN:
+        return False
+    word = value.lower()
+    return word not in _COMMON and word not in public
+
+
+class _Form(NamedTuple):
+    """One form of a value, and how to tell whether it stands alone; None when it need not."""
+
+    text: str
+    name: str
+    is_alone: Callable[[str, int, int], bool] | None
+    encoded: bool = False
 
 
 class KnownSecrets:
     """Secrets by the name of their source, such as ``environment: ORDERS_DIAG_PASSWORD``."""
 
     def __init__(self) -> None:
-        self._forms: dict[str, str] = {}
-        self._ordered: tuple[tuple[str, str], ...] = ()
-        self._values: dict[str, str] = {}
-        self._encoded: set[str] = set()
+        self._forms: dict[str, _Form] = {}
+        self._words: tuple[_Form, ...] = ()
+        self._others: tuple[_Form, ...] = ()
+        self._encoded: tuple[_Form, ...] = ()
+        self.values: dict[str, str] = {}
+        self.names: set[str] = set()
         self.beyond_ascii = False
-        self._words: re.Pattern[str] | None = None
+        self._public: set[str] = set()
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
         """Remember a secret; False when it is none that can be searched for, or known already.
@@ -52,38 +89,35 @@ class KnownSecrets:
         value
             The secret; each line of it counts by itself, too.
         public
-            Words that stand in the evidence anyway, such as the user's name.
+            Words that stand in the evidence anyway, such as the user's name: from now on, no
+            value that is equal to one is learned.
         """
+        self._public |= {word.lower() for word in public}
+        if not can_be_secret(value, self._public):
+            return False
         parts = {value, value.strip(), *(line.strip() for line in value.splitlines())}
         new = {
-            part
-            for part in parts
-            if len(part) >= SHORTEST
-            and part not in self._values
-            and part not in public
-            and part.lower() not in _OURS
+            part for part in parts if part not in self.values and can_be_secret(part, self._public)
         }
         for part in new:
-            self._values[part] = name
+            self.values[part] = name
+            self.names.add(name)
             self.beyond_ascii |= not part.isascii()
-            encoded = encodings(part)
-            self._encoded |= encoded
-            self._forms |= dict.fromkeys(forms(part) | encoded, name)
+            self._forms |= {form.text: form for form in _forms_of(part, name)}
         if new:
             self._order()
         return bool(new)
 
     def spans(self, text: str) -> Iterator[Span]:
         """Find all places where a known secret stands, in any form."""
-        long = "\n".join(_LONG_WORD.findall(text)) if self._ordered else ""
-        for form, name in self._ordered:
-            if form in self._encoded and form not in long:
-                continue
-            for start in _places(text, form):
-                yield Span(start, start + len(form), name)
-        if self._words:
-            for match in self._words.finditer(text):
-                yield Span(*match.span(), self._forms[match[0]])
+        if not self._forms:
+            return
+        long = "\n".join(_LONG_WORD.findall(text))
+        for form in self._words:
+            if form.text in long:
+                yield from _found(form, text)
+        for form in self._others:
+            yield from _found(form, text)
         if any(mark in text for mark in _CUT):
             yield from self._cut(text)
         if self._encoded:
@@ -91,18 +125,19 @@ class KnownSecrets:
 
     def _cut(self, text: str) -> Iterator[Span]:
         """Find what a cut has left of a value: its beginning, its end, or both."""
-        for value, name in self._values.items():
-            if len(value) < _SHORTEST_INSIDE_WORDS:
+        for value, name in self.values.items():
+            if len(value) < SHORTEST_ENCODED:
                 continue
             head, tail = value[:_SHORTEST_PIECE], value[-_SHORTEST_PIECE:]
-            for start in _places(text, head):
+            loose = not alone.needs_to_be_alone(value)
+            for start in places(text, head):
                 end = start + _common(value, text, start)
-                if text.startswith(_CUT, end):
+                if text.startswith(_CUT, end) and (loose or alone.begins_word(text, start)):
                     yield Span(start, end, name)
-            for start in _places(text, tail):
+            for start in places(text, tail):
                 end = start + len(tail)
                 start = end - _common(value[::-1], text[max(0, end - len(value)) : end][::-1], 0)
-                if text[:start].endswith(_CUT):
+                if text[:start].endswith(_CUT) and (loose or alone.ends_word(text, end)):
                     yield Span(start, end, name)
 
     def _wrapped(self, text: str) -> Iterator[Span]:
@@ -111,28 +146,45 @@ class KnownSecrets:
         if whole is text:
             return
         for form in self._encoded:
-            for start in _places(whole, form):
-                yield Span(back(start), back(start + len(form) - 1) + 1, self._forms[form])
+            for start in places(whole, form.text):
+                yield Span(back(start), back(start + len(form.text) - 1) + 1, form.name)
 
     def _order(self) -> None:
-        long = [item for item in self._forms.items() if len(item[0]) >= _SHORTEST_INSIDE_WORDS]
-        self._ordered = tuple(sorted(long, key=lambda item: -len(item[0])))
-        short = sorted(
-            (form for form in self._forms if len(form) < _SHORTEST_INSIDE_WORDS), key=len
-        )
-        words = "|".join(re.escape(form) for form in reversed(short))
-        self._words = re.compile(rf"(?<!\w)(?:{words})(?!\w)") if words else None
+        ordered = sorted(self._forms.values(), key=lambda form: -len(form.text))
+        self._words = tuple(form for form in ordered if _LONG_WORD.fullmatch(form.text))
+        self._others = tuple(form for form in ordered if not _LONG_WORD.fullmatch(form.text))
+        self._encoded = tuple(form for form in ordered if form.encoded)
 
 
-def _is_word(form: str) -> bool:
-    """Tell whether a form is so short, or so plain a number, that it counts as a word only."""
-    return len(form) < _SHORTEST_INSIDE_WORDS or (form.isdigit() and len(form) < _LONG_NUMBER)
+def _forms_of(value: str, name: str) -> Iterator[_Form]:
+    is_word = alone.needs_to_be_alone(value)
+    for text in encodings(value):
+        yield _Form(text, name, _encoded_check(text, value) if is_word else None, encoded=True)
+    # the last is what is left of a backslash where escapes are decoded
+    for text in forms(value) | {unescaped(value)}:
+        is_hex = is_word and _HEX.fullmatch(text) and text != value
+        check = alone.in_hex if is_hex else alone.as_word if is_word else None
+        yield _Form(text, name, check)
 
 
-_LONG_NUMBER = 16
+_HEX = re.compile(r"(?:\\x[0-9a-f]{2})+|[0-9A-Fa-f]{2}(?:[ :]?[0-9A-Fa-f]{2})+")
 
 
-def _places(text: str, piece: str) -> Iterator[int]:
+def _encoded_check(text: str, value: str) -> Callable[[str, int, int], bool]:
+    if _HEX.fullmatch(text) and text.lower() == value.encode("utf-8", "surrogatepass").hex():
+        return alone.in_hex
+    return lambda whole, start, end: alone.in_base64(whole, start, end, value)
+
+
+def _found(form: _Form, text: str) -> Iterator[Span]:
+    for start in places(text, form.text):
+        end = start + len(form.text)
+        if form.is_alone is None or form.is_alone(text, start, end):
+            yield Span(start, end, form.name)
+
+
+def places(text: str, piece: str) -> Iterator[int]:
+    """Find where a piece stands in a text."""
     start = text.find(piece)
     while start >= 0:
         yield start
@@ -148,16 +200,12 @@ def _unwrapped(text: str) -> tuple[str, Callable[[int], int]]:
     """
     parts: list[str] = []
     whole_at, text_at, position, length = [0], [0], 0, 0
-    for end in _LINE_END.finditer(text):
-        before = max(position, end.start() - 16)
-        if _BASE64_LINE.fullmatch(text, before, end.start()) and _BASE64_GOES_ON.match(
-            text, end.end()
-        ):
-            parts.append(text[position : end.start()])
-            length += end.start() - position
-            position = end.end()
-            whole_at.append(length)
-            text_at.append(position)
+    for end in _BASE64_LINE_END.finditer(text):
+        parts.append(text[position : end.start()])
+        length += end.start() - position
+        position = end.end()
+        whole_at.append(length)
+        text_at.append(position)
 
     def back(place: int) -> int:
         index = bisect_right(whole_at, place) - 1

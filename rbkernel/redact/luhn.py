@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 # a run of digits that is long enough; then, in it, a number in groups or not, that is no part of a
 # longer one, of a float or of a UUID
-_RUN = re.compile(r"\d(?:[ -]?\d){12,}+", re.ASCII)
+_RUN = re.compile(r"\d[\d -]{12,}+", re.ASCII)
 _NUMBER = re.compile(
     r"(?<![\w.+/])(?<!\d-)"
     r"(?:\d{14,16}|\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{4,5})",

@@ -10,7 +10,7 @@ _WORD = (
     r"|(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess|master"
     r"|deploy|license|hash)[_-]?key)"
 )
-SUFFIX = r"(?:[_-]?(?:hash|value|text|base64|b64|plain|old|new|raw|\d{1,2}))?"
+SUFFIX = r"(?:[_-]?(?:hash|value|text|base64|base|b64|plain|old|new|raw|\d{1,2}))?"
 _NAME = re.compile(rf"(?:^|_){_WORD}{SUFFIX}$")
 _RUN_TOGETHER = re.compile(rf"\w*(?:password|passwd|passphrase|apikey|secretkey|authtoken){SUFFIX}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+")

@@ -1,4 +1,4 @@
-r"""Pure rules: where in a text does a secret stand that nobody told us of?
+r"""Pure rules: find secrets that are not known, by their form or by the words around them.
 
 Each rule has a cheap needle: a lower-case text without which it cannot match, so that an output
 without secrets costs a few searches and no regular expression. Every expression is linear: it
@@ -12,8 +12,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from rbkernel.redact import commands, lines, sql
 from rbkernel.redact.keyvalue import KEY_WORDS, flags, key_values
 from rbkernel.redact.luhn import cards
+from rbkernel.redact.marks import inside, is_reference, own_marks
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.span import Span
 from rbkernel.redact.tokens import TOKENS, WEB_HOOKS, hook_expression, token_expression
@@ -42,20 +44,31 @@ def pattern_spans(text: str) -> Iterator[Span]:
     [('hunter2', 'password')]
     """
     lower = text.lower()
-    long = "\n".join(_LONG_WORD.findall(lower))
+    long = "\n".join([word for word in lower.split() if len(word) >= _LONG_WORD])
+    seen: dict[str, bool] = {"": True}
+    for needle, part in _NEEDLES:
+        seen[needle] = seen[part] and needle in lower
+    marks = own_marks(text)
     for rule in RULES:
-        seen = long if rule.long else lower
-        if not rule.needles or any(needle in seen for needle in rule.needles):
+        if not rule.needles or any(
+            needle in long if rule.long else seen[needle] for needle in rule.needles
+        ):
             for start, end in rule.find(text):
-                if not _PLACEHOLDER.match(text, start, end):
+                if not (_is_none(text, start, end) or inside(marks, start, start + 1)):
                     yield Span(start, end, rule.name)
 
 
-# what an earlier pass left there, and what stands for a value in code and documentation
-_PLACEHOLDER = re.compile(
-    r"\[redacted:|(?:\{[\w.]*\}|\$\{?\w+\}?|<[\w .-]+>|%(?:\(\w+\))?s|\*+|:\w+|…|\.\.\.)\Z"
-)
-_LONG_WORD = re.compile(r"[^\s<>\"',;]{12,}+")
+def _is_none(text: str, start: int, end: int) -> bool:
+    """Tell whether a value is a reference, or nothing but the brackets around an empty one."""
+    if end - start < _SHORTEST and not any(map(str.isalnum, text[start:end])):
+        return True
+    return is_reference(text, start, end)
+
+
+_SHORTEST = 3
+
+
+_LONG_WORD = 12
 
 
 def _groups(expression: str, flags: int = 0) -> Finder:
@@ -98,30 +111,11 @@ def _private_keys(text: str) -> Iterator[tuple[int, int]]:
 # port has no password. The password of a database may hold slashes: libpq itself would not mind.
 _URL = (
     r"://[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))([^\s'\"<>/?#]{1,256})(?=@)"
+    r"|://([0-9A-Za-z_-]{32,128}+)@"
     r"|\b(?:postgres(?:ql)?|mysql|mariadb|redis|rediss|amqps?|mongodb)(?:\+\w{1,20})?+://"
     r"[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))"
     r"(?:((?:[^\s'\"<>/]|/(?!/)){1,256})(?=@)|([^\s'\"<>/@]{1,256}?)(?=\.\.\.|…|['\"\s]|$))"
 )
-_SQL = re.compile(
-    r"\bpassword\s{1,20}+(?:'((?:[^'\n]|''){1,512}+)(?='|$)|e'((?:[^'\\\n]|''|\\.){1,512}+)(?='|$))"
-    r"|\bpassword\s{1,20}+\$(\w{0,20}+)\$(.{1,256}?)\$\3\$"
-    r"|\bidentified\s{1,20}+(?:with\s{1,20}+\w{1,60}+\s{1,20}+)?by\s{1,20}+'((?:[^'\n]|''){1,512}+)'",
-    re.IGNORECASE | re.MULTILINE | re.DOTALL,
-)
-# pgcrypto, MySQL, settings: the secret is an argument
-_SQL_ARGUMENT = (
-    r"\bcrypt\(\s{0,5}+'([^'\n]{1,512}+)'"
-    r"|\bpgp_sym_(?:en|de)crypt(?:_bytea)?\([^()\n]{1,500}?,\s{0,5}+'([^'\n]{1,512}+)'"
-    r"|\bset_config\(\s{0,5}+'[\w.]{0,60}?(?:password|secret|token|key)'\s{0,5}+,\s{0,5}+'([^'\n]{1,512}+)'"
-    r"|\bset\s{1,5}+password\s{1,5}+for\s[^\n=]{1,200}+=\s{0,5}+(?:password\()?'([^'\n]{1,512}+)'"
-)
-
-
-def _sql_passwords(text: str) -> Iterator[tuple[int, int]]:
-    for match in _SQL.finditer(text):
-        yield match.span(next(group for group in (1, 2, 4, 5) if match.start(group) >= 0))
-
-
 _DIRECTIVE = (
     r"\blogin\s{1,20}+\S{1,128}+\s{1,20}+password\s{1,20}+(\S{1,256}+)"
     r"|\b(?:requirepass|masterauth)[ \t]{1,20}+[\"']?([^\s\"']{1,256}+)"
@@ -133,15 +127,20 @@ _SIGNED_URL = (
 _AUTHORIZATION = (
     r"authorization[\"'\]]{0,3}\s{0,3}+(?:=>|[:=,])\s{0,3}+[\"']?"
     r"(?:(?:bearer|basic|token|apikey|negotiate)\s{1,3}+([^\s\"'<>,;\\]{3,8192}+)"
-    r"|(?:digest|aws4-hmac-sha256)\s{1,3}+([^\r\n\"<>]{3,4096}+)|([^\s\"'<>,;\\]{16,8192}+))"
+    r"|digest\s[^\r\n<>]{0,2000}?\bresponse=\\?\"([0-9a-f]{16,128}+)"
+    r"|aws4-hmac-sha256\s{1,3}+([^\r\n\"<>]{3,4096}+)"
+    r"|(?:[A-Za-z][\w-]{1,30}\s{1,3}+)?(?=[^\s\d]{0,200}+\d)([^\s\"'<>,;\\]{16,8192}+))"
     r"|\bbasic\s{1,3}+([A-Za-z0-9+/]{8,1024}+={1,2})"
     r"|\bbearer\s{1,3}+([\w.~+/=-]{16,4096}+)"
 )
 _COOKIE = (
-    r"\b(?:set-)?cookie[\"']?\s{0,3}+:\s{0,3}+[\"']?([^\r\n\"'<>]{8,4096}+)"
+    r"\b(?:set-)?cookie[\"']?\s{0,3}+:\s{0,3}+[\"']?((?=[\w.-]{1,200}+=)[^\r\n\"'<>]{8,4096}+)"
     r"|\b(?:jsessionid|phpsessid|sessionid|connect\.sid)=([^\s;&\"'<>]{8,1024}+)"
 )
-_XML = r"<[\w:.-]{0,40}?(?:password|passwd|passphrase|secret|token|api-?key)>([^<>\n]{1,1024}+)</"
+_XML = (
+    r"<[\w:.-]{0,40}?(?:password|passwd|passphrase|secret|token|api-?key|\bpass|\bpwd)"
+    r"(?:\s[^<>]{0,80})?>([^<>\n]{1,1024}+)</"
+)
 
 _INPUT = re.compile(r"<(?:input|add|entry|property|param)\b[^<>]{0,2000}+>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
@@ -160,37 +159,23 @@ def _html_inputs(text: str) -> Iterator[tuple[int, int]]:
                     yield match.span(match.lastindex or 0)
 
 
-_USER_OPTION = re.compile(
-    r"(?:\s-u\s{0,3}|\s--(?:proxy-)?user[ =])"
-    r"(?:\\?[\"'][^\s:\"']{1,128}+:([^\"'\n\\]{1,256}+)|[^\s:\"'\\]{1,128}+:([^\s\"']{1,256}+))"
+# kubeconfig, Secrets of Kubernetes, PuTTY, Docker, npm, PowerShell
+_FILES = (
+    r"\b(?:client-key-data|tls\.key|ssh-privatekey)[\"']?\s{0,3}+:\s{0,3}+[\"']?([A-Za-z0-9+/=]{16,16384}+)"
+    r"|\bPrivate-Lines: \d{1,4}\s{1,2}((?:[A-Za-z0-9+/=]{1,80}\n?){1,100}+)(?<!\n)"
+    r"|\"auth\"\s{0,3}+:\s{0,3}+\"([A-Za-z0-9+/=]{8,1024}+)\""
+    r"|(?:^|[:\s\"'])_auth\s{0,3}+=\s{0,3}+\"?([^\s\"]{8,1024}+)"
+    r"|\b(?:BASIC|HTTP|PROXY)_?AUTH=[\"']?([^\s:\"'$]{1,64}+:[^\s\"']{1,256}+)"
+    r"|ConvertTo-SecureString\s{1,3}+(?:-String\s{1,3}+)?[\"']([^\"'\n]{1,256}+)[\"']"
 )
-_PROGRAMS = ("curl", "wget", "http", "xh")
-_PASSWORD_OPTIONS = (
-    (re.compile(r"\s-p([^\s\"'-][^\s\"']{2,255}+)"), ("mysql", "mariadb")),
-    (
-        re.compile(r"\s-[pa]\s{1,3}[\"']?([^\s\"'-][^\s\"']{2,255}+)"),
-        ("sshpass", "redis-cli", "mongo"),
-    ),
+_FILE_NEEDLES = (
+    *("key-data", "tls.key", "privatekey", "private-lines", "securestring"),
+    *('"auth"', "_auth", "auth="),
 )
-
-
-def _user_options(text: str) -> Iterator[tuple[int, int]]:
-    """Find ``curl -u user:password``; `docker run -u 1000:1000` is none."""
-    for match in _USER_OPTION.finditer(text):
-        if _is_option_of(_PROGRAMS, text, match.start()):
-            yield match.span(match.lastindex or 0)
-    for option, programs in _PASSWORD_OPTIONS:
-        for match in option.finditer(text):
-            if _is_option_of(programs, text, match.start()):
-                yield match.span(1)
-
-
-def _is_option_of(programs: Iterable[str], text: str, place: int) -> bool:
-    before = text[max(0, place - 500) : place].rpartition("\n")[2]
-    return any(program in before for program in programs)
-
 
 _HASHES = (
+    r"\$apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}|\{S?SHA(?:\d{3})?\}[A-Za-z0-9+/]{20,128}+=*"
+    r"|(?<![\w*])\*[0-9A-F]{40}\b|"
     r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{22,53}+"
     r"|\$argon2(?:id|i|d)\$[\w=,$+/.-]{20,300}+"
     r"|\$(?:[156y]|scrypt|pbkdf2[\w-]{0,20})\$[\w./=,$+-]{20,300}+"
@@ -202,15 +187,12 @@ _HASHES = (
 RULES: tuple[Rule, ...] = (
     Rule(name="private key", needles=("private key",), find=_private_keys),
     Rule(name="dsn", needles=("://",), find=_groups(_URL)),
-    Rule(name="sql password", needles=("password", "identified"), find=_sql_passwords),
+    Rule(name="sql password", needles=sql.NEEDLES, find=sql.sql_passwords),
+    Rule(name="sql password", needles=("insert",), find=sql.inserted),
     Rule(
         name="directive", needles=("login", "requirepass", "masterauth"), find=_groups(_DIRECTIVE)
     ),
-    Rule(
-        name="sql argument",
-        needles=("crypt", "set_config", "password for"),
-        find=_groups(_SQL_ARGUMENT),
-    ),
+    Rule(name="sql argument", needles=sql.ARGUMENT_NEEDLES, find=_groups(sql.ARGUMENT)),
     Rule(name="signed url", needles=("sig",), find=_groups(_SIGNED_URL)),
     Rule(name="xml", needles=("</",), find=_groups(_XML)),
     Rule(
@@ -218,12 +200,20 @@ RULES: tuple[Rule, ...] = (
         needles=("authorization", "bearer", "basic "),
         find=_groups(_AUTHORIZATION),
     ),
+    Rule(name="credentials", needles=_FILE_NEEDLES, find=_groups(_FILES)),
     Rule(name="cookie", needles=("cookie", "sess", "connect.sid"), find=_groups(_COOKIE)),
     Rule(name="html input", needles=("value=",), find=_html_inputs),
-    Rule(name="user option", needles=(" -u", "-user", " -p", " -a"), find=_user_options),
+    Rule(name="user option", needles=commands.NEEDLES, find=commands.password_options),
+    Rule(name="pass file", needles=lines.PASS_FILE_NEEDLES, find=lines.pass_file),
+    Rule(name="login", needles=("@",), find=lines.logins),
+    Rule(name="password", needles=lines.PROMPT_NEEDLES, find=lines.prompts),
+    Rule(name="password", needles=lines.PAIR_NEEDLES, find=lines.pairs),
     Rule(
         name="password hash",
-        needles=("$2", "$argon2", "$1$", "$5$", "$6$", "$y$", "scrypt$", "pbkdf2", "md5", "scram"),
+        needles=(
+            *("$2", "$argon2", "$1$", "$5$", "$6$", "$y$", "scrypt$", "pbkdf2", "md5", "scram"),
+            *("$apr1$", "sha}", "sha256}", "sha512}", "*"),
+        ),
         find=_whole(_HASHES, re.IGNORECASE),
         long=True,
     ),
@@ -244,5 +234,24 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(name="card number", needles=(), find=cards),
     Rule(name="password", needles=KEY_WORDS, find=key_values),
-    Rule(name="option", needles=("--",), find=flags),
+    Rule(name="option", needles=("--", "-pass"), find=flags),
 )
+
+
+def _ordered(needles: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return needles with a shorter one that is a part of each, if any: without that, no search.
+
+    >>> _ordered(["password", "pass"])
+    (('pass', ''), ('password', 'pass'))
+    """
+    known: list[str] = []
+    ordered = []
+    for needle in sorted(set(needles), key=lambda one: (len(one), one)):
+        part = next((one for one in known if one in needle), "")
+        ordered.append((needle, part))
+        known.append(needle)
+    return tuple(ordered)
+
+
+_NEEDLES = _ordered(needle for rule in RULES if not rule.long for needle in rule.needles)
+RULE_NAMES = frozenset(rule.name for rule in RULES)

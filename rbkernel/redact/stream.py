@@ -16,9 +16,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rbkernel.redact.beginnings import begun
+from rbkernel.redact.reading import as_read
 from rbkernel.redact.rules import RULES
 from rbkernel.redact.span import Span, merged
-from rbkernel.redact.text import as_read
 from rbkernel.redact.values import Redactor
 
 # longer lines go on without their last part: no secret but a private key is longer than that
@@ -86,7 +86,7 @@ class Carry:
 
     def _beginnings(self, line: str, end: int, shortest: int) -> list[Span]:
         """Find known secrets that begin at the end of a line, as it is and as it is read."""
-        values, offset = self._redactor.texts.known._values, end - len(line)
+        values, offset = self._redactor.texts.known.values, end - len(line)
         plain, back = as_read(line)
         found = []
         if as_it_is := begun(line, values, shortest):

@@ -20,6 +20,10 @@ TOKENS: Mapping[str, Mapping[str, str]] = {
         "AIza": r"[\w-]{35}",
         "ya29.": r"[\w.-]{20,400}+",
         "GOCSPX-": _WORD,
+        # the beginning of a private key in base64, as in a kubeconfig
+        "LS0tLS1CRUdJTi": (
+            r"(?:BSU0EgUFJJ|BQUklWQ|BFQyBQUkl|BPUEVOU1NI|BFTkNSWVBU)[\w+/=]{20,16384}+"
+        ),
         "dop_v1_": r"[0-9a-f]{64}",
         "doo_v1_": r"[0-9a-f]{64}",
     },
@@ -30,6 +34,9 @@ TOKENS: Mapping[str, Mapping[str, str]] = {
             ("glpat-", "gloas-", "gldt-", "glrt-", "glcbt-", "glptt-"), r"[\w.-]{20,255}+"
         ),
         **dict.fromkeys(("glft-", "glimt-", "glagent-", "glsoat-", "glffct-"), r"[\w.-]{20,255}+"),
+        **dict.fromkeys(("sqp_", "squ_", "sqa_"), r"[0-9a-f]{40}"),
+        "GR1348941": r"[\w-]{20,64}+",
+        "ATATT3": r"[\w=-]{24,255}+",
         "ATBB": r"[\w=-]{24,255}+",
         "ATCTT3x": r"[\w=-]{24,255}+",
     },
@@ -55,6 +62,8 @@ TOKENS: Mapping[str, Mapping[str, str]] = {
         "pul-": r"[0-9a-f]{40}",
         **dict.fromkeys(("hvs.", "hvb.", "hvr."), _WORD),
         "AGE-SECRET-KEY-1": r"[0-9A-Z]{50,64}+",
+        "access_token$production$": r"[A-Za-z0-9]{8,32}+\$[0-9a-f]{32}",
+        "rubygems_": r"[0-9a-f]{48}",
         "ops_eyJ": r"[\w-]{40,8192}+",
     },
 }

@@ -368,6 +368,9 @@ ADVERSARIAL = [
     *("://:", "postgres://u:", "eyJabcdefgh.", "-----BEGIN PRIVATE KEY-----", "password="),
     *("password='", 'password="\\', "password $$", "password '", "password : ", "$2b$12$"),
     *("curl -u a:", "bearer ", "login password ", "cookie: ", " --token ", "<input ", "crypt('"),
+    *("Server=a;Pwd={", "it's password=a", "PASSWORD=db_password ", "‹PLACEHOLDER: x› pw=a1 "),
+    *("insert into a (password) values ('a'), (", "mysql -p ", "a:5432:b:c:", "user a/b@", "x\b"),
+    *('password=") ', 'variable "password" {', "setenv PASSWORD ", "*", "quetza\nls ", "\\n"),
     *(
         "scram-sha-256$1:",
         "4111 1111 1111 1111 ",

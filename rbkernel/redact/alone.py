@@ -1,0 +1,123 @@
+"""Does a piece of a text stand alone, or is it a part of a longer word or number?
+
+A known password of digits must not take digits out of a longer number, and one that is a plain
+word must not take letters out of a longer word. What stands around a value is looked at as text,
+and behind base64 and hex as what they encode.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+# from this length on, a value with letters in it is in no other word by chance
+_LONG = 12
+# words of at least three letters and numbers, joined by nothing, a hyphen or an underscore
+_PLAIN = re.compile(r"(?:[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d+)(?:[_-]?(?:[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d+))*")
+# what ends in a letter or a digit and is no part of the word behind it
+_ESCAPE = re.compile(
+    r"(?:\\[abefnrtv0]|%[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\x1b\[[\d;]{0,20}m)\Z"
+)
+# `0.12345678`, and a position in the write-ahead log: `2A/12345678`
+_NUMBER_BEFORE = re.compile(r"(?:\d\.|(?<![\w/])[0-9A-F]{1,8}/)\Z")
+_NUMBER_AFTER = re.compile(r"\.\d")
+
+
+def needs_to_be_alone(value: str) -> bool:
+    """Tell whether a value may be a part of other words by chance.
+
+    >>> [needs_to_be_alone(value) for value in ("12345678", "production", "hunter2", "c4n&ry-Tr0u")]
+    [True, True, True, False]
+    """
+    if value.isdigit() or len(value) < 8:
+        return True
+    return len(value) < _LONG and bool(_PLAIN.fullmatch(value))
+
+
+def as_word(text: str, start: int, end: int) -> bool:
+    r"""Tell whether no word and no number goes on beyond these places.
+
+    >>> as_word("wal_bytes 9123456780", 11, 19), as_word("pw 12345678.", 3, 11)
+    (False, True)
+    """
+    if not (begins_word(text, start) and ends_word(text, end)):
+        return False
+    if not text[start:end].isdigit():
+        return True
+    before = _NUMBER_BEFORE.search(text, max(0, start - 10), start)
+    return not (before or _NUMBER_AFTER.match(text, end))
+
+
+def begins_word(text: str, start: int) -> bool:
+    """Tell whether no word goes on into this place."""
+    if not _goes_on(text[start : start + 1], text[start - 1 : start] if start else ""):
+        return True
+    return bool(_ESCAPE.search(text, max(0, start - 24), start))
+
+
+def ends_word(text: str, end: int) -> bool:
+    """Tell whether no word goes on beyond this place."""
+    return not _goes_on(text[end - 1 : end], text[end : end + 1])
+
+
+def _goes_on(edge: str, beyond: str) -> bool:
+    return _is_word(edge) and _is_word(beyond)
+
+
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
+
+
+def in_hex(text: str, start: int, end: int) -> bool:
+    """Tell whether the bytes around these ones, in hex, are no part of the same word.
+
+    >>> as_hex = b"id 9123456780".hex()
+    >>> in_hex(as_hex, as_hex.find("31"), as_hex.find("31") + 16)
+    False
+    """
+    separator = text[start + 2 : start + 3] if text[start + 2 : start + 3] in {" ", ":"} else ""
+    before, after = text[max(0, start - 2 - len(separator)) : start], text[end : end + 3]
+    return not (
+        _is_hex_of_word(before[:2] if before[2:] == separator else "")
+        or _is_hex_of_word(after.removeprefix(separator)[:2] if separator else after[:2])
+    )
+
+
+def _is_hex_of_word(pair: str) -> bool:
+    try:
+        return len(pair) == 2 and _is_word(chr(int(pair, 16)))
+    except ValueError:
+        return False
+
+
+def in_base64(text: str, start: int, end: int, value: str) -> bool:
+    """Tell whether the value stands alone in what the base64 around it encodes.
+
+    >>> one, more = (base64.b64encode(data).decode() for data in (b"u:12345678", b"9123456780"))
+    >>> in_base64(one, 3, 14, "12345678"), in_base64(more, 2, 12, "12345678")
+    (True, False)
+    """
+    for shift in (0, 2, 3):
+        first = start - shift
+        if first < 0:
+            continue
+        run = text[max(0, first - 4) if first >= 4 else first : end + 8]
+        decoded = _decoded(run)
+        place = decoded.find(value)
+        if place >= 0:
+            return as_word(decoded, place, place + len(value))
+    return True
+
+
+def _decoded(run: str) -> str:
+    """Decode the base64 that a text begins with."""
+    match = re.match(r"[A-Za-z0-9+/_-]*", run)
+    letters = (match[0] if match else "").translate(str.maketrans("-_", "+/"))
+    whole = letters[: len(letters) // 4 * 4]
+    rest = letters[len(whole) :]
+    padded = whole + (rest + "=" * (4 - len(rest)) if len(rest) > 1 else "")
+    try:
+        return base64.b64decode(padded).decode("latin-1")
+    except binascii.Error:
+        return ""

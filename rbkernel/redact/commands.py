@@ -1,0 +1,111 @@
+"""Secrets on command lines: which option of which program is a password.
+
+``-p`` is a password for `mysql` and `sshpass`, a port for `psql`, `ssh` and `redis-cli`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# a blank, or what stands between two items of a list in Python or JSON
+_GAP = r"(?:(?:[ \t]|\\\n)+|\\?[\"'],\s*)"
+_VALUE = r"(?:\\?\"([^\"\n\\]{1,256}+)|'([^'\n]{1,256}+)|([^\s\"'\\|;&<>-][^\s\"'\\|;&<>]{0,255}+))"
+_BEFORE = r"(?<=[\s\"'])"
+
+
+def _spaced(*options: str) -> str:
+    return rf"{_BEFORE}(?:{'|'.join(options)})(?:{_GAP}|=){_VALUE}"
+
+
+_USER_AND_PASSWORD = (
+    rf"{_BEFORE}(?:-u{_GAP}?|--(?:proxy-)?user(?:[ =]|[\"'],\s*))"
+    r"(?:\\?[\"'][^\s:\"']{1,128}+:([^\"'\n\\]{1,256}+)|[^\s:\"'\\]{1,128}+:([^\s\"'\\&<>]{1,256}+))"
+)
+# names of programs, an expression for the rest of the name, the options that take a password
+_PROGRAMS: tuple[tuple[str, str, str], ...] = (
+    ("curl wget http xh hey", r"s?", _USER_AND_PASSWORD),
+    ("http xh", r"s?", rf"{_BEFORE}-a{_GAP}[^\s:\"']{{1,128}}+:([^\s\"'\\]{{1,256}}+)"),
+    ("mysql mariadb mycli innotop", r"[\w-]*", rf"{_BEFORE}-p{_VALUE}"),
+    ("mysqladmin mariadb-admin", "", rf"{_BEFORE}password{_GAP}{_VALUE}"),
+    ("sshpass", "", rf"{_BEFORE}-p{_GAP}?{_VALUE}"),
+    (
+        "docker podman nerdctl buildah skopeo helm oras crane oc az cf",
+        r"\b[^\n|;&]{0,80}?\blogin",
+        _spaced("-p"),
+    ),
+    ("mongo cqlsh beeline ysqlsh nodetool impala-shell", r"\w*", _spaced("-p")),
+    ("redis-cli valkey-cli keydb-cli", "", _spaced("-a", "--pass")),
+    ("sqlcmd bcp osql tsql zip ipmitool", "", rf"{_BEFORE}-P{_GAP}?{_VALUE}"),
+    ("ldap", r"\w+", rf"{_BEFORE}-w{_GAP}?{_VALUE}"),
+    ("openssl", "", _spaced("-k", "-K")),
+    (
+        "keytool jarsigner",
+        "",
+        _spaced("-storepass", "-keypass", "-srcstorepass", "-deststorepass"),
+    ),
+    (
+        "smbclient rpcclient smbmap",
+        "",
+        rf"{_BEFORE}-U{_GAP}?\\?[\"']?[^\s%\"']{{1,80}}+%([^\s\"']{{1,256}}+)",
+    ),
+    (
+        "htpasswd",
+        "",
+        rf"{_BEFORE}-[A-Za-z]*b[A-Za-z]*{_GAP}(?:-\S+\s+)*(?:\S+\s+)?\S+{_GAP}{_VALUE}",
+    ),
+    (
+        "rabbitmqctl",
+        "",
+        rf"{_BEFORE}(?:add_user|change_password|authenticate_user){_GAP}\S{{1,80}}+{_GAP}{_VALUE}",
+    ),
+    ("kinit su sudo passwd cryptsetup gpg ssh-keygen", "", rf"<<<\s*{_VALUE}"),
+    ("ssh-keygen", "", _spaced("-N", "-P")),
+    ("cargo gh vault doctl fly netlify vercel", "", rf"{_BEFORE}login{_GAP}([\w.-]{{20,512}}+)"),
+    ("lftp ncftp", r"\w*", rf"{_BEFORE}-u{_GAP}[^\s,]{{1,80}}+,([^\s\"']{{1,256}}+)"),
+    ("vncpasswd 7z rar", r"\w?", rf"{_BEFORE}-p{_VALUE}"),
+    ("isql usql nzsql vsql", "", rf"{_BEFORE}-w{_GAP}?{_VALUE}"),
+    ("snmp", r"\w+", _spaced("-A", "-X")),
+)
+_COMMANDS = tuple(
+    (
+        tuple(names.split()),
+        re.compile(rf"(?<![\w.-])(?:un)?(?:{'|'.join(names.split())}){rest}(?:\.exe)?(?=[\s\"'])"),
+        re.compile(option),
+    )
+    for names, rest, option in _PROGRAMS
+)
+_END = re.compile(r"(?<!\\)\n|\s\|{1,2}\s|\s?&&|;\s")
+_LONGEST_COMMAND = 500
+_CHPASSWD = re.compile(
+    r"[\"']?[\w.-]{1,64}+:([^\"'\n:]{1,256}?)[\"']?\s{0,9}\|\s{0,9}(?:sudo\s{1,9})?chpasswd\b"
+)
+_PASS_PHRASE = re.compile(r"-pass(?:in|out)?[ =\"',]+pass:([^\s\"']{1,256}+)")
+NEEDLES = (" -", '"-', "'-", "chpasswd", "<<<", " login ", "_user ", "password ")
+
+
+def password_options(text: str) -> Iterator[tuple[int, int]]:
+    """Find ``curl -u user:password``, ``mysql -psecret`` and the like.
+
+    >>> text = "mysql -psecret9 -P 3306; redis-cli -p 6379 -a sesame"
+    >>> [text[start:end] for start, end in password_options(text)]
+    ['secret9', 'sesame']
+    """
+    for names, program, option in _COMMANDS:
+        if not any(name in text for name in names):
+            continue
+        place = 0
+        while command := program.search(text, place):
+            place = _end(text, command.end())
+            for match in option.finditer(text, command.end(), place):
+                yield match.span(match.lastindex or 0)
+    for word, expression in (("chpasswd", _CHPASSWD), ("-pass", _PASS_PHRASE)):
+        if word in text:
+            yield from (match.span(1) for match in expression.finditer(text))
+
+
+def _end(text: str, start: int) -> int:
+    """Return where the command ends that begins there."""
+    end = min(start + _LONGEST_COMMAND, len(text))
+    stop = _END.search(text, start, end)
+    return stop.start() if stop else end

@@ -1,0 +1,163 @@
+"""Where a key stands: in code, in a shell, in a URL, in a connection string, in a settings file.
+
+In ``connect(password=db_password)`` the name is code and stays readable. In the others the same
+letters are the password itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+_NAME = re.compile(r"[\w.-]{0,60}\Z")
+# how far a look reaches: no line of a shell or a connection string is longer before its password
+_NEAR = 300
+_SECTION = re.compile(r"^[ \t]*\[[\w .:/-]{1,60}\][ \t]*$", re.MULTILINE)
+_PAIR_BEFORE = re.compile(r"(?:^|[\s\"'])[\w.-]+=(?!=)[^\s,()]*[ \t]+\Z")
+_PAIR_AFTER = re.compile(r"[ \t]+[A-Za-z_][\w.]*=(?!=)[^\s,(]")
+_CONNECTION_STRING = re.compile(
+    r"(?:host|server|data ?source|address|addr|port|database|initial catalog|dsn|driver|provider"
+    r"|user ?id|uid|user|user ?name|encrypt|ssl ?mode|pooling)\s?=[^;\n\"]*;\s{0,2}\Z",
+    re.IGNORECASE,
+)
+_USER_OF_URL = re.compile(r"://[^\s/@]*\Z")
+_BRACED = re.compile(r"\{((?:[^}\n]|\}\}){1,256}+)\}")
+_UNTIL_SEMICOLON = re.compile(r"[^;\"'\n<>]{1,256}+")
+_UNTIL_QUOTE = {
+    '"': re.compile(r"[^\"\n\\]{1,256}+(?=\")"),
+    "'": re.compile(r"[^'\n\\]{1,256}+(?=')"),
+}
+_NEXT_PAIR = re.compile(r"\s+[A-Za-z_][\w.]*\s?=|[&;\"']|\s--?\w")
+# no call is open in this line
+_ASSIGNS = re.compile(r"(?:.*[\"'])?[^(,{]*\Z")
+_ENDS = re.compile(r"[\s;&|#\"'\]}]|\Z")
+FUNCTION = re.compile(
+    r"(?:get|fetch|load|read|ask|make|generate|create|find|build|check|hash|input|prompt|resolve"
+    r"|current|random|decrypt|encrypt|lookup)_?[a-z_]*(?:\(.*)?\Z",
+    re.IGNORECASE,
+)
+_CAMEL = re.compile(r"[A-Z]|.*[a-z][A-Z]")
+_BLOCK = re.compile(r"[\s>\"'\[-]*\Z")
+_WORDS = re.compile(r"[A-Za-z]+[;,]? +[a-z]+[;,]? +\Z|[A-Za-z]+; +\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A key in a text: ``name`` is all of its name, ``line`` what stands before it in its line."""
+
+    text: str
+    name: str
+    line: str
+    value_at: int
+    colon: bool
+    spaced: bool
+
+    @classmethod
+    def of(cls, text: str, key: re.Match[str]) -> Place:
+        """Look around a key; its groups are those of `rbkernel.redact.keyvalue`."""
+        head = text[max(0, key.start() - 60) : key.start()]
+        found = _NAME.search(head)
+        start = key.start() - (len(found[0]) if found else 0)
+        near = text[max(0, start - _NEAR) : start]
+        return cls(
+            text=text,
+            name=text[start : key.start()] + key[1],
+            line=near.rpartition("\n")[2],
+            value_at=key.end(),
+            colon=bool(key[4]),
+            spaced=bool(key[3] or (key[5] and not key[4])),
+        )
+
+    @property
+    def in_url(self) -> bool:
+        """``https://x-access-token:…@``: the name is that of a user."""
+        return self.colon and bool(_USER_OF_URL.search(self.line))
+
+    @property
+    def in_connection_string(self) -> bool:
+        """``Server=…;Uid=…;Pwd=…;``: the value goes on to the semicolon."""
+        return not self.colon and bool(_CONNECTION_STRING.search(self.line))
+
+    def until_semicolon(self) -> tuple[int, int] | None:
+        """Return the value of a connection string, without its braces."""
+        if braced := _BRACED.match(self.text, self.value_at):
+            return braced.span(1)
+        value = _UNTIL_SEMICOLON.match(self.text, self.value_at)
+        return value.span() if value else None
+
+    @property
+    def quote(self) -> str:
+        """The quote that opens before the name, as in ``"PGPASSWORD=two words"``."""
+        sign = self.line[-1:]
+        if self.colon or self.spaced or sign not in _UNTIL_QUOTE:
+            return ""
+        value = _UNTIL_QUOTE[sign].match(self.text, self.value_at)
+        one = value and not (_NEXT_PAIR.search(value[0]) or FUNCTION.match(value[0]))
+        return sign if one else ""
+
+    def until_quote(self) -> tuple[int, int] | None:
+        """Return the value up to the quote that closes it."""
+        value = _UNTIL_QUOTE[self.quote].match(self.text, self.value_at)
+        return value.span() if value else None
+
+    @cached_property
+    def names_variable(self) -> bool:
+        """``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…`` are no parameters of code."""
+        named = self.name.isupper() and "_" in self.name
+        return (
+            (named and not self.line.rstrip().endswith("("))
+            or self.name[:2] in {"X-", "x-"}
+            or self.line[-1:] in {"?", "&"}
+        )
+
+    @property
+    def is_environment(self) -> bool:
+        """``PGPASSWORD=…``, as a shell and a dump of an environment have it."""
+        return self.name.isupper() and not (self.colon or self.spaced)
+
+    def is_literal(self, end: int) -> bool:
+        """Tell whether a bare name that ends there is a value, and not a variable."""
+        value = self.text[self.value_at : end]
+        if self.colon:
+            return self._is_block() and not _CAMEL.match(value)
+        if self.spaced:
+            return self._in_settings_file() or self._is_property()
+        return (
+            (self.name.isupper() and len(self.name) > 1)
+            or self.line[-1:] in {"?", "&", ";"}
+            or self.name.startswith("-")
+            or bool(_PAIR_BEFORE.search(self.line))
+            or bool(_PAIR_AFTER.match(self.text, end))
+            or self._is_property()
+            or self._is_assigned(value, end)
+        )
+
+    def is_remark(self, value: str) -> bool:
+        """Tell whether ``password: word`` is a part of a sentence."""
+        return value.isalpha() and bool(_WORDS.search(self.line))
+
+    def _is_block(self) -> bool:
+        """Tell whether the key begins its line, as in YAML, or is a header or a section's key."""
+        return bool(_BLOCK.match(self.line)) or self.names_variable or self._in_settings_file()
+
+    def _is_property(self) -> bool:
+        owner = self.name.partition(".")[0]
+        return "." in self.name and owner not in {"self", "cls", "this", "user", "form", "obj"}
+
+    def _is_assigned(self, value: str, end: int) -> bool:
+        """Tell whether ``passwd=word`` is a line of a shell or of a settings file."""
+        if self._in_settings_file():
+            return True
+        before = self.text[max(0, self.value_at - _NEAR) : self.value_at].rpartition("\n")[0]
+        return (
+            bool(_ASSIGNS.match(self.line))
+            and bool(_ENDS.match(self.text, end))
+            and not FUNCTION.match(value)
+            and not before.rstrip().endswith((",", "("))
+        )
+
+    def _in_settings_file(self) -> bool:
+        if not _BLOCK.match(self.line):
+            return False
+        return bool(_SECTION.search(self.text[max(0, self.value_at - 4 * _NEAR) : self.value_at]))
