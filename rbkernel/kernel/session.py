@@ -26,6 +26,7 @@ from rbkernel.errors import RecorderError
 from rbkernel.evidence import Recorder
 from rbkernel.redact import Carry, MessageRedactor, told_in
 from rbkernel.redact.messages import Clean
+from rbkernel.strictjson import well_formed
 
 # `status` brackets every message, also those of completion and the variable inspector: the
 # journal has a cell's start and end from its request and reply.
@@ -137,7 +138,7 @@ class RecordingSession(Session):
         carry = held.carry if held else Carry(self.recorder.redactor)
         self._held[name] = _Held(carry, message, socket, ident)
         try:
-            clean = Clean.stream(message, carry.take(message["content"]["text"]))
+            clean = Clean.stream(message, carry.take(well_formed(message["content"]["text"])))
         # whatever goes wrong, the client must get an answer, and not the message
         except Exception as error:  # noqa: BLE001
             clean = Clean.withheld("stream", message["content"], error)

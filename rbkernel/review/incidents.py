@@ -108,7 +108,7 @@ def look(root: Path, name: str) -> Incident:
             next_step="`rbkernel incident list` shows the incidents there are, `rbkernel incident"
             " open` begins one, RBKERNEL_EVIDENCE says which evidence folder is read",
         )
-    read = [(run, reading.read(run.folder)) for run in entries if not run.problem]
+    read = [(run, reading.read(run.folder)) for run in entries if run.is_readable]
     newest = {run.runbook: (run, journal) for run, journal in read}
     found = _of(record, entries)
     return replace(

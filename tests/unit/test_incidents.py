@@ -88,7 +88,12 @@ class TestLook:
         assert incidents.look(evidence, INCIDENT).runs == listed.runs
 
     def test_a_run_that_only_begins_has_found_nothing(self, tmp_path: Path) -> None:
-        fields = {"run_id": RUN_ID, "incident": INCIDENT, "runbook": "RUN-000", "title": ""}
+        fields: dict[str, Any] = {
+            "run_id": RUN_ID,
+            "incident": INCIDENT,
+            "runbook": "RUN-000",
+            "title": "",
+        }
         begun = runs.RunEntry(
             **fields, state=runs.LIVE, verdict=Verdict.UNKNOWN, started_at=BEGAN, folder=tmp_path
         )

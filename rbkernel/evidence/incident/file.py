@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store, suspect
 from rbkernel.evidence.incident.line import Damage, Line, instant
@@ -177,16 +177,19 @@ def _same(told: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
 
 def _redacted(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """Return the fields as JSON has them, without secrets in what people or senders wrote."""
-    plain = json.loads(json.dumps(fields, default=_time))
+    times = {name: _time(value) for name, value in fields.items() if isinstance(value, datetime)}
+    plain = strictjson.normal({**fields, **times}, _unknown)
     return {
         name: value if name in _PLAIN else redactor.value([value])[0]
         for name, value in plain.items()
     }
 
 
-def _time(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()
+
+
+def _unknown(value: object) -> str:
     raise TypeError(f"a {type(value).__name__} is not written into a record")
 
 
