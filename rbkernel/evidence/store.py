@@ -24,6 +24,7 @@ SNAPSHOT = "runbook.ipynb"
 KERNEL_LOCK = "kernel.lock"
 # held while a seal or a line is written: one a root
 LOCK = ".lock"
+_CHUNK_BYTES = 1 << 20
 
 
 def open_folder(root: Path, run_id: str) -> Path:
@@ -146,6 +147,24 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def prove(path: Path, size_bytes: int) -> None:
+    """Prove that a file of that size can be written beside a path; nothing of it stays.
+
+    Raises
+    ------
+    EvidenceError
+        The folder is missing, not writable, or full.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            for start in range(0, size_bytes, _CHUNK_BYTES):
+                file.write(bytes(min(_CHUNK_BYTES, size_bytes - start)))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise evidence_error(error, path) from error
 
 
 def append(path: Path, data: bytes) -> None:
