@@ -257,7 +257,7 @@ class _Reader:
     def _event(self, event: Event) -> None:
         if not isinstance(event.data, dict):
             raise TypeError("its data is no JSON object")
-        known = {"finding": _finding, "decision": _decision, "run": _run}.get(event.kind)
+        known = {"finding": _finding, "decision": _decision, "run": run_of}.get(event.kind)
         if known:
             known(event)  # raises here, where the line number is known
         self.events.append(event)
@@ -280,7 +280,7 @@ class _Reader:
             kernel=self.kernel,
             cells=cells,
             events=tuple(self.events),
-            run=_run(of_kind["run"][-1]) if of_kind["run"] else None,
+            run=run_of(of_kind["run"][-1]) if of_kind["run"] else None,
             findings=tuple(findings.values()),
             decisions=tuple(decisions.values()),
             snapshot_sha256=snapshots[-1] if snapshots else None,
@@ -352,7 +352,8 @@ def _decision(event: Event) -> Decision:
     return _value(Decision, event)
 
 
-def _run(event: Event) -> Run:
+def run_of(event: Event) -> Run:
+    """Return the run that `rb.start` began."""
     run = _value(Run, event)
     if not RUN_ID.fullmatch(run.id):
         raise ValueError(f"{run.id!r} is no run id")
