@@ -49,6 +49,8 @@ class Recorder:
     document
         The notebook that is being run, if the caller of the kernel named it: it is kept before
         the first cell, so that a run which dies before `rb.start` has it, too.
+    group
+        Whether the group of the evidence folder may read it; None leaves the folder as it is.
     """
 
     def __init__(
@@ -57,8 +59,11 @@ class Recorder:
         run_id: str | None = None,
         redactor: Redactor | None = None,
         document: Path | None = None,
+        *,
+        group: bool | None = None,
     ) -> None:
         self.root = root
+        self._group = group
         self.run_id = run_id if run_id and RUN_ID.fullmatch(run_id) else new_run_id()
         self.broken: RecorderError | None = None
         self.request: dict[str, Any] = {}
@@ -234,6 +239,10 @@ class Recorder:
         if self._journal is None:
             if self.folder.exists():
                 self.run_id = new_run_id()
+            try:
+                store.make_root(self.root, group=self._group)
+            except OSError as error:
+                raise store.recorder_error(error, self.folder) from error
             self._journal = store.JournalFile(self.folder)
             self._journal.append(self._line("kernel", self._facts()))
             self._keep_document()

@@ -130,7 +130,7 @@ def run(
     runbook = catalogue.find(id_or_path, settings.catalogue.paths)
     values = accept(runbook, given, incident, settings)
     root = settings.evidence_root
-    store.prepare(root)
+    store.prepare(root, group=settings.evidence.group_access)
     run_id = _unused(run_id, root) if run_id else new_run_id()
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()

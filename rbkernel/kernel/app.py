@@ -162,7 +162,8 @@ def _recorder() -> Recorder:
     for name, value, public in secrets.gather(settings, os.environ):
         redactor.learn(name, value, public=public)
     document = Path(named) if named else None
-    recorder = Recorder(settings.evidence_root, run_id, redactor, document)
+    group = settings.evidence.group_access
+    recorder = Recorder(settings.evidence_root, run_id, redactor, document, group=group)
     recorder.broken = broken
     return recorder
 

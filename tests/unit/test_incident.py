@@ -293,7 +293,7 @@ class TestUnderSeal:
         assert sealed.is_new
         assert (sealed.folder / "incident.jsonl").read_bytes() == record_of(tmp_path).read_bytes()
         assert sealed.folder.name.startswith("0001-record-")
-        assert sealed.folder.stat().st_mode & 0o777 == 0o555
+        assert sealed.folder.stat().st_mode & 0o777 == 0o500
         head = (tmp_path / "HEADS").read_text().split()
         assert head[:2] == [sealed.head, f"{INCIDENT}/MANIFEST.0001"]
         assert verify_folder(tmp_path) == ()

@@ -190,7 +190,7 @@ def _write(path: Path, data: bytes, beside: dict[str, bytes], *remarks: str) -> 
     written = []
     try:
         for name, content in sorted(beside.items()):
-            folder.mkdir(exist_ok=True)
+            store.make_folder(folder)
             store.write_atomically(folder / name, content)
             written.append(folder / name)
     except OSError as error:

@@ -79,7 +79,7 @@ def append(
     check_id(incident)
     said = _redacted(fields, redactor or Redactor())
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        store.make_root(root)
         with store.locked(root / store.LOCK):
             return _append(root / incident, kind, by, said)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,8 +46,12 @@ def with_lines(told: bytes, *lines: Mapping[str, Any]) -> bytes:
 
 def added(told: bytes, *lines: Mapping[str, Any]) -> bytes:
     """Return what has to be appended to the record for these lines."""
-    mend = b"\n" if told and not told.endswith(b"\n") else b""
-    return mend + b"".join(strictjson.dumps(line) + b"\n" for line in lines)
+    line_feed = b"\n" if told and not told.endswith(b"\n") else b""
+    return line_feed + b"".join(map(_written, lines))
+
+
+def _written(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(strictjson.normal(line, str), allow_nan=False).encode() + b"\n"
 
 
 def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
