@@ -17,7 +17,7 @@ from typing import Any
 
 from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.executions import Execution, executions
-from rbkernel.evidence.incident import SEALING, IncidentRecord, Line, instant
+from rbkernel.evidence.incident import SEALING, IncidentRecord, Line, instant, sent_time
 from rbkernel.evidence.notebook import first_line
 from rbkernel.evidence.reading import DONE, CellRun, Event, Record
 from rbkernel.model import Verdict
@@ -114,7 +114,7 @@ def _alert(line: Line) -> Entry:
     annotations = _mapping(line, "annotations")
     summary = "" if resolved else annotations.get("summary") or annotations.get("description")
     return Entry(
-        at=utc(line.text("ends_at" if resolved else "starts_at") or line.at),
+        at=utc(sent_time(line, "ends_at" if resolved else "starts_at")),
         kind="alert",
         what=_said(
             f"alert {'resolved' if resolved else 'fires'}", alert_name(line), str(summary or "")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbkernel.errors import EvidenceError
+from rbkernel.errors import EvidenceError, NothingSealed
 from rbkernel.evidence import bundle, manifest, signing, store
 from rbkernel.evidence.export import archive, browser, page, wiki
 from rbkernel.evidence.export.blocks import Image
@@ -147,7 +147,7 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
     ]
     wanted = [name for name in found if what == incident or name.endswith(what)]
     if not wanted:
-        raise EvidenceError(
+        raise NothingSealed(
             f"nothing of {what} is sealed, and an archive holds sealed evidence only",
             where=str(root),
             next_step="`rbkernel evidence list` shows what there is; `rbkernel evidence seal"

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rbkernel import strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store, suspect
-from rbkernel.evidence.incident.line import Damage, Line, instant
+from rbkernel.evidence.incident.line import AHEAD, Damage, Line, instant
 from rbkernel.evidence.incident.proof import Beginnings, held
 from rbkernel.evidence.incident.record import IncidentRecord, tell
 from rbkernel.evidence.incident.text import added, data_of, entry, lines_with, opening, parse
 from rbkernel.model import INCIDENT_ID
 from rbkernel.redact import Redactor
 
-# clocks of several hosts are never quite the same
-AHEAD = timedelta(minutes=5)
 FUTURE = "is from the future, so a clock is wrong or its time was made up"
 # what tells two lines of a kind apart: the second of two that are the same is not written
 _KEYS: Mapping[str, tuple[str, ...]] = {
