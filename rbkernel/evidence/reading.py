@@ -45,6 +45,12 @@ class CellRun:
     ended_at: str
     outputs: tuple[Mapping[str, Any], ...]
 
+    @property
+    def error(self) -> str:
+        """The error that ended it, as its output shows it; empty for none."""
+        shown = (one for one in self.outputs if one.get("output_type") == "error")
+        return next((f"{one.get('ename')}: {one.get('evalue')}" for one in shown), "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:

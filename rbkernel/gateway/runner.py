@@ -144,9 +144,15 @@ def run(
         incident=incident,
         sealed=sealed,
         record=record,
-        failure="; ".join(filter(None, [failure, unsealed])),
+        failure="; ".join(filter(None, [failure or _left(record), unsealed])),
         duration_s=time.monotonic() - started,
     )
+
+
+def _left(record: reading.Record) -> str:
+    """Return which cell left the run; papermill sees no failure in `sys.exit(0)`."""
+    failed = (cell for cell in record.cells if cell.status == reading.FAILED)
+    return next((f"cell [{one.execution_count}] failed: {one.error}" for one in failed), "")
 
 
 def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,15 @@ class RecordingKernel(IPythonKernel):
             cell_meta=cell_meta,
             cell_id=cell_id,
         )
+        count = {"execution_count": reply["execution_count"]}
         if self.recorder.broken:
-            return self._refuse(self.recorder.broken)
+            return {**self._refuse(self.recorder.broken), **count}
+        if reply["status"] == "ok" and _leaves(reply):
+            # the kernel ends a moment later, if at all: without an error, more cells would run
+            return {**self._refuse(SystemExit("exit() or quit() was called")), **count}
         return reply
 
-    def _refuse(self, error: RecorderError) -> dict[str, Any]:
+    def _refuse(self, error: RecorderError | SystemExit) -> dict[str, Any]:
         content = {
             "ename": type(error).__name__,
             "evalue": str(error),
@@ -93,6 +98,11 @@ class RecordingKernel(IPythonKernel):
             "payload": [],
             **content,
         }
+
+
+def _leaves(reply: Mapping[str, Any]) -> bool:
+    """Tell whether a cell called `exit()` or `quit()`, which IPython answers with success."""
+    return any(one.get("source") == "ask_exit" for one in reply.get("payload") or ())
 
 
 class RecordingKernelApp(IPKernelApp):

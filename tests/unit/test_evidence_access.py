@@ -21,6 +21,7 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.review import incidents
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run
 
+
 @contextmanager
 def umask(mask: int) -> Iterator[None]:
     before = os.umask(mask)

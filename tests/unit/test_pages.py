@@ -375,6 +375,17 @@ def test_a_journal_that_cannot_be_read_at_all_is_an_error_with_a_next_step(rest:
     assert "Cannot be read:" in words(console)
 
 
+def test_an_archive_of_what_is_not_sealed_says_so(evidence: Path) -> None:
+    whole_run(evidence)
+    with serving(opened()) as client:
+        for what in (f"runs/{RUN_ID}", f"incidents/{INCIDENT}"):
+            answer = client.get(f"/rbkernel/{what}/archive")
+            assert answer.status_code == 409
+            assert "an archive holds sealed evidence only" in words(answer)
+            assert "rbkernel evidence seal" in words(answer)
+        assert client.get("/rbkernel/incidents/INC-20261120-none/archive").status_code == 404
+
+
 def test_a_run_that_has_only_begun_is_shown(evidence: Path) -> None:
     Journal(evidence, OTHER_RUN)
     with serving(opened()) as client:

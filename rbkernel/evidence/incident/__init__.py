@@ -39,6 +39,7 @@ from rbkernel.evidence.incident.line import (
     Damage,
     Line,
     instant,
+    is_possible,
     sent_time,
     shown,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "closing",
     "entry",
     "instant",
+    "is_possible",
     "list_incidents",
     "look",
     "opening",
