@@ -22,8 +22,15 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.gateway import runner
 from rbkernel.model import Verdict
 from rbkernel.review import incidents
-from tests.integration.kernels import PATIENCE_S, START, configure, papermill, write_runbook
-from tests.integration.odd_runbook import PASSWORD, write_odd
+from tests.integration.kernels import (
+    PATIENCE_S,
+    START,
+    configure,
+    kernel,
+    papermill,
+    write_runbook,
+)
+from tests.integration.odd_runbook import ODD_CELLS, PASSWORD, write_odd
 from tests.unit.page_server import opened, serving
 
 INCIDENT = "INC-20261120-odd1"
@@ -102,12 +109,34 @@ def test_an_edit_of_an_odd_value_is_found(executed: dict[str, Path], edit: str) 
     assert len(found - known) == 1
 
 
-def test_it_is_sealed_verified_exported_shown_and_closed(
+def test_odd_values_are_sealed_verified_exported_shown_and_closed(
     executed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = executed["rbkernel"]
-    root = folder / "evidence"
+    root = executed["rbkernel"] / "evidence"
     monkeypatch.setenv("RBKERNEL_EVIDENCE", str(root))
+    expect_all_to_succeed(root, tmp_path)
+
+
+def test_an_interrupted_cell_and_two_run_alls_are_sealed_exported_shown_and_closed(
+    evidence: Path, tmp_path: Path
+) -> None:
+    cells = [*ODD_CELLS[:-1], "print('begun', flush=True)\nimport time\ntime.sleep(600)"]
+    write_runbook(tmp_path / "odd.ipynb", cells)
+    config = str(configure(tmp_path))
+    with kernel(RBKERNEL_CONFIG=config, RBKERNEL_INCIDENT=INCIDENT) as running:
+        for _ in range(2):
+            for code in cells[:-1]:
+                assert running.run(code).reply["status"] == "ok"
+            assert running.interrupted(cells[-1], "begun").reply["ename"] == "KeyboardInterrupt"
+    entries = [entry.what for entry in incidents.look(evidence, INCIDENT).timeline]
+    assert sum("started" in what for what in entries) == 2
+    assert sum("interrupted" in what for what in entries) == 2
+    assert sum("critical: inf" in what for what in entries) == 2
+    expect_all_to_succeed(evidence, tmp_path)
+
+
+def expect_all_to_succeed(root: Path, tmp_path: Path) -> None:
+    """Seal, verify, export, show and close the one run there is."""
     [run] = runs.list_runs(root)
     sealed = bundle.seal(root, run.run_id, report=report_files)
     assert not [why for why in sealed.missing if "report" in why]
