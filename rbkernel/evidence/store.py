@@ -11,6 +11,7 @@ root is such a folder if the configuration says so, and what is made in it inher
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -260,6 +261,8 @@ def make_root(root: Path, *, group: bool | None = None) -> None:
     OSError
         It cannot be made. One of another owner keeps its access.
     """
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
     if not root.is_dir():
         root.parent.mkdir(parents=True, exist_ok=True)
         make_folder(root)
