@@ -105,6 +105,10 @@ class EvidenceError(RbkernelError):
     """Evidence that cannot be found, written, sealed or read."""
 
 
+class NothingSealed(EvidenceError):
+    """An archive holds sealed evidence, and there is none of this yet: answered with 409."""
+
+
 class RunError(RbkernelError):
     """A runbook could not be executed to its end."""
 

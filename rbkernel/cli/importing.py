@@ -174,7 +174,7 @@ def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> l
     for one, path, changed in zip(made, paths, new, strict=True):
         if changed:
             path.absolute().parent.mkdir(parents=True, exist_ok=True)
-            store.write_atomically(path.absolute(), one.document)
+            store.write_atomically(path.absolute(), one.document, mode=0o644)
     return new
 
 
@@ -197,4 +197,4 @@ def _save_report(path: Path, title: str, named: Sequence[tuple[str, Report]]) ->
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     else:
         text = reports.as_markdown(title, named)
-    store.write_atomically(path.absolute(), text.encode())
+    store.write_atomically(path.absolute(), text.encode(), mode=0o644)

@@ -195,10 +195,11 @@ def _known(name: str) -> Any:
 
 def _append(name: str, kind: str, **fields: str) -> Any:
     """Write a line, and say so when it had to do without a secret."""
-    from rbkernel.evidence import incident
+    from rbkernel.evidence import incident, store
 
     settings = config.load()
     redactor = _redactor(settings)
+    store.prepare(settings.evidence_root, group=settings.evidence.group_access)
     said: dict[str, Any] = {**fields, "redactor": redactor}
     line = incident.append(settings.evidence_root, name, kind, by=getpass.getuser(), **said)
     if redactor.counts:

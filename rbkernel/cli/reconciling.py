@@ -161,7 +161,7 @@ class _State:
 
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         data = json.dumps(progress.as_json()).encode()
-        store.write_atomically(self._file, data, mode=0o600)
+        store.write_atomically(self._file, data)
 
     def remove(self) -> None:
         """Forget it: the answer is there."""
@@ -233,8 +233,8 @@ def _write_repair(
         return ()
     inverse = path.with_name(f"{path.stem}.inverse{path.suffix or '.sql'}")
     try:
-        store.write_atomically(path.absolute(), written.sql.encode(), mode=0o600)
-        store.write_atomically(inverse.absolute(), written.inverse.encode(), mode=0o600)
+        store.write_atomically(path.absolute(), written.sql.encode())
+        store.write_atomically(inverse.absolute(), written.inverse.encode())
     except EvidenceError as error:
         raise ParameterError(
             f"the repair cannot be written: {error.__cause__}",

@@ -24,10 +24,14 @@ FILE_NAME = "rbkernel.toml"
 
 
 class Evidence(BaseModel):
-    """Where evidence is kept, and with whose keys it is sealed."""
+    """Where evidence is kept and with whose keys it is sealed.
+
+    ``group_access`` lets the group of the evidence folder read it, not its owner alone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     root: Path | None = None
+    group_access: bool = False
     signing_key: Path | None = None
     allowed_signers: Path | None = None
 

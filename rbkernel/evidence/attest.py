@@ -35,6 +35,7 @@ from rbkernel.evidence.rebuild import (
     parse_snapshot,
     tags,
 )
+from rbkernel.evidence.unreadable import Unreadable
 from rbkernel.model import RUN_ID
 
 ATTESTED = "attested"
@@ -93,16 +94,23 @@ class CellCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """All cells of a notebook; ``partial`` says what could not be compared, empty for nothing."""
+    """All cells of a notebook; ``partial`` says what could not be compared, empty for nothing.
+
+    ``unreadable`` are the lines of the journal that cannot be read, whole or in part.
+    """
 
     run_id: str
     cells: tuple[CellCheck, ...]
     partial: str = ""
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether the notebook claims nothing that the journal does not attest."""
-        return all(cell.ok for cell in self.cells)
+        """Whether the notebook claims nothing that the journal does not attest, and the journal
+        lost nothing that might say otherwise.
+        """
+        lost = any(one.lost for one in self.unreadable)
+        return not lost and all(cell.ok for cell in self.cells)
 
     @property
     def problems(self) -> tuple[CellCheck, ...]:
@@ -155,6 +163,7 @@ def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | No
         run_id=record.run_id,
         cells=tuple(checks),
         partial=partial if document else f"partial: {CODE_CELLS_ONLY}",
+        unreadable=record.unreadable,
     )
 
 

@@ -9,9 +9,9 @@ and sealing a sealed run changes nothing. All of it happens under one lock a roo
 What is not needed never keeps a run from being sealed: without a key, or without a report, the
 seal says so and is as good otherwise.
 
-Sealed files are 0444 and their folder is 0555, so that neither an editor that saves by rename
-nor a stray `rm` changes evidence by accident. It does not stop root or the owner: what stops them
-is that `HEADS` is published.
+Sealed files and their folder are read-only, so that neither an editor that saves by rename nor a
+stray `rm` changes evidence by accident. That does not stop root or the owner: what stops them is
+that `HEADS` is published.
 """
 
 from __future__ import annotations
@@ -156,12 +156,12 @@ class _Seal:
 
     def _seal(self, folder: Path | None, given: bytes | None) -> tuple[Path, Head]:
         record = read(self.open)
-        self.staging.mkdir()
+        store.make_folder(self.staging, exist_ok=False)
         if folder is None:
             target = self._target(record)
             files, missing = self._content(record, given)
             self.missing = (*self.missing, *missing)
-            store.write_folder(self.staging / "run", files, mode=0o444)
+            store.write_folder(self.staging / "run", files)
         else:  # an earlier seal came as far as the run folder
             target, files = folder, _intact_files(folder)
         told = self._incident_lines(target, record)
@@ -177,7 +177,7 @@ class _Seal:
         if new:
             store.make_folder(incident)
             store.move(self.staging / "run", target)
-        target.chmod(0o555)
+        store.seal_folder(target)
         store.move(self.staging / manifest.INCIDENT, incident / manifest.INCIDENT)
         move_generation(self.staging, self.root, head)
 
@@ -297,7 +297,8 @@ def new_generation(
 def stage_generation(staging: Path, heads: Sequence[Head], head: Head, listing: bytes) -> None:
     """Write manifest and `HEADS` where a full disk does no harm."""
     text = "".join(one.line for one in (*heads, head)).encode()
-    store.write_atomically(staging / "MANIFEST", listing, mode=0o444)
+    read_only = store.file_mode(staging, sealed=True)
+    store.write_atomically(staging / "MANIFEST", listing, mode=read_only)
     store.write_atomically(staging / manifest.HEADS, text)
 
 

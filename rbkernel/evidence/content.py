@@ -96,8 +96,9 @@ def sums(
 def _refuse_edited(found: Verification) -> None:
     if found.ok:
         return
+    problems = [*found.problems, *found.unreadable]
     raise EvidenceError(
-        f"the notebook is not what the journal attests: {_named(found.problems)}",
+        f"the notebook is not what the journal attests: {_named(problems)}",
         where="the notebook to seal",
         next_step=f"`rbkernel evidence seal {found.run_id}` seals the notebook as the journal has"
         " it; `--edited` keeps the edits, and `verify` will always report them",

@@ -3,7 +3,8 @@
 JupyterLab, nbclient and papermill store one stream of messages in different shapes. The normal
 form is what they agree on: adjacent streams joined, carriage returns and backspaces resolved as
 JupyterLab does when it stores a stream, multi-line strings joined, empty metadata dropped. Text
-keeps its ANSI colours. Bringing a normal form into normal form changes nothing.
+keeps its ANSI colours. Bringing a normal form into normal form changes nothing. Values are compared
+in the normal form of `rbkernel.strictjson`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
+
+from rbkernel import strictjson
 
 Output = Mapping[str, Any]
 
@@ -164,17 +168,17 @@ def normal_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(_as_javascript(value), sort_keys=True, default=str)
+    return json.dumps(_as_javascript(strictjson.normal(value, str)), sort_keys=True)
 
 
 def _as_javascript(value: object) -> object:
     """Return JSON with whole numbers as JavaScript writes them: JupyterLab saves 1.0 as 1.
 
-    >>> _as_javascript({"a": [1.0, True, 2.5]})
-    {'a': [1, True, 2.5]}
+    >>> _as_javascript({"a": [1.0, True, 2.5, 1.2345678901234568e20]})
+    {'a': [1, True, 2.5, '123456789012345680000']}
     """
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        return strictjson.whole(int(Decimal(repr(value))))
     if isinstance(value, Mapping):
         return {key: _as_javascript(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

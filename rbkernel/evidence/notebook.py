@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from rbkernel import strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.normal import text
 
@@ -35,7 +36,7 @@ def parse(data: bytes, *, where: str) -> NotebookNode:
         They hold none: cut, not UTF-8, not JSON, too deep, or not of a notebook's shape.
     """
     try:
-        document = json.loads(data.decode("utf-8-sig"))
+        document = strictjson.loads(data.decode("utf-8-sig"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the ids, which are mended here
             notebook = _upgraded(document)
@@ -48,7 +49,7 @@ def parse(data: bytes, *, where: str) -> NotebookNode:
 
 
 def dump(notebook: NotebookNode) -> bytes:
-    """Return the bytes of a notebook, as Jupyter writes them.
+    """Return the bytes of a notebook, as Jupyter writes them, in strict JSON.
 
     Raises
     ------
@@ -57,11 +58,13 @@ def dump(notebook: NotebookNode) -> bytes:
     """
     try:
         nbformat.validate(notebook)
-        written: str = nbformat.writes(notebook)
+        # papermill keeps parameters as they are, and a number may be none that JSON has
+        strict = node({**notebook, "metadata": strictjson.normal(notebook.metadata, str)})
+        written: str = nbformat.writes(strict)
         return written.encode() + b"\n"
     except UnicodeEncodeError:
-        # half of a surrogate pair, as a cell may print it, has no UTF-8: only JSON can say it
-        return json.dumps(notebook, ensure_ascii=True, indent=1).encode() + b"\n"
+        # half of a surrogate pair has no UTF-8: only JSON's escape can say it
+        return json.dumps(strict, ensure_ascii=True, indent=1).encode() + b"\n"
     except nbformat.ValidationError as error:
         raise _unreadable(error, "the notebook given") from error
 

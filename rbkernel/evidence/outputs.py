@@ -135,11 +135,14 @@ def _from_message(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         facts = {key: str(content[key]) for key in ("ename", "evalue")}
         traceback = [str(line) for line in content["traceback"]]
         return {"output_type": kind, **facts, "traceback": traceback}
-    output = {
+    output: dict[str, Any] = {
         "output_type": kind,
         "data": normal_bundle(content["data"]),
         "metadata": dict(content.get("metadata") or {}),
     }
     if kind == "execute_result":
-        output["execution_count"] = content["execution_count"]
+        count = content["execution_count"]
+        if not isinstance(count, int | None):
+            raise TypeError(f"its execution count is {count!r}")
+        output["execution_count"] = count
     return output

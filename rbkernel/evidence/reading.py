@@ -1,8 +1,9 @@
 """A journal → what happened, as one frozen `Record`.
 
 A last line without its line feed is what a killed kernel leaves: it is ignored. Every other line
-must be JSON with the next sequence number; a line that is not names itself in the error, because
-a journal is written by one process under one lock and never has a gap.
+must be JSON of a known shape with the next sequence number, because a journal is written by one
+process under one lock and never has a gap. A line that is not is left out, and `Record.unreadable`
+says so: it never costs the rest.
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from rbkernel import strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import store
 from rbkernel.evidence.outputs import OutputArea
+from rbkernel.evidence.unreadable import Unreadable, in_rows
 from rbkernel.model import RUN_ID, Decision, Finding, Run, Verdict
 
 DONE, FAILED, INTERRUPTED, NOT_RUN = "done", "failed", "interrupted", "not run"
+# what a line of a wrong shape raises
+_UNFIT = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,12 @@ class CellRun:
     started_at: str
     ended_at: str
     outputs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def error(self) -> str:
+        """The error that ended it, as its output shows it; empty for none."""
+        shown = (one for one in self.outputs if one.get("output_type") == "error")
+        return next((f"{one.get('ename')}: {one.get('evalue')}" for one in shown), "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,12 @@ class Record:
     widgets: Mapping[str, Any]
     ended: bool
     complete: bool
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @property
+    def lost(self) -> tuple[Unreadable, ...]:
+        """The lines of which nothing is known: what they said is missing in all the rest."""
+        return tuple(one for one in self.unreadable if one.lost)
 
     def of_kind(self, kind: str) -> tuple[Event, ...]:
         """Return the events of one kind, in order."""
@@ -75,9 +96,12 @@ class Record:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; not below unknown when the run is incomplete or a cell failed."""
+        """The worst finding; not below unknown when the run is incomplete, a cell failed, or a
+        line of the journal is lost.
+        """
         verdicts = [finding.verdict for finding in self.findings]
-        whole = self.complete and all(run.status == DONE for run in latest(self.cells))
+        ran = all(run.status == DONE for run in latest(self.cells))
+        whole = self.complete and ran and not self.lost
         return Verdict.worst(verdicts if whole else [*verdicts, Verdict.UNKNOWN])
 
 
@@ -92,7 +116,7 @@ def read(folder: Path) -> Record:
     Raises
     ------
     EvidenceError
-        There is no journal, or a line other than a cut last one cannot be understood.
+        There is no journal, or no line of it can be read.
     """
     path = folder / store.JOURNAL
     try:
@@ -116,41 +140,40 @@ def snapshot_of(record: Record) -> bytes | None:
 
 
 def read_journal(data: bytes, folder: Path) -> Record:
-    """Read what happened from the bytes of a journal; the folder holds its snapshot."""
+    """Read what happened from the bytes of a journal; the folder holds its snapshot.
+
+    Raises
+    ------
+    EvidenceError
+        It has lines, and none of them can be read.
+    """
     reader = _Reader()
     # what follows the last line feed is a line that a kill cut
-    for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        try:
-            reader.take(_entry(line, number))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            if _is_cut(data, number, error):
-                break
-            raise EvidenceError(
-                f"line {number} of the journal cannot be understood: {_reason(error)}",
-                where=str(folder / store.JOURNAL),
-                next_step="the journal was damaged or edited: compare it with a copy of it",
-            ) from error
+    lines = data.split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        reader.read(number, line, last=number == len(lines))
+    if reader.unreadable and not reader.any_read:
+        raise EvidenceError(
+            f"no line of the journal can be read: {reader.unreadable[0].what}",
+            where=str(folder / store.JOURNAL),
+            next_step="the journal was damaged or edited: compare it with a copy of it",
+        )
     return reader.record(folder)
 
 
-def _is_cut(data: bytes, number: int, error: Exception) -> bool:
-    """Tell whether a bad line is the last one and no JSON: a power loss may cut inside it."""
-    last = number == data.count(b"\n") and data.endswith(b"\n")
-    return last and isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
-
-
-def _entry(line: bytes, number: int) -> dict[str, Any]:
-    entry = json.loads(line.decode("utf-8"))
+def _entry(line: bytes) -> dict[str, Any]:
+    entry = strictjson.loads(line)
     if not isinstance(entry, dict):
         raise TypeError("it is no JSON object")
-    if entry["seq"] != number:
-        raise ValueError(f"its sequence number is {entry['seq']}, not {number}")
     return entry
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it has no {error}"
+    if isinstance(error, ValidationError):
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        return f"its field {'.'.join(map(str, wrong['loc']))} is wrong: {wrong['msg']}"
     return str(error) or type(error).__name__
 
 
@@ -158,6 +181,9 @@ class _Reader:
     """Gathers the lines; `record` looks at them as a whole."""
 
     def __init__(self) -> None:
+        self.unreadable: list[Unreadable] = []
+        self._due = 1  # the sequence number of the next line
+        self._seen: set[int] = set()
         self.kernel: dict[str, Any] = {}
         self.requests: dict[str, dict[str, Any]] = {}
         self.replies: dict[str, dict[str, Any]] = {}
@@ -168,13 +194,56 @@ class _Reader:
         self.events: list[Event] = []
         self.ended = False
 
-    def take(self, entry: dict[str, Any]) -> None:
+    def read(self, number: int, line: bytes, *, last: bool) -> None:
+        """Take a line, or say why it cannot be read; a power loss may cut inside the last one."""
+        try:
+            entry = _entry(line)
+            self._count(number, entry["seq"])
+        except _UNFIT as error:
+            self._due += 1
+            if not (last and isinstance(error, json.JSONDecodeError | UnicodeDecodeError)):
+                self._note(number, _reason(error))
+            return
+        try:
+            self._take({**entry, "at": self._time(number, entry["at"])})
+        except _UNFIT as error:
+            self._note(number, _reason(error))
+
+    @property
+    def any_read(self) -> bool:
+        """Whether a line could be read at all."""
+        return bool(self._seen)
+
+    def _note(self, number: int, what: str, *, lost: bool = True) -> None:
+        self.unreadable.append(Unreadable(first=number, last=number, what=what, lost=lost))
+
+    def _count(self, number: int, sequence: object) -> None:
+        """Hold a sequence number against the one that is due; no line is taken twice."""
+        if not isinstance(sequence, int) or sequence in self._seen:
+            raise ValueError(f"its sequence number is {sequence}, not {self._due}")
+        if sequence != self._due:
+            self._note(number, f"its sequence number is {sequence}, not {self._due}")
+        self._seen.add(sequence)
+        self._due = sequence + 1
+
+    def _time(self, number: int, at: object) -> str:
+        """Return a line's time; empty for one that is none."""
+        try:
+            datetime.fromisoformat(str(at))
+            return str(at)
+        except ValueError:
+            self._note(number, "its time cannot be read", lost=False)
+            return ""
+
+    def _take(self, entry: dict[str, Any]) -> None:
         kind, at = str(entry["kind"]), str(entry["at"])
         if kind == "kernel":
             self.kernel = entry
         elif kind == "request":
+            _ = entry["code"]
             self.requests.setdefault(str(entry["msg_id"]), entry)
         elif kind == "reply":
+            _ = entry["status"]
             self.replies[str(entry["parent"])] = entry
         elif kind == "iopub":
             self._iopub(entry, str(entry["parent"]), at)
@@ -194,7 +263,7 @@ class _Reader:
     def _event(self, event: Event) -> None:
         if not isinstance(event.data, dict):
             raise TypeError("its data is no JSON object")
-        known = {"finding": _finding, "decision": _decision, "run": _run}.get(event.kind)
+        known = {"finding": _finding, "decision": _decision, "run": run_of}.get(event.kind)
         if known:
             known(event)  # raises here, where the line number is known
         self.events.append(event)
@@ -217,13 +286,14 @@ class _Reader:
             kernel=self.kernel,
             cells=cells,
             events=tuple(self.events),
-            run=_run(of_kind["run"][-1]) if of_kind["run"] else None,
+            run=run_of(of_kind["run"][-1]) if of_kind["run"] else None,
             findings=tuple(findings.values()),
             decisions=tuple(decisions.values()),
             snapshot_sha256=snapshots[-1] if snapshots else None,
             widgets=self.area.widget_state(),
             ended=self.ended,
             complete=self._complete(cells, folder, summed_up=bool(of_kind["summary"])),
+            unreadable=in_rows(self.unreadable),
         )
 
     def _run_id(self, folder: Path) -> str:
@@ -281,23 +351,30 @@ def _left_out(snapshot: Path, cells: tuple[CellRun, ...]) -> bool:
 
 
 def _finding(event: Event) -> Finding:
-    known = _known(Finding, event.data)
-    return Finding(**{**known, "verdict": Verdict(known["verdict"])})
+    return _value(Finding, event)
 
 
 def _decision(event: Event) -> Decision:
-    known = _known(Decision, event.data)
-    return Decision(**{**known, "options": tuple(known["options"])})
+    return _value(Decision, event)
 
 
-def _run(event: Event) -> Run:
-    run = Run(**_known(Run, event.data))
+def run_of(event: Event) -> Run:
+    """Return the run that `rb.start` began."""
+    run = _value(Run, event)
     if not RUN_ID.fullmatch(run.id):
         raise ValueError(f"{run.id!r} is no run id")
     return run
 
 
-def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that the value has; a later version may record more."""
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}
+def _value(kind: type[_Value], event: Event) -> _Value:
+    """Return what an event says, each field held against its type.
+
+    A later version may record more fields. A number in its normal form is a number again.
+    """
+    found: _Value = _ADAPTERS[kind].validate_python(event.data)
+    return found
+
+
+_ADAPTERS: Mapping[type, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (Finding, Decision, Run)
+}

@@ -2,29 +2,31 @@
 
 Invariants: sequence numbers have no gap and follow the order of the bytes (one lock around both);
 a forked child never writes (the pid is checked); the first failure to write is kept in `broken`
-and the recorder writes no more, so that a journal never silently skips a message. What a cell
-concludes is redacted here; what a kernel says was redacted by its session. A secret that becomes
-known in mid-run is taken out of what was written before, too.
+and the recorder writes no more, so that a journal never silently skips a message. Every line is
+strict JSON in the normal form of `rbkernel.strictjson`. What a cell concludes is redacted here;
+what a kernel says was redacted by its session. A secret that becomes known later in the run is
+also removed from the lines that are written already; the recorder's own fields never change
+(`rbkernel.evidence.lines`).
 """
 
 from __future__ import annotations
 
 import getpass
 import hashlib
-import json
 import os
 import platform
 import socket
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping
-from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.errors import EvidenceError, NotStarted, RecorderError
 from rbkernel.evidence import store
+from rbkernel.evidence.lines import redacted_data, redacted_document, redacted_line
 from rbkernel.model import RUN_ID, new_run_id, now
 from rbkernel.redact import Redactor
 
@@ -47,6 +49,8 @@ class Recorder:
     document
         The notebook that is being run, if the caller of the kernel named it: it is kept before
         the first cell, so that a run which dies before `rb.start` has it, too.
+    group
+        Whether the group of the evidence folder may read it; None leaves the folder as it is.
     """
 
     def __init__(
@@ -55,8 +59,11 @@ class Recorder:
         run_id: str | None = None,
         redactor: Redactor | None = None,
         document: Path | None = None,
+        *,
+        group: bool | None = None,
     ) -> None:
         self.root = root
+        self._group = group
         self.run_id = run_id if run_id and RUN_ID.fullmatch(run_id) else new_run_id()
         self.broken: RecorderError | None = None
         self.request: dict[str, Any] = {}
@@ -69,6 +76,7 @@ class Recorder:
         self._told: Counter[str] = Counter()
         self._document = document
         self._snapshot_of = ""
+        self._snapshot_facts: dict[str, str] = {}
         self._pid = os.getpid()
 
     @property
@@ -91,7 +99,7 @@ class Recorder:
         sync
             Force the journal to disk: at the end of a cell.
         fields
-            JSON values; what JSON does not know is written as text.
+            Any values, written in their normal form; what JSON has no form for is written as text.
 
         Raises
         ------
@@ -147,6 +155,7 @@ class Recorder:
         facts = {"path": str(path), "sha256": sha256, "found": found}
         if kept != document:
             facts |= {"sha256": hashlib.sha256(kept).hexdigest(), "sha256_as_it_was": sha256}
+        self._snapshot_facts = facts
         self.event("snapshot", **facts)
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> int:
@@ -198,7 +207,7 @@ class Recorder:
 
     def _redacted(self, kind: str, data: Mapping[str, Any]) -> Any:
         try:
-            return self.redactor.value(json.loads(json.dumps(data, default=as_json_value)))
+            return redacted_data(kind, strictjson.normal(data, str), self.redactor)
         except (ValueError, TypeError, RecursionError) as error:
             self.broken = RecorderError(
                 f"the event {kind!r} cannot be searched for secrets: {error}",
@@ -210,7 +219,7 @@ class Recorder:
     def _take_out(self, journal: store.JournalFile) -> int:
         """Write the journal again without what is known now; a reader sees the old or the new."""
         lines = (journal.folder / store.JOURNAL).read_bytes().splitlines(keepends=True)
-        clean = [redacted_document(line, self.redactor) for line in lines]
+        clean = [redacted_line(line, self.redactor) for line in lines]
         changed = sum(old != new for old, new in zip(lines, clean, strict=True))
         if changed:
             journal.replace(b"".join(clean))
@@ -220,13 +229,20 @@ class Recorder:
             kept = redacted_document(document, self.redactor)
             if kept != document:
                 store.write_atomically(snapshot, kept)
-                self.event("snapshot", sha256=hashlib.sha256(kept).hexdigest(), found="redacted")
+                before = self._snapshot_facts
+                digest = hashlib.sha256(kept).hexdigest()
+                facts = {"sha256_as_it_was": before["sha256"], **before, "sha256": digest}
+                self.event("snapshot", **facts)
         return changed
 
     def _open(self) -> store.JournalFile:
         if self._journal is None:
             if self.folder.exists():
                 self.run_id = new_run_id()
+            try:
+                store.make_root(self.root, group=self._group)
+            except OSError as error:
+                raise store.recorder_error(error, self.folder) from error
             self._journal = store.JournalFile(self.folder)
             self._journal.append(self._line("kernel", self._facts()))
             self._keep_document()
@@ -238,7 +254,7 @@ class Recorder:
             return
         try:
             document = self._document.read_bytes()
-            json.loads(document)
+            strictjson.loads(document)
         except (OSError, ValueError, RecursionError):
             return
         digest = hashlib.sha256(document).hexdigest()
@@ -263,29 +279,7 @@ class Recorder:
     def _line(self, kind: str, fields: dict[str, Any]) -> bytes:
         self._sequence += 1
         line = {"seq": self._sequence, "at": now(), "kind": kind, **fields}
-        return json.dumps(line, default=as_json_value, separators=(",", ":")).encode() + b"\n"
-
-
-def redacted_document(document: bytes, redactor: Redactor) -> bytes:
-    """Return a JSON document, or a journal's line, without secrets; as it was where it has none.
-
-    >>> redacted_document(b'{"a": "PGPASSWORD=geheim1"}', Redactor())
-    b'{"a":"PGPASSWORD=[redacted:password]"}\\n'
-    """
-    value = json.loads(document)
-    clean = redactor.value(value)
-    if clean is value or clean == value:
-        return document
-    return json.dumps(clean, separators=(",", ":")).encode() + b"\n"
-
-
-def as_json_value(value: object) -> object:
-    """Turn what JSON does not know (times, numpy scalars, anything else) into what it does."""
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if hasattr(value, "item"):  # a numpy scalar
-        return value.item()
-    return str(value)
+        return strictjson.dumps(line) + b"\n"
 
 
 _current: Recorder | None = None

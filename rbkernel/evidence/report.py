@@ -81,6 +81,7 @@ def sealed(run: SealedRun) -> list[str]:
         lines.append(
             f"  the notebook given is not the one under seal: what holds is {run.folder / EXECUTED}"
         )
+    lines += [f"  cannot be read: {one}" for one in run.verification.unreadable]
     return lines + [f"  not as recorded under seal: {cell}" for cell in run.verification.problems]
 
 
@@ -174,4 +175,5 @@ def _notebook(root: Path, path: Path, signers: Path | None) -> tuple[list[str], 
 
 def _cells(found: Verification) -> list[str]:
     lines = [str(cell) for cell in found.cells if cell.state != ATTESTED or cell.corrects]
+    lines += [f"cannot be read: {one}" for one in found.unreadable]
     return [*lines, found.count, *([found.partial] if found.partial else [])]

@@ -20,7 +20,11 @@ LIVE, OPEN, SEALED = "open (live)", "open", "sealed"
 
 @dataclass(frozen=True, kw_only=True)
 class RunEntry:
-    """One run in a list; ``problem`` says why its journal cannot be read, if so."""
+    """One run in a list.
+
+    ``problem`` says what of its journal cannot be read, empty for nothing; ``is_readable`` is false
+    where that is all of it.
+    """
 
     run_id: str
     incident: str
@@ -31,6 +35,7 @@ class RunEntry:
     started_at: str
     folder: Path
     problem: str = ""
+    is_readable: bool = True
 
     @property
     def is_beginning(self) -> bool:
@@ -174,6 +179,7 @@ def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntr
     problem = ""
     try:
         record = read(folder)
+        problem = "; ".join(map(str, record.lost))
     except EvidenceError as error:
         problem = str(error)
     run = record.run if record else None
@@ -188,4 +194,5 @@ def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntr
         started_at=run.started_at if run else kernel_start,
         folder=folder,
         problem=problem,
+        is_readable=record is not None,
     )

@@ -70,7 +70,7 @@ def keygen(root: Path, key: Path, allowed: Path, name: str = "") -> Signer:
             key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _ssh_keygen("-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key))
         signer = signer_of(key, is_new=is_new)
-        root.mkdir(parents=True, exist_ok=True)
+        store.make_root(root)
         with store.locked(root / _LOCK):
             _allow(signer, allowed)
     except OSError as error:
@@ -149,7 +149,8 @@ def _allow(signer: Signer, allowed: Path) -> None:
     if signer.line in known.splitlines():
         return
     text = f"{known.rstrip()}\n{signer.line}\n".lstrip()
-    store.write_atomically(allowed, text.encode())
+    mode = allowed.stat().st_mode & 0o777 if allowed.exists() else None
+    store.write_atomically(allowed, text.encode(), mode=mode)
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:

@@ -1,9 +1,11 @@
 """Pure: what happened in an incident, in its order, from its record and its runs' journals.
 
-Each entry has the time at which it happened, not when it was heard of (an alert's own times, a
-journal's), and says whom it comes from. A finding is told when it is first wrong, or not known,
-and each time that it changes, also from one run to the next; what a journal tells of a run
-replaces what the record says of it.
+Each entry has the time at which it happened, not the time of its report (an alert's own times, a
+journal's), and names its source. Each execution in a journal is there: every *Run All* with its
+beginning, its end and its findings, and single cells that ran again, failed or were interrupted. A
+finding is there when it is first wrong, or not known, each time that it changes, also from one run
+to the next, and in each execution that finds it wrong again. What a journal says of a run replaces
+what the record says of it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from datetime import UTC
 from typing import Any
 
 from rbkernel.evidence.bundle import runbook_of
-from rbkernel.evidence.incident import SEALING, IncidentRecord, Line, instant
-from rbkernel.evidence.reading import Event, Record
+from rbkernel.evidence.executions import Execution, executions
+from rbkernel.evidence.incident import SEALING, IncidentRecord, Line, instant, sent_time
+from rbkernel.evidence.notebook import first_line
+from rbkernel.evidence.reading import DONE, CellRun, Event, Record
 from rbkernel.model import Verdict
 
 
@@ -23,9 +27,9 @@ from rbkernel.model import Verdict
 class Entry:
     """One thing that happened.
 
-    ``at`` is UTC, ISO 8601; ``kind`` is that of the record's line, or run, finding, decision,
-    plan, done; ``source`` is the run, the sender or the person; ``run_id`` is empty for what no
-    run told, ``verdict`` for what has none.
+    ``at`` is UTC, ISO 8601; ``kind`` is that of the record's line, or run, cell, finding,
+    decision, plan, done; ``source`` is the run, the sender or the person; ``run_id`` is empty for
+    what no run told, ``verdict`` for what has none.
     """
 
     at: str
@@ -110,7 +114,7 @@ def _alert(line: Line) -> Entry:
     annotations = _mapping(line, "annotations")
     summary = "" if resolved else annotations.get("summary") or annotations.get("description")
     return Entry(
-        at=utc(line.text("ends_at" if resolved else "starts_at") or line.at),
+        at=utc(sent_time(line, "ends_at" if resolved else "starts_at")),
         kind="alert",
         what=_said(
             f"alert {'resolved' if resolved else 'fires'}", alert_name(line), str(summary or "")
@@ -205,20 +209,46 @@ def _mapping(line: Line, name: str) -> Mapping[str, Any]:
 
 
 def _of_run(run: Record) -> Iterator[Entry]:
-    """Return when a run began and ended, and what was decided, proposed, done and noted in it."""
+    """Return each execution in a run's journal: when it began and ended, what it found, and what
+    was decided, proposed, done and noted in it.
+    """
     name = runbook_of(run) or "a notebook"
-    began = (run.run.started_at if run.run else "") or str(run.kernel.get("at", ""))
-    title = run.run.title if run.run else ""
-    continues = f", continues {run.run.continues}" if run.run and run.run.continues else ""
     entry = _Teller(run, name)
-    yield entry(began, "run", f"{_named(name, title)}: started{continues}")
+    for one in executions(run):
+        yield from _of_execution(run, one, entry)
     for event in run.events:
         if told := _event(event, entry):
             yield told
-    if ended := max((cell.ended_at for cell in run.cells), default=""):
-        whole = "ended" if run.complete else "so far, not complete"
-        said = f"{_named(name, title)}: {whole}: {run.verdict.value}"
-        yield entry(ended, "run", said, run.verdict.value)
+
+
+def _of_execution(run: Record, one: Execution, entry: _Teller) -> Iterator[Entry]:
+    named = _named(runbook_of(run) or "a notebook", one.run.title if one.run else "")
+    continues = f", continues {one.run.continues}" if one.run and one.run.continues else ""
+    again = f" again (execution {one.number})" if one.number > 1 else ""
+    yield entry(one.started_at, "run", f"{named}: started{again}{continues}")
+    for cell, repeated in one.cells_to_tell:
+        yield entry(cell.started_at, "cell", _cell(cell, repeated=repeated))
+    if one.ended_at:
+        whole = run.complete if one.is_last else one.complete
+        verdict = run.verdict if one.is_last else one.verdict
+        unfinished = "so far, not complete" if one.is_last else "left without a summary"
+        said = "ended" if whole else unfinished
+        number = f" (execution {one.number})" if one.number > 1 else ""
+        what = f"{named}: {said}{number}: {verdict.value}"
+        yield entry(one.ended_at, "run", what, verdict.value)
+
+
+def _cell(cell: CellRun, *, repeated: bool) -> str:
+    """Say of a cell what the beginning and the end of its execution do not say.
+
+    >>> cell = CellRun(msg_id="", code="lag = look()", cell_id=None, status="interrupted",
+    ...                execution_count=1, started_at="", ended_at="", outputs=())
+    >>> _cell(cell, repeated=True)
+    'cell “lag = look()” run again: interrupted'
+    """
+    state = "" if cell.status == DONE else cell.status
+    again = "run again" if repeated else ""
+    return f"cell “{first_line(cell.code)}” {_said(again, state)}"
 
 
 def _named(name: str, title: str) -> str:
@@ -265,23 +295,43 @@ def _event(event: Event, entry: _Teller) -> Entry | None:
 
 
 def _findings(runs: Iterable[Record]) -> Iterator[Entry]:
-    """Return each finding when it is first not ok, and whenever its verdict changes."""
+    """Return each finding when it is first not ok, and whenever its verdict changes; in a journal
+    with several executions, what each of them found wrong.
+    """
     looked = sorted(
-        ((event, run) for run in runs for event in run.of_kind("finding")),
-        key=lambda one: instant(one[0].at),
+        ((one, event, run) for run in runs for one, event in _looks(run)),
+        key=lambda look: instant(look[1].at),
     )
-    before: dict[tuple[str, str, str], str] = {}
-    for event, run in looked:
+    before: dict[tuple[str, str, str], tuple[str, str, object]] = {}
+    for one, event, run in looked:
         title, verdict = str(event.data.get("title", "")), str(event.data.get("verdict", ""))
-        place = (runbook_of(run), _parameters(run), title)
-        was = before.get(place, Verdict.OK.value)
-        known = place in before
-        before[place] = verdict
-        if verdict != was:
+        place = (runbook_of(run), _parameters(one), title)
+        was, its_run, its_cell = before.get(place, ("", run.run_id, event.parent))
+        before[place] = (verdict, run.run_id, event.parent)
+        again = its_run == run.run_id and its_cell != event.parent and verdict != Verdict.OK.value
+        if verdict != (was or Verdict.OK.value) or again:
             teller = _Teller(run, runbook_of(run) or "a notebook")
-            change = f"{was} → {verdict}" if known else verdict
+            change = _change(was, verdict)
             said = _said(title, change, str(event.data.get("actual", "")), _cause(event))
             yield teller(event.at, "finding", said, verdict)
+
+
+def _looks(run: Record) -> Iterator[tuple[Execution, Event]]:
+    for one in executions(run):
+        for event in one.events:
+            if event.kind == "finding":
+                yield one, event
+
+
+def _change(was: str, verdict: str) -> str:
+    """Say how a verdict stands to the one before it, which may be none.
+
+    >>> _change("", "critical"), _change("critical", "critical"), _change("critical", "ok")
+    ('critical', 'still critical', 'critical → ok')
+    """
+    if was == verdict:
+        return f"still {verdict}"
+    return f"{was} → {verdict}" if was else verdict
 
 
 def _cause(event: Event) -> str:
@@ -289,7 +339,7 @@ def _cause(event: Event) -> str:
     return "" if cause in {event.data.get("title"), event.data.get("actual")} else cause
 
 
-def _parameters(run: Record) -> str:
+def _parameters(one: Execution) -> str:
     """Return what tells apart two looks with one runbook at different places."""
-    given = run.run.parameters if run.run else {}
+    given = one.run.parameters if one.run else {}
     return repr(sorted((str(name), str(value)) for name, value in given.items()))

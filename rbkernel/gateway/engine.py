@@ -18,13 +18,14 @@ from typing import Any
 
 import nbformat
 from nbclient.exceptions import CellExecutionError
-from nbformat import NotebookNode
+from nbformat import NotebookNode, from_dict
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NotebookExecutionManager
 from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from papermill.utils import nb_kernel_name, nb_language
 
+from rbkernel import strictjson
 from rbkernel.evidence import store
 from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
 from rbkernel.gateway.caller import Caller, of_papermill
@@ -89,6 +90,9 @@ def execute_notebook(
         own = nb.metadata.get("rbkernel")
         nb.metadata["rbkernel"] = {**(own or {}), "run_id": caller.run_id}
     file = _local_file(output_path)
+    if "papermill" in nb.metadata:
+        # a parameter may be a number that JSON does not have
+        nb.metadata["papermill"] = from_dict(strictjson.normal(nb.metadata["papermill"], str))
     run = _Run(nb, output_path=output_path, progress_bar=progress_bar)
     run.file = file
     client = _Client(

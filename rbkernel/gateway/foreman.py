@@ -173,7 +173,8 @@ class Foreman:
         with self._asking:
             before, self._evidence_problem = self._evidence_problem, ""
             try:
-                prepare(self._office.settings.evidence_root)
+                settings = self._office.settings
+                prepare(settings.evidence_root, group=settings.evidence.group_access)
             except EvidenceError as error:
                 self._evidence_problem = str(error)
                 if not before:

@@ -76,7 +76,9 @@ def told_by(record: Record) -> tuple[str, str]:
     """Return an attempt's outcome, and what kept it from coming to its end."""
     failed = [cell for cell in latest(record.cells) if cell.status == FAILED]
     if failed:
-        return Job.FAILED, f"cell [{failed[-1].execution_count}] failed"
+        last = failed[-1]
+        said = f": {last.error}" if last.error else ""
+        return Job.FAILED, f"cell [{last.execution_count}] failed{said}"
     if record.complete:
         return Job.DONE, ""
     return INTERRUPTED, "it was interrupted before its end"

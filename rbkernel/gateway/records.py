@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from rbkernel.evidence.incident import is_possible
 from rbkernel.gateway.alert import Alert, Status
 
 
@@ -46,6 +47,12 @@ class StoredAlert:
     def identity(self) -> str:
         """The alert's own identity."""
         return self.alert.identity
+
+    @property
+    def began_at(self) -> datetime:
+        """When it began; when it was received where the sender's time is impossible."""
+        at = self.alert.starts_at
+        return at if is_possible(at, self.received_at) else self.received_at
 
     @property
     def fires(self) -> bool:

@@ -137,7 +137,7 @@ def run(
     runbook = catalogue.find(id_or_path, settings.catalogue.paths)
     values = accept(runbook, given, incident, settings)
     root = settings.evidence_root
-    store.prepare(root)
+    store.prepare(root, group=settings.evidence.group_access)
     run_id = _unused(run_id, root) if run_id else new_run_id()
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
@@ -152,9 +152,15 @@ def run(
         incident=incident,
         sealed=sealed,
         record=record,
-        failure="; ".join(filter(None, [failure, unsealed])),
+        failure="; ".join(filter(None, [failure or _left(record), unsealed])),
         duration_s=time.monotonic() - started,
     )
+
+
+def _left(record: reading.Record) -> str:
+    """Return which cell left the run; papermill sees no failure in `sys.exit(0)`."""
+    failed = (cell for cell in record.cells if cell.status == reading.FAILED)
+    return next((f"cell [{one.execution_count}] failed: {one.error}" for one in failed), "")
 
 
 def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:

@@ -118,7 +118,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
         of_it = [
             entry
             for entry in known
-            if entry.incident == what and entry.runbook != POSTMORTEM and not entry.problem
+            if entry.incident == what and entry.runbook != POSTMORTEM and entry.is_readable
         ]
         last = lineage.last_of_each(reading.read(entry.folder) for entry in of_it)
         last_ids = {record.run_id for record in last}

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,16 @@ class RecordingKernel(IPythonKernel):
             return self._refuse(interrupt)
         finally:
             self._working_on.pop(threading.get_ident(), None)
+        count = {"execution_count": reply["execution_count"]}
         if self.recorder.broken:
-            return self._refuse(self.recorder.broken)
+            return {**self._refuse(self.recorder.broken), **count}
         error = _over(limits.excess(cell))
         if error and reply.get("ename", _CANCELLED) == _CANCELLED:
-            return self._refuse(error)  # the cell caught the interrupt, or awaited something
+            # the cell caught the interrupt, or awaited something
+            return {**self._refuse(error), **count}
+        if reply["status"] == "ok" and _leaves(reply):
+            # the kernel ends a moment later, if at all: without an error, more cells would run
+            return {**self._refuse(SystemExit("exit() or quit() was called")), **count}
         return reply
 
     def pre_handler_hook(self) -> None:
@@ -165,6 +171,11 @@ class RecordingKernel(IPythonKernel):
             "payload": [],
             **content,
         }
+
+
+def _leaves(reply: Mapping[str, Any]) -> bool:
+    """Tell whether a cell called `exit()` or `quit()`, which IPython answers with success."""
+    return any(one.get("source") == "ask_exit" for one in reply.get("payload") or ())
 
 
 class RecordingKernelApp(IPKernelApp):
@@ -264,7 +275,8 @@ def _recorder(settings: config.Settings, broken: RecorderError | None) -> Record
     for name, value, public in secrets.gather(settings, os.environ):
         redactor.learn(name, value, public=public)
     document = Path(named) if named else None
-    recorder = Recorder(settings.evidence_root, run_id, redactor, document)
+    group = settings.evidence.group_access
+    recorder = Recorder(settings.evidence_root, run_id, redactor, document, group=group)
     recorder.broken = broken
     return recorder
 

@@ -30,6 +30,7 @@ from rbkernel.kernel.gate import OutputGate
 from rbkernel.kernel.limits import OutputLimits
 from rbkernel.redact import Carry, MessageRedactor, told_in
 from rbkernel.redact.messages import Clean
+from rbkernel.strictjson import well_formed
 
 # `status` brackets every message, also those of completion and the variable inspector: the
 # journal has a cell's start and end from its request and reply.
@@ -168,7 +169,9 @@ class RecordingSession(Session):
         if len(self._streams) > _STREAMS:
             oldest = self._streams.pop(next(iter(self._streams)))
             self._send_held(oldest, oldest.carry.rest)
-        clean = _clean_stream(message, lambda: stream.carry.take(message["content"]["text"]))
+        clean = _clean_stream(
+            message, lambda: stream.carry.take(well_formed(message["content"]["text"]))
+        )
         said = self._pass_on(socket, message, clean, ident) if clean.content["text"] else message
         if stream.carry.holds:
             self._release_later(stream)

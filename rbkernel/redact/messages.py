@@ -1,7 +1,8 @@
 """Redact the messages of a kernel, each kind in the form that its client expects.
 
 Fails closed: a message that cannot be searched becomes one that says so, with what the client
-needs to go on (a status, an id, a cursor) and nothing else.
+needs to go on (a status, an id, a cursor) and nothing else. What passes has its normal form
+(`rbkernel.strictjson`), so that the client, the journal and the notebook have the same values.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.redact.values import Buffer, Redactor, marked, withheld
 
 # what kinds of messages carry besides texts: it cannot be a secret and a client depends on it
@@ -88,8 +90,8 @@ class MessageRedactor:
         if kind.startswith("comm_"):
             content = self._without_typed_password(content)
         return Clean(
-            content=self._redactor.value(content),
-            metadata=self._redactor.value(metadata),
+            content=dict(self._redactor.fields(strictjson.normal(content))),
+            metadata=self._redactor.value(strictjson.normal(metadata)),
             buffers=tuple(self._redactor.buffer(one) for one in buffers),
         )
 

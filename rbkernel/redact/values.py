@@ -79,11 +79,26 @@ class Redactor:
         TypeError
             It holds what JSON does not know, and so nobody can search.
         """
+        return self._value(value) if self._may_hold_a_secret(value) else value
+
+    def fields(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return fields without secrets; the very same object where there are none.
+
+        Their names are the protocol's or the recorder's own: they stay as they are.
+
+        >>> redactor = Redactor()
+        >>> redactor.learn("typed", "text")
+        True
+        >>> redactor.fields({"name": "stdout", "text": "a text"})
+        {'name': 'stdout', 'text': 'a [redacted:typed]'}
+        """
+        return self._mapping(fields, own=True) if self._may_hold_a_secret(fields) else fields
+
+    def _may_hold_a_secret(self, value: Any) -> bool:
+        """Take one quick look at all texts of a value, joined."""
         gathered = _Gathered()
         gathered.add(value)
-        if not gathered.suspicious and not self.texts.spans("\n".join(gathered.texts)):
-            return value
-        return self._value(value)
+        return gathered.suspicious or bool(self.texts.spans("\n".join(gathered.texts)))
 
     def buffer(self, data: Buffer) -> Buffer:
         """Return a binary buffer: a picture without metadata; a mark and zeros, at least as long,
@@ -118,18 +133,19 @@ class Redactor:
             return self._masked("card number")
         return value
 
-    def _mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
+    def _mapping(self, value: Mapping[str, Any], *, own: bool = False) -> dict[str, Any]:
         if value.keys() >= _ARRAY and isinstance(value["bdata"], str):
             return self._array(value)
         named = is_secret(str(value.get("name", "")))
         clean: dict[str, Any] = {}
         for key, one in value.items():
+            name = key if own else self.text(key)
             if isinstance(one, Mapping) and _is_bundle(key, value):
-                clean[self.text(key)] = self._bundle(one)
+                clean[name] = self._bundle(one)
             elif isinstance(one, Mapping) and key == "attachments":
                 clean[key] = self._attachments(one)
             else:
-                clean[self.text(key)] = self._entry(key, one, secret=named and key == "value")
+                clean[name] = self._entry(key, one, secret=named and key == "value")
         return clean
 
     def _entry(self, key: str, value: Any, *, secret: bool = False) -> Any:

@@ -1,8 +1,9 @@
 """Incidents as people work with them: look, write down, close.
 
-Closing, in this order: no kernel of it lives; every open run is sealed; the record is told that
-it is closed, and sealed, in one step; page and archive are written. Whoever is interrupted can
-close again, and goes on where it stopped.
+Closing, in this order: no kernel of it lives; every open run is sealed; page and archive are
+tried out; the record gets the line that closes it, and is sealed, in one step; page and archive are
+written. An incident is closed only with its attachment: where that cannot be written after all, it
+is open again. An interrupted close can be repeated: it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rbkernel.evidence import bundle, caution, incident, reading, runs
 from rbkernel.evidence.export import writing
 from rbkernel.evidence.export.formats import Format
 from rbkernel.evidence.export.report import report_files
+from rbkernel.evidence.export.writing import Exported
 from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
 from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
@@ -108,7 +110,7 @@ def look(root: Path, name: str) -> Incident:
             next_step="`rbkernel incident list` shows the incidents there are, `rbkernel incident"
             " open` begins one, RBKERNEL_EVIDENCE says which evidence folder is read",
         )
-    read = [(run, reading.read(run.folder)) for run in entries if not run.problem]
+    read = [(run, reading.read(run.folder)) for run in entries if run.is_readable]
     newest = {run.runbook: (run, journal) for run, journal in read}
     found = _of(record, entries)
     return replace(
@@ -181,8 +183,8 @@ def close(
     ------
     EvidenceError
         There is no such incident; a kernel of it still lives, a run is still to be made, or one
-        cannot be sealed (it stays open then); the record cannot be sealed (it is not closed then);
-        page or archive cannot be written (it is closed then).
+        cannot be sealed; the record cannot be sealed; page or archive cannot be written. It stays
+        open then.
     """
     root = settings.evidence_root
     found = look_to_write(root, name)
@@ -192,16 +194,14 @@ def close(
         _refuse_to_come(name, to_come)
     exports = {to: writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)}
     sealed_runs = _seal_runs(settings, found)
+    _try_out(root, name, exports)
     _close_parts(settings, found.record, by)
     finished = look(root, name).record.unfinished is not None
     lacks = {"lacks": [run.run_id for run in to_come]} if to_come else {}
     closing = incident.closing(by, redactor, resolution=resolution, **lacks)
     sealed = seal_record(root, name, key=settings.signing_key, closing=closing)
     ending = _ending(incident.read(root, name))
-    page, archive = (
-        writing.export(root, name, to, path, signers=settings.allowed_signers)
-        for to, path in exports.items()
-    )
+    page, archive = _attachments(settings, name, exports, by=by, reopen=sealed.closes)
     dropped = [] if sealed.closes else _dropped(name, resolution, ending)
     return Closed(
         incident=name,
@@ -214,6 +214,40 @@ def close(
         closed_by=ending.by,
         closed_at=ending.at,
         finished=finished,
+    )
+
+
+def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:
+    """Make the page, and prove that page and archive can be written."""
+    try:
+        writing.try_out(root, name, tuple(exports.values()))
+    except EvidenceError as error:
+        raise _not_closed(name, error) from error
+
+
+def _attachments(
+    settings: Settings, name: str, exports: Mapping[Format, Path], *, by: str, reopen: bool
+) -> tuple[Exported, Exported]:
+    """Write page and archive; where that fails after all, open the incident again."""
+    root = settings.evidence_root
+    try:
+        page, archive = (
+            writing.export(root, name, to, path, signers=settings.allowed_signers)
+            for to, path in exports.items()
+        )
+        return page, archive
+    except EvidenceError as error:
+        if reopen:
+            why = f"page and archive could not be written: {error.what}"
+            incident.append(root, name, "reopened", by=by, why=why)
+        raise _not_closed(name, error) from error
+
+
+def _not_closed(name: str, error: EvidenceError) -> EvidenceError:
+    return EvidenceError(
+        f"{name} is not closed, because its page and archive cannot be written: {error.what}",
+        where=error.where,
+        next_step=error.next_step,
     )
 
 

@@ -104,7 +104,8 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
     EvidenceError
         There is no such incident, or a journal of it cannot be read.
     """
-    told = [reading.read(entry.folder) for entry in runs.of_incident(root, incident)]
+    entries = [entry for entry in runs.of_incident(root, incident) if entry.is_readable]
+    told = [reading.read(entry.folder) for entry in entries]
     told = [run for run in told if runbook_of(run) != POSTMORTEM]
     if told and not (root / incident / manifest.INCIDENT).exists():
         record = tell((), incident)  # its runs are open still, and nobody else spoke

@@ -6,13 +6,12 @@ style sheets from notebooks it does not trust, and an executed notebook from an 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from rbkernel.evidence.recorder import as_json_value
+from rbkernel import strictjson
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
@@ -26,7 +25,7 @@ _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
     """Return a mime bundle that a machine, a browser and a terminal can each read."""
-    plain = json.loads(json.dumps(data, default=as_json_value))
+    plain = strictjson.normal(data, str)
     return {
         f"application/vnd.rbkernel.{kind}+json": plain,
         "text/html": html,

@@ -19,6 +19,7 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import reading
 from rbkernel.sandbox import control
 from tests.acceptance.lab import Desk, Lab
+from tests.integration.odd_runbook import write_odd
 from tests.waiting import until
 
 RUNBOOK = "replication_lag.ipynb"
@@ -144,3 +145,20 @@ def test_the_launcher_opens_a_template_that_runs(chromium: str, shop: Settings, 
     expect(desk.output("rb.prerequisites()").get_by_text("‹PLACEHOLDER").first).to_be_visible()
     boxes = desk.output("rb.prerequisites()").get_by_role("checkbox")
     expect(boxes).to_have_count(0)  # all of its words are placeholders still
+
+
+def test_a_notebook_with_odd_values_is_attested_as_jupyterlab_saves_it(
+    desk: Desk, lab: Lab, evidence: Path
+) -> None:
+    write_odd(lab.root / "odd.ipynb")
+    desk.open("odd.ipynb")
+    desk.run_all()
+    desk.await_end(SUMMARY)
+    desk.save()
+    desk.page.close()
+    lab.shut_down_kernels()
+    verified = rbkernel("evidence", "verify", lab.root / "odd.ipynb")
+    # the password is in the source that a person wrote, and in no other place
+    wrong = [line for line in verified.stdout.splitlines() if line.startswith("cell")]
+    assert len(wrong) == 1, verified.stdout
+    assert "[redacted:password]" in wrong[0]

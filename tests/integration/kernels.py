@@ -104,6 +104,18 @@ class Kernel:
         shown = (m for m in messages if m["msg_type"] != "status")
         return Answer(reply["content"], tuple(shown))
 
+    def interrupted(self, code: str, begun: str) -> Answer:
+        """Run a cell, and interrupt it when it has printed these words."""
+        messages: list[dict[str, Any]] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            messages.append(message)
+            if message["msg_type"] == "stream" and begun in message["content"]["text"]:
+                self.manager.interrupt_kernel()
+
+        reply = self.client.execute_interactive(code, timeout=PATIENCE_S, output_hook=hear)
+        return Answer(reply["content"], tuple(messages))
+
     def restart(self) -> None:
         self.manager.restart_kernel(now=False)
         self.client.wait_for_ready(timeout=PATIENCE_S)

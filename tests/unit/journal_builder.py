@@ -35,7 +35,7 @@ class Journal:
         self.folder = root / "open" / run_id
         self.folder.mkdir(parents=True)
         self.run_id = run_id
-        self._count = 0
+        self.count = 0
         self._cells = 0
         self.line("kernel", run_id=run_id, pid=7, host="h", user="u", python="3", rbkernel="0")
 
@@ -54,9 +54,9 @@ class Journal:
             yield  # then its standard input is closed, and it ends
 
     def line(self, kind: str, **fields: Any) -> None:
-        self._count += 1
-        at = f"2026-11-20T03:02:{self._count // 10:02d}.{self._count % 10}00000+00:00"
-        entry = {"seq": self._count, "at": at, "kind": kind, **fields}
+        self.count += 1
+        at = f"2026-11-20T03:02:{self.count // 10:02d}.{self.count % 10}00000+00:00"
+        entry = {"seq": self.count, "at": at, "kind": kind, **fields}
         self.raw(json.dumps(entry).encode() + b"\n")
 
     def raw(self, data: bytes) -> None:

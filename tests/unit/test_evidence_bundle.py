@@ -42,8 +42,8 @@ def test_the_layout_of_a_sealed_run(tmp_path: Path) -> None:
         *("SHA256SUMS", "executed.ipynb", "journal.jsonl", "runbook.ipynb")
     ]
     assert (sealed.folder / "journal.jsonl").read_bytes() == recorded
-    assert {path.stat().st_mode & 0o777 for path in sealed.folder.iterdir()} == {0o444}
-    assert sealed.folder.stat().st_mode & 0o777 == 0o555
+    assert {path.stat().st_mode & 0o777 for path in sealed.folder.iterdir()} == {0o400}
+    assert sealed.folder.stat().st_mode & 0o777 == 0o500
     assert (sealed.verdict, sealed.verification.ok) == (Verdict.CRITICAL, True)
     assert coreutils_agree(sealed.folder, "SHA256SUMS")
     assert coreutils_agree(tmp_path / INCIDENT, "MANIFEST.0001")

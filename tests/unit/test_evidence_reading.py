@@ -171,12 +171,14 @@ def test_a_cut_last_line_is_ignored(tmp_path: Path, cut: bytes) -> None:
         b'{"seq": 2, "at": "\xff", "kind": "end"}\n',
     ],
 )
-def test_a_bad_line_in_the_middle_is_named(tmp_path: Path, bad: bytes) -> None:
+def test_a_bad_line_is_named_and_costs_nothing_else(tmp_path: Path, bad: bytes) -> None:
     journal = Journal(tmp_path)
     journal.raw(bad)
-    journal.raw(b'{"seq": 3, "at": "", "kind": "end"}\n')
-    with pytest.raises(EvidenceError, match="line 2 of the journal"):
-        read(journal.folder)
+    journal.raw(b'{"seq": 3, "at": "2026-11-20T03:02:12+00:00", "kind": "end"}\n')
+    record = read(journal.folder)
+    assert "line 2 of the journal" in {str(one)[:21] for one in record.lost}
+    assert record.ended
+    assert record.run_id == journal.run_id
 
 
 def test_a_missing_line_is_noticed(tmp_path: Path) -> None:
@@ -184,8 +186,54 @@ def test_a_missing_line_is_noticed(tmp_path: Path) -> None:
     path = journal.folder / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5] + lines[6:]))
-    with pytest.raises(EvidenceError, match=r"line 6 .* sequence number is 7, not 6"):
-        read(journal.folder)
+    record = read(journal.folder)
+    assert [str(one) for one in record.lost] == [
+        "line 6 of the journal: its sequence number is 7, not 6"
+    ]
+    assert len(record.cells) == 5
+
+
+def test_a_line_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    parent = journal.cell("x", "a")
+    lines = (journal.folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    journal.raw(lines[3])
+    record = read(journal.folder)
+    assert texts(record.cells[0]) == ["a"]
+    assert [one.first for one in record.lost] == [6]
+    assert record.cells[0].msg_id == parent
+
+
+def test_a_lost_line_keeps_a_run_from_being_ok(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.cell("x")
+    journal.finding("Lag", "ok")
+    journal.line("finding", parent=None, data={"title": "Slots", "verdict": "[redacted:typed]"})
+    journal.event("summary", verdict="ok")
+    record = read(journal.folder)
+    assert record.verdict is Verdict.UNKNOWN
+    assert "its field verdict is wrong" in str(record.lost[0])
+
+
+def test_a_time_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.cell("x")
+    journal.finding("Lag", "ok")
+    journal.event("summary", verdict="ok")
+    path = journal.folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"2026-11-20", b"[redacted:typed]"))
+    record = read(journal.folder)
+    assert record.verdict is Verdict.OK
+    assert not record.lost
+    assert [str(one) for one in record.unreadable] == [
+        "lines 1 to 6 of the journal: its time cannot be read"
+    ]
+
+
+def test_a_journal_without_a_line_that_can_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(b"nonsense\nmore of it\n")
+    with pytest.raises(EvidenceError, match="no line of the journal can be read"):
+        read(tmp_path)
 
 
 def test_no_journal_is_an_error_with_a_next_step(tmp_path: Path) -> None:

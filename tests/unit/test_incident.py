@@ -19,6 +19,7 @@ from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.incident import append, list_incidents, read
 from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.evidence.runs import list_runs
+from rbkernel.evidence.timeline import timeline
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.review.status import next_due
 from tests.unit.crash import dies_at
@@ -293,7 +294,7 @@ class TestUnderSeal:
         assert sealed.is_new
         assert (sealed.folder / "incident.jsonl").read_bytes() == record_of(tmp_path).read_bytes()
         assert sealed.folder.name.startswith("0001-record-")
-        assert sealed.folder.stat().st_mode & 0o777 == 0o555
+        assert sealed.folder.stat().st_mode & 0o777 == 0o500
         head = (tmp_path / "HEADS").read_text().split()
         assert head[:2] == [sealed.head, f"{INCIDENT}/MANIFEST.0001"]
         assert verify_folder(tmp_path) == ()
@@ -395,3 +396,42 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path, kills: int) -
     assert set(acknowledged) <= {note.text for note in told.notes}
     assert {damage.what for damage in told.damaged} <= {"is cut off", "is no line of a record"}
     assert [line.kind for line in told.lines].count("opened") == 1
+
+
+IMPOSSIBLE = [
+    "0001-01-01T00:00:00Z",
+    "1970-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "2199-01-01T00:00:00Z",
+]
+
+
+@pytest.mark.parametrize("sent", IMPOSSIBLE)
+def test_an_impossible_time_of_a_sender_is_no_start_and_no_end(tmp_path: Path, sent: str) -> None:
+    first = append(tmp_path, INCIDENT, "alert", by="rbkernel", **alert(starts_at=sent))
+    last = append(
+        *(tmp_path, INCIDENT, "alert"),
+        by="rbkernel",
+        **alert("resolved", starts_at=sent) | {"ends_at": sent},
+    )
+    told = read(tmp_path, INCIDENT)
+    assert (told.damaged, told.alerts[0].first_firing_at) == ((), first.at)
+    assert told.resolved is not None
+    assert told.resolved.at == last.at
+    assert told.duration is not None
+    assert abs(told.duration.total_seconds()) < 3600
+    assert [entry.at for entry in timeline(told, []) if entry.kind == "alert"] == [
+        first.at,
+        last.at,
+    ]
+
+
+def test_an_alert_that_began_again_after_an_impossible_time_fires(tmp_path: Path) -> None:
+    never = "0001-01-01T00:00:00Z"
+    for number, status in enumerate(("firing", "resolved", "firing")):
+        append(
+            *(tmp_path, INCIDENT, "alert"),
+            by="rbkernel",
+            **alert(status, starts_at=never, identity=str(number)) | {"ends_at": None},
+        )
+    assert read(tmp_path, INCIDENT).alerts[0].status == "firing"

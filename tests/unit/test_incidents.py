@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.gateway import runner
 from rbkernel.model import Verdict
 from rbkernel.review import incidents, status
+from tests.integration.kernels import in_tiny_tmpfs
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 BEGAN = "2026-11-20T03:00:00+00:00"
@@ -88,7 +90,12 @@ class TestLook:
         assert incidents.look(evidence, INCIDENT).runs == listed.runs
 
     def test_a_run_that_only_begins_has_found_nothing(self, tmp_path: Path) -> None:
-        fields = {"run_id": RUN_ID, "incident": INCIDENT, "runbook": "RUN-000", "title": ""}
+        fields: dict[str, Any] = {
+            "run_id": RUN_ID,
+            "incident": INCIDENT,
+            "runbook": "RUN-000",
+            "title": "",
+        }
         begun = runs.RunEntry(
             **fields, state=runs.LIVE, verdict=Verdict.UNKNOWN, started_at=BEGAN, folder=tmp_path
         )
@@ -302,6 +309,49 @@ class TestClose:
             self.closed(settings, settings.evidence_root)
         assert read(settings.evidence_root, INCIDENT).state == "open"
 
+    @pytest.mark.parametrize("name", [f"{INCIDENT}.html", f"{INCIDENT}.zip"])
+    def test_an_attachment_that_cannot_be_written_leaves_it_open(
+        self, settings: Settings, work: Path, name: str
+    ) -> None:
+        whole_run(settings.evidence_root)
+        append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
+        (work / name).mkdir()
+        with pytest.raises(EvidenceError, match=r"not closed.*another thing has this name"):
+            self.closed(settings, work)
+        told = read(settings.evidence_root, INCIDENT)
+        assert (told.state, [line.kind for line in told.lines]) == (
+            "open",
+            ["opened", "note", "sealed"],
+        )
+        (work / name).rmdir()
+        assert not self.closed(settings, work).was_closed
+
+    def test_a_full_disk_leaves_it_open(
+        self, settings: Settings, work: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole_run(settings.evidence_root)
+        bundle.seal(settings.evidence_root, RUN_ID)
+        monkeypatch.setenv("RBKERNEL_EVIDENCE", str(settings.evidence_root))
+        command = [sys.executable, "-m", "rbkernel", "incident", "close", INCIDENT, "-o", str(work)]
+        closed = in_tiny_tmpfs(work, *command, options="size=8k")
+        assert closed.returncode == 3
+        assert "is not closed, because its page and archive cannot be written" in closed.stderr
+        assert read(settings.evidence_root, INCIDENT).state == "open"
+
+    def test_it_is_open_again_when_its_attachment_fails_after_all(
+        self, settings: Settings, work: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "export", _cannot)
+            with pytest.raises(EvidenceError, match=r"not closed.*the disk is gone"):
+                self.closed(settings, work)
+        told = read(settings.evidence_root, INCIDENT)
+        assert told.state == "open"
+        assert "the disk is gone" in told.lines[-1].text("why")
+        assert self.closed(settings, work).attachment.is_file()
+        assert not verify_folder(settings.evidence_root)
+
     def test_closing_again_goes_on_where_it_stopped(
         self, settings: Settings, work: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -325,6 +375,10 @@ def test_a_duration_is_that_of_the_times_as_shown() -> None:
         )
     )
     assert tell([began, ended]).duration == timedelta(minutes=10)
+
+
+def _cannot(*_arguments: Any, **_named: Any) -> None:
+    raise EvidenceError("the disk is gone", where="work", next_step="mount it")
 
 
 def _dies(*_arguments: Any, **_named: Any) -> None:

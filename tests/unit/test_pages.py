@@ -345,17 +345,45 @@ def test_a_record_without_a_run_is_an_incident_too(evidence: Path) -> None:
     assert "firing PostgresReplicationLag" in said
 
 
-def test_a_damaged_journal_is_an_error_with_a_next_step(rest: Path) -> None:
+def test_a_damaged_journal_is_shown_as_far_as_it_can_be_read(rest: Path) -> None:
     journal = Journal(rest, OTHER_RUN)
     journal.raw(b"nonsense\n")
-    journal.line("end")
+    journal.cell("print('after')", "after")
+    with serving(opened()) as client:
+        answer = client.get(f"/rbkernel/runs/{OTHER_RUN}")
+        report = client.get(f"/rbkernel/runs/{OTHER_RUN}/report")
+        console = client.get(CONSOLE)
+    assert (answer.status_code, report.status_code) == (200, 200)
+    assert "Cannot be read: line 2 of the journal" in words(answer)
+    assert "print('after')" in words(report)
+    assert f"Cannot be read: run {OTHER_RUN}: line 2" in words(console)
+
+
+def test_a_journal_that_cannot_be_read_at_all_is_an_error_with_a_next_step(rest: Path) -> None:
+    folder = rest / "open" / OTHER_RUN
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_bytes(b"nonsense\nmore of it\n")
+    with serving(opened()) as client:
+        answer = client.get(f"/rbkernel/runs/{OTHER_RUN}")
+        console = client.get(CONSOLE)
     with serving(opened()) as client:
         answer = client.get(f"/rbkernel/runs/{OTHER_RUN}")
         console = client.get(CONSOLE)
     assert answer.status_code == 500
-    assert "cannot be understood" in words(answer)
+    assert "no line of the journal can be read" in words(answer)
     assert "Next:" in words(answer)
     assert "Cannot be read:" in words(console)
+
+
+def test_an_archive_of_what_is_not_sealed_says_so(evidence: Path) -> None:
+    whole_run(evidence)
+    with serving(opened()) as client:
+        for what in (f"runs/{RUN_ID}", f"incidents/{INCIDENT}"):
+            answer = client.get(f"/rbkernel/{what}/archive")
+            assert answer.status_code == 409
+            assert "an archive holds sealed evidence only" in words(answer)
+            assert "rbkernel evidence seal" in words(answer)
+        assert client.get("/rbkernel/incidents/INC-20261120-none/archive").status_code == 404
 
 
 def test_a_run_that_has_only_begun_is_shown(evidence: Path) -> None:

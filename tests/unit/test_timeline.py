@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkernel.evidence.bundle import seal
+from rbkernel.evidence.executions import executions
 from rbkernel.evidence.incident import append, look
 from rbkernel.evidence.reading import Record, read
 from rbkernel.evidence.runs import list_runs
@@ -128,3 +129,79 @@ def test_a_run_without_a_journal_is_told_by_the_record(tmp_path: Path) -> None:
     assert of_kind("run", told(tmp_path)) == [
         f"RUN-005 {state} (attempt 2): killed" for state in ("queued", "started", "ended")
     ]
+
+
+def at_now(journal: Journal) -> str:
+    """The time of the next line."""
+    return f"2026-11-20T03:02:{journal.count // 10:02d}.{journal.count % 10}50000+00:00"
+
+
+def run_all(journal: Journal, **verdicts: str) -> None:
+    """One *Run All* in a kernel: parameters, start, a check a cell, summary."""
+    journal.cell("db = 'shop'")
+    start = journal.request("rb.start()")
+    journal.begin(start)
+    run: dict[str, Any] = {"id": journal.run_id, "runbook": "RUN-005", "title": "Lag"}
+    run |= {"incident": INCIDENT, "headless": False, "parameters": {"db": "shop"}}
+    journal.event("run", start, **run, started_at=at_now(journal))
+    journal.reply(start)
+    for title, verdict in verdicts.items():
+        checked(journal, title, verdict)
+    summary = journal.request("rb.summary()")
+    journal.event("summary", summary)
+    journal.reply(summary)
+
+
+def checked(journal: Journal, title: str, verdict: str) -> None:
+    cell = journal.request(f"rb.check('{title}')")
+    journal.begin(cell)
+    found = {"title": title, "verdict": verdict, "expected": "", "actual": verdict[:4]}
+    journal.event("finding", cell, **found)
+    journal.reply(cell)
+
+
+def test_every_execution_of_a_journal_is_there_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    run_all(journal, a="critical", b="critical", c="critical")
+    journal.event("plan", **PLAN, state="proposed")
+    journal.event("done", plan="p1", title="resume replay", note="", at=at_now(journal))
+    run_all(journal, a="critical", b="ok", c="critical")
+    checked(journal, "c", "ok")
+    slow = journal.request("time.sleep(600)")
+    journal.begin(slow)
+    journal.fail(slow, "KeyboardInterrupt")
+    run_all(journal, a="ok", b="ok", c="ok")
+    entries = timeline(look(tmp_path, INCIDENT), [read(journal.folder)])
+    assert [entry.what for entry in entries] == [
+        "RUN-005 Lag: started",
+        *(f"{title}: critical: crit" for title in "abc"),
+        "RUN-005 Lag: ended: critical",
+        "proposed: resume replay, on standby",
+        "done by a human: resume replay",
+        "RUN-005 Lag: started again (execution 2)",
+        "a: still critical: crit",
+        "b: critical → ok: ok",
+        "c: still critical: crit",
+        "cell “rb.check('c')” run again",
+        "c: critical → ok: ok",
+        "cell “time.sleep(600)” interrupted",
+        "RUN-005 Lag: ended (execution 2): critical",
+        "RUN-005 Lag: started again (execution 3)",
+        "a: critical → ok: ok",
+        "RUN-005 Lag: ended (execution 3): unknown",
+    ]
+    assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
+
+
+def test_a_notebook_without_a_start_is_one_execution(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for _ in range(2):
+        journal.cell("x = 1", cell_id="a")
+    [only] = executions(read(journal.folder))
+    assert (only.number, only.is_last, len(only.cells), only.run) == (1, True, 2, None)
+    assert [repeated for _, repeated in only.cells_to_tell] == [True]
+
+
+def test_a_journal_without_a_cell_has_one_execution(tmp_path: Path) -> None:
+    [only] = executions(read(Journal(tmp_path).folder))
+    assert (only.cells, only.ended_at) == ((), "")

@@ -24,7 +24,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, date_time=_EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o100444 << 16
+            entry.external_attr = 0o100400 << 16
             archive.writestr(entry, files[name])
     return made.getvalue()
 

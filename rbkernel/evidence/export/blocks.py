@@ -32,6 +32,8 @@ _VERDICTS = ("critical", "unknown", "warning", "ok")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 # what a person scrolls through; a report of a run that printed for hours must still open
 _SHOWN_CHARACTERS = 20_000
+# what an output of an unexpected shape raises: it costs no other output
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError)
 _LEFT_OUT = "parts that could run or load something were left out; the executed notebook has them"
 _NO_SVG = "not shown here, because it is not well-formed SVG; the executed notebook has it"
 
@@ -141,14 +143,24 @@ class Reader:
             The state of each widget by its id, as notebook metadata keep it.
         """
         for output in outputs:
-            kind = output.get("output_type")
-            if kind == "stream":
-                shown = _shortened(plain(resolve_overwriting(text(output.get("text")))))
-                yield Text(text=shown, label=str(output.get("name", "")))
-            elif kind == "error":
-                yield _error(output)
-            elif isinstance(data := output.get("data"), Mapping) and data:
-                yield self._display(data, widgets)
+            try:
+                block = self._block(output, widgets)
+            except _UNFIT as error:
+                why = plain(f"{type(error).__name__}: {error}")
+                said = f"this output cannot be shown here ({why}); the executed notebook has it"
+                block = Text(text=said, label="left out")
+            if block:
+                yield block
+
+    def _block(self, output: Mapping[str, Any], widgets: Mapping[str, Any]) -> Block | None:
+        kind = output.get("output_type")
+        if kind == "stream":
+            shown = _shortened(plain(resolve_overwriting(text(output.get("text")))))
+            return Text(text=shown, label=str(output.get("name", "")))
+        if kind == "error":
+            return _error(output)
+        data = output.get("data")
+        return self._display(data, widgets) if isinstance(data, Mapping) and data else None
 
     def table(self, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
         """Give a table of ours, with a name for its CSV where it is too long to be shown."""

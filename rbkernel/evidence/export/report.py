@@ -89,7 +89,7 @@ def sources(root: Path, what: str) -> list[Source]:
             f"{what!r} is neither an incident id nor a run id",
             next_step="`rbkernel evidence list` shows both",
         )
-    of_it = [run for run in runs.of_incident(root, what) if not run.problem]
+    of_it = [run for run in runs.of_incident(root, what) if run.is_readable]
     if not of_it and not (root / what / manifest.INCIDENT).is_file():
         raise EvidenceError(
             f"there is neither a record nor a run of {what}",

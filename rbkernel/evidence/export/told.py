@@ -145,12 +145,30 @@ def facts(record: Record) -> tuple[tuple[str, str], ...]:
     """Return where the run looked, and how much was redacted of what it saw."""
     told = record.of_kind("run")
     facts = flat(told[-1].data.get("facts", {})) if told else ()
+    return (*facts, *([("Redacted", said)] if (said := _redacted(record)) else ()))
+
+
+def _redacted(record: Record) -> str:
+    """Return how often each rule took something out.
+
+    An earlier version wrote a mask in the place of some counts: these are said to be unknown.
+    """
     counts: Counter[str] = Counter()
+    unknown: set[str] = set()
     for event in record.of_kind("redaction"):
         rules = event.data.get("rules")
-        counts.update(rules if isinstance(rules, dict) else {})
-    redacted = ", ".join(f"{rule} {number}" for rule, number in sorted(counts.items()))
-    return (*facts, *([("Redacted", redacted)] if redacted else ()))
+        for rule, number in rules.items() if isinstance(rules, Mapping) else ():
+            if isinstance(number, int):
+                counts[rule] += number
+            else:
+                unknown.add(rule)
+    names = sorted({*counts, *unknown})
+    return ", ".join(
+        f"{plain(rule)} at least {counts[rule]}, not all counts can be read"
+        if rule in unknown
+        else f"{plain(rule)} {counts[rule]}"
+        for rule in names
+    )
 
 
 def plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
@@ -183,10 +201,11 @@ def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
 
 def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ...]:
     """Return what a reader must know before believing the rest."""
-    told = [f"Not as the journal has it: {problem}" for problem in problems]
+    told = [f"Cannot be read: {plain(str(one))}" for one in record.unreadable]
+    told += [f"Not as the journal has it: {problem}" for problem in problems]
     if partial:
         told.append(f"Verified in part: {partial}")
-    if not record.complete:
+    if not record.complete and not record.lost:
         told.append("The run did not come to its end: what is missing here never happened.")
     left = [cell for cell in record.cells if cell.status != DONE]
     told += [f"{cell.status}: {_where(cell)}" for cell in left if cell.code.strip()]

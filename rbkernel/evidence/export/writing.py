@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbkernel.errors import EvidenceError
+from rbkernel.errors import EvidenceError, NothingSealed
 from rbkernel.evidence import bundle, manifest, signing, store
 from rbkernel.evidence.export import archive, browser, page, wiki
 from rbkernel.evidence.export.blocks import Image
@@ -55,6 +56,31 @@ def export(
         return _write(path, _zip(root, what, signers), {})
     with fit_for_a_report(what):
         return _report(path, build(root, what), to)
+
+
+def try_out(root: Path, what: str, paths: Sequence[Path]) -> None:
+    """Make the page of a run or an incident, and prove that files of its size can be written.
+
+    Nothing stays: it finds out beforehand whether `export` can do its work.
+
+    Raises
+    ------
+    EvidenceError
+        It cannot.
+    """
+    with fit_for_a_report(what):
+        size_bytes = len(page.render(build(root, what)))
+    evidence = root / what
+    names = store.files_below(evidence)
+    size_bytes += sum((evidence / name).stat().st_size for name in names)
+    for path in paths:
+        if path.is_dir() or (_folder(path).exists() and not _folder(path).is_dir()):
+            raise EvidenceError(
+                "another thing has this name, so nothing can be written there",
+                where=str(path),
+                next_step="move it away, or name another folder with -o",
+            )
+    store.prove(paths[0], size_bytes)
 
 
 def _report(path: Path, report: Report, to: Format) -> Exported:
@@ -121,7 +147,7 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
     ]
     wanted = [name for name in found if what == incident or name.endswith(what)]
     if not wanted:
-        raise EvidenceError(
+        raise NothingSealed(
             f"nothing of {what} is sealed, and an archive holds sealed evidence only",
             where=str(root),
             next_step="`rbkernel evidence list` shows what there is; `rbkernel evidence seal"
@@ -164,7 +190,7 @@ def _write(path: Path, data: bytes, beside: dict[str, bytes], *remarks: str) -> 
     written = []
     try:
         for name, content in sorted(beside.items()):
-            folder.mkdir(exist_ok=True)
+            store.make_folder(folder)
             store.write_atomically(folder / name, content)
             written.append(folder / name)
     except OSError as error:

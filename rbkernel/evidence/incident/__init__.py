@@ -25,7 +25,6 @@ reopened    why
 """
 
 from rbkernel.evidence.incident.file import (
-    AHEAD,
     KINDS,
     append,
     closing,
@@ -34,7 +33,16 @@ from rbkernel.evidence.incident.file import (
     read,
 )
 from rbkernel.evidence.incident.histories import AlertHistory, RunHistory
-from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
+from rbkernel.evidence.incident.line import (
+    AHEAD,
+    SEALING,
+    Damage,
+    Line,
+    instant,
+    is_possible,
+    sent_time,
+    shown,
+)
 from rbkernel.evidence.incident.record import (
     CLOSED,
     MERGED,
@@ -77,6 +85,7 @@ __all__ = [
     "closing",
     "entry",
     "instant",
+    "is_possible",
     "list_incidents",
     "look",
     "opening",
@@ -84,6 +93,7 @@ __all__ = [
     "read",
     "sealed_line",
     "sealed_lines",
+    "sent_time",
     "shown",
     "tell",
     "with_lines",

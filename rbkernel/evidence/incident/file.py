@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store, suspect
-from rbkernel.evidence.incident.line import Damage, Line, instant
+from rbkernel.evidence.incident.line import AHEAD, Damage, Line, instant
 from rbkernel.evidence.incident.proof import Beginnings, held
 from rbkernel.evidence.incident.record import IncidentRecord, tell
 from rbkernel.evidence.incident.text import added, data_of, entry, lines_with, opening, parse
 from rbkernel.model import INCIDENT_ID
 from rbkernel.redact import Redactor
 
-# clocks of several hosts are never quite the same
-AHEAD = timedelta(minutes=5)
 FUTURE = "is from the future, so a clock is wrong or its time was made up"
 # what tells two lines of a kind apart: the second of two that are the same is not written
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -79,7 +77,7 @@ def append(
     check_id(incident)
     said = _redacted(fields, redactor or Redactor())
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        store.make_root(root)
         with store.locked(root / store.LOCK):
             return _append(root / incident, kind, by, said)
     except OSError as error:
@@ -177,16 +175,19 @@ def _same(told: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
 
 def _redacted(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """Return the fields as JSON has them, without secrets in what people or senders wrote."""
-    plain = json.loads(json.dumps(fields, default=_time))
+    times = {name: _time(value) for name, value in fields.items() if isinstance(value, datetime)}
+    plain = strictjson.normal({**fields, **times}, _unknown)
     return {
         name: value if name in _PLAIN else redactor.value([value])[0]
         for name, value in plain.items()
     }
 
 
-def _time(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()
+
+
+def _unknown(value: object) -> str:
     raise TypeError(f"a {type(value).__name__} is not written into a record")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbkernel.evidence.incident.line import SEALING, Line, instant
+from rbkernel.evidence.incident.line import SEALING, Line, instant, sent_time
 
 SEALS = frozenset({"sealed", SEALING})
 _STATES = ("queued", "started", "ended", "sealed")
@@ -88,17 +88,21 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
     >>> _alert([line("firing", second), line("resolved", first, "2026-11-20T03:40:00Z")]).status
     'resolved'
     """
-    starts = [line.text("starts_at") or line.at for line in heard]
+    starts = [sent_time(line, "starts_at") for line in heard]
     ends = {
-        line.text("starts_at") or line.at: line.text("ends_at") or line.at
+        sent_time(line, "starts_at"): sent_time(line, "ends_at")
         for line in heard
         if line.text("status") == "resolved"
     }
     newest = heard[-1]
     latest = max(starts, key=instant)  # the order of lines is the order of hearing
     # a sender may tell the end of one that began again with its first beginning
-    told = [line.text("ends_at") for line in heard if line.text("status") == "resolved"]
-    resolved = any(instant(at) >= instant(latest) for at in (*ends, *filter(None, told)))
+    told = [
+        sent_time(line, "ends_at")
+        for line in heard
+        if line.text("status") == "resolved" and line.text("ends_at")
+    ]
+    resolved = any(instant(at) >= instant(latest) for at in (*ends, *told))
     return AlertHistory(
         source=newest.text("source"),
         fingerprint=newest.text("fingerprint"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 # a line `sealed` whose seal is not there: it died, or has not ended yet
@@ -12,6 +12,10 @@ SEALING = "sealing"
 # what the first line of a record tells
 OPENED = ("title", "severity", "service", "group_key")
 _NEVER = datetime.min.replace(tzinfo=UTC)
+# clocks of several hosts are never quite the same
+AHEAD = timedelta(minutes=5)
+_OLDEST = timedelta(days=3653)
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,32 @@ def instant(at: str) -> datetime:
     except ValueError:
         return _NEVER
     return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
+def sent_time(line: Line, name: str) -> str:
+    """Return a time that a sender gave, or that of the line where the sender's is impossible.
+
+    Senders write the year 1 or 1970 for a time that they do not know, and a wrong clock writes any.
+    A time is impossible more than ten years before the line was written, or after it; clocks of
+    several hosts are never quite the same.
+
+    >>> def told(starts_at):
+    ...     data = {"starts_at": starts_at}
+    ...     at = "2026-11-20T03:02:00+00:00"
+    ...     return sent_time(Line(number=1, kind="alert", at=at, by="", data=data), "starts_at")
+    >>> told("2026-11-20T02:00:00Z")
+    '2026-11-20T02:00:00Z'
+    >>> {told(at) for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "", "soon")}
+    {'2026-11-20T03:02:00+00:00'}
+    """
+    sent = instant(line.text(name))
+    return line.text(name) if is_possible(sent, instant(line.at)) else line.at
+
+
+def is_possible(sent: datetime, received: datetime) -> bool:
+    """Tell whether something can have happened at a time that a sender gave, see `sent_time`."""
+    early = received - _OLDEST if received > _FIRST else _FIRST
+    return early <= sent <= max(received, _FIRST) + AHEAD
 
 
 def shown(at: str) -> datetime:

@@ -101,7 +101,8 @@ def _seal(
     new = added(before, *([closing] if closing and closes else []), _line(incident))
     staging = root / "open" / _STAGING
     store.remove_folder(staging)  # what a crash left
-    staging.mkdir(parents=True)
+    store.make_folder(staging.parent)
+    store.make_folder(staging, exist_ok=False)
     try:
         made = _put_under_seal(root, incident, before, new, heads, staging, key)
     finally:
@@ -123,12 +124,12 @@ def _put_under_seal(
     target = incident / line.text("folder")
     sums, missing = content.sums({manifest.INCIDENT: told}, previous(heads), key)
     files = {manifest.INCIDENT: told, **sums}
-    store.write_folder(staging / "record", files, mode=0o444)
+    store.write_folder(staging / "record", files)
     head, listing = new_generation(heads, target, files, told, line.text("record"), line.at)
     stage_generation(staging, heads, head, listing)
     store.append(incident / manifest.INCIDENT, new)
     store.move(staging / "record", target)
-    target.chmod(0o555)
+    store.seal_folder(target)
     move_generation(staging, root, head)
     return replace(_sealed(incident, line, head, is_new=True), missing=missing)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.evidence.incident.fields import wrong
 from rbkernel.evidence.incident.line import OPENED, Damage, Line
 from rbkernel.model import now
@@ -45,8 +46,12 @@ def with_lines(told: bytes, *lines: Mapping[str, Any]) -> bytes:
 
 def added(told: bytes, *lines: Mapping[str, Any]) -> bytes:
     """Return what has to be appended to the record for these lines."""
-    mend = b"\n" if told and not told.endswith(b"\n") else b""
-    return mend + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    line_feed = b"\n" if told and not told.endswith(b"\n") else b""
+    return line_feed + b"".join(map(_written, lines))
+
+
+def _written(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(strictjson.normal(line, str), allow_nan=False).encode() + b"\n"
 
 
 def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def lines_with(rare: bytes, told: bytes) -> Iterator[Line]:
 
 def _line(number: int, piece: bytes) -> Line | None:
     try:
-        said = json.loads(piece)
+        said = strictjson.loads(piece)
     except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict):

@@ -16,7 +16,7 @@ from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
 from rbkernel.config.gateway import is_loopback
-from rbkernel.errors import EvidenceError, LinkError, RbkernelError
+from rbkernel.errors import EvidenceError, LinkError, NothingSealed, RbkernelError
 from rbkernel.gateway.pages import access, routes
 from rbkernel.gateway.pages.access import Grant
 from rbkernel.gateway.pages.routes import Route
@@ -50,6 +50,8 @@ class Shows(RequestHandler):
     def _made(self, route: Route, asked: Asked) -> Answer:
         try:
             return route.show(self.site, asked)
+        except NothingSealed as error:
+            return routes.message(self.site, error, 404 if self._unknown(asked.what) else 409)
         except EvidenceError as error:
             return routes.message(self.site, error, 404 if self._unknown(asked.what) else 500)
         except RbkernelError as error:

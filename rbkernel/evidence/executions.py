@@ -1,0 +1,110 @@
+"""Pure: one journal → the executions in it. Each *Run All* of a kernel is one, in order.
+
+`rb.start` begins an execution; the cells that stand before it in the notebook belong to it. A
+notebook without `rb.start` is one execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rbkernel.evidence.reading import DONE, NOT_RUN, CellRun, Event, Record, latest, run_of
+from rbkernel.model import Run, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """One execution of a notebook; ``number`` counts from 1. Times are UTC, ISO 8601.
+
+    ``run`` is None where `rb.start` did not run, ``ended_at`` empty where no cell did.
+    """
+
+    number: int
+    is_last: bool
+    run: Run | None
+    started_at: str
+    cells: tuple[CellRun, ...]
+    events: tuple[Event, ...]
+
+    @property
+    def ended_at(self) -> str:
+        """When its last cell ended."""
+        return max((cell.ended_at for cell in self.cells), default="")
+
+    @property
+    def cells_to_tell(self) -> tuple[tuple[CellRun, bool], ...]:
+        """The cells that ran again, or did not end well; with whether they ran before."""
+        seen: set[str] = set()
+        found = []
+        for cell in self.cells:
+            key = _key(cell)
+            if cell.status != NOT_RUN and (key in seen or cell.status != DONE):
+                found.append((cell, key in seen))
+            seen.add(key)
+        return tuple(found)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it gave its summary."""
+        return any(event.kind == "summary" for event in self.events)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of what it found; not below unknown when it is incomplete or a cell failed."""
+        found = {str(one.data["title"]): one for one in self.events if one.kind == "finding"}
+        verdicts = [Verdict(one.data["verdict"]) for one in found.values()]
+        whole = self.complete and all(cell.status == DONE for cell in latest(self.cells))
+        return Verdict.worst(verdicts if whole else [*verdicts, Verdict.UNKNOWN])
+
+
+def executions(record: Record) -> tuple[Execution, ...]:
+    """Return the executions that a journal tells of, at least one."""
+    starts = [event for event in record.events if event.kind == "run"]
+    bounds = [0, *_beginnings(record.cells, starts), len(record.cells)]
+    told = [0, *(record.events.index(event) for event in starts[1:]), len(record.events)]
+    return tuple(
+        Execution(
+            number=number + 1,
+            is_last=number == max(len(starts), 1) - 1,
+            run=run_of(starts[number]) if starts else None,
+            started_at=_started_at(record, starts, number),
+            cells=record.cells[first:last],
+            events=record.events[start:end],
+        )
+        for number, ((first, last), (start, end)) in enumerate(
+            zip(pairwise(bounds), pairwise(told), strict=True)
+        )
+    )
+
+
+def _started_at(record: Record, starts: Sequence[Event], number: int) -> str:
+    at = run_of(starts[number]).started_at if starts else ""
+    return at or str(record.kernel.get("at", ""))
+
+
+def _beginnings(cells: Sequence[CellRun], starts: Iterable[Event]) -> list[int]:
+    """Return where each execution but the first begins: with the first of the cells that stand
+    before `rb.start`.
+    """
+    places = [_place(cells, event) for event in starts]
+    first = places[0] if places else 0
+    before_start = {_key(cell) for cell in cells[:first]}
+    found = []
+    for earlier, place in pairwise(places):
+        begin = place
+        while begin > earlier + 1 and _key(cells[begin - 1]) in before_start:
+            begin -= 1
+        found.append(begin)
+    return found
+
+
+def _place(cells: Sequence[CellRun], event: Event) -> int:
+    """Return the index of the cell that an event comes from; that of the next where none is it."""
+    found = (index for index, cell in enumerate(cells) if cell.msg_id == event.parent)
+    return next(found, len(cells))
+
+
+def _key(cell: CellRun) -> str:
+    return cell.cell_id or cell.code

@@ -1,0 +1,51 @@
+"""Pure: lines of a journal that cannot be read, gathered so that a person can read about them.
+
+One such line never costs the others. What was lost with it is said wherever the rest is shown, and
+keeps the run from being judged ok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """Lines, from the first to the last of a row, that cannot be read for the same reason.
+
+    ``lost`` is false where only a part of each line cannot be read, and the rest is known.
+    """
+
+    first: int
+    last: int
+    what: str
+    lost: bool = True
+
+    def __str__(self) -> str:
+        row = self.first != self.last
+        lines = f"lines {self.first} to {self.last}" if row else f"line {self.first}"
+        return f"{lines} of the journal: {self.what}"
+
+
+def in_rows(found: Iterable[Unreadable]) -> tuple[Unreadable, ...]:
+    """Join lines that follow each other and have the same fault.
+
+    >>> lines = [Unreadable(first=n, last=n, what="no JSON") for n in (3, 4, 5, 9)]
+    >>> for one in in_rows(lines):
+    ...     print(one)
+    lines 3 to 5 of the journal: no JSON
+    line 9 of the journal: no JSON
+    """
+    rows: list[Unreadable] = []
+    for one in found:
+        before = rows[-1] if rows else None
+        if before and replace(one, first=before.first, last=before.last) == before:
+            goes_on = one.first == before.last + 1
+        else:
+            goes_on = False
+        if before and goes_on:
+            rows[-1] = replace(before, last=one.last)
+        else:
+            rows.append(one)
+    return tuple(rows)
