@@ -65,12 +65,9 @@ def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
     Unreadable
         It holds no alert in any form that is known.
     """
-    runbooks, _ = catalogue.runbooks(settings.catalogue.paths)
+    known = catalogue.look(settings.catalogue.paths)
     return [
-        Rehearsal(
-            labels=labels,
-            routing=routing.route(labels, runbooks, settings.routes, settings.connections),
-        )
+        Rehearsal(labels=labels, routing=routing.route(labels, known, settings))
         for labels in _labels(raw, source, settings)
     ]
 

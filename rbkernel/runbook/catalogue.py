@@ -256,6 +256,17 @@ def _unreadable(path: Path, error: RunbookError, told: gist.Gist) -> Unreadable:
     return Unreadable(path=path, error=error, id=told.id, triggers=told.triggers)
 
 
+def id_of(path: Path) -> str:
+    """Return the id of a notebook, also where its front matter is wrong; empty where it has none.
+
+    A wrong id counts as the one that was meant, as far as it shows.
+    """
+    try:
+        return gist.of_notebook(_opened(path)[1]).id
+    except RunbookError:
+        return ""
+
+
 def _gist_of_file(path: Path) -> gist.Gist:
     try:
         return gist.of_bytes(path.read_bytes())
@@ -271,8 +282,8 @@ def _refuse_executed(notebook: NotebookNode, path: Path) -> None:
             "this is an executed notebook, which is never used as a runbook",
             where=str(path),
             next_step="move it out of the catalogue; if it is the runbook itself, clear its outputs"
-            " (in JupyterLab: Edit > Clear Outputs of All Cells); what papermill wrote has a cell of"
-            " injected parameters and `papermill` in its metadata, too",
+            " (in JupyterLab: Edit > Clear Outputs of All Cells); what papermill wrote has a"
+            " cell of injected parameters and `papermill` in its metadata, too",
         )
 
 

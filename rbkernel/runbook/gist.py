@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.frontmatter_sections import Trigger, many
 
-_ID = re.compile(r"RUN-\d{3,}")
+_ID = re.compile(r"RUN-\d{3,}|TEMPLATE(?:-[A-Z]+)+|POSTMORTEM")
 _FIELD = re.compile(r"^\w+[ \t]*:", re.MULTILINE)
 _LIKE = 0.75  # how similar a misspelt field's name must be, as difflib measures it
 

@@ -121,12 +121,22 @@ def test_a_more_severe_alert_is_told_unless_a_run_of_its_own_tells_it(root: Path
 
 
 def test_a_run_whose_journal_is_lost_is_told_as_unknown(root: Path) -> None:
-    say(root, state="ended", why="the worker was killed")
+    say(root, state="ended", why="the worker was killed", verdict="unknown")
     [finding] = events(root, Told(None))
     assert finding.facts["verdict"] == "unknown"
     message = Words(None, ADDRESS).message([finding])
     assert message.title == "RUN-005 UNKNOWN: the run did not come to its end"
     assert "the worker was killed" in message.body
+
+
+def test_a_run_that_ended_before_its_first_cell_was_no_look(root: Path) -> None:
+    say(root, state="ended", why="it cannot be run: no connection is called 'gone'")
+    [unhandled] = events(root, Told(None))
+    assert unhandled.kind == "unhandled"
+    message = Words(None, ADDRESS).message([unhandled])
+    assert message.title == "RUN-005 has not run"
+    assert "Reason: it cannot be run: no connection is called 'gone'" in message.body
+    assert "Next: " in message.body
 
 
 def test_a_decision_that_nobody_makes_is_escalated(root: Path) -> None:
