@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.evidence.caution import BY_RULE
 from rbkernel.gateway import grouping, routing
 from rbkernel.gateway.grouping import Known, Place
 from rbkernel.gateway.ledger import Order, live_key
@@ -140,7 +141,7 @@ class Dispatcher:
             ]
             added = [self._add(connection, stored, order) for order in orders]
             joined = "storm" if place.crowded else "attached"
-            unrun = "by rule" if decided.by_rule else "no run"
+            unrun = BY_RULE if decided.by_rule else "no run"
             outcome = "started" if any(added) else joined if added else unrun
             why = decided.mind if added else decided.why
             return self._placed(connection, stored, outcome, incident, "; ".join(why))

@@ -45,6 +45,7 @@ class Rehearsal:
             "labels": dict(self.labels),
             "routes": [dataclasses.asdict(route) for route in self.routing.routes],
             "why": list(self.routing.why),
+            "mind": list(self.routing.mind),
         }
 
 

@@ -282,8 +282,7 @@ def _refuse_executed(notebook: NotebookNode, path: Path) -> None:
             "this is an executed notebook, which is never used as a runbook",
             where=str(path),
             next_step="move it out of the catalogue; if it is the runbook itself, clear its outputs"
-            " (in JupyterLab: Edit > Clear Outputs of All Cells); what papermill wrote has a"
-            " cell of injected parameters and `papermill` in its metadata, too",
+            f" with `rbkernel lint --fix {path}`, or take the document from before the run",
         )
 
 

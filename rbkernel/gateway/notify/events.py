@@ -132,11 +132,9 @@ class _Incident:
 
     def unhandled(self) -> Iterator[Event]:
         """Tell every firing alert for which nothing was run, or not what is made for it."""
-        for line in self.record.lines:
-            if line.kind != "alert" or line.text("status") != "firing" or not line.text("why"):
-                continue
+        for line in caution.unhandled(self.record):
             key = f"unhandled/{line.text('identity')[:16] or line.number}"
-            if line.text("outcome") == "by rule" or key in self.known:
+            if key in self.known:
                 continue
             ran = line.text("outcome") != "no run"
             facts = {"alert": alert_name(line), "not_run": line.text("why"), "ran": ran}
