@@ -50,8 +50,6 @@ class Draft:
 def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     """Return when the next update is due; None when nobody waits for one.
 
-    An incident without a record has not been opened: a run of it goes on, or is not sealed yet.
-
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
     >>> opened = Line(number=1, kind="opened", at=at, by="", data={})
@@ -63,7 +61,7 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     >>> next_due(tell([opened, said]), instant("2026-11-20T03:42:00Z")).words
     'status update was due at 03:30 UTC, 12 min ago'
     """
-    if record.state != OPEN or not record.lines:
+    if record.state != OPEN:
         return None
     said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
     last = said[-1] if said else None

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
+from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
 
 OPEN, CLOSED, MERGED = "open", "closed", "merged"
@@ -179,9 +180,16 @@ def tell(
 
 
 def _well(lines: Sequence[Line], runs: Sequence[RunHistory]) -> bool:
-    """Tell whether there is nothing but runs that came to ok."""
-    alone = all(line.kind in _OF_RUNS for line in lines)
+    """Tell whether there is nothing but runs that came to ok.
+
+    The first seal of a run writes an opening without words, which says nothing.
+    """
+    alone = all(line.kind in _OF_RUNS or _is_bare_opening(line) for line in lines)
     return bool(runs) and alone and all(run.verdict == Verdict.OK for run in runs)
+
+
+def _is_bare_opening(line: Line) -> bool:
+    return line.kind == "opened" and line.by == RBKERNEL and not line.text("title")
 
 
 def _when(moment: Moment) -> datetime:

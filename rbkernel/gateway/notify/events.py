@@ -103,9 +103,11 @@ def due(
 
 
 def of_waiting(stored: StoredAlert) -> Event:
-    """Return the event that a received alert has no incident yet, although it came long ago."""
+    """Return the event that an alert, received long ago, has not got to its incident's record."""
     alert = stored.alert
     reason = stored.problem or "no process has taken it up: see whether `rbkernel serve` works"
+    if stored.state == StoredAlert.PLACED:
+        reason = f"{stored.incident} cannot be written: see the log of `rbkernel serve`"
     name = alert.name or alert.fingerprint
     told = next((alert.labels[one] for one in SEVERITY_LABELS if alert.labels.get(one)), "")
     return Event(

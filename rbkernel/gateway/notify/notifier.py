@@ -113,7 +113,7 @@ class Notifier:
     def _look_at_waiting(self, now: datetime) -> None:
         """Write down which alerts have waited too long for an incident."""
         known = self.outbox.known("")
-        waiting = self.outbox.unplaced((now - WAITS_TOO_LONG).timestamp())
+        waiting = self.outbox.waiting_alerts((now - WAITS_TOO_LONG).timestamp())
         self.outbox.add(
             [one for one in map(of_waiting, waiting) if one.key not in known], self.targets
         )

@@ -112,11 +112,11 @@ class Outbox:
         wanted = sa.select(table.key).where(table.incident == incident, table.target == "")
         return {row.key for row in self._store.read(wanted)}
 
-    def unplaced(self, before: float) -> list[StoredAlert]:
-        """Return the firing alerts that were received before a time and have no incident yet."""
+    def waiting_alerts(self, before: float) -> list[StoredAlert]:
+        """Return the firing alerts that were received before a time and still wait."""
         table = tables.alerts.c
         wanted = sa.select(tables.alerts).where(
-            table.state == StoredAlert.RECEIVED,
+            table.state != StoredAlert.DONE,
             table.status == Status.FIRING,
             table.received_at < before,
         )
