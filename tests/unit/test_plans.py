@@ -11,6 +11,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import ConfigError
 from rbkernel.gateway import plans
 from tests.integration.gateways import make_place
+from tests.unit.test_unreadable import FRONT, document, write
 
 
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
@@ -89,3 +90,47 @@ def test_what_is_plainly_wrong_is_refused(
         load(tmp_path, monkeypatch, text)
     assert words in caught.value.what
     assert "Value error" not in caught.value.what
+
+
+ORDERS = '[connections.orders]\nhost = "db1"\ndefault = true\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("severity: P1", "severty: P1", ["line 6: severty: unknown field"]),
+        ("labels.cluster", "nowhere", ["trigger DiskFull", "RUN-104 cannot be run", "'nowhere'"]),
+        ("db: labels", "bd: labels", ["trigger DiskFull", "declares no parameter 'bd'"]),
+        ('db: "*"', 'db: "shop-*"', ["trigger Other", "db='orders' is no connection"]),
+    ],
+)
+def test_a_runbook_that_cannot_be_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: list[str]
+) -> None:
+    settings = load(tmp_path, monkeypatch, ORDERS)
+    front = FRONT.replace("\n---", "\n  - alert: Other\n---") if "shop" in new else FRONT
+    write(tmp_path / "disk.ipynb", document(front))
+    assert ("shop" in new) or not plans.problems(settings)
+    write(tmp_path / "disk.ipynb", document(front.replace(old, new)))
+    [problem] = plans.problems(settings)
+    assert all(word in str(problem) for word in words)
+    assert problem.next_step
+
+
+def test_a_db_without_a_value_needs_a_default_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = FRONT.replace("    parameters: {db: labels.cluster}\n", "")
+    write(tmp_path / "disk.ipynb", document(front))
+    settings = load(tmp_path, monkeypatch, ORDERS.replace("default = true", ""))
+    [problem] = plans.problems(settings)
+    assert "no default connection is configured" in str(problem)
+    [caution] = plans.cautions(settings)
+    assert "no default connection is configured" in caution.what
+    assert "`default = true`" in caution.next_step
+    settings = load(tmp_path, monkeypatch, ORDERS)
+    assert not plans.problems(settings)
+    assert not plans.cautions(settings)
+    write(tmp_path / "double.ipynb", document(front))
+    [caution] = plans.cautions(settings)
+    assert "RUN-104 is the id of two documents" in caution.what

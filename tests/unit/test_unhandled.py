@@ -173,7 +173,7 @@ def test_an_alert_that_gets_no_incident_is_notified(
     began = time.time() - WAITS_TOO_LONG.total_seconds() - 1
     with desk.store.writing() as connection:
         connection.execute(sa.update(alerts).values(received_at=began))
-    _begin(notifier, began)
+    _begin(notifier, began - 1)
     [unhandled] = told(desk, notifier)
     message = notifier.words.message([unhandled])
     assert message.title == "Quick: nothing was run for it"
