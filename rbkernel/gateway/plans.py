@@ -28,14 +28,14 @@ def problems(settings: Settings) -> list[RbkernelError]:
         *_of_schedules(known, settings),
         *_of_routes(known, settings),
         *_of_triggers(known, settings),
-        *(one.error for one in known.unreadable if one.id or one.triggers),
+        *(one.problem for one in known.unreadable if one.id or one.triggers),
     ]
 
 
 def cautions(settings: Settings) -> list[RbkernelError]:
     """Return what can be run, but perhaps not as it was meant."""
     known = catalogue.look(settings.catalogue.paths)
-    other = (one.error for one in known.unreadable if not (one.id or one.triggers))
+    other = (one.problem for one in known.unreadable if not (one.id or one.triggers))
     return [*_of_fallback(settings), *known.doubles, *other]
 
 

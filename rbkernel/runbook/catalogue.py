@@ -159,6 +159,15 @@ class Unreadable:
         where = self.error.where or self.path
         return f"runbook {self.name} is unreadable: {where}, {self.error.what}"
 
+    @property
+    def problem(self) -> RunbookError:
+        """The error, with the runbook's name."""
+        return RunbookError(
+            f"runbook {self.name} is unreadable: {self.error.what}",
+            where=self.error.where,
+            next_step=self.error.next_step,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
@@ -174,7 +183,7 @@ class Catalogue:
     @property
     def problems(self) -> list[RbkernelError]:
         """What somebody has to put right."""
-        return [*(one.error for one in self.unreadable), *self.doubles]
+        return [*(one.problem for one in self.unreadable), *self.doubles]
 
     def broken(self, id: str) -> Unreadable | None:  # noqa: A002
         """Return the unreadable document that has this id, if there is one."""
@@ -342,11 +351,7 @@ def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:
         if runbook.id == wanted:
             return runbook
     if broken := known.broken(wanted):
-        raise RunbookError(
-            f"runbook {wanted} is unreadable: {broken.error.what}",
-            where=broken.error.where,
-            next_step=broken.error.next_step,
-        ) from broken.error
+        raise broken.problem from broken.error
     count = len(known.unreadable)
     unread = f" ({count} notebook{'s' if count > 1 else ''} cannot be read)" if count else ""
     raise UnknownRunbook(
