@@ -66,7 +66,7 @@ def named(carriers: Mapping[str, str], values: Mapping[str, Any], where: str) ->
             "the parameter db is empty, and no default connection is configured",
             where=where,
             next_step="give the name of a connection as db=…, or write `default = true` into one"
-            " of the [connections] of rbkernel.toml",
+            " of the [connections] of rbkernel.toml; `rbkernel sandbox up` makes one to try",
         )
     given = {name: values.get(name) for name in carriers}
     return {name: str(value) for name, value in given.items() if value and not unfilled(value)}

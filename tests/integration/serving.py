@@ -44,6 +44,10 @@ secret_env = "PD_SECRET"
 secret_env = "DD_TOKEN"
 [gateway.senders.generic]
 secret_env = "GENERIC_TOKEN"
+[connections.orders]
+host = "127.0.0.1"
+port = 1
+default = true
 """
 NOBODY = ""
 
