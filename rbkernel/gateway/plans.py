@@ -7,6 +7,7 @@ no reason not to start: `rbkernel serve` logs it, and `rbkernel serve --check` r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rbkernel.config import Settings
@@ -21,22 +22,32 @@ from rbkernel.runbook.catalogue import Catalogue, Runbook
 _OF_LABEL = "labels."
 
 
-def problems(settings: Settings) -> list[RbkernelError]:
-    """Return what cannot be run as it is: one problem an entry and runbook."""
-    known = catalogue.look(settings.catalogue.paths)
-    return [
-        *_of_schedules(known, settings),
-        *_of_routes(known, settings),
-        *_of_triggers(known, settings),
-        *(one.problem for one in known.unreadable if one.id or one.triggers),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Plans:
+    """What is to be said of them: ``problems`` cannot be run, ``cautions`` are to be looked at."""
+
+    problems: tuple[RbkernelError, ...]
+    cautions: tuple[RbkernelError, ...]
 
 
-def cautions(settings: Settings) -> list[RbkernelError]:
-    """Return what can be run, but perhaps not as it was meant."""
+def examine(settings: Settings) -> Plans:
+    """Return what cannot be run as it is, one problem an entry and runbook, and what may surprise.
+
+    A document that has no id and no triggers that can be read is only a caution: it may be a
+    notebook that was never meant to be a runbook.
+    """
     known = catalogue.look(settings.catalogue.paths)
-    other = (one.problem for one in known.unreadable if not (one.id or one.triggers))
-    return [*_of_fallback(settings), *known.doubles, *other]
+    runbooks = [one for one in known.unreadable if one.id or one.triggers]
+    other = [one for one in known.unreadable if one not in runbooks]
+    return Plans(
+        problems=(
+            *_of_schedules(known, settings),
+            *_of_routes(known, settings),
+            *_of_triggers(known, settings),
+            *(one.problem for one in runbooks),
+        ),
+        cautions=(*_of_fallback(settings), *known.doubles, *(one.problem for one in other)),
+    )
 
 
 def _of_fallback(settings: Settings) -> Iterator[ConfigError]:

@@ -43,9 +43,10 @@ def check(settings: Settings) -> list[Finding]:
 
 async def _check(settings: Settings) -> list[Finding]:
     gateway = settings.gateway
+    plan = plans.examine(settings)
     planned = [
-        *(_wrong("plans", problem) for problem in plans.problems(settings)),
-        *(_wrong("plans", one, Verdict.WARNING) for one in plans.cautions(settings)),
+        *(_wrong("plans", problem) for problem in plan.problems),
+        *(_wrong("plans", one, Verdict.WARNING) for one in plan.cautions),
     ]
     try:
         with contextlib.closing(Store.open(settings.store_url)) as store:
