@@ -58,6 +58,10 @@ class UnknownRunbook(RunbookError, LookupError):
     """An id or path that the catalogue does not hold."""
 
 
+class ExecutedNotebook(RunbookError):
+    """A notebook with the results of a run, where a runbook is wanted."""
+
+
 class AlertRulesError(RbkernelError, ValueError):
     """A file of alerting rules that cannot be read."""
 

@@ -49,6 +49,10 @@ class Verdict(StrEnum):
         return max(verdicts, key=lambda verdict: verdict.rank, default=cls.UNKNOWN)
 
 
+# the labels in which senders say how severe an alert is
+SEVERITY_LABELS = ("severity", "priority", "level")
+
+
 class Severity(StrEnum):
     """The one internal scale; a runbook's own words (P1, SEV2, high …) are shown as written.
 

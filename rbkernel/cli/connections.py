@@ -49,12 +49,16 @@ def init(
     }
     fields |= setup.password_source(password) if password else _ask_source()
     name = name or _ask_name(str(fields["dbname"]), known)
+    text = _text(file)
+    if "[connections." not in text:
+        fields["default"] = True  # the first one; another can be made the default in the file
     connection = setup.connection(name, fields)
-    extended = setup.with_connection(_text(file), name, fields)
+    extended = setup.with_connection(text, name, fields)
     verdict = _tested(connection) if test else Verdict.OK
     mode = file.stat().st_mode & 0o777 if file.is_file() else 0o644
     store.write_atomically(file, extended.encode(), mode=mode)
-    typer.echo(f"wrote [connections.{name}] to {file}")
+    default = ", as the default connection" if connection.default else ""
+    typer.echo(f"wrote [connections.{name}] to {file}{default}")
     role = "" if test else f"`rbkernel grant {name}` prints the SQL of its role; then "
     typer.echo(f"next: {role}`rbkernel doctor {name}`; then give {name} to a runbook as db")
     raise Ending(verdict.exit_code)

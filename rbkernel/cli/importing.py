@@ -36,8 +36,11 @@ def import_runbook(
         Path | None, typer.Option(help="Write where each block went (.md, or .json).")
     ] = None,
     db: Annotated[
-        str, typer.Option(help="The connection that the queries ask, if nobody names another.")
-    ] = "sandbox-primary",
+        str,
+        typer.Option(
+            help="The connection that the queries ask; the default connection when not given."
+        ),
+    ] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Write over notebooks that were edited or run.")
     ] = False,

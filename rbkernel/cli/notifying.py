@@ -30,11 +30,25 @@ def notify(
     """Show who is told of what; send a test, or what is due."""
     settings = config.load()
     targets = _targets(settings, target)
+    code = _test(settings, targets) if test else 0
+    _begin(settings)
     if test:
-        raise Ending(_test(settings, targets))
-    if once:
-        raise Ending(_once(settings))
-    raise Ending(_show(settings, targets))
+        raise Ending(code)
+    raise Ending(_once(settings) if once else _show(settings, targets))
+
+
+def _begin(settings: Settings) -> None:
+    """Have new targets begin now, and say so."""
+    from rbkernel.gateway.notify.outbox import Outbox
+    from rbkernel.gateway.store import Store
+
+    store = Store.open(settings.store_url)
+    try:
+        new = Outbox(store).begin([*settings.notify.targets.values()])
+    finally:
+        store.close()
+    for name in new:
+        typer.echo(f"{name} is new: it is sent what happens from now on")
 
 
 def _targets(settings: Settings, name: str) -> list[Target]:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import AsJson, Ending, print_json
+from rbkernel.cli.output import AsJson, Ending, complain, print_json
 from rbkernel.errors import Unreadable
 
 
@@ -58,14 +58,18 @@ def route(
 ) -> None:
     """Show which runbooks an alert would start, with which parameters, and why."""
     from rbkernel.gateway import rehearsal
+    from rbkernel.runbook import catalogue
 
     raw = sys.stdin.buffer.read() if str(alert) == "-" else _read(alert)
-    told = rehearsal.rehearse(raw, source, config.load())
+    settings = config.load()
+    told = rehearsal.rehearse(raw, source, settings)
     if as_json:
         print_json([one.to_json() for one in told])
     else:
         for one in told:
             typer.echo(one.text())
+    for problem in catalogue.look(settings.catalogue.paths).problems:
+        complain(problem)
     raise Ending(0 if all(one.routing.routes for one in told) else 1)
 
 

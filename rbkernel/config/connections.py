@@ -15,7 +15,11 @@ from rbkernel.redact.columns import Redaction
 
 
 class Connection(BaseModel):
-    """How to reach one database with its diagnostic role. Holds no secret."""
+    """How to reach one database with its diagnostic role. Holds no secret.
+
+    ``default``: runs use it when no connection is given. ``standby`` is the connection of its
+    standby, ``standby_name`` that standby's application_name, as the primary sees it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,6 +41,9 @@ class Connection(BaseModel):
     size_cap_mb: int = Field(64, ge=1)
     allow_functions: tuple[str, ...] = ()
     redaction: Redaction = Redaction()
+    default: bool = False
+    standby: str = ""
+    standby_name: str = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 The file is ``$RBKERNEL_CONFIG``, else found upwards from the working folder, else in the user's
 configuration folder. The sandbox publishes a connections file of its own, which is read last and
-never hides a name of the team's.
+never hides a name of the team's. Its primary is the default connection while the team has none.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def load() -> Settings:
     published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
     try:
         entries = {
-            "connections": {**published, **data.pop("connections", {})},
+            "connections": _together(published, data.pop("connections", {})),
             "commands": data.pop("commands", {}),
         }
         named = {
@@ -93,6 +93,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot be read: {error}", where=str(path), next_step="mend the file"
         ) from error
+
+
+def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the sandbox's connections and the team's together; the team's win, and its default."""
+    if any(isinstance(fields, Mapping) and fields.get("default") for fields in own.values()):
+        published = {name: {**fields, "default": False} for name, fields in published.items()}
+    return {**published, **own}
 
 
 def _named(name: str, fields: Any) -> Any:

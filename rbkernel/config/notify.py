@@ -17,7 +17,7 @@ from rbkernel.config.printed import printed_by
 from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
-EventKind = Literal["started", "finding", "decision", "escalation", "raised", "sealed"]
+EventKind = Literal["started", "finding", "decision", "escalation", "raised", "unhandled", "sealed"]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 
 
@@ -63,11 +63,17 @@ class Target(BaseModel):
     def wants(self, kind: str, severity: Severity) -> bool:
         """Tell whether this target is told of such an event.
 
+        An alert that is not handled goes to every target of its severity, except to one that only
+        keeps heads: a list of events that was written for runs must not hide that there is none.
+
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
         (True, False)
+        >>> night.wants("unhandled", Severity.CRITICAL)
+        True
         """
-        return kind in self.events and severity in self.severities
+        wanted = kind in self.events or (kind == "unhandled" and {*self.events} != {"sealed"})
+        return wanted and severity in self.severities
 
     @property
     def hears_all(self) -> bool:

@@ -95,6 +95,27 @@ class Settings(BaseModel):
             raise ValueError(f"two are called {min(twice)!r}: give each a name of its own")
         return schedules
 
+    @field_validator("connections")
+    @classmethod
+    def _one_default(cls, connections: Mapping[str, Connection]) -> Mapping[str, Connection]:
+        defaults = [name for name, one in connections.items() if one.default]
+        if len(defaults) > 1:
+            raise ValueError(
+                f"{' and '.join(defaults)} both have `default = true`: keep it in one of them"
+            )
+        for name, one in connections.items():
+            if one.standby and (one.standby not in connections or one.standby == name):
+                raise ValueError(
+                    f"the standby of {name} is {one.standby!r}, which is not the name of another"
+                    " connection"
+                )
+        return connections
+
+    @property
+    def default_connection(self) -> str:
+        """The connection that is used when none is given; empty when none is configured."""
+        return next((name for name, one in self.connections.items() if one.default), "")
+
     @property
     def evidence_root(self) -> Path:
         """The folder that holds all evidence: environment, else file, else the user's data."""

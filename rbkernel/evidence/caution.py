@@ -6,14 +6,40 @@ then the page that was attached lacks it. And in a storm, alerts join the run of
 
 from __future__ import annotations
 
-from rbkernel.evidence.incident import IncidentRecord, RunHistory, instant
+from collections.abc import Iterator
+
+from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
+from rbkernel.evidence.timeline import alert_name
 from rbkernel.model import Verdict
+
+BY_RULE = "by rule"  # the outcome of an alert for which the configuration runs nothing
 
 
 def minds(record: IncidentRecord) -> tuple[str, ...]:
     """Return it all, each once."""
-    told = (of_run(record, run) for run in record.runs)
-    return tuple(dict.fromkeys(filter(None, [of_storm(record), *told])))
+    runs = (of_run(record, run) for run in record.runs)
+    alerts = (_of_alert(line) for line in unhandled(record) if line.text("outcome") != "started")
+    return tuple(dict.fromkeys(filter(None, [*alerts, of_storm(record), *runs])))
+
+
+def unhandled(record: IncidentRecord) -> Iterator[Line]:
+    """Yield the firing alerts for which nothing was run, or not what is made for them.
+
+    >>> from rbkernel.evidence.incident import tell
+    >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
+    >>> told = Line(number=1, kind="alert", at="", by="", data={**said, "why": "no connection"})
+    >>> minds(tell([told]))
+    ('alert Disk: nothing was run for it: no connection',)
+    """
+    for line in record.lines:
+        fires = line.kind == "alert" and line.text("status") == "firing"
+        if fires and line.text("why") and line.text("outcome") != BY_RULE:
+            yield line
+
+
+def _of_alert(line: Line) -> str:
+    done = "nothing was run" if line.text("outcome") == "no run" else "not what is made"
+    return f"alert {alert_name(line)}: {done} for it: {line.text('why')}"
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
@@ -23,12 +49,14 @@ def of_run(record: IncidentRecord, run: RunHistory) -> str:
         f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the page that was"
         f" attached lacks it; `rbkernel incident close {record.id}` makes page and archive again"
     )
-    return "; ".join(filter(None, [run.mind, lacks if late else ""]))
+    ended_early = run.state == "ended" and not run.verdict and run.why
+    not_run = f"{run.runbook} {run.run_id} has not run: {run.why}" if ended_early else ""
+    return "; ".join(filter(None, [not_run, run.mind, lacks if late else ""]))
 
 
 def judged(record: IncidentRecord, found: Verdict) -> Verdict:
     """Return what is known when that is what its runs found: ok of something else means nothing."""
-    elsewhere = of_storm(record) or any(run.mind for run in record.runs)
+    elsewhere = of_storm(record) or any(unhandled(record)) or any(r.mind for r in record.runs)
     return Verdict.UNKNOWN if elsewhere and found is Verdict.OK else found
 
 

@@ -9,7 +9,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import ParameterError
 from rbkernel.gateway.caller import refuse_secret_incident
 from rbkernel.model import INCIDENT_ID
-from rbkernel.runbook import parameters
+from rbkernel.runbook import connections, parameters
 from rbkernel.runbook.catalogue import Runbook
 
 
@@ -21,7 +21,8 @@ def accept(
     Returns
     -------
     dict
-        The parameters, typed; with the incident, where the runbook has a parameter for it.
+        The parameters, typed; with the incident, where the runbook has a parameter for it, and
+        with the configured connections, where a parameter for one is empty.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def accept(
             values |= parameters.validate({"incident": incident}, runbook.parameters, where)
     defaults = {name: declared.default for name, declared in runbook.parameters.items()}
     carriers = runbook.front_matter.connections
-    named = parameters.connection_names(carriers, defaults | values, where)
-    for parameter, name in named.items():
+    values |= connections.filled(carriers, defaults | values, settings)
+    for parameter, name in connections.named(carriers, defaults | values, where).items():
         settings.connection(name, parameter=parameter)
     return values

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.evidence.caution import BY_RULE
 from rbkernel.gateway import grouping, routing
 from rbkernel.gateway.grouping import Known, Place
 from rbkernel.gateway.ledger import Order, live_key
@@ -27,7 +28,7 @@ from rbkernel.gateway.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.routing import Route, Routing
 from rbkernel.gateway.tables import alerts, incidents
 from rbkernel.runbook import catalogue
-from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.catalogue import Catalogue
 
 _AT_ONCE = 20  # then workers, schedules and the queue are looked after again
 _LOOK_AGAIN_S = 5.0
@@ -43,23 +44,28 @@ class Shelf:
         self._folders = folders
         self._looked_at = -_LOOK_AGAIN_S
         self._seen: object = None
-        self._runbooks: list[Runbook] = []
+        self._catalogue = Catalogue()
 
-    def runbooks(self) -> list[Runbook]:
-        """Return all runbooks that can be read, by id."""
+    def catalogue(self) -> Catalogue:
+        """Return the catalogue as it is now."""
         if time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
             self._looked_at = time.monotonic()
             if (seen := self._state()) != self._seen:
-                self._runbooks, problems = catalogue.runbooks(self._folders)
-                self._seen = seen
-                for problem in problems:
-                    _log.warning("a runbook cannot be read, so no alert starts it: %s", problem)
-        return self._runbooks
+                self._catalogue, self._seen = catalogue.look(self._folders), seen
+                for problem in self._catalogue.problems:
+                    _log.warning("catalogue: %s", problem)
+        return self._catalogue
 
     def _state(self) -> object:
-        folders = [*self._folders, catalogue.packaged("notebooks")]
-        files = [path for folder in folders for path in sorted(folder.glob("**/*.ipynb"))]
-        return [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+        return [(path, _stamp(path)) for path in catalogue.files(self._folders)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # it was there a moment ago
+        return (0, 0)
+    return found.st_mtime_ns, found.st_size
 
 
 class Dispatcher:
@@ -68,7 +74,7 @@ class Dispatcher:
     def __init__(self, office: Office) -> None:
         self._office = office
         self._shelf = Shelf(office.settings.catalogue.paths)
-        self._shelf.runbooks()  # takes a second, in which senders would wait for their answer
+        self._shelf.catalogue()  # takes a second, in which senders would wait for their answer
 
     def sweep(self) -> int:
         """Let all alerts go on that can; return how many did.
@@ -115,12 +121,7 @@ class Dispatcher:
     # --- its place
 
     def _decided(self, stored: StoredAlert) -> Routing:
-        return routing.route(
-            stored.alert.labels,
-            self._shelf.runbooks(),
-            self._office.settings.routes,
-            self._office.settings.connections,
-        )
+        return routing.route(stored.alert.labels, self._shelf.catalogue(), self._office.settings)
 
     def _place(self, stored: StoredAlert, decided: Routing) -> StoredAlert | None:
         return self._place_firing(stored, decided) if stored.fires else self._place_resolved(stored)
@@ -140,7 +141,8 @@ class Dispatcher:
             ]
             added = [self._add(connection, stored, order) for order in orders]
             joined = "storm" if place.crowded else "attached"
-            outcome = "started" if any(added) else joined if added else "no run"
+            unrun = BY_RULE if decided.by_rule else "no run"
+            outcome = "started" if any(added) else joined if added else unrun
             why = decided.mind if added else decided.why
             return self._placed(connection, stored, outcome, incident, "; ".join(why))
 

@@ -83,7 +83,8 @@ class Foreman:
 
     def start(self) -> Self:
         """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
-        for problem in plans.problems(self._office.settings):
+        plan = plans.examine(self._office.settings)
+        for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
         self._register()
         self._queue.start(self.id, kernels=self.kernels)

@@ -27,10 +27,11 @@ class StoredAlert:
         "started": "a run was queued for it",
         "attached": "it joined a run that was already live",
         "storm": "it came with many that no runbook is made for, and joined the run of one of them",
-        "resolved": "it ended what an earlier one had begun",
-        "nothing open": "it ended something that was never told",
-        "stale": "it had been resolved before it was told",
+        "resolved": "it resolved an alert that was firing",
+        "nothing open": "resolved, but no firing alert was received",
+        "stale": "it was resolved before it was received as firing",
         "no run": "no runbook could be run for it",
+        "by rule": "a [[routes]] entry says that nothing is run for it",
     }
 
     number: int

@@ -45,6 +45,7 @@ class Rehearsal:
             "labels": dict(self.labels),
             "routes": [dataclasses.asdict(route) for route in self.routing.routes],
             "why": list(self.routing.why),
+            "mind": list(self.routing.mind),
         }
 
 
@@ -65,12 +66,9 @@ def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
     Unreadable
         It holds no alert in any form that is known.
     """
-    runbooks, _ = catalogue.runbooks(settings.catalogue.paths)
+    known = catalogue.look(settings.catalogue.paths)
     return [
-        Rehearsal(
-            labels=labels,
-            routing=routing.route(labels, runbooks, settings.routes, settings.connections),
-        )
+        Rehearsal(labels=labels, routing=routing.route(labels, known, settings))
         for labels in _labels(raw, source, settings)
     ]
 

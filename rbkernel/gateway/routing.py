@@ -2,27 +2,30 @@
 
 Ordering rules: a `[[routes]]` entry of the team's that takes the alert decides alone (the
 narrowest one); else every runbook whose trigger takes it; else entries and triggers that take
-everything; else RUN-000. Whoever fits cannot always be run: what a label gives is held against the
-runbook's declaration, and may name no connection but one that is configured and that the runbook
-lists. Then the next in line is tried, and `Routing.why` and `Routing.mind` say so.
+everything; else RUN-000. A runbook that takes the alert cannot always be run: it may be unreadable,
+what a label gives is held against the runbook's declaration, and a connection must be configured
+and listed by the runbook. Then the next in line is tried, and `Routing.why` and `Routing.mind` say
+so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from rbkernel.config import Settings
 from rbkernel.config.queue import RouteRule
 from rbkernel.errors import ParameterError
-from rbkernel.model import Severity
+from rbkernel.model import SEVERITY_LABELS, Severity
+from rbkernel.runbook import connections, triggers
 from rbkernel.runbook import parameters as declared
-from rbkernel.runbook import triggers
-from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.catalogue import Catalogue, Runbook, Unreadable
 from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.parameters import Scalar
 
 FALLBACK = "RUN-000"
+_DEFAULTS = Settings()
 _LONGEST_VALUE = 1_000
 # the labels in which senders usually name a database
 _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
@@ -50,12 +53,14 @@ class Routing:
 
     ``mind`` is what is not as it was meant to be: whoever reads what the routes find must know it.
     ``severity`` is the alert's: of its routes the most severe, else what a label says, else None.
+    ``by_rule``: a ``[[routes]]`` entry says that it starts nothing.
     """
 
     routes: tuple[Route, ...] = ()
     why: tuple[str, ...] = ()
     mind: tuple[str, ...] = ()
     severity: Severity | None = None
+    by_rule: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +76,7 @@ class _Choice:
 
 
 def route(
-    labels: Mapping[str, str],
-    runbooks: Sequence[Runbook],
-    rules: Sequence[RouteRule] = (),
-    connections: Iterable[str] = (),
+    labels: Mapping[str, str], catalogue: Catalogue, settings: Settings = _DEFAULTS
 ) -> Routing:
     """Decide what an alert starts.
 
@@ -82,31 +84,33 @@ def route(
     ----------
     labels
         The alert's; its name is the label ``alertname``. Nothing in them is trusted.
-    runbooks
-        The catalogue.
-    rules
-        ``[[routes]]`` of the configuration.
-    connections
-        The names of all connections that are configured.
+    catalogue
+        The runbooks, and the documents that cannot be read.
+    settings
+        The configuration: its ``[[routes]]`` and its connections.
 
     Returns
     -------
     Routing
         Without a route when not even RUN-000 can be run as it is; `Routing.why` then says why.
     """
-    known = frozenset(connections)
     why = _Why()
-    for step in _steps(labels, {one.id: one for one in runbooks}, rules, known, why):
+    for step in _steps(labels, catalogue, settings, why):
         is_second_best = bool(why.mind)
-        found = [_routed(choice, labels, known, why) for choice in step]
+        found = [_routed(choice, labels, settings, why) for choice in step]
         if routes := tuple(one for one in found if one):
             instead = map(_instead, routes) if is_second_best else ()
             worst = min((one.severity for one in routes), key=Severity.place)
             mind = (*why.mind, *instead)
             return Routing(routes=_distinct(routes), why=tuple(why), mind=mind, severity=worst)
         if step is _NOTHING:
+            by_rule = not why.mind
             break
-    return Routing(why=tuple(why), mind=tuple(why.mind), severity=severity_of(labels))
+    else:
+        by_rule = False
+    return Routing(
+        why=tuple(why), mind=tuple(why.mind), severity=severity_of(labels), by_rule=by_rule
+    )
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity | None:
@@ -115,7 +119,7 @@ def severity_of(labels: Mapping[str, str]) -> Severity | None:
     >>> severity_of({"severity": "SEV1"}), severity_of({"severity": "page"})
     (<Severity.CRITICAL: 'critical'>, None)
     """
-    for name in ("severity", "priority", "level"):
+    for name in SEVERITY_LABELS:
         try:
             return Severity.parse(labels[name])
         except (KeyError, ValueError):
@@ -145,42 +149,63 @@ def _instead(route: Route) -> str:
 
 
 def _steps(
-    labels: Mapping[str, str],
-    runbooks: Mapping[str, Runbook],
-    rules: Sequence[RouteRule],
-    known: frozenset[str],
-    why: _Why,
+    labels: Mapping[str, str], catalogue: Catalogue, settings: Settings, why: _Why
 ) -> Iterable[list[_Choice]]:
     """Yield who may take the alert, one level after the other; the first that can, does."""
-    takers = [rule for rule in rules if triggers.matches(_as_trigger(rule), labels)]
+    takers = [rule for rule in settings.routes if triggers.matches(_as_trigger(rule), labels)]
     narrow = [rule for rule in takers if not triggers.is_catch_all(_as_trigger(rule))]
     best = max(narrow, key=lambda rule: triggers.specificity(_as_trigger(rule)), default=None)
     if best is not None:
         if not best.runbooks:
             why.append(f"{_named(best)} starts nothing")
             yield _NOTHING
-        yield _by_rule(best, runbooks, why)
-    own, wide = _by_triggers(labels, runbooks)
+        yield _by_rule(best, catalogue, why)
+    own, wide = _by_triggers(labels, catalogue)
+    _leave_out_unreadable(labels, catalogue, why, wide=False)
     yield own
     for rule in takers:
         if rule not in narrow:
             if not rule.runbooks:
                 why.append(f"{_named(rule)} starts nothing")
                 yield _NOTHING
-            yield _by_rule(rule, runbooks, why)
+            yield _by_rule(rule, catalogue, why)
+    _leave_out_unreadable(labels, catalogue, why, wide=True)
     yield wide
-    if FALLBACK in runbooks:
-        choice = _fallback(runbooks[FALLBACK], labels, known)
-        why.append("no runbook is made for this alert")
-        if not choice.trigger.parameters:
-            why.leave_out("no label names a connection that is configured")
-        yield [choice]
+    why.append("no other runbook can be run" if why.mind else "no runbook is made for this alert")
+    if broken := catalogue.broken(FALLBACK):
+        why.leave_out(broken.reason)
+    yield [
+        _fallback(one, labels, settings, why) for one in catalogue.runbooks if one.id == FALLBACK
+    ]
 
 
-def _by_rule(rule: RouteRule, runbooks: Mapping[str, Runbook], why: _Why) -> list[_Choice]:
-    missing = [name for name in rule.runbooks if name not in runbooks]
-    for name in missing:
-        why.leave_out(f"{_named(rule)} names {name}, and there is no such runbook")
+def _leave_out_unreadable(
+    labels: Mapping[str, str], catalogue: Catalogue, why: _Why, *, wide: bool
+) -> None:
+    """Say which runbooks would take the alert, or may, if they could be read.
+
+    Those made for everything, and those of which nobody knows what they are for, come last.
+    """
+    for one in catalogue.unreadable:
+        if one.triggers is None and wide:
+            why.leave_out(f"{one.reason}; nobody can tell whether it is for this alert")
+        elif _takes(one, labels, wide=wide):
+            why.leave_out(one.reason)
+
+
+def _takes(unreadable: Unreadable, labels: Mapping[str, str], *, wide: bool) -> bool:
+    return any(
+        triggers.matches(trigger, labels) and triggers.is_catch_all(trigger) == wide
+        for trigger in unreadable.triggers or ()
+    )
+
+
+def _by_rule(rule: RouteRule, catalogue: Catalogue, why: _Why) -> list[_Choice]:
+    runbooks = {one.id: one for one in catalogue.runbooks}
+    for name in (name for name in rule.runbooks if name not in runbooks):
+        broken = catalogue.broken(name)
+        reason = broken.reason if broken else "there is no such runbook"
+        why.leave_out(f"{_named(rule)} names {name}, and {reason}")
     said = {name: value for name, value in rule.parameters.items() if isinstance(value, str)}
     constants = {name: value for name, value in rule.parameters.items() if name not in said}
     return [
@@ -198,10 +223,10 @@ def _by_rule(rule: RouteRule, runbooks: Mapping[str, Runbook], why: _Why) -> lis
 
 
 def _by_triggers(
-    labels: Mapping[str, str], runbooks: Mapping[str, Runbook]
+    labels: Mapping[str, str], catalogue: Catalogue
 ) -> tuple[list[_Choice], list[_Choice]]:
     """Return the runbooks whose triggers take the alert: made for it, and made for everything."""
-    candidates = [(runbook, runbook.front_matter.triggers) for runbook in runbooks.values()]
+    candidates = [(runbook, runbook.front_matter.triggers) for runbook in catalogue.runbooks]
     own: list[_Choice] = []
     wide: list[_Choice] = []
     for runbook, trigger in triggers.best(candidates, labels):
@@ -210,13 +235,17 @@ def _by_triggers(
     return own, wide
 
 
-def _fallback(runbook: Runbook, labels: Mapping[str, str], known: frozenset[str]) -> _Choice:
-    """Return the overview, of the connection that a label names, else of its default."""
-    named = (label for label in _DATABASE_LABELS if labels.get(label) in known)
-    label = next(named, None)
+def _fallback(
+    runbook: Runbook, labels: Mapping[str, str], settings: Settings, why: _Why
+) -> _Choice:
+    """Return the overview, of the connection that a label names, else of the default one."""
+    known = settings.connections
+    label = next((label for label in _DATABASE_LABELS if labels.get(label) in known), None)
+    if label is None:
+        why.leave_out("no label names a connection that is configured")
     given = {"db": f"labels.{label}"} if label and "db" in runbook.parameters else {}
     trigger = Trigger(alert="*", parameters=given)
-    return _chosen(runbook, trigger, "it takes what nothing else does")
+    return _chosen(runbook, trigger, "it takes what no other runbook takes")
 
 
 def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
@@ -226,17 +255,18 @@ def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
 
 
 def _routed(
-    choice: _Choice, labels: Mapping[str, str], known: frozenset[str], why: _Why
+    choice: _Choice, labels: Mapping[str, str], settings: Settings, why: _Why
 ) -> Route | None:
     """Return the route, or None when it cannot be run; ``why`` is told either way."""
     runbook = choice.runbook
     try:
         given = {**_given(choice, labels), **choice.constants}
         values = declared.validate(given, runbook.parameters, runbook.id)
-        connections = _connections(runbook, values, known)
+        asked = _connections(runbook, values, settings)
     except ParameterError as error:
         why.leave_out(f"{runbook.id} ({choice.because}) cannot be run: {error.what}")
         return None
+    values |= asked.filled
     because = f"{runbook.id}: {choice.because}"
     why.append(because)
     key = triggers.key(choice.trigger, labels)
@@ -244,7 +274,7 @@ def _routed(
         runbook=runbook.id,
         parameters=values,
         key=key or tuple(f"{n}={v}" for n, v in values.items()),
-        connections=connections,
+        connections=asked.names,
         severity=_severity(choice, labels),
         why=because,
         wide=not key and triggers.is_catch_all(choice.trigger),
@@ -278,9 +308,15 @@ def _is_plain(text: str) -> bool:
         return False
 
 
-def _connections(
-    runbook: Runbook, values: Mapping[str, Scalar], known: frozenset[str]
-) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """The connections that a run uses; ``filled`` are parameters that the configuration gives."""
+
+    names: tuple[str, ...]
+    filled: Mapping[str, str]
+
+
+def _connections(runbook: Runbook, values: Mapping[str, Scalar], settings: Settings) -> _Asked:
     """Return the connections that a run would use.
 
     Raises
@@ -290,16 +326,18 @@ def _connections(
     """
     carriers = runbook.front_matter.connections
     defaults = {name: one.default for name, one in runbook.parameters.items()}
-    named = declared.connection_names(carriers, {**defaults, **values}, runbook.id)
+    all_values = {**defaults, **values}
+    filled = connections.filled(carriers, all_values, settings)
+    named = connections.named(carriers, {**all_values, **filled}, runbook.id)
     for parameter, name in named.items():
         if not fnmatchcase(name, carriers[parameter]):
             raise ParameterError(
                 f"{parameter}={name!r} is no connection that the runbook lists"
                 f" ({carriers[parameter]})"
             )
-        if name not in known:
+        if name not in settings.connections:
             raise ParameterError(f"{parameter}={name!r} is no connection that is configured")
-    return tuple(dict.fromkeys(named.values()))
+    return _Asked(names=tuple(dict.fromkeys(named.values())), filled=filled)
 
 
 def _severity(choice: _Choice, labels: Mapping[str, str]) -> Severity:

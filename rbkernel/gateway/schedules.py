@@ -7,17 +7,18 @@ and only while it is not older than the schedule allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from rbkernel.config.queue import Schedule
-from rbkernel.errors import RbkernelError
+from rbkernel.errors import RbkernelError, SecretParameter
 from rbkernel.gateway.admission import accept
 from rbkernel.gateway.ledger import Order
 from rbkernel.gateway.office import Office
 from rbkernel.model import Severity
-from rbkernel.runbook import catalogue, parameters
+from rbkernel.runbook import catalogue, connections
 from rbkernel.runbook.catalogue import Runbook
 
 _MINUTE = timedelta(minutes=1)
@@ -73,29 +74,34 @@ class Clockwork:
         self._done: dict[str, datetime] = {}
 
     def sweep(self, complain: Callable[[str], None]) -> int:
-        """Make jobs of all that is due; return how many were new."""
+        """Make jobs of all that is due; return how many were new.
+
+        Raises
+        ------
+        StoreError
+            The store does not work; what is due is looked at again at the next sweep.
+        """
         now, made = datetime.now(UTC), 0
         for schedule in self._office.settings.schedules:
             due = last_due(schedule, now)
             if due is None or self._done.get(schedule.name) == due:
                 continue
             try:
-                made += self._fire(schedule, due)
-            except RbkernelError as error:
-                complain(f"the schedule {schedule.name} cannot run {schedule.runbook}: {error}")
+                made += self._fire(schedule, due, complain)
+            except SecretParameter as error:  # it must not get into the store
+                complain(_cannot(schedule, error))
             self._done[schedule.name] = due
         return made
 
-    def _fire(self, schedule: Schedule, due: datetime) -> bool:
-        runbook = catalogue.find(schedule.runbook, self._office.settings.catalogue.paths)
+    def _fire(self, schedule: Schedule, due: datetime, complain: Callable[[str], None]) -> bool:
+        planned = self._planned(schedule, complain)
         incident = incident_of(schedule, due)
-        values = accept(runbook, schedule.parameters, "", self._office.settings)
         order = Order(
             seed=f"schedule {schedule.name} {due.isoformat()}",
-            runbook=runbook.id,
-            parameters=values,
+            runbook=planned.runbook,
+            parameters=planned.parameters,
             key=("schedule", schedule.name),
-            connections=_connections(runbook, values),
+            connections=planned.connections,
             severity=Severity.LOW,
             incident=incident,
             source="schedule",
@@ -105,14 +111,39 @@ class Clockwork:
         with self._office.store.planning() as connection:
             _, is_new = self._office.ledger.add(connection, order)
         if is_new:
-            title = f"{schedule.name}: {runbook.front_matter.title}"
+            title = f"{schedule.name}: {planned.title}"
             self._office.chronicle.open_for_schedule(incident, title)
         return is_new
 
+    def _planned(self, schedule: Schedule, complain: Callable[[str], None]) -> _Planned:
+        """Return what is to be run; what cannot be run fails as a job, so that it is reported."""
+        try:
+            runbook = catalogue.find(schedule.runbook, self._office.settings.catalogue.paths)
+            values = accept(runbook, schedule.parameters, "", self._office.settings)
+        except SecretParameter:
+            raise
+        except RbkernelError as error:
+            complain(_cannot(schedule, error))
+            return _Planned(schedule.runbook, schedule.runbook, schedule.parameters, ())
+        title = runbook.front_matter.title
+        return _Planned(runbook.id, title, values, _connections(runbook, values))
 
-def _connections(runbook: Runbook, values: dict[str, object]) -> tuple[str, ...]:
+
+class _Planned(NamedTuple):
+    """The run that a schedule is for."""
+
+    runbook: str
+    title: str
+    parameters: Mapping[str, Any]
+    connections: tuple[str, ...]
+
+
+def _cannot(schedule: Schedule, error: RbkernelError) -> str:
+    return f"the schedule {schedule.name} cannot run {schedule.runbook}: {error}"
+
+
+def _connections(runbook: Runbook, values: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the connections that a run with these parameters uses."""
     defaults = {name: one.default for name, one in runbook.parameters.items()}
-    named = parameters.connection_names(
-        runbook.front_matter.connections, {**defaults, **values}, runbook.id
-    )
+    named = connections.named(runbook.front_matter.connections, {**defaults, **values}, runbook.id)
     return tuple(dict.fromkeys(named.values()))

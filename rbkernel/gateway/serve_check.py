@@ -43,7 +43,11 @@ def check(settings: Settings) -> list[Finding]:
 
 async def _check(settings: Settings) -> list[Finding]:
     gateway = settings.gateway
-    planned = [_wrong("plans", problem) for problem in plans.problems(settings)]
+    plan = plans.examine(settings)
+    planned = [
+        *(_wrong("plans", problem) for problem in plan.problems),
+        *(_wrong("plans", one, Verdict.WARNING) for one in plan.cautions),
+    ]
     try:
         with contextlib.closing(Store.open(settings.store_url)) as store:
             assemble(settings, store)
@@ -248,10 +252,10 @@ def _tls_reason(error: Exception) -> str:
     return str(error).partition("CERTIFICATE_VERIFY_FAILED] ")[2].partition(" (_ssl")[0]
 
 
-def _wrong(title: str, error: RbkernelError) -> Finding:
+def _wrong(title: str, error: RbkernelError, verdict: Verdict = Verdict.CRITICAL) -> Finding:
     return Finding(
         title=title,
-        verdict=Verdict.CRITICAL,
+        verdict=verdict,
         expected="works as configured",
         actual=f"{error.what} ({error.where})" if error.where else error.what,
         next_step=error.next_step,

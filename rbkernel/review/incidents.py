@@ -258,7 +258,10 @@ def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
     """
     entries = sorted(entries, key=lambda run: run.run_id)
     if not record.lines and entries:
-        record = replace(record, opened_at=min(run.started_at for run in entries))
+        well = all(run.is_beginning or run.verdict is Verdict.OK for run in entries)
+        began = min(run.started_at for run in entries)
+        state = incident.RUNS_ONLY if well else record.state
+        record = replace(record, opened_at=began, state=state)
     return Incident(record=record, runs=tuple(entries))
 
 

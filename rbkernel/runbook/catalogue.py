@@ -1,6 +1,9 @@
 """The catalogue: every runbook in the configured folders, then our own.
 
 A team keeps runbooks next to its code, so its folders come first, and an id of theirs hides ours.
+Of two documents with one id the first is used: by folder, then by path. A document that cannot be
+read keeps its id, so that no other document takes its place unnoticed. Executed notebooks, working
+copies, checkpoints and evidence are never entries.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from rbkernel.errors import RbkernelError, RunbookError, UnknownRunbook
+from rbkernel.errors import ExecutedNotebook, RbkernelError, RunbookError, UnknownRunbook
 from rbkernel.model import INCIDENT_ID, RUN_ID, Severity
-from rbkernel.runbook import frontmatter, parameters
+from rbkernel.runbook import frontmatter, gist, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.parameters import Parameter
 from rbkernel.runbook.placeholders import hints
 
@@ -79,17 +83,24 @@ def read(path: Path) -> Runbook:
     RunbookError
         The file is missing, no notebook, or has no valid front matter or parameters.
     """
-    where = str(path)
+    return _runbook(path, *_opened(path))
+
+
+def _opened(path: Path) -> tuple[bytes, NotebookNode]:
     try:
         document = path.read_bytes()
-        notebook = parse(document)
+        return document, parse(document)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a notebook"
         raise RunbookError(
             f"the runbook cannot be read: {reason}",
-            where=where,
+            where=str(path),
             next_step="check the path, and open the file in JupyterLab",
         ) from error
+
+
+def _runbook(path: Path, document: bytes, notebook: NotebookNode) -> Runbook:
+    where = str(path)
     return Runbook(
         path=path,
         document=document,
@@ -124,28 +135,187 @@ def parse(document: bytes) -> NotebookNode:
     return notebook
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A notebook that cannot be used as the runbook that it was meant to be.
+
+    ``id`` is empty when it cannot be told; ``triggers`` is None when nobody can tell which alerts
+    it is for.
+    """
+
+    path: Path
+    error: RunbookError
+    id: str
+    triggers: tuple[Trigger, ...] | None
+
+    @property
+    def name(self) -> str:
+        """Its id, else its file's name."""
+        return self.id or self.path.name
+
+    @property
+    def reason(self) -> str:
+        """What is wrong: file, line and field."""
+        where = self.error.where or self.path
+        return f"runbook {self.name} is unreadable: {where}, {self.error.what}"
+
+    @property
+    def problem(self) -> RunbookError:
+        """The error, with the runbook's name."""
+        return RunbookError(
+            f"runbook {self.name} is unreadable: {self.error.what}",
+            where=self.error.where,
+            next_step=self.error.next_step,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """All that the folders hold: ``runbooks`` by id, and what is to be said about the rest.
+
+    ``doubles`` are documents that are not used because another one has their id.
+    """
+
+    runbooks: tuple[Runbook, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    doubles: tuple[RunbookError, ...] = ()
+
+    @property
+    def problems(self) -> list[RbkernelError]:
+        """What somebody has to put right."""
+        return [*(one.problem for one in self.unreadable), *self.doubles]
+
+    def broken(self, id: str) -> Unreadable | None:  # noqa: A002
+        """Return the unreadable document that has this id, if there is one."""
+        return next((one for one in self.unreadable if one.id == id), None)
+
+
+def look(folders: Sequence[Path]) -> Catalogue:
+    """Read all notebooks of the folders and of our own catalogue."""
+    known: dict[str, Runbook | Unreadable] = {}
+    nameless: list[Unreadable] = []
+    executed: list[Unreadable] = []
+    doubles: list[RunbookError] = []
+    for path in files(folders):
+        document = _examined(path)
+        if document is None:
+            continue
+        if isinstance(document, Unreadable) and isinstance(document.error, ExecutedNotebook):
+            executed.append(document)
+        elif isinstance(document, Unreadable) and not document.id:
+            nameless.append(document)
+        elif (used := known.setdefault(document.id, document)) is not document:
+            doubles += _double(document, used)
+    # an executed copy beside its runbook is as it should be; alone, its alerts have no runbook
+    alone = {one.id: one for one in executed if one.id and one.id not in known}
+    found = [one for one in known.values() if isinstance(one, Runbook)]
+    unread = [one for one in known.values() if isinstance(one, Unreadable)]
+    return Catalogue(
+        runbooks=tuple(sorted(found, key=lambda runbook: runbook.id)),
+        unreadable=(*unread, *nameless, *alone.values()),
+        doubles=tuple(doubles),
+    )
+
+
 def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
     """Read all runbooks of the folders and of our own catalogue.
 
     Returns
     -------
     tuple
-        The runbooks by id, the first of each id, that are to be run; and what could not be read.
+        The runbooks by id, the first of each id, that are to be run; and what is wrong.
     """
-    found: dict[str, Runbook] = {}
-    problems: list[RbkernelError] = []
-    for folder in [*folders, packaged("notebooks")]:
-        for path in sorted(folder.glob("**/*.ipynb")):
-            if ".ipynb_checkpoints" in path.parts:
-                continue
-            try:
-                runbook = read(path)
-            except RbkernelError as error:
-                problems.append(error)
-            else:
-                if runbook.is_one_to_run:
-                    found.setdefault(runbook.id, runbook)
-    return sorted(found.values(), key=lambda runbook: runbook.id), problems
+    found = look(folders)
+    return list(found.runbooks), found.problems
+
+
+def files(folders: Sequence[Path]) -> list[Path]:
+    """Return the notebooks of the catalogue in their order, without checkpoints and evidence."""
+    found = [
+        path
+        for folder in [*folders, packaged("notebooks")]
+        for path in sorted(folder.glob("**/*.ipynb"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not any(_is_evidence(above) for above in (path.parent, path.parent.parent))
+    ]
+    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+
+
+def _is_evidence(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("journal.jsonl", "incident.jsonl"))
+
+
+def _examined(path: Path) -> Runbook | Unreadable | None:
+    """Read a notebook of the catalogue; None for what is not meant to be an entry."""
+    try:
+        document, notebook = _opened(path)
+    except RunbookError as error:
+        return _unreadable(path, error, _gist_of_file(path))
+    if _told(notebook, "continues", RUN_ID):
+        return None
+    try:
+        _refuse_executed(notebook, path)
+        runbook = _runbook(path, document, notebook)
+    except RunbookError as error:
+        return _unreadable(path, error, gist.of_notebook(notebook))
+    return runbook if runbook.is_one_to_run else None
+
+
+def _unreadable(path: Path, error: RunbookError, told: gist.Gist) -> Unreadable:
+    return Unreadable(path=path, error=error, id=told.id, triggers=told.triggers)
+
+
+def id_of(path: Path) -> str:
+    """Return the id of a notebook, also where its front matter is wrong; empty where it has none.
+
+    A wrong id counts as the one that was meant, as far as it shows.
+    """
+    try:
+        return gist.of_notebook(_opened(path)[1]).id
+    except RunbookError:
+        return ""
+
+
+def _gist_of_file(path: Path) -> gist.Gist:
+    try:
+        return gist.of_bytes(path.read_bytes())
+    except OSError:
+        return gist.Gist()
+
+
+def _refuse_executed(notebook: NotebookNode, path: Path) -> None:
+    """Refuse what an execution left: its cells hold one run's parameters and results."""
+    injected = any("injected-parameters" in _tags(cell) for cell in notebook.cells)
+    if injected or "papermill" in notebook.metadata or any(map(_outputs, notebook.cells)):
+        raise ExecutedNotebook(
+            "this is an executed notebook, which is never used as a runbook",
+            where=str(path),
+            next_step="move it out of the catalogue; if it is the runbook itself, clear its outputs"
+            f" with `rbkernel lint --fix {path}`, or take the document from before the run",
+        )
+
+
+def _tags(cell: NotebookNode) -> Sequence[str]:
+    tags: Sequence[str] = cell.metadata.get("tags", ())
+    return tags
+
+
+def _outputs(cell: NotebookNode) -> bool:
+    return bool(cell.get("outputs"))
+
+
+def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[RunbookError]:
+    """Say which of two documents is used; that a team's document replaces ours is as designed."""
+    if document.path.is_relative_to(packaged("notebooks")):
+        return []
+    return [
+        RunbookError(
+            f"{document.id} is the id of two documents: {used.path} is used, because it comes"
+            " first in the order of [catalogue] paths and file names",
+            where=str(document.path),
+            next_step="give one of the two another id, or delete it",
+        )
+    ]
 
 
 def ids(folders: Sequence[Path]) -> frozenset[str]:
@@ -172,16 +342,18 @@ def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:
     UnknownRunbook
         The catalogue holds no such id, and there is no such file.
     RunbookError
-        The file is there and is no runbook.
+        The file is there and cannot be read as a runbook.
     """
     if id_or_path.endswith(".ipynb"):
         return read(Path(id_or_path))
-    known, problems = runbooks(folders)
-    wanted = id_or_path.upper()
-    for runbook in known:
+    known, wanted = look(folders), id_or_path.upper()
+    for runbook in known.runbooks:
         if runbook.id == wanted:
             return runbook
-    unread = f" ({len(problems)} notebooks could not be read)" if problems else ""
+    if broken := known.broken(wanted):
+        raise broken.problem from broken.error
+    count = len(known.unreadable)
+    unread = f" ({count} notebook{'s' if count > 1 else ''} cannot be read)" if count else ""
     raise UnknownRunbook(
         f"no runbook has the id {id_or_path!r}{unread}",
         where=", ".join(str(folder) for folder in [*folders, packaged("notebooks")]),

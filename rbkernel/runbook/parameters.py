@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from pydantic import TypeAdapter
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
-from rbkernel.runbook.placeholders import unfilled
 
 Scalar = str | int | float | bool | None
 
@@ -85,24 +84,6 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
         ) from error
     found = [_parameter(node, source.splitlines(), place) for node in statements]
     return {parameter.name: parameter for parameter in found}
-
-
-def connection_names(
-    carriers: Iterable[str], values: Mapping[str, Any], where: str
-) -> dict[str, str]:
-    """Return which parameter names which connection; one that is empty or a placeholder names none.
-
-    Raises
-    ------
-    ParameterError
-        The parameter ``db`` is empty: there would be nothing to look at.
-    """
-    if "db" in carriers and values.get("db") == "":
-        raise ParameterError(
-            "the parameter db is empty", where=where, next_step="give the name of a connection"
-        )
-    given = {name: values.get(name) for name in carriers}
-    return {name: str(value) for name, value in given.items() if value and not unfilled(value)}
 
 
 def validate(

@@ -37,6 +37,10 @@ PUBLISHED: dict[str, tuple[Role, Server]] = {
 }
 
 
+_DEFAULT, _STANDBY = "sandbox-primary", "sandbox-standby"
+STANDBY_NAME = "sandbox-standby"  # the standby's application_name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Access:
     """The ways into one sandbox."""
@@ -86,14 +90,17 @@ class Access:
         """Write the connections file, from which moment runbooks can use the sandbox."""
         text = "# written by `rbkernel sandbox up`, removed by `rbkernel sandbox down`\n"
         for name, (role, server) in PUBLISHED.items():
-            fields: dict[str, str | int] = {
+            fields: dict[str, str | int | bool] = {
                 "host": HOST,
                 "port": self.port(server),
                 "dbname": DATABASE,
                 "user": role,
                 "passfile": str(passfile(self.home, role)),
             }
-            # a JSON string or number is a TOML one, too
+            if name == _DEFAULT:
+                standby = {"standby": _STANDBY, "standby_name": STANDBY_NAME}
+                fields |= {"default": True, **standby}
+            # a JSON string, number or boolean is a TOML one, too
             lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
             text += "\n".join([f"\n[connections.{name}]", *lines, ""])
         self.home.write(self.home.connections_file, text)

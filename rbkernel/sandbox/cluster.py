@@ -18,10 +18,9 @@ from pathlib import Path
 
 from rbkernel.errors import DatabaseError, SandboxError
 from rbkernel.sandbox import processes
-from rbkernel.sandbox.access import HOST, Access, Server, passfile
+from rbkernel.sandbox.access import HOST, STANDBY_NAME, Access, Server, passfile
 from rbkernel.sandbox.binaries import Binaries
 
-STANDBY_NAME = "sandbox-standby"
 SLOT_NAME = "sandbox_standby"
 START_TIMEOUT_S = 30.0
 # while a process becomes another program it has no command line, and is not seen for a moment

@@ -20,8 +20,8 @@ from rbkernel.errors import SandboxError
 from rbkernel.postgres import driver
 from rbkernel.sandbox import access as accounts
 from rbkernel.sandbox import binaries, cluster, processes, service, state
-from rbkernel.sandbox.access import Access, Role, Server
-from rbkernel.sandbox.cluster import STANDBY_NAME, Cluster
+from rbkernel.sandbox.access import STANDBY_NAME, Access, Role, Server
+from rbkernel.sandbox.cluster import Cluster
 from rbkernel.sandbox.faults import catalogue
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.state import Injected, State

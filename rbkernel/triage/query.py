@@ -141,6 +141,8 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
     """Ask as `query` does, and show nothing."""
     if unfilled(db):
         return _failed(what, db, _not_filled_in(hints(db)))
+    if not db:
+        return _failed(what, db, _NO_CONNECTION)
     session = triage().session(db)
     if what in diagnostics.names():
         return diagnostics.run(session, what, **values)
@@ -159,6 +161,13 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
 
 def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
     return failed_frame([], error, name=sqltext.first_line(what), connection=db, sql=what)
+
+
+_NO_CONNECTION = ParameterError(
+    "no connection was given, so nothing was asked",
+    next_step="give the name of a connection as a parameter of the runbook; for a standby, write"
+    " `standby = …` into the connection of its primary in rbkernel.toml",
+)
 
 
 def _not_filled_in(names: list[str]) -> ParameterError:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
+from IPython.core.getipython import get_ipython
 
 from rbkernel import config
 from rbkernel.config import Settings
-from rbkernel.errors import ParameterError, RunbookError, SecretParameter
+from rbkernel.errors import ParameterError, RunbookError, SecretParameter, UnknownRunbook
 from rbkernel.evidence import current
 from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
-from rbkernel.runbook import catalogue, parameters
+from rbkernel.runbook import catalogue, connections, parameters
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage, headless
@@ -33,12 +35,17 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     incident
         The incident that the run belongs to, such as ``INC-20261120-7f3a``; empty for a new one.
     values
-        The runbook's parameters, by name.
+        The runbook's parameters, by name. An empty ``db`` means the default connection, an empty
+        ``standby`` its standby; later cells find their names in the variables ``db`` and
+        ``standby``.
 
     Raises
     ------
     ParameterError
-        A parameter is not declared, has the wrong type, or looks like a secret.
+        A parameter is not declared, has the wrong type, or looks like a secret; or ``db`` is empty
+        and there is no default connection.
+    RunbookError
+        The document's front matter or parameters are wrong.
     UnknownConnection
         A parameter names a connection that is not configured.
     RecorderError
@@ -47,6 +54,9 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     settings = config.load()
     document, found = _document(runbook, settings)
     _accept(values, document, runbook)
+    filled = connections.filled(_carriers(document), values, settings)
+    values |= filled
+    _give_to_later_cells(filled)
     if incident and not INCIDENT_ID.fullmatch(incident):
         raise ParameterError(
             f"{incident!r} is no incident id",
@@ -55,7 +65,9 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         )
     incident = incident or _incident(document)
     parameters.refuse_secret_incident(incident, runbook, current().redactor)
-    names = _connection_names(values, document, settings)
+    given = connections.named(_carriers(document), values, "rb.start")
+    for parameter, name in given.items():
+        settings.connection(name, parameter=parameter)
     run = Run(
         id=current().run_id,
         runbook=runbook,
@@ -66,7 +78,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         parameters=values,
         continues=document.continues if document else "",
     )
-    _begin(run, settings, document, found, names)
+    _begin(run, settings, document, found, list(dict.fromkeys(given.values())), filled)
 
 
 def _incident(document: Runbook | None) -> str:
@@ -76,7 +88,12 @@ def _incident(document: Runbook | None) -> str:
 
 
 def _begin(
-    run: Run, settings: Settings, document: Runbook | None, found: str, names: list[str]
+    run: Run,
+    settings: Settings,
+    document: Runbook | None,
+    found: str,
+    names: list[str],
+    filled: Mapping[str, str],
 ) -> None:
     recorder = current()
     kept = "not found: the evidence will hold code cells only"
@@ -89,6 +106,7 @@ def _begin(
     context.begin(triage)
     triage.facts = (
         *((name, triage.reach(name)) for name in names),
+        *([("From the configuration", _said(filled))] if filled else []),
         *_who(document),
         *([("Continues", f"run {run.continues}")] if run.continues else []),
         ("Configuration", str(settings.file or "no rbkernel.toml: defaults, and the sandbox's")),
@@ -122,6 +140,11 @@ def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:
 
     A headless run of ours and Jupyter Server name it. Plain papermill names it on its command
     line. Where nobody does, the catalogue is asked for the id.
+
+    Raises
+    ------
+    RunbookError
+        The file is there, and its front matter or parameters are wrong.
     """
     named = os.environ.get("RBKERNEL_RUNBOOK") or os.environ.get("JPY_SESSION_NAME", "")
     for path, found in ((named, "named"), (_on_the_command_line(runbook), "command line")):
@@ -129,7 +152,7 @@ def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:
             return _saved(Path(path)), found
     try:
         return catalogue.find(runbook, settings.catalogue.paths), "catalogue"
-    except RunbookError:
+    except UnknownRunbook:
         return None, ""
 
 
@@ -149,8 +172,8 @@ def _saved(path: Path) -> Runbook:
 
 
 def _on_the_command_line(runbook: str) -> str:
-    """Return the first notebook on the command line of whoever started this kernel, if it has
-    this id: ``papermill runbook.ipynb out.ipynb``.
+    """Return the first notebook on the command line of the process that started this kernel, if
+    it has this id: ``papermill runbook.ipynb out.ipynb``.
     """
     try:
         parent = psutil.Process(os.getppid())
@@ -158,10 +181,7 @@ def _on_the_command_line(runbook: str) -> str:
     except (psutil.Error, OSError):
         return ""
     first = next((word for word in words if word.endswith(".ipynb")), "")
-    try:
-        return str(folder / first) if first and catalogue.read(folder / first).id == runbook else ""
-    except RunbookError:
-        return ""
+    return str(folder / first) if first and catalogue.id_of(folder / first) == runbook else ""
 
 
 def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> None:
@@ -180,11 +200,17 @@ def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> N
         ) from None
 
 
-def _connection_names(
-    values: dict[str, Any], document: Runbook | None, settings: Settings
-) -> list[str]:
-    carriers = document.front_matter.connections if document else {"db": "*"}
-    given = parameters.connection_names(carriers, values, "rb.start")
-    for parameter, name in given.items():
-        settings.connection(name, parameter=parameter)
-    return list(dict.fromkeys(given.values()))
+def _carriers(document: Runbook | None) -> Mapping[str, str]:
+    return document.front_matter.connections if document else {"db": "*"}
+
+
+def _said(filled: Mapping[str, str]) -> str:
+    return ", ".join(f"{parameter} = {name}" for parameter, name in filled.items())
+
+
+def _give_to_later_cells(filled: Mapping[str, str]) -> None:
+    """Set the notebook's variables that are empty, as papermill sets those that it is given."""
+    shell = get_ipython()
+    for name, value in filled.items():
+        if shell is not None and shell.user_ns.get(name) in (None, ""):
+            shell.user_ns[name] = value

@@ -11,8 +11,7 @@ from typing import Any
 from rbkernel.config import Connection
 from rbkernel.postgres import driver
 from rbkernel.postgres.session import Session
-from rbkernel.sandbox.access import passfile
-from rbkernel.sandbox.cluster import STANDBY_NAME
+from rbkernel.sandbox.access import STANDBY_NAME, passfile
 from tests.integration.servers import ROW, Servers, ask
 from tests.waiting import until
 

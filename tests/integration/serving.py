@@ -31,7 +31,14 @@ SECRETS = {
     "DD_TOKEN": "datadog-secret-ü",
     "GENERIC_TOKEN": "generic-secret",
 }
-SENDERS = """
+# without one, `serve --check` warns
+DEFAULT_CONNECTION = """
+[connections.orders]
+host = "127.0.0.1"
+port = 1
+default = true
+"""
+SENDERS = f"""{DEFAULT_CONNECTION}
 [gateway.senders.alertmanager]
 user = "alertmanager"
 secret_env = "AM_TOKEN"

@@ -69,7 +69,7 @@ BAD_RUNS = [
     (["RUN-005", "-p", f"password={SECRET}"], ["password"]),
     (["RUN-005", "-p", "db=no-such-database"], ["no-such-database", "rbkernel init"]),
     (["RUN-005", "-p", "db="], ["db is empty"]),
-    (["RUN-005"], ["sandbox-primary", "sandbox up"]),  # the defaults, and there is no sandbox
+    (["RUN-005"], ["db is empty", "no default connection", "default = true"]),
     (["RUN-005", "-p", "samples"], ["name=value"]),
     (["RUN-005", "--incident", "../../evil"], ["no incident id"]),
     (["RUN-005", "--incident", "INC-x/../../y"], ["no incident id"]),

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rbkernel.model import Verdict
-from rbkernel.sandbox.cluster import STANDBY_NAME
+from rbkernel.sandbox.access import STANDBY_NAME
 from tests.integration.chain import Chain
 from tests.integration.servers import cascade, servers, verdicts
 from tests.waiting import until

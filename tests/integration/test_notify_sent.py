@@ -68,8 +68,8 @@ def a_run_ends(root: Path) -> str:
 def test_a_message_with_finding_decision_and_head_and_a_link_that_opens(
     settings: Settings, store: Store, chat: Receiver, evidence: Path
 ) -> None:
+    notifier = Notifier(settings, store)  # a target begins when it is first seen
     head = a_run_ends(evidence)
-    notifier = Notifier(settings, store)
     assert notifier.sweep() == 1
     [message] = chat.messages
     assert message["title"] == "RUN-005 CRITICAL: Replay lag"
@@ -111,8 +111,8 @@ def test_a_receiver_that_is_down_gets_it_later(
     clock = [time.time()]
     monkeypatch.setattr("rbkernel.gateway.notify.outbox.time.time", lambda: clock[0])
     chat.refusals = 2
-    a_run_ends(evidence)
     notifier = Notifier(settings, store)
+    a_run_ends(evidence)
     for wait_s, sent in ((6, 0), (11, 0), (0, 1)):
         assert notifier.sweep() == sent
         assert notifier.sweep() == 0  # not at once

@@ -26,6 +26,7 @@ import pytest
 
 from rbkernel.gateway.store import Store
 from tests.integration.serving import (
+    DEFAULT_CONNECTION,
     NOBODY,
     SECRETS,
     SENDERS,
@@ -509,7 +510,8 @@ class TestCheck:
 
     def test_senders_without_a_secret_are_closed_when_another_has_one(self, tmp_path: Path) -> None:
         one = '[gateway.senders.datadog]\nsecret_env = "DD_TOKEN"\n'
-        found = self.check(tmp_path, "--port", str(_free_port()), configuration=one)
+        configuration = one + DEFAULT_CONNECTION
+        found = self.check(tmp_path, "--port", str(_free_port()), configuration=configuration)
         assert {one["verdict"] for one in found.values()} == {"ok"}
         assert found["datadog"]["actual"].startswith("202 from POST")
         assert found["generic"]["actual"].startswith("401 from POST")
@@ -547,7 +549,8 @@ class TestCheck:
 
     def test_what_is_planned_and_cannot_be_run(self, tmp_path: Path) -> None:
         text = '[[schedules]]\nname = "daily"\ncron = "0 6 * * *"\nrunbook = "RUN-999"\n'
-        found = self.check(tmp_path, "--port", str(_free_port()), configuration=text)
+        configuration = text + DEFAULT_CONNECTION
+        found = self.check(tmp_path, "--port", str(_free_port()), configuration=configuration)
         assert found["plans"]["verdict"] == "critical"
         assert "RUN-999 cannot be run" in found["plans"]["actual"]
 

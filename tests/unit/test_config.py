@@ -89,6 +89,14 @@ class TestFinding:
             "sandbox-primary": "127.0.0.1",
         }
 
+    def test_the_sandbox_is_the_default_while_the_team_has_none(self, folder: Path) -> None:
+        published = config.sandbox_connections_file()
+        published.parent.mkdir()
+        assert load(folder, ORDERS).default_connection == ""
+        published.write_text(f"{ORDERS.replace('orders', 'sandbox-primary')}default = true\n")
+        assert load(folder, ORDERS).default_connection == "sandbox-primary"
+        assert load(folder, f"{ORDERS}default = true").default_connection == "orders"
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
@@ -100,6 +108,9 @@ class TestRefusals:
             ('[connections.db]\nport = "many"', "port"),
             ("[connections.db]\nport = 70000", "port"),
             ("[connections.db]\nrow_cap = 0", "row_cap"),
+            ("[connections.a]\ndefault = true\n[connections.b]\ndefault = true", "a and b both"),
+            ('[connections.a]\nstandby = "b"', "the standby of a is 'b'"),
+            ('[connections.a]\nstandby = "a"', "the standby of a is 'a'"),
             ("[connections.db]\nstatement_timeout_s = -1", "statement_timeout_s"),
             ("connections = 3", ""),
             ("[connections]\ndb = 3", ""),

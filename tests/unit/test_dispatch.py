@@ -298,7 +298,7 @@ def test_an_alert_without_a_runbook_is_recorded_with_the_reason(desk: Desk) -> N
     desk.take(alert("Unheard", "a"))
     assert not desk.store.jobs()
     (line,) = (line for line in desk.record().lines if line.kind == "alert")
-    assert "no connection that is configured" in line.text("why")
+    assert "no default connection is configured" in line.text("why")
 
 
 def test_an_attempt_has_three_tries_and_a_stranger_cannot_end_it(desk: Desk) -> None:

@@ -268,7 +268,7 @@ class TestWords:
         [metric] = _front(one).metrics
         assert (metric.diagnostic, metric.column) == ("replication/lag", "replay_lag_s")
         assert "rb.metrics()" in code_of(one)
-        assert 'db: str = "sandbox-primary"' in code_of(one)
+        assert 'db: str = ""  # connection name, from rbkernel.toml' in code_of(one)
 
     @pytest.mark.parametrize("words", ["P1", "SEV2", "High", "warning", "Critical (P0)", "Sev-3"])
     def test_severity_of_four_scales(self, words: str) -> None:

@@ -23,6 +23,7 @@ from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Outbox
 from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
+from rbkernel.review.status import next_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 
@@ -121,12 +122,22 @@ def test_a_more_severe_alert_is_told_unless_a_run_of_its_own_tells_it(root: Path
 
 
 def test_a_run_whose_journal_is_lost_is_told_as_unknown(root: Path) -> None:
-    say(root, state="ended", why="the worker was killed")
+    say(root, state="ended", why="the worker was killed", verdict="unknown")
     [finding] = events(root, Told(None))
     assert finding.facts["verdict"] == "unknown"
     message = Words(None, ADDRESS).message([finding])
     assert message.title == "RUN-005 UNKNOWN: the run did not come to its end"
     assert "the worker was killed" in message.body
+
+
+def test_a_run_that_ended_before_its_first_cell_was_no_look(root: Path) -> None:
+    say(root, state="ended", why="it cannot be run: no connection is called 'gone'")
+    [unhandled] = events(root, Told(None))
+    assert unhandled.kind == "unhandled"
+    message = Words(None, ADDRESS).message([unhandled])
+    assert message.title == "RUN-005 has not run"
+    assert "Reason: it cannot be run: no connection is called 'gone'" in message.body
+    assert "Next: " in message.body
 
 
 def test_a_decision_that_nobody_makes_is_escalated(root: Path) -> None:
@@ -168,6 +179,29 @@ def test_the_path_of_escalation_is_followed_until_it_is_over(root: Path) -> None
     for kind, by in (("closed", "ann"), ("reopened", "ann"), ("closed", "ann")):
         say(root, kind, by=by)
         assert bool(events(root, told, *known, now=late)) == (kind == "reopened")
+
+
+@pytest.mark.parametrize("verdict", ["ok", "warning"])
+def test_runs_by_hand_open_an_incident_only_when_they_are_not_ok(
+    tmp_path: Path, verdict: str
+) -> None:
+    sealed = {"run_id": RUN_ID, "runbook": "RUN-005", "verdict": verdict, "title": "t"}
+    at = "2026-11-20T03:00:00+00:00"
+    lines = [
+        records.Line(number=1, kind="opened", at=at, by="rbkernel", data={"title": ""}),
+        records.Line(number=2, kind="sealed", at=at, by="rbkernel", data=sealed),
+    ]
+    record = records.tell(lines, INCIDENT)
+    told = Told(escalation={"levels": [{"level": "L2", "after": "1 h", "contact": "Lead"}]})
+    found = due(
+        record, told, known=[f"finding/{RUN_ID}", f"sealed/{RUN_ID}"], now=datetime.now(UTC)
+    )
+    opens = verdict != "ok"
+    assert record.state == ("open" if opens else "runs only")
+    assert [one.kind for one in found.events] == (["escalation"] if opens else [])
+    assert bool(next_due(record, datetime.now(UTC))) == opens
+    note = records.Line(number=3, kind="note", at=at, by="ann", data={"text": "look"})
+    assert records.tell([*lines, note], INCIDENT).state == "open"
 
 
 def event(kind: Any = "finding", incident: str = INCIDENT, **facts: Any) -> Event:

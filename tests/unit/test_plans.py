@@ -11,6 +11,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import ConfigError
 from rbkernel.gateway import plans
 from tests.integration.gateways import make_place
+from tests.unit.test_unreadable import FRONT, document, write
 
 
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
@@ -54,7 +55,7 @@ def schedule(fields: str, name: str = "daily", cron: str = "0 6 * * *") -> str:
 def test_what_cannot_be_run_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str]
 ) -> None:
-    [problem] = plans.problems(load(tmp_path, monkeypatch, text))
+    [problem] = plans.examine(load(tmp_path, monkeypatch, text)).problems
     assert all(word in str(problem) for word in words)
     assert problem.next_step
 
@@ -64,7 +65,7 @@ def test_what_can_be_run_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         '[[routes]]\nalert = "X"\nrunbooks = ["RUN-911"]\nparameters = {which = "labels.pod"}\n'
         '[[routes]]\nalert = "Y"\nrunbooks = []\n'
     )
-    assert plans.problems(load(tmp_path, monkeypatch, text)) == []
+    assert plans.examine(load(tmp_path, monkeypatch, text)).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,47 @@ def test_what_is_plainly_wrong_is_refused(
         load(tmp_path, monkeypatch, text)
     assert words in caught.value.what
     assert "Value error" not in caught.value.what
+
+
+ORDERS = '[connections.orders]\nhost = "db1"\ndefault = true\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("severity: P1", "severty: P1", ["line 6: severty: unknown field"]),
+        ("labels.cluster", "nowhere", ["trigger DiskFull", "RUN-104 cannot be run", "'nowhere'"]),
+        ("db: labels", "bd: labels", ["trigger DiskFull", "declares no parameter 'bd'"]),
+        ('db: "*"', 'db: "shop-*"', ["trigger Other", "db='orders' is no connection"]),
+    ],
+)
+def test_a_runbook_that_cannot_be_run_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: list[str]
+) -> None:
+    settings = load(tmp_path, monkeypatch, ORDERS)
+    front = FRONT.replace("\n---", "\n  - alert: Other\n---") if "shop" in new else FRONT
+    write(tmp_path / "disk.ipynb", document(front))
+    assert ("shop" in new) or not plans.examine(settings).problems
+    write(tmp_path / "disk.ipynb", document(front.replace(old, new)))
+    [problem] = plans.examine(settings).problems
+    assert all(word in str(problem) for word in words)
+    assert problem.next_step
+
+
+def test_a_db_without_a_value_needs_a_default_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = FRONT.replace("    parameters: {db: labels.cluster}\n", "")
+    write(tmp_path / "disk.ipynb", document(front))
+    settings = load(tmp_path, monkeypatch, ORDERS.replace("default = true", ""))
+    [problem] = plans.examine(settings).problems
+    assert "no default connection is configured" in str(problem)
+    [caution] = plans.examine(settings).cautions
+    assert "no default connection is configured" in caution.what
+    assert "`default = true`" in caution.next_step
+    settings = load(tmp_path, monkeypatch, ORDERS)
+    assert not plans.examine(settings).problems
+    assert not plans.examine(settings).cautions
+    write(tmp_path / "double.ipynb", document(front))
+    [caution] = plans.examine(settings).cautions
+    assert "RUN-104 is the id of two documents" in caution.what

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
+from rbkernel.config import Connection, Settings
 from rbkernel.config.queue import RouteRule
 from rbkernel.gateway.routing import Routing, route
 from rbkernel.model import Severity
 from rbkernel.runbook import catalogue
-from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.catalogue import Catalogue, Runbook
 
 CONNECTIONS = ("orders-primary", "orders-standby", "billing")
 
@@ -50,7 +51,12 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> list[Runbook]:
 
 
 def starts(books: list[Runbook], rules: tuple[RouteRule, ...] = (), **labels: str) -> Routing:
-    return route(labels, books, rules, CONNECTIONS)
+    return route(labels, Catalogue(runbooks=tuple(books)), configured(rules))
+
+
+def configured(rules: tuple[RouteRule, ...] = (), default: str = "") -> Settings:
+    made = {name: Connection(name=name, default=name == default) for name in CONNECTIONS}
+    return Settings(routes=rules, connections=made)
 
 
 def ids(routing: Routing) -> list[str]:
@@ -93,7 +99,7 @@ def test_what_a_label_may_not_say_starts_the_overview_instead(
     books: list[Runbook], label: str, value: str, reason: str
 ) -> None:
     labels = {"alertname": "XLag", "cluster": "orders-primary"} | {label: value}
-    routing = route(labels, books, (), CONNECTIONS)
+    routing = route(labels, Catalogue(runbooks=tuple(books)), configured())
     (taken,) = routing.routes
     assert taken.runbook == "RUN-000"
     assert reason in routing.why[0]
@@ -103,7 +109,7 @@ def test_what_a_label_may_not_say_starts_the_overview_instead(
 
 
 def test_no_connection_no_run_and_the_reason(books: list[Runbook]) -> None:
-    routing = route({"alertname": "Nobody"}, books, (), ())
+    routing = route({"alertname": "Nobody"}, Catalogue(runbooks=tuple(books)))
     assert not routing.routes
     assert "no connection that is configured" in routing.why[-1]
 
@@ -158,7 +164,8 @@ def test_whatever_the_labels_say_routes_are_typed_and_within_what_is_listed(
     books: list[Runbook], labels: dict[str, str]
 ) -> None:
     for rules in ((), (RouteRule(alert="*", runbooks=("RUN-205",)),)):
-        one, again = (route(labels, books, rules, CONNECTIONS) for _ in range(2))
+        known = Catalogue(runbooks=tuple(books))
+        one, again = (route(labels, known, configured(rules)) for _ in range(2))
         assert one == again
         for taken in one.routes:
             assert set(taken.connections) <= set(CONNECTIONS)

@@ -13,9 +13,13 @@ from datetime import datetime, timedelta
 
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
-from rbkernel.model import Severity
+from rbkernel.evidence.incident.text import RBKERNEL
+from rbkernel.model import Severity, Verdict
 
 OPEN, CLOSED, MERGED = "open", "closed", "merged"
+# runs by hand that all came to ok, and nothing else: nobody has opened an incident
+RUNS_ONLY = "runs only"
+_OF_RUNS = frozenset({"run", *SEALS, "notified"})
 # the lines that say how severe it is
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
@@ -52,7 +56,10 @@ class StatusUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentRecord:
-    """An incident as its record tells it; ``state`` is open, closed, or merged into another one.
+    """An incident as its record tells it.
+
+    ``state`` is open, closed, merged into another one, or runs only: an alert, a person, a schedule
+    or a run that is not ok opens an incident; runs that are ok do not.
 
     ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
 
@@ -154,7 +161,7 @@ def tell(
         severity=_severity(lines),
         service=opened.text("service") if opened else "",
         group_key=opened.text("group_key") if opened else "",
-        state=CLOSED if closed else MERGED if into else OPEN,
+        state=CLOSED if closed else MERGED if into else RUNS_ONLY if _well(lines, runs) else OPEN,
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
         resolution=closed.text("resolution") if closed else "",
@@ -170,6 +177,19 @@ def tell(
         lines=tuple(lines),
         damaged=tuple(damaged),
     )
+
+
+def _well(lines: Sequence[Line], runs: Sequence[RunHistory]) -> bool:
+    """Tell whether there is nothing but runs that came to ok.
+
+    The first seal of a run writes an opening without words, which says nothing.
+    """
+    alone = all(line.kind in _OF_RUNS or _is_bare_opening(line) for line in lines)
+    return bool(runs) and alone and all(run.verdict == Verdict.OK for run in runs)
+
+
+def _is_bare_opening(line: Line) -> bool:
+    return line.kind == "opened" and line.by == RBKERNEL and not line.text("title")
 
 
 def _when(moment: Moment) -> datetime:

@@ -14,10 +14,19 @@ from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
 from rbkernel.evidence import caution
-from rbkernel.evidence.incident import CLOSED, SEVERE, IncidentRecord, Line, RunHistory, instant
+from rbkernel.evidence.incident import (
+    CLOSED,
+    RUNS_ONLY,
+    SEVERE,
+    IncidentRecord,
+    Line,
+    RunHistory,
+    instant,
+)
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import alert_name
-from rbkernel.model import Finding, Severity, Verdict
+from rbkernel.gateway.records import StoredAlert
+from rbkernel.model import SEVERITY_LABELS, Finding, Severity, Verdict
 from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
@@ -27,6 +36,8 @@ _OVER = frozenset({"ended", "sealed"})
 # what a human writes into the record; then somebody is there
 _BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
 _RBKERNEL = "rbkernel"
+# a run that has not started by then is told: its alert has been looked at by nothing
+WAITS_TOO_LONG = timedelta(minutes=5)
 _ENDINGS = frozenset({"closed", "reopened"})
 
 
@@ -84,11 +95,30 @@ def due(
         The present time, with its zone.
     """
     said = _Incident(record, evidence, frozenset(known), now)
-    events = [*said.of_runs(), *said.raised(), *said.of_seals()]
-    escalations = [*said.escalations()]
-    late = [event for at, event in escalations if at <= now and event.key not in known]
-    later = [at for at, _event in escalations if at > now]
+    events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
+    timed = [*said.escalations(), *said.not_started()]
+    late = [event for at, event in timed if at <= now and event.key not in known]
+    later = [at for at, _event in timed if at > now]
     return Due(events=(*events, *late), look_again=min(later, default=None))
+
+
+def of_waiting(stored: StoredAlert) -> Event:
+    """Return the event that an alert, received long ago, has not got to its incident's record."""
+    alert = stored.alert
+    reason = stored.problem or "no process has taken it up: see whether `rbkernel serve` works"
+    if stored.state == StoredAlert.PLACED:
+        reason = f"{stored.incident} cannot be written: see the log of `rbkernel serve`"
+    name = alert.name or alert.fingerprint
+    told = next((alert.labels[one] for one in SEVERITY_LABELS if alert.labels.get(one)), "")
+    return Event(
+        key=f"unhandled/{alert.identity[:16]}",
+        kind="unhandled",
+        at=stored.received_at.isoformat(),
+        incident="",
+        severity=severity_of(told, None),
+        page="",
+        facts={"title": name, "alert": name, "not_run": reason, "ran": False},
+    )
 
 
 class _Incident:
@@ -102,6 +132,32 @@ class _Incident:
         self.known = known
         self.now = now
 
+    def unhandled(self) -> Iterator[Event]:
+        """Tell every firing alert for which nothing was run, or not what is made for it."""
+        for line in caution.unhandled(self.record):
+            key = f"unhandled/{line.text('identity')[:16] or line.number}"
+            if key in self.known:
+                continue
+            ran = line.text("outcome") != "no run"
+            facts = {"alert": alert_name(line), "not_run": line.text("why"), "ran": ran}
+            yield self._event("unhandled", key, line.at, None, facts)
+
+    def not_started(self) -> Iterator[tuple[datetime, Event]]:
+        """Return the runs for alerts that wait, with the time at which that is too long."""
+        if not self.record.alerts or self.record.state == CLOSED or self.record.merged_into:
+            return
+        for run in self.record.runs:
+            if run.state != "queued":
+                continue
+            at = instant(run.queued_at) + WAITS_TOO_LONG
+            reason = (
+                f"it was queued at {run.queued_at[:19]} UTC and has not started: see the queue on"
+                " the console, and whether a worker takes jobs"
+            )
+            facts = {"not_run": reason}
+            key = f"unhandled/{run.run_id}"
+            yield at, self._event("unhandled", key, at.isoformat(), run, facts)
+
     def of_runs(self) -> Iterator[Event]:
         for run in self.record.runs:
             started = f"started/{run.run_id}"
@@ -113,6 +169,9 @@ class _Incident:
 
     def _ended(self, run: RunHistory, key: str) -> Iterator[Event]:
         told = self.evidence.run(run.run_id)
+        if told is None and not run.verdict:
+            yield self._without_evidence(run, key)
+            return
         verdict = Verdict(run.verdict) if run.verdict in list(Verdict) else Verdict.UNKNOWN
         verdict = told.verdict if told else verdict
         # what is sealed was found before, also where the end is written down after it
@@ -130,6 +189,12 @@ class _Incident:
             "complete": bool(told and told.complete),
         }
         yield self._event("finding", key, at, run, found, verdict)
+
+    def _without_evidence(self, run: RunHistory, key: str) -> Event:
+        """Tell a run that ended before its first cell: what it was for was looked at by nothing."""
+        at = run.ended_at or run.sealed_at
+        facts = {"not_run": run.why or "nobody knows why", "verdict": Verdict.UNKNOWN.value}
+        return self._event("unhandled", key, at, run, facts, Verdict.UNKNOWN)
 
     def raised(self) -> Iterator[Event]:
         """Tell an alert that is more severe than what was told, unless it starts a run itself."""
@@ -165,7 +230,7 @@ class _Incident:
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
         """Return every step of every runbook's path, with the time at which it is due."""
         record = self.record
-        if record.state == CLOSED or record.merged_into or record.resolved:
+        if record.state in {CLOSED, RUNS_ONLY} or record.merged_into or record.resolved:
             return
         for runbook in dict.fromkeys(run.runbook for run in record.runs if run.runbook):
             told = self.evidence.front_matter(runbook)

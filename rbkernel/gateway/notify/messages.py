@@ -30,11 +30,12 @@ _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
 _LONGEST_INCIDENT = 80
 _IN_A_DIGEST = 10
+_IN_A_MESSAGE = 20  # a storm may have hundreds of alerts that nothing is run for
 _OF_AN_INCIDENT = 4
 # the most telling one names the message
-_ORDER = ("escalation", "raised", "finding", "decision", "sealed", "started")
+_ORDER = ("unhandled", "escalation", "raised", "finding", "decision", "sealed", "started")
 # what came first where both are of the same time
-_HAPPENED = ("started", "raised", "finding", "decision", "sealed", "escalation")
+_HAPPENED = ("unhandled", "started", "raised", "finding", "decision", "sealed", "escalation")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # what calls everybody of a chat, and may stand in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
@@ -94,9 +95,10 @@ class Words:
         pages = {event.page for event in ordered}
         incident = ordered[0].incident
         page = pages.pop() if len(pages) == 1 else incident
-        parts = [self._part(event) for event in ordered]
+        parts = [self._part(event) for event in ordered[:_IN_A_MESSAGE]]
+        left = len(ordered) - len(parts)
         facts = {"incident": incident, "title": _called(ordered)}
-        body = self._render("message", parts=parts, link=self._page(page), **facts)
+        body = self._render("message", parts=parts, left=left, link=self._page(page), **facts)
         head = "".join(f"Mind: {mind}\n" for mind in _minds(ordered))
         return _message(parts[0]["title"], head + body, ordered)
 

@@ -22,7 +22,7 @@ from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelErr
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
 from rbkernel.evidence.incident import CLOSED, instant
 from rbkernel.gateway.notify import channel
-from rbkernel.gateway.notify.events import Due, Event, due
+from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
 from rbkernel.gateway.pages import access
@@ -65,6 +65,8 @@ class Notifier:
         for target in self.targets:
             channel.services(target)
         self.outbox = Outbox(store)
+        for name in self.outbox.begin(self.targets):
+            log.info("target %s is new: it is sent what happens from now on", name)
         self._watch = Watch(settings.evidence_root)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="rbkernel-notify", daemon=True)
@@ -106,6 +108,15 @@ class Notifier:
                 told = found.get(id_, Due(events=(), look_again=None))
                 # what is known now may make something else due
                 self._watch.seen(id_, look_again=now if told.events else told.look_again)
+        self._look_at_waiting(now)
+
+    def _look_at_waiting(self, now: datetime) -> None:
+        """Write down which alerts have waited too long for an incident."""
+        known = self.outbox.known("")
+        waiting = self.outbox.waiting_alerts((now - WAITS_TOO_LONG).timestamp())
+        self.outbox.add(
+            [one for one in map(of_waiting, waiting) if one.key not in known], self.targets
+        )
 
     def _due(self, id_: str, evidence: OnDisk, now: datetime) -> Due | None:
         try:
@@ -163,7 +174,7 @@ class Notifier:
         self, target: Target, message: Message, *, how: str = "", problem: str = ""
     ) -> None:
         """Write into each open incident what was told of it."""
-        incidents = dict.fromkeys(event.incident for event in message.events)
+        incidents = dict.fromkeys(event.incident for event in message.events if event.incident)
         for id_ in incidents:
             told = [event for event in message.events if event.incident == id_]
             try:

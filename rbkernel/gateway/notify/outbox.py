@@ -4,6 +4,8 @@ Ordering rules: an event is written down for every target that wants it, in one 
 the mark that it is known; a row is claimed before it is sent, for a while, so that of several
 gateways one sends; it is marked as sent after it was. Who is killed in between sends it twice:
 better than never.
+
+A target begins when a gateway first knows of it: what happened before is not sent to it.
 """
 
 from __future__ import annotations
@@ -18,14 +20,18 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rbkernel.config.notify import Notify, Target
+from rbkernel.evidence.incident import instant
 from rbkernel.gateway import tables
+from rbkernel.gateway.alert import Status
 from rbkernel.gateway.notify.events import Event
+from rbkernel.gateway.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
 
 PENDING, SENT, GIVEN_UP, KNOWN = "pending", "sent", "given up", "known"
 _CLAIM_S = 120.0  # longer than one sending may take
 _LONGEST_WAIT_S = 60.0
+_AT_ONCE = 200
 
 notifications = sa.Table(
     "rbkernel_notifications",
@@ -43,6 +49,14 @@ notifications = sa.Table(
     sa.Column("problem", sa.Text, nullable=False, default=""),
     sa.Index("rbkernel_notifications_to_do", "target", "state"),
     sa.Index("rbkernel_notifications_sent", "target", "sent_at"),
+)
+
+
+targets_since = sa.Table(
+    "rbkernel_notification_targets",
+    tables.metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("since", sa.Double, nullable=False),
 )
 
 
@@ -70,7 +84,27 @@ class Outbox:
     def __init__(self, store: Store) -> None:
         self._store = store
         with store.planning() as connection:
-            tables.metadata.create_all(connection, tables=[notifications])
+            tables.metadata.create_all(connection, tables=[notifications, targets_since])
+
+    def begin(self, targets: Sequence[Target]) -> list[str]:
+        """Remember that these targets exist from now on; return the names of the new ones.
+
+        A target of a store that an earlier version wrote began with the first message for it.
+        """
+        with self._store.planning() as connection:
+            known = set(connection.execute(sa.select(targets_since.c.target)).scalars())
+            new = [one.name for one in targets if one.name not in known]
+            for name in new:
+                first = sa.select(sa.func.min(notifications.c.created_at))
+                earlier = connection.execute(first.where(notifications.c.target == name)).scalar()
+                row = {"target": name, "since": earlier or time.time()}
+                insert = self._store.insert(targets_since).values(row)
+                connection.execute(insert.on_conflict_do_nothing())
+        return [name for name in new if not self._has_rows(name)]
+
+    def _has_rows(self, target: str) -> bool:
+        wanted = sa.select(notifications.c.key).where(notifications.c.target == target)
+        return bool(self._store.read(wanted.limit(1)))
 
     def known(self, incident: str) -> set[str]:
         """Return the keys of the events of an incident that were written down."""
@@ -78,16 +112,31 @@ class Outbox:
         wanted = sa.select(table.key).where(table.incident == incident, table.target == "")
         return {row.key for row in self._store.read(wanted)}
 
+    def waiting_alerts(self, before: float) -> list[StoredAlert]:
+        """Return the firing alerts that were received before a time and still wait."""
+        table = tables.alerts.c
+        wanted = sa.select(tables.alerts).where(
+            table.state != StoredAlert.DONE,
+            table.status == Status.FIRING,
+            table.received_at < before,
+        )
+        return [stored_alert_of(row) for row in self._store.read(wanted.limit(_AT_ONCE))]
+
     def add(
         self, events: Sequence[Event], targets: Sequence[Target], stale: Sequence[Event] = ()
     ) -> None:
-        """Write events down for whoever wants them; stale ones are only known from now on."""
+        """Write events down for the targets that want them; stale ones are only known from now on.
+
+        A target gets nothing that happened before it began.
+        """
         rows = [_row(event, "", KNOWN) for event in (*events, *stale)]
-        for event in events:
-            names = [one.name for one in targets if one.wants(event.kind, event.severity)]
-            rows += [_row(event, name, PENDING) for name in names]
         if not rows:
             return
+        since = {row.target: row.since for row in self._store.read(sa.select(targets_since))}
+        for event in events:
+            at = instant(event.at).timestamp()
+            there = [one for one in targets if since.get(one.name, 0.0) <= at]
+            rows += [_row(event, name, PENDING) for name in receivers(event, there)]
         with self._store.writing() as connection:
             connection.execute(self._store.insert(notifications).on_conflict_do_nothing(), rows)
 
@@ -161,6 +210,17 @@ class Outbox:
     def _mark(self, target: str, events: Iterable[Event], **values: Any) -> None:
         with self._store.writing() as connection:
             _change(connection, target, events, claimed_until=0.0, **values)
+
+
+def receivers(event: Event, targets: Sequence[Target]) -> list[str]:
+    """Return the names of the targets that get an event.
+
+    A critical alert that is not handled goes to all when none wants it: it is never kept quiet.
+    """
+    wanted = [one.name for one in targets if one.wants(event.kind, event.severity)]
+    if not wanted and event.kind == "unhandled" and _is_critical(event):
+        return [one.name for one in targets]
+    return wanted
 
 
 def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:

@@ -43,7 +43,7 @@ def convert(
     refuses: Refuses,
     taken: Collection[str] = (),
     split: bool = False,
-    db: str = "sandbox-primary",
+    db: str = "",
     earlier: Mapping[str, str] | None = None,
 ) -> list[Imported]:
     """Make one notebook of a Markdown file, or one for each runbook in it.
@@ -61,7 +61,8 @@ def convert(
     split
         Make a notebook of each runbook that the file holds.
     db
-        Default of the parameter that carries the connection's name.
+        Default of the parameter that carries the connection's name; empty for the default
+        connection.
     earlier
         Title → id of the notebooks that an earlier import of the same file gave.
 

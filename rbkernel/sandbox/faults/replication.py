@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from rbkernel.postgres import driver
-from rbkernel.sandbox.access import HOST, Access
-from rbkernel.sandbox.cluster import STANDBY_NAME, conninfo
+from rbkernel.sandbox.access import HOST, STANDBY_NAME, Access
+from rbkernel.sandbox.cluster import conninfo
 from rbkernel.sandbox.faults import waiting
 
 _MEGABYTE = 1_000_000

@@ -1,0 +1,72 @@
+"""Which connections a run uses: those it is given, else the default one and its standby. Pure.
+
+A parameter that `connections` of the front matter lists carries the name of a connection. An empty
+``db`` means the default connection. An empty ``standby`` means the standby of ``db``, if one is
+configured; ``standby_name`` is that standby's application_name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import ParameterError
+from rbkernel.runbook.placeholders import unfilled
+
+DB, STANDBY, STANDBY_NAME = "db", "standby", "standby_name"
+
+
+def filled(
+    carriers: Mapping[str, str], values: Mapping[str, Any], settings: Settings
+) -> dict[str, str]:
+    """Return what the configuration says for connection parameters that are empty.
+
+    Parameters
+    ----------
+    carriers
+        Parameter → glob of the connections that it may name, as in the front matter.
+    values
+        All parameters of the run, with their defaults.
+    settings
+        The configuration.
+
+    Returns
+    -------
+    dict
+        Only the parameters that were empty and that the configuration fills.
+    """
+    found: dict[str, str] = {}
+    if _is_empty(DB, carriers, values):
+        found[DB] = settings.default_connection
+    connection = settings.connections.get(found.get(DB) or str(values.get(DB)))
+    if connection and connection.standby:
+        if _is_empty(STANDBY, carriers, values):
+            found[STANDBY] = connection.standby
+        is_its = {**values, **found}.get(STANDBY) == connection.standby
+        if is_its and _is_empty(STANDBY_NAME, values, values):
+            found[STANDBY_NAME] = connection.standby_name
+    return {name: value for name, value in found.items() if value}
+
+
+def _is_empty(name: str, wanted: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    return name in wanted and name in values and values[name] in (None, "")
+
+
+def named(carriers: Mapping[str, str], values: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Return which parameter names which connection; one that is empty or a placeholder names none.
+
+    Raises
+    ------
+    ParameterError
+        The parameter ``db`` is empty, and there is no default connection.
+    """
+    if DB in carriers and values.get(DB, "?") in (None, ""):
+        raise ParameterError(
+            "the parameter db is empty, and no default connection is configured",
+            where=where,
+            next_step="give the name of a connection as db=…, or write `default = true` into one"
+            " of the [connections] of rbkernel.toml; `rbkernel sandbox up` makes one to try",
+        )
+    given = {name: values.get(name) for name in carriers}
+    return {name: str(value) for name, value in given.items() if value and not unfilled(value)}

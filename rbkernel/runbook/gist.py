@@ -1,0 +1,122 @@
+"""What a runbook that cannot be read was meant for: its id and its triggers, as far as they show.
+
+An alert that such a runbook would have taken must not go to another one in silence. So both are
+looked for in text that is not valid: in the fields that can be parsed, else block by block.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nbformat import NotebookNode
+from pydantic import ValidationError
+
+from rbkernel.runbook import frontmatter_text
+from rbkernel.runbook.frontmatter_sections import Trigger, many
+
+_ID = re.compile(r"RUN-\d{3,}|TEMPLATE(?:-[A-Z]+)+|POSTMORTEM")
+_FIELD = re.compile(r"^\w+[ \t]*:", re.MULTILINE)
+_LIKE = 0.75  # how similar a misspelt field's name must be, as difflib measures it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gist:
+    """``id`` is empty when it does not show; ``triggers`` is None when they do not."""
+
+    id: str = ""
+    triggers: tuple[Trigger, ...] | None = None
+
+
+NOTHING = Gist(triggers=())
+
+
+def of_notebook(notebook: NotebookNode) -> Gist:
+    """Return what front matter that is wrong says; nothing where there is none."""
+    cell = notebook.cells[0] if notebook.cells else None
+    source = cell.source.strip() if cell is not None and cell.cell_type == "raw" else ""
+    if not source.startswith("---"):
+        return NOTHING
+    return of_text("\n".join(line for line in source.splitlines() if line.strip() != "---"))
+
+
+def of_text(source: str) -> Gist:
+    """Return what YAML that is wrong says.
+
+    >>> of_text("id: RUN-104\\nseverty: P1\\ntrigers: [{alert: DiskFull}]").triggers[0].alert
+    'DiskFull'
+    >>> of_text("id: RUN-104\\ntitle: a: b\\ntriggers:\\n  - alert: DiskFull").triggers[0].alert
+    'DiskFull'
+    >>> of_text("id: RUN-104\\ntriggers: [{alert: Disk").triggers is None
+    True
+    """
+    fields, _, _ = frontmatter_text.load(source)
+    whole = isinstance(fields, Mapping)
+    said = dict(fields) if isinstance(fields, Mapping) else dict(_blocks(source))
+    found = _ID.search(str(_field(said, "id") or ""))
+    told = _field(said, "triggers")
+    names = said if whole else {name[0].rstrip(" \t:"): None for name in _FIELD.finditer(source)}
+    if told is None and _named(names, "triggers") is None:
+        triggers: tuple[Trigger, ...] | None = ()
+    else:
+        triggers = tuple(_triggers(told)) or None
+    return Gist(id=found[0] if found else "", triggers=triggers)
+
+
+def of_bytes(document: bytes) -> Gist:
+    r"""Return what a file says that is not a notebook: its id, if anything.
+
+    >>> of_bytes(b'{"cells": [{"source": ["---\\n", "id: RUN-104\\n"').id
+    'RUN-104'
+    """
+    found = re.search(rb"\bid\s*:\s*(RUN-\d{3,})", document)
+    return Gist(id=found[1].decode() if found else "")
+
+
+def _blocks(source: str) -> Iterator[tuple[str, Any]]:
+    """Parse the fields of the outermost level one by one; leave out those that are not YAML."""
+    starts = [found.start() for found in _FIELD.finditer(source)]
+    for start, end in zip(starts, [*starts[1:], len(source)], strict=True):
+        fields, _, _ = frontmatter_text.load(source[start:end])
+        if isinstance(fields, Mapping):
+            yield from fields.items()
+
+
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    """Return a field, also where its name is misspelt."""
+    return fields.get(_named(fields, name) or name)
+
+
+def _named(fields: Mapping[str, Any], name: str) -> str | None:
+    """Return what a field is called here.
+
+    >>> _named({"Trigers": 1}, "triggers"), _named({"title": 1}, "triggers")
+    ('Trigers', None)
+    """
+    known = {str(one).lower(): one for one in fields}
+    near = difflib.get_close_matches(name, known, 1, _LIKE)
+    return known[near[0]] if near else None
+
+
+def _triggers(told: Any) -> Iterator[Trigger]:
+    for one in many(told) if isinstance(told, str | Mapping | list) else ():
+        try:
+            yield Trigger.model_validate(one)
+        except ValidationError:
+            if isinstance(one, Mapping) and (trigger := _as_far_as_it_goes(one)):
+                yield trigger
+
+
+def _as_far_as_it_goes(fields: Mapping[str, Any]) -> Trigger | None:
+    """Return a trigger that takes what the fields that can be read say."""
+    alert, match = _field(fields, "alert"), _field(fields, "match")
+    labels = match if isinstance(match, Mapping) else {}
+    try:
+        return Trigger(
+            alert=str(alert or ""), match={str(name): str(labels[name]) for name in labels}
+        )
+    except ValidationError:
+        return None
