@@ -17,9 +17,12 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import partial
 
-_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_RTL = (
+    "\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+)
 # what has a form of its own in text, or none at all: Unicode's Cc, Cf, Cs, Zl and Zp without the
 # signs that stand before Arabic and Kaithi numbers, and the letters and marks that show nothing
 _UNSEEN = re.compile(
@@ -29,6 +32,8 @@ _UNSEEN = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 _RIGHT_TO_LEFT = re.compile(f"[{_RTL}]")
+# of names and values in a row, each by itself
+_RIGHT_TO_LEFT_PART = re.compile(f"[{_RTL}](?:[^=;·|\n]*[{_RTL}\u200c-\u200f])?")
 _VIRAMA = 9  # the class of the marks that join Indic letters
 _PILING = ("Mn", "Me")  # marks that need no room of their own
 _PILE = re.compile(r"[^\w\s\x21-\u02ff]{9}")  # no letter, digit or sign of Latin text
@@ -70,21 +75,28 @@ def one_line(text: str) -> str:
 def escape(text: str) -> str:
     r"""Return text as HTML; what reads from right to left cannot turn round what stands beside it.
 
-    >>> escape("<b> \u202e"), escape("שלום & 1")
-    ('&lt;b&gt; \\u202e', '<bdi>שלום &amp; 1</bdi>')
+    >>> escape("<b> \u202e"), escape("host=שלום עולם, 3 & 4")
+    ('&lt;b&gt; \\u202e', 'host=<bdi>שלום עולם</bdi>, 3 &amp; 4')
     """
-    shown = html.escape(visible(text))
-    return f"<bdi>{shown}</bdi>" if reads_from_right(shown) else shown
+    return _with_isolates(visible(text), "<bdi>", "</bdi>", html.escape)
 
 
 def isolated(text: str) -> str:
     r"""Return text for a place that takes no markup, such as a page's title, on one line.
 
-    >>> isolated("a\u202eb"), isolated("שלום") == "\u2068שלום\u2069"
+    >>> isolated("a\u202eb"), isolated("שלום: 3") == "\u2068שלום\u2069: 3"
     ('a\\u202eb', True)
     """
-    shown = one_line(text)
-    return f"{_FIRST_STRONG}{shown}{_ISOLATE_END}" if reads_from_right(shown) else shown
+    return _with_isolates(one_line(text), _FIRST_STRONG, _ISOLATE_END, str)
+
+
+def _with_isolates(text: str, start: str, end: str, quote: Callable[[str], str]) -> str:
+    """Isolate what reads from right to left, from its first letter to its last, by values."""
+    parts, done = [], 0
+    for found in _RIGHT_TO_LEFT_PART.finditer(text):
+        parts += [quote(text[done : found.start()]), start, quote(found[0]), end]
+        done = found.end()
+    return "".join([*parts, quote(text[done:])])
 
 
 def reads_from_right(text: str) -> bool:
@@ -159,10 +171,11 @@ def _has_variant(before: str, selector: str) -> bool:
         return False
     if selector in (_TEXT_STYLE, _EMOJI_STYLE):
         return before in "0123456789#*©®" or (before > "\u00ff" and not before.isalpha())
-    kind = unicodedata.category(before)
+    is_chinese = unicodedata.name(before, "").startswith("CJK ")
     if selector >= "\U000e0100":
-        return unicodedata.name(before, "").startswith("CJK ")
-    return before > "\u00ff" and kind in {"Lo", "Sm", "Po"}
+        return is_chinese
+    has_forms = "\u1000" <= before <= "\u109f" or "\ua840" <= before <= "\ua877"
+    return is_chinese or has_forms or unicodedata.category(before) == "Sm"
 
 
 def _is_in_a_flag(text: str, at: int) -> bool:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from rbkernel.displaytext import one_line, visible
+
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _INTERVAL_S = 10.0
 _MOST_KINDS = 1_000
@@ -24,7 +26,7 @@ _NOISY = ("tornado", "asyncio", "rbkernel.gateway.server", "rbkernel.gateway.con
 def begin() -> None:
     """Write the log of this process to standard error."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(Visible(_FORMAT))
     handler.addFilter(OncePerInterval(_NOISY))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
@@ -34,6 +36,18 @@ def after(delay_s: float, do: Callable[[], object]) -> None:
     timer = threading.Timer(delay_s, do)
     timer.daemon = True
     timer.start()
+
+
+class Visible(logging.Formatter):
+    """Writes a record on one line, and its traceback below, with what is not seen as escapes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """Return the line."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's own name
+        """Return the traceback."""
+        return visible(super().formatException(ei))
 
 
 @dataclass

@@ -77,7 +77,7 @@ def show() -> int:
     int
         0 when every fault was found and the evidence verifies, else 3.
     """
-    console = Console()
+    console = Console(file=sys.__stdout__)  # styled, which a command's own stream writes as escapes
     if not console.is_terminal:
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     with tempfile.TemporaryDirectory(prefix="rbkernel-demo-") as folder, _sandbox(console):

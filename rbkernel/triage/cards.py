@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
+from rbkernel.displaytext import escape, one_line, visible
 from rbkernel.evidence.recorder import as_json_value
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 
@@ -25,12 +25,15 @@ _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 
 def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
-    """Return a mime bundle that a machine, a browser and a terminal can each read."""
+    """Return a mime bundle that a machine, a browser and a terminal can each read.
+
+    The data keep every character; what is not seen is an escape in HTML and text.
+    """
     plain = json.loads(json.dumps(data, default=as_json_value))
     return {
         f"application/vnd.rbkernel.{kind}+json": plain,
         "text/html": html,
-        "text/plain": text,
+        "text/plain": visible(text),
     }
 
 
@@ -104,7 +107,7 @@ def finding_text(finding: Finding) -> str:
     step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
     judged = f"{finding.title}: {finding.actual} (expected {finding.expected})"
-    return f"{verdict} {judged}{cause}{which}{step}"
+    return f"{verdict} {one_line(f'{judged}{cause}{which}{step}')}"
 
 
 def overview_card(findings: Iterable[Finding]) -> str:
