@@ -36,8 +36,8 @@ _RIGHT_TO_LEFT = re.compile(f"[{_RTL}]")
 _RIGHT_TO_LEFT_PART = re.compile(f"[{_RTL}](?:[^=;·|\n]*[{_RTL}\u200c-\u200f])?")
 _VIRAMA = 9  # the class of the marks that join Indic letters
 _PILING = ("Mn", "Me")  # marks that need no room of their own
-_PILE = re.compile(r"[^\w\s\x21-\u02ff]{9}")  # no letter, digit or sign of Latin text
-_MOST_MARKS = 8  # on one letter: Hebrew with vowels and accents has 4
+_PILE = re.compile(r"[^\w\s\x21-\u02ff]{6}")  # no letter, digit or sign of Latin text
+_MOST_MARKS = 5  # on one letter: as many as Hebrew with vowels and accents has
 _JOINERS, _DIRECTION_MARKS = "\u200c\u200d", "\u200e\u200f\u061c"
 _TEXT_STYLE, _EMOJI_STYLE = "\ufe0e", "\ufe0f"
 _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
@@ -196,7 +196,7 @@ def _with_few_marks(text: str) -> str:
     r"""Write combining marks as escapes that would pile up over other lines.
 
     >>> _with_few_marks("e\u0301" + "\u0301" * 20).count("\\u0301")
-    13
+    16
     """
     shown, marks = [], 0
     for character in text:
