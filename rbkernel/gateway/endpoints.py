@@ -47,6 +47,7 @@ _STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
 }
 _RETRY_AFTER_S = 5
 LINGER_S = 30.0  # how long the rest of a refused body is read and dropped
+_DROPPED_BYTES = 256 * 1024**2  # and how much of it
 _PROBED_FOR_S = 2.0
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
@@ -175,9 +176,11 @@ class Alerts(Endpoint):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body, unless it is refused already."""
-        if self._refused or self._deadline is None:
-            return
         self._size += len(chunk)
+        if self._refused or self._deadline is None:
+            if self._refused and self._size > _DROPPED_BYTES:
+                self.finish()
+            return
         most = self.desk.settings.limits
         if self._size > most.body_bytes:
             self._refuse_early(self._too_large())

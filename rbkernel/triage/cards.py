@@ -32,7 +32,7 @@ def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str
     plain = json.loads(json.dumps(data, default=as_json_value))
     return {
         f"application/vnd.rbkernel.{kind}+json": plain,
-        "text/html": html,
+        "text/html": visible(html),
         "text/plain": visible(text),
     }
 
