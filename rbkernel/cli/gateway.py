@@ -48,9 +48,9 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     from rbkernel.gateway.assembly import assemble, must_be_set
 
     must_be_set(settings)
-    from rbkernel.gateway import connections, server
+    from rbkernel.gateway import http_connections, server
 
-    connections.raise_file_limit()
+    http_connections.raise_file_limit()
     bound = server.bind(
         settings
     )  # the rest takes a while to come: a port that is taken is told now

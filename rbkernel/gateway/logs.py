@@ -20,7 +20,7 @@ from rbkernel.displaytext import one_line, visible
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _INTERVAL_S = 10.0
 _MOST_KINDS = 1_000
-_NOISY = ("tornado", "asyncio", "rbkernel.gateway.server", "rbkernel.gateway.connections")
+_NOISY = ("tornado", "asyncio", "rbkernel.gateway.server", "rbkernel.gateway.http_connections")
 
 
 def begin() -> None:

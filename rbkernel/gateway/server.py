@@ -26,9 +26,9 @@ from tornado.web import Application, RequestHandler
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ConfigError, GatewayError
-from rbkernel.gateway import connections, endpoints
-from rbkernel.gateway.connections import BoundedServer, Patience
+from rbkernel.gateway import endpoints, http_connections
 from rbkernel.gateway.endpoints import Desk
+from rbkernel.gateway.http_connections import BoundedServer, Patience
 from rbkernel.gateway.inbox import Inbox
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.metrics import Metrics
@@ -125,7 +125,7 @@ class Server:
         )
         http = BoundedServer(
             application(desk, pages),
-            connections=connections.room(limits.connections, connections.file_limit()),
+            connections=http_connections.room(limits.connections, http_connections.file_limit()),
             patience=Patience(first_s=limits.header_timeout_s, next_s=limits.idle_timeout_s),
             ssl_options=context,
             max_header_size=_HEADERS_BYTES,

@@ -15,7 +15,7 @@ import pytest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from rbkernel.gateway.connections import BoundedServer, Connections, Patience
+from rbkernel.gateway.http_connections import BoundedServer, Connections, Patience
 from rbkernel.gateway.logs import OncePerInterval
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -167,7 +167,7 @@ import asyncio, resource, sys
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 from rbkernel.gateway import logs
-from rbkernel.gateway.connections import BoundedServer, Patience
+from rbkernel.gateway.http_connections import BoundedServer, Patience
 
 async def main():
     logs.begin()
@@ -215,7 +215,7 @@ def test_without_a_free_file_it_waits_and_makes_room() -> None:
 
 
 def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
-    code = "from rbkernel.gateway.connections import *; print(raise_file_limit())"
+    code = "from rbkernel.gateway.http_connections import *; print(raise_file_limit())"
     limits = "--nofile=256:512"
     done = subprocess.run(
         ["prlimit", limits, sys.executable, "-c", code], capture_output=True, text=True, check=True
