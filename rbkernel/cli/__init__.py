@@ -39,6 +39,7 @@ from rbkernel.cli.output import (
     print_json,
     progress,
 )
+from rbkernel.cli.terminal import visible_streams
 from rbkernel.errors import RbkernelError
 from rbkernel.model import Finding
 
@@ -201,6 +202,13 @@ def down() -> None:
 
 def main() -> None:
     """Run the command line; every ending has a documented exit code."""
+    with visible_streams():
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    code = 0
     try:
         app()
     except Ending as ending:
@@ -217,7 +225,7 @@ def main() -> None:
         traceback.print_exc()
         complain("this is a defect of rbkernel. Next: report it with the lines above")
         code = ERROR
-    sys.exit(code)
+    return code
 
 
 def _print_outcome(outcome: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, print_json, print_step
 from rbkernel.config import Settings
+from rbkernel.gateway import logs
 
 
 def serve(
@@ -31,7 +31,7 @@ def serve(
     settings = _settings(host, port)
     if check:
         raise Ending(_check(settings, as_json=as_json))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.begin()
     asyncio.run(_serve(settings, kernels))
 
 
@@ -48,8 +48,9 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     from rbkernel.gateway.assembly import assemble, must_be_set
 
     must_be_set(settings)
-    from rbkernel.gateway import server
+    from rbkernel.gateway import http_connections, server
 
+    http_connections.raise_file_limit()
     bound = server.bind(
         settings
     )  # the rest takes a while to come: a port that is taken is told now

@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC
 from itertools import groupby
 
+from rbkernel.displaytext import one_line
 from rbkernel.evidence import caution
-from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord, instant
 from rbkernel.evidence.runs import RunEntry
@@ -30,10 +30,10 @@ def line(words: object, longest: int = _LONGEST_LINE) -> str:
     r"""Return text of others in one line, with nothing that a terminal obeys; --json has all of it.
 
     >>> line("a\x1b[31m\nb"), line("abcdef", 4)
-    ('a b', 'abc…')
+    ('a\\x1b[31m b', 'abc…')
     """
     # a name may have 100,000 letters, of which nobody reads the last
-    told = " ".join(plain(str(words)[: longest * 10]).split())
+    told = one_line(str(words)[: longest * 10])
     return told if len(told) <= longest else f"{told[: longest - 1]}…"
 
 

@@ -10,7 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from rbkernel.cli.terminal import styled
+from rbkernel.displaytext import one_line
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding
 
@@ -49,13 +52,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows under their names."""
+    """Print rows under their names, a line each."""
     table = Table(*names, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
-    console = Console()
+        table.add_row(*(Text(one_line(cell)) for cell in row))  # Text: brackets are no markup
+    file = styled(sys.stdout)
     # a pipe gets whole lines, whatever the width of the terminal that is not there
-    console = console if console.is_terminal else Console(width=240)
+    console = Console(file=file) if file.isatty() else Console(file=file, width=240)
     console.print(table)
 
 

@@ -23,6 +23,7 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
+from rbkernel.cli.terminal import styled
 from rbkernel.errors import DatabaseError, EvidenceError, ParameterError, RbkernelError
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    console = Console(file=styled(sys.stderr))
+    with Bar(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("comparing", total=None)
 
         def show(progress: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ import typer
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json
 from rbkernel.errors import Unreadable
+from rbkernel.gateway import logs
 
 
 def worker(
@@ -26,7 +26,7 @@ def worker(
     from rbkernel.gateway.foreman import Foreman, advice
     from rbkernel.gateway.store import Store
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.begin()
     settings = config.load()
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

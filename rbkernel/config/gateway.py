@@ -126,6 +126,9 @@ class Limits(BaseModel):
     waiting_mb: float = Field(64.0, gt=0)
     commit_timeout_s: float = Field(4.0, gt=0)
     drain_s: float = Field(20.0, gt=0)
+    connections: int = Field(1_000, ge=1)
+    header_timeout_s: float = Field(10.0, gt=0)
+    idle_timeout_s: float = Field(75.0, gt=0)
 
     @property
     def body_bytes(self) -> int:

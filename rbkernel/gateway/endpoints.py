@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +18,9 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from rbkernel.config.gateway import Gateway, is_loopback
@@ -43,7 +46,8 @@ _STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _RETRY_AFTER_S = 5
-DISCARDED_BODIES = 4  # how much more than is read is taken in, so that the sender hears why
+LINGER_S = 30.0  # how long the rest of a refused body is read and dropped
+_DROPPED_BYTES = 256 * 1024**2  # and how much of it
 _PROBED_FOR_S = 2.0
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
@@ -59,6 +63,7 @@ class Desk:
     metrics: Metrics
     proofs: Mapping[str, Proof]
     came_in: Callable[[], None]
+    trust: Callable[[object], None] = lambda _connection: None
     ending: bool = False
     under_way: int = 0
     held_bytes: int = 0
@@ -84,8 +89,9 @@ class Desk:
         return tuple(told)
 
 
+@stream_request_body
 class Endpoint(RequestHandler):
-    """Base: JSON answers, no cookies, nothing that a cache would keep."""
+    """Base: JSON answers, no cookies, nothing that a cache would keep. A body is dropped."""
 
     desk: Desk
 
@@ -102,15 +108,26 @@ class Endpoint(RequestHandler):
     def check_xsrf_cookie(self) -> None:
         """Nothing: there are no cookies."""
 
-    def refuse(self, error: RbkernelError) -> None:
-        """Answer with an error's status and its three parts."""
+    def prepare(self) -> None:
+        """Let a body be of any length: closing the connection in its middle loses the answer."""
+        cast("HTTP1Connection", self.request.connection).set_max_body_size(sys.maxsize)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop a piece of the body."""
+
+    def tell(self, error: RbkernelError) -> None:
+        """Write an error's status and its three parts, as an answer that is not sent yet."""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
         self.set_status(status or HTTPStatus.SERVICE_UNAVAILABLE)
         if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
             self.set_header("Retry-After", str(_RETRY_AFTER_S))
         if self.get_status() == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="rbkernel"')
-        self.finish({"what": error.what, "where": error.where, "next_step": error.next_step})
+        parts = {"what": error.what, "where": error.where, "next_step": error.next_step}
+        body = json.dumps(parts).encode()
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("Content-Length", str(len(body)))
+        self.write(body)
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Answer tornado's own errors in the same form."""
@@ -122,9 +139,12 @@ class Endpoint(RequestHandler):
     allowed: ClassVar[str] = "GET"
 
 
-@stream_request_body
 class Alerts(Endpoint):
-    """``POST /alerts/<sender>``: who it is, then its body, then the disk, then 202."""
+    """``POST /alerts/<sender>``: who it is, then its body, then the disk, then 202.
+
+    A request that is refused is answered at once. The rest of its body is read and dropped, for a
+    while: many senders look for an answer only after they have sent everything.
+    """
 
     allowed = "POST"
 
@@ -134,57 +154,61 @@ class Alerts(Endpoint):
         self._source = ""
         self._chunks: list[bytes] = []
         self._size = 0
-        self._refusal: RbkernelError | None = None
+        self._refused = self._counted = False
         self._began = time.perf_counter()
         self._deadline: Any = None
 
     def prepare(self) -> None:
         """Decide what can be decided before the body has come."""
+        super().prepare()
         self.desk.under_way += 1
+        self._counted = True
         self._source = str(self.path_args[0])
-        if self._source not in SOURCES:
-            raise HTTPError(HTTPStatus.NOT_FOUND)
-        if self.request.method != "POST":
-            raise HTTPError(HTTPStatus.METHOD_NOT_ALLOWED)
-        most = self.desk.settings.limits
+        if self._source not in SOURCES or self.request.method != "POST":
+            return  # 404 or 405, after the body
+        self._wait(self.desk.settings.limits.body_timeout_s, self._too_slow)
         try:
             self._admit()
-        except (Unauthenticated, Overloaded) as error:
-            self._refusal = error
-        if self._announced() > most.body_bytes * DISCARDED_BODIES:
-            self.refuse(self._refusal or self._too_large())
-            return
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(most.body_timeout_s, self._too_slow)
+            if self._announced() > self.desk.settings.limits.body_bytes:
+                raise self._too_large()
+        except (Unauthenticated, Overloaded, TooLarge) as error:
+            self._refuse_early(error)
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body, unless it is refused already: then only listen to its end."""
+        """Keep a piece of the body, unless it is refused already."""
         self._size += len(chunk)
-        most = self.desk.settings.limits
-        if self._refusal is None and self._size > most.body_bytes:
-            self._refusal = self._too_large()
-        elif self._refusal is None and self.desk.held_bytes + len(chunk) > most.waiting_bytes:
-            self._refusal = self._full()
-        if self._refusal is not None:
-            self._let_go()
+        if self._refused or self._deadline is None:
+            if self._refused and self._size > _DROPPED_BYTES:
+                self.finish()
             return
-        self.desk.held_bytes += len(chunk)
-        self._chunks.append(chunk)
+        most = self.desk.settings.limits
+        if self._size > most.body_bytes:
+            self._refuse_early(self._too_large())
+        elif self.desk.held_bytes + len(chunk) > most.waiting_bytes:
+            self._refuse_early(self._full())
+        else:
+            self.desk.held_bytes += len(chunk)
+            self._chunks.append(chunk)
 
     async def post(self, source: str) -> None:
         """Commit, then acknowledge."""
+        if source not in SOURCES:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
         self._deadline.cancel()
+        if self._refused:
+            self.finish()
+            return
         try:
-            if self._refusal is not None:
-                raise self._refusal
             raw = b"".join(self._chunks)
             proof = self.desk.proofs.get(source)
             if proof and proof.needs_body:
                 proof.check(self.request.headers.get, raw, time.time())
+                self._trust()
             receipt = await self.desk.inbox.take(self._parcel(raw))
         except RbkernelError as error:
-            self.desk.metrics.refused(source, error, time.perf_counter() - self._began)
-            self.refuse(error)
+            self._count(error)
+            self.tell(error)
+            self.finish()
         else:
             self.desk.metrics.accepted(source, receipt, time.perf_counter() - self._began)
             self.set_status(HTTPStatus.ACCEPTED)
@@ -201,6 +225,32 @@ class Alerts(Endpoint):
         super().on_connection_close()
         self._end()
 
+    def _refuse_early(self, error: RbkernelError) -> None:
+        """Answer before the body has ended; a sender that waits for leave to send it sends none."""
+        self._refused = True
+        self._let_go()
+        self._count(error)
+        self.tell(error)
+        waits = self.request.headers.get("Expect", "").lower() == "100-continue"
+        if waits and not self._size:
+            self._deadline.cancel()
+            self.finish()
+        else:
+            self.flush()
+            self._wait(LINGER_S, self.finish)
+
+    def _wait(self, limit_s: float, then: Callable[[], object]) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(limit_s, then)
+
+    def _count(self, error: RbkernelError) -> None:
+        took_s = time.perf_counter() - self._began
+        self.desk.metrics.refused(self._source, error, took_s)
+
+    def _trust(self) -> None:
+        self.desk.trust(self.request.server_connection)
+
     def _admit(self) -> None:
         """Refuse whom we know to be nobody, and everybody when there is no room."""
         if self.desk.ending:
@@ -208,8 +258,10 @@ class Alerts(Endpoint):
         proof = self.desk.proofs.get(self._source)
         if proof is None:
             self._admit_unproven()
+            self._trust()
         elif not proof.needs_body:
             proof.check(self.request.headers.get, b"", time.time())
+            self._trust()
         if self.desk.held_bytes >= self.desk.settings.limits.waiting_bytes:
             raise self._full()
 
@@ -239,15 +291,14 @@ class Alerts(Endpoint):
 
     def _too_slow(self) -> None:
         """Answer a body that does not come to its end; the line may be bad, so: come again."""
-        if self._finished:
-            return
         error = Overloaded(
             f"the body did not arrive within {self.desk.settings.limits.body_timeout_s:g} s",
             where=self._source,
             next_step="send it again; see the line between sender and gateway",
         )
-        self.desk.metrics.refused(self._source, error, time.perf_counter() - self._began)
-        self.refuse(error)
+        self._count(error)
+        self.tell(error)
+        self.finish()
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
@@ -280,9 +331,9 @@ class Alerts(Endpoint):
         if self._deadline is not None:
             self._deadline.cancel()
         self._let_go()
-        if self._source:
+        if self._counted:
             self.desk.under_way -= 1
-            self._source = ""
+            self._counted = False
 
 
 class Live(Endpoint):
@@ -326,9 +377,11 @@ class OpenApi(Endpoint):
 class Nothing(Endpoint):
     """Whatever else is asked for."""
 
-    def prepare(self) -> None:
+    def get(self) -> None:
         """Say that there is nothing."""
         raise HTTPError(HTTPStatus.NOT_FOUND)
+
+    head = post = put = patch = delete = options = get
 
 
 def handlers(desk: Desk) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:

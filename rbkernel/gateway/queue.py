@@ -17,19 +17,20 @@ the rate, on SQLite and on PostgreSQL. Its traps, and what is done about each:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS, DBOSConfig, EnqueueOptions
 from dbos import error as dbos_error
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
-from rbkernel.gateway import old_sqlite, tables
+from rbkernel.gateway import old_sqlite, storefile, tables
 from rbkernel.gateway.ledger import Turn
 
 VERSION = "rbkernel-1"  # changes when the arguments of a workflow do
@@ -124,59 +125,72 @@ class Queue:
     def put(self, turns: Iterable[Turn]) -> None:
         """Put turns in; those that are there already stay where they are."""
         for turn in turns:
-            DBOS.enqueue_workflow_with_options(
-                {
-                    "queue_name": _QUEUE,
-                    "workflow_name": _WORKFLOW,
-                    "workflow_id": turn.name,
-                    "app_version": VERSION,
-                    "priority": turn.priority,
-                },
-                turn.job,
-                turn.number,
-            )
+            options: EnqueueOptions = {
+                "queue_name": _QUEUE,
+                "workflow_name": _WORKFLOW,
+                "workflow_id": turn.name,
+                "app_version": VERSION,
+                "priority": turn.priority,
+            }
+            with self._told():
+                DBOS.enqueue_workflow_with_options(options, turn.job, turn.number)
 
     def taken(self) -> list[tuple[str, str]]:
         """Return the turns that were taken and have not ended: name and executor of each."""
-        taken = DBOS.list_workflows(
-            status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
-        )
+        with self._told():
+            taken = DBOS.list_workflows(
+                status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
+            )
         return [(one.workflow_id, one.executor_id or "") for one in taken]
 
     def put_back(self, names: Sequence[str]) -> None:
         """Give turns to others, whose executors are gone."""
-        if names:
-            DBOS.resume_workflows(list(names), queue_name=_QUEUE)
+        with self._told():
+            if names:
+                DBOS.resume_workflows(list(names), queue_name=_QUEUE)
 
     def restore(self, turns: Sequence[Turn]) -> int:
         """Put in again what should be in the queue and is not; return how many there were."""
         if not turns:
             return 0
-        known = {
-            one.workflow_id: one.status
-            for one in DBOS.list_workflows(
-                workflow_ids=[turn.name for turn in turns], load_input=False, load_output=False
-            )
-        }
-        missing = [turn for turn in turns if known.get(turn.name, _ENDED[0]) in _ENDED]
-        if over := [turn.name for turn in missing if turn.name in known]:
-            DBOS.delete_workflows(over)
+        names = [turn.name for turn in turns]
+        with self._told():
+            found = DBOS.list_workflows(workflow_ids=names, load_input=False, load_output=False)
+            known = {one.workflow_id: one.status for one in found}
+            missing = [turn for turn in turns if known.get(turn.name, _ENDED[0]) in _ENDED]
+            if over := [turn.name for turn in missing if turn.name in known]:
+                DBOS.delete_workflows(over)
         self.put(missing)
         return len(missing)
 
     def forget(self, before: str) -> int:
         """Delete what ended before a time (ISO 8601); return how many workflows there were."""
-        over = DBOS.list_workflows(
-            status=list(_ENDED),
-            queue_name=_QUEUE,
-            completed_before=before,
-            limit=1_000,
-            load_input=False,
-            load_output=False,
-        )
-        if over:
-            DBOS.delete_workflows([one.workflow_id for one in over])
+        with self._told():
+            over = DBOS.list_workflows(
+                status=list(_ENDED),
+                queue_name=_QUEUE,
+                completed_before=before,
+                limit=1_000,
+                load_input=False,
+                load_output=False,
+            )
+            if over:
+                DBOS.delete_workflows([one.workflow_id for one in over])
         return len(over)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in a sentence that the database failed; a damaged file is made again at a start."""
+        try:
+            yield
+        except (dbos_error.DBOSException, SQLAlchemyError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(
+                f"the queue does not work: {str(cause).splitlines()[0]}",
+                where=self._url.render_as_string(hide_password=True),
+                next_step="start this process again; a damaged SQLite file is then made again"
+                " from the store",
+            ) from error
 
 
 def _beside(url: URL) -> URL:
@@ -193,10 +207,10 @@ def _beside(url: URL) -> URL:
 
 
 def _write_ahead(file: Path) -> None:
-    """Let readers and a writer of the file go on together; the file remembers it."""
-    tables.private(file)
-    connection = sqlite3.connect(file, timeout=30)
-    try:
+    """Have a file in which readers and a writer go on together; a damaged one is made again.
+
+    The turns of a new one are put in again from the ledger, by `restore`.
+    """
+    storefile.prepare_again(file)
+    with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:
         connection.execute("PRAGMA journal_mode = WAL").close()
-    finally:
-        connection.close()

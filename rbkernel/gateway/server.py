@@ -20,15 +20,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ConfigError, GatewayError
-from rbkernel.gateway import endpoints
+from rbkernel.gateway import endpoints, http_connections
 from rbkernel.gateway.endpoints import Desk
+from rbkernel.gateway.http_connections import BoundedServer, Patience
 from rbkernel.gateway.inbox import Inbox
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.metrics import Metrics
@@ -36,7 +36,8 @@ from rbkernel.gateway.store import Store
 
 _log = logging.getLogger(__name__)
 _HEADERS_BYTES = 64 * 1024
-_IDLE_S = 75.0  # longer than senders keep a connection, shorter than a proxy does
+_OTHER_BODY_BYTES = 64 * 1024  # of requests to pages, which read none
+_BACKLOG = 1024
 _POLL_S = 0.02
 _SLACK_S = 5.0
 
@@ -70,7 +71,7 @@ def bind(settings: Settings) -> Bound:
     gateway = settings.gateway
     must_know_senders(gateway)
     try:
-        sockets = bind_sockets(gateway.port, gateway.host)
+        sockets = bind_sockets(gateway.port, gateway.host, backlog=_BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
         elsewhere = isinstance(error, socket.gaierror | UnicodeError)
         elsewhere = elsewhere or getattr(error, "errno", 0) == errno.EADDRNOTAVAIL
@@ -91,7 +92,7 @@ class Server:
     """A gateway that listens."""
 
     desk: Desk
-    http: HTTPServer
+    http: BoundedServer
     work: Work | None = None
 
     @classmethod
@@ -122,14 +123,16 @@ class Server:
             proofs={name: Proof.of(sender) for name, sender in gateway.senders.items()},
             came_in=work.wake if work else _nothing,
         )
-        http = HTTPServer(
+        http = BoundedServer(
             application(desk, pages),
+            connections=http_connections.room(limits.connections, http_connections.file_limit()),
+            patience=Patience(first_s=limits.header_timeout_s, next_s=limits.idle_timeout_s),
             ssl_options=context,
             max_header_size=_HEADERS_BYTES,
-            max_body_size=limits.body_bytes * endpoints.DISCARDED_BODIES,
-            body_timeout=limits.body_timeout_s + _SLACK_S,
-            idle_connection_timeout=_IDLE_S,
+            max_body_size=_OTHER_BODY_BYTES,
+            body_timeout=limits.body_timeout_s + endpoints.LINGER_S + _SLACK_S,
         )
+        desk.trust = http.trust
         # what is loaded by now stays: a collection that walks all of it holds up senders for 0.2 s
         gc.collect()
         gc.freeze()
@@ -263,4 +266,5 @@ def _log_request(handler: RequestHandler) -> None:
         level,
         "request: %d %s %.80r from %s in %.0f ms",
         *(status, request.method, request.path, request.remote_ip, took_ms),
+        extra={"kind": status},
     )

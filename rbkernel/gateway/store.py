@@ -8,6 +8,7 @@ disk, and stays in the state ``received`` until somebody has dispatched it.
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 import weakref
@@ -23,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from rbkernel.errors import StoreError
-from rbkernel.gateway import old_sqlite, tables
+from rbkernel.gateway import old_sqlite, storefile, tables
 from rbkernel.gateway.alert import Alert, Delivery
 from rbkernel.gateway.records import (
     Attempt,
@@ -299,15 +300,10 @@ class Store:
         try:
             yield
         except SQLAlchemyError as error:
-            reason = _reason(error)
-            mend = "free space or mend the database there"
-            if any(words in reason for words in _NO_SUCH_HOST):
-                mend = "mend the host in RBKERNEL_STORE_URL, or the name server"
             raise StoreError(
-                f"the gateway's store does not work: {reason}",
+                f"the gateway's store does not work: {_reason(error)}",
                 where=self.where,
-                next_step=f"{mend}; senders are told to come again,"
-                " and nothing that was acknowledged is lost",
+                next_step=_next_step(error),
             ) from error
 
     def _make(self) -> None:
@@ -316,12 +312,12 @@ class Store:
             known = connection.execute(sa.select(tables.version.c.version)).scalar()
             if known is None:
                 connection.execute(sa.insert(tables.version).values(version=tables.VERSION))
-        if known not in (None, tables.VERSION):
-            raise StoreError(
-                f"the store has version {known}, and this rbkernel knows {tables.VERSION}",
-                where=self.where,
-                next_step="use the rbkernel that made it, or another RBKERNEL_STORE_URL",
-            )
+            elif known != tables.VERSION:
+                raise StoreError(
+                    f"the store has version {known}, and this rbkernel knows {tables.VERSION}",
+                    where=self.where,
+                    next_step="use the rbkernel that made it, or another RBKERNEL_STORE_URL",
+                )
 
 
 def _row(alert: Alert, received_at: datetime) -> dict[str, Any]:
@@ -359,6 +355,18 @@ def _age_s(
 ) -> float | None:
     oldest = connection.execute(sa.select(sa.func.min(since)).where(of)).scalar()
     return None if oldest is None else max(0.0, datetime.now(UTC).timestamp() - oldest)
+
+
+def _next_step(error: SQLAlchemyError) -> str:
+    """Return what to do when the database of an open store fails."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        mend = storefile.advice(cause)
+    elif any(words in _reason(error) for words in _NO_SUCH_HOST):
+        mend = "mend the host in RBKERNEL_STORE_URL, or the name server"
+    else:
+        mend = "see that the database server runs and has space"
+    return f"{mend}; until then senders are asked to send again"
 
 
 def _reason(error: BaseException) -> str:

@@ -6,12 +6,16 @@ with NUL or half a surrogate pair fits no column of PostgreSQL.
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from rbkernel.gateway import storefile
 
 VERSION = 1
 KNOWN = ("sqlite", "postgresql")
@@ -150,7 +154,7 @@ def address(url: str) -> URL:
 def engine(url: URL) -> Engine:
     """Return an engine whose commits are on disk when they return."""
     if url.get_backend_name() == "sqlite":
-        private(Path(url.database or ""))
+        storefile.prepare(Path(url.database or ""), _mark, owner=version.name)
         made = sa.create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
         event.listen(made, "connect", _sqlite_connected)
         event.listen(made, "begin", _sqlite_begins)
@@ -164,10 +168,9 @@ def engine(url: URL) -> Engine:
     return made
 
 
-def private(file: Path) -> None:
-    """Make a database's file for its owner alone; SQLite gives those beside it the same mode."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.touch(mode=0o600)
+def _mark(connection: sqlite3.Connection) -> None:
+    """Make the table by which a new file is known; its row follows with all other tables."""
+    connection.execute(str(sa.schema.CreateTable(version).compile(dialect=sqlite.dialect())))
 
 
 def clock(dialect: str) -> sa.ColumnElement[float]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, timedelta
 
 from rbkernel.evidence.bundle import runbook_of
-from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.export.wiki import escaped
 from rbkernel.evidence.incident import SEALING, IncidentRecord, instant, shown
@@ -67,7 +66,7 @@ def quoted(words: object) -> str:
     >>> quoted("# <b>lag</b> ‹PLACEHOLDER: x›")
     '\\\\# &lt;b&gt;lag&lt;/b&gt; (PLACEHOLDER: x)'
     """
-    return escaped(plain(str(words)).replace("‹", "(").replace("›", ")"))
+    return escaped(str(words).replace("‹", "(").replace("›", ")"))
 
 
 def _overview(known: Known) -> str:

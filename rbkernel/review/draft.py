@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
+from rbkernel.displaytext import one_line
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.export.sanitize import plain
 from rbkernel.review.chapters import chapters, moment
 from rbkernel.review.known import Known
 from rbkernel.runbook import catalogue, frontmatter_text
@@ -129,7 +129,7 @@ def to_write(notebook: NotebookNode) -> list[str]:
 def _front_matter(source: str, known: Known) -> str:
     fields = {"id": POSTMORTEM}
     if known.title:
-        fields["title"] = f"Postmortem: {' '.join(plain(known.title).split())}"
+        fields["title"] = f"Postmortem: {one_line(known.title)}"
     if known.severity:
         fields["severity"] = known.record.severity
     return frontmatter_text.edit(source, fields)

@@ -83,7 +83,7 @@ def show() -> int:
         This Python's SQLite is too old; nothing was started.
     """
     old_sqlite.refuse_too_old("sqlite")  # before the sandbox is made
-    console = Console()
+    console = Console(file=sys.__stdout__)  # styled, which a command's own stream writes as escapes
     if not console.is_terminal:
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     with tempfile.TemporaryDirectory(prefix="rbkernel-demo-") as folder, _sandbox(console):

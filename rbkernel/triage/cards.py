@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from rbkernel import strictjson
+from rbkernel.displaytext import escape, one_line, visible
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
@@ -24,12 +24,15 @@ _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 
 def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
-    """Return a mime bundle that a machine, a browser and a terminal can each read."""
+    """Return a mime bundle that a machine, a browser and a terminal can each read.
+
+    The data keep every character; what is not seen is an escape in HTML and text.
+    """
     plain = strictjson.normal(data, str)
     return {
         f"application/vnd.rbkernel.{kind}+json": plain,
-        "text/html": html,
-        "text/plain": text,
+        "text/html": visible(html),
+        "text/plain": visible(text),
     }
 
 
@@ -103,7 +106,7 @@ def finding_text(finding: Finding) -> str:
     step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
     judged = f"{finding.title}: {finding.actual} (expected {finding.expected})"
-    return f"{verdict} {judged}{cause}{which}{step}"
+    return f"{verdict} {one_line(f'{judged}{cause}{which}{step}')}"
 
 
 def overview_card(findings: Iterable[Finding]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
-from html import escape
 
 from IPython.display import display
 
+from rbkernel.displaytext import escape
 from rbkernel.model import Verdict
 from rbkernel.runbook.digest import Table
 from rbkernel.runbook.placeholders import PLACEHOLDER
@@ -37,10 +38,10 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
     if not table.rows:
         told = f"the front matter says nothing under `{table.heading.replace(' ', '_')}`"
     data = {"heading": table.heading, "names": table.names, "rows": table.rows, "remark": told}
-    html = cards.frame(
+    card = cards.frame(
         _html(table) + (f"<div style='margin: 6px 10px'>{loud(told)}</div>" if told else "")
     )
-    display(cards.bundle(kind, data, html, text(table, told)), raw=True)
+    display(cards.bundle(kind, data, card, text(table, told)), raw=True)
 
 
 def text(table: Table, remark: str = "") -> str:
@@ -100,4 +101,4 @@ def _cell(words: str) -> str:
     if words in set(Verdict):
         return cards.badge(words, words)
     linked = re.fullmatch(r"https?://[^\s'\"<>]+", words)
-    return f"<a href='{escape(words)}'>{escape(words)}</a>" if linked else loud(words)
+    return f"<a href='{html.escape(words)}'>{escape(words)}</a>" if linked else loud(words)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel.evidence import incident as records
@@ -86,6 +87,7 @@ class Gateway:
     folder: Path
     port: int = field(default_factory=free_port)
     kills: int = 0
+    within: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,6 +97,22 @@ class Gateway:
     @property
     def evidence(self) -> Path:
         return self.folder / "evidence"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
+
+    def senders(self) -> set[int]:
+        """Return the ports at the other end of connections from programs, not from this one."""
+        assert self.process is not None
+        own = {one.laddr.port for one in psutil.Process().net_connections("tcp")}
+        return {
+            one.raddr.port
+            for one in psutil.Process(self.process.pid).net_connections("tcp")
+            if one.status == psutil.CONN_ESTABLISHED
+            and one.laddr.port == self.port
+            and one.raddr.port not in own
+        }
 
     def configure(self) -> None:
         """Write the configuration, and the quick runbook."""
@@ -124,7 +142,7 @@ class Gateway:
     def start(self) -> None:
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rbkernel", "serve"],
+                [*self.within, sys.executable, "-m", "rbkernel", "serve"],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -175,9 +193,9 @@ class Gateway:
 
 
 @contextmanager
-def gateway(folder: Path) -> Iterator[Gateway]:
-    """A gateway that listens, until the block ends."""
-    one = Gateway(folder)
+def gateway(folder: Path, *, within: Sequence[str] = ()) -> Iterator[Gateway]:
+    """A gateway that listens, until the block ends; ``within`` is a command that starts it."""
+    one = Gateway(folder, within=within)
     one.configure()
     one.start()
     try:
@@ -242,3 +260,16 @@ def fire(urls: Sequence[str], alerts: Sequence[dict[str, Any]]) -> None:
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             assert response.status == 200
+
+
+@contextmanager
+def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Connections to a port of loopback on which nobody says anything, until the block ends."""
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+            opened.append(one)
+        yield opened

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import resource
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.acceptance.alertmanagers import (
     alertmanagers,
     fire,
     gateway,
+    idle_connections,
 )
 from tests.waiting import until
 
@@ -68,3 +71,39 @@ def test_a_gateway_that_is_killed_loses_nothing(
         assert one.alerts() == Counter(instances * 2)  # firing, resolved
         assert one.whole_runs() == Counter(instances)
     assert one.kills == kills
+
+
+IDLE = 2_000
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process open as many connections as the test needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < IDLE + 500:
+        pytest.skip(f"this machine allows {hard} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, IDLE + 500), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_an_alert_arrives_through_two_thousand_idle_connections(tmp_path: Path) -> None:
+    """At 1,024 open files; the connection that Alertmanager had before outlives the flood."""
+    limited = ("prlimit", "--nofile=1024:1024")
+    with (
+        gateway(tmp_path, within=limited) as one,
+        alertmanagers(tmp_path, one.url, group_by=["instance"]) as urls,
+    ):
+        fire(urls, [alert("before")])
+        until(lambda: one.alerts()["before"] == 1, "the alert before the flood is recorded")
+        kept = one.senders()
+        with idle_connections(one.port, IDLE):
+            until(lambda: "which is the limit" in one.log, "the limit is met")
+            fire(urls, [alert("during")])
+            until(lambda: one.alerts()["during"] == 1, "the alert in the flood is recorded")
+            assert kept & one.senders()
+        run_all(one, ["before", "during"], 120.0)
+        one.expect_all_once(["before", "during"])
+    assert "Traceback" not in one.log
+    assert len(one.log) < 20_000

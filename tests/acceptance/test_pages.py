@@ -263,3 +263,70 @@ def test_another_site_cannot_have_a_copy_made(desk: Desk, lab: Lab, evidence: Pa
         answer = httpx.post(address, cookies=cookies, headers=headers, data=carried)
         assert answer.status_code in (403, 404), origin
     assert httpx.post(address, cookies=cookies, data=xsrf).status_code == 303
+
+
+# --- it shows names from anywhere, and turns nothing round
+
+RTL, OVERRIDE = "שרת הזמנות", "db\u202e1\x1b[2J\u200b"
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A gateway whose incidents have names that read from right to left, or would like to."""
+    folder = tmp_path_factory.mktemp("foreign")
+    root = folder / "evidence"
+    root.mkdir()
+    for number, name in enumerate((RTL, OVERRIDE)):
+        one = f"INC-{number}"
+        incident.append(root, one, "opened", by="ann", title=name, service=name, severity="high")
+        labels = {"alertname": name, "service": name, "emoji": "👩🏽\u200d💻"}
+        told = page_scenes.alert(number, labels=labels)
+        incident.append(root, one, "alert", by=name, **told.to_json(), identity=told.identity)
+        incident.append(root, one, "note", by=name, text=f"{name}\n2 orders wait")
+    with gateway(folder, root) as address:
+        yield address
+
+
+def in_order(page: Page, selector: str, *texts: str) -> bool:
+    """Tell whether these texts stand from left to right in an element, as they are painted."""
+    return bool(
+        page.evaluate(
+            """([selector, texts]) => {
+              const root = document.querySelector(selector);
+              const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+              const nodes = []; let all = '';
+              for (let n; (n = walker.nextNode()); ) { nodes.push([n, all.length]); all += n.data; }
+              const place = (at) => nodes.findLast(([, start]) => start <= at);
+              let last = -1, from = 0;
+              return texts.every((text) => {
+                const at = all.indexOf(text, from);
+                if (at < 0) return false;
+                const [node, start] = place(at), range = document.createRange();
+                range.setStart(node, at - start);
+                range.setEnd(node, Math.min(node.length, at - start + text.length));
+                const box = range.getBoundingClientRect();
+                const right = box.left >= last; last = box.right - 1; from = at + text.length;
+                return right;
+              });
+            }""",
+            [selector, list(texts)],
+        )
+    )
+
+
+@pytest.mark.parametrize("name", [RTL, "db\\u202e1\\x1b[2J\\u200b"])
+def test_a_name_turns_nothing_round(browser: Browser, foreign: str, name: str) -> None:
+    number = 0 if name == RTL else 1
+    with shown(browser, f"{foreign}/rbkernel") as (page, problems):
+        row = f"#incidents ul.rows > li:has(a[href$='INC-{number}'])"
+        assert in_order(page, row, f"INC-{number}", name, name, ", ", "high", ", ", "open")
+        assert not problems
+    with shown(browser, f"{foreign}/rbkernel/incidents/INC-{number}") as (page, problems):
+        assert in_order(page, "h1", name)
+        assert in_order(page, "[data-part=head] .facts", f"INC-{number}", "high", "service", name)
+        assert in_order(
+            page, "[data-part=timeline] li:nth-last-child(2)", "alert", name, "is firing"
+        )
+        assert page.title().replace("\u2068", "").replace("\u2069", "") == f"INC-{number}: {name}"
+        assert "👩🏽\u200d💻" in page.locator("[data-part=alerts]").inner_text()
+        assert not problems

@@ -76,6 +76,24 @@ class Serving:
             timeout=30,
         )
 
+    def post_long(
+        self, source: str, size: int, in_pieces: bool, **headers: str | bytes
+    ) -> httpx.Response:
+        """Post a body of blanks, without its length in advance if it goes in pieces."""
+        length: dict[str, str | bytes] = {} if in_pieces else {"Content-Length": str(size)}
+        piece = b" " * 1_000_000
+        return httpx.post(
+            f"{self.url}/alerts/{source}",
+            content=(piece for _ in range(size // len(piece))),
+            headers=as_bytes({"Content-Type": "application/json", **length, **headers}),
+            timeout=60,
+        )
+
+    def line(self) -> socket.socket:
+        """Open a connection for what no client would send."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=30)
+
     def get(self, path: str) -> httpx.Response:
         """Get a page."""
         return httpx.get(f"{self.url}{path}", timeout=30)

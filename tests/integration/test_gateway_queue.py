@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rbkernel.config.queue import Queue as Rules
+from rbkernel.errors import StoreError
 from rbkernel.gateway.ledger import Turn
 from rbkernel.gateway.queue import Queue
 from tests.waiting import until
@@ -146,3 +149,31 @@ def made_by_another_python(file: Path, wanted: str) -> None:
             )
         schema = connection.execute("SELECT group_concat(sql) FROM sqlite_master").fetchone()[0]
     assert schema.count(wanted) > 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database", None])
+def test_a_damaged_queue_is_made_again_from_the_ledger(
+    start: Callable[..., Queue], hands: Hands, tmp_path: Path, damage: bytes | None
+) -> None:
+    """What the ledger says is queued is put in again, and runs."""
+    file = tmp_path / "q.queue.sqlite"
+    queue = start("before", kernels=0)
+    queue.put([turn("job")])
+    queue.stop()
+    if damage is None:
+        os.truncate(file, file.stat().st_size // 2)
+    else:
+        file.write_bytes(damage)
+    hands.may_end.set()
+    queue = start("after")
+    assert queue.restore([turn("job")]) == 1
+    until(lambda: hands.taken == [("job", 1)])
+
+
+def test_a_queue_that_fails_says_what_to_do(start: Callable[..., Queue], tmp_path: Path) -> None:
+    queue = start("one", kernels=0)
+    file = tmp_path / "q.queue.sqlite"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE workflow_status")
+    with pytest.raises(StoreError, match=r"the queue does not work.*Next: start this process"):
+        queue.taken()

@@ -163,24 +163,36 @@ class TestSenders:
 
 
 class TestLimits:
-    def test_a_body_that_is_too_long(self, gateway: Serving) -> None:
-        for size in (5_000_000, 40_000_000):  # the second is not even listened to
-            try:
-                answer = gateway.post("generic", b" " * size)
-            except httpx.TransportError:
-                assert size == 40_000_000  # it hung up while we were talking
-                continue
-            assert answer.status_code == 413
-        assert gateway.get("/health/live").status_code == 200
-
-    def test_in_pieces_too(self, gateway: Serving) -> None:
-        def pieces() -> Iterator[bytes]:
-            for _ in range(50):
-                yield b" " * 100_000
-
-        headers = as_bytes({**JSON, **proven("generic", b"")})
-        answer = httpx.post(f"{gateway.url}/alerts/generic", content=pieces(), headers=headers)
+    @pytest.mark.parametrize("size", [5_000_000, 50_000_000, 200_000_000])
+    @pytest.mark.parametrize("in_pieces", [False, True])
+    def test_a_body_that_is_too_long(self, gateway: Serving, size: int, in_pieces: bool) -> None:
+        """The client looks for the answer only after it has sent everything."""
+        answer = gateway.post_long("generic", size, in_pieces, **proven("generic", b""))
         assert answer.status_code == 413
+        assert "longer than" in answer.json()["what"]
+        assert "body_mb" in answer.json()["next_step"]
+
+    @pytest.mark.parametrize(("source", "status"), [("generic", 401), ("zabbix", 404)])
+    def test_a_long_body_of_a_stranger(self, gateway: Serving, source: str, status: int) -> None:
+        answer = gateway.post_long(source, 50_000_000, in_pieces=True)
+        assert answer.status_code == status
+        assert answer.json()["next_step"]
+
+    @pytest.mark.parametrize(
+        ("token", "length", "status"),
+        [
+            (SECRETS["GENERIC_TOKEN"], 50_000_000, b"413"),
+            ("another-secret", 40, b"401"),
+            (SECRETS["GENERIC_TOKEN"], 40, b"100"),
+        ],
+    )
+    def test_a_sender_that_asks_before_it_sends_the_body(
+        self, gateway: Serving, token: str, length: int, status: bytes
+    ) -> None:
+        headers = f"Authorization: Bearer {token}\r\nContent-Length: {length}\r\n"
+        with gateway.line() as line:
+            line.sendall(POST + headers.encode() + b"Expect: 100-continue\r\n\r\n")
+            assert line.recv(1000).split()[1] == status
 
     def test_a_packed_body(self, gateway: Serving) -> None:
         raw = gzip.compress(json.dumps(alert(710)).encode())

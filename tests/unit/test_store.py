@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from rbkernel.errors import StoreError
+from rbkernel.gateway import storefile
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.records import StoredAlert
 from rbkernel.gateway.store import Received, Store
@@ -101,6 +106,140 @@ def test_a_store_of_another_version_is_refused(store: Store, tmp_path: Path) -> 
         connection.execute("UPDATE rbkernel_version SET version = 99")
     with pytest.raises(StoreError, match="version 99"):
         Store.open(f"sqlite:///{tmp_path}/store.sqlite")
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def overwritten(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(4096)
+        opened.write(b"\xa5" * 20_000)
+
+
+def text(file: Path) -> None:
+    file.write_text("no database at all\n" * 400)
+
+
+def of_another_program(file: Path) -> None:
+    file.unlink()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+
+
+def folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def behind_a_file(file: Path) -> None:
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.write_text("no folder")
+
+
+def full_of_nothing(file: Path) -> None:
+    file.write_bytes(bytes(8192))
+
+
+DAMAGES = [emptied, cut, overwritten, text, full_of_nothing]
+Damage = Callable[[Path], None]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A store that was closed, alone in its folder."""
+    file = tmp_path / "state" / "store.sqlite"
+    made = Store.open(f"sqlite:///{file}")
+    made.receive(told(ALERT))
+    made.close()
+    return file
+
+
+def refused(file: Path) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"sqlite:///{file}")
+    assert caught.value.where == str(file)
+    return caught.value
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, of_another_program])
+def test_a_damaged_store_is_refused_and_left_as_it_is(file: Path, damage: Damage) -> None:
+    damage(file)
+    before = file.read_bytes()
+    error = refused(file)
+    assert "restore it from a backup" in error.next_step
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("damage", [folder, behind_a_file])
+def test_what_stands_in_the_stores_place_is_to_be_moved(file: Path, damage: Damage) -> None:
+    damage(file)
+    assert "move away what stands in its place" in refused(file).next_step
+
+
+def test_a_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Whoever dies while it is made leaves no empty store behind, and others make it."""
+
+    def die(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE t (a)")
+        raise KeyboardInterrupt
+
+    file = tmp_path / "store.sqlite"
+    with pytest.raises(KeyboardInterrupt):
+        storefile.prepare(file, die, owner="t")
+    assert not file.exists()
+    Store.open(f"sqlite:///{file}").close()
+    assert storefile.damage(file, "rbkernel_version") == ""
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_queue_is_set_aside_and_made_again(
+    file: Path, damage: Damage, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(file)
+    before = file.read_bytes()
+    storefile.prepare_again(file)
+    [kept] = file.parent.glob("*.damaged-*")
+    assert kept.read_bytes() == before
+    assert storefile.damage(file) == ""
+    assert "the queue was made again" in caplog.text
+    storefile.prepare_again(file)
+    assert len([*file.parent.glob("*.damaged-*")]) == 1
+
+
+def test_a_locked_queue_is_not_taken_for_a_damaged_one(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        storefile.prepare_again(file)
+    assert not [*file.parent.glob("*.damaged-*")]
+
+
+NOBODY = ("unshare", "--user", "--map-user=65534")
+OPEN = "import sys; from rbkernel.gateway.store import Store; Store.open(sys.argv[1])"
+
+
+@pytest.mark.parametrize(
+    ("what", "mode"), [("store.sqlite", 0o000), ("store.sqlite", 0o444), (".", 0o555)]
+)
+def test_what_this_user_may_not_write_is_to_be_allowed(file: Path, what: str, mode: int) -> None:
+    """As another user, since nothing is forbidden to root."""
+    within = NOBODY if os.getuid() == 0 else ()
+    command = [*within, sys.executable, "-c", OPEN, f"sqlite:///{file}"]
+    (file.parent / what).chmod(mode)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    finally:
+        file.parent.chmod(0o700)
+    last = done.stderr.splitlines()[-1]
+    assert "StoreError" in last
+    assert "let this user read and write the file and its folder" in last
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://db/x", "postgresql://127.0.0.1:1/x"])

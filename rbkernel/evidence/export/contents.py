@@ -13,12 +13,13 @@ from datetime import datetime
 
 from nbformat import NotebookNode
 
+from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import CellCheck, verify_notebook
 from rbkernel.evidence.bundle import incident_of, runbook_of
 from rbkernel.evidence.export import told
 from rbkernel.evidence.export.blocks import Block, Reader, Text
-from rbkernel.evidence.export.sanitize import markdown_html, plain
+from rbkernel.evidence.export.sanitize import markdown_html
 from rbkernel.evidence.export.told import Plan
 from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.normal import text
@@ -176,7 +177,7 @@ def _cells(
         if cell.cell_type == "markdown":
             markup, found = _anchored(_markdown(cell), f"{anchor}-cell-{index + 1}")
             headings += found
-            source = plain(cell.source)
+            source = visible(cell.source)
             cells.append(
                 Cell(kind="markdown", label="", source=source, markup=markup, problem=problem)
             )
@@ -184,7 +185,7 @@ def _cells(
             blocks = tuple(reader.blocks(cell.outputs, widgets))
             cells.append(_code_cell(index, cell, blocks, problem))
         elif cell.cell_type == "raw" and index:  # the first is the front matter
-            shown = (Text(text=plain(cell.source)),)
+            shown = (Text(text=visible(cell.source)),)
             cells.append(
                 Cell(kind="raw", label="", source=cell.source, blocks=shown, problem=problem)
             )
@@ -196,7 +197,7 @@ def _code_cell(index: int, cell: NotebookNode, blocks: tuple[Block, ...], proble
     return Cell(
         kind="code",
         label=documents.label(index, documents.lasting_id(cell), cell.source),
-        source=plain(cell.source),
+        source=visible(cell.source),
         status=str(known.get("status", "")),
         took=_took(known.get("started_at"), known.get("ended_at")),
         runs=int(known.get("runs", 1)),

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rbkernel.displaytext import visible
 from rbkernel.evidence.normal import PLOTLY_MIMETYPE
 
 __all__ = ["PLOTLY_MIMETYPE", "csp_hash", "for_script", "packed_plotly", "plotly_path", "readable"]
@@ -70,7 +71,7 @@ def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
         json.dumps(drawn, allow_nan=False)
     except (ValueError, RecursionError):
         return None, "it holds values that JSON does not know"
-    return _without_addresses(drawn), ""
+    return _harmless(drawn), ""
 
 
 def for_script(value: object) -> str:
@@ -82,17 +83,17 @@ def for_script(value: object) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _without_addresses(value: Any) -> Any:
-    """Leave out pictures and links: plotly.js would load the ones, and lead to the others."""
+def _harmless(value: Any) -> Any:
+    """Leave out pictures and links, which plotly.js would load and lead to; make text visible."""
     if isinstance(value, dict):
         return {
-            name: _without_addresses(part)
+            name: _harmless(part)
             for name, part in value.items()
             if name not in {"images", "source"} or not _holds_address(part)
         }
     if isinstance(value, list):
-        return [_without_addresses(part) for part in value]
-    return value
+        return [_harmless(part) for part in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _holds_address(value: Any) -> bool:

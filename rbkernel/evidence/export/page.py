@@ -6,18 +6,20 @@ Content-Security-Policy forbids every request, and every script but two, which i
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
+from rbkernel.displaytext import escape, isolated, reads_from_right, visible
 from rbkernel.evidence.export import figures
 from rbkernel.evidence.export.blocks import Figure
 from rbkernel.evidence.export.contents import Section
@@ -101,15 +103,32 @@ def from_template(name: str, **values: Any) -> bytes:
 
 @cache
 def environment(*folders: Path) -> Environment:
-    """Return what renders our templates, and those of other folders, with all text escaped."""
+    """Return what renders our templates, and those of other folders, with all text escaped.
+
+    Every value passes `displaytext.escape`. In an attribute and in the page's title, where no
+    element can stand, a value of somebody else's needs the filter ``bare``.
+    """
     made = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        finalize=_shown,
     )
-    made.filters |= {"clock": clock, "code": _code, "tone": _tone}
+    made.filters |= {"bare": _bare, "clock": clock, "code": _code, "tone": _tone}
     return made
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as a template prints it; markup is ours, or has been cleaned."""
+    if value is None or hasattr(value, "__html__") or isinstance(value, int | float | Undefined):
+        return value
+    text = visible(str(value))
+    return Markup(escape(text)) if reads_from_right(text) else text  # noqa: S704  # it was escaped
+
+
+def _bare(value: object) -> Markup:
+    return Markup(html.escape(isolated(str(value))))  # noqa: S704  # it was escaped
 
 
 def _tone(word: str) -> str:
@@ -119,8 +138,9 @@ def _tone(word: str) -> str:
 def _code(source: str) -> Markup:
     """Highlight a code cell: SQL below a line `%%sql`, Python else."""
     name = "sql" if source.lstrip().startswith("%%sql") else "python"
+    lexer, formatter = get_lexer_by_name(name), HtmlFormatter(cssclass="source")
     # pygments escapes what it colours
-    return Markup(highlight(source, get_lexer_by_name(name), HtmlFormatter(cssclass="source")))  # noqa: S704
+    return Markup(highlight(visible(source), lexer, formatter))  # noqa: S704
 
 
 @cache

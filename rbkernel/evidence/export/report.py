@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2 import TemplateError
 
+from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, caution, content, incident, manifest, runs
 from rbkernel.evidence import notebook as documents
@@ -16,7 +17,6 @@ from rbkernel.evidence.export import page
 from rbkernel.evidence.export.blocks import Html, Reader
 from rbkernel.evidence.export.contents import Section, section
 from rbkernel.evidence.export.page import Report
-from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.export.told import clock, lasted
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
@@ -153,13 +153,13 @@ def _of_incident(
 ) -> Report:
     runs_told = f"{len(told)} run{'' if len(told) == 1 else 's'}"
     return Report(
-        title=f"Incident {record.id}" + (f": {plain(record.title)}" if record.title else ""),
+        title=f"Incident {record.id}" + (f": {visible(record.title)}" if record.title else ""),
         subtitle=f"{runs_told}, as the evidence has them",
         sections=told,
         incident=record.id,
         facts=tuple(_facts(record)),
         warnings=(
-            *map(plain, caution.minds(record)),
+            *map(visible, caution.minds(record)),
             *(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
         ),
         timeline=_timeline(happened),
@@ -176,22 +176,22 @@ def _footer(of: str) -> str:
 
 def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
     """Return when what happened, and who says so."""
-    return tuple((clock(one.at), plain(one.what), plain(one.short_source)) for one in entries)
+    return tuple((clock(one.at), visible(one.what), visible(one.short_source)) for one in entries)
 
 
 def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
     """Return what the record says of the incident as a whole, without what it does not say."""
-    yield "Severity", plain(record.severity)
-    yield "Service", plain(record.service)
+    yield "Severity", visible(record.severity)
+    yield "Service", visible(record.service)
     yield "State", record.state
-    yield "Began", f"{clock(record.began.at)} ({plain(record.began.source)})"
+    yield "Began", f"{clock(record.began.at)} ({visible(record.began.source)})"
     over = record.resolved
-    yield "Resolved", f"{clock(over.at)} ({plain(over.source)})" if over else ""
+    yield "Resolved", f"{clock(over.at)} ({visible(over.source)})" if over else ""
     yield "Duration", lasted(record.duration) if record.duration is not None else ""
     yield "Closed", clock(record.closed_at)
-    yield "Resolution", plain(record.resolution)
+    yield "Resolution", visible(record.resolution)
     for told in [one for one in record.statuses if one.impact][-_MOST_IMPACTS:]:
-        yield "Impact", plain(f"{told.impact} ({told.status}, {clock(told.at)}, {told.by})")
+        yield "Impact", visible(f"{told.impact} ({told.status}, {clock(told.at)}, {told.by})")
     for alert in sorted(record.alerts, key=lambda one: one.status)[:_MOST_ALERTS]:
         yield f"Alert {alert.status}", _alert(alert)
     if (others := len(record.alerts) - _MOST_ALERTS) > 0:
@@ -204,7 +204,7 @@ def _alert(alert: AlertHistory) -> str:
     )
     until = f" to {clock(alert.last_resolved_at)}" if alert.last_resolved_at else ""
     named = f"{alert.name} ({labels})" if labels else alert.name
-    return plain(f"{named}, {clock(alert.first_firing_at)}{until}")
+    return visible(f"{named}, {clock(alert.first_firing_at)}{until}")
 
 
 @contextmanager

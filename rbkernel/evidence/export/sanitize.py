@@ -13,8 +13,10 @@ from html import escape
 import mistune
 import nh3
 
+from rbkernel.displaytext import visible
+
 _TEXT = "a abbr b blockquote br caption cite code dd del details dfn div dl dt em h1 h2 h3 h4 h5 h6"
-_MORE = "hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup"
+_MORE = "bdi hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup"
 _TABLE = "table tbody td tfoot th thead tr u ul var"
 _TAGS = set(f"{_TEXT} {_MORE} {_TABLE}".split())
 _ATTRIBUTES = {
@@ -41,26 +43,30 @@ _LIVE = re.compile(
 )
 # ESC [ … letter, as terminals read colours and movements; then what else is no text
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _markdown = mistune.create_markdown(escape=False, plugins=["strikethrough", "table", "task_lists"])
 
 
 def clean_html(markup: str) -> str:
-    """Return markup without anything that runs, loads, hides or moves.
+    r"""Return markup without anything that runs, loads, hides, moves or turns round.
 
     >>> clean_html('<b onclick="x()">a</b><script>x()</script><img src=http://x alt=b>')
     '<b>a</b><img alt="b">'
     >>> clean_html("<a href='javascript:x()'>a</a> <p style='position: fixed; color: red'>b</p>")
     '<a rel="noopener noreferrer">a</a> <p style="color:red">b</p>'
+    >>> clean_html("a &#x202e;b")
+    'a \\u202eb'
     """
-    return nh3.clean(
-        markup,
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        attribute_filter=_attribute,
-        url_schemes={"http", "https", "mailto", "data"},
-        filter_style_properties=_STYLES,
+    # before, since nh3 takes no half of a surrogate pair; after, since it reads `&#x202e;`
+    return visible(
+        nh3.clean(
+            visible(markup),
+            tags=_TAGS,
+            attributes=_ATTRIBUTES,
+            attribute_filter=_attribute,
+            url_schemes={"http", "https", "mailto", "data"},
+            filter_style_properties=_STYLES,
+        )
     )
 
 
@@ -102,9 +108,9 @@ def markdown_html(source: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Return text without what would steer a terminal, or the direction of reading.
+    r"""Return what a cell printed, without its colours and with what is not seen as escapes.
 
     >>> plain("\x1b[31mred\x1b[0m\x07 \u202eabc")
-    'red abc'
+    'red\\x07 \\u202eabc'
     """
-    return _CONTROL.sub("", _ANSI.sub("", text))
+    return visible(_ANSI.sub("", text))

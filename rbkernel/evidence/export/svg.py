@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from rbkernel.displaytext import visible
+
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _ELEMENTS = frozenset(
     {"svg", "g", "defs", "symbol", "use", "title", "desc", "path", "rect", "circle", "ellipse"}
@@ -76,11 +78,11 @@ def _cleaned(element: ET.Element) -> ET.Element:
     for name, value in element.attrib.items():
         if kept := _attribute(_local(element.tag), name, value):
             clean.set(name, kept)
-    clean.text = element.text
+    clean.text = element.text and visible(element.text)
     for child in element:
         if _local(child.tag) in _ELEMENTS:
             inner = _cleaned(child)
-            inner.tail = child.tail
+            inner.tail = child.tail and visible(child.tail)
             clean.append(inner)
     return clean
 

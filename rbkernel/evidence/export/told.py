@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from nbformat import NotebookNode
 
+from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.export.blocks import Reader
 from rbkernel.evidence.export.sanitize import plain
@@ -54,7 +55,7 @@ def clock(at: object) -> str:
     >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
     ('2026-11-20 23:45:35 UTC', '')
     """
-    said = plain(str(at))
+    said = visible(str(at))
     return f"{said[:10]} {said[11:19]} UTC" if re.match(r"\d{4}-\d\d-\d\dT", said) else said
 
 
@@ -84,13 +85,13 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     """
     if isinstance(value, Mapping):
         for key, part in value.items():
-            word = plain(str(key)).replace("_", " ")
+            word = visible(str(key)).replace("_", " ")
             yield from flat(part, f"{name}, {word}" if name else word)
     elif isinstance(value, list | tuple):
         for part in value:
             yield from flat(part, name)
     else:
-        yield name, "" if value is None else plain(str(value)).strip()
+        yield name, "" if value is None else visible(str(value)).strip()
 
 
 def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
@@ -102,7 +103,7 @@ def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
     try:
         fields = yaml.safe_load(source)
     except (yaml.YAMLError, ValueError, RecursionError):
-        return (("as it was written", plain(source)),)
+        return (("as it was written", visible(source)),)
     return _gathered(islice(flat(fields, "" if isinstance(fields, dict) else "text"), _MOST_LINES))
 
 
@@ -124,7 +125,7 @@ def about(record: Record) -> tuple[tuple[str, str], ...]:
     ended = max((cell.ended_at for cell in record.cells), default="")
     executed = "headless" if run and run.headless else "by hand, in a notebook"
     values = run.parameters if run else {}
-    given = ", ".join(plain(f"{name} = {value}") for name, value in values.items())
+    given = ", ".join(visible(f"{name} = {value}") for name, value in values.items())
     pairs = (
         ("Run", record.run_id),
         ("Started", clock(started_at(record))),
@@ -182,9 +183,9 @@ def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
     targets = data.get("targets")
     rows = [row for row in targets if isinstance(row, Mapping)] if isinstance(targets, list) else []
     header = tuple(dict.fromkeys(str(name) for row in rows for name in row))
-    cells = (("" if (v := row.get(n)) is None else plain(str(v)) for n in header) for row in rows)
+    cells = (("" if (v := row.get(n)) is None else visible(str(v)) for n in header) for row in rows)
     table = reader.table(header, tuple(map(tuple, cells)))
-    return Plan(**{name: plain(str(data.get(name) or "")) for name in names}, targets=table)
+    return Plan(**{name: visible(str(data.get(name) or "")) for name in names}, targets=table)
 
 
 def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
@@ -192,10 +193,10 @@ def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
     found = []
     for event in record.events:
         if event.kind == "note":
-            found.append((event.at, "note", plain(str(event.data.get("text", "")))))
+            found.append((event.at, "note", visible(str(event.data.get("text", "")))))
         elif event.kind == "done":
             said = f"{event.data.get('title', '')}. {event.data.get('note', '')}"
-            found.append((event.at, "done by a human", plain(said)))
+            found.append((event.at, "done by a human", visible(said)))
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ import mistune
 from mistune.core import BlockState
 from mistune.renderers.markdown import MarkdownRenderer
 
+from rbkernel.displaytext import one_line, visible
 from rbkernel.evidence.export.blocks import Block, Card, Error, Figure, Html, Image, Text
 from rbkernel.evidence.export.contents import Cell, Section
 from rbkernel.evidence.export.page import Report
@@ -36,7 +37,7 @@ def escaped(words: object) -> str:
     >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b"), escaped("2026-11-20")
     ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b', '2026-11-20')
     """
-    line = " ".join(str(words).split())
+    line = one_line(str(words))
     marked = _LEADING.sub(r"\1\\", _SPECIAL.sub(r"\\\1", line))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -47,6 +48,7 @@ def fenced(words: str, language: str = "") -> str:
     >>> fenced("a\n```\nb")
     '````\na\n```\nb\n````'
     """
+    words = visible(words)
     fence = "`" * max(3, 1 + max((len(run) for run in _RUNS.findall(words)), default=0))
     return f"{fence}{language}\n{words.rstrip()}\n{fence}"
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 
+from rbkernel.displaytext import one_line
 from rbkernel.errors import NotifyError
 from rbkernel.evidence.incident import instant
 from rbkernel.gateway.notify.events import Event
@@ -36,7 +37,6 @@ _OF_AN_INCIDENT = 4
 _ORDER = ("unhandled", "escalation", "raised", "finding", "decision", "sealed", "started")
 # what came first where both are of the same time
 _HAPPENED = ("unhandled", "started", "raised", "finding", "decision", "sealed", "escalation")
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # what calls everybody of a chat, and may stand in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
 
@@ -261,14 +261,13 @@ def _plain(value: object) -> object:
     r"""Return what a template prints: one line, nothing that moves a cursor or calls everybody.
 
     >>> _plain("a\nb\x1b[2J"), _plain("@everyone look"), _plain(None), _plain(3)
-    ('a b [2J', '@\u200beveryone look', '', 3)
+    ('a b\\x1b[2J', '@\u200beveryone look', '', 3)
     """
     if value is None:
         return ""
     if isinstance(value, Lines) or not isinstance(value, str):
         return value
-    line = " ".join(_CONTROL.sub(" ", value).split())
-    return _CALLS.sub(lambda found: f"{found[0]}\u200b", line)
+    return _CALLS.sub(lambda found: f"{found[0]}\u200b", one_line(value))
 
 
 def _split(text: str) -> tuple[str, str]:

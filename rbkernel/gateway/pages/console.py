@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError, StoreError
-from rbkernel.evidence.export.sanitize import plain
 from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
 from rbkernel.gateway.pages.overview import incidents, sheet
 from rbkernel.gateway.pages.progress import Progress
@@ -43,7 +43,7 @@ class Unreadable:
     @property
     def text(self) -> str:
         """The beginning of it, harmless to show."""
-        return plain(self.of.beginning.decode(errors="replace"))
+        return visible(self.of.beginning.decode(errors="replace"))
 
     @property
     def more_bytes(self) -> int:
@@ -99,7 +99,7 @@ def show(site: Site, asked: Asked) -> Answer:
         live=live,
         live_state=LIVE,
         found=sheet(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_A_SHEET),
-        words=" ".join(words),
+        words=visible(" ".join(words)),
         runs=len(entries),
         broken=[entry for entry in entries if entry.problem],
         queue=queue,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rbkernel.evidence.export.sanitize import plain
+from rbkernel.displaytext import visible
 from rbkernel.evidence.notebook import first_line
 from rbkernel.evidence.reading import INTERRUPTED, NOT_RUN, CellRun
 
@@ -112,4 +112,4 @@ def _heading(source: str) -> str:
     """
     lines = [line.strip() for line in source.splitlines()]
     found = [line.lstrip("#").strip() for line in lines if line.startswith("#")]
-    return plain(found[-1]).replace("`", "").replace("*", "") if found else ""
+    return visible(found[-1]).replace("`", "").replace("*", "") if found else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rbkernel.evidence.export.sanitize import plain
+from rbkernel.displaytext import visible
 from rbkernel.evidence.incident import Line
 from rbkernel.evidence.timeline import alert_name
 
@@ -50,7 +50,7 @@ def said(line: Line) -> str:
     >>> said(line("merged", **{"from": "INC-1"})), said(line("merged", into="INC-2"))
     ('took in INC-1', 'goes on in INC-2')
     """
-    return plain(_said(line))
+    return visible(_said(line))
 
 
 def _said(line: Line) -> str:

@@ -1,0 +1,56 @@
+"""What commands write, as a terminal may show it: the one place for all of them.
+
+Names, labels and notes come from anywhere, and a terminal obeys control characters. So the standard
+streams of a command write them as escapes. What we style ourselves goes to `styled`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+from rbkernel.displaytext import visible
+
+
+class VisibleStream:
+    """A stream of text that writes what is not seen as escapes; the rest is the stream's own.
+
+    A carriage return at the beginning of what is written stays, since progress bars need it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        start = "\r" if isinstance(text, str) and text.startswith("\r") else ""
+        shown = start + visible(text[len(start) :]) if isinstance(text, str) else text
+        self.stream.write(shown)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write lines."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def visible_streams() -> Iterator[None]:
+    """Have standard output and standard error write what is not seen as escapes."""
+    output, error = sys.stdout, sys.stderr
+    sys.stdout = cast("TextIO", VisibleStream(output))
+    sys.stderr = cast("TextIO", VisibleStream(error))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = output, error
+
+
+def styled(stream: TextIO) -> TextIO:
+    """Return the stream itself, for text with colours whose every part has been made visible."""
+    return stream.stream if isinstance(stream, VisibleStream) else stream

@@ -1,0 +1,201 @@
+"""The SQLite files of the gateway: made whole, and looked at before they are used.
+
+A file appears under its name only when it is a database, so an empty file there is one that was
+emptied. The store is never replaced: what it held is lost, and a person must know. The queue holds
+nothing that the store does not, so a damaged queue is set aside and made again.
+
+One process at a time does this, under a lock on a file beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rbkernel.errors import StoreError
+
+_BUSY_S = 3.0
+_MAGIC = b"SQLite format 3\0"
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_BESIDE = ("-wal", "-shm", "-journal")
+_OTHER_PLACE = "or give another place as RBKERNEL_STORE_URL"
+_RESTORE = (
+    "restore it from a backup, or move it away with the -wal and -shm files beside it: then a new"
+    " one is made, and alerts that were not routed yet are lost; incidents and evidence are not"
+    " in it"
+)
+_log = logging.getLogger(__name__)
+
+#: Makes the tables of a new database.
+Fill = Callable[[sqlite3.Connection], object]
+
+
+def prepare(file: Path, fill: Fill, *, owner: str) -> None:
+    """Make the file, if it is not there; look at it, if it is.
+
+    Parameters
+    ----------
+    file
+        The database's file.
+    fill
+        Makes the tables of a new one.
+    owner
+        The name of a table that every such file has.
+
+    Raises
+    ------
+    StoreError
+        It cannot be made, read or written; or it is damaged, empty, or somebody else's.
+    """
+    with _alone(file):
+        if not file.exists():
+            _make(file, fill)
+        elif problem := damage(file, owner):
+            raise StoreError(
+                f"the gateway's store cannot be used: {problem}",
+                where=str(file),
+                next_step=_RESTORE,
+            )
+
+
+def prepare_again(file: Path) -> None:
+    """Make the file, if it is not there; make it again, if it is damaged.
+
+    Raises
+    ------
+    StoreError
+        It cannot be made, read or written.
+    """
+    with _alone(file):
+        if file.exists() and (problem := damage(file)):
+            _set_aside(file, problem)
+        if not file.exists():
+            _make(file, lambda _connection: None)
+
+
+def damage(file: Path, owner: str = "") -> str:
+    """Return why a file is not the database that it should be; empty when it is.
+
+    Raises
+    ------
+    StoreError
+        It cannot be asked.
+    """
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(len(_MAGIC))
+        if not beginning:
+            return "the file is empty"
+        if beginning != _MAGIC:
+            return "the file is not an SQLite database"
+        return _asked(file, owner)
+    except sqlite3.Error as error:
+        if _name(error) in _DAMAGED:
+            return f"the database is damaged ({error})"
+        raise unusable(file, error) from error
+    except OSError as error:
+        raise unusable(file, error) from error
+
+
+def _asked(file: Path, owner: str) -> str:
+    with contextlib.closing(sqlite3.connect(file, timeout=_BUSY_S)) as connection:
+        [told] = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if told != "ok":
+            return f"the database is damaged ({' '.join(told.split())})"
+        tables = {name for [name] in connection.execute("SELECT name FROM sqlite_schema")}
+    return "" if not owner or owner in tables else "the database is not one of a gateway"
+
+
+def unusable(file: Path, error: Exception) -> StoreError:
+    """Return what to say of a file that cannot be read, written or made."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return StoreError(
+        f"the gateway's store cannot be used: {reason}", where=str(file), next_step=advice(error)
+    )
+
+
+def advice(error: BaseException) -> str:
+    """Return what to do after an error of SQLite or of the file system."""
+    match _name(error):
+        case "SQLITE_CORRUPT" | "SQLITE_NOTADB":
+            return _RESTORE
+        case "SQLITE_FULL" | "ENOSPC" | "EDQUOT":
+            return "free space on that disk"
+        case "SQLITE_BUSY" | "SQLITE_LOCKED":
+            return "see which process holds it (`fuser FILE`), and end that process if it hangs"
+        case "ENOTDIR" | "EISDIR" | "EEXIST":
+            return f"move away what stands in its place, {_OTHER_PLACE}"
+        case _:
+            return f"let this user read and write the file and its folder, {_OTHER_PLACE}"
+
+
+def _name(error: BaseException) -> str:
+    """Return an error's name, such as ``SQLITE_CORRUPT`` or ``ENOSPC``.
+
+    >>> _name(OSError(28, "No space left on device")), _name(ValueError())
+    ('ENOSPC', '')
+    """
+    if isinstance(error, OSError):
+        return errno.errorcode.get(error.errno or 0, "")
+    # an extended name, such as SQLITE_CORRUPT_INDEX, begins with the plain one
+    return "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Keep other processes away while the block runs, having seen that the file can be used."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if file.exists() and not file.is_file():
+            raise IsADirectoryError(errno.EISDIR, "something that is no file stands in its place")
+        lock = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unusable(file, error) from error
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for path, name in ((file, "the file"), (file.parent, "its folder")):
+            if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+                raise unusable(
+                    file, PermissionError(errno.EACCES, f"{name} may not be read and written")
+                )
+        yield
+    finally:
+        os.close(lock)
+
+
+def _make(file: Path, fill: Fill) -> None:
+    """Make a database under another name, and give it its own name when it is whole."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        with contextlib.closing(sqlite3.connect(draft, timeout=_BUSY_S)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            with connection:
+                fill(connection)
+        draft.rename(file)
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(file, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _set_aside(file: Path, problem: str) -> None:
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    kept = file.with_name(f"{file.name}.damaged-{now}")
+    try:
+        file.rename(kept)
+        for suffix in _BESIDE:
+            file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
+    except OSError as error:
+        raise unusable(file, error) from error
+    _log.warning("the queue was made again from the store, since %s; kept as %s", problem, kept)
