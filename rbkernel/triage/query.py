@@ -195,6 +195,8 @@ def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
         f"as {told.role}" if told.role else "",
         f"at {told.at}",
         ", ".join(f"{column}: {policy}" for column, policy in told.protected.items()),
+        f"names looked up in {told.search_path}" if told.search_path else "",
+        *told.notes,
     ]
 
 

@@ -101,7 +101,7 @@ waiter AS MATERIALIZED (
 ),
 -- Two that want the same lock in the same mode have the same blockers, and the later one those in
 -- between besides: holders come first in the list, then the queue in its order. So a queue of n
--- needs n steps and not the n² of all lists; where a list does not begin like the one before, it
+-- needs n steps and not the n * n of all lists; where a list does not begin like the one before, it
 -- is taken whole
 queued AS (
     SELECT *,

@@ -36,7 +36,7 @@ WITH RECURSIVE membership (member, power, via) AS (
     SELECT m.member, m.roleid, ''
     FROM pg_auth_members m
     UNION
-    SELECT m.member, r.power, concat_ws(' → ', r.member::regrole::text, nullif(r.via, ''))
+    SELECT m.member, r.power, concat_ws(' -> ', r.member::regrole::text, nullif(r.via, ''))
     FROM membership r
     JOIN pg_auth_members m ON m.roleid = r.member
 ),

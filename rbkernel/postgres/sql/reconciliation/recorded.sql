@@ -1,0 +1,28 @@
+/*
+purpose: The newest differences on record that nobody has resolved, of one module or of all
+requires_table:
+  name: reconciliation_diffs
+  columns: [module, kind, entity_id, detected_at, resolved_at, details]
+columns:
+  detected_at: when it was found
+  module: the module
+  entity_id: the row that differs
+  kind: missing, extra, changed
+  details: what was found
+  oldest_h: h since the oldest that is open was found, the same in each row
+  sampled_at: the server's clock
+parameters:
+  module: {help: "the module, as in reconciliation_diffs.module; empty for all", default: ""}
+  most: {help: "how many are shown, the newest first", default: 50}
+*/
+SELECT detected_at,
+       module::text AS module,
+       entity_id::text AS entity_id,
+       kind::text AS kind,
+       details,
+       (extract(epoch FROM clock_timestamp() - min(detected_at) OVER ()) / 3600)::float8 AS oldest_h,
+       statement_timestamp() AS sampled_at
+FROM {schema}.reconciliation_diffs
+WHERE (:module = '' OR module::text = :module) AND resolved_at IS NULL
+ORDER BY detected_at DESC, entity_id
+LIMIT CAST(:most AS int)
