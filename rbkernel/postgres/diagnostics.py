@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -18,12 +19,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from rbkernel.errors import DatabaseError, QueryError
-from rbkernel.postgres import relations
+from rbkernel.postgres import driver, relations
 from rbkernel.postgres.capabilities import CAPABILITIES, Server, has, lacking
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.relations import Candidate
 from rbkernel.postgres.rules import Rule
-from rbkernel.postgres.session import Session, failed_frame
+from rbkernel.postgres.session import Session, failed_frame, provenance
+
+# SQLSTATE character_not_in_repertoire, untranslatable_character
+_NOT_IN_ENCODING = frozenset({"22021", "22P05"})
 
 
 class _Part(BaseModel):
@@ -62,6 +66,8 @@ class Diagnostic(_Part):
     the SQL for servers that have it, newest first. Without its ``requires_table`` a diagnostic
     makes no sense for a database, which is no defect of the database: see `inapplicable`.
     ``{schema}`` in the SQL stands for the schema of that table, or of the extension that is needed.
+    ``cut`` maps a column to the characters that are kept of its text: functions of the server that
+    count characters fail on text of another database that is not valid in the encoding of this one.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Diagnostic(_Part):
     rules: tuple[Rule, ...] = ()
     figure: Figure | None = None
     source: str = ""
+    cut: dict[str, int] = Field(default_factory=dict)
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
 
@@ -244,9 +251,9 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         server = session.server
         sql = diagnostic.sql_for(server)
         _check_fit(session, diagnostic)
-        sql = sql.replace("{schema}", _schema(session, diagnostic))
+        frame = _ask(session, diagnostic, sql, values)
         # a policy may have dropped a column that the rules ask for: they find it empty
-        return session.look(sql, values, name=name).reindex(columns=list(diagnostic.columns))
+        return frame.reindex(columns=list(diagnostic.columns))
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
         return failed_frame(
@@ -256,6 +263,37 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
             connection=session.connection.name,
             sql=sql,
         )
+
+
+def _ask(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
+) -> pd.DataFrame:
+    schema = _schema(session, diagnostic)
+    # the function behind the view pg_stat_statements, which can leave the texts out
+    allow = f"{schema[1:-1]}.pg_stat_statements" if "{texts}" in sql else ""
+    sql = sql.replace("{schema}", schema)
+    try:
+        frame = session.look(
+            sql.replace("{texts}", "true"), values, name=diagnostic.name, allow=allow
+        )
+    except QueryError as error:
+        if "{texts}" not in sql or driver.sqlstate(error) not in _NOT_IN_ENCODING:
+            raise
+        sql = sql.replace("{texts}", "false")
+        frame = session.look(sql, values, name=diagnostic.name, allow=allow)
+        _add_note(frame, "query: left out, since a text is not valid in the encoding here")
+    for column in diagnostic.cut.keys() & set(frame.columns):
+        frame[column] = [
+            text[: diagnostic.cut[column]] if isinstance(text, str) else text
+            for text in frame[column]
+        ]
+    return frame
+
+
+def _add_note(frame: pd.DataFrame, note: str) -> None:
+    told = provenance(frame)
+    assert told is not None
+    frame.attrs["rbkernel"] = replace(told, notes=(*told.notes, note))
 
 
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:

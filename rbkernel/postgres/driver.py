@@ -104,6 +104,9 @@ def connect(
     parameters: dict[str, Any] = dict(connection.libpq_parameters())
     if (password := connection.password()) is not None:
         parameters["password"] = password
+    if guarded:
+        # every server takes it; each transaction then sets what fits the database
+        parameters["client_encoding"] = "SQL_ASCII"
     try:
         raw = psycopg.connect(
             **parameters,
@@ -113,7 +116,6 @@ def connect(
             autocommit=autocommit,
             # poolers in transaction mode lose server-side prepared statements
             prepare_threshold=None,
-            client_encoding="UTF8",
         )
     except psycopg.Error as error:
         raise translate(error, connection.name) from error
@@ -262,6 +264,12 @@ _SAID = {
     'role "': "28",
     'database "': "3D000",
 }
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE that an error of ours was made from, if the server gave one."""
+    cause = getattr(error, "__cause__", None)
+    return getattr(getattr(cause, "orig", cause), "sqlstate", None)
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:

@@ -55,7 +55,9 @@ def _wrap(
 
 def _encoding(context: AdaptContext | None) -> str:
     connection = context.connection if context else None
-    return connection.info.encoding if connection else "utf-8"
+    found = connection.info.encoding if connection else "utf-8"
+    # without an encoding of its own, text is most often UTF-8 all the same
+    return "utf-8" if found == "ascii" else found
 
 
 class _TextLoader(BaseLoader):

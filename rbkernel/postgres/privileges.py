@@ -129,8 +129,10 @@ UNION ALL
 (SELECT a.role, 'may create in database', current_database()::text FROM acting a
  WHERE has_database_privilege(a.oid, current_database(), 'CREATE') LIMIT 4)
 UNION ALL
-(SELECT a.role, 'may call', p.oid::regprocedure::text FROM acting a, pg_proc p
- WHERE p.proname IN ({_listed(_FUNCTIONS)})
+-- an extension's, too, but not what only bears such a name
+(SELECT a.role, 'may call', p.oid::regprocedure::text
+ FROM acting a, pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+ WHERE p.proname IN ({_listed(_FUNCTIONS)}) AND o.rolsuper
    AND has_function_privilege(a.oid, p.oid, 'EXECUTE') LIMIT 4)
 UNION ALL
 -- tables and sequences have been told

@@ -107,6 +107,7 @@ class Session:
         self._silence: DatabaseError | None = None
         self._again_at = 0.0
         self._own_path: tuple[str, ...] = ()
+        self._encoding = ""
         self._engine = self._make_engine()
 
     @property
@@ -200,13 +201,14 @@ class Session:
         *,
         name: str = "",
         protect: bool = True,
+        allow: str = "",
     ) -> pd.DataFrame:
-        """Run one query of our own, as `query` does.
+        """Run one query of our own, as `query` does; it may call `allow` besides.
 
         Its names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
         database can take the place of PostgreSQL's.
         """
-        return self._run(sql, values, name=name, protect=protect, team=False)
+        return self._run(sql, values, name=name, protect=protect, team=False, allow=allow)
 
     def _run(
         self,
@@ -218,18 +220,19 @@ class Session:
         team: bool,
         row_cap: int | None = None,
         timeout_s: float | None = None,
+        allow: str = "",
     ) -> pd.DataFrame:
         values = sqltext.bind(sql, values or {})
-        self._check(sql)
+        self._check(sql, allow)
         _ = self.server
         frame = self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s, team=team)
         if protect and (applied := frames.protect(frame, self.connection.redaction)):
             frame.attrs["rbkernel"] = replace(frame.attrs["rbkernel"], protected=applied)
         return frame
 
-    def _check(self, sql: str) -> None:
+    def _check(self, sql: str, allow: str = "") -> None:
         """Let nothing through that does more than read."""
-        guard.check(sql, self.connection.allow_functions)
+        guard.check(sql, (*self.connection.allow_functions, *filter(None, [allow])))
 
     def _ask(
         self,
@@ -363,21 +366,18 @@ class Session:
         """Set what the rest of the transaction relies on, and see that it cannot write."""
         raw: driver.RawConnection = conn.connection.driver_connection  # type: ignore[assignment]
         ours = settings.for_team_sql(self._own_path) if team else settings.for_own_sql()
-        wanted = {
-            **ours,
-            **self._limits(timeout_s),
-            "client_encoding": driver.encoding(raw),
-        }
+        self._encoding = driver.encoding(raw)
+        wanted = {**ours, **self._limits(timeout_s), "client_encoding": self._encoding}
         row = conn.exec_driver_sql(settings.statement(wanted), wanted).one()
         self._own_path = settings.begun(row, self.connection.name).own_path
 
     def _not_in_encoding(self, error: UnicodeEncodeError) -> QueryError:
         character = error.object[error.start : error.end]
         return QueryError(
-            f"the character {character!r} of the SQL or of a value does not exist in the encoding"
-            f" of the database ({error.encoding})",
+            f"{character!r} in the SQL or in a value cannot be sent in the encoding of the database"
+            f" ({self._encoding})",
             where=f"connection {self.connection.name}",
-            next_step="leave it out",
+            next_step="pass text as a value (:name), or leave the character out",
         )
 
     @property

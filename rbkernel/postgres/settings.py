@@ -88,15 +88,13 @@ class Begun:
 def client_encoding(server_encoding: str) -> str:
     """Return the encoding to talk in: the server's own, so that it converts nothing.
 
-    A conversion would fail for the whole answer where one byte of another database has no place
-    in the encoding of this one.
+    A conversion, and UTF8 where the server has SQL_ASCII, would fail for the whole answer where
+    one byte is not valid.
 
     >>> [client_encoding(name) for name in ("UTF8", "LATIN1", "SQL_ASCII", "EUC_TW")]
-    ['UTF8', 'LATIN1', 'UTF8', 'SQL_ASCII']
+    ['UTF8', 'LATIN1', 'SQL_ASCII', 'SQL_ASCII']
     """
-    if server_encoding in _WITHOUT_CODEC:
-        return "SQL_ASCII"
-    return "UTF8" if server_encoding == "SQL_ASCII" else server_encoding
+    return "SQL_ASCII" if server_encoding in _WITHOUT_CODEC else server_encoding
 
 
 def for_own_sql() -> dict[str, str]:

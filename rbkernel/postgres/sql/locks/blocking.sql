@@ -52,6 +52,7 @@ rules:
     source: ours; a queue that grows so long fills a connection pool of the usual size
 figure: {kind: bars, x: waits, y: pid, by: depth, title: How many wait behind each session}
 source: pg_blocking_pids, the only right answer; it knows lock modes, queues and parallel groups
+cut: {query: 300}
 */
 WITH RECURSIVE activity AS MATERIALIZED (
     SELECT pid, leader_pid, backend_type, backend_start, datname, application_name, usename,
@@ -225,7 +226,7 @@ SELECT n.pid,
        END AS application,
        CASE WHEN n.pid = 0 THEN p.owners ELSE a.usename::text END AS username,
        a.client_addr::text AS client,
-       CASE WHEN n.pid = 0 THEN p.names ELSE left(a.query, 300) END AS query
+       CASE WHEN n.pid = 0 THEN p.names ELSE a.query END AS query
 FROM node n
 CROSS JOIN prepared p
 LEFT JOIN activity a ON a.pid = n.pid

@@ -38,7 +38,7 @@ WITH told AS MATERIALIZED (
            s.blk_read_time + s.blk_write_time AS io_ms,
            (SELECT stats_reset FROM {schema}.pg_stat_statements_info) AS counted_since,
            sum(s.total_exec_time) OVER () AS all_ms
-    FROM {schema}.pg_stat_statements s
+    FROM {schema}.pg_stat_statements({texts}) s
     ORDER BY s.total_exec_time DESC
     LIMIT 50
 ),
