@@ -26,8 +26,8 @@ from rbkernel.postgres.relations import Candidate
 from rbkernel.postgres.rules import Rule
 from rbkernel.postgres.session import Session, failed_frame, provenance
 
-# SQLSTATE character_not_in_repertoire, untranslatable_character
-_NOT_IN_ENCODING = frozenset({"22021", "22P05"})
+# character_not_in_repertoire, untranslatable_character; undefined_function: no such conversion
+_NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
 
 
 class _Part(BaseModel):

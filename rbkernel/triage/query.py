@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import display
+from pandas.api.types import is_object_dtype
 
 from rbkernel import sqltext
 from rbkernel.errors import (
@@ -174,8 +175,8 @@ def _table(frame: pd.DataFrame) -> str:
     shown = frame.head(_SHOWN_ROWS).copy()
     for column in shown.select_dtypes(["datetime", "datetimetz"]):
         shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
-    texts = shown.select_dtypes("object")
-    shown[texts.columns] = texts.where(texts.notna(), "")  # pandas would write None
+    for column in [name for name in shown.columns if is_object_dtype(shown[name])]:
+        shown[column] = shown[column].where(shown[column].notna(), "")  # pandas would write None
     # without mathjax: two `$` in a query are no formula
     with pd.option_context("display.max_colwidth", 120, "display.html.use_mathjax", False):
         table = shown.to_html(

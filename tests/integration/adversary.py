@@ -166,6 +166,8 @@ SETTINGS = {
     "stats_fetch_consistency": "none",
 }
 ROLE_SETTINGS = {
+    # the role has `on` for all databases, and this goes before
+    "default_transaction_read_only": "off",
     "DateStyle": "SQL, DMY",
     "IntervalStyle": "iso_8601",
     "search_path": "rb_diag, evil, public, pg_catalog",
@@ -201,6 +203,14 @@ def settle(of: Servers) -> None:
         for name, value in ROLE_SETTINGS.items():
             where = f"ROLE rb_diag IN DATABASE {HOSTILE}"
             raw.execute(f"ALTER {where} SET {name} = {_value(name, value)}".encode())
+
+
+def take_away(of: Servers) -> None:
+    """Drop both databases, their owner, and what statistics hold of them."""
+    with of.access.connect("postgres", dbname="postgres") as raw:
+        for name in (HOSTILE, CLEAN):
+            raw.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        raw.execute(f"DROP ROLE IF EXISTS {OWNER}".encode())
 
 
 def plant(raw: RawConnection) -> None:

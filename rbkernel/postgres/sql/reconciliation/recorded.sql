@@ -14,6 +14,17 @@ columns:
 parameters:
   module: {help: "the module, as in reconciliation_diffs.module; empty for all", default: ""}
   most: {help: "how many are shown, the newest first", default: 50}
+rules:
+  - title: Oldest difference on record
+    column: oldest_h
+    empty: 0
+    unit: h
+    critical: 24
+    cause: "A difference has been on record for {value}"
+    next_step: escalate to P1 and engage the architect
+    opens: RUN-006
+    source: "seed RUN-000: persistent for more than 24 h is P1"
+figure: {kind: strip, x: detected_at, by: kind, title: When each difference was found}
 */
 SELECT detected_at,
        module::text AS module,

@@ -77,6 +77,6 @@ SELECT r.rolname::text AS role,
        1 AS count
 FROM powers p
 JOIN pg_roles r ON r.oid = p.oid
--- byte by byte: a role of another database may not be valid in the encoding of this one
-WHERE NOT starts_with(r.rolname::text, 'pg_')
+-- left() and starts_with() fail on a name that is not valid in the encoding of this database
+WHERE r.rolname !~ '^pg_'
 ORDER BY far_reaching DESC, p.power = 'no expiry', role, p.power
