@@ -158,6 +158,7 @@ SETTINGS = {
     "enable_sort": "off",
     "join_collapse_limit": "1",
     "constraint_exclusion": "on",
+    "idle_in_transaction_session_timeout": "1h",
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
