@@ -9,6 +9,7 @@ PostgreSQL lets them be.
 from __future__ import annotations
 
 from rbkernel.postgres.driver import RawConnection
+from rbkernel.sandbox import service
 from tests.integration.servers import Servers
 
 CLEAN, HOSTILE = "clean", "hostile"
@@ -76,15 +77,15 @@ BEGIN
     LOOP
         BEGIN
             EXECUTE format(
-                'CREATE FUNCTION {schema}.planted_operator(%s, %s) RETURNS %s LANGUAGE plpgsql '
-                'AS %L', o.one, o.other, o.result,
+                'CREATE FUNCTION {schema}.%I(%s, %s) RETURNS %s LANGUAGE plpgsql '
+                'AS %L', 'planted_' || o.result, o.one, o.other, o.result,
                 'BEGIN RAISE LOG ''{trace}: {schema}''; RETURN NULL; END');
         EXCEPTION WHEN OTHERS THEN NULL;
         END;
         BEGIN
             EXECUTE format(
                 'CREATE OPERATOR {schema}.%s (LEFTARG = %s, RIGHTARG = %s, '
-                'FUNCTION = {schema}.planted_operator)', o.name, o.one, o.other);
+                'FUNCTION = {schema}.%I)', o.name, o.one, o.other, 'planted_' || o.result);
         EXCEPTION WHEN OTHERS THEN NULL;
         END;
     END LOOP;
@@ -186,11 +187,14 @@ GRANT SELECT ON outbox_messages TO rb_diag;
 
 
 def settle(of: Servers) -> None:
-    """Create two copies of the service's database, and hand one to an owner to plant in."""
+    """Create the service's database twice, and hand one to an owner to plant in."""
     with of.access.connect("postgres", dbname="postgres") as raw:
         raw.execute(f"CREATE ROLE {OWNER}".encode())
-        raw.execute(f"CREATE DATABASE {CLEAN} TEMPLATE shop OWNER shop_app".encode())
+        raw.execute(f"CREATE DATABASE {CLEAN} OWNER shop_app".encode())
+    with of.access.connect("postgres", dbname=CLEAN) as raw:
+        service._create_extension(raw)
     with of.access.connect("shop_app", dbname=CLEAN) as raw:
+        raw.execute(service._sql("shop.sql"))
         raw.execute(_OUTBOX.encode())
     with of.access.connect("postgres", dbname="postgres") as raw:
         raw.execute(f"CREATE DATABASE {HOSTILE} TEMPLATE {CLEAN} OWNER {OWNER}".encode())

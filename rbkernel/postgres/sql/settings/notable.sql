@@ -51,7 +51,8 @@ SELECT s.name AS setting,
            ELSE ''
        END AS danger,
        CASE
-           WHEN NOT n.hidden THEN n.danger <> '' AND s.reset_val = ANY (n.dangerous) AND n.holds
+           WHEN n.danger = '' THEN false
+           WHEN NOT n.hidden THEN s.reset_val = ANY (n.dangerous) AND n.holds
        END AS at_risk,
        n.why,
        s.source,
