@@ -84,10 +84,24 @@ class Diagnostic(_Part):
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def shown_sql(self) -> str:
+        """The text for people, who have the schema in their search path."""
+        return shown(self.sql)
+
     def sql_for(self, server: Server) -> str:
         """Return the text for this server: the newest variant that it is capable of."""
         fitting = (sql for name, sql in self.variants.items() if has(server, name))
         return next(fitting, self.sql)
+
+
+def shown(sql: str) -> str:
+    """Write the SQL of a diagnostic without what is filled in when it is asked.
+
+    >>> shown("SELECT 1 FROM {schema}.pg_stat_statements({texts})")
+    'SELECT 1 FROM pg_stat_statements(true)'
+    """
+    return sql.replace("{schema}.", "").replace("{texts}", "true")
 
 
 def names() -> list[str]:
@@ -157,7 +171,6 @@ def _candidates(session: Session, table: Table) -> list[Candidate]:
         "name": table.name,
         "columns": ",".join(table.columns),
         "schema": session.connection.app_schema or "",
-        "path": "",
     }
     frame = session.look(relations.CANDIDATES, values, name="table", protect=False)
     return [
@@ -261,7 +274,7 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
             error,
             name=name,
             connection=session.connection.name,
-            sql=sql,
+            sql=shown(sql),
         )
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# which tables of that name there are, where each stands in a path, and what they lack
+# which tables of that name there are, and what each lacks of the columns that are wanted
 CANDIDATES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relkind::text AS kind,
-       array_position(string_to_array(:path, chr(10)), n.nspname::text) AS place,
        ARRAY(
            SELECT wanted
            FROM unnest(string_to_array(:columns, ',')) AS w (wanted)
@@ -28,7 +27,7 @@ WHERE c.relname = :name
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND (:schema = '' OR n.nspname = :schema)
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY place, schema
+ORDER BY schema
 """
 # what reading a table would run that is not of a superuser
 CODE = """
