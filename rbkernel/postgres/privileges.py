@@ -62,7 +62,9 @@ PROBE = f"""
 WITH self AS MATERIALIZED (
     SELECT oid, rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication,
            rolbypassrls
-    FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')
+    FROM pg_roles
+    -- a setting of the role or the database may have made it another one, which RESET ROLE undoes
+    WHERE pg_has_role(current_user, oid, 'MEMBER') OR pg_has_role(session_user, oid, 'MEMBER')
 ), acting AS MATERIALIZED (
     -- the predefined roles are known by name
     SELECT * FROM self WHERE role !~ '^pg_'
