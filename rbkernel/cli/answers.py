@@ -36,7 +36,7 @@ def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool
             next_step=f"name one of {', '.join(overview.TOPICS)}",
         )
     if sql:
-        typer.echo(diagnostics.get(name).sql)
+        typer.echo(diagnostics.get(name).shown_sql)
         return
     if not db:
         raise ParameterError(

@@ -39,6 +39,8 @@ class Connection(BaseModel):
     lock_timeout_s: float = Field(0.5, gt=0)
     row_cap: int = Field(10_000, ge=1)
     size_cap_mb: int = Field(64, ge=1)
+    # where the diagnostics find the application's own tables, if several schemas have them
+    app_schema: str | None = None
     allow_functions: tuple[str, ...] = ()
     redaction: Redaction = Redaction()
     default: bool = False

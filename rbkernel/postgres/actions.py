@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,6 +23,7 @@ from rbkernel.postgres.reconcile import Question
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # the mark that begins a placeholder of a runbook
 _HOLE = "‹"
+_TIME = "pg_catalog.timestamptz"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
@@ -40,7 +41,7 @@ def terminate_sessions(
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
-    identities = _pairs(sessions, ["pid", "backend_start"], ["int", "timestamptz"])
+    identities = _identities(sessions, ["pid", "backend_start"], ["int", _TIME])
     return _plan(
         title=f"Terminate {len(sessions)} sessions",
         connection=db,
@@ -66,10 +67,10 @@ def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
-    identities = _pairs(
+    identities = _identities(
         sessions,
         ["pid", "backend_start", "query_start"],
-        ["int", "timestamptz", "timestamptz"],
+        ["int", _TIME, _TIME],
     )
     return _plan(
         title=f"Cancel {len(sessions)} queries",
@@ -98,9 +99,9 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     return _plan(
         title="Resume replay",
         connection=db,
-        sql="SELECT pg_wal_replay_resume();",
+        sql="SELECT pg_catalog.pg_wal_replay_resume();",
         targets=_rows(standby, columns) if standby is not None else (),
-        undo="SELECT pg_wal_replay_pause();",
+        undo="SELECT pg_catalog.pg_wal_replay_pause();",
         risk="If replay was paused on purpose (a backup, a look at old rows, a mistake that must"
         " not be replayed), resuming ends that for good: ask who paused it.",
         verify="replication/standby",
@@ -240,24 +241,26 @@ def _literal_or_hole(place: str, value: Any) -> str:
     return str(value) if _HOLE in str(value) else quote_literal(value)
 
 
-def _signal(function: str, identity: str, identities: str) -> str:
+def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
+    """Write the statement; its names are qualified, whatever the search path of who runs it."""
     if not identities:
         return ""
+    sessions = "\n     OR ".join(f"{identity} OPERATOR(pg_catalog.=) {one}" for one in identities)
     return (
-        f"SELECT a.pid, a.application_name, {function}(a.pid)\n"
-        f"  FROM pg_stat_activity a\n"
-        f" WHERE {identity} IN (\n{identities}\n       )\n"
-        f"   AND a.backend_type = 'client backend'\n"
-        f"   AND a.pid <> pg_backend_pid();"
+        f"SELECT a.pid, a.application_name, pg_catalog.{function}(a.pid)\n"
+        f"  FROM pg_catalog.pg_stat_activity a\n"
+        f" WHERE (\n        {sessions}\n       )\n"
+        f"   AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'\n"
+        f"   AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid();"
     )
 
 
-def _pairs(rows: pd.DataFrame, columns: list[str], types: list[str]) -> str:
+def _identities(rows: pd.DataFrame, columns: list[str], types: list[str]) -> list[str]:
     lines = []
     for row in rows[columns].itertuples(index=False):
         values = (f"{_literal(value)}::{kind}" for value, kind in zip(row, types, strict=True))
-        lines.append(f"         ({', '.join(values)})")
-    return ",\n".join(lines)
+        lines.append(f"({', '.join(values)})")
+    return lines
 
 
 def _literal(value: Any) -> str:

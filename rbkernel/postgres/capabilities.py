@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rbkernel.postgres.settings import Override
+
 OLDEST_SUPPORTED = 150000
 
 
@@ -44,7 +46,9 @@ class Server:
     """Whom we are talking to, as the server itself tells it.
 
     ``pooler`` is true when something between us and the server keeps the connections; ``managed``
-    names the service that runs the server, if it is one of those that we know.
+    names the service that runs the server, if it is one of those that we know;
+    ``statements_schema`` is where the views of pg_stat_statements are; ``overrides`` are settings
+    of the role and the database that our sessions replace by their own.
     """
 
     version: str
@@ -60,6 +64,8 @@ class Server:
     extensions: frozenset[str]
     pooler: bool
     managed: str
+    statements_schema: str | None = None
+    overrides: tuple[Override, ...] = ()
 
     def __str__(self) -> str:
         kind = "standby" if self.standby else "primary"

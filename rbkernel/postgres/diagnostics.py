@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -18,9 +19,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.postgres import driver, relations
 from rbkernel.postgres.capabilities import CAPABILITIES, Server, has, lacking
+from rbkernel.postgres.driver import quote_identifier
+from rbkernel.postgres.relations import Candidate
 from rbkernel.postgres.rules import Rule
-from rbkernel.postgres.session import Session, failed_frame
+from rbkernel.postgres.session import Session, failed_frame, provenance
+
+# character_not_in_repertoire, untranslatable_character; undefined_function: no such conversion
+_NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
 
 
 class _Part(BaseModel):
@@ -46,7 +53,7 @@ class Figure(_Part):
 
 
 class Table(_Part):
-    """A table of the application, found by the search path, and the columns that are read."""
+    """A table of the application, and the columns that are read; see `relations`."""
 
     name: str
     columns: tuple[str, ...]
@@ -58,6 +65,9 @@ class Diagnostic(_Part):
     ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to
     the SQL for servers that have it, newest first. Without its ``requires_table`` a diagnostic
     makes no sense for a database, which is no defect of the database: see `inapplicable`.
+    ``{schema}`` in the SQL stands for the schema of that table, or of the extension that is needed.
+    ``cut`` maps a column to the characters that are kept of its text: functions of the server that
+    count characters fail on text of another database that is not valid in the encoding of this one.
     """
 
     name: str
@@ -70,13 +80,28 @@ class Diagnostic(_Part):
     rules: tuple[Rule, ...] = ()
     figure: Figure | None = None
     source: str = ""
+    cut: dict[str, int] = Field(default_factory=dict)
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def shown_sql(self) -> str:
+        """The text for people, who have the schema in their search path."""
+        return shown(self.sql)
 
     def sql_for(self, server: Server) -> str:
         """Return the text for this server: the newest variant that it is capable of."""
         fitting = (sql for name, sql in self.variants.items() if has(server, name))
         return next(fitting, self.sql)
+
+
+def shown(sql: str) -> str:
+    """Write the SQL of a diagnostic without what is filled in when it is asked.
+
+    >>> shown("SELECT 1 FROM {schema}.pg_stat_statements({texts})")
+    'SELECT 1 FROM pg_stat_statements(true)'
+    """
+    return sql.replace("{schema}.", "").replace("{texts}", "true")
 
 
 def names() -> list[str]:
@@ -116,18 +141,6 @@ def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> 
     return Diagnostic(name=name, sql=sql.strip(), variants=dict(variants or {}), **fields)
 
 
-_MISSING_COLUMNS = """
-SELECT to_regclass(:name) IS NOT NULL AS there,
-       ARRAY(
-           SELECT wanted
-           FROM unnest(string_to_array(:columns, ',')) AS w (wanted)
-           WHERE NOT EXISTS (
-               SELECT FROM pg_attribute
-               WHERE attrelid = to_regclass(:name) AND attname = wanted AND NOT attisdropped)
-       ) AS missing
-"""
-
-
 def inapplicable(session: Session, name: str) -> str:
     """Say why a diagnostic has nothing to say of this database; empty when it has.
 
@@ -139,23 +152,95 @@ def inapplicable(session: Session, name: str) -> str:
     DatabaseError
         The server does not answer.
     """
-    diagnostic, server = get(name), session.server
-    kind = "standby" if server.standby else "primary"
-    if diagnostic.runs_on not in {"any", kind}:
-        return f"{name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}"
-    return _lacks_table(session, diagnostic.requires_table)
+    diagnostic = get(name)
+    if reason := _wrong_kind(session, diagnostic):
+        return reason
+    table = diagnostic.requires_table
+    return _lacks(session, table, _candidates(session, table)) if table else ""
 
 
-def _lacks_table(session: Session, table: Table | None) -> str:
-    if table is None:
+def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
+    kind = "standby" if session.server.standby else "primary"
+    if diagnostic.runs_on in {"any", kind}:
         return ""
-    values = {"name": table.name, "columns": ",".join(table.columns)}
-    row = session.query(_MISSING_COLUMNS, values, name="table", protect=False).iloc[0]
-    if not row["there"]:
-        return f"there is no table {table.name} in {session.server.database}"
-    if missing := list(row["missing"]):
-        return f"the table {table.name} has no column {', '.join(missing)}"
+    return f"{diagnostic.name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}"
+
+
+def _candidates(session: Session, table: Table) -> list[Candidate]:
+    values = {
+        "name": table.name,
+        "columns": ",".join(table.columns),
+        "schema": session.connection.app_schema or "",
+    }
+    frame = session.look(relations.CANDIDATES, values, name="table", protect=False)
+    return [
+        Candidate(
+            oid=int(row["oid"]),
+            schema=row["schema"],
+            kind=row["kind"],
+            missing=tuple(row["missing"]),
+        )
+        for _, row in frame.iterrows()
+    ]
+
+
+def _lacks(session: Session, table: Table, candidates: list[Candidate]) -> str:
+    where = session.connection.app_schema or session.server.database
+    if not candidates:
+        return f"there is no table {table.name} in {where}"
+    if all(one.missing for one in candidates):
+        return f"the table {table.name} has no column {', '.join(candidates[0].missing)}"
     return ""
+
+
+def _schema(session: Session, diagnostic: Diagnostic) -> str:
+    """Return what ``{schema}`` stands for in the SQL of a diagnostic, quoted; see `relations`."""
+    if diagnostic.requires_table:
+        return _schema_of_table(session, diagnostic.requires_table)
+    if "pg_stat_statements" in diagnostic.needs:
+        if schema := session.server.statements_schema:
+            return quote_identifier(schema)
+        raise DatabaseError(
+            "the extension pg_stat_statements has not its own views in its schema",
+            where=f"connection {session.connection.name}",
+            next_step="have an administrator drop the extension and create it anew",
+        )
+    return ""
+
+
+def _schema_of_table(session: Session, table: Table) -> str:
+    where = f"connection {session.connection.name}"
+    candidates = _candidates(session, table)
+    if reason := _lacks(session, table, candidates):
+        raise _not_applicable(reason, where)
+    found = relations.only(candidates)
+    if found is None:
+        schemas = ", ".join(one.schema for one in candidates if not one.missing)
+        raise DatabaseError(
+            f"several schemas have a table {table.name}, and it is unclear which is meant:"
+            f" {schemas}",
+            where=where,
+            next_step="name the schema of the application: app_schema of the connection in"
+            " rbkernel.toml",
+        )
+    code = session.look(relations.CODE, {"oid": found.oid}, name="code", protect=False)
+    if len(code):
+        raise DatabaseError(
+            f"reading {found.schema}.{table.name} would run code of the database's own as the role"
+            f" {session.server.role}: {', '.join(code['what'])}",
+            where=where,
+            next_step="look at that code; then ask in a %%sql cell, if it may run",
+        )
+    return quote_identifier(found.schema)
+
+
+def _not_applicable(reason: str, where: str) -> DatabaseError:
+    return DatabaseError(
+        f"not applicable: {reason}",
+        where=where,
+        next_step="give the connection name of the server and database that it is about; if"
+        " primary and standby have changed roles, a failover has happened",
+    )
 
 
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
@@ -179,8 +264,9 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         server = session.server
         sql = diagnostic.sql_for(server)
         _check_fit(session, diagnostic)
+        frame = _ask(session, diagnostic, sql, values)
         # a policy may have dropped a column that the rules ask for: they find it empty
-        return session.query(sql, values, name=name).reindex(columns=list(diagnostic.columns))
+        return frame.reindex(columns=list(diagnostic.columns))
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
         return failed_frame(
@@ -188,8 +274,39 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
             error,
             name=name,
             connection=session.connection.name,
-            sql=sql,
+            sql=shown(sql),
         )
+
+
+def _ask(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
+) -> pd.DataFrame:
+    schema = _schema(session, diagnostic)
+    # the function behind the view pg_stat_statements, which can leave the texts out
+    allow = f"{schema[1:-1]}.pg_stat_statements" if "{texts}" in sql else ""
+    sql = sql.replace("{schema}", schema)
+    try:
+        frame = session.look(
+            sql.replace("{texts}", "true"), values, name=diagnostic.name, allow=allow
+        )
+    except QueryError as error:
+        if "{texts}" not in sql or driver.sqlstate(error) not in _NOT_IN_ENCODING:
+            raise
+        sql = sql.replace("{texts}", "false")
+        frame = session.look(sql, values, name=diagnostic.name, allow=allow)
+        _add_note(frame, "query: left out, since a text is not valid in the encoding here")
+    for column in diagnostic.cut.keys() & set(frame.columns):
+        frame[column] = [
+            text[: diagnostic.cut[column]] if isinstance(text, str) else text
+            for text in frame[column]
+        ]
+    return frame
+
+
+def _add_note(frame: pd.DataFrame, note: str) -> None:
+    told = provenance(frame)
+    assert told is not None
+    frame.attrs["rbkernel"] = replace(told, notes=(*told.notes, note))
 
 
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
@@ -265,13 +382,8 @@ def _complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, An
 def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
     """Refuse before asking what the server could only answer wrongly."""
     where = f"connection {session.connection.name}"
-    if reason := inapplicable(session, diagnostic.name):
-        raise DatabaseError(
-            f"not applicable: {reason}",
-            where=where,
-            next_step="give the connection name of the server and database that it is about; if"
-            " primary and standby have changed roles, a failover has happened",
-        )
+    if reason := _wrong_kind(session, diagnostic):
+        raise _not_applicable(reason, where)
     if reason := lacking(session.server, diagnostic.needs):
         raise DatabaseError(
             f"{diagnostic.name} cannot be answered: {reason}",

@@ -146,7 +146,7 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
 
 
 def _functions(session: Session) -> Finding:
-    found = session.query(_DEFINERS)
+    found = session.look(_DEFINERS)
     if found.empty:
         return _finding("functions", Verdict.OK, "none that runs with its owner's rights")
     names = ", ".join(found["function"].head(3)) + (", …" if len(found) > 3 else "")
@@ -241,7 +241,7 @@ def _login(session: Session) -> Finding:
 
 def _time_outs(session: Session) -> Finding:
     connection = session.connection
-    found = session.query(_OURS).iloc[0]
+    found = session.look(_OURS).iloc[0]
     told = (
         f"statement {connection.statement_timeout_s:g} s, lock {connection.lock_timeout_s:g} s,"
         f" first answer {connection.connect_timeout_s} s"

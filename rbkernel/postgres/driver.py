@@ -1,4 +1,6 @@
-"""The only module that imports psycopg: connect, cancel, quote, and name what went wrong.
+"""The only module that uses psycopg: connect, cancel, quote, and name what went wrong.
+
+How values are read is in `rbkernel.postgres.loaders`.
 
 Everything else in rbkernel speaks SQLAlchemy. Connections are opened with keyword parameters and
 never with a DSN string, because libpq's complaint about a malformed one echoes a part of it.
@@ -10,19 +12,17 @@ import contextlib
 import os
 import re
 import socket
-import struct
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Self
 
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
-from psycopg.abc import Buffer
-from psycopg.types.datetime import IntervalBinaryLoader, IntervalLoader
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
+from rbkernel.postgres import loaders, settings
+from rbkernel.postgres.values import decoded
 
 RawConnection = psycopg.Connection[Any]
 
@@ -30,7 +30,20 @@ RawConnection = psycopg.Connection[Any]
 _APPLICATION_NAME_BYTES = 63
 
 
-class _OneStatementCursor(psycopg.Cursor[Any]):
+class _Described(psycopg.Cursor[Any]):
+    """Names every column of a result, also one whose name is not valid in the encoding."""
+
+    @property
+    def description(self) -> list[psycopg.Column] | None:
+        """The columns of the result."""
+        try:
+            return super().description
+        except UnicodeDecodeError:
+            count = self.pgresult.nfields if self.pgresult else 0
+            return [_EscapedColumn(self, place) for place in range(count)]
+
+
+class _OneStatementCursor(_Described):
     """Speaks the extended protocol always: the server itself refuses a second statement."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
@@ -40,12 +53,34 @@ class _OneStatementCursor(psycopg.Cursor[Any]):
         return super().execute(query, params, **options)
 
 
+class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
+    """A cursor of the server's, for results of any size."""
+
+
+class _EscapedColumn(psycopg.Column):
+    """A column of a result; bytes of its name that are not valid in the encoding are escaped."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], index: int) -> None:
+        super().__init__(_AnyBytes(cursor), index)  # type: ignore[arg-type]  # what it reads of one
+        self._name = decoded(self._name.encode("latin-1"), cursor.connection.info.encoding)
+
+
+class _AnyBytes:
+    """A cursor as `psycopg.Column` reads it, in an encoding in which all bytes are valid."""
+
+    _encoding = "latin-1"
+
+    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+        self.pgresult = cursor.pgresult
+        self.adapters = cursor.adapters
+
+
 def connect(
     connection: Connection,
     *,
     application_name: str,
     autocommit: bool = False,
-    one_statement: bool = False,
+    guarded: bool = False,
 ) -> RawConnection:
     """Open one connection of the named kind.
 
@@ -57,8 +92,9 @@ def connect(
         Cut at 63 bytes, as the server does.
     autocommit
         Whether each statement is a transaction of its own.
-    one_statement
-        Whether the server is to refuse a text of two statements.
+    guarded
+        For diagnostics: each transaction begins read-only, the server refuses a text of two
+        statements, and a value that Python cannot hold is read as text.
 
     Raises
     ------
@@ -68,6 +104,9 @@ def connect(
     parameters: dict[str, Any] = dict(connection.libpq_parameters())
     if (password := connection.password()) is not None:
         parameters["password"] = password
+    if guarded:
+        # every server takes it; each transaction then sets what fits the database
+        parameters["client_encoding"] = "SQL_ASCII"
     try:
         raw = psycopg.connect(
             **parameters,
@@ -80,35 +119,25 @@ def connect(
         )
     except psycopg.Error as error:
         raise translate(error, connection.name) from error
-    raw.adapters.register_loader("interval", _FiniteIntervalLoader)
-    raw.adapters.register_loader("interval", _FiniteIntervalBinaryLoader)
-    if one_statement:
-        raw.cursor_factory = _OneStatementCursor
+    if guarded:
+        _guard(raw)
     return raw
 
 
-class _FiniteIntervalLoader(IntervalLoader):
-    """Refuses an infinite interval (PostgreSQL 17), which psycopg reads as 0."""
-
-    def load(self, data: Buffer) -> timedelta:
-        if bytes(data).endswith(b"infinity"):
-            raise psycopg.DataError(f"interval is not finite: {bytes(data).decode()!r}")
-        return super().load(data)
-
-
-class _FiniteIntervalBinaryLoader(IntervalBinaryLoader):
-    """The same for the binary format: infinity is the largest or smallest of all three fields."""
-
-    def load(self, data: Buffer) -> timedelta:
-        if bytes(data) in _INFINITE_INTERVALS:
-            raise psycopg.DataError("interval is not finite: 'infinity'")
-        return super().load(data)
+def _guard(raw: RawConnection) -> None:
+    # what a role or database sets as its default does not count
+    raw.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    raw.read_only = True
+    raw.deferrable = False
+    raw.cursor_factory = _OneStatementCursor
+    raw.server_cursor_factory = _ServerCursor
+    loaders.register(raw)
 
 
-_INFINITE_INTERVALS = {
-    struct.pack("!qii", 2**63 - 1, 2**31 - 1, 2**31 - 1),
-    struct.pack("!qii", -(2**63), -(2**31), -(2**31)),
-}
+def encoding(raw: RawConnection) -> str:
+    """Return the ``client_encoding`` in which the server has to convert nothing."""
+    told = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
+    return settings.client_encoding(told.decode())
 
 
 def fetch(
@@ -137,6 +166,13 @@ def fetch(
         return raw.execute(statement.encode(), values, binary=True).fetchall()
     except psycopg.Error as error:
         raise translate(error, name) from error
+    except UnicodeDecodeError as error:
+        found = bytes(error.object)[max(0, error.start - 20) : error.end + 20]
+        raise QueryError(
+            f"a value is not valid {error.encoding} text: {found!r}",
+            where=f"connection {name}",
+            next_step="correct that value, or leave its row or column out",
+        ) from error
 
 
 def execute(raw: RawConnection, statement: str, *, name: str) -> None:
@@ -228,6 +264,12 @@ _SAID = {
     'role "': "28",
     'database "': "3D000",
 }
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE that an error of ours was made from, if the server gave one."""
+    cause = getattr(error, "__cause__", None)
+    return getattr(getattr(cause, "orig", cause), "sqlstate", None)
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:

@@ -16,6 +16,7 @@ import pandas as pd
 from pandas.api.types import is_object_dtype, is_string_dtype
 from sqlalchemy import CursorResult, Row
 
+from rbkernel.postgres import values
 from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 # PostgreSQL's type OIDs (src/include/catalog/pg_type.dat), fixed for built-in types
@@ -52,12 +53,22 @@ def within_caps(
         batch = max(1, min(batch * _GROWTH, room, row_cap + 1 - len(rows)))
 
 
-def to_frame(rows: Sequence[Sequence[Any]], description: Sequence[Any]) -> pd.DataFrame:
-    """Build a frame of len(rows) × len(description), one column a described column."""
-    columns = [_column([row[i] for row in rows], d[1]) for i, d in enumerate(description)]
-    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
-    frame.columns = pd.Index(_unique([d[0] for d in description]))
-    return frame
+def to_frame(
+    rows: Sequence[Sequence[Any]], description: Sequence[Any]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Build a frame of len(rows) × len(description), one column a described column.
+
+    Returns
+    -------
+    frame, notes
+        The notes say of which columns values are shown as text, and why.
+    """
+    names = _unique([d[0] for d in description])
+    taken = [_taken([row[i] for row in rows], d[1]) for i, d in enumerate(description)]
+    frame = pd.concat([column for column, _ in taken], axis=1) if taken else pd.DataFrame()
+    frame.columns = pd.Index(names)
+    told = [f"{name}: {why}" for name, (_, whys) in zip(names, taken, strict=True) for why in whys]
+    return frame, tuple(told)
 
 
 def protect(frame: pd.DataFrame, redaction: Redaction) -> dict[str, str]:
@@ -92,11 +103,11 @@ def _is_text(column: pd.Series[Any]) -> bool:
 
 
 def _replaced(column: pd.Series[Any], replacement: Callable[[Any], str]) -> pd.Series[Any]:
-    values = [
+    items = [
         None if missing else replacement(value)
         for value, missing in zip(column, column.isna(), strict=True)
     ]
-    return pd.Series(values, index=column.index, dtype=object)
+    return pd.Series(items, index=column.index, dtype=object)
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -113,15 +124,30 @@ def _unique(names: list[str]) -> list[str]:
     return unique
 
 
-def _column(values: list[Any], oid: int) -> pd.Series[Any]:
+def _taken(items: list[Any], oid: int) -> tuple[pd.Series[Any], list[str]]:
+    """Return a column, and why some of its values are shown as text."""
+    if not (whys := values.notes(items)):
+        return _column(items, oid), []
+    items = [values.plain(item) for item in items]
+    if oid in _TIMESTAMPS or oid == _INTERVAL:
+        # text stands beside times: each is kept as it is
+        items = [_as_pandas(item, oid) for item in items]
+    return pd.Series(items, dtype=object), whys
+
+
+def _as_pandas(item: Any, oid: int) -> Any:
+    return item if item is None or isinstance(item, str) else _column([item], oid)[0]
+
+
+def _column(items: list[Any], oid: int) -> pd.Series[Any]:
     if oid in _INTEGERS:
-        return pd.Series(values, dtype="Int64")
+        return pd.Series(items, dtype="Int64")
     if oid in _FLOATS:
-        return pd.Series(values, dtype="float64")
+        return pd.Series(items, dtype="float64")
     if oid == _BOOLEAN:
-        return pd.Series(values, dtype="boolean")
+        return pd.Series(items, dtype="boolean")
     if oid in _TIMESTAMPS:
-        return pd.Series(pd.to_datetime(pd.Series(values, dtype=object), utc=_TIMESTAMPS[oid]))
+        return pd.Series(pd.to_datetime(pd.Series(items, dtype=object), utc=_TIMESTAMPS[oid]))
     if oid == _INTERVAL:
-        return pd.Series(pd.to_timedelta(pd.Series(values, dtype=object)))
-    return pd.Series(values, dtype=object)
+        return pd.Series(pd.to_timedelta(pd.Series(items, dtype=object)))
+    return pd.Series(items, dtype=object)

@@ -73,7 +73,7 @@ def belongs(standby: Session, primary: Session) -> bool:
 
 def _cluster_of(session: Session) -> str:
     """Return what initdb gives a cluster, and its standbys copy."""
-    return str(session.query("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
+    return str(session.look("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
 
 
 def stranger(standby: str, primary: str) -> Finding:

@@ -62,7 +62,9 @@ PROBE = f"""
 WITH self AS MATERIALIZED (
     SELECT oid, rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication,
            rolbypassrls
-    FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER')
+    FROM pg_roles
+    -- a setting of the role or the database may have made it another one, which RESET ROLE undoes
+    WHERE pg_has_role(current_user, oid, 'MEMBER') OR pg_has_role(session_user, oid, 'MEMBER')
 ), acting AS MATERIALIZED (
     -- the predefined roles are known by name
     SELECT * FROM self WHERE role !~ '^pg_'
@@ -129,8 +131,10 @@ UNION ALL
 (SELECT a.role, 'may create in database', current_database()::text FROM acting a
  WHERE has_database_privilege(a.oid, current_database(), 'CREATE') LIMIT 4)
 UNION ALL
-(SELECT a.role, 'may call', p.oid::regprocedure::text FROM acting a, pg_proc p
- WHERE p.proname IN ({_listed(_FUNCTIONS)})
+-- an extension's, too, but not what only bears such a name
+(SELECT a.role, 'may call', p.oid::regprocedure::text
+ FROM acting a, pg_proc p JOIN pg_roles o ON o.oid = p.proowner
+ WHERE p.proname IN ({_listed(_FUNCTIONS)}) AND o.rolsuper
    AND has_function_privilege(a.oid, p.oid, 'EXECUTE') LIMIT 4)
 UNION ALL
 -- tables and sequences have been told

@@ -8,8 +8,12 @@ header, and `rb.check` makes one from its arguments.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -169,7 +173,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
         empty = 0.0 if rule.agg == "sum" else rule.empty
         return empty, "" if empty is not None else "no rows"
     if figures.isna().any() and not _wrong_anyway(rule, figures):
-        return None, f"{rule.column} is NULL in {int(figures.isna().sum())} of {len(rows)} rows"
+        return None, _no_figure(rule.column, rows[rule.column], figures)
     if rule.agg == "last":
         return float(figures.iloc[-1]), ""
     return float(getattr(figures, rule.agg)()), ""
@@ -185,8 +189,43 @@ def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
 
 
 def numbers(values: pd.Series[Any]) -> pd.Series[float]:
-    """Return a column as floats; what is no number is NaN."""
-    return pd.to_numeric(values.astype(object), errors="coerce").astype(float)
+    """Return a column as floats; an interval is its seconds, and what is no number is NaN.
+
+    >>> from decimal import Decimal
+    >>> numbers(pd.Series([Decimal("NaN"), pd.Timedelta("90 s"), None, "1 mon", True])).tolist()
+    [nan, 90.0, nan, nan, 1.0]
+    """
+    found = [_figure_of(value) for value in values.astype(object)]
+    return pd.Series(found, index=values.index, dtype=float)
+
+
+def _figure_of(value: Any) -> float:
+    if isinstance(value, timedelta):  # pandas' own, too
+        return math.nan if value is pd.NaT else value.total_seconds()
+    if isinstance(value, str | int | float | Decimal | np.number | np.bool_):
+        with suppress(ValueError, OverflowError):
+            return float(value)
+    return math.nan
+
+
+def _no_figure(column: str, values: pd.Series[Any], figures: pd.Series[float]) -> str:
+    """Say why there is no figure in some rows.
+
+    >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
+    >>> _no_figure("age", texts, numbers(texts))
+    "age is NULL in 1 of 3 rows, and no number in 1, such as '1 mon'"
+    """
+    without = values[figures.isna()]
+    odd = without[without.notna()]
+    said = []
+    if nulls := len(without) - len(odd):
+        said.append(f"{column} is NULL in {nulls} of {len(values)} rows")
+    if len(odd):
+        said.append(
+            f"{'and' if said else f'{column} is'} no number in {len(odd)}"
+            f"{'' if said else f' of {len(values)} rows'}, such as {str(odd.iloc[0])[:40]!r}"
+        )
+    return ", ".join(said)
 
 
 def _top(rule: Rule, rows: pd.DataFrame) -> str:

@@ -25,7 +25,7 @@ from rbkernel import sqltext
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.model import now
-from rbkernel.postgres import driver, frames, guard, privileges
+from rbkernel.postgres import driver, frames, guard, identity, privileges, settings
 from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server
 from rbkernel.postgres.deadline import Deadline
 
@@ -34,34 +34,6 @@ _GRACE_S = 2.0
 # After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
 _PAUSE_S = 15.0
 
-_BEGIN = """
-SELECT set_config('transaction_read_only', 'on', true),
-       set_config('statement_timeout', :statement_ms, true),
-       set_config('lock_timeout', :lock_ms, true),
-       set_config('idle_in_transaction_session_timeout', '30000', true),
-       set_config('standard_conforming_strings', 'on', true),
-       set_config('cursor_tuple_fraction', '1.0', true)
-"""
-_PROBE = """
-SELECT current_setting('server_version') AS version,
-       current_setting('server_version_num')::int AS version_num,
-       pg_is_in_recovery() AS standby,
-       current_setting('default_transaction_read_only') = 'on' AS default_read_only,
-       current_user::text AS role,
-       current_database()::text AS database,
-       host(inet_server_addr()) AS address,
-       inet_server_port() AS port,
-       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
-       ARRAY(SELECT rolname::text FROM pg_roles WHERE pg_has_role(current_user, oid, 'USAGE'))
-           AS roles,
-       ARRAY(SELECT extname::text FROM pg_extension) AS extensions,
-       ARRAY(SELECT name FROM pg_settings WHERE name IN
-           ('rds.extensions', 'cloudsql.iam_authentication', 'azure.extensions')) AS marks,
-       pg_backend_pid() AS backend_pid
-"""
-# settings that only these services have
-_MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure Database"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -69,7 +41,9 @@ class Provenance:
 
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
     ``next_step`` what to do about that; ``protected`` names the columns that a policy of
-    ``[redaction]`` changed. Each is empty when there is nothing to tell.
+    ``[redaction]`` changed; ``notes`` says which values are shown as text, and why;
+    ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone.
+    Each is empty when there is nothing to tell.
     """
 
     name: str
@@ -85,6 +59,8 @@ class Provenance:
     reason: str = ""
     next_step: str = ""
     protected: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    search_path: str = ""
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
@@ -130,6 +106,8 @@ class Session:
         self._excess: list[str] | None = None
         self._silence: DatabaseError | None = None
         self._again_at = 0.0
+        self._own_path: tuple[str, ...] = ()
+        self._encoding = ""
         self._engine = self._make_engine()
 
     @property
@@ -166,8 +144,9 @@ class Session:
             The server cannot be reached or does not answer in time.
         """
         if self._server is None:
-            [row] = self._records(_PROBE, self._first_s)
-            self._server = self._read(row)
+            [row] = self._records(identity.PROBE, self._first_s)
+            told_pid = driver.backend_pid(self._raw) if self._raw else None
+            self._server = identity.read(row, told_pid=told_pid)
         return self._server
 
     def excess(self) -> list[str]:
@@ -194,7 +173,9 @@ class Session:
         timeout_s: float | None = None,
         protect: bool = True,
     ) -> pd.DataFrame:
-        """Run one query; `protect` applies the column policies, for all that anybody will see.
+        """Run one query of a team's; `protect` applies the column policies, for all that is shown.
+
+        Its names are looked up in ``pg_catalog`` first, then in the role's own search path.
 
         Returns
         -------
@@ -209,17 +190,49 @@ class Session:
         QueryError, SqlTextError
             The SQL is wrong, or the guard refuses it.
         """
+        return self._run(
+            sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s, protect=protect, team=True
+        )
+
+    def look(
+        self,
+        sql: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        protect: bool = True,
+        allow: str = "",
+    ) -> pd.DataFrame:
+        """Run one query of our own, as `query` does; it may call `allow` besides.
+
+        Its names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
+        database can take the place of PostgreSQL's.
+        """
+        return self._run(sql, values, name=name, protect=protect, team=False, allow=allow)
+
+    def _run(
+        self,
+        sql: str,
+        values: Mapping[str, Any] | None,
+        *,
+        name: str,
+        protect: bool,
+        team: bool,
+        row_cap: int | None = None,
+        timeout_s: float | None = None,
+        allow: str = "",
+    ) -> pd.DataFrame:
         values = sqltext.bind(sql, values or {})
-        self._check(sql)
+        self._check(sql, allow)
         _ = self.server
-        frame = self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s)
+        frame = self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s, team=team)
         if protect and (applied := frames.protect(frame, self.connection.redaction)):
             frame.attrs["rbkernel"] = replace(frame.attrs["rbkernel"], protected=applied)
         return frame
 
-    def _check(self, sql: str) -> None:
+    def _check(self, sql: str, allow: str = "") -> None:
         """Let nothing through that does more than read."""
-        guard.check(sql, self.connection.allow_functions)
+        guard.check(sql, (*self.connection.allow_functions, *filter(None, [allow])))
 
     def _ask(
         self,
@@ -229,13 +242,15 @@ class Session:
         name: str = "",
         row_cap: int | None = None,
         timeout_s: float | None = None,
+        team: bool = False,
     ) -> pd.DataFrame:
         values = values or {}
+        own_path = self._own_path
         cap = row_cap or self.connection.row_cap
         timeout_s = timeout_s or self.connection.statement_timeout_s
         at, started = now(), time.monotonic()
-        rows, description, cut_by = self._fetch(sql, values, cap, timeout_s)
-        frame = frames.to_frame(rows, description)
+        rows, description, cut_by = self._fetch(sql, values, cap, timeout_s, team=team)
+        frame, notes = frames.to_frame(rows, description)
         frame.attrs["rbkernel"] = Provenance(
             name=name or sqltext.first_line(sql),
             connection=self.connection.name,
@@ -247,6 +262,8 @@ class Session:
             duration_s=round(time.monotonic() - started, 4),
             rows=len(rows),
             cut_by=cut_by,
+            notes=notes,
+            search_path=settings.path(own_path) if team else "",
         )
         return frame
 
@@ -281,20 +298,6 @@ class Session:
         names = [column[0] for column in description]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def _read(self, row: dict[str, Any]) -> Server:
-        marks, backend_pid = row.pop("marks"), row.pop("backend_pid")
-        roles, extensions = frozenset(row.pop("roles")), frozenset(row.pop("extensions"))
-        managed = [_MANAGED[mark.split(".")[0]] for mark in marks]
-        # a pooler makes up the process id that it tells its clients, to route their cancels
-        pooler = self._raw is not None and driver.backend_pid(self._raw) != backend_pid
-        return Server(
-            **row,
-            roles=roles,
-            extensions=extensions,
-            pooler=pooler,
-            managed="".join(managed[:1]),
-        )
-
     def _make_engine(self) -> Engine:
         return create_engine(
             "postgresql+rbkernel://",
@@ -311,7 +314,7 @@ class Session:
             raise self._silence
         try:
             self._raw = driver.connect(
-                self.connection, application_name=self._application_name, one_statement=True
+                self.connection, application_name=self._application_name, guarded=True
             )
         except DatabaseError as error:
             if time.monotonic() - started >= self.connection.connect_timeout_s:
@@ -329,12 +332,18 @@ class Session:
         )
 
     def _fetch(
-        self, sql: str, values: Mapping[str, Any], cap: int, timeout_s: float
+        self,
+        sql: str,
+        values: Mapping[str, Any],
+        cap: int,
+        timeout_s: float,
+        *,
+        team: bool = False,
     ) -> tuple[Sequence[Sequence[Any]], Sequence[Any], str]:
         deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw)
         try:
             with deadline, self._engine.connect() as conn:
-                conn.execute(text(_BEGIN), self._limits(timeout_s))
+                self._begin(conn, timeout_s, team=team)
                 result = self._execute(conn, sql, values)
                 if not result.returns_rows or result.cursor is None:
                     raise QueryError(
@@ -350,6 +359,26 @@ class Session:
         except DBAPIError as error:
             said = driver.translate(error, self.connection.name)
             raise (deadline.error(said) if deadline.passed else said) from error
+        except UnicodeEncodeError as error:
+            raise self._not_in_encoding(error) from error
+
+    def _begin(self, conn: SqlConnection, timeout_s: float, *, team: bool) -> None:
+        """Set what the rest of the transaction relies on, and see that it cannot write."""
+        raw: driver.RawConnection = conn.connection.driver_connection  # type: ignore[assignment]
+        ours = settings.for_team_sql(self._own_path) if team else settings.for_own_sql()
+        self._encoding = driver.encoding(raw)
+        wanted = {**ours, **self._limits(timeout_s), "client_encoding": self._encoding}
+        row = conn.exec_driver_sql(settings.statement(wanted), wanted).one()
+        self._own_path = settings.begun(row, self.connection.name).own_path
+
+    def _not_in_encoding(self, error: UnicodeEncodeError) -> QueryError:
+        character = error.object[error.start : error.end]
+        return QueryError(
+            f"{character!r} in the SQL or in a value cannot be sent in the encoding of the database"
+            f" ({self._encoding})",
+            where=f"connection {self.connection.name}",
+            next_step="pass text as a value (:name), or leave the character out",
+        )
 
     @property
     def _first_s(self) -> float:
@@ -358,8 +387,9 @@ class Session:
 
     def _limits(self, timeout_s: float) -> dict[str, str]:
         return {
-            "statement_ms": f"{timeout_s * 1000:.0f}",
-            "lock_ms": f"{self.connection.lock_timeout_s * 1000:.0f}",
+            "statement_timeout": f"{timeout_s * 1000:.0f}",
+            "lock_timeout": f"{self.connection.lock_timeout_s * 1000:.0f}",
+            "idle_in_transaction_session_timeout": "30000",
         }
 
     def _execute(

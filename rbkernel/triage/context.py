@@ -159,9 +159,12 @@ class Triage:
         except DatabaseError as error:
             self.add_finding(unreachable(name, error))
             return f"NOT REACHED: {error.what}"
+        # each transaction began with that statement, and was seen to be read-only
         access = "read-only by default" if server.default_read_only else "read-only transactions"
         monitor = "" if server.monitor else ", WITHOUT pg_monitor"
-        return f"{server}, as {server.role} ({access}{monitor})"
+        replaced = "; ".join(map(str, server.overrides))
+        told = f"; settings that rbkernel replaces by its own: {replaced}" if replaced else ""
+        return f"{server}, as {server.role} ({access}, verified{monitor}){told}"
 
 
 _current: Triage | None = None

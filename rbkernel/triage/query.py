@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import display
+from pandas.api.types import is_object_dtype
 
 from rbkernel import sqltext
 from rbkernel.errors import (
@@ -183,8 +184,8 @@ def _table(frame: pd.DataFrame) -> str:
     shown = frame.head(_SHOWN_ROWS).copy()
     for column in shown.select_dtypes(["datetime", "datetimetz"]):
         shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
-    texts = shown.select_dtypes("object")
-    shown[texts.columns] = texts.where(texts.notna(), "")  # pandas would write None
+    for column in [name for name in shown.columns if is_object_dtype(shown[name])]:
+        shown[column] = shown[column].where(shown[column].notna(), "")  # pandas would write None
     # without mathjax: two `$` in a query are no formula
     with pd.option_context("display.max_colwidth", 120, "display.html.use_mathjax", False):
         table = shown.to_html(
@@ -204,6 +205,8 @@ def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
         f"as {told.role}" if told.role else "",
         f"at {told.at}",
         ", ".join(f"{column}: {policy}" for column, policy in told.protected.items()),
+        f"names looked up in {told.search_path}" if told.search_path else "",
+        *told.notes,
     ]
 
 

@@ -49,6 +49,7 @@ EMPTY = {
     "locks/blocking",
     "locks/prepared",
     "reconciliation/open",
+    "reconciliation/recorded",
     "replication/publisher",
     "replication/subscriber",
     "vacuum/progress",

@@ -32,10 +32,10 @@ class TestSessions:
     def test_each_is_matched_by_pid_and_start(self) -> None:
         plan = actions.terminate_sessions("orders", SESSIONS)
         for pid in (101, 102):
-            pair = f"({pid}::int, '2026-11-20 03:02:11.000001+00:00'::timestamptz)"
+            pair = f"({pid}::int, '2026-11-20 03:02:11.000001+00:00'::pg_catalog.timestamptz)"
             assert pair in plan.sql
         assert "pg_terminate_backend(a.pid)" in plan.sql
-        assert "a.pid <> pg_backend_pid()" in plan.sql
+        assert "a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()" in plan.sql
         assert [target["pid"] for target in plan.targets] == [101, 102]
         assert plan.targets[1]["application"] is None
         assert "DROP TABLE" not in plan.sql
@@ -79,8 +79,8 @@ class TestRepairRows:
 
 def test_resume_replay_can_be_undone() -> None:
     plan = actions.resume_replay("standby")
-    assert plan.sql == "SELECT pg_wal_replay_resume();"
-    assert plan.undo == "SELECT pg_wal_replay_pause();"
+    assert plan.sql == "SELECT pg_catalog.pg_wal_replay_resume();"
+    assert plan.undo == "SELECT pg_catalog.pg_wal_replay_pause();"
     assert plan.targets == ()
 
 

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from rbkernel import sqltext
 from rbkernel.errors import ParameterError, QueryError, SqlTextError
 from rbkernel.postgres import guard
-from rbkernel.postgres.driver import quote_identifier
 
 _PART_OF_NAME = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
@@ -106,16 +105,16 @@ class Question:
                 raise
 
 
-def table(name: str) -> str:
-    """Quote a table's name, taken as PostgreSQL keeps it.
+def parts_of(name: str) -> list[str]:
+    """Split a table's name, taken as PostgreSQL keeps it, into schema and table.
 
-    >>> table("shop.Orders"), table('shop."a.b"')
-    ('"shop"."Orders"', '"shop"."a.b"')
+    >>> parts_of("shop.Orders"), parts_of('shop."a.b"'), parts_of("orders")
+    (['shop', 'Orders'], ['shop', 'a.b'], ['orders'])
     """
     parts = [quoted.replace('""', '"') or plain for quoted, plain in _PART_OF_NAME.findall(name)]
     if not 1 <= len(parts) <= 2:
         raise _wrong(f"{name!r} is no table's name", "write table or schema.table")
-    return quote_identifier(*parts)
+    return parts
 
 
 def _check_brackets(condition: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.model import now
+from rbkernel.postgres import settings
 from rbkernel.postgres.driver import quote_identifier, quote_literal
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.layout import Layout
@@ -63,8 +64,7 @@ SELECT ARRAY(SELECT t.tgname::text FROM pg_trigger t
        ARRAY(SELECT c.conname::text FROM pg_constraint c
              WHERE c.contype = 'f' AND %(oid)s IN (c.conrelid, c.confrelid) ORDER BY 1),
        ARRAY(SELECT r.rulename::text FROM pg_rewrite r
-             WHERE r.ev_class = %(oid)s AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1),
-       ARRAY(SELECT quote_ident(s) FROM unnest(current_schemas(false)) s)
+             WHERE r.ev_class = %(oid)s AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1)
 """
 
 
@@ -156,9 +156,7 @@ def write(
     with readers(source, target) as both:
         layout = layouts.read(question, both)
         script = _Script(layout)
-        [(triggers, foreign, rules, path)] = both.target.rows(
-            _SURROUNDINGS, {"oid": layout.target.oid}
-        )
+        [(triggers, foreign, rules)] = both.target.rows(_SURROUNDINGS, {"oid": layout.target.oid})
         for kind, add in (("extra", _delete), ("changed", _update), ("missing", _insert)):
             keys = [one.key for one in rows if one.kind == kind]
             columns = {one.key: one.columns for one in rows}
@@ -167,6 +165,8 @@ def write(
                 ours = _values(both.target, layout, some, target=True)
                 for key in some:
                     add(script, key, theirs.get(key), ours.get(key), columns[key])
+        # triggers of the table may need the path of whoever writes to it
+        path = settings.path(both.target.own_path)
     _note_surroundings(script, triggers, foreign)
     _note_obstacles(script, rules)
     heading = _heading(question, script, target.connection.name)
@@ -363,10 +363,10 @@ def _heading(question: Question, script: _Script, connection: str) -> list[str]:
     ]
 
 
-def _text(heading: Iterable[str], path: Sequence[str], statements: Iterable[str]) -> str:
+def _text(heading: Iterable[str], path: str, statements: Iterable[str]) -> str:
     # a name with a line break must not end the comment
     lines = [f"-- {' '.join(line.split())}" for line in heading]
-    prologue = _PROLOGUE.format(path=", ".join(path) or "pg_catalog")
+    prologue = _PROLOGUE.format(path=path)
     return "\n".join([*lines, prologue]) + "".join(statements) + "\nCOMMIT;\n"
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rbkernel.errors import DatabaseError, QueryError
-from rbkernel.postgres import driver
+from rbkernel.postgres import driver, settings
 from rbkernel.postgres.deadline import Deadline
 from rbkernel.postgres.session import Session
 
@@ -33,34 +33,21 @@ LONGEST_S = 60.0
 _AGAIN_S = 0.1
 # A backend among those of all servers, as %c of log_line_prefix tells it.
 BACKEND = "to_hex(trunc(extract(epoch FROM backend_start))::int8) || '.' || to_hex(pid)"
-_OWN = f"(SELECT {BACKEND} FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+_OWN = f"SELECT {BACKEND} FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
-# The text of values must not depend on a server's or a role's settings. enable_sort: GROUP BY
-# would sort the whole table on disk. Parallel workers would take the patient's other cores.
+# Beside the settings of every session. Text is converted, since the two servers may have different
+# encodings. enable_sort: GROUP BY would sort the whole table on disk.
 _SETTINGS = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
+    **settings.for_own_sql(),
     "client_encoding": "UTF8",
-    "standard_conforming_strings": "on",
-    "jit": "off",
     "enable_sort": "off",
     "work_mem": "64MB",
-    # an error, also below a view, where policies would hide rows
-    "row_security": "off",
-    "max_parallel_workers_per_gather": "0",
     "idle_in_transaction_session_timeout": "60s",
 }
 # Ranges of keys are read, and joined, in the order of their index: a range would else be looked for
 # in all pages of the table, and a hash of half a million rows fills 100 MB.
 _BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off"}
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-
-def _set(settings: Mapping[str, str]) -> str:
-    return "SELECT " + ", ".join(f"set_config('{name}', %({name})s, true)" for name in settings)
 
 
 @dataclass
@@ -70,6 +57,7 @@ class Reader:
     session: Session
     raw: driver.RawConnection
     backend: str = field(default="", init=False)
+    own_path: tuple[str, ...] = field(default=(), init=False)
     _cancelled: bool = field(default=False, init=False)
     _more: Mapping[str, str] = field(default_factory=dict, init=False)
     _begun: bool = field(default=False, init=False)
@@ -94,7 +82,7 @@ class Reader:
     def read_by_index(self) -> None:
         """Read tables by an index wherever one serves, from now on."""
         self._more = _BY_INDEX
-        self.rows(_set(_BY_INDEX), _BY_INDEX)
+        self.rows(settings.statement(_BY_INDEX), _BY_INDEX)
 
     def end(self) -> None:
         """Let the snapshot go; the next statement takes a new one."""
@@ -125,7 +113,7 @@ class Reader:
 
     def _begin(self) -> None:
         limits = self.session.connection
-        settings = {
+        wanted = {
             **_SETTINGS,
             **self._more,
             "statement_timeout": f"{limits.statement_timeout_s * 1000:.0f}",
@@ -133,9 +121,10 @@ class Reader:
         }
         # no rows: psycopg has none to fetch
         driver.execute(self.raw, _BEGIN, name=self.name)
+        [row] = driver.fetch(self.raw, settings.statement(wanted), wanted, name=self.name)
+        self.own_path = settings.begun(row, self.name).own_path
         # a pooler may take another backend for each transaction
-        asked = f"{_set(settings)}, {_OWN}"
-        [(*_, self.backend)] = driver.fetch(self.raw, asked, settings, name=self.name)
+        [(self.backend,)] = driver.fetch(self.raw, _OWN, {}, name=self.name)
         self._begun = True
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.reconcile.encoding import Type
-from rbkernel.postgres.reconcile.question import table
+from rbkernel.postgres.reconcile.question import parts_of
 from rbkernel.postgres.reconcile.snapshot import Reader, Readers
+from rbkernel.postgres.relations import Candidate, searched
 
 _TABLE = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
@@ -17,7 +18,16 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
        c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid),
        row_security_active(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = to_regclass(%(name)s)
+WHERE c.oid = %(oid)s
+"""
+_CANDIDATES = """
+SELECT c.oid::int8, n.nspname::text, c.relkind::text,
+       array_position(%(path)s::text[], n.nspname::text)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = %(name)s AND (%(schema)s::text IS NULL OR n.nspname = %(schema)s)
+  AND (%(schema)s::text IS NOT NULL
+       OR (c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_(temp|toast)'))
+ORDER BY 4, 2
 """
 _COLUMNS = """
 WITH RECURSIVE base AS (
@@ -108,14 +118,7 @@ def read(reader: Reader, name: str) -> Table:
     DatabaseError
         Row security hides some of its rows.
     """
-    found = reader.rows(_TABLE, {"name": table(name)})
-    if not found:
-        raise QueryError(
-            f"there is no table {name} that this role may see",
-            where=f"connection {reader.name}",
-            next_step="check its name and schema; names are taken as PostgreSQL keeps them,"
-            " mostly in lower case",
-        )
+    found = reader.rows(_TABLE, {"oid": _located(reader, name)})
     oid, schema, relation, kind, row_bytes, has_children, secured = found[0]
     if kind not in _READABLE:
         raise QueryError(f"{name} is no table", where=f"connection {reader.name}",
@@ -135,6 +138,40 @@ def read(reader: Reader, name: str) -> Table:
         unique=tuple(map(frozenset, proofs)),
         leading=frozenset(first for _, _, first in indexes),
     )
+
+
+def _located(reader: Reader, name: str) -> int:
+    """Return the OID of the table that a name stands for (module relations)."""
+    *schema, relation = parts_of(name)
+    rows = reader.rows(
+        _CANDIDATES,
+        {
+            "name": relation,
+            "schema": schema[0] if schema else None,
+            "path": ["pg_catalog", *reader.own_path],
+        },
+    )
+    candidates = [
+        Candidate(oid=oid, schema=of, kind=kind, place=place) for oid, of, kind, place in rows
+    ]
+    where = f"connection {reader.name}"
+    if not candidates:
+        raise QueryError(
+            f"there is no table {name} that this role may see",
+            where=where,
+            next_step="check its name and schema; names are taken as PostgreSQL keeps them,"
+            " mostly in lower case",
+        )
+    path_is_set = any(one.name == "search_path" for one in reader.session.server.overrides)
+    chosen = searched(candidates, path_is_set=path_is_set)
+    if chosen is None:
+        schemas = ", ".join(one.schema for one in candidates)
+        raise QueryError(
+            f"several schemas have a table {name}, and it is unclear which is meant: {schemas}",
+            where=where,
+            next_step=f"name the schema, such as {candidates[0].schema}.{name}",
+        )
+    return chosen.oid
 
 
 def check_two(source: Table, target: Table, both: Readers) -> None:

@@ -32,6 +32,7 @@ rules:
     opens: RUN-009
     source: 60 s is the field's usual warning; seed RUN-001 looks for queries above 5 minutes
 figure: {kind: bars, x: query_s, y: pid, by: application, unit: s, title: How long each query has been running}
+cut: {query: 300}
 */
 SELECT pid,
        backend_start,
@@ -47,7 +48,7 @@ SELECT pid,
         FROM pg_stat_activity w
         WHERE w.leader_pid = a.pid AND w.backend_type = 'parallel worker') AS workers,
        query_id::text AS query_id,
-       left(query, 300) AS query
+       query
 FROM (
     SELECT *, extract(epoch FROM clock_timestamp() - query_start)::float8 AS query_s
     FROM pg_stat_activity

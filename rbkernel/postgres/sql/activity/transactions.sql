@@ -47,6 +47,7 @@ rules:
     opens: RUN-019
     source: 300 s is the field's usual warning
 figure: {kind: bars, x: transaction_s, y: pid, by: application, unit: s, title: How long each transaction has been open}
+cut: {query: 300}
 */
 SELECT pid,
        backend_start,
@@ -62,7 +63,7 @@ SELECT pid,
        backend_xid::text AS xid,
        age(backend_xid) AS xid_age,
        age(backend_xmin) AS xmin_age,
-       left(query, 300) AS query
+       query
 FROM (
     SELECT *, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_s
     FROM pg_stat_activity

@@ -26,6 +26,7 @@ rules:
     next_step: "read their last queries: one kind of query is one cause"
     opens: RUN-001
 figure: {kind: bars, x: state_s, y: pid, by: application, unit: s, title: How long each session has been stuck}
+cut: {query: 300}
 */
 SELECT pid,
        backend_start,
@@ -37,7 +38,7 @@ SELECT pid,
        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_s,
        query_start,
        concat_ws(': ', wait_event_type, wait_event) AS waits_for,
-       left(query, 300) AS query
+       query
 FROM pg_stat_activity
 WHERE backend_type = 'client backend'
   AND pid <> pg_backend_pid()

@@ -52,6 +52,7 @@ rules:
     source: ours; a queue that grows so long fills a connection pool of the usual size
 figure: {kind: bars, x: waits, y: pid, by: depth, title: How many wait behind each session}
 source: pg_blocking_pids, the only right answer; it knows lock modes, queues and parallel groups
+cut: {query: 300}
 */
 WITH RECURSIVE activity AS MATERIALIZED (
     SELECT pid, leader_pid, backend_type, backend_start, datname, application_name, usename,
@@ -101,7 +102,7 @@ waiter AS MATERIALIZED (
 ),
 -- Two that want the same lock in the same mode have the same blockers, and the later one those in
 -- between besides: holders come first in the list, then the queue in its order. So a queue of n
--- needs n steps and not the n² of all lists; where a list does not begin like the one before, it
+-- needs n steps and not the n * n of all lists; where a list does not begin like the one before, it
 -- is taken whole
 queued AS (
     SELECT *,
@@ -225,7 +226,7 @@ SELECT n.pid,
        END AS application,
        CASE WHEN n.pid = 0 THEN p.owners ELSE a.usename::text END AS username,
        a.client_addr::text AS client,
-       CASE WHEN n.pid = 0 THEN p.names ELSE left(a.query, 300) END AS query
+       CASE WHEN n.pid = 0 THEN p.names ELSE a.query END AS query
 FROM node n
 CROSS JOIN prepared p
 LEFT JOIN activity a ON a.pid = n.pid

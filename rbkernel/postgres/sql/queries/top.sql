@@ -36,9 +36,9 @@ figure: {kind: bars, x: total_ms, y: query_id, by: username, unit: ms, title: Wh
 WITH told AS MATERIALIZED (
     SELECT s.*,
            s.blk_read_time + s.blk_write_time AS io_ms,
-           (SELECT stats_reset FROM pg_stat_statements_info) AS counted_since,
+           (SELECT stats_reset FROM {schema}.pg_stat_statements_info) AS counted_since,
            sum(s.total_exec_time) OVER () AS all_ms
-    FROM pg_stat_statements s
+    FROM {schema}.pg_stat_statements({texts}) s
     ORDER BY s.total_exec_time DESC
     LIMIT 50
 ),

@@ -5,7 +5,7 @@ WITH told AS MATERIALIZED (
                + s.local_blk_read_time + s.local_blk_write_time AS io_ms,
            s.stats_since AS counted_since,
            sum(s.total_exec_time) OVER () AS all_ms
-    FROM pg_stat_statements s
+    FROM {schema}.pg_stat_statements({texts}) s
     ORDER BY s.total_exec_time DESC
     LIMIT 50
 ),

@@ -40,7 +40,7 @@ SELECT destination::text AS destination,
        count(*) AS messages,
        extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_s,
        statement_timestamp() AS sampled_at
-FROM outbox_messages
+FROM {schema}.outbox_messages
 -- as text, so that an enum without one of the words is no error
 WHERE status::text IN (:pending, :processing)
 GROUP BY 1, 2

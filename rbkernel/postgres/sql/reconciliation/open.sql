@@ -37,7 +37,7 @@ SELECT module::text AS module,
        extract(epoch FROM clock_timestamp() - min(detected_at))::float8 AS oldest_s,
        extract(epoch FROM clock_timestamp() - max(detected_at))::float8 AS newest_s,
        statement_timestamp() AS sampled_at
-FROM reconciliation_diffs
+FROM {schema}.reconciliation_diffs
 WHERE resolved_at IS NULL
 GROUP BY 1, 2
 ORDER BY differences DESC, module, kind

@@ -36,7 +36,7 @@ WITH RECURSIVE membership (member, power, via) AS (
     SELECT m.member, m.roleid, ''
     FROM pg_auth_members m
     UNION
-    SELECT m.member, r.power, concat_ws(' → ', r.member::regrole::text, nullif(r.via, ''))
+    SELECT m.member, r.power, concat_ws(' -> ', r.member::regrole::text, nullif(r.via, ''))
     FROM membership r
     JOIN pg_auth_members m ON m.roleid = r.member
 ),
@@ -77,5 +77,6 @@ SELECT r.rolname::text AS role,
        1 AS count
 FROM powers p
 JOIN pg_roles r ON r.oid = p.oid
-WHERE left(r.rolname, 3) <> 'pg_'
+-- left() and starts_with() fail on a name that is not valid in the encoding of this database
+WHERE r.rolname !~ '^pg_'
 ORDER BY far_reaching DESC, p.power = 'no expiry', role, p.power

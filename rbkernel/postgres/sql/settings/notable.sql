@@ -5,27 +5,32 @@ columns:
   setting: name of the setting
   value: as configured, with its unit; what this session has set for itself does not count
   danger: data (rows can be lost or damaged), service (one session or slot can take all down), or empty
+  at_risk: the value is dangerous; NULL when a setting of this role or database hides the server's own
   why: what it means
   source: where the value comes from (default, configuration file, database, user, …)
   pending_restart: the file says otherwise, and a restart will make it so
 rules:
   - title: Settings that endanger data
-    agg: rows
+    column: at_risk
+    empty: 0
     where: {danger: data}
     each: setting
-    unit: settings
     critical: 0
-    cause: "{value} put the data at risk"
+    expected: none
+    unseen: "the role or the database has a setting of its own, which hides the server's"
+    cause: Settings put the data at risk
     next_step: set them right, and reload or restart; a crash until then can lose or damage rows
     opens: RUN-017
     source: the manual's chapters on reliability and on developer options
   - title: Settings that endanger the service
-    agg: rows
+    column: at_risk
+    empty: 0
     where: {danger: service}
     each: setting
-    unit: settings
     warn: 0
-    cause: "{value} let one session or slot take the whole server down"
+    expected: none
+    unseen: "the role or the database has a setting of its own, which hides the server's"
+    cause: Settings let one session or slot take the whole server down
     next_step: read why, and set a limit
     opens: RUN-017
     source: the manual's chapters on client connection defaults and on replication
@@ -42,16 +47,28 @@ rules:
 SELECT s.name AS setting,
        concat_ws(' ', s.reset_val, s.unit) AS value,
        CASE
-           WHEN s.reset_val = ANY (n.dangerous) AND n.holds THEN n.danger
+           WHEN n.hidden OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN n.danger
            ELSE ''
        END AS danger,
+       CASE
+           WHEN n.danger = '' THEN false
+           WHEN NOT n.hidden THEN s.reset_val = ANY (n.dangerous) AND n.holds
+       END AS at_risk,
        n.why,
        s.source,
        s.pending_restart
 FROM (
     SELECT name, danger, string_to_array(dangerous, ',') AS dangerous, why,
            -- a limit on what slots keep is missed only where there is a slot
-           name <> 'max_slot_wal_keep_size' OR EXISTS (SELECT FROM pg_replication_slots) AS holds
+           name <> 'max_slot_wal_keep_size' OR EXISTS (SELECT FROM pg_replication_slots) AS holds,
+           -- reset_val is what this role gets in this database
+           name IN (
+               SELECT lower(split_part(setting, '=', 1))
+               FROM pg_db_role_setting r CROSS JOIN unnest(r.setconfig) AS setting
+               WHERE r.setdatabase IN (0, (SELECT oid FROM pg_database
+                                           WHERE datname = current_database()))
+                 AND r.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+           ) AS hidden
     FROM (
         VALUES
             ('fsync', 'data', 'off', 'off: a crash of the machine can damage the whole cluster'),

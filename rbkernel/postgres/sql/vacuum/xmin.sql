@@ -24,6 +24,7 @@ rules:
     opens: RUN-019
     source: ours; critical is half of autovacuum_freeze_max_age, by default
 figure: {kind: bars, x: xmin_age, y: holder, by: kind, title: How far back each keeps dead rows}
+cut: {detail: 220}
 */
 SELECT kind, holder, pid, database, xmin_age, held_s, detail
 FROM (
@@ -33,7 +34,7 @@ FROM (
            datname::text AS database,
            greatest(age(backend_xmin), age(backend_xid)) AS xmin_age,
            extract(epoch FROM clock_timestamp() - xact_start)::float8 AS held_s,
-           concat_ws(': ', state, left(query, 200)) AS detail
+           concat_ws(': ', state, query) AS detail
     FROM pg_stat_activity
     WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
     UNION ALL

@@ -1,0 +1,133 @@
+"""Which table of the application is meant, and whether reading it would run code of the database's.
+
+A name without a schema may stand for several tables, and a search path can be set so that another
+one comes first. So a table is taken only where there is no other of that name, unless somebody
+named its schema. Reading a table may run functions: of a view, of an index or a partition key (the
+planner evaluates what is constant in them), of a cast. They would run as our role, so a table that
+has any is not read; functions of superusers are PostgreSQL's own and those of its extensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# which tables of that name there are, and what each lacks of the columns that are wanted
+CANDIDATES = """
+SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relkind::text AS kind,
+       ARRAY(
+           SELECT wanted
+           FROM unnest(string_to_array(:columns, ',')) AS w (wanted)
+           WHERE NOT EXISTS (
+               SELECT FROM pg_attribute
+               WHERE attrelid = c.oid AND attname = wanted AND NOT attisdropped)
+       ) AS missing
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = :name
+  AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND (:schema = '' OR n.nspname = :schema)
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY schema
+"""
+# what reading a table would run that is not of a superuser
+CODE = """
+WITH RECURSIVE reached (oid) AS (
+    SELECT CAST(CAST(:oid AS int8) AS oid)
+    UNION
+    SELECT n.oid
+    FROM reached r
+    CROSS JOIN LATERAL (
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = r.oid
+        UNION ALL
+        SELECT d.refobjid
+        FROM pg_rewrite w
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+        WHERE w.ev_class = r.oid AND w.ev_type = '1' AND d.refclassid = 'pg_class'::regclass
+    ) n (oid)
+),
+kind (oid) AS (
+    SELECT a.atttypid
+    FROM reached r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT t.typbasetype FROM kind k JOIN pg_type t ON t.oid = k.oid WHERE t.typtype = 'd'
+),
+part (classid, objid) AS (
+    SELECT 'pg_class'::regclass, oid FROM reached
+    UNION ALL
+    SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN reached r ON r.oid = i.indrelid
+    UNION ALL
+    SELECT 'pg_statistic_ext'::regclass, s.oid
+    FROM pg_statistic_ext s JOIN reached r ON r.oid = s.stxrelid
+    UNION ALL
+    SELECT 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN reached r ON r.oid = w.ev_class
+    WHERE w.ev_type = '1'
+),
+called (oid) AS (
+    SELECT CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode::oid END
+    FROM part p
+    JOIN pg_depend d ON d.classid = p.classid AND d.objid = p.objid
+    LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+    WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+    UNION
+    SELECT c.castfunc FROM kind k JOIN pg_cast c ON c.castsource = k.oid
+)
+SELECT p.oid::regprocedure::text AS what
+FROM called c
+JOIN pg_proc p ON p.oid = c.oid
+JOIN pg_roles o ON o.oid = p.proowner
+WHERE NOT o.rolsuper
+UNION ALL
+SELECT 'the foreign table ' || r.oid::regclass::text
+FROM reached r JOIN pg_class c ON c.oid = r.oid
+WHERE c.relkind = 'f'
+ORDER BY 1
+LIMIT 5
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A table that a name may stand for.
+
+    ``place`` is where its schema stands in the search path; None when it is not in it. ``missing``
+    are the columns that it lacks of those that are wanted.
+    """
+
+    oid: int
+    schema: str
+    kind: str
+    place: int | None = None
+    missing: tuple[str, ...] = ()
+
+
+def only(candidates: list[Candidate]) -> Candidate | None:
+    """Return the one candidate; None when there are none, or several.
+
+    A candidate that lacks a column does not count where another has all.
+
+    >>> one = Candidate(oid=1, schema="a", kind="r", missing=("x",))
+    >>> two = Candidate(oid=2, schema="b", kind="r")
+    >>> only([one, two]) == two, only([one]) == one, only([two, two])
+    (True, True, None)
+    """
+    complete = [one for one in candidates if not one.missing] or candidates
+    return complete[0] if len(complete) == 1 else None
+
+
+def searched(candidates: list[Candidate], *, path_is_set: bool) -> Candidate | None:
+    """Return the candidate that a search path finds, if there can be no doubt; else None.
+
+    There is doubt where two schemas of the path have such a table, and where somebody has set the
+    path of the role or the database, so that the one which is meant may not be in it.
+
+    >>> one, two = (Candidate(oid=i, schema=s, kind="r", place=i) for i, s in ((1, "a"), (2, "b")))
+    >>> far = Candidate(oid=3, schema="c", kind="r")
+    >>> searched([one, two], path_is_set=False)
+    >>> searched([one, far], path_is_set=False).schema, searched([far], path_is_set=True).schema
+    ('a', 'c')
+    >>> searched([one, far], path_is_set=True)
+    """
+    within = [one for one in candidates if one.place is not None]
+    if len(within) == 1 and not path_is_set:
+        return within[0]
+    return candidates[0] if len(candidates) == 1 else None

@@ -1,0 +1,173 @@
+"""The settings of every session of ours: set first, by qualified names, for one transaction.
+
+A role or database can have settings of its own (``ALTER … SET``), and the owner of a database need
+not be its administrator. A search path of theirs would put functions, operators and tables of
+theirs before PostgreSQL's, run as our role. So the first statement of each transaction names
+nothing without its schema, and from then on nothing but ``pg_catalog`` is searched. ``pg_temp``
+stands last: where it is not named, temporary tables come first.
+
+Pure. Everything is for the transaction only, since a pooler hands a session on to other clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rbkernel.errors import DatabaseError
+
+# the text of values, and what SQL means: the same for every role and database
+_TEXT: Mapping[str, str] = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "xmlbinary": "base64",
+    "xmloption": "content",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "gin_fuzzy_search_limit": "0",
+    "stats_fetch_consistency": "cache",
+    "client_min_messages": "warning",
+    "exit_on_error": "off",
+    "cursor_tuple_fraction": "1.0",
+}
+# For queries of our own. Row security: an error where policies would hide rows, and run functions
+# of the table's owner. Constraints: the planner would evaluate functions of theirs.
+_OWN: Mapping[str, str] = {
+    "row_security": "off",
+    "constraint_exclusion": "off",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "join_collapse_limit": "8",
+    "from_collapse_limit": "8",
+    **{
+        f"enable_{way}": "on"
+        for way in ("seqscan", "indexscan", "bitmapscan", "hashjoin", "mergejoin", "nestloop")
+    },
+    **{f"enable_{way}": "on" for way in ("sort", "hashagg", "material")},
+}
+# not ours to set, but they change what a session sees or may do
+_TOLD: Mapping[str, str] = {
+    "role": "none",
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "client_encoding": "UTF8",
+    "search_path": "pg_catalog",
+}
+_TEAM: Mapping[str, str] = {"row_security": "on"}
+# Python has no codec for these encodings of a server: what is not ASCII is escaped
+_WITHOUT_CODEC = frozenset({"EUC_TW", "MULE_INTERNAL"})
+_READ_ONLY = "transaction_read_only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """A setting that the role or the database has, in place of the server's own."""
+
+    name: str
+    value: str
+    scope: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value} (set for the {self.scope})"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the first statement of a transaction tells: the schemas that the role would search."""
+
+    own_path: tuple[str, ...]
+
+
+def client_encoding(server_encoding: str) -> str:
+    """Return the encoding to talk in: the server's own, so that it converts nothing.
+
+    A conversion, and UTF8 where the server has SQL_ASCII, would fail for the whole answer where
+    one byte is not valid.
+
+    >>> [client_encoding(name) for name in ("UTF8", "LATIN1", "SQL_ASCII", "EUC_TW")]
+    ['UTF8', 'LATIN1', 'SQL_ASCII', 'SQL_ASCII']
+    """
+    return "SQL_ASCII" if server_encoding in _WITHOUT_CODEC else server_encoding
+
+
+def for_own_sql() -> dict[str, str]:
+    """Return the settings for SQL that we wrote: only ``pg_catalog`` is searched."""
+    return {"search_path": path(()), **_TEXT, **_OWN}
+
+
+def for_team_sql(own_path: Sequence[str]) -> dict[str, str]:
+    """Return the settings for SQL that a team wrote, with the role's path behind ``pg_catalog``."""
+    return {"search_path": path(own_path), **_TEXT, **_TEAM}
+
+
+def path(schemas: Iterable[str]) -> str:
+    """Return a search path, quoted: pg_catalog first, pg_temp last.
+
+    >>> path(["shop", 'a"b', "pg_temp_3", "pg_catalog"])
+    'pg_catalog, "shop", "a""b", pg_temp'
+    """
+    quoted = ('"{}"'.format(name.replace('"', '""')) for name in schemas if name[:3] != "pg_")
+    return ", ".join(["pg_catalog", *quoted, "pg_temp"])
+
+
+def statement(settings: Mapping[str, str]) -> str:
+    """Return the first statement of a transaction; it names nothing without its schema.
+
+    >>> print(statement({"jit": "off"}))
+    SELECT pg_catalog.current_schemas(false), pg_catalog.set_config('jit', %(jit)s, true), \
+pg_catalog.current_setting('transaction_read_only')
+    """
+    sets = (f"pg_catalog.set_config('{name}', %({name})s, true)" for name in settings)
+    asked = (
+        "pg_catalog.current_schemas(false)",
+        *sets,
+        f"pg_catalog.current_setting('{_READ_ONLY}')",
+    )
+    return f"SELECT {', '.join(asked)}"
+
+
+def begun(row: Sequence[object], connection: str) -> Begun:
+    """Read the answer to `statement`.
+
+    Raises
+    ------
+    DatabaseError
+        The transaction may write.
+    """
+    if row[-1] != "on":
+        raise DatabaseError(
+            f"the transaction is not read-only: {_READ_ONLY} is {row[-1]}",
+            where=f"connection {connection}",
+            next_step="connect to the server itself: something in between changes our settings",
+        )
+    schemas = row[0] if isinstance(row[0], list) else []
+    return Begun(tuple(str(name) for name in schemas))
+
+
+def overrides(told: Iterable[str]) -> tuple[Override, ...]:
+    """Pick, of what a role and a database have set, what differs from our settings.
+
+    Parameters
+    ----------
+    told
+        Texts such as ``database:search_path=shop, public``.
+
+    >>> [str(one) for one in overrides(["role:timezone=UTC", "database:jit=on", "role:a.b=c"])]
+    ['jit = on (set for the database)']
+    """
+    ours = {name.lower(): value for name, value in {**_TOLD, **_TEXT, **_OWN}.items()}
+    found = []
+    for text in told:
+        scope, _, setting = text.partition(":")
+        name, _, value = setting.partition("=")
+        wanted = ours.get(name.lower())
+        if wanted is not None and value.lower() != wanted.lower():
+            found.append(Override(name=name, value=value, scope=scope))
+    return tuple(found)

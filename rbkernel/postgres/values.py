@@ -1,0 +1,78 @@
+"""Values that Python cannot hold are shown as PostgreSQL's own text, with a note of the reason.
+
+Pure. The driver's loaders make an `AsText`; `notes` collects what a reader must be told of a
+column; `plain` then leaves ordinary text behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+UNDECODABLE = "bytes that are no text in this encoding are written as \\xNN"
+NO_TIME = "a date or time that Python cannot hold is shown as text"
+NO_LENGTH = "a month or year has no fixed length in seconds, so the interval is shown as text"
+NO_INTERVAL = "an interval that Python cannot hold is shown as text"
+NO_JSON = "JSON that Python cannot hold is shown as text"
+NO_VALUE = "a value that Python cannot hold is shown as text"
+
+
+class AsText(str):
+    """The server's text of a value that Python cannot hold; `why` says what stood in the way."""
+
+    __slots__ = ("why",)
+    why: str
+
+    def __new__(cls, text: str, why: str) -> Self:
+        """Make one."""
+        made = super().__new__(cls, text)
+        made.why = why
+        return made
+
+
+def decoded(data: bytes, encoding: str) -> str:
+    r"""Decode text; bytes that cannot be decoded are escaped.
+
+    >>> decoded(b"Zo\xc3\xab", "utf-8"), decoded(b"Zo\xeb", "utf-8")
+    ('Zoë', 'Zo\\xeb')
+    """
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return AsText(data.decode(encoding, "backslashreplace"), UNDECODABLE)
+
+
+def notes(values: Iterable[Any]) -> list[str]:
+    """Return why some of the values are shown as text, each reason once.
+
+    >>> notes(["a", [1, AsText("infinity", NO_TIME)], None])
+    ['a date or time that Python cannot hold is shown as text']
+    """
+    return list(dict.fromkeys(part.why for value in values for part in _odd(value)))
+
+
+def plain(value: Any) -> Any:
+    """Return a value with ordinary text instead of `AsText`; what is inside a range stays.
+
+    >>> type(plain(AsText("infinity", NO_TIME))), plain([AsText("24:00:00", NO_TIME)])
+    (<class 'str'>, ['24:00:00'])
+    """
+    if isinstance(value, AsText):
+        return str.__str__(value)
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple(plain(part) for part in value)
+    return value
+
+
+def _odd(value: Any) -> Iterator[AsText]:
+    if isinstance(value, AsText):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _odd(part)
+    elif hasattr(value, "lower_inc"):  # a range of the driver's
+        yield from _odd((value.lower, value.upper))
+    elif hasattr(value, "_ranges"):  # a multirange of the driver's
+        yield from _odd(tuple(value))
