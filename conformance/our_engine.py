@@ -11,14 +11,12 @@ from papermill.utils import nb_kernel_name as named_kernel
 from rbkernel.gateway import engine
 
 
-class _Ours:
+class _Ours(engine.Engine):
     """Our engine, for notebooks that name papermill's usual kernel."""
-
-    nb_language = staticmethod(engine.nb_language)
-    execute_notebook = staticmethod(engine.execute_notebook)
 
     @staticmethod
     def nb_kernel_name(nb: Any, name: str | None = None) -> str:
+        """Return our kernel instead."""
         kernel: str = named_kernel(nb, name)
         return engine.KERNEL if kernel == "python3" else kernel
 

@@ -1,6 +1,6 @@
 """papermill's engine `rbkernel`: nothing is called done that did not run to its end.
 
-papermill takes this module as an engine (`papermill --engine rbkernel`), and `rbkernel run` uses
+papermill takes `Engine` (`papermill --engine rbkernel`), and `rbkernel run` uses
 it, too. Rules:
 
 - A cell is `not run` until it begins and `interrupted` until it ends: whatever takes the kernel,
@@ -31,7 +31,7 @@ from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
 from rbkernel.gateway.caller import Caller, of_papermill
 from rbkernel.gateway.stopping import Stop
 
-__all__ = ["execute_notebook", "nb_kernel_name", "nb_language"]
+__all__ = ["Engine", "execute_notebook"]
 
 KERNEL = "rbkernel"
 # papermill's, and without a meaning here
@@ -116,6 +116,16 @@ def execute_notebook(
     if output_path is not None and file and _papermill_writes_last():
         _LastWrite(output_path, file).register()
     return nb
+
+
+class Engine:
+    """What papermill finds under the name `rbkernel`: a class, because papermill's users copy the
+    registry of engines, and a module cannot be copied.
+    """
+
+    execute_notebook = staticmethod(execute_notebook)
+    nb_kernel_name = staticmethod(nb_kernel_name)
+    nb_language = staticmethod(nb_language)
 
 
 class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types

@@ -232,7 +232,8 @@ class RecordingKernelApp(IPKernelApp):
         Closing waits for such a cell; without it, the cell ends with the process.
         """
         self._end_record()
-        if not self.shell_channel_thread.is_alive():
+        thread = self.shell_channel_thread
+        if thread is None or not thread.is_alive():
             super().close()
 
     def _end_record(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import nbformat
 import papermill as papermill_library
 import pytest
 from nbformat import NotebookNode
+from nbformat.v4 import new_notebook
+from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import papermill_io
 
@@ -23,6 +26,7 @@ from rbkernel.evidence import bundle, store
 from rbkernel.evidence.attest import run_id_of
 from rbkernel.gateway import runner
 from tests.integration.kernels import (
+    METADATA,
     PATIENCE_S,
     START,
     configure,
@@ -290,3 +294,9 @@ def test_a_notebook_in_memory_is_executed(tmp_path: Path, form: str) -> None:
     done = executed(node if form == "node" else text, str(tmp_path / "out.ipynb"))
     assert set(words(done)) == {"done"}
     assert printed(tmp_path / "out.ipynb") == "in memory\n"
+
+
+def test_papermills_registry_of_engines_can_be_copied_with_ours_in_it() -> None:
+    """papermill's own tests do it; a module in it cannot be copied."""
+    copied = copy.deepcopy(papermill_engines).get_engine("rbkernel")
+    assert copied.nb_kernel_name(new_notebook(metadata=METADATA)) == "rbkernel"
