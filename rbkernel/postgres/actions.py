@@ -15,6 +15,8 @@ from typing import Any
 import pandas as pd
 
 from rbkernel import sqltext
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Pause
 from rbkernel.model import ActionPlan
 from rbkernel.postgres.driver import quote_literal
 from rbkernel.postgres.reconcile import Question
@@ -26,8 +28,9 @@ _HOLE = "‹"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
+@checked
 def terminate_sessions(
-    db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.0
+    db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
     """Plan to end sessions; their open transactions are rolled back.
 
@@ -54,7 +57,8 @@ def terminate_sessions(
     )
 
 
-def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.0) -> ActionPlan:
+@checked
+def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.0) -> ActionPlan:
     """Plan to cancel running queries; the sessions stay connected.
 
     Parameters
@@ -84,6 +88,7 @@ def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.
     )
 
 
+@checked
 def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     """Plan to resume the replay of WAL on a standby where somebody paused it.
 
@@ -107,6 +112,7 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     )
 
 
+@checked
 def repair_rows(
     differences: pd.DataFrame,
     *,
@@ -145,6 +151,7 @@ def repair_rows(
     )
 
 
+@checked
 def statement(
     db: str,
     sql: str,
@@ -182,6 +189,7 @@ def statement(
     return _plan(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
 
 
+@checked
 def command(
     title: str,
     text: str,

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from rbkernel import config
+from rbkernel.arguments import checked
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.evidence import current
@@ -20,6 +21,7 @@ from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage, headless
 
 
+@checked
 def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     """Begin a run: the first call of a runbook, after its parameters.
 
