@@ -93,7 +93,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'rbkernel' has no attribute {name!r}")
+        import difflib
+
+        near = difflib.get_close_matches(name, _HOMES, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise AttributeError(f"module 'rbkernel' has no attribute {name!r}{meant}")
     home = importlib.import_module(_HOMES[name])
     return getattr(home, name, None) or importlib.import_module(f"{_HOMES[name]}.{name}")
 

@@ -6,6 +6,12 @@ attributes, so that a terminal, a notebook and a web page can each lay them out.
 
 from __future__ import annotations
 
+import pathlib
+import traceback
+import types
+
+_PACKAGE = pathlib.Path(__file__).parent
+
 
 class RbkernelError(Exception):
     """Base of all errors that rbkernel raises on purpose.
@@ -34,8 +40,25 @@ class RbkernelError(Exception):
         advice = f" Next: {self.next_step}." if self.next_step else ""
         return f"{self.what}{place}.{advice}"
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows, as IPython asks it of an error: no frames of ours."""
+        lines = [f"{type(self).__name__}: {self}"]
+        if place := _line_that_called(self.__traceback__):
+            lines.append(f"line {place.lineno}: {place.line}")
+        return lines
+
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), self.what, self.where, self.next_step)
+
+
+def _line_that_called(frames: types.TracebackType | None) -> traceback.FrameSummary | None:
+    """Return the last line outside of rbkernel that led to an error; None where a magic did."""
+    called: traceback.FrameSummary | None = None
+    for frame in traceback.extract_tb(frames):
+        if pathlib.Path(frame.filename).is_relative_to(_PACKAGE):
+            break
+        called = frame
+    return called if called and called.line and "IPython" not in called.filename else None
 
 
 def _restore(kind: type[RbkernelError], what: str, where: str, next_step: str) -> RbkernelError:
@@ -85,8 +108,15 @@ class SqlTextError(RbkernelError, ValueError):
 class DatabaseError(RbkernelError):
     """The patient did not answer as asked: refused, timed out, locked, forbidden.
 
-    A diagnostic turns it into an ``unknown`` finding with this reason.
+    A diagnostic turns it into an ``unknown`` finding with this reason. ``sqlstate`` is the server's
+    code, empty when it sent none.
     """
+
+    def __init__(
+        self, what: str, *, where: str = "", next_step: str = "", sqlstate: str = ""
+    ) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.sqlstate = sqlstate
 
 
 class QueryError(RbkernelError, ValueError):

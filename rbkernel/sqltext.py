@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _CURSOR_QUERIES = frozenset({"select", "with", "values", "table"})
 
@@ -87,11 +88,12 @@ def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     SqlTextError
-        A ``:name`` has no value.
+        A ``:name`` has no value, or there is a character that PostgreSQL's text cannot hold.
 
     >>> bind("SELECT :a", {"a": 1, "b": 2})
     {'a': 1}
     """
+    _must_be_text("the SQL", sql)
     names = parameters(sql)
     missing = [name for name in names if name not in values]
     if missing:
@@ -100,7 +102,19 @@ def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
             where=first_line(sql),
             next_step=f"assign a variable {missing[0]} in an earlier cell, or pass it as a keyword",
         )
+    for name in names:
+        _must_be_text(f"the value of :{name}", values[name])
     return {name: values[name] for name in names}
+
+
+def is_blank(sql: str) -> bool:
+    """Tell whether the text has no statement: only comments, blanks and semicolons.
+
+    >>> is_blank("-- later\\n ; /* x */"), is_blank("TABLE orders")
+    (True, False)
+    """
+    comments = {"comment", "line_comment"}
+    return not any(kind not in comments and text.strip(" \t\r\n\f;") for kind, text in tokens(sql))
 
 
 def is_cursor_query(sql: str) -> bool:
@@ -127,6 +141,20 @@ def _end_of_comment(sql: str, start: int) -> int:
         if depth == 0:
             return edge.end()
     raise _unterminated(sql, start, "comment")
+
+
+def _must_be_text(what: str, value: object) -> None:
+    """Refuse half of a surrogate pair and NUL: no encoding of PostgreSQL has them."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            _must_be_text(what, one)
+    found = _NO_TEXT.search(value) if isinstance(value, str) else None
+    if found:
+        raise SqlTextError(
+            f"{what} holds the character U+{ord(found[0]):04X}, which PostgreSQL cannot hold"
+            f" (at character {found.start() + 1})",
+            next_step="take it out, such as with text.encode('utf-8', 'replace').decode()",
+        )
 
 
 def _unterminated(sql: str, position: int, what: str) -> SqlTextError:

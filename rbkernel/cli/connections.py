@@ -94,17 +94,31 @@ def grant(
     diagnostic: Annotated[
         str, typer.Option(help="Diagnostic role; the connection's user when not given.")
     ] = "",
-    action: Annotated[str, typer.Option(help="Action role.")] = "rb_action",
+    action: Annotated[str, typer.Option(help="Action role; none when not given.")] = "",
     read: Annotated[
-        list[str], typer.Option(help="Schema whose tables the diagnostic role may read; repeat it.")
+        list[str],
+        typer.Option(
+            help="Schema whose tables the diagnostic role may read, also those that are created"
+            " later; repeat it. The connection's read_schemas when not given."
+        ),
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    read_all: Annotated[
+        bool, typer.Option("--read-all", help="Let it read every table of every schema.")
+    ] = False,
 ) -> None:
-    """Print the SQL of the two roles, for an administrator to read and run."""
+    """Print the SQL of the diagnostic role, for an administrator to read and run."""
     from rbkernel.postgres import setup
 
     connection = config.load().connection(db)
     role = diagnostic or connection.user or "rb_diag"
-    typer.echo(setup.grant_sql(role, action=action, dbname=connection.dbname, read=read), nl=False)
+    sql = setup.grant_sql(
+        role,
+        dbname=connection.dbname,
+        action=action,
+        read=read or connection.read_schemas or (),
+        read_all=read_all,
+    )
+    typer.echo(sql, nl=False)
 
 
 def _ask(label: str, option: str, default: str | None = None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rbkernel.config.quantities import Seconds
 from rbkernel.errors import ConfigError
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -24,7 +25,7 @@ class Command(BaseModel):
     name: str
     argv: tuple[str, ...] = Field(min_length=1)
     arguments: Mapping[str, str] = Field(default_factory=dict)
-    timeout_s: float = Field(10.0, gt=0)
+    timeout_s: Seconds = 10.0
 
     @model_validator(mode="after")
     def _placeholders_have_patterns(self) -> Command:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.config.printed import printed_by
+from rbkernel.config.quantities import Count, Port, Seconds, Whole
 from rbkernel.errors import ConfigError
 from rbkernel.redact.columns import Redaction
 
@@ -19,13 +20,15 @@ class Connection(BaseModel):
 
     ``default``: runs use it when no connection is given. ``standby`` is the connection of its
     standby, ``standby_name`` that standby's application_name, as the primary sees it.
+    ``read_schemas`` names the schemas whose tables the role should be able to read: `doctor` says
+    which it cannot, and `grant` prints the SQL. Not given, those count that it reads a table of.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     host: str | None = None
-    port: int = Field(5432, ge=1, le=65535)
+    port: Port = 5432
     dbname: str | None = None
     user: str | None = None
     service: str | None = None
@@ -34,14 +37,15 @@ class Connection(BaseModel):
     password_command: tuple[str, ...] | None = None
     sslmode: str | None = None
     sslrootcert: Path | None = None
-    connect_timeout_s: int = Field(5, ge=2)
-    statement_timeout_s: float = Field(10.0, gt=0)
-    lock_timeout_s: float = Field(0.5, gt=0)
-    row_cap: int = Field(10_000, ge=1)
-    size_cap_mb: int = Field(64, ge=1)
+    connect_timeout_s: Annotated[Whole, Field(ge=2, le=3600)] = 5
+    statement_timeout_s: Seconds = 10.0
+    lock_timeout_s: Seconds = 0.5
+    row_cap: Count = 10_000
+    size_cap_mb: Annotated[Whole, Field(ge=1, le=1_000_000)] = 64
     # where the diagnostics find the application's own tables, if several schemas have them
     app_schema: str | None = None
     allow_functions: tuple[str, ...] = ()
+    read_schemas: tuple[str, ...] | None = None
     redaction: Redaction = Redaction()
     default: bool = False
     standby: str = ""

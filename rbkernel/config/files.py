@@ -71,17 +71,18 @@ def load() -> Settings:
     published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
     try:
         entries = {
-            "connections": _together(published, data.pop("connections", {})),
-            "commands": data.pop("commands", {}),
+            "connections": _together(published, _tables(data, "connections", file)),
+            "commands": _tables(data, "commands", file),
         }
+        rest = {key: value for key, value in data.items() if key not in entries}
         named = {
             kind: {name: _named(name, fields) for name, fields in of_kind.items()}
             for kind, of_kind in entries.items()
         }
-        settings = Settings(file=file, **named, **data)
-    except (ValidationError, TypeError, AttributeError) as error:
+        settings = Settings(file=file, **named, **rest)
+    except (ValidationError, TypeError) as error:
         raise ConfigError(
-            _first_problem(error), where=str(file or sandbox), next_step="mend that field"
+            _first_problem(error), where=str(file or sandbox), next_step="correct that field"
         ) from error
     return _resolved(settings, file.parent) if file else settings
 
@@ -89,9 +90,10 @@ def load() -> Settings:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    # not UTF-8, not TOML, a number of more digits than Python reads, or nested too deep
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"cannot be read: {error}", where=str(path), next_step="mend the file"
+            f"cannot be read: {error}", where=str(path), next_step="correct the file"
         ) from error
 
 
@@ -100,6 +102,18 @@ def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
     if any(isinstance(fields, Mapping) and fields.get("default") for fields in own.values()):
         published = {name: {**fields, "default": False} for name, fields in published.items()}
     return {**published, **own}
+
+
+def _tables(data: Mapping[str, Any], key: str, path: Path | None) -> Any:
+    """Return a section that holds a table for each name."""
+    found = data.get(key, {})
+    if not isinstance(found, Mapping):
+        raise ConfigError(
+            f"{key}: should be a table for each name, such as [{key}.NAME]",
+            where=str(path),
+            next_step="correct that field",
+        )
+    return found
 
 
 def _named(name: str, fields: Any) -> Any:

@@ -10,12 +10,13 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.config.printed import printed_by
+from rbkernel.config.quantities import Count, Megabytes, Number, Seconds, Whole
 from rbkernel.errors import ConfigError
 
 SenderName = Literal["alertmanager", "grafana", "pagerduty", "datadog", "generic"]
@@ -48,7 +49,7 @@ class Sender(BaseModel):
     secret_command: tuple[str, ...] = ()
     signature_header: str = ""
     timestamp_header: str = ""
-    window_s: float = Field(300.0, gt=0)
+    window_s: Seconds = 300.0
 
     @model_validator(mode="before")
     @classmethod
@@ -120,15 +121,15 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    body_mb: float = Field(4.0, gt=0, le=64)
-    alerts: int = Field(10_000, ge=1)
-    body_timeout_s: float = Field(10.0, gt=0)
-    waiting_mb: float = Field(64.0, gt=0)
-    commit_timeout_s: float = Field(4.0, gt=0)
-    drain_s: float = Field(20.0, gt=0)
-    connections: int = Field(1_000, ge=1)
-    header_timeout_s: float = Field(10.0, gt=0)
-    idle_timeout_s: float = Field(75.0, gt=0)
+    body_mb: Annotated[Number, Field(gt=0, le=64)] = 4.0
+    alerts: Count = 10_000
+    body_timeout_s: Seconds = 10.0
+    waiting_mb: Megabytes = 64.0
+    commit_timeout_s: Seconds = 4.0
+    drain_s: Seconds = 20.0
+    connections: Count = 1_000
+    header_timeout_s: Seconds = 10.0
+    idle_timeout_s: Seconds = 75.0
 
     @property
     def body_bytes(self) -> int:
@@ -147,7 +148,7 @@ class Gateway(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
-    port: int = Field(8790, ge=0, le=65535)
+    port: Annotated[Whole, Field(ge=0, le=65535)] = 8790
     url: str = ""
     tls_certificate: Path | None = None
     tls_key: Path | None = None

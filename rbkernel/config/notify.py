@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.config.printed import printed_by
+from rbkernel.config.quantities import Hours, Seconds, Whole
 from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
@@ -115,9 +116,9 @@ class Notify(BaseModel):
 
     targets: Mapping[str, Target] = Field(default_factory=dict)
     templates: Path | None = None
-    burst: int = Field(5, ge=1, le=1000)
-    every_s: float = Field(60.0, gt=0)
-    give_up_h: float = Field(24.0, gt=0)
+    burst: Annotated[Whole, Field(ge=1, le=1000)] = 5
+    every_s: Seconds = 60.0
+    give_up_h: Hours = 24.0
 
     @field_validator("targets", mode="before")
     @classmethod

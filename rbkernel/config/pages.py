@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rbkernel.config.printed import printed_by
+from rbkernel.config.quantities import Hours
 from rbkernel.errors import ConfigError
 
 LONGEST_LINK_H = 24 * 30  # nobody can take one link back
@@ -26,7 +28,7 @@ class Pages(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     open_on_loopback: bool = False
-    link_hours: float = Field(72.0, gt=0, le=LONGEST_LINK_H)
+    link_hours: Annotated[Hours, Field(le=LONGEST_LINK_H)] = 72.0
     link_secret_env: str = ""
     link_secret_command: tuple[str, ...] = ()
     jupyter_url: str = ""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.config.quantities import Count, Days, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
 Given = str | int | float | bool
@@ -30,14 +31,14 @@ class Queue(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kernels: int = Field(2, ge=0, le=256)
-    per_connection: int = Field(2, ge=1)
-    starts_per_minute: int = Field(60, ge=1)
-    attempts: int = Field(3, ge=1, le=10)
-    run_timeout_s: float = Field(1_800.0, gt=0)
-    lease_s: float = Field(15.0, ge=5)
-    drain_s: float = Field(20.0, ge=0)
-    keep_days: float = Field(30.0, gt=0)
+    kernels: Annotated[Whole, Field(ge=0, le=256)] = 2
+    per_connection: Count = 2
+    starts_per_minute: Count = 60
+    attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
+    run_timeout_s: Seconds = 1_800.0
+    lease_s: Annotated[Seconds, Field(ge=5)] = 15.0
+    drain_s: Pause = 20.0
+    keep_days: Days = 30.0
 
     @property
     def heartbeat_s(self) -> float:
@@ -57,9 +58,9 @@ class Grouping(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     service_labels: _Texts = ("service", "app", "application")
-    window_min: float = Field(30.0, ge=0)
-    reopen_min: float = Field(30.0, ge=0)
-    storm: int = Field(5, ge=1)
+    window_min: Minutes = 30.0
+    reopen_min: Minutes = 30.0
+    storm: Count = 5
     when_resolved: Literal["annotate", "close"] = "annotate"
 
 
@@ -99,7 +100,7 @@ class Schedule(BaseModel):
     timezone: str = "UTC"
     runbook: str
     parameters: Mapping[str, Given] = Field(default_factory=dict)
-    catch_up_min: float = Field(60.0, ge=0)
+    catch_up_min: Minutes = 60.0
 
     @field_validator("cron")
     @classmethod

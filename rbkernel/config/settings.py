@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -160,10 +161,12 @@ class Settings(BaseModel):
                     next_step="add it with `rbkernel init`, which gives it a name",
                 ) from None
             known = ", ".join(sorted(self.connections)) or "none"
+            near = difflib.get_close_matches(name, self.connections, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
             given = f", which the parameter {parameter} names" if parameter else ""
             other = f"give another as {parameter}=…, or " if parameter else ""
             raise UnknownConnection(
-                f"no connection is called {name!r}{given}; known: {known}",
+                f"no connection is called {name!r}{given}; known: {known}{meant}",
                 where=str(self.file or f"no {FILE_NAME} found"),
                 next_step=f"{other}add it with `rbkernel init`; sandbox-primary and"
                 " sandbox-standby come with `rbkernel sandbox up`",

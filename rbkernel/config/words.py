@@ -15,7 +15,10 @@ _WORDS = {
     "bool_type": "should be true or false",
     "int_parsing": "should be a whole number",
     "int_from_float": "should be a whole number",
+    "int_type": "should be a whole number",
     "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "finite_number": "should be a finite number",
     "string_too_short": "is empty",
 }
 _BEGINNINGS = {
@@ -38,4 +41,6 @@ def advice(problem: Mapping[str, Any]) -> str:
     kind, said = str(problem["type"]), str(problem["msg"])
     begins = (ours for start, ours in _BEGINNINGS.items() if kind.startswith(start))
     known = _WORDS.get(kind) or next(begins, "")
+    if kind == "is_instance_of":
+        known = f"should be a {problem['ctx']['class']}"
     return known or said.removeprefix("Value error, ").removeprefix("Input ")

@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from rbkernel import strictjson
+from rbkernel import notebookformat, strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.normal import text
 
@@ -36,7 +36,7 @@ def parse(data: bytes, *, where: str) -> NotebookNode:
         They hold none: cut, not UTF-8, not JSON, too deep, or not of a notebook's shape.
     """
     try:
-        document = strictjson.loads(data.decode("utf-8-sig"))
+        document = notebookformat.load(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the ids, which are mended here
             notebook = _upgraded(document)
@@ -159,7 +159,7 @@ def free_id(wanted: object, taken: set[str]) -> str:
 
 
 def _upgraded(document: Any) -> NotebookNode:
-    if document["nbformat"] == 4 and document["nbformat_minor"] <= 5:
+    if document["nbformat_minor"] <= 5:
         taken: set[str] = set()
         for cell in document["cells"]:
             cell["id"] = free_id(cell.get("id"), taken)

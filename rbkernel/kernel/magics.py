@@ -24,6 +24,12 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
     def sql(line: str, cell: str) -> None:
         db, into, untried = read_line(line)
+        if sqltext.is_blank(cell):
+            raise SqlTextError(
+                "%%sql has no statement",
+                where=f"%%sql {line}",
+                next_step="write SQL under its first line, such as SELECT 1",
+            )
         # imported at the first use: the kernel should start before pandas does
         from rbkernel.triage.query import query
 
@@ -35,6 +41,17 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
             namespace[into] = frame
 
     register_cell_magic(sql)
+    shell.input_transformers_cleanup.append(with_body)
+
+
+def with_body(lines: list[str]) -> list[str]:
+    r"""Give a bare ``%%sql`` an empty line: IPython refuses one without a body before we see it.
+
+    >>> with_body(["%%sql orders"]), with_body(["x = 1"])
+    (['%%sql orders\n', '\n'], ['x = 1'])
+    """
+    bare = len(lines) == 1 and lines[0].split()[:1] == ["%%sql"]
+    return [lines[0].rstrip("\n") + "\n", "\n"] if bare else lines
 
 
 def read_line(line: str) -> tuple[str, str, bool]:
@@ -48,7 +65,10 @@ def read_line(line: str) -> tuple[str, str, bool]:
     SqlTextError
         The line is not of that form.
     """
-    words = shlex.split(line)
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a quotation mark without its other
+        words = []
     untried = words[-1:] == ["--untried"]
     words = words[:-1] if untried else words
     if len(words) == 1 and not words[0].startswith("-"):

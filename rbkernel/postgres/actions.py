@@ -15,6 +15,8 @@ from typing import Any
 import pandas as pd
 
 from rbkernel import sqltext
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Pause
 from rbkernel.model import ActionPlan
 from rbkernel.postgres.driver import quote_literal
 from rbkernel.postgres.reconcile import Question
@@ -27,8 +29,9 @@ _TIME = "pg_catalog.timestamptz"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
+@checked
 def terminate_sessions(
-    db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.0
+    db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
     """Plan to end sessions; their open transactions are rolled back.
 
@@ -55,7 +58,8 @@ def terminate_sessions(
     )
 
 
-def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.0) -> ActionPlan:
+@checked
+def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.0) -> ActionPlan:
     """Plan to cancel running queries; the sessions stay connected.
 
     Parameters
@@ -85,6 +89,7 @@ def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: float = 5.
     )
 
 
+@checked
 def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     """Plan to resume the replay of WAL on a standby where somebody paused it.
 
@@ -108,6 +113,7 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     )
 
 
+@checked
 def repair_rows(
     differences: pd.DataFrame,
     *,
@@ -146,6 +152,7 @@ def repair_rows(
     )
 
 
+@checked
 def statement(
     db: str,
     sql: str,
@@ -183,6 +190,7 @@ def statement(
     return _plan(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
 
 
+@checked
 def command(
     title: str,
     text: str,

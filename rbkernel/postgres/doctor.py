@@ -1,23 +1,26 @@
 """What is wrong with a connection, from the file to the role, each with cause and next step.
 
-Ordering: configuration, reach, login, server, role, functions, extensions, time-outs. A step that
-fails ends the examination; those after it are ``unknown``. No finding holds a password or a part of
-one.
+Ordering: configuration, reach, login, server, role, settings, functions, extensions, tables,
+time-outs. A step that fails ends the examination; those after it are ``unknown``. What is wrong is
+told by SQLSTATE, error number and other codes (module troubles), never by the words of a message,
+which the server may translate. No finding holds a password or a part of one.
 """
 
 from __future__ import annotations
 
-import socket
 import stat
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError, DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import privileges
+from rbkernel.postgres import privileges, reach, setup, troubles
 from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server, has, lacking
+from rbkernel.postgres.privileges import Tables
 from rbkernel.postgres.session import Session
+from rbkernel.postgres.troubles import Trouble
 
 _STEPS = {
     "configuration": "a complete connection, whose password can be fetched",
@@ -25,8 +28,10 @@ _STEPS = {
     "login": "the server lets the role in and answers",
     "server": f"PostgreSQL {OLDEST_SUPPORTED // 10000} or later, without a pooler in between",
     "role": "pg_monitor, and nothing that writes, signals or leaves the database",
+    "settings": "what the role and the database have set does not reach our sessions",
     "functions": "no function of the database's own that runs with its owner's rights",
     "extensions": "pg_stat_statements",
+    "tables": "every table of its schemas can be read, also those that are created later",
     "time-outs": "read-only transactions with the configured time-outs",
 }
 _OURS = """
@@ -46,6 +51,28 @@ WHERE p.prosecdef AND p.proowner <> CAST(CAST(current_user AS regrole) AS oid)
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 ORDER BY 1
 """
+# what role and database have set for this session, the more special first
+_SETTINGS = (
+    "role",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
+    "transaction_timeout",
+    "search_path",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "default_transaction_deferrable",
+)
+_SET = """
+SELECT s.setting, session_user::text AS login
+FROM pg_db_role_setting d, unnest(d.setconfig) s (setting)
+WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+  AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND split_part(s.setting, '=', 1) = ANY (:names)
+ORDER BY d.setrole DESC, d.setdatabase DESC, 1
+"""
+_CANCELLED = "57014"
 # longer, and a run waits for a patient that will not answer
 _LONG_STATEMENT_S = 60.0
 
@@ -70,8 +97,10 @@ def examine(connection: Connection) -> list[Finding]:
         lambda: _login(session),
         lambda: judge_server(session.identify()),
         lambda: judge_role(session.identify(), session.excess()),
+        lambda: _settings(session),
         lambda: _functions(session),
         lambda: judge_extensions(session.identify()),
+        lambda: _tables(session),
         lambda: _time_outs(session),
     )
     findings: list[Finding] = []
@@ -87,7 +116,7 @@ def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -
     """Take a step, or say which one before has to succeed first."""
     broken = [f.title for f in before if f.verdict is Verdict.CRITICAL]
     if broken:
-        return _finding(title, Verdict.UNKNOWN, "not asked", next_step=f"mend the {broken[0]}")
+        return _finding(title, Verdict.UNKNOWN, "not asked", next_step=f"fix the {broken[0]} first")
     try:
         return step()
     except RbkernelError as error:
@@ -183,7 +212,7 @@ def _configuration(connection: Connection) -> Finding:
             next_step="name the host",
         )
     for path in (connection.passfile, connection.sslrootcert):
-        if path is not None and not path.is_file():
+        if path is not None and not _is_file(path):
             raise ConfigError(f"there is no file {path}", next_step="create it, or name another")
     connection.password()
     if connection.passfile and _is_open(connection.passfile):
@@ -192,6 +221,15 @@ def _configuration(connection: Connection) -> Finding:
             next_step=f"chmod 600 {connection.passfile}",
         )
     return _finding("configuration", Verdict.OK, f"password from {_password_source(connection)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:  # a folder that may not be read, or a NUL in the name
+        raise ConfigError(
+            f"{path} cannot be read: {error}", next_step="check it, and its folder's permissions"
+        ) from error
 
 
 def _is_open(passfile: Path) -> bool:
@@ -207,36 +245,101 @@ def _password_source(connection: Connection) -> str:
 
 
 def _reach(connection: Connection) -> Finding:
-    host = connection.host
-    if connection.service or not host or host.startswith("/"):
-        return _finding("reach", Verdict.OK, "left to libpq")
-    place = f"{host}:{connection.port}"
-    try:
-        with socket.create_connection((host, connection.port), connection.connect_timeout_s):
-            return _finding("reach", Verdict.OK, place)
-    except TimeoutError:
-        reason = f"{place} does not answer within {connection.connect_timeout_s} s"
-        advice = "check the address, and firewalls on the way; the host may be down"
-    except ConnectionRefusedError:
-        reason = f"nothing listens at {place}"
-        advice = "check that the server runs, and its listen_addresses and port"
-    except (OSError, UnicodeError) as error:
-        reason = f"{host} cannot be reached: {getattr(error, 'strerror', None) or 'no such name'}"
-        advice = "check the host name, and the network"
-    raise DatabaseError(reason, next_step=advice)
+    place = f"{connection.host}:{connection.port}"
+    trouble = reach.look(connection)
+    if trouble is None:
+        known = connection.host and not connection.service
+        return _finding("reach", Verdict.OK, place if known else "left to libpq")
+    waited = trouble in {Trouble.FROZEN, Trouble.HOST_SILENT}
+    within = f" within {connection.connect_timeout_s} s" if waited else ""
+    raise DatabaseError(f"{trouble}{within} ({place})", next_step=troubles.next_step(trouble))
 
 
 def _login(session: Session) -> Finding:
+    started = time.monotonic()
     try:
         server = session.identify()
     except DatabaseError as error:
-        if "timeout" not in error.what:
+        # our own limit has not been reached: somebody has set a shorter one
+        early = time.monotonic() - started < min(1, session.connection.statement_timeout_s)
+        if error.sqlstate != _CANCELLED or not early:
             raise
-        raise DatabaseError(
-            f"the port is open, but nobody answered in {session.connection.connect_timeout_s} s",
-            next_step="check that PostgreSQL listens there, and whether it is frozen",
-        ) from error
+        trouble = Trouble.CANCELLED_EARLY
+        raise DatabaseError(trouble, next_step=troubles.next_step(trouble)) from error
     return _finding("login", Verdict.OK, f"as {server.role}")
+
+
+def _settings(session: Session) -> Finding:
+    """Judge what a role or a database has set: ours hold all the same, except for its role."""
+    found = session.query(_SET, {"names": list(_SETTINGS)})
+    if found.empty:
+        return _finding("settings", Verdict.OK, "the role and the database set none of ours")
+    texts = list(found["setting"])
+    acting = [text for text in texts if text.startswith("role=")]
+    if not acting:
+        return _finding("settings", Verdict.OK, f"ours hold instead of {', '.join(texts)}")
+    return _finding(
+        "settings",
+        Verdict.WARNING,
+        ", ".join(texts),
+        cause=f"a session of {found['login'].iloc[0]} acts as another role from its login on",
+        next_step=f"have an administrator run ALTER ROLE {found['login'].iloc[0]} RESET role",
+    )
+
+
+def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding:
+    """Judge which tables of its schemas the role can read, now and when more are created.
+
+    Parameters
+    ----------
+    looked
+        What there is, by schema and owner.
+    role
+        The diagnostic role.
+    named
+        Whether the configuration names the schemas; else those with a table that it can read.
+        Tables to come count where the schema is named, or has a grant for them.
+    """
+    known = {one.schema for one in looked if one.readable}
+    looked = [one for one in looked if named or one.schema in known]
+    unread = [one for one in looked if one.readable < one.tables]
+    later = [one for one in looked if not one.later]
+    total, seen = sum(one.tables for one in looked), sum(one.readable for one in looked)
+    parts = [f"{total - seen} of {total} cannot be read ({_places(unread)})"] if unread else []
+    if not parts:
+        schemas = ", ".join(sorted({one.schema for one in looked}))
+        parts.append(f"all {total} in {schemas}" if looked else "it reads no table")
+    if later:
+        parts.append(f"those that are created later cannot be read ({_places(later)})")
+    if not (unread or any(named or one.meant for one in later)):
+        return _finding("tables", Verdict.OK, "; ".join(parts))
+    sql = setup.read_sql(
+        [one.schema for one in unread], [(one.schema, one.owner) for one in later], role
+    )
+    return _finding(
+        "tables",
+        Verdict.WARNING,
+        "; ".join(parts),
+        cause="they were created after the grant, or by a role without default privileges for"
+        f" {role}",
+        next_step=f"have an administrator run: {sql} If it should not read them, name the schemas"
+        " that it should read as read_schemas in rbkernel.toml",
+    )
+
+
+def _places(tables: Iterable[Tables], named: int = 3) -> str:
+    places = [f"schema {one.schema}, owner {one.owner}" for one in tables]
+    return "; ".join(places[:named]) + ("; …" if len(places) > named else "")
+
+
+def _tables(session: Session) -> Finding:
+    schemas = session.connection.read_schemas
+    if schemas is not None and not schemas:
+        return _finding("tables", Verdict.OK, "not asked: read_schemas is empty")
+    found = session.query(privileges.TABLES, {"schemas": list(schemas or ()), "all": not schemas})
+    rows = found.to_dict("records")
+    looked = [Tables(**{str(key): value for key, value in row.items()}) for row in rows]
+    return judge_tables(looked, role=session.server.role, named=bool(schemas))
 
 
 def _time_outs(session: Session) -> Finding:

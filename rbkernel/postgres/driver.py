@@ -21,7 +21,8 @@ from psycopg import sql
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
-from rbkernel.postgres import loaders, settings
+from rbkernel.postgres import loaders, login, reach, settings, troubles
+from rbkernel.postgres.troubles import Trouble
 from rbkernel.postgres.values import decoded
 
 RawConnection = psycopg.Connection[Any]
@@ -108,8 +109,9 @@ def connect(
         # every server takes it; each transaction then sets what fits the database
         parameters["client_encoding"] = "SQL_ASCII"
     try:
-        raw = psycopg.connect(
+        raw = login.connect(
             **parameters,
+            options=_first_settings(connection) if guarded else "",
             application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
                 errors="ignore"
             ),
@@ -118,10 +120,43 @@ def connect(
             prepare_threshold=None,
         )
     except psycopg.Error as error:
-        raise translate(error, connection.name) from error
+        raise _no_login(error, connection) from error
     if guarded:
         _guard(raw)
     return raw
+
+
+def _first_settings(connection: Connection) -> str:
+    """Return the settings that must hold before our first statement can set any.
+
+    A time-out that a role or database has set could end that statement, or the session before it.
+    """
+    wanted = {
+        "statement_timeout": f"{connection.statement_timeout_s * 1000:.0f}",
+        "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
+        "idle_session_timeout": "0",
+        "idle_in_transaction_session_timeout": "60000",
+    }
+    return " ".join(f"-c {name}={value}" for name, value in wanted.items())
+
+
+def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
+    """Say why nobody got in: by SQLSTATE, else by a look at the way to the server."""
+    state = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, pg_errors.ConnectionTimeout):
+        trouble = Trouble.LOGIN_SILENT
+    elif state:
+        trouble = troubles.at_login(state, getattr(error, "routine", ""))
+    elif getattr(error, "needs_password", False):
+        trouble = Trouble.CREDENTIALS_MISSING
+    else:
+        trouble = reach.look(connection) or Trouble.NOT_REACHED
+    return DatabaseError(
+        f"{trouble}: {_words(error)}",
+        where=f"connection {connection.name}",
+        next_step=troubles.next_step(trouble),
+        sqlstate=state,
+    )
 
 
 def _guard(raw: RawConnection) -> None:
@@ -226,44 +261,24 @@ def quote_literal(value: object) -> str:
     return sql.Literal(value).as_string(None)
 
 
-# What can go wrong because the patient is sick, by SQLSTATE class or code, and what to do then.
-_ADVICE = {
-    "28P01": "check the password source of this connection",
-    "28": "check user, pg_hba.conf and the password source of this connection",
-    "3D000": "check dbname of this connection",
-    "42501": "grant the diagnostic role pg_monitor, and SELECT on the tables it should read",
-    "closed": "leave it closed: only superusers read it; ask pg_roles, pg_settings or another view"
-    " that is open to all",
-    "53300": "the server has no free slot for this role: open RUN-001 (pool exhaustion)",
-    "55P03": "something holds a lock that this query needs: open RUN-007 (blocking locks)",
-    "57014": "the server is slow or blocked: look at active sessions and locks first",
-    "57P": "the server is starting, stopping or was stopped: check its state and log",
-    "08": "check that the server runs, and host and port of this connection",
-    "silent": "the host may be gone, or the server stuck: frozen, out of memory, its catalogue"
-    " locked; look at it from its own host",
-}
+# Catalogues that superusers alone read: nobody should be led to grant them. A server translates
+# the words around the name of an object, and not the name.
+_CLOSED = re.compile(
+    r"\bpg_(?:authid|shadow|statistic|statistic_ext_data|largeobject|subscription|user_mapping"
+    r"|file_settings|hba_file_rules|ident_file_mappings|replication_origin_status)\b"
+)
 
 
-# Catalogues that hold secrets, such as pg_authid: nobody should be led to grant them.
-_CLOSED = re.compile(r"for (?:table|view|column \w+ of relation) pg_(?!stat_)")
+# SQLSTATE classes and codes of a patient that is sick, slow, locked or closed; every other code
+# tells of wrong SQL. Without a code the connection was lost.
+_SICK = {"", "08", "28", "3D", "53", "57", "58", "XX", "42501", "55P03", "25P03", "25P04"}
 
-# A refused login carries no SQLSTATE, only the server's words.
-_SAID = {
-    "password authentication failed": "28P01",
-    "no password supplied": "28P01",
-    "pg_hba.conf": "28",
-    "authentication failed": "28",
-    "not permitted to log in": "28",
-    "too many clients": "53300",
-    "too many connections": "53300",
-    "connection slots are reserved": "53300",
-    "no more connections allowed": "53300",
-    "starting up": "57P",
-    "shutting down": "57P",
-    "recovery mode": "57P",
-    'role "': "28",
-    'database "': "3D000",
-}
+
+def _words(error: BaseException) -> str:
+    """Return the server's words, or libpq's own, in one line."""
+    diagnosis = getattr(error, "diag", None)
+    text = getattr(diagnosis, "message_primary", None) or str(error)
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def sqlstate(error: BaseException | None) -> str | None:
@@ -277,38 +292,18 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     `QueryError` when the SQL is wrong.
     """
     original = getattr(error, "orig", None) or error
-    diagnosis = getattr(original, "diag", None)
-    # libpq's own errors, such as a refused connection, have no diagnosis
-    text = getattr(diagnosis, "message_primary", None) or str(original)
-    text = " ".join(text.split("\n\n")[0].split("\n")).strip()
-    state = getattr(original, "sqlstate", None) or _state_of(text)
+    text = _words(original)
+    state = getattr(original, "sqlstate", None) or ""
     where = f"connection {connection_name}"
-    if isinstance(original, pg_errors.ConnectionTimeout):
-        return DatabaseError(f"no login: {text}", where=where, next_step=_ADVICE["silent"])
-    if state is None and isinstance(original, psycopg.DataError):
+    if not state and isinstance(original, psycopg.DataError):
         advice = "mend that value, or cast its column to text in the SQL"
         return QueryError(text, where=where, next_step=advice)
-    if state is None or state[:2] in {"08", "28", "3D", "53", "57", "58", "XX"}:
-        return DatabaseError(text, where=where, next_step=_advice(state or "08"))
-    if isinstance(original, pg_errors.InsufficientPrivilege) and _CLOSED.search(text):
-        return DatabaseError(text, where=where, next_step=_ADVICE["closed"])
-    if isinstance(original, pg_errors.InsufficientPrivilege | pg_errors.LockNotAvailable):
-        return DatabaseError(text, where=where, next_step=_advice(state))
     if state[:2] == "40" or isinstance(original, pg_errors.ObjectInUse):
-        return DatabaseError(text, where=where, next_step="run the cell again")
+        return DatabaseError(text, where=where, next_step="run the cell again", sqlstate=state)
+    if state[:2] in _SICK or state in _SICK:
+        trouble = troubles.afterwards(state)
+        if trouble is Trouble.FORBIDDEN and _CLOSED.search(text):
+            trouble = Trouble.CLOSED_CATALOGUE
+        advice = troubles.next_step(trouble)
+        return DatabaseError(text, where=where, next_step=advice, sqlstate=state)
     return QueryError(text, where=where, next_step="mend the SQL and run the cell again")
-
-
-def _state_of(text: str) -> str | None:
-    """Find the SQLSTATE that a refusal's words stand for.
-
-    >>> _state_of('FATAL:  password authentication failed for user "x"'), _state_of("timeout")
-    ('28P01', None)
-    """
-    if "FATAL" not in text:
-        return None
-    return next((state for words, state in _SAID.items() if words in text), None)
-
-
-def _advice(state: str) -> str:
-    return next(_ADVICE[key] for key in (state, state[:3], state[:2], "08") if key in _ADVICE)

@@ -63,7 +63,7 @@ WITH self AS MATERIALIZED (
     SELECT oid, rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication,
            rolbypassrls
     FROM pg_roles
-    -- a setting of the role or the database may have made it another one, which RESET ROLE undoes
+    -- who logged in, too: ALTER ROLE … SET role makes a session act as another, until RESET ROLE
     WHERE pg_has_role(current_user, oid, 'MEMBER') OR pg_has_role(session_user, oid, 'MEMBER')
 ), acting AS MATERIALIZED (
     -- the predefined roles are known by name
@@ -146,6 +146,48 @@ UNION ALL
 (SELECT a.role, 'may set', p.parname FROM acting a, pg_parameter_acl p
  WHERE has_parameter_privilege(a.oid, p.parname, 'SET, ALTER SYSTEM') LIMIT 4)
 """
+
+
+# Partitions are read through their parent, and an extension's tables are its maker's business.
+TABLES = """
+SELECT n.nspname::text AS schema, pg_get_userbyid(c.relowner)::text AS owner,
+       count(*)::int AS tables,
+       count(*) FILTER (WHERE has_schema_privilege(n.oid, 'USAGE')
+           AND has_any_column_privilege(c.oid, 'SELECT'))::int AS readable,
+       pg_has_role(current_user, 'pg_read_all_data', 'USAGE') OR EXISTS (
+           SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) a
+           WHERE d.defaclrole = c.relowner AND d.defaclnamespace IN (0, n.oid)
+             AND d.defaclobjtype = 'r' AND a.privilege_type = 'SELECT'
+             AND (a.grantee = 0 OR pg_has_role(current_user, a.grantee, 'USAGE'))) AS later,
+       EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) a
+               WHERE d.defaclnamespace IN (0, n.oid) AND d.defaclobjtype = 'r'
+                 AND a.grantee = CAST(CAST(current_user AS regrole) AS oid)) AS meant
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (:all OR n.nspname = ANY (:schemas))
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e'
+                  AND d.classid = 'pg_class'::regclass)
+GROUP BY n.oid, n.nspname, c.relowner
+ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The tables that one role owns in a schema: a row of `TABLES`.
+
+    ``readable`` counts those that the diagnostic role can read; ``later`` tells whether it will be
+    able to read those that the owner creates later, ``meant`` whether somebody has granted it
+    tables to come in this schema, of whatever owner.
+    """
+
+    schema: str
+    owner: str
+    tables: int
+    readable: int
+    later: bool
+    meant: bool
 
 
 @dataclass(frozen=True, kw_only=True)

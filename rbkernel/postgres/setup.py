@@ -1,4 +1,4 @@
-"""What a team needs to start: the SQL of the two roles, and a connection in `rbkernel.toml`.
+"""What a team needs to start: the SQL of its roles, and a connection in `rbkernel.toml`.
 
 Pure: texts come in, texts go out. Nothing here connects, writes, or knows a password.
 """
@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from rbkernel.postgres.driver import quote_identifier, quote_literal
 Field = str | int | Sequence[str]
 
 _GRANT = """\
--- The two roles of rbkernel for one database, PostgreSQL 15 or later.
+-- {roles} of rbkernel for one database, PostgreSQL 15 or later.
 -- Run it in that database as a superuser (or the administrator of a managed service), with psql;
 -- running it again changes nothing. It holds no password: set one afterwards, with \\password.
 BEGIN;
@@ -41,7 +41,10 @@ DO $$ BEGIN
         GRANT pg_use_reserved_connections TO {diagnostic};
     END IF;
 END $$;
-{reads}
+{reads}{actions}
+COMMIT;
+"""
+_ACTION = """\
 -- Action: executes approved plans, in the gateway only: ends sessions, cancels, resumes replay.
 {create_action}
 ALTER ROLE {action} LOGIN CONNECTION LIMIT 5;
@@ -54,8 +57,9 @@ EXCEPTION WHEN insufficient_privilege THEN
 END $$;
 -- Plans that repair rows need more, table by table, such as:
 -- GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO {action};
-
-COMMIT;
+"""
+_NO_ACTION = """\
+-- No action role: plans are run by hand. `rbkernel grant … --action NAME` prints its SQL.
 """
 _CREATE = """\
 DO $$ BEGIN
@@ -70,49 +74,135 @@ _READ = """\
 GRANT USAGE ON SCHEMA {schema} TO {diagnostic};
 GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {diagnostic};
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {diagnostic};
--- tables to come, as far as they are made by the role that runs this
-ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {diagnostic};
-ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON SEQUENCES TO {diagnostic};
+-- Tables that are created later: default privileges belong to the role that creates a table, so
+-- they are set for every role that owns one in this schema or may create one there. A role that
+-- gets that right later needs them too: run this again; `rbkernel doctor` says when.
+DO $rbkernel$ DECLARE creator name; kind text; BEGIN
+    FOR creator, kind IN
+        SELECT r.rolname, k FROM unnest(ARRAY['TABLES', 'SEQUENCES']) k, pg_roles r
+        JOIN pg_namespace n ON n.nspname = {schema_literal}
+        WHERE r.rolname !~ '^pg_' AND r.rolname <> {diagnostic_literal}
+          AND (has_schema_privilege(r.oid, n.oid, 'CREATE')
+               OR EXISTS (SELECT FROM pg_class c
+                          WHERE c.relnamespace = n.oid AND c.relowner = r.oid))
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I GRANT SELECT ON %s'
+                           ' TO %I', creator, {schema_literal}, kind, {diagnostic_literal});
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE 'tables that % creates later will not be readable: run this as a member'
+                         ' of that role', creator;
+        END;
+    END LOOP;
+END $rbkernel$;
+"""
+_READ_ALL = """\
+-- Reads every table, view and sequence of every schema, also those that are created later.
+GRANT pg_read_all_data TO {diagnostic};
 """
 _NO_READ = """\
--- Tables that runbooks should read, one by one, or `rbkernel grant … --read SCHEMA`:
+-- Tables that runbooks should read, one by one, or `rbkernel grant … --read SCHEMA`, or all of
+-- them (`--read-all`):
 -- GRANT SELECT ON orders TO {diagnostic};
 """
 
 
-def grant_sql(diagnostic: str, *, action: str, dbname: str | None, read: Sequence[str] = ()) -> str:
-    """Return the SQL that makes the two roles, or brings them up to date.
+def grant_sql(
+    diagnostic: str,
+    *,
+    dbname: str | None,
+    action: str = "",
+    read: Sequence[str] = (),
+    read_all: bool = False,
+) -> str:
+    """Return the SQL that makes the roles, or brings them up to date.
 
     Parameters
     ----------
-    diagnostic, action
-        Names of the roles.
+    diagnostic
+        Name of the diagnostic role.
     dbname
-        The database that they connect to.
+        The database that the roles connect to.
+    action
+        Name of the action role; empty for none.
     read
-        Schemas whose tables the diagnostic role may read.
+        Schemas whose tables the diagnostic role may read, also those that are created later.
+    read_all
+        Whether it may read every table of every schema.
 
     Raises
     ------
     ConfigError
         Both roles have the same name, so that neither bounds the other; or one is not plain.
     """
-    for role in (diagnostic, action):
-        if "$" in role or not role.isprintable() or not role:
-            raise ConfigError(f"{role!r} is no plain name of a role", next_step="choose another")
+    for name in (diagnostic, action, *read):
+        if "$" in name or not name.isprintable() or not (name or name is action):
+            raise ConfigError(f"{name!r} is not a plain name", next_step="choose another")
     if diagnostic == action:
         raise ConfigError(
             f"{diagnostic} cannot be both roles", next_step="give --diagnostic and --action"
         )
-    names = {"diagnostic": quote_identifier(diagnostic), "action": quote_identifier(action)}
-    schemas = [_READ.format(schema=quote_identifier(schema), **names) for schema in read]
+    role = quote_identifier(diagnostic)
+    database = quote_identifier(dbname or diagnostic)  # libpq takes the user's name, too
     return _GRANT.format(
-        database=quote_identifier(dbname or diagnostic),  # libpq takes the user's name, too
+        roles="The two roles" if action else "The diagnostic role",
+        database=database,
+        diagnostic=role,
         create_diagnostic=_create(diagnostic),
-        create_action=_create(action),
-        reads="".join(schemas) or _NO_READ.format(**names),
-        **names,
+        reads=_reads(diagnostic, read, read_all=read_all),
+        actions=_ACTION.format(
+            action=quote_identifier(action), create_action=_create(action), database=database
+        )
+        if action
+        else _NO_ACTION,
     )
+
+
+def read_sql(schemas: Iterable[str], creators: Iterable[tuple[str, str]], role: str) -> str:
+    """Return the SQL with which a role reads all tables of schemas, and those created later.
+
+    Parameters
+    ----------
+    schemas
+        Those with tables that it cannot read.
+    creators
+        Schema and role of each that creates tables there without default privileges.
+    role
+        The diagnostic role.
+
+    >>> print(read_sql([], [("shop", "app")], "diag"))
+    ALTER DEFAULT PRIVILEGES FOR ROLE "app" IN SCHEMA "shop" GRANT SELECT ON TABLES TO "diag";
+    """
+    to = quote_identifier(role)
+    named = [quote_identifier(schema) for schema in dict.fromkeys(schemas)]
+    made = [(quote_identifier(schema), quote_identifier(creator)) for schema, creator in creators]
+    return " ".join(
+        [
+            *(f"GRANT USAGE ON SCHEMA {schema} TO {to};" for schema in named),
+            *(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {to};" for schema in named),
+            *(
+                f"ALTER DEFAULT PRIVILEGES FOR ROLE {creator} IN SCHEMA {schema}"
+                f" GRANT SELECT ON TABLES TO {to};"
+                for schema, creator in made
+            ),
+        ]
+    )
+
+
+def _reads(diagnostic: str, schemas: Sequence[str], *, read_all: bool) -> str:
+    role = quote_identifier(diagnostic)
+    if read_all:
+        return _READ_ALL.format(diagnostic=role)
+    parts = [
+        _READ.format(
+            schema=quote_identifier(schema),
+            schema_literal=quote_literal(schema),
+            diagnostic=role,
+            diagnostic_literal=quote_literal(diagnostic),
+        )
+        for schema in schemas
+    ]
+    return "".join(parts) or _NO_READ.format(diagnostic=role)
 
 
 def _create(role: str) -> str:

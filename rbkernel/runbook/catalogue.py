@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from rbkernel import notebookformat
 from rbkernel.errors import ExecutedNotebook, RbkernelError, RunbookError, UnknownRunbook
 from rbkernel.model import INCIDENT_ID, RUN_ID, Severity
 from rbkernel.runbook import frontmatter, gist, parameters
@@ -91,7 +92,7 @@ def _opened(path: Path) -> tuple[bytes, NotebookNode]:
         document = path.read_bytes()
         return document, parse(document)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a notebook"
+        reason = getattr(error, "strerror", None) or str(error)
         raise RunbookError(
             f"the runbook cannot be read: {reason}",
             where=str(path),
@@ -127,11 +128,12 @@ def parse(document: bytes) -> NotebookNode:
     ValueError
         The bytes are no notebook.
     """
+    notebookformat.load(document)
     try:
-        notebook: NotebookNode = nbformat.reads(document.decode("utf-8"), as_version=4)
+        notebook: NotebookNode = nbformat.reads(document.decode("utf-8-sig"), as_version=4)
         nbformat.validate(notebook)
     except (nbformat.ValidationError, AttributeError, TypeError, KeyError) as error:
-        raise ValueError("JSON that is no notebook") from error
+        raise ValueError("it is not a valid notebook") from error
     return notebook
 
 

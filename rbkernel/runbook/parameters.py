@@ -16,6 +16,7 @@ from typing import Any
 from nbformat import NotebookNode
 from pydantic import TypeAdapter
 
+from rbkernel.arguments import nearest
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
@@ -32,6 +33,15 @@ _TYPES: Mapping[str, Any] = {
     "float | None": float | None,
     "bool | None": bool | None,
 }
+_NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    type(None): "None",
+}
+# from here on a float does not tell one integer from the next
+_EXACT = 2.0**53
 # whole words of the name: `max_tokens` and `passes` are none
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|credentials?|private_?key|dsn)(?:$|_)",
@@ -106,10 +116,11 @@ def validate(
     for name, value in given.items():
         if name not in declaration:
             known = ", ".join(declaration) or "none"
+            meant = nearest(name, [*declaration, "incident"])
             raise ParameterError(
                 f"the runbook declares no parameter {name!r}; it declares {known}",
                 where=where,
-                next_step="use one of these names",
+                next_step=f"write {meant}" if meant else "use one of these names",
             )
         refuse_secret(name, value, where)
         accepted[name] = _convert(declaration[name], value, where)
@@ -202,15 +213,40 @@ def _not_declared(node: ast.stmt, where: str) -> RunbookError:
 
 
 def _convert(parameter: Parameter, value: Any, where: str) -> Scalar:
+    annotation = parameter.annotation
     try:
-        converted: Scalar = TypeAdapter(_TYPES[parameter.annotation]).validate_python(value)
+        if not _keeps_all(value, annotation):
+            raise ValueError("another type, of which something would be lost")
+        converted: Scalar = TypeAdapter(_TYPES[annotation]).validate_python(value)
         if isinstance(converted, float) and not math.isfinite(converted):
             raise ValueError("a threshold that is no number holds nothing back")
     except ValueError:  # pydantic's ValidationError is one
         raise ParameterError(
-            f"the parameter {parameter.name} wants {parameter.annotation}, such as"
-            f" {parameter.default!r}",
+            f"the parameter {parameter.name} wants {annotation}, such as {parameter.default!r},"
+            f" and was given {_NAMES.get(type(value), 'another type')}",
             where=where,
-            next_step="pass a value of that type",
+            next_step=_as_text(parameter.name)
+            if annotation.startswith("str") and not isinstance(value, str)
+            else "pass a value of that type",
         ) from None
     return converted
+
+
+def _keeps_all(value: object, annotation: str) -> bool:
+    """Tell whether a value may be converted: `True` is no number, and a float is exact so far.
+
+    >>> _keeps_all(True, "int"), _keeps_all(True, "bool"), _keeps_all(1e300, "int")
+    (False, True, False)
+    """
+    kind = annotation.partition(" ")[0]
+    if isinstance(value, bool):
+        return kind == "bool"
+    return not (kind == "int" and isinstance(value, float) and abs(value) >= _EXACT)
+
+
+def _as_text(name: str) -> str:
+    """Say how to pass a text that looks like a number: `1.10` is 1.1 by the time that we see it."""
+    return (
+        f"pass it as text, in quotes; papermill's -p has made a number or a word of Python of it,"
+        f" and its digits may be lost: use -r {name} VALUE instead"
+    )

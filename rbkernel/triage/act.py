@@ -10,6 +10,7 @@ import dataclasses
 
 from IPython.display import DisplayHandle, display
 
+from rbkernel.arguments import checked
 from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, now
 from rbkernel.triage import cards
@@ -66,6 +67,7 @@ class ProposedPlan:
         self.show()
 
 
+@checked
 def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
     """Propose a mutation: exact SQL to copy, its targets and what they hold.
 
@@ -87,6 +89,7 @@ def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
     return proposed
 
 
+@checked
 def done(proposed: ProposedPlan, note: str = "") -> None:
     """Record that a human executed the plan, and look again.
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import pandas as pd
 from IPython.display import display
+from pydantic import Field, ValidationError
 
+from rbkernel.arguments import checked, nearest, unknown_keyword
+from rbkernel.config.quantities import Number
+from rbkernel.config.words import advice
+from rbkernel.errors import ParameterError
 from rbkernel.model import Finding
 from rbkernel.postgres import diagnostics, rules
 from rbkernel.postgres.rules import Rule
@@ -15,14 +21,31 @@ from rbkernel.postgres.session import provenance
 from rbkernel.triage import cards
 from rbkernel.triage.context import triage
 
+# warn, critical
+Limits = Annotated[tuple[Number | None, Number | None], Field(strict=False)]
 
+
+@checked
 def check(
     title: str,
     frame: pd.DataFrame,
     column: str = "",
     *,
-    where: pd.Series[bool] | None = None,
-    **rule: Any,
+    where: pd.Series | None = None,
+    agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max",
+    by: str = "",
+    each: str = "",
+    warn: Number | None = None,
+    critical: Number | None = None,
+    below: bool = False,
+    empty: Number | None = None,
+    unit: str = "",
+    expected: str = "",
+    cause: str = "",
+    next_step: str = "",
+    opens: str = "",
+    unseen: str = "",
+    source: str = "",
 ) -> Finding:
     """Judge one figure of a frame by a rule of one's own.
 
@@ -36,18 +59,75 @@ def check(
         Numeric or boolean column; not needed for ``agg="rows"``.
     where
         Boolean mask of the rows that count.
-    rule
-        The other fields of `rbkernel.postgres.rules.Rule`: ``agg, by, each, warn, critical,
-        below, unit, expected, cause, next_step, opens``.
+    agg, by, each, warn, critical, below, empty, unit, expected, cause, next_step, opens
+        As the fields of `rbkernel.postgres.rules.Rule`.
+    unseen, source
+        As these fields too.
 
     Returns
     -------
     Finding
         With verdict ok, warning, critical or unknown.
+
+    Raises
+    ------
+    ParameterError
+        An argument is wrong, or the frame has no such column.
     """
-    rows = None if where is None else frame[where.fillna(False).astype(bool)]
-    made = Rule(title=title, column=column, **rule)
-    return keep(rules.apply(made, frame, rows=rows))
+    _must_have(frame, column=column, by=by, each=each)
+    try:
+        made = Rule(
+            title=title,
+            column=column,
+            agg=agg,
+            by=by,
+            each=each,
+            warn=warn,
+            critical=critical,
+            below=below,
+            empty=empty,
+            unit=unit,
+            expected=expected,
+            cause=cause,
+            next_step=next_step,
+            opens=opens,
+            unseen=unseen,
+            source=source,
+        )
+    except ValidationError as error:
+        raise ParameterError(
+            f"rb.check {advice(error.errors()[0])}",
+            where=title,
+            next_step="add what is missing; `rb.check?` in a cell of its own explains each",
+        ) from None
+    return keep(rules.apply(made, frame, rows=_chosen(frame, where)))
+
+
+def _must_have(frame: pd.DataFrame, **columns: str) -> None:
+    """Refuse a column that an answered query has not returned."""
+    told = provenance(frame)
+    if told is None or told.reason:
+        return  # judged as unknown, with the reason
+    for argument, column in columns.items():
+        if column and column not in frame.columns:
+            known = [str(name) for name in frame.columns]
+            meant = nearest(column, known)
+            raise ParameterError(
+                f"rb.check: {argument} names {column!r}, which is no column of this frame",
+                next_step=f"write {meant!r}" if meant else f"use {', '.join(known)}",
+            )
+
+
+def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None:
+    """Return the rows that a mask picks; None where there is no mask."""
+    if where is None:
+        return None
+    if not where.index.equals(frame.index):
+        raise ParameterError(
+            "rb.check: where is a mask of other rows than those of the frame",
+            next_step="make it from this frame, such as where=frame['state'] == 'active'",
+        )
+    return frame[where.fillna(False).astype(bool)]
 
 
 class Findings(tuple[Finding, ...]):
@@ -57,7 +137,8 @@ class Findings(tuple[Finding, ...]):
         """Show nothing as the last value of a cell."""
 
 
-def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None]) -> Findings:
+@checked
+def assess(frame: pd.DataFrame, **thresholds: Limits) -> Findings:
     """Judge a diagnostic's frame by the rules that the diagnostic itself declares.
 
     Parameters
@@ -74,15 +155,18 @@ def assess(frame: pd.DataFrame, **thresholds: tuple[float | None, float | None])
     """
     told = provenance(frame)
     if told is None or told.name not in diagnostics.names():
-        raise TypeError("rb.assess wants the frame of a named diagnostic; use rb.check otherwise")
+        raise ParameterError(
+            "rb.assess wants the frame of a named diagnostic", next_step="use rb.check instead"
+        )
     declared = diagnostics.get(told.name).rules
-    if unknown := set(thresholds) - {rule.column for rule in declared}:
-        raise TypeError(f"{told.name} has no rule for {', '.join(sorted(unknown))}")
+    for column in thresholds:
+        if column not in {rule.column for rule in declared}:
+            raise unknown_keyword("rb.assess", column, [rule.column for rule in declared])
     judged = (rules.apply(_with(rule, thresholds), frame) for rule in declared)
     return Findings(keep(finding) for finding in judged)
 
 
-def _with(rule: Rule, thresholds: dict[str, tuple[float | None, float | None]]) -> Rule:
+def _with(rule: Rule, thresholds: Mapping[str, Limits]) -> Rule:
     if rule.column not in thresholds:
         return rule
     warn, critical = thresholds[rule.column]

@@ -11,6 +11,8 @@ from typing import Any
 import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
+from rbkernel.arguments import checked
+from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import now
 from rbkernel.triage import cards, undone
@@ -75,6 +77,7 @@ class Checklist:
             self._card.update(bundle, raw=True)
 
 
+@checked
 def checklist(title: str, items: Sequence[str]) -> Checklist:
     """Show what a human has to tick.
 
@@ -95,7 +98,11 @@ def checklist(title: str, items: Sequence[str]) -> Checklist:
     """
     triage()  # nothing is asked before rb.start
     if not items or len(set(items)) < len(items):
-        raise ValueError("a checklist needs items, each once")
+        raise ParameterError(
+            "a checklist needs items, each once",
+            where="rb.checklist",
+            next_step="give a list of different texts",
+        )
     shown = Checklist(title, items)
     shown.show()
     if not headless():

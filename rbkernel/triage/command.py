@@ -15,18 +15,20 @@ from contextlib import suppress
 
 from IPython.display import display
 
+from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.config import Command
+from rbkernel.config.quantities import Whole
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.placeholders import hints
 from rbkernel.triage import cards, undone
-from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
 from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
 
 # for the kernel to bury a process that was killed; one that hangs in a system call is left behind
 _KILL_S = 1.0
+_OWN = ("exit_code", "contains", "cause", "next_step")
 
 
 @checked
@@ -34,7 +36,7 @@ def shell(
     title: str,
     command: str | Sequence[str],
     *,
-    exit_code: int = 0,
+    exit_code: Whole = 0,
     contains: str = "",
     cause: str = "",
     next_step: str = "",
@@ -77,6 +79,9 @@ def shell(
         command = allowed.name
     else:
         allowed = triage().settings.command(command)
+    for name in arguments:
+        if name not in allowed.arguments:
+            raise unknown_keyword("rb.shell", name, [*_OWN, *allowed.arguments])
     for name, value in arguments.items():
         refuse_secret(name, value, title)
     argv = allowed.with_arguments(arguments)

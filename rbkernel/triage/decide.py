@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
-from rbkernel.errors import Undecided
+from rbkernel.arguments import checked
+from rbkernel.errors import ParameterError, Undecided
 from rbkernel.model import Decision, now
 from rbkernel.triage import cards
 from rbkernel.triage.context import headless, triage
@@ -109,6 +110,7 @@ class Condition:
         return state
 
 
+@checked
 def decide(
     question: str,
     options: Sequence[str],
@@ -138,9 +140,17 @@ def decide(
         At once. Use ``.chose(option)`` as `when=` of `rb.act`.
     """
     if len(set(options)) < 2 or len(set(options)) < len(options):
-        raise ValueError("a decision needs two different options at the least")
+        raise ParameterError(
+            "a decision needs two different options at the least",
+            where="rb.decide",
+            next_step="give each option once, in a list",
+        )
     if recommended is not None and recommended not in options:
-        raise ValueError(f"recommended={recommended!r} is no option: {', '.join(options)}")
+        raise ParameterError(
+            f"recommended={recommended!r} is not one of the options",
+            where="rb.decide",
+            next_step=f"recommend {' or '.join(options)}",
+        )
     waiting = "parked" if headless() else "open"
     decision = OpenDecision(
         Decision(

@@ -11,11 +11,12 @@ from typing import Literal, NamedTuple
 
 import httpx
 
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Seconds, Whole
 from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
 from rbkernel.runbook.parameters import refuse_secret
-from rbkernel.triage.arguments import Seconds, checked
 from rbkernel.triage.context import triage
 from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
 
@@ -28,7 +29,7 @@ def http(
     title: str,
     url: str,
     *,
-    status: int = 200,
+    status: Whole = 200,
     contains: str = "",
     within_s: Seconds = 2.0,
     timeout_s: Seconds = 10.0,

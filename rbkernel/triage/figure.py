@@ -13,6 +13,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Number
+from rbkernel.errors import ParameterError
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres.rules import numbers
 from rbkernel.postgres.session import provenance
@@ -39,19 +42,24 @@ class Picture:
         }
 
 
+@checked
 def of(frame: pd.DataFrame) -> Picture:
     """Draw a diagnostic's frame as the diagnostic itself declares, with its thresholds.
 
     Raises
     ------
-    TypeError
+    ParameterError
         The frame comes from no diagnostic, or from one that declares no picture.
     """
     told = provenance(frame)
     known = told is not None and told.name in diagnostics.names()
     declared = diagnostics.get(told.name) if told and known else None
     if declared is None or declared.figure is None:
-        raise TypeError("rb.figure.of wants the frame of a diagnostic that declares a picture")
+        raise ParameterError(
+            "this frame comes from no diagnostic that declares a picture",
+            where="rb.figure.of",
+            next_step="draw it with rb.figure.timeline, bars, strip or tree",
+        )
     drawn = declared.figure
     if drawn.kind == "timeline":
         rule = next((rule for rule in declared.rules if rule.column == drawn.y), None)
@@ -69,14 +77,15 @@ def of(frame: pd.DataFrame) -> Picture:
     return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
 
 
+@checked
 def timeline(
     frame: pd.DataFrame,
     y: str,
     *,
     by: str = "",
     x: str = "sampled_at",
-    warn: float | None = None,
-    critical: float | None = None,
+    warn: Number | None = None,
+    critical: Number | None = None,
     unit: str = "",
     title: str = "",
 ) -> Picture:
@@ -121,13 +130,14 @@ def timeline(
     return Picture(figure, f"{title or y}: {'; '.join(told)}")
 
 
+@checked
 def bars(
     frame: pd.DataFrame,
     x: str,
     y: str,
     *,
     by: str = "",
-    limit: float | None = None,
+    limit: Number | None = None,
     title: str = "",
 ) -> Picture:
     """Draw horizontal bars of `x` for each `y`, stacked by `by`, with a limit to compare with.
@@ -165,13 +175,14 @@ def bars(
     return Picture(figure, f"{title or x}: {told}")
 
 
+@checked
 def strip(
     frame: pd.DataFrame,
     x: str,
     *,
     by: str,
-    low: float | None = None,
-    high: float | None = None,
+    low: Number | None = None,
+    high: Number | None = None,
     title: str = "",
 ) -> Picture:
     """Mark where along a range something lies, a row of marks for each value of `by`.
@@ -204,6 +215,7 @@ def strip(
     return Picture(figure, f"{title or x}: {'; '.join(told)}")
 
 
+@checked
 def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") -> Picture:
     """Show where in the key range rows differ, and below in which columns.
 
@@ -258,6 +270,7 @@ def _dtick(counts: pd.Series[Any]) -> float | None:
     return 1 if len(counts) and counts.max() < 10 else None
 
 
+@checked
 def tree(
     frame: pd.DataFrame,
     node: str,

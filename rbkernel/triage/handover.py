@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Whole
 from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan, Finding, Severity, Verdict, now
 from rbkernel.postgres import actions
@@ -29,6 +31,7 @@ _VERDICTS = {
 }
 
 
+@checked
 def severity(**facts: Fact) -> str:
     """Compute the severity by ``severity_levels`` of the front matter, and show why.
 
@@ -49,7 +52,8 @@ def severity(**facts: Fact) -> str:
     return found.level.level if found.level else ""
 
 
-def escalation(*, attempts: int = 0, severity: str = "", began: str = "") -> None:
+@checked
+def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> None:
     """Show the escalation path, and which of its levels are due now.
 
     Parameters
@@ -77,6 +81,7 @@ def escalation(*, attempts: int = 0, severity: str = "", began: str = "") -> Non
         keep(_escalation_finding(reached, counted, told.provide))
 
 
+@checked
 def commands(
     section: str = "operations", group: str = "", *, when: Condition | bool = True
 ) -> None:
@@ -108,6 +113,7 @@ def commands(
             act(_plan(one), when=when)
 
 
+@checked
 def show(*sections: str) -> None:
     """Show sections of the front matter as tables, such as ``rb.show("contacts", "links")``.
 

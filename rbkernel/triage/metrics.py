@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 from IPython.display import HTML, display
 
+from rbkernel.arguments import checked
 from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, rules
@@ -26,6 +27,7 @@ from rbkernel.triage.readiness import connection_name
 _NAMES = ("metric", "now", "is", "normal", "warning", "critical", "SLO", "panel")
 
 
+@checked
 def metrics() -> None:
     """Evaluate the metrics of the front matter against their limits, and show all of them.
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from IPython.display import display
 
+from rbkernel.arguments import checked
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import overview as looks
 from rbkernel.triage import cards
-from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
 
 WATCH, ESCALATE = "none: watch", "escalate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,8 @@ from IPython.display import display
 from pandas.api.types import is_object_dtype
 
 from rbkernel import sqltext
+from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.config.quantities import Count, Pause
 from rbkernel.errors import (
     DatabaseError,
     ParameterError,
@@ -29,8 +31,9 @@ from rbkernel.triage.context import triage
 _SHOWN_ROWS = 20
 
 
+@checked
 def query(
-    what: str, db: str, *, row_cap: int | None = None, untried: bool = False, **values: Any
+    what: str, db: str, *, row_cap: Count | None = None, untried: bool = False, **values: Any
 ) -> pd.DataFrame:
     """Run a named diagnostic, or SQL text with ``:name`` values, and show the result.
 
@@ -59,7 +62,10 @@ def query(
     ------
     QueryError, SqlTextError
         The SQL, the name or a value is wrong.
+    ParameterError
+        A keyword that neither the call nor the SQL knows.
     """
+    _must_know("rb.query", what, values, "row_cap", "untried")
     try:
         frame = ask(what, db, row_cap, values)
     except (QueryError, SqlTextError) as error:
@@ -74,7 +80,10 @@ def query(
     return frame
 
 
-def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: Any) -> pd.DataFrame:
+@checked
+def sample(
+    what: str, db: str, *, n: Count = 3, every_s: Pause = 2.0, **values: Any
+) -> pd.DataFrame:
     """Run a diagnostic several times, to see movement, and show the last.
 
     Parameters
@@ -91,8 +100,7 @@ def sample(what: str, db: str, *, n: int = 3, every_s: float = 2.0, **values: An
     pandas.DataFrame
         The rows of all samples under each other, with the column ``sample`` (1 … n).
     """
-    if n < 1:
-        raise ValueError(f"rb.sample looks n={n} times: pass 1 or more")
+    _must_know("rb.sample", what, values, "n", "every_s")
     frames: list[pd.DataFrame] = []
     due = time.monotonic()
     for number in range(1, n + 1):
@@ -151,6 +159,7 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
         diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
     if holes := triage().unfilled(values):
         return _failed(what, db, _not_filled_in(holes))
+    sqltext.bind(what, values)  # wrong text is wrong whether the server answers or not
     try:
         _ = session.server
         return session.query(what, values, row_cap=row_cap)
@@ -158,6 +167,24 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
         raise
     except DatabaseError as error:
         return _failed(what, db, error)
+
+
+def _must_know(call: str, what: str, values: Mapping[str, Any], *own: str) -> None:
+    """Refuse a value that nothing asks for: it is a misspelt keyword, or a misspelt ``:name``."""
+    known = _asked_for(what)
+    for name in values:
+        if known is not None and name not in known:
+            raise unknown_keyword(call, name, [*own, *known])
+
+
+def _asked_for(what: str) -> Sequence[str] | None:
+    """Return the names of the values of a diagnostic or a text; None where it cannot be read."""
+    if what in diagnostics.names():
+        return list(diagnostics.get(what).parameters)
+    try:
+        return sqltext.parameters(what)
+    except SqlTextError:
+        return None  # reported when it is asked
 
 
 def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import pandas as pd
 from IPython.display import display
 
+from rbkernel.arguments import checked
 from rbkernel.errors import DatabaseError, UnknownConnection
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict, now
@@ -33,6 +34,7 @@ _VERSION_ARGUMENTS = {"kubectl": ("version", "--client"), "go": ("version",), "h
 _NUMBER = re.compile(r"\d+(?:\.\d+)+|\d+")
 
 
+@checked
 def prerequisites() -> None:
     """Look whether what the runbook needs is there: tools, their versions, connections, roles.
 
@@ -53,6 +55,7 @@ def prerequisites() -> None:
         checklist("Prerequisites", asked)
 
 
+@checked
 def health() -> None:
     """Call every health endpoint of the front matter, once each."""
     declared = front_matter().health
@@ -70,6 +73,7 @@ def health() -> None:
         )
 
 
+@checked
 def dependencies() -> None:
     """Show what this uses and what uses this, with what happens without it, and look whether it
     answers, where the front matter names a connection or a URL.

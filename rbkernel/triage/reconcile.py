@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.config.quantities import Number, Pause, Whole
 from rbkernel.errors import DatabaseError, NothingCompared
 from rbkernel.model import ActionPlan
 from rbkernel.postgres import actions
@@ -20,8 +22,15 @@ from rbkernel.triage.query import show
 
 # More SQL than that is for a file: nobody reads it in a notebook.
 _MOST_ROWS = 500
+_OWN = ("key", "target_db", "recheck_after_s", "max_load", "jobs")
+_FIELDS = tuple(
+    one.name
+    for one in dataclasses.fields(tables.Question)
+    if one.name not in {"source", "target", "key"}
+)
 
 
+@checked
 def reconcile(
     db: str,
     source: str,
@@ -29,9 +38,9 @@ def reconcile(
     *,
     key: str | Sequence[str] = "id",
     target_db: str = "",
-    recheck_after_s: float = 5.0,
-    max_load: float | None = None,
-    jobs: int = 1,
+    recheck_after_s: Pause = 5.0,
+    max_load: Number | None = None,
+    jobs: Whole = 1,
     **question: Any,
 ) -> pd.DataFrame:
     """Compare two tables, on one server or on two, and show the rows that differ.
@@ -73,6 +82,9 @@ def reconcile(
     QueryError, ParameterError
         A table or column does not exist, or the key does not identify a row.
     """
+    for name in question:
+        if name not in _FIELDS:
+            raise unknown_keyword("rb.reconcile", name, [*_OWN, *_FIELDS])
     asked = tables.Question(
         source=source, target=target, key=(key,) if isinstance(key, str) else tuple(key), **question
     )
@@ -122,6 +134,7 @@ def _told(
     )
 
 
+@checked
 def repair(differences: pd.DataFrame) -> ActionPlan:
     """Plan to make the target's rows equal to the source's; nothing is executed.
 

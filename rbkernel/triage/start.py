@@ -12,6 +12,7 @@ import psutil
 from IPython.core.getipython import get_ipython
 
 from rbkernel import config
+from rbkernel.arguments import checked
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter, UnknownRunbook
 from rbkernel.evidence import current
@@ -22,6 +23,7 @@ from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage, headless
 
 
+@checked
 def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     """Begin a run: the first call of a runbook, after its parameters.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from IPython.display import display
 
+from rbkernel.arguments import checked
 from rbkernel.evidence import current
 from rbkernel.model import now
 from rbkernel.triage import cards
 from rbkernel.triage.context import triage
 
 
+@checked
 def note(text: str) -> None:
     """Keep a remark with the run: what was seen elsewhere, who was called, what was tried."""
     triage()
@@ -20,6 +22,7 @@ def note(text: str) -> None:
     display(cards.bundle("note", data, html, f"NOTE     {text} ({at})"), raw=True)
 
 
+@checked
 def summary() -> None:
     """End the runbook: the last word on its findings, and what is still to be decided."""
     run = triage()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rbkernel.arguments import checked
 from rbkernel.runbook.digest import Table
 from rbkernel.runbook.lint import Document, Problem, check, quality
 from rbkernel.runbook.lint.rule import Criterion
@@ -24,6 +25,7 @@ _QUESTIONS: Mapping[Criterion, str] = {
 }
 
 
+@checked
 def validation() -> None:
     """Hold the document of this run against the lint rules, and show which qualities it has.
 

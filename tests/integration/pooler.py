@@ -20,7 +20,7 @@ _AS_NOBODY = ("unshare", "--user", "--map-user=65534") if os.geteuid() == 0 else
 
 
 @contextmanager
-def pgbouncer(access: Access, folder: Path, *, pool_size: int) -> Iterator[int]:
+def pgbouncer(access: Access, folder: Path, *, pool_size: int, settings: str = "") -> Iterator[int]:
     """Run it and give its port; the test is skipped where it is not installed."""
     if _PROGRAM is None:
         missing_part("there is no pgbouncer on PATH; `make debian` as root installs it")
@@ -30,7 +30,8 @@ def pgbouncer(access: Access, folder: Path, *, pool_size: int) -> Iterator[int]:
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\nshop = host={HOST} port={access.primary_port} pool_size={pool_size}\n"
         f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = plain\nauth_file = {folder / 'users'}\npool_mode = transaction\n",
+        f"auth_type = plain\nauth_file = {folder / 'users'}\npool_mode = transaction\n"
+        f"{settings}",
         encoding="utf-8",
     )
     with (folder / "log").open("wb") as log:

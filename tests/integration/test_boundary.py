@@ -180,8 +180,10 @@ class TestRoles:
             "login": "ok",
             "server": "ok",
             "role": "ok",
+            "settings": "ok",
             "functions": "ok",
             "extensions": "ok",
+            "tables": "ok",
             "time-outs": "ok",
         }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
+import re
 import select
 import socket
 import subprocess
@@ -12,17 +14,20 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rbkernel
+from rbkernel.cli import main
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError
 from rbkernel.model import Verdict
 from rbkernel.postgres import doctor, setup
 from rbkernel.postgres.capabilities import Server
+from rbkernel.postgres.privileges import Tables
 from rbkernel.sandbox.access import HOST, Access, Role, passfile
 from tests.integration.patients import administrate, ask, sandbox
 from tests.integration.pooler import pgbouncer
@@ -34,8 +39,10 @@ STEPS = [
     "login",
     "server",
     "role",
+    "settings",
     "functions",
     "extensions",
+    "tables",
     "time-outs",
 ]
 
@@ -80,19 +87,24 @@ class Desk:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """The exit code, and all that was printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "rbkernel", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert not tells_a_part_of(SECRET, done.stdout)
-        return done.returncode, done.stdout
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nobody:
+            patch.chdir(self.folder)
+            for name in os.environ.keys() - self.environment.keys():
+                patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["rbkernel", *arguments])
+            patch.setattr(sys, "stdin", nobody)
+            with redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+                main()
+        assert not tells_a_part_of(SECRET, said.getvalue())
+        return int(ended.value.code or 0), said.getvalue()
+
+    def diagnosis(self) -> dict[str, dict[str, str]]:
+        """The doctor's findings by step, of the connection as it is configured."""
+        found: dict[str, list[dict[str, str]]] = json.loads(self.run("doctor", "db", "--json")[1])
+        return {step["title"]: step for step in found["db"]}
 
     def examine(self, **fields: Any) -> tuple[int, dict[str, dict[str, str]]]:
         """The exit code, and the doctor's findings by step."""
@@ -173,7 +185,7 @@ class TestDoctor:
         code, found = desk.examine(password_env="DB_PASSWORD")
         assert code == 2
         assert verdicts(found) == after("login")
-        assert "password authentication failed" in found["login"]["cause"]
+        assert "does not accept the password" in found["login"]["cause"]
         assert "check the password source" in found["login"]["next_step"]
 
     @pytest.mark.parametrize(
@@ -236,8 +248,8 @@ class TestDoctor:
             silent.bind((HOST, 0))
             silent.listen()
             _, found = desk.examine(port=silent.getsockname()[1])
-        assert verdicts(found) == after("login")
-        assert "nobody answered in 2 s" in found["login"]["cause"]
+        assert verdicts(found) == after("reach")
+        assert "does not answer within 2 s" in found["reach"]["cause"]
 
     def test_no_such_database(self, desk: Desk) -> None:
         _, found = desk.examine(dbname="nowhere")
@@ -301,6 +313,38 @@ class TestJudging:
         assert "CREATE EXTENSION pg_stat_statements" in found.cause
 
 
+def tables(**facts: Any) -> Tables:
+    usual: dict[str, Any] = {"schema": "shop", "owner": "app", "tables": 9, "readable": 9}
+    return Tables(**{**usual, "later": True, "meant": True, **facts})
+
+
+class TestTables:
+    @pytest.mark.parametrize(
+        ("facts", "named", "verdict", "words"),
+        [
+            ({}, False, Verdict.OK, "all 9 in shop"),
+            ({"readable": 7}, False, Verdict.WARNING, "2 of 9 cannot be read (schema shop, owner"),
+            ({"later": False}, False, Verdict.WARNING, "created later cannot be read"),
+            # single tables were granted: a choice, and no fault
+            ({"later": False, "meant": False}, False, Verdict.OK, "created later cannot be read"),
+            ({"later": False, "meant": False}, True, Verdict.WARNING, "created later"),
+            ({"readable": 0}, False, Verdict.OK, "reads no table"),
+            ({"readable": 0}, True, Verdict.WARNING, "9 of 9 cannot be read"),
+        ],
+    )
+    def test_what_can_be_read(
+        self, facts: dict[str, Any], named: bool, verdict: Verdict, words: str
+    ) -> None:
+        found = doctor.judge_tables([tables(**facts)], role="diag", named=named)
+        assert found.verdict is verdict
+        assert words in found.actual
+        if verdict is Verdict.WARNING:
+            assert 'TO "diag";' in found.next_step
+
+    def test_none_at_all(self) -> None:
+        assert doctor.judge_tables([], role="diag", named=True).verdict is Verdict.OK
+
+
 class TestGrant:
     def test_its_role_is_fit_in_a_fresh_database(self, desk: Desk, access: Access) -> None:
         ask(access, "CREATE DATABASE fresh")
@@ -317,12 +361,54 @@ class TestGrant:
         code, text = desk.run("doctor", "db")
         assert code == 0, text
 
+    def test_tables_that_the_application_creates_later(self, desk: Desk, access: Access) -> None:
+        ask(access, "CREATE DATABASE growing")
+        with access.connect("postgres", dbname="growing") as raw:
+            administrate(raw, "CREATE EXTENSION pg_stat_statements; CREATE SCHEMA app;")
+            administrate(raw, "CREATE SCHEMA other; GRANT CREATE ON SCHEMA other TO shop_app")
+            administrate(raw, "CREATE TABLE app.old (a int); ALTER TABLE app.old OWNER TO shop_app")
+            administrate(raw, "GRANT CREATE, USAGE ON SCHEMA app TO shop_app")
+            desk.configure(dbname="growing", user="growing_diag", password_env="DB_PASSWORD")
+            code, sql = desk.run("grant", "db", "--read", "app", "--read", "other")
+            assert code == 0
+            assert "rb_action" not in sql
+            administrate(raw, sql)
+            administrate(raw, sql)
+            administrate(raw, f"ALTER ROLE growing_diag PASSWORD '{SECRET}'")
+            with access.connect("shop_app", dbname="growing") as app:
+                administrate(app, "CREATE TABLE app.new (a int)")
+                administrate(app, "CREATE VIEW other.seen AS SELECT 1 AS a")
+            assert verdicts(desk.diagnosis()) == {}
+            # a role that may create only from now on
+            administrate(raw, "CREATE ROLE late; GRANT CREATE, USAGE ON SCHEMA app TO late")
+            administrate(raw, "SET ROLE late; CREATE TABLE app.hidden (a int); RESET ROLE")
+            found = desk.diagnosis()["tables"]
+            assert found["verdict"] == "warning"
+            assert "1 of 4 cannot be read (schema app, owner late)" in found["actual"]
+            administrate(raw, re.findall("run: (.*;)", found["next_step"])[0])
+            administrate(raw, "SET ROLE late; CREATE TABLE app.last (a int); RESET ROLE")
+            assert verdicts(desk.diagnosis()) == {}
+
+    def test_all_tables(self, desk: Desk, access: Access) -> None:
+        ask(access, "CREATE DATABASE open_to_all")
+        desk.configure(dbname="open_to_all", user="all_diag", password_env="DB_PASSWORD")
+        _, sql = desk.run("grant", "db", "--read-all")
+        with access.connect("postgres", dbname="open_to_all") as raw:
+            administrate(raw, f"CREATE EXTENSION pg_stat_statements; {sql}")
+            administrate(raw, f"ALTER ROLE all_diag PASSWORD '{SECRET}'; CREATE TABLE a (b int)")
+            assert verdicts(desk.diagnosis()) == {}
+
     def test_names_are_quoted(self) -> None:
         sql = setup.grant_sql('o"dd', action="it's", dbname="a b", read=["s; DROP"])
         assert 'CREATE ROLE "o""dd"' in sql
         assert "rolname = 'it''s'" in sql
         assert 'ON DATABASE "a b"' in sql
         assert 'ON SCHEMA "s; DROP"' in sql
+
+    def test_without_an_action_role(self) -> None:
+        sql = setup.grant_sql("diag", dbname="d")
+        assert "CREATE ROLE" in sql
+        assert "pg_signal_backend" not in sql
 
     @pytest.mark.parametrize("names", [("a", "a"), ("a$$b", "c"), ("a\nb", "c"), ("", "c")])
     def test_names_that_would_break_it(self, names: tuple[str, str]) -> None:

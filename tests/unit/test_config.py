@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from rbkernel import config
+from rbkernel.config.connections import Connection
+from rbkernel.config.gateway import Limits
+from rbkernel.config.queue import Queue
 from rbkernel.errors import ConfigError, UnknownConnection
 
 SECRET = "hunter2-Tr0ub4dor"
 ORDERS = '[connections.orders]\nhost = "db1"\ndbname = "shop"\nuser = "rb_diag"\n'
+
+CONNECTION_NUMBERS = (
+    *("port", "connect_timeout_s", "statement_timeout_s", "lock_timeout_s"),
+    *("row_cap", "size_cap_mb"),
+)
+LIMITS = ("body_mb", "alerts", "body_timeout_s", "waiting_mb", "commit_timeout_s", "drain_s")
+QUEUE = (
+    *("kernels", "per_connection", "starts_per_minute", "attempts"),
+    *("run_timeout_s", "lease_s", "drain_s", "keep_days"),
+)
 
 
 @pytest.fixture
@@ -132,6 +146,44 @@ class TestRefusals:
         assert str(folder / config.FILE_NAME) in str(caught.value)
         assert caught.value.next_step
         assert SECRET not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "value", ["inf", "-inf", "nan", "-1", "1e300", "9" * 30, '"5"', "true", "[1]", "2026-01-01"]
+    )
+    @pytest.mark.parametrize(
+        ("section", "field"),
+        [
+            *(("connections.db", name) for name in CONNECTION_NUMBERS),
+            *(("gateway.limits", name) for name in LIMITS),
+            *(("queue", name) for name in QUEUE),
+            *(("grouping", name) for name in ("window_min", "reopen_min", "storm")),
+            *(("notify", name) for name in ("burst", "every_s", "give_up_h")),
+            *(("gateway", "port"), ("pages", "link_hours"), ("commands.x", "timeout_s")),
+        ],
+    )
+    def test_a_number_that_is_none_or_out_of_range(
+        self, folder: Path, section: str, field: str, value: str
+    ) -> None:
+        argv = 'argv = ["true"]\n' if section == "commands.x" else ""
+        with pytest.raises(ConfigError) as caught:
+            load(folder, f"[{section}]\n{argv}{field} = {value}")
+        assert f"{section}.{field}: should be " in caught.value.what
+        assert caught.value.next_step == "correct that field"
+
+    @pytest.mark.parametrize("text", [f"x = {'9' * 5000}", f"x = {'[' * 10_000}{']' * 10_000}"])
+    def test_what_no_reader_can_hold(self, folder: Path, text: str) -> None:
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load(folder, text)
+
+    def test_the_numbers_of_the_table_are_all_there_are(self) -> None:
+        models: dict[type[BaseModel], tuple[str, ...]] = {
+            Connection: CONNECTION_NUMBERS,
+            Limits: LIMITS,
+            Queue: QUEUE,
+        }
+        for model, names in models.items():
+            kinds = {name: field.annotation for name, field in model.model_fields.items()}
+            assert {name for name, kind in kinds.items() if kind in {int, float}} == set(names)
 
     def test_not_utf_8(self, folder: Path) -> None:
         (folder / config.FILE_NAME).write_bytes(b'x = "\xff"')

@@ -77,18 +77,18 @@ ODD = {
     "output": notebook(cell("code", "x", outputs=[SHOWN])),
     "suppressions": notebook(cell("code", "# rbkernel: ignore RB003 because\n# rbkernel: ignore")),
     "lines": notebook(cell("code", ["x\n", "y"])),
-    "format 3": {
-        "worksheets": [{"cells": [OLD]}],
-        "metadata": {"name": "x"},
-        "nbformat": 3,
-        "nbformat_minor": 0,
-    },
 }
 NONE = {
     "tags": notebook(cell("code", "x", metadata={"tags": "parameters"})),
     "kernelspec": notebook(kernelspec="x"),
     "half a character": notebook(cell("code", "x = '\ud800'")),
     "no cells": {"cells": 3},
+    "format 3": {
+        "worksheets": [{"cells": [OLD]}],
+        "metadata": {"name": "x"},
+        "nbformat": 3,
+        "nbformat_minor": 0,
+    },
 }
 
 

@@ -116,6 +116,33 @@ class TestValues:
             validate({name: given}, DECLARED, "RUN-900")
         assert "such as" in caught.value.what
 
+    @pytest.mark.parametrize("given", [1.2, 1.1, 10, 7, True, None, float("nan")])
+    def test_a_text_that_papermill_made_a_number_of_names_its_way_out(self, given: object) -> None:
+        with pytest.raises(ParameterError, match="db wants str") as caught:
+            validate({"db": given}, DECLARED, "RUN-900")
+        assert "-r db VALUE" in caught.value.next_step
+        assert "digits may be lost" in caught.value.next_step
+
+    @pytest.mark.parametrize("text", ["1.2", "1.10", "007", "True", "None", "2026-11-20", "1e5"])
+    def test_a_text_that_looks_like_something_else_stays_as_it_is(self, text: str) -> None:
+        assert validate({"db": text, "since": text}, DECLARED, "RUN-900") == {
+            "db": text,
+            "since": text,
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "given"), [("limit", True), ("share", False), ("limit", 1e300), ("limit", 2.0**53)]
+    )
+    def test_nothing_is_lost_on_the_way(self, name: str, given: object) -> None:
+        with pytest.raises(ParameterError, match=f"{name} wants"):
+            validate({name: given}, DECLARED, "RUN-900")
+
+    def test_a_misspelt_name(self) -> None:
+        for given, meant in (("limt", "limit"), ("incidnt", "incident")):
+            with pytest.raises(ParameterError) as caught:
+                validate({given: 1}, DECLARED, "RUN-900")
+            assert caught.value.next_step == f"write {meant}"
+
     def test_the_value_is_never_told(self) -> None:
         with pytest.raises(ParameterError) as caught:
             validate({"limit": SECRET}, DECLARED, "RUN-900")

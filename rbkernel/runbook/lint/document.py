@@ -102,7 +102,7 @@ class Document:
         except ValueError as error:
             half = isinstance(error, UnicodeEncodeError)
             raise RunbookError(
-                "it holds half of a character" if half else "it is not a notebook",
+                "it holds half of a character" if half else str(error),
                 where=str(path),
                 next_step="open it in JupyterLab, or restore it from version control",
             ) from error

@@ -1,0 +1,119 @@
+"""Wrong arguments of a call: one sentence that names the argument, before anything is asked."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from rbkernel.config.words import advice
+from rbkernel.errors import ParameterError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+# modules that a notebook reaches through their own name: rb.figure.timeline
+_PREFIXES = {"figure", "actions"}
+
+
+def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Hold a call of `rb` to its signature and its annotations.
+
+    Raises
+    ------
+    ParameterError
+        By the call: an argument is missing, unknown or of the wrong type.
+    """
+    signature = inspect.signature(call)
+    name = _name(call)
+    validated = functools.cache(lambda: _validator(call))
+
+    @functools.wraps(call)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        _must_fit(signature, name, args, kwargs)
+        try:
+            taken, named = validated()(*args, **kwargs)
+        except ValidationError as error:
+            raise _wrong(error, signature, name) from None
+        return call(*taken, **named)
+
+    return wrapper
+
+
+def unknown_keyword(call: str, given: str, known: Iterable[str]) -> ParameterError:
+    """Return the error about a keyword that a call does not take, with the one that was meant.
+
+    >>> unknown_keyword("rb.check", "critcal", ["warn", "critical"]).next_step
+    'write critical=…'
+    >>> unknown_keyword("rb.check", "colour", ["warn", "critical"]).next_step
+    'use warn, critical'
+    """
+    known = list(known)
+    meant = nearest(given, known)
+    advice = f"write {meant}=…" if meant else f"use {', '.join(known)}" if known else "leave it out"
+    return ParameterError(f"{call} takes no keyword {given!r}", next_step=advice)
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return the known name that a misspelt one was meant to be; empty when none is near.
+
+    >>> nearest("rowcap", ["row_cap", "untried"]), nearest("colour", ["row_cap", "untried"])
+    ('row_cap', '')
+    """
+    return next(iter(difflib.get_close_matches(given, list(known), n=1)), "")
+
+
+def _name(call: Callable[..., object]) -> str:
+    module = call.__module__.rpartition(".")[2]
+    return f"rb.{module}.{call.__name__}" if module in _PREFIXES else f"rb.{call.__name__}"
+
+
+def _must_fit(
+    signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse a keyword that is unknown, and an argument that is missing, twice or too many."""
+    declared = signature.parameters.values()
+    known = [one.name for one in declared if one.kind is not one.VAR_POSITIONAL]
+    if not any(one.kind is one.VAR_KEYWORD for one in declared):
+        for given in kwargs:
+            if given not in known:
+                raise unknown_keyword(name, given, known)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ParameterError(
+            f"{name}: {error}", next_step=f"write {name}{_outline(signature)}"
+        ) from None
+
+
+def _outline(signature: inspect.Signature) -> str:
+    """Return how a call is written: the arguments that it needs, then what it may take."""
+    needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
+    return f"({', '.join(needed)}{', …' if len(needed) < len(signature.parameters) else ''})"
+
+
+def _validator(call: Callable[..., object]) -> Callable[..., _Arguments]:
+    """Return what holds arguments to the annotations; made at a call's first use, as it is slow."""
+
+    @functools.wraps(call)
+    def take(*args: Any, **kwargs: Any) -> _Arguments:
+        return args, kwargs
+
+    config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    return validate_call(config=config)(take)
+
+
+def _wrong(error: ValidationError, signature: inspect.Signature, name: str) -> ParameterError:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = problem["loc"][0]
+    names = list(signature.parameters)
+    argument = names[place] if isinstance(place, int) and place < len(names) else place
+    return ParameterError(
+        f"{name}: {argument} {advice(problem)}",
+        next_step=f"pass another value; `{name}?` in a cell of its own explains each",
+    )

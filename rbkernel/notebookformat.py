@@ -1,0 +1,58 @@
+"""The bytes of a notebook, in the one format that we read: version 4, which Jupyter writes.
+
+Pure. An older notebook could be converted, but its cells have no ids and its outputs another form,
+so nothing of it could be compared with a record; and nobody knows what a newer one means.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rbkernel import strictjson
+
+_FORMAT = 4
+
+
+def load(data: bytes) -> dict[str, Any]:
+    """Return the JSON of a notebook of format 4.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no such notebook; the message says why, as part of a sentence.
+
+    >>> load(b'{"nbformat": 3, "worksheets": []}')
+    Traceback (most recent call last):
+    ...
+    ValueError: it is a notebook of format 3, and format 4 is needed: open it in JupyterLab ...
+    """
+    document = _json(data)
+    if not isinstance(document, dict) or "nbformat" not in document:
+        raise ValueError("it is JSON, but not a notebook")
+    given = document["nbformat"]
+    if given != _FORMAT or isinstance(given, bool):
+        kind = f"format {given}" if isinstance(given, int) else "an unknown format"
+        newer = isinstance(given, int) and given > _FORMAT
+        advice = "save it as format 4" if newer else "open it in JupyterLab and save it"
+        raise ValueError(f"it is a notebook of {kind}, and format {_FORMAT} is needed: {advice}")
+    if not isinstance(document.get("cells"), list):
+        raise ValueError("it is not a notebook: it has no list of cells")  # noqa: TRY004  # of bytes
+    return document
+
+
+def _json(data: bytes) -> Any:
+    if not data.strip():
+        raise ValueError("the file is empty")
+    try:
+        return strictjson.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text (byte {error.start + 1})") from error
+    except json.JSONDecodeError as error:
+        whole = data.rstrip().endswith(b"}")
+        cut = "" if whole else ", perhaps because its end is missing"
+        raise ValueError(f"it is not JSON (line {error.lineno}){cut}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            "it is not JSON that can be read: nested too deep, or a number too long"
+        ) from error

@@ -1,0 +1,200 @@
+"""What can be wrong with a connection or a query, and the next step: by SQLSTATE and by cause.
+
+Pure. A server writes its messages in the language of ``lc_messages``, and one cause comes with many
+texts. So nothing here reads a message. A refused login is told apart by its SQLSTATE and, where one
+code stands for several causes, by the server's routine that raised it, which is not translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """A cause, in the words of a person who looks for it."""
+
+    # on the way to the server
+    HOST_UNKNOWN = "there is no host of that name"
+    NAME_SERVER_SILENT = "the name server does not answer"
+    NOT_LISTENING = "nothing listens there"
+    HOST_SILENT = "the host does not answer"
+    NO_ROUTE = "there is no way to the host"
+    CLOSED_AT_ONCE = "the other end closes the connection at once"
+    NO_SOCKET = "there is no socket of a server in that folder"
+    SOCKET_FORBIDDEN = "this user may not open the server's socket"
+    FROZEN = "the port is open, but the server does not answer"
+    ANOTHER_PROGRAM = "the program that listens there is not PostgreSQL"
+    NOT_REACHED = "the server cannot be reached"
+    # encryption
+    NO_TLS = "the server offers no TLS, and sslmode asks for it"
+    OTHER_HOST = "the certificate of the server is for another host"
+    UNTRUSTED = "the certificate of the server is signed by an authority that is not trusted here"
+    EXPIRED = "the certificate of the server has expired, or is not valid yet"
+    TLS_FAILED = "the TLS handshake failed"
+    # the login
+    LOGIN_SILENT = "no login: the server does not answer in time"
+    CREDENTIALS_MISSING = "the server asks for a password, and none was found"
+    CREDENTIALS_WRONG = "the server does not accept the password"
+    NO_RULE = "no rule of pg_hba.conf lets this role in from here"
+    ROLE_CLOSED = "the role does not exist, or may not log in"
+    NOT_ALLOWED = "the server does not let this role in from here"
+    NO_DATABASE = "there is no database of that name"
+    DATABASE_CLOSED = "the database accepts no connections"
+    NO_CONNECT = "the role has no CONNECT privilege on the database"
+    ROLE_FULL = "the role has reached its own connection limit"
+    DATABASE_FULL = "the database has reached its own connection limit"
+    SLOTS_FULL = "the server has no free connection slot for this role"
+    STARTING = "the server is starting, stopping or in recovery"
+    POOLER_REFUSED = "a pooler in between refused the login"
+    LOGIN_REFUSED = "the server refused the login"
+    # afterwards
+    ENDED = "the server is starting, stopping or was stopped"
+    CANCELLED_EARLY = "a statement time-out of the role or the database is shorter than ours"
+    CANCELLED = "the query was cancelled"
+    ENDED_BY_TIMEOUT = "a time-out that the role or the database has set ends our sessions"
+    LOCKED = "another session holds a lock that this needs"
+    FORBIDDEN = "the role lacks a privilege"
+    CLOSED_CATALOGUE = "the catalogue is open to superusers only"
+    NO_RESOURCES = "the server is short of memory, disk or another resource"
+    LOST = "the connection was lost"
+
+
+_NEXT_STEPS: Mapping[Trouble, str] = {
+    Trouble.HOST_UNKNOWN: "check the host name, and the network",
+    Trouble.NAME_SERVER_SILENT: "check the network and the name server, or give the address",
+    Trouble.NOT_LISTENING: "check that the server runs, and its listen_addresses and port",
+    Trouble.HOST_SILENT: "check the address, and firewalls on the way; the host may be down",
+    Trouble.NO_ROUTE: "check the address, and the network: a route or a VPN may be missing",
+    Trouble.CLOSED_AT_ONCE: "check the port, and whether a proxy or a firewall stands in between",
+    Trouble.NO_SOCKET: "check that the server runs, and the folder and port of its socket",
+    Trouble.SOCKET_FORBIDDEN: "check the permissions of the socket's folder, or give a host name",
+    Trouble.FROZEN: "the host may be gone, or the server stuck: frozen, out of memory, its"
+    " catalogue locked; look at it from its own host",
+    Trouble.ANOTHER_PROGRAM: "check host and port of this connection; the port of PostgreSQL is"
+    " 5432 unless it was changed",
+    Trouble.NOT_REACHED: "check that the server runs, and host and port of this connection",
+    Trouble.NO_TLS: "turn TLS on at the server (ssl = on, with a certificate), or choose an sslmode"
+    " that does without: the data then crosses the network in the clear",
+    Trouble.OTHER_HOST: "give the host name that the certificate holds, or have one made for this"
+    " host",
+    Trouble.UNTRUSTED: "set sslrootcert to the file of the authority that signed it",
+    Trouble.EXPIRED: "have the certificate renewed, and check the clocks of both hosts",
+    Trouble.TLS_FAILED: "check the TLS versions and ciphers of both ends, and sslrootcert",
+    Trouble.LOGIN_SILENT: "the host may be gone, the server stuck (frozen, out of memory, its"
+    " catalogue locked), or a pooler without a free server: look at it from its own host",
+    Trouble.CREDENTIALS_MISSING: "name the password source of this connection: password_env,"
+    " passfile or password_command",
+    Trouble.CREDENTIALS_WRONG: "check the password source of this connection, then the role: the"
+    " password may have expired (VALID UNTIL), or the role be missing; the server's log says which",
+    Trouble.NO_RULE: "check user and dbname; then have an administrator add a line for them and"
+    " for this host to pg_hba.conf, and reload",
+    Trouble.ROLE_CLOSED: "check user; else have an administrator run CREATE ROLE or ALTER ROLE …"
+    " LOGIN: `rbkernel grant` prints the SQL",
+    Trouble.NOT_ALLOWED: "check user, pg_hba.conf and the password source of this connection",
+    Trouble.NO_DATABASE: "check dbname of this connection",
+    Trouble.DATABASE_CLOSED: "have an administrator run ALTER DATABASE … ALLOW_CONNECTIONS true, or"
+    " check dbname",
+    Trouble.NO_CONNECT: "have an administrator run GRANT CONNECT ON DATABASE … TO the role;"
+    " `rbkernel grant` prints it",
+    Trouble.ROLE_FULL: "close other runs of this role, or have an administrator raise its limit"
+    " (ALTER ROLE … CONNECTION LIMIT); the server itself may be well",
+    Trouble.DATABASE_FULL: "see who is connected to this database, or have an administrator raise"
+    " its limit (ALTER DATABASE … CONNECTION LIMIT)",
+    Trouble.SLOTS_FULL: "open RUN-001 (pool exhaustion)",
+    Trouble.STARTING: "the server is starting, stopping or in recovery: check its state and log,"
+    " and try again",
+    Trouble.POOLER_REFUSED: "read the words of the pooler; its users, databases and limits are in"
+    " its own configuration; a connection to the server itself does without it",
+    Trouble.LOGIN_REFUSED: "read the words of the server, and its log",
+    Trouble.ENDED: "the server is starting, stopping or was stopped: check its state and log",
+    Trouble.CANCELLED_EARLY: "have an administrator run ALTER ROLE … SET statement_timeout = '30s';"
+    " `SELECT * FROM pg_db_role_setting` shows what role and database have set",
+    Trouble.CANCELLED: "the server is slow or blocked: look at active sessions and locks first",
+    Trouble.ENDED_BY_TIMEOUT: "have an administrator run ALTER ROLE … RESET of"
+    " idle_session_timeout, idle_in_transaction_session_timeout and transaction_timeout;"
+    " `SELECT * FROM pg_db_role_setting` shows what role and database have set",
+    Trouble.LOCKED: "something holds a lock that this query needs: open RUN-007 (blocking locks)",
+    Trouble.FORBIDDEN: "grant the diagnostic role pg_monitor, and SELECT on the tables it should"
+    " read",
+    Trouble.CLOSED_CATALOGUE: "leave it closed: only superusers read it; ask pg_roles, pg_settings"
+    " or another view that is open to all",
+    Trouble.NO_RESOURCES: "look at memory, disk and the log of the server's host",
+    Trouble.LOST: "check that the server runs, and host and port of this connection",
+}
+# by SQLSTATE, and by the routine that raised it where the code alone does not tell; the routines
+# are those of PostgreSQL 15 to 18 (miscinit.c, postinit.c, auth.c)
+_AT_LOGIN: Mapping[str, Trouble] = {
+    "28P01": Trouble.CREDENTIALS_WRONG,
+    "28000 ClientAuthentication": Trouble.NO_RULE,
+    "28000 InitializeSessionUserId": Trouble.ROLE_CLOSED,
+    "28": Trouble.NOT_ALLOWED,
+    "3D000": Trouble.NO_DATABASE,
+    "55000": Trouble.DATABASE_CLOSED,
+    "42501": Trouble.NO_CONNECT,
+    "53300 InitializeSessionUserId": Trouble.ROLE_FULL,
+    "53300 CheckMyDatabase": Trouble.DATABASE_FULL,
+    "53300": Trouble.SLOTS_FULL,
+    "53": Trouble.NO_RESOURCES,
+    "57P": Trouble.STARTING,
+    "58": Trouble.NO_RESOURCES,
+    "08P01": Trouble.POOLER_REFUSED,
+    "08": Trouble.NOT_REACHED,
+}
+_AFTERWARDS: Mapping[str, Trouble] = {
+    "28P01": Trouble.CREDENTIALS_WRONG,
+    "28": Trouble.NOT_ALLOWED,
+    "3D000": Trouble.NO_DATABASE,
+    "42501": Trouble.FORBIDDEN,
+    "53300": Trouble.SLOTS_FULL,
+    "53": Trouble.NO_RESOURCES,
+    "55P03": Trouble.LOCKED,
+    "57014": Trouble.CANCELLED,
+    "57P05": Trouble.ENDED_BY_TIMEOUT,
+    "25P03": Trouble.ENDED_BY_TIMEOUT,
+    "25P04": Trouble.ENDED_BY_TIMEOUT,
+    "57P": Trouble.ENDED,
+    "58": Trouble.NO_RESOURCES,
+    "XX": Trouble.NO_RESOURCES,
+}
+
+
+def at_login(sqlstate: str, routine: str = "") -> Trouble:
+    """Return why a login was refused.
+
+    Parameters
+    ----------
+    sqlstate
+        The code, such as ``53300``; empty when the server sent none.
+    routine
+        The server's routine that raised it, such as ``CheckMyDatabase``; empty when not known.
+
+    >>> [at_login("53300", routine).name for routine in ("InitializeSessionUserId", "InitProcess")]
+    ['ROLE_FULL', 'SLOTS_FULL']
+    >>> at_login("28P01").name, at_login("57P03").name, at_login("22023").name
+    ('CREDENTIALS_WRONG', 'STARTING', 'LOGIN_REFUSED')
+    """
+    return _found(_AT_LOGIN, sqlstate, routine) or Trouble.LOGIN_REFUSED
+
+
+def afterwards(sqlstate: str) -> Trouble:
+    """Return why a session that is open does not answer.
+
+    >>> afterwards("57014").name, afterwards("57P05").name, afterwards("").name
+    ('CANCELLED', 'ENDED_BY_TIMEOUT', 'LOST')
+    """
+    return _found(_AFTERWARDS, sqlstate) or Trouble.LOST
+
+
+def next_step(trouble: Trouble) -> str:
+    """Return what to do about it.
+
+    >>> next_step(Trouble.NO_DATABASE)
+    'check dbname of this connection'
+    """
+    return _NEXT_STEPS[trouble]
+
+
+def _found(table: Mapping[str, Trouble], sqlstate: str, routine: str = "") -> Trouble | None:
+    keys = (f"{sqlstate} {routine}", sqlstate, sqlstate[:3], sqlstate[:2])
+    return next((table[key] for key in keys if key in table), None)

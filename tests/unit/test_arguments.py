@@ -1,0 +1,137 @@
+"""Wrong arguments of `rb.*`: one sentence, which names the keyword that was meant."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rbkernel as rb
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Count, Number, Seconds
+from rbkernel.errors import ParameterError, RbkernelError
+
+
+def calls() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every function that a notebook can call, by name."""
+    for name in rb.__all__:
+        found = getattr(rb, name)
+        if isinstance(found, types.ModuleType):
+            for inner, function in vars(found).items():
+                own = getattr(function, "__module__", "") == found.__name__
+                if inspect.isfunction(function) and own and not inner.startswith("_"):
+                    yield f"{name}.{inner}", function
+        elif callable(found):
+            yield name, found
+
+
+CALLS = dict(calls())
+KEYWORDS = [
+    (name, parameter.name)
+    for name, function in CALLS.items()
+    for parameter in inspect.signature(function).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
+    if parameter.kind is not parameter.VAR_POSITIONAL and len(parameter.name) > 3
+]
+
+
+def test_every_call_is_held_to_its_signature() -> None:
+    assert len(CALLS) > 30
+    for name, call in CALLS.items():
+        assert hasattr(call, "__wrapped__"), name
+
+
+@pytest.mark.parametrize(("name", "keyword"), KEYWORDS)
+def test_a_misspelt_keyword(name: str, keyword: str) -> None:
+    misspelt = keyword[:2] + keyword[3:]
+    with pytest.raises(ParameterError) as caught:
+        CALLS[name](**{misspelt: 1})
+    assert f"rb.{name} takes no keyword {misspelt!r}" in caught.value.what
+    assert caught.value.next_step == f"write {keyword}=…"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "meant"),
+    [
+        ("query", {"what": "SELECT 1", "db": "x", "rowcap": 3}, "row_cap"),
+        ("query", {"what": "SELECT :since", "db": "x", "sinse": 3}, "since"),
+        ("query", {"what": "connections/holders", "db": "x", "stuck_after": 3}, "stuck_after_s"),
+        ("sample", {"what": "SELECT 1", "db": "x", "every": 3}, "every_s"),
+        ("reconcile", {"db": "x", "source": "a", "target": "b", "colums": "c"}, "columns"),
+    ],
+)
+def test_a_misspelt_keyword_of_a_call_that_takes_values(
+    name: str, arguments: dict[str, Any], meant: str
+) -> None:
+    with pytest.raises(ParameterError) as caught:
+        CALLS[name](**arguments)
+    assert caught.value.next_step == f"write {meant}=…"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("check", ["t", [1], "a"], "frame should be a DataFrame"),
+        ("check", ["t"], "missing a required argument"),
+        ("check", ["t", pd.DataFrame(), "a", 3], "too many positional"),
+        ("check", ["t", pd.DataFrame(), "a"], "needs warn="),
+        ("decide", ["q", "ab"], "options"),
+        ("decide", ["q", ["a", "a"]], "different options"),
+        ("assess", [pd.DataFrame()], "named diagnostic"),
+        ("figure.of", [pd.DataFrame()], "no diagnostic"),
+        ("act", [3], "plan should be"),
+        ("summary", [3], "too many positional"),
+    ],
+)
+def test_wrong_arguments(name: str, arguments: list[Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words) as caught:
+        CALLS[name](*arguments)
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "3", True, [1], None])
+@pytest.mark.parametrize("name", ["warn", "critical"])
+def test_a_threshold_that_is_no_number(name: str, value: object) -> None:
+    with pytest.raises(ParameterError, match=f"{name} should be a|needs warn="):
+        rb.check("t", pd.DataFrame({"a": [1]}), "a", **{name: value})  # type: ignore[arg-type]
+
+
+class TestChecked:
+    @staticmethod
+    @checked
+    def call(count: Count, *, wait: Seconds = 1, limit: Number | None = None) -> tuple[Any, ...]:
+        return count, wait, limit
+
+    def test_numbers_of_other_libraries(self) -> None:
+        given: Any = {"count": np.int64(3), "wait": np.float64(2), "limit": np.int32(1)}
+        assert self.call(**given) == (3, 2.0, 1.0)
+
+    def test_an_error_of_the_call_itself_is_not_one_of_its_arguments(self) -> None:
+        @checked
+        def call() -> None:
+            raise KeyError("inside")
+
+        with pytest.raises(KeyError):
+            call()
+
+
+def test_a_notebook_shows_the_sentence_and_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "import rbkernel as rb\nrb.check('t', frme=3)"
+    lines = source.splitlines(keepends=True)
+    monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, lines, "<cell>"))
+    with pytest.raises(RbkernelError) as caught:
+        exec(compile(source, "<cell>", "exec"), {})  # as a cell is run
+    shown = caught.value._render_traceback_()
+    assert shown[0] == f"ParameterError: {caught.value}"
+    assert shown[1:] == ["line 2: rb.check('t', frme=3)"]
+
+
+def test_a_misspelt_call() -> None:
+    with pytest.raises(AttributeError, match=r"did you mean check\?"):
+        rb.chek  # noqa: B018
