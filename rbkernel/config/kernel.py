@@ -11,7 +11,7 @@ class Kernel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cell_output_mb: float = Field(10.0, gt=0, le=1024)
-    run_output_mb: float = Field(100.0, gt=0, le=10_240)
+    run_output_mb: float = Field(50.0, gt=0, le=10_240)
 
     @property
     def cell_output_bytes(self) -> int:
