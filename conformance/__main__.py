@@ -32,7 +32,9 @@ def listed() -> dict[str, str]:
 
 def table(suite: Suite, both: Mapping[str, Outcomes], known: Mapping[str, str]) -> Table:
     """Return the rows: each test of our samples; the files and differences of other suites."""
-    shown = Table("test", *KERNELS, "", title=suite.name, title_justify="left")
+    shown = Table(title=suite.name, title_justify="left")
+    for column in ("test", *KERNELS, "why"):
+        shown.add_column(column, overflow="fold")
     tests = sorted(both["python3"].keys() | both["rbkernel"].keys())
     for file in sorted({test.partition("::")[0] for test in tests} if suite.project else ()):
         shown.add_row(file, *(_counts(both[kernel], file) for kernel in KERNELS), "")
