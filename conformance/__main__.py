@@ -14,22 +14,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
 
 _DOCS = Path(__file__).parent.parent / "docs/conformance.md"
+_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _LISTED = re.compile(r"^\| `(?P<test>[^`]+)` \| \w+ \| \w+ \| (?P<reason>.+?) \|$", re.MULTILINE)
 
 
 def listed() -> dict[str, str]:
     """Return the differences that the documentation lists, with their reasons."""
-    return {match["test"]: match["reason"] for match in _LISTED.finditer(_DOCS.read_text())}
+    rows = _LISTED.finditer(_DOCS.read_text())
+    return {row["test"]: _LINK.sub(r"\1", row["reason"]) for row in rows}
 
 
 def table(suite: Suite, both: Mapping[str, Outcomes], known: Mapping[str, str]) -> Table:
     """Return the rows: each test of our samples; the files and differences of other suites."""
-    shown = Table("test", *KERNELS, "", title=suite.name, title_justify="left")
+    shown = Table(title=suite.name, title_justify="left")
+    for column in ("test", *KERNELS, "why"):
+        shown.add_column(column, overflow="fold")
     tests = sorted(both["python3"].keys() | both["rbkernel"].keys())
     for file in sorted({test.partition("::")[0] for test in tests} if suite.project else ()):
         shown.add_row(file, *(_counts(both[kernel], file) for kernel in KERNELS), "")
@@ -38,8 +43,8 @@ def table(suite: Suite, both: Mapping[str, Outcomes], known: Mapping[str, str]) 
         if outcomes[0] == outcomes[1] and suite.project:
             continue
         same = outcomes[0] == outcomes[1]
-        remark = "" if same else known.get(test, "[bold red]not listed[/]")
-        shown.add_row(test, *outcomes, remark)
+        listed_as = escape(known[test]) if test in known else "[bold red]not listed[/]"
+        shown.add_row(escape(test), *outcomes, "" if same else listed_as)
     return shown
 
 
