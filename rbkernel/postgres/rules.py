@@ -31,7 +31,8 @@ class Rule(BaseModel):
     title
         What is checked, in words; a finding replaces an earlier one of the same title.
     column
-        Numeric or boolean column; not needed for ``agg: rows``.
+        Numeric or boolean column; not needed for ``agg: rows``, where a row counts unless it is
+        NULL there.
     agg
         ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
         Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
@@ -112,6 +113,7 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
     value, reason = _value(rule, rows, frame)
     if reason and rule.unseen and told and not told.reason:
         reason = f"{reason}: {rule.unseen}"
+    rows = _known(rule, rows)
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rule, rows) if rule.by else ""
@@ -165,7 +167,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
     if told.reason:
         return None, told.reason
     if rule.agg == "rows":
-        return float(len(rows)), ""
+        return _count(rule, rows)
     if rule.column not in frame.columns:
         raise TypeError(f"{rule.title}: no column {rule.column!r} in {list(frame.columns)}")
     figures = numbers(rows[rule.column])
@@ -177,6 +179,27 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
     if rule.agg == "last":
         return float(figures.iloc[-1]), ""
     return float(getattr(figures, rule.agg)()), ""
+
+
+def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
+    """Count rows; those of which nobody knows whether they count do not matter beyond a threshold.
+
+    >>> rows = pd.DataFrame({"dangerous": [True, None]}, dtype="boolean")
+    >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=0), rows)
+    (1.0, '')
+    >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=1), rows)
+    (None, 'dangerous is NULL in 1 of 2 rows')
+    """
+    known = len(_known(rule, rows))
+    verdict = judge(known, warn=rule.warn, critical=rule.critical, below=rule.below)
+    if known == len(rows) or (verdict is not Verdict.OK and not rule.below):
+        return float(known), ""
+    return None, f"{rule.column} is NULL in {len(rows) - known} of {len(rows)} rows"
+
+
+def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
+    counted = rule.agg == "rows" and rule.column in rows
+    return rows[rows[rule.column].notna()] if counted else rows
 
 
 def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
@@ -261,7 +284,8 @@ def _which(rows: pd.DataFrame, each: str, by: str) -> str:
 def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool) -> str:
     if value is None:
         return ""
-    if rule.column in frame and isinstance(frame[rule.column].dtype, pd.BooleanDtype):
+    boolean = rule.column in frame and isinstance(frame[rule.column].dtype, pd.BooleanDtype)
+    if boolean and rule.agg != "rows":
         return f"{rule.column} is {str(bool(value)).lower()}"
     at_least = "at least " if capped else ""
     words = rule.unit or ("rows" if rule.agg == "rows" else "")

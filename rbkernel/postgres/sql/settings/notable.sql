@@ -11,26 +11,26 @@ columns:
   pending_restart: the file says otherwise, and a restart will make it so
 rules:
   - title: Settings that endanger data
+    agg: rows
     column: at_risk
-    empty: 0
     where: {danger: data}
     each: setting
+    unit: settings
     critical: 0
-    expected: none
     unseen: "the role or the database has a setting of its own, which hides the server's"
-    cause: Settings put the data at risk
+    cause: "{value} put the data at risk"
     next_step: set them right, and reload or restart; a crash until then can lose or damage rows
     opens: RUN-017
     source: the manual's chapters on reliability and on developer options
   - title: Settings that endanger the service
+    agg: rows
     column: at_risk
-    empty: 0
     where: {danger: service}
     each: setting
+    unit: settings
     warn: 0
-    expected: none
     unseen: "the role or the database has a setting of its own, which hides the server's"
-    cause: Settings let one session or slot take the whole server down
+    cause: "{value} let one session or slot take the whole server down"
     next_step: read why, and set a limit
     opens: RUN-017
     source: the manual's chapters on client connection defaults and on replication
