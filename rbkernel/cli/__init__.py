@@ -29,6 +29,7 @@ from rbkernel.cli import (
     quality,
     queries,
     reconciling,
+    why,
     working,
 )
 from rbkernel.cli.output import (
@@ -66,6 +67,7 @@ app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
 app.command()(queries.query)
+app.command()(why.why)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)

@@ -16,7 +16,6 @@ _SECONDS = {
     **dict.fromkeys(("d", "day", "days"), 86400.0),
     **dict.fromkeys(("w", "week", "weeks"), 604800.0),
 }
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _WORDS = {
     "immediate": 0.0,
     "immediately": 0.0,
@@ -54,22 +53,6 @@ def duration_s(words: str) -> float | None:
     if found is None or found[2] not in _SECONDS:
         return None
     return float(found[1]) * _SECONDS[found[2]]
-
-
-def spoken(duration_s: float) -> str:
-    """Write a duration for people, in its two largest units; a part of a unit is cut off.
-
-    >>> [spoken(seconds) for seconds in (0, 42.9, 1025, 12_000, 86_400, 200_000)]
-    ['0 s', '42 s', '17 min 5 s', '3 h 20 min', '1 d', '2 d 7 h']
-    """
-    left = max(0, int(duration_s))
-    parts = []
-    for unit, seconds in _UNITS:
-        count, left = divmod(left, seconds)
-        parts.append((count, unit))
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    told = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
-    return " ".join(told) or "0 s"
 
 
 @dataclass(frozen=True, kw_only=True)
