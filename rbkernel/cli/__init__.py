@@ -41,7 +41,6 @@ from rbkernel.cli.output import (
     progress,
 )
 from rbkernel.errors import RbkernelError
-from rbkernel.model import Finding
 
 ERROR = 3
 
@@ -211,10 +210,10 @@ def main() -> None:
 def _print_outcome(outcome: Any) -> None:
     from rbkernel.cli import incident_text
     from rbkernel.evidence import incident, report
-    from rbkernel.triage.cards import decision_text, finding_text
+    from rbkernel.triage.cards import decision_text, findings_text
 
-    for finding in sorted(outcome.record.findings, key=_urgency):
-        typer.echo(finding_text(finding))
+    for line in findings_text(outcome.record.findings):
+        typer.echo(line)
     for decision in outcome.record.decisions:
         typer.echo(decision_text(decision))
     if outcome.failure:
@@ -230,10 +229,6 @@ def _print_outcome(outcome: Any) -> None:
         incident.look(config.load().evidence_root, outcome.incident)
     ):
         typer.echo(line)
-
-
-def _urgency(finding: Finding) -> int:
-    return -finding.verdict.rank
 
 
 def _print_status(status: Any) -> None:

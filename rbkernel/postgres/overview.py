@@ -89,7 +89,7 @@ def stranger(standby: str, primary: str) -> Finding:
 
 
 def next_runbooks(findings: Iterable[Finding]) -> list[str]:
-    """Return the ids of the runbooks to open, the most urgent first.
+    """Return the ids of the runbooks to open: those of causes first, then the most urgent.
 
     >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
     >>> from dataclasses import replace
@@ -97,7 +97,8 @@ def next_runbooks(findings: Iterable[Finding]) -> list[str]:
     >>> next_runbooks([bad, worse, bad])
     ['RUN-005', 'RUN-018']
     """
-    wrong = sorted((f for f in findings if f.opens), key=lambda finding: -finding.verdict.rank)
+    told = (finding for finding in findings if finding.opens and not finding.explained_by)
+    wrong = sorted(told, key=lambda finding: (not finding.is_cause, -finding.verdict.rank))
     return list(dict.fromkeys(finding.opens for finding in wrong))
 
 

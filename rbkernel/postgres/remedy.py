@@ -23,9 +23,9 @@ Verb = Literal["cancel", "terminate"]
 _TABLE_MODES = frozenset(
     {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
 )
-# programs that make backups: what they have read so far would be lost
 # pids that a sentence names one by one
 _NAMED = 5
+# programs that make backups: what they have read so far would be lost
 _BACKUP = re.compile(
     r"pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup", re.IGNORECASE
 )
@@ -35,8 +35,9 @@ _BACKUP = re.compile(
 class Remedy:
     """What to do to which sessions, what that frees, and what is lost by it.
 
-    ``left`` counts the sessions that still wait afterwards, ``slots`` the slots that are freed. ``sure`` is false where a row may have
-    holders that could not be seen, so that fewer may be freed.
+    ``left`` counts the sessions that still wait afterwards, ``slots`` the slots that are freed.
+    ``sure`` is false where a row may have holders that could not be seen, so that fewer may be
+    freed.
     """
 
     verb: Verb
@@ -51,7 +52,7 @@ class Remedy:
     def sentence(self) -> str:
         """The step in words."""
         verb = "Cancel the query of" if self.verb == "cancel" else "Terminate"
-        return f"{verb} {self._who}: {self._effect}; {self.loss}"
+        return f"{verb} {self._who}: {self.effect}; {self.loss}"
 
     @property
     def _who(self) -> str:
@@ -62,7 +63,8 @@ class Remedy:
         return f"pid {pids}" if len(self.targets) == 1 else f"pids {pids}"
 
     @property
-    def _effect(self) -> str:
+    def effect(self) -> str:
+        """What it frees, in words."""
         if self.slots:
             return f"frees {amounts.count(self.slots, 'slot')}"
         now, later = len(self.freed.at_once), len(self.freed.later)
@@ -72,16 +74,14 @@ class Remedy:
         return effect if self.sure else f"{effect}, fewer if the row has holders that are not seen"
 
 
-def least_harmful(tree: Tree, situation: Situation) -> Remedy | None:
-    """Return the step that leaves the fewest sessions waiting, then the one that loses least.
+def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
+    """Return the steps that free somebody, the best first.
 
-    Returns
-    -------
-    Remedy or None
-        None where no step frees anybody, or none may be proposed.
+    The best leaves the fewest sessions waiting; among such it loses least. Empty where no step
+    frees anybody, or none may be proposed.
     """
-    useful = (remedy for remedy in _candidates(tree, situation) if remedy.freed.all)
-    return min(useful, key=_cost, default=None)
+    useful = [remedy for remedy in _candidates(tree, situation) if remedy.freed.all]
+    return tuple(sorted(useful, key=_cost))
 
 
 def forbidden(backend: Backend) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from IPython.display import display
 
 from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import diagnosis
 from rbkernel.postgres import overview as looks
 from rbkernel.triage import cards
 from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
+from rbkernel.triage.diagnose import findings
 
 WATCH, ESCALATE = "none: watch", "escalate"
 
@@ -74,13 +76,14 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     if standby and not looks.belongs(run.session(standby), primary):
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
-    found += looks.look(primary, standby_name=standby_name)
+    found += [*_causes(db), *looks.look(primary, standby_name=standby_name)]
     if standby:
         # the same question to another server is another finding
         found += [
             dataclasses.replace(finding, title=f"{finding.title}, on {standby}")
             for finding in looks.look(run.session(standby))
         ]
+        found += _causes(standby)
     found = [run.add_finding(finding) for finding in found]
     unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)
     seen = Overview(opens=tuple(looks.next_runbooks(found)), unseen=unseen)
@@ -88,3 +91,9 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     html, text = cards.overview_card(found), cards.overview_text(found)
     display(cards.bundle("overview", data, html, text), raw=True)
     return seen
+
+
+def _causes(db: str) -> list[Finding]:
+    """Return the causes on a server that answers; of another, `looks.look` says why it does not."""
+    seen = diagnosis.diagnose(triage().session(db))
+    return [] if seen.situation.reason else findings(db, seen)

@@ -211,7 +211,10 @@ class TestRunbooksOnAQueue:
     def test_overview_recommends_the_runbook_on_locks(self, queue: Round) -> None:
         findings = queue.findings("RUN-000")
         assert findings["Longest wait for a lock"].wrong
-        assert findings["Longest wait for a lock"].opens == "RUN-007"
+        cause = findings["Cause on sandbox-primary"]
+        assert cause.opens == "RUN-007"
+        assert queue.truth["root"]["application_name"] in cause.headline
+        assert findings["Longest wait for a lock"].explained_by == cause.headline
         decision = queue.decision("RUN-000")
         assert (decision.state, decision.recommended) == ("parked", "RUN-007")
         assert decision.options[0] == "RUN-007"
@@ -238,7 +241,7 @@ class TestRunbooksOnAQueue:
 
     def test_locks_proposes_to_cancel_exactly_the_ddl(self, queue: Round) -> None:
         decision = queue.decision("RUN-007")
-        assert (decision.state, decision.recommended) == ("parked", "cancel the waiting DDL")
+        assert (decision.state, decision.recommended) == ("parked", "cancel the blocking query")
         cancel = queue.plan("Cancel")
         assert [target["pid"] for target in cancel["targets"]] == [queue.truth["ddl"]["pid"]]
         assert f"({queue.truth['ddl']['pid']}::int, " in cancel["sql"]

@@ -151,7 +151,7 @@ class TestFaults:
             for runbook, outcome in broken.outcomes.items()
         }
         assert parked == {
-            "RUN-001": [("parked", "terminate the idle sessions", None)],
+            "RUN-001": [("parked", "terminate the sessions at the cause", None)],
             "RUN-005": [("parked", "resume replay", None)],
             "RUN-006": [("parked", "escalate to P1", None)],
         }
@@ -177,7 +177,7 @@ class TestLookAlikes:
         assert sorted(target["pid"] for target in plan["targets"]) == truth["pids"]
         assert alike.plan("RUN-001", "Terminate")["targets"] == []
         [decision] = alike.outcomes["RUN-001"].record.decisions
-        assert decision.recommended == "cancel the long queries"
+        assert decision.recommended == "cancel the queries at the cause"
 
     def test_replication_blames_the_receiver_and_not_a_pause(self, alike: Round) -> None:
         findings = alike.findings("RUN-005")

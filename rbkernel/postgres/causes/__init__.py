@@ -27,9 +27,9 @@ def find(situation: Situation) -> list[Cause]:
         *commits.synchronous(situation),
         *slots.limits(situation),
     ]
-    named = {culprit.pid for cause in found for culprit in cause.culprits}
     victims = {pid for tree in groups for pid in tree.waiters}
     found += slots.taken(situation, victims, found)
+    named = {culprit.pid for cause in found for culprit in cause.culprits}
     found += transactions.forgotten(situation, named)
     return sorted(found, key=lambda cause: (-cause.verdict.rank, -cause.victims.count))
 

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rbkernel import amounts
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Verdict
 from rbkernel.postgres.remedy import Remedy
 from rbkernel.postgres.situation import Backend, Doing
+
+# the share of the slots in use from which a group of sessions explains that they are taken (ours)
+EXPLAINS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,9 @@ class Victims:
 class Cause:
     """What explains findings.
 
-    ``headline`` is one sentence with the culprit in it; ``opens`` the runbook that goes on.
+    ``headline`` is one sentence with the culprit in it; ``opens`` is the runbook that goes on, and
+    ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
+    that help, the least harmful first.
     """
 
     headline: str
@@ -35,24 +40,15 @@ class Cause:
     culprits: tuple[Backend, ...] = ()
     victims: Victims = Victims()
     ruled_out: tuple[str, ...] = ()
-    remedy: Remedy | None = None
+    remedies: tuple[Remedy, ...] = ()
     next_step: str = ""
     opens: str = ""
+    explains: tuple[str, ...] = ()
 
     @property
-    def finding(self) -> Finding:
-        """The cause as a finding; its title names what was looked at."""
-        return Finding(
-            title=self.mechanism,
-            verdict=self.verdict,
-            expected="no cause",
-            actual=self.headline,
-            cause=self.headline,
-            which=", ".join(str(culprit.pid) for culprit in self.culprits),
-            next_step=self.next_step,
-            opens=self.opens,
-            value=float(self.victims.count),
-        )
+    def remedy(self) -> Remedy | None:
+        """The recommended step, if any may be proposed."""
+        return next(iter(self.remedies), None)
 
 
 def identity(backend: Backend) -> str:

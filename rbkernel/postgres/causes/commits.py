@@ -38,4 +38,5 @@ def synchronous(situation: Situation) -> Iterator[Cause]:
         next_step="Bring the standby back; or, if losing its copy is acceptable, an administrator"
         " removes it from synchronous_standby_names and reloads, and the commits go on",
         opens="RUN-005",
+        explains=("RUN-001", "RUN-005"),
     )

@@ -7,8 +7,16 @@ from collections.abc import Iterable, Iterator
 from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.postgres.blocking import Tree
-from rbkernel.postgres.causes.cause import Cause, Victims, applications, identity, level, worse
-from rbkernel.postgres.remedy import forbidden, least_harmful
+from rbkernel.postgres.causes.cause import (
+    EXPLAINS,
+    Cause,
+    Victims,
+    applications,
+    identity,
+    level,
+    worse,
+)
+from rbkernel.postgres.remedy import forbidden, ranked
 from rbkernel.postgres.situation import PREPARED, Backend, Situation
 
 # s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
@@ -34,7 +42,7 @@ def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
 def _lock(
     situation: Situation, tree: Tree, waiting: list[Backend], longest: float, verdict: Verdict
 ) -> Cause:
-    remedy = least_harmful(tree, situation)
+    remedies = ranked(tree, situation)
     culprits = [one for pid in tree.roots if (one := situation.backend(pid))]
     victims = Victims(
         count=len(waiting),
@@ -49,10 +57,16 @@ def _lock(
         culprits=tuple(culprits),
         victims=victims,
         ruled_out=tuple(_excluded(situation, tree)),
-        remedy=remedy,
-        next_step=remedy.sentence if remedy else _without_remedy(tree, culprits),
+        remedies=remedies,
+        next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits),
         opens="RUN-007",
+        explains=("RUN-007", *_also(situation, len(waiting))),
     )
+
+
+def _also(situation: Situation, waiting: int) -> tuple[str, ...]:
+    """Name the exhausted pool where most of its sessions wait for this lock."""
+    return ("RUN-001",) if waiting >= EXPLAINS * situation.used else ()
 
 
 def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> str:

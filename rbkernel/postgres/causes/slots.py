@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator
 
 from rbkernel import amounts
 from rbkernel.model import Verdict
-from rbkernel.postgres.causes.cause import Cause, Victims, level
+from rbkernel.postgres.causes.cause import EXPLAINS, Cause, Victims, level
 from rbkernel.postgres.remedy import Remedy, Verb, forbidden, loss
 from rbkernel.postgres.situation import Backend, Doing, Situation
 
 # % of the slots for ordinary roles (template RUN-001; 80 % is the field's usual warning)
 _WARN_PCT, _CRITICAL_PCT = 80.0, 90.0
-# the share of the slots in use from which a group of sessions explains that they are taken (ours)
-_EXPLAINS = 0.5
 
 # what most sessions of one kind mean, and what to do about them
 _MECHANISM = {
@@ -52,6 +50,7 @@ def limits(situation: Situation) -> Iterator[Cause]:
                 next_step=f"Free connections of this {kind}, or have its limit raised"
                 f" (ALTER {kind.upper()} … CONNECTION LIMIT)",
                 opens="RUN-001",
+                explains=("RUN-001",),
             )
 
 
@@ -60,11 +59,11 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
     used_pct = situation.share_of_slots(situation.used)
     verdict = level(used_pct, _WARN_PCT, _CRITICAL_PCT)
     explained = sum(cause.victims.count for cause in found)
-    if verdict is Verdict.OK or explained >= _EXPLAINS * situation.used:
+    if verdict is Verdict.OK or explained >= EXPLAINS * situation.used:
         return
     groups = Counter((one.name, _kind(one)) for one in situation.clients if one.pid not in victims)
     [(largest, size)] = groups.most_common(1) or [(("", Doing.UNKNOWN), 0)]
-    if size < _EXPLAINS * situation.used:
+    if size < EXPLAINS * situation.used:
         yield _many(situation, groups, verdict)
         return
     name, kind = largest
@@ -80,9 +79,10 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
         culprits=members,
         victims=Victims(slots_pct=used_pct),
         ruled_out=("waits for locks: such sessions hold less than half of the slots",),
-        remedy=remedy,
+        remedies=(remedy,) if remedy else (),
         next_step=f"{remedy.sentence}. {advice}" if remedy else advice,
         opens="RUN-001",
+        explains=("RUN-001",),
     )
 
 
@@ -97,6 +97,7 @@ def _many(situation: Situation, groups: Counter[tuple[str, Doing]], verdict: Ver
         victims=Victims(slots_pct=used_pct),
         next_step="Ask which application grew, and limit its pool",
         opens="RUN-001",
+        explains=("RUN-001",),
     )
 
 
