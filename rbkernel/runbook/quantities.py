@@ -55,6 +55,46 @@ def duration_s(words: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+# what can be converted: for each quantity its units in lower case, in terms of the first one
+_QUANTITIES: tuple[dict[str, float], ...] = (
+    {**_SECONDS, **dict.fromkeys(("µs", "us"), 1e-6), "ns": 1e-9},
+    {
+        **dict.fromkeys(("b", "byte", "bytes"), 1.0),
+        **{f"{prefix}b": 1000.0**power for power, prefix in enumerate("kmgtp", 1)},
+        **{f"{prefix}ib": 1024.0**power for power, prefix in enumerate("kmgtp", 1)},
+    },
+    {**dict.fromkeys(("%", "percent", "pct"), 1.0)},
+)
+
+
+def converted(value: float, unit: str, wanted: str) -> float | None:
+    """Convert a figure to another unit of the same quantity; None where that cannot be done.
+
+    A unit that is no quantity of ours (sessions, rows, $) is only ever itself.
+
+    >>> converted(500, "ms", "s"), converted(2, "GiB", "MB"), converted(90, "%", "percent")
+    (0.5, 2147.483648, 90.0)
+    >>> converted(500, "ms", "MB"), converted(3, "sessions", "rows")
+    (None, None)
+    """
+    given, target = unit.strip().lower(), wanted.strip().lower()
+    if given == target:
+        return value
+    for units in _QUANTITIES:
+        if given in units and target in units:
+            return value * units[given] / units[target]
+    return None
+
+
+def needs_unit(unit: str) -> bool:
+    """Whether a limit in this unit means nothing until the figure's own unit is known.
+
+    >>> needs_unit("ms"), needs_unit("GB"), needs_unit("%"), needs_unit("sessions")
+    (True, True, False, False)
+    """
+    return any(unit.strip().lower() in units for units in _QUANTITIES[:2])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
     """A limit: ``below`` tells that a smaller figure is wrong; ``unit`` is as it was written.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from psycopg import sql
 
+from rbkernel.model import Verdict
 from rbkernel.postgres import blocking, causes
 from rbkernel.postgres.causes import Cause
+from rbkernel.postgres.diagnosis import diagnose
 from rbkernel.postgres.remedy import Remedy
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.situation import Situation, look
@@ -174,3 +177,80 @@ class TestLocks:
     def test_healthy_has_no_cause(self, alone: Servers, diag: Session) -> None:
         alone.start("holder", "BEGIN", ROW)
         assert causes.find(look(diag)) == []
+
+    def test_second_holder_of_a_shared_row_is_seen(
+        self, alone: Servers, waiting: Waiting, diag: Session
+    ) -> None:
+        share = "SELECT 1 FROM orders WHERE id = 100004 FOR SHARE"
+        holders = [alone.start(name, "BEGIN", share) for name in ("first", "second")]
+        victims = {alone.send("web", ROW) for _ in range(3)}
+        waiting(3)
+        [cause] = diagnose(diag).causes
+        assert sorted(culprit.pid for culprit in cause.culprits) == sorted(holders)
+        assert cause.remedy is not None
+        assert sorted(target.pid for target in cause.remedy.targets) == sorted(holders)
+        assert cause.remedy.sure
+        carry_out(alone, cause.remedy)
+        until(lambda: not still_waiting(diag, victims), "all are freed")
+
+    def test_row_that_cannot_be_read_makes_the_foretold_number_unsure(
+        self, alone: Servers, waiting: Waiting, diag: Session
+    ) -> None:
+        alone.start("setup", "CREATE TABLE IF NOT EXISTS hidden (id int)")
+        alone.start(
+            "setup", "REVOKE SELECT ON hidden FROM rb_diag", "INSERT INTO hidden VALUES (1)"
+        )
+        alone.start("refund-job", "BEGIN", "UPDATE hidden SET id = 2")
+        for _ in range(3):
+            alone.send("web", "UPDATE hidden SET id = 3")
+        waiting(3)
+        [cause] = diagnose(diag).causes
+        assert cause.remedy is not None
+        assert not cause.remedy.sure
+        assert "fewer if the row has holders that are not seen" in cause.next_step
+
+
+class TestOtherCauses:
+    def test_commits_that_wait_for_an_absent_standby_are_never_cancelled(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        with synchronous_standby(alone, "absent"):
+            for _ in range(3):
+                alone.send("web", "UPDATE orders SET updated_at = now() WHERE id = 100004")
+                alone.send("web", "INSERT INTO reconciliation_diffs (module) VALUES ('none')")
+            found: list[Cause] = []
+
+            def seen() -> bool:
+                found[:] = causes.find(look(diag))
+                return any("synchronous standby" in cause.headline for cause in found)
+
+            until(seen, "the commits have waited for long")
+        [cause] = [one for one in found if "synchronous standby" in one.headline]
+        assert "is not connected (synchronous_standby_names = 'absent'" in cause.headline
+        assert cause.remedies == ()
+        assert any("cancelling the commits" in why for why in cause.ruled_out)
+
+    def test_role_limit(self, alone: Servers, diag: Session) -> None:
+        alone.start("admin", "ALTER ROLE shop_app CONNECTION LIMIT 3", role="postgres")
+        try:
+            for number in range(3):
+                alone.start(f"web-{number}", "SELECT 1")
+            [cause] = causes.find(look(diag))
+        finally:
+            alone.start("admin", "ALTER ROLE shop_app CONNECTION LIMIT -1", role="postgres")
+        assert "The connection limit of the role shop_app (3 of 3) is reached" in cause.headline
+        assert cause.verdict is Verdict.CRITICAL
+
+
+@contextmanager
+def synchronous_standby(of: Servers, name: str) -> Iterator[None]:
+    """Make commits wait for a standby of that name, while the block runs."""
+    set_names = sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}")
+    with of.access.connect("postgres") as raw:
+        try:
+            raw.execute(set_names.format(sql.Literal(name)))
+            raw.execute(b"SELECT pg_reload_conf()")
+            yield
+        finally:
+            raw.execute(set_names.format(sql.Literal("")))
+            raw.execute(b"SELECT pg_reload_conf()")
