@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rbkernel.errors import DatabaseError
-from rbkernel.model import Verdict
+from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres import causes, row_holders, situation
 from rbkernel.postgres.causes import Cause
 from rbkernel.postgres.session import Session
@@ -49,3 +49,41 @@ def diagnose(session: Session) -> Diagnosis:
         return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
     seen = row_holders.completed(session, situation.look(session))
     return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+
+
+def findings(seen: Diagnosis) -> list[Finding]:
+    """Return the causes as findings, the most harmful first; one that is ok where there is none."""
+    db = seen.situation.connection
+    if not seen.causes:
+        return [none_found(title(db, 0))]
+    return [_finding(title(db, place), cause) for place, cause in enumerate(seen.causes)]
+
+
+def _finding(title: str, cause: Cause) -> Finding:
+    return Finding(
+        title=title,
+        verdict=cause.verdict,
+        expected="none",
+        actual=cause.headline,
+        cause=cause.mechanism,
+        which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
+        next_step=cause.next_step,
+        opens=cause.opens,
+        value=float(cause.victims.count),
+        at=now(),
+        explains=cause.explains,
+    )
+
+
+def none_found(title: str) -> Finding:
+    """Return the finding that a look has found no cause."""
+    return Finding(title=title, verdict=Verdict.OK, expected="none", actual="none found", at=now())
+
+
+def title(db: str, place: int) -> str:
+    """Return the title of the finding on one cause of a connection, counted from 0.
+
+    >>> title("orders", 0), title("orders", 1)
+    ('Cause on orders', 'Cause 2 on orders')
+    """
+    return f"Cause on {db}" if place == 0 else f"Cause {place + 1} on {db}"

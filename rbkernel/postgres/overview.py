@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.postgres import diagnostics, rules
+from rbkernel.postgres import diagnosis, diagnostics, rules
 from rbkernel.postgres.session import Session
 
 # in the order in which an engineer would ask
@@ -36,7 +36,7 @@ TOPICS = (
 def look(
     session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
 ) -> Iterator[Finding]:
-    """Ask each topic, and yield what its rules find.
+    """Find the causes, then ask each topic, and yield what its rules find.
 
     Parameters
     ----------
@@ -52,6 +52,7 @@ def look(
     except DatabaseError as error:
         yield unreachable(session.connection.name, error)
         return
+    yield from diagnosis.findings(diagnosis.diagnose(session))
     for name in topics:
         if _left_out(session, name):
             continue

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from IPython.display import display
 
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import diagnosis
 from rbkernel.postgres import overview as looks
 from rbkernel.triage import cards
 from rbkernel.triage.arguments import checked
 from rbkernel.triage.context import triage
-from rbkernel.triage.diagnose import findings
 
 WATCH, ESCALATE = "none: watch", "escalate"
 
@@ -76,14 +74,13 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     if standby and not looks.belongs(run.session(standby), primary):
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
-    found += [*_causes(db), *looks.look(primary, standby_name=standby_name)]
+    found += looks.look(primary, standby_name=standby_name)
     if standby:
         # the same question to another server is another finding
         found += [
-            dataclasses.replace(finding, title=f"{finding.title}, on {standby}")
+            dataclasses.replace(finding, title=_on(standby, finding.title))
             for finding in looks.look(run.session(standby))
         ]
-        found += _causes(standby)
     found = [run.add_finding(finding) for finding in found]
     unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)
     seen = Overview(opens=tuple(looks.next_runbooks(found)), unseen=unseen)
@@ -93,7 +90,6 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     return seen
 
 
-def _causes(db: str) -> list[Finding]:
-    """Return the causes on a server that answers; of another, `looks.look` says why it does not."""
-    seen = diagnosis.diagnose(triage().session(db))
-    return [] if seen.situation.reason else findings(db, seen)
+def _on(connection: str, title: str) -> str:
+    """Name the server in a title, unless it does so already."""
+    return title if title.endswith(f" {connection}") else f"{title}, on {connection}"

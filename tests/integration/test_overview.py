@@ -31,6 +31,7 @@ STANDBY = "sandbox-standby"  # its connection's name, and its application_name
 OPENS = {
     "pool-idle-in-transaction": "RUN-001",
     "pool-active-queries": "RUN-001",
+    "pool-behind-a-row": "RUN-007",
     "lock-queue": "RUN-007",
     "replay-paused": "RUN-005",
     "receiver-down": "RUN-005",
