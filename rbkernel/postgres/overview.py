@@ -33,10 +33,29 @@ TOPICS = (
 )
 
 
+def survey(session: Session, *, standby_name: str = "") -> Iterator[Finding]:
+    """Find the causes of what is wrong, then ask every topic.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    standby_name
+        As for `look`.
+    """
+    try:
+        _ = session.server
+    except DatabaseError as error:
+        yield unreachable(session.connection.name, error)
+        return
+    yield from diagnosis.findings(diagnosis.diagnose(session))
+    yield from look(session, standby_name=standby_name)
+
+
 def look(
     session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
 ) -> Iterator[Finding]:
-    """Find the causes, then ask each topic, and yield what its rules find.
+    """Ask each topic, and yield what its rules find.
 
     Parameters
     ----------
@@ -47,12 +66,6 @@ def look(
     topics
         Names of diagnostics.
     """
-    try:
-        _ = session.server
-    except DatabaseError as error:
-        yield unreachable(session.connection.name, error)
-        return
-    yield from diagnosis.findings(diagnosis.diagnose(session))
     for name in topics:
         if _left_out(session, name):
             continue

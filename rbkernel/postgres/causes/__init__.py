@@ -22,9 +22,10 @@ def find(situation: Situation) -> list[Cause]:
     if situation.reason:
         return [_unseen(situation)]
     groups = trees(situation)
+    behind_commits = [tree for tree in groups if commits.at_the_root(situation, tree)]
     found = [
-        *locks.blocked(situation, groups),
-        *commits.synchronous(situation),
+        *locks.blocked(situation, [tree for tree in groups if tree not in behind_commits]),
+        *commits.synchronous(situation, behind_commits),
         *slots.limits(situation),
     ]
     victims = {pid for tree in groups for pid in tree.waiters}

@@ -14,7 +14,7 @@ from rbkernel.postgres import driver
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import pool, waiting
-from rbkernel.sandbox.service import FIRST_ID
+from rbkernel.sandbox.service import FIRST_ID, ID_STEP
 
 FAULT = "pool-behind-a-row"
 WAITERS = "shop-checkout"
@@ -82,7 +82,7 @@ def session_name(seed: int, number: int) -> str:
 
 def hold(raw: driver.RawConnection, seed: int, number: int) -> None:
     """Bring one session into its place in the queue."""
-    change = _CHANGE % (FIRST_ID + seed % 100)
+    change = _CHANGE % (FIRST_ID + ID_STEP * (seed % 100))
     if number == 0:
         raw.execute(change)
         return
