@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.checklist import checklist
     from rbkernel.triage.command import shell
     from rbkernel.triage.decide import decide
+    from rbkernel.triage.diagnose import diagnose
     from rbkernel.triage.endpoint import http
     from rbkernel.triage.handover import commands, escalation, severity, show
     from rbkernel.triage.metrics import metrics
@@ -38,6 +39,7 @@ _HOMES = {
     "commands": "rbkernel.triage.handover",
     "decide": "rbkernel.triage.decide",
     "dependencies": "rbkernel.triage.readiness",
+    "diagnose": "rbkernel.triage.diagnose",
     "done": "rbkernel.triage.act",
     "escalation": "rbkernel.triage.handover",
     "figure": "rbkernel.triage",
@@ -69,6 +71,7 @@ __all__ = [
     "commands",
     "decide",
     "dependencies",
+    "diagnose",
     "done",
     "escalation",
     "figure",

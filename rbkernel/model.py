@@ -112,7 +112,8 @@ class Finding:
     """The result of one check, in words that can be acted on.
 
     ``which`` names the very rows that are wrong, such as process ids or keys; ``opens`` is the
-    runbook that goes on from here.
+    runbook that goes on from here. A cause ``explains`` the findings that would open these
+    runbooks; each of those says by which cause it is explained.
     """
 
     title: str
@@ -125,6 +126,8 @@ class Finding:
     opens: str = ""
     value: float | None = None
     at: str = ""
+    explains: tuple[str, ...] = ()
+    explained_by: str = ""
 
     def that_can_open(self, runbooks: Container[str]) -> Finding:
         """Return the finding, sending nobody to a runbook that is not among these."""
@@ -136,23 +139,52 @@ class Finding:
         """Whether something is known to be wrong; not knowing is neither wrong nor right."""
         return self.verdict in {Verdict.WARNING, Verdict.CRITICAL}
 
+    @property
+    def is_cause(self) -> bool:
+        """Whether it names what is behind other findings."""
+        return bool(self.explains)
+
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.check` has shown the finding."""
 
     @property
     def headline(self) -> str:
         """The cause where one is known, else the title."""
-        return self.cause or self.title
+        return self.actual if self.is_cause else self.cause or self.title
+
+
+def leading(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what a headline is made of: the worst that is wrong and unexplained, causes first.
+
+    Where nothing is wrong: what could not be seen.
+
+    >>> late = Finding(title="Wait", verdict=Verdict.CRITICAL, expected="", actual="40 s",
+    ...                explained_by="refund-job blocks 9 sessions")
+    >>> root = Finding(title="Cause", verdict=Verdict.WARNING, expected="", actual="",
+    ...                explains=("RUN-007",))
+    >>> [finding.title for finding in leading([late, root])]
+    ['Cause']
+    """
+    told = [finding for finding in findings if not finding.explained_by]
+    wrong = [finding for finding in told if finding.wrong]
+    chosen = wrong or [finding for finding in told if finding.verdict is Verdict.UNKNOWN]
+    worst = Verdict.worst(finding.verdict for finding in chosen)
+    leaders = [finding for finding in chosen if finding.verdict is worst]
+    return sorted(leaders, key=lambda finding: not finding.is_cause)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A question to a human and, once there is one, the answer (times are UTC, ISO 8601)."""
+    """A question to a human and, once there is one, the answer (times are UTC, ISO 8601).
+
+    ``reason`` says why that option is recommended.
+    """
 
     id: str
     question: str
     options: tuple[str, ...]
     recommended: str | None = None
+    reason: str = ""
     state: str = "open"  # open | parked | not needed | chosen
     choice: str | None = None
     at: str = ""
@@ -163,7 +195,7 @@ class ActionPlan:
     """A mutation that is proposed, never executed by the one who proposes it.
 
     It is SQL for a connection, or a ``command`` for a shell. ``targets`` are rows that identify
-    what would be touched, and what it holds now.
+    what would be touched, and what it holds now. ``effect`` says what it should bring about.
     ``verify`` names the diagnostic that shows whether it worked, asked with ``verify_values``.
     """
 
@@ -174,6 +206,7 @@ class ActionPlan:
     targets: tuple[Mapping[str, Any], ...] = ()
     undo: str = ""
     risk: str = ""
+    effect: str = ""
     verify: str = ""
     verify_values: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""

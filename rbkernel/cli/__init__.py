@@ -29,6 +29,7 @@ from rbkernel.cli import (
     quality,
     queries,
     reconciling,
+    why,
     working,
 )
 from rbkernel.cli.output import (
@@ -41,7 +42,6 @@ from rbkernel.cli.output import (
 )
 from rbkernel.cli.terminal import visible_streams
 from rbkernel.errors import RbkernelError
-from rbkernel.model import Finding
 
 ERROR = 3
 
@@ -67,6 +67,7 @@ app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
 app.command()(queries.query)
+app.command()(why.why)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
@@ -231,10 +232,10 @@ def _exit_code() -> int:
 def _print_outcome(outcome: Any) -> None:
     from rbkernel.cli import incident_text
     from rbkernel.evidence import incident, report
-    from rbkernel.triage.cards import decision_text, finding_text
+    from rbkernel.triage.cards import decision_text, findings_text
 
-    for finding in sorted(outcome.record.findings, key=_urgency):
-        typer.echo(finding_text(finding))
+    for line in findings_text(outcome.record.findings):
+        typer.echo(line)
     for decision in outcome.record.decisions:
         typer.echo(decision_text(decision))
     if outcome.failure:
@@ -250,10 +251,6 @@ def _print_outcome(outcome: Any) -> None:
         incident.look(config.load().evidence_root, outcome.incident)
     ):
         typer.echo(line)
-
-
-def _urgency(finding: Finding) -> int:
-    return -finding.verdict.rank
 
 
 def _print_status(status: Any) -> None:

@@ -66,7 +66,7 @@ def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
             where="-p",
             next_step="give it standby_name, the application_name of the standby, or nothing",
         )
-    return list(overview.look(session, **values))
+    return list(overview.survey(session, **values))
 
 
 def _list(*, as_json: bool) -> None:

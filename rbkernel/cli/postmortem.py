@@ -47,10 +47,10 @@ def postmortem(
 
 
 def _due(what: str, due: datetime | None) -> str:
-    from rbkernel.runbook.quantities import spoken
+    from rbkernel import amounts
 
     if due is None:
         return f"{what}: counts from when it is resolved, which the record does not tell"
     left = (due - datetime.now(UTC)).total_seconds()
-    when = f"in {spoken(left)}" if left >= 0 else f"OVERDUE by {spoken(-left)}"
+    when = f"in {amounts.duration(left)}" if left >= 0 else f"OVERDUE by {amounts.duration(-left)}"
     return f"{what}: due by {due:%Y-%m-%d %H:%M} UTC, {when}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from rbkernel import amounts
 from rbkernel.errors import RunbookError
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence import rebuild
@@ -23,7 +24,6 @@ from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.export.widgets import WIDGET_VIEW, states, widget_text
 from rbkernel.evidence.reading import Record
 from rbkernel.runbook import parameters
-from rbkernel.runbook.quantities import spoken
 from rbkernel.triage.cards import message_card
 
 _TAG = "rbkernel-working-copy"
@@ -103,7 +103,7 @@ def _age(at: str, made_at: datetime) -> str:
     '17 min 5 s old when this copy was made'
     """
     passed = made_at - datetime.fromisoformat(at)
-    return f"{spoken(passed.total_seconds())} old when this copy was made"
+    return f"{amounts.duration(passed.total_seconds())} old when this copy was made"
 
 
 def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:

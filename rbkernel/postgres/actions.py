@@ -7,6 +7,7 @@ reused by the server, so a session is matched by ``(pid, backend_start)``, in th
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,14 @@ from typing import Any
 
 import pandas as pd
 
-from rbkernel import sqltext
+from rbkernel import amounts, sqltext
 from rbkernel.arguments import checked
 from rbkernel.config.quantities import Pause
 from rbkernel.model import ActionPlan
+from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.postgres.driver import quote_literal
 from rbkernel.postgres.reconcile import Question
+from rbkernel.postgres.remedy import Verb
 
 # what no shell gives a meaning to, as `shlex.quote` has it
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -31,7 +34,7 @@ _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client",
 
 @checked
 def terminate_sessions(
-    db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.0
+    db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
     """Plan to end sessions; their open transactions are rolled back.
 
@@ -40,16 +43,19 @@ def terminate_sessions(
     db
         Connection name.
     sessions
-        Rows of ``connections/sessions`` to end; none gives a plan with nothing to do.
+        What `rb.diagnose` returned: the sessions that its first cause would terminate. Or rows of
+        ``connections/sessions``. None gives a plan with nothing to do.
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
+    sessions, effect = _chosen(sessions, "terminate")
     identities = _identities(sessions, ["pid", "backend_start"], ["int", _TIME])
     return _plan(
-        title=f"Terminate {len(sessions)} sessions",
+        title=f"Terminate {amounts.count(len(sessions), 'session')}",
         connection=db,
         sql=_signal("pg_terminate_backend", "(a.pid, a.backend_start)", identities),
         targets=_rows(sessions, [*_SESSION_COLUMNS, "query"]),
+        effect=effect,
         undo="None: the clients must connect again, and what they had not committed is lost.",
         risk="A session that commits between this look and the statement is ended all the same;"
         " it is matched by pid and backend_start, so no other session can be hit.",
@@ -59,7 +65,9 @@ def terminate_sessions(
 
 
 @checked
-def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.0) -> ActionPlan:
+def cancel_queries(
+    db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
+) -> ActionPlan:
     """Plan to cancel running queries; the sessions stay connected.
 
     Parameters
@@ -67,20 +75,23 @@ def cancel_queries(db: str, sessions: pd.DataFrame, *, stuck_after_s: Pause = 5.
     db
         Connection name.
     sessions
-        Rows of ``connections/sessions`` whose query should end.
+        What `rb.diagnose` returned: the sessions whose query its first cause would cancel. Or rows
+        of ``connections/sessions``.
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
+    sessions, effect = _chosen(sessions, "cancel")
     identities = _identities(
         sessions,
         ["pid", "backend_start", "query_start"],
         ["int", _TIME, _TIME],
     )
     return _plan(
-        title=f"Cancel {len(sessions)} queries",
+        title=f"Cancel {len(sessions)} {'query' if len(sessions) == 1 else 'queries'}",
         connection=db,
         sql=_signal("pg_cancel_backend", "(a.pid, a.backend_start, a.query_start)", identities),
         targets=_rows(sessions, [*_SESSION_COLUMNS, "query_start", "query"]),
+        effect=effect,
         undo="None: the clients must send the query again.",
         risk="Only the very query that was seen is cancelled: a session that has gone on to"
         " another query does not match.",
@@ -247,6 +258,17 @@ def _literal_or_hole(place: str, value: Any) -> str:
     if value is None:
         return _hole(place)
     return str(value) if _HOLE in str(value) else quote_literal(value)
+
+
+def _chosen(sessions: pd.DataFrame | Diagnosis, verb: Verb) -> tuple[pd.DataFrame, str]:
+    """Return the sessions to act on as rows, and what that should bring about."""
+    if not isinstance(sessions, Diagnosis):
+        return sessions, ""
+    remedies = sessions.first.remedies if sessions.first else ()
+    remedy = next((remedy for remedy in remedies if remedy.verb == verb), None)
+    if remedy is None:
+        return pd.DataFrame(columns=[*_SESSION_COLUMNS, "query_start", "query"]), ""
+    return pd.DataFrame([dataclasses.asdict(target) for target in remedy.targets]), remedy.effect
 
 
 def _signal(function: str, identity: str, identities: Sequence[str]) -> str:

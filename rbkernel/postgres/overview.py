@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.postgres import diagnostics, rules
+from rbkernel.postgres import diagnosis, diagnostics, rules
 from rbkernel.postgres.session import Session
 
 # in the order in which an engineer would ask
@@ -33,6 +33,25 @@ TOPICS = (
 )
 
 
+def survey(session: Session, *, standby_name: str = "") -> Iterator[Finding]:
+    """Find the causes of what is wrong, then ask every topic.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    standby_name
+        As for `look`.
+    """
+    try:
+        _ = session.server
+    except DatabaseError as error:
+        yield unreachable(session.connection.name, error)
+        return
+    yield from diagnosis.findings(diagnosis.diagnose(session))
+    yield from look(session, standby_name=standby_name)
+
+
 def look(
     session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
 ) -> Iterator[Finding]:
@@ -47,11 +66,6 @@ def look(
     topics
         Names of diagnostics.
     """
-    try:
-        _ = session.server
-    except DatabaseError as error:
-        yield unreachable(session.connection.name, error)
-        return
     for name in topics:
         if _left_out(session, name):
             continue
@@ -89,7 +103,7 @@ def stranger(standby: str, primary: str) -> Finding:
 
 
 def next_runbooks(findings: Iterable[Finding]) -> list[str]:
-    """Return the ids of the runbooks to open, the most urgent first.
+    """Return the ids of the runbooks to open: those of causes first, then the most urgent.
 
     >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
     >>> from dataclasses import replace
@@ -97,7 +111,8 @@ def next_runbooks(findings: Iterable[Finding]) -> list[str]:
     >>> next_runbooks([bad, worse, bad])
     ['RUN-005', 'RUN-018']
     """
-    wrong = sorted((f for f in findings if f.opens), key=lambda finding: -finding.verdict.rank)
+    told = (finding for finding in findings if finding.opens and not finding.explained_by)
+    wrong = sorted(told, key=lambda finding: (not finding.is_cause, -finding.verdict.rank))
     return list(dict.fromkeys(finding.opens for finding in wrong))
 
 

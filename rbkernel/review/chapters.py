@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, timedelta
 
+from rbkernel import amounts
 from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.export.told import clock
 from rbkernel.evidence.export.wiki import escaped
@@ -19,7 +20,6 @@ from rbkernel.evidence.timeline import Entry, utc
 from rbkernel.model import Decision, Finding, Severity, Verdict
 from rbkernel.review.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.runbook.placeholders import placeholder
-from rbkernel.runbook.quantities import spoken
 
 _REQUIRED_FOR = (Severity.CRITICAL, Severity.HIGH)
 _UNANSWERED = ("open", "parked")
@@ -105,7 +105,7 @@ def _duration(known: Known) -> str:
     start = f"{moment(began.at)} ({quoted(began.source)})"
     if end is None:
         return f"from {start} to {placeholder('when it was resolved, UTC: no record tells')}"
-    took = spoken((shown(end.at) - shown(began.at)).total_seconds())
+    took = amounts.duration((shown(end.at) - shown(began.at)).total_seconds())
     return f"{took}: from {start} to {moment(end.at)} ({quoted(end.source)})"
 
 

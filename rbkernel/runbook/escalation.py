@@ -7,32 +7,63 @@ from rbkernel.runbook.frontmatter_sections import EscalationLevel
 from rbkernel.runbook.placeholders import unfilled
 
 
-def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str) -> bool:
-    """Tell whether a level is due, by what can be counted.
+def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str) -> bool | None:
+    """Tell whether a level is due; None where only a person can tell.
+
+    A level for a severity, without a time and a number of attempts, is due at once when the
+    severity is reached.
 
     >>> late = EscalationLevel(level="L3", after="1 h", severity="Critical")
     >>> is_due(late, 0, 3601, "SEV1"), is_due(late, 0, 3601, "SEV3"), is_due(late, 0, 60, "SEV1")
     (True, False, False)
-    >>> is_due(late, 0, 3601, "")  # nobody knows how bad it is
+    >>> is_due(late, 0, 3601, "")  # the severity is not known: it counts
     True
     >>> is_due(EscalationLevel(level="L2", after_attempts=2), 2, 0, "low")
     True
+    >>> at_once = EscalationLevel(level="L2", severity="SEV1")
+    >>> is_due(at_once, 0, 0, "P0"), is_due(at_once, 0, 0, "SEV3"), is_due(at_once, 0, 0, "")
+    (True, False, None)
+    >>> is_due(EscalationLevel(level="L4", when="data may be lost"), 0, 0, "SEV1") is None
+    True
     """
-    if severity and level.severity and not unfilled(level.severity) and _milder(severity, level):
+    wanted = _severity_of(level)
+    if severity and wanted and _milder(severity, wanted):
         return False
     tried = level.after_attempts is not None and attempts >= level.after_attempts
     late = level.after_s is not None and lasted_s >= level.after_s
-    return tried or late
+    if tried or late:
+        return True
+    if level.when:
+        return None
+    timed = level.after_attempts is not None or level.after_s is not None
+    if timed or not wanted:
+        return False
+    return True if severity else None
 
 
-def _milder(severity: str, level: EscalationLevel) -> bool:
-    """Tell whether a severity is milder than a level asks for; words that are none are not.
+def _severity_of(level: EscalationLevel) -> str:
+    """Return the severity that a level is for: said of it, or its name; empty for any.
 
-    >>> [_milder("SEV3", EscalationLevel(severity=words)) for words in ("P1", "P0 only")]
+    >>> [_severity_of(EscalationLevel(**told)) for told in ({"level": "P0"}, {"level": "L2"})]
+    ['P0', '']
+    """
+    if level.severity and not unfilled(level.severity):
+        return level.severity
+    try:
+        Severity.parse(level.level)
+    except ValueError:
+        return ""
+    return level.level
+
+
+def _milder(severity: str, wanted: str) -> bool:
+    """Tell whether a severity is milder than another; words that are none are not.
+
+    >>> [_milder("SEV3", words) for words in ("P1", "P0 only")]
     [True, False]
     """
     scale = list(Severity)
     try:
-        return scale.index(Severity.parse(severity)) > scale.index(Severity.parse(level.severity))
+        return scale.index(Severity.parse(severity)) > scale.index(Severity.parse(wanted))
     except ValueError:
         return False

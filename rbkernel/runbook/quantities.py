@@ -16,7 +16,6 @@ _SECONDS = {
     **dict.fromkeys(("d", "day", "days"), 86400.0),
     **dict.fromkeys(("w", "week", "weeks"), 604800.0),
 }
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _WORDS = {
     "immediate": 0.0,
     "immediately": 0.0,
@@ -56,20 +55,44 @@ def duration_s(words: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def spoken(duration_s: float) -> str:
-    """Write a duration for people, in its two largest units; a part of a unit is cut off.
+# what can be converted: for each quantity its units in lower case, in terms of the first one
+_QUANTITIES: tuple[dict[str, float], ...] = (
+    {**_SECONDS, **dict.fromkeys(("µs", "us"), 1e-6), "ns": 1e-9},
+    {
+        **dict.fromkeys(("b", "byte", "bytes"), 1.0),
+        **{f"{prefix}b": 1000.0**power for power, prefix in enumerate("kmgtp", 1)},
+        **{f"{prefix}ib": 1024.0**power for power, prefix in enumerate("kmgtp", 1)},
+    },
+    {**dict.fromkeys(("%", "percent", "pct"), 1.0)},
+)
 
-    >>> [spoken(seconds) for seconds in (0, 42.9, 1025, 12_000, 86_400, 200_000)]
-    ['0 s', '42 s', '17 min 5 s', '3 h 20 min', '1 d', '2 d 7 h']
+
+def converted(value: float, unit: str, wanted: str) -> float | None:
+    """Convert a figure to another unit of the same quantity; None where that cannot be done.
+
+    A unit that is no quantity of ours (sessions, rows, $) is only ever itself.
+
+    >>> converted(500, "ms", "s"), converted(2, "GiB", "MB"), converted(90, "%", "percent")
+    (0.5, 2147.483648, 90.0)
+    >>> converted(500, "ms", "MB"), converted(3, "sessions", "rows")
+    (None, None)
     """
-    left = max(0, int(duration_s))
-    parts = []
-    for unit, seconds in _UNITS:
-        count, left = divmod(left, seconds)
-        parts.append((count, unit))
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    told = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
-    return " ".join(told) or "0 s"
+    given, target = unit.strip().lower(), wanted.strip().lower()
+    if given == target:
+        return value
+    for units in _QUANTITIES:
+        if given in units and target in units:
+            return value * units[given] / units[target]
+    return None
+
+
+def needs_unit(unit: str) -> bool:
+    """Whether a limit in this unit means nothing until the figure's own unit is known.
+
+    >>> needs_unit("ms"), needs_unit("GB"), needs_unit("%"), needs_unit("sessions")
+    (True, True, False, False)
+    """
+    return any(unit.strip().lower() in units for units in _QUANTITIES[:2])
 
 
 @dataclass(frozen=True, kw_only=True)

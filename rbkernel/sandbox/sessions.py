@@ -13,7 +13,7 @@ from rbkernel.errors import DatabaseError
 from rbkernel.postgres import driver
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import locks, pool
+from rbkernel.sandbox.faults import locks, pool, row_queue
 from rbkernel.sandbox.home import Home
 
 
@@ -34,13 +34,20 @@ def _session(access: Access, fault: str, seed: int, number: int) -> driver.RawCo
     """Open one session, and bring it into the state in which it stays."""
     kinds = {kind.fault: kind for kind in (pool.IDLE, pool.ACTIVE)}
     kind = kinds.get(fault)
-    name = kind.application_name(seed) if kind else locks.session_name(seed, number)
-    raw = access.connect("shop_app", application_name=name, autocommit=False)
     if kind:
+        raw = _connect(access, kind.application_name(seed))
         pool.hold(kind, raw, seed, number)
+    elif fault == row_queue.FAULT:
+        raw = _connect(access, row_queue.session_name(seed, number))
+        row_queue.hold(raw, seed, number)
     else:
+        raw = _connect(access, locks.session_name(seed, number))
         locks.hold(raw, number)
     return raw
+
+
+def _connect(access: Access, name: str) -> driver.RawConnection:
+    return access.connect("shop_app", application_name=name, autocommit=False)
 
 
 def _wait_for_their_end(held: list[driver.RawConnection]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rbkernel import strictjson
 from rbkernel.displaytext import escape, one_line, visible
-from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, leading
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
@@ -59,12 +59,11 @@ class Screen:
         so_far = "" if self.finished else " (so far)"
         if self.verdict is Verdict.OK:
             return f"OK{so_far}: {self.run.title}: all {len(self.findings)} checks passed"
-        wrong = [finding for finding in self.findings if finding.wrong]
-        unseen = [finding for finding in self.findings if finding.verdict is Verdict.UNKNOWN]
-        worst = Verdict.worst(finding.verdict for finding in wrong or unseen)
-        told = [one.headline for one in wrong or unseen if one.verdict is worst]
-        if wrong and unseen:
-            told.append(f"{len(unseen)} of {len(self.findings)} checks could not be made")
+        leaders = leading(self.findings)
+        told = [finding.headline for finding in leaders]
+        unseen = sum(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
+        if unseen and leaders and leaders[0].wrong:
+            told.append(f"{unseen} of {len(self.findings)} checks could not be made")
         return f"{self.verdict.value.upper()}{so_far}: {'; '.join(dict.fromkeys(told))}"
 
 
@@ -74,6 +73,7 @@ def screen_card(screen: Screen) -> str:
     parts = [
         _band(screen.headline, screen.verdict.value if screen.findings else None),
         *(_finding_line(finding) for finding in _to_look_at(screen.findings)),
+        _explained(screen.findings),
         _passed(screen.findings),
         *(_decision_line(decision) for decision in screen.decisions),
         _facts([("Run", f"{run.runbook} {run.id} in {run.incident}"), *screen.facts]),
@@ -84,7 +84,7 @@ def screen_card(screen: Screen) -> str:
 def screen_text(screen: Screen) -> str:
     """The first screen as plain text."""
     lines = [screen.headline]
-    lines += [finding_text(finding) for finding in _by_urgency(screen.findings)]
+    lines += findings_text(screen.findings)
     lines += [decision_text(decision) for decision in screen.decisions]
     lines += [f"{key}: {value}" for key, value in screen.facts]
     return "\n".join(lines)
@@ -105,8 +105,25 @@ def finding_text(finding: Finding) -> str:
     which = f" Which: {finding.which}." if finding.which else ""
     step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
-    judged = f"{finding.title}: {finding.actual} (expected {finding.expected})"
+    judged = f"{finding.title}: {finding.actual}{'' if finding.is_cause else _expected(finding)}"
     return f"{verdict} {one_line(f'{judged}{cause}{which}{step}')}"
+
+
+def _expected(finding: Finding) -> str:
+    return f" (expected {finding.expected})"
+
+
+def findings_text(findings: Iterable[Finding]) -> list[str]:
+    """Findings, a line each, the worst first; what a cause explains is one line below them."""
+    told = [finding for finding in findings if not finding.explained_by]
+    lines = [finding_text(finding) for finding in _by_urgency(told)]
+    symptoms = _symptoms(findings)
+    return [*lines, f"EXPLAINED by the cause: {symptoms}"] if symptoms else lines
+
+
+def _symptoms(findings: Iterable[Finding]) -> str:
+    explained = (finding for finding in findings if finding.explained_by)
+    return "; ".join(f"{finding.title}: {finding.actual}" for finding in explained)
 
 
 def overview_card(findings: Iterable[Finding]) -> str:
@@ -133,7 +150,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
 
 def overview_text(findings: Iterable[Finding]) -> str:
     """All findings of an overview, a line each."""
-    return "\n".join(finding_text(finding) for finding in _by_urgency(findings))
+    return "\n".join(findings_text(list(findings)))
 
 
 def decision_card(decision: Decision) -> str:
@@ -150,7 +167,8 @@ def decision_text(decision: Decision) -> str:
         f"{option} (recommended)" if option == decision.recommended else option
         for option in decision.options
     )
-    return f"{state} {decision.question} {options}"
+    reason = f" ({decision.reason})" if decision.reason else ""
+    return f"{state} {decision.question} {options}{reason}"
 
 
 def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
@@ -161,7 +179,7 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
     body = (
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. {_by_whom(plan)}:</div>"
         f"{_to_copy(plan.text)}{_targets(plan)}{_undo(plan)}"
-        + _facts([("Risk", plan.risk), ("Plan", plan.id)])
+        + _facts([("Effect", plan.effect), ("Risk", plan.risk), ("Plan", plan.id)])
     )
     return frame(head + body)
 
@@ -181,7 +199,7 @@ def plan_text(plan: ActionPlan, state: str) -> str:
     if not plan.text:
         return f"Nothing to do: {plan.title}"
     place = f"on {plan.connection}" if plan.sql else "in a shell"
-    facts = [("Risk", plan.risk), ("Undo", plan.undo)]
+    facts = [("Effect", plan.effect), ("Risk", plan.risk), ("Undo", plan.undo)]
     told = "".join(f"\n{name}: {words}" for name, words in facts if words)
     return (
         f"{state.upper()}: {plan.title} {place} (plan {plan.id}, not executed by rbkernel)"
@@ -245,7 +263,16 @@ _TOLD_OK = 6
 
 def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
     ok = [finding for finding in findings if finding.verdict is Verdict.OK]
-    return [f for f in _by_urgency(findings) if f not in ok or len(ok) <= _TOLD_OK]
+    told = [f for f in _by_urgency(findings) if not f.explained_by]
+    return [f for f in told if f not in ok or len(ok) <= _TOLD_OK]
+
+
+def _explained(findings: Iterable[Finding]) -> str:
+    """One line for the symptoms that a cause explains."""
+    symptoms = _symptoms(findings)
+    if not symptoms:
+        return ""
+    return _line(badge("explained", "open"), "<b>by the cause</b>", f": {escape(symptoms)}")
 
 
 def _passed(findings: tuple[Finding, ...]) -> str:
@@ -257,7 +284,7 @@ def _passed(findings: tuple[Finding, ...]) -> str:
 
 
 def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda finding: -finding.verdict.rank)
+    return sorted(findings, key=lambda finding: (-finding.verdict.rank, not finding.is_cause))
 
 
 def frame(inner: str) -> str:
@@ -292,8 +319,8 @@ def _line(badge: str, title: str, detail: str) -> str:
 
 def _finding_line(finding: Finding, *, expected: bool = False) -> str:
     detail = f": {escape(finding.actual)}"
-    if expected or finding.verdict is not Verdict.OK:
-        detail += f" <span style='color: {_FAINT}'>(expected {escape(finding.expected)})</span>"
+    if not finding.is_cause and (expected or finding.verdict is not Verdict.OK):
+        detail += f"<span style='color: {_FAINT}'>{escape(_expected(finding))}</span>"
     if _tells_more(finding):
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
     if finding.which:
@@ -327,8 +354,10 @@ def _decision_line(decision: Decision) -> str:
         for option in decision.options
     )
     hint = ""
+    if decision.reason:
+        hint += f"<div style='margin: 2px 0 0 10px'>{escape(decision.reason)}</div>"
     if decision.state == "parked":
-        hint = (
+        hint += (
             "<div style='margin: 2px 0 0 10px'>Nobody was there to answer: open this runbook in"
             " JupyterLab with the same parameters, run it, and choose.</div>"
         )

@@ -43,6 +43,8 @@ class Triage:
         self.undone: dict[str, dict[str, bool]] = {}
         self.facts = facts
         self.findings: dict[str, Finding] = {}
+        # title of a finding → the runbook that its rule would open, also where that is this one
+        self._topics: dict[str, str] = {}
         self.decisions: dict[str, Decision] = {}
         self.finished = False
         self._sessions: dict[str, Session] = {}
@@ -91,12 +93,31 @@ class Triage:
 
         It names the runbook to open only if there is one, and it is not this one.
         """
+        self._topics[finding.title] = finding.opens
         if finding.opens:
             finding = finding.that_can_open(self._other_runbooks)
-        self.findings[finding.title] = finding
-        current().event("finding", **dataclasses.asdict(finding))
+        kept = self._keep(finding)
+        if finding.is_cause:
+            for symptom in [*self.findings.values()]:
+                self._keep(symptom)
         self.refresh()
-        return finding
+        return kept
+
+    def _keep(self, finding: Finding) -> Finding:
+        """Keep a finding with the cause that explains it, and journal what is new of it."""
+        explained = dataclasses.replace(finding, explained_by=self._explanation(finding))
+        if self.findings.get(finding.title) != explained:
+            self.findings[finding.title] = explained
+            current().event("finding", **dataclasses.asdict(explained))
+        return explained
+
+    def _explanation(self, finding: Finding) -> str:
+        """Return the cause that explains a finding: the one that its runbook would look for."""
+        if not finding.wrong or finding.is_cause:
+            return ""
+        topic = self._topics[finding.title]
+        causes = (cause for cause in self.findings.values() if cause.wrong)
+        return next((cause.headline for cause in causes if topic in cause.explains), "")
 
     def add_decision(self, decision: Decision) -> None:
         """Keep a decision as it now stands."""

@@ -15,7 +15,8 @@ from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
 from rbkernel.errors import ParameterError, Undecided
-from rbkernel.model import Decision, now
+from rbkernel.model import Decision, Verdict, now
+from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.triage import cards
 from rbkernel.triage.context import headless, triage
 
@@ -115,8 +116,8 @@ def decide(
     question: str,
     options: Sequence[str],
     *,
-    recommended: str | None = None,
-    needed: bool = True,
+    recommended: str | Diagnosis | None = None,
+    needed: bool | None = None,
 ) -> OpenDecision:
     """Ask the engineer, and go on.
 
@@ -130,9 +131,12 @@ def decide(
     options
         The possible answers, two at the least.
     recommended
-        The one that the findings speak for.
+        The one that the findings speak for; or what `rb.diagnose` returned, which chooses by the
+        cause: the option that begins with the verb of the least harmful action, such as
+        ``terminate …``, or ``wait …`` where all is well, else ``escalate …``.
     needed
-        False when nothing speaks for acting: a headless run then parks nothing.
+        False when nothing speaks for acting: a headless run then parks nothing. Without it, a
+        question with a diagnosis is needed unless all findings are ok.
 
     Returns
     -------
@@ -145,6 +149,11 @@ def decide(
             where="rb.decide",
             next_step="give each option once, in a list",
         )
+    reason = ""
+    if isinstance(recommended, Diagnosis):
+        well = triage().verdict is Verdict.OK
+        needed = not well if needed is None else needed
+        recommended, reason = recommend(recommended, options, well=well)
     if recommended is not None and recommended not in options:
         raise ParameterError(
             f"recommended={recommended!r} is not one of the options",
@@ -158,7 +167,8 @@ def decide(
             question=question,
             options=tuple(options),
             recommended=recommended,
-            state=waiting if needed else "not needed",
+            reason=reason,
+            state="not needed" if needed is False else waiting,
         )
     )
     triage().add_decision(decision.record)
@@ -166,6 +176,26 @@ def decide(
     if not headless():
         _show_buttons(decision)
     return decision
+
+
+def recommend(
+    diagnosis: Diagnosis, options: Sequence[str], *, well: bool
+) -> tuple[str | None, str]:
+    """Choose among options by what a diagnosis found, and say why.
+
+    An option is found by its first word: the verb of the least harmful action, ``wait`` where all
+    findings are ok, else ``escalate``. None where no option begins with that word.
+    """
+    first = diagnosis.first
+    if first is None:
+        word, reason = (
+            ("wait", "no cause was found") if well else ("escalate", "no cause was found")
+        )
+    elif first.remedy is None:
+        word, reason = "escalate", first.next_step
+    else:
+        word, reason = first.remedy.verb, first.next_step
+    return next((option for option in options if option.split()[0] == word), None), reason
 
 
 def _show_buttons(decision: OpenDecision) -> None:

@@ -74,11 +74,13 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
     told = front_matter().escalation
     tables.show(digest.section(front_matter(), "escalation"))
     lasted_s = _lasted_s(began)
-    reached = [level for level in told.levels if is_due(level, attempts, lasted_s, severity)]
+    due = [(level, is_due(level, attempts, lasted_s, severity)) for level in told.levels]
+    reached = [level for level, is_now in due if is_now]
+    asked = [level for level, is_now in due if is_now is None]
     # a path whose contacts are placeholders is not ok because nobody has needed it yet
     if reached or (told.levels and not unfilled(digest.words(told))):
         counted = f"{attempts} attempts, {_duration(lasted_s)}"
-        keep(_escalation_finding(reached, counted, told.provide))
+        keep(_escalation_finding(reached, asked, counted, told.provide))
 
 
 @checked
@@ -164,8 +166,20 @@ def _severity_finding(found: Assessment) -> Finding:
     )
 
 
-def _escalation_finding(reached: list[EscalationLevel], counted: str, provide: str) -> Finding:
+def _escalation_finding(
+    reached: list[EscalationLevel], asked: list[EscalationLevel], counted: str, provide: str
+) -> Finding:
     told = "; ".join(f"{one.level} ({digest.due(one)})" for one in reached)
+    open_levels = "; ".join(f"{one.level} ({digest.due(one)})" for one in asked)
+    if not reached and asked:
+        return Finding(
+            title="Escalation, by attempts and time",
+            verdict=Verdict.UNKNOWN,
+            expected="no level is due",
+            actual=f"only you can tell: {open_levels}; {counted}",
+            next_step="compute the severity, and decide whether one of these conditions holds",
+            at=now(),
+        )
     who = "; ".join(dict.fromkeys(one.contact for one in reached if one.contact))
     provide = (reached[-1].provide if reached else "") or provide
     hand_over = f"; provide: {provide}" if provide else ""

@@ -6,11 +6,13 @@ for a human to look at, and stays among what is left undone.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import pandas as pd
 from IPython.display import HTML, display
 
+from rbkernel import amounts
 from rbkernel.arguments import checked
 from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
 from rbkernel.model import Finding, Verdict
@@ -20,6 +22,7 @@ from rbkernel.postgres.session import failed_frame
 from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
+from rbkernel.runbook.quantities import Threshold, converted, needs_unit
 from rbkernel.triage import query, tables, undone
 from rbkernel.triage.context import front_matter, triage
 from rbkernel.triage.readiness import connection_name
@@ -31,8 +34,9 @@ _NAMES = ("metric", "now", "is", "normal", "warning", "critical", "SLO", "panel"
 def metrics() -> None:
     """Evaluate the metrics of the front matter against their limits, and show all of them.
 
-    Each that can be evaluated is a finding. A limit such as ``> 1% for 5min`` is held against the
-    figure of this moment; how long it has lasted is not measured.
+    Each that can be evaluated is a finding. A limit such as ``> 500ms`` is converted to the unit of
+    the figure, or refused. One look cannot tell whether a limit such as ``> 1% for 5min`` was
+    passed for that long: beyond it the verdict is unknown.
     """
     declared = front_matter().metrics
     found = {one.name: _evaluated(one) for one in declared if not unfilled(digest.words(one))}
@@ -50,18 +54,40 @@ def metrics() -> None:
 
 def _evaluated(one: Metric) -> tuple[Finding | None, str]:
     """Return the finding, None where nobody has said how to measure; and where it came from."""
-    rule = rule_of(one)
     asked = one.diagnostic or one.query
-    if rule is None or not asked:
-        return None, ""
     name = connection_name(one.connection)
     try:
+        rule = rule_of(one)
+        if rule is None or not asked:
+            return None, ""
         frame = query.ask(asked, name, None, dict(one.values))
         _has_column(frame, rule.column)
     except (QueryError, SqlTextError, UnknownConnection) as error:
         # one metric that is wrong must not hide the others; lint says so by day
         frame = failed_frame([], error, name=one.name, connection=name, sql=asked)
-    return rules.apply(rule, frame), query.traced(frame)
+        rule = _UNJUDGED.model_copy(update={"title": one.name, "unit": one.unit})
+    return _lasting(one, rules.apply(rule, frame)), query.traced(frame)
+
+
+# stands for a rule that cannot be made; its frame says why
+_UNJUDGED = Rule(title="", agg="rows", warn=0)
+
+
+def _lasting(one: Metric, finding: Finding) -> Finding:
+    """Leave open what one look cannot tell: whether a limit was passed for as long as it says.
+
+    A figure within its limits passes none of them for any time.
+    """
+    limits = (one.limit("warning"), one.limit("critical"))
+    for_s = max((limit.for_s or 0.0 for limit in limits if limit), default=0.0)
+    if not finding.wrong or not for_s:
+        return finding
+    return dataclasses.replace(
+        finding,
+        verdict=Verdict.UNKNOWN,
+        cause=f"{finding.actual} is beyond the limit now; for how long is not measured",
+        next_step=f"look again in {amounts.duration(for_s)}: then it has lasted long enough",
+    )
 
 
 def _has_column(frame: pd.DataFrame, column: str) -> None:
@@ -83,6 +109,13 @@ def rule_of(one: Metric) -> Rule | None:
     90.0
     >>> rule_of(Metric(name="slots", warning="as usual")) is None
     True
+    >>> rule_of(Metric(name="lag", column="lag_s", unit="s", warning="> 500ms")).warn
+    0.5
+
+    Raises
+    ------
+    QueryError
+        A limit is in a unit that cannot be converted to that of the figure.
     """
     warn, critical = one.limit("warning"), one.limit("critical")
     declared = _of_the_diagnostic(one)
@@ -95,8 +128,9 @@ def rule_of(one: Metric) -> Rule | None:
     if "agg" in one.model_fields_set or declared is None:
         told["agg"] = one.agg
     if warn or critical:
-        told["warn"] = warn.value if warn else None
-        told["critical"] = critical.value if critical else None
+        unit = one.unit or (declared.unit if declared else "")
+        told["warn"] = _in_unit(warn, unit) if warn else None
+        told["critical"] = _in_unit(critical, unit) if critical else None
         told["below"] = any(limit.below for limit in (warn, critical) if limit)
     elif declared is None:
         return None
@@ -106,6 +140,21 @@ def rule_of(one: Metric) -> Rule | None:
     without = {"expected"} if warn or critical else set()
     base = declared.model_dump(exclude=without) if declared else {}
     return Rule(**{**base, **{name: value for name, value in told.items() if value != ""}})
+
+
+def _in_unit(limit: Threshold, unit: str) -> float:
+    """Return a limit in the unit of the figure that it is held against."""
+    if not limit.unit or (not unit and not needs_unit(limit.unit)):
+        return limit.value
+    value = converted(limit.value, limit.unit, unit)
+    if value is None:
+        figure = f"the figure is in {unit}" if unit else "the figure's unit is not declared"
+        raise QueryError(
+            f"the limit is in {limit.unit} and {figure}: they cannot be compared",
+            next_step="write the figure's own unit under `unit:` in the front matter, or the limit"
+            " in that unit",
+        )
+    return value
 
 
 def _of_the_diagnostic(one: Metric) -> Rule | None:

@@ -74,12 +74,12 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     if standby and not looks.belongs(run.session(standby), primary):
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
-    found += looks.look(primary, standby_name=standby_name)
+    found += looks.survey(primary, standby_name=standby_name)
     if standby:
         # the same question to another server is another finding
         found += [
-            dataclasses.replace(finding, title=f"{finding.title}, on {standby}")
-            for finding in looks.look(run.session(standby))
+            dataclasses.replace(finding, title=_on(standby, finding.title))
+            for finding in looks.survey(run.session(standby))
         ]
     found = [run.add_finding(finding) for finding in found]
     unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)
@@ -88,3 +88,8 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     html, text = cards.overview_card(found), cards.overview_text(found)
     display(cards.bundle("overview", data, html, text), raw=True)
     return seen
+
+
+def _on(connection: str, title: str) -> str:
+    """Name the server in a title, unless it does so already."""
+    return title if title.endswith(f" {connection}") else f"{title}, on {connection}"

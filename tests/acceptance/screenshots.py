@@ -61,7 +61,7 @@ RUNBOOKS = (
         id="RUN-001",
         file="connection_pool_exhaustion.ipynb",
         fault="pool-idle-in-transaction",
-        answer="terminate the idle sessions",
+        answer="terminate the sessions at the cause",
     ),
     Runbook(
         id="RUN-005",
@@ -79,7 +79,7 @@ RUNBOOKS = (
         id="RUN-007",
         file="blocking_locks.ipynb",
         fault="lock-queue",
-        answer="cancel the waiting DDL",
+        answer="cancel the blocking query",
     ),
 )
 

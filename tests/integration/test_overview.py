@@ -31,6 +31,7 @@ STANDBY = "sandbox-standby"  # its connection's name, and its application_name
 OPENS = {
     "pool-idle-in-transaction": "RUN-001",
     "pool-active-queries": "RUN-001",
+    "pool-behind-a-row": "RUN-007",
     "lock-queue": "RUN-007",
     "replay-paused": "RUN-005",
     "receiver-down": "RUN-005",
@@ -57,8 +58,8 @@ def look(
         ]
         for session in sessions:
             stack.callback(session.close)
-        primary = list(overview.look(sessions[0], standby_name=STANDBY))
-        return primary, list(overview.look(sessions[1]))
+        primary = list(overview.survey(sessions[0], standby_name=STANDBY))
+        return primary, list(overview.survey(sessions[1]))
 
 
 def wait_until_the_queue_is_old() -> None:
@@ -113,7 +114,7 @@ class TestLook:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         gone = Connection(name="gone", host="127.0.0.1", port=port, user="nobody", dbname="shop")
-        [found] = overview.look(Session(gone, application_name="rbkernel/test"))
+        [found] = overview.survey(Session(gone, application_name="rbkernel/test"))
         assert found.verdict is Verdict.UNKNOWN
         assert found.title == "gone answers"
         assert "refused" in found.actual
@@ -131,7 +132,8 @@ class TestLook:
         assert all(any(reason in found.actual for reason in reasons) for found in unknown)
         assert all(found.next_step for found in unknown)
         # it is told of as much as the role that may see it
-        assert {f.title for f in look(shop)[0]} == {f.title for f in primary}
+        names = {f.title.replace("sandbox-unprivileged", "sandbox-primary") for f in primary}
+        assert {f.title for f in look(shop)[0]} == names
 
     def test_a_locked_catalogue_ends_no_look(self, shop: Settings) -> None:
         """What comes after the topic that could not be asked is asked all the same."""
@@ -211,7 +213,10 @@ class TestRunbooksOnAQueue:
     def test_overview_recommends_the_runbook_on_locks(self, queue: Round) -> None:
         findings = queue.findings("RUN-000")
         assert findings["Longest wait for a lock"].wrong
-        assert findings["Longest wait for a lock"].opens == "RUN-007"
+        cause = findings["Cause on sandbox-primary"]
+        assert cause.opens == "RUN-007"
+        assert queue.truth["root"]["application_name"] in cause.headline
+        assert findings["Longest wait for a lock"].explained_by == cause.headline
         decision = queue.decision("RUN-000")
         assert (decision.state, decision.recommended) == ("parked", "RUN-007")
         assert decision.options[0] == "RUN-007"
@@ -238,7 +243,7 @@ class TestRunbooksOnAQueue:
 
     def test_locks_proposes_to_cancel_exactly_the_ddl(self, queue: Round) -> None:
         decision = queue.decision("RUN-007")
-        assert (decision.state, decision.recommended) == ("parked", "cancel the waiting DDL")
+        assert (decision.state, decision.recommended) == ("parked", "cancel the blocking query")
         cancel = queue.plan("Cancel")
         assert [target["pid"] for target in cancel["targets"]] == [queue.truth["ddl"]["pid"]]
         assert f"({queue.truth['ddl']['pid']}::int, " in cancel["sql"]

@@ -25,6 +25,7 @@ from rbkernel.gateway import runner
 from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Finding, Verdict
 from rbkernel.sandbox import control
+from rbkernel.sandbox.faults import waiting
 from tests.conftest import working_sandbox
 
 RUNBOOKS = ("RUN-001", "RUN-005", "RUN-006")
@@ -151,7 +152,7 @@ class TestFaults:
             for runbook, outcome in broken.outcomes.items()
         }
         assert parked == {
-            "RUN-001": [("parked", "terminate the idle sessions", None)],
+            "RUN-001": [("parked", "terminate the sessions at the cause", None)],
             "RUN-005": [("parked", "resume replay", None)],
             "RUN-006": [("parked", "escalate to P1", None)],
         }
@@ -177,7 +178,7 @@ class TestLookAlikes:
         assert sorted(target["pid"] for target in plan["targets"]) == truth["pids"]
         assert alike.plan("RUN-001", "Terminate")["targets"] == []
         [decision] = alike.outcomes["RUN-001"].record.decisions
-        assert decision.recommended == "cancel the long queries"
+        assert decision.recommended == "cancel the queries at the cause"
 
     def test_replication_blames_the_receiver_and_not_a_pause(self, alike: Round) -> None:
         findings = alike.findings("RUN-005")
@@ -196,6 +197,37 @@ class TestLookAlikes:
         arrived = findings["Rows in flight, arrived by the second look"].value
         assert arrived is not None
         assert arrived > 0
+
+
+_NO_WAITER = b"""
+SELECT count(*) = 0 FROM pg_stat_activity
+WHERE application_name = 'shop-checkout' AND wait_event_type = 'Lock'
+"""
+
+
+def test_pool_behind_a_row_is_the_holder_of_the_row(
+    shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = control.inject("pool-behind-a-row").truth
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path))
+    played = Round({}, {"RUN-001": runner.run("RUN-001", {}, shop)})
+    findings, root = played.findings("RUN-001"), truth["root"]
+    cause = findings["Cause on sandbox-primary"]
+    assert cause.verdict is Verdict.CRITICAL
+    assert cause.headline.startswith(f"{root['application_name']} (pid {root['pid']}, idle in tra")
+    assert f"blocks {truth['waiting']} sessions holding " in cause.headline
+    assert findings["Connection slots in use"].explained_by == cause.headline
+    assert not findings["Slots held by long queries"].wrong
+    [decision] = played.outcomes["RUN-001"].record.decisions
+    assert decision.recommended == "terminate the sessions at the cause"
+    assert f"frees 1 session at once, {truth['waiting'] - 1} more" in decision.reason
+    terminate = played.plan("RUN-001", "Terminate")
+    assert [target["pid"] for target in terminate["targets"]] == [root["pid"]]
+    assert played.plan("RUN-001", "Cancel")["targets"] == []
+    with control.connect_as("rb_action") as raw:
+        raw.execute(terminate["sql"].rstrip(";").encode())
+    with control.connect_as("postgres") as raw:
+        waiting.until(raw, _NO_WAITER, what="the waiters go on")
 
 
 def test_healthy_sandbox_is_ok(shop: Settings, tmp_path: Path) -> None:

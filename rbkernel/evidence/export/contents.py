@@ -25,7 +25,7 @@ from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
-from rbkernel.model import Decision, Finding, Verdict
+from rbkernel.model import Decision, Finding, Verdict, leading
 
 # as many as a run's first screen tells each for itself
 _TOLD_OK = 6
@@ -88,12 +88,7 @@ class Section:
     @property
     def headline(self) -> str:
         """What is wrong, else what could not be seen, else that all is well; in one line."""
-        wrong = [finding for finding in self.findings if finding.wrong]
-        unseen = [finding for finding in self.findings if finding.verdict is Verdict.UNKNOWN]
-        worst = Verdict.worst(finding.verdict for finding in wrong or unseen)
-        told = dict.fromkeys(
-            str(finding.headline) for finding in wrong or unseen if finding.verdict is worst
-        )
+        told = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
         ok = f"all {len(self.findings)} checks passed" if self.findings else "no check was made"
         return "; ".join(told) or ok
 

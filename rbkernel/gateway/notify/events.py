@@ -246,7 +246,7 @@ class _Incident:
     ) -> tuple[datetime, Event]:
         began = instant(self.record.began.at)
         # by the runbook's own rule, at this severity; one that never is due lies in the far future
-        ever = is_due(level, 0, after_s, self.record.severity)
+        ever = bool(is_due(level, 0, after_s, self.record.severity))
         at = began + timedelta(seconds=after_s) if ever else _NEVER
         facts = {
             "level": level.level,

@@ -14,7 +14,7 @@ from typing import Any
 
 from rbkernel.errors import SandboxError
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import locks, orders, pool, replication
+from rbkernel.sandbox.faults import locks, orders, pool, replication, row_queue
 
 Truth = dict[str, Any]
 
@@ -45,6 +45,13 @@ FAULTS: dict[str, Fault] = {
             start=partial(pool.start, pool.ACTIVE),
             stop=partial(pool.stop, pool.ACTIVE),
             look_alike_of="pool-idle-in-transaction",
+        ),
+        Fault(
+            name=row_queue.FAULT,
+            summary="a transaction left open holds a row, and the sessions behind it fill the pool",
+            start=row_queue.start,
+            stop=row_queue.stop,
+            look_alike_of="pool-active-queries",
         ),
         Fault(
             name=locks.FAULT,

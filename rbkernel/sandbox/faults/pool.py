@@ -78,13 +78,8 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
     """Take the slots and return who holds them."""
     name = kind.application_name(seed)
     with access.connect("postgres") as raw:
-        usable, used = raw.execute(_SLOTS).fetchone() or (0, 0)
-        sessions = round(usable * kind.share(seed)) - used
-        if sessions < 1:
-            raise SandboxError(
-                f"{used} of {usable} slots are taken already",
-                next_step="heal the other pool fault, or close sessions",
-            )
+        usable, used = slots(raw)
+        sessions = free_slots(raw, share=kind.share(seed))
         processes.launch_module(
             "sessions",
             access.home,
@@ -103,6 +98,30 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
         "usable_slots": usable,
         "used_slots": used + sessions,
     }
+
+
+def slots(raw: driver.RawConnection) -> tuple[int, int]:
+    """Return how many slots an ordinary role may use, and how many are taken."""
+    usable, used = raw.execute(_SLOTS).fetchone() or (0, 0)
+    return usable, used
+
+
+def free_slots(raw: driver.RawConnection, *, share: float) -> int:
+    """Return how many sessions are missing until that share of the slots is taken.
+
+    Raises
+    ------
+    SandboxError
+        It is taken already.
+    """
+    usable, used = slots(raw)
+    missing = round(usable * share) - used
+    if missing < 1:
+        raise SandboxError(
+            f"{used} of {usable} slots are taken already",
+            next_step="heal the other pool fault, or close sessions",
+        )
+    return missing
 
 
 def stop(kind: Kind, access: Access, seed: int) -> None:

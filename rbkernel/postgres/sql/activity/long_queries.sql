@@ -1,5 +1,5 @@
 /*
-purpose: The queries that have been running for long, their parallel workers folded in
+purpose: The queries that have been running for long, without those that wait for a lock or a standby
 needs: [pg_monitor]
 columns:
   pid: process id; reused by the server, so never an identity alone
@@ -27,8 +27,7 @@ rules:
     critical: 300
     cause: "A query has been running for {value}; the longest, by application: {top}"
     next_step: >-
-      see what it waits for: for a lock, go to RUN-007; for the disk or for nothing, read its plan,
-      and cancel it when its work can be lost
+      see what it waits for, read its plan, and cancel it when its work can be lost
     opens: RUN-009
     source: 60 s is the field's usual warning; seed RUN-001 looks for queries above 5 minutes
 figure: {kind: bars, x: query_s, y: pid, by: application, unit: s, title: How long each query has been running}
@@ -55,6 +54,9 @@ FROM (
     WHERE backend_type = 'client backend'
       AND pid <> pg_backend_pid()
       AND state IN ('active', 'fastpath function call')
+      -- these do not run: another session holds them up
+      AND wait_event_type IS DISTINCT FROM 'Lock'
+      AND wait_event IS DISTINCT FROM 'SyncRep'
 ) a
 WHERE query_s > :older_than_s
 ORDER BY query_s DESC, pid

@@ -5,7 +5,7 @@ columns:
   application: application_name, or the user where there is none
   username: the role
   database: the database
-  state: active, idle, idle in transaction, …
+  state: waiting for a lock or a synchronous standby, active, idle, idle in transaction, …
   sessions: client backends of this kind
   stuck: those of them that have been in this state for longer than :stuck_after_s
   stuck_pct: "%, stuck of all slots that an ordinary role may use"
@@ -40,7 +40,11 @@ figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by 
 SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,
        usename::text AS username,
        datname::text AS database,
-       state,
+       CASE
+           WHEN wait_event_type = 'Lock' THEN 'waiting for a lock'
+           WHEN wait_event = 'SyncRep' THEN 'waiting for a synchronous standby'
+           ELSE state
+       END AS state,
        count(*)::int AS sessions,
        (count(*) FILTER (WHERE state_s > :stuck_after_s))::int AS stuck,
        (100.0 * count(*) FILTER (WHERE state_s > :stuck_after_s) / (

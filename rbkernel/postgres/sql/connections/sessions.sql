@@ -7,7 +7,7 @@ columns:
   application: application_name
   username: the role
   client: address of the client
-  state: active, idle in transaction, …
+  state: waiting for a lock or a synchronous standby, active, idle in transaction, …
   state_s: s in this state
   transaction_s: s since the transaction began; NULL outside one
   query_start: with pid and backend_start, the identity of the query
@@ -18,6 +18,8 @@ parameters:
 rules:
   - title: Stuck sessions
     agg: rows
+    # those that wait for a lock or a standby are held up by another session
+    where: {state: [active, idle in transaction, idle in transaction (aborted)]}
     by: application
     each: pid
     unit: sessions
@@ -33,7 +35,11 @@ SELECT pid,
        application_name AS application,
        usename::text AS username,
        client_addr::text AS client,
-       state,
+       CASE
+           WHEN wait_event_type = 'Lock' THEN 'waiting for a lock'
+           WHEN wait_event = 'SyncRep' THEN 'waiting for a synchronous standby'
+           ELSE state
+       END AS state,
        extract(epoch FROM clock_timestamp() - state_change)::float8 AS state_s,
        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_s,
        query_start,

@@ -1,0 +1,38 @@
+"""Amounts for people: durations and counts. Pure."""
+
+from __future__ import annotations
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in its two largest units; a part of a unit is cut off.
+
+    >>> [duration(seconds) for seconds in (0, 42.9, 1025, 12_000, 86_400, 200_000)]
+    ['0 s', '42 s', '17 min 5 s', '3 h 20 min', '1 d', '2 d 7 h']
+    """
+    left = max(0, int(seconds))
+    parts = []
+    for unit, size in _UNITS:
+        number, left = divmod(left, size)
+        parts.append((number, unit))
+    first = next((index for index, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2] if n) or "0 s"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> count(1, "session"), count(0, "session"), count(6776, "session")
+    ('1 session', '0 sessions', '6,776 sessions')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def clause(number: int, noun: str, verb: str) -> str:
+    """Write a number with its noun and a regular verb.
+
+    >>> clause(1, "session", "wait"), clause(2, "session", "wait")
+    ('1 session waits', '2 sessions wait')
+    """
+    return f"{count(number, noun)} {verb}s" if number == 1 else f"{count(number, noun)} {verb}"

@@ -1,0 +1,91 @@
+"""The cause as a value, and the words and levels that all causes share. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.postgres.remedy import Remedy
+from rbkernel.postgres.situation import Backend, Doing
+
+# the share of the slots in use from which a group of sessions explains that they are taken (ours)
+EXPLAINS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victims:
+    """Who suffers: how many sessions, s of the longest wait, applications, % of all slots."""
+
+    count: int = 0
+    longest_s: float = 0.0
+    applications: tuple[str, ...] = ()
+    slots_pct: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """What explains findings.
+
+    ``headline`` is one sentence with the culprit in it; ``opens`` is the runbook that goes on, and
+    ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
+    that help, the least harmful first.
+    """
+
+    headline: str
+    mechanism: str
+    verdict: Verdict
+    culprits: tuple[Backend, ...] = ()
+    victims: Victims = Victims()
+    ruled_out: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    next_step: str = ""
+    opens: str = ""
+    explains: tuple[str, ...] = ()
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """The recommended step, if any may be proposed."""
+        return next(iter(self.remedies), None)
+
+
+def identity(backend: Backend) -> str:
+    """Name a session: application, pid, and what it does for how long.
+
+    >>> identity(Backend(pid=422, application="refund-job", state="idle in transaction",
+    ...                  state_s=346.0))
+    'refund-job (pid 422, idle in transaction for 5 min 46 s)'
+    """
+    return f"{backend.name} (pid {backend.pid}, {_state(backend)})"
+
+
+def _state(backend: Backend) -> str:
+    if backend.idle_in_transaction or backend.state == "idle":
+        return f"{backend.state} for {amounts.duration(backend.state_s or 0.0)}"
+    if backend.doing is Doing.UNKNOWN:
+        why = "track_activities is off" if backend.state == "disabled" else "hidden from this role"
+        return f"state unknown, {why}"
+    if backend.query_s is None:
+        return backend.backend_type
+    doing = "running" if backend.doing is Doing.RUNNING else str(backend.doing)
+    return f"{doing} for {amounts.duration(backend.query_s)}"
+
+
+def applications(backends: Iterable[Backend]) -> tuple[str, ...]:
+    """Return the three applications with the most sessions, each with its number."""
+    counts = Counter(one.name for one in backends)
+    return tuple(f"{name} {count}" for name, count in counts.most_common(3))
+
+
+def level(value: float, warn: float, critical: float) -> Verdict:
+    """Return the verdict on a value that is wrong above its limits."""
+    if value > critical:
+        return Verdict.CRITICAL
+    return Verdict.WARNING if value > warn else Verdict.OK
+
+
+def worse(one: Verdict, other: Verdict) -> Verdict:
+    """Return the more urgent of two verdicts."""
+    return max(one, other, key=lambda verdict: verdict.rank)

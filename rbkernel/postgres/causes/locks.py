@@ -1,0 +1,130 @@
+"""Sessions that wait for a lock, and who is at the root. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.postgres.blocking import Tree
+from rbkernel.postgres.causes.cause import (
+    EXPLAINS,
+    Cause,
+    Victims,
+    applications,
+    identity,
+    level,
+    worse,
+)
+from rbkernel.postgres.remedy import forbidden, ranked
+from rbkernel.postgres.situation import PREPARED, Backend, Situation
+
+# s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
+# time-out of the requests that stand behind (ours)
+_WAIT_WARN_S, _WAIT_CRITICAL_S = 5.0, 30.0
+# sessions that wait behind one root (ours: 20 fill a pool of the usual size)
+_BLOCKED_WARN, _BLOCKED_CRITICAL = 3, 20
+
+
+def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
+    """Yield a cause for each group of sessions that wait for too long, or are too many."""
+    for tree in groups:
+        waiting = [one for pid in tree.waiters if (one := situation.backend(pid))]
+        longest = max((one.wait_s or 0.0 for one in waiting), default=0.0)
+        verdict = worse(
+            level(longest, _WAIT_WARN_S, _WAIT_CRITICAL_S),
+            level(len(waiting), _BLOCKED_WARN - 1, _BLOCKED_CRITICAL - 1),
+        )
+        if verdict is not Verdict.OK:
+            yield _lock(situation, tree, waiting, longest, verdict)
+
+
+def _lock(
+    situation: Situation, tree: Tree, waiting: list[Backend], longest: float, verdict: Verdict
+) -> Cause:
+    remedies = ranked(tree, situation)
+    culprits = [one for pid in tree.roots if (one := situation.backend(pid))]
+    victims = Victims(
+        count=len(waiting),
+        longest_s=longest,
+        applications=applications(waiting),
+        slots_pct=situation.share_of_slots(len(waiting)),
+    )
+    return Cause(
+        headline=f"{_who_blocks(situation, tree, culprits)} {_blocked(victims)}",
+        mechanism=_mechanism(waiting, tree),
+        verdict=verdict,
+        culprits=tuple(culprits),
+        victims=victims,
+        ruled_out=tuple(_excluded(situation, tree)),
+        remedies=remedies,
+        next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits),
+        opens="RUN-007",
+        explains=("RUN-007", *_also(situation, len(waiting))),
+    )
+
+
+def _also(situation: Situation, waiting: int) -> tuple[str, ...]:
+    """Name the exhausted pool where most of its sessions wait for this lock."""
+    return ("RUN-001",) if waiting >= EXPLAINS * situation.used else ()
+
+
+def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> str:
+    named = [identity(culprit) for culprit in culprits[:2]]
+    if PREPARED in tree.roots:
+        named.append(_prepared(situation))
+    if len(culprits) > 2:
+        named.append(f"{len(culprits) - 2} more")
+    if not named:
+        return "A deadlock among its own members"
+    return " and ".join(named)
+
+
+def _prepared(situation: Situation) -> str:
+    if len(situation.prepared) != 1:
+        return f"one of {amounts.count(len(situation.prepared), 'prepared transaction')}"
+    one = situation.prepared[0]
+    return (
+        f"the prepared transaction {one.name} (of {one.owner},"
+        f" prepared {amounts.duration(one.prepared_s)} ago)"
+    )
+
+
+def _blocked(victims: Victims) -> str:
+    share = f" holding {victims.slots_pct:.0f} % of the slots" if victims.slots_pct >= 10 else ""
+    return f"blocks {amounts.count(victims.count, 'session')}{share}"
+
+
+def _mechanism(waiting: list[Backend], tree: Tree) -> str:
+    """Say what is waited for, and how the queue forms."""
+    first = max(waiting, key=lambda one: (len(tree.behind(one.pid)), one.wait_s or 0.0))
+    place = f" on {first.relation}" if first.relation else ""
+    kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock on a table"}
+    wanted = kinds.get(first.locktype or "", f"a lock ({first.locktype})")
+    queue = len(tree.behind(first.pid))
+    if first.locktype == "relation" and queue:
+        return (
+            f"{first.name} (pid {first.pid}) waits for {first.mode}{place};"
+            f" {amounts.clause(queue, 'later session', 'queue')} behind it"
+        )
+    return f"{amounts.clause(len(waiting), 'session', 'wait')} for {wanted}{place}"
+
+
+def _excluded(situation: Situation, tree: Tree) -> Iterator[str]:
+    for pid in tree.roots:
+        backend = situation.backend(pid)
+        if backend and (why := forbidden(backend)):
+            yield f"ending pid {pid}: {why}"
+    yield f"ending any of the sessions that only wait ({len(tree.waiters)})"
+
+
+def _without_remedy(tree: Tree, culprits: list[Backend]) -> str:
+    if PREPARED in tree.roots:
+        return (
+            "Ask the coordinator of the prepared transaction whether to COMMIT PREPARED or"
+            " ROLLBACK PREPARED; it has no session that could be ended"
+        )
+    reasons = [f"pid {one.pid}: {why}" for one in culprits if (why := forbidden(one))]
+    if reasons:
+        return f"Escalate; nothing can be proposed safely ({'; '.join(reasons)})"
+    return "Look again: PostgreSQL resolves a deadlock by itself after deadlock_timeout"

@@ -1,0 +1,89 @@
+"""Look at a server, and say what is wrong: one look, the causes that explain it.
+
+Never raises because the server is sick: a server that does not answer, or whose slots are all
+taken, is a cause itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbkernel.errors import DatabaseError
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.postgres import causes, row_holders, situation
+from rbkernel.postgres.causes import Cause
+from rbkernel.postgres.session import Session
+from rbkernel.postgres.situation import Situation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A look at a server, and the causes of what it shows, the most harmful first."""
+
+    situation: Situation
+    causes: tuple[Cause, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the worst cause; ok where there is none."""
+        return Verdict.worst([Verdict.OK, *(cause.verdict for cause in self.causes)])
+
+    @property
+    def first(self) -> Cause | None:
+        """The most harmful cause."""
+        return self.causes[0] if self.causes else None
+
+
+def diagnose(session: Session) -> Diagnosis:
+    """Look at a server and find the causes of what is wrong.
+
+    Returns
+    -------
+    Diagnosis
+        Without causes where nothing is wrong that a look at its sessions can show.
+    """
+    try:
+        _ = session.server
+    except DatabaseError as error:
+        seen = situation.unanswered(session.connection.name, error)
+        return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+    seen = row_holders.completed(session, situation.look(session))
+    return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+
+
+def findings(seen: Diagnosis) -> list[Finding]:
+    """Return the causes as findings, the most harmful first; one that is ok where there is none."""
+    db = seen.situation.connection
+    if not seen.causes:
+        return [none_found(title(db, 0))]
+    return [_finding(title(db, place), cause) for place, cause in enumerate(seen.causes)]
+
+
+def _finding(title: str, cause: Cause) -> Finding:
+    return Finding(
+        title=title,
+        verdict=cause.verdict,
+        expected="none",
+        actual=cause.headline,
+        cause=cause.mechanism,
+        which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
+        next_step=cause.next_step,
+        opens=cause.opens,
+        value=float(cause.victims.count),
+        at=now(),
+        explains=cause.explains,
+    )
+
+
+def none_found(title: str) -> Finding:
+    """Return the finding that a look has found no cause."""
+    return Finding(title=title, verdict=Verdict.OK, expected="none", actual="none found", at=now())
+
+
+def title(db: str, place: int) -> str:
+    """Return the title of the finding on one cause of a connection, counted from 0.
+
+    >>> title("orders", 0), title("orders", 1)
+    ('Cause on orders', 'Cause 2 on orders')
+    """
+    return f"Cause on {db}" if place == 0 else f"Cause {place + 1} on {db}"

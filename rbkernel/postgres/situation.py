@@ -1,0 +1,314 @@
+"""One look at a server: who is connected, what each session does, and who waits for whom.
+
+A `Situation` is a value: it can be stored, and judged later by the same rules. Every session is in
+exactly one class (`doing`), and a parallel worker is a part of its leader.
+
+One statement is not one moment. Measured under load, 22 % of the lock waiters had no blocker in
+the same statement. So a wait counts when it has lasted `SETTLED_S`, or when two looks show it
+(`settled`); the others are passing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from rbkernel.errors import DatabaseError
+from rbkernel.model import now
+from rbkernel.postgres import diagnostics
+from rbkernel.postgres.session import Session, provenance
+
+# s that a wait must have lasted to count in one look: deadlock_timeout, after which PostgreSQL
+# itself reports a wait (log_lock_waits)
+SETTLED_S = 1.0
+# the pid that pg_blocking_pids gives for every prepared transaction
+PREPARED = 0
+
+
+class Doing(StrEnum):
+    """What a session does; each session has exactly one of these."""
+
+    LOCK = "waits for a lock"
+    SYNCHRONOUS = "waits for a synchronous standby"
+    IO = "waits for IO"
+    OTHER_WAIT = "waits for something else"
+    RUNNING = "running"
+    HOLDS_LOCKS = "idle in transaction, holding locks"
+    HOLDS_HORIZON = "idle in transaction, holding back vacuum"
+    IDLE_IN_TRANSACTION = "idle in transaction"
+    IDLE = "idle"
+    BACKGROUND = "background"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """One process of the server; the fields are the columns of ``situation/sessions``.
+
+    Times are in s; ``blocked_by`` holds pids, `PREPARED` for prepared transactions. ``row_unseen``
+    means that the row it waits for may have holders that could not be seen.
+    """
+
+    pid: int
+    leader_pid: int | None = None
+    backend_type: str = "client backend"
+    backend_start: Any = None
+    application: str = ""
+    username: str | None = None
+    database: str | None = None
+    client: str | None = None
+    state: str | None = None
+    state_s: float | None = None
+    transaction_s: float | None = None
+    query_s: float | None = None
+    query_start: Any = None
+    wait_type: str | None = None
+    wait_event: str | None = None
+    has_xid: bool = False
+    writes: bool = False
+    xmin_age: int | None = None
+    strong_lock: str | None = None
+    locktype: str | None = None
+    mode: str | None = None
+    relation: str | None = None
+    wait_s: float | None = None
+    waits_for_xid: str | None = None
+    row_relation: int | None = None
+    row_ctid: str | None = None
+    blocked_by: tuple[int, ...] = ()
+    row_unseen: bool = False
+    query: str = ""
+
+    @property
+    def name(self) -> str:
+        """The application, or what kind of process it is."""
+        return self.application or self.backend_type
+
+    @property
+    def is_client(self) -> bool:
+        """Whether an application is connected through it."""
+        return self.backend_type == "client backend"
+
+    @property
+    def idle_in_transaction(self) -> bool:
+        """Whether it has a transaction open and does nothing."""
+        return (self.state or "").startswith("idle in transaction")
+
+    @property
+    def doing(self) -> Doing:
+        """The one class of this session.
+
+        >>> Backend(pid=1, state="active", wait_type="Lock", locktype="tuple").doing.value
+        'waits for a lock'
+        >>> Backend(pid=1, state="active", wait_type="IPC", wait_event="SyncRep").doing.value
+        'waits for a synchronous standby'
+        >>> Backend(pid=1, state="disabled").doing, Backend(pid=1, state=None).doing
+        (<Doing.UNKNOWN: 'unknown'>, <Doing.UNKNOWN: 'unknown'>)
+        >>> Backend(pid=1, state="idle in transaction", has_xid=True).doing.value
+        'idle in transaction, holding locks'
+        """
+        if self.locktype is not None:
+            return Doing.LOCK
+        if self.wait_event == "SyncRep":
+            return Doing.SYNCHRONOUS
+        if not self.is_client:
+            return Doing.BACKGROUND
+        if self.state == "idle":
+            return Doing.IDLE
+        if self.idle_in_transaction:
+            return self._idle_in_transaction()
+        if self.state in {"active", "fastpath function call"}:
+            return _BUSY.get(self.wait_type or "", Doing.OTHER_WAIT)
+        return Doing.UNKNOWN
+
+    def _idle_in_transaction(self) -> Doing:
+        if self.has_xid or self.strong_lock:
+            return Doing.HOLDS_LOCKS
+        return Doing.HOLDS_HORIZON if self.xmin_age is not None else Doing.IDLE_IN_TRANSACTION
+
+
+_BUSY = {"": Doing.RUNNING, "IO": Doing.IO}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A prepared transaction, and s since it was prepared."""
+
+    name: str
+    owner: str
+    prepared_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """One look at a server.
+
+    ``backends`` are all its processes but our own, parallel workers folded into their leaders;
+    ``passing`` counts waits that are too young to count. ``reason`` says why there was no look.
+    """
+
+    connection: str
+    at: str
+    backends: tuple[Backend, ...] = ()
+    prepared: tuple[Prepared, ...] = ()
+    standby: bool = False
+    usable: int = 0
+    used: int = 0
+    limited_roles: tuple[str, ...] = ()
+    limited_databases: tuple[str, ...] = ()
+    synchronous_standbys: str = ""
+    synchronous_connected: int = 0
+    senders: tuple[str, ...] = ()
+    passing: int = 0
+    reason: str = ""
+    next_step: str = ""
+
+    @property
+    def clients(self) -> list[Backend]:
+        """The sessions of applications."""
+        return [backend for backend in self.backends if backend.is_client]
+
+    def backend(self, pid: int) -> Backend | None:
+        """Return the process with that pid."""
+        return next((backend for backend in self.backends if backend.pid == pid), None)
+
+    def share_of_slots(self, sessions: int) -> float:
+        """Return the share, in %, of the slots for ordinary roles that so many sessions hold."""
+        return 100.0 * sessions / self.usable if self.usable else 0.0
+
+
+def look(session: Session, *, again: bool = True) -> Situation:
+    """Look at a server; a second time where a wait is too young to count.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    again
+        Look a second time when the first look shows waits younger than `SETTLED_S`.
+
+    Returns
+    -------
+    Situation
+        With ``reason`` set where the server could not be asked.
+    """
+    first = _look_once(session)
+    if not again or not any(_too_young(backend) for backend in first.backends):
+        return settled(first)
+    return settled(first, _look_once(session))
+
+
+def settled(first: Situation, second: Situation | None = None) -> Situation:
+    """Drop the waits that do not count: younger than `SETTLED_S`, and not in two looks.
+
+    >>> waits = Backend(pid=2, locktype="tuple", wait_s=0.1, blocked_by=(1,))
+    >>> one = Situation(connection="db", at="", backends=(waits,))
+    >>> settled(one).passing, settled(one, one).passing
+    (1, 0)
+    """
+    latest = second or first
+    if latest.reason:
+        return latest
+    before = {(one.pid, one.backend_start): set(one.blocked_by) for one in first.backends}
+    backends, passing = [], 0
+    for backend in latest.backends:
+        seen = before.get((backend.pid, backend.backend_start), set()) if second else set()
+        if _too_young(backend) and not seen & set(backend.blocked_by):
+            passing += 1
+            backend = replace(backend, blocked_by=())
+        backends.append(backend)
+    return replace(latest, backends=tuple(backends), passing=passing)
+
+
+def _too_young(backend: Backend) -> bool:
+    return backend.locktype is not None and (backend.wait_s or 0.0) < SETTLED_S
+
+
+def _look_once(session: Session) -> Situation:
+    at, name = now(), session.connection.name
+    sessions = diagnostics.run(session, "situation/sessions")
+    server = diagnostics.run(session, "situation/server")
+    for frame in (sessions, server):
+        origin = provenance(frame)
+        if origin is None or origin.reason or origin.cut_by:
+            reason = origin.reason if origin else "no answer"
+            cut = f"the answer was cut by the {origin.cut_by}" if origin and not reason else ""
+            advice = origin.next_step if origin else ""
+            return Situation(connection=name, at=at, reason=reason or cut, next_step=advice)
+    backends = _folded(_backend(row) for row in _records(sessions))
+    return _situation(name, at, backends, _records(server)[0])
+
+
+def unanswered(connection: str, error: DatabaseError) -> Situation:
+    """Return the situation of a server that could not be asked."""
+    return Situation(connection=connection, at=now(), reason=error.what, next_step=error.next_step)
+
+
+def _situation(
+    name: str, at: str, backends: tuple[Backend, ...], server: Mapping[str, Any]
+) -> Situation:
+    facts = dict(server)
+    names, owners, ages = (facts.pop(key) for key in ("prepared", "prepared_owners", "prepared_s"))
+    prepared = tuple(
+        Prepared(name=gid, owner=owner, prepared_s=age)
+        for gid, owner, age in zip(names, owners, ages, strict=True)
+    )
+    known: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()
+    }
+    return Situation(connection=name, at=at, backends=backends, prepared=prepared, **known)
+
+
+def _backend(row: Mapping[str, Any]) -> Backend:
+    given = {key: value for key, value in row.items() if value is not None}
+    return Backend(**{**given, "blocked_by": tuple(given.get("blocked_by", ()))})
+
+
+def _folded(backends: Iterable[Backend]) -> tuple[Backend, ...]:
+    """Make parallel workers a part of their leader: what one waits for, the leader waits for.
+
+    >>> leader = Backend(pid=1, state="active", wait_type="IPC")
+    >>> worker = Backend(pid=2, leader_pid=1, backend_type="parallel worker", locktype="relation",
+    ...                  wait_s=4.0, blocked_by=(9,))
+    >>> [folded] = _folded([leader, worker])
+    >>> folded.pid, folded.blocked_by, folded.doing.value
+    (1, (9,), 'waits for a lock')
+    """
+    every = {backend.pid: backend for backend in backends}
+    leaders = {
+        pid: one.leader_pid
+        for pid, one in every.items()
+        if one.leader_pid in every and one.backend_type == "parallel worker"
+    }
+    for pid, leader_pid in leaders.items():
+        worker, leader = every.pop(pid), every[leader_pid]
+        if worker.locktype is not None and leader.locktype is None:
+            every[leader.pid] = replace(leader, **{key: getattr(worker, key) for key in _WAIT})
+    return tuple(replace(one, blocked_by=_leaders_of(one, leaders)) for one in every.values())
+
+
+_WAIT = ("locktype", "mode", "relation", "wait_s", "waits_for_xid", "blocked_by")
+
+
+def _leaders_of(backend: Backend, leaders: Mapping[int, int | None]) -> tuple[int, ...]:
+    found = dict.fromkeys(leaders.get(pid) or pid for pid in backend.blocked_by)
+    return tuple(pid for pid in found if pid != backend.pid)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows, with None for every kind of NULL."""
+    return [
+        {str(key): None if _is_null(value) else value for key, value in row.items()}
+        for row in frame.astype(object).to_dict("records")
+    ]
+
+
+def _is_null(value: Any) -> bool:
+    if isinstance(value, list):
+        return False
+    return value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value))
