@@ -87,10 +87,10 @@ class Redactor:
         Their names are the protocol's or the recorder's own: they stay as they are.
 
         >>> redactor = Redactor()
-        >>> redactor.learn("typed", "text")
+        >>> redactor.learn("typed", "hunter2")
         True
-        >>> redactor.fields({"name": "stdout", "text": "a text"})
-        {'name': 'stdout', 'text': 'a [redacted:typed]'}
+        >>> redactor.fields({"name": "stdout", "hunter2": "a hunter2"})
+        {'name': 'stdout', 'hunter2': 'a [redacted:typed]'}
         """
         return self._mapping(fields, own=True) if self._may_hold_a_secret(fields) else fields
 

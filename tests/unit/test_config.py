@@ -20,7 +20,10 @@ CONNECTION_NUMBERS = (
     *("port", "connect_timeout_s", "statement_timeout_s", "lock_timeout_s"),
     *("row_cap", "size_cap_mb"),
 )
-LIMITS = ("body_mb", "alerts", "body_timeout_s", "waiting_mb", "commit_timeout_s", "drain_s")
+LIMITS = (
+    *("body_mb", "alerts", "body_timeout_s", "waiting_mb", "commit_timeout_s", "drain_s"),
+    *("connections", "header_timeout_s", "idle_timeout_s"),
+)
 QUEUE = (
     *("kernels", "per_connection", "starts_per_minute", "attempts"),
     *("run_timeout_s", "lease_s", "drain_s", "keep_days"),

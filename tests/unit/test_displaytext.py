@@ -25,6 +25,7 @@ from rbkernel.gateway.notify.events import Event
 from rbkernel.gateway.notify.messages import Words
 from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
+from rbkernel.strictjson import well_formed
 from rbkernel.triage import cards
 from tests.unit import page_scenes
 from tests.unit.hostile_evidence import hostile_run
@@ -168,7 +169,7 @@ def test_messages_have_nothing_unseen_in_them(text: str) -> None:
 def test_cards_are_visible_and_their_data_are_whole(text: str) -> None:
     bundle = cards.bundle("note", {"text": text}, cards.message_card("note", text), text)
     assert unseen(bundle["text/html"] + bundle["text/plain"]) == set()
-    assert bundle["application/vnd.rbkernel.note+json"] == {"text": text}
+    assert bundle["application/vnd.rbkernel.note+json"] == {"text": well_formed(text)}
 
 
 class Terminal(io.StringIO):

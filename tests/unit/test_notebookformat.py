@@ -46,7 +46,7 @@ FILES = {
     "UTF-16": (text().decode().encode("utf-16"), "not UTF-8"),
     "a page": (b"<html></html>", "not JSON"),
     "too deep": (b"[" * 100_000, "nested too deep"),
-    "a long number": (b'{"nbformat": ' + b"9" * 5000 + b"}", "a number too long"),
+    "a long number": (b'{"nbformat": ' + b"9" * 5000 + b"}", "an unknown format"),
     "no cells": (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "no list of cells"),
     "cells of text": (text(cells=["x"]), ""),
     "no minor": (b'{"nbformat": 4, "metadata": {}, "cells": []}', ""),
