@@ -7,6 +7,7 @@ these ranges overflow a timer or a counter later, where nobody can tell which fi
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Annotated, Any
 
@@ -16,6 +17,12 @@ _DAY_S = 86_400
 _YEAR_DAYS = 366
 
 
+def _measured(value: Any) -> Any:
+    """Return infinity, and pandas' mark for a missing number, as NaN; anything else as is."""
+    infinite = isinstance(value, float) and math.isinf(value)
+    return math.nan if infinite or type(value).__name__ == "NAType" else value
+
+
 def _whole(value: Any) -> Any:
     """Return an integer of another type, such as numpy's, as Python's own; anything else as is."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -23,6 +30,9 @@ def _whole(value: Any) -> Any:
     return operator.index(value)
 
 
+# What a cell computes from an answer: NaN where there was none. That is no fault of the cell: a run
+# goes on although the server is down, and what is compared with NaN is unknown.
+Measured = Annotated[float, BeforeValidator(_measured), Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 # a length of time, and one that may be 0
 Seconds = Annotated[Number, Field(gt=0, le=_DAY_S)]

@@ -33,6 +33,7 @@ class Trouble(StrEnum):
     EXPIRED = "the certificate of the server has expired, or is not valid yet"
     TLS_FAILED = "the TLS handshake failed"
     # the login
+    CATALOGUE_LOCKED = "a lock on the server's catalogue lets nobody in"
     LOGIN_SILENT = "no login: the server does not answer in time"
     CREDENTIALS_MISSING = "the server asks for a password, and none was found"
     CREDENTIALS_WRONG = "the server does not accept the password"
@@ -81,6 +82,8 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.UNTRUSTED: "set sslrootcert to the file of the authority that signed it",
     Trouble.EXPIRED: "have the certificate renewed, and check the clocks of both hosts",
     Trouble.TLS_FAILED: "check the TLS versions and ciphers of both ends, and sslrootcert",
+    Trouble.CATALOGUE_LOCKED: "in a session that is open already, find who holds the lock"
+    " (pg_locks, pg_blocking_pids) and have that transaction end",
     Trouble.LOGIN_SILENT: "the host may be gone, the server stuck (frozen, out of memory, its"
     " catalogue locked), or a pooler without a free server: look at it from its own host",
     Trouble.CREDENTIALS_MISSING: "name the password source of this connection: password_env,"
@@ -131,6 +134,7 @@ _AT_LOGIN: Mapping[str, Trouble] = {
     "28": Trouble.NOT_ALLOWED,
     "3D000": Trouble.NO_DATABASE,
     "55000": Trouble.DATABASE_CLOSED,
+    "55P03": Trouble.CATALOGUE_LOCKED,
     "42501": Trouble.NO_CONNECT,
     "53300 InitializeSessionUserId": Trouble.ROLE_FULL,
     "53300 CheckMyDatabase": Trouble.DATABASE_FULL,

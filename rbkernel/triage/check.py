@@ -11,10 +11,10 @@ from IPython.display import display
 from pydantic import Field, ValidationError
 
 from rbkernel.arguments import checked, nearest, unknown_keyword
-from rbkernel.config.quantities import Number
+from rbkernel.config.quantities import Measured, Number
 from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
-from rbkernel.model import Finding
+from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, rules
 from rbkernel.postgres.rules import Rule
 from rbkernel.postgres.session import provenance
@@ -22,7 +22,7 @@ from rbkernel.triage import cards
 from rbkernel.triage.context import triage
 
 # warn, critical
-Limits = Annotated[tuple[Number | None, Number | None], Field(strict=False)]
+Limits = Annotated[tuple[Measured | None, Measured | None], Field(strict=False)]
 
 
 @checked
@@ -35,8 +35,8 @@ def check(
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max",
     by: str = "",
     each: str = "",
-    warn: Number | None = None,
-    critical: Number | None = None,
+    warn: Measured | None = None,
+    critical: Measured | None = None,
     below: bool = False,
     empty: Number | None = None,
     unit: str = "",
@@ -100,7 +100,15 @@ def check(
             where=title,
             next_step="add what is missing; `rb.check?` in a cell of its own explains each",
         ) from None
-    return keep(rules.apply(made, frame, rows=_chosen(frame, where)))
+    return keep(_explained(rules.apply(made, frame, rows=_chosen(frame, where))))
+
+
+def _explained(finding: Finding) -> Finding:
+    """Say why a figure that is known could not be judged: its threshold is NaN."""
+    if finding.verdict is not Verdict.UNKNOWN or finding.actual:
+        return finding
+    reason = "a threshold is not a number: what it was computed from has no answer"
+    return dataclasses.replace(finding, actual=reason, cause=reason)
 
 
 def _must_have(frame: pd.DataFrame, **columns: str) -> None:
@@ -162,7 +170,7 @@ def assess(frame: pd.DataFrame, **thresholds: Limits) -> Findings:
     for column in thresholds:
         if column not in {rule.column for rule in declared}:
             raise unknown_keyword("rb.assess", column, [rule.column for rule in declared])
-    judged = (rules.apply(_with(rule, thresholds), frame) for rule in declared)
+    judged = (_explained(rules.apply(_with(rule, thresholds), frame)) for rule in declared)
     return Findings(keep(finding) for finding in judged)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rbkernel.arguments import checked
-from rbkernel.config.quantities import Number
+from rbkernel.config.quantities import Measured
 from rbkernel.errors import ParameterError
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres.rules import numbers
@@ -84,8 +84,8 @@ def timeline(
     *,
     by: str = "",
     x: str = "sampled_at",
-    warn: Number | None = None,
-    critical: Number | None = None,
+    warn: Measured | None = None,
+    critical: Measured | None = None,
     unit: str = "",
     title: str = "",
 ) -> Picture:
@@ -121,7 +121,7 @@ def timeline(
         label = str(name) or y
         told.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
     for threshold, colour, word in ((warn, _WARN, "warning"), (critical, _CRITICAL, "critical")):
-        if threshold is not None:
+        if threshold is not None and pd.notna(threshold):
             line = {"color": colour, "dash": "dash"}
             figure.add_hline(threshold, line=line, annotation_text=word)
     figure.update_layout(showlegend=bool(by))
@@ -137,7 +137,7 @@ def bars(
     y: str,
     *,
     by: str = "",
-    limit: Number | None = None,
+    limit: Measured | None = None,
     title: str = "",
 ) -> Picture:
     """Draw horizontal bars of `x` for each `y`, stacked by `by`, with a limit to compare with.
@@ -181,8 +181,8 @@ def strip(
     x: str,
     *,
     by: str,
-    low: Number | None = None,
-    high: Number | None = None,
+    low: Measured | None = None,
+    high: Measured | None = None,
     title: str = "",
 ) -> Picture:
     """Mark where along a range something lies, a row of marks for each value of `by`.
@@ -209,7 +209,7 @@ def strip(
             x=positions, y=[str(name)] * len(rows), name=str(name), mode="markers", marker=marker
         )
         told.append(f"{len(rows)} {name} from {positions.min():g} to {positions.max():g}")
-    if low is not None and high is not None:
+    if low is not None and high is not None and pd.notna(low) and pd.notna(high):
         figure.update_xaxes(range=[low, high])
     figure.update_layout(xaxis_title=x)
     return Picture(figure, f"{title or x}: {'; '.join(told)}")

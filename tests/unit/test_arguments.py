@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import math
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 import rbkernel as rb
 from rbkernel.arguments import checked
-from rbkernel.config.quantities import Count, Number, Seconds
+from rbkernel.config.quantities import Count, Measured, Number, Seconds
 from rbkernel.errors import ParameterError, RbkernelError
+from rbkernel.model import Verdict
+from rbkernel.postgres.rules import judge
 
 
 def calls() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -95,11 +99,20 @@ def test_wrong_arguments(name: str, arguments: list[Any], words: str) -> None:
     assert caught.value.next_step
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "3", True, [1], None])
+@pytest.mark.parametrize("value", ["3", True, [1], None])
 @pytest.mark.parametrize("name", ["warn", "critical"])
 def test_a_threshold_that_is_no_number(name: str, value: object) -> None:
     with pytest.raises(ParameterError, match=f"{name} should be a|needs warn="):
         rb.check("t", pd.DataFrame({"a": [1]}), "a", **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), pd.NA])
+def test_a_threshold_from_a_query_without_an_answer_is_nan(value: Any) -> None:
+    # the server is down, which must not end the run: what is compared with NaN is unknown
+    taken = TypeAdapter(Measured).validate_python(value)
+    assert math.isnan(taken)
+    assert judge(1.0, warn=taken, critical=None) is Verdict.UNKNOWN
+    assert rb.figure.bars(pd.DataFrame(), "x", "y", limit=value).caption
 
 
 class TestChecked:
