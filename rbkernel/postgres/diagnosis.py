@@ -45,9 +45,14 @@ def diagnose(session: Session) -> Diagnosis:
     try:
         _ = session.server
     except DatabaseError as error:
-        seen = situation.unanswered(session.connection.name, error)
-        return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+        return unanswered(session, error)
     seen = row_holders.completed(session, situation.look(session))
+    return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+
+
+def unanswered(session: Session, error: DatabaseError) -> Diagnosis:
+    """Return what is known of a server that could not be asked."""
+    seen = situation.unanswered(session.connection.name, error)
     return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
 
 

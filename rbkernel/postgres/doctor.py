@@ -271,7 +271,7 @@ def _login(session: Session) -> Finding:
 
 def _settings(session: Session) -> Finding:
     """Judge what a role or a database has set: ours hold all the same, except for its role."""
-    found = session.query(_SET, {"names": list(_SETTINGS)})
+    found = session.look(_SET, {"names": list(_SETTINGS)})
     if found.empty:
         return _finding("settings", Verdict.OK, "the role and the database set none of ours")
     texts = list(found["setting"])
@@ -336,7 +336,7 @@ def _tables(session: Session) -> Finding:
     schemas = session.connection.read_schemas
     if schemas is not None and not schemas:
         return _finding("tables", Verdict.OK, "not asked: read_schemas is empty")
-    found = session.query(privileges.TABLES, {"schemas": list(schemas or ()), "all": not schemas})
+    found = session.look(privileges.TABLES, {"schemas": list(schemas or ()), "all": not schemas})
     rows = found.to_dict("records")
     looked = [Tables(**{str(key): value for key, value in row.items()}) for row in rows]
     return judge_tables(looked, role=session.server.role, named=bool(schemas))

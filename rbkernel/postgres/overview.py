@@ -46,7 +46,11 @@ def survey(session: Session, *, standby_name: str = "") -> Iterator[Finding]:
     try:
         _ = session.server
     except DatabaseError as error:
-        yield unreachable(session.connection.name, error)
+        seen = diagnosis.unanswered(session, error)
+        known = seen.verdict is Verdict.CRITICAL
+        yield from (
+            diagnosis.findings(seen) if known else [unreachable(seen.situation.connection, error)]
+        )
         return
     yield from diagnosis.findings(diagnosis.diagnose(session))
     yield from look(session, standby_name=standby_name)

@@ -50,10 +50,10 @@ def _completed(session: Session, waiter: Backend) -> Backend:
 
 def _holders(session: Session, waiter: Backend) -> list[int]:
     """Return the pids of all transactions that hold the row, where they are several."""
-    [name] = session.query(_NAME, {"relation": waiter.row_relation}, protect=False)["name"]
+    [name] = session.look(_NAME, {"relation": waiter.row_relation}, protect=False)["name"]
     # the name is quoted by the server, with its schema
     row = f"SELECT CAST(xmax AS text) AS xmax FROM {name} WHERE ctid = CAST(:ctid AS tid)"
-    [xmax] = session.query(row, {"ctid": waiter.row_ctid}, protect=False)["xmax"]
+    [xmax] = session.look(row, {"ctid": waiter.row_ctid}, protect=False)["xmax"]
     if xmax == waiter.waits_for_xid:
         return []
-    return [int(pid) for pid in session.query(_HOLDERS, {"xmax": xmax}, protect=False)["pid"]]
+    return [int(pid) for pid in session.look(_HOLDERS, {"xmax": xmax}, protect=False)["pid"]]

@@ -149,7 +149,8 @@ class Situation:
     """One look at a server.
 
     ``backends`` are all its processes but our own, parallel workers folded into their leaders;
-    ``passing`` counts waits that are too young to count. ``reason`` says why there was no look.
+    ``passing`` counts waits that are too young to count. ``reason`` says why there was no look, and
+    ``sqlstate`` is the server's code for it, if it gave one.
     """
 
     connection: str
@@ -167,6 +168,7 @@ class Situation:
     passing: int = 0
     reason: str = ""
     next_step: str = ""
+    sqlstate: str = ""
 
     @property
     def clients(self) -> list[Backend]:
@@ -246,7 +248,13 @@ def _look_once(session: Session) -> Situation:
 
 def unanswered(connection: str, error: DatabaseError) -> Situation:
     """Return the situation of a server that could not be asked."""
-    return Situation(connection=connection, at=now(), reason=error.what, next_step=error.next_step)
+    return Situation(
+        connection=connection,
+        at=now(),
+        reason=error.what,
+        next_step=error.next_step,
+        sqlstate=error.sqlstate,
+    )
 
 
 def _situation(

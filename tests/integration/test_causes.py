@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from psycopg import sql
 
+from rbkernel.errors import DatabaseError
 from rbkernel.model import Verdict
 from rbkernel.postgres import blocking, causes
 from rbkernel.postgres.causes import Cause
@@ -229,6 +230,17 @@ class TestOtherCauses:
         assert "is not connected (synchronous_standby_names = 'absent'" in cause.headline
         assert cause.remedies == ()
         assert any("cancelling the commits" in why for why in cause.ruled_out)
+
+    def test_no_slot_is_left_for_our_own_connection(self, alone: Servers) -> None:
+        with suppress(DatabaseError):
+            while True:
+                alone.connect("web")
+        # without pg_use_reserved_connections, which the diagnostic role has
+        connection = alone.access.connection("shop_app", "primary")
+        [cause] = diagnose(Session(connection, application_name="test")).causes
+        assert cause.verdict is Verdict.CRITICAL
+        assert cause.headline.startswith("No connection slot is left on ")
+        assert "as a superuser" in cause.next_step
 
     def test_role_limit(self, alone: Servers, diag: Session) -> None:
         alone.start("admin", "ALTER ROLE shop_app CONNECTION LIMIT 3", role="postgres")

@@ -20,7 +20,7 @@ __all__ = ["Cause", "Victims", "find"]
 def find(situation: Situation) -> list[Cause]:
     """Return what explains a situation, the most harmful first; nothing when all is well."""
     if situation.reason:
-        return [_unseen(situation)]
+        return [slots.refused(situation) or _unseen(situation)]
     groups = trees(situation)
     behind_commits = [tree for tree in groups if commits.at_the_root(situation, tree)]
     found = [
