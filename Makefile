@@ -74,7 +74,7 @@ test-matrix: setup
 
 # the kernel and the engine, held against the test suites of other projects; see docs/conformance.md
 conformance: setup
-	$(BIN)/python -m conformance
+	$(BIN)/python -m tests.conformance
 
 screenshots: setup debian
 	$(BIN)/python -m tests.acceptance.screenshots screenshots

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
+from tests.conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
 
-_DOCS = Path(__file__).parent.parent / "docs/conformance.md"
+_DOCS = Path(__file__).parents[2] / "docs/conformance.md"
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _LISTED = re.compile(r"^\| `(?P<test>[^`]+)` \| \w+ \| \w+ \| (?P<reason>.+?) \|$", re.MULTILINE)
 
