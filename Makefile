@@ -74,7 +74,7 @@ test-matrix: setup
 
 # the kernel and the engine, held against the test suites of other projects; see docs/conformance.md
 conformance: setup
-	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m benchmarks.conformance
 
 screenshots: setup debian
 	$(BIN)/python -m tests.acceptance.screenshots screenshots

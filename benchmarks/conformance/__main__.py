@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
+from benchmarks.conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
 
 _DOCS = Path(__file__).parents[2] / "docs/conformance.md"
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
