@@ -152,6 +152,9 @@ class RecordingKernel(IPythonKernel):
         return lines
 
     def _refuse(self, error: BaseException) -> dict[str, Any]:
+        # what was printed comes before the error, also where a stream still holds it
+        sys.stdout.flush()
+        sys.stderr.flush()
         content = {
             "ename": type(error).__name__,
             "evalue": str(error),

@@ -18,6 +18,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
+from sqlalchemy.exc import DBAPIError
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
@@ -82,6 +83,7 @@ def connect(
     application_name: str,
     autocommit: bool = False,
     guarded: bool = False,
+    all_timeouts: bool = False,
 ) -> RawConnection:
     """Open one connection of the named kind.
 
@@ -96,6 +98,8 @@ def connect(
     guarded
         For diagnostics: each transaction begins read-only, the server refuses a text of two
         statements, and a value that Python cannot hold is read as text.
+    all_timeouts
+        Whether all of our time-outs hold from the login on; see `_first_settings`.
 
     Raises
     ------
@@ -111,7 +115,7 @@ def connect(
     try:
         raw = login.connect(
             **parameters,
-            options=_first_settings(connection) if guarded else "",
+            options=_first_settings(connection, all_timeouts=all_timeouts) if guarded else "",
             application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
                 errors="ignore"
             ),
@@ -126,17 +130,21 @@ def connect(
     return raw
 
 
-def _first_settings(connection: Connection) -> str:
+def _first_settings(connection: Connection, *, all_timeouts: bool) -> str:
     """Return the settings that must hold before our first statement can set any.
 
-    A time-out that a role or database has set could end that statement, or the session before it.
+    A login can wait for a lock on the catalogue, and an idle time-out that a role or database has
+    set can end the session between two queries. Its other time-outs could end our first statement;
+    ours are sent at login only where they did, because what is sent there hides the server's own
+    values from `settings/notable`.
     """
     wanted = {
-        "statement_timeout": f"{connection.statement_timeout_s * 1000:.0f}",
         "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
         "idle_session_timeout": "0",
-        "idle_in_transaction_session_timeout": "60000",
     }
+    if all_timeouts:
+        wanted["statement_timeout"] = f"{connection.statement_timeout_s * 1000:.0f}"
+        wanted["idle_in_transaction_session_timeout"] = "60000"
     return " ".join(f"-c {name}={value}" for name, value in wanted.items())
 
 
@@ -285,6 +293,15 @@ def sqlstate(error: BaseException | None) -> str | None:
     """Return the SQLSTATE that an error of ours was made from, if the server gave one."""
     cause = getattr(error, "__cause__", None)
     return getattr(getattr(cause, "orig", cause), "sqlstate", None)
+
+
+def ended_by_timeout(error: DBAPIError) -> bool:
+    """Tell whether a time-out of the server's may have ended a statement or the session.
+
+    A session that was ended is often seen as a lost connection, without a code.
+    """
+    state = getattr(error.orig, "sqlstate", None)
+    return state in {None, "57014", "57P05", "25P03", "25P04"}
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:

@@ -106,6 +106,8 @@ class Session:
         self._excess: list[str] | None = None
         self._silence: DatabaseError | None = None
         self._again_at = 0.0
+        # a time-out of the role or the database has ended a session before ours were set
+        self._all_timeouts = False
         self._own_path: tuple[str, ...] = ()
         self._encoding = ""
         self._engine = self._make_engine()
@@ -314,7 +316,10 @@ class Session:
             raise self._silence
         try:
             self._raw = driver.connect(
-                self.connection, application_name=self._application_name, guarded=True
+                self.connection,
+                application_name=self._application_name,
+                guarded=True,
+                all_timeouts=self._all_timeouts,
             )
         except DatabaseError as error:
             if time.monotonic() - started >= self.connection.connect_timeout_s:
@@ -341,9 +346,11 @@ class Session:
         team: bool = False,
     ) -> tuple[Sequence[Sequence[Any]], Sequence[Any], str]:
         deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw)
+        begun = False
         try:
             with deadline, self._engine.connect() as conn:
                 self._begin(conn, timeout_s, team=team)
+                begun = True
                 result = self._execute(conn, sql, values)
                 if not result.returns_rows or result.cursor is None:
                     raise QueryError(
@@ -357,6 +364,10 @@ class Session:
                     rows, cut_by = frames.within_caps(result, cap, self.connection.size_cap_mb)
                     return rows, description, cut_by
         except DBAPIError as error:
+            if not begun and not self._all_timeouts and driver.ended_by_timeout(error):
+                self._all_timeouts = True
+                self._engine.dispose()
+                return self._fetch(sql, values, cap, timeout_s, team=team)
             said = driver.translate(error, self.connection.name)
             raise (deadline.error(said) if deadline.passed else said) from error
         except UnicodeEncodeError as error:

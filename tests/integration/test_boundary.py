@@ -207,7 +207,7 @@ class TestRoles:
         [
             ("postgres", "is superuser"),
             ("replicator", "is REPLICATION"),
-            ("shop_app", "may write to orders"),
+            ("shop_app", "may write to public.orders"),
             ("rb_action", "is a member of pg_signal_backend"),
         ],
     )
@@ -230,12 +230,12 @@ class TestRoles:
             (
                 "GRANT UPDATE (status) ON orders TO granted",
                 "REVOKE UPDATE (status) ON orders FROM granted",
-                r"may write to orders \(status\)",
+                r"may write to public.orders \(status\)",
             ),
             (
                 "GRANT TRUNCATE ON orders TO PUBLIC",
                 "REVOKE TRUNCATE ON orders FROM PUBLIC",
-                "may write to orders",
+                "may write to public.orders",
             ),
             (
                 "GRANT CREATE ON SCHEMA public TO granted",
@@ -245,7 +245,7 @@ class TestRoles:
             (
                 "GRANT USAGE ON SEQUENCE order_ids TO granted",
                 "REVOKE ALL ON SEQUENCE order_ids FROM granted",
-                "may advance order_ids",
+                "may advance public.order_ids",
             ),
             (
                 "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO granted",
@@ -270,12 +270,12 @@ class TestRoles:
             (
                 "GRANT MAINTAIN ON orders TO granted",
                 "REVOKE MAINTAIN ON orders FROM granted",
-                "may maintain orders",
+                "may maintain public.orders",
             ),
             (
                 "GRANT TRIGGER ON orders TO granted",
                 "REVOKE TRIGGER ON orders FROM granted",
-                "may write to orders",
+                "may write to public.orders",
             ),
             (
                 "SELECT lo_create(4242); GRANT UPDATE ON LARGE OBJECT 4242 TO granted",
@@ -298,7 +298,7 @@ class TestRoles:
             (
                 "CREATE TYPE mood AS ENUM ('sad'); ALTER TYPE mood OWNER TO granted",
                 "DROP TYPE mood",
-                "owns type mood",
+                "owns type public.mood",
             ),
             (
                 (
@@ -306,7 +306,7 @@ class TestRoles:
                     " ALTER FUNCTION f() OWNER TO granted"
                 ),
                 "DROP FUNCTION f()",
-                r"owns function f\(\)",
+                r"owns function public.f\(\)",
             ),
             ("ALTER ROLE granted BYPASSRLS", "ALTER ROLE granted NOBYPASSRLS", "BYPASSRLS"),
             ("ALTER ROLE granted SUPERUSER", "ALTER ROLE granted NOSUPERUSER", "superuser"),

@@ -29,7 +29,8 @@ class TestHeaders:
     def test_rules_and_figure_speak_of_declared_columns(self, name: str) -> None:
         declared = diagnostics.get(name)
         assert declared.purpose
-        assert declared.rules
+        # a look at the whole server is judged by its causes
+        assert declared.rules or name.startswith("situation/")
         for rule in declared.rules:
             named = {rule.column, rule.by, rule.each, *rule.where} - {""}
             assert named <= set(declared.columns), rule.title

@@ -282,7 +282,7 @@ class TestValues:
         assert frame["v"].tolist() == [value]
 
     def test_nul_is_an_error_with_a_next_step(self, session: Session) -> None:
-        with pytest.raises((QueryError, DatabaseError)) as caught:
+        with pytest.raises(SqlTextError) as caught:
             session.query("SELECT :v::text AS v", {"v": "a\0b"})
         assert caught.value.next_step
 

@@ -3,7 +3,7 @@ purpose: Settings that matter in an incident, what they mean here, and which of 
 needs: [pg_monitor]
 columns:
   setting: name of the setting
-  value: as configured, with its unit; what this session has set for itself does not count
+  value: as configured, with its unit; NULL where our own login sets it
   danger: data (rows can be lost or damaged), service (one session or slot can take all down), or empty
   at_risk: the value is dangerous; NULL when a setting of this role or database hides the server's own
   why: what it means
@@ -45,14 +45,15 @@ rules:
     opens: RUN-017
 */
 SELECT s.name AS setting,
-       concat_ws(' ', s.reset_val, s.unit) AS value,
+       -- what our own login has set hides the server's value
+       CASE WHEN s.source <> 'client' THEN concat_ws(' ', s.reset_val, s.unit) END AS value,
        CASE
-           WHEN n.hidden OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN n.danger
+           WHEN n.hidden OR s.source = 'client' OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN n.danger
            ELSE ''
        END AS danger,
        CASE
            WHEN n.danger = '' THEN false
-           WHEN NOT n.hidden THEN s.reset_val = ANY (n.dangerous) AND n.holds
+           WHEN NOT n.hidden AND s.source <> 'client' THEN s.reset_val = ANY (n.dangerous) AND n.holds
        END AS at_risk,
        n.why,
        s.source,
