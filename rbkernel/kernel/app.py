@@ -129,9 +129,8 @@ class RecordingKernel(IPythonKernel):
         main = threading.main_thread().ident
         if main not in self._working_on:
             return
-        error = _over(self.session.gate.limits.excess(self._working_on[main]))
-        if error is None:
-            raise KeyboardInterrupt
+        over = _over(self.session.gate.limits.excess(self._working_on[main]))
+        error = over or KeyboardInterrupt()
         # IPython asks the error for its lines
         error._render_traceback_ = partial(self._lines_of, error)  # type: ignore[attr-defined]
         raise error

@@ -30,8 +30,19 @@ _HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
 # a secret of that many characters can be told from a word; the first two of one may show
 _SHORTEST_BEGINNING = 3
 _SHORTEST_MASKED = 6
+
+
 # words that stand before secrets, and the first digits of a card number
-_NEEDLES = frozenset(needle for rule in RULES for needle in rule.needles) | {"data:"}
+def _tells(needle: str) -> bool:
+    """Whether a needle of the rules says enough: a time of day (``9:``) or a dash does not.
+
+    >>> [_tells(needle) for needle in ("password", "://", "$2", "9:", "--")]
+    [True, True, True, False, False]
+    """
+    return any(map(str.isalpha, needle)) or needle.startswith(("://", "$"))
+
+
+_NEEDLES = frozenset(filter(_tells, (n for rule in RULES for n in rule.needles))) | {"data:"}
 _TELLING = re.compile("|".join(map(re.escape, sorted(_NEEDLES))) + r"|\d(?:[ -]?\d){5,19}$")
 
 
