@@ -364,7 +364,8 @@ class Session:
                     rows, cut_by = frames.within_caps(result, cap, self.connection.size_cap_mb)
                     return rows, description, cut_by
         except DBAPIError as error:
-            if not begun and not self._all_timeouts and driver.ended_by_timeout(error):
+            too_soon = not begun and not deadline.passed and driver.ended_by_timeout(error)
+            if too_soon and not self._all_timeouts:
                 self._all_timeouts = True
                 self._engine.dispose()
                 return self._fetch(sql, values, cap, timeout_s, team=team)
