@@ -173,6 +173,27 @@ def leading(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(leaders, key=lambda finding: not finding.is_cause)
 
 
+def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort: what is not ok first, causes before others of the same verdict, the explained last.
+
+    >>> def found(title, verdict, **more):
+    ...     return Finding(title=title, verdict=verdict, expected="", actual="", **more)
+    >>> every = [found("fine", Verdict.OK), found("late", Verdict.CRITICAL, explained_by="it"),
+    ...          found("wrong", Verdict.WARNING), found("it", Verdict.WARNING, explains=("R",))]
+    >>> [finding.title for finding in by_urgency(every)]
+    ['it', 'wrong', 'late', 'fine']
+    """
+    return sorted(
+        findings,
+        key=lambda finding: (
+            finding.verdict is Verdict.OK,
+            bool(finding.explained_by),
+            -finding.verdict.rank,
+            not finding.is_cause,
+        ),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """A question to a human and, once there is one, the answer (times are UTC, ISO 8601).

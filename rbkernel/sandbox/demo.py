@@ -27,7 +27,7 @@ from rbkernel.gateway import jupyterlab, old_sqlite, working_copy
 from rbkernel.gateway.pages import access
 from rbkernel.gateway.records import Job
 from rbkernel.gateway.store import Store
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Finding, Verdict, by_urgency
 from rbkernel.sandbox import control
 from rbkernel.sandbox.alerting import Rule, sender
 from rbkernel.sandbox.drill_gateway import DrillGateway, drill_gateway
@@ -184,8 +184,7 @@ def _found(finding: Finding) -> str:
 
 
 def _bad(record: Record) -> list[Finding]:
-    bad = [f for f in record.findings if f.verdict is not Verdict.OK]
-    return sorted(bad, key=lambda finding: -finding.verdict.rank)
+    return [f for f in by_urgency(record.findings) if f.verdict is not Verdict.OK]
 
 
 def _verify(console: Console, settings: Settings, incident: str) -> bool:

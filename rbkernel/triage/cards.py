@@ -12,7 +12,7 @@ from typing import Any
 
 from rbkernel import strictjson
 from rbkernel.displaytext import escape, one_line, visible
-from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, leading
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, by_urgency, leading
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
@@ -116,7 +116,7 @@ def _expected(finding: Finding) -> str:
 def findings_text(findings: Iterable[Finding]) -> list[str]:
     """Findings, a line each, the worst first; what a cause explains is one line below them."""
     told = [finding for finding in findings if not finding.explained_by]
-    lines = [finding_text(finding) for finding in _by_urgency(told)]
+    lines = [finding_text(finding) for finding in by_urgency(told)]
     symptoms = _symptoms(findings)
     return [*lines, f"EXPLAINED by the cause: {symptoms}"] if symptoms else lines
 
@@ -137,7 +137,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
         f"<tr><td style='{cell}'>{badge(f.verdict.value, f.verdict.value)}</td>"
         f"<td style='{cell}'>{escape(f.title)}</td><td style='{cell}'>{escape(f.actual)}</td>"
         f"<td style='{cell}'>{escape(f.opens or f.next_step)}</td></tr>"
-        for f in _by_urgency(findings)
+        for f in by_urgency(findings)
     )
     head = "".join(
         f"<th style='{cell}'>{word}</th>" for word in ("", "looked at", "found", "open next")
@@ -263,7 +263,7 @@ _TOLD_OK = 6
 
 def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
     ok = [finding for finding in findings if finding.verdict is Verdict.OK]
-    told = [f for f in _by_urgency(findings) if not f.explained_by]
+    told = [f for f in by_urgency(findings) if not f.explained_by]
     return [f for f in told if f not in ok or len(ok) <= _TOLD_OK]
 
 
@@ -281,10 +281,6 @@ def _passed(findings: tuple[Finding, ...]) -> str:
         return ""
     titles = f": <span style='color: {_FAINT}'>{escape(' · '.join(ok))}</span>"
     return _line(badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)
-
-
-def _by_urgency(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda finding: (-finding.verdict.rank, not finding.is_cause))
 
 
 def frame(inner: str) -> str:

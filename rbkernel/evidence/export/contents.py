@@ -25,7 +25,7 @@ from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
-from rbkernel.model import Decision, Finding, Verdict, leading
+from rbkernel.model import Decision, Finding, Verdict, by_urgency, leading
 
 # as many as a run's first screen tells each for itself
 _TOLD_OK = 6
@@ -149,7 +149,7 @@ def section(
         complete=record.complete,
         started_at=told.started_at(record),
         about=told.about(record),
-        findings=tuple(sorted(record.findings, key=lambda finding: -finding.verdict.rank)),
+        findings=tuple(by_urgency(record.findings)),
         decisions=record.decisions,
         plans=told.plans(record, reader),
         remarks=told.remarks(record),

@@ -34,6 +34,7 @@ class Plan:
     connection: str
     sql: str
     command: str
+    effect: str
     risk: str
     undo: str
     targets: Table
@@ -179,7 +180,7 @@ def plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
 
 
 def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
-    names = ("title", "state", "connection", "sql", "command", "risk", "undo")
+    names = ("title", "state", "connection", "sql", "command", "effect", "risk", "undo")
     targets = data.get("targets")
     rows = [row for row in targets if isinstance(row, Mapping)] if isinstance(targets, list) else []
     header = tuple(dict.fromkeys(str(name) for row in rows for name in row))

@@ -26,7 +26,7 @@ from rbkernel.evidence.incident import (
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import alert_name
 from rbkernel.gateway.records import StoredAlert
-from rbkernel.model import SEVERITY_LABELS, Finding, Severity, Verdict
+from rbkernel.model import SEVERITY_LABELS, Finding, Severity, Verdict, by_urgency
 from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
@@ -363,12 +363,9 @@ def _said(record: IncidentRecord, run: RunHistory, state: str) -> bool:
 
 
 def _worst_first(told: Record | None) -> list[Finding]:
-    bad = [one for one in (told.findings if told else ()) if one.verdict is not Verdict.OK]
-    return sorted(bad, key=_urgency)
-
-
-def _urgency(finding: Finding) -> int:
-    return -finding.verdict.rank
+    """Return what is not ok, without the symptoms that a cause explains."""
+    every = by_urgency(told.findings if told else ())
+    return [one for one in every if one.verdict is not Verdict.OK and not one.explained_by]
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
