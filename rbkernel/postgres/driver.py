@@ -312,8 +312,8 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
     text = _words(original)
     state = getattr(original, "sqlstate", None) or ""
     where = f"connection {connection_name}"
-    if not state and isinstance(original, psycopg.DataError):
-        advice = "mend that value, or cast its column to text in the SQL"
+    if not state and isinstance(original, psycopg.DataError | psycopg.ProgrammingError):
+        advice = "correct that value, or cast its column to text in the SQL"
         return QueryError(text, where=where, next_step=advice)
     if state[:2] == "40" or isinstance(original, pg_errors.ObjectInUse):
         return DatabaseError(text, where=where, next_step="run the cell again", sqlstate=state)

@@ -63,7 +63,7 @@ WITH self AS MATERIALIZED (
     SELECT oid, rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication,
            rolbypassrls
     FROM pg_roles
-    -- who logged in, too: ALTER ROLE … SET role makes a session act as another, until RESET ROLE
+    -- a setting of the role or the database may have made it another one, which RESET ROLE undoes
     WHERE pg_has_role(current_user, oid, 'MEMBER') OR pg_has_role(session_user, oid, 'MEMBER')
 ), acting AS MATERIALIZED (
     -- the predefined roles are known by name

@@ -175,17 +175,19 @@ class Unreadable:
 class Catalogue:
     """All that the folders hold: ``runbooks`` by id, and what is to be said about the rest.
 
-    ``doubles`` are documents that are not used because another one has their id.
+    ``doubles`` are documents that are not used because another one has their id, ``missing`` the
+    folders that are not there.
     """
 
     runbooks: tuple[Runbook, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     doubles: tuple[RunbookError, ...] = ()
+    missing: tuple[RunbookError, ...] = ()
 
     @property
     def problems(self) -> list[RbkernelError]:
         """What somebody has to put right."""
-        return [*(one.problem for one in self.unreadable), *self.doubles]
+        return [*self.missing, *(one.problem for one in self.unreadable), *self.doubles]
 
     def broken(self, id: str) -> Unreadable | None:  # noqa: A002
         """Return the unreadable document that has this id, if there is one."""
@@ -216,6 +218,15 @@ def look(folders: Sequence[Path]) -> Catalogue:
         runbooks=tuple(sorted(found, key=lambda runbook: runbook.id)),
         unreadable=(*unread, *nameless, *alone.values()),
         doubles=tuple(doubles),
+        missing=tuple(_missing(folder) for folder in folders if not folder.is_dir()),
+    )
+
+
+def _missing(folder: Path) -> RunbookError:
+    return RunbookError(
+        "there is no such folder of runbooks",
+        where=str(folder),
+        next_step="create or mount it, or correct `paths` of [catalogue] in rbkernel.toml",
     )
 
 
@@ -240,7 +251,15 @@ def files(folders: Sequence[Path]) -> list[Path]:
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not any(_is_evidence(above) for above in (path.parent, path.parent.parent))
     ]
-    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    return list({real_path(path): path for path in reversed(found)}.values())[::-1]
+
+
+def real_path(path: Path) -> Path:
+    """Return the file that a path leads to; the path itself where links lead in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError before Python 3.13
+        return path
 
 
 def _is_evidence(folder: Path) -> bool:

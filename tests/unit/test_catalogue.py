@@ -39,6 +39,21 @@ def test_the_worst_come_first_then_incidents_then_ids(tmp_path: Path) -> None:
     assert [one.id for one in known[:3]] == ["RUN-001", "RUN-005", "RUN-007"]
 
 
+def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    found = catalogue.look([tmp_path / "unmounted"])
+    [problem] = found.problems
+    assert problem.what == "there is no such folder of runbooks"
+    assert problem.where == str(tmp_path / "unmounted")
+    assert found.runbooks, "our own are there all the same"
+
+
+def test_links_in_a_circle_are_one_unreadable_runbook(tmp_path: Path) -> None:
+    (tmp_path / "loop.ipynb").symlink_to(tmp_path / "loop.ipynb")
+    [problem] = catalogue.look([tmp_path]).problems
+    assert "cannot be read" in problem.what
+    assert problem.where == str(tmp_path / "loop.ipynb")
+
+
 def test_list_tells_machines_all() -> None:
     listed = json.loads(told("list", "--json"))
     assert {one["id"] for one in listed} == {one.id for one in OURS}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import random
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbkernel import sqltext
+from rbkernel import postgres, sqltext
 from rbkernel.config import Connection
 from rbkernel.errors import QueryError, SqlTextError
 from rbkernel.postgres import diagnostics, guard
@@ -51,6 +54,35 @@ class TestCorpora:
         diagnostic = diagnostics.get(name)
         for sql in (diagnostic.sql, *diagnostic.variants.values()):
             guard.check(diagnostics.shown(sql))
+
+
+def _queries() -> Iterator[tuple[str, str]]:
+    """Every text of ours that is sent to a server: of the diagnostics, and in the modules."""
+    for name in diagnostics.names():
+        diagnostic = diagnostics.get(name)
+        yield from ((name, sql) for sql in (diagnostic.sql, *diagnostic.variants.values()))
+    for file in Path(postgres.__path__[0]).glob("**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            text = _text(node)
+            if re.match(r"\s*(SELECT|WITH)\b", text):
+                yield file.name, text
+
+
+def _text(node: ast.AST) -> str:
+    """A literal, or what is literal of an f-string."""
+    match node:
+        case ast.Constant(value=str() as text):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(map(_text, values))
+    return ""
+
+
+def test_our_own_sql_can_be_sent_in_every_encoding() -> None:
+    """A character beyond ASCII, in a comment too, has no bytes in a SQL_ASCII database."""
+    found = list(_queries())
+    assert len(found) > 50
+    assert [(place, sql) for place, sql in found if not sql.isascii()] == []
 
 
 class TestReasons:

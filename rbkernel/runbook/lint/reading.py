@@ -29,7 +29,7 @@ def notebooks(paths: Iterable[Path]) -> list[Path]:
             raise RunbookError(
                 "there is no such file or folder", where=str(path), next_step="check the path"
             )
-    return list({path.resolve(): _short(path) for path in found}.values())
+    return list({catalogue.real_path(path): _short(path) for path in found}.values())
 
 
 def _short(path: Path) -> Path:
@@ -58,11 +58,14 @@ def documents(paths: Iterable[Path]) -> tuple[list[Document], list[RunbookError]
 
 def ids(read: Iterable[Document], folders: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
     """Return which files have which id: those that were read, and the catalogue's."""
-    given = {document.path.resolve(): document for document in read}
+    given = {catalogue.real_path(document.path): document for document in read}
     known = notebooks(folder for folder in folders if folder.is_dir())
-    others = documents(path for path in known if path.resolve() not in given)[0]
+    others = documents(path for path in known if catalogue.real_path(path) not in given)[0]
     found: dict[str, tuple[Path, ...]] = {}
-    for path, document in [*given.items(), *((one.path.resolve(), one) for one in others)]:
+    for path, document in [
+        *given.items(),
+        *((catalogue.real_path(one.path), one) for one in others),
+    ]:
         if document.front is not None and not document.is_template:
             found[document.front.id] = (*found.get(document.front.id, ()), path)
     return found
