@@ -62,7 +62,7 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
         "decided What should be done about the standby? resume replay"
     )
     expect(desk.output(ACT)).to_contain_text("proposed Resume replay")
-    expect(desk.output(ACT)).to_contain_text("SELECT pg_wal_replay_resume();")
+    expect(desk.output(ACT)).to_contain_text("SELECT pg_catalog.pg_wal_replay_resume();")
     expect(desk.output(START)).to_contain_text("resume replay")
     expect(desk.output(START)).not_to_contain_text("(recommended)")
     expect(buttons).to_have_count(0)
