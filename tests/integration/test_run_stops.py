@@ -55,7 +55,8 @@ def outcome(process: subprocess.Popen[str], evidence: Path) -> tuple[dict[str, A
     done = subprocess.run(verified, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     sealed = nbformat.read(Path(summary["evidence"]) / "executed.ipynb", as_version=4)
-    told = [cell.metadata.get("papermill", {}).get("status") for cell in sealed.cells]
+    # the journal's words: a notebook that lacks the last output of a killed kernel is made from it
+    told = [cell.metadata.get("rbkernel", {}).get("status") for cell in sealed.cells]
     words = [word for word in told if word]  # papermill marks the cell that failed with another
     assert not list(evidence.glob("open/*/journal.jsonl"))
     return summary, words
