@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rbkernel.cli.terminal import styled
 from rbkernel.displaytext import one_line
@@ -53,6 +50,11 @@ def print_json(value: Any) -> None:
 
 def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
     """Print rows under their names, a line each."""
+    # imported late: not every command prints a table
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*names, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))  # Text: brackets are no markup

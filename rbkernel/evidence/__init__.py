@@ -1,8 +1,22 @@
 """What remains of a run: journal, seal, verification, rebuilt notebook.
 
-`current` is how everything above reaches the flight recorder of this process.
+`current` is how everything above reaches the flight recorder of this process; it is loaded at its
+first use, since a command line does not record.
 """
 
-from rbkernel.evidence.recorder import Recorder, current, install
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rbkernel.evidence.recorder import Recorder, current, install
 
 __all__ = ["Recorder", "current", "install"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rbkernel.evidence import recorder
+
+    return getattr(recorder, name)

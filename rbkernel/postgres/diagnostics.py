@@ -12,19 +12,22 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.postgres import driver, relations
+from rbkernel.postgres.answer import Answer, failed
 from rbkernel.postgres.capabilities import CAPABILITIES, Server, has, lacking
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.relations import Candidate
-from rbkernel.postgres.rules import Rule
-from rbkernel.postgres.session import Session, failed_frame, provenance
+from rbkernel.postgres.rule import Rule
+from rbkernel.postgres.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # character_not_in_repertoire, untranslatable_character; undefined_function: no such conversion
 _NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
@@ -172,15 +175,12 @@ def _candidates(session: Session, table: Table) -> list[Candidate]:
         "columns": ",".join(table.columns),
         "schema": session.connection.app_schema or "",
     }
-    frame = session.look(relations.CANDIDATES, values, name="table", protect=False)
+    rows = session.answer(relations.CANDIDATES, values, name="table").records()
     return [
         Candidate(
-            oid=int(row["oid"]),
-            schema=row["schema"],
-            kind=row["kind"],
-            missing=tuple(row["missing"]),
+            oid=row["oid"], schema=row["schema"], kind=row["kind"], missing=tuple(row["missing"])
         )
-        for _, row in frame.iterrows()
+        for row in rows
     ]
 
 
@@ -223,11 +223,11 @@ def _schema_of_table(session: Session, table: Table) -> str:
             next_step="name the schema of the application: app_schema of the connection in"
             " rbkernel.toml",
         )
-    code = session.look(relations.CODE, {"oid": found.oid}, name="code", protect=False)
-    if len(code):
+    code = session.answer(relations.CODE, {"oid": found.oid}, name="code").records()
+    if code:
         raise DatabaseError(
             f"reading {found.schema}.{table.name} would run code of the database's own as the role"
-            f" {session.server.role}: {', '.join(code['what'])}",
+            f" {session.server.role}: {', '.join(row['what'] for row in code)}",
             where=where,
             next_step="look at that code; then ask in a %%sql cell, if it may run",
         )
@@ -244,13 +244,30 @@ def _not_applicable(reason: str, where: str) -> DatabaseError:
 
 
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
-    """Run a diagnostic.
+    """Run a diagnostic, as `ask` does.
 
     Returns
     -------
     pandas.DataFrame
         Rows × the header's columns; empty, with a reason in its provenance, when the patient
         could not or would not answer.
+    """
+    # imported late: pandas takes a second, and a look at a server needs no frame
+    from rbkernel.postgres import frames
+
+    frame = frames.to_frame(ask(session, name, **values))
+    # a policy may have dropped a column that the rules ask for: they find it empty
+    return frame.reindex(columns=list(get(name).columns))
+
+
+def ask(session: Session, name: str, **values: Any) -> Answer:
+    """Ask a diagnostic's question, and return what may be shown of the answer.
+
+    Returns
+    -------
+    Answer
+        Without rows, with a reason in its provenance, when the patient could not or would not
+        answer.
 
     Raises
     ------
@@ -261,15 +278,13 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
     values = _complete(diagnostic, values)
     sql = diagnostic.sql
     try:
-        server = session.server
-        sql = diagnostic.sql_for(server)
+        sql = diagnostic.sql_for(session.server)
         _check_fit(session, diagnostic)
-        frame = _ask(session, diagnostic, sql, values)
-        # a policy may have dropped a column that the rules ask for: they find it empty
-        return frame.reindex(columns=list(diagnostic.columns))
+        answer = _answered(session, diagnostic, sql, values)
+        return answer.protected(session.connection.redaction)
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
-        return failed_frame(
+        return failed(
             list(diagnostic.columns),
             error,
             name=name,
@@ -278,35 +293,19 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         )
 
 
-def _ask(
+def _answered(
     session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
-) -> pd.DataFrame:
-    schema = _schema(session, diagnostic)
-    # the function behind the view pg_stat_statements, which can leave the texts out
-    allow = f"{schema[1:-1]}.pg_stat_statements" if "{texts}" in sql else ""
-    sql = sql.replace("{schema}", schema)
+) -> Answer:
+    sql = sql.replace("{schema}", _schema(session, diagnostic))
     try:
-        frame = session.look(
-            sql.replace("{texts}", "true"), values, name=diagnostic.name, allow=allow
-        )
+        answer = session.answer(sql.replace("{texts}", "true"), values, name=diagnostic.name)
     except QueryError as error:
         if "{texts}" not in sql or driver.sqlstate(error) not in _NOT_IN_ENCODING:
             raise
-        sql = sql.replace("{texts}", "false")
-        frame = session.look(sql, values, name=diagnostic.name, allow=allow)
-        _add_note(frame, "query: left out, since a text is not valid in the encoding here")
-    for column in diagnostic.cut.keys() & set(frame.columns):
-        frame[column] = [
-            text[: diagnostic.cut[column]] if isinstance(text, str) else text
-            for text in frame[column]
-        ]
-    return frame
-
-
-def _add_note(frame: pd.DataFrame, note: str) -> None:
-    told = provenance(frame)
-    assert told is not None
-    frame.attrs["rbkernel"] = replace(told, notes=(*told.notes, note))
+        answer = session.answer(sql.replace("{texts}", "false"), values, name=diagnostic.name)
+        note = "query: left out, since a text is not valid in the encoding here"
+        answer = replace(answer, told=replace(answer.told, notes=(note,)))
+    return answer.cut(diagnostic.cut) if diagnostic.cut else answer
 
 
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ The row's xmax is then a multixact, whose members are all holders.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.postgres.session import Session
@@ -42,18 +44,30 @@ def _completed(session: Session, waiter: Backend) -> Backend:
         return replace(waiter, row_unseen=True)
     try:
         holders = _holders(session, waiter)
-    except (DatabaseError, QueryError):  # no SELECT on the table, or the row is gone by now
+    except (DatabaseError, QueryError):  # no SELECT on the table, for one
+        holders = None
+    if holders is None:
         return replace(waiter, row_unseen=True)
     every = dict.fromkeys((*waiter.blocked_by, *holders))
     return replace(waiter, blocked_by=tuple(pid for pid in every if pid != waiter.pid))
 
 
-def _holders(session: Session, waiter: Backend) -> list[int]:
-    """Return the pids of all transactions that hold the row, where they are several."""
-    [name] = session.look(_NAME, {"relation": waiter.row_relation}, protect=False)["name"]
+def _holders(session: Session, waiter: Backend) -> list[int] | None:
+    """Return the pids of all transactions that hold the row, where they are several.
+
+    None where the table or the row is gone by now.
+    """
+    name = _value(session, _NAME, {"relation": waiter.row_relation})
+    if name is None:
+        return None
     # the name is quoted by the server, with its schema
-    row = f"SELECT CAST(xmax AS text) AS xmax FROM {name} WHERE ctid = CAST(:ctid AS tid)"
-    [xmax] = session.look(row, {"ctid": waiter.row_ctid}, protect=False)["xmax"]
-    if xmax == waiter.waits_for_xid:
-        return []
-    return [int(pid) for pid in session.look(_HOLDERS, {"xmax": xmax}, protect=False)["pid"]]
+    row = f"SELECT CAST(xmax AS text) FROM {name} WHERE ctid = CAST(:ctid AS tid)"
+    xmax = _value(session, row, {"ctid": waiter.row_ctid})
+    if xmax is None or xmax == waiter.waits_for_xid:
+        return None if xmax is None else []
+    return [pid for (pid,) in session.answer(_HOLDERS, {"xmax": xmax}).rows]
+
+
+def _value(session: Session, sql: str, values: Mapping[str, Any]) -> Any:
+    """Return the one value of an answer; None where there is no row."""
+    return next((value for (value,) in session.answer(sql, values).rows), None)

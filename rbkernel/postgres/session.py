@@ -10,10 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import CursorResult, Engine, create_engine, text
 from sqlalchemy.dialects import registry
@@ -25,42 +23,20 @@ from rbkernel import sqltext
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.model import now
-from rbkernel.postgres import driver, frames, guard, identity, privileges, settings
+from rbkernel.postgres import driver, guard, identity, privileges, settings
+from rbkernel.postgres.answer import Answer, Column, Provenance, failed, within_caps
 from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server
 from rbkernel.postgres.deadline import Deadline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Provenance", "Session", "failed_frame", "provenance"]
 
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
 # After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
 _PAUSE_S = 15.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where a frame came from: kept in ``frame.attrs["rbkernel"]``.
-
-    ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
-    ``next_step`` what to do about that; ``protected`` names the columns that a policy of
-    ``[redaction]`` changed; ``notes`` says which values are shown as text, and why;
-    ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone.
-    Each is empty when there is nothing to tell.
-    """
-
-    name: str
-    connection: str
-    server: str
-    role: str
-    sql: str
-    values: Mapping[str, Any]
-    at: str
-    duration_s: float
-    rows: int
-    cut_by: str
-    reason: str = ""
-    next_step: str = ""
-    protected: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    search_path: str = ""
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
@@ -192,82 +168,67 @@ class Session:
         QueryError, SqlTextError
             The SQL is wrong, or the guard refuses it.
         """
-        return self._run(
-            sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s, protect=protect, team=True
+        self._check(sql)
+        answer = self._answer(
+            sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s, team=True
         )
+        return _frame(answer.protected(self.connection.redaction) if protect else answer)
+
+    def _check(self, sql: str) -> None:
+        """Let nothing of a team's through that does more than read."""
+        guard.check(sql, self.connection.allow_functions)
 
     def look(
-        self,
-        sql: str,
-        values: Mapping[str, Any] | None = None,
-        *,
-        name: str = "",
-        protect: bool = True,
-        allow: str = "",
+        self, sql: str, values: Mapping[str, Any] | None = None, *, name: str = ""
     ) -> pd.DataFrame:
-        """Run one query of our own, as `query` does; it may call `allow` besides.
+        """Run one query of our own as `answer` does, and return what may be shown of it."""
+        return _frame(self.answer(sql, values, name=name).protected(self.connection.redaction))
+
+    def answer(
+        self, sql: str, values: Mapping[str, Any] | None = None, *, name: str = ""
+    ) -> Answer:
+        """Run one query of our own; errors as for `query`.
 
         Its names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
-        database can take the place of PostgreSQL's.
+        database can take the place of PostgreSQL's. The guard does not read it: what we send is
+        read by the guard in our tests.
         """
-        return self._run(sql, values, name=name, protect=protect, team=False, allow=allow)
+        return self._answer(sql, values, name=name)
 
-    def _run(
+    def _answer(
         self,
         sql: str,
         values: Mapping[str, Any] | None,
         *,
         name: str,
-        protect: bool,
-        team: bool,
-        row_cap: int | None = None,
-        timeout_s: float | None = None,
-        allow: str = "",
-    ) -> pd.DataFrame:
-        values = sqltext.bind(sql, values or {})
-        self._check(sql, allow)
-        _ = self.server
-        frame = self._ask(sql, values, name=name, row_cap=row_cap, timeout_s=timeout_s, team=team)
-        if protect and (applied := frames.protect(frame, self.connection.redaction)):
-            frame.attrs["rbkernel"] = replace(frame.attrs["rbkernel"], protected=applied)
-        return frame
-
-    def _check(self, sql: str, allow: str = "") -> None:
-        """Let nothing through that does more than read."""
-        guard.check(sql, (*self.connection.allow_functions, *filter(None, [allow])))
-
-    def _ask(
-        self,
-        sql: str,
-        values: Mapping[str, Any] | None = None,
-        *,
-        name: str = "",
         row_cap: int | None = None,
         timeout_s: float | None = None,
         team: bool = False,
-    ) -> pd.DataFrame:
-        values = values or {}
-        own_path = self._own_path
-        cap = row_cap or self.connection.row_cap
-        timeout_s = timeout_s or self.connection.statement_timeout_s
+    ) -> Answer:
+        values = sqltext.bind(sql, values or {})
+        server, own_path = self.server, self._own_path
         at, started = now(), time.monotonic()
-        rows, description, cut_by = self._fetch(sql, values, cap, timeout_s, team=team)
-        frame, notes = frames.to_frame(rows, description)
-        frame.attrs["rbkernel"] = Provenance(
+        rows, columns, cut_by = self._fetch(
+            sql,
+            values,
+            row_cap or self.connection.row_cap,
+            timeout_s or self.connection.statement_timeout_s,
+            team=team,
+        )
+        told = Provenance(
             name=name or sqltext.first_line(sql),
             connection=self.connection.name,
-            server=str(self._server or ""),
-            role=self._server.role if self._server else "",
+            server=str(server),
+            role=server.role,
             sql=sql.strip(),
             values=values,
             at=at,
             duration_s=round(time.monotonic() - started, 4),
             rows=len(rows),
             cut_by=cut_by,
-            notes=notes,
             search_path=settings.path(own_path) if team else "",
         )
-        return frame
+        return Answer(columns=columns, rows=rows, told=told)
 
     @contextmanager
     def lent(self) -> Iterator[driver.RawConnection]:
@@ -296,9 +257,8 @@ class Session:
 
     def _records(self, sql: str, timeout_s: float) -> list[dict[str, Any]]:
         """Return what we ask for ourselves, a row each: a frame would take longer."""
-        rows, description, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
-        names = [column[0] for column in description]
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        rows, columns, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
+        return [dict(zip([one.name for one in columns], row, strict=True)) for row in rows]
 
     def _make_engine(self) -> Engine:
         return create_engine(
@@ -344,7 +304,7 @@ class Session:
         timeout_s: float,
         *,
         team: bool = False,
-    ) -> tuple[Sequence[Sequence[Any]], Sequence[Any], str]:
+    ) -> tuple[Sequence[Sequence[Any]], tuple[Column, ...], str]:
         deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw)
         begun = False
         try:
@@ -359,10 +319,11 @@ class Session:
                         next_step="write a SELECT: changes are proposed with rb.act",
                     )
                 # before the rows: the cursor is closed with the last of them
-                description = list(result.cursor.description or [])
+                described: Sequence[Sequence[Any]] = result.cursor.description or ()
+                columns = tuple(Column(one[0], one[1]) for one in described)
                 with closing(result):
-                    rows, cut_by = frames.within_caps(result, cap, self.connection.size_cap_mb)
-                    return rows, description, cut_by
+                    rows, cut_by = within_caps(result, cap, self.connection.size_cap_mb)
+                    return rows, columns, cut_by
         except DBAPIError as error:
             too_soon = not begun and not deadline.passed and driver.ended_by_timeout(error)
             if too_soon and not self._all_timeouts:
@@ -413,26 +374,18 @@ class Session:
         return conn.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
 
 
+def _frame(answer: Answer) -> pd.DataFrame:
+    # imported late: pandas takes a second, and not every look needs a frame
+    from rbkernel.postgres import frames
+
+    return frames.to_frame(answer)
+
+
 def failed_frame(
     columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
 ) -> pd.DataFrame:
     """Return an empty frame (0 × columns) that knows why it is empty."""
-    frame = pd.DataFrame(columns=list(columns))
-    frame.attrs["rbkernel"] = Provenance(
-        name=name,
-        connection=connection,
-        server="",
-        role="",
-        sql=sql.strip(),
-        values={},
-        at=now(),
-        duration_s=0.0,
-        rows=0,
-        cut_by="",
-        reason=f"{error.what} ({error.where})" if error.where else error.what,
-        next_step=error.next_step,
-    )
-    return frame
+    return _frame(failed(columns, error, name=name, connection=connection, sql=sql))
 
 
 def provenance(frame: pd.DataFrame) -> Provenance | None:

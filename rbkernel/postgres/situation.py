@@ -10,18 +10,15 @@ the same statement. So a wait counts when it has lasted `SETTLED_S`, or when two
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-import pandas as pd
-
 from rbkernel.errors import DatabaseError
 from rbkernel.model import now
 from rbkernel.postgres import diagnostics
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.postgres.session import Session
 
 # s that a wait must have lasted to count in one look: deadlock_timeout, after which PostgreSQL
 # itself reports a wait (log_lock_waits)
@@ -233,17 +230,14 @@ def _too_young(backend: Backend) -> bool:
 
 def _look_once(session: Session) -> Situation:
     at, name = now(), session.connection.name
-    sessions = diagnostics.run(session, "situation/sessions")
-    server = diagnostics.run(session, "situation/server")
-    for frame in (sessions, server):
-        origin = provenance(frame)
-        if origin is None or origin.reason or origin.cut_by:
-            reason = origin.reason if origin else "no answer"
-            cut = f"the answer was cut by the {origin.cut_by}" if origin and not reason else ""
-            advice = origin.next_step if origin else ""
-            return Situation(connection=name, at=at, reason=reason or cut, next_step=advice)
-    backends = _folded(_backend(row) for row in _records(sessions))
-    return _situation(name, at, backends, _records(server)[0])
+    sessions = diagnostics.ask(session, "situation/sessions")
+    server = diagnostics.ask(session, "situation/server")
+    for told in (sessions.told, server.told):
+        if told.reason or told.cut_by:
+            reason = told.reason or f"the answer was cut by {told.cut_by}"
+            return Situation(connection=name, at=at, reason=reason, next_step=told.next_step)
+    backends = _folded(_backend(row) for row in sessions.records())
+    return _situation(name, at, backends, server.records()[0])
 
 
 def unanswered(connection: str, error: DatabaseError) -> Situation:
@@ -306,17 +300,3 @@ _WAIT = ("locktype", "mode", "relation", "wait_s", "waits_for_xid", "blocked_by"
 def _leaders_of(backend: Backend, leaders: Mapping[int, int | None]) -> tuple[int, ...]:
     found = dict.fromkeys(leaders.get(pid) or pid for pid in backend.blocked_by)
     return tuple(pid for pid in found if pid != backend.pid)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows, with None for every kind of NULL."""
-    return [
-        {str(key): None if _is_null(value) else value for key, value in row.items()}
-        for row in frame.astype(object).to_dict("records")
-    ]
-
-
-def _is_null(value: Any) -> bool:
-    if isinstance(value, list):
-        return False
-    return value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value))

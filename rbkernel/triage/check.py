@@ -16,7 +16,7 @@ from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.rules import Rule
+from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import provenance
 from rbkernel.triage import cards
 from rbkernel.triage.context import triage
@@ -60,7 +60,7 @@ def check(
     where
         Boolean mask of the rows that count.
     agg, by, each, warn, critical, below, empty, unit, expected, cause, next_step, opens
-        As the fields of `rbkernel.postgres.rules.Rule`.
+        As the fields of `rbkernel.postgres.rule.Rule`.
     unseen, source
         As these fields too.
 

@@ -17,7 +17,7 @@ from rbkernel.arguments import checked
 from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.rules import Rule
+from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import failed_frame
 from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Metric

@@ -20,7 +20,7 @@ from rbkernel.sandbox.home import Home
 class Unguarded(Session):
     """Sends whatever it is given, as whatever role: only the server refuses."""
 
-    def _check(self, sql: str, allow: str = "") -> None:
+    def _check(self, sql: str) -> None:
         """Let everything through."""
 
     def excess(self) -> list[str]:

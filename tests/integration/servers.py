@@ -90,7 +90,9 @@ class Servers:
         """Close every session that a test opened, waiting ones too, and what it prepared."""
         with self.access.connect("postgres") as raw:
             pids = [session.info.backend_pid for session in self.sessions]
-            raw.execute(b"SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) p (pid)", [pids])
+            raw.execute(
+                b"SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s::int[]) p (pid)", [pids]
+            )
             for (gid,) in raw.execute(b"SELECT gid FROM pg_prepared_xacts").fetchall():
                 raw.execute(sql.SQL("ROLLBACK PREPARED {}").format(gid))
         for session in self.sessions:

@@ -12,7 +12,7 @@ import pytest
 
 from rbkernel.model import Verdict
 from rbkernel.postgres import rules
-from rbkernel.postgres.rules import Rule
+from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import Session, provenance
 from rbkernel.triage import query
 from tests.integration.servers import Servers

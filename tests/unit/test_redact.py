@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbkernel.errors import ConfigError
-from rbkernel.postgres.frames import protect
+from rbkernel.postgres.answer import Answer, Column, Provenance
+from rbkernel.postgres.frames import to_frame
 from rbkernel.redact import Carry, MessageRedactor, Redactor, leaks
 from rbkernel.redact.columns import Redaction
 from rbkernel.redact.forms import forms
@@ -292,46 +293,70 @@ class TestMessages:
         assert redactor.clean("comm_msg", typed, {}, ()).content["data"]["state"] == {}
 
 
+TOLD = Provenance(
+    name="people",
+    connection="db",
+    server="",
+    role="",
+    sql="",
+    values={},
+    at="",
+    duration_s=0.0,
+    rows=3,
+    cut_by="",
+)
+
+
 class TestColumns:
-    FRAME = pd.DataFrame(
-        {
-            "id": [1, 2, 3],
-            "email": ["a@x", "a@x", None],
-            "iban": ["DE1", None, "DE3"],
-            "note": ["n", "n", "n"],
-            "rolpassword": ["md5x", None, "y"],
-            "has_password": pd.array([True, False, None], dtype="boolean"),
-        }
+    ANSWER = Answer(
+        columns=(
+            Column("id", 23),
+            Column("email", 25),
+            Column("iban", 1043),
+            Column("note", 25),
+            Column("rolpassword", 25),
+            Column("has_password", 16),
+        ),
+        rows=[
+            (1, "a@x", "DE1", "n", "md5x", True),
+            (2, "a@x", None, "n", None, False),
+            (3, None, "DE3", "n", "y", None),
+        ],
+        told=TOLD,
     )
 
     def test_policies(self) -> None:
-        frame = self.FRAME.copy()
         rules = Redaction.model_validate(
-            {"columns": {"EMAIL": "hash", "i*n": "mask", "note": "drop"}}
+            {"columns": {"EMAIL": "hash", "i*n": "mask", "note": "drop", "id": "mask"}}
         )
-        applied = protect(frame, rules)
-        assert applied == {"email": "hash", "iban": "mask", "note": "drop", "rolpassword": "mask"}
+        made = self.ANSWER.protected(rules)
+        frame = to_frame(made)
+        assert made.told.protected == {
+            "email": "hash",
+            "iban": "mask",
+            "id": "mask",
+            "note": "drop",
+            "rolpassword": "mask",
+        }
         assert list(frame.columns) == ["id", "email", "iban", "rolpassword", "has_password"]
+        assert frame["id"].tolist() == ["[masked]"] * 3
         assert frame["email"][0] == frame["email"][1] != "a@x"
         assert frame["email"].isna().tolist() == [False, False, True]
         assert frame["iban"].tolist() == ["[masked]", None, "[masked]"]
-        assert frame["has_password"].tolist() == self.FRAME["has_password"].tolist()
+        assert frame["has_password"].tolist() == [True, False, pd.NA]
 
     def test_a_policy_may_keep_what_looks_secret(self) -> None:
-        frame = self.FRAME.copy()
-        assert protect(frame, Redaction.model_validate({"columns": {"rolpassword": "keep"}})) == {}
-        assert frame["rolpassword"].equals(self.FRAME["rolpassword"])
+        rules = Redaction.model_validate({"columns": {"rolpassword": "keep"}})
+        assert self.ANSWER.protected(rules) == self.ANSWER
 
     def test_the_key_makes_the_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rules = Redaction.model_validate({"columns": {"email": "hash"}, "hash_key_env": "HASHING"})
         with pytest.raises(ConfigError, match="HASHING is not set"):
-            protect(self.FRAME.copy(), rules)
+            self.ANSWER.protected(rules)
         tokens = []
         for key in ("one", "one", "two"):
             monkeypatch.setenv("HASHING", key)
-            frame = self.FRAME.copy()
-            protect(frame, rules)
-            tokens.append(frame["email"][0])
+            tokens.append(self.ANSWER.protected(rules).rows[0][1])
         assert tokens[0] == tokens[1] != tokens[2]
 
 

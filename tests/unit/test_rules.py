@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbkernel.model import Verdict
-from rbkernel.postgres.rules import Rule, judge
+from rbkernel.postgres.rule import Rule
+from rbkernel.postgres.rules import judge
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
 FIGURES = st.floats(allow_nan=False)

@@ -1,0 +1,75 @@
+"""A rule on one figure of an answer, as a diagnostic's header declares it; `rules` applies it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Rule(BaseModel):
+    """What is right, and what to say and do when it is not.
+
+    Parameters
+    ----------
+    title
+        What is checked, in words; a finding replaces an earlier one of the same title.
+    column
+        Numeric or boolean column; not needed for ``agg: rows``, where a row counts unless it is
+        NULL there.
+    agg
+        ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
+        Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
+        NULLs make a figure ``unknown``, unless the known ones alone are beyond a threshold.
+    where
+        Column → value or values: the rows that count.
+    empty
+        The figure when no row counts, where that is an answer: the longest of no queries is 0.
+    by
+        Column that groups the rows in the finding, largest first.
+    each
+        Column that names every single row, such as a process id or a key.
+    warn, critical
+        Thresholds; a value beyond one of them (above, or under with `below`) has that verdict.
+    unit
+        Unit for people, such as ``s`` or ``%``.
+    expected
+        Words for what is right; made from the thresholds when empty.
+    cause, next_step
+        Words for what is wrong and what to do. In the cause, ``{value}`` and ``{top}`` stand for
+        the figure and the rows that `by` names.
+    opens
+        The runbook to open when it is wrong.
+    unseen
+        Why there may be no figure, and what gives one; told where there is none.
+    source
+        Where the thresholds come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    column: str = ""
+    agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
+    where: dict[str, Any] = {}
+    empty: float | None = None
+    by: str = ""
+    each: str = ""
+    warn: float | None = None
+    critical: float | None = None
+    below: bool = False
+    unit: str = ""
+    expected: str = ""
+    cause: str = ""
+    next_step: str = ""
+    opens: str = ""
+    unseen: str = ""
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> Rule:
+        if self.warn is None and self.critical is None:
+            raise ValueError("needs warn=, critical= or both: without one it cannot fail")
+        if self.agg != "rows" and not self.column:
+            raise ValueError(f"agg={self.agg!r} needs a column")
+        return self
