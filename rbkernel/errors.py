@@ -123,6 +123,10 @@ class QueryError(RbkernelError, ValueError):
     """The SQL itself is wrong (syntax, unknown table or column): a programming error."""
 
 
+class StoredSituationError(RbkernelError, ValueError):
+    """A situation that was stored and cannot be read: damaged, or of a later version."""
+
+
 class NotStarted(RbkernelError, RuntimeError):
     """A triage call before `rb.start`."""
 

@@ -46,14 +46,17 @@ def diagnose(session: Session) -> Diagnosis:
         _ = session.server
     except DatabaseError as error:
         return unanswered(session, error)
-    seen = row_holders.completed(session, situation.look(session))
+    return judged(row_holders.completed(session, situation.look(session)))
+
+
+def judged(seen: Situation) -> Diagnosis:
+    """Return the causes of what a situation shows, whenever it was."""
     return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
 
 
 def unanswered(session: Session, error: DatabaseError) -> Diagnosis:
     """Return what is known of a server that could not be asked."""
-    seen = situation.unanswered(session.connection.name, error)
-    return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+    return judged(situation.unanswered(session.connection.name, error))
 
 
 def findings(seen: Diagnosis) -> list[Finding]:

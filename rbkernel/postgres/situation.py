@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -54,7 +55,7 @@ class Backend:
     pid: int
     leader_pid: int | None = None
     backend_type: str = "client backend"
-    backend_start: Any = None
+    backend_start: datetime | None = None
     application: str = ""
     username: str | None = None
     database: str | None = None
@@ -63,7 +64,7 @@ class Backend:
     state_s: float | None = None
     transaction_s: float | None = None
     query_s: float | None = None
-    query_start: Any = None
+    query_start: datetime | None = None
     wait_type: str | None = None
     wait_event: str | None = None
     has_xid: bool = False
