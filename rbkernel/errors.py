@@ -127,6 +127,10 @@ class StoredSituationError(RbkernelError, ValueError):
     """A situation that was stored and cannot be read: damaged, or of a later version."""
 
 
+class WatchError(RbkernelError):
+    """Situations cannot be kept, or another process keeps those of this connection."""
+
+
 class NotStarted(RbkernelError, RuntimeError):
     """A triage call before `rb.start`."""
 

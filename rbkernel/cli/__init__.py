@@ -29,6 +29,7 @@ from rbkernel.cli import (
     quality,
     queries,
     reconciling,
+    watching,
     why,
     working,
 )
@@ -68,6 +69,7 @@ app.command()(connections.doctor)
 app.command()(connections.grant)
 app.command()(queries.query)
 app.command()(why.why)
+app.command()(watching.watch)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)

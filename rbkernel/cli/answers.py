@@ -66,7 +66,7 @@ def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
             where="-p",
             next_step="give it standby_name, the application_name of the standby, or nothing",
         )
-    return list(overview.survey(session, **values))
+    return list(overview.survey(session, standby_name=values.get("standby_name", "")))
 
 
 def _list(*, as_json: bool) -> None:

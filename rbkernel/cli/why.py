@@ -3,64 +3,106 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import closing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rbkernel.cli.output import AsJson, Ending, print_json
 
+if TYPE_CHECKING:
+    from rbkernel.postgres.answer import Answer
+    from rbkernel.postgres.causes import Cause
+    from rbkernel.postgres.diagnosis import Diagnosis
+
+# rows of the histogram that are printed
+_WAITS = 8
+
 
 def why(
     db: Annotated[str, typer.Argument(help="The connection to look at.")],
+    seconds: Annotated[
+        float,
+        typer.Option(
+            help="How long to look, to learn what the busy sessions wait for; 0 for a fast look.",
+            min=0,
+            max=300,
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a server once, and say who or what causes its trouble.
+    """Look at a server, and say who or what causes its trouble.
 
     Ends with 0 when no cause is found, else with the exit code of the worst one.
     Example: rbkernel why orders-primary
     """
     from rbkernel import config
     from rbkernel.postgres.diagnosis import diagnose
+    from rbkernel.postgres.history import first_seen
+    from rbkernel.postgres.ring import Ring
     from rbkernel.postgres.session import Session
 
-    connection = config.load().connection(db)
-    with closing(Session(connection, application_name="rbkernel/why")) as session:
-        found = diagnose(session)
+    settings = config.load()
+    with closing(Session(settings.connection(db), application_name="rbkernel/why")) as session:
+        found = diagnose(session, seconds=seconds)
+    glances = Ring(settings.watch_root, db).glances()
+    since = [first_seen(cause, glances) for cause in found.causes]
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(found, since))
     else:
-        _print(found)
+        _print(found, since)
     raise Ending(found.verdict.exit_code)
 
 
-def _print(found: Any) -> None:
+def _print(found: Diagnosis, since: Sequence[str]) -> None:
     if not found.causes:
         seen = found.situation
         typer.echo(
             f"OK no cause found: {seen.used} of {seen.usable} slots used, no session waits for long"
         )
-    for cause in found.causes:
+    for cause, first in zip(found.causes, since, strict=True):
         typer.echo(f"{cause.verdict.value.upper()} {cause.headline}")
         typer.echo(f"  why:  {cause.mechanism}")
+        if first:
+            typer.echo(f"  seen: since {first[:19]} UTC, by rbkernel watch")
         for excluded in cause.ruled_out:
             typer.echo(f"  not:  {excluded}")
         if cause.next_step:
             typer.echo(f"  next: {cause.next_step}")
         if cause.opens:
             typer.echo(f"  open: {cause.opens}")
+    if found.sampled is not None:
+        _print_waits(found.sampled)
 
 
-def _as_json(found: Any) -> dict[str, Any]:
+def _print_waits(sampled: Answer) -> None:
+    from rbkernel.postgres.sampling import waits
+
+    if sampled.told.reason:
+        typer.echo(f"waits: unknown, {sampled.told.reason}")
+        return
+    typer.echo(f"waits of the busy sessions ({sampled.told.notes[0]}):")
+    for wait in waits(sampled)[:_WAITS]:
+        typer.echo(f"  {wait.share_pct:3.0f} % {wait.wait} ({wait.application})")
+    if not sampled.rows:
+        typer.echo("  none was busy")
+
+
+def _as_json(found: Diagnosis, since: Sequence[str]) -> dict[str, Any]:
     return {
         "verdict": found.verdict.value,
         "connection": found.situation.connection,
         "at": found.situation.at,
-        "causes": [_cause(cause) for cause in found.causes],
+        "causes": [
+            {**_cause(cause), "first_seen": first or None}
+            for cause, first in zip(found.causes, since, strict=True)
+        ],
+        **({"waits": found.sampled.records()} if found.sampled is not None else {}),
     }
 
 
-def _cause(cause: Any) -> dict[str, Any]:
+def _cause(cause: Cause) -> dict[str, Any]:
     remedy = cause.remedy
     return {
         "verdict": cause.verdict.value,

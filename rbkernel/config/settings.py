@@ -126,6 +126,13 @@ class Settings(BaseModel):
         return root_in_file or platformdirs.user_data_path("rbkernel") / "evidence"
 
     @property
+    def watch_root(self) -> Path:
+        """The folder in which `rbkernel watch` keeps the last hour, one for each user and host."""
+        if root := os.environ.get("RBKERNEL_WATCH"):
+            return Path(root).expanduser().absolute()
+        return platformdirs.user_state_path("rbkernel") / "watch"
+
+    @property
     def store_url(self) -> str:
         """Where the gateway keeps what came in; only the environment says, as it may be secret."""
         if url := os.environ.get("RBKERNEL_STORE_URL"):

@@ -167,6 +167,37 @@ def _sealed(line: Line) -> str:
     return _said("sealed", named, line.text("verdict"))
 
 
+def _situation(line: Line) -> str:
+    """Say what a server looked like.
+
+    >>> told = {"connection": "orders", "causes": ["refund-job blocks 9 sessions"]}
+    >>> _situation(Line(number=1, kind="situation", at="", by="rbkernel", data=told))
+    'orders when the alert arrived: refund-job blocks 9 sessions'
+    """
+    causes = line.data.get("causes")
+    said = [str(one) for one in causes] if isinstance(causes, list) else []
+    return (
+        f"{line.text('connection')} when the alert arrived: {'; '.join(said) or 'no cause found'}"
+    )
+
+
+def wrong_when_alerted(record: IncidentRecord) -> list[str]:
+    """Return what was wrong with servers when alerts arrived, a sentence each.
+
+    >>> from rbkernel.evidence.incident import tell
+    >>> told = {"connection": "orders", "verdict": "critical", "causes": ["it blocks 9 sessions"]}
+    >>> at = "2026-11-20T03:02:11.5+00:00"
+    >>> wrong_when_alerted(tell([Line(number=1, kind="situation", at=at, by="", data=told)]))
+    ['03:02:11 UTC, orders when the alert arrived: it blocks 9 sessions']
+    """
+    wrong = {Verdict.WARNING.value, Verdict.CRITICAL.value}
+    return [
+        f"{instant(line.at).astimezone(UTC):%H:%M:%S} UTC, {_situation(line)}"
+        for line in record.lines
+        if line.kind == "situation" and line.text("verdict") in wrong
+    ]
+
+
 def _merged(line: Line) -> str:
     if line.data.get("into"):
         return f"merged into {line.text('into')}"
@@ -192,6 +223,7 @@ def _anything(line: Line) -> str:
 
 _WORDS: Mapping[str, Callable[[Line], str]] = {
     "opened": lambda line: _said("record opened", line.text("title")),
+    "situation": _situation,
     "note": lambda line: _said("note", line.text("text")),
     "status": _status,
     "sealed": _sealed,

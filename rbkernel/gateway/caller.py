@@ -20,7 +20,6 @@ from rbkernel.config import Settings
 from rbkernel.errors import ConfigError, RunbookError
 from rbkernel.kernel import secrets
 from rbkernel.model import INCIDENT_ID, RUN_ID, new_run_id
-from rbkernel.redact import Redactor
 from rbkernel.runbook import catalogue, parameters
 
 
@@ -90,10 +89,7 @@ def refuse_secret_incident(incident: str, where: str, settings: Settings) -> Non
     SecretParameter
         It does.
     """
-    redactor = Redactor()
-    for name, value, public in secrets.gather(settings, os.environ):
-        redactor.learn(name, value, public=public)
-    parameters.refuse_secret_incident(incident, where, redactor)
+    parameters.refuse_secret_incident(incident, where, secrets.redactor(settings, os.environ))
 
 
 def _parameters(notebook: NotebookNode) -> Mapping[str, Any]:

@@ -22,7 +22,11 @@ from rbkernel.gateway.ledger import Ledger
 from rbkernel.gateway.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import alerts, incidents
+from rbkernel.gateway.witness import Ask
 from rbkernel.model import Severity, Verdict
+from rbkernel.postgres import stored
+from rbkernel.postgres.diagnosis import Diagnosis
+from rbkernel.redact import Redactor
 
 BY = "rbkernel"
 _RECORD = "incident.jsonl"
@@ -68,6 +72,21 @@ class Chronicle:
             "why": stored.problem,
         }
         self._say(incident, "alert", **alert.to_json(), **told)
+
+    def tell_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
+        """Write what a server looked like when an alert arrived, or why it could not be seen."""
+        named = {culprit.pid for cause in seen.causes for culprit in cause.culprits}
+        self._say(
+            ask.incident,
+            "situation",
+            redactor=redactor,
+            connection=ask.connection,
+            alert=ask.alert,
+            received_at=ask.received_at,
+            verdict=seen.verdict.value,
+            causes=[cause.headline for cause in seen.causes],
+            situation=stored.to_json(stored.condensed(seen.situation, named)),
+        )
 
     def open_for_schedule(self, incident: str, title: str) -> None:
         """Open the incident of a scheduled run."""

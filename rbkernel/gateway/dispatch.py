@@ -27,6 +27,7 @@ from rbkernel.gateway.office import Office
 from rbkernel.gateway.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.routing import Route, Routing
 from rbkernel.gateway.tables import alerts, incidents
+from rbkernel.gateway.witness import Ask, Witness
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue
 
@@ -73,6 +74,7 @@ class Dispatcher:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._witness = Witness(office.settings, office.chronicle.tell_situation)
         self._shelf = Shelf(office.settings.catalogue.paths)
         self._shelf.catalogue()  # takes a second, in which senders would wait for their answer
 
@@ -103,6 +105,8 @@ class Dispatcher:
                 return False
             if placed.incident:
                 self._office.chronicle.tell_alert(placed, decided.severity)
+                if unplaced and placed.fires:
+                    self._have_looked_at(placed, decided)
                 self._done(placed)
                 if not placed.fires:
                     self._office.chronicle.settle(placed.incident)
@@ -117,6 +121,17 @@ class Dispatcher:
             self._wait(stored, str(error) or type(error).__name__)
             return False
         return True
+
+    def _have_looked_at(self, placed: StoredAlert, decided: Routing) -> None:
+        """Have the servers that its runs will look at looked at now: a run begins later."""
+        for connection in dict.fromkeys(route.db for route in decided.routes if route.db):
+            ask = Ask(
+                connection=connection,
+                incident=placed.incident,
+                alert=placed.alert.name or placed.alert.fingerprint,
+                received_at=placed.received_at,
+            )
+            self._witness.look(ask)
 
     # --- its place
 

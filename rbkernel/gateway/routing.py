@@ -35,7 +35,8 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 class Route:
     """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart.
 
-    ``wide``: nothing says what it is about, so each incident has a live run of its own.
+    ``wide``: nothing says what it is about, so each incident has a live run of its own. ``db`` is
+    the connection that its parameter of that name gives; empty where it has none.
     """
 
     runbook: str
@@ -45,6 +46,7 @@ class Route:
     severity: Severity
     why: str
     wide: bool = False
+    db: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +280,7 @@ def _routed(
         severity=_severity(choice, labels),
         why=because,
         wide=not key and triggers.is_catch_all(choice.trigger),
+        db=asked.db,
     )
 
 
@@ -310,9 +313,13 @@ def _is_plain(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """The connections that a run uses; ``filled`` are parameters that the configuration gives."""
+    """The connections that a run uses; ``filled`` are parameters that the configuration gives.
+
+    ``db`` is the one of the parameter of that name.
+    """
 
     names: tuple[str, ...]
+    db: str
     filled: Mapping[str, str]
 
 
@@ -337,7 +344,8 @@ def _connections(runbook: Runbook, values: Mapping[str, Scalar], settings: Setti
             )
         if name not in settings.connections:
             raise ParameterError(f"{parameter}={name!r} is no connection that is configured")
-    return _Asked(names=tuple(dict.fromkeys(named.values())), filled=filled)
+    names = tuple(dict.fromkeys(named.values()))
+    return _Asked(names=names, db=named.get("db", ""), filled=filled)
 
 
 def _severity(choice: _Choice, labels: Mapping[str, str]) -> Severity:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from rbkernel.config import Connection, Settings
+from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
 
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
@@ -33,6 +34,14 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
     public = _public(settings, environment)
     for secret in _gathered(settings, environment):
         yield secret._replace(public=secret.public | public)
+
+
+def redactor(settings: Settings, environment: Mapping[str, str]) -> Redactor:
+    """Return a redactor that knows these secrets by their values."""
+    made = Redactor()
+    for name, value, public in gather(settings, environment):
+        made.learn(name, value, public=public)
+    return made
 
 
 # variables of libpq and of the system that name what the evidence shows anyway

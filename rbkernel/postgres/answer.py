@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, Protocol
 
 from rbkernel.errors import RbkernelError
 from rbkernel.model import now
-from rbkernel.postgres.values import plain
+from rbkernel.postgres.values import AsText, plain
 from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 # PostgreSQL's type OIDs (src/include/catalog/pg_type.dat), fixed for built-in types
 INTEGERS = frozenset({20, 21, 23, 26})
-FLOATS = frozenset({700, 701})
+FLOAT8 = 701
+FLOATS = frozenset({700, FLOAT8})
 BOOLEAN = 16
 TIMESTAMPS: Mapping[int, bool] = {1114: False, 1184: True}
 INTERVAL = 1186
@@ -85,13 +86,7 @@ class Answer:
     def cut(self, lengths: Mapping[str, int]) -> Answer:
         """Return the answer with so many characters kept of the texts of these columns."""
         limits = [lengths.get(column.name) for column in self.columns]
-        rows = [
-            [
-                value[:limit] if limit is not None and isinstance(value, str) else value
-                for value, limit in zip(row, limits, strict=True)
-            ]
-            for row in self.rows
-        ]
+        rows = [list(map(_beginning, row, limits)) for row in self.rows]
         return replace(self, rows=rows)
 
     def protected(self, redaction: Redaction) -> Answer:
@@ -122,6 +117,12 @@ class Answer:
             ],
             told=replace(self.told, protected=applied),
         )
+
+
+def _beginning(value: Any, limit: int | None) -> Any:
+    if limit is None or not isinstance(value, str):
+        return value
+    return AsText(value[:limit], value.why) if isinstance(value, AsText) else value[:limit]
 
 
 def _change(policy: Policy, redaction: Redaction) -> Callable[[Any], str] | None:

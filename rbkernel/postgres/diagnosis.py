@@ -6,11 +6,12 @@ taken, is a cause itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.postgres import causes, row_holders, situation
+from rbkernel.postgres import causes, row_holders, sampling, situation
+from rbkernel.postgres.answer import Answer
 from rbkernel.postgres.causes import Cause
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.situation import Situation
@@ -18,10 +19,14 @@ from rbkernel.postgres.situation import Situation
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """A look at a server, and the causes of what it shows, the most harmful first."""
+    """A look at a server, and the causes of what it shows, the most harmful first.
+
+    ``sampled`` is what the busy sessions waited for, where the look took some seconds.
+    """
 
     situation: Situation
     causes: tuple[Cause, ...]
+    sampled: Answer | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -34,8 +39,17 @@ class Diagnosis:
         return self.causes[0] if self.causes else None
 
 
-def diagnose(session: Session) -> Diagnosis:
+def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> Diagnosis:
     """Look at a server and find the causes of what is wrong.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    seconds
+        How long to look: what the busy sessions wait for is sampled meanwhile. 0 for a fast look.
+    again
+        Whether a fast look is made twice where waits are too young to count.
 
     Returns
     -------
@@ -46,7 +60,12 @@ def diagnose(session: Session) -> Diagnosis:
         _ = session.server
     except DatabaseError as error:
         return unanswered(session, error)
-    return judged(row_holders.completed(session, situation.look(session)))
+    if not seconds:
+        return judged(row_holders.completed(session, situation.look(session, again=again)))
+    first = situation.look_once(session)
+    sampled = sampling.sample(session, seconds)
+    seen = situation.settled(first, situation.look_once(session))
+    return replace(judged(row_holders.completed(session, seen)), sampled=sampled)
 
 
 def judged(seen: Situation) -> Diagnosis:

@@ -6,11 +6,12 @@ lacks, a question for a standby) is left out, and what could not be answered is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres import diagnosis, diagnostics, rules
+from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.postgres.session import Session
 
 # in the order in which an engineer would ask
@@ -33,7 +34,12 @@ TOPICS = (
 )
 
 
-def survey(session: Session, *, standby_name: str = "") -> Iterator[Finding]:
+def survey(
+    session: Session,
+    *,
+    standby_name: str = "",
+    tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
+) -> Iterator[Finding]:
     """Find the causes of what is wrong, then ask every topic.
 
     Parameters
@@ -42,6 +48,8 @@ def survey(session: Session, *, standby_name: str = "") -> Iterator[Finding]:
         The connection.
     standby_name
         As for `look`.
+    tell
+        Returns the findings on the causes.
     """
     try:
         _ = session.server
@@ -52,7 +60,7 @@ def survey(session: Session, *, standby_name: str = "") -> Iterator[Finding]:
             diagnosis.findings(seen) if known else [unreachable(seen.situation.connection, error)]
         )
         return
-    yield from diagnosis.findings(diagnosis.diagnose(session))
+    yield from tell(diagnosis.diagnose(session))
     yield from look(session, standby_name=standby_name)
 
 

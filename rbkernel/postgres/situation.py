@@ -197,10 +197,10 @@ def look(session: Session, *, again: bool = True) -> Situation:
     Situation
         With ``reason`` set where the server could not be asked.
     """
-    first = _look_once(session)
+    first = look_once(session)
     if not again or not any(_too_young(backend) for backend in first.backends):
         return settled(first)
-    return settled(first, _look_once(session))
+    return settled(first, look_once(session))
 
 
 def settled(first: Situation, second: Situation | None = None) -> Situation:
@@ -229,7 +229,8 @@ def _too_young(backend: Backend) -> bool:
     return backend.locktype is not None and (backend.wait_s or 0.0) < SETTLED_S
 
 
-def _look_once(session: Session) -> Situation:
+def look_once(session: Session) -> Situation:
+    """Look once; which waits count is said by `settled`."""
     at, name = now(), session.connection.name
     sessions = diagnostics.ask(session, "situation/sessions")
     server = diagnostics.ask(session, "situation/server")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 
 from IPython.display import display
 
 from rbkernel.arguments import checked
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import overview as looks
-from rbkernel.triage import cards
+from rbkernel.triage import cards, earlier
 from rbkernel.triage.context import triage
 
 WATCH, ESCALATE = "none: watch", "escalate"
@@ -74,7 +75,8 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
     if standby and not looks.belongs(run.session(standby), primary):
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
-    found += looks.survey(primary, standby_name=standby_name)
+    tell = partial(earlier.findings, run, db)
+    found += looks.survey(primary, standby_name=standby_name, tell=tell)
     if standby:
         # the same question to another server is another finding
         found += [

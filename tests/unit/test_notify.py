@@ -78,6 +78,16 @@ def events(root: Path, told: Told, *known: str, now: datetime | None = None) -> 
     return list(due(records.read(root, INCIDENT), told, known=known, now=now).events)
 
 
+def test_the_first_message_has_what_was_wrong_when_the_alert_arrived(root: Path) -> None:
+    cause = "refund-job (pid 422, idle in transaction for 5 min 46 s) blocks 47 sessions"
+    say(root, "situation", connection="orders", verdict="critical", causes=[cause])
+    say(root, "situation", connection="stock", verdict="ok", causes=[])
+    say(root, state="started")
+    message = Words(None, ADDRESS).message(events(root, Told()))
+    assert f"UTC, orders when the alert arrived: {cause}\n" in message.body
+    assert "stock" not in message.body
+
+
 def test_a_run_is_told_at_its_start_and_at_its_end(root: Path) -> None:
     say(root, state="queued")
     assert not events(root, Told())

@@ -25,6 +25,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         "severity",
     ),
     "run": ("run_id", "runbook", "state", "verdict", "why", "mind"),
+    "situation": ("connection", "alert", "verdict"),
     "note": ("text",),
     "status": ("status", "impact", "action", "eta"),
     "merged": ("into", "from", "severity"),

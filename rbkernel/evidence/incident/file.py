@@ -27,7 +27,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "run": ("run_id", "state", "attempt"),
     "merged": ("into", "from"),
 }
-KINDS = frozenset({*_KEYS, "note", "status", "notified", "closed", "reopened"})
+KINDS = frozenset({*_KEYS, "situation", "note", "status", "notified", "closed", "reopened"})
 # names and hashes that others look for: they hold no text of anybody's, and may look like tokens
 _PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status"})
 

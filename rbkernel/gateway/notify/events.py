@@ -24,7 +24,7 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.reading import Record
-from rbkernel.evidence.timeline import alert_name
+from rbkernel.evidence.timeline import alert_name, wrong_when_alerted
 from rbkernel.gateway.records import StoredAlert
 from rbkernel.model import SEVERITY_LABELS, Finding, Severity, Verdict, by_urgency
 from rbkernel.runbook.escalation import is_due
@@ -162,7 +162,8 @@ class _Incident:
         for run in self.record.runs:
             started = f"started/{run.run_id}"
             if started not in self.known and _said(self.record, run, "started"):
-                yield self._event("started", started, run.started_at, run, {})
+                facts = {"seen": wrong_when_alerted(self.record)}
+                yield self._event("started", started, run.started_at, run, facts)
             found = f"finding/{run.run_id}"
             if run.state in _OVER and found not in self.known:
                 yield from self._ended(run, found)

@@ -1,0 +1,50 @@
+"""`rbkernel watch`: keep the last hour of what servers looked like."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+
+def watch(
+    databases: Annotated[
+        list[str], typer.Argument(metavar="DB…", help="The connections to look at.")
+    ],
+    every: Annotated[
+        float, typer.Option(help="Seconds between two looks.", min=1, max=3600)
+    ] = 10.0,
+) -> None:
+    """Look at servers again and again, and keep the last hour for runbooks.
+
+    Runs until it gets SIGTERM or Ctrl-C, and ends with 0 then. It looks less often at a server that
+    is slow or refuses. Example: rbkernel watch orders-primary orders-standby
+    """
+    import os
+
+    from rbkernel import config
+    from rbkernel.gateway import logs
+    from rbkernel.kernel import secrets
+    from rbkernel.postgres.ring import KEPT, Ring
+    from rbkernel.postgres.watching import Watcher
+    from rbkernel.postgres.watching import watch as work
+
+    settings = config.load()
+    connections = [settings.connection(name) for name in dict.fromkeys(databases)]
+    redactor = secrets.redactor(settings, os.environ)
+    rings = [Ring(settings.watch_root, one.name) for one in connections]
+    watchers = [
+        Watcher(connection, ring, redactor, every_s=every)
+        for connection, ring in zip(connections, rings, strict=True)
+    ]
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    logs.begin()
+    names = ", ".join(one.name for one in connections)
+    minutes = KEPT.total_seconds() / 60
+    typer.echo(f"watching {names} every {every:g} s; the last {minutes:.0f} min are kept in")
+    typer.echo(f"  {settings.watch_root}")
+    work(watchers, rings, stop)

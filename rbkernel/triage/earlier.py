@@ -1,0 +1,98 @@
+"""What a server looked like before the run: when the alert arrived, and what `watch` has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import zip_longest
+
+from rbkernel.errors import EvidenceError, StoredSituationError
+from rbkernel.evidence import incident as records
+from rbkernel.evidence.incident import Line, instant
+from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import diagnosis, history, stored
+from rbkernel.postgres.diagnosis import Diagnosis
+from rbkernel.postgres.history import Earlier
+from rbkernel.postgres.ring import Ring
+from rbkernel.triage.context import Triage
+
+# alerts come late: most rules wait for some minutes before they fire
+_BEFORE_THE_ALERT = timedelta(minutes=10)
+
+
+def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
+    """Yield what is wrong now, since when, and what was wrong before the run and is over.
+
+    Parameters
+    ----------
+    run
+        The present run, whose incident's record knows earlier looks.
+    db
+        The connection.
+    present
+        What the server looks like now.
+    """
+    lines = _lines(run)
+    alerted = _when_alerted(lines, db)
+    ring = Ring(run.settings.watch_root, db)
+    watched = ring.glances()
+    glances = [*watched, *(history.Glance.of(one.diagnosis) for one in alerted)]
+    glances.sort(key=lambda glance: instant(glance.at))
+    for finding, cause in zip_longest(diagnosis.findings(present), present.causes):
+        since = history.first_seen(cause, glances) if cause else ""
+        seen = f"; first seen at {history.clock(since)}" if since else ""
+        yield replace(finding, cause=f"{finding.cause}{seen}")
+    began = min((instant(line.at) for line in lines), default=instant(run.run.started_at))
+    recent = [one for one in watched if instant(one.at) >= began - _BEFORE_THE_ALERT]
+    gone = history.over(present, [*alerted, *_as_watched(ring, recent)])
+    told = list(history.findings(db, gone))
+    yield from told
+    place = len(told)
+    while (title := history.title(db, place)) in run.findings:
+        yield diagnosis.none_found(title)
+        place += 1
+
+
+def _when_alerted(lines: Iterable[Line], db: str) -> list[Earlier]:
+    """Return the looks at a server that the gateway has made, in the order of the lines."""
+    of_it = (one for one in lines if one.kind == "situation" and one.text("connection") == db)
+    return [look for line in of_it for look in _look(line)]
+
+
+def _as_watched(ring: Ring, glances: Sequence[history.Glance]) -> Iterator[Earlier]:
+    """Yield a look for each critical cause that `rbkernel watch` has seen, the newest first."""
+    known: list[history.Sighting] = []
+    for glance in reversed(glances):
+        critical = [one for one in glance.causes if one.verdict == Verdict.CRITICAL.value]
+        new = [one for one in critical if not any(one.same(other) for other in known)]
+        situation = ring.situation(glance.at) if new else None
+        if situation is not None:
+            known += new
+            yield Earlier(diagnosis=diagnosis.judged(situation), occasion="seen by rbkernel watch")
+
+
+def _look(line: Line) -> Iterator[Earlier]:
+    try:
+        situation = stored.from_json(line.data.get("situation"))
+    except StoredSituationError:
+        return  # of a later version, or damaged: the record's own line still tells its causes
+    yield Earlier(diagnosis=diagnosis.judged(situation), occasion=_occasion(line, situation.at))
+
+
+def _occasion(line: Line, at: str) -> str:
+    """Say when a look was made: an alert may have waited for a gateway that was down."""
+    late = instant(at) - instant(line.text("received_at"))
+    when = "when" if late < timedelta(minutes=1) else f"{late.total_seconds() / 60:.0f} min after"
+    return f"{when} the alert {line.text('alert')} arrived"
+
+
+def _lines(run: Triage) -> list[Line]:
+    """Return what the record tells of the incident and of those that it took in, newest first."""
+    root, incident = run.settings.evidence_root, run.run.incident
+    try:
+        parts = records.look(root, incident).parts
+        lines = [line for part in parts for line in records.look(root, part).lines]
+    except EvidenceError:
+        return []  # it cannot be read: the run goes on without
+    return sorted(lines, key=lambda line: instant(line.at), reverse=True)
