@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.diagnose import diagnose
     from rbkernel.triage.endpoint import http
     from rbkernel.triage.handover import commands, escalation, severity, show
+    from rbkernel.triage.history import history
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
     from rbkernel.triage.query import query, sample
@@ -44,6 +45,7 @@ _HOMES = {
     "escalation": "rbkernel.triage.handover",
     "figure": "rbkernel.triage",
     "health": "rbkernel.triage.readiness",
+    "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.endpoint",
     "metrics": "rbkernel.triage.metrics",
     "note": "rbkernel.triage.summary",
@@ -76,6 +78,7 @@ __all__ = [
     "escalation",
     "figure",
     "health",
+    "history",
     "http",
     "metrics",
     "note",

@@ -4,7 +4,7 @@ needs: [pg_monitor]
 columns:
   application: application_name, or the user where there is none
   wait_type: running, or wait_event_type
-  wait: running, or wait_event_type and wait_event, such as "Lock: tuple"
+  wait: "running, or wait_event_type and wait_event, such as Lock: tuple"
   sessions: sessions with a query under way that do this; the mean of several looks
   share_pct: "%, share of all sessions with a query under way"
 rules:
