@@ -136,7 +136,7 @@ def _first_settings(connection: Connection, *, all_timeouts: bool) -> str:
     A login can wait for a lock on the catalogue, and an idle time-out that a role or database has
     set can end the session between two queries. Its other time-outs could end our first statement;
     ours are sent at login only where they did, because what is sent there hides the server's own
-    values from `settings/notable`.
+    values: `settings.AT_LOGIN` tells `settings/notable` which.
     """
     wanted = {
         "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
@@ -145,6 +145,7 @@ def _first_settings(connection: Connection, *, all_timeouts: bool) -> str:
     if all_timeouts:
         wanted["statement_timeout"] = f"{connection.statement_timeout_s * 1000:.0f}"
         wanted["idle_in_transaction_session_timeout"] = "60000"
+    wanted[settings.AT_LOGIN] = ",".join(wanted)
     return " ".join(f"-c {name}={value}" for name, value in wanted.items())
 
 

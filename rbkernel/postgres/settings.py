@@ -64,6 +64,8 @@ _TEAM: Mapping[str, str] = {"row_security": "on"}
 # Python has no codec for these encodings of a server: what is not ASCII is escaped
 _WITHOUT_CODEC = frozenset({"EUC_TW", "MULE_INTERNAL"})
 _READ_ONLY = "transaction_read_only"
+# what a session of ours has set at login, by name: these hide the server's own values from it
+AT_LOGIN = "rbkernel.set_at_login"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,10 +29,12 @@ BEGIN;
 -- Diagnostic: sees sessions and statistics, writes nothing, signals nobody.
 {create_diagnostic}
 ALTER ROLE {diagnostic} LOGIN CONNECTION LIMIT 10;
-ALTER ROLE {diagnostic} SET default_transaction_read_only = on;
-ALTER ROLE {diagnostic} SET statement_timeout = '30s';
-ALTER ROLE {diagnostic} SET lock_timeout = '1s';
-ALTER ROLE {diagnostic} SET idle_in_transaction_session_timeout = '60s';
+-- It has no settings of its own, which would hide the server's from it: every transaction of
+-- rbkernel is begun read-only, with time-outs. Earlier versions set these four.
+ALTER ROLE {diagnostic} RESET default_transaction_read_only;
+ALTER ROLE {diagnostic} RESET statement_timeout;
+ALTER ROLE {diagnostic} RESET lock_timeout;
+ALTER ROLE {diagnostic} RESET idle_in_transaction_session_timeout;
 GRANT pg_monitor TO {diagnostic};
 GRANT CONNECT ON DATABASE {database} TO {diagnostic};
 DO $$ BEGIN

@@ -42,7 +42,6 @@ def create(access: Access, passwords: Mapping[Role, str], *, major: int) -> None
         for role, options in _OPTIONS.items():
             password = driver.quote_literal(passwords[role])
             raw.execute(f"CREATE ROLE {role} LOGIN PASSWORD {password} {options}".encode())
-        raw.execute(b"ALTER ROLE rb_diag SET default_transaction_read_only = on")
         if major >= 16:
             raw.execute(b"GRANT pg_use_reserved_connections TO rb_diag")
         raw.execute(f"CREATE DATABASE {DATABASE} OWNER shop_app".encode())

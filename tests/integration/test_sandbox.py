@@ -118,10 +118,8 @@ class TestUp:
         assert rows(DIFFERENCES) == []
 
     def test_roles_may_only_do_their_part(self, sandbox: Home) -> None:
-        with control.connect_as("rb_diag") as raw:
-            raw.execute("SET default_transaction_read_only = off")
-            with pytest.raises(raw.Error, match="permission denied"):
-                raw.execute("DELETE FROM orders")
+        with control.connect_as("rb_diag") as raw, pytest.raises(raw.Error, match="denied"):
+            raw.execute("DELETE FROM orders")
         with control.connect_as("rb_nobody") as raw, pytest.raises(raw.Error, match="denied"):
             raw.execute("SELECT count(*) FROM orders")
         with control.connect_as("rb_action") as raw, pytest.raises(raw.Error, match="owner"):

@@ -3,7 +3,7 @@ purpose: Settings that matter in an incident, what they mean here, and which of 
 needs: [pg_monitor]
 columns:
   setting: name of the setting
-  value: as configured, with its unit; NULL where our own login sets it
+  value: the server's, with its unit; NULL where this role, this database or our login has its own
   danger: data (rows can be lost or damaged), service (one session or slot can take all down), or empty
   at_risk: the value is dangerous; NULL when a setting of this role or database hides the server's own
   why: what it means
@@ -17,7 +17,9 @@ rules:
     each: setting
     unit: settings
     critical: 0
-    unseen: "the role or the database has a setting of its own, which hides the server's"
+    unseen: >-
+      a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
+      server's value; ALTER ROLE ... RESET of it shows it
     cause: "{value} put the data at risk"
     next_step: set them right, and reload or restart; a crash until then can lose or damage rows
     opens: RUN-017
@@ -29,7 +31,9 @@ rules:
     each: setting
     unit: settings
     warn: 0
-    unseen: "the role or the database has a setting of its own, which hides the server's"
+    unseen: >-
+      a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
+      server's value; ALTER ROLE ... RESET of it shows it
     cause: "{value} let one session or slot take the whole server down"
     next_step: read why, and set a limit
     opens: RUN-017
@@ -43,17 +47,17 @@ rules:
     cause: "{value} will change with the next restart, whoever makes it"
     next_step: restart in a window of your choice, or take the change back
     opens: RUN-017
+    source: pg_settings.pending_restart
 */
 SELECT s.name AS setting,
-       -- what our own login has set hides the server's value
-       CASE WHEN s.source <> 'client' THEN concat_ws(' ', s.reset_val, s.unit) END AS value,
+       CASE WHEN NOT h.hidden THEN concat_ws(' ', s.reset_val, s.unit) END AS value,
        CASE
-           WHEN n.hidden OR s.source = 'client' OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN n.danger
+           WHEN h.hidden OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN n.danger
            ELSE ''
        END AS danger,
        CASE
            WHEN n.danger = '' THEN false
-           WHEN NOT n.hidden AND s.source <> 'client' THEN s.reset_val = ANY (n.dangerous) AND n.holds
+           WHEN NOT h.hidden THEN s.reset_val = ANY (n.dangerous) AND n.holds
        END AS at_risk,
        n.why,
        s.source,
@@ -63,13 +67,14 @@ FROM (
            -- a limit on what slots keep is missed only where there is a slot
            name <> 'max_slot_wal_keep_size' OR EXISTS (SELECT FROM pg_replication_slots) AS holds,
            -- reset_val is what this role gets in this database
-           name IN (
+           name = ANY (string_to_array(coalesce(current_setting('rbkernel.set_at_login', true), ''), ','))
+           OR name IN (
                SELECT lower(split_part(setting, '=', 1))
                FROM pg_db_role_setting r CROSS JOIN unnest(r.setconfig) AS setting
                WHERE r.setdatabase IN (0, (SELECT oid FROM pg_database
                                            WHERE datname = current_database()))
                  AND r.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
-           ) AS hidden
+           ) AS told
     FROM (
         VALUES
             ('fsync', 'data', 'off', 'off: a crash of the machine can damage the whole cluster'),
@@ -119,4 +124,5 @@ FROM (
     ) v (name, danger, dangerous, why)
 ) n
 JOIN pg_settings s ON s.name = n.name
-ORDER BY CASE WHEN s.reset_val = ANY (n.dangerous) AND n.holds THEN 0 ELSE 1 END, s.name
+CROSS JOIN LATERAL (SELECT n.told OR s.source = 'client' AS hidden) h
+ORDER BY CASE WHEN h.hidden OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN 0 ELSE 1 END, s.name
