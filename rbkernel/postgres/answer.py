@@ -84,6 +84,11 @@ class Answer:
         names = [column.name for column in self.columns]
         return [dict(zip(names, map(plain, row), strict=True)) for row in self.rows]
 
+    def values(self, column: str) -> list[Any]:
+        """Return the values of a column; none where there is no such column."""
+        places = [place for place, one in enumerate(self.columns) if one.name == column]
+        return [row[place] for place in places for row in self.rows]
+
     def cut(self, lengths: Mapping[str, int]) -> Answer:
         """Return the answer with so many characters kept of the texts of these columns."""
         limits = [lengths.get(column.name) for column in self.columns]

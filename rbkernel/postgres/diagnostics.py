@@ -7,7 +7,7 @@ that its header declares and the reason attached, which every rule reads as ``un
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -55,6 +55,17 @@ class Figure(_Part):
     title: str = ""
 
 
+class Batch(_Part):
+    """An answer that is asked for in parts, each in a transaction of its own, to hold few locks.
+
+    The SQL takes ``:after`` and ``:batch``, and returns one more column ``batch_key``, the largest
+    of which is the next ``:after``. The whole is sorted by `worst_first`, unknown values first.
+    """
+
+    rows: int
+    worst_first: str
+
+
 class Table(_Part):
     """A table of the application, and the columns that are read; see `relations`."""
 
@@ -69,6 +80,7 @@ class Diagnostic(_Part):
     the SQL for servers that have it, newest first. Without its ``requires_table`` a diagnostic
     makes no sense for a database, which is no defect of the database: see `inapplicable`.
     ``{schema}`` in the SQL stands for the schema of that table, or of the extension that is needed.
+    SQL with a LIMIT returns one more column, ``of_all``: how many rows there would be without it.
     ``cut`` maps a column to the characters that are kept of its text: functions of the server that
     count characters fail on text of another database that is not valid in the encoding of this one.
     """
@@ -84,6 +96,7 @@ class Diagnostic(_Part):
     figure: Figure | None = None
     source: str = ""
     cut: dict[str, int] = Field(default_factory=dict)
+    batch: Batch | None = None
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
 
@@ -280,7 +293,8 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
     try:
         sql = diagnostic.sql_for(session.server)
         _check_fit(session, diagnostic)
-        answer = _answered(session, diagnostic, sql, values)
+        ask_all = _answered_in_batches if diagnostic.batch else _answered
+        answer = _told_of_all(ask_all(session, diagnostic, sql, values))
         return answer.protected(session.connection.redaction)
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
@@ -306,6 +320,50 @@ def _answered(
         note = "query: left out, since a text is not valid in the encoding here"
         answer = replace(answer, told=replace(answer.told, notes=(note,)))
     return answer.cut(diagnostic.cut) if diagnostic.cut else answer
+
+
+def _answered_in_batches(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
+) -> Answer:
+    """Ask for one part after the other, until one is not full or the row cap is reached."""
+    batch = diagnostic.batch
+    assert batch
+    parts: list[Answer] = []
+    after = rows = 0
+    row_cap = session.connection.row_cap
+    while True:
+        part = _answered(session, diagnostic, sql, {**values, "after": after, "batch": batch.rows})
+        parts.append(part)
+        rows += len(part.rows)
+        if part.told.cut_by or len(part.rows) < batch.rows or rows >= row_cap:
+            break
+        after = max(part.values("batch_key"))
+    return replace(
+        parts[0],
+        rows=_worst_first([row for part in parts for row in part.rows], parts[0], batch),
+        told=replace(
+            parts[0].told,
+            rows=rows,
+            duration_s=round(sum(part.told.duration_s for part in parts), 4),
+            cut_by=part.told.cut_by or (f"the row cap of {row_cap}" if rows >= row_cap else ""),
+        ),
+    )
+
+
+def _worst_first(
+    rows: Sequence[Sequence[Any]], answer: Answer, batch: Batch
+) -> list[Sequence[Any]]:
+    [place] = [at for at, one in enumerate(answer.columns) if one.name == batch.worst_first]
+    return sorted(rows, key=lambda row: (row[place] is None, row[place] or 0), reverse=True)
+
+
+def _told_of_all(answer: Answer) -> Answer:
+    """Read how many rows there would be without the LIMIT of the SQL, and say what it cut."""
+    of_all = max(answer.values("of_all"), default=0)
+    if of_all <= len(answer.rows) or answer.told.cut_by:
+        return answer
+    limit = f"the limit of this diagnostic: {len(answer.rows)} of {of_all} rows"
+    return replace(answer, told=replace(answer.told, cut_by=limit))
 
 
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,10 @@ class Rule(BaseModel):
         Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
         NULLs make a figure ``unknown``, unless the known ones alone are beyond a threshold.
     where
-        Column → value or values: the rows that count.
+        Column → value or values: the rows that count. A row with NULL there may count or not.
+    ranked
+        The rows come worst first by this rule (those that count, the largest figure first), so
+        that rows which were cut can be no worse than those that were seen.
     empty
         The figure when no row counts, where that is an answer: the longest of no queries is 0.
     by
@@ -52,6 +55,7 @@ class Rule(BaseModel):
     column: str = ""
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
     where: dict[str, Any] = {}
+    ranked: bool = False
     empty: float | None = None
     by: str = ""
     each: str = ""

@@ -3,6 +3,9 @@
 Pure. A rule takes the frame and not a scalar, because a scalar has forgotten that its query
 failed: ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their
 header, and `rb.check` makes one from its arguments.
+
+Ok has to be earned: where rows were cut, or nobody knows whether a row counts, a verdict stands
+only if the rows that were not seen cannot change it.
 """
 
 from __future__ import annotations
@@ -21,9 +24,15 @@ from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import provenance
 
 _NAMED_ROWS = 100
+_NARROW = (
+    "ask for less (a WHERE, a parameter), or raise the cap, until the whole answer is seen; do not"
+    " take it for healthy"
+)
 
 
-def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) -> Finding:
+def apply(
+    rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None, undecided: int = 0
+) -> Finding:
     """Judge a frame.
 
     Parameters
@@ -34,6 +43,8 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
         A frame with a `Provenance`: without one nobody knows whether its query failed.
     rows
         The rows that count, where the caller has chosen them; else by the rule's ``where``.
+    undecided
+        How many other rows may count, where the caller has chosen.
 
     Raises
     ------
@@ -41,15 +52,22 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
         The frame lacks a column that the rule names: a programming error.
     """
     told = provenance(frame)
-    rows = _matching(frame, rule.where) if rows is None else rows
+    if rows is None:
+        rows = _matching(frame, rule.where)
+        undecided = len(_matching(frame, rule.where, or_null=True)) - len(rows)
     value, reason = _value(rule, rows, frame)
     if reason and rule.unseen and told and not told.reason:
         reason = f"{reason}: {rule.unseen}"
-    rows = _known(rule, rows)
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
+    cut = told.cut_by if told and not _worst_seen(rule, rows, frame) else ""
+    shown = _shown(rule, value, frame, capped=bool(cut))
+    if value is not None and (cut or undecided) and not _final(rule, verdict):
+        verdict = Verdict.UNKNOWN
+        reason = f"{shown} in the rows that were seen; {_unseen(rule, cut, undecided)}"
+    rows = _known(rule, rows)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rule, rows) if rule.by else ""
-    shown = _shown(rule, value, frame, capped=bool(told and told.cut_by))
+    advice = told.next_step if told else ""
     return Finding(
         title=rule.title,
         verdict=verdict,
@@ -57,7 +75,7 @@ def apply(rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None) 
         actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
         cause=rule.cause.replace("{value}", shown).replace("{top}", top) if wrong else reason,
         which=_which(rows, rule.each, rule.by) if rule.each and wrong else "",
-        next_step=_next_step(verdict, rule.next_step, told.next_step if told else ""),
+        next_step=_next_step(verdict, rule.next_step, advice or (_NARROW if cut else "")),
         opens=rule.opens if wrong else "",
         value=value,
         at=now(),
@@ -84,11 +102,53 @@ def judge(
     return Verdict.OK
 
 
-def _matching(frame: pd.DataFrame, where: dict[str, Any]) -> pd.DataFrame:
+def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = False) -> pd.DataFrame:
     for column, wanted in where.items():
         values = wanted if isinstance(wanted, list) else [wanted]
-        frame = frame[frame[column].isin(values)]
+        fits = frame[column].isin(values)
+        frame = frame[fits | frame[column].isna() if or_null else fits]
     return frame
+
+
+def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
+    """Whether rows that were cut can be no worse than those that were seen.
+
+    >>> frame = pd.DataFrame({"kind": ["bad", "bad", "good"]})
+    >>> rule = Rule(title="a", agg="rows", where={"kind": "bad"}, ranked=True, warn=9)
+    >>> _worst_seen(rule, frame[:2], frame), _worst_seen(rule, frame[:2], frame[:2])
+    (True, False)
+    """
+    if not rule.ranked or rule.agg not in {"max", "rows"}:
+        return False
+    # of the rows that are counted, more may follow, unless others came after them
+    return rule.agg == "max" or frame.empty or frame.index[-1] not in rows.index
+
+
+def _final(rule: Rule, verdict: Verdict) -> bool:
+    """Whether further rows can only make it worse: a largest value or a count beyond its limit.
+
+    >>> rule = Rule(title="a", column="n", agg="sum", warn=9)
+    >>> _final(rule, Verdict.WARNING), _final(rule, Verdict.OK)
+    (True, False)
+    """
+    worse = rule.agg == "min" if rule.below else rule.agg in {"max", "sum", "rows"}
+    return worse and verdict in {Verdict.WARNING, Verdict.CRITICAL}
+
+
+def _unseen(rule: Rule, cut: str, undecided: int) -> str:
+    """Say what was not seen.
+
+    >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
+    'for 2 more nobody knows: state is NULL'
+    """
+    said = []
+    if cut:
+        said.append(f"the rest was not: the answer was cut by {cut}")
+    if undecided:
+        why = f": {', '.join(rule.where)} is NULL" if rule.where else ""
+        why += f" ({rule.unseen})" if rule.unseen else ""
+        said.append(f"for {undecided} more nobody knows{why}")
+    return ", and ".join(said)
 
 
 def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float | None, str]:

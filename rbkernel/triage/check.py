@@ -100,7 +100,9 @@ def check(
             where=title,
             next_step="add what is missing; `rb.check?` in a cell of its own explains each",
         ) from None
-    return keep(_explained(rules.apply(made, frame, rows=_chosen(frame, where))))
+    chosen = _chosen(frame, where)
+    undecided = int(where.isna().sum()) if where is not None else 0
+    return keep(_explained(rules.apply(made, frame, rows=chosen, undecided=undecided)))
 
 
 def _explained(finding: Finding) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -114,6 +115,9 @@ def sample(
     filled = [frame for frame in frames if not frame.empty] or frames[-1:]
     joined = pd.concat(filled, ignore_index=True)
     joined.attrs = dict(frames[-1].attrs)
+    cuts = [told.cut_by for frame in frames if (told := provenance(frame)) and told.cut_by]
+    if cuts:
+        joined.attrs["rbkernel"] = replace(joined.attrs["rbkernel"], cut_by=cuts[0])
     return joined
 
 

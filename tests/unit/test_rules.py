@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rbkernel.model import Verdict
+from rbkernel.postgres.answer import Provenance
 from rbkernel.postgres.rule import Rule
-from rbkernel.postgres.rules import judge
+from rbkernel.postgres.rules import apply, judge
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
 FIGURES = st.floats(allow_nan=False)
@@ -57,3 +60,62 @@ def test_worse_figures_never_read_better(value: float, warn: float, critical: fl
     assert here is not UNKNOWN
     assert worse.rank >= here.rank
     assert judge(-value, warn=-warn, critical=-critical, below=True) is here
+
+
+def answer(rows: list[dict[str, Any]], *, cut_by: str = "") -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    frame.attrs["rbkernel"] = Provenance(
+        name="", connection="", server="", role="", sql="", values={}, at="",
+        duration_s=0, rows=len(rows), cut_by=cut_by,
+    )  # fmt: skip
+    return frame
+
+
+ROWS: list[dict[str, Any]] = [{"n": 9.0, "kind": "bad"}, {"n": 1.0, "kind": "good"}]
+
+
+class TestOkIsEarned:
+    """What was cut, or may count, leaves ok open; what is wrong already stays wrong."""
+
+    @pytest.mark.parametrize(
+        ("rule", "whole", "cut"),
+        [
+            ({"agg": "max", "warn": 10}, OK, UNKNOWN),
+            ({"agg": "max", "warn": 5}, WARNING, WARNING),
+            ({"agg": "sum", "warn": 20}, OK, UNKNOWN),
+            ({"agg": "sum", "critical": 5}, CRITICAL, CRITICAL),
+            ({"agg": "rows", "warn": 2}, OK, UNKNOWN),
+            ({"agg": "rows", "warn": 1}, WARNING, WARNING),
+            # more rows can lift these, and make right what looks wrong
+            ({"agg": "mean", "warn": 4}, WARNING, UNKNOWN),
+            ({"agg": "min", "warn": 0}, WARNING, UNKNOWN),
+            ({"agg": "max", "warn": 10, "below": True}, WARNING, UNKNOWN),
+            ({"agg": "sum", "warn": 20, "below": True}, WARNING, UNKNOWN),
+            ({"agg": "last", "warn": 0}, WARNING, UNKNOWN),
+            ({"agg": "min", "warn": 2, "below": True}, WARNING, WARNING),
+            # the worst come first: what was cut is no worse
+            ({"agg": "max", "warn": 10, "ranked": True}, OK, OK),
+            ({"agg": "rows", "where": {"kind": "bad"}, "warn": 1, "ranked": True}, OK, OK),
+            ({"agg": "rows", "where": {"kind": "good"}, "warn": 1, "ranked": True}, OK, UNKNOWN),
+            ({"agg": "sum", "warn": 20, "ranked": True}, OK, UNKNOWN),
+        ],
+    )
+    def test_of_an_answer_that_was_cut(
+        self, rule: dict[str, Any], whole: Verdict, cut: Verdict
+    ) -> None:
+        made = Rule(title="x", column="n", **rule)
+        assert apply(made, answer(ROWS)).verdict is whole
+        found = apply(made, answer(ROWS, cut_by="the row cap of 2"))
+        assert found.verdict is cut
+        if cut is UNKNOWN:
+            assert "the row cap of 2" in found.actual
+            assert "raise the cap" in found.next_step
+
+    def test_of_rows_that_may_count(self) -> None:
+        rows = [{"n": 1.0, "kind": "good"}, {"n": 9.0, "kind": None}]
+        for warn, verdict in ((5, UNKNOWN), (0.5, WARNING)):
+            rule = Rule(title="x", column="n", where={"kind": "good"}, warn=warn)
+            found = apply(rule, answer(rows))
+            assert found.verdict is verdict
+        other = Rule(title="x", column="n", where={"kind": "good", "n": 1.0}, warn=5)
+        assert apply(other, answer(rows)).verdict is OK  # it has another n

@@ -24,6 +24,7 @@ rules:
     column: share_pct
     empty: 0
     where: {heavy: true}
+    ranked: true
     by: query_id
     unit: "%"
     warn: 33
@@ -37,7 +38,8 @@ WITH told AS MATERIALIZED (
     SELECT s.*,
            s.blk_read_time + s.blk_write_time AS io_ms,
            (SELECT stats_reset FROM {schema}.pg_stat_statements_info) AS counted_since,
-           sum(s.total_exec_time) OVER () AS all_ms
+           sum(s.total_exec_time) OVER () AS all_ms,
+           count(*) OVER () AS of_all
     FROM {schema}.pg_stat_statements({texts}) s
     ORDER BY s.total_exec_time DESC
     LIMIT 50
@@ -65,7 +67,8 @@ SELECT m.queryid::text AS query_id,
        (m.wal_bytes / 1048576)::float8 AS wal_mb,
        m.counted_since,
        left(m.query, 300) AS query,
-       statement_timestamp() AS sampled_at
+       statement_timestamp() AS sampled_at,
+       m.of_all
 FROM measured m
 LEFT JOIN pg_roles u ON u.oid = m.userid
 LEFT JOIN pg_database d ON d.oid = m.dbid

@@ -4,7 +4,8 @@ WITH told AS MATERIALIZED (
            s.shared_blk_read_time + s.shared_blk_write_time
                + s.local_blk_read_time + s.local_blk_write_time AS io_ms,
            s.stats_since AS counted_since,
-           sum(s.total_exec_time) OVER () AS all_ms
+           sum(s.total_exec_time) OVER () AS all_ms,
+           count(*) OVER () AS of_all
     FROM {schema}.pg_stat_statements({texts}) s
     ORDER BY s.total_exec_time DESC
     LIMIT 50
@@ -32,7 +33,8 @@ SELECT m.queryid::text AS query_id,
        (m.wal_bytes / 1048576)::float8 AS wal_mb,
        m.counted_since,
        left(m.query, 300) AS query,
-       statement_timestamp() AS sampled_at
+       statement_timestamp() AS sampled_at,
+       m.of_all
 FROM measured m
 LEFT JOIN pg_roles u ON u.oid = m.userid
 LEFT JOIN pg_database d ON d.oid = m.dbid

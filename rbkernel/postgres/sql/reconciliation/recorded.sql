@@ -18,6 +18,7 @@ rules:
   - title: Oldest difference on record
     column: oldest_h
     empty: 0
+    ranked: true
     unit: h
     critical: 24
     cause: "A difference has been on record for {value}"
@@ -32,7 +33,8 @@ SELECT detected_at,
        kind::text AS kind,
        details,
        (extract(epoch FROM clock_timestamp() - min(detected_at) OVER ()) / 3600)::float8 AS oldest_h,
-       statement_timestamp() AS sampled_at
+       statement_timestamp() AS sampled_at,
+       count(*) OVER () AS of_all
 FROM {schema}.reconciliation_diffs
 WHERE (:module = '' OR module::text = :module) AND resolved_at IS NULL
 ORDER BY detected_at DESC, entity_id

@@ -37,14 +37,17 @@ WITH largest AS MATERIALIZED (
            coalesce(substring(array_to_string(c.reloptions, ',') FROM 'fillfactor=([0-9]+)')::float8,
                     100) / 100 AS filled,
            pg_stat_get_live_tuples(c.oid) AS live,
-           pg_stat_get_dead_tuples(c.oid) AS dead
+           pg_stat_get_dead_tuples(c.oid) AS dead,
+           -- only large tables are judged
+           count(*) FILTER (
+               WHERE c.relpages * current_setting('block_size')::bigint > 104857600) OVER () AS of_all
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm')
       AND c.relpersistence <> 't'
       AND n.nspname NOT IN ('pg_catalog', 'information_schema')
     ORDER BY c.relpages DESC, c.oid
-    LIMIT 50
+    LIMIT 200
 ),
 expected AS (
     SELECT l.*,
@@ -77,6 +80,7 @@ SELECT nspname || '.' || relname AS relation,
        size_mb > 100 AS large,
        (size_mb * dead_share)::float8 AS dead_mb,
        CASE WHEN width IS NOT NULL THEN size_mb * share END::float8 AS bloat_mb,
-       CASE WHEN width IS NOT NULL THEN 100 * share END::float8 AS bloat_pct
+       CASE WHEN width IS NOT NULL THEN 100 * share END::float8 AS bloat_pct,
+       of_all
 FROM estimated
 ORDER BY bloat_mb DESC NULLS LAST, size_mb DESC, relation

@@ -13,6 +13,7 @@ rules:
   - title: Room left in the largest table
     column: limit_pct
     empty: 0
+    ranked: true
     by: relation
     unit: "% of the largest possible table"
     warn: 50
@@ -25,20 +26,21 @@ figure: {kind: bars, x: total_mb, y: relation, title: The largest tables}
 source: relpages, which needs no lock; pg_total_relation_size would wait behind any DDL
 */
 WITH largest AS MATERIALIZED (
-    SELECT oid, relname, relnamespace, relpages, reltuples, reltoastrelid
-    FROM pg_class
-    WHERE relkind IN ('r', 'm') AND relpersistence <> 't'
-    ORDER BY relpages DESC, oid
+    SELECT c.oid, c.relname, c.relnamespace, c.relpages, c.reltuples, c.reltoastrelid,
+           coalesce(t.relpages, 0) AS toast_pages,
+           count(*) OVER () AS of_all
+    FROM pg_class c
+    LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+    ORDER BY greatest(c.relpages, t.relpages) DESC, c.oid
     LIMIT 100
 ),
 sized AS (
     SELECT l.*,
-           coalesce(t.relpages, 0) AS toast_pages,
            i.pages AS index_pages,
            i.indexes,
            current_setting('block_size')::float8 / 1048576 AS page_mb
     FROM largest l
-    LEFT JOIN pg_class t ON t.oid = l.reltoastrelid
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(c.relpages), 0)::bigint AS pages,
                count(*) FILTER (WHERE x.indrelid = l.oid)::int AS indexes
@@ -54,7 +56,8 @@ SELECT n.nspname || '.' || s.relname AS relation,
        (page_mb * index_pages)::float8 AS index_mb,
        indexes,
        CASE WHEN reltuples >= 0 THEN reltuples END::float8 AS rows,
-       (100.0 * greatest(relpages, toast_pages) / 4294967295)::float8 AS limit_pct
+       (100.0 * greatest(relpages, toast_pages) / 4294967295)::float8 AS limit_pct,
+       of_all
 FROM sized s
 JOIN pg_namespace n ON n.oid = s.relnamespace
 ORDER BY total_mb DESC, relation

@@ -13,6 +13,7 @@ rules:
   - title: What vacuum may not remove
     column: xmin_age
     empty: 0
+    ranked: true
     by: holder
     unit: transactions back
     warn: 10000000
@@ -26,7 +27,7 @@ rules:
 figure: {kind: bars, x: xmin_age, y: holder, by: kind, title: How far back each keeps dead rows}
 cut: {detail: 220}
 */
-SELECT kind, holder, pid, database, xmin_age, held_s, detail
+SELECT kind, holder, pid, database, xmin_age, held_s, detail, count(*) OVER () AS of_all
 FROM (
     SELECT CASE WHEN backend_type = 'walsender' THEN 'standby' ELSE 'session' END AS kind,
            coalesce(nullif(application_name, ''), backend_type) AS holder,
