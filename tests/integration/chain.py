@@ -81,8 +81,8 @@ class Chain:
                 raw.execute(f"ALTER SYSTEM RESET {name}")
                 raw.execute("SELECT pg_reload_conf()")
 
-    def write(self) -> float:
-        self._writer.execute(ROW)
+    def write(self, statement: str = ROW) -> float:
+        self._writer.execute(statement.encode())
         return time.monotonic()
 
     @contextmanager

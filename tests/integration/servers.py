@@ -1,7 +1,8 @@
 """PostgreSQL servers of one's own for tests that need more than the sandbox has.
 
 The programs, accounts and tables are the sandbox's; there is no traffic, so that a test knows of
-every transaction. 460 connections, logical WAL, prepared transactions, and standbys on demand.
+every transaction. 460 connections, logical WAL, prepared transactions, an archive that keeps
+nothing, and standbys on demand.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ max_parallel_workers = 8
 max_prepared_transactions = 5
 deadlock_timeout = 60s
 hot_standby_feedback = off
+archive_mode = on
+archive_command = 'true'
 """
 
 

@@ -17,7 +17,7 @@ import pytest
 from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.postgres import diagnostics, overview, rules
-from rbkernel.postgres.session import Provenance, Session
+from rbkernel.postgres.session import Provenance, Session, provenance
 from tests.integration.servers import ROW, Servers, ask, verdicts
 from tests.waiting import until
 
@@ -39,9 +39,20 @@ class TestHeaders:
             assert re.fullmatch(r"RUN-\d{3}", rule.opens), rule.title
             # the rows that are named must be those that are wrong, not all that were looked at
             assert not rule.each or rule.agg == "rows" or "depth" in rule.where, rule.title
+            assert rule.source, rule.title  # a threshold states where it comes from
         if (figure := declared.figure) is not None:
             assert {figure.x, figure.y, figure.by} - {""} <= set(declared.columns)
             assert figure.kind != "timeline" or "sampled_at" in declared.columns
+
+    @pytest.mark.parametrize("name", diagnostics.names())
+    def test_a_limit_in_the_sql_is_told(self, name: str) -> None:
+        declared = diagnostics.get(name)
+        for sql in (declared.sql, *declared.variants.values()):
+            limits = re.findall(r"\bLIMIT\s+(?!1\b)(\S+.*)", sql)
+            if declared.batch:
+                assert limits == ["CAST(:batch AS int)"]
+            elif limits:
+                assert "of_all" in sql
 
     def test_a_null_makes_unknown_unless_the_rest_is_bad_enough(self) -> None:
         rule = diagnostics.get("storage/sequences").rules[0]
@@ -117,7 +128,125 @@ class TestStorage:
                 ("unused", "public.t_asc"),
             }
             duplicate = found.set_index("index").loc["public.t_lower_again"]
-            assert duplicate["duplicate_of"] == "public.t_lower"
+            assert duplicate["other"] == "public.t_lower"
+
+    def test_redundant_indexes_and_those_that_only_look_so(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        raw = alone.connect("owner")
+        with table(raw, "CREATE TABLE t (id int PRIMARY KEY, a int, b text, c int)"):
+            for index in (
+                "id ON t (id)",
+                *(
+                    "a ON t (a)",
+                    "ab ON t (a, b)",
+                    "a_desc ON t (a DESC)",
+                    "a_hash ON t USING hash (a)",
+                ),
+                *("a_some ON t (a) WHERE c > 3", "ac_some ON t (a, c) WHERE c > 4"),
+                *("b ON t (b)", "b_pattern ON t (b text_pattern_ops)"),
+                *("lower ON t (lower(b))", "lower_c ON t (lower(b), c)"),
+                *("upper ON t (upper(b))", "c_upper ON t (c, upper(b))"),
+                *("c ON t (c) INCLUDE (a)", "c_b ON t (c, b)"),
+            ):
+                raw.execute(f"CREATE INDEX t_{index}".encode())
+            raw.execute("CREATE UNIQUE INDEX t_unique ON t (b, a)")
+            found = ask(diag, "storage/indexes")
+            found = found[(found["relation"] == "public.t") & (found["problem"] == "redundant")]
+            assert dict(zip(found["index"], found["other"], strict=True)) == {
+                "public.t_id": "public.t_pkey",
+                "public.t_a": "public.t_ab",
+                "public.t_b": "public.t_unique",
+                "public.t_lower": "public.t_lower_c",
+            }
+
+    def test_an_index_that_some_partitions_lack(self, alone: Servers, diag: Session) -> None:
+        raw = alone.connect("owner")
+        with table(raw, "CREATE TABLE t (id int) PARTITION BY RANGE (id)"):
+            raw.execute("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (2)")
+            raw.execute("CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (2) TO (3)")
+            raw.execute("CREATE INDEX t_id ON ONLY t (id)")
+            raw.execute("CREATE INDEX t1_id ON t1 (id); ALTER INDEX t_id ATTACH PARTITION t1_id")
+            title = "Incomplete indexes of partitioned tables"
+            frame = ask(diag, "storage/indexes")
+            row = frame.set_index("index").loc["public.t_id"]
+            assert row[["problem", "other"]].tolist() == ["incomplete", "public.t2"]
+            assert verdicts("storage/indexes", frame)[title] == Verdict.WARNING
+            raw.execute("CREATE INDEX t2_id ON t2 (id); ALTER INDEX t_id ATTACH PARTITION t2_id")
+            assert verdicts("storage/indexes", ask(diag, "storage/indexes"))[title] == Verdict.OK
+
+    def test_an_invalid_index_among_more_than_are_listed(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        raw = alone.connect("owner")
+        with table(raw, "CREATE TABLE t (a int, b int)"):
+            raw.execute("INSERT INTO t VALUES (1), (1)")
+            raw.execute(
+                "DO $$ BEGIN FOR n IN 1..600 LOOP"
+                " EXECUTE format('CREATE INDEX t_%s ON t (b)', n); END LOOP; END $$"
+            )
+            frame = ask(diag, "storage/indexes")
+            told = provenance(frame)
+            assert told is not None
+            assert "500 of " in told.cut_by
+            found = verdicts("storage/indexes", frame)
+            assert found["Invalid indexes"] == Verdict.OK  # they would come first
+            assert found["Indexes that nobody uses"] == Verdict.UNKNOWN
+            with pytest.raises(raw.Error, match="duplicat"):
+                raw.execute("CREATE UNIQUE INDEX CONCURRENTLY t_broken ON t (a)")
+            found = verdicts("storage/indexes", ask(diag, "storage/indexes"))
+            assert found["Invalid indexes"] == found["Duplicate indexes"] == Verdict.WARNING
+
+    def test_one_sequence_of_many_is_near_its_end(self, alone: Servers, diag: Session) -> None:
+        raw, admin = alone.connect("owner"), alone.connect("admin", role="postgres")
+        raw.execute("CREATE SCHEMA many")
+        try:
+            raw.execute(
+                "DO $$ BEGIN FOR n IN 1..1200 LOOP"
+                " EXECUTE format('CREATE SEQUENCE many.s%s', n); END LOOP; END $$"
+            )
+            admin.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public, many TO rb_diag")
+            raw.execute("SELECT setval('many.s1190', 9223372036854775806)")
+            frame = ask(diag, "storage/sequences")
+            assert frame["sequence"].iloc[0] == "many.s1190"
+            assert (frame["sequence"].str.startswith("many.")).sum() == 1200
+            assert verdicts("storage/sequences", frame) == {
+                "Sequences near their end": Verdict.CRITICAL
+            }
+            few = diag.connection.model_copy(update={"row_cap": 600})
+            with closing(Session(few, application_name="test")) as capped:
+                found = ask(capped, "storage/sequences")
+                assert verdicts("storage/sequences", found) == {
+                    "Sequences near their end": Verdict.UNKNOWN
+                }
+        finally:
+            raw.execute("DROP SCHEMA many CASCADE")
+
+    def test_a_sequence_is_as_narrow_as_the_columns_that_it_fills(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        raw, admin = alone.connect("owner"), alone.connect("admin", role="postgres")
+        raw.execute("CREATE DOMAIN number AS int; CREATE DOMAIN small AS number")
+        raw.execute("CREATE SEQUENCE a; CREATE SEQUENCE b; CREATE SEQUENCE c INCREMENT -1")
+        raw.execute("CREATE SEQUENCE e; CREATE SEQUENCE f CYCLE; CREATE SEQUENCE g")
+        with table(
+            raw,
+            "CREATE TABLE t (a int DEFAULT nextval('a'), b small DEFAULT nextval('b'),"
+            " c int DEFAULT nextval('c'), d int GENERATED ALWAYS AS IDENTITY,"
+            " e numeric(6, 2) DEFAULT nextval('e'), f smallint DEFAULT nextval('f'),"
+            " g bigint DEFAULT nextval('g'))",
+        ):
+            near = {"a": 2147483000, "b": 2147483000, "c": -2147483000, "e": 9990, "f": 32767}
+            for name, value in {**near, "t_d_seq": 2147483000, "g": 2147483000}.items():
+                raw.execute(f"SELECT setval('{name}', {value})".encode())
+            admin.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO rb_diag")
+            frame = ask(diag, "storage/sequences").set_index("sequence")
+            for name in (*near, "t_d_seq"):
+                assert frame.loc[f"public.{name}", "used_pct"] > 99, name
+            assert frame.loc["public.g", "used_pct"] < 1
+            assert frame.loc["public.b", "fills"] == "public.t.b"
+            assert not frame.loc["public.f", "cycles"]  # the column is full before
+        raw.execute("DROP SEQUENCE IF EXISTS a, b, c, e, f, g; DROP DOMAIN number CASCADE")
 
     def test_sequence_of_a_narrow_column_and_one_that_may_not_be_read(
         self, alone: Servers, diag: Session
@@ -163,6 +292,66 @@ def table(raw: Any, create: str) -> Iterator[None]:
         raw.execute("DROP TABLE t CASCADE")
 
 
+class TestVacuum:
+    def test_dead_rows_count_by_the_tables_own_trigger(self, alone: Servers, diag: Session) -> None:
+        raw = alone.connect("owner")
+        # by hand only, so that nobody vacuums while this looks; the trigger is the same
+        with table(raw, "CREATE TABLE t (id int) WITH (autovacuum_enabled = false)"):
+            raw.execute("INSERT INTO t SELECT generate_series(1, 20000)")
+            raw.execute("SELECT pg_stat_force_next_flush()")  # else it would be added afterwards
+            raw.execute("VACUUM ANALYZE t")
+            raw.execute("DELETE FROM t WHERE id <= 2600")  # 13 %; due at 50 + 20 %
+
+            def seen() -> Any:
+                frame = ask(diag, "vacuum/tables")
+                return frame[frame["relation"] == "public.t"].iloc[0]
+
+            def judged() -> dict[str, Verdict]:
+                frame = ask(diag, "vacuum/tables")
+                only = frame[frame["relation"] == "public.t"]
+                only.attrs = frame.attrs
+                return verdicts("vacuum/tables", only)
+
+            raw.execute("SELECT pg_stat_force_next_flush()")
+            until(lambda: seen()["dead"] == 2600)
+            row = seen()
+            assert row["dead_pct"] == pytest.approx(13)
+            assert row["vacuum_due_at"] == pytest.approx(4050)
+            assert row["analyze_due_at"] == pytest.approx(2050)
+            assert judged()["Dead rows"] == judged()["Stale statistics"] == Verdict.OK
+            # the same rows are many for a table that is to be vacuumed early
+            raw.execute(
+                "ALTER TABLE t SET (autovacuum_vacuum_scale_factor = 1e-2,"
+                " autovacuum_vacuum_threshold = 10, autovacuum_analyze_scale_factor = 0.01)"
+            )
+            # it was vacuumed just now, so it may be that nobody has come by yet
+            assert judged()["Dead rows"] == Verdict.OK
+            with naptime(alone, "1s"):
+                until(lambda: bool(seen()["vacuum_had_time"]))
+                assert judged()["Dead rows"] == Verdict.WARNING
+                assert judged()["Stale statistics"] == Verdict.WARNING
+            assert judged()["Autovacuum is on for every table"] == Verdict.WARNING
+
+    def test_half_of_the_transaction_ids_are_a_warning(self) -> None:
+        declared = {rule.title: rule for rule in diagnostics.get("vacuum/wraparound").rules}
+        for title in ("Transaction ids left", "Multixacts left"):
+            for age, verdict in ((1.0e9, Verdict.OK), (1.01e9, Verdict.WARNING)):
+                rule = declared[title]
+                assert rules.judge(age, warn=rule.warn, critical=rule.critical) is verdict
+
+
+@contextmanager
+def naptime(alone: Servers, value: str) -> Iterator[None]:
+    admin = alone.connect("admin", role="postgres")
+    admin.execute(f"ALTER SYSTEM SET autovacuum_naptime = '{value}'")
+    admin.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        admin.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        admin.execute("SELECT pg_reload_conf()")
+
+
 class TestConfiguration:
     def test_dangers_are_those_that_are_there(self, diag: Session) -> None:
         frame = ask(diag, "settings/notable").set_index("setting")
@@ -174,6 +363,23 @@ class TestConfiguration:
         }
         # our own session has set a time-out for itself
         assert frame.loc["statement_timeout", "value"] == "0 ms"
+        # and another at login, which hides the server's
+        assert frame.loc["lock_timeout", "value"] is None
+
+    def test_a_setting_of_our_role_is_not_taken_for_the_servers(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        admin = alone.connect("admin", role="postgres")
+        admin.execute("ALTER ROLE rb_diag SET idle_in_transaction_session_timeout = '60s'")
+        try:
+            with closing(alone.diagnostic_session()) as session:
+                frame = ask(session, "settings/notable")
+                row = frame.set_index("setting").loc["idle_in_transaction_session_timeout"]
+                assert row["value"] is None
+                title = "Settings that endanger the service"
+                assert verdicts("settings/notable", frame)[title] == Verdict.UNKNOWN
+        finally:
+            admin.execute("ALTER ROLE rb_diag RESET idle_in_transaction_session_timeout")
 
     def test_powers_of_roles(self, alone: Servers, diag: Session) -> None:
         admin = alone.connect("admin", role="postgres")
@@ -209,10 +415,39 @@ class TestConfiguration:
         finally:
             admin.execute("ALTER DATABASE shop CONNECTION LIMIT -1")
 
-    def test_archiving_that_fails(self, alone: Servers, diag: Session) -> None:
-        frame = ask(diag, "archive/status")
-        assert set(verdicts("archive/status", frame).values()) == {Verdict.OK}
-        assert not frame["enabled"].iloc[0]
+    def test_archiving_that_fails_since_the_start(self, alone: Servers, diag: Session) -> None:
+        admin = alone.connect("admin", role="postgres")
+
+        def seen(command: str, *, failing: bool) -> tuple[dict[str, Verdict], Any]:
+            admin.execute(f"ALTER SYSTEM SET archive_command = '{command}'".encode())
+            admin.execute("SELECT pg_reload_conf()")
+            admin.execute("SELECT pg_logical_emit_message(true, '', 'something'); CHECKPOINT")
+            admin.execute("SELECT pg_switch_wal()")
+            until(lambda: bool(ask(diag, "archive/status")["failing"].iloc[0]) is failing)
+            found = verdicts("archive/status", ask(diag, "archive/status"))
+            backup = ask(diag, "backup/age")
+            return {**found, **verdicts("backup/age", backup)}, backup.iloc[0]
+
+        try:
+            found, _ = seen("true", failing=False)
+            assert found["Archiving does not fail, where it is on"] == Verdict.OK
+            assert found["WAL reaches the archive"] == Verdict.OK
+            admin.execute("SELECT pg_stat_reset_shared('archiver')")
+            found, backup = seen("false", failing=True)
+            assert pd.isna(backup["last_archived_s"])
+            assert backup["unarchived_s"] > 0
+            for title in ("Archiving does not fail, where it is on", "WAL reaches the archive"):
+                assert found[title] == Verdict.CRITICAL
+            found, _ = seen("true", failing=False)
+            assert found["WAL reaches the archive"] == Verdict.OK
+            admin.execute("ALTER SYSTEM SET archive_command = ''")
+            admin.execute("SELECT pg_reload_conf()")
+            until(lambda: not ask(diag, "archive/status")["configured"].iloc[0])
+            found = verdicts("archive/status", ask(diag, "archive/status"))
+            assert found["Archiving is configured, where it is on"] == Verdict.CRITICAL
+        finally:
+            admin.execute("ALTER SYSTEM RESET archive_command")
+            admin.execute("SELECT pg_reload_conf()")
 
 
 def test_a_standby_of_another_cluster_is_told_apart(shop: Settings, diag: Session) -> None:

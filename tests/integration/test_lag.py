@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -147,3 +148,20 @@ class TestLag:
             frame = chain.ask("primary", "replication/publisher")
             found = verdicts("replication/publisher", frame)
             assert found["Logical slots are read"] == Verdict.CRITICAL
+
+    def test_errors_while_applying_that_were_mended_are_history(self, chain: Chain) -> None:
+        def failing() -> Any:
+            frame = chain.ask("primary", "replication/subscriber")
+            found = verdicts("replication/subscriber", frame)["Errors while applying"]
+            return frame.iloc[0]["apply_errors"], found
+
+        with chain.subscription():
+            chain.copy(
+                "ALTER TABLE orders ADD CHECK (status <> 'lost')",
+            )
+            chain.write("UPDATE orders SET status = 'lost' WHERE id = 100004")
+            until(lambda: failing()[0] > 0, "an error while applying")
+            until(lambda: failing()[1] is Verdict.CRITICAL, "the finding")
+            chain.copy("ALTER TABLE orders DROP CONSTRAINT orders_status_check")
+            until(lambda: failing()[1] is Verdict.OK, "the end of the errors")
+            assert failing()[0] > 0

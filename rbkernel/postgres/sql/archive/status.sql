@@ -3,7 +3,8 @@ purpose: Whether WAL is archived, since when it is not, and how much waits
 needs: [pg_monitor]
 columns:
   enabled: archive_mode is on, and this server archives (a standby only with always)
-  failing: the newest attempt failed
+  configured: archive_command or archive_library says how
+  failing: the newest attempt failed, or all of them since archiving is counted
   waiting: WAL files that wait to be archived
   last_archived: the newest WAL file that was archived
   last_archived_s: s since then; NULL when never
@@ -21,6 +22,15 @@ rules:
     cause: The newest attempt to archive WAL has failed
     next_step: read the server's log for what archive_command said; WAL piles up until it works
     opens: RUN-018
+    source: pg_stat_archiver
+  - title: Archiving is configured, where it is on
+    agg: rows
+    where: {enabled: true, configured: false}
+    critical: 0
+    cause: archive_mode is on, and neither archive_command nor archive_library is set
+    next_step: set archive_command, or archive_mode = off; WAL piles up until then
+    opens: RUN-018
+    source: the manual's chapter on continuous archiving
   - title: WAL that waits to be archived
     column: waiting
     unit: files
@@ -33,6 +43,8 @@ rules:
 figure: {kind: timeline, y: waiting, unit: files, title: WAL that waits to be archived}
 */
 SELECT s.enabled,
+       NOT s.enabled OR current_setting('archive_command') <> ''
+           OR current_setting('archive_library') <> '' AS configured,
        s.enabled
            AND a.last_failed_time IS NOT NULL
            AND (a.last_archived_time IS NULL OR a.last_failed_time > a.last_archived_time) AS failing,

@@ -3,7 +3,11 @@ purpose: What PostgreSQL knows of backups, which is not when the last one was ma
 needs: [pg_monitor]
 columns:
   archiving: archive_mode is on, and this server archives (a standby only with always)
+  failing: the newest attempt to archive failed, or all of them since they are counted
   last_archived_s: s since WAL was last archived; NULL when never
+  unarchived_s: >-
+    s since WAL was last archived, or since it is counted where it never was; NULL when archive_mode
+    is off
   running: base backups that run now
   running_s: s since the oldest of them began; NULL when none runs
   phase: what it does; NULL when none runs
@@ -11,9 +15,18 @@ columns:
   note: what this cannot tell
   sampled_at: the server's clock
 rules:
+  - title: WAL reaches the archive
+    column: failing
+    critical: 0
+    expected: "failing is false"
+    unseen: archive_mode is off, so nothing can be restored to a point in time from here
+    cause: >-
+      Archiving fails: a restore to a point in time misses everything since WAL was last archived
+    next_step: read the server's log for what archive_command said (archive/status)
+    opens: RUN-021
+    source: pg_stat_archiver
   - title: A restore to a point in time would miss
-    column: last_archived_s
-    where: {archiving: true}
+    column: unarchived_s
     unseen: archive_mode is off, so nothing can be restored to a point in time from here
     unit: s
     warn: 3600
@@ -37,7 +50,17 @@ rules:
 figure: {kind: timeline, y: last_archived_s, x: sampled_at, unit: s, title: Age of the newest archived WAL}
 */
 SELECT s.enabled AS archiving,
+       CASE
+           WHEN s.enabled
+               THEN a.last_failed_time IS NOT NULL
+                    AND (a.last_archived_time IS NULL OR a.last_failed_time > a.last_archived_time)
+       END AS failing,
        extract(epoch FROM clock_timestamp() - a.last_archived_time)::float8 AS last_archived_s,
+       CASE
+           WHEN s.enabled
+               THEN extract(epoch FROM clock_timestamp()
+                            - coalesce(a.last_archived_time, a.stats_reset))
+       END::float8 AS unarchived_s,
        b.running,
        b.running_s,
        b.phase,

@@ -24,6 +24,7 @@ rules:
     cause: "Sessions that are idle in a transaction hold {value}, by application: {top}"
     next_step: terminate them, then find out why the application does not commit
     opens: RUN-001
+    source: ours; 10 % leave room to act before the pool is full at 90
   - title: Slots held by long queries
     column: stuck_pct
     agg: sum
@@ -35,6 +36,7 @@ rules:
     cause: "Queries that are active for too long hold {value}, by application: {top}"
     next_step: cancel them if their work can be lost, then find out what made them slow
     opens: RUN-001
+    source: ours; as for idle in a transaction
 figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by application and state}
 */
 SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,

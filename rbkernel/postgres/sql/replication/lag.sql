@@ -25,6 +25,7 @@ rules:
     next_step: check the name, which is the application_name in its primary_conninfo; then see on the standby whether its WAL receiver runs (replication/standby)
     unseen: no standby is connected; name the one that must be with standby=…
     opens: RUN-005
+    source: pg_stat_replication; one standby of that name is wanted
   - title: Replay lag, seen from the primary
     column: replay_lag_s
     by: standby

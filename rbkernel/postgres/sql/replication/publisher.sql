@@ -13,7 +13,7 @@ columns:
   unconfirmed_mb: MiB of WAL since what the subscriber has confirmed
   retained_mb: MiB of WAL kept for it
   safe_wal_mb: MiB that may yet be written before it is lost; NULL without a limit
-  wal_status: reserved, extended, unreserved, lost
+  wal_status: reserved, extended, unreserved, lost, or none where the slot keeps no WAL yet
   reply_age_s: s since the subscriber last reported
   catalog_xmin_age: transactions since its catalog snapshot; vacuum keeps older catalog rows
   sampled_at: the server's clock
@@ -29,6 +29,7 @@ rules:
       see on the subscriber whether its worker runs (replication/subscriber); a slot that nobody
       needs any more may be dropped
     opens: RUN-005
+    source: pg_replication_slots.active; a slot without a reader keeps WAL without end
   - title: Lag of the subscribers
     column: lag_s
     empty: 0
@@ -69,7 +70,7 @@ SELECT s.slot_name::text AS slot,
        (pg_wal_lsn_diff(w.lsn, s.confirmed_flush_lsn) / 1048576.0)::float8 AS unconfirmed_mb,
        (pg_wal_lsn_diff(w.lsn, s.restart_lsn) / 1048576.0)::float8 AS retained_mb,
        (s.safe_wal_size / 1048576.0)::float8 AS safe_wal_mb,
-       s.wal_status,
+       coalesce(s.wal_status, 'none') AS wal_status,
        extract(epoch FROM w.at - r.reply_time)::float8 AS reply_age_s,
        age(s.catalog_xmin) AS catalog_xmin_age,
        w.at AS sampled_at

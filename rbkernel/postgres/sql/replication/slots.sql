@@ -7,7 +7,7 @@ columns:
   kind: physical or logical
   active: somebody reads from it
   retained_mb: MiB of WAL kept for it
-  wal_status: reserved, extended, unreserved, lost
+  wal_status: reserved, extended, unreserved, lost, or none where the slot keeps no WAL yet
   retained_pct: "%, retained of max_slot_wal_keep_size; NULL when there is no limit"
   limited: there is such a limit
 rules:
@@ -21,6 +21,7 @@ rules:
     cause: "The primary keeps {value} of WAL for its slots"
     next_step: watch the primary's disk (RUN-018); a slot that nobody needs any more may be dropped
     opens: RUN-018
+    source: ours; 1 GB is more than a reader that is up leaves behind
   - title: WAL kept, of what slots may keep
     column: retained_pct
     empty: 0
@@ -51,13 +52,14 @@ rules:
     cause: "Nobody reads from {value}, and their WAL is kept"
     next_step: see whether the reader is only down for a moment; drop a slot that nobody needs
     opens: RUN-018
+    source: pg_replication_slots.active; a reader may be down for a moment
 figure: {kind: bars, x: retained_mb, y: slot, by: wal_status, title: WAL kept for each slot}
 */
 SELECT slot_name::text AS slot,
        slot_type AS kind,
        active,
        (retained / 1048576.0)::float8 AS retained_mb,
-       wal_status,
+       coalesce(wal_status, 'none') AS wal_status,
        (100.0 * retained / nullif(limit_bytes, 0))::float8 AS retained_pct,
        limit_bytes IS NOT NULL AS limited
 FROM (

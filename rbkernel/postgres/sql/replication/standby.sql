@@ -26,6 +26,7 @@ rules:
     cause: "Replay is paused on the standby: somebody called pg_wal_replay_pause()"
     next_step: find out who paused it and why; then resume it
     opens: RUN-005
+    source: pg_is_wal_replay_paused()
   - title: WAL receiver is streaming
     column: receiving
     agg: last
@@ -37,6 +38,7 @@ rules:
       look at the standby's log, primary_conninfo, the password and the network between the two;
       there is no SQL that mends it
     opens: RUN-005
+    source: pg_stat_wal_receiver.status
   - title: Replay is up to date
     column: stalled_s
     agg: last
@@ -46,6 +48,7 @@ rules:
     cause: "Replay has been stalled for {value}: the newest commit on the standby is that old"
     next_step: whoever needs fresh rows should read from the primary until this is mended
     opens: RUN-005
+    source: as for replication/lag
 figure: {kind: timeline, y: stalled_s, unit: s, title: Age of the newest commit on the standby}
 source: >-
   receive = replay means 0 only while the receiver streams; otherwise the age of the newest replayed

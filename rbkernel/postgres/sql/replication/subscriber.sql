@@ -12,7 +12,12 @@ columns:
   pid: process id of the apply worker; NULL when there is none
   message_age_s: s since the publisher was last heard; NULL without a worker
   received_not_reported_bytes: bytes of WAL received since the position last reported as done
+  worker_s: s since the apply worker started; NULL when there is none
   apply_errors: errors while applying, since stats_reset
+  failing: >-
+    its errors go on: no worker runs; NULL where the one that runs may yet meet the error again. An
+    error ends the worker, so it is over once a worker has run for longer than
+    wal_retrieve_retry_interval (5 s at least) and has left its first transaction
   sync_errors: errors while copying tables, since stats_reset
   stats_reset: since when errors are counted; NULL since the subscription was made
   sampled_at: the server's clock
@@ -26,6 +31,7 @@ rules:
     cause: "{value} are enabled and have no apply worker"
     next_step: read the server's log; an error while applying ends the worker, again and again
     opens: RUN-005
+    source: pg_stat_subscription.pid
   - title: Subscriptions are not blocked
     column: blocked_s
     empty: 0
@@ -38,16 +44,20 @@ rules:
     opens: RUN-007
     source: as for replication/lag
   - title: Errors while applying
-    column: apply_errors
-    agg: sum
-    by: subscription
-    unit: errors since the counters were reset
-    warn: 0
-    cause: "Subscriptions met {value}: {top}"
+    agg: rows
+    where: {failing: true}
+    each: subscription
+    unit: subscriptions that fail
+    critical: 0
+    unseen: the worker has only just started; look again in some seconds
+    cause: "{value}: an error while applying has ended the worker, and nothing is applied"
     next_step: >-
-      ask twice: if the counter grows, a row conflicts; read the log for it, mend the row, or skip
-      the transaction
+      read the server's log for the row or the conflict; mend it, or skip the transaction (ALTER
+      SUBSCRIPTION ... SKIP); then ALTER SUBSCRIPTION ... ENABLE where it was disabled
     opens: RUN-005
+    source: >-
+      an error while applying ends the worker, and the next one starts after
+      wal_retrieve_retry_interval; errors of the past (apply_errors) are no finding
   - title: Publishers are heard
     column: message_age_s
     empty: 0
@@ -71,7 +81,17 @@ SELECT s.subname::text AS subscription,
        w.pid,
        extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS message_age_s,
        pg_wal_lsn_diff(w.received_lsn, w.latest_end_lsn)::bigint AS received_not_reported_bytes,
+       extract(epoch FROM w.age)::float8 AS worker_s,
        coalesce(e.apply_error_count, 0) AS apply_errors,
+       CASE
+           WHEN coalesce(e.apply_error_count, 0) = 0 THEN false
+           -- disabled by hand, or by an error
+           WHEN NOT s.subenabled THEN s.subdisableonerr
+           WHEN w.pid IS NULL THEN true
+           WHEN w.age > greatest(current_setting('wal_retrieve_retry_interval')::interval, '5 s')
+                AND (w.in_transaction IS NULL
+                     OR (w.age > '60 s' AND w.in_transaction < w.age / 2)) THEN false
+       END AS failing,
        coalesce(e.sync_error_count, 0) AS sync_errors,
        e.stats_reset,
        statement_timestamp() AS sampled_at
@@ -79,10 +99,13 @@ FROM pg_subscription s
 JOIN pg_database d ON d.oid = s.subdbid
 -- the apply worker: those that copy a table have a relid, and helpers (from 16 on) never report
 LEFT JOIN LATERAL (
-    SELECT pid, received_lsn, latest_end_lsn, last_msg_receipt_time
-    FROM pg_stat_subscription
-    WHERE subid = s.oid AND relid IS NULL AND pid IS NOT NULL
-    ORDER BY last_msg_receipt_time DESC NULLS LAST
+    SELECT p.pid, p.received_lsn, p.latest_end_lsn, p.last_msg_receipt_time,
+           clock_timestamp() - a.backend_start AS age,
+           clock_timestamp() - a.xact_start AS in_transaction
+    FROM pg_stat_subscription p
+    LEFT JOIN pg_stat_activity a ON a.pid = p.pid
+    WHERE p.subid = s.oid AND p.relid IS NULL AND p.pid IS NOT NULL
+    ORDER BY p.last_msg_receipt_time DESC NULLS LAST
     LIMIT 1
 ) w ON true
 LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid

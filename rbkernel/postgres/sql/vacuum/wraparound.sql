@@ -11,17 +11,19 @@ rules:
     column: xid_age
     by: database
     unit: transactions old
-    warn: 1300000000
+    warn: 1000000000
     critical: 1400000000
     cause: "The oldest row that is not frozen is {value}: {top}"
     next_step: find what holds vacuum back (vacuum/xmin), end it, and VACUUM (FREEZE) the oldest tables
     opens: RUN-019
-    source: the field's usual thresholds, 1.3 and 1.4 thousand million of 2.1
+    source: >-
+      warning at 50 % of 2 thousand million, which other tools report; critical at 1.4, the field's
+      usual threshold. PostgreSQL itself warns at 40 million before the end, and stops at 3 million
   - title: Multixacts left
     column: multixact_age
     by: database
     unit: multixacts old
-    warn: 1300000000
+    warn: 1000000000
     critical: 1400000000
     cause: "The oldest multixact that may be needed is {value}: {top}"
     next_step: VACUUM (FREEZE) the tables with the oldest relminmxid
