@@ -91,6 +91,8 @@ class Answer:
 
     def cut(self, lengths: Mapping[str, int]) -> Answer:
         """Return the answer with so many characters kept of the texts of these columns."""
+        if not lengths:
+            return self
         limits = [lengths.get(column.name) for column in self.columns]
         rows = [list(map(_beginning, row, limits)) for row in self.rows]
         return replace(self, rows=rows)

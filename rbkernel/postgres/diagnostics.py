@@ -7,6 +7,7 @@ that its header declares and the reason attached, which every rule reads as ``un
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,20 +16,21 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.errors import DatabaseError, QueryError
-from rbkernel.postgres import driver, relations
+from rbkernel.postgres import apptable, driver
 from rbkernel.postgres.answer import Answer, failed
+from rbkernel.postgres.apptable import Table
 from rbkernel.postgres.capabilities import CAPABILITIES, Server, has, lacking
 from rbkernel.postgres.driver import quote_identifier
-from rbkernel.postgres.relations import Candidate
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_PLACE = re.compile(r"\{(\w+)\}")
 # character_not_in_repertoire, untranslatable_character; undefined_function: no such conversion
 _NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
 
@@ -66,13 +68,6 @@ class Batch(_Part):
     worst_first: str
 
 
-class Table(_Part):
-    """A table of the application, and the columns that are read; see `relations`."""
-
-    name: str
-    columns: tuple[str, ...]
-
-
 class Diagnostic(_Part):
     """A named query and what its header says of it.
 
@@ -100,10 +95,29 @@ class Diagnostic(_Part):
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_parameters_of_the_table(cls, data: Any) -> Any:
+        if not (isinstance(data, dict) and (told := data.get("requires_table"))):
+            return data
+        own = {
+            name: {"help": help_, "default": ""}
+            for name, help_ in Table.model_validate(told).parameters().items()
+        }
+        return {**data, "parameters": {**data.get("parameters", {}), **own}}
+
     @property
     def shown_sql(self) -> str:
-        """The text for people, who have the schema in their search path."""
-        return shown(self.sql)
+        """The text for people."""
+        return self.shown(self.sql)
+
+    def shown(self, sql: str) -> str:
+        """Return one of its texts with the usual names in the place of what is found."""
+        fills = {"texts": "true"}
+        if table := self.requires_table:
+            fills["table"] = table.name
+            fills |= {meaning: column.names[0] for meaning, column in table.columns.items()}
+        return filled(sql.replace("{schema}.", ""), fills)
 
     def sql_for(self, server: Server) -> str:
         """Return the text for this server: the newest variant that it is capable of."""
@@ -111,13 +125,14 @@ class Diagnostic(_Part):
         return next(fitting, self.sql)
 
 
-def shown(sql: str) -> str:
-    """Write the SQL of a diagnostic without what is filled in when it is asked.
+def filled(sql: str, fills: Mapping[str, str]) -> str:
+    """Put SQL in the place of each ``{name}``.
 
-    >>> shown("SELECT 1 FROM {schema}.pg_stat_statements({texts})")
-    'SELECT 1 FROM pg_stat_statements(true)'
+    >>> filled("SELECT {at} FROM {table}", {"at": '"queued_at"', "table": '"shop"."outbox"'})
+    'SELECT "queued_at" FROM "shop"."outbox"'
     """
-    return sql.replace("{schema}.", "").replace("{texts}", "true")
+    # in one pass: a team's column may itself be called "{table}"
+    return _PLACE.sub(lambda found: fills.get(found[1], found[0]), sql)
 
 
 def names() -> list[str]:
@@ -172,7 +187,7 @@ def inapplicable(session: Session, name: str) -> str:
     if reason := _wrong_kind(session, diagnostic):
         return reason
     table = diagnostic.requires_table
-    return _lacks(session, table, _candidates(session, table)) if table else ""
+    return apptable.lacks(session, table) if table else ""
 
 
 def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
@@ -182,69 +197,15 @@ def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
     return f"{diagnostic.name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}"
 
 
-def _candidates(session: Session, table: Table) -> list[Candidate]:
-    values = {
-        "name": table.name,
-        "columns": ",".join(table.columns),
-        "schema": session.connection.app_schema or "",
-    }
-    rows = session.answer(relations.CANDIDATES, values, name="table").records()
-    return [
-        Candidate(
-            oid=row["oid"], schema=row["schema"], kind=row["kind"], missing=tuple(row["missing"])
-        )
-        for row in rows
-    ]
-
-
-def _lacks(session: Session, table: Table, candidates: list[Candidate]) -> str:
-    where = session.connection.app_schema or session.server.database
-    if not candidates:
-        return f"there is no table {table.name} in {where}"
-    if all(one.missing for one in candidates):
-        return f"the table {table.name} has no column {', '.join(candidates[0].missing)}"
-    return ""
-
-
-def _schema(session: Session, diagnostic: Diagnostic) -> str:
-    """Return what ``{schema}`` stands for in the SQL of a diagnostic, quoted; see `relations`."""
-    if diagnostic.requires_table:
-        return _schema_of_table(session, diagnostic.requires_table)
-    if "pg_stat_statements" in diagnostic.needs:
-        if schema := session.server.statements_schema:
-            return quote_identifier(schema)
-        raise DatabaseError(
-            "the extension pg_stat_statements has not its own views in its schema",
-            where=f"connection {session.connection.name}",
-            next_step="have an administrator drop the extension and create it anew",
-        )
-    return ""
-
-
-def _schema_of_table(session: Session, table: Table) -> str:
-    where = f"connection {session.connection.name}"
-    candidates = _candidates(session, table)
-    if reason := _lacks(session, table, candidates):
-        raise _not_applicable(reason, where)
-    found = relations.only(candidates)
-    if found is None:
-        schemas = ", ".join(one.schema for one in candidates if not one.missing)
-        raise DatabaseError(
-            f"several schemas have a table {table.name}, and it is unclear which is meant:"
-            f" {schemas}",
-            where=where,
-            next_step="name the schema of the application: app_schema of the connection in"
-            " rbkernel.toml",
-        )
-    code = session.answer(relations.CODE, {"oid": found.oid}, name="code").records()
-    if code:
-        raise DatabaseError(
-            f"reading {found.schema}.{table.name} would run code of the database's own as the role"
-            f" {session.server.role}: {', '.join(row['what'] for row in code)}",
-            where=where,
-            next_step="look at that code; then ask in a %%sql cell, if it may run",
-        )
-    return quote_identifier(found.schema)
+def _statements_schema(session: Session) -> str:
+    """Return what ``{schema}`` stands for: the schema of pg_stat_statements, quoted."""
+    if schema := session.server.statements_schema:
+        return quote_identifier(schema)
+    raise DatabaseError(
+        "the extension pg_stat_statements has not its own views in its schema",
+        where=f"connection {session.connection.name}",
+        next_step="have an administrator drop the extension and create it anew",
+    )
 
 
 def _not_applicable(reason: str, where: str) -> DatabaseError:
@@ -289,7 +250,6 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
     """
     diagnostic = get(name)
     values = _complete(diagnostic, values)
-    sql = diagnostic.sql
     try:
         sql = diagnostic.sql_for(session.server)
         _check_fit(session, diagnostic)
@@ -303,23 +263,31 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
             error,
             name=name,
             connection=session.connection.name,
-            sql=shown(sql),
+            sql=diagnostic.shown_sql,
         )
 
 
 def _answered(
     session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
 ) -> Answer:
-    sql = sql.replace("{schema}", _schema(session, diagnostic))
+    notes: tuple[str, ...] = ()
+    fills = {"texts": "true"}
+    if table := diagnostic.requires_table:
+        given = {name: str(values[name]) for name in table.parameters()}
+        values = {name: value for name, value in values.items() if name not in given}
+        found = apptable.find(session, table, given)
+        fills, notes = {**fills, **found.fills}, found.notes
+    elif "{schema}" in sql:
+        fills["schema"] = _statements_schema(session)
     try:
-        answer = session.answer(sql.replace("{texts}", "true"), values, name=diagnostic.name)
+        answer = session.answer(filled(sql, fills), values, name=diagnostic.name)
     except QueryError as error:
         if "{texts}" not in sql or driver.sqlstate(error) not in _NOT_IN_ENCODING:
             raise
-        answer = session.answer(sql.replace("{texts}", "false"), values, name=diagnostic.name)
-        note = "query: left out, since a text is not valid in the encoding here"
-        answer = replace(answer, told=replace(answer.told, notes=(note,)))
-    return answer.cut(diagnostic.cut) if diagnostic.cut else answer
+        sql = filled(sql, {**fills, "texts": "false"})
+        answer = session.answer(sql, values, name=diagnostic.name)
+        notes = (*notes, "query: left out, since a text is not valid in the encoding here")
+    return replace(answer.cut(diagnostic.cut), told=replace(answer.told, notes=notes))
 
 
 def _answered_in_batches(

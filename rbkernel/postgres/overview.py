@@ -27,6 +27,7 @@ TOPICS = (
     "replication/publisher",
     "replication/subscriber",
     "queue/depth",
+    "queue/tasks",
     "reconciliation/open",
     "vacuum/wraparound",
     "storage/sequences",

@@ -9,24 +9,23 @@ has any is not read; functions of superusers are PostgreSQL's own and those of i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-# which tables of that name there are, and what each lacks of the columns that are wanted
+# which tables of that name there are, with their columns and the category of each column's type
 CANDIDATES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relkind::text AS kind,
-       ARRAY(
-           SELECT wanted
-           FROM unnest(string_to_array(:columns, ',')) AS w (wanted)
-           WHERE NOT EXISTS (
-               SELECT FROM pg_attribute
-               WHERE attrelid = c.oid AND attname = wanted AND NOT attisdropped)
-       ) AS missing
+       array_agg(a.attname::text ORDER BY a.attnum) AS names,
+       array_agg(t.typcategory::text ORDER BY a.attnum) AS categories
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.relname = :name
   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND (:schema = '' OR n.nspname = :schema)
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+GROUP BY 1, 2, 3
 ORDER BY schema
 """
 # what reading a table would run that is not of a superuser
@@ -89,29 +88,19 @@ LIMIT 5
 class Candidate:
     """A table that a name may stand for.
 
-    ``place`` is where its schema stands in the search path; None when it is not in it. ``missing``
-    are the columns that it lacks of those that are wanted.
+    ``place`` is where its schema stands in the search path; None when it is not in it. ``columns``
+    maps each column to the category of its type.
     """
 
     oid: int
     schema: str
     kind: str
+    name: str = ""
     place: int | None = None
-    missing: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
-
-def only(candidates: list[Candidate]) -> Candidate | None:
-    """Return the one candidate; None when there are none, or several.
-
-    A candidate that lacks a column does not count where another has all.
-
-    >>> one = Candidate(oid=1, schema="a", kind="r", missing=("x",))
-    >>> two = Candidate(oid=2, schema="b", kind="r")
-    >>> only([one, two]) == two, only([one]) == one, only([two, two])
-    (True, True, None)
-    """
-    complete = [one for one in candidates if not one.missing] or candidates
-    return complete[0] if len(complete) == 1 else None
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
 
 
 def searched(candidates: list[Candidate], *, path_is_set: bool) -> Candidate | None:

@@ -471,16 +471,21 @@ class TestApplicationTables:
         raw = alone.connect("owner")
         raw.execute("CREATE TABLE outbox_messages (status text, destination text)")
         try:
-            assert "no column created_at" in diagnostics.inapplicable(diag, "queue/depth")
+            reason = diagnostics.inapplicable(diag, "queue/depth")
+            assert "public.outbox_messages has no column for created_at" in reason
+            told = provenance(diagnostics.run(diag, "queue/depth"))
+            assert told is not None
+            assert "created_at_column=" in told.next_step
             raw.execute("ALTER TABLE outbox_messages ADD created_at timestamptz")
             raw.execute("GRANT SELECT ON outbox_messages TO rb_diag")
             raw.execute(
                 "INSERT INTO outbox_messages SELECT s, 'mail', now() - interval '10 min'"
-                " FROM unnest(ARRAY['pending', 'pending', 'processing', 'sent']) s"
+                " FROM unnest(ARRAY['pending', 'Pending', 'processing', 'sent']) s"
             )
             frame = ask(diag, "queue/depth")
             assert frame[["status", "messages"]].to_numpy().tolist() == [
-                ["pending", 2],
+                ["Pending", 1],
+                ["pending", 1],
                 ["processing", 1],
             ]
             assert verdicts("queue/depth", frame)["Oldest undelivered message"] == Verdict.WARNING

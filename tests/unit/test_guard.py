@@ -53,7 +53,7 @@ class TestCorpora:
     def test_every_diagnostic_passes_in_every_variant(self, name: str) -> None:
         diagnostic = diagnostics.get(name)
         for sql in (diagnostic.sql, *diagnostic.variants.values()):
-            guard.check(diagnostics.shown(sql))
+            guard.check(diagnostic.shown(sql))
 
 
 def _queries() -> Iterator[tuple[str, str]]:

@@ -112,7 +112,7 @@ class TestOkIsEarned:
             assert "raise the cap" in found.next_step
 
     def test_of_rows_that_may_count(self) -> None:
-        rows = [{"n": 1.0, "kind": "good"}, {"n": 9.0, "kind": None}]
+        rows: list[dict[str, Any]] = [{"n": 1.0, "kind": "good"}, {"n": 9.0, "kind": None}]
         for warn, verdict in ((5, UNKNOWN), (0.5, WARNING)):
             rule = Rule(title="x", column="n", where={"kind": "good"}, warn=warn)
             found = apply(rule, answer(rows))

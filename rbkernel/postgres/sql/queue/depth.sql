@@ -1,15 +1,29 @@
 /*
 purpose: Messages of the outbox that have not been delivered, by destination
-requires_table: {name: outbox_messages, columns: [status, destination, created_at]}
+requires_table:
+  name: outbox_messages
+  columns:
+    status: {names: [status, state, delivery_status]}
+    created_at:
+      names: [created_at, enqueued_at, queued_at, inserted_at, created, submitted_at, occurred_at,
+              updated_at, modified_at]
+      time: true
+    destination:
+      names: [destination, target, recipient, topic, queue, channel, endpoint, type]
+      optional: true
 columns:
-  destination: where they should go
-  status: pending, processing, …
+  destination: where they should go; NULL where the table does not say
+  status: pending, processing, ...
   messages: how many
-  oldest_s: s since the oldest was written
+  oldest_s: s since the oldest was written, or last touched where the table has only that time
   sampled_at: the server's clock
 parameters:
-  pending: {help: status of a message that waits, default: pending}
-  processing: {help: status of a message that is being delivered, default: processing}
+  pending:
+    help: statuses of a message that waits, separated by commas, in any case
+    default: "pending, queued, new, waiting, ready, retry"
+  processing:
+    help: statuses of a message that is being delivered
+    default: "processing, in_progress, running, sending, claimed"
 rules:
   - title: Oldest undelivered message
     column: oldest_s
@@ -35,13 +49,14 @@ rules:
     source: ours; set your own with rb.assess
 figure: {kind: bars, x: messages, y: destination, by: status, title: Undelivered messages}
 */
-SELECT destination::text AS destination,
-       status::text AS status,
-       count(*) AS messages,
+SELECT destination, status, count(*) AS messages,
        extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS oldest_s,
        statement_timestamp() AS sampled_at
-FROM {schema}.outbox_messages
--- as text, so that an enum without one of the words is no error
-WHERE status::text IN (:pending, :processing)
+FROM (
+    -- as text, so that an enum without one of the words is no error
+    SELECT {destination}::text AS destination, {status}::text AS status, {created_at} AS created_at
+    FROM {table}
+    WHERE lower({status}::text) = ANY (regexp_split_to_array(lower(:pending || ',' || :processing), ' *, *'))
+) q
 GROUP BY 1, 2
 ORDER BY messages DESC, destination, status
