@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from rbkernel.errors import SqlTextError
@@ -34,7 +35,8 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _CURSOR_QUERIES = frozenset({"select", "with", "values", "table"})
 
 
-def tokens(sql: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=64)
+def tokens(sql: str) -> tuple[tuple[str, str], ...]:
     """Split SQL text into (kind, text) pairs that join to exactly the same text.
 
     Raises
@@ -58,7 +60,7 @@ def tokens(sql: str) -> list[tuple[str, str]]:
             raise _unterminated(sql, position, "quoted text")
         found.append((kind, sql[position:end]))
         position = end
-    return found
+    return tuple(found)
 
 
 def parameters(sql: str) -> list[str]:

@@ -9,8 +9,12 @@ that ending the first in such a queue frees nobody. Measured: ending the root of
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import chain
+from operator import or_
 
 from rbkernel.postgres.situation import PREPARED, Backend, Situation
 
@@ -43,13 +47,13 @@ class Tree:
 
     def behind(self, pid: int) -> frozenset[int]:
         """Return the waiters that wait for this session, directly or not."""
-        reached: set[int] = set()
-        ahead = {pid}
+        reached = ahead = self._waiters_of.get(pid, 0)
         while ahead:
-            found = {w for w, blockers in self.waiters.items() if blockers & ahead} - reached
+            nearest = ahead & -ahead
+            found = self._waiters_of.get(self._pids[nearest.bit_length() - 1], 0) & ~reached
             reached |= found
-            ahead = found
-        return frozenset(reached - {pid})
+            ahead = ahead ^ nearest | found
+        return frozenset(one for one in self.waiters if self._bits[one] & reached) - {pid}
 
     def freed(self, ended: Iterable[int]) -> Freed:
         """Return who is freed when these sessions end, or stop waiting.
@@ -61,12 +65,41 @@ class Tree:
         Freed(at_once=frozenset(), later=frozenset())
         """
         gone = frozenset(ended)
-        left = {pid: blockers for pid, blockers in self.waiters.items() if pid not in gone}
-        at_once = frozenset(pid for pid, blockers in left.items() if blockers <= gone)
-        free = set(at_once)
-        while found := {p for p, blockers in left.items() if blockers <= gone | free} - free:
+        over = self._mask(gone)
+        left = {pid: blockers for pid, blockers in self._blockers_of.items() if pid not in gone}
+        at_once = found = {pid for pid, blockers in left.items() if not blockers & ~over}
+        free: set[int] = set()
+        while found:
             free |= found
-        return Freed(at_once=at_once, later=frozenset(free - at_once))
+            over |= self._mask(found)
+            found = {pid for pid, blockers in left.items() if not blockers & ~over} - free
+        return Freed(at_once=frozenset(at_once), later=frozenset(free - at_once))
+
+    # Sets of sessions as numbers, a bit each: a queue of 200 has 20,000 pairs, and each of its
+    # sessions is asked about. Sets of pids take ten times as long.
+
+    @cached_property
+    def _pids(self) -> list[int]:
+        return list(dict.fromkeys((*self.roots, *self.waiters, *chain(*self.waiters.values()))))
+
+    @cached_property
+    def _bits(self) -> Mapping[int, int]:
+        return {pid: 1 << place for place, pid in enumerate(self._pids)}
+
+    @cached_property
+    def _blockers_of(self) -> Mapping[int, int]:
+        return {pid: self._mask(blockers) for pid, blockers in self.waiters.items()}
+
+    @cached_property
+    def _waiters_of(self) -> Mapping[int, int]:
+        masks: dict[int, int] = defaultdict(int)
+        for waiter, blockers in self.waiters.items():
+            for pid in blockers:
+                masks[pid] |= self._bits[waiter]
+        return masks
+
+    def _mask(self, pids: Iterable[int]) -> int:
+        return reduce(or_, (self._bits.get(pid, 0) for pid in pids), 0)
 
 
 def trees(situation: Situation) -> list[Tree]:
