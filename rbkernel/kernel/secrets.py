@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from rbkernel.config import Connection, Settings
 from rbkernel.redact import Redactor
-from rbkernel.redact.names import is_secret
+from rbkernel.redact.names import is_login_variable, is_secret
 
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 # names that end like a secret's and hold none, or an address of one
@@ -96,7 +96,8 @@ def _of_connection(connection: Connection, environment: Mapping[str, str]) -> It
 
 def _of_variable(name: str, value: str) -> Iterator[Secret]:
     """Return what a variable holds: by its name, or as the password in a URL."""
-    if is_secret(name) and not _ADDRESSES.search(name) and not Path(value[:4096]).exists():
+    named = is_secret(name) or is_login_variable(name, value)
+    if named and not _ADDRESSES.search(name) and not Path(value[:4096]).exists():
         yield Secret(f"environment {_plain(name)}", value)
     for match in _URL_PASSWORD.finditer(value):
         for form in {match[1], unquote(match[1])}:

@@ -24,7 +24,8 @@ _USER_AND_PASSWORD = (
 )
 # names of programs, an expression for the rest of the name, the options that take a password
 _PROGRAMS: tuple[tuple[str, str, str], ...] = (
-    ("curl wget http xh hey", r"s?", _USER_AND_PASSWORD),
+    ("curl wget http xh hey etcdctl", r"s?", _USER_AND_PASSWORD),
+    ("curl", "", rf"{_BEFORE}(?:-E|--cert)[ =][^\s:\"']{{2,128}}+:([^\s\"'\\]{{1,256}}+)"),
     ("http xh", r"s?", rf"{_BEFORE}-a{_GAP}[^\s:\"']{{1,128}}+:([^\s\"'\\]{{1,256}}+)"),
     ("mysql mariadb mycli innotop", r"[\w-]*", rf"{_BEFORE}-p{_VALUE}"),
     ("mysqladmin mariadb-admin", "", rf"{_BEFORE}password{_GAP}{_VALUE}"),
@@ -66,6 +67,15 @@ _PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("vncpasswd 7z rar", r"\w?", rf"{_BEFORE}-p{_VALUE}"),
     ("isql usql nzsql vsql", "", rf"{_BEFORE}-w{_GAP}?{_VALUE}"),
     ("snmp", r"\w+", _spaced("-A", "-X")),
+    ("useradd usermod psexec rdesktop", r"\w*", _spaced("-p")),
+    ("ldappasswd", "", _spaced("-s", "-a")),
+    ("vault", "", rf"{_BEFORE}unseal{_GAP}([\w+/=.-]{{20,512}}+)"),
+    # of Windows
+    (
+        "schtasks wmic cmdkey xfreerdp wlfreerdp winrs psexec",
+        r"\w*",
+        rf"{_BEFORE}[/-](?:rp|p|pass(?:word)?)[ :]{_VALUE}",
+    ),
 )
 _COMMANDS = tuple(
     (
@@ -77,11 +87,22 @@ _COMMANDS = tuple(
 )
 _END = re.compile(r"(?<!\\)\n|\s\|{1,2}\s|\s?&&|;\s")
 _LONGEST_COMMAND = 500
-_CHPASSWD = re.compile(
-    r"[\"']?[\w.-]{1,64}+:([^\"'\n:]{1,256}?)[\"']?\s{0,9}\|\s{0,9}(?:sudo\s{1,9})?chpasswd\b"
+_PASS_PHRASE = re.compile(
+    r"-pass(?:in|out)?(?:[ =]\"pass:([^\"\n]{1,256}+)\"|[ =]'pass:([^'\n]{1,256}+)'"
+    r"|[ =\"',]+pass:[\"']?([^\s\"']{1,256}+))"
 )
-_PASS_PHRASE = re.compile(r"-pass(?:in|out)?[ =\"',]+pass:([^\s\"']{1,256}+)")
-NEEDLES = (" -", '"-', "'-", "chpasswd", "<<<", " login ", "_user ", "password ")
+# `net use \\\\host\\share /user:bob sesame`, `net user bob sesame /add`
+_NET = re.compile(
+    r"\bnet(?:\.exe)?[ \t]{1,4}(user?)"
+    r"((?:[ \t]{1,4}(?:\"[^\"\n]{1,128}+\"|[^\s\"'|;&<>]{1,128}+)){1,8}+)",
+    re.IGNORECASE,
+)
+_NET_WORD = re.compile(r"\"([^\"\n]+)\"|(\S+)")
+_NET_OTHER = re.compile(r"/.*|\\.*|[A-Za-z]:|[*?]|help", re.IGNORECASE)
+NEEDLES = (
+    *(" -", '"-', "'-", "<<<", " login ", "_user ", "password ", "unseal"),
+    *("net use", "/rp", "/p:", "/pass"),
+)
 
 
 def password_options(text: str) -> Iterator[tuple[int, int]]:
@@ -99,9 +120,20 @@ def password_options(text: str) -> Iterator[tuple[int, int]]:
             place = _end(text, command.end())
             for match in option.finditer(text, command.end(), place):
                 yield match.span(match.lastindex or 0)
-    for word, expression in (("chpasswd", _CHPASSWD), ("-pass", _PASS_PHRASE)):
-        if word in text:
-            yield from (match.span(1) for match in expression.finditer(text))
+    if "-pass" in text:
+        yield from (match.span(match.lastindex or 0) for match in _PASS_PHRASE.finditer(text))
+    for match in _NET.finditer(text) if "net" in text.lower() else ():
+        yield from _net_password(match)
+
+
+def _net_password(match: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """Find the password of `net use` and `net user`: of the second, the first word is the user."""
+    words = [
+        word.span(word.lastindex or 0)
+        for word in _NET_WORD.finditer(match.string, *match.span(2))
+        if not _NET_OTHER.fullmatch(word[word.lastindex or 0])
+    ]
+    yield from words[1:2] if match[1].lower() == "user" else words[:1]
 
 
 def _end(text: str, start: int) -> int:

@@ -38,8 +38,35 @@ FUNCTION = re.compile(
     re.IGNORECASE,
 )
 _CAMEL = re.compile(r"[A-Z]|.*[a-z][A-Z]")
+# `user=bob,pass=x,vers=3`: a list without blanks is an option of a command or of a connection
+_LIST_BEFORE = re.compile(r"(?:[\w.:/@\[\]-]+,)?(?:[\w.-]+=[^\s,()\"']*,)*\Z")
+_LIST_AFTER = re.compile(r"(?:,[\w.-]{1,60}+=?[^\s,()\"']{0,200}+){0,12}+(?=[\"'\s]|$)")
+_TOKEN = re.compile(r"[^\s\"']{0,300}\Z")
+# the rest of a value of several words, up to the end of its line or a remark there
+_WORD = r"[^\s\"'<>(){}\[\]|`\\#;=:,]{1,60}+"
+_PHRASE = re.compile(rf"((?: {{1,2}}{_WORD}){{1,15}}+)(?=[ \t]*(?:$|[\r\n\"'}}\]]|[ \t]#|\\n))")
+_REMARK = re.compile(
+    r"\b(?:the|an?|of|for|from|to|is|are|be|must|in|on|at|by|with|via|and|or|not|used|see|this|that"
+    r"|if|when|per|as|your|our|its?|was|has|have|should|will|can|required|optional|defaults?"
+    r"|pass(?:word|wd|phrase|code)s?|secrets?|tokens?|characters|else|await|None)\b"
+)
+_TELLS_ABOUT = re.compile(
+    r"(?:none|null|not|no|the|an?|see|use|used|set|must|should|if|is|in|for|with|will|never|always"
+    r"|optional|required|your|our|enter|type|choose|ask|same|any|missing|invalid|wrong|incorrect"
+    r"|expired|accepted|protects?|unlocks?|await|lambda)\b",
+    re.IGNORECASE,
+)
+# the key begins its line, or a text in quotes
+_BEGINS = re.compile(r"(?:.*[\"'])?[\s>\[-]*\Z")
 _BLOCK = re.compile(r"[\s>\"'\[-]*\Z")
 _WORDS = re.compile(r"[A-Za-z]+[;,]? +[a-z]+[;,]? +\Z|[A-Za-z]+; +\Z")
+
+
+_CODE_WORD = re.compile(r"\b(?:if|else|or|and|not|is|in|await|for|pass(?:word|phrase))\b")
+
+
+def _is_letters(words: str) -> bool:
+    return words.replace(" ", "").isalpha()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +159,42 @@ class Place:
             or self._is_property()
             or self._is_assigned(value, end)
         )
+
+    def in_list(self, end: int) -> bool:
+        """Tell whether the pair, whose value ends there, is one of ``user=bob,pass=x,vers=3``."""
+        if self.colon or self.spaced:
+            return False
+        token = _TOKEN.search(self.line)
+        after = _LIST_AFTER.match(self.text, end)
+        before = token[0] if token else ""
+        return bool(after and _LIST_BEFORE.fullmatch(before) and (before or "=" in after[0]))
+
+    def phrase(self, end: int, word: str) -> int:
+        """Return where a value of several words ends, of which the first ends there; 0: it is one.
+
+        In a settings file, in a variable of YAML and under ``passphrase`` a value goes on to the
+        end of its line, unless it reads like a remark.
+        """
+        rest = _PHRASE.match(self.text, end)
+        if rest is None or not _BEGINS.match(self.line):
+            return 0
+        first, words = self.text[self.value_at : end], rest[1]
+        if _TELLS_ABOUT.match(first) or words.endswith("."):
+            return 0
+        if word == "passphrase":
+            plain = self.colon or self.spaced or (self.name.islower() and _is_letters(words))
+            return rest.end(1) if plain and not _CODE_WORD.search(words) else 0
+        remark = _REMARK.search(words) or _REMARK.fullmatch(first.lower())
+        if not word.startswith("pass") or remark:
+            return 0
+        if self.colon:
+            return rest.end(1) if self.is_variable else 0
+        return rest.end(1) if self.spaced and self._in_settings_file() else 0
+
+    @property
+    def is_variable(self) -> bool:
+        """``POSTGRES_PASSWORD`` and ``smtp_auth_password`` are names of settings, no words."""
+        return "_" in self.name and (self.name.isupper() or self.name.islower())
 
     def is_remark(self, value: str) -> bool:
         """Tell whether ``password: word`` is a part of a sentence."""

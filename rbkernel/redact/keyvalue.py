@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rbkernel.redact.context import FUNCTION, Place
 from rbkernel.redact.marks import is_reference, reference_at
-from rbkernel.redact.names import SUFFIX, is_secret
+from rbkernel.redact.names import SUFFIX, is_login_variable, is_secret
 
-KEY_WORDS = ("pass", "pwd", "pw", "secret", "token", "credential", "dsn", "conninfo", "key")
+KEY_WORDS = (
+    *("pass", "pwd", "pw", "psk", "secret", "token", "credential", "dsn", "conninfo", "key"),
+    "_auth",
+)
 _KEY = re.compile(
-    rf"(pass(?:word|wd|phrase|code)?|pwd|pw|secret|token|credentials?|dsn|conninfo|key){SUFFIX}"
+    rf"(pass(?:word|wort|wd|phrase|code)?|pwd|pw|psk|secret|token|credentials?|dsn|conninfo|key|_auth)"
+    rf"{SUFFIX}"
     r"(\\?[\"']\]?|\])?(\s{0,3})(?:=>|:=|=(?!=)|%3d|(:)(?![:/]))([ \t]{0,8})"
     r"(?:(?:[brune]|u&)?(\\?[\"'`]))?",
     re.IGNORECASE,
@@ -25,7 +29,8 @@ _KEY = re.compile(
 _TYPED = re.compile(r"\s?:\s?&?[A-Za-z][\w.\[\]| <>]{0,40}?\s?=\s?([\"'])")
 _KEY_KINDS = re.compile(
     r"(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess|master"
-    r"|deploy|license|hash|app|admin|sdk|integration|preshared|session|cookie|jwt|service)[_-]?$",
+    r"|deploy|license|hash|app|application|admin|sdk|integration|preshared|session|cookie|jwt|service"
+    r"|subscription|instrumentation|sentry)[_-]?$",
     re.IGNORECASE,
 )
 # these keys also name things that are no secrets: a queue, a document, a user's choice
@@ -36,11 +41,12 @@ _NO_KINDS = re.compile(
 _RANDOM = re.compile(r"(?=[\w.+/=-]*\d)(?=[\w.+/=-]*[A-Za-z])[\w.+/=-]{20,}+")
 # `dbpass` is a password, `compass` and `bypass` are none
 _RUN_TOGETHER = re.compile(
-    r"(?:db|sql|(?<!\.)pg|my|user|root|admin|app|auth|mail|smtp|ftp|ssh|redis|mongo|ora|http|proxy)$"
+    r"(?:db|sql|(?<!\.)pg|my|user|root|admin|app|auth|mail|smtp|ftp|ssh|redis|mongo|ora|http|proxy"
+    r"|bind|ldap)$"
 )
 _FLAG = re.compile(
     r"(?:^|[\s\"'])--?(?!no-)[\w.-]{0,40}?"
-    r"(?:(?<=-)pass(?:word|wd|phrase)?|password|passwd|secret|token|api-?key|access-?key)"
+    r"(?:(?<=-)pass(?:word|wd|phrase)?|password|passwd|secret|secret-string|token|api-?key|access-?key)"
     r"(?: |[\"'],\s*[\"'])(\\?[\"'](?=\S))?([^\s\"'-][^\s\"']{3,512}+)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -78,6 +84,27 @@ def is_no_secret(value: str) -> bool:
     return bool(_NO_SECRET.fullmatch(value)) or is_reference(value)
 
 
+# what a log says of a setting
+_STATE = re.compile(
+    r"(?:accepted|added|applied|available|cached|changed|created|defined|deleted|denied|deprecated"
+    r"|encrypted|exists|failed|found|generated|given|hashed|here|ignored|leaked|loaded|matches"
+    r"|matched|mismatch|needed|not|present|provided|received|refused|rejected|removed|renewed|reset"
+    r"|resolved|rotated|saved|shared|stored|supplied|supported|unchanged|unused|updated|used"
+    r"|validated|verified|works|changes?|rotation|policy|file|field|column|value|hash|length|property"
+    r"|setting|parameter|option|variable|encryption|scanning|authentication|expiry|management)",
+    re.IGNORECASE,
+)
+
+
+def is_state(value: str) -> bool:
+    """Tell whether a word is what a log says of a setting: ``smtp_password rotated``.
+
+    >>> is_state("rotated"), is_state("sesame")
+    (True, False)
+    """
+    return bool(_STATE.fullmatch(value))
+
+
 def key_values(text: str) -> Iterator[tuple[int, int]]:
     """Find the values of keys that say they are secrets.
 
@@ -88,13 +115,23 @@ def key_values(text: str) -> Iterator[tuple[int, int]]:
     for key in _keys(text):
         if key.start() < done:
             continue
-        if reference := reference_at(text, key.end()):
+        if (reference := reference_at(text, key.end())) and not _is_braced(text, key):
             done = reference
             continue
         found = _value(text, key)
         if found and _may_be_secret(text, key, found):
             done = found[1]
             yield found
+
+
+_BRACED_NAME = re.compile(r"\{[\w.]*\}")
+
+
+def _is_braced(text: str, key: re.Match[str]) -> bool:
+    """Tell whether the value is in the braces of a connection string: ``PWD={a;b};``."""
+    if not text.startswith("{", key.end()) or _BRACED_NAME.match(text, key.end()):
+        return False
+    return Place.of(text, key).in_connection_string
 
 
 def _keys(text: str) -> Iterator[re.Match[str]]:
@@ -117,8 +154,10 @@ def _is_key(text: str, start: int, word: str) -> bool:
     before = text[max(0, start - 21) : start]
     if word == "key":
         return bool(_KEY_KINDS.search(before) or _is_weak(before))
-    if word in {"pass", "dsn", "pwd", "pw"} and before[-1:].isalpha():
-        return word == "pass" and bool(_RUN_TOGETHER.search(before.lower()))
+    if word == "_auth":
+        return before[-1:].isupper() or before[-1:].isdigit()
+    if word in {"pass", "dsn", "pwd", "pw", "psk"} and before[-1:].isalpha():
+        return word in {"pass", "pw"} and bool(_RUN_TOGETHER.search(before.lower()))
     return True
 
 
@@ -130,8 +169,8 @@ def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
     _, closed, gap, colon, pause, quote = key.groups()
     if quote == "`" and not (gap or pause):
         return None  # the output of a command
-    if quote and colon and gap and not closed and not pause:
-        return None  # a variable of psql: `PASSWORD :'name'`
+    if colon and gap and not closed and not pause:
+        return None  # a variable of psql: `PASSWORD :'name'`, `\set pw :name`
     if quote:
         return _quoted(text, key, quote)
     if colon and (typed := _TYPED.match(text, key.start(4))):
@@ -176,7 +215,10 @@ def _bare(text: str, key: re.Match[str], place: Place, *, prose: bool) -> tuple[
     # a call, an index, or a name that is passed on in Python
     if after in {"(", "["}:
         return None
-    if _is_code(value[0], after, lambda: place.is_literal(value.end())):
+    if phrase := place.phrase(value.end(), key[1].lower()):
+        return value.start(), phrase
+    in_list = after == "," and place.in_list(value.end())
+    if not in_list and _is_code(value[0], after, lambda: place.is_literal(value.end())):
         return None
     if prose and (not _BLOCK_END.match(text, value.end()) or place.is_remark(value[0])):
         return None
@@ -207,7 +249,7 @@ def _is_code(value: str, after: str, is_literal: Callable[[], bool] = lambda: Fa
 
 
 # words of code and of remarks, and in an environment what somebody chose for a password
-_WEAK = frozenset({"password", "passwd", "secret", "token", "text", "string"})
+_WEAK = frozenset({"password", "passwd", "passphrase", "secret", "token", "text", "string"})
 
 
 def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> bool:
@@ -218,7 +260,9 @@ def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> boo
         return False
     if word == "pass" and value.isdigit():
         return False  # a count
-    if word.startswith(("pass", "pw")):
+    if word == "_auth":
+        return is_login_variable(Place.of(text, key).name, value)
+    if word.startswith(("pass", "pw", "psk")):
         return True
     if quoted and value[:1] in {"{", "%", "<", "$"}:
         return False  # a template

@@ -1,4 +1,4 @@
-"""Secrets in lines of a known form: files of clients, prompts, logs, pairs of name and value."""
+"""Secrets in lines of a known form: files of clients, prompts, logs."""
 
 from __future__ import annotations
 
@@ -89,6 +89,36 @@ def _is_login(match: re.Match[str], start: int) -> bool:
     return bool(_LOGIN_LOOK.fullmatch(value)) and not _REVISION.fullmatch(host)
 
 
+# `user:password@host:port` without a scheme, also as drivers of Go write it: `@tcp(host:3306)/db`
+_NO_SIGNS = r"[^\s:@\"'<>()\[\]{},;|\\]{1,128}+"
+_HOST_LOGIN = re.compile(
+    r"(?:(?<![\w/@.:%$-])|(?<=[\s\"'=(]//)|(?<=\A//))([A-Za-z_][\w.$-]{0,62}+)"
+    rf":({_NO_SIGNS}(?::{_NO_SIGNS})?)@"
+    r"(?:(?:tcp|unix)\([^\s()]{0,128}+\)|(?!sha\d)[\w.-]{1,128}+:\d{2,5}(?![\w:@.])"
+    r"|\[[0-9a-f:]{2,40}+\]:\d{2,5}|/[\w-]{1,64}+(?=[?\"'\s]|$)"
+    r"|[\w.-]{1,128}+/[\w-]{1,64}+\?\w{1,40}+=)"
+)
+# what stands before a colon and is no user: schemes, registries, levels of a log
+_NO_USER = re.compile(
+    r"mailto|e?mail|to|from|cc|bcc|by|sips?|xmpp|acct|npm|jsr|pip|gh|github|gitlab|docker|image|git"
+    r"|file|https?|tel|urn|host|node|address|addr|endpoint|server|debug|info|warn(?:ing)?|error"
+    r"|critical|fatal|log|notice|trace",
+    re.IGNORECASE,
+)
+
+
+def host_logins(text: str) -> Iterator[tuple[int, int]]:
+    """Find the password of ``user:password@host:port``.
+
+    >>> text = "root:sesame@localhost:3306, app:tulip@tcp(db1:3306)/shop, mailto:a@b.example:25"
+    >>> [text[start:end] for start, end in host_logins(text)]
+    ['sesame', 'tulip']
+    """
+    for match in _HOST_LOGIN.finditer(text):
+        if not (_NO_USER.fullmatch(match[1]) or is_no_secret(match[2])):
+            yield match.span(2)
+
+
 _PROMPT = re.compile(
     r"(?:\bpass(?:word|phrase) for [^:\n]{1,120}|'s password|\b(?:new|retype|again|enter) "
     r"pass(?:word|phrase))(?: \(again\))?:[ \t]{1,3}([^\s\"'<>]{3,256}+)"
@@ -106,13 +136,22 @@ _REPORTED = re.compile(
 )
 # libpq repeats what it cannot read, which is a password or a whole connection string
 _ECHOED = re.compile(r"missing \"=\" after \"([^\"\n]{1,512}+)\" in connection info string")
+_QUOTED_REPORT = re.compile(
+    r"(?<![\w.])(?:password|passphrase)(?: for [^\n:]{1,80}?)? (?:is|was)(?: now| set to)?:?"
+    r"[ \t]{1,3}[\"'`]([^\s\"'`]{4,256}+)[\"'`]",
+    re.IGNORECASE,
+)
+_UNSEAL_KEY = re.compile(r"\bUnseal Key(?: \d{1,2})?:[ \t]{1,8}([\w+/=]{20,256}+)")
 _REPORTED_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d).*")
 _ALGORITHM = re.compile(
     r"(?:hmac-?)?(?:sha-?\d+|md\d|argon2\w*|scram-sha-\d+|bcrypt|scrypt|pbkdf2\w*|base\d+|utf-?\d+"
     r"|rs\d+|hs\d+|oauth2?|rfc\d+)(?:[-_]\w+)*",
     re.IGNORECASE,
 )
-PROMPT_NEEDLES = ("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing ")
+PROMPT_NEEDLES = (
+    *("password", "passphrase", "passcode", "api key", "token is", "auth ", "missing "),
+    "unseal key",
+)
 _REDIS_AUTH = re.compile(
     r"(?:^|[\"'])(?:[\w.:-]{1,60}+> )?AUTH (?:\w{1,40} )?"
     r"[\"']?([^\s\"':.]{6,256}+)[\"']?\r?(?=$|[\]}),])",
@@ -136,88 +175,10 @@ def prompts(text: str) -> Iterator[tuple[int, int]]:
             yield match.span(match.lastindex or 0)
     for match in _ECHOED.finditer(text):
         yield match.span(1)
+    for expression in (_QUOTED_REPORT, _UNSEAL_KEY):
+        for match in expression.finditer(text):
+            if not is_no_secret(match[1]):
+                yield match.span(1)
     for match in _REDIS_AUTH.finditer(text):
         if not is_no_secret(match[1].lower()):
             yield match.span(1)
-
-
-_NAME = r"([\w.-]{2,80}+)"
-# name and value apart: csh, fish, Docker, Hibernate; calls; Kubernetes; Terraform; XML; tables
-_PAIRS = tuple(
-    (words.split(","), re.compile(head + rest, re.IGNORECASE | re.MULTILINE))
-    for words, head, rest in (
-        (
-            "setenv ,set -,ENV ,ARG ",
-            rf"(?:^|[\s\"'])(?:setenv|set -\w{{1,4}}|ENV|ARG)[ \t]{{1,8}}{_NAME}",
-            r"[ \t]{1,8}[\"']?([^\n\"'=]{3,256}+)",
-        ),
-        (
-            "value,VALUE",
-            rf"\bname[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}[\"']?\s{{0,40}}+,?\s{{0,40}}+[\"']?",
-            r"value[\"']?\s{0,3}:[ \t]{0,8}[\"']?([^\n\"']{3,256}+)",
-        ),
-        (
-            "variable ",
-            rf"\bvariable\s{{1,4}}\"{_NAME}\"\s{{0,4}}\{{[^{{}}]{{0,400}}?",
-            r"\bdefault\s{0,9}=\s{0,9}\"([^\"\n]{1,256}+)\"",
-        ),
-        (
-            "</",
-            rf"<[\w:.-]{{1,40}}\s[^<>]{{0,200}}?\b(?:key|name|id)=[\"']{_NAME}[\"']",
-            r"[^<>]{0,200}>([^<>\n]{1,256}+)</",
-        ),
-    )
-)
-PAIR_NEEDLES = ("password", "passphrase", "passwd", "secret", "token", "_key", "pwd")
-# `setenv("PGPASSWORD", "sesame")`; in `Column("password", "text")` the second is no value
-_CALL = re.compile(
-    rf"\(\s{{0,8}}[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']"
-)
-_SETS = re.compile(
-    r"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{0,40}\Z",
-    re.IGNORECASE,
-)
-# only a word that looks like a secret: the rest are columns of a table, or words of a remark
-_LOOSE_PAIRS = (
-    re.compile(
-        rf"(?:^|[\"'])[ \t|]*{_NAME}[ \t]*\|[ \t]*([^\s|\"']{{6,256}}+)[ \t|]*(?=\r?$|[\"'])",
-        re.MULTILINE,
-    ),
-    re.compile(
-        rf"(?:^|[\"'])[ \t]*{_NAME}(?:[ \t]{{2,80}}|(?<=\.password) |(?<=[A-Z]) )"
-        r"([^\s\"'|]{6,256}+)[ \t]*(?=\r?$|[\"'])",
-        re.MULTILINE,
-    ),
-)
-_LOOSE_LOOK = re.compile(
-    r"(?=.*[A-Za-z])(?=.*(?:\d|[^\w\s.()-])).*|\w+_(?:password|pw|secret|token)"
-)
-# of SQL, and of pandas
-_TYPES = re.compile(
-    r"(?:u?int|float|datetime|timedelta|string|bool)\d*(?:\[.*\])?|(?:varchar|char|character|bytea|text|numeric|bit)\b.*|\w+\[\]|scram-sha-256"
-)
-
-
-def pairs(text: str) -> Iterator[tuple[int, int]]:
-    """Find values that stand apart from their name: ``setenv PGPASSWORD sesame``.
-
-    >>> text = "setenv PGPASSWORD sesame"
-    >>> [text[start:end] for start, end in pairs(text)]
-    ['sesame']
-    """
-    for words, expression in _PAIRS:
-        for match in expression.finditer(text) if any(word in text for word in words) else ():
-            if is_secret(match[1]) and not is_no_secret(match[2].strip()):
-                yield match.span(2)
-    for match in _CALL.finditer(text):
-        called = _SETS.search(text, max(0, match.start() - 50), match.start())
-        if called and is_secret(match[1]) and not is_no_secret(match[2]):
-            yield match.span(2)
-    for expression in _LOOSE_PAIRS:
-        for match in expression.finditer(text):
-            if is_secret(match[1]) and not is_no_secret(match[2]) and _has_look(match[2]):
-                yield match.span(2)
-
-
-def _has_look(value: str) -> bool:
-    return bool(_LOOSE_LOOK.fullmatch(value)) and not _TYPES.fullmatch(value)

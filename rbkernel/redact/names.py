@@ -6,13 +6,28 @@ import re
 
 # the words that end such a name; `token_count`, `max_tokens` and `password_changed_at` are none
 _WORD = (
-    r"(?:pass(?:words?|wd|phrase|code)?|pwd|pw|secret|token|credentials?|dsn|conninfo|rolpassword"
-    r"|(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess|master"
-    r"|deploy|license|hash)[_-]?key)"
+    r"(?:pass(?:words?|wort|wd|phrase|code)?|pwd|pw|psk|secret|token|credentials?|dsn|conninfo"
+    r"|rolpassword|(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess"
+    r"|preshared|subscription|application|master|deploy|license|hash)[_-]?key)"
 )
 SUFFIX = r"(?:[_-]?(?:hash|value|text|base64|base|b64|plain|old|new|raw|\d{1,2}))?"
 _NAME = re.compile(rf"(?:^|_){_WORD}{SUFFIX}$")
-_RUN_TOGETHER = re.compile(rf"\w*(?:password|passwd|passphrase|apikey|secretkey|authtoken){SUFFIX}")
+_RUN_TOGETHER = re.compile(
+    rf"\w*(?:password|passwd|passphrase|apikey|secretkey|authtoken|bindpw|rootpw){SUFFIX}"
+)
+# `REDISCLI_AUTH` holds a password, `SMTP_AUTH=plain` names a method, `ENABLE_AUTH=x` is a switch
+_AUTH = re.compile(
+    r"(?!(?:\w+_)?(?:ENABLED?|DISABLED?|REQUIRED?|USE|WITH|NO|SKIP|ALLOW|HAS|IS)_)(?:[A-Z0-9]+_)+AUTH"
+)
+_METHOD = re.compile(
+    r"[\d.]*|[A-Za-z_]\w*\.[A-Za-z_]\w*|on|off|yes|no|true|false|none|null|(?:en|dis)abled?|required|optional|any|auto|default"
+    r"|basic|digest|plain|login|ntlm\w*|negotiate|kerberos|krb\w*|gss\w*|spnego|ldaps?|oauth\w*|oidc"
+    r"|saml\w*|jwt|bearer|(?:cram-?)?md5|scram-\S+|trust|peer|ident|reject|cert\w*|pam|radius|sspi"
+    r"|local|internal|external|m?tls|ssl|token|password|anonymous|headers?|cookies?|sessions?|proxy"
+    r"|api[_-]?keys?|iam|aws\w*|azure\w*|gcp|google|github|gitlab|x\.?509|userpass|approle"
+    r"|kubernetes|~?/.*",
+    re.IGNORECASE,
+)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+")
 _LONGEST = 120
 # PostgreSQL's own columns that hold passwords under other names, and one that says whether
@@ -29,7 +44,17 @@ def is_secret(name: str) -> bool:
     [False, False, False, False]
     """
     words = _HUMP.sub("_", name[-_LONGEST:]).lower()
+    words = words.replace("pass_word", "password").replace("pass_phrase", "passphrase")
     return bool(_NAME.search(words) or _RUN_TOGETHER.fullmatch(words))
+
+
+def is_login_variable(name: str, value: str) -> bool:
+    """Tell whether a variable such as ``REDISCLI_AUTH`` holds what to log in with.
+
+    >>> is_login_variable("REDISCLI_AUTH", "sesame"), is_login_variable("SMTP_AUTH", "plain")
+    (True, False)
+    """
+    return bool(_AUTH.fullmatch(name)) and not _METHOD.fullmatch(value)
 
 
 def is_secret_column(name: str) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from rbkernel.redact import commands, lines, sql
+from rbkernel.redact import commands, directives, headers, inputs, lines, pairs, sql
 from rbkernel.redact.keyvalue import KEY_WORDS, flags, key_values
 from rbkernel.redact.luhn import cards
 from rbkernel.redact.marks import inside, is_reference, own_marks
@@ -112,20 +112,18 @@ def _private_keys(text: str) -> Iterator[tuple[int, int]]:
 _URL = (
     r"://[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))([^\s'\"<>/?#]{1,256})(?=@)"
     r"|://([0-9A-Za-z_-]{32,128}+)@"
+    # a user that is an address of mail
+    r"|://[^\s/:@'\"<>?#]{1,64}+@[\w.-]{1,64}+:([^\s'\"<>/?#@]{1,256})(?=@)"
     r"|\b(?:postgres(?:ql)?|mysql|mariadb|redis|rediss|amqps?|mongodb)(?:\+\w{1,20})?+://"
     r"[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))"
     r"(?:((?:[^\s'\"<>/]|/(?!/)){1,256})(?=@)|([^\s'\"<>/@]{1,256}?)(?=\.\.\.|…|['\"\s]|$))"
-)
-_DIRECTIVE = (
-    r"\blogin\s{1,20}+\S{1,128}+\s{1,20}+password\s{1,20}+(\S{1,256}+)"
-    r"|\b(?:requirepass|masterauth)[ \t]{1,20}+[\"']?([^\s\"']{1,256}+)"
 )
 _SIGNED_URL = (
     r"[?&;](?:sig|(?:x-amz-|x-goog-)?signature|x-amz-credential|x-amz-security-token)"
     r"=([^\s&\"'<>]{8,1024}+)"
 )
 _AUTHORIZATION = (
-    r"authorization[\"'\]]{0,3}\s{0,3}+(?:=>|[:=,])\s{0,3}+[\"']?"
+    r"authorization[\"'\]]{0,3}(?:\s{0,3}+(?:=>|[:=,])\s{0,3}+|[ \t]{1,8}+(?=[\"']))[\"']?"
     r"(?:(?:bearer|basic|token|apikey|negotiate)\s{1,3}+([^\s\"'<>,;\\]{3,8192}+)"
     r"|digest\s[^\r\n<>]{0,2000}?\bresponse=\\?\"([0-9a-f]{16,128}+)"
     r"|aws4-hmac-sha256\s{1,3}+([^\r\n\"<>]{3,4096}+)"
@@ -142,7 +140,11 @@ _XML = (
     r"(?:\s[^<>]{0,80})?>([^<>\n]{1,1024}+)</"
 )
 
-_INPUT = re.compile(r"<(?:input|add|entry|property|param)\b[^<>]{0,2000}+>", re.IGNORECASE)
+_INPUT = re.compile(
+    r"<(?:input|add|entry|property|param(?:eter)?|setting|variable|env(?:ironment)?|attribute|option)\b"
+    r"[^<>]{0,2000}+>",
+    re.IGNORECASE,
+)
 _ATTRIBUTE = re.compile(
     r"\b(name|id|key|type|value)\s{0,3}=\s{0,3}\\?(?:\"([^\"\\]*+)|'([^'\\]*+)|([^\s>\"'\\]++))"
 )
@@ -189,9 +191,9 @@ RULES: tuple[Rule, ...] = (
     Rule(name="dsn", needles=("://",), find=_groups(_URL)),
     Rule(name="sql password", needles=sql.NEEDLES, find=sql.sql_passwords),
     Rule(name="sql password", needles=("insert",), find=sql.inserted),
-    Rule(
-        name="directive", needles=("login", "requirepass", "masterauth"), find=_groups(_DIRECTIVE)
-    ),
+    Rule(name="directive", needles=directives.NEEDLES, find=directives.directives),
+    Rule(name="user option", needles=inputs.NEEDLES, find=inputs.inputs),
+    Rule(name="api key", needles=headers.NEEDLES, find=headers.headers),
     Rule(name="sql argument", needles=sql.ARGUMENT_NEEDLES, find=_groups(sql.ARGUMENT)),
     Rule(name="signed url", needles=("sig",), find=_groups(_SIGNED_URL)),
     Rule(name="xml", needles=("</",), find=_groups(_XML)),
@@ -206,8 +208,9 @@ RULES: tuple[Rule, ...] = (
     Rule(name="user option", needles=commands.NEEDLES, find=commands.password_options),
     Rule(name="pass file", needles=lines.PASS_FILE_NEEDLES, find=lines.pass_file),
     Rule(name="login", needles=("@",), find=lines.logins),
+    Rule(name="login", needles=("@",), find=lines.host_logins),
     Rule(name="password", needles=lines.PROMPT_NEEDLES, find=lines.prompts),
-    Rule(name="password", needles=lines.PAIR_NEEDLES, find=lines.pairs),
+    Rule(name="password", needles=pairs.NEEDLES, find=pairs.pairs),
     Rule(
         name="password hash",
         needles=(

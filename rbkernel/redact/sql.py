@@ -9,7 +9,7 @@ from rbkernel.redact.names import is_secret
 
 _STRING = r"(?:[NB]|U&)?'((?:[^'\n]|''){1,512}+)(?='|$)"
 _SQL = re.compile(
-    rf"\bpassword\s{{1,20}}+(?:{_STRING}|e'((?:[^'\\\n]|''|\\.){{1,512}}+)(?='|$))"
+    rf"\bpassword\s{{1,20}}+(?:hash\s{{1,20}}+)?(?:{_STRING}|e'((?:[^'\\\n]|''|\\.){{1,512}}+)(?='|$))"
     r"|\bpassword\s{1,20}+\$(\w{0,20}+)\$(.{1,256}?)\$\3\$"
     r"|\bidentified\s{1,20}+(?:with\s{1,20}+\w{1,60}+\s{1,20}+)?(?:by|as)\s{1,20}+"
     rf"(?:password\s{{1,20}}+)?{_STRING}"
@@ -32,6 +32,9 @@ ARGUMENT = (
     r"|\bdb\.auth\(\s{0,5}+[\"'][^\"'\n]{1,128}+[\"']\s{0,5}+,\s{0,5}+[\"']([^\"'\n]{1,256}+)[\"']"
     r"|\bgetConnection\([^,()\n]{1,200}+,\s{0,5}+\"[^\"\n]{0,128}+\""
     r"\s{0,5}+,\s{0,5}+\"([^\"\n]{1,256}+)\""
+    r"|(?:\bauth\s{0,3}[=:]\s{0,3}[(\[]|\b(?:HTTP(?:Basic|Digest))?Auth\(|\.login\(|\bURL\.create\([^,\n]{1,40},)"
+    r"\s{0,5}(?:user(?:name)?\s?=\s?)?[\"'][^\"'\n]{1,128}+[\"']\s{0,5}+,\s{0,5}+[\"']([^\"'\n]{1,256}+)[\"']"
+    r"|,\s{0,5}+SECRET\s{1,4}+'([^'\n]{1,256}+)'"
 )
 ARGUMENT_NEEDLES = (
     "crypt",
@@ -40,6 +43,10 @@ ARGUMENT_NEEDLES = (
     "sp_addlogin",
     "db.auth",
     "getconnection",
+    *("auth(", "auth=", "auth =", "auth:", 'auth"', "auth'"),
+    ".login(",
+    "url.create",
+    "secret ",
 )
 
 

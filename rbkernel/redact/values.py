@@ -38,6 +38,9 @@ _PACKED = (
     b"BZh",
     b"\xfd7z",
 )
+# the two halves of a pair, as lists of variables and parameters have them
+_LABELS = ("name", "Name", "key", "Key", "ParameterKey", "OptionName")
+_VALUE = re.compile(r"(?:Parameter)?[Vv]alue")
 # a card number may be a number; smaller ones cannot
 _LARGE = 10**13
 # plotly's typed arrays
@@ -136,7 +139,7 @@ class Redactor:
     def _mapping(self, value: Mapping[str, Any], *, own: bool = False) -> dict[str, Any]:
         if value.keys() >= _ARRAY and isinstance(value["bdata"], str):
             return self._array(value)
-        named = is_secret(str(value.get("name", "")))
+        named = _names_secret(value)
         clean: dict[str, Any] = {}
         for key, one in value.items():
             name = key if own else self.text(key)
@@ -145,7 +148,9 @@ class Redactor:
             elif isinstance(one, Mapping) and key == "attachments":
                 clean[key] = self._attachments(one)
             else:
-                clean[name] = self._entry(key, one, secret=named and key == "value")
+                clean[name] = self._entry(
+                    key, one, secret=named and _VALUE.fullmatch(key) is not None
+                )
         return clean
 
     def _entry(self, key: str, value: Any, *, secret: bool = False) -> Any:
@@ -274,11 +279,16 @@ class _Gathered:
 
 
 def _is_suspicious(key: str, value: Any) -> bool:
-    if _is_binary(key) or is_secret(key) or (key == "name" and is_secret(str(value))):
+    if _is_binary(key) or is_secret(key) or (key in _LABELS and is_secret(str(value))):
         return True
     return bool(_MIMETYPE.fullmatch(key)) and not (
         _TEXT.fullmatch(key) or isinstance(value, list | dict)
     )
+
+
+def _names_secret(value: Mapping[str, Any]) -> bool:
+    """Tell whether a pair such as ``{"name": "DB_PASSWORD", "value": …}`` holds a secret."""
+    return any(is_secret(str(value[label])) for label in _LABELS if label in value)
 
 
 def _is_bundle(key: str, siblings: Mapping[str, Any]) -> bool:

@@ -162,6 +162,11 @@ class TestStreams:
         assert sent == redactor.text(text)
         assert PLAIN not in sent
 
+    def test_a_value_in_the_line_below_its_name_never_leaves(self, redactor: Redactor) -> None:
+        carry = Carry(redactor)
+        sent = [carry.take(line) for line in ("env:\n- name: DB_PASS\n", "  value: tulip\n", "x\n")]
+        assert sent == ["env:\n- name: DB_PASS\n", "  value: [redacted:password]\n", "x\n"]
+
     def test_a_private_key_waits_for_its_end(self, redactor: Redactor) -> None:
         carry = Carry(redactor)
         begin = carry.take("key:\n-----BEGIN PRIVATE KEY-----\nMIIabc\n")
@@ -200,6 +205,9 @@ class TestValues:
             {"a": [{"apiKey": "x1y2"}]},
             {"password": ["x1", "x2"]},
             {"name": "db_password", "value": "'x1'"},
+            {"key": "DB_PASSWORD", "value": "x1"},
+            [{"Name": "DB_PASSWORD", "Value": "x1"}, {"Name": "LEVEL", "Value": "debug"}],
+            {"ParameterKey": "DbPassword", "ParameterValue": "x1"},
             {f"key {PLAIN}": 1},
             {"hover": [f"user {PLAIN}"]},
             {"pan": 4111111111111111},
@@ -402,6 +410,29 @@ ADVERSARIAL = [
         f"{PLAIN[:7]}...",
         "set password for x ",
         "<token>",
+    ),
+    *("- name: DB_PASSWORD\n  value: ", "name: password, ", "value: a\nname: ", "echo a | passwd "),
+    *("echo 'a' ", "echo a; echo b | sudo -S ", "passwd <<EOF\na\n", "chpasswd <<< ", "user:a@b:"),
+    *(
+        "chpasswd:\n  list: |\n    a:b\n",
+        "x-a-key: ",
+        "X-Team: a1",
+        "passphrase: a b c ",
+        "net use a ",
+    ),
+    *(
+        "a=b,password=c,",
+        "<name>password</name>\\n",
+        "${PASSWORD:-",
+        "user a on >",
+        "USER a\nPASS\n",
+    ),
+    *(
+        "expect password\nsend ",
+        "username a password ",
+        "smtp_password ",
+        "A_PASSWORD or '",
+        "_AUTH=",
     ),
 ]
 

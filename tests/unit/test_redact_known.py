@@ -176,11 +176,13 @@ def test_names_of_connections_users_databases_and_hosts_are_public() -> None:
         "C_PASSWORD": "rb_diag_1",
         "D_PASSWORD": "db.internal",
         "E_PASSWORD": "Sesame-47",
+        "REDISCLI_AUTH": "Thistle-48",
+        "PROXY_AUTH": "kerberos",
     }
     made = Redactor()
     learned = [value for name, value, public in gather(settings, environment)
                if made.learn(name, value, public=public)]  # fmt: skip
-    assert learned == ["Sesame-47"]
+    assert learned == ["Sesame-47", "Thistle-48"]
 
 
 @pytest.mark.parametrize(
