@@ -210,12 +210,8 @@ def _append(name: str, kind: str, **fields: str) -> Any:
 def _redactor(settings: config.Settings) -> Any:
     """Return what takes out the secrets of this configuration and environment, too."""
     from rbkernel.kernel import secrets
-    from rbkernel.redact import Redactor
 
-    redactor = Redactor()
-    for name, value, public in secrets.gather(settings, os.environ):
-        redactor.learn(name, value, public=public)
-    return redactor
+    return secrets.redactor(settings, os.environ)
 
 
 def _said(text: str, what: str) -> str:

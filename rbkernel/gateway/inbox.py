@@ -1,5 +1,6 @@
 """Between the senders and the store: one thread that reads bodies, and commits many at once.
 
+What is a secret in an alert is taken out here, before it is on disk or anybody routes by it.
 Nobody who serves requests waits for a disk or parses a body. A commit takes whatever came while
 the one before it was under way, so that a wait for the disk is shared. Ordering rule: a receipt
 is given only for what the store has on disk; whatever else happens, the sender is told to come
@@ -19,9 +20,10 @@ from datetime import datetime
 
 from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unreadable
 from rbkernel.gateway import intake
-from rbkernel.gateway.intake import limits
+from rbkernel.gateway.intake import clean, limits
 from rbkernel.gateway.intake.fields import Reading
 from rbkernel.gateway.store import Store
+from rbkernel.redact import Redactor
 
 _AT_ONCE = 256
 _BYTES_AT_ONCE = 8 * 1024 * 1024
@@ -68,9 +70,16 @@ class Inbox:
     """Takes parcels, and gives receipts for what is on disk."""
 
     def __init__(
-        self, store: Store, *, most_bytes: int, most_alerts: int, commit_timeout_s: float
+        self,
+        store: Store,
+        redactor: Redactor,
+        *,
+        most_bytes: int,
+        most_alerts: int,
+        commit_timeout_s: float,
     ) -> None:
         self._store = store
+        self._redactor = redactor
         self._most_bytes = most_bytes
         self._most_alerts = most_alerts
         self._timeout_s = commit_timeout_s
@@ -163,9 +172,10 @@ class Inbox:
     def _read(self, parcel: Parcel) -> Reading | Unreadable:
         try:
             body = limits.unpack(parcel.raw, parcel.encoding, self._most_bytes)
-            return intake.read(
+            reading = intake.read(
                 parcel.source, body, parcel.received_at, most_alerts=self._most_alerts
             )
+            return clean.without_secrets(reading, self._redactor)
         except TooLarge:
             raise
         except Unreadable as error:
@@ -200,8 +210,17 @@ class Inbox:
         return receipts
 
     def _quarantine(self, parcel: Parcel, reason: str) -> Receipt:
-        number = self._store.quarantine(parcel.source, parcel.raw, reason)
+        """Keep a body that could not be read, without the secrets that can be found in it."""
+        raw = clean.body_without_secrets(self._unpacked(parcel), self._redactor)
+        number = self._store.quarantine(parcel.source, raw, self._redactor.text(reason))
         return Receipt(quarantine_number=number, problem=reason)
+
+    def _unpacked(self, parcel: Parcel) -> bytes:
+        """Return a body unpacked, or as it came where that is what is wrong with it."""
+        try:
+            return limits.unpack(parcel.raw, parcel.encoding, self._most_bytes)
+        except RbkernelError:
+            return parcel.raw
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:

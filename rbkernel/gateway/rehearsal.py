@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ from rbkernel.config import Settings
 from rbkernel.errors import Unreadable
 from rbkernel.gateway import intake, routing
 from rbkernel.gateway.intake import limits
+from rbkernel.gateway.intake.clean import labels_without_secrets
 from rbkernel.gateway.routing import Routing
+from rbkernel.kernel import secrets
 from rbkernel.runbook import catalogue
 
 
@@ -67,9 +70,10 @@ def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
         It holds no alert in any form that is known.
     """
     known = catalogue.look(settings.catalogue.paths)
+    redactor = secrets.redactor(settings, os.environ)
+    found = [labels_without_secrets(one, redactor) for one in _labels(raw, source, settings)]
     return [
-        Rehearsal(labels=labels, routing=routing.route(labels, known, settings))
-        for labels in _labels(raw, source, settings)
+        Rehearsal(labels=labels, routing=routing.route(labels, known, settings)) for labels in found
     ]
 
 

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import gc
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -33,6 +34,7 @@ from rbkernel.gateway.inbox import Inbox
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.metrics import Metrics
 from rbkernel.gateway.store import Store
+from rbkernel.kernel import secrets
 
 _log = logging.getLogger(__name__)
 _HEADERS_BYTES = 64 * 1024
@@ -115,6 +117,7 @@ class Server:
             store=store,
             inbox=Inbox(
                 store,
+                secrets.redactor(bound.settings, os.environ),
                 most_bytes=limits.body_bytes,
                 most_alerts=limits.alerts,
                 commit_timeout_s=limits.commit_timeout_s,

@@ -31,7 +31,6 @@ from rbkernel.kernel import secrets
 from rbkernel.kernel.limits import Excess, OutputLimits
 from rbkernel.kernel.output import RedactedLog
 from rbkernel.kernel.session import RecordingSession
-from rbkernel.redact import Redactor
 
 _CANCELLED = "CancelledError"  # what an interrupt makes of a cell that awaits something
 # how long a thread has to end: a client waits 2.5 s before it kills a kernel
@@ -274,9 +273,7 @@ def _recorder(settings: config.Settings, broken: RecorderError | None) -> Record
     # taken out of the environment, so that what a cell starts does not inherit the run
     run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
     named = os.environ.get("RBKERNEL_RUNBOOK") if run_id else None
-    redactor = Redactor()
-    for name, value, public in secrets.gather(settings, os.environ):
-        redactor.learn(name, value, public=public)
+    redactor = secrets.redactor(settings, os.environ)
     document = Path(named) if named else None
     group = settings.evidence.group_access
     recorder = Recorder(settings.evidence_root, run_id, redactor, document, group=group)

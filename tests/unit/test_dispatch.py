@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -20,6 +23,7 @@ from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.gateway.alert import Alert, Delivery, Status
 from rbkernel.gateway.chronicle import Chronicle
 from rbkernel.gateway.dispatch import Dispatcher
+from rbkernel.gateway.inbox import Inbox, Parcel, Receipt
 from rbkernel.gateway.intake import generic
 from rbkernel.gateway.ledger import Ending
 from rbkernel.gateway.office import Office
@@ -27,8 +31,9 @@ from rbkernel.gateway.records import Job
 from rbkernel.gateway.schedules import Clockwork, incident_of
 from rbkernel.gateway.store import Store
 from rbkernel.gateway.tables import jobs
+from rbkernel.kernel import secrets
 from rbkernel.model import Severity, Verdict
-from tests.integration.gateways import alert, make_place
+from tests.integration.gateways import QUICK, alert, make_place
 
 
 class Desk:
@@ -400,3 +405,90 @@ def test_what_is_old_is_forgotten_and_its_evidence_stays(settings: Settings) -> 
     assert desk.ledger.forget(time.time() + 60) == 3
     assert [job.id for job in desk.store.jobs()] != [first.id]
     assert desk.record().alerts
+
+
+class TestSecretsInAlerts:
+    """What a sender puts into labels and annotations is on disk without its secrets."""
+
+    LABELS: ClassVar = {
+        "alertname": "Quick",
+        "which": "a",
+        "target": "postgres://app:tulip-garden@db1:5432/shop",
+        "password": "lantern",
+        "secret": "shop-tls",
+    }
+    BODY: ClassVar = {
+        "status": "firing",
+        "labels": LABELS,
+        "annotations": {
+            "summary": "login of app:marmalade@db1:5432 failed",
+            "description": "curl -H 'X-Api-Key: Saffron-71-kettle' …\nDB_PASSWORD=Walnut-pebble-9",
+        },
+        "url": "https://grafana.example/d/1?token=bramble0123456789",
+        "group_key": '{}:{target="postgres://app:tulip-garden@db1:5432/shop"}',
+        "starts_at": "2026-11-20T03:00:00Z",
+    }
+    SECRETS = ("tulip-garden", "lantern", "marmalade", "Saffron-71", "Walnut-pebble", "bramble0123")
+
+    def post(self, desk: Desk, raw: bytes) -> Receipt:
+        inbox = Inbox(
+            desk.store,
+            secrets.redactor(desk.office.settings, {"AN_ENV_TOKEN": "harbour-violin-77"}),
+            most_bytes=1_000_000,
+            most_alerts=10,
+            commit_timeout_s=30,
+        )
+        inbox.start()
+        parcel = Parcel(source="generic", raw=raw, encoding="", received_at=datetime.now(UTC))
+        try:
+            return asyncio.run(inbox.take(parcel))
+        finally:
+            inbox.close(30)
+
+    def on_disk(self, settings: Settings, desk: Desk) -> bytes:
+        desk.store.close()
+        database = Path(sa.make_url(settings.store_url).database or "")
+        files = [*database.parent.glob(f"{database.name}*"), *desk.root.rglob("*.jsonl")]
+        assert files
+        return b"".join(file.read_bytes() for file in files)
+
+    def test_they_are_routed_and_deduplicated_and_their_secrets_are_not_on_disk(
+        self, desk: Desk, settings: Settings
+    ) -> None:
+        raw = json.dumps(self.BODY).encode()
+        first, again = self.post(desk, raw), self.post(desk, raw)
+        assert (first.new, again.new, again.repeated) == (1, 0, 1)
+        while desk.dispatcher.sweep():
+            pass
+        (job,) = desk.store.jobs()
+        assert (job.runbook, job.parameters) == (QUICK, {"which": "a"})
+        resolved = json.dumps({**self.BODY, "status": "resolved"}).encode()
+        assert self.post(desk, resolved).new == 1
+        while desk.dispatcher.sweep():
+            pass
+        (end, _) = desk.store.alerts()
+        assert (end.outcome, end.incident) == ("resolved", job.incident)
+        (start,) = [one for one in desk.store.alerts() if one.fires]
+        assert start.alert.labels["target"] == "postgres://app:[redacted:dsn]@db1:5432/shop"
+        assert start.alert.labels["secret"] == "shop-tls"
+        written = self.on_disk(settings, desk)
+        assert QUICK.encode() in written
+        assert [one for one in self.SECRETS if one.encode() in written] == []
+
+    def test_two_that_differ_in_a_secret_alone_are_two(self, desk: Desk) -> None:
+        other = {**self.BODY, "labels": {**self.LABELS, "password": "thimble"}}
+        for body in (self.BODY, other):
+            assert self.post(desk, json.dumps(body).encode()).new == 1
+
+    def test_what_cannot_be_read_is_kept_without_its_secrets(
+        self, desk: Desk, settings: Settings
+    ) -> None:
+        raw = b'{"labels": [1], "password": "lantern", "note": "harbour-violin-77", \xff "left": 1'
+        number = self.post(desk, raw).quarantine_number
+        assert number is not None
+        kept = desk.store.quarantined_bytes(number)
+        assert kept is not None
+        assert b'"left": 1' in kept
+        assert b"\xff" in kept
+        written = self.on_disk(settings, desk)
+        assert not any(one in written for one in (b"lantern", b"harbour-violin-77"))
