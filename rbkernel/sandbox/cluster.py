@@ -80,19 +80,39 @@ class Cluster:
 
     def clone_standby(self) -> None:
         """Copy the running primary into the standby's data folder."""
-        home = self.access.home
-        data = home.data("standby")
+        slot = ("--create-slot", f"--slot={SLOT_NAME}")
+        self._copy_primary("standby", *slot)
+        self._follow("standby", "primary", {"primary_slot_name": SLOT_NAME})
+
+    def clone(self, server: Server, *, upstream: Server, settings: Mapping[str, str]) -> None:
+        """Copy the running primary for one more standby, without a slot.
+
+        Parameters
+        ----------
+        server
+            Which one; it gets a free port.
+        upstream
+            From which server it receives.
+        settings
+            What differs from the primary's.
+        """
+        # the copy is the primary's: a standby gives none while full_page_writes is off
+        self._copy_primary(server)
+        port = free_ports(None, range(self.access.primary_port + 2, 32_000, 2))[0]
+        self._follow(server, upstream, {**settings, "port": port})
+
+    def _copy_primary(self, server: Server, *options: str) -> None:
         source = self.replication_conninfo("pg_basebackup")
         self._run(
-            *("pg_basebackup", "-D", str(data), "-d", source, "--checkpoint=fast", "--no-sync"),
-            *("--wal-method=stream", "--create-slot", f"--slot={SLOT_NAME}"),
+            *("pg_basebackup", "-D", str(self.access.home.data(server)), "-d", source),
+            *("--checkpoint=fast", "--no-sync", "--wal-method=stream", *options),
         )
-        (data / "standby.signal").touch()
-        upstream = {
-            "primary_conninfo": self.replication_conninfo(STANDBY_NAME),
-            "primary_slot_name": SLOT_NAME,
-        }
-        self._configure("standby", upstream)
+
+    def _follow(self, server: Server, upstream: Server, settings: Mapping[str, object]) -> None:
+        (self.access.home.data(server) / "standby.signal").touch()
+        name = STANDBY_NAME if server == "standby" else server
+        source = self.replication_conninfo(name, upstream)
+        self._configure(server, {"primary_conninfo": source, **settings})
 
     def start(self, server: Server) -> None:
         """Start a server, detached; `wait` tells when it answers."""
@@ -127,11 +147,11 @@ class Cluster:
                     next_step="read that log, mend its cause, run `rbkernel sandbox up` again",
                 ) from error
 
-    def replication_conninfo(self, application_name: str) -> str:
-        """Return how the standby reaches the primary, as libpq's connection string."""
+    def replication_conninfo(self, application_name: str, upstream: Server = "primary") -> str:
+        """Return how a standby reaches the server that it receives from, for libpq."""
         return conninfo(
             host=HOST,
-            port=self.access.primary_port,
+            port=self.access.port(upstream),
             user="replicator",
             passfile=passfile(self.access.home, "replicator"),
             application_name=application_name,
@@ -160,7 +180,9 @@ class Cluster:
         return settings
 
     def _configure(self, server: Server, settings: Mapping[str, object]) -> None:
-        own = {"port": self.access.port(server), "cluster_name": f"sandbox-{server}"}
+        own = {"cluster_name": f"sandbox-{server}"}
+        if server != "spare":
+            own["port"] = str(self.access.port(server))
         lines = [f"{key} = {_quote(str(value))}\n" for key, value in {**settings, **own}.items()]
         path = self.access.home.data(server) / "postgresql.conf"
         with path.open("a", encoding="utf-8") as file:

@@ -6,7 +6,7 @@
     state.json         ports, version, active faults (module state)
     connections.toml   published when the sandbox is complete, read by rbkernel.config
     passwords/         one 0600 passfile a role
-    primary/ standby/  the data folders
+    primary/ standby/  the data folders; spare/ while a scenario has a second standby
     log/               what the detached processes print
     in-flight.json     while the double write is asynchronous, read by the traffic
 
@@ -66,7 +66,7 @@ class Home:
         return self.path / "passwords"
 
     def data(self, server: str) -> Path:
-        """Return the data folder of ``primary`` or ``standby``."""
+        """Return the data folder of ``primary``, ``standby`` or ``spare``."""
         return self.path / server
 
     def log(self, process: str) -> Path:
@@ -155,6 +155,7 @@ class Home:
             _LOCK,
             "primary",
             "standby",
+            "spare",
             "log",
             self.passwords.name,
             *(file.name for file in files),

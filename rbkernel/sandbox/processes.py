@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import psutil
 import rbkernel
 from rbkernel.sandbox.home import Home
 
-SERVERS = ("primary", "standby")
+SERVERS = ("primary", "standby", "spare")
 _SERVER_PROGRAMS = {"postgres", "initdb", "pg_basebackup"}
 _STOP_TIMEOUT_S = 5.0
 
@@ -86,6 +86,12 @@ def stop(home: Home, name: str) -> None:
     _end([item.process for item in find(home) if item.name == name], signal.SIGTERM)
 
 
+def stop_server(home: Home, name: str) -> None:
+    """End a server at once, as when its host dies; the rest of its processes, too."""
+    _end([item.process for item in find(home) if item.name == name], signal.SIGQUIT)
+    _end(list(_orphans(home, [name])), signal.SIGKILL)
+
+
 def stop_all(home: Home) -> bool:
     """End every process of ours and return whether there was one.
 
@@ -96,7 +102,7 @@ def stop_all(home: Home) -> bool:
     servers = [item.process for item in found if item.name in SERVERS]
     _end(clients, signal.SIGTERM)
     _end(servers, signal.SIGQUIT)
-    orphans = list(_orphans(home))
+    orphans = list(_orphans(home, SERVERS))
     _end(orphans, signal.SIGKILL)
     return bool(found or orphans)
 
@@ -168,8 +174,8 @@ def name_of(command: Sequence[str], home: Home) -> str | None:
     return None
 
 
-def _orphans(home: Home) -> Iterator[psutil.Process]:
-    folders = {str(home.data(server)) for server in SERVERS}
+def _orphans(home: Home, servers: Iterable[str]) -> Iterator[psutil.Process]:
+    folders = {str(home.data(server)) for server in servers}
     for process in psutil.process_iter():
         try:
             if process.name() == "postgres" and process.cwd() in folders:

@@ -19,22 +19,23 @@ def until(
     values: Sequence[Any] | Mapping[str, Any] = (),
     *,
     what: str,
+    timeout_s: float = TIMEOUT_S,
 ) -> Any:
     """Ask again and again until the first column is true, and return the row.
 
     Raises
     ------
     SandboxError
-        It was not true for `TIMEOUT_S` seconds.
+        It was not true for `timeout_s` seconds.
     """
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while True:
         row = raw.execute(query, values).fetchone()
         if row and row[0]:
             return row
         if time.monotonic() > deadline:
             raise SandboxError(
-                f"waited {TIMEOUT_S:.0f} s in vain: {what}",
+                f"waited {timeout_s:.0f} s in vain: {what}",
                 next_step="run `rbkernel sandbox down`, then `rbkernel sandbox up`",
             )
         time.sleep(_POLL_S)

@@ -1,0 +1,101 @@
+"""What a runbook told, held against the truth of a scenario. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.matrix.cells import Told
+from rbkernel.model import Finding, Verdict, leading
+from rbkernel.sandbox.faults.scenario import Scenario
+
+_VERBS = {"Terminate": "terminate", "Cancel": "cancel"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One runbook on one scenario: ``ok``, ``unknown`` or ``WRONG``, and why."""
+
+    mark: str
+    why: str = ""
+
+
+def judge(scenario: Scenario, told: Told, acts: frozenset[int], may: frozenset[int]) -> Cell:
+    """Hold what a runbook told against the truth.
+
+    Parameters
+    ----------
+    scenario
+        With its truth.
+    told
+        What the runbook came to.
+    acts
+        Process ids of the sessions that the recommended action is for.
+    may
+        Those that another option may act on as well.
+    """
+    truth = scenario.truth
+    if told.error:
+        return Cell(mark="WRONG", why=told.error)
+    if victims := _targets(told) - acts - may:
+        return Cell(mark="WRONG", why=f"{len(victims)} victims in a plan")
+    if told.verdict is Verdict.UNKNOWN and truth.verdicts != {Verdict.UNKNOWN}:
+        unseen = [one.actual for one in leading(told.findings)]
+        return Cell(mark="unknown", why="; ".join(unseen))
+    wrong = [*_concluded(scenario, told), *_recommended(scenario, told, acts)]
+    return Cell(mark="WRONG", why="; ".join(wrong)) if wrong else Cell(mark="ok")
+
+
+def _concluded(scenario: Scenario, told: Told) -> Iterator[str]:
+    truth = scenario.truth
+    if told.verdict not in truth.verdicts:
+        yield f"{told.verdict.value}: {told.headline}"
+        return
+    if truth.well:
+        return
+    if not _names(truth.says, told.headline):
+        yield f"the headline does not name it: {told.headline}"
+    if not _names(truth.says, told.title):
+        yield f"the notification does not name it: {told.title}"
+    if truth.opens not in {"", told.runbook, *_opened(told.findings)}:
+        yield f"names {', '.join(_opened(told.findings)) or 'no runbook'}, not {truth.opens}"
+    if scenario.within_s is not None and told.took_s > scenario.within_s:
+        yield f"took {told.took_s:.1f} s"
+
+
+def _recommended(scenario: Scenario, told: Told, acts: frozenset[int]) -> Iterator[str]:
+    step = scenario.truth.step
+    if told.runbook != scenario.truth.opens or told.decision is None:
+        return
+    if step is None:
+        if told.decision.recommended and told.decision.recommended.split()[0] in _VERBS.values():
+            yield f"recommends to {told.decision.recommended}"
+        return
+    verb, _ = step
+    if not (told.decision.recommended or "").startswith(verb):
+        yield f"recommends {told.decision.recommended!r}, not to {verb}"
+    planned = {
+        target["pid"]
+        for plan in told.plans
+        if _VERBS.get(plan.title.split()[0]) == verb
+        for target in plan.targets
+    }
+    if planned != acts:
+        yield f"the plan to {verb} is for {sorted(planned) or 'nobody'}, not for {sorted(acts)}"
+
+
+def _targets(told: Told) -> frozenset[int]:
+    return frozenset(
+        int(target["pid"]) for plan in told.plans for target in plan.targets if "pid" in target
+    )
+
+
+def _opened(findings: Iterable[Finding]) -> list[str]:
+    """Return the runbooks that the findings which are not explained name."""
+    told = (one for one in findings if one.opens and not one.explained_by)
+    return list(dict.fromkeys(one.opens for one in told))
+
+
+def _names(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None

@@ -1,0 +1,187 @@
+"""One sandbox, every scenario: inject, run every runbook, do what is recommended, heal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.matrix import cells
+from benchmarks.matrix.cells import Told
+from benchmarks.matrix.judge import Cell, judge
+from rbkernel.config import Connection
+from rbkernel.errors import RbkernelError
+from rbkernel.sandbox import control, pooler
+from rbkernel.sandbox.access import Access
+from rbkernel.sandbox.faults.scenario import Scenario
+from rbkernel.sandbox.faults.stage import Stage
+from rbkernel.sandbox.home import Home
+
+# s until all that was foretold must have been freed
+_FREED_S = 10.0
+_STEP = "step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A scenario: a cell for each runbook, and one for the step that was carried out."""
+
+    scenario: str
+    cells: Mapping[str, Cell]
+    headline: str
+    title: str
+    took_s: float
+
+
+def play(scenario: Scenario, access: Access, folder: Path, *, seed: int = 1) -> Row:
+    """Make a scenario, and hold every runbook against its truth.
+
+    Parameters
+    ----------
+    scenario
+        What goes wrong.
+    access
+        The sandbox; it is healthy again when this returns.
+    folder
+        Where the configuration is written.
+    seed
+        Changes the figures of the scenario.
+    """
+    if "pooler" in scenario.needs and pooler.PROGRAM is None:
+        missing = Cell(mark="-", why="pgbouncer is not installed")
+        return Row(scenario=scenario.name, cells={"all": missing}, headline="", title="", took_s=0)
+    started = time.monotonic()
+    with Stage(access, seed=seed) as stage:
+        try:
+            scenario.inject(stage)
+        except Exception as error:  # noqa: BLE001 - a scenario that cannot be made is a result
+            failed = Cell(mark="WRONG", why=f"not made: {error!r}")
+            return Row(
+                scenario=scenario.name, cells={"all": failed}, headline="", title="", took_s=0
+            )
+        with _configured(stage, folder):
+            return _row(scenario, stage, started)
+
+
+def _row(scenario: Scenario, stage: Stage, started: float) -> Row:
+    truth = scenario.truth
+    acts = frozenset(stage.pids(*truth.step[1]) if truth.step else ())
+    may = frozenset(stage.pids(*truth.may) if truth.may else ())
+    told: dict[str, Told] = {}
+    for runbook, parameters in _runs(scenario).items():
+        told[runbook] = cells.run(runbook, parameters)
+    judged = {
+        name: judge(scenario, one, acts, may)
+        for name, one in told.items()
+        if not truth.seen_by or name in truth.seen_by
+    }
+    if truth.step:
+        judged[_STEP] = _carried_out(scenario, stage, told[truth.opens], acts)
+    right = told.get(truth.opens) or told["RUN-000"]
+    return Row(
+        scenario=scenario.name,
+        cells=judged,
+        headline=right.headline,
+        title=right.title,
+        took_s=time.monotonic() - started,
+    )
+
+
+def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
+    """Return the parameters of each runbook that is run."""
+    db = scenario.db or "sandbox-primary"
+    pair: dict[str, object] = {
+        "db": db,
+        "standby": scenario.standby,
+        "standby_name": scenario.standby_name,
+    }
+    alone: dict[str, object] = {"db": scenario.db or f"sandbox-{scenario.on}"}
+    runs = {"RUN-000": pair, "RUN-001": alone, "RUN-007": alone}
+    if scenario.standby:
+        runs["RUN-005"] = {**pair, "every_s": 0.5}
+    return runs
+
+
+def _carried_out(scenario: Scenario, stage: Stage, told: Told, acts: frozenset[int]) -> Cell:
+    """Do what is recommended, as an administrator would, and see whom that frees."""
+    assert scenario.truth.step
+    verb, _ = scenario.truth.step
+    plans = [plan for plan in told.plans if plan.title.lower().startswith(verb) and plan.sql]
+    if not plans:
+        return Cell(mark="WRONG", why="there is no plan to carry out")
+    with stage.access.connect("postgres", scenario.on) as raw:
+        raw.execute(plans[0].sql.encode())
+    if scenario.truth.frees is None:
+        return _ended(stage, acts, scenario)
+    foretold = sum(int(number) for number in re.findall(r"(\d+) (?:sess|more)", plans[0].effect))
+    if foretold != scenario.truth.frees:
+        why = f"foretold: {plans[0].effect}; {scenario.truth.frees} would be right"
+        return Cell(mark="WRONG", why=why)
+    deadline = time.monotonic() + _FREED_S
+    while (left := stage.still_waiting(server=scenario.on)) != scenario.truth.stays:
+        if time.monotonic() > deadline:
+            return Cell(mark="WRONG", why=f"{left} still wait, not {scenario.truth.stays}")
+        time.sleep(0.1)
+    return Cell(mark="ok", why=plans[0].effect)
+
+
+def _ended(stage: Stage, acts: frozenset[int], scenario: Scenario) -> Cell:
+    query = (
+        b"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY(%s) AND state <> 'idle'"
+        if scenario.truth.step and scenario.truth.step[0] == "cancel"
+        else b"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY(%s)"
+    )
+    try:
+        stage.until(query, [sorted(acts)], what="they end", server=scenario.on, timeout_s=_FREED_S)
+    except RbkernelError as error:
+        return Cell(mark="WRONG", why=str(error))
+    return Cell(mark="ok")
+
+
+@contextmanager
+def _configured(stage: Stage, folder: Path) -> Iterator[None]:
+    """Let runbooks find the connections that a scenario adds."""
+    added = list(stage.connections)
+    if stage.access.home.data("spare").is_dir():
+        spare = stage.access.connection("rb_diag", "spare")
+        added.append(spare.model_copy(update={"name": "sandbox-spare"}))
+    file = folder / "rbkernel.toml"
+    file.write_text("".join(map(_toml, added)), encoding="utf-8")
+    before = os.environ.get("RBKERNEL_CONFIG")
+    os.environ["RBKERNEL_CONFIG"] = str(file)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RBKERNEL_CONFIG"]
+        else:
+            os.environ["RBKERNEL_CONFIG"] = before
+
+
+def _toml(connection: Connection) -> str:
+    names = ("host", "port", "dbname", "user", "passfile")
+    fields = {name: getattr(connection, name) for name in names}
+    # a JSON string or number is a TOML one, too
+    lines = [f"{name} = {json.dumps(value, default=str)}" for name, value in fields.items()]
+    return "\n".join([f"[connections.{connection.name}]", *lines, "", ""])
+
+
+@contextmanager
+def sandbox() -> Iterator[Access]:
+    """Have a sandbox of our own while the block runs."""
+    made = control.up()
+    try:
+        assert made.primary_port
+        assert made.standby_port
+        yield Access(
+            home=Home.configured(),
+            primary_port=made.primary_port,
+            standby_port=made.standby_port,
+        )
+    finally:
+        control.down()

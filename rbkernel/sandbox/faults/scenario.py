@@ -1,0 +1,99 @@
+"""A scenario: what goes wrong, and the truth that every runbook must come to. Pure.
+
+The truth is written down by whoever makes the scenario, never computed from a look at the server.
+`Scenario.inject` makes it on a `Stage`, and `Stage.heal` undoes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from rbkernel.model import Verdict
+from rbkernel.sandbox.access import Server
+from rbkernel.sandbox.faults.stage import Stage
+
+WRONG = frozenset({Verdict.WARNING, Verdict.CRITICAL})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is behind a scenario.
+
+    Parameters
+    ----------
+    says
+        Regular expression of what the headline must name: the culprit. Empty where all is well.
+    opens
+        The runbook that is right; every other one must name it. Empty where there is none.
+    verdicts
+        What may be concluded.
+    step
+        Verb of the recommended action, and the applications that it acts on. Empty where nothing
+        may be proposed.
+    may
+        Applications that an option beside the recommended one may act on. Every session of another
+        application is a victim, or has nothing to do with it, and must be in no plan.
+    frees
+        How many sessions the step frees in the end; None where it frees slots, or nobody.
+    stays
+        How many sessions of the scenario still wait for a lock after the step.
+    unseen
+        Whether the truth is not visible to the diagnostic role.
+    seen_by
+        The runbooks that look at it at all, where it hurts nothing yet; all when empty.
+    """
+
+    says: str = ""
+    opens: str = ""
+    verdicts: frozenset[Verdict] = WRONG
+    step: tuple[Literal["cancel", "terminate"], tuple[str, ...]] | None = None
+    may: tuple[str, ...] = ()
+    frees: int | None = None
+    stays: int = 0
+    unseen: bool = False
+    seen_by: tuple[str, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.says
+
+
+HEALTHY = Truth(verdicts=frozenset({Verdict.OK}))
+CRITICAL = frozenset({Verdict.CRITICAL})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Something that goes wrong, or only seems to.
+
+    Parameters
+    ----------
+    name, summary
+        A short name, and one sentence.
+    inject
+        Makes it; it is there when this returns.
+    truth
+        What is behind it.
+    on
+        The server whose connection an alert would name.
+    db, standby, standby_name
+        What the runbooks are asked about, where it is not the sandbox's primary with its standby.
+    needs
+        What must be there: ``spare``, a second standby; ``pooler``, a pgbouncer.
+    within_s
+        How long the first finding may take, where the server does not answer.
+    """
+
+    name: str
+    summary: str
+    inject: Callable[[Stage], None]
+    truth: Truth
+    on: Server = "primary"
+    db: str = ""
+    standby: str = "sandbox-standby"
+    standby_name: str = "sandbox-standby"
+    needs: tuple[Literal["spare", "pooler"], ...] = ()
+    within_s: float | None = None
