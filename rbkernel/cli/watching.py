@@ -33,7 +33,7 @@ def watch(
 
     settings = config.load()
     connections = [settings.connection(name) for name in dict.fromkeys(databases)]
-    redactor = secrets.redactor(settings, os.environ)
+    redactor = secrets.redactor(settings, os.environ, later=True)
     rings = [Ring(settings.watch_root, one.name) for one in connections]
     watchers = [
         Watcher(connection, ring, redactor, every_s=every)

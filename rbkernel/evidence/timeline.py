@@ -167,11 +167,11 @@ def _sealed(line: Line) -> str:
     return _said("sealed", named, line.text("verdict"))
 
 
-def _situation(line: Line) -> str:
+def when_alerted(line: Line) -> str:
     """Say what a server looked like.
 
     >>> told = {"connection": "orders", "causes": ["refund-job blocks 9 sessions"]}
-    >>> _situation(Line(number=1, kind="situation", at="", by="rbkernel", data=told))
+    >>> when_alerted(Line(number=1, kind="situation", at="", by="rbkernel", data=told))
     'orders when the alert arrived: refund-job blocks 9 sessions'
     """
     causes = line.data.get("causes")
@@ -192,7 +192,7 @@ def wrong_when_alerted(record: IncidentRecord) -> list[str]:
     """
     wrong = {Verdict.WARNING.value, Verdict.CRITICAL.value}
     return [
-        f"{instant(line.at).astimezone(UTC):%H:%M:%S} UTC, {_situation(line)}"
+        f"{instant(line.at).astimezone(UTC):%H:%M:%S} UTC, {when_alerted(line)}"
         for line in record.lines
         if line.kind == "situation" and line.text("verdict") in wrong
     ]
@@ -223,7 +223,7 @@ def _anything(line: Line) -> str:
 
 _WORDS: Mapping[str, Callable[[Line], str]] = {
     "opened": lambda line: _said("record opened", line.text("title")),
-    "situation": _situation,
+    "situation": when_alerted,
     "note": lambda line: _said("note", line.text("text")),
     "status": _status,
     "sealed": _sealed,

@@ -89,15 +89,16 @@ class Witness:
 
     def _witness(self, connection: Connection, server: _Server) -> None:
         """Look once, and tell all who wait; until nobody waits any more."""
+        redactor = self._redactor  # before the first look: it learns passwords that are fetched
         while True:
             if server.last is None or time.monotonic() - server.at > _FRESH_S:
                 looking = _Look(connection)
                 server.last, server.at = looking.result(_LIMIT_S), time.monotonic()
                 asked = self._take(server)
-                self._tell_all(asked, server.last)
+                self._tell_all(asked, server.last, redactor)
                 looking.join()  # one that is late still has its connection
             else:
-                self._tell_all(self._take(server), server.last)
+                self._tell_all(self._take(server), server.last, redactor)
             with self._lock:
                 if not server.waiting:
                     server.busy = False
@@ -108,11 +109,11 @@ class Witness:
             taken, server.waiting = server.waiting, []
         return taken
 
-    def _tell_all(self, asked: list[Ask], seen: Diagnosis) -> None:
+    def _tell_all(self, asked: list[Ask], seen: Diagnosis, redactor: Redactor) -> None:
         for ask in asked:
             try:
                 named = replace(seen.situation, connection=ask.connection)
-                self._tell(ask, diagnosis.judged(named), self._redactor)
+                self._tell(ask, diagnosis.judged(named), redactor)
             except RbkernelError as error:
                 _log.warning("the look at %s is not in %s: %s", ask.connection, ask.incident, error)
             except Exception:  # noqa: BLE001  # a thread that nobody waits for: it is logged
@@ -120,7 +121,7 @@ class Witness:
 
     @cached_property
     def _redactor(self) -> Redactor:
-        return secrets.redactor(self._settings, os.environ)
+        return secrets.redactor(self._settings, os.environ, later=True)
 
 
 class _Look:

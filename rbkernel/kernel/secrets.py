@@ -8,10 +8,12 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from rbkernel import config
 from rbkernel.config import Connection, Settings
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_login_variable, is_secret
@@ -36,12 +38,21 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
         yield secret._replace(public=secret.public | public)
 
 
-def redactor(settings: Settings, environment: Mapping[str, str]) -> Redactor:
-    """Return a redactor that knows these secrets by their values."""
+def redactor(
+    settings: Settings, environment: Mapping[str, str], *, later: bool = False
+) -> Redactor:
+    """Return a redactor that knows these secrets, and with `later` passwords when fetched."""
     made = Redactor()
     for name, value, public in gather(settings, environment):
         made.learn(name, value, public=public)
+    if later:
+        config.tell_passwords_to(partial(_learn, made))
     return made
+
+
+def _learn(redactor: Redactor, connection: Connection, password: str) -> None:
+    name, value, public = of_connection(connection, password)
+    redactor.learn(name, value, public=public)
 
 
 # variables of libpq and of the system that name what the evidence shows anyway

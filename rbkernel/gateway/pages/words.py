@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rbkernel.displaytext import visible
 from rbkernel.evidence.incident import Line
-from rbkernel.evidence.timeline import alert_name
+from rbkernel.evidence.timeline import alert_name, when_alerted
 
 
 def counted(numbers: Mapping[str, int]) -> str:
@@ -49,6 +49,8 @@ def said(line: Line) -> str:
     'told phone: RUN-005 CRITICAL: Lag'
     >>> said(line("merged", **{"from": "INC-1"})), said(line("merged", into="INC-2"))
     ('took in INC-1', 'goes on in INC-2')
+    >>> said(line("situation", connection="orders", causes=["it blocks 9"], situation={"at": ""}))
+    'orders when the alert arrived: it blocks 9'
     """
     return visible(_said(line))
 
@@ -62,6 +64,8 @@ def _said(line: Line) -> str:
     if line.kind == "sealed":
         what = f"{line.text('runbook')} {line.text('title')}".strip() or "the record"
         return f"sealed: {what}{': ' if line.text('verdict') else ''}{line.text('verdict')}"
+    if line.kind == "situation":
+        return when_alerted(line)
     if line.kind == "note":
         return line.text("text")
     if line.kind == "status":
