@@ -5,8 +5,9 @@ nobody could see any more who caused it. So the server is looked at as soon as t
 incident, and the incident's record keeps the situation.
 
 Rules. A look delays nothing: it has a thread of its own. There is one at a time for each server,
-and a further alert within `_FRESH_S` shares it, so that a storm of alerts is no storm of looks. A
-look is given `_LIMIT_S`. What fails is written into the record, and hurts nothing else.
+and a further alert within `_FRESH_S` shares it; an incident gets one in `_EVERY_S`: a storm of
+alerts is no storm of looks. A look is given `_LIMIT_S`. What fails is written into the record, and
+hurts nothing else.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _LIMIT_S = 10.0
 _PATIENCE_S = 3.0
 # s within which an alert shares the look of the one before it
 _FRESH_S = 5.0
+# s from one situation of a server in an incident's record to the next
+_EVERY_S = 60.0
 _NAME = "rbkernel/alert"
 _log = logging.getLogger(__name__)
 
@@ -54,8 +57,12 @@ Tell = Callable[[Ask, Diagnosis, Redactor], None]
 
 @dataclass
 class _Server:
-    """What is known of a server: who waits for the look under way, and the last one."""
+    """What is known of a server: who waits for the look under way, and the last one.
 
+    ``asked`` has the time of the last ask of each incident.
+    """
+
+    asked: dict[tuple[str, str], float] = field(default_factory=dict)
     waiting: list[Ask] = field(default_factory=list)
     busy: bool = False
     last: Diagnosis | None = None
@@ -72,12 +79,17 @@ class Witness:
         self._servers: dict[tuple[str, ...], _Server] = {}
 
     def look(self, ask: Ask) -> None:
-        """Have a server looked at; returns at once."""
+        """Have a server looked at, unless it was just now for this incident; returns at once."""
         connection = self._settings.connections.get(ask.connection)
         if connection is None:
             return
+        key, now = (ask.incident, ask.connection), time.monotonic()
         with self._lock:
             server = self._servers.setdefault(_address(connection), _Server())
+            recent = {one: at for one, at in server.asked.items() if now - at < _EVERY_S}
+            server.asked = {key: now, **recent}
+            if key in recent:
+                return
             server.waiting.append(ask)
             if server.busy:
                 return

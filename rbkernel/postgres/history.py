@@ -128,31 +128,33 @@ def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
     return since
 
 
-def over(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier, Cause]]:
-    """Return the causes that were there and are over, each once, the most harmful first."""
-    now_there = [Sighting.of(cause) for cause in present.causes]
+def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier, Cause]]:
+    """Return the causes that were there and are not seen now, each once, the most harmful first."""
     found: list[tuple[Earlier, Cause]] = []
-    if present.situation.reason:
-        return found  # nobody knows what is over
     for look in earlier:
         for cause in look.diagnosis.causes:
-            known = [*now_there, *(Sighting.of(one) for _, one in found)]
+            known = [*present.causes, *(one for _, one in found)]
             wrong = cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
-            if wrong and not any(Sighting.of(cause).same(one) for one in known):
+            if wrong and not any(Sighting.of(cause).same(Sighting.of(one)) for one in known):
                 found.append((look, cause))
     return sorted(found, key=lambda one: (-one[1].verdict.rank, -one[1].victims.count))
 
 
-def findings(db: str, gone: Sequence[tuple[Earlier, Cause]]) -> Iterator[Finding]:
-    """Yield the findings on causes that are over."""
-    for place, (look, cause) in enumerate(gone[:_TOLD]):
+def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding]:
+    """Yield the findings on causes that were there and are not seen now.
+
+    Where the server does not answer now, nobody knows whether they are over.
+    """
+    db = present.situation.connection
+    left = "the server cannot be asked whether it is over" if present.situation.reason else ""
+    for place, (look, cause) in enumerate(before(present, earlier)[:_TOLD]):
+        at = f"at {clock(look.diagnosis.situation.at)}, {look.occasion}"
         yield Finding(
             title=title(db, place),
             verdict=Verdict.WARNING,
             expected="none",
-            actual="over by now",
-            cause=f"at {clock(look.diagnosis.situation.at)}, {look.occasion}: {cause.headline},"
-            " over by now",
+            actual=left or "over by now",
+            cause=f"{at}: {cause.headline}, over by now" if not left else f"{at}: {cause.headline}",
             which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
             next_step=_next_step(cause),
             at=now(),
@@ -180,4 +182,4 @@ def clock(at: str) -> str:
 def _next_step(cause: Cause) -> str:
     names = list(dict.fromkeys(culprit.name for culprit in cause.culprits))
     who = f"Ask the owner of {' and '.join(names[:3])}" if names else "Find out"
-    return f"{who} what happened then, so that it does not come again; there is nothing to end now"
+    return f"{who} what happened then, so that it does not come again; end nothing because of it"

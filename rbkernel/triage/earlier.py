@@ -45,8 +45,7 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
         yield replace(finding, cause=f"{finding.cause}{seen}")
     began = min((instant(line.at) for line in lines), default=instant(run.run.started_at))
     recent = [one for one in watched if instant(one.at) >= began - _BEFORE_THE_ALERT]
-    gone = history.over(present, [*alerted, *_as_watched(ring, recent)])
-    told = list(history.findings(db, gone))
+    told = list(history.findings(present, [*alerted, *_as_watched(ring, recent)]))
     yield from told
     place = len(told)
     while (title := history.title(db, place)) in run.findings:

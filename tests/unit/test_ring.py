@@ -123,12 +123,16 @@ class TestHistory:
         assert history.first_seen(cause, glances) == glances[0].at
 
     def test_what_is_there_still_is_not_over(self) -> None:
-        before = history.Earlier(diagnosis=look(1, waiters=4), occasion="")
-        assert not history.over(look(0, waiters=9), [before])
-        [(_, cause)] = history.over(look(0), [before, before])
+        earlier = history.Earlier(diagnosis=look(1, waiters=4), occasion="")
+        assert not history.before(look(0, waiters=9), [earlier])
+        [(_, cause)] = history.before(look(0), [earlier, earlier])
         assert cause.victims.count == 4
 
-    def test_a_server_that_does_not_answer_now_hides_what_is_over(self) -> None:
-        before = history.Earlier(diagnosis=look(1, waiters=4), occasion="")
+    def test_a_server_that_does_not_answer_now_says_nothing_of_what_is_over(self) -> None:
+        earlier = history.Earlier(diagnosis=look(1, waiters=4), occasion="when it was tried")
         silent = judged(Situation(connection="orders", at="", reason="no answer"))
-        assert not history.over(silent, [before])
+        [finding] = history.findings(silent, [earlier])
+        assert "over by now" not in finding.cause
+        assert finding.actual == "the server cannot be asked whether it is over"
+        [finding] = history.findings(look(0), [earlier])
+        assert finding.cause.endswith("blocks 4 sessions, over by now")
