@@ -109,14 +109,22 @@ class DatabaseError(RbkernelError):
     """The patient did not answer as asked: refused, timed out, locked, forbidden.
 
     A diagnostic turns it into an ``unknown`` finding with this reason. ``sqlstate`` is the server's
-    code, empty when it sent none.
+    code, empty when it sent none; ``trouble`` names what is wrong, as `rbkernel.postgres.troubles`
+    tells them apart, empty where nobody has.
     """
 
     def __init__(
-        self, what: str, *, where: str = "", next_step: str = "", sqlstate: str = ""
+        self,
+        what: str,
+        *,
+        where: str = "",
+        next_step: str = "",
+        sqlstate: str = "",
+        trouble: str = "",
     ) -> None:
         super().__init__(what, where=where, next_step=next_step)
         self.sqlstate = sqlstate
+        self.trouble = trouble
 
 
 class QueryError(RbkernelError, ValueError):

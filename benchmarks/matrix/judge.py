@@ -10,6 +10,8 @@ from benchmarks.matrix.cells import Told
 from rbkernel.model import Finding, Verdict, leading
 from rbkernel.sandbox.faults.scenario import Scenario
 
+# s that all further cells may take where nobody answers; most of it is figures
+_AFTERWARDS_S = 4.0
 _VERBS = {"Terminate": "terminate", "Cancel": "cancel"}
 
 
@@ -60,8 +62,10 @@ def _concluded(scenario: Scenario, told: Told) -> Iterator[str]:
         yield f"the notification does not name it: {told.title}"
     if truth.opens not in {"", told.runbook, *_opened(told.findings)}:
         yield f"names {', '.join(_opened(told.findings)) or 'no runbook'}, not {truth.opens}"
-    if scenario.within_s is not None and told.took_s > scenario.within_s:
-        yield f"took {told.took_s:.1f} s"
+    if scenario.within_s is not None and told.first_s > scenario.within_s:
+        yield f"the first finding took {told.first_s:.1f} s"
+    if scenario.within_s is not None and told.took_s - told.first_s > _AFTERWARDS_S:
+        yield f"took {told.took_s:.1f} s in all: it waited again"
 
 
 def _recommended(scenario: Scenario, told: Told, acts: frozenset[int]) -> Iterator[str]:

@@ -36,8 +36,8 @@ class Provenance:
     """Where an answer came from: kept in ``frame.attrs["rbkernel"]``.
 
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
-    ``next_step`` what to do about that; ``protected`` names the columns that a policy of
-    ``[redaction]`` changed; ``notes`` says which values are shown as text, and why;
+    ``next_step`` what to do about that and ``trouble`` its kind; ``protected`` names the columns
+    that a policy of ``[redaction]`` changed; ``notes`` says which values are shown as text, why;
     ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone.
     Each is empty when there is nothing to tell.
     """
@@ -54,6 +54,7 @@ class Provenance:
     cut_by: str
     reason: str = ""
     next_step: str = ""
+    trouble: str = ""
     protected: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     search_path: str = ""
@@ -196,5 +197,6 @@ def failed(
             cut_by="",
             reason=f"{error.what} ({error.where})" if error.where else error.what,
             next_step=error.next_step,
+            trouble=getattr(error, "trouble", ""),
         ),
     )

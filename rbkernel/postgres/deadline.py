@@ -14,9 +14,12 @@ from typing import Self
 
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.postgres import driver
+from rbkernel.postgres.troubles import Trouble
 
 # A cancel needs one round trip; a healthy server on a slow network answers well within this.
 _CANCEL_S = 2.0
+# A pooler without a free server answers no cancel either: do not wait for it as long.
+FIRST_CANCEL_S = 0.5
 
 
 class Deadline:
@@ -29,12 +32,19 @@ class Deadline:
     connection
         Returns the connection that is watched; None while it is being made, which has a time-out
         of its own.
+    first
+        Whether it is the first query of a session: then nobody has answered yet.
     """
 
     def __init__(
-        self, seconds: float, connection: Callable[[], driver.RawConnection | None]
+        self,
+        seconds: float,
+        connection: Callable[[], driver.RawConnection | None],
+        *,
+        first: bool = False,
     ) -> None:
         self._seconds = seconds
+        self._first = first
         self._connection = connection
         self._finished = threading.Event()
         self._cancelled = False
@@ -60,7 +70,14 @@ class Deadline:
     def error(self, said: RbkernelError) -> DatabaseError:
         """Return what to tell of a query that did not end in time; `said` is the driver's word."""
         what = f"no answer within {self._seconds:.0f} s"
-        if self._abandoned:
+        if self._first:
+            what = f"it takes logins, but the first query had {what}"
+            advice = (
+                "a pooler may have no free server connection, or the backend be frozen: look at"
+                " them from outside the database"
+            )
+            what += "; a pooler without a free server connection, or a backend that is stuck"
+        elif self._abandoned:
             what += "; not even a cancel was answered, so the connection was cut"
             advice = (
                 "the backend may be frozen, the host gone, or a pooler without a free server"
@@ -69,7 +86,7 @@ class Deadline:
         else:
             what += f", so the query was cancelled: {said.what}"
             advice = "the server is slow or blocked: look at its load and at locks first"
-        return DatabaseError(what, where=said.where, next_step=advice)
+        return DatabaseError(what, where=said.where, next_step=advice, trouble=Trouble.SILENT)
 
     def _watch(self) -> None:
         if self._finished.wait(self._seconds):
@@ -78,7 +95,8 @@ class Deadline:
         if raw is None:
             return
         self._cancelled = True
-        driver.cancel(raw, timeout_s=_CANCEL_S)
-        if not self._finished.wait(_CANCEL_S):
+        wait_s = FIRST_CANCEL_S if self._first else _CANCEL_S
+        driver.cancel(raw, timeout_s=wait_s)
+        if not self._finished.wait(wait_s):
             self._abandoned = True
             driver.abandon(raw)

@@ -6,15 +6,24 @@ taken, is a cause itself.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.postgres import causes, row_holders, sampling, situation
+from rbkernel.postgres import causes, diagnostics, row_holders, sampling, situation
 from rbkernel.postgres.answer import Answer
-from rbkernel.postgres.causes import Cause
+from rbkernel.postgres.causes import Cause, pair, replication
+from rbkernel.postgres.causes.pair import Member
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.situation import Situation
+
+# s after which WAL that a primary had written is on a healthy standby (as long as replication/lag
+# and this look can differ: both were within 0.5 s of the truth)
+_ON_ITS_WAY_S = 0.5
+# the runbook of replication: the causes that explain it are about replication
+_TOPIC = "RUN-005"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,14 @@ class Diagnosis:
         """The most harmful cause."""
         return self.causes[0] if self.causes else None
 
+    def led_by(self, found: Sequence[Cause]) -> Diagnosis:
+        """Return it with further causes, before those of replication, which they explain."""
+        if not found:
+            return self
+        others = (cause for cause in self.causes if _TOPIC not in cause.explains)
+        ranked = sorted([*found, *others], key=lambda cause: -cause.verdict.rank)
+        return replace(self, causes=tuple(ranked))
+
 
 def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> Diagnosis:
     """Look at a server and find the causes of what is wrong.
@@ -54,28 +71,115 @@ def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> D
     Returns
     -------
     Diagnosis
-        Without causes where nothing is wrong that a look at its sessions can show.
+        Without causes where nothing is wrong that a look at its sessions and its replication can
+        show.
     """
     try:
         _ = session.server
     except DatabaseError as error:
-        return unanswered(session, error)
+        return unanswered(session.connection.name, error)
     if not seconds:
-        return judged(row_holders.completed(session, situation.look(session, again=again)))
+        seen = situation.look(session, again=again)
+        return _diagnosed(session, seen)
     first = situation.look_once(session)
     sampled = sampling.sample(session, seconds)
     seen = situation.settled(first, situation.look_once(session))
-    return replace(judged(row_holders.completed(session, seen)), sampled=sampled)
+    return replace(_diagnosed(session, seen), sampled=sampled)
 
 
-def judged(seen: Situation) -> Diagnosis:
-    """Return the causes of what a situation shows, whenever it was."""
-    return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+def _diagnosed(session: Session, seen: Situation) -> Diagnosis:
+    others = () if seen.reason else _replication(session, standby=seen.standby)
+    return judged(row_holders.completed(session, seen), others)
 
 
-def unanswered(session: Session, error: DatabaseError) -> Diagnosis:
+def judged(seen: Situation, others: Iterable[Cause] = ()) -> Diagnosis:
+    """Return the causes of what a situation shows, whenever it was, and those found elsewhere."""
+    return Diagnosis(situation=seen, causes=tuple(causes.find(seen, others)))
+
+
+def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
     """Return what is known of a server that could not be asked."""
-    return judged(situation.unanswered(session.connection.name, error))
+    return judged(situation.unanswered(connection, error))
+
+
+def _replication(session: Session, *, standby: bool) -> Iterator[Cause]:
+    """Judge what a standby says of itself, or a primary of the standby that it must have."""
+    name = session.connection.standby_name
+    if not standby and not name:
+        return
+    found = _judged(session, standby=standby)
+    late = found.get("replay_lag_s")
+    if late and late.verdict is Verdict.WARNING:
+        # a burst, unless it does not get smaller
+        time.sleep(_ON_ITS_WAY_S)
+        again = _judged(session, standby=standby)
+        since = again["replay_lag_s"]
+        grows = since.wrong and (since.value or 0.0) >= (late.value or 0.0)
+        found = again if grows else {**again, "replay_lag_s": replace(since, verdict=Verdict.OK)}
+    yield from replication.broken(session.connection.name, found, name)
+
+
+def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
+    """Return what the rules of replication find on a server, by the column that they judge."""
+    # imported late: rules judge frames, and pandas takes a second
+    from rbkernel.postgres import rules
+
+    topic = "replication/standby" if standby else "replication/lag"
+    values = {} if standby else {"standby": session.connection.standby_name}
+    frame = diagnostics.run(session, topic, **values)
+    return {rule.column: rules.apply(rule, frame) for rule in diagnostics.get(topic).rules}
+
+
+def both(
+    primary: Session, standby: Session, *, seconds: float = 0.0
+) -> tuple[Diagnosis, Diagnosis]:
+    """Look at a primary and its standby, and through both connections at what they are together.
+
+    Each server alone can be wrong about the other, see `causes.pair`. The primary is looked at for
+    so many ``seconds``, as by `diagnose`.
+    """
+    here, there = diagnose(primary, seconds=seconds), diagnose(standby)
+    first, second = _member(primary, here), _member(standby, there)
+    if first is None or second is None:
+        return here, there
+    if roles := list(pair.roles(first, second)):
+        return here.led_by(roles), there
+    told = [*there.causes, *(here.causes if _is_its(standby, primary) else ())]
+    if any(_TOPIC in cause.explains for cause in told) or not second.is_copy_of(first):
+        return here, there
+    return here, there.led_by(_behind(first, second, standby))
+
+
+def _is_its(standby: Session, primary: Session) -> bool:
+    return standby.connection.name == primary.connection.standby
+
+
+def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:
+    found = list(pair.behind(first, second))
+    if found:
+        # WAL that is on its way arrives within a moment
+        time.sleep(_ON_ITS_WAY_S)
+        found = list(pair.behind(first, _member(standby) or second))
+    return found
+
+
+def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
+    """Return who a server is and how far it is; None where it does not answer."""
+    if seen and seen.situation.reason:
+        return None
+    rows = diagnostics.ask(session, "replication/position").records()
+    return Member(connection=session.connection.name, **rows[0]) if rows else None
+
+
+def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
+    """Add what it means that a server, configured as the standby of another one, is none."""
+    second = _member(standby, seen)
+    first = _member(primary)
+    if second is None:
+        return seen
+    if first is None:
+        return seen.led_by(list(pair.alone(primary.connection.name, second)))
+    return seen.led_by(list(pair.roles(first, second)))
 
 
 def findings(seen: Diagnosis) -> list[Finding]:
@@ -83,6 +187,8 @@ def findings(seen: Diagnosis) -> list[Finding]:
     db = seen.situation.connection
     if not seen.causes:
         return [none_found(title(db, 0))]
+    if seen.situation.reason and seen.verdict is Verdict.UNKNOWN:
+        return [_unseen(db, seen.causes[0])]
     return [_finding(title(db, place), cause) for place, cause in enumerate(seen.causes)]
 
 
@@ -99,6 +205,23 @@ def _finding(title: str, cause: Cause) -> Finding:
         value=float(cause.victims.count),
         at=now(),
         explains=cause.explains,
+    )
+
+
+def unreached(connection: str, error: DatabaseError) -> Finding:
+    """Return the finding on a server that does not answer, or that we must not or cannot ask."""
+    return findings(unanswered(connection, error))[0]
+
+
+def _unseen(db: str, cause: Cause) -> Finding:
+    return Finding(
+        title=f"{db} answers",
+        verdict=cause.verdict,
+        expected="an answer",
+        actual=cause.headline,
+        cause=cause.headline,
+        next_step=cause.next_step,
+        at=now(),
     )
 
 

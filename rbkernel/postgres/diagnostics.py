@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -57,6 +58,19 @@ class Figure(_Part):
     title: str = ""
 
 
+class Again(_Part):
+    """When to ask again: what one look shows may have passed within a moment.
+
+    While the ``column`` is not NULL, it is asked again every ``every_s`` seconds, with the first
+    value of it as ``parameter``, and ``times`` times at the most.
+    """
+
+    column: str
+    parameter: str
+    every_s: float
+    times: int
+
+
 class Batch(_Part):
     """An answer that is asked for in parts, each in a transaction of its own, to hold few locks.
 
@@ -87,6 +101,7 @@ class Diagnostic(_Part):
     requires_table: Table | None = None
     columns: dict[str, str]
     parameters: dict[str, Parameter] = Field(default_factory=dict)
+    again: Again | None = None
     rules: tuple[Rule, ...] = ()
     figure: Figure | None = None
     source: str = ""
@@ -255,6 +270,7 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
         _check_fit(session, diagnostic)
         ask_all = _answered_in_batches if diagnostic.batch else _answered
         answer = _told_of_all(ask_all(session, diagnostic, sql, values))
+        answer = _asked_again(session, diagnostic, sql, values, answer)
         return answer.protected(session.connection.redaction)
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
@@ -265,6 +281,23 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
             connection=session.connection.name,
             sql=diagnostic.shown_sql,
         )
+
+
+def _asked_again(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any], answer: Answer
+) -> Answer:
+    again = diagnostic.again
+    if again is None:
+        return answer
+    seen: Any = None
+    for _ in range(again.times):
+        waiting = [value for value in answer.values(again.column) if value is not None]
+        if not waiting:
+            break
+        seen = seen or waiting[0]
+        time.sleep(again.every_s)
+        answer = _answered(session, diagnostic, sql, {**values, again.parameter: seen})
+    return answer
 
 
 def _answered(

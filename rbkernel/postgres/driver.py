@@ -165,6 +165,7 @@ def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
         where=f"connection {connection.name}",
         next_step=troubles.next_step(trouble),
         sqlstate=state,
+        trouble=trouble,
     )
 
 
@@ -287,7 +288,8 @@ def _words(error: BaseException) -> str:
     """Return the server's words, or libpq's own, in one line."""
     diagnosis = getattr(error, "diag", None)
     text = getattr(diagnosis, "message_primary", None) or str(error)
-    return " ".join(text.split("\n\n")[0].split())
+    # libpq asks whether the server is running, which the way to it tells (`reach`)
+    return " ".join(text.split("\n\n")[0].split("\n\tIs the server running")[0].split())
 
 
 def sqlstate(error: BaseException | None) -> str | None:
@@ -323,5 +325,5 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
         if trouble is Trouble.FORBIDDEN and _CLOSED.search(text):
             trouble = Trouble.CLOSED_CATALOGUE
         advice = troubles.next_step(trouble)
-        return DatabaseError(text, where=where, next_step=advice, sqlstate=state)
+        return DatabaseError(text, where=where, next_step=advice, sqlstate=state, trouble=trouble)
     return QueryError(text, where=where, next_step="mend the SQL and run the cell again")

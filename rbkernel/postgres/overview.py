@@ -37,32 +37,28 @@ TOPICS = (
 
 def survey(
     session: Session,
+    seen: Diagnosis | None = None,
     *,
     standby_name: str = "",
     tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
 ) -> Iterator[Finding]:
-    """Find the causes of what is wrong, then ask every topic.
+    """Tell the causes of what is wrong, then ask every topic.
 
     Parameters
     ----------
     session
         The connection.
+    seen
+        Its diagnosis, where there is one already.
     standby_name
         As for `look`.
     tell
         Returns the findings on the causes.
     """
-    try:
-        _ = session.server
-    except DatabaseError as error:
-        seen = diagnosis.unanswered(session, error)
-        known = seen.verdict is Verdict.CRITICAL
-        yield from (
-            diagnosis.findings(seen) if known else [unreachable(seen.situation.connection, error)]
-        )
-        return
-    yield from tell(diagnosis.diagnose(session))
-    yield from look(session, standby_name=standby_name)
+    seen = seen or diagnosis.diagnose(session)
+    yield from tell(seen)
+    if not seen.situation.reason:
+        yield from look(session, standby_name=standby_name)
 
 
 def look(
@@ -134,15 +130,3 @@ def _left_out(session: Session, name: str) -> bool:
         return bool(diagnostics.inapplicable(session, name))
     except DatabaseError:
         return False  # nobody knows, and its rules will say why
-
-
-def unreachable(connection: str, error: DatabaseError) -> Finding:
-    """Return the finding that a server does not answer, or must not be asked."""
-    return Finding(
-        title=f"{connection} answers",
-        verdict=Verdict.UNKNOWN,
-        expected="an answer",
-        actual=f"{error.what} ({error.where})" if error.where else error.what,
-        next_step=error.next_step,
-        at=now(),
-    )

@@ -35,7 +35,8 @@ _BACKUP = re.compile(
 class Remedy:
     """What to do to which sessions, what that frees, and what is lost by it.
 
-    ``left`` counts the sessions that still wait afterwards, ``slots`` the slots that are freed.
+    ``left`` counts the sessions that still wait afterwards, ``slots`` the slots that are freed;
+    with ``replay`` it is replay on a standby that goes on.
     ``sure`` is false where a row may have holders that could not be seen, so that fewer may be
     freed.
     """
@@ -47,6 +48,7 @@ class Remedy:
     left: int = 0
     slots: int = 0
     sure: bool = True
+    replay: bool = False
 
     @property
     def sentence(self) -> str:
@@ -67,6 +69,8 @@ class Remedy:
         """What it frees, in words."""
         if self.slots:
             return f"frees {amounts.count(self.slots, 'slot')}"
+        if self.replay:
+            return "lets replay go on, unless an older reader is left"
         now, later = len(self.freed.at_once), len(self.freed.later)
         effect = f"frees {amounts.count(now, 'session')} at once"
         if later:

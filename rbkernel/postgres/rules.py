@@ -22,6 +22,7 @@ import pandas as pd
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import provenance
+from rbkernel.postgres.troubles import DOWN, Trouble
 
 _NAMED_ROWS = 100
 _NARROW = (
@@ -68,6 +69,7 @@ def apply(
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rule, rows) if rule.by else ""
     advice = told.next_step if told else ""
+    trouble = told.trouble if told and verdict is Verdict.UNKNOWN else ""
     return Finding(
         title=rule.title,
         verdict=verdict,
@@ -76,10 +78,17 @@ def apply(
         cause=rule.cause.replace("{value}", shown).replace("{top}", top) if wrong else reason,
         which=_which(rows, rule.each, rule.by) if rule.each and wrong else "",
         next_step=_next_step(verdict, rule.next_step, advice or (_NARROW if cut else "")),
-        opens=rule.opens if wrong else "",
+        opens=rule.opens if wrong else _explained_by(trouble),
         value=value,
         at=now(),
     )
+
+
+def _explained_by(trouble: str) -> str:
+    """Return the runbook of the cause for which there was no answer; empty for other reasons."""
+    if trouble == Trouble.LOCKED:
+        return "RUN-007"
+    return "RUN-010" if trouble in DOWN else ""
 
 
 def judge(

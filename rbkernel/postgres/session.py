@@ -26,7 +26,8 @@ from rbkernel.model import now
 from rbkernel.postgres import driver, guard, identity, privileges, settings
 from rbkernel.postgres.answer import Answer, Column, Provenance, failed, within_caps
 from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server
-from rbkernel.postgres.deadline import Deadline
+from rbkernel.postgres.deadline import FIRST_CANCEL_S, Deadline
+from rbkernel.postgres.troubles import FUTILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,8 +273,6 @@ class Session:
     def _connect(self) -> driver.RawConnection:
         self._raw = None
         started = time.monotonic()
-        if started < self._again_at and self._silence:
-            raise self._silence
         try:
             self._raw = driver.connect(
                 self.connection,
@@ -282,7 +281,8 @@ class Session:
                 all_timeouts=self._all_timeouts,
             )
         except DatabaseError as error:
-            if time.monotonic() - started >= self.connection.connect_timeout_s:
+            slow = time.monotonic() - started >= self.connection.connect_timeout_s
+            if slow or error.trouble in FUTILE:
                 self._pause_after(error)
             raise
         return self._raw
@@ -291,9 +291,11 @@ class Session:
         """Try no more for a while: every try may leave a backend that waits to get in."""
         self._again_at = time.monotonic() + _PAUSE_S
         self._silence = DatabaseError(
-            f"{error.what}; not tried again within {_PAUSE_S:.0f} s",
+            error.what,
             where=error.where,
-            next_step=error.next_step,
+            next_step=f"{error.next_step} (not tried again within {_PAUSE_S:.0f} s)",
+            sqlstate=error.sqlstate,
+            trouble=error.trouble,
         )
 
     def _fetch(
@@ -305,7 +307,10 @@ class Session:
         *,
         team: bool = False,
     ) -> tuple[Sequence[Sequence[Any]], tuple[Column, ...], str]:
-        deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw)
+        if self._silence and time.monotonic() < self._again_at:
+            raise self._silence
+        first = self._server is None
+        deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw, first=first)
         begun = False
         try:
             with deadline, self._engine.connect() as conn:
@@ -331,7 +336,12 @@ class Session:
                 self._engine.dispose()
                 return self._fetch(sql, values, cap, timeout_s, team=team)
             said = driver.translate(error, self.connection.name)
-            raise (deadline.error(said) if deadline.passed else said) from error
+            if not deadline.passed:
+                raise said from error
+            late = deadline.error(said)
+            if first:
+                self._pause_after(late)
+            raise late from error
         except UnicodeEncodeError as error:
             raise self._not_in_encoding(error) from error
 
@@ -355,8 +365,12 @@ class Session:
 
     @property
     def _first_s(self) -> float:
-        """Seconds for the first answer: a pooler without a free server lets us wait for minutes."""
-        return min(self.connection.connect_timeout_s, self.connection.statement_timeout_s)
+        """Seconds for the first answer: a pooler without a free server lets us wait for minutes.
+
+        With the grace before the deadline, it is as long as a login may take.
+        """
+        longest = min(self.connection.connect_timeout_s, self.connection.statement_timeout_s)
+        return max(longest - _GRACE_S - FIRST_CANCEL_S, 0.5)
 
     def _limits(self, timeout_s: float) -> dict[str, str]:
         return {

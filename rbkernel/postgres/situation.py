@@ -148,7 +148,7 @@ class Situation:
 
     ``backends`` are all its processes but our own, parallel workers folded into their leaders;
     ``passing`` counts waits that are too young to count. ``reason`` says why there was no look, and
-    ``sqlstate`` is the server's code for it, if it gave one.
+    ``trouble`` which of `troubles.Trouble` that is.
     """
 
     connection: str
@@ -166,7 +166,7 @@ class Situation:
     passing: int = 0
     reason: str = ""
     next_step: str = ""
-    sqlstate: str = ""
+    trouble: str = ""
 
     @property
     def clients(self) -> list[Backend]:
@@ -236,8 +236,13 @@ def look_once(session: Session) -> Situation:
     server = diagnostics.ask(session, "situation/server")
     for told in (sessions.told, server.told):
         if told.reason or told.cut_by:
-            reason = told.reason or f"the answer was cut by {told.cut_by}"
-            return Situation(connection=name, at=at, reason=reason, next_step=told.next_step)
+            return Situation(
+                connection=name,
+                at=at,
+                reason=told.reason or f"the answer was cut by {told.cut_by}",
+                next_step=told.next_step,
+                trouble=told.trouble,
+            )
     backends = _folded(_backend(row) for row in sessions.records())
     return _situation(name, at, backends, server.records()[0])
 
@@ -249,7 +254,7 @@ def unanswered(connection: str, error: DatabaseError) -> Situation:
         at=now(),
         reason=error.what,
         next_step=error.next_step,
-        sqlstate=error.sqlstate,
+        trouble=error.trouble,
     )
 
 

@@ -59,6 +59,7 @@ class Trouble(StrEnum):
     CLOSED_CATALOGUE = "the catalogue is open to superusers only"
     NO_RESOURCES = "the server is short of memory, disk or another resource"
     LOST = "the connection was lost"
+    SILENT = "a query was not answered in time"
 
 
 _NEXT_STEPS: Mapping[Trouble, str] = {
@@ -124,7 +125,28 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     " or another view that is open to all",
     Trouble.NO_RESOURCES: "look at memory, disk and the log of the server's host",
     Trouble.LOST: "check that the server runs, and host and port of this connection",
+    Trouble.SILENT: "look at the server's load, at locks, and at a pooler in between",
 }
+# nobody is served: not a matter of our own role, password or address
+DOWN = frozenset(
+    {
+        Trouble.NOT_LISTENING,
+        Trouble.HOST_SILENT,
+        Trouble.NO_ROUTE,
+        Trouble.CLOSED_AT_ONCE,
+        Trouble.NO_SOCKET,
+        Trouble.FROZEN,
+        Trouble.NOT_REACHED,
+        Trouble.CATALOGUE_LOCKED,
+        Trouble.LOGIN_SILENT,
+        Trouble.STARTING,
+        Trouble.ENDED,
+        Trouble.LOST,
+        Trouble.SILENT,
+    }
+)
+# a second try soon after waits as long as the first, and may leave a backend that waits
+FUTILE = frozenset({Trouble.CATALOGUE_LOCKED, Trouble.LOGIN_SILENT, Trouble.HOST_SILENT})
 # by SQLSTATE, and by the routine that raised it where the code alone does not tell; the routines
 # are those of PostgreSQL 15 to 18 (miscinit.c, postinit.c, auth.c)
 _AT_LOGIN: Mapping[str, Trouble] = {

@@ -13,7 +13,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import DatabaseError, NotStarted
 from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
-from rbkernel.postgres.overview import unreachable
+from rbkernel.postgres.diagnosis import unreached
 from rbkernel.postgres.session import Session
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
@@ -105,19 +105,28 @@ class Triage:
 
     def _keep(self, finding: Finding) -> Finding:
         """Keep a finding with the cause that explains it, and journal what is new of it."""
-        explained = dataclasses.replace(finding, explained_by=self._explanation(finding))
+        explained = self._explained(finding)
         if self.findings.get(finding.title) != explained:
             self.findings[finding.title] = explained
             current().event("finding", **dataclasses.asdict(explained))
         return explained
 
-    def _explanation(self, finding: Finding) -> str:
-        """Return the cause that explains a finding: the one that its runbook would look for."""
-        if not finding.wrong or finding.is_cause:
-            return ""
+    def _explained(self, finding: Finding) -> Finding:
+        """Name the cause that explains a finding: the one that its runbook would look for.
+
+        What could not be seen because of a cause is no worse than that cause.
+        """
         topic = self._topics[finding.title]
+        if finding.verdict is Verdict.OK or finding.is_cause or not topic:
+            return dataclasses.replace(finding, explained_by="")
         causes = (cause for cause in self.findings.values() if cause.wrong)
-        return next((cause.headline for cause in causes if topic in cause.explains), "")
+        cause = next((cause for cause in causes if topic in cause.explains), None)
+        if cause is None:
+            return dataclasses.replace(finding, explained_by="")
+        unseen = finding.verdict is Verdict.UNKNOWN
+        no_worse = unseen and cause.verdict.rank < finding.verdict.rank
+        verdict = cause.verdict if no_worse else finding.verdict
+        return dataclasses.replace(finding, verdict=verdict, explained_by=cause.headline)
 
     def add_decision(self, decision: Decision) -> None:
         """Keep a decision as it now stands."""
@@ -178,7 +187,7 @@ class Triage:
         try:
             server = self.session(name).server
         except DatabaseError as error:
-            self.add_finding(unreachable(name, error))
+            self.add_finding(unreached(name, error))
             return f"NOT REACHED: {error.what}"
         # each transaction began with that statement, and was seen to be read-only
         access = "read-only by default" if server.default_read_only else "read-only transactions"

@@ -184,18 +184,19 @@ def recommend(
     """Choose among options by what a diagnosis found, and say why.
 
     An option is found by its first word: the verb of the least harmful action, ``wait`` where all
-    findings are ok, else ``escalate``. None where no option begins with that word.
+    findings are ok, else ``escalate``. None where no option begins with one of these words.
     """
     first = diagnosis.first
     if first is None:
         word, reason = (
             ("wait", "no cause was found") if well else ("escalate", "no cause was found")
         )
-    elif first.remedy is None:
-        word, reason = "escalate", first.next_step
     else:
-        word, reason = first.remedy.verb, first.next_step
-    return next((option for option in options if option.split()[0] == word), None), reason
+        verb = first.remedy.verb if first.remedy else first.option
+        word, reason = verb or "escalate", first.next_step
+    words = {option.split()[0]: option for option in reversed(options)}
+    # what helps may be no option here, but of the runbook that the cause opens
+    return words.get(word, words.get("escalate")), reason
 
 
 def _show_buttons(decision: OpenDecision) -> None:

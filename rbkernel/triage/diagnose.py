@@ -44,7 +44,7 @@ class Diagnosed(Diagnosis):
 
 
 @checked
-def diagnose(db: str, *, seconds: Pause = 0.0) -> Diagnosed:
+def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
     """Look at a server, and keep what causes its trouble as the first of the findings.
 
     Later findings that a cause explains are folded under it. What an earlier look has shown, such
@@ -54,6 +54,8 @@ def diagnose(db: str, *, seconds: Pause = 0.0) -> Diagnosed:
     ----------
     db
         Connection name.
+    standby
+        Connection name of its standby, to be looked at as well, and compared with it.
     seconds
         How long to look, to learn what the busy sessions wait for; 0 for a fast look.
 
@@ -61,13 +63,33 @@ def diagnose(db: str, *, seconds: Pause = 0.0) -> Diagnosed:
     -------
     Diagnosed
         Pass it as ``recommended=`` to `rb.decide`, and as the sessions to `rb.actions`; ``waits``
-        is a frame for `rb.figure.of`.
+        is a frame for `rb.figure.of`. With a standby, that of the server whose cause is the more
+        urgent.
     """
     run = triage()
+    here, there = looked(db, standby, seconds=seconds)
+    told = [seen for seen in (here, there) if seen is not None]
+    for seen in told:
+        name = seen.situation.connection
+        for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
+            keep(finding)
+    worst = max(told, key=lambda seen: seen.verdict.rank)
+    return Diagnosed(situation=worst.situation, causes=worst.causes, sampled=here.sampled)
+
+
+def looked(
+    db: str, standby: str = "", *, seconds: float = 0.0
+) -> tuple[Diagnosis, Diagnosis | None]:
+    """Return the diagnosis of a server and, if one is named, of its standby."""
+    run = triage()
+    if standby:
+        return diagnosis.both(run.session(db), run.session(standby), seconds=seconds)
     seen = diagnosis.diagnose(run.session(db), seconds=seconds)
-    for finding in [*earlier.findings(run, db, seen), *_over(db, len(seen.causes))]:
-        keep(finding)
-    return Diagnosed(situation=seen.situation, causes=seen.causes, sampled=seen.sampled)
+    primary = next((one for one in run.settings.connections.values() if one.standby == db), None)
+    # configured as a standby, and it is none
+    if primary and not seen.situation.standby and not seen.situation.reason:
+        seen = diagnosis.promoted(run.session(db), seen, run.session(primary.name))
+    return seen, None
 
 
 def _over(db: str, many: int) -> Iterable[Finding]:

@@ -13,6 +13,7 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import overview as looks
 from rbkernel.triage import cards, earlier
 from rbkernel.triage.context import triage
+from rbkernel.triage.diagnose import looked
 
 WATCH, ESCALATE = "none: watch", "escalate"
 
@@ -70,18 +71,18 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
         The runbooks to open, and what could not be seen.
     """
     run = triage()
-    primary = run.session(db)
     found: list[Finding] = []
-    if standby and not looks.belongs(run.session(standby), primary):
+    if standby and not looks.belongs(run.session(standby), run.session(db)):
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
+    here, there = looked(db, standby)
     tell = partial(earlier.findings, run, db)
-    found += looks.survey(primary, standby_name=standby_name, tell=tell)
-    if standby:
+    found += looks.survey(run.session(db), here, standby_name=standby_name, tell=tell)
+    if there:
         # the same question to another server is another finding
         found += [
             dataclasses.replace(finding, title=_on(standby, finding.title))
-            for finding in looks.survey(run.session(standby))
+            for finding in looks.survey(run.session(standby), there)
         ]
     found = [run.add_finding(finding) for finding in found]
     unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)

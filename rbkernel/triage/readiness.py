@@ -18,7 +18,7 @@ from rbkernel.arguments import checked
 from rbkernel.errors import DatabaseError, UnknownConnection
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.postgres.overview import unreachable
+from rbkernel.postgres.diagnosis import unreached
 from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
 from rbkernel.runbook.placeholders import unfilled
@@ -166,7 +166,7 @@ def _connection(
     try:
         server = triage().session(name).server
     except DatabaseError as error:
-        lost = unreachable(name, error)
+        lost = unreached(name, error)
         verdict, told, step = lost.verdict, lost.actual, next_step or lost.next_step
     except UnknownConnection as error:
         verdict, told, step = Verdict.UNKNOWN, error.what, error.next_step

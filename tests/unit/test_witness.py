@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from rbkernel.config import Connection, Settings
-from rbkernel.gateway import witness
 from rbkernel.gateway.witness import Ask, Witness
+from rbkernel.postgres import diagnosis
 from rbkernel.postgres.diagnosis import Diagnosis, judged
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.situation import Situation
@@ -55,7 +55,7 @@ class Looks:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     made = Looks()
-    monkeypatch.setattr(witness.diagnosis, "diagnose", made.diagnose)
+    monkeypatch.setattr(diagnosis, "diagnose", made.diagnose)
     return made
 
 

@@ -8,37 +8,41 @@ doing.
 
 from __future__ import annotations
 
-from rbkernel.model import Verdict
+from collections.abc import Iterable
+
 from rbkernel.postgres.blocking import trees
-from rbkernel.postgres.causes import commits, locks, slots, transactions
+from rbkernel.postgres.causes import commits, locks, reach, recovery, slots, transactions
 from rbkernel.postgres.causes.cause import Cause, Victims
-from rbkernel.postgres.situation import Situation
+from rbkernel.postgres.situation import PREPARED, Situation
 
 __all__ = ["Cause", "Victims", "find"]
 
 
-def find(situation: Situation) -> list[Cause]:
-    """Return what explains a situation, the most harmful first; nothing when all is well."""
+def find(situation: Situation, others: Iterable[Cause] = ()) -> list[Cause]:
+    """Return what explains a situation, the most harmful first; nothing when all is well.
+
+    Parameters
+    ----------
+    situation
+        One look at a server.
+    others
+        Causes that were found elsewhere, such as in replication.
+    """
     if situation.reason:
-        return [slots.refused(situation) or _unseen(situation)]
+        return [reach.unseen(situation)]
     groups = trees(situation)
     behind_commits = [tree for tree in groups if commits.at_the_root(situation, tree)]
     found = [
         *locks.blocked(situation, [tree for tree in groups if tree not in behind_commits]),
         *commits.synchronous(situation, behind_commits),
         *slots.limits(situation),
+        *recovery.snapshots(situation),
     ]
     victims = {pid for tree in groups for pid in tree.waiters}
     found += slots.taken(situation, victims, found)
     named = {culprit.pid for cause in found for culprit in cause.culprits}
     found += transactions.forgotten(situation, named)
+    if not any(PREPARED in tree.roots for tree in groups):
+        found += transactions.prepared(situation)
+    found += others
     return sorted(found, key=lambda cause: (-cause.verdict.rank, -cause.victims.count))
-
-
-def _unseen(situation: Situation) -> Cause:
-    return Cause(
-        headline=f"{situation.connection} could not be looked at: {situation.reason}",
-        mechanism="the server was not seen",
-        verdict=Verdict.UNKNOWN,
-        next_step=situation.next_step,
-    )

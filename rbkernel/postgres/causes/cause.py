@@ -31,7 +31,8 @@ class Cause:
 
     ``headline`` is one sentence with the culprit in it; ``opens`` is the runbook that goes on, and
     ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
-    that help, the least harmful first.
+    that help, the least harmful first. Where something else than a session is to be acted on,
+    ``option`` is the first word of the option that does it, such as ``resume``.
     """
 
     headline: str
@@ -44,6 +45,7 @@ class Cause:
     next_step: str = ""
     opens: str = ""
     explains: tuple[str, ...] = ()
+    option: str = ""
 
     @property
     def remedy(self) -> Remedy | None:

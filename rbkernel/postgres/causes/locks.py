@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.postgres.blocking import Tree
+from rbkernel.postgres.causes import recovery
 from rbkernel.postgres.causes.cause import (
     EXPLAINS,
     Cause,
@@ -60,13 +61,16 @@ def _lock(
         remedies=remedies,
         next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits),
         opens="RUN-007",
-        explains=("RUN-007", *_also(situation, len(waiting))),
+        explains=("RUN-007", *_also(situation, tree)),
     )
 
 
-def _also(situation: Situation, waiting: int) -> tuple[str, ...]:
-    """Name the exhausted pool where most of its sessions wait for this lock."""
-    return ("RUN-001",) if waiting >= EXPLAINS * situation.used else ()
+def _also(situation: Situation, tree: Tree) -> Iterator[str]:
+    """Name the exhausted pool where most of its sessions wait for this lock, and held up replay."""
+    if len(tree.waiters) >= EXPLAINS * situation.used:
+        yield "RUN-001"
+    if recovery.replay_waits(situation, tree):
+        yield "RUN-005"
 
 
 def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> str:

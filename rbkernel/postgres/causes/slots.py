@@ -14,8 +14,6 @@ from rbkernel.postgres.situation import Backend, Doing, Situation
 # % of the slots for ordinary roles (template RUN-001; 80 % is the field's usual warning)
 _WARN_PCT, _CRITICAL_PCT = 80.0, 90.0
 
-_TOO_MANY_CONNECTIONS = "53300"
-
 # what most sessions of one kind mean, and what to do about them
 _MECHANISM = {
     Doing.IDLE: "a pool keeps more connections open than it uses",
@@ -54,22 +52,6 @@ def limits(situation: Situation) -> Iterator[Cause]:
                 opens="RUN-001",
                 explains=("RUN-001",),
             )
-
-
-def refused(situation: Situation) -> Cause | None:
-    """Return the cause where no slot was left for our own connection; None for other reasons."""
-    if situation.sqlstate != _TOO_MANY_CONNECTIONS:
-        return None
-    return Cause(
-        headline=f"No connection slot is left on {situation.connection}: {situation.reason}",
-        mechanism="the server refused this runbook's own connection",
-        verdict=Verdict.CRITICAL,
-        next_step="Have an administrator connect as a superuser, for whom slots are reserved, and"
-        " end sessions that are idle in transaction; then run this again. From PostgreSQL 16 on,"
-        " grant pg_use_reserved_connections to the diagnostic role beforehand",
-        opens="RUN-001",
-        explains=("RUN-001",),
-    )
 
 
 def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> Iterator[Cause]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.postgres.causes.cause import Cause, identity, level, worse
 from rbkernel.postgres.situation import Backend, Doing, Situation
@@ -12,6 +13,8 @@ from rbkernel.postgres.situation import Backend, Doing, Situation
 _IDLE_WARN_S, _IDLE_CRITICAL_S = 60.0, 600.0
 # s that a session idle in transaction may hold a lock that blocks writers (ours)
 _STRONG_LOCK_WARN_S = 10.0
+# s since a transaction was prepared (as locks/prepared)
+_PREPARED_WARN_S, _PREPARED_CRITICAL_S = 30.0, 300.0
 
 
 def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
@@ -20,6 +23,25 @@ def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
     late = [one for one in idle if _verdict(one) is not Verdict.OK]
     for name in dict.fromkeys(one.name for one in late):
         yield _forgotten([one for one in late if one.name == name])
+
+
+def prepared(situation: Situation) -> Iterator[Cause]:
+    """Yield the oldest prepared transaction that nobody has ended."""
+    late = [one for one in situation.prepared if one.prepared_s > _PREPARED_WARN_S]
+    if not late:
+        return
+    first = max(late, key=lambda one: one.prepared_s)
+    more = f"; {len(late) - 1} more" if len(late) > 1 else ""
+    yield Cause(
+        headline=f"The prepared transaction {first.name} (of {first.owner}) has been left open for"
+        f" {amounts.duration(first.prepared_s)}{more}; no session waits for it yet",
+        mechanism="it keeps its locks, and keeps VACUUM from removing dead rows",
+        verdict=level(first.prepared_s, _PREPARED_WARN_S, _PREPARED_CRITICAL_S),
+        next_step="Ask its coordinator whether to COMMIT PREPARED or ROLLBACK PREPARED; it has no"
+        " session that could be ended",
+        opens="RUN-007",
+        explains=("RUN-007",),
+    )
 
 
 def _verdict(one: Backend) -> Verdict:

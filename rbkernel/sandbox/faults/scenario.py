@@ -84,7 +84,8 @@ class Scenario:
     needs
         What must be there: ``spare``, a second standby; ``pooler``, a pgbouncer.
     within_s
-        How long the first finding may take, where the server does not answer.
+        s that the first finding may take, where the server does not answer; what is asked after
+        that must not wait again.
     """
 
     name: str

@@ -4,6 +4,7 @@ runs_on: primary
 needs: [pg_monitor]
 columns:
   standby: application_name of the standby
+  asked: whether it is the expected standby; true for all when none is expected
   connected: false for the expected standby when it is not connected
   state: streaming, catchup, startup, backup
   sync_state: async, sync, quorum, potential
@@ -17,6 +18,7 @@ parameters:
 rules:
   - title: Standby is connected
     column: connected
+    where: {asked: true}
     agg: min
     critical: 1
     below: true
@@ -28,6 +30,7 @@ rules:
     source: pg_stat_replication; one standby of that name is wanted
   - title: Replay lag, seen from the primary
     column: replay_lag_s
+    where: {asked: true}
     by: standby
     unit: s
     warn: 2
@@ -45,6 +48,7 @@ source: >-
   wal_receiver_status_interval too little, because feedback refreshes reply_time and not replay_lag
 */
 SELECT coalesce(r.application_name, expected.standby) AS standby,
+       expected.standby IN ('', coalesce(r.application_name, expected.standby)) AS asked,
        r.pid IS NOT NULL AS connected,
        r.state,
        r.sync_state,

@@ -8,15 +8,20 @@ columns:
   stalled_s: s since the newest transaction that was replayed; 0 when streaming and all is replayed;
     NULL when nobody here can tell, since the sender has been quiet
   received_not_replayed_bytes: bytes of WAL that lie here and wait
+  waiting_lsn: end of the WAL that had arrived and waits; NULL when none does, or replay is held up
   last_replayed_at: commit time, by the primary's clock, of the newest replayed transaction
   sender: host and port that it receives from
+  apply_delay_s: s, by how much replay is delayed on purpose (recovery_min_apply_delay)
   last_message_s: s since the sender was last heard; NULL without a receiver
+  silent_s: s of that, beyond half of wal_receiver_timeout, after which a sender that lives answers
   quiet_s: s since the sender had anything new; NULL without a receiver
   sampled_at: the server's clock
 parameters:
   cascaded:
     help: 1 when it receives from another standby, which may be cut off; then a quiet sender proves nothing
     default: 0
+  arrived: {help: an end of WAL that had been received a moment ago; empty for now, default: ""}
+again: {column: waiting_lsn, parameter: arrived, every_s: 0.2, times: 5}
 rules:
   - title: Replay is not paused
     column: paused
@@ -27,6 +32,17 @@ rules:
     next_step: find out who paused it and why; then resume it
     opens: RUN-005
     source: pg_is_wal_replay_paused()
+  - title: Replay is not delayed on purpose
+    column: apply_delay_s
+    agg: last
+    unit: s
+    warn: 0
+    expected: no delay
+    cause: "Replay is delayed by {value} on purpose (recovery_min_apply_delay)"
+    next_step: >-
+      find out what this standby is for; whoever needs fresh rows should read from another server
+    opens: RUN-005
+    source: the setting recovery_min_apply_delay
   - title: WAL receiver is streaming
     column: receiving
     agg: last
@@ -39,7 +55,20 @@ rules:
       there is no SQL that mends it
     opens: RUN-005
     source: pg_stat_wal_receiver.status
-  - title: Replay is up to date
+  - title: The sender is heard
+    column: silent_s
+    agg: last
+    where: {receiving: true}
+    empty: 0
+    unit: s
+    critical: 2
+    cause: "The sender is silent: it should have answered {value} ago"
+    next_step: >-
+      look at the WAL sender and at the network: one of them is stuck; wal_receiver_timeout ends the
+      connection at last
+    opens: RUN-005
+    source: the receiver asks for an answer after half of wal_receiver_timeout; 2 s for the answer
+  - title: All that was received is replayed
     column: stalled_s
     agg: last
     unit: s
@@ -52,33 +81,48 @@ rules:
 figure: {kind: timeline, y: stalled_s, unit: s, title: Age of the newest commit on the standby}
 source: >-
   receive = replay means 0 only while the receiver streams; otherwise the age of the newest replayed
-  commit is an upper bound, and a close one while commits flow
+  commit is an upper bound, and a close one while commits flow. A long transaction writes WAL without
+  a commit: so what had been received at the first look and is replayed within a second is no lag,
+  however old the newest commit. A sender that is frozen looks like one that has nothing to send, until
+  wal_receiver_timeout; compare with the primary (replication/position)
 */
 SELECT receiving,
        paused,
        (CASE
-            WHEN receiving AND received = replayed
+            WHEN receiving AND arrived <= replayed
                 THEN CASE WHEN :cascaded = 0 OR quiet_s < 1 THEN 0 END
             -- what waits is at least as old as the newest of it, and at most as the newest replayed
             WHEN receiving AND quiet_s > 1
                 AND extract(epoch FROM at - last_replayed_at) - quiet_s > 0.5 THEN NULL
-            ELSE extract(epoch FROM at - last_replayed_at)
+            ELSE greatest(extract(epoch FROM at - last_replayed_at) - apply_delay_s, 0)
         END)::float8 AS stalled_s,
        pg_wal_lsn_diff(received, replayed)::bigint AS received_not_replayed_bytes,
+       CASE
+           WHEN arrived > replayed AND receiving AND NOT paused AND apply_delay_s = 0
+               THEN arrived::text
+       END AS waiting_lsn,
        last_replayed_at,
        sender,
+       apply_delay_s,
        last_message_s,
+       (CASE WHEN receiver_timeout_s > 0
+           THEN greatest(last_message_s - receiver_timeout_s / 2, 0) ELSE 0 END)::float8 AS silent_s,
        quiet_s,
        at AS sampled_at
 FROM (
     SELECT coalesce(w.status = 'streaming', false) AS receiving,
            pg_is_wal_replay_paused() AS paused,
            pg_last_wal_receive_lsn() AS received,
+           coalesce(CAST(nullif(:arrived, '') AS pg_lsn), pg_last_wal_receive_lsn()) AS arrived,
            pg_last_wal_replay_lsn() AS replayed,
            pg_last_xact_replay_timestamp() AS last_replayed_at,
            w.sender_host || ':' || w.sender_port AS sender,
            extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS last_message_s,
            extract(epoch FROM clock_timestamp() - w.latest_end_time)::float8 AS quiet_s,
+           (SELECT setting::float8 / 1000 FROM pg_settings
+            WHERE name = 'recovery_min_apply_delay') AS apply_delay_s,
+           (SELECT setting::float8 / 1000 FROM pg_settings
+            WHERE name = 'wal_receiver_timeout') AS receiver_timeout_s,
            clock_timestamp() AS at
     FROM (SELECT) one
     LEFT JOIN pg_stat_wal_receiver w ON true

@@ -154,13 +154,13 @@ def _backup_alone(stage: Stage) -> None:
 
 
 def _other_database(stage: Stage) -> None:
-    there = {"dbname": "postgres"}
-    stage.administer("CREATE TABLE jobs AS SELECT 1 AS id", **there)
-    stage.administer("GRANT ALL ON jobs TO shop_app", **there)
-    stage.on_heal(lambda: stage.administer("DROP TABLE jobs", **there))
+    there = "postgres"
+    stage.administer("CREATE TABLE jobs AS SELECT 1 AS id", dbname=there)
+    stage.administer("GRANT ALL ON jobs TO shop_app", dbname=there)
+    stage.on_heal(lambda: stage.administer("DROP TABLE jobs", dbname=there))
     change = "UPDATE jobs SET id = id"
-    stage.start("cron", "BEGIN", change, **there)
-    stage.send("worker", change, times=4, **there)
+    stage.start("cron", "BEGIN", change, dbname=there)
+    stage.send("worker", change, times=4, dbname=there)
     stage.waits(4)
 
 

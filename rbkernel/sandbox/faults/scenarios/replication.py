@@ -150,7 +150,6 @@ SCENARIOS = (
         truth=Truth(
             says="recovery_min_apply_delay",
             opens="RUN-005",
-            verdicts=frozenset({Verdict.WARNING}),
         ),
     ),
     Scenario(
