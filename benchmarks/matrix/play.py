@@ -173,8 +173,11 @@ def _toml(connection: Connection) -> str:
 
 @contextmanager
 def sandbox() -> Iterator[Access]:
-    """Have a sandbox of our own while the block runs."""
-    made = control.up()
+    """Have the sandbox that is up, or one that lasts as long as the block."""
+    made = control.status()
+    ours = made.state != "up"
+    if ours:
+        made = control.up()
     try:
         assert made.primary_port
         assert made.standby_port
@@ -184,4 +187,5 @@ def sandbox() -> Iterator[Access]:
             standby_port=made.standby_port,
         )
     finally:
-        control.down()
+        if ours:
+            control.down()

@@ -30,12 +30,14 @@ _TOPIC = "RUN-005"
 class Diagnosis:
     """A look at a server, and the causes of what it shows, the most harmful first.
 
-    ``sampled`` is what the busy sessions waited for, where the look took some seconds.
+    ``sampled`` is what the busy sessions waited for, where the look took some seconds. ``reached``
+    is false where nobody let us in, so that nothing else can be asked either.
     """
 
     situation: Situation
     causes: tuple[Cause, ...]
     sampled: Answer | None = None
+    reached: bool = True
 
     @property
     def verdict(self) -> Verdict:
@@ -99,7 +101,7 @@ def judged(seen: Situation, others: Iterable[Cause] = ()) -> Diagnosis:
 
 def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
     """Return what is known of a server that could not be asked."""
-    return judged(situation.unanswered(connection, error))
+    return replace(judged(situation.unanswered(connection, error)), reached=False)
 
 
 def _replication(session: Session, *, standby: bool) -> Iterator[Cause]:
@@ -165,7 +167,7 @@ def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:
 
 def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
     """Return who a server is and how far it is; None where it does not answer."""
-    if seen and seen.situation.reason:
+    if seen and not seen.reached:
         return None
     rows = diagnostics.ask(session, "replication/position").records()
     return Member(connection=session.connection.name, **rows[0]) if rows else None
@@ -187,8 +189,6 @@ def findings(seen: Diagnosis) -> list[Finding]:
     db = seen.situation.connection
     if not seen.causes:
         return [none_found(title(db, 0))]
-    if seen.situation.reason and seen.verdict is Verdict.UNKNOWN:
-        return [_unseen(db, seen.causes[0])]
     return [_finding(title(db, place), cause) for place, cause in enumerate(seen.causes)]
 
 
@@ -198,7 +198,8 @@ def _finding(title: str, cause: Cause) -> Finding:
         verdict=cause.verdict,
         expected="none",
         actual=cause.headline,
-        cause=cause.mechanism,
+        # what is not known to be the cause of anything is told as it is
+        cause=cause.mechanism if cause.explains else cause.headline,
         which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
         next_step=cause.next_step,
         opens=cause.opens,
@@ -210,19 +211,8 @@ def _finding(title: str, cause: Cause) -> Finding:
 
 def unreached(connection: str, error: DatabaseError) -> Finding:
     """Return the finding on a server that does not answer, or that we must not or cannot ask."""
-    return findings(unanswered(connection, error))[0]
-
-
-def _unseen(db: str, cause: Cause) -> Finding:
-    return Finding(
-        title=f"{db} answers",
-        verdict=cause.verdict,
-        expected="an answer",
-        actual=cause.headline,
-        cause=cause.headline,
-        next_step=cause.next_step,
-        at=now(),
-    )
+    [found] = findings(unanswered(connection, error))
+    return found if found.is_cause else replace(found, title=f"{connection} answers")
 
 
 def none_found(title: str) -> Finding:

@@ -57,7 +57,7 @@ def survey(
     """
     seen = seen or diagnosis.diagnose(session)
     yield from tell(seen)
-    if not seen.situation.reason:
+    if seen.reached:
         yield from look(session, standby_name=standby_name)
 
 

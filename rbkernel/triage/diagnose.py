@@ -87,7 +87,7 @@ def looked(
     seen = diagnosis.diagnose(run.session(db), seconds=seconds)
     primary = next((one for one in run.settings.connections.values() if one.standby == db), None)
     # configured as a standby, and it is none
-    if primary and not seen.situation.standby and not seen.situation.reason:
+    if primary and seen.reached and not seen.situation.standby:
         seen = diagnosis.promoted(run.session(db), seen, run.session(primary.name))
     return seen, None
 

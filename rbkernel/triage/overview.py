@@ -23,11 +23,12 @@ class Overview:
     """What a look at everything came to; it has been shown.
 
     ``opens`` holds the ids of the runbooks to open, the most urgent first; ``unseen`` the titles of
-    what could not be seen.
+    what could not be seen, ``critical`` of what is critical.
     """
 
     opens: tuple[str, ...]
     unseen: tuple[str, ...]
+    critical: tuple[str, ...] = ()
 
     @property
     def options(self) -> list[str]:
@@ -36,12 +37,13 @@ class Overview:
 
     @property
     def recommended(self) -> str:
-        """The first runbook; none when all was seen and is well; else somebody who sees more.
+        """The first runbook; none when all was seen and nothing is critical; else somebody else.
 
         >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
         'escalate'
         """
-        return self.opens[0] if self.opens else ESCALATE if self.unseen else WATCH
+        left = self.unseen or self.critical
+        return self.opens[0] if self.opens else ESCALATE if left else WATCH
 
     @property
     def needed(self) -> bool:
@@ -85,8 +87,11 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
             for finding in looks.survey(run.session(standby), there)
         ]
     found = [run.add_finding(finding) for finding in found]
-    unseen = tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN)
-    seen = Overview(opens=tuple(looks.next_runbooks(found)), unseen=unseen)
+    seen = Overview(
+        opens=tuple(looks.next_runbooks(found)),
+        unseen=tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN),
+        critical=tuple(f.title for f in found if f.verdict is Verdict.CRITICAL),
+    )
     data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}
     html, text = cards.overview_card(found), cards.overview_text(found)
     display(cards.bundle("overview", data, html, text), raw=True)

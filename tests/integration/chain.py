@@ -9,7 +9,8 @@ from threading import Event, Thread
 from typing import Any
 
 from rbkernel.config import Connection
-from rbkernel.postgres import driver
+from rbkernel.postgres import diagnosis, driver
+from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import STANDBY_NAME, passfile
 from tests.integration.servers import ROW, Servers, ask
@@ -41,6 +42,10 @@ class Chain:
         self._writer.close()
         for session in self._sessions.values():
             session.close()
+
+    def both(self, primary: str, standby: str) -> tuple[Diagnosis, Diagnosis]:
+        """What a look at two of the servers finds."""
+        return diagnosis.both(self._sessions[primary], self._sessions[standby])
 
     def ask(self, server: str, name: str, **values: Any) -> Any:
         return ask(self._sessions[server], name, **values)
@@ -97,6 +102,25 @@ class Chain:
         thread = Thread(target=work)
         thread.start()
         time.sleep(0.3)
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    @contextmanager
+    def long_transaction(self) -> Iterator[None]:
+        """Write WAL all the time, and commit nothing."""
+        ended = Event()
+
+        def work() -> None:
+            with self._servers.access.connect("postgres", autocommit=False) as raw:
+                while not ended.wait(0.01):
+                    raw.execute("SELECT pg_logical_emit_message(true, 'long', 'x')")
+                raw.rollback()
+
+        thread = Thread(target=work)
+        thread.start()
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -105,7 +106,29 @@ class TestLag:
             assert told["receiving"].iloc[0]
             assert told["stalled_s"].isna().all()
             found = verdicts("replication/standby", told)
-            assert found["Replay is up to date"] == Verdict.UNKNOWN
+            assert found["All that was received is replayed"] == Verdict.UNKNOWN
+
+    def test_cascade_behind_a_standby_that_is_cut_off_is_behind_the_primary(
+        self, chain: Chain
+    ) -> None:
+        with chain.traffic(), chain.cut("standby") as since:
+            time.sleep(3)
+            _, there = chain.both("primary", "cascade")
+            truth = time.monotonic() - since
+            [cause] = there.causes
+            assert cause.verdict is Verdict.WARNING
+            told = re.match(r".* is up to (\d+) s behind .*primary", cause.headline)
+            assert told
+            assert truth - 2 < float(told[1]) < truth + 1
+
+    def test_one_long_transaction_after_a_quiet_time_is_no_lag(self, chain: Chain) -> None:
+        chain.settle()
+        time.sleep(1.5)
+        with chain.long_transaction():
+            for _ in range(5):
+                told = chain.ask("standby", "replication/standby").iloc[0]
+                assert told["stalled_s"] == 0
+            assert [seen.causes for seen in chain.both("primary", "standby")] == [(), ()]
 
     def test_healthy_chain_is_up_to_date(self, chain: Chain) -> None:
         with chain.traffic():

@@ -110,16 +110,16 @@ class TestLook:
         assert alone == []
         assert named[0].verdict is Verdict.CRITICAL
 
-    def test_a_server_that_is_down_is_unknown(self) -> None:
+    def test_a_server_that_is_down_is_critical(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         gone = Connection(name="gone", host="127.0.0.1", port=port, user="nobody", dbname="shop")
         [found] = overview.survey(Session(gone, application_name="rbkernel/test"))
-        assert found.verdict is Verdict.UNKNOWN
-        assert found.title == "gone answers"
+        assert found.verdict is Verdict.CRITICAL
+        assert found.headline.startswith("gone does not answer: nothing listens there")
         assert "refused" in found.actual
         assert "check that the server runs" in found.next_step
-        assert overview.next_runbooks([found]) == []
+        assert overview.next_runbooks([found]) == ["RUN-010"]
 
     def test_a_role_without_privileges_never_reads_ok(self, shop: Settings) -> None:
         control.inject("pool-idle-in-transaction")
@@ -278,7 +278,7 @@ def test_runbooks_on_a_healthy_sandbox_are_ok(shop: Settings, tmp_path: Path) ->
     assert healthy.plan("Terminate")["targets"] == []
 
 
-def test_what_could_not_be_seen_is_no_reason_to_watch(
+def test_a_server_that_does_not_answer_is_no_reason_to_watch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "rbkernel.toml"
@@ -288,6 +288,6 @@ def test_what_could_not_be_seen_is_no_reason_to_watch(
     values = {"db": "nowhere", "standby": "", "standby_name": ""}
     outcome = runner.run("RUN-000", values, config.load())
     expect_whole(outcome)
-    assert outcome.verdict is Verdict.UNKNOWN
+    assert outcome.verdict is Verdict.CRITICAL
     [decision] = outcome.record.decisions
     assert (decision.state, decision.recommended) == ("parked", "escalate")

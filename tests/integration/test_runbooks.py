@@ -116,7 +116,7 @@ class TestFaults:
         assert findings["Replay is not paused"].verdict is Verdict.CRITICAL
         assert "paused" in findings["Replay is not paused"].cause
         assert findings["WAL receiver is streaming"].verdict is Verdict.OK
-        stalled = findings["Replay is up to date"]
+        stalled = findings["All that was received is replayed"]
         looked_at = max(
             event.data["at"]
             for event in outcome.record.of_kind("query")
@@ -185,7 +185,7 @@ class TestLookAlikes:
         assert findings["WAL receiver is streaming"].verdict is Verdict.CRITICAL
         assert findings["Replay is not paused"].verdict is Verdict.OK
         assert findings["Standby is connected"].verdict is Verdict.CRITICAL
-        assert findings["Replay is up to date"].wrong
+        assert findings["All that was received is replayed"].wrong
         [decision] = alike.outcomes["RUN-005"].record.decisions
         assert decision.recommended == "escalate"
 
@@ -241,6 +241,20 @@ def test_healthy_sandbox_is_ok(shop: Settings, tmp_path: Path) -> None:
         assert [decision.state for decision in outcome.record.decisions] == ["not needed"]
 
 
+def expect_down(played: Round, name: str) -> None:
+    """The runs came to their end, and say once that the server does not answer."""
+    for runbook, outcome in played.outcomes.items():
+        expect_whole(outcome)
+        assert outcome.verdict is Verdict.CRITICAL, runbook
+        assert outcome.exit_code == 2
+        told = [found for found in outcome.record.findings if not found.explained_by]
+        for found in told:
+            assert found.verdict in {Verdict.CRITICAL, Verdict.UNKNOWN}, (runbook, found.title)
+            assert "refused" in found.actual, (runbook, found.actual)
+        first = next(found for found in told if found.is_cause)
+        assert first.headline.startswith(f"{name} does not answer: nothing listens there")
+
+
 def expect_unknown(played: Round, *reasons: str) -> None:
     """The runs came to their end, and say that they do not know, and why."""
     for runbook, outcome in played.outcomes.items():
@@ -265,7 +279,7 @@ def test_role_without_privileges_is_unknown(shop: Settings, tmp_path: Path) -> N
     expect_unknown(played, "lacks pg_monitor", "permission denied")
 
 
-def test_closed_port_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_port_is_critical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     file = tmp_path / "rbkernel.toml"
@@ -279,14 +293,14 @@ def test_closed_port_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         RUN_005={**gone, "standby": "gone"},
         RUN_006=gone,
     )
-    expect_unknown(played, "refused")
+    expect_down(played, "gone")
 
 
 @pytest.mark.soak
-def test_stopped_database_is_unknown(shop: Settings, tmp_path: Path) -> None:
+def test_stopped_database_is_critical(shop: Settings, tmp_path: Path) -> None:
     pids = control.status().pids
     for server in ("primary", "standby"):
         os.kill(pids[server], signal.SIGQUIT)
     while control.status().state == "up":
         time.sleep(0.1)
-    expect_unknown(play(tmp_path, shop), "refused")
+    expect_down(play(tmp_path, shop), "sandbox-primary")

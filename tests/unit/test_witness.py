@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rbkernel.config import Connection, Settings
+from rbkernel.gateway import witness
 from rbkernel.gateway.witness import Ask, Witness
 from rbkernel.postgres import diagnosis
 from rbkernel.postgres.diagnosis import Diagnosis, judged

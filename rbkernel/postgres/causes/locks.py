@@ -74,7 +74,7 @@ def _also(situation: Situation, tree: Tree) -> Iterator[str]:
 
 
 def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> str:
-    named = [identity(culprit) for culprit in culprits[:2]]
+    named = [_named(culprit) for culprit in culprits[:2]]
     if PREPARED in tree.roots:
         named.append(_prepared(situation))
     if len(culprits) > 2:
@@ -82,6 +82,13 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
     if not named:
         return "A deadlock among its own members"
     return " and ".join(named)
+
+
+def _named(culprit: Backend) -> str:
+    """Name a culprit; replay holds locks only for transactions of the primary."""
+    if culprit.backend_type == "startup":
+        return f"A transaction of the primary, whose lock pid {culprit.pid} replays here,"
+    return identity(culprit)
 
 
 def _prepared(situation: Situation) -> str:
@@ -127,6 +134,11 @@ def _without_remedy(tree: Tree, culprits: list[Backend]) -> str:
         return (
             "Ask the coordinator of the prepared transaction whether to COMMIT PREPARED or"
             " ROLLBACK PREPARED; it has no session that could be ended"
+        )
+    if any(one.backend_type == "startup" for one in culprits):
+        return (
+            "End the transaction on the primary that holds the lock: run RUN-007 there, or look in"
+            " its pg_locks for AccessExclusiveLock; nothing here can be ended"
         )
     reasons = [f"pid {one.pid}: {why}" for one in culprits if (why := forbidden(one))]
     if reasons:

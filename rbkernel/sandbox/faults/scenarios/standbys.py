@@ -39,6 +39,17 @@ def _snapshot_conflict(stage: Stage) -> None:
     stage.lasts(6, "bi-dashboard", server="standby")
 
 
+def _lock_of_primary(stage: Stage) -> None:
+    stage.start("maintenance", "BEGIN", "LOCK TABLE reconciliation_diffs", "SELECT txid_current()")
+    query = (
+        b"SELECT count(*) > 0 FROM pg_locks"
+        b" WHERE relation = 'reconciliation_diffs'::regclass AND mode = 'AccessExclusiveLock'"
+    )
+    stage.until(query, what="the lock is replayed", server="standby")
+    stage.send("bi-dashboard", _READ, server="standby", times=5)
+    stage.waits(5, server="standby")
+
+
 def _advisory(stage: Stage) -> None:
     lock = "SELECT pg_advisory_lock(4711)"
     stage.start("etl", lock, server="standby")
@@ -69,6 +80,13 @@ SCENARIOS = (
             opens="RUN-007",
             step=("terminate", ("analyst",)),
         ),
+    ),
+    Scenario(
+        name="standby-lock-of-primary",
+        summary="a transaction of the primary holds a table, and readers of the standby wait",
+        inject=_lock_of_primary,
+        on="standby",
+        truth=Truth(says="transaction of the primary.*blocks 5 sessions", opens="RUN-007"),
     ),
     Scenario(
         name="standby-advisory",
