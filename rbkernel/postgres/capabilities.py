@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rbkernel.postgres import driver
 from rbkernel.postgres.settings import Override
 
 OLDEST_SUPPORTED = 150000
+_INHERITS_BY_GRANT = 160000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class Server:
 
     ``pooler`` is true when something between us and the server keeps the connections; ``managed``
     names the service that runs the server, if it is one of those that we know;
+    ``not_inherited`` are roles of which the role is a member without their privileges;
     ``statements_schema`` is where the views of pg_stat_statements are; ``overrides`` are settings
     of the role and the database that our sessions replace by their own.
     """
@@ -66,6 +69,7 @@ class Server:
     managed: str
     statements_schema: str | None = None
     overrides: tuple[Override, ...] = ()
+    not_inherited: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         kind = "standby" if self.standby else "primary"
@@ -78,6 +82,20 @@ class Server:
     def monitor(self) -> bool:
         """Whether the role sees other sessions."""
         return "pg_monitor" in self.roles
+
+
+def grant(server: Server, role: str) -> str:
+    """Return the SQL that gives our role the privileges of another one.
+
+    A member that does not inherit has to be told so from PostgreSQL 16 on with the grant itself,
+    before with an attribute of the role.
+    """
+    ours = driver.quote_identifier(server.role)
+    if role not in server.not_inherited:
+        return f"GRANT {role} TO {ours}"
+    if server.version_num >= _INHERITS_BY_GRANT:
+        return f"GRANT {role} TO {ours} WITH INHERIT TRUE"
+    return f"ALTER ROLE {ours} INHERIT"
 
 
 def has(server: Server, name: str) -> bool:
@@ -100,8 +118,13 @@ def _reason(server: Server, capability: Capability) -> str:
             f" (CREATE EXTENSION {capability.extension}, and shared_preload_libraries)"
         )
     if capability.role and capability.role not in server.roles:
+        lacks = (
+            f"is a member of {capability.role} but does not inherit its privileges"
+            if capability.role in server.not_inherited
+            else f"lacks {capability.role}"
+        )
         return (
-            f"the role {server.role} lacks {capability.role}, so it would see only a part"
-            f" (GRANT {capability.role} TO {server.role})"
+            f"the role {server.role} {lacks}, so it would see only a part"
+            f" ({grant(server, capability.role)})"
         )
     return ""

@@ -16,8 +16,8 @@ from pathlib import Path
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError, DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import privileges, reach, setup, troubles
-from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server, has, lacking
+from rbkernel.postgres import driver, privileges, reach, setup, troubles
+from rbkernel.postgres.capabilities import OLDEST_SUPPORTED, Server, grant, has, lacking
 from rbkernel.postgres.privileges import Tables
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.troubles import Trouble
@@ -65,7 +65,7 @@ _SETTINGS = (
     "default_transaction_deferrable",
 )
 _SET = """
-SELECT s.setting, session_user::text AS login
+SELECT s.setting, session_user::text AS login, current_user::text AS acting
 FROM pg_db_role_setting d, unnest(d.setconfig) s (setting)
 WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
   AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
@@ -167,7 +167,7 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
             Verdict.WARNING,
             f"{server.role}, without pg_monitor",
             cause=missing,
-            next_step=f"have an administrator run: GRANT pg_monitor TO {server.role}",
+            next_step=f"have an administrator run: {grant(server, 'pg_monitor')}",
         )
     return _finding(
         "role", Verdict.OK, f"{server.role}, with pg_monitor, reads only in this database"
@@ -213,7 +213,9 @@ def _configuration(connection: Connection) -> Finding:
         )
     for path in (connection.passfile, connection.sslrootcert):
         if path is not None and not _is_file(path):
-            raise ConfigError(f"there is no file {path}", next_step="create it, or name another")
+            what = f"{path} is no file" if path.exists() else f"there is no file {path}"
+            advice = "name a file in it" if path.is_dir() else "create it, or name another"
+            raise ConfigError(f"{what}{' but a folder' * path.is_dir()}", next_step=advice)
     connection.password()
     if connection.passfile and _is_open(connection.passfile):
         raise ConfigError(
@@ -275,15 +277,24 @@ def _settings(session: Session) -> Finding:
     if found.empty:
         return _finding("settings", Verdict.OK, "the role and the database set none of ours")
     texts = list(found["setting"])
-    acting = [text for text in texts if text.startswith("role=")]
-    if not acting:
+    login, acting = found["login"].iloc[0], found["acting"].iloc[0]
+    [wanted] = [text.partition("=")[2] for text in texts if text.startswith("role=")][:1] or [""]
+    if wanted in {"", "none", login}:
         return _finding("settings", Verdict.OK, f"ours hold instead of {', '.join(texts)}")
+    cause = f"a session of {login} acts as {acting} from its login on"
+    if acting == login:
+        cause = (
+            f"the setting role = {wanted} has no effect: there is no such role, or {login} may not"
+            f" become it; the server warns of it at every login, and {login} acts as itself"
+        )
+    ours = driver.quote_identifier(login)
     return _finding(
         "settings",
         Verdict.WARNING,
         ", ".join(texts),
-        cause=f"a session of {found['login'].iloc[0]} acts as another role from its login on",
-        next_step=f"have an administrator run ALTER ROLE {found['login'].iloc[0]} RESET role",
+        cause=cause,
+        next_step=f"have an administrator run ALTER ROLE {ours} RESET role; `SELECT * FROM"
+        " pg_db_role_setting` shows where it is set",
     )
 
 

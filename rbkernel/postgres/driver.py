@@ -28,6 +28,8 @@ from rbkernel.postgres.values import decoded
 
 RawConnection = psycopg.Connection[Any]
 
+# the first version that has transaction_timeout: release notes of PostgreSQL 17
+_TRANSACTION_TIMEOUT = 170000
 # PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
 _APPLICATION_NAME_BYTES = 63
 
@@ -58,6 +60,14 @@ class _OneStatementCursor(_Described):
 class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
     """A cursor of the server's, for results of any size."""
 
+    def close(self) -> None:
+        """Close it; with its session it is gone already, and SQLAlchemy would log a traceback."""
+        try:
+            super().close()
+        except psycopg.OperationalError:
+            if not self.connection.closed:
+                raise
+
 
 class _EscapedColumn(psycopg.Column):
     """A column of a result; bytes of its name that are not valid in the encoding are escaped."""
@@ -84,6 +94,7 @@ def connect(
     autocommit: bool = False,
     guarded: bool = False,
     all_timeouts: bool = False,
+    version_num: int = 0,
 ) -> RawConnection:
     """Open one connection of the named kind.
 
@@ -100,6 +111,8 @@ def connect(
         statements, and a value that Python cannot hold is read as text.
     all_timeouts
         Whether all of our time-outs hold from the login on; see `_first_settings`.
+    version_num
+        The server's version, such as 170002, where it is known from an earlier login.
 
     Raises
     ------
@@ -115,7 +128,7 @@ def connect(
     try:
         raw = login.connect(
             **parameters,
-            options=_first_settings(connection, all_timeouts=all_timeouts) if guarded else "",
+            options=_first_settings(connection, version_num, all_timeouts) if guarded else "",
             application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
                 errors="ignore"
             ),
@@ -130,7 +143,7 @@ def connect(
     return raw
 
 
-def _first_settings(connection: Connection, *, all_timeouts: bool) -> str:
+def _first_settings(connection: Connection, version_num: int, all_timeouts: bool) -> str:
     """Return the settings that must hold before our first statement can set any.
 
     A login can wait for a lock on the catalogue, and an idle time-out that a role or database has
@@ -145,8 +158,22 @@ def _first_settings(connection: Connection, *, all_timeouts: bool) -> str:
     if all_timeouts:
         wanted["statement_timeout"] = f"{connection.statement_timeout_s * 1000:.0f}"
         wanted["idle_in_transaction_session_timeout"] = "60000"
+        wanted |= no_transaction_timeout(version_num)
     wanted[settings.AT_LOGIN] = ",".join(wanted)
     return " ".join(f"-c {name}={value}" for name, value in wanted.items())
+
+
+def no_transaction_timeout(version_num: int) -> dict[str, str]:
+    """Return the setting that lifts a time-out of whole transactions, where the server has it.
+
+    A transaction of ours is bound by its statement time-out and its deadline.
+    """
+    return {"transaction_timeout": "0"} if version_num >= _TRANSACTION_TIMEOUT else {}
+
+
+def version_num(raw: RawConnection) -> int:
+    """Return the server's version as it tells it at login, such as 170002."""
+    return raw.info.server_version
 
 
 def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
@@ -158,6 +185,8 @@ def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
         trouble = troubles.at_login(state, getattr(error, "routine", ""))
     elif getattr(error, "needs_password", False):
         trouble = Trouble.CREDENTIALS_MISSING
+    elif connection.service and getattr(error, "unresolved", False):
+        trouble = Trouble.NO_SERVICE
     else:
         trouble = reach.look(connection) or Trouble.NOT_REACHED
     return DatabaseError(

@@ -23,6 +23,9 @@ SELECT current_setting('server_version') AS version,
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
        ARRAY(SELECT rolname::text FROM pg_roles WHERE pg_has_role(current_user, oid, 'USAGE'))
            AS roles,
+       ARRAY(SELECT rolname::text FROM pg_roles
+             WHERE pg_has_role(current_user, oid, 'MEMBER')
+               AND NOT pg_has_role(current_user, oid, 'USAGE')) AS not_inherited,
        ARRAY(SELECT extname::text FROM pg_extension) AS extensions,
        (SELECT n.nspname::text
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
@@ -65,10 +68,12 @@ def read(row: Mapping[str, Any], *, told_pid: int | None) -> Server:
     marks, backend_pid = fields.pop("marks"), fields.pop("backend_pid")
     overrides = settings.overrides(fields.pop("overrides"))
     roles, extensions = frozenset(fields.pop("roles")), frozenset(fields.pop("extensions"))
+    not_inherited = frozenset(fields.pop("not_inherited"))
     managed = [_MANAGED[mark.split(".")[0]] for mark in marks]
     return Server(
         **fields,
         roles=roles,
+        not_inherited=not_inherited,
         extensions=extensions,
         overrides=overrides,
         pooler=told_pid is not None and told_pid != backend_pid,

@@ -31,16 +31,24 @@ class Refused(psycopg.OperationalError):
     """A login that was refused, or did not come about.
 
     ``sqlstate`` and ``routine`` are the server's, empty when it sent none; ``needs_password`` tells
-    that it asked for one and there was none.
+    that it asked for one and there was none, ``unresolved`` that libpq itself could not make out
+    which server is meant.
     """
 
     def __init__(
-        self, words: str, *, sqlstate: str = "", routine: str = "", needs_password: bool = False
+        self,
+        words: str,
+        *,
+        sqlstate: str = "",
+        routine: str = "",
+        needs_password: bool = False,
+        unresolved: bool = False,
     ) -> None:
         super().__init__(words)
         self.sqlstate = sqlstate
         self.routine = routine
         self.needs_password = needs_password
+        self.unresolved = unresolved
 
 
 def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
@@ -101,9 +109,11 @@ def _set_verbosity(pgconn: Any, verbosity: int) -> None:
 
 def _refused(pgconn: Any) -> Refused:
     text = pgconn.get_error_message()
-    needs_password = bool(pgconn.needs_password)
+    refused = read(text, needs_password=bool(pgconn.needs_password))
+    # libpq knows its hosts as soon as it has read a service's definition and all parameters
+    refused.unresolved = not pgconn.host
     pgconn.finish()
-    return read(text, needs_password=needs_password)
+    return refused
 
 
 def read(text: str, *, needs_password: bool = False) -> Refused:

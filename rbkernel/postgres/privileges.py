@@ -212,12 +212,15 @@ def excess(user: str, powers: Iterable[Power]) -> list[str]:
     >>> excess("diag", [Power(role="diag", may="may write to", what="orders"),
     ...                 Power(role="boss", may="is", what="CREATEDB")])
     ['through boss is CREATEDB', 'may write to orders']
+    >>> excess("diag", [Power(role=name, may="is", what="superuser") for name in ("boss", "diag")])
+    ['is superuser']
     >>> excess("diag", [])
     []
     """
     found = sorted(powers, key=lambda power: (power.may != "is", power.may, power.role))
-    # everything else follows from that one
-    found = [power for power in found if power.what == "superuser"] or found
+    # everything else follows from that one: a superuser is as good as a member of every role
+    superusers = [power for power in found if power.what == "superuser"]
+    found = [power for power in superusers if power.role == user] or superusers or found
     groups: dict[str, list[str]] = {}
     for power in found:
         groups.setdefault(_clause(user, power), []).append(power.what)

@@ -85,6 +85,7 @@ class Session:
         self._again_at = 0.0
         # a time-out of the role or the database has ended a session before ours were set
         self._all_timeouts = False
+        self._version_num = 0
         self._own_path: tuple[str, ...] = ()
         self._encoding = ""
         self._engine = self._make_engine()
@@ -279,7 +280,9 @@ class Session:
                 application_name=self._application_name,
                 guarded=True,
                 all_timeouts=self._all_timeouts,
+                version_num=self._version_num,
             )
+            self._version_num = driver.version_num(self._raw)
         except DatabaseError as error:
             slow = time.monotonic() - started >= self.connection.connect_timeout_s
             if slow or error.trouble in FUTILE:
@@ -377,6 +380,7 @@ class Session:
             "statement_timeout": f"{timeout_s * 1000:.0f}",
             "lock_timeout": f"{self.connection.lock_timeout_s * 1000:.0f}",
             "idle_in_transaction_session_timeout": "30000",
+            **driver.no_transaction_timeout(self._version_num),
         }
 
     def _execute(

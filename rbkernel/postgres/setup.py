@@ -28,7 +28,7 @@ BEGIN;
 
 -- Diagnostic: sees sessions and statistics, writes nothing, signals nobody.
 {create_diagnostic}
-ALTER ROLE {diagnostic} LOGIN CONNECTION LIMIT 10;
+ALTER ROLE {diagnostic} LOGIN INHERIT CONNECTION LIMIT 10;
 -- It has no settings of its own, which would hide the server's from it: every transaction of
 -- rbkernel is begun read-only, with time-outs. Earlier versions set these four.
 ALTER ROLE {diagnostic} RESET default_transaction_read_only;
@@ -41,6 +41,8 @@ DO $$ BEGIN
     -- from 16 on it gets in although ordinary slots are full, where reserved_connections is set
     IF current_setting('server_version_num')::int >= 160000 THEN
         GRANT pg_use_reserved_connections TO {diagnostic};
+        -- also where it was granted to a role without INHERIT before
+        EXECUTE $grant$GRANT pg_monitor TO {diagnostic} WITH INHERIT TRUE$grant$;
     END IF;
 END $$;
 {reads}{actions}

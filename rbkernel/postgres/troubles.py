@@ -47,6 +47,9 @@ class Trouble(StrEnum):
     DATABASE_FULL = "the database has reached its own connection limit"
     SLOTS_FULL = "the server has no free connection slot for this role"
     STARTING = "the server is starting, stopping or in recovery"
+    LIBRARY_MISSING = "a library that the role or the database has set cannot be loaded"
+    FILE_MISSING = "the server misses one of its files"
+    NO_SERVICE = "libpq finds no usable definition of the service"
     POOLER_REFUSED = "a pooler in between refused the login"
     LOGIN_REFUSED = "the server refused the login"
     # afterwards
@@ -108,6 +111,13 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.SLOTS_FULL: "open RUN-001 (pool exhaustion)",
     Trouble.STARTING: "the server is starting, stopping or in recovery: check its state and log,"
     " and try again",
+    Trouble.LIBRARY_MISSING: "have an administrator install it at the server, or run ALTER ROLE …"
+    " RESET of local_preload_libraries and session_preload_libraries (ALTER DATABASE … where it is"
+    " set there); `SELECT * FROM pg_db_role_setting` shows what role and database have set",
+    Trouble.FILE_MISSING: "read the server's log: it names the file; a file of data that is missing"
+    " is damage, so stop writing and look for the last backup (RUN-021)",
+    Trouble.NO_SERVICE: "check the name: service is a section of ~/.pg_service.conf or of the file"
+    " that PGSERVICEFILE names, else of pg_service.conf in PGSYSCONFDIR; or give host and dbname",
     Trouble.POOLER_REFUSED: "read the words of the pooler; its users, databases and limits are in"
     " its own configuration; a connection to the server itself does without it",
     Trouble.LOGIN_REFUSED: "read the words of the server, and its log",
@@ -163,6 +173,10 @@ _AT_LOGIN: Mapping[str, Trouble] = {
     "53300": Trouble.SLOTS_FULL,
     "53": Trouble.NO_RESOURCES,
     "57P": Trouble.STARTING,
+    # a server of another language, too, names the routine that loads libraries (dfmgr.c)
+    "58P01 internal_load_library": Trouble.LIBRARY_MISSING,
+    "42501 check_restricted_library_name": Trouble.LIBRARY_MISSING,
+    "58P01": Trouble.FILE_MISSING,
     "58": Trouble.NO_RESOURCES,
     "08P01": Trouble.POOLER_REFUSED,
     "08": Trouble.NOT_REACHED,
@@ -180,6 +194,7 @@ _AFTERWARDS: Mapping[str, Trouble] = {
     "25P03": Trouble.ENDED_BY_TIMEOUT,
     "25P04": Trouble.ENDED_BY_TIMEOUT,
     "57P": Trouble.ENDED,
+    "58P01": Trouble.FILE_MISSING,
     "58": Trouble.NO_RESOURCES,
     "XX": Trouble.NO_RESOURCES,
 }
@@ -197,6 +212,8 @@ def at_login(sqlstate: str, routine: str = "") -> Trouble:
 
     >>> [at_login("53300", routine).name for routine in ("InitializeSessionUserId", "InitProcess")]
     ['ROLE_FULL', 'SLOTS_FULL']
+    >>> [at_login("58P01", routine).name for routine in ("internal_load_library", "mdopenfork")]
+    ['LIBRARY_MISSING', 'FILE_MISSING']
     >>> at_login("28P01").name, at_login("57P03").name, at_login("22023").name
     ('CREDENTIALS_WRONG', 'STARTING', 'LOGIN_REFUSED')
     """

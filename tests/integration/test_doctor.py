@@ -153,7 +153,7 @@ class TestDoctor:
         assert code == 1
         assert verdicts(found) == {"role": "warning"}
         assert "lacks pg_monitor" in found["role"]["cause"]
-        assert "GRANT pg_monitor TO rb_nobody" in found["role"]["next_step"]
+        assert 'GRANT pg_monitor TO "rb_nobody"' in found["role"]["next_step"]
 
     def test_a_function_that_runs_with_its_owners_rights(self, desk: Desk, access: Access) -> None:
         with access.connect("postgres") as admin:
@@ -179,7 +179,7 @@ class TestDoctor:
         assert text.startswith("db:\nOK       configuration  password from ")
         assert "\nWARNING  role           rb_nobody, without pg_monitor\n" in text
         assert "because: the role rb_nobody lacks pg_monitor" in text
-        assert "next: have an administrator run: GRANT pg_monitor TO rb_nobody" in text
+        assert 'next: have an administrator run: GRANT pg_monitor TO "rb_nobody"' in text
 
     def test_wrong_password(self, desk: Desk) -> None:
         code, found = desk.examine(password_env="DB_PASSWORD")

@@ -20,7 +20,7 @@ import pytest
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import doctor, driver
+from rbkernel.postgres import doctor, driver, setup
 from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import HOST, Access
 from tests.conftest import missing_part
@@ -173,7 +173,103 @@ class TestRoles:
             found = examine(role)
         assert found["login"].actual == "as rb_nobody"
         assert found["settings"].verdict is Verdict.WARNING
-        assert "ALTER ROLE patient RESET role" in found["settings"].next_step
+        assert 'ALTER ROLE "patient" RESET role' in found["settings"].next_step
+
+    @pytest.mark.parametrize("name", ["nosuchrole", "rb_nobody"])
+    def test_a_role_that_cannot_be_taken_has_no_effect(
+        self, access: Access, role: Connection, name: str
+    ) -> None:
+        with access.connect("postgres") as admin:
+            administrate(admin, f"ALTER ROLE patient SET role = '{name}'")
+        found = examine(role)
+        assert found["settings"].verdict is Verdict.WARNING
+        assert f"role = {name} has no effect" in found["settings"].cause
+        assert "acts as another" not in found["settings"].cause
+        assert 'ALTER ROLE "patient" RESET role' in found["settings"].next_step
+        assert (found["role"].verdict, found["role"].actual[:8]) == (Verdict.OK, "patient,")
+
+    def test_a_member_that_does_not_inherit_is_told_what_helps(
+        self, access: Access, role: Connection
+    ) -> None:
+        with access.connect("postgres") as admin:
+            administrate(admin, "REVOKE pg_monitor FROM patient; ALTER ROLE patient NOINHERIT")
+            administrate(admin, "GRANT pg_monitor TO patient")
+            before = examine(role)["role"]
+            assert before.verdict is Verdict.WARNING
+            assert "is a member of pg_monitor but does not inherit" in before.cause
+            administrate(admin, before.next_step.partition("run: ")[2])
+            assert examine(role)["role"].verdict is Verdict.OK
+            # and so does the SQL of `rbkernel grant`
+            administrate(admin, "REVOKE pg_monitor FROM patient; ALTER ROLE patient NOINHERIT")
+            administrate(admin, "GRANT pg_monitor TO patient")
+        with access.connect("postgres") as admin:
+            administrate(admin, setup.grant_sql("patient", dbname="shop"))
+        assert examine(role)["role"].verdict is Verdict.OK
+
+    @pytest.mark.parametrize("setting", ["local_preload_libraries", "session_preload_libraries"])
+    def test_a_library_that_is_missing(
+        self, access: Access, role: Connection, setting: str
+    ) -> None:
+        with access.connect("postgres") as admin:
+            administrate(admin, f"ALTER ROLE patient SET {setting} = 'no_such_library'")
+        title, told, next_step = broken(examine(role))
+        assert title == "login"
+        assert "library that the role or the database has set" in told
+        assert setting in next_step
+        assert "memory" not in told + next_step
+
+    def test_a_time_out_of_transactions_ends_none_of_ours(
+        self, access: Access, role: Connection, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with access.connect("postgres") as admin:
+            if admin.info.server_version < 170000:
+                pytest.skip("transaction_timeout came with PostgreSQL 17")
+            administrate(admin, "ALTER ROLE patient SET transaction_timeout = '30ms'")
+        session = Session(role, application_name="rbkernel/test")
+        with contextlib.closing(session):
+            # far longer than the time-out, through the server's cursor, several times in a row
+            for _ in range(3):
+                found = session.query("SELECT count(*) AS n FROM generate_series(1, 1500000)")
+                assert found["n"].tolist() == [1_500_000]
+        assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+
+    def test_the_cursor_of_a_session_that_was_ended_leaves_no_traceback(
+        self, access: Access, role: Connection, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Ended(Session):
+            """A session that an administrator ends while its rows are read."""
+
+            pid = 0
+
+            def _execute(self, *arguments: Any) -> Any:
+                result = super()._execute(*arguments)
+                if self.pid:
+                    ask(access, f"SELECT pg_terminate_backend({self.pid}, 10000)")
+                return result
+
+        session = Ended(role, application_name="rbkernel/test")
+        with contextlib.closing(session):
+            session.excess()
+            session.pid = session.query("SELECT pg_backend_pid() AS pid")["pid"].iloc[0]
+            with pytest.raises(DatabaseError):
+                session.query("SELECT n FROM generate_series(1, 2000000) n")
+        assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+
+    def test_a_service_that_nobody_defines(
+        self, role: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "services"
+        file.write_text("[other]\nhost=127.0.0.1\n", encoding="utf-8")
+        monkeypatch.setenv("PGSERVICEFILE", str(file))
+        title, told, next_step = broken(examine(role.model_copy(update={"service": "nosuch"})))
+        assert title == "login"
+        assert "no usable definition of the service" in told
+        assert "PGSERVICEFILE" in next_step
+        # one that is defined, and whose server does not run, is another matter
+        file.write_text("[nosuch]\nhost=127.0.0.1\nport=1\n", encoding="utf-8")
+        gone = role.model_copy(update={"service": "nosuch", "host": None})
+        _, told, next_step = broken(examine(gone))
+        assert "service" not in told + next_step
 
     def test_the_powers_of_who_logged_in_count(self, access: Access, role: Connection) -> None:
         with access.connect("postgres") as admin:

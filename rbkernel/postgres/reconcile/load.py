@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from rbkernel.errors import DatabaseError
+from rbkernel.postgres.capabilities import grant
 from rbkernel.postgres.reconcile.snapshot import BACKEND, Reader, Readers
 
 PATIENCE_S = 60.0
@@ -70,6 +71,6 @@ def _load(reader: Reader, ours: Sequence[Readers]) -> int:
             f"{reader.session.server.role} cannot see what {hidden} sessions do, so it cannot"
             " watch the load (--max-load)",
             where=f"connection {reader.name}",
-            next_step=f"GRANT pg_monitor TO {reader.session.server.role}, or leave --max-load out",
+            next_step=f"{grant(reader.session.server, 'pg_monitor')}, or leave --max-load out",
         )
     return int(load)

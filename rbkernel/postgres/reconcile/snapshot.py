@@ -118,6 +118,7 @@ class Reader:
             **self._more,
             "statement_timeout": f"{limits.statement_timeout_s * 1000:.0f}",
             "lock_timeout": f"{limits.lock_timeout_s * 1000:.0f}",
+            **driver.no_transaction_timeout(driver.version_num(self.raw)),
         }
         # no rows: psycopg has none to fetch
         driver.execute(self.raw, _BEGIN, name=self.name)
