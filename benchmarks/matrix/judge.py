@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from benchmarks.matrix.cells import Told
 from rbkernel.model import Finding, Verdict, leading
-from rbkernel.sandbox.faults.scenario import Scenario
+from rbkernel.sandbox.faults.scenario import WRONG, Scenario
 
 # s that all further cells may take where nobody answers; most of it is figures
 _AFTERWARDS_S = 4.0
+_OF_ONE_SERVER = {"RUN-001", "RUN-007"}
 _VERBS = {"Terminate": "terminate", "Cancel": "cancel"}
 
 
@@ -51,14 +52,16 @@ def judge(scenario: Scenario, told: Told, acts: frozenset[int], may: frozenset[i
 
 def _concluded(scenario: Scenario, told: Told) -> Iterator[str]:
     truth = scenario.truth
-    if told.verdict not in truth.verdicts:
+    alone = bool(truth.alone) and told.runbook in _OF_ONE_SERVER
+    says = truth.alone if alone else truth.says
+    if told.verdict not in (WRONG if alone else truth.verdicts):
         yield f"{told.verdict.value}: {told.headline}"
         return
     if truth.well:
         return
-    if not _names(truth.says, told.headline):
+    if not _names(says, told.headline):
         yield f"the headline does not name it: {told.headline}"
-    if not _names(truth.says, told.title):
+    if not _names(says, told.title):
         yield f"the notification does not name it: {told.title}"
     if truth.opens not in {"", told.runbook, *_opened(told.findings)}:
         yield f"names {', '.join(_opened(told.findings)) or 'no runbook'}, not {truth.opens}"

@@ -15,6 +15,7 @@ from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres import causes, diagnostics, row_holders, sampling, situation
 from rbkernel.postgres.answer import Answer
 from rbkernel.postgres.causes import Cause, pair, replication
+from rbkernel.postgres.causes.cause import REPLICATION, without_symptoms
 from rbkernel.postgres.causes.pair import Member
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.situation import Situation
@@ -22,8 +23,6 @@ from rbkernel.postgres.situation import Situation
 # s after which WAL that a primary had written is on a healthy standby (as long as replication/lag
 # and this look can differ: both were within 0.5 s of the truth)
 _ON_ITS_WAY_S = 0.5
-# the runbook of replication: the causes that explain it are about replication
-_TOPIC = "RUN-005"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class Diagnosis:
         """Return it with further causes, before those of replication, which they explain."""
         if not found:
             return self
-        others = (cause for cause in self.causes if _TOPIC not in cause.explains)
+        others = (cause for cause in self.causes if REPLICATION not in cause.explains)
         ranked = sorted([*found, *others], key=lambda cause: -cause.verdict.rank)
         return replace(self, causes=tuple(ranked))
 
@@ -146,14 +145,12 @@ def both(
         return here, there
     if roles := list(pair.roles(first, second)):
         return here.led_by(roles), there
-    told = [*there.causes, *(here.causes if _is_its(standby, primary) else ())]
-    if any(_TOPIC in cause.explains for cause in told) or not second.is_copy_of(first):
+    its = standby.connection.name == primary.connection.standby
+    told = [*there.causes, *(here.causes if its else ())]
+    here = replace(here, causes=tuple(without_symptoms(here.causes, told)))
+    if any(REPLICATION in cause.explains for cause in told) or not second.is_copy_of(first):
         return here, there
     return here, there.led_by(_behind(first, second, standby))
-
-
-def _is_its(standby: Session, primary: Session) -> bool:
-    return standby.connection.name == primary.connection.standby
 
 
 def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from rbkernel.postgres.blocking import trees
 from rbkernel.postgres.causes import commits, locks, reach, recovery, slots, transactions
-from rbkernel.postgres.causes.cause import Cause, Victims
+from rbkernel.postgres.causes.cause import Cause, Victims, without_symptoms
 from rbkernel.postgres.situation import PREPARED, Situation
 
 __all__ = ["Cause", "Victims", "find"]
@@ -45,4 +45,5 @@ def find(situation: Situation, others: Iterable[Cause] = ()) -> list[Cause]:
     if not any(PREPARED in tree.roots for tree in groups):
         found += transactions.prepared(situation)
     found += others
-    return sorted(found, key=lambda cause: (-cause.verdict.rank, -cause.victims.count))
+    known = without_symptoms(found, found)
+    return sorted(known, key=lambda cause: (-cause.verdict.rank, -cause.victims.count))

@@ -13,6 +13,8 @@ from rbkernel.postgres.situation import Backend, Doing
 
 # the share of the slots in use from which a group of sessions explains that they are taken (ours)
 EXPLAINS = 0.5
+# the runbook of replication: the causes that explain it are about replication
+REPLICATION = "RUN-005"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class Cause:
     ``headline`` is one sentence with the culprit in it; ``opens`` is the runbook that goes on, and
     ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
     that help, the least harmful first. Where something else than a session is to be acted on,
-    ``option`` is the first word of the option that does it, such as ``resume``.
+    ``option`` is the first word of the option that does it, such as ``resume``. ``late`` says that
+    it is no more than that a standby is behind: a symptom, where another cause explains it.
     """
 
     headline: str
@@ -46,6 +49,7 @@ class Cause:
     opens: str = ""
     explains: tuple[str, ...] = ()
     option: str = ""
+    late: bool = False
 
     @property
     def remedy(self) -> Remedy | None:
@@ -91,3 +95,18 @@ def level(value: float, warn: float, critical: float) -> Verdict:
 def worse(one: Verdict, other: Verdict) -> Verdict:
     """Return the more urgent of two verdicts."""
     return max(one, other, key=lambda verdict: verdict.rank)
+
+
+def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
+    """Drop that a standby is late where one of the known causes explains replication.
+
+    >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
+    >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,
+    ...                explains=("RUN-007", "RUN-005"))
+    >>> [cause.headline for cause in without_symptoms([late, reader], [late, reader])]
+    ['reader']
+    >>> [cause.headline for cause in without_symptoms([late], [late])]
+    ['late']
+    """
+    explained = any(REPLICATION in cause.explains and not cause.late for cause in known)
+    return [cause for cause in causes if not (cause.late and explained)]

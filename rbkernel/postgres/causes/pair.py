@@ -133,4 +133,5 @@ def behind(primary: Member, standby: Member) -> Iterator[Cause]:
             " receives from), and whether it replays",
             opens="RUN-005",
             explains=("RUN-005",),
+            late=True,
         )

@@ -21,6 +21,7 @@ _HEADLINES = {
 }
 # what counts at a warning already; the age of the newest commit may be a burst's
 _NO_BURST = {"apply_delay_s", "replay_lag_s"}
+_LATE = {"replay_lag_s", "stalled_s"}
 # the first word of the option that mends it, where one does
 _OPTIONS = {"paused": "resume"}
 
@@ -56,5 +57,6 @@ def broken(connection: str, found: Mapping[str, Finding], standby: str = "") -> 
                 opens="RUN-005",
                 explains=("RUN-005",),
                 option=_OPTIONS.get(column, ""),
+                late=column in _LATE,
             )
             return

@@ -25,6 +25,9 @@ class Truth:
     ----------
     says
         Regular expression of what the headline must name: the culprit. Empty where all is well.
+    alone
+        The same for a runbook that looks at one of two servers (RUN-001, RUN-007), where that shows
+        less; it may then be a warning.
     opens
         The runbook that is right; every other one must name it. Empty where there is none.
     verdicts
@@ -46,6 +49,7 @@ class Truth:
     """
 
     says: str = ""
+    alone: str = ""
     opens: str = ""
     verdicts: frozenset[Verdict] = WRONG
     step: tuple[Literal["cancel", "terminate"], tuple[str, ...]] | None = None
