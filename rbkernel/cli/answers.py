@@ -60,13 +60,27 @@ def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool
 
 
 def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
-    if unknown := sorted(values.keys() - {"standby_name"}):
+    if unknown := sorted(values.keys() - {"standby_name", "housekeeping"}):
         raise ParameterError(
             f"{OVERVIEW} does not take {', '.join(unknown)}",
             where="-p",
-            next_step="give it standby_name, the application_name of the standby, or nothing",
+            next_step="give it standby_name, the application_name of the standby;"
+            " housekeeping=true, to look at what can wait, too; or nothing",
         )
-    return list(overview.survey(session, standby_name=values.get("standby_name", "")))
+    housekeeping = values.get("housekeeping", "false").lower()
+    if housekeeping not in {"true", "false"}:
+        raise ParameterError(
+            f"housekeeping={housekeeping} is neither true nor false",
+            where="-p",
+            next_step="use one",
+        )
+    return list(
+        overview.survey(
+            session,
+            standby_name=values.get("standby_name", ""),
+            housekeeping=housekeeping == "true",
+        )
+    )
 
 
 def _list(*, as_json: bool) -> None:

@@ -36,6 +36,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     # release notes of PostgreSQL 16, 17 and 18
     "pg_stat_io": Capability(since=160000),
     "pg_stat_checkpointer": Capability(since=170000),
+    "failover_slots": Capability(since=170000),
     "stat_statements_shared_blks": Capability(since=170000, extension="pg_stat_statements"),
     "pg_stat_io_bytes": Capability(since=180000),
     "wal_without_timing": Capability(since=180000),

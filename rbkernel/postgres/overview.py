@@ -18,6 +18,8 @@ from rbkernel.postgres.session import Session
 TOPICS = (
     "connections/saturation",
     "connections/holders",
+    "connections/databases",
+    "connections/roles",
     "locks/blocking",
     "locks/prepared",
     "activity/transactions",
@@ -26,12 +28,27 @@ TOPICS = (
     "replication/slots",
     "replication/publisher",
     "replication/subscriber",
+    "replication/failover",
     "queue/depth",
     "queue/tasks",
     "reconciliation/open",
     "vacuum/wraparound",
+    "vacuum/behind",
     "storage/sequences",
+    "storage/partitions",
+    "storage/collations",
     "archive/status",
+)
+# what can wait until it is calm
+HOUSEKEEPING = (
+    "vacuum/tables",
+    "storage/indexes",
+    "storage/foreign_keys",
+    "storage/bloat",
+    "storage/sizes",
+    "backup/age",
+    "settings/notable",
+    "roles/audit",
 )
 
 
@@ -40,6 +57,7 @@ def survey(
     seen: Diagnosis | None = None,
     *,
     standby_name: str = "",
+    housekeeping: bool = False,
     tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
 ) -> Iterator[Finding]:
     """Tell the causes of what is wrong, then ask every topic.
@@ -52,13 +70,16 @@ def survey(
         Its diagnosis, where there is one already.
     standby_name
         As for `look`.
+    housekeeping
+        Whether to ask what can wait, too.
     tell
         Returns the findings on the causes.
     """
     seen = seen or diagnosis.diagnose(session)
     yield from tell(seen)
     if seen.reached:
-        yield from look(session, standby_name=standby_name)
+        topics = (*TOPICS, *HOUSEKEEPING) if housekeeping else TOPICS
+        yield from look(session, standby_name=standby_name, topics=topics)
 
 
 def look(

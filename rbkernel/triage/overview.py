@@ -55,7 +55,9 @@ class Overview:
 
 
 @checked
-def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
+def overview(
+    db: str, *, standby: str = "", standby_name: str = "", housekeeping: bool = False
+) -> Overview:
     """Look at everything that goes wrong often, and show one table.
 
     Parameters
@@ -66,6 +68,8 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
         Connection name of a standby, to look at as well; empty for none.
     standby_name
         application_name of the standby that the primary must have; empty for none.
+    housekeeping
+        Whether to look at what can wait until it is calm, too: indexes, sizes, settings, roles.
 
     Returns
     -------
@@ -78,8 +82,13 @@ def overview(db: str, *, standby: str = "", standby_name: str = "") -> Overview:
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
     here, there = looked(db, standby)
-    tell = partial(earlier.findings, run, db)
-    found += looks.survey(run.session(db), here, standby_name=standby_name, tell=tell)
+    found += looks.survey(
+        run.session(db),
+        here,
+        standby_name=standby_name,
+        housekeeping=housekeeping,
+        tell=partial(earlier.findings, run, db),
+    )
     if there:
         # the same question to another server is another finding
         found += [

@@ -39,7 +39,11 @@ OPENS = {
     "orders-in-flight": None,
 }
 # what PostgreSQL tells every role
-PUBLIC = {"Prepared transactions", "Transaction ids left", "Multixacts left", "Freezing keeps up"}
+PUBLIC = {
+    *("Prepared transactions", "Transaction ids left", "Multixacts left", "Freezing keeps up"),
+    *("Partitions for the time to come", "Partitions for the rows of now"),
+    "Collations as the indexes were built with",
+}
 _WAITED = b"""
 SELECT coalesce(max(clock_timestamp() - waitstart) > interval '5.2 s', false)
 FROM pg_locks WHERE NOT granted

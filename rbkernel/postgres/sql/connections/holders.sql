@@ -10,6 +10,7 @@ columns:
   stuck: those of them that have been in this state for longer than :stuck_after_s
   stuck_pct: "%, stuck of all slots that an ordinary role may use"
   oldest_s: s, how long the oldest has been in this state
+  crowded: 80 % of all slots that an ordinary role may use are taken, or more
 parameters:
   stuck_after_s: {help: "s, how long a state may last before it counts as stuck", default: 5}
 rules:
@@ -37,6 +38,17 @@ rules:
     next_step: cancel them if their work can be lost, then find out what made them slow
     opens: RUN-001
     source: ours; as for idle in a transaction
+  - title: Slots held by idle pools
+    column: stuck_pct
+    agg: sum
+    where: {state: idle, crowded: true}
+    by: application
+    unit: "% of the slots"
+    warn: 30
+    cause: "The slots run out, and idle connections hold {value}, by application: {top}"
+    next_step: reduce the size of these pools, or put a pooler in transaction mode before the server
+    opens: RUN-001
+    source: ours; a pool may keep idle connections as long as there are slots for others
 figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by application and state}
 */
 SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,
@@ -54,9 +66,15 @@ SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,
            - current_setting('superuser_reserved_connections')::int
            - coalesce(current_setting('reserved_connections', true), '0')::int
        ))::float8 AS stuck_pct,
-       max(state_s)::float8 AS oldest_s
+       max(state_s)::float8 AS oldest_s,
+       bool_or(crowded) AS crowded
 FROM (
-    SELECT *, extract(epoch FROM clock_timestamp() - state_change) AS state_s
+    SELECT *,
+           extract(epoch FROM clock_timestamp() - state_change) AS state_s,
+           count(*) OVER () >= 0.8 * (
+               current_setting('max_connections')::int
+               - current_setting('superuser_reserved_connections')::int
+               - coalesce(current_setting('reserved_connections', true), '0')::int) AS crowded
     FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid IS DISTINCT FROM pg_backend_pid()
 ) a
