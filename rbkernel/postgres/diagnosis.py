@@ -166,7 +166,7 @@ def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
     """Return who a server is and how far it is; None where it does not answer."""
     if seen and not seen.reached:
         return None
-    rows = diagnostics.ask(session, "replication/position").records()
+    rows = diagnostics.ask(session, "situation/position").records()
     return Member(connection=session.connection.name, **rows[0]) if rows else None
 
 

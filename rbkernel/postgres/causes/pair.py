@@ -21,7 +21,7 @@ _WARN_S, _CRITICAL_S = 2.0, 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One server of a cluster; the fields are the columns of ``replication/position``."""
+    """One server of a cluster; the fields are the columns of ``situation/position``."""
 
     connection: str
     standby: bool

@@ -84,7 +84,7 @@ source: >-
   commit is an upper bound, and a close one while commits flow. A long transaction writes WAL without
   a commit: so what had been received at the first look and is replayed within a second is no lag,
   however old the newest commit. A sender that is frozen looks like one that has nothing to send, until
-  wal_receiver_timeout; compare with the primary (replication/position)
+  wal_receiver_timeout; compare with the primary (situation/position)
 */
 SELECT receiving,
        paused,
