@@ -40,7 +40,10 @@ def reconcile(
     target: Annotated[str, typer.Argument(help="What should be the same, as CONNECTION:table.")],
     key: Annotated[str, typer.Option(help="Columns that identify a row: id or a,b.")] = "id",
     columns: Annotated[
-        str, typer.Option(help="Columns to compare: a,b; all that both have, if not given.")
+        str, typer.Option(help="Columns to compare: a,b; all of the source, if not given.")
+    ] = "",
+    ignore: Annotated[
+        str, typer.Option(help="Columns of the source that the target need not have: a,b.")
     ] = "",
     mapping: Annotated[
         list[str],
@@ -92,6 +95,7 @@ def reconcile(
         target=target_table,
         key=_names(key),
         columns=_names(columns),
+        ignore=_names(ignore),
         mapping=dict(_assigned(text, "--map") for text in mapping),
         where=where,
         target_where=target_where,
@@ -310,6 +314,8 @@ def _row(one: Difference) -> tuple[str, ...]:
 def _next_step(outcome: Outcome, files: tuple[Path, ...]) -> str:
     if outcome.same:
         return "nothing to do"
+    if "column" in outcome.counts():
+        return "add those columns to the target, or say that it need not have them (--ignore)"
     if "type" in outcome.counts():
         return "compare those columns with --map old=new, or leave them out with --columns"
     if files:

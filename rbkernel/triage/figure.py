@@ -17,6 +17,7 @@ from rbkernel.arguments import checked
 from rbkernel.config.quantities import Measured
 from rbkernel.errors import ParameterError
 from rbkernel.postgres import diagnostics
+from rbkernel.postgres.reconcile.outcome import OF_COLUMNS
 from rbkernel.postgres.rules import numbers
 from rbkernel.postgres.session import provenance
 
@@ -227,7 +228,7 @@ def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") ->
         Words above the figure.
     """
     figure = _figure(title, "")
-    frame = frame[frame["kind"] != "type"]  # of a column, not of rows
+    frame = frame[~frame["kind"].isin(OF_COLUMNS)]
     if (empty := _empty(figure, frame, "key")) is not None:
         return empty
     keys = pd.to_numeric(frame["key"], errors="coerce")

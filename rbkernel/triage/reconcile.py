@@ -63,16 +63,17 @@ def reconcile(
         How many parts of the tables are compared at the same time, each by a connection of its own
         on each server; 1 to 8.
     question
-        Further fields of `rbkernel.postgres.reconcile.Question`: ``columns``, ``mapping``,
-        ``where``, ``window_s``, ``window_column``, ``tolerance``, ``time_zone``.
+        Further fields of `rbkernel.postgres.reconcile.Question`: ``columns``, ``ignore``,
+        ``mapping``, ``where``, ``window_s``, ``window_column``, ``tolerance``, ``time_zone``.
 
     Returns
     -------
     pandas.DataFrame
-        A row a difference: ``key``; ``kind`` (missing, extra, changed: what is wrong in the target;
-        type: a column whose types differ); ``columns`` that differ; ``state``: ``persistent``,
-        ``in flight`` (it had arrived at a later look) or ``unsettled`` (it still differed, but kept
-        changing). ``attrs`` hold ``compared``, ``notes``, ``key_range``, ``source_rows``,
+        A row a difference: ``key``; ``kind``, which is what is wrong in the target (missing, extra,
+        changed; or of a column: column, that it lacks; type, that differs); ``columns`` that
+        differ; ``state``: ``persistent``, ``in flight`` (it had arrived at a later look) or
+        ``unsettled`` (it still differed, but kept changing). ``attrs`` hold ``compared``,
+        ``notes``, ``key_range``, ``source_rows``,
         ``target_rows`` and ``beyond`` (differences that are counted and not listed). Empty with a
         reason when a patient could not answer, or the conditions pick no row. Keys are shown as
         the column policies of ``[redaction]`` let them be seen.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rbkernel.errors import QueryError
 from rbkernel.postgres.driver import quote_literal
-from rbkernel.postgres.reconcile import Question
+from rbkernel.postgres.reconcile import Outcome, Question
 from tests.integration.places import Place, answer, found
 
 CORPUS = Path(__file__).parents[1] / "corpora/reconcile_pairs.sql"
@@ -120,6 +120,54 @@ class TestPairsWithWords:
         one, other, portable = sides(pairs, way)
         outcome = answer(one, other, pair(9), portable=portable)
         assert outcome.notes == ("only in pairs.current_9: extra",)
+
+    def test_a_column_that_the_target_lacks_is_a_difference(
+        self, pairs: tuple[Place, Place], way: str
+    ) -> None:
+        one, other, portable = sides(pairs, way)
+        for each in pairs:
+            each.run(
+                "DROP TABLE IF EXISTS wide, narrow;"
+                "CREATE TABLE wide (id int PRIMARY KEY, v int, email text);"
+                "CREATE TABLE narrow (id int PRIMARY KEY, v int, w int);"
+                "INSERT INTO wide VALUES (1, 1, 'a@example.org'); INSERT INTO narrow VALUES (1, 1)"
+            )
+
+        def asked(**fields: Any) -> Outcome:
+            question = Question(source="pairs.wide", target="pairs.narrow", **fields)
+            return answer(one, other, question, portable=portable)
+
+        outcome = asked()
+        assert found(outcome) == {(): ("column", {"email"})}
+        assert not outcome.same
+        assert asked(ignore=("email",)).same
+        assert asked(columns=("v",)).same
+        # what took its place is no counterpart
+        claimed = asked(mapping={"email": "v"}, ignore=("v",))
+        assert found(claimed)[("1",)] == ("changed", {"email"})
+        with pytest.raises(QueryError, match="no column 'nothing'"):
+            asked(ignore=("nothing",))
+
+    def test_a_name_of_the_catalogue_is_the_same_under_another_search_path(
+        self, pairs: tuple[Place, Place], way: str
+    ) -> None:
+        one, other, portable = sides(pairs, way)
+        for each in pairs:
+            each.run(
+                "DROP TABLE IF EXISTS legacy_reg, current_reg;"
+                "CREATE TABLE legacy_reg (id int PRIMARY KEY, c regclass, t regtype);"
+                "CREATE TABLE current_reg (LIKE legacy_reg INCLUDING ALL);"
+                "INSERT INTO legacy_reg VALUES (1, 'legacy_1', 'legacy_1'), (2, 'legacy_1', 'int');"
+                "INSERT INTO current_reg VALUES (1, 'legacy_1', 'legacy_1'),"
+                " (2, 'legacy_2', 'int')"
+            )
+        other.raw.execute(b"ALTER ROLE rb_diag SET search_path = pairs")
+        try:
+            question = Question(source="pairs.legacy_reg", target="pairs.current_reg")
+            outcome = answer(one, other, question, portable=portable)
+            assert found(outcome) == {("2",): ("changed", {"c"})}
+        finally:
+            other.raw.execute(b"ALTER ROLE rb_diag RESET search_path")
 
     def test_text_comparison_is_told(self, pairs: tuple[Place, Place], way: str) -> None:
         one, other, portable = sides(pairs, way)

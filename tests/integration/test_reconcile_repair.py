@@ -159,3 +159,48 @@ def test_too_long_a_value_is_an_error_and_never_cut(places: tuple[Place, Place])
         one.raw.execute(script.sql.encode())
     one.raw.execute(b"ROLLBACK")
     assert one.rows("SELECT v FROM t") == [("x",)]
+
+
+def test_a_name_of_the_catalogue_is_repaired_under_another_search_path(
+    pairs: tuple[Place, Place],
+) -> None:
+    one, other = pairs
+    for each in pairs:
+        each.run(
+            "CREATE TABLE legacy_reg (id int PRIMARY KEY, c regclass, v int);"
+            "CREATE TABLE current_reg (LIKE legacy_reg INCLUDING ALL);"
+            "INSERT INTO legacy_reg VALUES (1, 'legacy_1', 1), (2, 'legacy_1', 1);"
+            "INSERT INTO current_reg VALUES (1, 'legacy_1', 2), (2, 'legacy_2', 1)"
+        )
+    question = Question(source="pairs.legacy_reg", target="pairs.current_reg")
+    # the role that asks has a path of its own, which the script takes over
+    other.raw.execute(b"ALTER ROLE rb_diag SET search_path = pairs")
+    try:
+        script = written(one, other, question)
+        other.raw.execute(script.sql.encode())
+        assert answer(one, other, question).same
+        other.raw.execute(script.inverse.encode())
+        assert len(answer(one, other, question).differences) == 2
+    finally:
+        other.raw.execute(b"ALTER ROLE rb_diag RESET search_path")
+
+
+def test_a_sequence_that_the_repair_leaves_behind_is_told(pairs: tuple[Place, Place]) -> None:
+    one, other = pairs
+    for each in pairs:
+        each.run(
+            "CREATE TABLE legacy_seq (id int PRIMARY KEY, v int);"
+            "CREATE TABLE current_seq (id serial PRIMARY KEY, v int);"
+            "INSERT INTO legacy_seq SELECT n, n FROM generate_series(1, 7) n;"
+            "INSERT INTO current_seq (v) SELECT generate_series(1, 5)"
+        )
+    question = Question(source="pairs.legacy_seq", target="pairs.current_seq")
+    script = written(one, other, question)
+    other.raw.execute(script.sql.encode())
+    [advice] = [line for line in script.sql.splitlines() if "SELECT setval" in line]
+    other.raw.execute(advice[advice.index("SELECT setval") :].encode())
+    [(value,)] = other.rows("SELECT nextval('pairs.current_seq_id_seq')")
+    assert value == 8
+    # where only values change no sequence is concerned
+    other.run("UPDATE current_seq SET v = 0 WHERE id = 1")
+    assert "setval" not in written(one, other, question).sql

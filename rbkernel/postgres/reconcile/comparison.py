@@ -176,14 +176,15 @@ def _outcome(
     work: Work, progress: Progress, duration_s: float, portable: bool, *, resumed: bool
 ) -> Outcome:
     layout, both = work.layout, work.both
-    odd = tuple(
-        Difference(key=(), kind="type", columns=(told,), state=State.PERSISTENT)
-        for told in layout.odd
+    of_columns = tuple(
+        Difference(key=(), kind=kind, columns=(told,), state=State.PERSISTENT)
+        for kind, names in (("column", layout.lacking), ("type", layout.odd))
+        for told in names
     )
     hashed = "MD5 of rows" if portable else "hashes of rows"
     ends = [part for part in progress.parts if part.kind == "range"]
     return Outcome(
-        differences=(*odd, *progress.differences),
+        differences=(*of_columns, *progress.differences),
         beyond=progress.beyond,
         source_rows=progress.source_rows,
         target_rows=progress.target_rows,

@@ -1,7 +1,8 @@
 """What both catalogues say of the two tables, and how their columns are compared.
 
-The columns that both have are compared, by name or by the mapping. What only one side has, and what
-cannot be compared as it is, is told once and never left out in silence.
+The columns that both have are compared, by name or by the mapping. A column that the target lacks
+is a difference, unless somebody ignores it; what only the target has, and what cannot be compared
+as it is, is told once and never left out in silence.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class Column:
 class Layout:
     """How two tables are compared.
 
-    ``odd`` names columns whose types differ; ``notes`` says in words what was not compared, and
-    what was compared in a way that somebody might not expect.
+    ``odd`` names columns whose types differ, ``lacking`` those of the source that the target has
+    not; ``notes`` says in words what was not compared, and what was compared in a way that somebody
+    might not expect.
     """
 
     source: Table
@@ -60,6 +62,7 @@ class Layout:
     key: tuple[Column, ...]
     columns: tuple[Column, ...]
     odd: tuple[str, ...]
+    lacking: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -115,12 +118,15 @@ def read(question: Question, both: Readers) -> Layout:
         else:
             columns.append(column)
     notes = [*_alone(question, source, target), *_texts(columns)]
+    taken = {*question.key, *question.ignore, *(one.name for one, _ in pairs)}
+    lacking = [column.name for column in source.columns if column.name not in taken]
     return Layout(
         source=source,
         target=target,
         key=tuple(_key_column(question, source, target, *pair) for pair in keys),
         columns=tuple(columns),
         odd=tuple(odd),
+        lacking=() if question.columns else tuple(lacking),
         notes=tuple(notes),
     )
 
@@ -164,7 +170,7 @@ def _pairs(
     question: Question, source: Table, target: Table
 ) -> list[tuple[TableColumn, TableColumn]]:
     """Return the columns to compare beside the key, in the source's order."""
-    for name in (*question.columns, *question.mapping, *question.tolerance):
+    for name in (*question.columns, *question.ignore, *question.mapping, *question.tolerance):
         needed(source, name)
     for name in question.mapping.values():
         needed(target, name)
@@ -175,7 +181,7 @@ def _pairs(
         other = target.column(question.mapping.get(name, name))
         if question.columns and other is None:
             needed(target, name)
-        if name in question.key or other is None or other.name in taken:
+        if name in {*question.key, *question.ignore} or other is None or other.name in taken:
             continue
         claimed = {new for old, new in question.mapping.items() if old != name}
         if other.name not in claimed:
@@ -262,7 +268,8 @@ def _check_something_is_compared(
     question: Question, source: Table, target: Table, found: bool
 ) -> None:
     # tables of nothing but a key are compared by it
-    if not found and min(len(source.columns), len(target.columns)) > len(question.key):
+    rest = len(source.columns) - len(question.ignore)
+    if not found and min(rest, len(target.columns)) > len(question.key):
         raise QueryError(
             f"{source.shown} and {target.shown} share no column beside the key",
             where="columns",
@@ -283,13 +290,12 @@ def _check_privileges(of: Table, columns: Iterable[TableColumn], reader: Reader)
 
 
 def _alone(question: Question, source: Table, target: Table) -> list[str]:
+    ignored = [f"ignored: {', '.join(question.ignore)}"] if question.ignore else []
     if question.columns:
-        return []
+        return ignored
     mapped = set(question.mapping.values())
-    of_source = [c.name for c in source.columns if not target.column(question.mapping.get(c.name, c.name))]  # noqa: E501  # fmt: skip
-    of_target = [c.name for c in target.columns if not source.column(c.name) and c.name not in mapped]  # noqa: E501  # fmt: skip
-    told = ((source.shown, of_source), (target.shown, of_target))
-    return [f"only in {name}: {', '.join(alone)}" for name, alone in told if alone]
+    alone = [c.name for c in target.columns if not source.column(c.name) and c.name not in mapped]
+    return [*ignored, *([f"only in {target.shown}: {', '.join(alone)}"] if alone else [])]
 
 
 def _texts(columns: Iterable[Column]) -> list[str]:

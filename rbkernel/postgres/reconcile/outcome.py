@@ -19,7 +19,9 @@ from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 COLUMNS = ("key", "kind", "columns", "state")
 _STRICTNESS = (Policy.KEEP, Policy.HASH, Policy.MASK, Policy.DROP)
-KINDS = ("missing", "extra", "changed", "type")
+# those of columns, not of rows: the target lacks it, or its type differs
+OF_COLUMNS = ("column", "type")
+KINDS = ("missing", "extra", "changed", *OF_COLUMNS)
 
 
 class State(StrEnum):
@@ -40,8 +42,8 @@ class Difference:
     key
         Texts of the key's columns.
     kind
-        What is wrong in the target: ``missing``, ``extra``, ``changed``; or ``type``, once for each
-        column whose types differ, so that its values were not compared.
+        What is wrong in the target: ``missing``, ``extra``, ``changed``; or, once for each such
+        column, whose values were not compared, ``column`` that it lacks, ``type`` that differs.
     columns
         Those that differ, by the source's names.
     version

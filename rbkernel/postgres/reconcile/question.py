@@ -30,7 +30,10 @@ class Question:
     key
         Columns of the source that identify a row in both.
     columns
-        Columns of the source to compare; all that both have, when empty.
+        Columns of the source to compare; when empty all of them, and one that the target lacks is
+        a difference.
+    ignore
+        Columns of the source that are not compared, and that the target need not have.
     mapping
         Source column → target column, where the names differ. A pair that is named here is compared
         although its types differ: as numbers when both are, else as text.
@@ -51,6 +54,7 @@ class Question:
     target: str
     key: tuple[str, ...] = ("id",)
     columns: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
     mapping: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
     target_where: str = ""
@@ -68,6 +72,8 @@ class Question:
             raise _wrong(f"a window of {self.window_s} s is no window", "give a positive length")
         if "" in (*self.key, *self.columns) or len(set(self.columns)) < len(self.columns):
             raise _wrong("a column to compare has no name, or is named twice", "name each once")
+        if both := sorted(set(self.ignore) & {*self.key, *self.columns}):
+            raise _wrong(f"{', '.join(both)} is to be compared and ignored", "name it once")
         for column, most in self.tolerance.items():
             if not 0 <= most < float("inf"):
                 raise _wrong(f"{most} is no tolerance for {column}", "give a number from 0 on")

@@ -20,7 +20,7 @@ from rbkernel.postgres.driver import quote_identifier, quote_literal
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.layout import Layout
 from rbkernel.postgres.reconcile.lookup import batches, fetch
-from rbkernel.postgres.reconcile.outcome import Difference
+from rbkernel.postgres.reconcile.outcome import OF_COLUMNS, Difference
 from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.search import Key
 from rbkernel.postgres.reconcile.snapshot import Reader, readers
@@ -64,7 +64,22 @@ SELECT ARRAY(SELECT t.tgname::text FROM pg_trigger t
        ARRAY(SELECT c.conname::text FROM pg_constraint c
              WHERE c.contype = 'f' AND %(oid)s IN (c.conrelid, c.confrelid) ORDER BY 1),
        ARRAY(SELECT r.rulename::text FROM pg_rewrite r
-             WHERE r.ev_class = %(oid)s AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1)
+             WHERE r.ev_class = %(oid)s AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1),
+       -- sequences that fill a column: serial, identity, OWNED BY, DEFAULT nextval
+       ARRAY(SELECT a.attname::text || ' ' || format('%%I.%%I', n.nspname, s.relname)
+             FROM (SELECT d.objid AS seq, d.refobjid AS relid, d.refobjsubid AS attnum
+                   FROM pg_depend d
+                   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                     AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
+                   UNION
+                   SELECT d.refobjid, f.adrelid, f.adnum
+                   FROM pg_attrdef f
+                   JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                       AND d.refclassid = 'pg_class'::regclass) k
+             JOIN pg_class s ON s.oid = k.seq AND s.relkind = 'S'
+             JOIN pg_namespace n ON n.oid = s.relnamespace
+             JOIN pg_attribute a ON a.attrelid = k.relid AND a.attnum = k.attnum
+             WHERE k.relid = %(oid)s ORDER BY a.attnum, 1)
 """
 
 
@@ -152,11 +167,13 @@ def write(
             where="repair",
             next_step="leave these columns out (--columns), or write that statement yourself",
         )
-    rows = [one for one in differences if one.kind != "type"]
+    rows = [one for one in differences if one.kind not in OF_COLUMNS]
     with readers(source, target) as both:
         layout = layouts.read(question, both)
         script = _Script(layout)
-        [(triggers, foreign, rules)] = both.target.rows(_SURROUNDINGS, {"oid": layout.target.oid})
+        [(triggers, foreign, rules, sequences)] = both.target.rows(
+            _SURROUNDINGS, {"oid": layout.target.oid}
+        )
         for kind, add in (("extra", _delete), ("changed", _update), ("missing", _insert)):
             keys = [one.key for one in rows if one.kind == kind]
             columns = {one.key: one.columns for one in rows}
@@ -168,6 +185,8 @@ def write(
         # triggers of the table may need the path of whoever writes to it
         path = settings.path(both.target.own_path)
     _note_surroundings(script, triggers, foreign)
+    if any(one.kind == "missing" for one in rows):
+        _note_sequences(script, sequences)
     _note_obstacles(script, rules)
     heading = _heading(question, script, target.connection.name)
     return Repair(
@@ -286,7 +305,10 @@ def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = Fals
     conditions = [f"{quote_identifier(name)} = {_cast(script, name, keys[name])}" for name in keys]
     for name, value in values.items():
         if name not in keys:
-            plain = as_read or value is None or _column(script, name).declared == "text"
+            declared = _column(script, name).declared
+            # regclass and its like are written as the search path of the session has it
+            as_is = as_read and not declared.startswith("reg")
+            plain = as_is or value is None or declared == "text"
             text = _literal(value) if plain else f"({_cast(script, name, value)})::text"
             conditions.append(f"{quote_identifier(name)}::text IS NOT DISTINCT FROM {text}")
     return "   WHERE " + "\n     AND ".join(conditions)
@@ -324,9 +346,26 @@ def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str])
     if foreign:
         script.note(f"foreign keys are checked, or cascade: {', '.join(foreign)}")
     set_here = {column.target_name for column in script.layout.everything}
+    if lacking := script.layout.lacking:
+        script.note(f"NOT REPAIRED, the target lacks these columns: {', '.join(lacking)}")
     others = [c.name for c in script.layout.target.columns if c.name not in set_here]
     if others:
         script.note(f"only in the target, left to their defaults: {', '.join(others)}")
+
+
+def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
+    """Say which sequences still stand where they stood, although rows with values were inserted."""
+    set_here = {column.target_name for column in script.layout.everything}
+    table = _plain(script.layout.target.sql)
+    for told in sequences:
+        name, _, sequence = told.partition(" ")
+        if name in set_here:
+            column, literal = quote_identifier(name), quote_literal(sequence).strip()
+            script.note(
+                f"the sequence {sequence} of {name} is not moved. When the repair is done, so that"
+                f" it gives no value twice: SELECT setval({literal}, max({column})) FROM {table}"
+                f" HAVING max({column}) > (SELECT last_value FROM {sequence});"
+            )
 
 
 def _note_obstacles(script: _Script, rules: list[str]) -> None:
