@@ -10,8 +10,8 @@ from benchmarks.matrix.cells import Told
 from rbkernel.model import Finding, Verdict, leading
 from rbkernel.sandbox.faults.scenario import WRONG, Scenario
 
-# s that all further cells may take where nobody answers; most of it is figures
-_AFTERWARDS_S = 4.0
+# s that all further cells may take where nobody answers: figures, and samples of the other server
+_AFTERWARDS_S = 5.0
 _OF_ONE_SERVER = {"RUN-001", "RUN-007"}
 _VERBS = {"Terminate": "terminate", "Cancel": "cancel"}
 

@@ -48,6 +48,10 @@ class Diagnosis:
         """The most harmful cause."""
         return self.causes[0] if self.causes else None
 
+    def explains(self, runbook: str) -> bool:
+        """Tell whether one of the causes is what that runbook looks for."""
+        return any(runbook in cause.explains for cause in self.causes)
+
     def led_by(self, found: Sequence[Cause]) -> Diagnosis:
         """Return it with further causes, before those of replication, which they explain."""
         if not found:

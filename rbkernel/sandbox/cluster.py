@@ -84,7 +84,7 @@ class Cluster:
         self._copy_primary("standby", *slot)
         self._follow("standby", "primary", {"primary_slot_name": SLOT_NAME})
 
-    def clone(self, server: Server, *, upstream: Server, settings: Mapping[str, str]) -> None:
+    def clone(self, server: Server, *, upstream: Server) -> None:
         """Copy the running primary for one more standby, without a slot.
 
         Parameters
@@ -93,13 +93,11 @@ class Cluster:
             Which one; it gets a free port.
         upstream
             From which server it receives.
-        settings
-            What differs from the primary's.
         """
         # the copy is the primary's: a standby gives none while full_page_writes is off
         self._copy_primary(server)
         port = free_ports(None, range(self.access.primary_port + 2, 32_000, 2))[0]
-        self._follow(server, upstream, {**settings, "port": port})
+        self._follow(server, upstream, {"port": port})
 
     def _copy_primary(self, server: Server, *options: str) -> None:
         source = self.replication_conninfo("pg_basebackup")

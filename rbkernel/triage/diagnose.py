@@ -63,8 +63,9 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
     -------
     Diagnosed
         Pass it as ``recommended=`` to `rb.decide`, and as the sessions to `rb.actions`; ``waits``
-        is a frame for `rb.figure.of`. With a standby, that of the server whose cause is the more
-        urgent.
+        is a frame for `rb.figure.of`. The causes that this runbook is about come first. With a
+        standby, it is the diagnosis of the server that has such a cause, else of the one whose
+        cause is more urgent.
     """
     run = triage()
     here, there = looked(db, standby, seconds=seconds)
@@ -73,8 +74,16 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
         name = seen.situation.connection
         for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
             keep(finding)
-    worst = max(told, key=lambda seen: seen.verdict.rank)
-    return Diagnosed(situation=worst.situation, causes=worst.causes, sampled=here.sampled)
+    # this runbook asks about its own topic, whatever else is wrong
+    topic = run.run.runbook
+    worst = max(told, key=lambda seen: (seen.explains(topic), seen.verdict.rank))
+    causes = sorted(worst.causes, key=lambda cause: topic not in cause.explains)
+    return Diagnosed(
+        situation=worst.situation,
+        causes=tuple(causes),
+        sampled=here.sampled,
+        reached=worst.reached,
+    )
 
 
 def looked(

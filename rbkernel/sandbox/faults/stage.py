@@ -201,10 +201,10 @@ class Stage:
         """The servers of the sandbox."""
         return Cluster(self.access, binaries.find())
 
-    def clone(self, server: Server, *, upstream: Server = "primary", **settings: str) -> None:
+    def clone(self, server: Server, *, upstream: Server = "primary") -> None:
         """Add a standby that streams from ``upstream``, until the scenario is healed."""
         self.on_heal(lambda: self._remove(server))
-        self.cluster.clone(server, upstream=upstream, settings=settings)
+        self.cluster.clone(server, upstream=upstream)
         self.bring_back(server)
         self.until(
             b"SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')",

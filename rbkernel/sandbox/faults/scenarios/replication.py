@@ -60,7 +60,9 @@ def _idle_primary(stage: Stage) -> None:
 
 
 def _delayed(stage: Stage) -> None:
-    stage.clone("spare", recovery_min_apply_delay="10min")
+    stage.clone("spare")
+    # not before it streams: it would wait with what the base backup brought
+    stage.setting("recovery_min_apply_delay", "10min", server="spare")
     time.sleep(17)
 
 
