@@ -76,6 +76,8 @@ def _recommended(scenario: Scenario, told: Told, acts: frozenset[int]) -> Iterat
     if told.runbook != scenario.truth.opens or told.decision is None:
         return
     if step is None:
+        if scenario.truth.may:
+            return  # whoever it is for, which `_targets` has been held against
         if told.decision.recommended and told.decision.recommended.split()[0] in _VERBS.values():
             yield f"recommends to {told.decision.recommended}"
         return

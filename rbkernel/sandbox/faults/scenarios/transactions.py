@@ -32,15 +32,15 @@ def _prepared(stage: Stage) -> None:
 
 
 def _synchronous(stage: Stage) -> None:
-    stage.setting("synchronous_standby_names", "dc2-standby")
-    # by different transactions, so that none waits for another one's row
-    insert = "SELECT txid_current()"
-    stage.send("shop-checkout", insert, times=12)
+    stage.setting("synchronous_standby_names", "dc2_standby")
+    # it writes WAL, and no rows: none waits for another, and nothing is left of it
+    write = "SELECT pg_logical_emit_message(true, 'shop', 'order')"
+    stage.send("shop-checkout", write, times=12)
     stage.waits(12, for_s=6)
 
 
 def _synchronous_row(stage: Stage) -> None:
-    stage.setting("synchronous_standby_names", "dc2-standby")
+    stage.setting("synchronous_standby_names", "dc2_standby")
     stage.send("shop-checkout", _ROW)
     stage.waits(1)
     stage.send("shop-checkout", _ROW, times=6)
@@ -73,13 +73,13 @@ SCENARIOS = (
         summary="commits wait for a synchronous standby that is not connected",
         inject=_synchronous,
         truth=Truth(
-            says="synchronous standby.*dc2-standby.*12 commits", opens="RUN-005", verdicts=CRITICAL
+            says="synchronous standby.*dc2_standby.*12 commits", opens="RUN-005", verdicts=CRITICAL
         ),
     ),
     Scenario(
         name="synchronous-standby-missing-row",
         summary="one commit waits for the synchronous standby, and a queue for its row behind it",
         inject=_synchronous_row,
-        truth=Truth(says="synchronous standby.*dc2-standby", opens="RUN-005", verdicts=CRITICAL),
+        truth=Truth(says="synchronous standby.*dc2_standby", opens="RUN-005", verdicts=CRITICAL),
     ),
 )
