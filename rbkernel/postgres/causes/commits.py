@@ -32,8 +32,8 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
     standbys = f"synchronous_standby_names = '{situation.synchronous_standbys}'"
     connected = ", ".join(situation.senders) or "none"
     yield Cause(
-        headline=f"The synchronous standby {state} ({standbys}; connected: {connected}):"
-        f" {amounts.clause(len(commits), 'commit', 'wait')}{_others(len(pids))}",
+        headline=f"{_who_waits(len(commits), len(pids))} for the synchronous standby, which {state}"
+        f" ({standbys}; connected: {connected})",
         mechanism="commits wait for a synchronous standby",
         verdict=Verdict.CRITICAL,
         victims=Victims(
@@ -50,5 +50,13 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
     )
 
 
-def _others(behind: int) -> str:
-    return f", {amounts.count(behind, 'session')} behind them" if behind else ""
+def _who_waits(commits: int, behind: int) -> str:
+    """Say how many wait.
+
+    >>> _who_waits(1, 0), _who_waits(12, 6)
+    ('1 commit waits', '12 commits and 6 sessions behind them wait')
+    """
+    if not behind:
+        return amounts.clause(commits, "commit", "wait")
+    sessions = amounts.count(behind, "session")
+    return f"{amounts.count(commits, 'commit')} and {sessions} behind them wait"
