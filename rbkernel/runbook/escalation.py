@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from rbkernel.model import Severity
+from rbkernel.runbook.conditions import Facts, judge
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
 from rbkernel.runbook.placeholders import unfilled
 
 
-def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str) -> bool | None:
+def is_due(
+    level: EscalationLevel,
+    attempts: int,
+    lasted_s: float,
+    severity: str,
+    facts: Facts = MappingProxyType({}),
+) -> bool | None:
     """Tell whether a level is due; None where only a person can tell.
 
     A level for a severity, without a time and a number of attempts, is due at once when the
-    severity is reached.
+    severity is reached; one with a condition (``when``) when the facts fulfil it.
 
     >>> late = EscalationLevel(level="L3", after="1 h", severity="Critical")
     >>> is_due(late, 0, 3601, "SEV1"), is_due(late, 0, 3601, "SEV3"), is_due(late, 0, 60, "SEV1")
@@ -25,6 +34,9 @@ def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str
     (True, False, None)
     >>> is_due(EscalationLevel(level="L4", when="data may be lost"), 0, 0, "SEV1") is None
     True
+    >>> full = EscalationLevel(level="L3", when="pending > 200")
+    >>> is_due(full, 0, 0, "", {"pending": 300}), is_due(full, 0, 0, "", {"pending": 3})
+    (True, False)
     """
     wanted = _severity_of(level)
     if severity and wanted and _milder(severity, wanted):
@@ -34,7 +46,7 @@ def is_due(level: EscalationLevel, attempts: int, lasted_s: float, severity: str
     if tried or late:
         return True
     if level.when:
-        return None
+        return judge(level.when, facts)
     timed = level.after_attempts is not None or level.after_s is not None
     if timed or not wanted:
         return False

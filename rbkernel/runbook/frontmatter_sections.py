@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from rbkernel.model import Severity
 from rbkernel.runbook.placeholders import unfilled
-from rbkernel.runbook.quantities import Threshold, duration_s, threshold
+from rbkernel.runbook.quantities import Threshold, beyond_slo, duration_s, threshold
 
 
 def _listed(value: Any) -> Any:
@@ -168,7 +168,8 @@ class Trigger(Section):
 class Metric(Section):
     """A figure with its limits. `rb.metrics` evaluates it where a diagnostic or a query says how.
 
-    ``warning`` and ``critical`` are numbers, or words such as ``> 5%``; ``< 2`` turns it around.
+    ``warning`` and ``critical`` are numbers, or words such as ``> 5%``; ``< 2`` turns it around,
+    and ``> SLO`` is the figure under ``slo``.
     """
 
     plain = "name"
@@ -195,8 +196,11 @@ class Metric(Section):
 
         >>> Metric(name="cost", warning="> 2x", baseline=20).limit("warning").value
         40.0
+        >>> Metric(name="diff rate", slo="< 0.1%", warning="> SLO").limit("warning")
+        Threshold(value=0.1, below=False, unit='%', for_s=None)
         """
-        found = threshold(getattr(self, which))
+        words = getattr(self, which)
+        found = threshold(words) or beyond_slo(words, self.slo)
         if found is None or found.unit != "x":
             return found
         if self.baseline is None:

@@ -134,3 +134,36 @@ def threshold(words: str | float | None) -> Threshold | None:
         unit=found["unit"] or found["currency"] or "",
         for_s=duration_s(found["for"]) if found["for"] else None,
     )
+
+
+_BEYOND = re.compile(
+    r"(?P<sign><=?|>=?|≤|≥|above|below|over|under|more than|less than)\s*(?:the |its )?SLO"
+    r"(?:\s+for\s+(?P<for>\d+\s*[a-z]+))?",
+    re.IGNORECASE,
+)
+
+
+def beyond_slo(words: str | float | None, slo: str) -> Threshold | None:
+    """Read ``> SLO``, which is the figure in the words of the objective; else None.
+
+    >>> beyond_slo("> SLO", "p95 < 800ms"), beyond_slo("> SLO", "as good as possible")
+    (Threshold(value=800.0, below=False, unit='ms', for_s=None), None)
+    >>> beyond_slo("below SLO for 5min", "99.9%").below, beyond_slo("> 5", "99.9%")
+    (True, None)
+    >>> beyond_slo("> SLO", "p95 < 800ms, errors < 0.1%")  # which of the two?
+    """
+    found = _BEYOND.fullmatch(words.strip()) if isinstance(words, str) else None
+    if found is None:
+        return None
+    # of several figures the one with a sign is meant: p95 < 800ms
+    matches = list(_THRESHOLD.finditer(slo))
+    signed = [match for match in matches if match["sign"]] or matches
+    limit = threshold(signed[0][0].strip()) if len(signed) == 1 else None
+    if limit is None:
+        return None
+    return Threshold(
+        value=limit.value,
+        below=found["sign"].lower() in _BELOW,
+        unit=limit.unit,
+        for_s=duration_s(found["for"]) if found["for"] else None,
+    )

@@ -7,24 +7,14 @@ level applies: then the answer is "at least", and never a calm one.
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbkernel.model import Severity
+from rbkernel.runbook.conditions import Facts, judge
+from rbkernel.runbook.conditions import unknown as not_known
 from rbkernel.runbook.frontmatter_sections import SeverityLevel
 from rbkernel.runbook.placeholders import unfilled
-
-Fact = str | float | bool | None
-_CONDITION = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\s*(?P<sign>>=|<=|>|<|==)\s*(?P<value>\S+))?")
-_SIGNS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-    "==": operator.eq,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +29,16 @@ class Assessment:
     unknown: tuple[str, ...] = ()
 
 
-def assess(levels: Sequence[SeverityLevel], facts: Mapping[str, Fact]) -> Assessment:
+def assess(levels: Sequence[SeverityLevel], facts: Facts) -> Assessment:
     """Return the level that the facts have.
 
     Parameters
     ----------
     levels
-        As the front matter has them, in any order; one without conditions is what is left.
+        As the front matter has them, in any order. The mildest, without conditions, is what is
+        left; another one that has only words (``when``) cannot be judged.
     facts
-        Name → value; None is not known.
+        Name → value; None is not known. See `rbkernel.runbook.conditions`.
 
     >>> levels = [SeverityLevel(level="SEV1", any_of=["users_pct >= 90", "data_at_risk"]),
     ...           SeverityLevel(level="SEV2", any_of=["users_pct >= 10"]),
@@ -60,43 +51,30 @@ def assess(levels: Sequence[SeverityLevel], facts: Mapping[str, Fact]) -> Assess
     'SEV3'
     >>> assess(levels, {}).level is None
     True
+    >>> in_words = SeverityLevel(level="P1", when="data at risk")
+    >>> assess([in_words, SeverityLevel(level="P3", when="else")], {}).unknown
+    ('data at risk',)
     """
     unknown: list[str] = []
-    for level in sorted((one for one in levels if not unfilled(one.level)), key=_rank):
-        for condition in level.any_of:
-            holds = judge(condition, facts)
-            if holds:
+    ranked = sorted((one for one in levels if not unfilled(one.level)), key=_rank)
+    for level in ranked:
+        conditions = level.any_of or _in_words(level, last=level is ranked[-1])
+        for condition in conditions:
+            if judge(condition, facts):
                 return Assessment(level=level, because=condition, unknown=tuple(unknown))
-            if holds is None and (name := _fact_of(condition)) not in unknown:
-                unknown.append(name)
-        if not level.any_of and not unknown:
+            unknown += [one for one in not_known(condition, facts) if one not in unknown]
+        if not conditions and not unknown:
             return Assessment(level=level, because="no condition of a higher level holds")
     return Assessment(level=None, unknown=tuple(unknown))
 
 
-def judge(condition: str, facts: Mapping[str, Fact]) -> bool | None:
-    """Tell whether a condition holds; None when its fact is not known, or it is not understood.
+def _in_words(level: SeverityLevel, *, last: bool) -> tuple[str, ...]:
+    """Return what is said of a level without conditions; the last one is what is left.
 
-    >>> judge("attempts >= 2", {"attempts": 2}), judge("data_at_risk", {"data_at_risk": False})
-    (True, False)
-    >>> judge("attempts >= 2", {}), judge("all is lost", {"all": True})
-    (None, None)
+    >>> _in_words(SeverityLevel(level="P1", when="data at risk"), last=False)
+    ('data at risk',)
     """
-    found = _CONDITION.fullmatch(condition.strip())
-    value = facts.get(found["name"]) if found else None
-    if found is None or value is None or unfilled(value):
-        return None
-    if found["sign"] is None:
-        return bool(value)
-    try:
-        return _SIGNS[found["sign"]](float(value), float(found["value"].rstrip("%")))
-    except ValueError:
-        return None
-
-
-def _fact_of(condition: str) -> str:
-    found = _CONDITION.fullmatch(condition.strip())
-    return found["name"] if found else condition
+    return (level.when,) if level.when and not last and not unfilled(level.when) else ()
 
 
 def _rank(level: SeverityLevel) -> int:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from IPython.display import display
 
@@ -20,6 +21,7 @@ from rbkernel.config import Command
 from rbkernel.config.quantities import Whole
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
+from rbkernel.runbook import printed
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.placeholders import hints
 from rbkernel.triage import cards, undone
@@ -28,7 +30,7 @@ from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
 
 # for the kernel to bury a process that was killed; one that hangs in a system call is left behind
 _KILL_S = 1.0
-_OWN = ("exit_code", "contains", "cause", "next_step")
+_OWN = ("exit_code", "contains", "expect", "cause", "next_step")
 
 
 @checked
@@ -38,6 +40,7 @@ def shell(
     *,
     exit_code: Whole = 0,
     contains: str = "",
+    expect: Mapping[str, str] | None = None,
     cause: str = "",
     next_step: str = "",
     **arguments: str,
@@ -55,14 +58,17 @@ def shell(
         The exit code that is right.
     contains
         Text that its output must hold.
+    expect
+        Figures in its output and what is right, such as ``{"p95": "< 800ms", "error rate":
+        "< 0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
     arguments
         Values for the command's placeholders.
 
     Returns
     -------
     Finding
-        ok; critical when exit code or output are wrong; unknown when it cannot be run here, does
-        not end in time, or is a list that nobody has allowed.
+        ok; critical when exit code, output or a figure are wrong; unknown when it cannot be run
+        here, does not end in time, is a list that nobody has allowed, or does not print a figure.
 
     Raises
     ------
@@ -87,8 +93,9 @@ def shell(
     argv = allowed.with_arguments(arguments)
     secrets = {one.password_env for one in triage().settings.connections.values()}
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
-    seen = _run(argv, allowed, environment, exit_code=exit_code, contains=contains)
-    expected = f"exit code {exit_code}" + (f" with {contains!r}" if contains else "")
+    right = _Right(exit_code=exit_code, contains=contains, figures=expect or {})
+    seen = _run(argv, allowed, environment, right)
+    expected = str(right)
     current().event("shell", command=command, argv=argv, actual=seen.actual, output=seen.output)
     return keep(title, expected, seen, cause, next_step, shlex.join(argv))
 
@@ -108,14 +115,40 @@ def _leave(title: str, argv: Sequence[str]) -> Finding:
     return undone.note(undone.COMMANDS, {title: False})
 
 
-def _run(
-    argv: list[str],
-    allowed: Command,
-    environment: Mapping[str, str],
-    *,
-    exit_code: int,
-    contains: str,
-) -> Seen:
+@dataclass(frozen=True, kw_only=True)
+class _Right:
+    """What is right when a command has run."""
+
+    exit_code: int
+    contains: str
+    figures: Mapping[str, str]
+
+    def __str__(self) -> str:
+        contains = f" with {self.contains!r}" if self.contains else ""
+        figures = "".join(f", {name} {limit}" for name, limit in self.figures.items())
+        return f"exit code {self.exit_code}{contains}{figures}"
+
+    def judge(self, code: int, output: str) -> Seen:
+        """Hold what a command answered against it; an output that is long is shown in part."""
+        shown = output[:KEPT_CHARACTERS]
+        found = printed.judged(output, self.figures)
+        told = "".join(f", {one.name}: {one.actual}" for one in found)
+        said = f"exit code {code}{told}"
+        read = "read the output below, and run the command by hand"
+        if code != self.exit_code:
+            return Seen(Verdict.CRITICAL, said, read, shown)
+        if self.contains and self.contains not in output:
+            return Seen(Verdict.CRITICAL, f"{said}, without {self.contains!r}", read, shown)
+        if missed := [one for one in found if one.met is False]:
+            names = ", ".join(f"{one.name} {one.limit}" for one in missed)
+            return Seen(Verdict.CRITICAL, said, f"find out why this was not met: {names}", shown)
+        if unknown := [one.name for one in found if one.met is None]:
+            step = f"look for {', '.join(unknown)} in the output below, and judge it yourself"
+            return Seen(Verdict.UNKNOWN, said, step, shown)
+        return Seen(Verdict.OK, said, output=shown)
+
+
+def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], right: _Right) -> Seen:
     try:
         process = subprocess.Popen(
             argv,
@@ -130,16 +163,11 @@ def _run(
         actual = f"{argv[0]} cannot be run here: {error.strerror}"
         return Seen(Verdict.UNKNOWN, actual, step)
     code, output = _listen(process, allowed.timeout_s)
-    shown = output[:KEPT_CHARACTERS]
     if code is None:
         step = f"run it by hand; if it is only slow, raise timeout_s of [commands.{allowed.name}]"
-        return Seen(Verdict.UNKNOWN, f"did not end within {allowed.timeout_s:g} s", step, shown)
-    read = "read the output below, and run the command by hand"
-    if code != exit_code:
-        return Seen(Verdict.CRITICAL, f"exit code {code}", read, shown)
-    if contains and contains not in output:
-        return Seen(Verdict.CRITICAL, f"exit code {code}, without {contains!r}", read, shown)
-    return Seen(Verdict.OK, f"exit code {code}", output=shown)
+        told = f"did not end within {allowed.timeout_s:g} s"
+        return Seen(Verdict.UNKNOWN, told, step, output[:KEPT_CHARACTERS])
+    return right.judge(code, output)
 
 
 def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:

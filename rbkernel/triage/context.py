@@ -17,6 +17,7 @@ from rbkernel.postgres.diagnosis import unreached
 from rbkernel.postgres.session import Session
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.conditions import Fact, Quantity
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.triage import cards
@@ -42,6 +43,8 @@ class Triage:
         self.document = document
         self.undone: dict[str, dict[str, bool]] = {}
         self.facts = facts
+        # what conditions of the front matter are held against: metrics, and what a person has told
+        self.known: dict[str, Fact | Quantity] = {}
         self.findings: dict[str, Finding] = {}
         # title of a finding → the runbook that its rule would open, also where that is this one
         self._topics: dict[str, str] = {}

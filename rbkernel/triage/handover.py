@@ -12,11 +12,12 @@ from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan, Finding, Severity, Verdict, now
 from rbkernel.postgres import actions
 from rbkernel.runbook import digest
+from rbkernel.runbook.conditions import Fact, Facts
 from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel, Operation
 from rbkernel.runbook.placeholders import unfilled
-from rbkernel.runbook.severity import Assessment, Fact, assess
+from rbkernel.runbook.severity import Assessment, assess
 from rbkernel.triage import tables
 from rbkernel.triage.act import act
 from rbkernel.triage.check import keep
@@ -39,7 +40,8 @@ def severity(**facts: Fact) -> str:
     ----------
     facts
         What is known, by the names that the conditions use; None is not known. ``criticals`` and
-        ``warnings``, the findings of this run so far, are known by themselves.
+        ``warnings``, the findings of this run so far, and the metrics that `metrics` has measured,
+        by their names, are known by themselves. See `rbkernel.runbook.conditions`.
 
     Returns
     -------
@@ -47,7 +49,8 @@ def severity(**facts: Fact) -> str:
         The team's own word for the level, such as ``SEV2``; empty while nothing is known.
     """
     tables.show(digest.section(front_matter(), "severity_levels"))
-    found = assess(front_matter().severity_levels, {**_counted(), **facts})
+    triage().known.update(facts)
+    found = assess(front_matter().severity_levels, _facts())
     keep(_severity_finding(found))
     return found.level.level if found.level else ""
 
@@ -74,11 +77,15 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
     told = front_matter().escalation
     tables.show(digest.section(front_matter(), "escalation"))
     lasted_s = _lasted_s(began)
-    due = [(level, is_due(level, attempts, lasted_s, severity)) for level in told.levels]
+    facts = _facts()
+    # a condition of the whole path is one of a level without a name
+    whole = [EscalationLevel(when=one, contact=told.contact) for one in told.when]
+    levels = [*told.levels, *(one for one in whole if not unfilled(one.when))]
+    due = [(level, is_due(level, attempts, lasted_s, severity, facts)) for level in levels]
     reached = [level for level, is_now in due if is_now]
     asked = [level for level, is_now in due if is_now is None]
     # a path whose contacts are placeholders is not ok because nobody has needed it yet
-    if reached or (told.levels and not unfilled(digest.words(told))):
+    if reached or (levels and not unfilled(digest.words(told))):
         counted = f"{attempts} attempts, {_duration(lasted_s)}"
         keep(_escalation_finding(reached, asked, counted, told.provide))
 
@@ -133,6 +140,11 @@ def show(*sections: str) -> None:
         tables.show(digest.section(front_matter(), name))
 
 
+def _facts() -> Facts:
+    """Return all that is known, what a person has told last."""
+    return {**_counted(), **triage().known}
+
+
 def _counted() -> dict[str, Fact]:
     """Count this run's findings; while some are unknown, none found is not known to be none."""
     verdicts = [finding.verdict for finding in triage().findings.values()]
@@ -169,8 +181,10 @@ def _severity_finding(found: Assessment) -> Finding:
 def _escalation_finding(
     reached: list[EscalationLevel], asked: list[EscalationLevel], counted: str, provide: str
 ) -> Finding:
-    told = "; ".join(f"{one.level} ({digest.due(one)})" for one in reached)
-    open_levels = "; ".join(f"{one.level} ({digest.due(one)})" for one in asked)
+    told, open_levels = (
+        "; ".join(f"{one.level} ({digest.due(one)})".strip() for one in some)
+        for some in (reached, asked)
+    )
     if not reached and asked:
         return Finding(
             title="Escalation, by attempts and time",

@@ -20,6 +20,7 @@ from rbkernel.postgres import diagnostics, rules
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import failed_frame
 from rbkernel.runbook import digest
+from rbkernel.runbook.conditions import Quantity
 from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.runbook.quantities import Threshold, converted, needs_unit
@@ -27,6 +28,7 @@ from rbkernel.triage import query, tables, undone
 from rbkernel.triage.context import front_matter, triage
 from rbkernel.triage.readiness import connection_name
 
+_LIMITS: tuple[Literal["warning", "critical"], ...] = ("warning", "critical")
 _NAMES = ("metric", "now", "is", "normal", "warning", "critical", "SLO", "panel")
 
 
@@ -66,7 +68,28 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
         # one metric that is wrong must not hide the others; lint says so by day
         frame = failed_frame([], error, name=one.name, connection=name, sql=asked)
         rule = _UNJUDGED.model_copy(update={"title": one.name, "unit": one.unit})
-    return _lasting(one, rules.apply(rule, frame)), query.traced(frame)
+    finding = rules.apply(rule, frame)
+    triage().known[one.name] = Quantity(value=finding.value, unit=rule.unit)
+    return _in_words(one, _lasting(one, finding)), query.traced(frame)
+
+
+def _in_words(one: Metric, finding: Finding) -> Finding:
+    """Leave open what a limit in words would say of a figure that no other limit finds wrong."""
+    unread = [
+        f"{which} ({words})"
+        for which in _LIMITS
+        if (words := getattr(one, which)) is not None and one.limit(which) is None
+    ]
+    if finding.verdict is not Verdict.OK or not unread:
+        return finding
+    told = ", ".join(unread)
+    return dataclasses.replace(
+        finding,
+        verdict=Verdict.UNKNOWN,
+        actual=f"{finding.actual}; a limit in words, which only you can judge: {told}",
+        cause=f"nothing here can judge {told}",
+        next_step="judge it yourself, or write the limit as a figure, such as > 5%",
+    )
 
 
 # stands for a rule that cannot be made; its frame says why
@@ -168,8 +191,7 @@ def _row(one: Metric, finding: Finding | None) -> tuple[str, ...]:
     told, verdict = (finding.actual, finding.verdict.value) if finding else ("not measured", "")
     if unfilled(digest.words(one)):
         told = "not filled in"
-    which: tuple[Literal["warning", "critical"], ...] = ("warning", "critical")
-    limits = [digest.words(getattr(one, name)) for name in which]
+    limits = [digest.words(getattr(one, name)) for name in _LIMITS]
     return (
         one.name,
         told,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel import config
-from rbkernel.config import Connection
+from rbkernel.config import Connection, Settings
 from rbkernel.gateway import runner
 from rbkernel.model import Verdict
 from rbkernel.postgres import diagnostics, overview
@@ -19,6 +22,38 @@ from rbkernel.postgres.driver import RawConnection
 from rbkernel.postgres.session import Session, provenance
 from tests.integration.servers import Servers, ask, verdicts
 
+K6 = """\
+http_req_duration..............: avg=130.31ms med=121ms p(90)=201ms p(95)=1.2s
+  { expected_response:true }...: avg=100.00ms med=99ms p(90)=150ms p(95)=160ms
+http_req_failed................: 0.07% 7 out of 10000
+iteration_duration.............: avg=3.1s p(95)=3.9s
+"""
+# the conditions as the templates' authors write them
+FRONT = """\
+---
+id: RUN-912
+title: HITL queue stuck
+summary: Tasks wait for a human.
+category: incident
+severity: P2
+owner: Team
+connections: {db: "*"}
+severity_levels:
+  - {level: P1, any_of: [data_at_risk], action: page}
+  - {level: P2, any_of: ["pending HITL tasks > 200, or HITL oldest > 4h"], action: tell}
+  - {level: P3, when: all else}
+escalation:
+  levels:
+    - {level: L2, when: HITL oldest > 4h, contact: the backup approver}
+    - {level: L3, when: the backup approver is away, contact: the manager}
+metrics:
+  - {name: HITL tasks pending, diagnostic: queue/tasks, column: tasks, agg: sum, warning: 50}
+  - {name: HITL oldest, diagnostic: queue/tasks, column: oldest_s, unit: s, warning: "> 4h"}
+  - {name: Diff rate, query: "SELECT 0.5 AS pct", column: pct, unit: "%", slo: "< 0.1%",
+     warning: "> SLO"}
+  - {name: In words, query: "SELECT 1 AS n", column: n, warning: as usual, critical: 9}
+---
+"""
 # only the columns that the templates' own queries use
 SEEDSHOP = (Path(__file__).parents[1] / "corpora" / "seedshop.sql").read_bytes()
 
@@ -120,23 +155,70 @@ def test_columns_are_found_by_name_and_type(
         raw.execute("DROP TABLE team_queue")
 
 
-def test_run_006_goes_to_its_end(
+@pytest.fixture
+def configured(
     seedshop: tuple[RawConnection, Connection],
     session: Session,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    raw, of = seedshop
-    raw.execute("INSERT INTO reconciliation_diffs (module, detected_at) VALUES ('orders', now())")
+) -> Settings:
+    """Settings with the connection seedshop, and a command that prints what k6 does."""
+    _, of = seedshop
     fields = {"host": of.host, "port": of.port, "dbname": of.dbname, "user": of.user}
     lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
     lines.append(f"passfile = {json.dumps(str(of.passfile))}")
     file = tmp_path / "rbkernel.toml"
+    program = [sys.executable, "-c", f"print({K6!r})"]
+    lines += ["[commands.load-test]", f"argv = {json.dumps(program)}"]
     file.write_text("\n".join(["[connections.seedshop]", *lines]), encoding="utf-8")
     monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
     monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path / "evidence"))
-    values = {"db": "seedshop", "recheck_after_s": "0"}
-    outcome = runner.run("RUN-006", values, config.load())
+    return config.load()
+
+
+def test_run_006_goes_to_its_end(
+    seedshop: tuple[RawConnection, Connection], configured: Settings
+) -> None:
+    raw, _ = seedshop
+    raw.execute("INSERT INTO reconciliation_diffs (module, detected_at) VALUES ('orders', now())")
+    outcome = runner.run("RUN-006", {"db": "seedshop", "recheck_after_s": "0"}, configured)
     assert outcome.failure == ""
     assert {cell.status for cell in outcome.record.cells} == {"done"}
     assert {finding.verdict for finding in outcome.record.findings} == {Verdict.OK}
+
+
+def test_conditions_are_evaluated_asked_or_unknown(configured: Settings, tmp_path: Path) -> None:
+    cells = [
+        new_raw_cell(FRONT),
+        new_code_cell('db: str = "seedshop"  # connection', metadata={"tags": ["parameters"]}),
+        new_code_cell('import rbkernel as rb\nrb.start("RUN-912", db=db)'),
+        new_code_cell("rb.metrics()"),
+        new_code_cell("rb.escalation(severity=rb.severity(data_at_risk=False))"),
+        new_code_cell(
+            'rb.shell("Load, met", "load-test", expect={"p95": "< 2s", "error rate": "< 0.1%"})\n'
+            'rb.shell("Load, missed", "load-test", expect={"p95": "< 800ms"})\n'
+            'rb.shell("Load, not told", "load-test", expect={"p99": "< 1s"})'
+        ),
+    ]
+    path = tmp_path / "hitl.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    outcome = runner.run(str(path), {}, configured)
+    assert outcome.failure == ""
+    found = {finding.title: finding for finding in outcome.record.findings}
+    expected = {
+        "HITL tasks pending": Verdict.OK,
+        "HITL oldest": Verdict.WARNING,
+        "Diff rate": Verdict.WARNING,
+        "In words": Verdict.UNKNOWN,
+        "Severity": Verdict.WARNING,
+        "Escalation, by attempts and time": Verdict.WARNING,
+        "Load, met": Verdict.OK,
+        "Load, missed": Verdict.CRITICAL,
+        "Load, not told": Verdict.UNKNOWN,
+    }
+    assert {title: found[title].verdict for title in expected} == expected
+    assert "as usual" in found["In words"].actual
+    assert found["Severity"].actual.startswith("P2: pending HITL tasks > 200, or HITL oldest > 4h")
+    due = found["Escalation, by attempts and time"]
+    assert due.actual.startswith("due: L2 (HITL oldest > 4h)")
+    assert "p95: 1.2 s" in found["Load, missed"].actual

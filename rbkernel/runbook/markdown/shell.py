@@ -18,6 +18,7 @@ from rbkernel.errors import SecretParameter
 from rbkernel.runbook import shelltext
 from rbkernel.runbook.markdown import holes, psql, statements
 from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.runbook.quantities import threshold
 from rbkernel.runbook.shellprograms import Effect
 
 Kind = Literal[
@@ -330,3 +331,24 @@ _PROGRAMS = """
     argocd
 """
 _KNOWN_PROGRAMS = frozenset(_PROGRAMS.split())
+
+
+_EXPECTED = re.compile(
+    r"^expected\s+(?P<name>[\w %().-]+?)\s*[:=]?\s*(?P<limit>[<>≤≥]=?.*)$", re.IGNORECASE
+)
+
+
+def expected_after(pieces: Sequence[Piece]) -> dict[str, str]:
+    """Return the figures that the comments right after a command expect of it.
+
+    >>> expected_after(read("# Expected p95: < 800ms\\n# Expected error rate: < 0.1%"))
+    {'p95': '< 800ms', 'error rate': '< 0.1%'}
+    """
+    found = {}
+    for piece in pieces:
+        if piece.kind != "comment":
+            break
+        for line in piece.text.splitlines():
+            if (match := _EXPECTED.match(line.strip())) and threshold(match["limit"]):
+                found[match["name"].strip()] = match["limit"].strip()
+    return found
