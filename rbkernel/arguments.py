@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from rbkernel.config.words import advice
+from rbkernel.config.words import advice, nearest
 from rbkernel.errors import ParameterError
 
 _P = ParamSpec("_P")
@@ -57,15 +56,6 @@ def unknown_keyword(call: str, given: str, known: Iterable[str]) -> ParameterErr
     meant = nearest(given, known)
     advice = f"write {meant}=…" if meant else f"use {', '.join(known)}" if known else "leave it out"
     return ParameterError(f"{call} takes no keyword {given!r}", next_step=advice)
-
-
-def nearest(given: str, known: Iterable[str]) -> str:
-    """Return the known name that a misspelt one was meant to be; empty when none is near.
-
-    >>> nearest("rowcap", ["row_cap", "untried"]), nearest("colour", ["row_cap", "untried"])
-    ('row_cap', '')
-    """
-    return next(iter(difflib.get_close_matches(given, list(known), n=1)), "")
 
 
 def _name(call: Callable[..., object]) -> str:

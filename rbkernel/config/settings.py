@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from rbkernel.config.kernel import Kernel
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
+from rbkernel.config.words import did_you_mean
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
 
@@ -168,8 +168,7 @@ class Settings(BaseModel):
                     next_step="add it with `rbkernel init`, which gives it a name",
                 ) from None
             known = ", ".join(sorted(self.connections)) or "none"
-            near = difflib.get_close_matches(name, self.connections, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(name, self.connections)
             given = f", which the parameter {parameter} names" if parameter else ""
             other = f"give another as {parameter}=…, or " if parameter else ""
             raise UnknownConnection(
@@ -190,7 +189,8 @@ class Settings(BaseModel):
         if name not in self.commands:
             known = ", ".join(sorted(self.commands)) or "none"
             raise ConfigError(
-                f"no command is called {name!r}; allowed: {known}",
+                f"no command is called {name!r}; allowed: {known}"
+                f"{did_you_mean(name, self.commands)}",
                 where=str(self.file or f"no {FILE_NAME} found"),
                 next_step=f"add [commands.{name}] with argv to {FILE_NAME}",
             )

@@ -38,7 +38,8 @@ class Provenance:
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
     ``next_step`` what to do about that and ``trouble`` its kind; ``protected`` names the columns
     that a policy of ``[redaction]`` changed; ``notes`` says which values are shown as text, why;
-    ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone.
+    ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone;
+    ``missing`` says, of columns of floats, what stands where there is no number, if not NULL alone.
     Each is empty when there is nothing to tell.
     """
 
@@ -58,6 +59,7 @@ class Provenance:
     protected: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     search_path: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 class Column(NamedTuple):

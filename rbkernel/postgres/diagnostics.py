@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rbkernel.config.words import did_you_mean
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.postgres import apptable, driver
 from rbkernel.postgres.answer import Answer, failed
@@ -166,7 +167,8 @@ def get(name: str) -> Diagnostic:
     """
     if name not in names():
         raise QueryError(
-            f"no diagnostic is called {name!r}; there are {', '.join(names())}",
+            f"no diagnostic is called {name!r}; there are {', '.join(names())}"
+            f"{did_you_mean(name, names())}",
             next_step="use one of these names, or write the query in a %%sql cell",
         )
     base, variants = _sources()[name]

@@ -6,7 +6,9 @@ evidence is the figure in the database.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +31,29 @@ def to_frame(answer: Answer) -> pd.DataFrame:
     frame = pd.concat([column for column, _ in taken], axis=1) if taken else pd.DataFrame()
     frame.columns = pd.Index(names)
     notes = (f"{name}: {why}" for name, (_, whys) in zip(names, taken, strict=True) for why in whys)
-    frame.attrs["rbkernel"] = replace(answer.told, notes=(*answer.told.notes, *notes))
+    frame.attrs["rbkernel"] = replace(
+        answer.told, notes=(*answer.told.notes, *notes), missing=missing(frame, answer.rows)
+    )
     return frame
+
+
+def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """Say of columns of floats with NaN in them whether NULL is in them, too.
+
+    pandas shows both as NaN, and in a finding they are two matters.
+
+    >>> rows = [(1.0, float("nan")), (None, 2.0)]
+    >>> missing(pd.DataFrame(rows, columns=["a", "b"]), rows)
+    {'b': 'NaN'}
+    """
+    found = {}
+    for place, (name, dtype) in enumerate(frame.dtypes.items()):
+        if dtype == "float64" and frame.iloc[:, place].hasnans:
+            values = (row[place] for row in rows)
+            nulls = [value is None for value in values if value is None or math.isnan(value)]
+            if not all(nulls):
+                found[str(name)] = "NULL or NaN" if any(nulls) else "NaN"
+    return found
 
 
 def _unique(names: list[str]) -> list[str]:

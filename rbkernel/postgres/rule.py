@@ -76,4 +76,12 @@ class Rule(BaseModel):
             raise ValueError("needs warn=, critical= or both: without one it cannot fail")
         if self.agg != "rows" and not self.column:
             raise ValueError(f"agg={self.agg!r} needs a column")
+        if self.warn is not None and self.critical is not None:
+            later, sooner = (self.warn, self.critical)[:: -1 if self.below else 1]
+            if later > sooner:
+                side = "below" if self.below else "above"
+                raise ValueError(
+                    f"warns only where it is critical already: warn={self.warn:g} is {side}"
+                    f" critical={self.critical:g}; give the lesser trouble as warn"
+                )
         return self

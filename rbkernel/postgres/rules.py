@@ -91,6 +91,30 @@ def _explained_by(trouble: str) -> str:
     return "RUN-010" if trouble in DOWN else ""
 
 
+def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
+    """Say which threshold a column of true and false can never be beyond; empty when there is none.
+
+    Its largest, smallest, mean and last figure lie between 0 (false) and 1 (true).
+
+    >>> frame = pd.DataFrame({"down": pd.Series([True], dtype="boolean")})
+    >>> out_of_reach(Rule(title="t", column="down", critical=5), frame)
+    'down is true or false, which count as 1 and 0: critical=5 can never be exceeded'
+    >>> out_of_reach(Rule(title="t", column="down", critical=0), frame)
+    ''
+    """
+    boolean = rule.column in frame and pd.api.types.is_bool_dtype(frame[rule.column].dtype)
+    if not boolean or rule.agg in {"rows", "sum"}:
+        return ""
+    for name, limit in (("warn", rule.warn), ("critical", rule.critical)):
+        if limit is not None and (limit <= 0 if rule.below else limit >= 1):
+            way = "fallen short of" if rule.below else "exceeded"
+            return (
+                f"{rule.column} is true or false, which count as 1 and 0: {name}={limit:g}"
+                f" can never be {way}"
+            )
+    return ""
+
+
 def judge(
     value: float | None, *, warn: float | None, critical: float | None, below: bool = False
 ) -> Verdict:
@@ -172,11 +196,14 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
     if rule.column not in frame.columns:
         raise TypeError(f"{rule.title}: no column {rule.column!r} in {list(frame.columns)}")
     figures = numbers(rows[rule.column])
+    if reason := out_of_reach(rule, frame):
+        return None, reason
     if len(rows) == 0:
         empty = 0.0 if rule.agg == "sum" else rule.empty
         return empty, "" if empty is not None else "no rows"
     if figures.isna().any() and not _wrong_anyway(rule, figures):
-        return None, _no_figure(rule.column, rows[rule.column], figures)
+        missing = told.missing.get(rule.column, "NULL")
+        return None, _no_figure(rule.column, rows[rule.column], figures, missing)
     if rule.agg == "last":
         return float(figures.iloc[-1]), ""
     return float(getattr(figures, rule.agg)()), ""
@@ -232,18 +259,27 @@ def _figure_of(value: Any) -> float:
     return math.nan
 
 
-def _no_figure(column: str, values: pd.Series[Any], figures: pd.Series[float]) -> str:
-    """Say why there is no figure in some rows.
+def _no_figure(
+    column: str, values: pd.Series[Any], figures: pd.Series[float], missing: str = "NULL"
+) -> str:
+    """Say why there is no figure in some rows; `missing` is what stands there in place of a number.
 
     >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
+    >>> nans = pd.Series([float("nan"), 2.0])
+    >>> _no_figure("ratio", nans, numbers(nans), "NaN")
+    'ratio is NaN in 1 of 2 rows'
     >>> _no_figure("age", texts, numbers(texts))
     "age is NULL in 1 of 3 rows, and no number in 1, such as '1 mon'"
     """
     without = values[figures.isna()]
+    # a Decimal can be NaN beside a NULL, which is None; a float shows both as NaN
+    nans = [value for value in without if isinstance(value, Decimal) and value.is_nan()]
     odd = without[without.notna()]
     said = []
-    if nulls := len(without) - len(odd):
-        said.append(f"{column} is NULL in {nulls} of {len(values)} rows")
+    if nulls := len(without) - len(odd) - len(nans):
+        said.append(f"{column} is {missing} in {nulls} of {len(values)} rows")
+    if nans:
+        said.append(f"{column} is NaN in {len(nans)} of {len(values)} rows")
     if len(odd):
         said.append(
             f"{'and' if said else f'{column} is'} no number in {len(odd)}"

@@ -16,7 +16,7 @@ from typing import Any
 from nbformat import NotebookNode
 from pydantic import TypeAdapter
 
-from rbkernel.arguments import nearest
+from rbkernel.config.words import nearest
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret

@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import display
 from pydantic import Field, ValidationError
 
-from rbkernel.arguments import checked, nearest, unknown_keyword
+from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.config.quantities import Measured, Number
 from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
@@ -19,6 +19,7 @@ from rbkernel.postgres import diagnostics, rules
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import provenance
 from rbkernel.triage import cards
+from rbkernel.triage.columns import must_have
 from rbkernel.triage.context import triage
 
 # warn, critical
@@ -74,7 +75,8 @@ def check(
     ParameterError
         An argument is wrong, or the frame has no such column.
     """
-    _must_have(frame, column=column, by=by, each=each)
+    if provenance(frame) is not None:  # else it is judged as unknown, with the reason
+        must_have("rb.check", frame, column=column, by=by, each=each)
     try:
         made = Rule(
             title=title,
@@ -100,6 +102,13 @@ def check(
             where=title,
             next_step="add what is missing; `rb.check?` in a cell of its own explains each",
         ) from None
+    if reason := rules.out_of_reach(made, frame):
+        raise ParameterError(
+            f"rb.check: {reason}",
+            where=title,
+            next_step="use critical=0 or warn=0 where true is wrong (with below=True and 1 where"
+            " false is), or agg='sum' to count the rows that are true",
+        )
     chosen = _chosen(frame, where)
     undecided = int(where.isna().sum()) if where is not None else 0
     return keep(_explained(rules.apply(made, frame, rows=chosen, undecided=undecided)))
@@ -111,21 +120,6 @@ def _explained(finding: Finding) -> Finding:
         return finding
     reason = "a threshold is not a number: what it was computed from has no answer"
     return dataclasses.replace(finding, actual=reason, cause=reason)
-
-
-def _must_have(frame: pd.DataFrame, **columns: str) -> None:
-    """Refuse a column that an answered query has not returned."""
-    told = provenance(frame)
-    if told is None or told.reason:
-        return  # judged as unknown, with the reason
-    for argument, column in columns.items():
-        if column and column not in frame.columns:
-            known = [str(name) for name in frame.columns]
-            meant = nearest(column, known)
-            raise ParameterError(
-                f"rb.check: {argument} names {column!r}, which is no column of this frame",
-                next_step=f"write {meant!r}" if meant else f"use {', '.join(known)}",
-            )
 
 
 def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None:
@@ -180,7 +174,13 @@ def _with(rule: Rule, thresholds: Mapping[str, Limits]) -> Rule:
     if rule.column not in thresholds:
         return rule
     warn, critical = thresholds[rule.column]
-    return Rule(**{**rule.model_dump(), "warn": warn, "critical": critical})
+    try:
+        return Rule(**{**rule.model_dump(), "warn": warn, "critical": critical})
+    except ValidationError as error:
+        raise ParameterError(
+            f"rb.assess: {rule.column} {advice(error.errors()[0])}",
+            next_step=f"write {rule.column}=(warn, critical)",
+        ) from None
 
 
 def keep(finding: Finding) -> Finding:

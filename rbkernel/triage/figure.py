@@ -20,6 +20,7 @@ from rbkernel.postgres import diagnostics
 from rbkernel.postgres.reconcile.outcome import OF_COLUMNS
 from rbkernel.postgres.rules import numbers
 from rbkernel.postgres.session import provenance
+from rbkernel.triage.columns import must_have
 
 _WARN, _CRITICAL = "#c77700", "#b3261e"
 # Okabe and Ito: distinguishable with every common colour vision deficiency
@@ -103,6 +104,7 @@ def timeline(
     unit, title
         Words for the axis and above the figure.
     """
+    must_have("rb.figure.timeline", frame, y=y, x=x, by=by)
     figure = _figure(title or y, unit or y)
     if (empty := _empty(figure, frame, y)) is not None:
         return empty
@@ -154,6 +156,7 @@ def bars(
     title
         Words above the figure.
     """
+    must_have("rb.figure.bars", frame, x=x, y=y, by=by)
     figure = _figure(title or x, "")
     if (empty := _empty(figure, frame, x)) is not None:
         return empty
@@ -199,6 +202,7 @@ def strip(
     title
         Words above the figure.
     """
+    must_have("rb.figure.strip", frame, x=x, by=by)
     figure = _figure(title or x, "")
     if (empty := _empty(figure, frame, x)) is not None:
         return empty
@@ -227,6 +231,8 @@ def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") ->
     title
         Words above the figure.
     """
+    named = {name: name for name in ("key", "kind", "columns")}
+    must_have("rb.figure.differences", frame, **named)
     figure = _figure(title, "")
     frame = frame[~frame["kind"].isin(OF_COLUMNS)]
     if (empty := _empty(figure, frame, "key")) is not None:
@@ -298,6 +304,7 @@ def tree(
     things
         What the nodes are, in the plural.
     """
+    must_have("rb.figure.tree", frame, node=node, parent=parent, label=label, by=by)
     figure = _figure(title, "")
     if (empty := _empty(figure, frame, node)) is not None:
         return empty

@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import pandas as pd
 from IPython.display import HTML, display
+from pydantic import ValidationError
 
 from rbkernel import amounts
 from rbkernel.arguments import checked
+from rbkernel.config.words import advice
 from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import diagnostics, rules
@@ -162,7 +164,13 @@ def rule_of(one: Metric) -> Rule | None:
     # words for what is right belong to the diagnostic's own limits
     without = {"expected"} if warn or critical else set()
     base = declared.model_dump(exclude=without) if declared else {}
-    return Rule(**{**base, **{name: value for name, value in told.items() if value != ""}})
+    try:
+        return Rule(**{**base, **{name: value for name, value in told.items() if value != ""}})
+    except ValidationError as error:
+        raise QueryError(
+            f"the limits of the metric {one.name}: it {advice(error.errors()[0])}",
+            next_step="correct `warning:` and `critical:` in the front matter",
+        ) from None
 
 
 def _in_unit(limit: Threshold, unit: str) -> float:

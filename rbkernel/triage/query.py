@@ -118,7 +118,17 @@ def sample(
     cuts = [told.cut_by for frame in frames if (told := provenance(frame)) and told.cut_by]
     if cuts:
         joined.attrs["rbkernel"] = replace(joined.attrs["rbkernel"], cut_by=cuts[0])
+    if told := provenance(joined):
+        joined.attrs["rbkernel"] = replace(told, missing=_missing(filled))
     return joined
+
+
+def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
+    """Return what stands in columns of floats where there is no number, in all samples together."""
+    found: dict[str, str] = {}
+    for told in filter(None, map(provenance, frames)):
+        found |= told.missing
+    return found if len(frames) == 1 else dict.fromkeys(found, "NULL or NaN")
 
 
 def show(frame: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ import linecache
 import math
 import types
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,16 @@ from pydantic import TypeAdapter
 
 import rbkernel as rb
 from rbkernel.arguments import checked
+from rbkernel.config import Settings
+from rbkernel.config.commands import Command
 from rbkernel.config.quantities import Count, Measured, Number, Seconds
-from rbkernel.errors import ParameterError, RbkernelError
+from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError
 from rbkernel.model import Verdict
+from rbkernel.postgres import diagnostics, rules
+from rbkernel.postgres.frames import missing
+from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.rules import judge
+from rbkernel.postgres.session import Provenance
 
 
 def calls() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -85,7 +92,8 @@ def test_a_misspelt_keyword_of_a_call_that_takes_values(
         ("check", ["t"], "missing a required argument"),
         ("check", ["t", pd.DataFrame(), "a", 3], "too many positional"),
         ("check", ["t", pd.DataFrame(), "a"], "needs warn="),
-        ("decide", ["q", "ab"], "options"),
+        ("decide", ["q", "ab"], "options should be a list of texts, not one text"),
+        ("decide", ["q", "abc"], "options should be a list of texts, not one text"),
         ("decide", ["q", ["a", "a"]], "different options"),
         ("assess", [pd.DataFrame()], "named diagnostic"),
         ("figure.of", [pd.DataFrame()], "no diagnostic"),
@@ -104,6 +112,110 @@ def test_wrong_arguments(name: str, arguments: list[Any], words: str) -> None:
 def test_a_threshold_that_is_no_number(name: str, value: object) -> None:
     with pytest.raises(ParameterError, match=f"{name} should be a|needs warn="):
         rb.check("t", pd.DataFrame({"a": [1]}), "a", **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"warn": 9, "critical": 5}, "warn=9 is above critical=5"),
+        ({"warn": 5, "critical": 9, "below": True}, "warn=5 is below critical=9"),
+    ],
+)
+def test_a_warning_beyond_the_critical_threshold(limits: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words) as caught:
+        rb.check("t", answered({"a": [7.0]}), "a", **limits)
+    assert caught.value.where == "t"
+    with pytest.raises(ValueError, match=words):
+        Rule(title="t", column="a", **limits)
+    # the other way round, and the same for both, is as it should be
+    turned = limits | {"below": not limits.get("below", False)}
+    assert Rule(title="t", column="a", **turned)
+    assert Rule(title="t", column="a", **limits | {"warn": limits["critical"]})
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"critical": 5}, "critical=5 can never be exceeded"),
+        ({"critical": 1}, "critical=1 can never be exceeded"),
+        ({"warn": 0, "critical": 1}, "critical=1 can never be exceeded"),
+        ({"warn": 0, "below": True}, "warn=0 can never be fallen short of"),
+    ],
+)
+def test_a_threshold_that_true_and_false_never_reach(limits: dict[str, Any], words: str) -> None:
+    frame = answered({"down": pd.Series([True, False], dtype="boolean")})
+    with pytest.raises(ParameterError, match=words) as caught:
+        rb.check("t", frame, "down", **limits)
+    assert "agg='sum'" in caught.value.next_step
+    judged = rules.apply(Rule(title="t", column="down", **limits), frame)
+    assert judged.verdict is Verdict.UNKNOWN
+    assert words in judged.actual
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"critical": 0}, {"critical": 1, "below": True}, {"critical": 5, "agg": "sum"}],
+)
+def test_thresholds_that_true_and_false_do_reach(limits: dict[str, Any]) -> None:
+    wrong = not limits.get("below", False)
+    frame = answered({"down": pd.Series([wrong] * 6, dtype="boolean")})
+    judged = rules.apply(Rule(title="t", column="down", **limits), frame)
+    assert judged.verdict is Verdict.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "named"),
+    [
+        ("timeline", {"y": "lagg_s"}, "y names 'lagg_s'"),
+        ("timeline", {"y": "lag_s"}, "x names 'sampled_at'"),
+        ("bars", {"x": "lag_s", "y": "stndby"}, "y names 'stndby'"),
+        ("strip", {"x": "lag_s", "by": "nothing"}, "by names 'nothing'"),
+        ("tree", {"node": "standby", "parent": "of", "label": "lag_s", "by": "lag_s"}, "parent"),
+        ("differences", {}, "key names 'key'"),
+    ],
+)
+def test_a_figure_of_a_column_that_is_not_there(
+    call: str, arguments: dict[str, Any], named: str
+) -> None:
+    frame = pd.DataFrame({"lag_s": [1.0, 2.0], "standby": ["a", "b"]})
+    with pytest.raises(ParameterError, match=named) as caught:
+        CALLS[f"figure.{call}"](frame, **arguments)
+    assert caught.value.next_step.startswith(("write ", "use lag_s, standby"))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "words"),
+    [
+        ([math.nan, 1.0], "float64", "ratio is NaN in 1 of 2 rows"),
+        ([None, 1.0], "float64", "ratio is NULL in 1 of 2 rows"),
+        ([None, math.nan], "float64", "ratio is NULL or NaN in 2 of 2 rows"),
+        ([Decimal("NaN"), Decimal(1)], "object", "ratio is NaN in 1 of 2 rows"),
+        ([Decimal("NaN"), None], "object", "ratio is NULL in 1 of 2 rows, ratio is NaN in 1 of 2"),
+    ],
+)
+def test_nan_is_not_called_null(values: list[Any], dtype: str, words: str) -> None:
+    frame = answered({"ratio": pd.Series(values, dtype=dtype)}, rows=[(one,) for one in values])
+    judged = rules.apply(Rule(title="t", column="ratio", critical=5), frame)
+    assert judged.verdict is Verdict.UNKNOWN
+    assert words in judged.actual
+
+
+def test_a_misspelt_name_of_a_diagnostic_or_a_command() -> None:
+    with pytest.raises(QueryError, match=r"did you mean replication/lag\?"):
+        diagnostics.get("replication/lagg")
+    settings = Settings(commands={"disk-free": Command(name="disk-free", argv=("df", "-h"))})
+    with pytest.raises(ConfigError, match=r"did you mean disk-free\?"):
+        settings.command("diskfree")
+
+
+def answered(columns: dict[str, Any], rows: Any = ()) -> pd.DataFrame:
+    """Return a frame as a query gives it."""
+    frame = pd.DataFrame(columns)
+    frame.attrs["rbkernel"] = Provenance(
+        name="q", connection="c", server="s", role="r", sql="SELECT 1", values={}, at="",
+        duration_s=0.0, rows=len(frame), cut_by="", missing=missing(frame, list(rows)),
+    )  # fmt: skip
+    return frame
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), pd.NA])
