@@ -10,6 +10,7 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli import exporting
+from rbkernel.cli.destinations import Force, destination
 from rbkernel.cli.output import AsJson, Ending, print_json, print_table
 
 app = typer.Typer(help="What remains of runs: list, verify, rebuild, seal, sign, export.")
@@ -56,7 +57,10 @@ def verify(
 @app.command()
 def rebuild(
     run_id: Annotated[str, typer.Argument(help="The run.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the notebook.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The notebook, or a folder for it (DIR/ is made).")
+    ],
+    force: Force = False,
 ) -> None:
     """Make the notebook of a run from its snapshot and journal."""
     from rbkernel.evidence import notebook, reading, runs, store
@@ -64,9 +68,10 @@ def rebuild(
 
     record = reading.read(runs.find(config.load().evidence_root, run_id))
     built = rebuilding.rebuild(record, reading.snapshot_of(record))
-    store.write_atomically(output.absolute(), notebook.dump(built))
+    to_write = destination(output, f"{run_id}.ipynb", force=force)
+    store.write_atomically(to_write.path.absolute(), notebook.dump(built))
     ran = sum(1 for cell in record.cells if cell.status == "done")
-    typer.echo(f"{output}: {len(built.cells)} cells, {ran} executions done")
+    typer.echo(f"{to_write.path}: {len(built.cells)} cells, {ran} executions done")
 
 
 @app.command()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rbkernel import config
+from rbkernel.cli.destinations import Force, destination
 from rbkernel.cli.output import progress
 from rbkernel.evidence.export.formats import Format
 
@@ -18,9 +18,14 @@ def export(
         Format, typer.Option("--to", help="A page, its PDF, Markdown with pictures, or all bytes.")
     ] = Format.HTML,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A file or a folder; the working folder if not given."),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file, or a folder (DIR/ is made); the working folder if not given.",
+        ),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write a run or an incident as a page, a PDF, Markdown, or an archive to verify."""
     from rbkernel.evidence.export import writing
@@ -28,8 +33,11 @@ def export(
     progress(f"reading the evidence of {what}")
     settings = config.load()
     root, signers = settings.evidence_root, settings.allowed_signers
-    written = writing.export(root, what, to, output, signers=signers)
+    to_write = destination(output, f"{what}.{to.value}", force=force)
+    written = writing.export(root, what, to, to_write.path, signers=signers)
     typer.echo(written.path)
+    if to_write.replaces:
+        typer.echo("  it replaced the file of that name")
     if written.beside:
         typer.echo(f"  with {written.beside[0].parent} ({len(written.beside)})")
     for remark in written.remarks:

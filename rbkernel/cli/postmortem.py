@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from rbkernel import config
+from rbkernel.cli.destinations import destination
 from rbkernel.cli.output import AsJson, print_json
 
 
 def postmortem(
     incident: Annotated[str, typer.Argument(help="The incident's id.")],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output", "-o", help="The notebook; runs/INC-…/postmortem.ipynb if not given."
         ),
@@ -26,9 +27,10 @@ def postmortem(
     """Make an incident's postmortem, or bring what is new on record into it."""
     from rbkernel.review import postmortem as writing
 
-    path = output or Path("runs") / incident / writing.NAME
-    if path.is_dir():
-        path /= writing.NAME
+    # a notebook that is there is brought up to date, and never replaced
+    path = Path("runs") / incident / writing.NAME
+    if output:
+        path = destination(output, writing.NAME, force=True).path
     made = writing.make(config.load().evidence_root, incident, path)
     if as_json:
         print_json(dataclasses.asdict(made))

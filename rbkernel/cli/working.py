@@ -68,6 +68,7 @@ def route(
     else:
         for one in told:
             typer.echo(one.text())
+    sys.stdout.flush()  # the answer comes first, also where both go into one pipe
     for problem in catalogue.look(settings.catalogue.paths).problems:
         complain(problem)
     raise Ending(0 if all(one.routing.routes for one in told) else 1)

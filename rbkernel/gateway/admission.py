@@ -44,6 +44,8 @@ def accept(
     defaults = {name: declared.default for name, declared in runbook.parameters.items()}
     carriers = runbook.front_matter.connections
     values |= connections.filled(carriers, defaults | values, settings)
-    for parameter, name in connections.named(carriers, defaults | values, where).items():
+    others = runbook.used_connections
+    named = connections.named(carriers, defaults | values, where, others=others)
+    for parameter, name in named.items():
         settings.connection(name, parameter=parameter)
     return values

@@ -20,6 +20,7 @@ from rbkernel.runbook import parameters as declared
 from rbkernel.runbook.catalogue import Catalogue, Runbook
 
 _OF_LABEL = "labels."
+_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +91,8 @@ def _missing(name: str, known: Catalogue) -> Runbook:
 
 
 def _look_at_route(rule: RouteRule, runbook: Runbook, settings: Settings) -> None:
-    _look(runbook, rule.parameters, settings)
-    carriers = runbook.front_matter.connections
+    _look(runbook, _with_matched(rule.parameters, rule.match, rule.names), settings)
+    carriers = {*runbook.front_matter.connections, *runbook.used_connections}
     of_labels = [name for name, said in rule.parameters.items() if _is_of_label(said)]
     if of_labels and all(name in carriers for name in of_labels):
         for name in rule.names.values():
@@ -104,10 +105,25 @@ def _of_triggers(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
             if not (trigger.alert or trigger.match):
                 continue  # in words, for people
             try:
-                _look(runbook, trigger.parameters, settings)
+                _look(runbook, _with_matched(trigger.parameters, trigger.match), settings)
             except RbkernelError as error:
                 where = f"trigger {trigger.alert or dict(trigger.match)} of {runbook.path}"
                 yield _told(where, runbook.id, error)
+
+
+def _with_matched(
+    said: Mapping[str, Given], match: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> dict[str, Given]:
+    """Return what is said, with the values of labels that are matched in full: they are known.
+
+    >>> _with_matched({"db": "labels.cluster", "pod": "labels.pod"}, {"cluster": "a", "pod": "b-*"})
+    {'db': 'a', 'pod': 'labels.pod'}
+    """
+    exact = {f"{_OF_LABEL}{name}": value for name, value in match.items() if not _GLOB & {*value}}
+    known = {label: (names or {}).get(value, value) for label, value in exact.items()}
+    return {
+        name: known.get(one, one) if isinstance(one, str) else one for name, one in said.items()
+    }
 
 
 def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> None:
@@ -123,9 +139,10 @@ def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> No
         if name not in open_ones
     }
     values |= connections.filled(carriers, values, settings)
-    for parameter, name in connections.named(carriers, values, runbook.id).items():
+    others = runbook.used_connections - open_ones
+    for parameter, name in connections.named(carriers, values, runbook.id, others=others).items():
         settings.connection(name, parameter=parameter)
-        if not fnmatchcase(name, carriers[parameter]):
+        if not fnmatchcase(name, carriers.get(parameter, "*")):
             raise ConfigError(
                 f"{parameter}={name!r} is no connection that the runbook lists"
                 f" ({carriers[parameter]})",

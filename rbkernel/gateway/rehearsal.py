@@ -40,7 +40,14 @@ class Rehearsal:
             lines.append(f"    {route.severity.value}; one live run for: {live}")
             if route.connections:
                 lines.append(f"    asks {', '.join(route.connections)}")
-        return "\n".join([*lines, *(f"  because {why}" for why in self.routing.why)])
+        # the reason of what is run first, then why nothing else is
+        decisive = [route.why for route in self.routing.routes]
+        rest = [why for why in self.routing.why if why not in decisive]
+        known = [why for why in rest if not why.endswith(routing.NOBODY_KNOWS)]
+        lines += [f"  because {why}" for why in [*decisive, *known]]
+        if unreadable := len(rest) - len(known):
+            lines.append(f"  {unreadable} unreadable: {routing.NOBODY_KNOWS}")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return it for a machine."""

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 
 from rbkernel.config import Settings
 from rbkernel.config.queue import RouteRule
+from rbkernel.config.words import did_you_mean
 from rbkernel.errors import ParameterError
 from rbkernel.model import SEVERITY_LABELS, Severity
 from rbkernel.runbook import connections, triggers
@@ -25,6 +26,7 @@ from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.parameters import Scalar
 
 FALLBACK = "RUN-000"
+NOBODY_KNOWS = "nobody can tell whether it is for this alert"
 _DEFAULTS = Settings()
 _LONGEST_VALUE = 1_000
 # the labels in which senders usually name a database
@@ -190,7 +192,7 @@ def _leave_out_unreadable(
     """
     for one in catalogue.unreadable:
         if one.triggers is None and wide:
-            why.leave_out(f"{one.reason}; nobody can tell whether it is for this alert")
+            why.leave_out(f"{one.reason}; {NOBODY_KNOWS}")
         elif _takes(one, labels, wide=wide):
             why.leave_out(one.reason)
 
@@ -335,15 +337,18 @@ def _connections(runbook: Runbook, values: Mapping[str, Scalar], settings: Setti
     defaults = {name: one.default for name, one in runbook.parameters.items()}
     all_values = {**defaults, **values}
     filled = connections.filled(carriers, all_values, settings)
-    named = connections.named(carriers, {**all_values, **filled}, runbook.id)
+    named = connections.named(
+        carriers, {**all_values, **filled}, runbook.id, others=runbook.used_connections
+    )
     for parameter, name in named.items():
-        if not fnmatchcase(name, carriers[parameter]):
+        if not fnmatchcase(name, carriers.get(parameter, "*")):
             raise ParameterError(
                 f"{parameter}={name!r} is no connection that the runbook lists"
                 f" ({carriers[parameter]})"
             )
         if name not in settings.connections:
-            raise ParameterError(f"{parameter}={name!r} is no connection that is configured")
+            meant = did_you_mean(name, settings.connections)
+            raise ParameterError(f"{parameter}={name!r} is no connection that is configured{meant}")
     names = tuple(dict.fromkeys(named.values()))
     return _Asked(names=names, db=named.get("db", ""), filled=filled)
 

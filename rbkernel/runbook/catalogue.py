@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
@@ -19,7 +20,7 @@ from nbformat import NotebookNode
 from rbkernel import notebookformat
 from rbkernel.errors import ExecutedNotebook, RbkernelError, RunbookError, UnknownRunbook
 from rbkernel.model import INCIDENT_ID, RUN_ID, Severity
-from rbkernel.runbook import frontmatter, gist, parameters
+from rbkernel.runbook import connections, frontmatter, gist, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.parameters import Parameter
@@ -49,6 +50,11 @@ class Runbook:
     def id(self) -> str:
         """The runbook's id, such as ``RUN-005``."""
         return self.front_matter.id
+
+    @cached_property
+    def used_connections(self) -> set[str]:
+        """The parameters that the code uses as a connection's name, listed or not."""
+        return connections.used(self.cells) & {*self.parameters}
 
     @property
     def is_one_to_run(self) -> bool:

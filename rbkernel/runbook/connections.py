@@ -7,7 +7,8 @@ configured; ``standby_name`` is that standby's application_name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from rbkernel.config import Settings
@@ -15,6 +16,9 @@ from rbkernel.errors import ParameterError
 from rbkernel.runbook.placeholders import unfilled
 
 DB, STANDBY, STANDBY_NAME = "db", "standby", "standby_name"
+# the calls of `rb` that take a connection's name, and at which place
+CALLS: Mapping[str, int] = {"query": 1, "sample": 1, "diagnose": 0, "overview": 0, "reconcile": 0}
+_KEYWORDS = frozenset({DB, "target_db", STANDBY})
 
 
 def filled(
@@ -53,8 +57,51 @@ def _is_empty(name: str, wanted: Mapping[str, Any], values: Mapping[str, Any]) -
     return name in wanted and name in values and values[name] in (None, "")
 
 
-def named(carriers: Mapping[str, str], values: Mapping[str, Any], where: str) -> dict[str, str]:
+def used(cells: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the names that code cells give to `rb` as a connection, whatever is declared of them.
+
+    Parameters
+    ----------
+    cells
+        Kind and source of each.
+
+    >>> sorted(used([("code", "import rbkernel as rb\\nrb.query('SELECT 1', main)"),
+    ...              ("code", "%%sql other --into x\\nSELECT 1")]))
+    ['main', 'other']
+    """
+    return {name for kind, source in cells if kind == "code" for name in _used(source)}
+
+
+def _used(source: str) -> Iterator[str]:
+    first, _, _ = source.lstrip().partition("\n")
+    if first.startswith("%%"):
+        words = first.split()
+        yield from words[1:2] if words[0] == "%%sql" else ()
+        return
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return  # lint says so, and so does the run
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="rb"), attr=call)) if call in CALLS:
+                place = CALLS[call]
+                given = [one.value for one in node.keywords if one.arg in _KEYWORDS]
+                for one in [*node.args[place : place + 1], *given]:
+                    if isinstance(one, ast.Name):
+                        yield one.id
+
+
+def named(
+    carriers: Mapping[str, str],
+    values: Mapping[str, Any],
+    where: str,
+    *,
+    others: Collection[str] = (),
+) -> dict[str, str]:
     """Return which parameter names which connection; one that is empty or a placeholder names none.
+
+    ``others`` are parameters that the code uses so, too, without being listed.
 
     Raises
     ------
@@ -68,5 +115,5 @@ def named(carriers: Mapping[str, str], values: Mapping[str, Any], where: str) ->
             next_step="give the name of a connection as db=…, or write `default = true` into one"
             " of the [connections] of rbkernel.toml; `rbkernel sandbox up` makes one to try",
         )
-    given = {name: values.get(name) for name in carriers}
+    given = {name: values.get(name) for name in (*carriers, *others)}
     return {name: str(value) for name, value in given.items() if value and not unfilled(value)}

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from typer.testing import CliRunner, Result
 
+from rbkernel.cli import app
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, signing, store
 from rbkernel.evidence import notebook as documents
@@ -388,3 +390,49 @@ def test_a_warning_shows_the_line_that_failed_and_its_error(tmp_path: Path) -> N
     journal.iopub(cell, "error", ename="ValueError", evalue="boom", traceback=pointed)
     journal.reply(cell, "error", "ValueError")
     assert "failed: raise Va: ValueError: boom" in told.warnings(read(journal.folder), [], "")
+
+
+class TestWhereItGoes:
+    """`-o` of the commands: a file, or a folder; nothing is replaced without a word."""
+
+    @pytest.fixture(autouse=True)
+    def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        root, work = tmp_path / "evidence", tmp_path / "work"
+        work.mkdir()
+        monkeypatch.chdir(work)
+        monkeypatch.setenv("RBKERNEL_EVIDENCE", str(root))
+        whole_run(root)
+        return root
+
+    @pytest.mark.parametrize("command", ["export", "rebuild"])
+    @pytest.mark.parametrize("folder", ["new/", "./new/", "there", "there/"])
+    def test_a_slash_at_the_end_means_a_folder(self, command: str, folder: str) -> None:
+        Path("there").mkdir()
+        done = evidence(command, "-o", folder)
+        assert done.exit_code == 0
+        kind = "html" if command == "export" else "ipynb"
+        assert (Path(folder) / f"{RUN_ID}.{kind}").is_file()
+
+    @pytest.mark.parametrize("command", ["export", "rebuild"])
+    def test_a_file_that_is_named_is_not_replaced(self, command: str) -> None:
+        Path("notes").write_text("mine")
+        done = evidence(command, "-o", "notes")
+        assert isinstance(done.exception, EvidenceError)
+        assert "--force" in done.exception.next_step
+        assert Path("notes").read_text() == "mine"
+        assert evidence(command, "-o", "notes", "--force").exit_code == 0
+        assert Path("notes").read_text() != "mine"
+
+    def test_an_earlier_export_is_replaced_and_that_is_said(self) -> None:
+        assert "replaced" not in evidence("export").stdout
+        assert "it replaced the file of that name" in evidence("export").stdout
+
+    def test_folders_above_it_are_not_made(self) -> None:
+        done = evidence("export", "-o", "no/such/folder/")
+        assert isinstance(done.exception, EvidenceError)
+        assert not Path("no").exists()
+
+
+def evidence(command: str, *words: str) -> Result:
+    """Run `rbkernel evidence …` on the one run."""
+    return CliRunner().invoke(app, ["evidence", command, RUN_ID, *words])

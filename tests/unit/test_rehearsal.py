@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from nbformat import writes
+from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
-from rbkernel.config import Settings
+from rbkernel.config import Connection, Settings
+from rbkernel.config.settings import Catalogue as CatalogueSettings
 from rbkernel.errors import Unreadable
+from rbkernel.gateway import plans
 from rbkernel.gateway.rehearsal import rehearse
 
 LABELS = {"alertname": "PostgresReplicationLag", "cluster": "orders"}
@@ -45,6 +50,67 @@ def test_what_a_sender_posts_in_plain_texts_is_no_labels(body: dict[str, str], n
 def test_labels_without_a_name_are_labels() -> None:
     [one] = rehearse(b'{"cluster": "orders"}', "", Settings())
     assert one.labels == {"cluster": "orders"}
+
+
+def test_the_answer_and_its_reason_come_before_what_cannot_be_read(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"broken{number}.ipynb").write_text('{"cells": [')
+    made = document("RUN-905", ["rb.query('SELECT 1', db)"], connections="", trigger="Lag")
+    (tmp_path / "lag.ipynb").write_text(made, encoding="utf-8")
+    settings = Settings(
+        catalogue=CatalogueSettings(paths=(tmp_path,)),
+        connections={"orders": Connection(name="orders", host="h", default=True)},
+    )
+    [one] = rehearse(b'{"alertname": "Unknown"}', "", settings)
+    lines = one.text().splitlines()
+    assert lines[0] == "Unknown starts 1"
+    assert lines[4] == "  because RUN-000: it takes what no other runbook takes"
+    assert lines[-1] == "  3 unreadable: nobody can tell whether it is for this alert"
+    assert one.text().count("unreadable") == 1
+    assert sum("broken" in why for why in one.routing.why) == 3  # for a machine, and the record
+
+
+@pytest.mark.parametrize("listed", ["", 'connections: {db: "*"}'])
+@pytest.mark.parametrize("cell", ["rb.query('SELECT 1', db)", "%%sql db\nSELECT 1"])
+def test_an_unknown_connection_that_a_label_gives_is_told(
+    tmp_path: Path, listed: str, cell: str
+) -> None:
+    text = document("RUN-905", [cell], connections=listed, trigger="Lag")
+    (tmp_path / "lag.ipynb").write_text(text, encoding="utf-8")
+    settings = Settings(
+        catalogue=CatalogueSettings(paths=(tmp_path,)),
+        connections={"orders": Connection(name="orders", host="h", default=True)},
+    )
+    [one] = rehearse(b'{"alertname": "Lag", "cluster": "order"}', "", settings)
+    assert "db='order' is no connection that is configured; did you mean orders?" in one.text()
+    assert [route.runbook for route in one.routing.routes] == ["RUN-000"]
+    [one] = rehearse(b'{"alertname": "Lag", "cluster": "orders"}', "", settings)
+    assert [(r.runbook, r.connections) for r in one.routing.routes] == [("RUN-905", ("orders",))]
+    # a trigger that matches the label in full gives the connection's name: known beforehand
+    matched = document("RUN-905", [cell], connections=listed, trigger="Lag", cluster="order")
+    (tmp_path / "lag.ipynb").write_text(matched, encoding="utf-8")
+    [problem] = plans.examine(settings).problems
+    assert "no connection is called 'order', which the parameter db names" in problem.what
+
+
+def document(
+    id: str,  # noqa: A002  # it is its id
+    cells: list[str],
+    *,
+    connections: str,
+    trigger: str,
+    cluster: str = "",
+) -> str:
+    """Return a runbook whose trigger gives a label as its connection."""
+    match = f"\n    match: {{cluster: {cluster}}}" if cluster else ""
+    front = (
+        f"---\nid: {id}\ntitle: Lag\nsummary: It looks.\ncategory: maintenance\nseverity: P3\n"
+        f"owner: Tests\n{connections}\ntriggers:\n  - alert: {trigger}{match}\n"
+        "    parameters: {db: labels.cluster}\n---"
+    )
+    parameters = new_code_cell('db: str = ""', metadata={"tags": ["parameters"]})
+    code = [new_code_cell(source) for source in cells]
+    return writes(new_notebook(cells=[new_raw_cell(front), parameters, *code]))
 
 
 def test_whoever_names_the_sender_is_told_what_is_wrong() -> None:

@@ -6,6 +6,7 @@ import ast
 import fnmatch
 from collections.abc import Iterator
 
+from rbkernel.runbook.connections import CALLS
 from rbkernel.runbook.lint.cells import Cell
 from rbkernel.runbook.lint.document import Document
 from rbkernel.runbook.lint.expressions import literal
@@ -93,8 +94,8 @@ def undeclared_connections(document: Document) -> Iterator[Found]:
 
 def _connection_arguments(document: Document) -> Iterator[tuple[Cell, int, ast.expr]]:
     """Yield what is given as a connection's name, in calls and in ``%%sql``."""
-    for call in document.called("query", "sample", "overview", "reconcile"):
-        position = 0 if call.name in {"overview", "reconcile"} else 1
+    for call in document.called(*CALLS):
+        position = CALLS[call.name]
         given = call.node.args[position : position + 1]
         for node in [*given, *filter(None, [call.keyword("db")])]:
             yield call.cell, call.line, node
