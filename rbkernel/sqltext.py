@@ -152,10 +152,13 @@ def _must_be_text(what: str, value: object) -> None:
             _must_be_text(what, one)
     found = _NO_TEXT.search(value) if isinstance(value, str) else None
     if found:
+        without = (
+            "replace('\\0', '')" if found[0] == "\0" else "encode('utf-8', 'replace').decode()"
+        )
         raise SqlTextError(
             f"{what} holds the character U+{ord(found[0]):04X}, which PostgreSQL cannot hold"
             f" (at character {found.start() + 1})",
-            next_step="take it out, such as with text.encode('utf-8', 'replace').decode()",
+            next_step=f"take it out, such as with text.{without}",
         )
 
 

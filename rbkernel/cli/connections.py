@@ -160,7 +160,7 @@ def _ask_name(default: str, taken: Container[str]) -> str:
 
 
 def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    return file.read_text(encoding="utf-8-sig") if file.is_file() else ""
 
 
 def _tested(connection: Connection) -> Verdict:

@@ -89,12 +89,50 @@ def load() -> Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    # not UTF-8, not TOML, a number of more digits than Python reads, or nested too deep
+        data = tomllib.loads(text_of(path))
+        field = _with_nul(data)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"cannot be read: byte {error.start + 1} of it is not UTF-8",
+            where=str(path),
+            next_step="save it as UTF-8; editors call that its encoding",
+        ) from error
+    # not TOML, a number of more digits than Python reads, or nested too deep
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"cannot be read: {error}", where=str(path), next_step="correct the file"
         ) from error
+    if field:
+        raise ConfigError(
+            f"{field}: holds the character U+0000, which no path, name or command can hold",
+            where=str(path),
+            next_step="take it out: TOML writes it as \\u0000",
+        )
+    return data
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a configuration file, without the mark that Windows puts before UTF-8.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError
+        It cannot be read, or is not UTF-8.
+    """
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _with_nul(value: Any, name: str = "") -> str:
+    """Return the name of a field that holds a NUL, where texts end in C; empty when none does."""
+    if isinstance(value, str):
+        return name if "\0" in value else ""
+    if isinstance(value, Mapping):
+        items = [(f"{name}.{key}".lstrip("."), one) for key, one in value.items()]
+    elif isinstance(value, list):
+        items = [(f"{name}.{number}", one) for number, one in enumerate(value)]
+    else:
+        return ""
+    return next(filter(None, (_with_nul(one, inner) for inner, one in items)), "")
 
 
 def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

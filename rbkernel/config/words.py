@@ -11,6 +11,7 @@ _WORDS = {
     "extra_forbidden": "is no field that is known here",
     "string_type": "should be text",
     "list_type": "should be a list",
+    "path_type": "should be a path, as text in quotes",
     "sequence_str": "should be a list of texts, not one text",
     "tuple_type": "should be a list",
     "bool_parsing": "should be true or false",

@@ -188,10 +188,46 @@ class TestRefusals:
             kinds = {name: field.annotation for name, field in model.model_fields.items()}
             assert {name for name, kind in kinds.items() if kind in {int, float}} == set(names)
 
-    def test_not_utf_8(self, folder: Path) -> None:
-        (folder / config.FILE_NAME).write_bytes(b'x = "\xff"')
-        with pytest.raises(ConfigError, match="cannot be read"):
+    @pytest.mark.parametrize("content", [b'x = "\xff"', "[evidence]".encode("utf-16")])
+    def test_not_utf_8(self, folder: Path, content: bytes) -> None:
+        (folder / config.FILE_NAME).write_bytes(content)
+        with pytest.raises(ConfigError, match="cannot be read") as caught:
             config.load()
+        assert "save it as UTF-8" in caught.value.next_step
+        assert "codec" not in str(caught.value)
+
+    def test_the_mark_that_windows_puts_before_utf_8_is_no_error(self, folder: Path) -> None:
+        text = '[evidence]\nroot = "/srv/evidence"\n'
+        (folder / config.FILE_NAME).write_bytes(text.encode("utf-8-sig"))
+        assert config.load().evidence_root == Path("/srv/evidence")
+
+    @pytest.mark.parametrize(
+        ("text", "field"),
+        [
+            ('[evidence]\nroot = "/srv/\\u0000x"', "evidence.root"),
+            ('[connections.db]\nhost = "h\\u0000"', "connections.db.host"),
+            ('[connections.db]\npassfile = "/a\\u0000"', "connections.db.passfile"),
+            ('[connections.db]\npassword_command = ["a", "b\\u0000"]', "password_command.1"),
+            ('[commands.x]\nargv = ["\\u0000"]', "commands.x.argv.0"),
+        ],
+    )
+    def test_a_nul_is_named_by_its_field(self, folder: Path, text: str, field: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load(folder, text)
+        assert f"{field}: holds the character U+0000" in caught.value.what
+        assert "\0" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("text", "field"),
+        [
+            ("[evidence]\nroot = 5", "evidence.root"),
+            ("[catalogue]\npaths = [5]", "catalogue.paths.0"),
+        ],
+    )
+    def test_a_path_that_is_none(self, folder: Path, text: str, field: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load(folder, text)
+        assert caught.value.what == f"{field}: should be a path, as text in quotes"
 
     def test_a_folder_in_place_of_the_file(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -110,7 +110,7 @@ def document(
     )
     parameters = new_code_cell('db: str = ""', metadata={"tags": ["parameters"]})
     code = [new_code_cell(source) for source in cells]
-    return writes(new_notebook(cells=[new_raw_cell(front), parameters, *code]))
+    return str(writes(new_notebook(cells=[new_raw_cell(front), parameters, *code])))
 
 
 def test_whoever_names_the_sender_is_told_what_is_wrong() -> None:

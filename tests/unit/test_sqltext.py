@@ -79,6 +79,15 @@ def test_what_does_not_end_is_an_error(sql: str) -> None:
         sqltext.tokens(sql)
 
 
+@pytest.mark.parametrize("value", ["a\0b", "a\ud800b"])
+def test_the_advice_takes_out_what_cannot_be_sent(value: str) -> None:
+    with pytest.raises(SqlTextError) as caught:
+        sqltext.bind("SELECT :v", {"v": value})
+    advice = caught.value.next_step.partition("such as with text.")[2]
+    cleaned = eval(f"value.{advice}")  # our own words, as a reader would take them
+    assert sqltext.bind("SELECT :v", {"v": cleaned})["v"] in {"ab", "a?b"}
+
+
 SAFE = [piece for piece in PIECES if piece not in {":a", ":b_1", ":", "%", "%s", "%(x)s", "\0"}]
 
 
