@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,40 +37,46 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("scenario", nargs="*", choices=[[], *SCENARIOS], default=[])
     parser.add_argument("--version", action="append", choices=VERSIONS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--real", action="store_true", help="run the notebooks through papermill, in kernels"
+    )
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     names = given.scenario or list(SCENARIOS)
     if given.one:
-        return _play(names, given.seed)
+        return _play(names, given.seed, real=given.real)
     versions = given.version or [
         version for version, folder in VERSIONS.items() if not folder or Path(folder).is_dir()
     ]
-    return _show(dict(_side_by_side(versions, names, given.seed)))
+    options = [f"--seed={given.seed}", *(["--real"] if given.real else [])]
+    return _show(_side_by_side(versions, names, options))
 
 
-def _play(names: Sequence[str], seed: int) -> int:
+def _play(names: Sequence[str], seed: int, *, real: bool) -> int:
     """Play scenarios on one version, and write a line of JSON for each."""
     with tempfile.TemporaryDirectory(prefix="rbkernel-matrix-") as folder, play.sandbox() as access:
         for name in names:
-            row = play.play(SCENARIOS[name], access, Path(folder), seed=seed)
+            row = play.play(SCENARIOS[name], access, Path(folder), seed=seed, real=real)
             print(json.dumps(dataclasses.asdict(row)), flush=True)
     return 0
 
 
 def _side_by_side(
-    versions: Sequence[str], names: Sequence[str], seed: int
-) -> list[tuple[str, list[dict[str, Any]]]]:
-    running = []
-    for version in versions:
-        folder = tempfile.mkdtemp(prefix=f"rbkernel-matrix-{version}-")
-        variables = {**os.environ, "RBKERNEL_SANDBOX": f"{folder}/sandbox"}
-        if VERSIONS[version]:
-            variables["RBKERNEL_PG_BIN"] = VERSIONS[version]
-        command = [sys.executable, "-m", "benchmarks.matrix", "--one", f"--seed={seed}", *names]
-        running.append(
-            (version, subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True))
-        )
-    return [(version, _rows(version, process)) for version, process in running]
+    versions: Sequence[str], names: Sequence[str], options: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Play each version in a process of its own, at the same time."""
+    with ThreadPoolExecutor() as pool:
+        rows = pool.map(lambda version: _rows(version, _started(version, names, options)), versions)
+        return dict(zip(versions, rows, strict=True))
+
+
+def _started(version: str, names: Sequence[str], options: Sequence[str]) -> subprocess.Popen[str]:
+    folder = tempfile.mkdtemp(prefix=f"rbkernel-matrix-{version}-")
+    variables = {**os.environ, "RBKERNEL_SANDBOX": f"{folder}/sandbox"}
+    if VERSIONS[version]:
+        variables["RBKERNEL_PG_BIN"] = VERSIONS[version]
+    command = [sys.executable, "-m", "benchmarks.matrix", "--one", *options, *names]
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
 
 
 def _rows(version: str, process: subprocess.Popen[str]) -> list[dict[str, Any]]:

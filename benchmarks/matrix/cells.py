@@ -1,12 +1,14 @@
 """A runbook's cells, run in this process: what they found, recommended and planned.
 
 These are the cells of the notebooks, in order, as far as the decision and its plans. Only the
-kernel and papermill are left out, which judge nothing.
+kernel and papermill are left out, which judge nothing; `papermill` runs them with both.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,11 +20,22 @@ from typing import Any
 import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 
+from rbkernel import config
 from rbkernel.errors import RunError
 from rbkernel.evidence import Recorder, install
+from rbkernel.gateway import runner
 from rbkernel.gateway.notify.events import Event
 from rbkernel.gateway.notify.messages import Words
-from rbkernel.model import ActionPlan, Decision, Finding, Severity, Verdict, by_urgency, now
+from rbkernel.model import (
+    ActionPlan,
+    Decision,
+    Finding,
+    Severity,
+    Verdict,
+    by_urgency,
+    leading,
+    now,
+)
 from rbkernel.triage import cards, context
 from rbkernel.triage.act import ProposedPlan
 
@@ -84,6 +97,39 @@ def run(runbook: str, parameters: Mapping[str, Any]) -> Told:
         told = _told(runbook, shell.user_ns, first_s, took_s, error)
         _close_sessions()
     return told
+
+
+def papermill(runbook: str, parameters: Mapping[str, Any]) -> Told:
+    """Run the whole notebook as an alert does, in a kernel of its own, and read its evidence."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="rbkernel-matrix-") as folder:
+        before = os.environ.get("RBKERNEL_EVIDENCE")
+        os.environ["RBKERNEL_EVIDENCE"] = folder
+        try:
+            outcome = runner.run(runbook, parameters, config.load())
+        finally:
+            os.environ.pop("RBKERNEL_EVIDENCE")
+            if before is not None:
+                os.environ["RBKERNEL_EVIDENCE"] = before
+    record = outcome.record
+    plans = {event.data["id"]: event.data for event in record.of_kind("plan")}
+    names = {field.name for field in dataclasses.fields(ActionPlan)}
+    return Told(
+        runbook=runbook,
+        verdict=outcome.verdict,
+        headline=f"{outcome.verdict.value.upper()}: "
+        + "; ".join(dict.fromkeys(found.headline for found in leading(record.findings))),
+        title=_title(runbook, outcome.verdict, tuple(record.findings)),
+        findings=tuple(record.findings),
+        decision=next(iter(record.decisions), None),
+        plans=tuple(
+            ActionPlan(**{name: data[name] for name in names & data.keys()})
+            for data in plans.values()
+        ),
+        first_s=0.0,
+        took_s=time.monotonic() - started,
+        error=outcome.failure,
+    )
 
 
 def _told(

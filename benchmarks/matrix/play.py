@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from rbkernel.sandbox.home import Home
 # s until all that was foretold must have been freed
 _FREED_S = 10.0
 _STEP = "step"
+Run = Callable[[str, Mapping[str, object]], Told]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,9 @@ class Row:
     took_s: float
 
 
-def play(scenario: Scenario, access: Access, folder: Path, *, seed: int = 1) -> Row:
+def play(
+    scenario: Scenario, access: Access, folder: Path, *, seed: int = 1, real: bool = False
+) -> Row:
     """Make a scenario, and hold every runbook against its truth.
 
     Parameters
@@ -51,6 +54,8 @@ def play(scenario: Scenario, access: Access, folder: Path, *, seed: int = 1) -> 
         Where the configuration is written.
     seed
         Changes the figures of the scenario.
+    real
+        Run the notebooks through papermill, each in a kernel of its own.
     """
     if "pooler" in scenario.needs and pooler.PROGRAM is None:
         missing = Cell(mark="-", why="pgbouncer is not installed")
@@ -65,16 +70,16 @@ def play(scenario: Scenario, access: Access, folder: Path, *, seed: int = 1) -> 
                 scenario=scenario.name, cells={"all": failed}, headline="", title="", took_s=0
             )
         with _configured(stage, folder):
-            return _row(scenario, stage, started)
+            return _row(scenario, stage, started, cells.papermill if real else cells.run)
 
 
-def _row(scenario: Scenario, stage: Stage, started: float) -> Row:
+def _row(scenario: Scenario, stage: Stage, started: float, run: Run) -> Row:
     truth = scenario.truth
     acts = frozenset(stage.pids(*truth.step[1]) if truth.step else ())
     may = frozenset(stage.pids(*truth.may) if truth.may else ())
     told: dict[str, Told] = {}
     for runbook, parameters in _runs(scenario).items():
-        told[runbook] = cells.run(runbook, parameters)
+        told[runbook] = run(runbook, parameters)
     judged = {
         name: judge(scenario, one, acts, may)
         for name, one in told.items()
