@@ -65,14 +65,20 @@ def _side_by_side(
     versions: Sequence[str], names: Sequence[str], options: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """Play each version in a process of its own, at the same time."""
-    with ThreadPoolExecutor() as pool:
-        rows = pool.map(lambda version: _rows(version, _started(version, names, options)), versions)
+    with (
+        tempfile.TemporaryDirectory(prefix="rbkernel-matrix-") as folder,
+        ThreadPoolExecutor() as pool,
+    ):
+        rows = pool.map(
+            lambda version: _rows(version, _started(version, folder, names, options)), versions
+        )
         return dict(zip(versions, rows, strict=True))
 
 
-def _started(version: str, names: Sequence[str], options: Sequence[str]) -> subprocess.Popen[str]:
-    folder = tempfile.mkdtemp(prefix=f"rbkernel-matrix-{version}-")
-    variables = {**os.environ, "RBKERNEL_SANDBOX": f"{folder}/sandbox"}
+def _started(
+    version: str, folder: str, names: Sequence[str], options: Sequence[str]
+) -> subprocess.Popen[str]:
+    variables = {**os.environ, "RBKERNEL_SANDBOX": f"{folder}/{version}"}
     if VERSIONS[version]:
         variables["RBKERNEL_PG_BIN"] = VERSIONS[version]
     command = [sys.executable, "-m", "benchmarks.matrix", "--one", *options, *names]

@@ -88,6 +88,8 @@ def run(runbook: str, parameters: Mapping[str, Any]) -> Told:
                 if "parameters" in cell.metadata.get("tags", ()):
                     shell.user_ns.update(parameters)
                 first_s = first_s or (time.monotonic() - started if cell.id == "start" else 0.0)
+                if isinstance(done.error_in_exec, KeyboardInterrupt):
+                    raise done.error_in_exec
                 if not done.success:
                     error = f"{cell.id}: {done.error_before_exec or done.error_in_exec}"
                     if cell.id == "start":
