@@ -1,0 +1,126 @@
+"""Causes from situations that are written down: who is named, how bad it is, what may be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rbkernel.model import Finding, Verdict
+from rbkernel.postgres import causes
+from rbkernel.postgres.causes import Cause, replication
+from rbkernel.postgres.situation import Backend, Prepared, Situation
+from rbkernel.postgres.troubles import DOWN, Trouble
+
+
+def situation(*backends: Backend, **fields: Any) -> Situation:
+    return Situation(connection="db", at="", backends=backends, usable=50, **fields)
+
+
+def only(seen: Situation) -> Cause:
+    [cause] = causes.find(seen)
+    return cause
+
+
+class TestServerThatWasNotSeen:
+    @pytest.mark.parametrize("trouble", sorted(DOWN))
+    def test_nobody_is_served(self, trouble: str) -> None:
+        cause = only(situation(reason="why", trouble=trouble))
+        assert cause.headline == "db does not answer: why"
+        assert cause.verdict is Verdict.CRITICAL
+        assert {"RUN-001", "RUN-005", "RUN-007"} <= set(cause.explains)
+
+    @pytest.mark.parametrize(
+        "trouble", [Trouble.CREDENTIALS_WRONG, Trouble.ROLE_FULL, Trouble.NO_TLS, Trouble.FORBIDDEN]
+    )
+    def test_what_is_ours_tells_nothing_of_the_server(self, trouble: str) -> None:
+        cause = only(situation(reason="why", trouble=trouble))
+        assert cause.verdict is Verdict.UNKNOWN
+        assert cause.explains == ()
+
+    @pytest.mark.parametrize(
+        ("trouble", "said"),
+        [
+            (Trouble.SLOTS_FULL, "No connection slot is left on db"),
+            (Trouble.DATABASE_FULL, "The connection limit of the database of db is reached"),
+        ],
+    )
+    def test_a_limit_refuses_our_own_connection(self, trouble: str, said: str) -> None:
+        cause = only(situation(reason="why", trouble=trouble))
+        assert cause.headline == f"{said}: why"
+        assert (cause.verdict, cause.opens) == (Verdict.CRITICAL, "RUN-001")
+
+
+REPLAY = Backend(pid=9, backend_type="startup", wait_event="RecoveryConflictSnapshot")
+
+
+class TestReplayThatWaits:
+    def test_the_reader_with_the_oldest_snapshot_is_named(self) -> None:
+        idle: dict[str, Any] = {"state": "idle in transaction", "state_s": 20.0}
+        old = Backend(pid=1, application="analyst", xmin_age=900, **idle)
+        young = Backend(pid=2, application="web", xmin_age=3, state="active", query_s=1.0)
+        bystander = Backend(pid=3, application="pool", state="idle", state_s=900.0)
+        cause = only(situation(REPLAY, young, old, bystander, standby=True))
+        assert [culprit.pid for culprit in cause.culprits] == [1]
+        assert cause.remedy is not None
+        assert (cause.remedy.verb, [one.pid for one in cause.remedy.targets]) == ("terminate", [1])
+        assert "replay" in cause.headline
+
+    def test_a_backup_is_not_ended(self) -> None:
+        dump = Backend(pid=1, application="pg_dump", xmin_age=900, state="active", query_s=20.0)
+        assert only(situation(REPLAY, dump, standby=True)).remedies == ()
+
+    def test_readers_are_left_alone_where_replay_does_not_wait(self) -> None:
+        reader = Backend(pid=1, application="analyst", xmin_age=9, state="active", query_s=20.0)
+        assert causes.find(situation(reader, standby=True)) == []
+
+    def test_a_lock_that_replay_holds_is_the_primarys(self) -> None:
+        replay = Backend(pid=9, backend_type="startup")
+        lock: dict[str, Any] = {
+            "locktype": "relation",
+            "mode": "AccessShareLock",
+            "wait_s": 9.0,
+            "state": "active",
+        }
+        readers = [Backend(pid=pid, blocked_by=(9,), **lock) for pid in (1, 2, 3)]
+        cause = only(situation(replay, *readers, standby=True))
+        assert cause.headline.startswith("A transaction of the primary, whose lock pid 9 replays")
+        assert cause.remedies == ()
+        assert "on the primary" in cause.next_step
+
+
+class TestPreparedTransactions:
+    def test_one_that_is_left_open_is_named(self) -> None:
+        late = Prepared(name="payout", owner="bank", prepared_s=40.0)
+        cause = only(situation(prepared=(late,)))
+        assert "payout (of bank) has been left open for 40 s" in cause.headline
+        assert cause.verdict is Verdict.WARNING
+
+    def test_one_that_has_just_been_prepared_is_well(self) -> None:
+        assert causes.find(situation(prepared=(Prepared(name="a", owner="b", prepared_s=5),))) == []
+
+
+class TestReplication:
+    @staticmethod
+    def found(verdict: Verdict, value: float) -> Finding:
+        return Finding(title="t", verdict=verdict, expected="", actual="a", value=value)
+
+    def test_a_standby_that_is_gone_comes_before_its_lag(self) -> None:
+        told = {
+            "replay_lag_s": self.found(Verdict.CRITICAL, 40),
+            "connected": self.found(Verdict.CRITICAL, 0),
+        }
+        [cause] = replication.broken("db", told, "standby")
+        assert cause.headline == "standby is not connected to db"
+        assert not cause.late
+
+    def test_a_paused_replay_is_resumed(self) -> None:
+        told = {
+            "paused": self.found(Verdict.CRITICAL, 1),
+            "stalled_s": self.found(Verdict.CRITICAL, 40),
+        }
+        [cause] = replication.broken("db", told)
+        assert (cause.option, cause.late) == ("resume", False)
+
+    def test_an_old_commit_alone_is_a_burst_until_it_is_critical(self) -> None:
+        assert list(replication.broken("db", {"stalled_s": self.found(Verdict.WARNING, 3)})) == []
