@@ -79,6 +79,17 @@ def unknown(words: str, facts: Facts) -> list[str]:
     return [_name(part) for part in parts if _one(part, facts) is None]
 
 
+def comparisons(words: str) -> list[tuple[str, str]]:
+    """Return the comparisons in a condition: what is compared, and its limit in words.
+
+    >>> comparisons("pending > 50, or oldest > 4h")
+    [('pending', '> 50'), ('oldest', '> 4h')]
+    """
+    parts = (part for some in _OR.split(words.strip()) for part in _AND.split(some) if part)
+    found = (_COMPARISON.fullmatch(part.strip()) for part in parts)
+    return [(one["name"].strip(), f"{one['sign']} {one['limit']}") for one in found if one]
+
+
 def _all(words: str, facts: Facts) -> bool | None:
     parts = [_one(part, facts) for part in _AND.split(words) if part]
     if False in parts:

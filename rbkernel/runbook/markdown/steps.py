@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import calls, fields, holes, psql, shell, statements, tables, titles
+from rbkernel.runbook.markdown import (
+    calls,
+    fields,
+    holes,
+    measured,
+    psql,
+    shell,
+    statements,
+    tables,
+    titles,
+)
 from rbkernel.runbook.markdown.blocks import Block
 from rbkernel.runbook.markdown.cells import (
     Cell,
@@ -152,6 +162,8 @@ class Steps:
         known = [one for one in found if one]
         for name, value in known:
             self._say(went, name, value)
+            if name == "triggers":
+                self._measure(block, went, value)
         if mode := fields.failure_mode(block):
             self._say(went, "failure_modes", [mode])
         if endpoints := tables.endpoints(block.text) if block.kind == "list" else []:
@@ -164,6 +176,14 @@ class Steps:
             self._say(went, section, fields.of_section(section, block))
         if fields.is_summary(block) and not known and not self.fields.has("summary"):
             self._say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
+
+    def _measure(self, block: Block, went: Went, triggers: Iterable[Mapping[str, str]]) -> None:
+        """Have a condition that a diagnostic of ours measures looked at where it stands."""
+        rows = [row for one in triggers for row in measured.metrics(one.get("when", ""))]
+        if rows:
+            self._say(went, "metrics", rows)
+            self.connections.of("")
+            self._once(block, went, "rb.metrics()")
 
     def _contacts_of_another(
         self, block: Block, went: Went, pairs: Sequence[tuple[str, str]]

@@ -14,9 +14,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from rbkernel.runbook import quantities
-from rbkernel.runbook.markdown import holes
-from rbkernel.runbook.placeholders import unfilled
+from rbkernel.runbook.markdown import holes, measured
 
 Row = Mapping[str, str]
 _NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "tbd"})
@@ -146,39 +144,10 @@ def _metrics(table: Table) -> Bound | None:
         panel="dashboard|panel",
         next_step="action|response",
     )
-    value = [_measured({k: holes.loud(v) for k, v in row.items()}) for row in picked]
+    value = [measured.metric({k: holes.loud(v) for k, v in row.items()}) for row in picked]
     return Bound(
         field="metrics", value=[row for row in value if "name" in row], call="rb.metrics()"
     )
-
-
-def _measured(row: dict[str, str]) -> dict[str, Any]:
-    """Add the diagnostic that measures it, where the name and the unit leave no doubt."""
-    row = {field: words for field, words in row.items() if field == "name" or not unfilled(words)}
-    limit = quantities.threshold(row.get("critical") or row.get("warning"))
-    for pattern, unit, how in _MEASURED:
-        if limit and re.search(pattern, row.get("name", ""), re.IGNORECASE) and limit.unit == unit:
-            return {**row, **how, **({"unit": unit} if unit else {})}
-    return dict(row)
-
-
-_MEASURED: tuple[tuple[str, str, Mapping[str, str]], ...] = (
-    (
-        r"replication lag|replay lag",
-        "s",
-        {"diagnostic": "replication/lag", "column": "replay_lag_s"},
-    ),
-    (
-        r"connection (?:pool|slots|usage|utili[sz]ation)",
-        "%",
-        {"diagnostic": "connections/saturation", "column": "used_pct"},
-    ),
-    (
-        r"(?:outbox|queue) (?:depth|backlog)",
-        "",
-        {"diagnostic": "queue/depth", "column": "messages", "agg": "sum"},
-    ),
-)
 
 
 def _alerts(table: Table) -> Bound | None:
