@@ -33,6 +33,15 @@ def _seed(name: str, *, split: bool = False) -> list[Imported]:
     return imported((FOLDER / "seeds" / f"{name}.md").read_bytes(), name=name, split=split)
 
 
+def test_what_a_test_is_expected_to_print_is_held_against_it() -> None:
+    text = "# Load test\nk6 run load.js\n\n# Expected p95: < 800ms\n# Expected error rate: < 0.1%"
+    code = code_of(_one(_fence("bash", text)))
+    assert '["k6", "run", "load.js"]' in code
+    assert 'expect={"p95": "< 800ms", "error rate": "< 0.1%"}' in code
+    # without an expectation nobody knows what it does
+    assert "rb.act(" in code_of(_one(_fence("bash", "k6 run load.js")))
+
+
 class TestSql:
     def test_each_statement_that_reads_is_a_cell(self) -> None:
         code = code_of(_one(_fence("sql", "SELECT ';';\nSELECT 2;")))
@@ -269,6 +278,17 @@ class TestWords:
         assert (metric.diagnostic, metric.column) == ("replication/lag", "replay_lag_s")
         assert "rb.metrics()" in code_of(one)
         assert 'db: str = ""  # connection name, from rbkernel.toml' in code_of(one)
+
+    def test_a_condition_that_a_diagnostic_answers_is_measured(self) -> None:
+        one = _one("# T\n\n**Detect:** pending HITL tasks > 50, or oldest > 4h\n")
+        found = [(m.diagnostic, m.column, m.warning, m.unit) for m in _front(one).metrics]
+        assert found == [
+            ("queue/tasks", "tasks", "> 50", ""),
+            ("queue/tasks", "oldest_s", "> 4h", "s"),
+        ]
+        assert "rb.metrics()" in code_of(one)
+        other = _one("# T\n\n**Detect:** the approver is away, or orders > 50\n")
+        assert _front(other).metrics == ()
 
     @pytest.mark.parametrize("words", ["P1", "SEV2", "High", "warning", "Critical (P0)", "Sev-3"])
     def test_severity_of_four_scales(self, words: str) -> None:
