@@ -84,6 +84,18 @@ def to_sqlalchemy(sql: str) -> str:
     )
 
 
+def to_driver(sql: str) -> str:
+    """Write our parameters as the driver wants them.
+
+    >>> to_driver("SELECT :v::int % 5, ':x'")
+    "SELECT %(v)s::int %% 5, ':x'"
+    """
+    return "".join(
+        f"%({text[1:]})s" if kind == "parameter" else text.replace("%", "%%")
+        for kind, text in tokens(sql)
+    )
+
+
 def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the values that the text asks for.
 

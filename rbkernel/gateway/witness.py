@@ -124,8 +124,7 @@ class Witness:
     def _tell_all(self, asked: list[Ask], seen: Diagnosis, redactor: Redactor) -> None:
         for ask in asked:
             try:
-                named = replace(seen.situation, connection=ask.connection)
-                self._tell(ask, diagnosis.judged(named), redactor)
+                self._tell(ask, _of(ask.connection, seen), redactor)
             except RbkernelError as error:
                 _log.warning("the look at %s is not in %s: %s", ask.connection, ask.incident, error)
             except Exception:  # noqa: BLE001  # a thread that nobody waits for: it is logged
@@ -170,6 +169,13 @@ class _Look:
         except Exception as error:  # noqa: BLE001  # whatever it is, the record says so
             _log.exception("the look at %s failed", self._connection.name)
             self._seen = _nothing_seen(self._connection, f"a defect of rbkernel: {error!r}")
+
+
+def _of(connection: str, seen: Diagnosis) -> Diagnosis:
+    """Return what was seen of a server as seen by another connection to it."""
+    if seen.situation.connection == connection:
+        return seen
+    return diagnosis.judged(replace(seen.situation, connection=connection))
 
 
 def _nothing_seen(connection: Connection, why: str) -> Diagnosis:

@@ -150,7 +150,7 @@ def _changed(value: Any, change: Callable[[Any], str] | None) -> Any:
 class Fetching(Protocol):
     """What rows are fetched from: a result of SQLAlchemy's, or a cursor."""
 
-    def fetchmany(self, size: int) -> Sequence[Sequence[Any]]:
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
         """Return the next rows, at most so many."""
         ...
 

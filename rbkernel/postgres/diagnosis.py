@@ -117,22 +117,26 @@ def _replication(session: Session, *, standby: bool) -> Iterator[Cause]:
     if late and late.verdict is Verdict.WARNING:
         # a burst, unless it does not get smaller
         time.sleep(_ON_ITS_WAY_S)
-        again = _judged(session, standby=standby)
-        since = again["replay_lag_s"]
-        grows = since.wrong and (since.value or 0.0) >= (late.value or 0.0)
-        found = again if grows else {**again, "replay_lag_s": replace(since, verdict=Verdict.OK)}
+        found = _judged(session, standby=standby)
+        since = found.get("replay_lag_s")
+        if since and not (since.wrong and (since.value or 0.0) >= (late.value or 0.0)):
+            found["replay_lag_s"] = replace(since, verdict=Verdict.OK)
     yield from replication.broken(session.connection.name, found, name)
 
 
 def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
-    """Return what the rules of replication find on a server, by the column that they judge."""
+    """Return what the rules of replication find on a server, by column; nothing if all is well."""
+    topic = "replication/standby" if standby else "replication/lag"
+    values = {} if standby else {"standby": session.connection.standby_name}
+    answer = diagnostics.ask(session, topic, **values)
+    declared = diagnostics.get(topic).rules
+    if all(rule.surely_ok(answer) for rule in declared):
+        return {}
     # imported late: rules judge frames, and pandas takes a second
     from rbkernel.postgres import rules
 
-    topic = "replication/standby" if standby else "replication/lag"
-    values = {} if standby else {"standby": session.connection.standby_name}
-    frame = diagnostics.run(session, topic, **values)
-    return {rule.column: rules.apply(rule, frame) for rule in diagnostics.get(topic).rules}
+    frame = diagnostics.framed(topic, answer)
+    return {rule.column: rules.apply(rule, frame) for rule in declared}
 
 
 def both(

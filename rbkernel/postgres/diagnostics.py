@@ -243,12 +243,16 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         Rows × the header's columns; empty, with a reason in its provenance, when the patient
         could not or would not answer.
     """
+    return framed(name, ask(session, name, **values))
+
+
+def framed(name: str, answer: Answer) -> pd.DataFrame:
+    """Return the answer of a diagnostic as a frame of its header's columns."""
     # imported late: pandas takes a second, and a look at a server needs no frame
     from rbkernel.postgres import frames
 
-    frame = frames.to_frame(ask(session, name, **values))
     # a policy may have dropped a column that the rules ask for: they find it empty
-    return frame.reindex(columns=list(get(name).columns))
+    return frames.to_frame(answer).reindex(columns=list(get(name).columns))
 
 
 def ask(session: Session, name: str, **values: Any) -> Answer:

@@ -2,8 +2,9 @@
 
 How values are read is in `rbkernel.postgres.loaders`.
 
-Everything else in rbkernel speaks SQLAlchemy. Connections are opened with keyword parameters and
-never with a DSN string, because libpq's complaint about a malformed one echoes a part of it.
+What teams write is sent through SQLAlchemy (`rbkernel.postgres.alchemy`). Connections are opened
+with keyword parameters and never with a DSN string, because libpq's complaint about a malformed
+one echoes a part of it.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self, cast
 
 import psycopg
 from psycopg import errors as pg_errors
 from psycopg import sql
-from sqlalchemy.exc import DBAPIError
 
+from rbkernel import sqltext
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.postgres import loaders, login, reach, settings, troubles
+from rbkernel.postgres.answer import Column
 from rbkernel.postgres.troubles import Trouble
 from rbkernel.postgres.values import decoded
 
 RawConnection = psycopg.Connection[Any]
+Error = psycopg.Error
+# One name for the cursor of every query: a name of its own for each would be an entry of its own
+# in the patient's pg_stat_statements.
+CURSOR = "rbkernel"
 
 # the first version that has transaction_timeout: release notes of PostgreSQL 17
 _TRANSACTION_TIMEOUT = 170000
@@ -60,6 +66,11 @@ class _OneStatementCursor(_Described):
 class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
     """A cursor of the server's, for results of any size."""
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each row has."""
+        return tuple(Column(one.name, one.type_code) for one in self.description or ())
+
     def close(self) -> None:
         """Close it; with its session it is gone already, and SQLAlchemy would log a traceback."""
         try:
@@ -67,6 +78,24 @@ class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
         except psycopg.OperationalError:
             if not self.connection.closed:
                 raise
+
+
+class Result(Protocol):
+    """Rows that come batch by batch, until it is closed."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each row has; to be read before the rows."""
+
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
+        """Return the next rows, at most so many."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+# runs a query in the transaction that has begun: the text with ``:name``, and the values
+Ask = Callable[[str, Mapping[str, Any]], Result]
 
 
 class _EscapedColumn(psycopg.Column):
@@ -208,6 +237,30 @@ def _guard(raw: RawConnection) -> None:
     loaders.register(raw)
 
 
+def one_row(raw: RawConnection, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
+    """Run a statement that returns one row, ``%(name)s`` for each value; raises `Error`."""
+    [row] = raw.execute(statement.encode(), values).fetchall()
+    return cast("Sequence[Any]", row)
+
+
+def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
+    """Run one query, ``:name`` for each value, by a cursor of the server's.
+
+    So the caps bound what the server sends, not only what we keep.
+
+    Raises
+    ------
+    Error
+        As psycopg has it; see `translate`.
+    """
+    cursor = cast("_ServerCursor", raw.cursor(CURSOR))
+    try:
+        return cursor.execute(sqltext.to_driver(sql), values)
+    except BaseException:
+        cursor.close()
+        raise
+
+
 def encoding(raw: RawConnection) -> str:
     """Return the ``client_encoding`` in which the server has to convert nothing."""
     told = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
@@ -258,9 +311,11 @@ def execute(raw: RawConnection, statement: str, *, name: str) -> None:
 
 
 def roll_back(raw: RawConnection) -> None:
-    """End the present transaction, if the connection still lives."""
-    with contextlib.suppress(psycopg.Error):
+    """End the present transaction; a connection that cannot is closed."""
+    try:
         raw.rollback()
+    except psycopg.Error:
+        raw.close()
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:
@@ -327,13 +382,12 @@ def sqlstate(error: BaseException | None) -> str | None:
     return getattr(getattr(cause, "orig", cause), "sqlstate", None)
 
 
-def ended_by_timeout(error: DBAPIError) -> bool:
+def ended_by_timeout(error: Error) -> bool:
     """Tell whether a time-out of the server's may have ended a statement or the session.
 
     A session that was ended is often seen as a lost connection, without a code.
     """
-    state = getattr(error.orig, "sqlstate", None)
-    return state in {None, "57014", "57P05", "25P03", "25P04"}
+    return error.sqlstate in {None, "57014", "57P05", "25P03", "25P04"}
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:

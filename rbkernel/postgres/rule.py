@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from rbkernel.postgres.answer import Answer
 
 
 class Rule(BaseModel):
@@ -85,3 +88,26 @@ class Rule(BaseModel):
                     f" critical={self.critical:g}; give the lesser trouble as warn"
                 )
         return self
+
+    def surely_ok(self, answer: Answer) -> bool:
+        """Whether an answer is ok beyond doubt, so that `rules`, which needs pandas, need not look.
+
+        All of it was seen, every row counts or does not, each that counts has a number, and none
+        of these is beyond a threshold. Sums, means and numbers of rows are left to `rules`.
+        """
+        if not answer.complete or self.agg not in {"max", "min", "last"}:
+            return False
+        rows = answer.records()
+        for column, wanted in self.where.items():
+            values = wanted if isinstance(wanted, list) else [wanted]
+            if any(row.get(column) is None for row in rows):
+                return False
+            rows = [row for row in rows if row[column] in values]
+        figures = [row.get(self.column) for row in rows] or [self.empty]
+        return all(map(self._within, figures))
+
+    def _within(self, figure: Any) -> bool:
+        limits = [limit for limit in (self.warn, self.critical) if limit is not None]
+        if not isinstance(figure, int | float) or any(map(math.isnan, (figure, *limits))):
+            return False
+        return not any(figure < limit if self.below else figure > limit for limit in limits)

@@ -7,17 +7,12 @@ slot and no catalogue; a backend that ignores even that is abandoned, so that th
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import CursorResult, Engine, create_engine, text
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGExecutionContext_psycopg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
 
 from rbkernel import sqltext
 from rbkernel.config import Connection
@@ -31,6 +26,7 @@ from rbkernel.postgres.troubles import FUTILE
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sqlalchemy import Engine
 
 __all__ = ["Provenance", "Session", "failed_frame", "provenance"]
 
@@ -38,30 +34,6 @@ __all__ = ["Provenance", "Session", "failed_frame", "provenance"]
 _GRACE_S = 2.0
 # After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
 _PAUSE_S = 15.0
-
-
-class _ExecutionContext(PGExecutionContext_psycopg):
-    """SQLAlchemy's own, with one name for the cursor of every query.
-
-    A name of its own for each would be an entry of its own in the patient's pg_stat_statements.
-    """
-
-    def create_server_side_cursor(self) -> Any:
-        """Open the one cursor of this transaction."""
-        return self._dbapi_connection.cursor("rbkernel")
-
-
-class _Dialect(PGDialect_psycopg):
-    """SQLAlchemy's own, without its look-ups at connect: they come before our time-outs are set."""
-
-    supports_statement_cache = True
-    execution_ctx_cls = _ExecutionContext
-
-    def initialize(self, connection: SqlConnection) -> None:
-        """Ask nothing."""
-
-
-registry.register("postgresql.rbkernel", __name__, "_Dialect")
 
 
 class Session:
@@ -79,6 +51,7 @@ class Session:
         self.connection = connection
         self._application_name = application_name
         self._raw: driver.RawConnection | None = None
+        self._engine: Engine | None = None  # of that connection, once a team's query is asked
         self._server: Server | None = None
         self._excess: list[str] | None = None
         self._silence: DatabaseError | None = None
@@ -88,7 +61,7 @@ class Session:
         self._version_num = 0
         self._own_path: tuple[str, ...] = ()
         self._encoding = ""
-        self._engine = self._make_engine()
+        self._turn = threading.Lock()
 
     @property
     def server(self) -> Server:
@@ -240,14 +213,20 @@ class Session:
         open is rolled back.
         """
         _ = self.server
-        pooled = self._engine.raw_connection()
-        raw: driver.RawConnection = pooled.driver_connection  # type: ignore[assignment]  # psycopg's
-        try:
+        with self._borrowed() as raw:
             yield raw
-        finally:
-            if raw.closed:
-                pooled.invalidate()
-            pooled.close()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[driver.RawConnection]:
+        """Take the connection for one transaction, which is rolled back at the end."""
+        with self._turn:
+            raw = self._raw
+            if raw is None or raw.closed:
+                raw = self._connect()
+            try:
+                yield raw
+            finally:
+                driver.roll_back(raw)
 
     def another(self) -> Session:
         """Return one more session like this one, not opened yet: for work at the same time."""
@@ -255,24 +234,16 @@ class Session:
 
     def close(self) -> None:
         """Close the connection; a later query opens a new one."""
-        self._engine.dispose()
+        if self._raw is not None:
+            self._raw.close()
 
     def _records(self, sql: str, timeout_s: float) -> list[dict[str, Any]]:
         """Return what we ask for ourselves, a row each: a frame would take longer."""
         rows, columns, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
         return [dict(zip([one.name for one in columns], row, strict=True)) for row in rows]
 
-    def _make_engine(self) -> Engine:
-        return create_engine(
-            "postgresql+rbkernel://",
-            creator=self._connect,
-            poolclass=QueuePool,
-            pool_size=1,
-            max_overflow=0,
-        )
-
     def _connect(self) -> driver.RawConnection:
-        self._raw = None
+        self._raw = self._engine = None
         started = time.monotonic()
         try:
             self._raw = driver.connect(
@@ -316,27 +287,18 @@ class Session:
         deadline = Deadline(timeout_s + _GRACE_S, lambda: self._raw, first=first)
         begun = False
         try:
-            with deadline, self._engine.connect() as conn:
-                self._begin(conn, timeout_s, team=team)
+            with deadline, self._borrowed() as raw, self._asking(raw, team=team) as ask:
+                self._begin(raw, timeout_s, team=team)
                 begun = True
-                result = self._execute(conn, sql, values)
-                if not result.returns_rows or result.cursor is None:
-                    raise QueryError(
-                        "the statement returns no rows",
-                        where=sqltext.first_line(sql),
-                        next_step="write a SELECT: changes are proposed with rb.act",
-                    )
-                # before the rows: the cursor is closed with the last of them
-                described: Sequence[Sequence[Any]] = result.cursor.description or ()
-                columns = tuple(Column(one[0], one[1]) for one in described)
-                with closing(result):
+                with closing(ask(sql, values)) as result:
+                    columns = result.columns
                     rows, cut_by = within_caps(result, cap, self.connection.size_cap_mb)
                     return rows, columns, cut_by
-        except DBAPIError as error:
+        except driver.Error as error:
             too_soon = not begun and not deadline.passed and driver.ended_by_timeout(error)
             if too_soon and not self._all_timeouts:
                 self._all_timeouts = True
-                self._engine.dispose()
+                self.close()
                 return self._fetch(sql, values, cap, timeout_s, team=team)
             said = driver.translate(error, self.connection.name)
             if not deadline.passed:
@@ -348,13 +310,26 @@ class Session:
         except UnicodeEncodeError as error:
             raise self._not_in_encoding(error) from error
 
-    def _begin(self, conn: SqlConnection, timeout_s: float, *, team: bool) -> None:
+    @contextmanager
+    def _asking(self, raw: driver.RawConnection, *, team: bool) -> Iterator[driver.Ask]:
+        """Give what runs a query: SQLAlchemy for what teams write, the driver for our own."""
+        if not team:
+            yield partial(driver.ask, raw)
+            return
+        # imported late: it takes longer than a look at a server, which is our own
+        from rbkernel.postgres import alchemy
+
+        if self._engine is None:
+            self._engine = alchemy.engine(raw)
+        with alchemy.asking(self._engine) as ask:
+            yield ask
+
+    def _begin(self, raw: driver.RawConnection, timeout_s: float, *, team: bool) -> None:
         """Set what the rest of the transaction relies on, and see that it cannot write."""
-        raw: driver.RawConnection = conn.connection.driver_connection  # type: ignore[assignment]
         ours = settings.for_team_sql(self._own_path) if team else settings.for_own_sql()
         self._encoding = driver.encoding(raw)
         wanted = {**ours, **self._limits(timeout_s), "client_encoding": self._encoding}
-        row = conn.exec_driver_sql(settings.statement(wanted), wanted).one()
+        row = driver.one_row(raw, settings.statement(wanted), wanted)
         self._own_path = settings.begun(row, self.connection.name).own_path
 
     def _not_in_encoding(self, error: UnicodeEncodeError) -> QueryError:
@@ -382,14 +357,6 @@ class Session:
             "idle_in_transaction_session_timeout": "30000",
             **driver.no_transaction_timeout(self._version_num),
         }
-
-    def _execute(
-        self, conn: SqlConnection, sql: str, values: Mapping[str, Any]
-    ) -> CursorResult[Any]:
-        if sqltext.is_cursor_query(sql):
-            # a server-side cursor: the caps bound what the server sends, not only what we keep
-            conn = conn.execution_options(stream_results=True)
-        return conn.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
 
 
 def _frame(answer: Answer) -> pd.DataFrame:

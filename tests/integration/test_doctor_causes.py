@@ -10,7 +10,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import doctor, driver, setup
+from rbkernel.postgres.driver import Ask, RawConnection, Result
 from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import HOST, Access
 from tests.conftest import missing_part
@@ -241,11 +242,16 @@ class TestRoles:
 
             pid = 0
 
-            def _execute(self, *arguments: Any) -> Any:
-                result = super()._execute(*arguments)
-                if self.pid:
-                    ask(access, f"SELECT pg_terminate_backend({self.pid}, 10000)")
-                return result
+            @contextmanager
+            def _asking(self, raw: RawConnection, *, team: bool) -> Iterator[Ask]:
+                def asked(sql: str, values: Mapping[str, Any]) -> Result:
+                    result = send(sql, values)
+                    if self.pid:
+                        ask(access, f"SELECT pg_terminate_backend({self.pid}, 10000)")
+                    return result
+
+                with super()._asking(raw, team=team) as send:
+                    yield asked
 
         session = Ended(role, application_name="rbkernel/test")
         with contextlib.closing(session):

@@ -117,6 +117,20 @@ def test_one_connection_is_all_that_it_takes(
     assert (number, locks) == (1, 0)
 
 
+def test_a_fast_look_imports_nothing_large(alone: Servers, environment: dict[str, str]) -> None:
+    """Each of these takes longer than the look: `why` answers within a second."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rbkernel", "why", "orders"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "psycopg" in imported
+    assert not imported & {"numpy", "pandas", "sqlalchemy", "sqlglot", "rich.table", "IPython"}
+
+
 class TestSampling:
     def test_a_histogram_of_waits(self, alone: Servers, diag: Session) -> None:
         alone.start("holder", "BEGIN", ROW)

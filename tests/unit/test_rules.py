@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbkernel.model import Verdict
-from rbkernel.postgres.answer import Provenance
+from rbkernel.postgres.answer import FLOAT8, TEXT, Answer, Column, Provenance
+from rbkernel.postgres.frames import to_frame
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.rules import apply, judge
 
@@ -119,3 +120,71 @@ class TestOkIsEarned:
             assert found.verdict is verdict
         other = Rule(title="x", column="n", where={"kind": "good", "n": 1.0}, warn=5)
         assert apply(other, answer(rows)).verdict is OK  # it has another n
+
+
+SOME = st.none() | st.integers(-2, 4) | st.floats(-2, 4) | st.just(math.nan) | st.booleans()
+ANSWERS = st.lists(st.tuples(SOME, st.sampled_from(["a", "b", None])), max_size=4)
+
+
+@given(
+    rows=ANSWERS,
+    agg=st.sampled_from(["max", "min", "last", "sum", "rows"]),
+    where=st.sampled_from([{}, {"kind": "a"}, {"kind": ["a", "b"]}]),
+    empty=st.sampled_from([None, 0.0, 3.0]),
+    limits=st.tuples(st.none() | st.integers(0, 2), st.integers(0, 3)),
+    below=st.booleans(),
+    cut_by=st.sampled_from(["", "", "the row cap of 4"]),
+)
+def test_what_is_surely_ok_is_ok(
+    rows: list[Any],
+    agg: Any,
+    where: dict[str, Any],
+    empty: float | None,
+    limits: tuple[int | None, int],
+    below: bool,
+    cut_by: str,
+) -> None:
+    rule = Rule(
+        title="x",
+        column="n",
+        agg=agg,
+        where=where,
+        empty=empty,
+        warn=limits[0],
+        critical=limits[1],
+        below=below,
+    )
+    told = Provenance(
+        name="x",
+        connection="db",
+        server="",
+        role="",
+        sql="",
+        values={},
+        at="",
+        duration_s=0.0,
+        rows=len(rows),
+        cut_by=cut_by,
+    )
+    answer = Answer(columns=(Column("n", TEXT), Column("kind", TEXT)), rows=rows, told=told)
+    if rule.surely_ok(answer):
+        assert apply(rule, to_frame(answer)).verdict is OK
+
+
+def test_a_healthy_answer_is_surely_ok() -> None:
+    told = Provenance(
+        name="x",
+        connection="db",
+        server="",
+        role="",
+        sql="",
+        values={},
+        at="",
+        duration_s=0.0,
+        rows=2,
+        cut_by="",
+    )
+    columns = (Column("n", FLOAT8), Column("kind", TEXT))
+    answer = Answer(columns=columns, rows=[(1.0, "a"), (9.0, "b")], told=told)
+    assert Rule(title="x", column="n", where={"kind": "a"}, warn=2).surely_ok(answer)
+    assert not Rule(title="x", column="n", warn=2).surely_ok(answer)
