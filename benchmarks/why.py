@@ -5,12 +5,14 @@
    for a lock, in three shapes of queue.
 3. `overview` over 5,000 tables.
 
-Prints medians, and the load of the machine: on a busy one, only the ratios mean something.
+Prints medians of wall time and of CPU time, and the load of the machine: on a busy one the CPU time
+says more, and the ratio to the Python that does nothing.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -18,7 +20,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.diagnostics import QUEUES, crowd
 from rbkernel.postgres import overview, setup
@@ -31,24 +35,31 @@ TABLES = 5000
 TABLE_SQL = "CREATE TABLE app.t{0} (id bigserial PRIMARY KEY, other bigint UNIQUE, body text)"
 
 
+class Taken(NamedTuple):
+    """What something took, in ms: wall time, and CPU time of its process."""
+
+    wall_ms: float
+    cpu_ms: float
+
+
 def main(runs: int) -> int:
     """Measure, and tell whether the aims are met."""
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder) / "home") as made:
         slow = 0
         environment = configured(made, Path(folder))
-        for what, ms in commands(made, environment, runs).items():
-            slow += report(what, ms, COMMAND_MS)
+        for what, taken in commands(made, environment, runs).items():
+            slow += report(what, taken, COMMAND_MS)
         for queue, statements in QUEUES.items():
             crowd(made, statements)
             with closing(made.diagnostic_session()) as session:
-                ms = timed(lambda session=session: diagnose(session), runs)  # type: ignore[misc]
-                slow += report(f"look and causes, {queue} queue", ms, LOOK_MS)
+                taken = timed(partial(diagnose, session), runs)
+                slow += report(f"look and causes, {queue} queue", taken, LOOK_MS)
             made.end_sessions()
         create_tables(made)
         with closing(made.diagnostic_session()) as session:
-            ms = timed(lambda: list(overview.survey(session)), runs)
-            slow += report(f"overview over {TABLES} tables", ms, OVERVIEW_MS)
+            taken = timed(lambda: list(overview.survey(session)), runs)
+            slow += report(f"overview over {TABLES} tables", taken, OVERVIEW_MS)
     print(f"load after: {os.getloadavg()[0]:.1f}")
     return int(slow > 0)
 
@@ -71,7 +82,7 @@ def configured(made: Servers, folder: Path) -> dict[str, str]:
     return {**os.environ, "RBKERNEL_CONFIG": str(file), "RBKERNEL_SANDBOX": str(folder / "none")}
 
 
-def commands(made: Servers, environment: Mapping[str, str], runs: int) -> dict[str, list[float]]:
+def commands(made: Servers, environment: Mapping[str, str], runs: int) -> dict[str, list[Taken]]:
     """Run the commands in turn, so that they share whatever else the machine does."""
     ways = made.access
     address = (
@@ -84,31 +95,40 @@ def commands(made: Servers, environment: Mapping[str, str], runs: int) -> dict[s
         "psql -c 'select 1'": [psql, "-Xqc", "select 1", address],
         "rbkernel why": [sys.executable, "-m", "rbkernel", "why", "db"],
     }
-    found: dict[str, list[float]] = {what: [] for what in each}
+    found: dict[str, list[Taken]] = {what: [] for what in each}
     for _ in range(runs + 1):
         for what, command in each.items():
-            began = time.perf_counter()
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
-            found[what].append(1000 * (time.perf_counter() - began))
-    return {what: ms[1:] for what, ms in found.items()}
+            run = partial(
+                subprocess.run, command, env=environment, stdout=subprocess.DEVNULL, check=True
+            )
+            found[what].append(once(run, resource.RUSAGE_CHILDREN))
+    return {what: taken[1:] for what, taken in found.items()}
 
 
-def timed(call: Callable[[], object], runs: int) -> list[float]:
-    """Return the ms of each call; the first, which connects, is left out."""
-    found = []
-    for _ in range(runs + 1):
-        began = time.perf_counter()
-        call()
-        found.append(1000 * (time.perf_counter() - began))
-    return found[1:]
+def timed(call: Callable[[], object], runs: int) -> list[Taken]:
+    """Return what each call took; the first, which connects, is left out."""
+    return [once(call, resource.RUSAGE_SELF) for _ in range(runs + 1)][1:]
 
 
-def report(what: str, ms: Sequence[float], limit_ms: float) -> bool:
-    """Print a median with its range; return whether it is above the aim."""
-    median = statistics.median(ms)
-    late = median > limit_ms
-    aim = f"above the aim of {limit_ms} ms" if late else ""
-    print(f"{what:34} {median:7.0f} ms  ({min(ms):.0f} to {max(ms):.0f})  {aim}".rstrip())
+def once(call: Callable[[], object], whose: int) -> Taken:
+    """Return what a call took."""
+    before, began = resource.getrusage(whose), time.perf_counter()
+    call()
+    wall, after = time.perf_counter() - began, resource.getrusage(whose)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Taken(1000 * wall, 1000 * cpu)
+
+
+def report(what: str, taken: Sequence[Taken], limit_ms: float) -> bool:
+    """Print medians and the range of wall time; return whether the median is above the aim."""
+    wall = [one.wall_ms for one in taken]
+    cpu_ms = statistics.median(one.cpu_ms for one in taken)
+    late = statistics.median(wall) > limit_ms
+    aim = f"  above the aim of {limit_ms} ms" if late else ""
+    print(
+        f"{what:34} {statistics.median(wall):6.0f} ms ({min(wall):.0f} to {max(wall):.0f}),"
+        f" CPU {cpu_ms:.0f} ms{aim}"
+    )
     return late
 
 
