@@ -15,7 +15,7 @@ import typer
 from rbkernel import config
 from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
 from rbkernel.errors import ParameterError
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Finding, Verdict, by_urgency
 from rbkernel.postgres import diagnostics, overview, rules
 from rbkernel.postgres.session import Session, provenance
 from rbkernel.runbook import catalogue
@@ -103,5 +103,5 @@ def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> No
     if len(frame):
         shown = frame.to_string(index=False, max_colwidth=60, na_rep="")
         typer.echo(shown)
-    for finding in sorted(findings, key=lambda finding: -finding.verdict.rank):
+    for finding in by_urgency(findings):
         typer.echo(finding_text(finding))

@@ -105,7 +105,11 @@ def finding_text(finding: Finding) -> str:
     which = f" Which: {finding.which}." if finding.which else ""
     step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
-    judged = f"{finding.title}: {finding.actual}{'' if finding.is_cause else _expected(finding)}"
+    judged = (
+        finding.headline
+        if finding.is_cause
+        else f"{finding.title}: {finding.actual}{_expected(finding)}"
+    )
     return f"{verdict} {one_line(f'{judged}{cause}{which}{step}')}"
 
 
