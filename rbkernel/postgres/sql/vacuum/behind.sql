@@ -15,6 +15,10 @@ columns:
   pid: process id of who holds the lock or the horizon, or of the worker; NULL otherwise
   since_s: s for which that has lasted; NULL where nobody knows
   last_vacuum_s: s since the last vacuum; NULL when never counted
+parameters:
+  held_s:
+    help: s, how long a transaction, a lock or busy workers must have lasted to count
+    default: 60
 rules:
   - title: Autovacuum is not switched off
     agg: rows
@@ -38,7 +42,7 @@ rules:
     cause: "Autovacuum passes over {value}, since it does not get its lock: {top}"
     next_step: have the one who holds the lock commit; find out why it is held for so long
     opens: RUN-019
-    source: autovacuum skips a table that it cannot lock at once
+    source: autovacuum skips a table that it cannot lock at once; 60 s is autovacuum_naptime by default
   - title: Vacuum can remove dead rows
     agg: rows
     where: {why: held back}
@@ -49,7 +53,7 @@ rules:
     cause: "Vacuum came by and had to leave the dead rows of {value}: {top} may still see them"
     next_step: have that transaction end, or its slot be read or dropped (vacuum/xmin)
     opens: RUN-019
-    source: the oldest transaction is older than the last vacuum
+    source: the oldest transaction is older than the last vacuum, and than 60 s, which is ours
   - title: Autovacuum has free workers
     agg: rows
     where: {why: workers busy}
@@ -61,7 +65,7 @@ rules:
       see how far the running vacuums are (vacuum/progress); raise autovacuum_vacuum_cost_limit, then
       autovacuum_max_workers
     opens: RUN-019
-    source: as many workers as autovacuum_max_workers
+    source: as many workers as autovacuum_max_workers, each for 60 s, which is ours
   - title: Autovacuum is fast enough
     agg: rows
     where: {slow: true}
@@ -75,19 +79,11 @@ rules:
       autovacuum_vacuum_cost_delay; see vacuum/progress
     opens: RUN-019
     source: ours; an hour
-  - title: Autovacuum comes by
-    agg: rows
-    where: {why: not come by}
-    each: relation
-    unit: tables
-    warn: 0
-    cause: "{value} have had twice the dead rows that autovacuum waits for, and it did not come"
-    next_step: see the server's log for errors of autovacuum, and autovacuum_naptime
-    opens: RUN-019
-    source: two autovacuum_naptime have passed since the last vacuum
 figure: {kind: bars, x: dead_of_due, y: relation, by: why, title: Dead rows as a multiple of what autovacuum waits for}
 cut: {detail: 120}
-source: tables with at least twice the dead rows that autovacuum waits for, as in vacuum/tables
+source: >-
+  tables with at least twice the dead rows that autovacuum waits for, as in vacuum/tables, which
+  judges those that it has not come by
 */
 WITH known AS MATERIALIZED (
     SELECT c.oid, n.nspname || '.' || c.relname AS relation,
@@ -138,6 +134,7 @@ holder AS MATERIALIZED (
       AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock',
                      'ExclusiveLock', 'AccessExclusiveLock')
       AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum v WHERE v.pid = l.pid AND v.relid = l.relation)
+      AND coalesce(a.xact_start <= clock_timestamp() - make_interval(secs => :held_s), true)
     ORDER BY l.relation, a.xact_start NULLS FIRST
 ),
 -- what still sees the oldest rows of this database
@@ -159,6 +156,7 @@ horizon AS MATERIALIZED (
         FROM pg_prepared_xacts WHERE database = current_database()
     ) h
     WHERE xmin_age > 0
+      AND coalesce(since <= clock_timestamp() - make_interval(secs => :held_s), true)
     ORDER BY xmin_age DESC
     LIMIT 1
 ),
@@ -177,16 +175,22 @@ explained AS (
                ELSE 'not come by'
            END AS why,
            o.who AS locker, o.pid AS locker_pid, o.xact_start AS locked,
-           w.pid AS worker_pid, w.phase, r.since AS working,
+           w.pid AS worker_pid, w.phase || r.slowed AS phase, r.since AS working,
            h.who AS keeper, h.pid AS keeper_pid, h.since AS kept
     FROM behind b
     LEFT JOIN holder o ON o.oid = b.oid
     LEFT JOIN pg_stat_progress_vacuum w
         ON w.relid = b.oid AND w.datname = current_database()
-    LEFT JOIN LATERAL (SELECT xact_start AS since FROM pg_stat_activity a WHERE a.pid = w.pid) r ON true
+    LEFT JOIN LATERAL (
+        SELECT xact_start AS since,
+               CASE WHEN wait_event = 'VacuumDelay' THEN ', slowed by its cost limit' ELSE '' END AS slowed
+        FROM pg_stat_activity a WHERE a.pid = w.pid
+    ) r ON true
     LEFT JOIN horizon h ON true
     CROSS JOIN (
-        SELECT count(*) AS busy FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'
+        SELECT count(*) AS busy FROM pg_stat_activity
+        WHERE backend_type = 'autovacuum worker'
+          AND xact_start <= clock_timestamp() - make_interval(secs => :held_s)
     ) v
 )
 SELECT relation, dead, vacuum_due_at, dead_of_due, why, slow,
