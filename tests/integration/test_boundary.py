@@ -153,6 +153,16 @@ def test_a_backslash_is_a_character_although_the_role_says_otherwise(
     ask(access, "ALTER ROLE granted RESET standard_conforming_strings")
 
 
+def test_the_granted_role_sees_the_servers_settings(granted: Connection) -> None:
+    session = Session(granted, application_name="test")
+    frame = diagnostics.run(session, "settings/notable").set_index("setting")
+    session.close()
+    row = frame.loc["idle_in_transaction_session_timeout"]
+    assert (row["value"], bool(row["at_risk"])) == ("0 ms", True)
+    assert frame.loc["default_transaction_read_only", "value"] == "off"
+    assert frame.loc["statement_timeout", "value"] == "0 ms"
+
+
 class TestOrdinaryWork:
     @pytest.mark.parametrize("sql", ANALYST)
     def test_analyst_queries_run(self, access: Access, granted: Connection, sql: str) -> None:

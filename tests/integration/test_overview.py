@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,15 @@ class TestLook:
             f.title for f in primary
         }
         assert {"Replay is not paused", "WAL receiver is streaming"} <= {f.title for f in standby}
+
+    def test_what_can_wait_is_asked_when_it_is_wanted(self, shop: Settings) -> None:
+        with closing(Session(shop.connection("sandbox-primary"), application_name="t")) as session:
+            few, all_of_it = (
+                {found.title for found in overview.survey(session, housekeeping=wanted)}
+                for wanted in (False, True)
+            )
+        assert few < all_of_it
+        assert {"Redundant indexes", "Foreign keys without an index"} <= all_of_it - few
 
     def test_what_makes_no_sense_is_left_out(self, shop: Settings) -> None:
         primary, standby = look(shop)

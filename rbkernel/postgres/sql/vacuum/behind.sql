@@ -111,6 +111,7 @@ WITH known AS MATERIALIZED (
     ) o
     WHERE c.relkind IN ('r', 'm')
       AND c.relpersistence <> 't'
+      AND pg_stat_get_dead_tuples(c.oid) > 0
       AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 ),
 behind AS MATERIALIZED (
