@@ -14,6 +14,7 @@ from rbkernel import strictjson
 from rbkernel.errors import StoredSituationError
 from rbkernel.postgres import causes, stored
 from rbkernel.postgres.situation import Backend, Prepared, Situation
+from rbkernel.postgres.troubles import Trouble
 
 SECONDS = st.none() | st.floats(0, allow_nan=False)
 TEXT = st.text(max_size=20)
@@ -73,7 +74,7 @@ SITUATION: dict[str, Any] = {
     "passing": st.integers(0, 9),
     "reason": st.just("") | TEXT,
     "next_step": TEXT,
-    "sqlstate": st.sampled_from(["", "53300"]),
+    "trouble": st.sampled_from(["", *Trouble]),
 }
 situations = st.builds(Situation, **SITUATION)
 
