@@ -16,7 +16,8 @@ from rbkernel.config import Connection
 from rbkernel.errors import RbkernelError, WatchError
 from rbkernel.model import Verdict
 from rbkernel.postgres import diagnosis
-from rbkernel.postgres.diagnosis import Diagnosis
+from rbkernel.postgres.causes import Cause
+from rbkernel.postgres.history import Sighting
 from rbkernel.postgres.ring import Ring
 from rbkernel.postgres.session import Session
 from rbkernel.redact import Redactor
@@ -72,7 +73,8 @@ class Watcher:
         self._ring = ring
         self._redactor = redactor
         self._every_s = every_s
-        self._said = ""
+        self._reason = ""
+        self._cause: Sighting | None = None
 
     def work(self, stop: threading.Event) -> None:
         """Look until ``stop`` is set."""
@@ -98,32 +100,35 @@ class Watcher:
             seen = diagnosis.diagnose(session, again=False)
             self._ring.add(seen, self._redactor)
         except RbkernelError as error:
-            self._say(str(error))
+            self._say_reason(str(error))
             return False
         except Exception:  # noqa: BLE001  # the other connections are watched all the same
             _log.exception("the look at %s failed", self._connection.name)
             return False
-        self._say(_told(seen))
+        self._say_reason(seen.situation.reason)
+        if not seen.situation.reason:
+            self._say_cause(seen.first)
         return not seen.situation.reason
 
-    def _say(self, what: str) -> None:
-        """Log a change: what is as it was is not said again."""
-        if what != self._said:
-            self._said = what
-            if what:
-                _log.warning("%s: %s", self._connection.name, self._redactor.value([what])[0])
+    # What is as it was is not said again: the log tells changes.
 
+    def _say_reason(self, reason: str) -> None:
+        if reason and reason != self._reason:
+            self._log(logging.WARNING, reason)
+        self._reason = reason
 
-def _told(seen: Diagnosis) -> str:
-    """Return what the log says of a look; nothing where all is well.
+    def _say_cause(self, cause: Cause | None) -> None:
+        wrong = cause is not None and cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+        present, before = Sighting.of(cause) if cause and wrong else None, self._cause
+        self._cause = present
+        if present is None:
+            if before is not None:
+                self._log(logging.INFO, "no cause is found any more")
+        elif before is None or before.verdict != present.verdict or not present.same(before):
+            self._log(logging.WARNING, f"{present.verdict}: {present.headline}")
 
-    The mechanism and not the headline, in which figures change with each look.
-    """
-    if seen.situation.reason:
-        return seen.situation.reason
-    first = seen.first
-    wrong = first and first.verdict in {Verdict.WARNING, Verdict.CRITICAL}
-    return f"{first.verdict.value}: {first.mechanism}" if first and wrong else ""
+    def _log(self, level: int, what: str) -> None:
+        _log.log(level, "%s: %s", self._connection.name, self._redactor.value([what])[0])
 
 
 def watch(watchers: Sequence[Watcher], rings: Sequence[Ring], stop: threading.Event) -> None:
