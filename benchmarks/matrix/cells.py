@@ -52,7 +52,10 @@ _AFTERWARDS = "done"
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a runbook came to; ``first_s`` until its first cell had ended, ``took_s`` in all."""
+    """What a runbook came to; ``first_s`` until its first cell had ended, ``took_s`` in all.
+
+    ``first_s`` is None where a kernel had to start first.
+    """
 
     runbook: str
     verdict: Verdict
@@ -61,7 +64,7 @@ class Told:
     findings: tuple[Finding, ...]
     decision: Decision | None
     plans: tuple[ActionPlan, ...]
-    first_s: float
+    first_s: float | None
     took_s: float
     error: str = ""
 
@@ -128,7 +131,7 @@ def papermill(runbook: str, parameters: Mapping[str, Any]) -> Told:
             ActionPlan(**{name: data[name] for name in names & data.keys()})
             for data in plans.values()
         ),
-        first_s=0.0,
+        first_s=None,
         took_s=time.monotonic() - started,
         error=outcome.failure,
     )

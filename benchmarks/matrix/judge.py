@@ -65,10 +65,11 @@ def _concluded(scenario: Scenario, told: Told) -> Iterator[str]:
         yield f"the notification does not name it: {told.title}"
     if truth.opens not in {"", told.runbook, *_opened(told.findings)}:
         yield f"names {', '.join(_opened(told.findings)) or 'no runbook'}, not {truth.opens}"
-    if scenario.within_s is not None and told.first_s > scenario.within_s:
-        yield f"the first finding took {told.first_s:.1f} s"
-    if scenario.within_s is not None and told.took_s - told.first_s > _AFTERWARDS_S:
-        yield f"took {told.took_s:.1f} s in all: it waited again"
+    if scenario.within_s is not None and told.first_s is not None:
+        if told.first_s > scenario.within_s:
+            yield f"the first finding took {told.first_s:.1f} s"
+        if told.took_s - told.first_s > _AFTERWARDS_S:
+            yield f"took {told.took_s:.1f} s in all: it waited again"
 
 
 def _recommended(scenario: Scenario, told: Told, acts: frozenset[int]) -> Iterator[str]:
