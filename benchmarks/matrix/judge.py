@@ -24,7 +24,13 @@ class Cell:
     why: str = ""
 
 
-def judge(scenario: Scenario, told: Told, acts: frozenset[int], may: frozenset[int]) -> Cell:
+def judge(
+    scenario: Scenario,
+    told: Told,
+    acts: frozenset[int],
+    may: frozenset[int],
+    innocent: frozenset[int],
+) -> Cell:
     """Hold what a runbook told against the truth.
 
     Parameters
@@ -37,12 +43,16 @@ def judge(scenario: Scenario, told: Told, acts: frozenset[int], may: frozenset[i
         Process ids of the sessions that the recommended action is for.
     may
         Those that another option may act on as well.
+    innocent
+        Those that no cause may accuse.
     """
     truth = scenario.truth
     if told.error:
         return Cell(mark="WRONG", why=told.error)
     if victims := _targets(told) - acts - may:
         return Cell(mark="WRONG", why=f"{len(victims)} victims in a plan")
+    if accused := _accused(told) & innocent:
+        return Cell(mark="WRONG", why=f"a cause accuses {len(accused)} innocent sessions")
     if told.verdict is Verdict.UNKNOWN and truth.verdicts != {Verdict.UNKNOWN}:
         unseen = [one.actual for one in leading(told.findings)]
         return Cell(mark="unknown", why="; ".join(unseen))
@@ -99,6 +109,12 @@ def _targets(told: Told) -> frozenset[int]:
     return frozenset(
         int(target["pid"]) for plan in told.plans for target in plan.targets if "pid" in target
     )
+
+
+def _accused(told: Told) -> frozenset[int]:
+    """Return the process ids that causes name as culprits."""
+    named = (finding.which for finding in told.findings if finding.is_cause)
+    return frozenset(int(pid) for which in named for pid in re.findall(r"pid (\d+)", which))
 
 
 def _opened(findings: Iterable[Finding]) -> list[str]:

@@ -77,11 +77,13 @@ def _row(scenario: Scenario, stage: Stage, started: float, run: Run) -> Row:
     truth = scenario.truth
     acts = frozenset(stage.pids(*truth.step[1]) if truth.step else ())
     may = frozenset(stage.pids(*truth.may) if truth.may else ())
+    named = {actor.pid for actor in stage.actors if actor.name in truth.says}
+    innocent = frozenset(stage.pids()) - acts - may - named
     told: dict[str, Told] = {}
     for runbook, parameters in _runs(scenario).items():
         told[runbook] = run(runbook, parameters)
     judged = {
-        name: judge(scenario, one, acts, may)
+        name: judge(scenario, one, acts, may, innocent)
         for name, one in told.items()
         if not truth.seen_by or name in truth.seen_by
     }

@@ -39,7 +39,8 @@ RIGHT = Told(
 
 
 def mark(told: Told, scenario: str = "tuple-queue") -> str:
-    return judge(SCENARIOS[scenario], told, frozenset({7}), frozenset()).mark
+    acts, innocent = frozenset({7}), frozenset({8})
+    return judge(SCENARIOS[scenario], told, acts, frozenset(), innocent).mark
 
 
 def test_what_is_right() -> None:
@@ -57,6 +58,7 @@ def test_what_is_right() -> None:
         {"plans": ()},
         {"plans": (dataclasses.replace(RIGHT.plans[0], targets=({"pid": 7}, {"pid": 8})),)},
         {"runbook": "RUN-001", "findings": ()},
+        {"findings": (dataclasses.replace(RIGHT.findings[0], which="pid 7, pid 8"),)},
     ],
 )
 def test_what_is_wrong(change: dict[str, object]) -> None:
