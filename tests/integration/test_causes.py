@@ -227,7 +227,7 @@ class TestOtherCauses:
 
             until(seen, "the commits have waited for long")
         [cause] = [one for one in found if one.verdict is Verdict.CRITICAL]
-        assert "is not connected (synchronous_standby_names = 'absent'" in cause.headline
+        assert "for the synchronous standby (absent), which is not connected" in cause.headline
         assert cause.remedies == ()
         assert any("cancelling the commits" in why for why in cause.ruled_out)
 

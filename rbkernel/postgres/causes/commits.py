@@ -29,11 +29,11 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
     pids = {pid for tree in behind for pid in tree.waiters}
     waiting = [*commits, *(one for one in situation.backends if one.pid in pids)]
     state = "does not confirm" if situation.synchronous_connected else "is not connected"
-    standbys = f"synchronous_standby_names = '{situation.synchronous_standbys}'"
     connected = ", ".join(situation.senders) or "none"
     yield Cause(
-        headline=f"{_who_waits(len(commits), len(pids))} for the synchronous standby, which {state}"
-        f" ({standbys}; connected: {connected})",
+        # a notification's title is cut: the name comes first
+        headline=f"{_who_waits(len(commits), len(pids))} for the synchronous standby"
+        f" ({situation.synchronous_standbys}), which {state}; connected: {connected}",
         mechanism="commits wait for a synchronous standby",
         verdict=Verdict.CRITICAL,
         victims=Victims(
