@@ -35,6 +35,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "pg_stat_statements": Capability(extension="pg_stat_statements"),
     # release notes of PostgreSQL 16, 17 and 18
     "pg_stat_io": Capability(since=160000),
+    "confl_active_logicalslot": Capability(since=160000),
     "pg_stat_checkpointer": Capability(since=170000),
     "failover_slots": Capability(since=170000),
     "stat_statements_shared_blks": Capability(since=170000, extension="pg_stat_statements"),

@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.config.words import did_you_mean
-from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.postgres import apptable, driver
 from rbkernel.postgres.answer import Answer, failed
 from rbkernel.postgres.apptable import Table
@@ -28,6 +28,7 @@ from rbkernel.postgres.capabilities import CAPABILITIES, Server, has, lacking
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import Session
+from rbkernel.postgres.twice import LONGEST_S, PAUSE, SHORTEST_S, Twice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +94,7 @@ class Diagnostic(_Part):
     SQL with a LIMIT returns one more column, ``of_all``: how many rows there would be without it.
     ``cut`` maps a column to the characters that are kept of its text: functions of the server that
     count characters fail on text of another database that is not valid in the encoding of this one.
+    With ``twice`` there are two looks, ``every_s`` apart, and the answer is what has changed.
     """
 
     name: str
@@ -108,18 +110,22 @@ class Diagnostic(_Part):
     source: str = ""
     cut: dict[str, int] = Field(default_factory=dict)
     batch: Batch | None = None
+    twice: Twice | None = None
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _with_parameters_of_the_table(cls, data: Any) -> Any:
-        if not (isinstance(data, dict) and (told := data.get("requires_table"))):
+    def _with_parameters_of_the_asking(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
             return data
-        own = {
-            name: {"help": help_, "default": ""}
-            for name, help_ in Table.model_validate(told).parameters().items()
-        }
+        own: dict[str, Any] = {}
+        if told := data.get("requires_table"):
+            table = Table.model_validate(told)
+            own |= {n: {"help": words, "default": ""} for n, words in table.parameters().items()}
+        if told := data.get("twice"):
+            pause_s = Twice.model_validate(told).every_s
+            own[PAUSE] = {"help": "s between the two looks", "default": pause_s}
         return {**data, "parameters": {**data.get("parameters", {}), **own}}
 
     @property
@@ -235,7 +241,7 @@ def _not_applicable(reason: str, where: str) -> DatabaseError:
 
 
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
-    """Run a diagnostic, as `ask` does.
+    """Run a diagnostic, as `ask` does; twice, with a pause, where its header says so.
 
     Returns
     -------
@@ -243,6 +249,8 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         Rows × the header's columns; empty, with a reason in its provenance, when the patient
         could not or would not answer.
     """
+    if get(name).twice:
+        return _twice(session, get(name), values)
     return framed(name, ask(session, name, **values))
 
 
@@ -255,8 +263,28 @@ def framed(name: str, answer: Answer) -> pd.DataFrame:
     return frames.to_frame(answer).reindex(columns=list(get(name).columns))
 
 
+def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Look, wait with nothing open on the server, look again, and return what has changed."""
+    from rbkernel.postgres import frames, rates
+
+    assert diagnostic.twice
+    first = _ask(session, diagnostic, values, texts=False)
+    if first.told.reason:
+        return framed(diagnostic.name, first)
+    time.sleep(values.get(PAUSE, diagnostic.twice.every_s))
+    second = _ask(session, diagnostic, values)
+    if second.told.reason:
+        return framed(diagnostic.name, second)
+    looks = (frames.to_frame(first), frames.to_frame(second))
+    try:
+        changed = rates.between(*looks, diagnostic.twice)
+    except DatabaseError as error:
+        return framed(diagnostic.name, _failed(session, diagnostic, error))
+    return changed.reindex(columns=list(diagnostic.columns))
+
+
 def ask(session: Session, name: str, **values: Any) -> Answer:
-    """Ask a diagnostic's question, and return what may be shown of the answer.
+    """Ask a diagnostic's question once, and return what may be shown of the answer.
 
     Returns
     -------
@@ -269,10 +297,19 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
     QueryError
         Unknown name, missing or unknown parameter: a programming error.
     """
-    diagnostic = get(name)
-    values = _complete(diagnostic, values)
+    return _ask(session, get(name), values)
+
+
+def _ask(
+    session: Session, diagnostic: Diagnostic, given: Mapping[str, Any], *, texts: bool = True
+) -> Answer:
+    """Ask as `ask` does, without the texts of statements where nobody will read them."""
+    values = _complete(diagnostic, given)
+    values.pop(PAUSE, None)
     try:
         sql = diagnostic.sql_for(session.server)
+        if not texts:
+            sql = filled(sql, {"texts": "false"})
         _check_fit(session, diagnostic)
         ask_all = _answered_in_batches if diagnostic.batch else _answered
         answer = _told_of_all(ask_all(session, diagnostic, sql, values))
@@ -280,13 +317,17 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
         return answer.protected(session.connection.redaction)
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
     except (DatabaseError, QueryError) as error:
-        return failed(
-            list(diagnostic.columns),
-            error,
-            name=name,
-            connection=session.connection.name,
-            sql=diagnostic.shown_sql,
-        )
+        return _failed(session, diagnostic, error)
+
+
+def _failed(session: Session, diagnostic: Diagnostic, error: RbkernelError) -> Answer:
+    return failed(
+        list(diagnostic.columns),
+        error,
+        name=diagnostic.name,
+        connection=session.connection.name,
+        sql=diagnostic.shown_sql,
+    )
 
 
 def _asked_again(
@@ -440,6 +481,12 @@ def _complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, An
                 where=diagnostic.name,
                 next_step="pass a finite number, such as 5",
             )
+    if diagnostic.twice and not SHORTEST_S <= complete[PAUSE] <= LONGEST_S:
+        raise QueryError(
+            f"{PAUSE}={complete[PAUSE]} is no time between two looks",
+            where=diagnostic.name,
+            next_step=f"pass {SHORTEST_S:g} to {LONGEST_S:g} s",
+        )
     return complete
 
 

@@ -25,6 +25,7 @@ TOPICS = (
     "activity/transactions",
     "replication/lag",
     "replication/standby",
+    "replication/synchronous",
     "replication/slots",
     "replication/publisher",
     "replication/subscriber",
@@ -37,6 +38,7 @@ TOPICS = (
     "storage/partitions",
     "storage/collations",
     "archive/status",
+    "archive/wal",
 )
 # what can wait until it is calm
 HOUSEKEEPING = (

@@ -25,6 +25,7 @@ from rbkernel.errors import (
 from rbkernel.evidence import current
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres.session import Provenance, failed_frame, provenance
+from rbkernel.postgres.twice import PAUSE
 from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.triage import cards, undone
 from rbkernel.triage.context import triage
@@ -94,14 +95,17 @@ def sample(
     n
         How many samples, 1 at the least.
     every_s
-        Seconds between the starts of two samples.
+        Seconds between the starts of two samples; for a diagnostic of rates, between the two looks
+        of each.
 
     Returns
     -------
     pandas.DataFrame
         The rows of all samples under each other, with the column ``sample`` (1 … n).
     """
-    _must_know("rb.sample", what, values, "n", "every_s")
+    _must_know("rb.sample", what, values, "n", PAUSE)
+    if PAUSE in (_asked_for(what) or ()):
+        values = {**values, PAUSE: every_s}
     frames: list[pd.DataFrame] = []
     due = time.monotonic()
     for number in range(1, n + 1):

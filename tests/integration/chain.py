@@ -63,7 +63,7 @@ class Chain:
 
     def truth(self) -> float:
         """Return for how many seconds the oldest WAL that the standby has not replayed is there."""
-        with self._administer("standby") as raw:
+        with self.administer("standby") as raw:
             row = raw.execute("SELECT pg_last_wal_replay_lsn() - '0/0'::pg_lsn").fetchone()
         missing = [at for at, position in self._moves if position > row[0]]
         return time.monotonic() - missing[0] if missing else 0.0
@@ -77,7 +77,7 @@ class Chain:
 
     @contextmanager
     def setting(self, server: str, name: str, value: str) -> Iterator[None]:
-        with self._administer(server) as raw:
+        with self.administer(server) as raw:
             raw.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             raw.execute("SELECT pg_reload_conf()")
             try:
@@ -129,7 +129,7 @@ class Chain:
 
     @contextmanager
     def paused(self, server: str) -> Iterator[float]:
-        with self._administer(server) as raw:
+        with self.administer(server) as raw:
             raw.execute("SELECT pg_wal_replay_pause()")
             asked = "SELECT pg_get_wal_replay_pause_state() = 'paused'"
             until(lambda: bool(raw.execute(asked.encode()).fetchall()[0][0]))
@@ -142,7 +142,7 @@ class Chain:
     @contextmanager
     def cut(self, server: str) -> Iterator[float]:
         nowhere = "host=127.0.0.1 port=1"
-        with self.setting(server, "primary_conninfo", nowhere), self._administer(server) as raw:
+        with self.setting(server, "primary_conninfo", nowhere), self.administer(server) as raw:
             streams = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
             until(lambda: raw.execute(streams.encode()).fetchall()[0][0] == 0)
             yield time.monotonic()
@@ -194,10 +194,11 @@ class Chain:
         return made.replace("'", "''")
 
     @contextmanager
-    def _administer(self, server: str) -> Iterator[Any]:
+    def administer(self, server: str) -> Iterator[Any]:
+        """Connect as the superuser of that server."""
         access = self._servers.access
         if server != "cascade":
-            with access.connect("postgres", "standby") as raw:
+            with access.connect("postgres", "primary" if server == "primary" else "standby") as raw:
                 yield raw
             return
         there = {"user": "postgres", "passfile": passfile(access.home, "postgres")}

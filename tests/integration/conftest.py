@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 
+from rbkernel.postgres import diagnostics
 from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import passfile
 from rbkernel.sandbox.home import Home
@@ -36,16 +38,36 @@ def diag(server: Servers) -> Iterator[Session]:
     session.close()
 
 
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Say what happens between two looks of a diagnostic, in the place of waiting."""
+
+    def given(effect: Callable[[], object]) -> None:
+        monkeypatch.setattr(diagnostics, "time", SimpleNamespace(sleep=lambda _: effect()))
+
+    return given
+
+
+@pytest.fixture
+def no_pause(meanwhile: Callable[[Callable[[], object]], None]) -> None:
+    """Diagnostics that look twice do so at once."""
+    meanwhile(lambda: None)
+
+
 @pytest.fixture(scope="session")
-def _places(
-    server: Servers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Place, Place]]:
+def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers | None]:
+    """A server of the oldest version that is supported; None where it is not installed."""
     with other_server(tmp_path_factory.mktemp("other") / "home") as other:
-        one, far = place(server, "one", "shop"), other or server
-        two = place(far, "two", elsewhere(far))
-        yield one, two
-        one.raw.close()
-        two.raw.close()
+        yield other
+
+
+@pytest.fixture(scope="session")
+def _places(server: Servers, older: Servers | None) -> Iterator[tuple[Place, Place]]:
+    one, far = place(server, "one", "shop"), older or server
+    two = place(far, "two", elsewhere(far))
+    yield one, two
+    one.raw.close()
+    two.raw.close()
 
 
 @pytest.fixture

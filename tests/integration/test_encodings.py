@@ -93,6 +93,7 @@ def test_every_bytes_are_shown(server: Servers) -> None:
     assert told.notes == ("query: bytes that are no text in this encoding are written as \\xNN",)
 
 
+@pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_every_diagnostic_is_answered(server: Servers, name: str) -> None:
     with closing(session_in(server, name)) as session:

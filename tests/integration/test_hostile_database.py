@@ -88,6 +88,7 @@ def verdicts(session: Session, name: str) -> tuple[dict[str, Verdict], str]:
 UNKNOWN = {"queue/depth", "reconciliation/open", "reconciliation/recorded", "settings/notable"}
 
 
+@pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("name", diagnostics.names())
 def test_a_diagnostic_says_the_same(both: tuple[Session, Session], name: str) -> None:
     clean, hostile = both

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from rbkernel.model import Verdict
+from rbkernel.postgres import diagnostics
 from rbkernel.sandbox.access import STANDBY_NAME
 from tests.integration.chain import Chain
-from tests.integration.servers import cascade, servers, verdicts
+from tests.integration.servers import ROW, cascade, servers, verdicts
 from tests.waiting import until
 
 TOLERANCE_S = 0.5
@@ -185,6 +186,84 @@ class TestLag:
             chain.write("UPDATE orders SET status = 'lost' WHERE id = 100004")
             until(lambda: failing()[0] > 0, "an error while applying")
             until(lambda: failing()[1] is Verdict.CRITICAL, "the finding")
+            name, title = "replication/apply_errors", "Errors while applying, now"
+
+            def now() -> Verdict:
+                return verdicts(name, chain.ask("primary", name, every_s=2))[title]
+
+            until(lambda: now() is Verdict.CRITICAL, "an error between two looks")
             chain.copy("ALTER TABLE orders DROP CONSTRAINT orders_status_check")
             until(lambda: failing()[1] is Verdict.OK, "the end of the errors")
             assert failing()[0] > 0
+            assert now() is Verdict.OK
+
+
+class TestSynchronous:
+    @pytest.mark.parametrize(
+        ("names", "state"), [(f'FIRST 1 ("{STANDBY_NAME}", x)', "sync"), ("ANY 1 (*)", "quorum")]
+    )
+    def test_a_standby_that_confirms_is_told_by_postgresql(
+        self, chain: Chain, names: str, state: str
+    ) -> None:
+        name = "replication/synchronous"
+        with chain.setting("primary", "synchronous_standby_names", names):
+            until(lambda: STANDBY_NAME in chain.ask("primary", name)["standby"].tolist())
+            frame = chain.ask("primary", name).set_index("standby")
+            row = frame.loc[STANDBY_NAME]
+            assert row[["state", "sync_state", "confirming"]].tolist() == ["streaming", state, 1]
+            chain.write()
+            assert set(verdicts(name, chain.ask("primary", name)).values()) == {Verdict.OK}
+
+    def test_commits_that_wait_for_replay(self, chain: Chain) -> None:
+        name = "replication/synchronous"
+        missing, waits = (rule.title for rule in diagnostics.get(name).rules)
+        with (
+            chain.setting("primary", "synchronous_standby_names", f'"{STANDBY_NAME}"'),
+            chain.administer("primary") as raw,
+        ):
+            until(lambda: bool(chain.ask("primary", name)["confirming"].iloc[0]))
+            with chain.paused("standby"):
+                raw.execute("SET synchronous_commit = remote_apply")
+                raw.pgconn.send_query(ROW.encode())
+                until(lambda: chain.ask("primary", name)["waiting_s"].max() > 1, "it waits")
+                found = verdicts(name, chain.ask("primary", name))
+                assert found[missing] is Verdict.OK
+                assert found[waits] in {Verdict.WARNING, Verdict.CRITICAL}
+            while raw.pgconn.get_result():
+                pass  # the commit returns
+            assert chain.ask("primary", name)["waiting"].sum() == 0
+
+
+class TestConflicts:
+    def test_a_reader_that_replay_cancels(
+        self, chain: Chain, meanwhile: Callable[[Callable[[], object]], None]
+    ) -> None:
+        name = "replication/conflicts"
+        counted = "SELECT sum(confl_snapshot) FROM pg_stat_database_conflicts"
+        with (
+            chain.setting("standby", "max_standby_streaming_delay", "10ms"),
+            chain.administer("standby") as reader,
+            chain.administer("standby") as raw,
+            chain.administer("primary") as primary,
+        ):
+            [(before,)] = raw.execute(counted).fetchall()
+            reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            reader.execute("SELECT count(*) FROM orders")
+
+            def cancelled() -> bool:
+                chain.write()
+                primary.execute("VACUUM orders")
+                return bool(raw.execute(counted).fetchall() != [(before,)])
+
+            meanwhile(lambda: until(cancelled, "a reader is cancelled"))
+            frame = chain.ask("standby", name)
+            with pytest.raises(reader.Error, match="conflict with recovery"):
+                reader.execute("SELECT 1")
+        assert frame[["database", "kind", "cancelled"]].to_numpy().tolist() == [
+            ["shop", "snapshot", 1]
+        ]
+        assert set(verdicts(name, frame).values()) == {Verdict.WARNING}
+        meanwhile(lambda: None)
+        frame = chain.ask("standby", name)
+        assert frame["cancelled_before"].tolist() == [before + 1]
+        assert set(verdicts(name, frame).values()) == {Verdict.OK}

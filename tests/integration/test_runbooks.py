@@ -255,6 +255,10 @@ def expect_down(played: Round, name: str) -> None:
         assert first.headline.startswith(f"{name} does not answer: nothing listens there")
 
 
+# what PostgreSQL tells every role
+PUBLIC = {"Queries that recovery cancels, now"}
+
+
 def expect_unknown(played: Round, *reasons: str) -> None:
     """The runs came to their end, and say that they do not know, and why."""
     for runbook, outcome in played.outcomes.items():
@@ -262,6 +266,8 @@ def expect_unknown(played: Round, *reasons: str) -> None:
         assert outcome.verdict is Verdict.UNKNOWN, runbook
         assert outcome.exit_code == 3
         for found in outcome.record.findings:
+            if found.title in PUBLIC:
+                continue
             assert found.verdict is Verdict.UNKNOWN, (runbook, found.title)
             assert any(reason in found.actual for reason in reasons), (runbook, found.actual)
 

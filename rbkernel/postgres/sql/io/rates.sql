@@ -1,0 +1,82 @@
+/*
+purpose: How fast WAL is written, checkpointed and archived at this moment, from two looks at the counters
+needs: [pg_monitor]
+columns:
+  wal_mb_per_s: MiB of WAL written a second; on a standby, received
+  max_wal_pct: "%, of max_wal_size that is written between two timed checkpoints, at this rate"
+  timed: checkpoints between the looks because their time had come
+  requested: checkpoints because WAL was full, or somebody asked for one
+  buffers_per_s: pages written by checkpoints a second
+  archived: WAL files archived between the looks
+  failed: attempts to archive that failed
+  waiting: WAL files that wait to be archived, at the second look
+  waiting_before: the same at the first look
+  folder_mb: MiB in the WAL folder, at the second look
+  folder_mb_per_s: MiB by which the folder grows a second; negative where it shrinks
+  falls_behind: ten files or more wait to be archived, and more than at the first look
+  window_s: s between the looks
+  sampled_at: the server's clock at the second look
+twice:
+  every_s: 10
+  counters: [wal_mb, timed, requested, buffers, archived, failed]
+  gauges: [waiting, folder_mb]
+  since: [checkpoints_since, archive_since]
+  made:
+    max_wal_pct: 100 * wal_mb_per_s * timeout_s / max_wal_mb
+    falls_behind: (waiting >= 10) & (waiting > waiting_before)
+rules:
+  - title: WAL between two checkpoints, at this rate
+    column: max_wal_pct
+    unit: "% of max_wal_size"
+    warn: 100
+    cause: "At this rate {value} is written between two timed checkpoints, so they come early"
+    next_step: find what writes so much (queries/busiest, wal_mb_per_s); raise max_wal_size
+    opens: RUN-018
+    unseen: the counters were reset between the looks; look again
+    source: max_wal_size and checkpoint_timeout in the manual
+  - title: Checkpoints that follow one another
+    column: requested
+    unit: checkpoints
+    warn: 1
+    cause: "{value} were requested between two looks"
+    next_step: raise max_wal_size, if nobody calls CHECKPOINT or takes backups so often
+    opens: RUN-018
+    unseen: the counters were reset between the looks; look again
+    source: >-
+      checkpoint_warning, 30 s: PostgreSQL's log warns of checkpoints that WAL has requested and that
+      are closer than that
+  - title: The archive keeps up
+    agg: rows
+    where: {falls_behind: true}
+    critical: 0
+    expected: fewer than 10 files wait, or no more than before
+    cause: WAL is written faster than it is archived, and the files that wait are more and more
+    next_step: >-
+      see whether archiving fails (archive/status), or how long archive_command takes for a file;
+      what waits fills the primary's disk
+    opens: RUN-018
+    source: ours; ten files as for archive/status
+figure: {kind: timeline, y: wal_mb_per_s, unit: MiB/s, title: WAL written a second}
+source: pg_stat_bgwriter or pg_stat_checkpointer, pg_stat_archiver, pg_ls_waldir()
+*/
+SELECT (pg_wal_lsn_diff(
+            CASE
+                WHEN pg_is_in_recovery()
+                    THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                ELSE pg_current_wal_lsn()
+            END,
+            '0/0') / 1048576)::float8 AS wal_mb,
+       c.checkpoints_timed AS timed,
+       c.checkpoints_req AS requested,
+       c.buffers_checkpoint AS buffers,
+       a.archived_count AS archived,
+       a.failed_count AS failed,
+       (SELECT count(*) FROM pg_ls_archive_statusdir() f WHERE f.name LIKE '%.ready') AS waiting,
+       (SELECT (sum(size) / 1048576)::float8 FROM pg_ls_waldir()) AS folder_mb,
+       c.stats_reset AS checkpoints_since,
+       a.stats_reset AS archive_since,
+       (SELECT setting::float8 FROM pg_settings WHERE name = 'checkpoint_timeout') AS timeout_s,
+       (SELECT setting::float8 FROM pg_settings WHERE name = 'max_wal_size') AS max_wal_mb,
+       clock_timestamp() AS sampled_at
+FROM pg_stat_archiver a
+CROSS JOIN pg_stat_bgwriter c

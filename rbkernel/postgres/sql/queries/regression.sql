@@ -1,0 +1,153 @@
+/*
+purpose: Statements that have become slower, from two looks at pg_stat_statements, each compared with its own past
+needs: [pg_monitor, pg_stat_statements]
+columns:
+  statement: identifier and beginning of the text
+  query_id: identifier of the statement
+  username: who ran it
+  database: where
+  slower: times that a call took between the looks of what it took before; NULL without a call
+  sessions: sessions that it kept busy between the looks, on the average
+  calls: calls between the looks; a call counts when it ends
+  calls_before: calls from the reset to the first look
+  mean_ms: ms of execution, a call, between the looks
+  mean_before_ms: ms of execution, a call, before
+  rows_a_call: rows returned or changed, a call, between the looks
+  rows_a_call_before: the same before
+  pages_a_call: pages of tables and indexes, in memory or not, a call, between the looks
+  pages_a_call_before: the same before
+  longest_before_s: s of the longest call before
+  running_s: s of the longest call that is under way and does not wait for a lock; 0 for none
+  comparable: enough calls before and between the looks, and enough time, to tell a change from noise
+  regressed: >-
+    it is comparable, and a call takes twice as long or more, beyond the spread of the past; NULL where
+    there is none, since all counters were reset within the last 10 min
+  more_rows: a call returns twice as many rows or more, so that the question is another one
+  more_pages: a call reads twice as many pages or more
+  endless: a call is under way for over 5 s and twice as long as the longest before
+  counted_since: when the counters of the statement, or of all, were reset
+  window_s: s between the looks
+  query: its text with $n for the constants; first 300 characters
+  sampled_at: the server's clock at the second look
+twice:
+  every_s: 10
+  key: [query_id, user_id, database_id, toplevel]
+  counters: [calls, total_ms, rows, pages]
+  gauges: [spread_ms, longest_ms]
+  since: [counted_since]
+  made:
+    sessions: total_ms_per_s / 1000
+    mean_ms: total_ms / calls
+    mean_before_ms: total_ms_before / calls_before
+    slower: mean_ms / mean_before_ms
+    rows_a_call: rows / calls
+    rows_a_call_before: rows_before / calls_before
+    pages_a_call: pages / calls
+    pages_a_call_before: pages_before / calls_before
+    longest_before_s: longest_ms_before / 1000
+    comparable: (calls >= 5) & (calls_before >= 20) & (sessions >= 0.02)
+    no_past: (past_s < 600) & (calls_before < 20) & (sessions >= 0.02)
+    regressed: >-
+      (comparable & (slower >= 2) & (mean_ms - mean_before_ms > 3 * spread_ms_before / calls ** 0.5))
+      .mask(no_past)
+    more_rows: (rows_a_call >= 2 * rows_a_call_before) & (rows_a_call >= 1)
+    more_pages: pages_a_call >= 2 * pages_a_call_before + 4
+    endless: (calls_before >= 20) & (running_s > 5) & (running_s > 2 * longest_before_s)
+    statement: query_id.str.cat(query.fillna('').str.slice(0, 60), ' ').str.strip()
+  keep: (calls > 0) | (running_s > 0)
+  worst_first: slower
+rules:
+  - title: Statements that read more than before
+    column: slower
+    empty: 0
+    where: {regressed: true, more_rows: false, more_pages: true}
+    by: statement
+    unit: times as long as before
+    warn: 2
+    cause: "A statement takes up to {value}, and reads more pages for as many rows: {top}"
+    next_step: >-
+      compare its plan with that of before (EXPLAIN): was an index dropped or made invalid
+      (storage/indexes), are statistics stale or rows dead (vacuum/tables), has the table grown?
+    opens: RUN-009
+    unseen: the counters were reset, and there is no past to compare with; look again later
+    source: >-
+      ours; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session
+  - title: Statements that return more than before
+    column: slower
+    empty: 0
+    where: {regressed: true, more_rows: true}
+    by: statement
+    unit: times as long as before
+    warn: 2
+    cause: "A statement takes up to {value}, and returns more rows a call: {top}"
+    next_step: see who asks for more now (username, a deployment, a missing LIMIT); the plan may be right
+    opens: RUN-009
+    unseen: the counters were reset, and there is no past to compare with; look again later
+    source: as above
+  - title: Statements that take longer for the same work
+    column: slower
+    empty: 0
+    where: {regressed: true, more_rows: false, more_pages: false}
+    by: statement
+    unit: times as long as before
+    warn: 2
+    cause: "A statement takes up to {value}, for as many rows and pages: {top}"
+    next_step: >-
+      it waits: for a lock (locks/blocking), for the disk (io/backends), or for a processor; the plan
+      is not the reason
+    opens: RUN-009
+    unseen: the counters were reset, and there is no past to compare with; look again later
+    source: as above
+  - title: Calls that do not end
+    column: running_s
+    empty: 0
+    where: {endless: true}
+    by: statement
+    unit: s
+    warn: 5
+    cause: "A call is under way for {value}, more than twice as long as any before: {top}"
+    next_step: >-
+      find the session (activity/long_queries) and compare the plan with that of before; it is counted
+      only when it ends
+    opens: RUN-009
+    unseen: the counters were reset, and there is no past to compare with; look again later
+    source: ours; twice the longest call since the reset
+figure: {kind: bars, x: slower, y: statement, title: Times that a call takes of what it took before}
+source: >-
+  pg_stat_statements: what happened before the first look is the past, so that a change long ago does
+  not show; total_exec_time includes time spent waiting for locks
+*/
+SELECT s.queryid::text AS query_id,
+       s.userid::bigint AS user_id,
+       s.dbid::bigint AS database_id,
+       s.toplevel,
+       u.rolname::text AS username,
+       d.datname::text AS database,
+       s.calls,
+       s.total_exec_time AS total_ms,
+       s.rows,
+       s.shared_blks_hit + s.shared_blks_read + s.local_blks_hit + s.local_blks_read AS pages,
+       s.stddev_exec_time AS spread_ms,
+       s.max_exec_time AS longest_ms,
+       coalesce(r.running_s, 0) AS running_s,
+       extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
+       i.stats_reset AS counted_since,
+       left(s.query, 300) AS query,
+       clock_timestamp() AS sampled_at
+FROM {schema}.pg_stat_statements({texts}) s
+CROSS JOIN {schema}.pg_stat_statements_info i
+LEFT JOIN pg_roles u ON u.oid = s.userid
+LEFT JOIN pg_database d ON d.oid = s.dbid
+LEFT JOIN (
+    SELECT query_id,
+           usesysid,
+           datid,
+           extract(epoch FROM clock_timestamp() - min(query_start))::float8 AS running_s
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend'
+      AND state = 'active'
+      AND wait_event_type IS DISTINCT FROM 'Lock'
+      AND query_id IS NOT NULL
+      AND pid <> pg_backend_pid()
+    GROUP BY query_id, usesysid, datid
+) r ON s.toplevel AND r.query_id = s.queryid AND r.usesysid = s.userid AND r.datid = s.dbid

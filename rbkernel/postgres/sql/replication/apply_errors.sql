@@ -1,0 +1,64 @@
+/*
+purpose: Errors of subscriptions at this moment, from two looks at their counters
+runs_on: primary
+needs: [pg_monitor]
+columns:
+  subscription: name of the subscription
+  database: the database that it writes to
+  enabled: it is meant to run
+  apply_errors: errors while applying between the looks; an error ends the worker
+  sync_errors: errors while copying tables between the looks
+  apply_errors_before: errors while applying from stats_reset to the first look
+  sync_errors_before: errors while copying tables from stats_reset to the first look
+  retry_s: s after which a worker that has ended starts again
+  window_s: s between the looks
+  stats_reset: since when errors are counted; NULL since the subscription was made
+  sampled_at: the server's clock at the second look
+twice:
+  every_s: 12
+  key: [database, subscription]
+  counters: [apply_errors, sync_errors]
+  since: [stats_reset]
+  worst_first: apply_errors
+rules:
+  - title: Errors while applying, now
+    column: apply_errors
+    agg: sum
+    by: subscription
+    unit: errors
+    critical: 0
+    cause: "{value} between two looks, and nothing is applied until the row is mended: {top}"
+    next_step: >-
+      read the server's log for the row or the conflict; mend it, or skip the transaction (ALTER
+      SUBSCRIPTION ... SKIP)
+    opens: RUN-005
+    unseen: the counters were reset between the looks; look again
+    source: an error while applying comes again at each start of the worker, until it is mended
+  - title: Errors while copying tables, now
+    column: sync_errors
+    agg: sum
+    by: subscription
+    unit: errors
+    warn: 0
+    cause: "{value} between two looks: {top}"
+    next_step: read the server's log for the table and the reason; the copy begins anew until it works
+    opens: RUN-005
+    unseen: the counters were reset between the looks; look again
+    source: an error while copying comes again at each start of the worker, until it is mended
+figure: {kind: bars, x: apply_errors, y: subscription, title: Errors while applying between two looks}
+source: >-
+  pg_stat_subscription_stats; a worker starts again after wal_retrieve_retry_interval, 5 s by
+  default, so that the looks must lie further apart
+*/
+SELECT s.subname::text AS subscription,
+       d.datname::text AS database,
+       s.subenabled AS enabled,
+       coalesce(e.apply_error_count, 0) AS apply_errors,
+       coalesce(e.sync_error_count, 0) AS sync_errors,
+       extract(epoch FROM current_setting('wal_retrieve_retry_interval')::interval)::float8 AS retry_s,
+       e.stats_reset,
+       clock_timestamp() AS sampled_at
+FROM pg_subscription s
+JOIN pg_database d ON d.oid = s.subdbid
+LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid
+ORDER BY subscription

@@ -1,0 +1,54 @@
+/*
+purpose: Queries on this standby that recovery has cancelled, by kind, and whether it does so now
+runs_on: standby
+columns:
+  database: the database
+  kind: "what replay wanted: snapshot (rows that vacuum removed), lock, buffer pin, tablespace, deadlock, logical slot"
+  cancelled: queries cancelled between the looks
+  cancelled_per_s: the same a second
+  cancelled_before: queries cancelled from stats_reset to the first look
+  stats_reset: since when it is counted; NULL since the database was made
+  window_s: s between the looks
+  sampled_at: the server's clock at the second look
+twice:
+  every_s: 5
+  key: [database, kind]
+  counters: [cancelled]
+  since: [stats_reset]
+  keep: cancelled + cancelled_before > 0
+  worst_first: cancelled
+rules:
+  - title: Queries that recovery cancels, now
+    column: cancelled
+    agg: sum
+    by: kind
+    unit: queries
+    warn: 0
+    cause: "Replay has cancelled {value} between two looks, because of: {top}"
+    next_step: >-
+      snapshot: set hot_standby_feedback = on, at the cost of bloat on the primary, or raise
+      max_standby_streaming_delay, at the cost of lag; lock: run the DDL on the primary when nobody
+      reads here; let the application try again
+    opens: RUN-005
+    unseen: the counters were reset between the looks; look again
+    source: each is an error that an application was given
+figure: {kind: bars, x: cancelled_before, y: kind, by: database, title: Queries cancelled by recovery since the reset}
+source: >-
+  pg_stat_database_conflicts, which counts a query when it is cancelled: while replay still waits for
+  a reader there is nothing here, but replay stands still (replication/standby)
+*/
+SELECT c.datname::text AS database,
+       k.kind,
+       k.cancelled,
+       d.stats_reset,
+       clock_timestamp() AS sampled_at
+FROM pg_stat_database_conflicts c
+JOIN pg_stat_database d ON d.datid = c.datid
+CROSS JOIN LATERAL (
+    VALUES ('snapshot', c.confl_snapshot),
+           ('lock', c.confl_lock),
+           ('buffer pin', c.confl_bufferpin),
+           ('tablespace', c.confl_tablespace),
+           ('deadlock', c.confl_deadlock)
+) k (kind, cancelled)
+ORDER BY database, kind

@@ -1,0 +1,17 @@
+/* From 16 on: logical decoding on a standby can be in the way, too. */
+SELECT c.datname::text AS database,
+       k.kind,
+       k.cancelled,
+       d.stats_reset,
+       clock_timestamp() AS sampled_at
+FROM pg_stat_database_conflicts c
+JOIN pg_stat_database d ON d.datid = c.datid
+CROSS JOIN LATERAL (
+    VALUES ('snapshot', c.confl_snapshot),
+           ('lock', c.confl_lock),
+           ('buffer pin', c.confl_bufferpin),
+           ('tablespace', c.confl_tablespace),
+           ('deadlock', c.confl_deadlock),
+           ('logical slot', c.confl_active_logicalslot)
+) k (kind, cancelled)
+ORDER BY database, kind
