@@ -7,6 +7,7 @@ says why. Arrays, ranges and records load their parts by the same loaders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import psycopg
@@ -32,6 +33,9 @@ _JSON = ("json", "jsonb")
 _OTHERS = ("numeric", "inet", "cidr", "uuid")
 # also of types that psycopg does not know: enums, composites, xml, money, …
 _UNKNOWN = 0
+# levels of JSON: what reads values part by part, ours and pandas, goes down a call for each;
+# Python's own parser reads 10,000 of them from 3.12 on
+_DEEPEST = 200
 
 
 def register(raw: psycopg.Connection[Any]) -> None:
@@ -101,7 +105,29 @@ class _JsonLoader(_TolerantLoader):
         text = decoded(bytes(data), self._encoding)
         if isinstance(text, AsText):
             return AsText(text, UNDECODABLE)
-        return super().load(text.encode())
+        value = super().load(text.encode())
+        may_be = text.count("[") + text.count("{") > _DEEPEST
+        return AsText(text, self.why) if may_be and _too_deep(value) else value
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether JSON has more levels than `_DEEPEST`.
+
+    >>> _too_deep([[], {"a": [1]}])
+    False
+    """
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class _IntervalLoader(IntervalLoader):

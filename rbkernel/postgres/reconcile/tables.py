@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rbkernel.errors import DatabaseError, QueryError
@@ -98,7 +98,8 @@ class Table:
     shown: str
     oid: int
     kind: str
-    row_bytes: float
+    # an estimate, which every ANALYZE changes: no part of `Progress.layout`
+    row_bytes: float = field(repr=False)
     columns: tuple[TableColumn, ...]
     unique: tuple[frozenset[str], ...]
     leading: frozenset[str]
