@@ -144,14 +144,17 @@ def test_what_is_surely_ok_is_ok(
     below: bool,
     cut_by: str,
 ) -> None:
+    warn, critical = limits
+    if warn is not None:  # the lesser trouble comes first
+        warn, critical = sorted((warn, critical), reverse=below)
     rule = Rule(
         title="x",
         column="n",
         agg=agg,
         where=where,
         empty=empty,
-        warn=limits[0],
-        critical=limits[1],
+        warn=warn,
+        critical=critical,
         below=below,
     )
     told = Provenance(
