@@ -246,6 +246,8 @@ class TestRegression:
         assert "no past to compare with" in next(
             one.actual for one in found.values() if one.verdict is UNKNOWN
         )
+        # one call, such as our own first look, tells nothing either way
+        assert verdicts(judged(calls(3, ms=2.0, past_s=60.0), calls(1, ms=900.0))) == [OK] * 4
         # what takes hardly any time does not matter
         assert verdicts(judged(calls(3, ms=2.0, past_s=60.0), calls(9, ms=1.0))) == [OK] * 4
 

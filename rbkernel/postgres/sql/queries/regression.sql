@@ -46,7 +46,7 @@ twice:
     pages_a_call_before: pages_before / calls_before
     longest_before_s: longest_ms_before / 1000
     comparable: (calls >= 5) & (calls_before >= 20) & (sessions >= 0.02)
-    no_past: (past_s < 600) & (calls_before < 20) & (sessions >= 0.02)
+    no_past: (past_s < 600) & (calls >= 5) & (calls_before < 20) & (sessions >= 0.02)
     regressed: >-
       (comparable & (slower >= 2) & (mean_ms - mean_before_ms > 3 * spread_ms_before / calls ** 0.5))
       .mask(no_past)
