@@ -110,7 +110,7 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
     alone: dict[str, object] = {"db": scenario.db or f"sandbox-{scenario.on}"}
     runs = {"RUN-000": pair, "RUN-001": alone, "RUN-007": alone}
     if scenario.standby:
-        runs["RUN-005"] = {**pair, "every_s": 0.5}
+        runs["RUN-005"] = pair
     return runs
 
 
