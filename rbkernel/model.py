@@ -153,6 +153,31 @@ class Finding:
         return self.actual if self.is_cause else self.cause or self.title
 
 
+def explained(finding: Finding, topic: str, causes: Iterable[Finding]) -> Finding:
+    """Name the cause that explains a finding: the one that its runbook would look for.
+
+    What could not be seen because of a cause is no worse than that cause.
+
+    Parameters
+    ----------
+    finding
+        A finding.
+    topic
+        Id of the runbook that it is about.
+    causes
+        The findings that are causes.
+    """
+    if finding.verdict is Verdict.OK or finding.is_cause or not topic:
+        return dataclasses.replace(finding, explained_by="")
+    cause = next((one for one in causes if one.wrong and topic in one.explains), None)
+    if cause is None:
+        return dataclasses.replace(finding, explained_by="")
+    unseen = finding.verdict is Verdict.UNKNOWN
+    no_worse = unseen and cause.verdict.rank < finding.verdict.rank
+    verdict = cause.verdict if no_worse else finding.verdict
+    return dataclasses.replace(finding, verdict=verdict, explained_by=cause.headline)
+
+
 def leading(findings: Iterable[Finding]) -> list[Finding]:
     """Return what a headline is made of: the worst that is wrong and unexplained, causes first.
 

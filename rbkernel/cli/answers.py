@@ -15,11 +15,11 @@ import typer
 from rbkernel import config
 from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
 from rbkernel.errors import ParameterError
-from rbkernel.model import Finding, Verdict, by_urgency
+from rbkernel.model import Finding, Verdict, explained
 from rbkernel.postgres import diagnostics, overview, rules
 from rbkernel.postgres.session import Session, provenance
 from rbkernel.runbook import catalogue
-from rbkernel.triage.cards import finding_text
+from rbkernel.triage.cards import findings_text
 
 OVERVIEW = "overview"
 
@@ -53,6 +53,7 @@ def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool
         else:
             frame = diagnostics.run(session, name, **diagnostics.typed(name, values))
             findings = [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
+    findings = [explained(finding, finding.opens, findings) for finding in findings]
     known = catalogue.ids(settings.catalogue.paths)
     findings = [finding.that_can_open(known) for finding in findings]
     _print(frame, findings, as_json=as_json)
@@ -103,5 +104,5 @@ def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> No
     if len(frame):
         shown = frame.to_string(index=False, max_colwidth=60, na_rep="")
         typer.echo(shown)
-    for finding in by_urgency(findings):
-        typer.echo(finding_text(finding))
+    for line in findings_text(findings):
+        typer.echo(line)

@@ -19,6 +19,7 @@ from rbkernel.postgres.causes.cause import REPLICATION, without_symptoms
 from rbkernel.postgres.causes.pair import Member
 from rbkernel.postgres.session import Session
 from rbkernel.postgres.situation import Situation
+from rbkernel.postgres.troubles import DOWN
 
 # s after which WAL that a primary had written is on a healthy standby (as long as replication/lag
 # and this look can differ: both were within 0.5 s of the truth)
@@ -149,6 +150,10 @@ def both(
     """
     here, there = diagnose(primary, seconds=seconds), diagnose(standby)
     first, second = _member(primary, here), _member(standby, there)
+    if here.situation.trouble in DOWN and not here.reached:
+        # that it sends nothing is a symptom
+        its_own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
+        return here, replace(there, causes=its_own)
     if first is None or second is None:
         return here, there
     if roles := list(pair.roles(first, second)):

@@ -19,6 +19,7 @@ from rbkernel.postgres.diagnosis import Diagnosis
 _GAP = timedelta(minutes=6)
 # causes that are over, and are told one by one
 _TOLD = 3
+_OVER = "over by now"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +154,17 @@ def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding
             title=title(db, place),
             verdict=Verdict.WARNING,
             expected="none",
-            actual=left or "over by now",
+            actual=left or _OVER,
             cause=f"{at}: {cause.headline}, over by now" if not left else f"{at}: {cause.headline}",
             which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
             next_step=_next_step(cause),
             at=now(),
         )
+
+
+def is_over(finding: Finding) -> bool:
+    """Whether a finding tells of what was wrong, and is not any more."""
+    return finding.actual == _OVER
 
 
 def title(db: str, place: int) -> str:

@@ -38,7 +38,7 @@ class Remedy:
     ``left`` counts the sessions that still wait afterwards, ``slots`` the slots that are freed;
     with ``replay`` it is replay on a standby that goes on.
     ``sure`` is false where a row may have holders that could not be seen, so that fewer may be
-    freed.
+    freed. ``advisory``: the lock is one that the applications themselves give a meaning.
     """
 
     verb: Verb
@@ -49,6 +49,7 @@ class Remedy:
     slots: int = 0
     sure: bool = True
     replay: bool = False
+    advisory: bool = False
 
     @property
     def sentence(self) -> str:
@@ -61,8 +62,7 @@ class Remedy:
         if len(self.targets) > _NAMED:
             names = dict.fromkeys(target.name for target in self.targets)
             return f"{len(self.targets)} sessions of {', '.join(names)}"
-        pids = ", ".join(str(target.pid) for target in self.targets)
-        return f"pid {pids}" if len(self.targets) == 1 else f"pids {pids}"
+        return " and ".join(f"{target.name} (pid {target.pid})" for target in self.targets)
 
     @property
     def effect(self) -> str:
@@ -74,7 +74,8 @@ class Remedy:
         now, later = len(self.freed.at_once), len(self.freed.later)
         effect = f"frees {amounts.count(now, 'session')} at once"
         if later:
-            effect += f", {later:,} more when those ahead commit"
+            when = "let go of the lock" if self.advisory else "commit"
+            effect += f", {later:,} more when those ahead {when}"
         return effect if self.sure else f"{effect}, fewer if the row has holders that are not seen"
 
 
@@ -110,13 +111,15 @@ def forbidden(backend: Backend) -> str:
 def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
     known = {pid: situation.backend(pid) for pid in (*tree.roots, *tree.waiters)}
     allowed = {pid: one for pid, one in known.items() if one is not None and not forbidden(one)}
+    waiters = [one for pid in tree.waiters if (one := known[pid]) is not None]
     unsure = frozenset(pid for pid, one in known.items() if one is not None and one.row_unseen)
     for group in _groups_of_roots(tree):
-        if all(pid in allowed for pid in group):
-            yield _remedy(tree, [allowed[pid] for pid in group], unsure)
+        # who waits for a lock is a victim, also where it was not seen of whom
+        if all(pid in allowed and allowed[pid].doing is not Doing.LOCK for pid in group):
+            yield _remedy(tree, [allowed[pid] for pid in group], waiters, unsure)
     for pid in tree.waiters:
         if pid in allowed and _queues_for_a_table(allowed[pid]) and tree.behind(pid):
-            yield _remedy(tree, [allowed[pid]], unsure)
+            yield _remedy(tree, [allowed[pid]], waiters, unsure)
 
 
 def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
@@ -133,19 +136,23 @@ def _queues_for_a_table(backend: Backend) -> bool:
     return backend.locktype == "relation" and backend.mode in _TABLE_MODES
 
 
-def _remedy(tree: Tree, targets: list[Backend], unsure: frozenset[int]) -> Remedy:
+def _remedy(
+    tree: Tree, targets: list[Backend], waiters: list[Backend], unsure: frozenset[int]
+) -> Remedy:
     pids = [target.pid for target in targets]
     freed = tree.freed(pids)
     waiting = tree.waiters.keys() - freed.all - set(pids)
     # a session without a running query has nothing to cancel
     resting = any(target.idle_in_transaction or target.state == "idle" for target in targets)
+    advisory = any(waiter.locktype == "advisory" for waiter in waiters)
     return Remedy(
         verb="terminate" if resting else "cancel",
         targets=tuple(targets),
         freed=freed,
         left=len(waiting),
-        loss=loss(targets),
+        loss=_GUARDED if advisory and resting else loss(targets),
         sure=not unsure & freed.all,
+        advisory=advisory,
     )
 
 
@@ -155,6 +162,9 @@ _LOSS = (
     "its work so far must be repeated",
     "what it has not committed is lost",
 )
+
+# an advisory lock may stand for a job, or for who is the leader
+_GUARDED = "what the lock guards is not known: ask its owner first"
 
 
 def loss(targets: Iterable[Backend]) -> str:

@@ -10,7 +10,8 @@ the same statement. So a wait counts when it has lasted `SETTLED_S`, or when two
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -206,23 +207,72 @@ def look(session: Session, *, again: bool = True) -> Situation:
 def settled(first: Situation, second: Situation | None = None) -> Situation:
     """Drop the waits that do not count: younger than `SETTLED_S`, and not in two looks.
 
+    A wait is in two looks when the session waits in both behind one session, directly or not:
+    clients with a short lock_timeout wait again and again, each time in another place of the queue.
+    What somebody who counts waits behind counts, too.
+
     >>> waits = Backend(pid=2, locktype="tuple", wait_s=0.1, blocked_by=(1,))
     >>> one = Situation(connection="db", at="", backends=(waits,))
     >>> settled(one).passing, settled(one, one).passing
     (1, 0)
+    >>> root, other = Backend(pid=1), replace(waits, pid=3, blocked_by=(2, 1))
+    >>> swapped = (replace(waits, blocked_by=(3, 1)), replace(other, blocked_by=(1,)), root)
+    >>> settled(replace(one, backends=(waits, other, root)), replace(one, backends=swapped)).passing
+    0
     """
     latest = second or first
     if latest.reason:
         return latest
-    before = {(one.pid, one.backend_start): set(one.blocked_by) for one in first.backends}
-    backends, passing = [], 0
-    for backend in latest.backends:
-        seen = before.get((backend.pid, backend.backend_start), set()) if second else set()
-        if _too_young(backend) and not seen & set(backend.blocked_by):
-            passing += 1
-            backend = replace(backend, blocked_by=())
-        backends.append(backend)
+    before = _ahead(first.backends) if second else {}
+    ahead = _ahead(latest.backends)
+    counted = {
+        one.pid
+        for one in latest.backends
+        if one.blocked_by
+        and (not _too_young(one) or ahead[_who(one)] & before.get(_who(one), frozenset()))
+    }
+    reached = [*counted]
+    blockers = {one.pid: one.blocked_by for one in latest.backends}
+    while reached:
+        reached = [pid for pid in blockers.get(reached.pop(), ()) if pid not in counted] + reached
+        counted.update(reached)
+    backends = [
+        one if one.pid in counted or not _too_young(one) else replace(one, blocked_by=())
+        for one in latest.backends
+    ]
+    passing = sum(_too_young(one) and one.pid not in counted for one in latest.backends)
     return replace(latest, backends=tuple(backends), passing=passing)
+
+
+def _ahead(backends: Iterable[Backend]) -> dict[Hashable, frozenset[Hashable]]:
+    """Return for each session that waits who it waits behind: those next to it, and the roots."""
+    known = {one.pid: one for one in backends}
+    waiters: dict[int, list[int]] = defaultdict(list)
+    for one in known.values():
+        for pid in one.blocked_by:
+            waiters[pid].append(one.pid)
+    found: dict[int, set[Hashable]] = {
+        one.pid: {_same(known, pid) for pid in one.blocked_by} for one in known.values()
+    }
+    for root in waiters.keys() - {one.pid for one in known.values() if one.blocked_by}:
+        queue, seen = [root], {root}
+        while queue:
+            behind = [pid for pid in waiters[queue.pop()] if pid not in seen]
+            seen.update(behind)
+            queue += behind
+        for pid in seen - {root}:
+            found[pid].add(_same(known, root))
+    return {_who(known[pid]): frozenset(those) for pid, those in found.items()}
+
+
+def _who(backend: Backend) -> Hashable:
+    return backend.pid, backend.backend_start
+
+
+def _same(known: Mapping[int, Backend], pid: int) -> Hashable:
+    """Tell a session in what it does now: one that has gone on since is another obstacle."""
+    one = known.get(pid)
+    return (pid, one.backend_start, one.query_start) if one else pid
 
 
 def _too_young(backend: Backend) -> bool:

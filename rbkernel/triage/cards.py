@@ -333,6 +333,9 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
 
 def _step(finding: Finding) -> str:
     """What to do next, with the runbook that goes on from here."""
+    if finding.explained_by:
+        # its own advice is about a symptom, and may hurt where the cause is known
+        return f"what the cause needs: {finding.explained_by}"
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 

@@ -12,7 +12,7 @@ from IPython.display import DisplayHandle, display
 from rbkernel.config import Settings
 from rbkernel.errors import DatabaseError, NotStarted
 from rbkernel.evidence import current
-from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, explained
 from rbkernel.postgres.diagnosis import unreached
 from rbkernel.postgres.session import Session
 from rbkernel.runbook import catalogue
@@ -108,28 +108,11 @@ class Triage:
 
     def _keep(self, finding: Finding) -> Finding:
         """Keep a finding with the cause that explains it, and journal what is new of it."""
-        explained = self._explained(finding)
-        if self.findings.get(finding.title) != explained:
-            self.findings[finding.title] = explained
-            current().event("finding", **dataclasses.asdict(explained))
-        return explained
-
-    def _explained(self, finding: Finding) -> Finding:
-        """Name the cause that explains a finding: the one that its runbook would look for.
-
-        What could not be seen because of a cause is no worse than that cause.
-        """
-        topic = self._topics[finding.title]
-        if finding.verdict is Verdict.OK or finding.is_cause or not topic:
-            return dataclasses.replace(finding, explained_by="")
-        causes = (cause for cause in self.findings.values() if cause.wrong)
-        cause = next((cause for cause in causes if topic in cause.explains), None)
-        if cause is None:
-            return dataclasses.replace(finding, explained_by="")
-        unseen = finding.verdict is Verdict.UNKNOWN
-        no_worse = unseen and cause.verdict.rank < finding.verdict.rank
-        verdict = cause.verdict if no_worse else finding.verdict
-        return dataclasses.replace(finding, verdict=verdict, explained_by=cause.headline)
+        kept = explained(finding, self._topics[finding.title], self.findings.values())
+        if self.findings.get(finding.title) != kept:
+            self.findings[finding.title] = kept
+            current().event("finding", **dataclasses.asdict(kept))
+        return kept
 
     def add_decision(self, decision: Decision) -> None:
         """Keep a decision as it now stands."""

@@ -16,6 +16,7 @@ from IPython.display import DisplayHandle, display
 from rbkernel.arguments import checked
 from rbkernel.errors import ParameterError, Undecided
 from rbkernel.model import Decision, Verdict, now
+from rbkernel.postgres import history
 from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.triage import cards
 from rbkernel.triage.context import headless, triage
@@ -151,7 +152,8 @@ def decide(
         )
     reason = ""
     if isinstance(recommended, Diagnosis):
-        well = triage().verdict is Verdict.OK
+        left = [one for one in triage().findings.values() if not history.is_over(one)]
+        well = all(one.verdict is Verdict.OK for one in left)
         needed = not well if needed is None else needed
         recommended, reason = recommend(recommended, options, well=well)
     if recommended is not None and recommended not in options:

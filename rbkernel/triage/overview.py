@@ -9,7 +9,7 @@ from functools import partial
 from IPython.display import display
 
 from rbkernel.arguments import checked
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Finding, Verdict, leading
 from rbkernel.postgres import overview as looks
 from rbkernel.triage import cards, earlier
 from rbkernel.triage.context import triage
@@ -23,12 +23,14 @@ class Overview:
     """What a look at everything came to; it has been shown.
 
     ``opens`` holds the ids of the runbooks to open, the most urgent first; ``unseen`` the titles of
-    what could not be seen, ``critical`` of what is critical.
+    what could not be seen, ``critical`` of what is critical. ``beyond``: no runbook is about the
+    cause that comes first, so that those of other findings do not help.
     """
 
     opens: tuple[str, ...]
     unseen: tuple[str, ...]
     critical: tuple[str, ...] = ()
+    beyond: bool = False
 
     @property
     def options(self) -> list[str]:
@@ -42,8 +44,9 @@ class Overview:
         >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
         'escalate'
         """
-        left = self.unseen or self.critical
-        return self.opens[0] if self.opens else ESCALATE if left else WATCH
+        if self.opens and not self.beyond:
+            return self.opens[0]
+        return ESCALATE if self.beyond or self.unseen or self.critical else WATCH
 
     @property
     def needed(self) -> bool:
@@ -100,6 +103,7 @@ def overview(
         opens=tuple(looks.next_runbooks(found)),
         unseen=tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN),
         critical=tuple(f.title for f in found if f.verdict is Verdict.CRITICAL),
+        beyond=any(first.is_cause and not first.opens for first in leading(found)[:1]),
     )
     data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}
     html, text = cards.overview_card(found), cards.overview_text(found)

@@ -9,7 +9,7 @@ import pytest
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import causes
 from rbkernel.postgres.causes import Cause, replication
-from rbkernel.postgres.situation import Backend, Prepared, Situation
+from rbkernel.postgres.situation import Backend, Prepared, Situation, settled
 from rbkernel.postgres.troubles import DOWN, Trouble
 
 
@@ -124,3 +124,63 @@ class TestReplication:
 
     def test_an_old_commit_alone_is_a_burst_until_it_is_critical(self) -> None:
         assert list(replication.broken("db", {"stalled_s": self.found(Verdict.WARNING, 3)})) == []
+
+
+ROOT = Backend(
+    pid=1,
+    application="refund-job",
+    state="idle in transaction",
+    state_s=40.0,
+    has_xid=True,
+    writes=True,
+    query_start="03:01:00",
+)
+
+
+def waiter(pid: int, *blockers: int, **fields: Any) -> Backend:
+    given = {"application": "shop", "state": "active", "locktype": "tuple", "wait_s": 9.0}
+    return Backend(pid=pid, blocked_by=blockers, **{**given, **fields})
+
+
+class TestQueuesForALock:
+    def test_clients_that_give_up_and_wait_again_are_victims_all_the_same(self) -> None:
+        """With a lock_timeout of 0.5 s no wait is old, and each look shows another order."""
+        first = [waiter(pid, 1, *range(2, pid), wait_s=0.3) for pid in range(2, 12)]
+        later = [waiter(pid, 1, *range(pid + 1, 12), wait_s=0.2) for pid in range(2, 12)]
+        seen = settled(situation(ROOT, *first), situation(ROOT, *later))
+        cause = only(seen)
+        assert cause.headline.startswith("refund-job (pid 1, ")
+        assert cause.victims.count == 10
+        assert cause.remedy is not None
+        assert [target.pid for target in cause.remedy.targets] == [1]
+
+    def test_who_waits_is_never_a_culprit(self) -> None:
+        """In one statement a waiter may show without its blocker."""
+        gone = waiter(2, locktype="transactionid", wait_s=8.0)
+        cause = only(situation(gone, *(waiter(pid, 2) for pid in range(3, 9))))
+        assert cause.verdict is Verdict.UNKNOWN
+        assert (cause.culprits, cause.remedies) == ((), ())
+        assert "was not seen" in cause.headline
+
+    def test_a_concurrent_build_that_waits_costs_nobody_a_transaction(self) -> None:
+        build = waiter(
+            2, 1, locktype="virtualxid", wait_s=90.0, query="CREATE INDEX CONCURRENTLY i ON t (x)"
+        )
+        cause = only(situation(ROOT, build))
+        assert cause.verdict is Verdict.WARNING
+        assert cause.remedies == ()
+        assert "CREATE INDEX CONCURRENTLY" in cause.mechanism
+        assert cause.next_step.startswith("Wait")
+
+    def test_what_an_advisory_lock_guards_is_not_known(self) -> None:
+        leader = Backend(pid=1, application="scheduler", state="idle", state_s=50.0)
+        queue = [waiter(pid, 1, *range(2, pid), locktype="advisory") for pid in range(2, 7)]
+        cause = only(situation(leader, *queue))
+        assert cause.remedy is not None
+        assert "ask its owner first" in cause.remedy.loss
+        assert "when those ahead let go of the lock" in cause.remedy.effect
+
+    def test_replay_is_named_where_it_waits(self) -> None:
+        replay = waiter(9, 1, backend_type="startup", locktype="relation", state=None)
+        cause = only(situation(ROOT, replay, waiter(3, 9), waiter(4, 9), standby=True))
+        assert cause.headline.endswith("holds up replay and blocks 2 sessions behind it")

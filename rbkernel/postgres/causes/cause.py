@@ -75,7 +75,9 @@ def _state(backend: Backend) -> str:
         return f"state unknown, {why}"
     if backend.query_s is None:
         return backend.backend_type
-    doing = "running" if backend.doing is Doing.RUNNING else str(backend.doing)
+    doing = str(backend.doing)
+    if backend.doing is Doing.OTHER_WAIT:
+        doing = f"waits for {backend.wait_type}: {backend.wait_event}"
     return f"{doing} for {amounts.duration(backend.query_s)}"
 
 

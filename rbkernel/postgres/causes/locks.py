@@ -18,7 +18,7 @@ from rbkernel.postgres.causes.cause import (
     worse,
 )
 from rbkernel.postgres.remedy import forbidden, ranked
-from rbkernel.postgres.situation import PREPARED, Backend, Situation
+from rbkernel.postgres.situation import PREPARED, Backend, Doing, Situation
 
 # s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
 # time-out of the requests that stand behind (ours)
@@ -43,8 +43,13 @@ def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
 def _lock(
     situation: Situation, tree: Tree, waiting: list[Backend], longest: float, verdict: Verdict
 ) -> Cause:
-    remedies = ranked(tree, situation)
-    culprits = [one for pid in tree.roots if (one := situation.backend(pid))]
+    culprits = [
+        one for pid in tree.roots if (one := situation.backend(pid)) and one.doing is not Doing.LOCK
+    ]
+    if not culprits and tree.roots and PREPARED not in tree.roots:
+        return _unseen_root(waiting, longest)
+    builds = {one.locktype for one in waiting} == {"virtualxid"}
+    remedies = () if builds else ranked(tree, situation)
     victims = Victims(
         count=len(waiting),
         longest_s=longest,
@@ -52,14 +57,15 @@ def _lock(
         slots_pct=situation.share_of_slots(len(waiting)),
     )
     return Cause(
-        headline=f"{_who_blocks(situation, tree, culprits)} {_blocked(victims)}",
-        mechanism=_mechanism(waiting, tree),
-        verdict=verdict,
+        headline=f"{_who_blocks(situation, tree, culprits)}"
+        f" {_blocked(situation, tree, victims, several=len(culprits) > 1)}",
+        mechanism=_build(waiting) if builds else _mechanism(waiting, tree),
+        verdict=Verdict.WARNING if builds else verdict,
         culprits=tuple(culprits),
         victims=victims,
         ruled_out=tuple(_excluded(situation, tree)),
         remedies=remedies,
-        next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits),
+        next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits, waiting),
         opens="RUN-007",
         explains=("RUN-007", *_also(situation, tree)),
     )
@@ -101,17 +107,48 @@ def _prepared(situation: Situation) -> str:
     )
 
 
-def _blocked(victims: Victims) -> str:
+def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: bool) -> str:
     share = f" holding {victims.slots_pct:.0f} % of the slots" if victims.slots_pct >= 10 else ""
-    return f"blocks {amounts.count(victims.count, 'session')}{share}"
+    held = "block" if several else "blocks"
+    if not recovery.replay_waits(situation, tree):
+        return f"{held} {amounts.count(victims.count, 'session')}{share}"
+    others = victims.count - 1
+    behind = f" and blocks {amounts.count(others, 'session')} behind it" if others else ""
+    return f"{'hold' if several else 'holds'} up replay{behind}"
+
+
+def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
+    """Return what is known where the first in a queue waits, too, and its blocker was not seen."""
+    return Cause(
+        headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, and who holds it"
+        " was not seen",
+        mechanism=f"the longest has waited for {amounts.duration(longest)}; the first in the queue"
+        " waits, too, for a session that had gone when it was looked for",
+        verdict=Verdict.UNKNOWN,
+        victims=Victims(count=len(waiting), longest_s=longest, applications=applications(waiting)),
+        ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
+        next_step="Look again; with --seconds 5 if the waits are short",
+        opens="RUN-007",
+        explains=("RUN-007",),
+    )
+
+
+def _build(waiting: list[Backend]) -> str:
+    """Name a command that lets all older transactions end first, and blocks nobody meanwhile."""
+    first = waiting[0]
+    command = " ".join(first.query.split()[:4]) or "a command"
+    return (
+        f"{command} … of {first.name} (pid {first.pid}) waits for older transactions to end, as a"
+        " concurrent build does, and blocks nobody meanwhile"
+    )
 
 
 def _mechanism(waiting: list[Backend], tree: Tree) -> str:
     """Say what is waited for, and how the queue forms."""
     first = max(waiting, key=lambda one: (len(tree.behind(one.pid)), one.wait_s or 0.0))
-    place = f" on {first.relation}" if first.relation else ""
-    kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock on a table"}
+    kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock"}
     wanted = kinds.get(first.locktype or "", f"a lock ({first.locktype})")
+    place = f" {'of' if wanted == 'a row' else 'on'} {first.relation}" if first.relation else ""
     queue = len(tree.behind(first.pid))
     if first.locktype == "relation" and queue:
         return (
@@ -129,7 +166,7 @@ def _excluded(situation: Situation, tree: Tree) -> Iterator[str]:
     yield f"ending any of the sessions that only wait ({len(tree.waiters)})"
 
 
-def _without_remedy(tree: Tree, culprits: list[Backend]) -> str:
+def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend]) -> str:
     if PREPARED in tree.roots:
         return (
             "Ask the coordinator of the prepared transaction whether to COMMIT PREPARED or"
@@ -140,7 +177,16 @@ def _without_remedy(tree: Tree, culprits: list[Backend]) -> str:
             "End the transaction on the primary that holds the lock: run RUN-007 there, or look in"
             " its pg_locks for AccessExclusiveLock; nothing here can be ended"
         )
+    if {one.locktype for one in waiting} == {"virtualxid"}:
+        return (
+            "Wait: it goes on by itself when that transaction ends. If it may not wait, cancel the"
+            " build; it leaves an invalid index, to be dropped"
+        )
     reasons = [f"pid {one.pid}: {why}" for one in culprits if (why := forbidden(one))]
     if reasons:
         return f"Escalate; nothing can be proposed safely ({'; '.join(reasons)})"
-    return "Look again: PostgreSQL resolves a deadlock by itself after deadlock_timeout"
+    members = ", ".join(str(pid) for pid in sorted(tree.waiters)[:5])
+    return (
+        "Look again: PostgreSQL ends a deadlock by itself after deadlock_timeout (its members are"
+        f" among pids {members})"
+    )
