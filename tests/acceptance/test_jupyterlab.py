@@ -52,7 +52,7 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
 
     expect(desk.page.locator(".js-plotly-plot .main-svg .scatterlayer .points")).to_have_count(2)
     expect(desk.output(START)).to_contain_text("CRITICAL")
-    expect(desk.output(START)).to_contain_text("Replay is paused on the standby")
+    expect(desk.output(START)).to_contain_text("Replay is paused on sandbox-standby")
     expect(desk.output(ACT)).to_contain_text("waits for a decision")
     buttons = desk.output(DECIDE).get_by_role("button")
     expect(buttons).to_have_text(["wait", "resume replay", "escalate"])
@@ -113,7 +113,7 @@ def test_a_page_closed_in_mid_run_loses_nothing(
     assert silent == ["parameters"]
     first_screen = code["start"].outputs[0].data["text/plain"]
     assert first_screen.startswith("CRITICAL: ")
-    assert "Replay is paused on the standby" in first_screen
+    assert "Replay is paused on sandbox-standby" in first_screen
     figures = [code[name].outputs[0].data for name in ("figure-lag", "figure-stalled")]
     assert all(figure["application/vnd.plotly.v1+json"]["data"][0]["y"] for figure in figures)
     assert rbkernel("evidence", "verify", rebuilt_path).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ ROOT = Backend(
     state_s=40.0,
     has_xid=True,
     writes=True,
-    query_start="03:01:00",
+    query_start=datetime(2026, 11, 20, 3, 1, tzinfo=UTC),
 )
 
 
