@@ -10,6 +10,7 @@ from rbkernel.postgres.blocking import Tree
 from rbkernel.postgres.causes import recovery
 from rbkernel.postgres.causes.cause import (
     EXPLAINS,
+    REPLICATION,
     Cause,
     Victims,
     applications,
@@ -48,7 +49,7 @@ def _lock(
     ]
     if not culprits and tree.roots and PREPARED not in tree.roots:
         return _unseen_root(waiting, longest)
-    builds = {one.locktype for one in waiting} == {"virtualxid"}
+    builds = _are_builds(waiting)
     remedies = () if builds else ranked(tree, situation)
     victims = Victims(
         count=len(waiting),
@@ -76,7 +77,7 @@ def _also(situation: Situation, tree: Tree) -> Iterator[str]:
     if len(tree.waiters) >= EXPLAINS * situation.used:
         yield "RUN-001"
     if recovery.replay_waits(situation, tree):
-        yield "RUN-005"
+        yield REPLICATION
 
 
 def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> str:
@@ -133,6 +134,11 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
     )
 
 
+def _are_builds(waiting: list[Backend]) -> bool:
+    """Whether all who wait let older transactions end, as CREATE INDEX CONCURRENTLY does."""
+    return {one.locktype for one in waiting} == {"virtualxid"}
+
+
 def _build(waiting: list[Backend]) -> str:
     """Name a command that lets all older transactions end first, and blocks nobody meanwhile."""
     first = waiting[0]
@@ -177,7 +183,7 @@ def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend])
             "End the transaction on the primary that holds the lock: run RUN-007 there, or look in"
             " its pg_locks for AccessExclusiveLock; nothing here can be ended"
         )
-    if {one.locktype for one in waiting} == {"virtualxid"}:
+    if _are_builds(waiting):
         return (
             "Wait: it goes on by itself when that transaction ends. If it may not wait, cancel the"
             " build; it leaves an invalid index, to be dropped"
