@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rbkernel.cli.output import AsJson, Ending, print_json
+from rbkernel.model import Finding, Verdict
 
 if TYPE_CHECKING:
     from rbkernel.postgres.answer import Answer
     from rbkernel.postgres.causes import Cause
     from rbkernel.postgres.diagnosis import Diagnosis
+    from rbkernel.postgres.situation import Situation
 
 # rows of the histogram that are printed
 _WAITS = 8
@@ -32,48 +36,94 @@ def why(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a server, and say who or what causes its trouble.
+    """Look at a server, and at its standby if one is configured: who or what causes the trouble?
 
     Ends with 0 when no cause is found, else with the exit code of the worst one.
     Example: rbkernel why orders-primary
     """
     from rbkernel import config
-    from rbkernel.postgres.diagnosis import diagnose
-    from rbkernel.postgres.history import first_seen
+    from rbkernel.postgres import history
+    from rbkernel.postgres.diagnosis import looked
     from rbkernel.postgres.ring import Ring
     from rbkernel.postgres.session import Session
 
     settings = config.load()
-    with closing(Session(settings.connection(db), application_name="rbkernel/why")) as session:
-        found = diagnose(session, seconds=seconds)
-    glances = Ring(settings.watch_root, db).glances()
-    since = [first_seen(cause, glances) for cause in found.causes]
-    if as_json:
-        print_json(_as_json(found, since))
-    else:
-        _print(found, since)
-    raise Ending(found.verdict.exit_code)
+    with ExitStack() as stack:
 
+        def opened(name: str) -> Session:
+            session = Session(settings.connection(name), application_name="rbkernel/why")
+            return stack.enter_context(closing(session))
 
-def _print(found: Diagnosis, since: Sequence[str]) -> None:
-    if not found.causes:
-        seen = found.situation
-        typer.echo(
-            f"OK no cause found: {seen.used} of {seen.usable} slots used, no session waits for long"
+        found = looked(
+            db,
+            opened,
+            standby=settings.connection(db).standby,
+            primary=settings.primary_of(db),
+            seconds=seconds,
         )
-    for cause, first in zip(found.causes, since, strict=True):
+    ring = Ring(settings.watch_root, db)
+    glances = ring.glances()
+    causes = [
+        Told(
+            cause=cause,
+            since=history.first_seen(cause, glances),
+            connection=seen.situation.connection,
+        )
+        for seen in found
+        for cause in seen.causes
+    ]
+    causes.sort(key=lambda told: -told.cause.verdict.rank)
+    earlier = list(history.findings(found[0], ring.earlier(glances)))
+    if as_json:
+        print_json(_as_json(found, causes, earlier))
+    else:
+        _print(found, causes, settings.catalogue.paths)
+        for finding in earlier:
+            typer.echo(f"EARLIER {finding.cause}")
+            typer.echo(f"  next: {finding.next_step}")
+    raise Ending(_verdict(found).exit_code)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A cause, the server that it was found on, and since when it is there, if that is known."""
+
+    cause: Cause
+    connection: str
+    since: str
+
+
+def _verdict(found: Sequence[Diagnosis]) -> Verdict:
+    return Verdict.worst(seen.verdict for seen in found)
+
+
+def _print(found: Sequence[Diagnosis], causes: Sequence[Told], folders: Sequence[Path]) -> None:
+    from rbkernel.postgres.history import clock
+    from rbkernel.runbook import catalogue
+
+    if not causes:
+        slots = ", ".join(_slots(seen.situation) for seen in found)
+        typer.echo(f"OK no cause found: {slots}; no session waits for long")
+    opens = any(told.cause.opens for told in causes)
+    runbooks = catalogue.ids(folders) if opens else frozenset()
+    for told in causes:
+        cause = told.cause
         typer.echo(f"{cause.verdict.value.upper()} {cause.headline}")
         typer.echo(f"  why:  {cause.mechanism}")
-        if first:
-            typer.echo(f"  seen: since {first[:19]} UTC, by rbkernel watch")
+        if told.since:
+            typer.echo(f"  seen: since {clock(told.since)}, by rbkernel watch")
         for excluded in cause.ruled_out:
             typer.echo(f"  not:  {excluded}")
         if cause.next_step:
             typer.echo(f"  next: {cause.next_step}")
-        if cause.opens:
+        if cause.opens in runbooks:
             typer.echo(f"  open: {cause.opens}")
-    if found.sampled is not None:
-        _print_waits(found.sampled)
+    if found[0].sampled is not None:
+        _print_waits(found[0].sampled)
+
+
+def _slots(situation: Situation) -> str:
+    return f"{situation.used} of {situation.usable} slots of {situation.connection} used"
 
 
 def _print_waits(sampled: Answer) -> None:
@@ -89,16 +139,26 @@ def _print_waits(sampled: Answer) -> None:
         typer.echo("  none was busy")
 
 
-def _as_json(found: Diagnosis, since: Sequence[str]) -> dict[str, Any]:
+def _as_json(
+    found: Sequence[Diagnosis], causes: Sequence[Told], earlier: Sequence[Finding]
+) -> dict[str, Any]:
+    from rbkernel.postgres import history
+
+    here = found[0]
     return {
-        "verdict": found.verdict.value,
-        "connection": found.situation.connection,
-        "at": found.situation.at,
+        "verdict": _verdict(found).value,
+        "connection": here.situation.connection,
+        "standby": "".join(seen.situation.connection for seen in found[1:]),
+        "at": here.situation.at,
         "causes": [
-            {**_cause(cause), "first_seen": first or None}
-            for cause, first in zip(found.causes, since, strict=True)
+            {"connection": told.connection, **_cause(told.cause), "first_seen": told.since or None}
+            for told in causes
         ],
-        **({"waits": found.sampled.records()} if found.sampled is not None else {}),
+        "earlier": [
+            {"said": one.cause, "over": history.is_over(one), "next_step": one.next_step}
+            for one in earlier
+        ],
+        **({"waits": here.sampled.records()} if here.sampled is not None else {}),
     }
 
 

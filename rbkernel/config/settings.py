@@ -178,6 +178,10 @@ class Settings(BaseModel):
                 " sandbox-standby come with `rbkernel sandbox up`",
             ) from None
 
+    def primary_of(self, standby: str) -> str:
+        """Return the connection that has this one as its standby; empty where none has."""
+        return next((name for name, one in self.connections.items() if one.standby == standby), "")
+
     def command(self, name: str) -> Command:
         """Return the command that `rb.shell` may run under that name.
 

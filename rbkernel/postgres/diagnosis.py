@@ -7,7 +7,7 @@ taken, is a cause itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rbkernel.errors import DatabaseError
@@ -91,6 +91,43 @@ def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> D
     sampled = sampling.sample(session, seconds)
     seen = situation.settled(first, situation.look_once(session))
     return replace(_diagnosed(session, seen), sampled=sampled)
+
+
+def looked(
+    db: str,
+    opened: Callable[[str], Session],
+    *,
+    standby: str = "",
+    primary: str = "",
+    seconds: float = 0.0,
+) -> tuple[Diagnosis, ...]:
+    """Look at a server and, where one is named, at its standby.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    opened
+        Gives the session of a connection.
+    standby
+        Connection name of its standby; empty for none.
+    primary
+        Connection name of the server that it is configured to be the standby of: it is asked who
+        of the two is the primary, where this one is no standby.
+    seconds
+        As for `diagnose`.
+
+    Returns
+    -------
+    tuple of Diagnosis
+        Of the server, then of its standby if one is named.
+    """
+    if standby:
+        return both(opened(db), opened(standby), seconds=seconds)
+    seen = diagnose(opened(db), seconds=seconds)
+    if primary and seen.reached and not seen.situation.standby:
+        seen = promoted(opened(db), seen, opened(primary))
+    return (seen,)
 
 
 def _diagnosed(session: Session, seen: Situation) -> Diagnosis:

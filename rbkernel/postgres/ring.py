@@ -11,7 +11,7 @@ import fcntl
 import gzip
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 from rbkernel import strictjson
 from rbkernel.errors import StoredSituationError, WatchError
+from rbkernel.model import Verdict
 from rbkernel.postgres import stored
-from rbkernel.postgres.diagnosis import Diagnosis
-from rbkernel.postgres.history import Glance
+from rbkernel.postgres.diagnosis import Diagnosis, judged
+from rbkernel.postgres.history import Earlier, Glance, Sighting
 from rbkernel.postgres.situation import Situation
 from rbkernel.redact import Redactor
 
@@ -98,6 +99,17 @@ class Ring:
                 return stored.from_json(strictjson.loads(file.readlines()[1]))
         except (OSError, EOFError, ValueError, IndexError, StoredSituationError):
             return None
+
+    def earlier(self, glances: Sequence[Glance]) -> Iterator[Earlier]:
+        """Yield a look for each critical cause that some looks have shown, the newest first."""
+        known: list[Sighting] = []
+        for glance in reversed(glances):
+            critical = [one for one in glance.causes if one.verdict == Verdict.CRITICAL.value]
+            new = [one for one in critical if not any(one.same(other) for other in known)]
+            situation = self.situation(glance.at) if new else None
+            if situation is not None:
+                known += new
+                yield Earlier(diagnosis=judged(situation), occasion="seen by rbkernel watch")
 
     def _files(self) -> list[Path]:
         """Return the files of the last hour; a watcher that has ended leaves older ones."""

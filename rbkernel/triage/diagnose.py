@@ -68,8 +68,7 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
         cause is more urgent.
     """
     run = triage()
-    here, there = looked(db, standby, seconds=seconds)
-    told = [seen for seen in (here, there) if seen is not None]
+    told = looked(db, standby, seconds=seconds)
     for seen in told:
         name = seen.situation.connection
         for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
@@ -81,24 +80,16 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
     return Diagnosed(
         situation=worst.situation,
         causes=tuple(causes),
-        sampled=here.sampled,
+        sampled=told[0].sampled,
         reached=worst.reached,
     )
 
 
-def looked(
-    db: str, standby: str = "", *, seconds: float = 0.0
-) -> tuple[Diagnosis, Diagnosis | None]:
+def looked(db: str, standby: str = "", *, seconds: float = 0.0) -> tuple[Diagnosis, ...]:
     """Return the diagnosis of a server and, if one is named, of its standby."""
     run = triage()
-    if standby:
-        return diagnosis.both(run.session(db), run.session(standby), seconds=seconds)
-    seen = diagnosis.diagnose(run.session(db), seconds=seconds)
-    primary = next((one for one in run.settings.connections.values() if one.standby == db), None)
-    # configured as a standby, and it is none
-    if primary and seen.reached and not seen.situation.standby:
-        seen = diagnosis.promoted(run.session(db), seen, run.session(primary.name))
-    return seen, None
+    primary = run.settings.primary_of(db)
+    return diagnosis.looked(db, run.session, standby=standby, primary=primary, seconds=seconds)
 
 
 def _over(db: str, many: int) -> Iterable[Finding]:

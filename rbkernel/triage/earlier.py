@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import zip_longest
@@ -10,7 +10,7 @@ from itertools import zip_longest
 from rbkernel.errors import EvidenceError, StoredSituationError
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import Line, instant
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Finding
 from rbkernel.postgres import diagnosis, history, stored
 from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.postgres.history import Earlier
@@ -45,7 +45,7 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
         yield replace(finding, cause=f"{finding.cause}{seen}")
     began = min((instant(line.at) for line in lines), default=instant(run.run.started_at))
     recent = [one for one in watched if instant(one.at) >= began - _BEFORE_THE_ALERT]
-    told = list(history.findings(present, [*alerted, *_as_watched(ring, recent)]))
+    told = list(history.findings(present, [*alerted, *ring.earlier(recent)]))
     yield from told
     place = len(told)
     while (title := history.title(db, place)) in run.findings:
@@ -57,18 +57,6 @@ def _when_alerted(lines: Iterable[Line], db: str) -> list[Earlier]:
     """Return the looks at a server that the gateway has made, in the order of the lines."""
     of_it = (one for one in lines if one.kind == "situation" and one.text("connection") == db)
     return [look for line in of_it for look in _look(line)]
-
-
-def _as_watched(ring: Ring, glances: Sequence[history.Glance]) -> Iterator[Earlier]:
-    """Yield a look for each critical cause that `rbkernel watch` has seen, the newest first."""
-    known: list[history.Sighting] = []
-    for glance in reversed(glances):
-        critical = [one for one in glance.causes if one.verdict == Verdict.CRITICAL.value]
-        new = [one for one in critical if not any(one.same(other) for other in known)]
-        situation = ring.situation(glance.at) if new else None
-        if situation is not None:
-            known += new
-            yield Earlier(diagnosis=diagnosis.judged(situation), occasion="seen by rbkernel watch")
 
 
 def _look(line: Line) -> Iterator[Earlier]:

@@ -84,7 +84,7 @@ def overview(
     if standby and not looks.belongs(run.session(standby), run.session(db)):
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
-    here, there = looked(db, standby)
+    here, *there = looked(db, standby)
     found += looks.survey(
         run.session(db),
         here,
@@ -92,12 +92,12 @@ def overview(
         housekeeping=housekeeping,
         tell=partial(earlier.findings, run, db),
     )
-    if there:
-        # the same question to another server is another finding
-        found += [
-            dataclasses.replace(finding, title=_on(standby, finding.title))
-            for finding in looks.survey(run.session(standby), there)
-        ]
+    # the same question to another server is another finding
+    found += [
+        dataclasses.replace(finding, title=_on(standby, finding.title))
+        for seen in there
+        for finding in looks.survey(run.session(standby), seen)
+    ]
     found = [run.add_finding(finding) for finding in found]
     seen = Overview(
         opens=tuple(looks.next_runbooks(found)),

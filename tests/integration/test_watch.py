@@ -103,6 +103,47 @@ def test_it_keeps_what_it_sees_and_ends_when_told(
     assert cause["first_seen"] == first.at
 
 
+def test_what_is_over_is_told(alone: Servers, environment: dict[str, str], tmp_path: Path) -> None:
+    ring = Ring(tmp_path / "watch", "orders")
+    with watching(environment):
+        root = alone.start("refund-job", "BEGIN", ROW)
+        alone.send("web", ROW)
+        until(
+            lambda: any(one.verdict == "critical" for g in ring.glances() for one in g.causes),
+            "the queue is seen",
+        )
+        alone.end_sessions()
+    found = why(environment)
+    assert found["causes"] == []
+    [earlier] = found["earlier"]
+    assert earlier["over"]
+    assert f"refund-job (pid {root}" in earlier["said"]
+    assert "end nothing because of it" in earlier["next_step"]
+
+
+def test_its_standby_is_looked_at_too(environment: dict[str, str]) -> None:
+    """Who asks about a primary is told that its configured standby is down, and opens nothing."""
+    file = Path(environment["RBKERNEL_CONFIG"])
+    at = re.search(r"port = (\d+)", file.read_text())
+    assert at
+    nobody = {"host": HOST, "port": 1, "dbname": DATABASE, "user": "rb_diag"}
+    text = setup.with_connection(file.read_text(), "copy", nobody)
+    file.write_text(text.replace(at[0], f'{at[0]}\nstandby = "copy"'))
+    [cause] = why(environment)["causes"]
+    assert cause["connection"] == "copy"
+    assert cause["headline"].startswith("copy does not answer")
+    done = subprocess.run(
+        [sys.executable, "-m", "rbkernel", "why", "orders"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout.startswith("CRITICAL copy does not answer")
+    assert "open: " not in done.stdout  # the catalogue has no runbook for it
+
+
 def test_one_connection_is_all_that_it_takes(
     alone: Servers, environment: dict[str, str], tmp_path: Path
 ) -> None:
