@@ -126,7 +126,7 @@ def test_its_standby_is_looked_at_too(environment: dict[str, str]) -> None:
     file = Path(environment["RBKERNEL_CONFIG"])
     at = re.search(r"port = (\d+)", file.read_text())
     assert at
-    nobody = {"host": HOST, "port": 1, "dbname": DATABASE, "user": "rb_diag"}
+    nobody: dict[str, str | int] = {"host": HOST, "port": 1, "dbname": DATABASE, "user": "rb_diag"}
     text = setup.with_connection(file.read_text(), "copy", nobody)
     file.write_text(text.replace(at[0], f'{at[0]}\nstandby = "copy"'))
     [cause] = why(environment)["causes"]
