@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -10,7 +12,11 @@ def duration(seconds: float) -> str:
 
     >>> [duration(seconds) for seconds in (0, 42.9, 1025, 12_000, 86_400, 200_000)]
     ['0 s', '42 s', '17 min 5 s', '3 h 20 min', '1 d', '2 d 7 h']
+    >>> duration(float("inf"))
+    'inf s'
     """
+    if not math.isfinite(seconds):
+        return f"{seconds:g} s"
     left = max(0, int(seconds))
     parts = []
     for unit, size in _UNITS:
