@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 
 # zmq's classes for asyncio warn of their own names while they are imported
@@ -24,6 +25,11 @@ with warnings.catch_warnings():
 from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.sandbox import control
+
+# a run of the suite tries what the last one has tried; leave CI out to look for more
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 _NOT_OURS = (
     *("RBKERNEL_RUN_ID", "RBKERNEL_RUNBOOK", "RBKERNEL_PG_BIN", "JPY_SESSION_NAME"),

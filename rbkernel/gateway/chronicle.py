@@ -75,7 +75,7 @@ class Chronicle:
 
     def tell_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
         """Write what a server looked like when an alert arrived, or why it could not be seen."""
-        named = {culprit.pid for cause in seen.causes for culprit in cause.culprits}
+        named = {pid for cause in seen.causes for pid in cause.named}
         self._say(
             ask.incident,
             "situation",

@@ -78,7 +78,7 @@ class Ring:
         WatchError
             The disk is full, or the folder cannot be written.
         """
-        named = {culprit.pid for cause in seen.causes for culprit in cause.culprits}
+        named = {pid for cause in seen.causes for pid in cause.named}
         situation = stored.to_json(stored.condensed(seen.situation, named))
         lines = redactor.value([Glance.of(seen).to_json(), situation])
         packed = gzip.compress(b"\n".join(map(strictjson.dumps, lines)) + b"\n", _LEVEL)

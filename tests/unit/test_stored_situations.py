@@ -91,7 +91,7 @@ def test_what_is_read_is_what_was_stored(situation: Situation) -> None:
 @given(situations)
 def test_it_is_judged_as_it_was_also_without_the_statements(situation: Situation) -> None:
     found = causes.find(situation)
-    named = {one.pid for cause in found for one in cause.culprits}
+    named = {pid for cause in found for pid in cause.named}
     later = causes.find(kept(stored.condensed(situation, named)))
     assert later == found
     assert [cause.headline for cause in later] == [cause.headline for cause in found]
@@ -113,6 +113,26 @@ def test_condensed_keeps_the_statements_of_those_who_count() -> None:
     seen = Situation(connection="db", at="", backends=(root, *waiters, bystander))
     queries = {one.pid: one.query for one in stored.condensed(seen, {1}).backends if one.query}
     assert queries == {1: "select 1", **{n: f"update {n}" for n in range(35, 40)}}
+
+
+def test_condensed_keeps_the_statement_that_a_step_would_end() -> None:
+    """A table's lock that is only requested holds up all who came later, and is no root."""
+    reader = Backend(pid=1, state="active", query="COPY t TO STDOUT", query_s=9.0)
+    request: dict[str, Any] = {
+        "locktype": "relation",
+        "mode": "AccessExclusiveLock",
+        "relation": "public.t",
+    }
+    alter = Backend(pid=2, state="active", wait_s=2.0, blocked_by=(1,), query="ALTER", **request)
+    later = tuple(
+        Backend(pid=n, locktype="relation", mode="AccessShareLock", wait_s=9.0, blocked_by=(2,))
+        for n in range(3, 40)
+    )
+    seen = Situation(connection="db", at="", backends=(reader, alter, *later))
+    [cause] = causes.find(seen)
+    queries = {one.pid: one.query for one in stored.condensed(seen, cause.named).backends}
+    assert queries[2] == "ALTER"
+    assert causes.find(stored.condensed(seen, cause.named)) == [cause]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ class Cause:
     late: bool = False
 
     @property
+    def named(self) -> frozenset[int]:
+        """The pids of its culprits, and of those that a step would act on."""
+        targets = (target for remedy in self.remedies for target in remedy.targets)
+        return frozenset(one.pid for one in (*self.culprits, *targets))
+
+    @property
     def remedy(self) -> Remedy | None:
         """The recommended step, if any may be proposed."""
         return next(iter(self.remedies), None)
