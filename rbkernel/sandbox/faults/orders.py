@@ -43,6 +43,9 @@ _RESOLVE = b"""
 UPDATE reconciliation_diffs SET resolved_at = now()
 WHERE module = 'orders' AND resolved_at IS NULL AND entity_id = ANY(%(suspects)s)
 """
+_DIFFERING = b"""
+SELECT count(*) FROM orders_legacy l FULL JOIN orders o USING (id) WHERE l IS DISTINCT FROM o
+"""
 # rows of the traffic that differ at this moment
 _UNDERWAY = b"""
 SELECT count(*) > 0
@@ -91,16 +94,20 @@ def plan(seed: int) -> Drift:
 
 
 def drift(access: Access, seed: int) -> dict[str, Any]:
-    """Make the rows differ, report a part of them, and return all of them."""
+    """Make the rows of a seed differ, report a part of them, and return all of them."""
     drifted = plan(seed)
+    return {**asdict(drifted), "reported": separate(access, drifted, seed)}
+
+
+def separate(access: Access, drifted: Drift, seed: int) -> list[int]:
+    """Make these rows differ, report a part of them, and return the ids of that part."""
     figures = random.Random(f"orders-drift/{seed}/reports")  # noqa: S311 - figures of a drill
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.missing])
         raw.execute(_INSERT_EXTRA, [drifted.extra])
         for row, columns in drifted.changed.items():
             _change(raw, int(row), columns, cents=figures.randint(100, 9900))
-        reported = _report(raw, drifted, figures)
-    return {**asdict(drifted), "reported": reported}
+        return _report(raw, drifted, figures)
 
 
 def _change(raw: driver.RawConnection, row: int, columns: list[str], *, cents: int) -> None:
@@ -120,7 +127,8 @@ def _report(raw: driver.RawConnection, drifted: Drift, figures: random.Random) -
     }
     reported = []
     for kind, rows in kinds.items():
-        for row in figures.sample(rows, max(1, round(len(rows) * _REPORTED_SHARE))):
+        some = min(len(rows), max(1, round(len(rows) * _REPORTED_SHARE)))
+        for row in figures.sample(rows, some):
             details = {"columns": drifted.changed[str(row)]} if kind == "changed" else {}
             raw.execute(_REPORT, [row, kind, json.dumps(details)])
             reported.append(row)
@@ -128,12 +136,22 @@ def _report(raw: driver.RawConnection, drifted: Drift, figures: random.Random) -
 
 
 def mend(access: Access, seed: int) -> None:
-    """Make the rows equal again, whatever an operator has mended already."""
-    drifted = plan(seed)
+    """Make the rows of a seed equal again, whatever an operator has mended already."""
+    equate(access, plan(seed))
+
+
+def equate(access: Access, drifted: Drift) -> None:
+    """Make these rows equal again, and their reports resolved."""
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.extra])
         raw.execute(_REFILL, {"suspects": drifted.ids})
         raw.execute(_RESOLVE, {"suspects": drifted.ids})
+
+
+def differing(raw: driver.RawConnection) -> int:
+    """Count the rows that differ at this moment: the truth."""
+    row = raw.execute(_DIFFERING).fetchone()
+    return int(row[0]) if row else 0
 
 
 def delay(access: Access, seed: int) -> dict[str, Any]:

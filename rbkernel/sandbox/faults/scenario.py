@@ -46,6 +46,10 @@ class Truth:
         Whether the truth is not visible to the diagnostic role.
     seen_by
         The runbooks that look at it at all, where it hurts nothing yet; all when empty.
+    rows
+        Regular expression of how the option begins that RUN-006 must recommend about the two tables
+        of orders: to wait where they hold the same, to resolve the cause where that keeps them from
+        being compared, or from being equal. Where it is to patch, the patch makes them equal.
     """
 
     says: str = ""
@@ -58,6 +62,7 @@ class Truth:
     stays: int = 0
     unseen: bool = False
     seen_by: tuple[str, ...] = ()
+    rows: str = "wait"
 
     @property
     def well(self) -> bool:
@@ -85,6 +90,10 @@ class Scenario:
         The server whose connection an alert would name.
     db, standby, standby_name
         What the runbooks are asked about, where it is not the sandbox's primary with its standby.
+    target_db
+        The server of the new table, for RUN-006; empty where it is that of the old one.
+    recheck_after_s
+        s between two looks at a row that differs, for RUN-006.
     needs
         What must be there: ``spare``, a second standby; ``pooler``, a pgbouncer.
     within_s
@@ -100,5 +109,7 @@ class Scenario:
     db: str = ""
     standby: str = "sandbox-standby"
     standby_name: str = "sandbox-standby"
+    target_db: str = ""
+    recheck_after_s: float = 1.0
     needs: tuple[Literal["spare", "pooler"], ...] = ()
     within_s: float | None = None

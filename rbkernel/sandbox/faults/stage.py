@@ -212,6 +212,12 @@ class Stage:
             server=server,
         )
 
+    def stop_traffic(self) -> None:
+        """Stop the traffic of the shop until the scenario is healed."""
+        home = self.access.home
+        self.on_heal(lambda: processes.launch_module("traffic", home, log=home.log("traffic")))
+        processes.stop(home, "traffic")
+
     def stop(self, server: Server) -> None:
         """Stop a server at once, as when its host dies."""
         processes.stop_server(self.access.home, server)

@@ -12,6 +12,7 @@ from rbkernel.sandbox.faults.scenarios import (
     locks,
     reach,
     replication,
+    rows,
     slots,
     standbys,
     transactions,
@@ -21,6 +22,6 @@ __all__ = ["SCENARIOS"]
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for module in (controls, locks, slots, transactions, standbys, replication, reach)
+    for module in (controls, locks, slots, transactions, standbys, replication, rows, reach)
     for scenario in module.SCENARIOS
 }

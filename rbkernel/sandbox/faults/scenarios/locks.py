@@ -17,6 +17,11 @@ _READ = "SELECT count(*) FROM reconciliation_diffs"
 _CHANGE = "UPDATE reconciliation_diffs SET kind = kind WHERE id = 1"
 _ALTER = "ALTER TABLE reconciliation_diffs ADD COLUMN reviewed_by text"
 
+# orders that are in one table so far
+_TABLES = ("orders", "orders_legacy")
+_IDS = f"ARRAY(SELECT generate_series({FIRST_ID}, {FIRST_ID + 8 * ID_STEP}, {ID_STEP}))"
+_NEW = f"id BETWEEN {FIRST_ID} AND {FIRST_ID + 9 * ID_STEP} AND id % {ID_STEP} = 2"
+
 
 def _row_queue(stage: Stage) -> None:
     stage.start("refund-job", "BEGIN", _ROW)
@@ -123,6 +128,24 @@ def _table(stage: Stage) -> None:
     stage.start("maintenance", "BEGIN", "LOCK TABLE reconciliation_diffs")
     stage.send("shop-reconciler", _READ, times=5)
     stage.waits(5)
+
+
+def _compared_table(stage: Stage) -> None:
+    stage.start("maintenance", "BEGIN", "LOCK TABLE orders")
+    stage.send("shop-checkout", _WANTED, times=4)
+    stage.waits(4)
+
+
+def _copy(stage: Stage) -> None:
+    stage.on_heal(lambda: stage.administer(*(f"DELETE FROM {t} WHERE {_NEW}" for t in _TABLES)))
+    stage.administer(
+        "INSERT INTO orders_legacy SELECT id + 2, customer_id, status, amount_cents, currency,"
+        f" created_at, updated_at FROM orders_legacy WHERE id = ANY({_IDS})"
+    )
+    stage.start("price-update", "BEGIN", "LOCK TABLE orders IN SHARE ROW EXCLUSIVE MODE")
+    stage.send("order-copier", f"INSERT INTO orders SELECT * FROM orders_legacy WHERE {_NEW}")
+    stage.send("shop-checkout", _ROW, times=3)
+    stage.waits(4)
 
 
 def _chain(stage: Stage) -> None:
@@ -348,6 +371,31 @@ SCENARIOS = (
             opens="RUN-007",
             step=("terminate", ("maintenance",)),
             frees=5,
+        ),
+    ),
+    Scenario(
+        name="compared-table-locked",
+        summary="LOCK TABLE on one of the two tables of orders: they cannot be compared",
+        inject=_compared_table,
+        # the shop's own traffic waits, too
+        truth=Truth(
+            says=r"maintenance.*blocks 5 sessions",
+            opens="RUN-007",
+            step=("terminate", ("maintenance",)),
+            frees=5,
+            rows="resolve",
+        ),
+    ),
+    Scenario(
+        name="copy-waits",
+        summary="the job that copies new orders waits for a lock, so that rows are missing",
+        inject=_copy,
+        truth=Truth(
+            says=r"price-update.*blocks 5 sessions",
+            opens="RUN-007",
+            step=("terminate", ("price-update",)),
+            frees=5,
+            rows="resolve",
         ),
     ),
     Scenario(

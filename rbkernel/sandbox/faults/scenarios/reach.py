@@ -68,7 +68,7 @@ SCENARIOS = (
         name="catalogue-locked",
         summary="a lock on pg_class lets nobody in",
         inject=_catalogue_locked,
-        truth=Truth(says="sandbox-primary.*catalogue", verdicts=CRITICAL),
+        truth=Truth(says="sandbox-primary.*catalogue", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,
     ),
     Scenario(
@@ -79,14 +79,14 @@ SCENARIOS = (
         standby="",
         standby_name="",
         needs=("pooler",),
-        truth=Truth(says="through-pooler.*pooler", verdicts=CRITICAL),
+        truth=Truth(says="through-pooler.*pooler", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,
     ),
     Scenario(
         name="frozen",
         summary="the server is frozen: the port is open, and nobody answers",
         inject=_frozen,
-        truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL),
+        truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,
     ),
     Scenario(
@@ -96,7 +96,21 @@ SCENARIOS = (
         db="nowhere",
         standby="",
         standby_name="",
-        truth=Truth(says="nowhere does not answer", verdicts=CRITICAL),
+        truth=Truth(says="nowhere does not answer", verdicts=CRITICAL, rows="resolve"),
+        within_s=_AT_ONCE_S,
+    ),
+    Scenario(
+        name="target-down",
+        summary="nothing listens where the new table of orders is",
+        inject=_nothing_listens,
+        target_db="nowhere",
+        truth=Truth(
+            says="nowhere does not answer",
+            verdicts=CRITICAL,
+            # nobody else is asked about that server
+            seen_by=("RUN-006",),
+            rows="resolve",
+        ),
         within_s=_AT_ONCE_S,
     ),
     Scenario(
@@ -106,7 +120,7 @@ SCENARIOS = (
         db="black-hole",
         standby="",
         standby_name="",
-        truth=Truth(says="black-hole does not answer", verdicts=CRITICAL),
+        truth=Truth(says="black-hole does not answer", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,
     ),
     Scenario(
@@ -116,7 +130,7 @@ SCENARIOS = (
         db="sandbox-unprivileged",
         standby="",
         standby_name="",
-        truth=Truth(says="password", verdicts=_NOT_SEEN, unseen=True),
+        truth=Truth(says="password", verdicts=_NOT_SEEN, unseen=True, rows="escalate"),
         within_s=_AT_ONCE_S,
     ),
 )

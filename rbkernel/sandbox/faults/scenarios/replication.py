@@ -7,7 +7,6 @@ import signal
 import time
 
 from rbkernel.model import Verdict
-from rbkernel.sandbox import processes
 from rbkernel.sandbox.faults import replication
 from rbkernel.sandbox.faults.scenario import CRITICAL, HEALTHY, Scenario, Truth
 from rbkernel.sandbox.faults.stage import Stage
@@ -38,9 +37,7 @@ def _sender_frozen(stage: Stage) -> None:
 
 def _quiet(stage: Stage) -> None:
     """No commit for 20 s, then one long transaction that writes all the time."""
-    home = stage.access.home
-    stage.on_heal(lambda: processes.launch_module("traffic", home, log=home.log("traffic")))
-    processes.stop(home, "traffic")
+    stage.stop_traffic()
     time.sleep(20)
     stage.send(
         "migration",
@@ -53,9 +50,7 @@ def _quiet(stage: Stage) -> None:
 
 def _idle_primary(stage: Stage) -> None:
     """No commit for 20 s, and nothing is written: a quiet night."""
-    home = stage.access.home
-    stage.on_heal(lambda: processes.launch_module("traffic", home, log=home.log("traffic")))
-    processes.stop(home, "traffic")
+    stage.stop_traffic()
     time.sleep(20)
 
 
@@ -108,6 +103,19 @@ SCENARIOS = (
         summary="somebody paused replay on the standby",
         inject=_replay_paused,
         truth=Truth(says="(?i)paused", alone=_LATE, opens="RUN-005", verdicts=CRITICAL),
+    ),
+    Scenario(
+        name="target-behind",
+        summary="replay is paused on the standby, and orders is read there: its rows are late",
+        inject=_replay_paused,
+        target_db="sandbox-standby",
+        truth=Truth(
+            says="(?i)paused",
+            alone=f"{_LATE}|(?i:paused)",
+            opens="RUN-005",
+            verdicts=CRITICAL,
+            rows="resolve",
+        ),
     ),
     Scenario(
         name="receiver-down",
@@ -202,14 +210,14 @@ SCENARIOS = (
         name="failed-over",
         summary="the primary is down and the standby was promoted",
         inject=_failed_over,
-        truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL),
+        truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL, rows="resolve"),
         within_s=5,
     ),
     Scenario(
         name="primary-down",
         summary="the primary was stopped, the standby is up",
         inject=_primary_down,
-        truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL),
+        truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL, rows="resolve"),
         within_s=5,
     ),
     Scenario(
