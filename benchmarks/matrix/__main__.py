@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.matrix import play
 from rbkernel.sandbox.faults.scenarios import SCENARIOS
 
-RUNBOOKS = ("RUN-000", "RUN-001", "RUN-005", "RUN-007", "step")
+RUNBOOKS = ("RUN-000", "RUN-001", "RUN-005", "RUN-006", "RUN-007", "step")
 # empty: the one that the sandbox finds, 18 as it comes with the venv
 VERSIONS = {"15": "/usr/lib/postgresql/15/bin", "18": ""}
 _UNKNOWN_SHARE = 0.05
@@ -97,8 +97,8 @@ def _rows(version: str, process: subprocess.Popen[str]) -> list[dict[str, Any]]:
 
 
 def _show(grid: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
-    console = Console(width=180)
-    table = Table(title="ok: right · ?: unknown · step: carried out, it frees what was foretold")
+    console = Console(width=200)
+    table = Table(title="ok: right · ?: unknown · step: carried out, it does what was foretold")
     table.add_column("scenario", no_wrap=True)
     for version in grid:
         for runbook in RUNBOOKS:

@@ -43,6 +43,7 @@ NOTEBOOKS = {
     "RUN-000": "overview",
     "RUN-001": "connection_pool_exhaustion",
     "RUN-005": "replication_lag",
+    "RUN-006": "reconciliation_diff",
     "RUN-007": "blocking_locks",
 }
 _FOLDER = Path(__file__).parents[2] / "notebooks"

@@ -12,7 +12,8 @@ from rbkernel.sandbox.faults.scenario import WRONG, Scenario
 
 # s that all further cells may take where nobody answers: figures, and samples of the other server
 _AFTERWARDS_S = 5.0
-_OF_ONE_SERVER = {"RUN-001", "RUN-007"}
+_OF_ONE_SERVER = {"RUN-001", "RUN-006", "RUN-007"}
+OF_ROWS = "RUN-006"
 _VERBS = {"Terminate": "terminate", "Cancel": "cancel"}
 
 
@@ -84,6 +85,11 @@ def _concluded(scenario: Scenario, told: Told) -> Iterator[str]:
 
 def _recommended(scenario: Scenario, told: Told, acts: frozenset[int]) -> Iterator[str]:
     step = scenario.truth.step
+    if told.runbook == OF_ROWS:
+        recommended = told.decision.recommended if told.decision else None
+        if not re.match(scenario.truth.rows, recommended or ""):
+            yield f"recommends {recommended!r}, not to {scenario.truth.rows}"
+        return
     if told.runbook != scenario.truth.opens or told.decision is None:
         return
     if step is None:

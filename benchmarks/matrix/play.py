@@ -13,11 +13,12 @@ from pathlib import Path
 
 from benchmarks.matrix import cells
 from benchmarks.matrix.cells import Told
-from benchmarks.matrix.judge import Cell, judge
+from benchmarks.matrix.judge import OF_ROWS, Cell, judge
 from rbkernel.config import Connection
 from rbkernel.errors import RbkernelError
 from rbkernel.sandbox import control, pooler
 from rbkernel.sandbox.access import Access
+from rbkernel.sandbox.faults import orders
 from rbkernel.sandbox.faults.scenario import Scenario
 from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sandbox.home import Home
@@ -82,14 +83,12 @@ def _row(scenario: Scenario, stage: Stage, started: float, run: Run) -> Row:
     told: dict[str, Told] = {}
     for runbook, parameters in _runs(scenario).items():
         told[runbook] = run(runbook, parameters)
-    judged = {
-        name: judge(scenario, one, acts, may, innocent)
-        for name, one in told.items()
-        if not truth.seen_by or name in truth.seen_by
-    }
+    judged = {name: judge(scenario, one, acts, may, innocent) for name, one in told.items()}
+    if truth.rows == "patch":
+        judged[_STEP] = _patched(stage, told[OF_ROWS])
     if truth.step:
         judged[_STEP] = _carried_out(scenario, stage, told[truth.opens], acts)
-    right = told.get(truth.opens) or told["RUN-000"]
+    right = told.get(truth.opens) or next(iter(told.values()))
     return Row(
         scenario=scenario.name,
         cells=judged,
@@ -100,7 +99,7 @@ def _row(scenario: Scenario, stage: Stage, started: float, run: Run) -> Row:
 
 
 def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
-    """Return the parameters of each runbook that is run."""
+    """Return the parameters of each runbook that looks at it."""
     db = scenario.db or "sandbox-primary"
     pair: dict[str, object] = {
         "db": db,
@@ -108,10 +107,16 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
         "standby_name": scenario.standby_name,
     }
     alone: dict[str, object] = {"db": scenario.db or f"sandbox-{scenario.on}"}
-    runs = {"RUN-000": pair, "RUN-001": alone, "RUN-007": alone}
+    tables = {
+        **alone,
+        "target_db": scenario.target_db,
+        "recheck_after_s": scenario.recheck_after_s,
+    }
+    runs = {"RUN-000": pair, "RUN-001": alone, OF_ROWS: tables, "RUN-007": alone}
     if scenario.standby:
         runs["RUN-005"] = pair
-    return runs
+    seen_by = scenario.truth.seen_by or runs
+    return {name: parameters for name, parameters in runs.items() if name in seen_by}
 
 
 def _carried_out(scenario: Scenario, stage: Stage, told: Told, acts: frozenset[int]) -> Cell:
@@ -135,6 +140,22 @@ def _carried_out(scenario: Scenario, stage: Stage, told: Told, acts: frozenset[i
             return Cell(mark="WRONG", why=f"{left} still wait, not {scenario.truth.stays}")
         time.sleep(0.1)
     return Cell(mark="ok", why=plans[0].effect)
+
+
+def _patched(stage: Stage, told: Told) -> Cell:
+    """Mend the rows, as an administrator would with psql, and see that the tables are the same."""
+    plans = [plan for plan in told.plans if plan.sql]
+    if not plans:
+        return Cell(mark="WRONG", why="there is no plan to carry out")
+    foretold = sum(int(number) for number in re.findall(r"\d+", plans[0].title))
+    with stage.access.connect("postgres") as raw:
+        differing = orders.differing(raw)
+        raw.execute(plans[0].sql.encode())
+        left = orders.differing(raw)
+    if foretold != differing or left:
+        why = f"{plans[0].title}: {differing} rows differed, {left} still do"
+        return Cell(mark="WRONG", why=why)
+    return Cell(mark="ok", why=plans[0].title)
 
 
 def _ended(stage: Stage, acts: frozenset[int], scenario: Scenario) -> Cell:
