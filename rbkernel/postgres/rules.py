@@ -85,9 +85,17 @@ def apply(
 
 
 def _explained_by(trouble: str) -> str:
-    """Return the runbook of the cause for which there was no answer; empty for other reasons."""
+    """Return the runbook of the cause for which there was no answer; empty for other reasons.
+
+    >>> _explained_by(Trouble.LOCKED), _explained_by(Trouble.SLOTS_FULL)
+    ('RUN-007', 'RUN-001')
+    >>> _explained_by(Trouble.FROZEN), _explained_by(Trouble.CREDENTIALS_WRONG)
+    ('RUN-010', '')
+    """
     if trouble == Trouble.LOCKED:
         return "RUN-007"
+    if trouble in {Trouble.SLOTS_FULL, Trouble.DATABASE_FULL}:
+        return "RUN-001"
     return "RUN-010" if trouble in DOWN else ""
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from rbkernel.errors import ConfigError, DatabaseError, NothingCompared, ParameterError, QueryError
 from rbkernel.postgres.reconcile import Progress, Question, load, parts
+from rbkernel.postgres.troubles import Trouble
 from tests.integration.kernels import PATIENCE_S
 from tests.integration.places import Place, answer, found, place
 from tests.integration.servers import servers
@@ -357,8 +358,10 @@ class TestRefusals:
                     " WHERE application_name = 'reconcile-test'"
                 )
 
-        with pytest.raises(DatabaseError, match="incomplete, 2 of 4 parts compared"):
+        with pytest.raises(DatabaseError, match="incomplete, 2 of 4 parts compared") as caught:
             answer(*full, Q, report=report)
+        # by which a finding is folded under its cause
+        assert (caught.value.sqlstate, caught.value.trouble) == ("57P01", Trouble.ENDED)
 
     @pytest.mark.parametrize(
         ("fields", "words"),

@@ -203,4 +203,6 @@ def incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
         f"incomplete, {progress.done} of {len(progress.parts)} parts compared: {error.what}",
         where=error.where,
         next_step=advice,
+        sqlstate=error.sqlstate,
+        trouble=error.trouble,
     )
