@@ -49,6 +49,18 @@ class Diagnosis:
         """The most harmful cause."""
         return self.causes[0] if self.causes else None
 
+    @property
+    def holds_up_changes(self) -> bool:
+        """Whether a cause may keep changes from being made on this server, or from reaching it.
+
+        What is wrong with the standby of a primary holds up nothing on the primary itself.
+        """
+        return any(
+            cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+            and (self.situation.standby or cause.explains != (REPLICATION,))
+            for cause in self.causes
+        )
+
     def explains(self, runbook: str) -> bool:
         """Tell whether one of the causes is what that runbook looks for."""
         return any(runbook in cause.explains for cause in self.causes)

@@ -332,10 +332,12 @@ def test_the_record_is_unknown_for_its_runbook(
     run: Callable[[str, str], dict[str, Finding]],
 ) -> None:
     found = run("RUN-006", HOSTILE)
-    record = found.pop("Oldest open difference on record")
+    record = found.pop("Oldest difference on record")
     assert record.verdict is Verdict.UNKNOWN
     assert "evil, public" in record.actual
-    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+    # the queue is a cause, and the rows are the same
+    rows = [finding for finding in found.values() if not finding.is_cause]
+    assert {finding.verdict for finding in rows} == {Verdict.OK}
 
 
 @pytest.mark.soak

@@ -10,6 +10,7 @@ import pytest
 from rbkernel.model import Finding, Verdict
 from rbkernel.postgres import causes
 from rbkernel.postgres.causes import Cause, replication
+from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.postgres.situation import Backend, Prepared, Situation, settled
 from rbkernel.postgres.troubles import DOWN, Trouble
 
@@ -185,3 +186,22 @@ class TestQueuesForALock:
         replay = waiter(9, 1, backend_type="startup", locktype="relation", state=None)
         cause = only(situation(ROOT, replay, waiter(3, 9), waiter(4, 9), standby=True))
         assert cause.headline.endswith("holds up replay and blocks 2 sessions behind it")
+
+
+class TestChangesThatAreHeldUp:
+    @staticmethod
+    def held_up(verdict: Verdict, *explains: str, standby: bool = False) -> bool:
+        cause = Cause(headline="it", mechanism="", verdict=verdict, explains=explains)
+        return Diagnosis(situation=situation(standby=standby), causes=(cause,)).holds_up_changes
+
+    @pytest.mark.parametrize("explains", [("RUN-007",), ("RUN-001",), ("RUN-005", "RUN-018")])
+    def test_by_locks_slots_and_a_second_primary(self, explains: tuple[str, ...]) -> None:
+        assert self.held_up(Verdict.WARNING, *explains)
+
+    def test_by_replication_on_the_standby_and_not_on_its_primary(self) -> None:
+        assert self.held_up(Verdict.CRITICAL, "RUN-005", standby=True)
+        assert not self.held_up(Verdict.CRITICAL, "RUN-005")
+
+    def test_not_by_what_is_not_known(self) -> None:
+        assert not self.held_up(Verdict.UNKNOWN)
+        assert not Diagnosis(situation=situation(), causes=()).holds_up_changes

@@ -65,6 +65,24 @@ def test_what_is_wrong(change: dict[str, object]) -> None:
     assert mark(dataclasses.replace(RIGHT, **change)) == "WRONG"  # type: ignore[arg-type]  # as given
 
 
+@pytest.mark.parametrize(
+    ("scenario", "recommended", "expected"),
+    [
+        ("tuple-queue", "wait and look again", "ok"),
+        ("tuple-queue", "patch the rows", "WRONG"),
+        ("compared-table-locked", "resolve the cause first", "ok"),
+        ("compared-table-locked", "wait and look again", "WRONG"),
+    ],
+)
+def test_what_is_recommended_about_rows(scenario: str, recommended: str, expected: str) -> None:
+    cause = SCENARIOS[scenario].truth.says.replace(".*", " ")
+    decision = Decision(id="1", question="?", options=(recommended,), recommended=recommended)
+    told = dataclasses.replace(
+        RIGHT, runbook="RUN-006", headline=cause, title=cause, decision=decision, plans=()
+    )
+    assert mark(told, scenario) == expected
+
+
 def test_alarm_on_a_healthy_server_is_wrong() -> None:
     assert mark(RIGHT, "healthy") == "WRONG"
 
