@@ -22,6 +22,7 @@ import pytest
 from rbkernel.errors import ConfigError, DatabaseError, NothingCompared, ParameterError, QueryError
 from rbkernel.postgres.reconcile import Progress, Question, load, parts
 from rbkernel.postgres.troubles import Trouble
+from rbkernel.sandbox.faults import waiting
 from tests.integration.kernels import PATIENCE_S
 from tests.integration.places import Place, answer, found, place
 from tests.integration.servers import servers
@@ -347,7 +348,22 @@ class TestRefusals:
     def test_a_locked_table(self, full: tuple[Place, Place]) -> None:
         with closing(copy(full[1])) as holder:
             holder.execute(b"BEGIN; LOCK TABLE pairs.t")
-            with pytest.raises(DatabaseError, match="lock timeout"):
+            who = f"pid {holder.info.backend_pid}, idle in transaction for .*"
+            with pytest.raises(
+                DatabaseError, match=rf"{who} holds AccessExclusiveLock on pairs\.t; .*lock timeout"
+            ):
+                answer(*full, Q)
+
+    def test_a_table_that_is_queued_for(self, full: tuple[Place, Place]) -> None:
+        with closing(copy(full[1])) as reader, closing(copy(full[1])) as migration:
+            reader.execute(b"BEGIN; SELECT count(*) FROM pairs.t")
+            pid = migration.info.backend_pid
+            migration.pgconn.send_query(b"ALTER TABLE pairs.t ADD COLUMN x int")
+            waits = b"SELECT count(*) > 0 FROM pg_locks WHERE pid = %s AND NOT granted"
+            waiting.until(reader, waits, [pid], what="it waits")
+            with pytest.raises(
+                DatabaseError, match=rf"pid {pid}, .* wants AccessExclusiveLock on pairs\.t; "
+            ):
                 answer(*full, Q)
 
     def test_the_session_is_ended(self, full: tuple[Place, Place]) -> None:

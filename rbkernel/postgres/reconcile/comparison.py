@@ -17,6 +17,7 @@ from rbkernel.postgres.reconcile import conditions, join, parts, search, verdict
 from rbkernel.postgres.reconcile import layout as layouts
 from rbkernel.postgres.reconcile.jobs import MOST_JOBS, Report, Work, incomplete, search_parts
 from rbkernel.postgres.reconcile.layout import Layout
+from rbkernel.postgres.reconcile.locked import holders_named
 from rbkernel.postgres.reconcile.outcome import Difference, Outcome, Progress, State
 from rbkernel.postgres.reconcile.question import Question
 from rbkernel.postgres.reconcile.snapshot import Readers, readers
@@ -80,7 +81,7 @@ def compare(
     for session in (source, target):
         question.check(session.connection.allow_functions)
     began = time.monotonic()
-    with readers(source, target) as both:
+    with holders_named(source, target, question), readers(source, target) as both:
         _check_time_zone(question, both)
         layout = layouts.read(question, both)
         layouts.check_key(layout, both)

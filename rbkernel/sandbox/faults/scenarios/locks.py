@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rbkernel.model import Verdict
 from rbkernel.sandbox.faults import pool
 from rbkernel.sandbox.faults.scenario import Scenario, Truth
 from rbkernel.sandbox.faults.stage import Stage
@@ -134,6 +135,11 @@ def _compared_table(stage: Stage) -> None:
     stage.start("maintenance", "BEGIN", "LOCK TABLE orders")
     stage.send("shop-checkout", _WANTED, times=4)
     stage.waits(4)
+
+
+def _compared_table_alone(stage: Stage) -> None:
+    stage.stop_traffic()
+    stage.start("maintenance", "BEGIN", "LOCK TABLE orders_legacy")
 
 
 def _copy(stage: Stage) -> None:
@@ -383,6 +389,19 @@ SCENARIOS = (
             opens="RUN-007",
             step=("terminate", ("maintenance",)),
             frees=5,
+            rows="resolve",
+        ),
+    ),
+    Scenario(
+        name="compared-table-just-locked",
+        summary="the same a moment after LOCK TABLE: nobody else waits, and nothing is wrong yet",
+        inject=_compared_table_alone,
+        # not the verdict of a server: only the comparison needs that table
+        truth=Truth(
+            says="maintenance .* holds AccessExclusiveLock on public.orders_legacy",
+            opens="RUN-007",
+            verdicts=frozenset({Verdict.UNKNOWN}),
+            seen_by=("RUN-006",),
             rows="resolve",
         ),
     ),
