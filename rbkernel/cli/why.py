@@ -177,6 +177,7 @@ def _cause(cause: Cause) -> dict[str, Any]:
         and {
             "verb": remedy.verb,
             "pids": [target.pid for target in remedy.targets],
+            "cancels": [target.pid for target in remedy.cancelled],
             "frees_at_once": len(remedy.freed.at_once),
             "frees_later": len(remedy.freed.later),
             "leaves": remedy.left,

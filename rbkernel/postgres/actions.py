@@ -23,6 +23,7 @@ from rbkernel.postgres.diagnosis import Diagnosis
 from rbkernel.postgres.driver import quote_literal
 from rbkernel.postgres.reconcile import Question
 from rbkernel.postgres.remedy import Verb
+from rbkernel.postgres.situation import Backend
 
 # what no shell gives a meaning to, as `shlex.quote` has it
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -43,18 +44,22 @@ def terminate_sessions(
     db
         Connection name.
     sessions
-        What `rb.diagnose` returned: the sessions that its first cause would terminate. Or rows of
+        What `rb.diagnose` returned: the sessions that its first cause would terminate; where the
+        step includes a session whose query runs, that query is cancelled. Or rows of
         ``connections/sessions``. None gives a plan with nothing to do.
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
-    sessions, effect = _chosen(sessions, "terminate")
-    identities = _identities(sessions, ["pid", "backend_start"], ["int", _TIME])
+    ended, cancelled, effect = _chosen(sessions, "terminate")
+    title = f"Terminate {amounts.count(len(ended), 'session')}"
     return _plan(
-        title=f"Terminate {amounts.count(len(sessions), 'session')}",
+        title=f"{title}, cancel {_queries(cancelled)}" if len(cancelled) else title,
         connection=db,
-        sql=_signal("pg_terminate_backend", "(a.pid, a.backend_start)", identities),
-        targets=_rows(sessions, [*_SESSION_COLUMNS, "query"]),
+        sql=_script(_terminate(ended), _cancel(cancelled)),
+        targets=(
+            *_rows(ended, [*_SESSION_COLUMNS, "query"]),
+            *_rows(cancelled, [*_SESSION_COLUMNS, "query"]),
+        ),
         effect=effect,
         undo="None: the clients must connect again, and what they had not committed is lost.",
         risk="A session that commits between this look and the statement is ended all the same;"
@@ -80,17 +85,13 @@ def cancel_queries(
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
-    sessions, effect = _chosen(sessions, "cancel")
-    identities = _identities(
-        sessions,
-        ["pid", "backend_start", "query_start"],
-        ["int", _TIME, _TIME],
-    )
+    given, cancelled, effect = _chosen(sessions, "cancel")
+    running = cancelled if isinstance(sessions, Diagnosis) else given
     return _plan(
-        title=f"Cancel {len(sessions)} {'query' if len(sessions) == 1 else 'queries'}",
+        title=f"Cancel {_queries(running)}",
         connection=db,
-        sql=_signal("pg_cancel_backend", "(a.pid, a.backend_start, a.query_start)", identities),
-        targets=_rows(sessions, [*_SESSION_COLUMNS, "query_start", "query"]),
+        sql=_script(_cancel(running)),
+        targets=_rows(running, [*_SESSION_COLUMNS, "query_start", "query"]),
         effect=effect,
         undo="None: the clients must send the query again.",
         risk="Only the very query that was seen is cancelled: a session that has gone on to"
@@ -260,19 +261,50 @@ def _literal_or_hole(place: str, value: Any) -> str:
     return str(value) if _HOLE in str(value) else quote_literal(value)
 
 
-def _chosen(sessions: pd.DataFrame | Diagnosis, verb: Verb) -> tuple[pd.DataFrame, str]:
-    """Return the sessions to act on as rows, and what that should bring about."""
+def _chosen(
+    sessions: pd.DataFrame | Diagnosis, verb: Verb
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the sessions to end and those whose query is cancelled, and the effect of both.
+
+    Rows that were given are all to be acted on alike; they come first.
+    """
     if not isinstance(sessions, Diagnosis):
-        return sessions, ""
+        return sessions, _targets(()), ""
     remedies = sessions.first.remedies if sessions.first else ()
     remedy = next((remedy for remedy in remedies if remedy.verb == verb), None)
     if remedy is None:
-        return pd.DataFrame(columns=[*_SESSION_COLUMNS, "query_start", "query"]), ""
-    return pd.DataFrame([dataclasses.asdict(target) for target in remedy.targets]), remedy.effect
+        return _targets(()), _targets(()), ""
+    return _targets(remedy.terminated), _targets(remedy.cancelled), remedy.effect
+
+
+def _targets(backends: Sequence[Backend]) -> pd.DataFrame:
+    rows = [dataclasses.asdict(one) for one in backends]
+    return pd.DataFrame(rows or None, columns=[field.name for field in dataclasses.fields(Backend)])
+
+
+def _queries(sessions: pd.DataFrame) -> str:
+    return f"{len(sessions)} {'query' if len(sessions) == 1 else 'queries'}"
+
+
+def _terminate(sessions: pd.DataFrame) -> str:
+    identities = _identities(sessions, ["pid", "backend_start"], ["int", _TIME])
+    return _signal("pg_terminate_backend", "(a.pid, a.backend_start)", identities)
+
+
+def _cancel(sessions: pd.DataFrame) -> str:
+    columns = ["pid", "backend_start", "query_start"]
+    identities = _identities(sessions, columns, ["int", _TIME, _TIME])
+    return _signal("pg_cancel_backend", "(a.pid, a.backend_start, a.query_start)", identities)
+
+
+def _script(*signals: str) -> str:
+    """Write one statement: all sessions are matched in the same moment."""
+    written = "\nUNION ALL\n".join(filter(None, signals))
+    return f"{written};" if written else ""
 
 
 def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
-    """Write the statement; its names are qualified, whatever the search path of who runs it."""
+    """Write a query; its names are qualified, whatever the search path of who runs it."""
     if not identities:
         return ""
     sessions = "\n     OR ".join(f"{identity} OPERATOR(pg_catalog.=) {one}" for one in identities)
@@ -281,7 +313,7 @@ def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
         f"  FROM pg_catalog.pg_stat_activity a\n"
         f" WHERE (\n        {sessions}\n       )\n"
         f"   AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'\n"
-        f"   AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid();"
+        f"   AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()"
     )
 
 

@@ -1,15 +1,16 @@
 """The least harmful step that frees the most sessions of a tree. Pure.
 
 Candidates are the roots, alone and together, and a request for a whole table that others queue
-behind. Never one of these: a session that waits for a row (others wait for the same row, and for
-its holder), a WAL sender or another process of the server, a backup, and a session whose state is
-not known. A prepared transaction has no session that could be ended.
+behind, or a VACUUM that waits. Never one of these: a session that waits for a row (others wait for
+the same row, and for its holder), a WAL sender or another process of the server, a backup, a
+session whose state is not known, and one of several that may be the blocker. A prepared transaction
+has no session that could be ended.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,13 +36,14 @@ _BACKUP = re.compile(
 class Remedy:
     """What to do to which sessions, what that frees, and what is lost by it.
 
-    ``left`` counts the sessions that still wait afterwards, ``slots`` the slots that are freed;
-    with ``replay`` it is replay on a standby that goes on.
+    The least that works is done to each: a query that runs is cancelled, a session at rest has none
+    and is terminated. ``left`` counts the sessions that still wait afterwards, ``slots`` the slots
+    that are freed; with ``replay`` it is replay on a standby that goes on.
     ``sure`` is false where a row may have holders that could not be seen, so that fewer may be
-    freed. ``advisory``: the lock is one that the applications themselves give a meaning.
+    freed. ``advisory``: the lock is one that the applications themselves give a meaning; it may
+    outlive the query.
     """
 
-    verb: Verb
     targets: tuple[Backend, ...]
     loss: str
     freed: Freed = field(default_factory=Freed)
@@ -52,17 +54,39 @@ class Remedy:
     advisory: bool = False
 
     @property
-    def sentence(self) -> str:
-        """The step in words."""
-        verb = "Cancel the query of" if self.verb == "cancel" else "Terminate"
-        return f"{verb} {self._who}: {self.effect}; {self.loss}"
+    def verb(self) -> Verb:
+        """The harshest of what is done."""
+        return "terminate" if self.terminated else "cancel"
 
     @property
-    def _who(self) -> str:
-        if len(self.targets) > _NAMED:
-            names = dict.fromkeys(target.name for target in self.targets)
-            return f"{len(self.targets)} sessions of {', '.join(names)}"
-        return " and ".join(f"{target.name} (pid {target.pid})" for target in self.targets)
+    def terminated(self) -> tuple[Backend, ...]:
+        """The sessions that are ended."""
+        return tuple(one for one in self.targets if self._ends(one))
+
+    @property
+    def cancelled(self) -> tuple[Backend, ...]:
+        """The sessions whose query is cancelled; they stay connected."""
+        return tuple(one for one in self.targets if not self._ends(one))
+
+    def _ends(self, target: Backend) -> bool:
+        return self.advisory or target.at_rest
+
+    @property
+    def sentence(self) -> str:
+        """The step in words.
+
+        >>> reads = Backend(pid=1, application="report", state="active")
+        >>> rests = Backend(pid=2, application="console", state="idle in transaction")
+        >>> Remedy(targets=(reads, rests), loss="nothing is lost", slots=1).sentence.split(":")[0]
+        'Terminate console (pid 2) and cancel the query of report (pid 1)'
+        """
+        steps = []
+        if self.terminated:
+            steps.append(f"terminate {_who(self.terminated)}")
+        if self.cancelled:
+            steps.append(f"cancel the query of {_who(self.cancelled)}")
+        does = " and ".join(steps)
+        return f"{does[0].upper()}{does[1:]}: {self.effect}; {self.loss}"
 
     @property
     def effect(self) -> str:
@@ -77,6 +101,13 @@ class Remedy:
             when = "let go of the lock" if self.advisory else "commit"
             effect += f", {later:,} more when those ahead {when}"
         return effect if self.sure else f"{effect}, fewer if the row has holders that are not seen"
+
+
+def _who(targets: Sequence[Backend]) -> str:
+    if len(targets) > _NAMED:
+        names = dict.fromkeys(target.name for target in targets)
+        return f"{len(targets)} sessions of {', '.join(names)}"
+    return " and ".join(f"{target.name} (pid {target.pid})" for target in targets)
 
 
 def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
@@ -108,17 +139,33 @@ def forbidden(backend: Backend) -> str:
     return ""
 
 
+def suspects(tree: Tree, situation: Situation) -> frozenset[int]:
+    """Return those of whom one blocks a session, and it is not known which.
+
+    >>> tree = Tree(waiters={3: frozenset({1, 2})}, roots=(1, 2))
+    >>> page = Backend(pid=3, wait_type="BufferPin", blocked_by=(1, 2))
+    >>> sorted(suspects(tree, Situation(connection="db", at="", backends=(page,))))
+    [1, 2]
+    """
+    waiting = (situation.backend(pid) for pid in tree.waiters)
+    paged = [tree.waiters[one.pid] for one in waiting if one and one.doing is Doing.PAGE]
+    return frozenset().union(*(users for users in paged if len(users) > 1))
+
+
 def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
     known = {pid: situation.backend(pid) for pid in (*tree.roots, *tree.waiters)}
     allowed = {pid: one for pid, one in known.items() if one is not None and not forbidden(one)}
     waiters = [one for pid in tree.waiters if (one := known[pid]) is not None]
+    suspected = suspects(tree, situation)
     unsure = frozenset(pid for pid, one in known.items() if one is not None and one.row_unseen)
     for group in _groups_of_roots(tree):
-        # who waits for a lock is a victim, also where it was not seen of whom
-        if all(pid in allowed and allowed[pid].doing is not Doing.LOCK for pid in group):
+        # who waits is a victim, also where it was not seen for whom
+        if suspected.isdisjoint(group) and all(
+            pid in allowed and not allowed[pid].held_up for pid in group
+        ):
             yield _remedy(tree, [allowed[pid] for pid in group], waiters, unsure)
     for pid in tree.waiters:
-        if pid in allowed and _queues_for_a_table(allowed[pid]) and tree.behind(pid):
+        if pid in allowed and _has_a_queue(allowed[pid]) and tree.behind(pid):
             yield _remedy(tree, [allowed[pid]], waiters, unsure)
 
 
@@ -132,7 +179,10 @@ def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
     return [group for group in groups if group]
 
 
-def _queues_for_a_table(backend: Backend) -> bool:
+def _has_a_queue(backend: Backend) -> bool:
+    """Whether others can wait for a session because it waits: it wants or has a whole table."""
+    if backend.doing is Doing.PAGE:
+        return True
     return backend.locktype == "relation" and backend.mode in _TABLE_MODES
 
 
@@ -142,15 +192,12 @@ def _remedy(
     pids = [target.pid for target in targets]
     freed = tree.freed(pids)
     waiting = tree.waiters.keys() - freed.all - set(pids)
-    # a session without a running query has nothing to cancel
-    resting = any(target.idle_in_transaction or target.state == "idle" for target in targets)
     advisory = any(waiter.locktype == "advisory" for waiter in waiters)
     return Remedy(
-        verb="terminate" if resting else "cancel",
         targets=tuple(targets),
         freed=freed,
         left=len(waiting),
-        loss=_GUARDED if advisory and resting else loss(targets),
+        loss=_GUARDED if advisory else loss(targets),
         sure=not unsure & freed.all,
         advisory=advisory,
     )
@@ -174,10 +221,10 @@ def loss(targets: Iterable[Backend]) -> str:
 
 def _harm(backend: Backend) -> int:
     """Return what ending a session loses, as an index of `_LOSS`."""
-    if backend.doing is Doing.LOCK and not backend.writes:
+    if backend.doing in {Doing.LOCK, Doing.SAFE_SNAPSHOT} and not backend.writes:
         return 0
     if not backend.writes:
-        return 1 if backend.idle_in_transaction or backend.state == "idle" else 2
+        return 1 if backend.at_rest else 2
     return 3
 
 

@@ -33,6 +33,8 @@ class Doing(StrEnum):
     """What a session does; each session has exactly one of these."""
 
     LOCK = "waits for a lock"
+    SAFE_SNAPSHOT = "waits for a safe snapshot"
+    PAGE = "waits for a page in use"
     SYNCHRONOUS = "waits for a synchronous standby"
     IO = "waits for IO"
     OTHER_WAIT = "waits for something else"
@@ -49,8 +51,9 @@ class Doing(StrEnum):
 class Backend:
     """One process of the server; the fields are the columns of ``situation/sessions``.
 
-    Times are in s; ``blocked_by`` holds pids, `PREPARED` for prepared transactions. ``row_unseen``
-    means that the row it waits for may have holders that could not be seen.
+    Times are in s; ``blocked_by`` holds pids, `PREPARED` for prepared transactions; where it waits
+    for a page, all who may hold that. ``row_unseen`` means that the row it waits for may have
+    holders that could not be seen.
     """
 
     pid: int
@@ -99,6 +102,16 @@ class Backend:
         return (self.state or "").startswith("idle in transaction")
 
     @property
+    def at_rest(self) -> bool:
+        """Whether no query runs that could be cancelled."""
+        return self.idle_in_transaction or self.state == "idle"
+
+    @property
+    def held_up(self) -> bool:
+        """Whether it waits for another session: a victim, and never a culprit."""
+        return self.doing in _HELD_UP
+
+    @property
     def doing(self) -> Doing:
         """The one class of this session.
 
@@ -106,6 +119,8 @@ class Backend:
         'waits for a lock'
         >>> Backend(pid=1, state="active", wait_type="IPC", wait_event="SyncRep").doing.value
         'waits for a synchronous standby'
+        >>> Backend(pid=1, backend_type="autovacuum worker", wait_type="BufferPin").doing.value
+        'waits for a page in use'
         >>> Backend(pid=1, state="disabled").doing, Backend(pid=1, state=None).doing
         (<Doing.UNKNOWN: 'unknown'>, <Doing.UNKNOWN: 'unknown'>)
         >>> Backend(pid=1, state="idle in transaction", has_xid=True).doing.value
@@ -113,6 +128,11 @@ class Backend:
         """
         if self.locktype is not None:
             return Doing.LOCK
+        if self.wait_event == "SafeSnapshot":
+            return Doing.SAFE_SNAPSHOT
+        # replay has waits of its own: `causes.recovery`
+        if self.wait_type == "BufferPin" and self.backend_type != "startup":
+            return Doing.PAGE
         if self.wait_event == "SyncRep":
             return Doing.SYNCHRONOUS
         if not self.is_client:
@@ -132,6 +152,7 @@ class Backend:
 
 
 _BUSY = {"": Doing.RUNNING, "IO": Doing.IO}
+_HELD_UP = {Doing.LOCK, Doing.SAFE_SNAPSHOT, Doing.PAGE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +297,7 @@ def _same(known: Mapping[int, Backend], pid: int) -> Hashable:
 
 
 def _too_young(backend: Backend) -> bool:
-    return backend.locktype is not None and (backend.wait_s or 0.0) < SETTLED_S
+    return backend.held_up and (backend.wait_s or 0.0) < SETTLED_S
 
 
 def look_once(session: Session) -> Situation:
@@ -346,12 +367,21 @@ def _folded(backends: Iterable[Backend]) -> tuple[Backend, ...]:
     }
     for pid, leader_pid in leaders.items():
         worker, leader = every.pop(pid), every[leader_pid]
-        if worker.locktype is not None and leader.locktype is None:
+        if worker.held_up and not leader.held_up:
             every[leader.pid] = replace(leader, **{key: getattr(worker, key) for key in _WAIT})
     return tuple(replace(one, blocked_by=_leaders_of(one, leaders)) for one in every.values())
 
 
-_WAIT = ("locktype", "mode", "relation", "wait_s", "waits_for_xid", "blocked_by")
+_WAIT = (
+    "wait_type",
+    "wait_event",
+    "locktype",
+    "mode",
+    "relation",
+    "wait_s",
+    "waits_for_xid",
+    "blocked_by",
+)
 
 
 def _leaders_of(backend: Backend, leaders: Mapping[int, int | None]) -> tuple[int, ...]:

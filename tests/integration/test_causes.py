@@ -15,7 +15,7 @@ from rbkernel.postgres.causes import Cause
 from rbkernel.postgres.diagnosis import diagnose
 from rbkernel.postgres.remedy import Remedy
 from rbkernel.postgres.session import Session
-from rbkernel.postgres.situation import Situation, look
+from rbkernel.postgres.situation import Doing, Situation, look
 from tests.integration.servers import ROW, Servers
 from tests.waiting import until
 
@@ -47,11 +47,11 @@ def only(situation: Situation) -> Cause:
 
 def carry_out(of: Servers, remedy: Remedy) -> None:
     """Do what was recommended, as an administrator would."""
-    function = sql.Identifier(f"pg_{remedy.verb}_backend")
-    statement = sql.SQL("SELECT {}(%s)").format(function)
     with of.access.connect("postgres") as raw:
-        for target in remedy.targets:
-            raw.execute(statement, [target.pid])
+        for target in remedy.cancelled:
+            raw.execute(b"SELECT pg_cancel_backend(%s)", [target.pid])
+        for target in remedy.terminated:
+            raw.execute(b"SELECT pg_terminate_backend(%s)", [target.pid])
 
 
 def still_waiting(diag: Session, pids: set[int]) -> set[int]:
@@ -178,6 +178,15 @@ class TestLocks:
     def test_healthy_has_no_cause(self, alone: Servers, diag: Session) -> None:
         alone.start("holder", "BEGIN", ROW)
         assert causes.find(look(diag)) == []
+
+    def test_deferrable_transaction_waits_for_the_serializable_ones(
+        self, alone: Servers, waiting: Waiting
+    ) -> None:
+        writer = alone.start("books", "BEGIN ISOLATION LEVEL SERIALIZABLE", ROW)
+        alone.send("report", "SELECT 1", "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE")
+        [waiter] = [one for one in waiting(1).backends if one.blocked_by]
+        assert waiter.blocked_by == (writer,)
+        assert waiter.doing is Doing.SAFE_SNAPSHOT
 
     def test_second_holder_of_a_shared_row_is_seen(
         self, alone: Servers, waiting: Waiting, diag: Session

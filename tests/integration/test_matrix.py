@@ -19,9 +19,10 @@ SAMPLE = (
     "hot-rows",
     "tuple-queue",
     "ddl-in-front",
+    "page-in-use",
     "unknown-root",
     "role-limit",
-    "standby-lock-conflict",
+    "standby-readers-of-two-kinds",
     "nothing-listens",
     "wrong-password",
     "compared-table-locked",
@@ -50,7 +51,8 @@ def test_every_runbook_comes_to_the_truth(rows: Mapping[str, Any], name: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["tuple-queue", "ddl-in-front", "standby-lock-conflict", "rows-few"]
+    "name",
+    ["tuple-queue", "ddl-in-front", "page-in-use", "standby-readers-of-two-kinds", "rows-few"],
 )
 def test_the_step_does_what_was_foretold(rows: Mapping[str, Any], name: str) -> None:
     assert rows[name]["cells"]["step"]["mark"] == "ok"

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from rbkernel.postgres import actions
+from rbkernel.postgres.diagnosis import judged
 from rbkernel.postgres.reconcile import Question
+from rbkernel.postgres.situation import Backend, Situation
 
 STARTED = pd.Timestamp("2026-11-20 03:02:11.000001", tz="UTC")
 SESSIONS = pd.DataFrame(
@@ -44,6 +46,21 @@ class TestSessions:
         plan = actions.cancel_queries("orders", SESSIONS)
         assert "(a.pid, a.backend_start, a.query_start)" in plan.sql
         assert "pg_cancel_backend" in plan.sql
+
+    def test_one_plan_does_to_each_what_its_state_asks_for(self) -> None:
+        rests = Backend(pid=101, backend_start=STARTED, state="idle in transaction")
+        runs = Backend(pid=102, backend_start=STARTED, state="active", query_start=STARTED)
+        waits = Backend(pid=103, locktype="relation", wait_s=9.0, blocked_by=(101, 102))
+        seen = Situation(connection="orders", at="", backends=(rests, runs, waits), usable=50)
+        plan = actions.terminate_sessions("orders", judged(seen))
+        assert plan.title == "Terminate 1 session, cancel 1 query"
+        first, second = plan.sql.split("UNION ALL")
+        assert "pg_terminate_backend" in first
+        assert "(101::int" in first
+        assert "pg_cancel_backend" in second
+        assert "(102::int" in second
+        assert [target["pid"] for target in plan.targets] == [101, 102]
+        assert actions.cancel_queries("orders", judged(seen)).sql == ""
 
     @pytest.mark.parametrize("make", [actions.terminate_sessions, actions.cancel_queries])
     def test_nobody_is_no_sql(self, make: object) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -71,6 +72,30 @@ class TestReplayThatWaits:
     def test_a_backup_is_not_ended(self) -> None:
         dump = Backend(pid=1, application="pg_dump", xmin_age=900, state="active", query_s=20.0)
         assert only(situation(REPLAY, dump, standby=True)).remedies == ()
+
+    def test_of_two_who_may_have_the_page_in_use_none_is_ended(self) -> None:
+        replay = Backend(
+            pid=9, backend_type="startup", wait_type="BufferPin", wait_event="BufferPin"
+        )
+        idle: dict[str, Any] = {"state": "idle in transaction", "transaction_s": 20.0}
+        readers = [Backend(pid=pid, application=f"app-{pid}", xmin_age=5, **idle) for pid in (1, 2)]
+        both = only(situation(replay, *readers, standby=True))
+        assert {culprit.pid for culprit in both.culprits} == {1, 2}
+        assert " or " in both.headline
+        assert both.remedies == ()
+        alone = only(situation(replay, readers[0], standby=True))
+        assert alone.remedy is not None
+        assert [one.pid for one in alone.remedy.targets] == [1]
+
+    def test_a_tablespace_is_dropped_when_all_transactions_have_ended(self) -> None:
+        replay = Backend(pid=9, backend_type="startup", wait_event="RecoveryConflictTablespace")
+        idle: dict[str, Any] = {"state": "idle in transaction"}
+        young = Backend(pid=1, application="web", transaction_s=3.0, **idle)
+        old = Backend(pid=2, application="analyst", transaction_s=30.0, **idle)
+        pool = Backend(pid=3, application="pool", state="idle")
+        cause = only(situation(replay, young, old, pool, standby=True))
+        assert cause.headline.startswith("analyst (pid 2")
+        assert cause.headline.endswith("the oldest of 2 open transactions")
 
     def test_readers_are_left_alone_where_replay_does_not_wait(self) -> None:
         reader = Backend(pid=1, application="analyst", xmin_age=9, state="active", query_s=20.0)
@@ -205,3 +230,86 @@ class TestChangesThatAreHeldUp:
     def test_not_by_what_is_not_known(self) -> None:
         assert not self.held_up(Verdict.UNKNOWN)
         assert not Diagnosis(situation=situation(), causes=()).holds_up_changes
+
+
+class TestWaitsWithoutALock:
+    """Waits that `pg_blocking_pids` knows nothing of."""
+
+    IDLE: ClassVar[dict[str, Any]] = {"state": "idle in transaction", "state_s": 20.0}
+    VACUUM = Backend(
+        pid=9,
+        application="nightly",
+        state="active",
+        query_s=90.0,
+        wait_type="BufferPin",
+        wait_event="BufferPin",
+        relation="public.ledger",
+        wait_s=20.0,
+    )
+    DDL = Backend(
+        pid=10,
+        state="active",
+        locktype="relation",
+        mode="AccessExclusiveLock",
+        wait_s=8.0,
+        blocked_by=(9,),
+    )
+
+    def test_the_only_session_that_uses_the_table_is_named_and_vacuum_is_a_victim(self) -> None:
+        cursor = Backend(pid=1, application="exporter", xmin_age=4, **self.IDLE)
+        cause = only(situation(cursor, replace(self.VACUUM, blocked_by=(1,)), self.DDL))
+        assert [culprit.pid for culprit in cause.culprits] == [1]
+        assert cause.victims.count == 2
+        assert "the only session that uses the table" in cause.mechanism
+        assert cause.remedy is not None
+        assert cause.remedy.sentence.startswith("Terminate exporter (pid 1): frees 1 session")
+
+    def test_of_two_that_use_the_table_none_is_ended_and_vacuum_may_be_cancelled(self) -> None:
+        cursors = [Backend(pid=pid, application=f"app-{pid}", **self.IDLE) for pid in (1, 2)]
+        vacuum = replace(self.VACUUM, blocked_by=(1, 2))
+        cause = only(situation(*cursors, vacuum))
+        assert "app-1 (pid 1, idle in transaction for 20 s) or app-2" in cause.headline
+        assert cause.remedies == ()
+        queued = only(situation(*cursors, vacuum, self.DDL))
+        assert queued.remedy is not None
+        assert [one.pid for one in queued.remedy.targets] == [9]
+        assert queued.remedy.verb == "cancel"
+
+    def test_a_deferrable_transaction_has_time(self) -> None:
+        writer = Backend(pid=1, application="books", has_xid=True, writes=True, **self.IDLE)
+        report = Backend(
+            pid=2,
+            application="report",
+            state="active",
+            wait_type="IPC",
+            wait_event="SafeSnapshot",
+            wait_s=300.0,
+            blocked_by=(1,),
+        )
+        cause = only(situation(writer, report))
+        assert cause.verdict is Verdict.WARNING
+        assert cause.remedies == ()
+        assert "report (pid 2) is SERIALIZABLE READ ONLY DEFERRABLE" in cause.mechanism
+        assert cause.next_step.startswith("Wait: it goes on by itself")
+
+
+class TestTheLeastForEach:
+    def test_a_query_is_cancelled_and_a_session_at_rest_is_terminated(self) -> None:
+        rests = Backend(pid=1, application="console", state="idle in transaction", state_s=20.0)
+        runs = Backend(pid=2, application="report", state="active", query_s=20.0)
+        waits = Backend(
+            pid=3, locktype="relation", mode="AccessExclusiveLock", wait_s=9.0, blocked_by=(1, 2)
+        )
+        remedy = only(situation(rests, runs, waits)).remedy
+        assert remedy is not None
+        assert remedy.verb == "terminate"
+        assert [one.pid for one in remedy.terminated] == [1]
+        assert [one.pid for one in remedy.cancelled] == [2]
+        assert remedy.freed.at_once == {3}
+
+    def test_an_advisory_lock_may_outlive_the_query(self) -> None:
+        runs = Backend(pid=2, application="job", state="active", query_s=20.0)
+        waits = Backend(pid=3, locktype="advisory", wait_s=9.0, blocked_by=(2,))
+        remedy = only(situation(runs, waits)).remedy
+        assert remedy is not None
+        assert (remedy.verb, remedy.cancelled) == ("terminate", ())

@@ -36,7 +36,7 @@ def find(situation: Situation, others: Iterable[Cause] = ()) -> list[Cause]:
         *locks.blocked(situation, [tree for tree in groups if tree not in behind_commits]),
         *commits.synchronous(situation, behind_commits),
         *slots.limits(situation),
-        *recovery.snapshots(situation),
+        *recovery.conflicts(situation),
     ]
     victims = {pid for tree in groups for pid in tree.waiters}
     found += slots.taken(situation, victims, found)

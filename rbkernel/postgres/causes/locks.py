@@ -18,7 +18,7 @@ from rbkernel.postgres.causes.cause import (
     level,
     worse,
 )
-from rbkernel.postgres.remedy import forbidden, ranked
+from rbkernel.postgres.remedy import forbidden, ranked, suspects
 from rbkernel.postgres.situation import PREPARED, Backend, Doing, Situation
 
 # s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
@@ -44,13 +44,12 @@ def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
 def _lock(
     situation: Situation, tree: Tree, waiting: list[Backend], longest: float, verdict: Verdict
 ) -> Cause:
-    culprits = [
-        one for pid in tree.roots if (one := situation.backend(pid)) and one.doing is not Doing.LOCK
-    ]
+    culprits = [one for pid in tree.roots if (one := situation.backend(pid)) and not one.held_up]
     if not culprits and tree.roots and PREPARED not in tree.roots:
         return _unseen_root(waiting, longest)
-    builds = _are_builds(waiting)
-    remedies = () if builds else ranked(tree, situation)
+    several = len(culprits) > 1 and not suspects(tree, situation)
+    patient = _are_patient(waiting)
+    remedies = () if patient else ranked(tree, situation)
     victims = Victims(
         count=len(waiting),
         longest_s=longest,
@@ -59,9 +58,9 @@ def _lock(
     )
     return Cause(
         headline=f"{_who_blocks(situation, tree, culprits)}"
-        f" {_blocked(situation, tree, victims, several=len(culprits) > 1)}",
-        mechanism=_build(waiting) if builds else _mechanism(waiting, tree),
-        verdict=Verdict.WARNING if builds else verdict,
+        f" {_blocked(situation, tree, victims, several=several)}",
+        mechanism=_patience(waiting) if patient else _mechanism(waiting, tree),
+        verdict=Verdict.WARNING if patient else verdict,
         culprits=tuple(culprits),
         victims=victims,
         ruled_out=tuple(_excluded(situation, tree)),
@@ -88,7 +87,7 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
         named.append(f"{len(culprits) - 2} more")
     if not named:
         return "A deadlock among its own members"
-    return " and ".join(named)
+    return (" or " if suspects(tree, situation) else " and ").join(named)
 
 
 def _named(culprit: Backend) -> str:
@@ -114,7 +113,7 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
     if not recovery.replay_waits(situation, tree):
         return f"{held} {amounts.count(victims.count, 'session')}{share}"
     others = victims.count - 1
-    behind = f" and blocks {amounts.count(others, 'session')} behind it" if others else ""
+    behind = f" and {held} {amounts.count(others, 'session')} behind it" if others else ""
     return f"{'hold' if several else 'holds'} up replay{behind}"
 
 
@@ -134,14 +133,23 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
     )
 
 
-def _are_builds(waiting: list[Backend]) -> bool:
+def _are_patient(waiting: list[Backend]) -> bool:
     """Whether all who wait let older transactions end, as CREATE INDEX CONCURRENTLY does."""
-    return {one.locktype for one in waiting} == {"virtualxid"}
+    return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
 
 
-def _build(waiting: list[Backend]) -> str:
+def _is_deferrable(one: Backend) -> bool:
+    return one.doing is Doing.SAFE_SNAPSHOT
+
+
+def _patience(waiting: list[Backend]) -> str:
     """Name a command that lets all older transactions end first, and blocks nobody meanwhile."""
     first = waiting[0]
+    if _is_deferrable(first):
+        return (
+            f"{first.name} (pid {first.pid}) is SERIALIZABLE READ ONLY DEFERRABLE: it begins when"
+            " the serializable transactions that may write have ended, and blocks nobody meanwhile"
+        )
     command = " ".join(first.query.split()[:4]) or "a command"
     return (
         f"{command} … of {first.name} (pid {first.pid}) waits for older transactions to end, as a"
@@ -152,16 +160,31 @@ def _build(waiting: list[Backend]) -> str:
 def _mechanism(waiting: list[Backend], tree: Tree) -> str:
     """Say what is waited for, and how the queue forms."""
     first = max(waiting, key=lambda one: (len(tree.behind(one.pid)), one.wait_s or 0.0))
+    queue = len(tree.behind(first.pid))
     kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock"}
+    if first.doing is Doing.PAGE:
+        return _page(first, queue)
+    if _is_deferrable(first):
+        return _patience([first])
     wanted = kinds.get(first.locktype or "", f"a lock ({first.locktype})")
     place = f" {'of' if wanted == 'a row' else 'on'} {first.relation}" if first.relation else ""
-    queue = len(tree.behind(first.pid))
     if first.locktype == "relation" and queue:
         return (
             f"{first.name} (pid {first.pid}) waits for {first.mode}{place};"
             f" {amounts.clause(queue, 'later session', 'queue')} behind it"
         )
     return f"{amounts.clause(len(waiting), 'session', 'wait')} for {wanted}{place}"
+
+
+def _page(first: Backend, queue: int) -> str:
+    """Say what VACUUM waits for; PostgreSQL does not tell who has a page in use."""
+    many = len(first.blocked_by)
+    who = f"one of the {many} sessions that use" if many > 1 else "the only session that uses"
+    behind = f"; {amounts.clause(queue, 'session', 'wait')} behind it" if queue else ""
+    return (
+        f"VACUUM ({first.name}, pid {first.pid}) waits for a page of {first.relation} that is in"
+        f" use, as by an open cursor, by {who} the table{behind}"
+    )
 
 
 def _excluded(situation: Situation, tree: Tree) -> Iterator[str]:
@@ -183,7 +206,12 @@ def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend])
             "End the transaction on the primary that holds the lock: run RUN-007 there, or look in"
             " its pg_locks for AccessExclusiveLock; nothing here can be ended"
         )
-    if _are_builds(waiting):
+    if any(map(_is_deferrable, waiting)) and _are_patient(waiting):
+        return (
+            "Wait: it goes on by itself when those transactions end; if it may not wait, ask their"
+            " owners to commit or roll back"
+        )
+    if _are_patient(waiting):
         return (
             "Wait: it goes on by itself when that transaction ends. If it may not wait, cancel the"
             " build; it leaves an invalid index, to be dropped"
@@ -191,6 +219,11 @@ def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend])
     reasons = [f"pid {one.pid}: {why}" for one in culprits if (why := forbidden(one))]
     if reasons:
         return f"Escalate; nothing can be proposed safely ({'; '.join(reasons)})"
+    if any(one.doing is Doing.PAGE for one in waiting):
+        return (
+            "Ask the owners of these sessions to close their cursors or to end their transactions,"
+            " one after the other until VACUUM goes on; PostgreSQL does not tell which one it is"
+        )
     members = ", ".join(str(pid) for pid in sorted(tree.waiters)[:5])
     return (
         "Look again: PostgreSQL ends a deadlock by itself after deadlock_timeout (its members are"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.postgres.causes.cause import EXPLAINS, Cause, Victims, level
-from rbkernel.postgres.remedy import Remedy, Verb, forbidden, loss
+from rbkernel.postgres.remedy import Remedy, forbidden, loss
 from rbkernel.postgres.situation import Backend, Doing, Situation
 
 # % of the slots for ordinary roles (template RUN-001; 80 % is the field's usual warning)
@@ -24,11 +24,6 @@ _ADVICE = {
     Doing.IDLE: "Reduce the pool size of {}",
     Doing.IDLE_IN_TRANSACTION: "Ask the owner of {} why its transactions stay open",
     Doing.RUNNING: "Stop the job of {} that sends these queries",
-}
-_VERBS: dict[Doing, Verb] = {
-    Doing.IDLE: "terminate",
-    Doing.IDLE_IN_TRANSACTION: "terminate",
-    Doing.RUNNING: "cancel",
 }
 _BUSY = {Doing.RUNNING, Doing.IO, Doing.OTHER_WAIT}
 # s in one state after which a session counts as stuck (template RUN-001)
@@ -110,8 +105,7 @@ def _kind(backend: Backend) -> Doing:
 
 def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
     """Return the step that frees the slots of those that have been in one state for long."""
-    verb = _VERBS.get(kind)
     stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
-    if verb is None or not stuck:
+    if kind not in _MECHANISM or not stuck:
         return None
-    return Remedy(verb=verb, targets=stuck, slots=len(stuck), loss=loss(stuck))
+    return Remedy(targets=stuck, slots=len(stuck), loss=loss(stuck))

@@ -23,16 +23,22 @@ columns:
   strong_lock: the strongest lock on a table that it holds and that blocks writers; NULL for none
   locktype: kind of lock that it waits for; NULL when it waits for none
   mode: mode of that lock
-  relation: table or index of that lock, as schema.name where it is in this database
-  wait_s: s that it has waited for that lock; NULL in the first moment
+  relation: table or index of that lock or page, as schema.name where it is in this database
+  wait_s: >-
+    s that it has waited for that lock, NULL in the first moment; for a safe snapshot, s since the
+    query began; for a page, s since it and all that may hold the page have done nothing else
   waits_for_xid: transaction id that it waits for, where the lock is a transaction's
   row_relation: oid of the table of the row that it wants, where it wants one in this database
   row_ctid: ctid of that row
-  blocked_by: pids that block it, holders before the queue ahead of it; 0 for a prepared transaction
+  blocked_by: >-
+    pids that block it, holders before the queue ahead of it; 0 for a prepared transaction; for a
+    page, those that may hold it
   query: what runs, or ran last; first 300 characters
 source: >-
   pg_stat_activity, pg_locks and pg_blocking_pids in one statement; the startup process has no
-  blockers in pg_blocking_pids, so that those of its lock are taken from pg_locks
+  blockers in pg_blocking_pids, so that those of its lock are taken from pg_locks. VACUUM waits for
+  pages that a cursor keeps in use (BufferPin), and PostgreSQL tells nobody's pins: who has one has
+  a lock on the table, too
 */
 WITH locks AS MATERIALIZED (
     SELECT pid, locktype, database, relation, page, tuple, transactionid, mode, granted, waitstart
@@ -80,6 +86,19 @@ wanted AS MATERIALIZED (
     LEFT JOIN locks t ON t.pid = l.pid AND t.granted AND t.locktype = 'tuple'
     WHERE NOT l.granted
     ORDER BY l.pid, l.waitstart
+),
+-- VACUUM keeps this lock on the table whose page it waits for
+paged AS MATERIALIZED (
+    SELECT v.pid, min(l.relation::bigint)::oid AS relation, l.database,
+           array_agg(DISTINCT o.pid) AS users, max(u.state_change) AS changed
+    FROM pg_stat_activity v
+    JOIN locks l ON l.pid = v.pid AND l.granted AND l.locktype = 'relation'
+        AND l.mode = 'ShareUpdateExclusiveLock'
+    JOIN locks o ON o.pid <> v.pid AND o.granted AND o.locktype = 'relation'
+        AND o.database = l.database AND o.relation = l.relation
+    JOIN pg_stat_activity u ON u.pid = o.pid
+    WHERE v.wait_event_type = 'BufferPin'
+    GROUP BY v.pid, l.database
 )
 SELECT a.pid,
        a.leader_pid,
@@ -103,15 +122,21 @@ SELECT a.pid,
        w.locktype,
        w.mode,
        CASE
-           WHEN w.relation IS NULL THEN NULL
+           WHEN coalesce(w.relation, p.relation) IS NULL THEN NULL
            WHEN c.oid IS NOT NULL THEN n.nspname || '.' || c.relname
-           ELSE 'relation ' || w.relation || ' of database ' || coalesce(d.datname, '?')
+           ELSE 'relation ' || coalesce(w.relation, p.relation) || ' of database ' || coalesce(d.datname, '?')
        END AS relation,
-       extract(epoch FROM clock_timestamp() - w.waitstart)::float8 AS wait_s,
+       extract(epoch FROM clock_timestamp() - CASE
+           WHEN a.wait_event = 'SafeSnapshot' THEN a.query_start
+           WHEN p.pid IS NOT NULL THEN greatest(a.query_start, p.changed)
+           ELSE w.waitstart
+       END)::float8 AS wait_s,
        w.transactionid::text AS waits_for_xid,
        CASE WHEN w.tuple IS NOT NULL THEN c.oid::bigint END AS row_relation,
        CASE WHEN w.tuple IS NOT NULL THEN format('(%s,%s)', w.page, w.tuple) END AS row_ctid,
        CASE
+           WHEN a.wait_event = 'SafeSnapshot' THEN pg_safe_snapshot_blocking_pids(a.pid)
+           WHEN p.pid IS NOT NULL THEN p.users
            WHEN w.pid IS NULL THEN ARRAY[]::int[]
            WHEN a.backend_type = 'startup' THEN ARRAY(
                SELECT DISTINCT h.pid
@@ -128,8 +153,10 @@ FROM pg_stat_activity a
 LEFT JOIN wanted w ON w.pid = a.pid
 LEFT JOIN strong s ON s.pid = a.pid
 LEFT JOIN changed ON changed.pid = a.pid
-LEFT JOIN pg_database d ON d.oid = w.database
-LEFT JOIN pg_class c ON c.oid = w.relation AND (w.database = 0 OR d.datname = current_database())
+LEFT JOIN paged p ON p.pid = a.pid
+LEFT JOIN pg_database d ON d.oid = coalesce(w.database, p.database)
+LEFT JOIN pg_class c ON c.oid = coalesce(w.relation, p.relation)
+    AND (coalesce(w.database, p.database) = 0 OR d.datname = current_database())
 LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE a.pid <> pg_backend_pid()
 ORDER BY a.pid
