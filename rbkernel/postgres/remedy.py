@@ -26,7 +26,7 @@ _TABLE_MODES = frozenset(
 )
 # pids that a sentence names one by one
 _NAMED = 5
-# programs that make backups: what they have read so far would be lost
+# programs that make backups: what they have read so far would be lost (as connections/holders)
 _BACKUP = re.compile(
     r"pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup", re.IGNORECASE
 )
@@ -134,9 +134,14 @@ def forbidden(backend: Backend) -> str:
         return "its state is not known"
     if backend.doing is Doing.SYNCHRONOUS:
         return "its commit waits for a standby: cancelled, it stays committed here alone"
-    if _BACKUP.search(backend.application):
+    if is_backup(backend):
         return "it is a backup"
     return ""
+
+
+def is_backup(backend: Backend) -> bool:
+    """Whether a program that makes backups is connected through it."""
+    return _BACKUP.search(backend.application) is not None
 
 
 def suspects(tree: Tree, situation: Situation) -> frozenset[int]:

@@ -16,7 +16,7 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, overview, rules
+from rbkernel.postgres import diagnostics, overview, remedy, rules
 from rbkernel.postgres.session import Provenance, Session, provenance
 from tests.integration.servers import ROW, Servers, ask, verdicts
 from tests.waiting import until
@@ -103,6 +103,52 @@ class TestActivity:
         assert found.loc["report", "kind"] == "session"
         assert found.loc["report", "xmin_age"] >= 50
         assert found.loc["left behind", "kind"] == "prepared transaction"
+
+
+class TestConnections:
+    def test_who_waits_and_who_is_at_work_is_not_stuck(self, alone: Servers, diag: Session) -> None:
+        alone.start("refund-job", "BEGIN", ROW)
+        for _ in range(6):
+            alone.send("web", ROW)
+        for _ in range(6):
+            alone.start("pg_dump", "BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT 1")
+            alone.send("rbkernel/RUN-000/other", "SELECT pg_sleep(60)")
+        alone.start(
+            "dba",
+            "CREATE FUNCTION slowly(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS"
+            " 'BEGIN PERFORM pg_sleep(1); RETURN $1; END'",
+        )
+        alone.start(
+            "dba", "CREATE TABLE slow AS SELECT 1::bigint AS id FROM generate_series(1, 60)"
+        )
+        alone.send("dba", "CREATE INDEX slow_id ON slow (slowly(id))")
+        kinds = {
+            "refund-job": "idle in transaction",
+            "web": "waiting for a lock",
+            "pg_dump": "backup",
+            "rbkernel/RUN-000/other": "rbkernel",
+            "dba": "maintenance",
+        }
+        try:
+            until(lambda: kinds == told(ask(diag, "connections/sessions", stuck_after_s=0.2)))
+            stuck = ask(diag, "connections/sessions", stuck_after_s=0.2)
+            [rule] = diagnostics.get("connections/sessions").rules
+            assert rules.apply(rule, stuck).value == 1
+            holders = ask(diag, "connections/holders", stuck_after_s=0.2)
+            assert kinds.items() <= told(holders[holders["state"] != "idle"]).items()
+            for rule in diagnostics.get("connections/holders").rules:
+                assert rules.apply(rule, holders).verdict is Verdict.OK
+        finally:
+            alone.end_sessions()
+            alone.start("dba", "DROP TABLE slow", "DROP FUNCTION slowly")
+
+    def test_what_is_a_backup_is_said_in_one_way(self) -> None:
+        for name in ("connections/sessions", "connections/holders"):
+            assert f"~* '{remedy._BACKUP.pattern}'" in diagnostics.get(name).sql
+
+
+def told(frame: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(frame["application"], frame["state"], strict=True))
 
 
 class TestStorage:

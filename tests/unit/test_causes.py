@@ -116,6 +116,25 @@ class TestReplayThatWaits:
         assert "on the primary" in cause.next_step
 
 
+class TestOpenTransactions:
+    DUMP = Backend(
+        pid=1,
+        application="pg_dump",
+        state="idle in transaction",
+        state_s=900.0,
+        xmin_age=50,
+    )
+
+    def test_the_leader_of_a_parallel_backup_is_not_forgotten(self) -> None:
+        worker = replace(self.DUMP, pid=2, state="active", state_s=5.0, query_s=5.0)
+        assert causes.find(situation(self.DUMP, worker)) == []
+
+    def test_a_backup_that_does_nothing_is_not_to_be_ended(self) -> None:
+        cause = only(situation(self.DUMP))
+        assert cause.culprits == (self.DUMP,)
+        assert cause.next_step.endswith("do not end one")
+
+
 class TestPreparedTransactions:
     def test_one_that_is_left_open_is_named(self) -> None:
         late = Prepared(name="payout", owner="bank", prepared_s=40.0)

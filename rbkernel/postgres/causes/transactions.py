@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.postgres.causes.cause import Cause, identity, level, worse
+from rbkernel.postgres.remedy import is_backup
 from rbkernel.postgres.situation import Backend, Doing, Situation
 
 # s idle in transaction (pganalyze and pgwatch warn at 60 s; 10 min is the template's)
@@ -16,10 +17,25 @@ _STRONG_LOCK_WARN_S = 10.0
 # s since a transaction was prepared (as locks/prepared)
 _PREPARED_WARN_S, _PREPARED_CRITICAL_S = 30.0, 300.0
 
+# what to ask the owner of a transaction that is left open, by whether it is a backup
+_ASK = {
+    False: "to commit or roll back; terminate the session if nobody answers and its work may be"
+    " lost",
+    True: "whether the backup still runs; do not end one",
+}
+
 
 def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
     """Yield each application that leaves transactions open, without the sessions named before."""
-    idle = [one for one in situation.clients if one.idle_in_transaction and one.pid not in named]
+    at_work = {one.name for one in situation.clients if one.state == "active"}
+    idle = [
+        one
+        for one in situation.clients
+        if one.idle_in_transaction
+        and one.pid not in named
+        # the leader of pg_dump --jobs has its transaction open while the others read
+        and not (is_backup(one) and one.name in at_work)
+    ]
     late = [one for one in idle if _verdict(one) is not Verdict.OK]
     for name in dict.fromkeys(one.name for one in late):
         yield _forgotten([one for one in late if one.name == name])
@@ -64,8 +80,7 @@ def _forgotten(sessions: list[Backend]) -> Cause:
         mechanism="an open transaction keeps its locks, and keeps VACUUM from removing dead rows",
         verdict=max((_verdict(one) for one in sessions), key=lambda verdict: verdict.rank),
         culprits=tuple(sessions),
-        next_step=f"Ask the owner of {first.name} to commit or roll back; terminate the session if"
-        " nobody answers and its work may be lost",
+        next_step=f"Ask the owner of {first.name} {_ASK[is_backup(first)]}",
         opens="RUN-007",
         explains=("RUN-007",),
     )

@@ -1,5 +1,5 @@
 /*
-purpose: The queries that have been running for long, without those that wait for a lock or a standby
+purpose: The queries that have been running for long, without those that wait for another session
 needs: [pg_monitor]
 columns:
   pid: process id; reused by the server, so never an identity alone
@@ -55,8 +55,8 @@ FROM (
       AND pid <> pg_backend_pid()
       AND state IN ('active', 'fastpath function call')
       -- these do not run: another session holds them up
-      AND wait_event_type IS DISTINCT FROM 'Lock'
-      AND wait_event IS DISTINCT FROM 'SyncRep'
+      AND coalesce(wait_event_type NOT IN ('Lock', 'BufferPin'), true)
+      AND coalesce(wait_event NOT IN ('SyncRep', 'SafeSnapshot'), true)
 ) a
 WHERE query_s > :older_than_s
 ORDER BY query_s DESC, pid

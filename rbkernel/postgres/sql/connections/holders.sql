@@ -5,7 +5,9 @@ columns:
   application: application_name, or the user where there is none
   username: the role
   database: the database
-  state: waiting for a lock or a synchronous standby, active, idle, idle in transaction, …
+  state: >-
+    active, idle, idle in transaction, …; waiting for a lock, a synchronous standby, a safe snapshot
+    or a page in use; backup, maintenance (VACUUM, ANALYZE, CREATE INDEX, CLUSTER), rbkernel
   sessions: client backends of this kind
   stuck: those of them that have been in this state for longer than :stuck_after_s
   stuck_pct: "%, stuck of all slots that an ordinary role may use"
@@ -55,8 +57,20 @@ SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,
        usename::text AS username,
        datname::text AS database,
        CASE
-           WHEN wait_event_type = 'Lock' THEN 'waiting for a lock'
+           WHEN application_name LIKE 'rbkernel/%' THEN 'rbkernel'
+           WHEN wait_event_type = 'Lock' OR pid IN (
+               SELECT w.leader_pid FROM pg_stat_activity w WHERE w.wait_event_type = 'Lock'
+           ) THEN 'waiting for a lock'
            WHEN wait_event = 'SyncRep' THEN 'waiting for a synchronous standby'
+           WHEN wait_event = 'SafeSnapshot' THEN 'waiting for a safe snapshot'
+           WHEN wait_event_type = 'BufferPin' THEN 'waiting for a page in use'
+           WHEN application_name ~* 'pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup' THEN 'backup'
+           WHEN pid IN (
+               SELECT p.pid FROM pg_stat_progress_vacuum p
+               UNION ALL SELECT p.pid FROM pg_stat_progress_analyze p
+               UNION ALL SELECT p.pid FROM pg_stat_progress_create_index p
+               UNION ALL SELECT p.pid FROM pg_stat_progress_cluster p
+           ) THEN 'maintenance'
            ELSE state
        END AS state,
        count(*)::int AS sessions,

@@ -7,7 +7,9 @@ columns:
   application: application_name
   username: the role
   client: address of the client
-  state: waiting for a lock or a synchronous standby, active, idle in transaction, …
+  state: >-
+    active, idle in transaction, …; waiting for a lock, a synchronous standby, a safe snapshot
+    or a page in use; backup, maintenance (VACUUM, ANALYZE, CREATE INDEX, CLUSTER), rbkernel
   state_s: s in this state
   transaction_s: s since the transaction began; NULL outside one
   query_start: with pid and backend_start, the identity of the query
@@ -18,7 +20,7 @@ parameters:
 rules:
   - title: Stuck sessions
     agg: rows
-    # those that wait for a lock or a standby are held up by another session
+    # those that wait are held up by another session; backups, maintenance and we are at work
     where: {state: [active, idle in transaction, idle in transaction (aborted)]}
     by: application
     each: pid
@@ -37,8 +39,20 @@ SELECT pid,
        usename::text AS username,
        client_addr::text AS client,
        CASE
-           WHEN wait_event_type = 'Lock' THEN 'waiting for a lock'
+           WHEN application_name LIKE 'rbkernel/%' THEN 'rbkernel'
+           WHEN wait_event_type = 'Lock' OR pid IN (
+               SELECT w.leader_pid FROM pg_stat_activity w WHERE w.wait_event_type = 'Lock'
+           ) THEN 'waiting for a lock'
            WHEN wait_event = 'SyncRep' THEN 'waiting for a synchronous standby'
+           WHEN wait_event = 'SafeSnapshot' THEN 'waiting for a safe snapshot'
+           WHEN wait_event_type = 'BufferPin' THEN 'waiting for a page in use'
+           WHEN application_name ~* 'pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup' THEN 'backup'
+           WHEN pid IN (
+               SELECT p.pid FROM pg_stat_progress_vacuum p
+               UNION ALL SELECT p.pid FROM pg_stat_progress_analyze p
+               UNION ALL SELECT p.pid FROM pg_stat_progress_create_index p
+               UNION ALL SELECT p.pid FROM pg_stat_progress_cluster p
+           ) THEN 'maintenance'
            ELSE state
        END AS state,
        extract(epoch FROM clock_timestamp() - state_change)::float8 AS state_s,
