@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -33,6 +34,17 @@ def count(number: int, noun: str) -> str:
     ('1 session', '0 sessions', '6,776 sessions')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def singular(plural: str) -> str:
+    """Return the singular of a regular plural; what is none, such as a unit of measure, stays.
+
+    >>> [singular(word) for word in ("slots", "queries", "indexes", "ms", "MB", "% of the slots")]
+    ['slot', 'query', 'index', 'ms', 'MB', '% of the slots']
+    """
+    if not re.fullmatch(r"[a-z]{2,}[^us]s", plural):
+        return plural
+    return re.sub(r"ies$", "y", re.sub(r"xes$", "x", plural)).removesuffix("s")
 
 
 def clause(number: int, noun: str, verb: str) -> str:

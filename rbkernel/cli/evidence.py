@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli import exporting
 from rbkernel.cli.destinations import Force, destination
 from rbkernel.cli.output import AsJson, Ending, print_json, print_table
@@ -30,7 +30,7 @@ def list_evidence(as_json: AsJson = False) -> None:
     names = ("run", "incident", "runbook", "verdict", "state")
     rows = [(e.run_id, e.incident, e.runbook, e.verdict.value, e.state) for e in found]
     print_table(names, rows)
-    typer.echo(f"{len(found)} runs in {root}")
+    typer.echo(f"{amounts.count(len(found), 'run')} in {root}")
 
 
 @app.command()

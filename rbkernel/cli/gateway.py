@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, print_json, print_step
 from rbkernel.config import Settings
 from rbkernel.gateway import logs
@@ -70,7 +70,7 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
         await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")
         typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
-        typer.echo(f"{work.kernels} runs at once, from {store.where}")
+        typer.echo(f"{amounts.count(work.kernels, 'run')} at once, from {store.where}")
         for line in [*server.warnings(settings.gateway), *advice(store)]:
             typer.echo(line)
         with parts.notifier:

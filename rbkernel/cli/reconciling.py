@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import platformdirs
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
 from rbkernel.cli.terminal import styled
 from rbkernel.errors import DatabaseError, EvidenceError, ParameterError, RbkernelError
@@ -286,7 +286,8 @@ def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
         told = ", ".join(f"{name} in {count}" for name, count in columns.items())
         yield f"columns that differ: {told}"
     if in_flight := len(outcome.differences) - len(outcome.standing):
-        yield f"in flight: {in_flight} rows differed at first and had arrived at a later look"
+        rows = amounts.count(in_flight, "row")
+        yield f"in flight: {rows} differed at first and had arrived at a later look"
     yield (
         f"compared: {outcome.source_rows} rows with {outcome.target_rows}, {len(outcome.compared)}"
         f" columns, {outcome.how}, in {outcome.duration_s:.1f} s"

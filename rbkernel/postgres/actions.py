@@ -154,7 +154,7 @@ def repair_rows(
     copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
     names = f" from {question.source} to {question.target}" if question else ""
     return _plan(
-        title=f"Copy {copied} rows{names}, delete {extra} there",
+        title=f"Copy {amounts.count(copied, 'row')}{names}, delete {extra} there",
         connection=db,
         sql=sql or (f"-- not written: {why}" if why else ""),
         targets=_rows(differences, ["key", "kind", "columns"]),

@@ -42,8 +42,9 @@ class Rule(BaseModel):
     expected
         Words for what is right; made from the thresholds when empty.
     cause, next_step
-        Words for what is wrong and what to do. In the cause, ``{value}`` and ``{top}`` stand for
-        the figure and the rows that `by` names.
+        Words for what is wrong and what to do. In the cause, ``{value}``, ``{top}`` and ``{which}``
+        stand for the figure, the rows that `by` names, and those that `each` names; of ``{is|are}``
+        the first is taken where the figure is one.
     opens
         The runbook to open when it is wrong.
     unseen

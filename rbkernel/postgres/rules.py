@@ -11,6 +11,7 @@ only if the rows that were not seen cannot change it.
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rbkernel import amounts
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres.rule import Rule
 from rbkernel.postgres.session import provenance
@@ -68,6 +70,7 @@ def apply(
     rows = _known(rule, rows)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rule, rows) if rule.by else ""
+    which = _which(rows, rule.each, rule.by) if rule.each and wrong else ""
     advice = told.next_step if told else ""
     trouble = told.trouble if told and verdict is Verdict.UNKNOWN else ""
     return Finding(
@@ -75,13 +78,23 @@ def apply(
         verdict=verdict,
         expected=rule.expected or _expected(rule),
         actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
-        cause=rule.cause.replace("{value}", shown).replace("{top}", top) if wrong else reason,
-        which=_which(rows, rule.each, rule.by) if rule.each and wrong else "",
+        cause=_worded(rule.cause, shown, top, which, one=value == 1) if wrong else reason,
+        which=which,
         next_step=_next_step(verdict, rule.next_step, advice or (_NARROW if cut else "")),
         opens=rule.opens if wrong else _explained_by(trouble),
         value=value,
         at=now(),
     )
+
+
+def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
+    """Fill in a cause; of ``{is|are}`` the first is for one.
+
+    >>> _worded("{value} {is|are} unread: {which}", "1 slot", "", "old_cdc", one=True)
+    '1 slot is unread: old_cdc'
+    """
+    text = re.sub(r"\{([^{}|]+)\|([^{}|]+)\}", r"\1" if one else r"\2", cause)
+    return text.replace("{value}", shown).replace("{top}", top).replace("{which}", which)
 
 
 def _explained_by(trouble: str) -> str:
@@ -334,7 +347,16 @@ def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool
         return f"{rule.column} is {str(bool(value)).lower()}"
     at_least = "at least " if capped else ""
     words = rule.unit or ("rows" if rule.agg == "rows" else "")
-    return f"{at_least}{_number(value)} {words}".strip()
+    return f"{at_least}{_counted(value, words)}"
+
+
+def _counted(value: float, words: str) -> str:
+    """Write a figure with its unit.
+
+    >>> _counted(1, "slots"), _counted(2, "slots"), _counted(1, "s"), _counted(3, "")
+    ('1 slot', '2 slots', '1 s', '3')
+    """
+    return f"{_number(value)} {amounts.singular(words) if value == 1 else words}".strip()
 
 
 def _number(value: float) -> str:
@@ -349,7 +371,7 @@ def _number(value: float) -> str:
 def _expected(rule: Rule) -> str:
     limit = rule.warn if rule.warn is not None else rule.critical
     assert limit is not None  # the rule's own validation
-    words = f"{'at least' if rule.below else 'at most'} {_number(limit)} {rule.unit}".strip()
+    words = f"{'at least' if rule.below else 'at most'} {_counted(limit, rule.unit)}"
     if limit == 0 and not rule.below:
         words = "none"
     if rule.warn is None or rule.critical is None:

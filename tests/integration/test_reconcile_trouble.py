@@ -575,7 +575,7 @@ class TestCommand:
         assert resumed.returncode == 1
         assert "goes on after 3 of 4 parts" in resumed.stderr
         assert "DIFFERENT: 1 changed" in resumed.stdout
-        assert "in flight: 1 rows" in resumed.stdout
+        assert "in flight: 1 row " in resumed.stdout
         assert "resumed" in resumed.stdout
         assert not list(Path(settings["XDG_STATE_HOME"]).rglob("*.json"))
 

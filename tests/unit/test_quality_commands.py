@@ -81,7 +81,7 @@ def test_text_then_fix_then_what_is_left(run: Command, team: Path) -> None:
     assert total == "1 notebook: 1 error, 1 warning; --fix mends up to 1"
     fixed = run("lint", "--fix", "runbooks", folder=team)
     assert fixed.returncode == 1
-    assert fixed.stderr == "runbooks/mine.ipynb: removed the outputs of 1 cells\n"
+    assert fixed.stderr == "runbooks/mine.ipynb: removed the outputs of 1 cell\n"
     before = (team / "runbooks/mine.ipynb").read_bytes()
     again = run("lint", "--fix", "runbooks", folder=team)
     assert (again.returncode, again.stderr) == (1, "")

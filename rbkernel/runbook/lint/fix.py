@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import nbformat
 from nbformat import NotebookNode
 
+from rbkernel import amounts
 from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.lint import file, suppression
 from rbkernel.runbook.lint.cells import Cell
@@ -62,7 +63,7 @@ def _outputs(document: Document, notebook: NotebookNode, kept: set[int]) -> list
         if cell.kind == "code" and cell.number not in kept:
             count += bool(node.outputs or node.execution_count is not None)
             node.outputs, node.execution_count = [], None
-    return [f"removed the outputs of {count} cells"] if count else []
+    return [f"removed the outputs of {amounts.count(count, 'cell')}"] if count else []
 
 
 def _leftovers(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[str]:

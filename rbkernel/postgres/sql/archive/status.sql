@@ -36,7 +36,7 @@ rules:
     unit: files
     warn: 10
     critical: 100
-    cause: "{value} wait to be archived"
+    cause: "{value} {waits|wait} to be archived"
     next_step: see whether the archive is slow, full or gone; these files fill the primary's disk
     opens: RUN-018
     source: ours; 100 files are 1.6 GB that a restore would miss

@@ -26,7 +26,7 @@ rules:
     each: pid
     unit: sessions
     warn: 5
-    cause: "{value} have been stuck for longer than a moment: {top}"
+    cause: "{value} {has|have} been stuck for longer than a moment: {top}"
     next_step: "read their last queries: one kind of query is one cause"
     opens: RUN-001
     source: template RUN-001, which calls a session stuck after 5 s; five of them are ours

@@ -38,7 +38,7 @@ rules:
     column: requested
     unit: checkpoints
     warn: 1
-    cause: "{value} were requested between two looks"
+    cause: "{value} {was|were} requested between two looks"
     next_step: raise max_wal_size, if nobody calls CHECKPOINT or takes backups so often
     opens: RUN-018
     unseen: the counters were reset between the looks; look again

@@ -46,7 +46,7 @@ rules:
     unit: sessions
     warn: 3
     critical: 20
-    cause: "{value} wait behind one session; the roots, by application: {top}"
+    cause: "{value} {waits|wait} behind one session; the roots, by application: {top}"
     next_step: ask whose work may be lost, the root's or that of all who wait
     opens: RUN-007
     source: ours; a queue that grows so long fills a connection pool of the usual size

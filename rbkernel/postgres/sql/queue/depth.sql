@@ -43,7 +43,7 @@ rules:
     unit: messages
     warn: 1000
     critical: 10000
-    cause: "{value} have not been delivered: {top}"
+    cause: "{value} {has|have} not been delivered: {top}"
     next_step: see which destination they are for, and whether it answers
     opens: RUN-011
     source: ours; set your own with rb.assess

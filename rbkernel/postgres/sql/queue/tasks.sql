@@ -26,7 +26,7 @@ rules:
     unit: tasks
     warn: 50
     critical: 200
-    cause: "{value} wait for a human: {top}"
+    cause: "{value} {waits|wait} for a human: {top}"
     next_step: >-
       find the stuck workflows in the dashboard of the tasks; escalate to the backup approver, or
       pause the workflow where an agent loops

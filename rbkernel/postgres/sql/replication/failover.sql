@@ -22,7 +22,7 @@ rules:
     unit: slots
     warn: 0
     unseen: the copy is not complete yet; look again
-    cause: "{value} would be lost in a failover: their subscribers could not go on, and must be copied anew"
+    cause: "{value} would be lost in a failover: {its|their} subscribers could not go on, and must be copied anew"
     next_step: >-
       set failover of the subscription or slot (ALTER SUBSCRIPTION ... SET (failover = true)), and
       sync_replication_slots, hot_standby_feedback and a dbname in primary_conninfo on the standby;

@@ -24,7 +24,7 @@ rules:
     each: slot
     unit: slots
     critical: 0
-    cause: "{value} have no reader, so their WAL and old catalog rows are kept"
+    cause: "{value} {has|have} no reader, so {its|their} WAL and old catalog rows are kept"
     next_step: >-
       see on the subscriber whether its worker runs (replication/subscriber); a slot that nobody
       needs any more may be dropped
@@ -48,7 +48,7 @@ rules:
     each: slot
     unit: slots
     critical: 0
-    cause: "{value} are about to lose their WAL, or have lost it"
+    cause: "{value} {is|are} about to lose {its|their} WAL, or {has|have} lost it: {which}"
     next_step: let the subscriber catch up at once; one whose slot is lost must be copied anew
     opens: RUN-018
     source: pg_replication_slots.wal_status

@@ -39,7 +39,7 @@ rules:
     each: slot
     unit: slots
     critical: 0
-    cause: "{value} are about to lose their WAL, or have lost it"
+    cause: "{value} {is|are} about to lose {its|their} WAL, or {has|have} lost it: {which}"
     next_step: let the reader catch up at once; one whose slot is lost must be built anew
     opens: RUN-018
     source: pg_replication_slots.wal_status
@@ -49,7 +49,7 @@ rules:
     each: slot
     unit: slots
     warn: 0
-    cause: "Nobody reads from {value}, and their WAL is kept"
+    cause: "Nobody reads from {value}, and {its|their} WAL is kept: {which}"
     next_step: see whether the reader is only down for a moment; drop a slot that nobody needs
     opens: RUN-018
     source: pg_replication_slots.active; a reader may be down for a moment

@@ -28,7 +28,7 @@ rules:
     each: subscription
     unit: subscriptions
     critical: 0
-    cause: "{value} are enabled and have no apply worker"
+    cause: "{value} {is|are} enabled and {has|have} no apply worker"
     next_step: read the server's log; an error while applying ends the worker, again and again
     opens: RUN-005
     source: pg_stat_subscription.pid

@@ -15,7 +15,7 @@ rules:
     each: role
     unit: roles
     warn: 1
-    cause: "{value} are superusers and can log in"
+    cause: "{value} {is a superuser|are superusers} and can log in"
     next_step: one for the administrator is enough; take it from the others
     opens: RUN-027
     source: ours; the first is made by initdb

@@ -20,7 +20,7 @@ rules:
     unseen: >-
       a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
       server's value; ALTER ROLE ... RESET of it shows it
-    cause: "{value} put the data at risk"
+    cause: "{value} {puts|put} the data at risk"
     next_step: set them right, and reload or restart; a crash until then can lose or damage rows
     opens: RUN-017
     source: the manual's chapters on reliability and on developer options
@@ -34,7 +34,7 @@ rules:
     unseen: >-
       a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
       server's value; ALTER ROLE ... RESET of it shows it
-    cause: "{value} let one session or slot take the whole server down"
+    cause: "{value} {lets|let} one session or slot take the whole server down"
     next_step: read why, and set a limit
     opens: RUN-017
     source: the manual's chapters on client connection defaults and on replication

@@ -17,7 +17,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} were left half built, cost every write, and help no query"
+    cause: "{value} {was|were} left half built, {costs|cost} every write, and {helps|help} no query"
     next_step: REINDEX INDEX CONCURRENTLY, or DROP INDEX CONCURRENTLY
     opens: RUN-017
     source: pg_index.indisvalid
@@ -28,7 +28,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} of partitioned tables are invalid: some partitions have no such index"
+    cause: "{value} of partitioned tables {is|are} invalid: some partitions have no such index"
     next_step: >-
       CREATE INDEX CONCURRENTLY on each partition named under `other`, then ALTER INDEX ... ATTACH
       PARTITION; the last one makes the index valid
@@ -41,7 +41,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} do what another index already does"
+    cause: "{value} {does|do} what another index already does"
     next_step: DROP INDEX CONCURRENTLY the one that no constraint needs
     opens: RUN-017
     source: the same columns, operator classes, order and condition
@@ -52,7 +52,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} begin as another index does, which can do their work"
+    cause: "{value} {begins|begin} as another index does, which can do {its|their} work"
     next_step: >-
       compare the sizes of both, and their use on the standbys too; then DROP INDEX CONCURRENTLY the
       redundant one. Keep it where the other is much wider and both are hot

@@ -32,7 +32,7 @@ rules:
     each: relation
     unit: tables
     critical: 0
-    cause: "{value} have no partition for the rows of now: each INSERT of them fails"
+    cause: "{value} {has|have} no partition for the rows of now: each INSERT of them fails"
     next_step: create the partition of this period; then see why the job that should, did not
     opens: RUN-017
     source: PostgreSQL refuses a row without a partition (SQLSTATE 23514)

@@ -26,7 +26,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} need a vacuum, and autovacuum is switched off for them"
+    cause: "{value} {needs|need} a vacuum, and autovacuum is switched off for them"
     next_step: >-
       VACUUM them; then turn on autovacuum (and track_counts), and ALTER TABLE ... RESET
       (autovacuum_enabled)
@@ -60,7 +60,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} wait for an autovacuum worker, and all are busy"
+    cause: "{value} {waits|wait} for an autovacuum worker, and all are busy"
     next_step: >-
       see how far the running vacuums are (vacuum/progress); raise autovacuum_vacuum_cost_limit, then
       autovacuum_max_workers

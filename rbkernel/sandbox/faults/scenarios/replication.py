@@ -236,7 +236,7 @@ SCENARIOS = (
         summary="nobody reads from a replication slot any more, and its WAL is kept",
         inject=_slot_unread,
         truth=Truth(
-            says="Nobody reads",
+            says="Nobody reads from 1 slot, and its WAL is kept: old_cdc",
             verdicts=frozenset({Verdict.WARNING}),
             seen_by=("RUN-000", "RUN-005"),
         ),
