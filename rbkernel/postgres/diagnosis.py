@@ -14,7 +14,7 @@ from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres import causes, diagnostics, row_holders, sampling, situation
 from rbkernel.postgres.answer import Answer
-from rbkernel.postgres.causes import Cause, pair, replication
+from rbkernel.postgres.causes import Cause, pair, replication, transactions
 from rbkernel.postgres.causes.cause import REPLICATION, without_symptoms
 from rbkernel.postgres.causes.pair import Member
 from rbkernel.postgres.session import Session
@@ -207,12 +207,35 @@ def both(
         return here, there
     if roles := list(pair.roles(first, second)):
         return here.led_by(roles), there
+    if second.is_copy_of(first):
+        here, there = with_replayed_locks(here, there)
     its = standby.connection.name == primary.connection.standby
     told = [*there.causes, *(here.causes if its else ())]
     here = replace(here, causes=tuple(without_symptoms(here.causes, told)))
     if any(REPLICATION in cause.explains for cause in told) or not second.is_copy_of(first):
         return here, there
     return here, there.led_by(_behind(first, second, standby))
+
+
+def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
+    """Tell a lock of the primary that readers of the standby wait for as the primary's cause."""
+    for cause in there.causes:
+        found = pair.replayed(here.situation, there.situation, cause)
+        if found is None:
+            continue
+        there = replace(there, causes=tuple(one for one in there.causes if one is not cause))
+        [holder] = found.culprits
+        blocks = [one for one in here.causes if holder in one.culprits and one.victims.count]
+        if blocks:
+            merged = {id(blocks[0]): pair.also(blocks[0], cause, there.situation)}
+            here = replace(here, causes=tuple(merged.get(id(one), one) for one in here.causes))
+            continue
+        others = [one for one in here.causes if holder not in one.culprits]
+        named = {one.pid for each in (found, *others) for one in each.culprits}
+        others += transactions.forgotten(here.situation, named)
+        ranked = sorted([found, *others], key=lambda one: -one.verdict.rank)
+        here = replace(here, causes=tuple(ranked))
+    return here, there
 
 
 def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:

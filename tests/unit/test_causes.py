@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import pytest
 
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import causes
+from rbkernel.postgres import causes, diagnosis
 from rbkernel.postgres.causes import Cause, replication
-from rbkernel.postgres.diagnosis import Diagnosis
+from rbkernel.postgres.diagnosis import Diagnosis, judged
 from rbkernel.postgres.situation import Backend, Prepared, Situation, settled
 from rbkernel.postgres.troubles import DOWN, Trouble
 
@@ -332,3 +332,50 @@ class TestTheLeastForEach:
         remedy = only(situation(runs, waits)).remedy
         assert remedy is not None
         assert (remedy.verb, remedy.cancelled) == ("terminate", ())
+
+
+class TestALockThatIsReplayed:
+    LOCK = "AccessExclusiveLock on public.orders"
+    HOLDER = Backend(
+        pid=1,
+        application="maintenance",
+        state="idle in transaction",
+        state_s=90.0,
+        has_xid=True,
+        strong_lock=LOCK,
+    )
+
+    def both(self, *here: Backend) -> tuple[Diagnosis, Diagnosis]:
+        lock: dict[str, Any] = {"locktype": "relation", "relation": "public.orders", "wait_s": 9.0}
+        readers = (Backend(pid=pid, blocked_by=(9,), state="active", **lock) for pid in (5, 6))
+        replay = Backend(pid=9, backend_type="startup")
+        primary = replace(situation(*here), connection="one")
+        standby = replace(situation(replay, *readers, standby=True), connection="two")
+        return diagnosis.with_replayed_locks(judged(primary), judged(standby))
+
+    def test_its_holder_is_the_cause_and_nothing_else_is_told_of_it(self) -> None:
+        here, there = self.both(self.HOLDER)
+        assert there.causes == ()
+        [cause] = here.causes
+        assert cause.headline == (
+            "maintenance (pid 1, idle in transaction for 1 min 30 s) blocks 2 sessions of two"
+        )
+        assert cause.remedy is not None
+        assert cause.remedy.freed.at_once == {5, 6}
+        assert cause.next_step.startswith("On one: Terminate maintenance (pid 1)")
+
+    def test_it_is_one_with_what_its_holder_blocks_on_the_primary(self) -> None:
+        waits = Backend(pid=2, locktype="relation", wait_s=9.0, blocked_by=(1,), state="active")
+        here, there = self.both(self.HOLDER, waits)
+        assert there.causes == ()
+        [cause] = here.causes
+        assert cause.headline.endswith("blocks 1 session, and 2 sessions of two")
+
+    def test_others_that_leave_transactions_open_are_told_all_the_same(self) -> None:
+        other = replace(self.HOLDER, pid=3, strong_lock=None)
+        here, _ = self.both(self.HOLDER, other)
+        assert [one.culprits[0].pid for one in here.causes] == [1, 3]
+
+    def test_one_of_two_is_not_known(self) -> None:
+        there = [replace(self.HOLDER, pid=pid, strong_lock=self.LOCK + "s") for pid in (3, 4)]
+        assert [one.culprits[0].pid for one in self.both(*there)[1].causes] == [9]

@@ -8,15 +8,20 @@ are each a healthy primary.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbkernel import amounts
 from rbkernel.model import Verdict
-from rbkernel.postgres.causes.cause import Cause, level
+from rbkernel.postgres.blocking import trees
+from rbkernel.postgres.causes.cause import Cause, identity, level
+from rbkernel.postgres.remedy import Remedy, forbidden, loss
+from rbkernel.postgres.situation import Situation
 
 # s that a standby may be behind (as replication/standby: seeds 001 and 003, and a burst)
 _WARN_S, _CRITICAL_S = 2.0, 15.0
+# the only lock on a table that is replayed
+_REPLAYED = "AccessExclusiveLock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +110,61 @@ def alone(primary: str, standby: Member) -> Iterator[Cause]:
             opens="RUN-005",
             explains=("RUN-005",),
         )
+
+
+def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:
+    """Return who of the primary holds the lock that readers of the standby wait for.
+
+    Parameters
+    ----------
+    primary, standby
+        What was seen of each.
+    cause
+        A cause on the standby.
+
+    Returns
+    -------
+    Cause or None
+        In place of that cause; None where it is another one, or the session is not known.
+    """
+    if [one.backend_type for one in cause.culprits] != ["startup"]:
+        return None
+    [replay] = cause.culprits
+    tree = next((tree for tree in trees(standby) if tree.roots == (replay.pid,)), None)
+    if tree is None:
+        return None
+    waiting = [standby.backend(pid) for pid in tree.waiters]
+    wanted = {f"{_REPLAYED} on {one.relation}" for one in waiting if one}
+    holders = [one for one in primary.backends if (one.strong_lock or "").startswith(_REPLAYED)]
+    # of the locks of a session one is told, so that the only one that has any is it, too
+    holders = [one for one in holders if one.strong_lock in wanted] or holders
+    if len(holders) != 1:
+        return None
+    [holder] = holders
+    freed = tree.freed([replay.pid])
+    left = len(tree.waiters) - len(freed.all)
+    remedy = Remedy(targets=(holder,), loss=loss([holder]), freed=freed, left=left)
+    return replace(
+        cause,
+        headline=f"{identity(holder)} blocks {_of(standby, cause)}",
+        mechanism=f"it holds {holder.strong_lock}, which {standby.connection} has replayed",
+        culprits=(holder,),
+        ruled_out=(f"ending sessions of {standby.connection}: they only wait",),
+        remedies=() if forbidden(holder) else (remedy,),
+        next_step=f"On {primary.connection}: {remedy.sentence}"
+        if not forbidden(holder)
+        else f"Escalate; nothing can be proposed safely (pid {holder.pid}: {forbidden(holder)})",
+    )
+
+
+def also(mine: Cause, theirs: Cause, standby: Situation) -> Cause:
+    """Return a cause on the primary with the sessions of the standby that it blocks, too."""
+    victims = replace(mine.victims, count=mine.victims.count + theirs.victims.count)
+    return replace(mine, headline=f"{mine.headline}, and {_of(standby, theirs)}", victims=victims)
+
+
+def _of(standby: Situation, cause: Cause) -> str:
+    return f"{amounts.count(cause.victims.count, 'session')} of {standby.connection}"
 
 
 def behind(primary: Member, standby: Member) -> Iterator[Cause]:

@@ -38,7 +38,7 @@ def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
     ]
     late = [one for one in idle if _verdict(one) is not Verdict.OK]
     for name in dict.fromkeys(one.name for one in late):
-        yield _forgotten([one for one in late if one.name == name])
+        yield _forgotten(situation, [one for one in late if one.name == name])
 
 
 def prepared(situation: Situation) -> Iterator[Cause]:
@@ -70,13 +70,13 @@ def _verdict(one: Backend) -> Verdict:
     return verdict
 
 
-def _forgotten(sessions: list[Backend]) -> Cause:
+def _forgotten(situation: Situation, sessions: list[Backend]) -> Cause:
     first = max(sessions, key=lambda one: (bool(one.strong_lock), one.state_s or 0.0))
     holds = f" and holds {first.strong_lock}" if first.strong_lock else ""
     more = f"; {len(sessions) - 1} more of its sessions do the same" if len(sessions) > 1 else ""
     return Cause(
         headline=f"{identity(first)} has a transaction open{holds}{more};"
-        " no session waits for it yet",
+        f" no session of {situation.connection} waits for it yet",
         mechanism="an open transaction keeps its locks, and keeps VACUUM from removing dead rows",
         verdict=max((_verdict(one) for one in sessions), key=lambda verdict: verdict.rank),
         culprits=tuple(sessions),

@@ -140,7 +140,8 @@ SCENARIOS = (
         on="standby",
         # who looks at the primary, too, finds that transaction itself
         truth=Truth(
-            says="transaction of the primary.*blocks 5 sessions|maintenance.*AccessExclusiveLock",
+            says="maintenance.*blocks 5 sessions of sandbox-standby",
+            alone="transaction of the primary.*blocks 5 sessions",
             opens="RUN-007",
         ),
     ),
