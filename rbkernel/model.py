@@ -198,6 +198,28 @@ def leading(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(leaders, key=lambda finding: not finding.is_cause)
 
 
+def folded(findings: Iterable[Finding]) -> list[Finding]:
+    """Tell one reason for many unknowns once, with the titles of all that it keeps from being seen.
+
+    >>> def unseen(title, why):
+    ...     return Finding(title=title, verdict=Verdict.UNKNOWN, expected="", actual=why)
+    >>> found = [unseen("a", "no pg_monitor"), unseen("b", "cut"), unseen("c", "no pg_monitor")]
+    >>> [(one.title, one.actual) for one in folded(found)]
+    [('a · c', 'no pg_monitor'), ('b', 'cut')]
+    """
+    told: dict[object, Finding] = {}
+    for place, one in enumerate(findings):
+        unseen = one.verdict is Verdict.UNKNOWN and not one.explained_by
+        reason = (one.actual, one.next_step, one.opens) if unseen else place
+        first = told.get(reason)
+        told[reason] = (
+            dataclasses.replace(first, title=f"{first.title} · {one.title}", expected="")
+            if first
+            else one
+        )
+    return list(told.values())
+
+
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
     """Sort: what is not ok first, causes before others of the same verdict, the explained last.
 

@@ -125,8 +125,5 @@ def _reason(server: Server, capability: Capability) -> str:
             if capability.role in server.not_inherited
             else f"lacks {capability.role}"
         )
-        return (
-            f"the role {server.role} {lacks}, so it would see only a part"
-            f" ({grant(server, capability.role)})"
-        )
+        return f"the role {server.role} {lacks}, so it would see only a part"
     return ""

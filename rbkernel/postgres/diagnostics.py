@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.postgres import apptable, driver
 from rbkernel.postgres.answer import Answer, failed
-from rbkernel.postgres.capabilities import lacking
+from rbkernel.postgres.capabilities import grant, lacking
 from rbkernel.postgres.driver import quote_identifier
 from rbkernel.postgres.library import (
     Batch,
@@ -27,6 +27,7 @@ from rbkernel.postgres.library import (
     typed,
 )
 from rbkernel.postgres.session import Session
+from rbkernel.postgres.troubles import Trouble
 from rbkernel.postgres.twice import PAUSE
 
 if TYPE_CHECKING:
@@ -262,7 +263,17 @@ def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
     where = f"connection {session.connection.name}"
     if reason := _wrong_kind(session, diagnostic):
         raise _not_applicable(reason, where)
-    if reason := lacking(session.server, diagnostic.needs):
+    server = session.server
+    if "pg_monitor" in diagnostic.needs and not server.monitor:
+        # the same words for every diagnostic: one reason is told once
+        raise DatabaseError(
+            lacking(server, ["pg_monitor"]),
+            where=where,
+            next_step=f"ask an administrator to run {grant(server, 'pg_monitor')}, or open this as"
+            " a role that has it",
+            trouble=Trouble.FORBIDDEN,
+        )
+    if reason := lacking(server, diagnostic.needs):
         raise DatabaseError(
             f"{diagnostic.name} cannot be answered: {reason}",
             where=where,

@@ -12,7 +12,7 @@ from typing import Any
 
 from rbkernel import strictjson
 from rbkernel.displaytext import escape, one_line, visible
-from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, by_urgency, leading
+from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, by_urgency, folded, leading
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
@@ -114,13 +114,13 @@ def finding_text(finding: Finding) -> str:
 
 
 def _expected(finding: Finding) -> str:
-    return f" (expected {finding.expected})"
+    return f" (expected {finding.expected})" if finding.expected else ""
 
 
 def findings_text(findings: Iterable[Finding]) -> list[str]:
     """Findings, a line each, the worst first; what a cause explains is one line below them."""
     told = [finding for finding in findings if not finding.explained_by]
-    lines = [finding_text(finding) for finding in by_urgency(told)]
+    lines = [finding_text(finding) for finding in folded(by_urgency(told))]
     symptoms = _symptoms(findings)
     return [*lines, f"EXPLAINED by the cause: {symptoms}"] if symptoms else lines
 
@@ -268,7 +268,7 @@ _TOLD_OK = 6
 def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
     ok = [finding for finding in findings if finding.verdict is Verdict.OK]
     told = [f for f in by_urgency(findings) if not f.explained_by]
-    return [f for f in told if f not in ok or len(ok) <= _TOLD_OK]
+    return folded(f for f in told if f not in ok or len(ok) <= _TOLD_OK)
 
 
 def _explained(findings: Iterable[Finding]) -> str:

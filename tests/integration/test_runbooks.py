@@ -26,6 +26,7 @@ from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Finding, Verdict
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults import waiting
+from rbkernel.triage import cards
 from tests.conftest import working_sandbox
 
 RUNBOOKS = ("RUN-001", "RUN-005", "RUN-006")
@@ -285,6 +286,13 @@ def test_role_without_privileges_is_unknown(shop: Settings, tmp_path: Path) -> N
         RUN_006=unprivileged,
     )
     expect_unknown(played, "lacks pg_monitor", "permission denied")
+    why = "the role rb_nobody lacks pg_monitor, so it would see only a part"
+    [line] = cards.findings_text(played.outcomes["RUN-001"].record.findings)
+    assert f": {why} (connection sandbox-unprivileged) Next:" in line
+    assert line.endswith(
+        'Next: ask an administrator to run GRANT pg_monitor TO "rb_nobody", or open this as a role'
+        " that has it"
+    )
 
 
 def test_closed_port_is_critical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

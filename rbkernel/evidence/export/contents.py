@@ -25,7 +25,7 @@ from rbkernel.evidence.export.widgets import states
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
-from rbkernel.model import Decision, Finding, Verdict, by_urgency, leading
+from rbkernel.model import Decision, Finding, Verdict, by_urgency, folded, leading
 
 # as many as a run's first screen tells each for itself
 _TOLD_OK = 6
@@ -94,8 +94,8 @@ class Section:
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """The findings that are told each for itself."""
-        return tuple(finding for finding in self.findings if finding not in self.passed)
+        """The findings that are not ok, one reason for many unknowns once; few that are ok, too."""
+        return tuple(folded(one for one in self.findings if one not in self.passed))
 
     @property
     def passed(self) -> tuple[Finding, ...]:

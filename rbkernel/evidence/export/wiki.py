@@ -151,7 +151,7 @@ def _section(run: Section, files: _Files) -> Iterator[str]:
 
 def _finding(one: Finding) -> str:
     told = f"{_badge(one.verdict)} **{escaped(one.title)}**: {escaped(one.actual)}"
-    told += f" (expected {escaped(one.expected)})"
+    told += f" (expected {escaped(one.expected)})" if one.expected else ""
     if one.cause and one.cause not in {one.title, one.actual}:
         told += f". {escaped(one.cause)}"
     if one.which:

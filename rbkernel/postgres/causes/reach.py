@@ -56,8 +56,12 @@ def unseen(situation: Situation) -> Cause:
             opens="RUN-010",
             explains=_EVERYTHING,
         )
+    # what each diagnostic says of the role is told once
+    ours = trouble == Trouble.FORBIDDEN
     return Cause(
-        headline=f"{situation.connection} could not be looked at: {situation.reason}",
+        headline=situation.reason
+        if ours
+        else f"{situation.connection} could not be looked at: {situation.reason}",
         mechanism="the server was not seen",
         verdict=Verdict.UNKNOWN,
         next_step=situation.next_step,
