@@ -194,6 +194,16 @@ class TestWal:
             )
             [(size,)] = admin.execute(in_folder.encode()).fetchall()
             assert frame["folder_mb"].iloc[0] == pytest.approx(float(size), abs=64)
+            title = "WAL folder"
+            assert verdicts("archive/wal", ask(diag, "archive/wal"))[title] is OK
+            with setting(admin, "max_wal_size", "32MB"):
+                shown = "SELECT current_setting('max_wal_size') = '32MB'"
+                until(lambda: admin.execute(shown.encode()).fetchall() == [(True,)])
+                frame = ask(diag, "archive/wal", large_mb=64)
+                assert set(frame["allowed_mb"]) == {32}
+                assert verdicts("archive/wal", frame)[title] is WARNING
+                # a small folder may be many times what is allowed
+                assert verdicts("archive/wal", ask(diag, "archive/wal"))[title] is OK
         finally:
             run(admin, "SELECT pg_drop_replication_slot('left_behind')")
         frame = ask(diag, "archive/wal").set_index("holder")

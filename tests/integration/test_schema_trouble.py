@@ -14,6 +14,7 @@ from rbkernel.model import Verdict
 from rbkernel.postgres.driver import RawConnection
 from rbkernel.postgres.session import Session
 from tests.integration.servers import Servers, ask, servers, verdicts
+from tests.waiting import until
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
 
@@ -243,6 +244,61 @@ class TestVacuumBehind:
         assert "report" in row["detail"]
         assert wrong == ["Vacuum can remove dead rows"]
         assert self.why(diag, held_s=60)[1] == []
+
+    def test_because_its_vacuum_is_slowed(
+        self, alone: Servers, table: RawConnection, diag: Session
+    ) -> None:
+        self.grow(table, "t")
+        slowed = ("SET vacuum_cost_delay = 100", "SET vacuum_cost_limit = 1")
+        worker = alone.send("vacuum", "VACUUM trouble.t", *slowed)
+
+        def seen() -> bool:
+            frame = ask(diag, "vacuum/behind", slow_s=0.5).set_index("pid")
+            told = verdicts("vacuum/behind", frame)["Autovacuum is fast enough"]
+            return told is WARNING and frame.loc[worker, "detail"].endswith("by its cost limit")
+
+        until(seen, "the vacuum is slow")
+        told = verdicts("vacuum/behind", ask(diag, "vacuum/behind"))
+        assert told["Autovacuum is fast enough"] is OK
+
+    def test_because_all_workers_are_busy(
+        self, alone: Servers, table: RawConnection, diag: Session
+    ) -> None:
+        """As many tables as there are workers and one more, and vacuums that take minutes."""
+        settings = {
+            "autovacuum_naptime": "1s",
+            "autovacuum_vacuum_cost_delay": "100",
+            "autovacuum_vacuum_cost_limit": "1",
+        }
+        title = "Autovacuum has free workers"
+        with alone.access.connect("postgres") as admin:
+            [(workers,)] = admin.execute("SHOW autovacuum_max_workers").fetchall()
+            names = [f"t{number}" for number in range(int(workers) + 1)]
+            for name in names:
+                table.execute(f"CREATE TABLE {name} (LIKE t)".encode())
+                self.grow(table, name)
+            assert verdicts("vacuum/behind", ask(diag, "vacuum/behind", held_s=0))[title] is OK
+            try:
+                for name, value in settings.items():
+                    admin.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+                admin.execute("SELECT pg_reload_conf()")
+
+                def seen() -> bool:
+                    frame = ask(diag, "vacuum/behind", held_s=0.2)
+                    return verdicts("vacuum/behind", frame)[title] is WARNING
+
+                until(seen, "all workers are busy", timeout_s=60)
+            finally:
+                for name in settings:
+                    admin.execute(f"ALTER SYSTEM RESET {name}".encode())
+                admin.execute("SELECT pg_reload_conf()")
+
+    def grow(self, raw: RawConnection, name: str) -> None:
+        """Give a table so many pages with dead rows that a slowed vacuum takes minutes."""
+        raw.execute(f"INSERT INTO {name} SELECT generate_series(1, 100000)".encode())
+        raw.execute(f"DELETE FROM {name} WHERE id % 2 = 0".encode())
+        raw.execute("SELECT pg_stat_force_next_flush()")
+        raw.execute("SELECT 1")
 
 
 def test_logical_slots_and_a_failover(tmp_path_factory: pytest.TempPathFactory) -> None:

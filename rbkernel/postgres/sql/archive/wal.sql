@@ -12,8 +12,10 @@ columns:
   allowed_mb: MiB that max_wal_size and wal_keep_size allow; PostgreSQL may exceed them for a while
   folder_pct: "%, of what they allow"
   held_by: what keeps the most
-  large: the folder holds over 1 GiB
+  large: the folder holds over :large_mb
   sampled_at: the server's clock
+parameters:
+  large_mb: {help: "MiB, from which size on the folder is judged", default: 1024}
 rules:
   - title: WAL folder
     column: folder_pct
@@ -92,7 +94,7 @@ SELECT o.holder,
        greatest(h.max_mb, h.keep_mb)::float8 AS allowed_mb,
        (100.0 * f.size / 1048576 / greatest(h.max_mb, h.keep_mb))::float8 AS folder_pct,
        first_value(o.holder) OVER (ORDER BY o.held DESC, o.holder) AS held_by,
-       f.size > 1073741824 AS large,
+       f.size > :large_mb * 1048576.0 AS large,
        clock_timestamp() AS sampled_at
 FROM holders o
 CROSS JOIN folder f

@@ -10,7 +10,7 @@ columns:
   why: >-
     switched off, blocked by a lock, in progress, held back, just vacuumed, workers busy, or not come by; the first
     that is true
-  slow: its vacuum has been running for an hour
+  slow: its vacuum has been running for longer than :slow_s
   detail: who or what it is
   pid: process id of who holds the lock or the horizon, or of the worker; NULL otherwise
   since_s: s for which that has lasted; NULL where nobody knows
@@ -19,6 +19,7 @@ parameters:
   held_s:
     help: s, how long a transaction, a lock or busy workers must have lasted to count
     default: 60
+  slow_s: {help: "s, how long a vacuum may run", default: 3600}
 rules:
   - title: Autovacuum is not switched off
     agg: rows
@@ -26,7 +27,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} {needs|need} a vacuum, and autovacuum is switched off for them"
+    cause: "{value} {needs|need} a vacuum, and autovacuum is switched off for {it|them}"
     next_step: >-
       VACUUM them; then turn on autovacuum (and track_counts), and ALTER TABLE ... RESET
       (autovacuum_enabled)
@@ -73,7 +74,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "A vacuum of {value} has been running for over an hour: {top}"
+    cause: "A vacuum of {value} has been running for too long: {top}"
     next_step: >-
       while the disks are not busy, raise autovacuum_vacuum_cost_limit or lower
       autovacuum_vacuum_cost_delay; see vacuum/progress
@@ -163,7 +164,7 @@ horizon AS MATERIALIZED (
 ),
 explained AS (
     SELECT b.*,
-           w.pid IS NOT NULL AND r.since < clock_timestamp() - interval '1 h' AS slow,
+           w.pid IS NOT NULL AND r.since < clock_timestamp() - make_interval(secs => :slow_s) AS slow,
            CASE
                WHEN NOT b.autovacuum OR current_setting('autovacuum') = 'off'
                     OR current_setting('track_counts') = 'off' THEN 'switched off'
