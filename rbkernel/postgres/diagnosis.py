@@ -7,18 +7,18 @@ taken, is a cause itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.postgres import causes, diagnostics, row_holders, sampling, situation
 from rbkernel.postgres.answer import Answer
-from rbkernel.postgres.causes import Cause, pair, replication, transactions
+from rbkernel.postgres.causes import Cause, pair, transactions
 from rbkernel.postgres.causes.cause import REPLICATION, without_symptoms
 from rbkernel.postgres.causes.pair import Member
 from rbkernel.postgres.session import Session
-from rbkernel.postgres.situation import Situation
+from rbkernel.postgres.situation import Measured, Situation
 from rbkernel.postgres.troubles import DOWN
 
 # s after which WAL that a primary had written is on a healthy standby (as long as replication/lag
@@ -143,13 +143,18 @@ def looked(
 
 
 def _diagnosed(session: Session, seen: Situation) -> Diagnosis:
-    others = () if seen.reason else _replication(session, standby=seen.standby)
-    return judged(row_holders.completed(session, seen), others)
+    if not seen.reason:
+        seen = replace(
+            seen,
+            replication=tuple(_replication(session, standby=seen.standby)),
+            standby_name=session.connection.standby_name,
+        )
+    return judged(row_holders.completed(session, seen))
 
 
-def judged(seen: Situation, others: Iterable[Cause] = ()) -> Diagnosis:
-    """Return the causes of what a situation shows, whenever it was, and those found elsewhere."""
-    return Diagnosis(situation=seen, causes=tuple(causes.find(seen, others)))
+def judged(seen: Situation) -> Diagnosis:
+    """Return the causes of what a situation shows, whenever it was."""
+    return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
 
 
 def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
@@ -157,7 +162,7 @@ def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
     return replace(judged(situation.unanswered(connection, error)), reached=False)
 
 
-def _replication(session: Session, *, standby: bool) -> Iterator[Cause]:
+def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
     """Judge what a standby says of itself, or a primary of the standby that it must have."""
     name = session.connection.standby_name
     if not standby and not name:
@@ -171,7 +176,16 @@ def _replication(session: Session, *, standby: bool) -> Iterator[Cause]:
         since = found.get("replay_lag_s")
         if since and not (since.wrong and (since.value or 0.0) >= (late.value or 0.0)):
             found["replay_lag_s"] = replace(since, verdict=Verdict.OK)
-    yield from replication.broken(session.connection.name, found, name)
+    for column, one in found.items():
+        if one.wrong:
+            yield Measured(
+                column=column,
+                title=one.title,
+                verdict=one.verdict.value,
+                actual=one.actual,
+                value=one.value,
+                next_step=one.next_step,
+            )
 
 
 def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:

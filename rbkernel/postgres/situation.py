@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from rbkernel.errors import DatabaseError
-from rbkernel.model import now
+from rbkernel.model import Verdict, now
 from rbkernel.postgres import diagnostics
 from rbkernel.postgres.session import Session
 
@@ -165,12 +165,30 @@ class Prepared:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a rule of replication found wrong, by the ``column`` that it judges."""
+
+    column: str
+    title: str
+    verdict: str
+    actual: str
+    value: float | None = None
+    next_step: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it is known to be wrong."""
+        return self.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """One look at a server.
 
     ``backends`` are all its processes but our own, parallel workers folded into their leaders;
-    ``passing`` counts waits that are too young to count. ``reason`` says why there was no look, and
-    ``trouble`` which of `troubles.Trouble` that is.
+    ``passing`` counts waits that are too young to count. ``replication`` is what its rules found
+    wrong, and ``standby_name`` the standby that a primary must have. ``reason`` says why there was
+    no look, and ``trouble`` which of `troubles.Trouble` that is.
     """
 
     connection: str
@@ -186,6 +204,8 @@ class Situation:
     synchronous_connected: int = 0
     senders: tuple[str, ...] = ()
     passing: int = 0
+    replication: tuple[Measured, ...] = ()
+    standby_name: str = ""
     reason: str = ""
     next_step: str = ""
     trouble: str = ""

@@ -13,12 +13,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from rbkernel.errors import StoredSituationError
-from rbkernel.postgres.situation import Backend, Prepared, Situation
+from rbkernel.postgres.situation import Backend, Measured, Prepared, Situation
 
-VERSION = 1
+VERSION = 2
+# the first version knew no replication
+_READ = {1, VERSION}
 # waiters whose statements are kept in a condensed situation
 _SHOWN_WAITERS = 5
-_Value = TypeVar("_Value", Backend, Prepared, Situation)
+_Value = TypeVar("_Value", Backend, Prepared, Measured, Situation)
 
 
 def to_json(situation: Situation) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def from_json(stored: object) -> Situation:
     """
     if not isinstance(stored, Mapping) or "version" not in stored:
         raise _unusable("it is no situation")
-    if stored["version"] != VERSION:
+    if stored["version"] not in _READ:
         raise _unusable(f"it has version {stored['version']!r}, and this rbkernel knows {VERSION}")
     try:
         return _read(
@@ -54,6 +56,7 @@ def from_json(stored: object) -> Situation:
                 **stored,
                 "backends": tuple(_read(Backend, one) for one in stored.get("backends", ())),
                 "prepared": tuple(_read(Prepared, one) for one in stored.get("prepared", ())),
+                "replication": tuple(_read(Measured, one) for one in stored.get("replication", ())),
             },
         )
     except (TypeError, ValueError, AttributeError) as error:
@@ -81,7 +84,7 @@ def condensed(situation: Situation, named: Collection[int]) -> Situation:
     return replace(situation, backends=tuple(backends))
 
 
-def _told(value: Backend | Prepared | Situation) -> dict[str, Any]:
+def _told(value: Backend | Prepared | Measured | Situation) -> dict[str, Any]:
     return {
         field.name: _plain(getattr(value, field.name))
         for field in fields(value)
@@ -91,7 +94,8 @@ def _told(value: Backend | Prepared | Situation) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_told(one) if isinstance(one, Backend | Prepared) else one for one in value]
+        parts = Backend | Prepared | Measured
+        return [_told(one) if isinstance(one, parts) else one for one in value]
     return value
 
 

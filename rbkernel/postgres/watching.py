@@ -74,7 +74,7 @@ class Watcher:
         self._redactor = redactor
         self._every_s = every_s
         self._reason = ""
-        self._cause: Sighting | None = None
+        self._causes: list[Sighting] = []
 
     def work(self, stop: threading.Event) -> None:
         """Look until ``stop`` is set."""
@@ -107,7 +107,7 @@ class Watcher:
             return False
         self._say_reason(seen.situation.reason)
         if not seen.situation.reason:
-            self._say_cause(seen.first)
+            self._say_causes(seen.causes)
         return not seen.situation.reason
 
     # What is as it was is not said again: the log tells changes.
@@ -117,15 +117,17 @@ class Watcher:
             self._log(logging.WARNING, reason)
         self._reason = reason
 
-    def _say_cause(self, cause: Cause | None) -> None:
-        wrong = cause is not None and cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
-        present, before = Sighting.of(cause) if cause and wrong else None, self._cause
-        self._cause = present
-        if present is None:
-            if before is not None:
-                self._log(logging.INFO, "no cause is found any more")
-        elif before is None or before.verdict != present.verdict or not present.same(before):
-            self._log(logging.WARNING, f"{present.verdict}: {present.headline}")
+    def _say_causes(self, causes: Sequence[Cause]) -> None:
+        wrong = (one for one in causes if one.verdict in {Verdict.WARNING, Verdict.CRITICAL})
+        present = [Sighting.of(one) for one in wrong]
+        for one in present:
+            known = (before.verdict for before in self._causes if one.same(before))
+            if next(known, "") != one.verdict:
+                self._log(logging.WARNING, f"{one.verdict}: {one.headline}")
+        for before in self._causes:
+            if not any(before.same(one) for one in present):
+                self._log(logging.INFO, f"over: {before.headline}")
+        self._causes = present
 
     def _log(self, level: int, what: str) -> None:
         _log.log(level, "%s: %s", self._connection.name, self._redactor.value([what])[0])

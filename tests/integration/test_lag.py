@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rbkernel import strictjson
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics
+from rbkernel.postgres import diagnostics, stored
+from rbkernel.postgres.diagnosis import judged
 from rbkernel.sandbox.access import STANDBY_NAME
 from tests.integration.chain import Chain
 from tests.integration.servers import ROW, cascade, servers, verdicts
@@ -76,6 +78,14 @@ class TestLag:
                 assert chain.seen_by_primary() == pytest.approx(truth, abs=TOLERANCE_S)
                 told = chain.ask("standby", "replication/standby").iloc[0]
                 assert told["stalled_s"] == pytest.approx(time.monotonic() - since, abs=TOLERANCE_S)
+
+    def test_a_stored_look_at_it_is_judged_alike(self, chain: Chain) -> None:
+        with chain.paused("standby"):
+            _, seen = chain.both("primary", "standby")
+        assert seen.first is not None
+        assert seen.first.headline.startswith("Replay is paused on ")
+        kept = strictjson.loads(strictjson.dumps(stored.to_json(seen.situation)))
+        assert judged(stored.from_json(kept)).causes == seen.causes
 
     def test_receiver_down(self, chain: Chain) -> None:
         with chain.traffic(), chain.cut("standby") as since:

@@ -105,7 +105,7 @@ def test_it_keeps_what_it_sees_and_ends_when_told(
 
 def test_what_is_over_is_told(alone: Servers, environment: dict[str, str], tmp_path: Path) -> None:
     ring = Ring(tmp_path / "watch", "orders")
-    with watching(environment):
+    with watching(environment) as process:
         root = alone.start("refund-job", "BEGIN", ROW)
         alone.send("web", ROW)
         until(
@@ -113,6 +113,10 @@ def test_what_is_over_is_told(alone: Servers, environment: dict[str, str], tmp_p
             "the queue is seen",
         )
         alone.end_sessions()
+        until(lambda: not ring.glances()[-1].causes, "it is over")
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    assert said.count(f"orders: over: refund-job (pid {root}") == 1
     found = why(environment)
     assert found["causes"] == []
     [earlier] = found["earlier"]

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Verdict
 from rbkernel.postgres import causes, diagnosis
-from rbkernel.postgres.causes import Cause, replication
+from rbkernel.postgres.causes import Cause
 from rbkernel.postgres.diagnosis import Diagnosis, judged
-from rbkernel.postgres.situation import Backend, Prepared, Situation, settled
+from rbkernel.postgres.situation import Backend, Measured, Prepared, Situation, settled
 from rbkernel.postgres.troubles import DOWN, Trouble
 
 
@@ -148,28 +148,23 @@ class TestPreparedTransactions:
 
 class TestReplication:
     @staticmethod
-    def found(verdict: Verdict, value: float) -> Finding:
-        return Finding(title="t", verdict=verdict, expected="", actual="a", value=value)
+    def found(column: str, value: float, verdict: str = "critical") -> Measured:
+        return Measured(column=column, title="t", verdict=verdict, actual="a", value=value)
 
     def test_a_standby_that_is_gone_comes_before_its_lag(self) -> None:
-        told = {
-            "replay_lag_s": self.found(Verdict.CRITICAL, 40),
-            "connected": self.found(Verdict.CRITICAL, 0),
-        }
-        [cause] = replication.broken("db", told, "standby")
+        told = (self.found("replay_lag_s", 40), self.found("connected", 0))
+        cause = only(situation(replication=told, standby_name="standby"))
         assert cause.headline == "standby is not connected to db"
         assert not cause.late
 
     def test_a_paused_replay_is_resumed(self) -> None:
-        told = {
-            "paused": self.found(Verdict.CRITICAL, 1),
-            "stalled_s": self.found(Verdict.CRITICAL, 40),
-        }
-        [cause] = replication.broken("db", told)
+        told = (self.found("paused", 1), self.found("stalled_s", 40))
+        cause = only(situation(replication=told, standby=True))
         assert (cause.option, cause.late) == ("resume", False)
 
     def test_an_old_commit_alone_is_a_burst_until_it_is_critical(self) -> None:
-        assert list(replication.broken("db", {"stalled_s": self.found(Verdict.WARNING, 3)})) == []
+        burst = (self.found("stalled_s", 3, "warning"),)
+        assert causes.find(situation(replication=burst, standby=True)) == []
 
 
 ROOT = Backend(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rbkernel import strictjson
 from rbkernel.errors import StoredSituationError
 from rbkernel.postgres import causes, stored
-from rbkernel.postgres.situation import Backend, Prepared, Situation
+from rbkernel.postgres.situation import Backend, Measured, Prepared, Situation
 from rbkernel.postgres.troubles import Trouble
 
 SECONDS = st.none() | st.floats(0, allow_nan=False)
@@ -72,6 +72,18 @@ SITUATION: dict[str, Any] = {
     "synchronous_connected": st.integers(0, 3),
     "senders": st.lists(TEXT, max_size=2).map(tuple),
     "passing": st.integers(0, 9),
+    "replication": st.lists(
+        st.builds(
+            Measured,
+            column=st.sampled_from(["paused", "stalled_s", "replay_lag_s", "connected"]),
+            title=TEXT,
+            verdict=st.sampled_from(["ok", "warning", "critical", "unknown"]),
+            actual=TEXT,
+            value=SECONDS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    "standby_name": TEXT,
     "reason": st.just("") | TEXT,
     "next_step": TEXT,
     "trouble": st.sampled_from(["", *Trouble]),
@@ -141,7 +153,7 @@ def test_condensed_keeps_the_statement_that_a_step_would_end() -> None:
         (None, "no situation"),
         ([], "no situation"),
         ({}, "no situation"),
-        ({"version": 2, "connection": "db", "at": ""}, "version 2"),
+        ({"version": 3, "connection": "db", "at": ""}, "version 3"),
         ({"version": 1}, "damaged"),
         ({"version": 1, "connection": "db", "at": "", "backends": [7]}, "damaged"),
         ({"version": 1, "connection": "db", "at": "", "backends": [{"pid": "x"}]}, "damaged"),

@@ -8,26 +8,24 @@ doing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rbkernel.postgres.blocking import trees
-from rbkernel.postgres.causes import commits, locks, reach, recovery, slots, transactions
+from rbkernel.postgres.causes import (
+    commits,
+    locks,
+    reach,
+    recovery,
+    replication,
+    slots,
+    transactions,
+)
 from rbkernel.postgres.causes.cause import Cause, Victims, without_symptoms
 from rbkernel.postgres.situation import PREPARED, Situation
 
 __all__ = ["Cause", "Victims", "find"]
 
 
-def find(situation: Situation, others: Iterable[Cause] = ()) -> list[Cause]:
-    """Return what explains a situation, the most harmful first; nothing when all is well.
-
-    Parameters
-    ----------
-    situation
-        One look at a server.
-    others
-        Causes that were found elsewhere, such as in replication.
-    """
+def find(situation: Situation) -> list[Cause]:
+    """Return what explains a situation, the most harmful first; nothing when all is well."""
     if situation.reason:
         return [reach.unseen(situation)]
     groups = trees(situation)
@@ -44,6 +42,6 @@ def find(situation: Situation, others: Iterable[Cause] = ()) -> list[Cause]:
     found += transactions.forgotten(situation, named)
     if not any(PREPARED in tree.roots for tree in groups):
         found += transactions.prepared(situation)
-    found += others
+    found += replication.broken(situation)
     known = without_symptoms(found, found)
     return sorted(known, key=lambda cause: (-cause.verdict.rank, -cause.victims.count))

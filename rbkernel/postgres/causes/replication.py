@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from rbkernel import amounts
-from rbkernel.model import Finding, Verdict
+from rbkernel.model import Verdict
 from rbkernel.postgres.causes.cause import Cause
+from rbkernel.postgres.situation import Situation
 
 # the column that a rule judges → the sentence, those that explain others first
 _HEADLINES = {
@@ -26,33 +27,27 @@ _LATE = {"replay_lag_s", "stalled_s"}
 _OPTIONS = {"paused": "resume"}
 
 
-def broken(connection: str, found: Mapping[str, Finding], standby: str = "") -> Iterator[Cause]:
-    """Yield the cause of what the rules of replication found on a server.
+def broken(situation: Situation) -> Iterator[Cause]:
+    """Yield the cause of what the rules of ``replication/lag`` or ``replication/standby`` found.
 
-    Parameters
-    ----------
-    connection
-        The server's connection.
-    found
-        What the rules of ``replication/lag`` or ``replication/standby`` found, by their column;
-        a lag that is only a warning must have been seen to last.
-    standby
-        application_name of the standby that a primary must have.
+    A lag that is only a warning must have been seen to last.
     """
     wrong = {
-        column: one
-        for column, one in found.items()
-        if one.verdict is Verdict.CRITICAL or (one.wrong and column in _NO_BURST)
+        one.column: one
+        for one in situation.replication
+        if one.verdict == Verdict.CRITICAL or (one.wrong and one.column in _NO_BURST)
     }
     for column, headline in _HEADLINES.items():
         if column in wrong:
             one = wrong[column]
             yield Cause(
                 headline=headline.format(
-                    connection=connection, standby=standby, lag=amounts.duration(one.value or 0.0)
+                    connection=situation.connection,
+                    standby=situation.standby_name,
+                    lag=amounts.duration(one.value or 0.0),
                 ),
                 mechanism="; ".join(f"{each.title}: {each.actual}" for each in wrong.values()),
-                verdict=one.verdict,
+                verdict=Verdict(one.verdict),
                 next_step=one.next_step,
                 opens="RUN-005",
                 explains=("RUN-005",),
