@@ -16,8 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rbkernel.postgres import diagnostics
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.servers import ROW, Servers, servers
 
 LIMIT_MS = 150

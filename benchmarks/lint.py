@@ -13,8 +13,8 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from rbkernel.config import Settings
+from rbkernel.lint import check, reading
 from rbkernel.runbook import catalogue
-from rbkernel.runbook.lint import check, reading
 from rbkernel.sandbox.faults.catalogue import FAULTS
 from rbkernel.triage.surroundings import surroundings
 

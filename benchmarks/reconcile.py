@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rbkernel.config import Connection
-from rbkernel.postgres.driver import RawConnection
-from rbkernel.postgres.reconcile import Question, compare
-from rbkernel.postgres.session import Session
+from rbkernel.reconciliation import Question, compare
+from rbkernel.sources.postgres.connection.driver import RawConnection
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers, servers
 
 CREATE = """

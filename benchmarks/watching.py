@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.diagnostics import QUEUES, crowd
 from benchmarks.why import configured
-from rbkernel.postgres.ring import Ring
+from rbkernel.sources.postgres.ring import Ring
 from tests.integration.servers import Servers, servers
 from tests.waiting import until
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.diagnostics import QUEUES, crowd
-from rbkernel.postgres import overview, setup
-from rbkernel.postgres.diagnosis import diagnose
 from rbkernel.sandbox.access import HOST, passfile
+from rbkernel.sources.postgres import overview, setup
+from rbkernel.sources.postgres.diagnosis import diagnose
 from tests.integration.servers import Servers, servers
 
 COMMAND_MS, LOOK_MS, OVERVIEW_MS = 1000, 150, 600

@@ -9,22 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rbkernel.postgres import actions
-    from rbkernel.triage import figure
+    from rbkernel.actions import plans as actions
+    from rbkernel.render import figure
     from rbkernel.triage.act import act, done
     from rbkernel.triage.check import assess, check
     from rbkernel.triage.checklist import checklist
-    from rbkernel.triage.command import shell
     from rbkernel.triage.decide import decide
     from rbkernel.triage.diagnose import diagnose
-    from rbkernel.triage.endpoint import http
     from rbkernel.triage.handover import commands, escalation, severity, show
     from rbkernel.triage.history import history
+    from rbkernel.triage.http import http
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
     from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.reconcile import reconcile, repair
+    from rbkernel.triage.shell import shell
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
     from rbkernel.triage.validation import validation
@@ -33,7 +33,6 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "act": "rbkernel.triage.act",
-    "actions": "rbkernel.postgres",
     "assess": "rbkernel.triage.check",
     "check": "rbkernel.triage.check",
     "checklist": "rbkernel.triage.checklist",
@@ -43,10 +42,9 @@ _HOMES = {
     "diagnose": "rbkernel.triage.diagnose",
     "done": "rbkernel.triage.act",
     "escalation": "rbkernel.triage.handover",
-    "figure": "rbkernel.triage",
     "health": "rbkernel.triage.readiness",
     "history": "rbkernel.triage.history",
-    "http": "rbkernel.triage.endpoint",
+    "http": "rbkernel.triage.http",
     "metrics": "rbkernel.triage.metrics",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
@@ -56,12 +54,15 @@ _HOMES = {
     "repair": "rbkernel.triage.reconcile",
     "sample": "rbkernel.triage.query",
     "severity": "rbkernel.triage.handover",
-    "shell": "rbkernel.triage.command",
+    "shell": "rbkernel.triage.shell",
     "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
     "validation": "rbkernel.triage.validation",
 }
+
+# these are modules
+_MODULES = {"actions": "rbkernel.actions", "figure": "rbkernel.render.figure"}
 
 __all__ = [
     "__version__",
@@ -98,14 +99,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _HOMES:
         import difflib
 
-        near = difflib.get_close_matches(name, _HOMES, n=1)
+        near = difflib.get_close_matches(name, __all__, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise AttributeError(f"module 'rbkernel' has no attribute {name!r}{meant}")
-    home = importlib.import_module(_HOMES[name])
-    return getattr(home, name, None) or importlib.import_module(f"{_HOMES[name]}.{name}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
@@ -114,4 +116,4 @@ def __dir__() -> list[str]:
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     """Tell Jupyter where the pages are: rbkernel is a server extension, too."""
-    return [{"module": "rbkernel.gateway.extension"}]
+    return [{"module": "rbkernel.gateway.web.extension"}]

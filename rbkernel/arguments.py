@@ -16,8 +16,8 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-# modules that a notebook reaches through their own name: rb.figure.timeline
-_PREFIXES = {"figure", "actions"}
+# modules whose calls a notebook reaches through another name: rb.figure.timeline
+_PREFIXES = {"rbkernel.render.figure": "figure.", "rbkernel.actions.plans": "actions."}
 
 
 def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -59,8 +59,7 @@ def unknown_keyword(call: str, given: str, known: Iterable[str]) -> ParameterErr
 
 
 def _name(call: Callable[..., object]) -> str:
-    module = call.__module__.rpartition(".")[2]
-    return f"rb.{module}.{call.__name__}" if module in _PREFIXES else f"rb.{call.__name__}"
+    return f"rb.{_PREFIXES.get(call.__module__, '')}{call.__name__}"
 
 
 def _must_fit(

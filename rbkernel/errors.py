@@ -109,8 +109,8 @@ class DatabaseError(RbkernelError):
     """The patient did not answer as asked: refused, timed out, locked, forbidden.
 
     A diagnostic turns it into an ``unknown`` finding with this reason. ``sqlstate`` is the server's
-    code, empty when it sent none; ``trouble`` names what is wrong, as `rbkernel.postgres.troubles`
-    tells them apart, empty where nobody has.
+    code, empty when it sent none; ``trouble`` names what is wrong, as its
+    source tells them apart (PostgreSQL: `connection.troubles`), empty where nobody has.
     """
 
     def __init__(

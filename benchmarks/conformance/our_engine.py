@@ -8,7 +8,7 @@ import pytest
 from papermill.engines import papermill_engines
 from papermill.utils import nb_kernel_name as named_kernel
 
-from rbkernel.gateway import engine
+from rbkernel.run import engine
 
 
 class _Ours(engine.Engine):

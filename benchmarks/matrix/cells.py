@@ -23,7 +23,6 @@ from IPython.core.interactiveshell import InteractiveShell
 from rbkernel import config
 from rbkernel.errors import RunError
 from rbkernel.evidence import Recorder, install
-from rbkernel.gateway import runner
 from rbkernel.gateway.notify.events import Event
 from rbkernel.gateway.notify.messages import Words
 from rbkernel.model import (
@@ -36,7 +35,9 @@ from rbkernel.model import (
     leading,
     now,
 )
-from rbkernel.triage import cards, context
+from rbkernel.render import cards
+from rbkernel.run import runner
+from rbkernel.triage import context
 from rbkernel.triage.act import ProposedPlan
 
 NOTEBOOKS = {

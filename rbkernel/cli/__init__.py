@@ -113,8 +113,8 @@ def run(
     parameters_on_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Execute a runbook headless, and seal its evidence."""
-    from rbkernel.gateway import runner
-    from rbkernel.gateway.stopping import Stop
+    from rbkernel.run import runner
+    from rbkernel.run.stopping import Stop
 
     # a worker gives them as JSON: an argument can be neither long nor hold every character
     given = json.load(sys.stdin) if parameters_on_stdin else {}
@@ -233,8 +233,9 @@ def _exit_code() -> int:
 
 def _print_outcome(outcome: Any) -> None:
     from rbkernel.cli import incident_text
-    from rbkernel.evidence import incident, report
-    from rbkernel.triage.cards import decision_text, findings_text
+    from rbkernel.evidence import incident
+    from rbkernel.render import verification as report
+    from rbkernel.render.cards import decision_text, findings_text
 
     for line in findings_text(outcome.record.findings):
         typer.echo(line)

@@ -13,13 +13,14 @@ import pandas as pd
 import typer
 
 from rbkernel import config
+from rbkernel.checks import rules
 from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict, explained
-from rbkernel.postgres import diagnostics, overview, rules
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.render.cards import findings_text
 from rbkernel.runbook import catalogue
-from rbkernel.triage.cards import findings_text
+from rbkernel.sources.postgres import diagnostics, overview
+from rbkernel.sources.postgres.connection.session import Session, provenance
 
 OVERVIEW = "overview"
 

@@ -37,7 +37,7 @@ def init(
 ) -> None:
     """Add a connection to rbkernel.toml: ask for what is not given, test it, write it."""
     from rbkernel.evidence import store
-    from rbkernel.postgres import setup
+    from rbkernel.sources.postgres import setup
 
     known = config.load().connections
     file = config.find_file() or Path.cwd() / config.FILE_NAME
@@ -69,7 +69,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a connection, from the file over login and role to the time-outs."""
-    from rbkernel.postgres import doctor as examination
+    from rbkernel.sources.postgres import doctor as examination
 
     settings = config.load()
     connections = [settings.connection(db)] if db else list(settings.connections.values())
@@ -107,7 +107,7 @@ def grant(
     ] = False,
 ) -> None:
     """Print the SQL of the diagnostic role, for an administrator to read and run."""
-    from rbkernel.postgres import setup
+    from rbkernel.sources.postgres import setup
 
     connection = config.load().connection(db)
     role = diagnostic or connection.user or "rb_diag"
@@ -138,7 +138,7 @@ def _ask_port() -> int:
 
 
 def _ask_source() -> dict[str, Any]:
-    from rbkernel.postgres import setup
+    from rbkernel.sources.postgres import setup
 
     if not sys.stdin.isatty():
         return {}
@@ -165,7 +165,7 @@ def _text(file: Path) -> str:
 
 def _tested(connection: Connection) -> Verdict:
     """Examine a connection that is not written yet; end here when it is of no use."""
-    from rbkernel.postgres import doctor as examination
+    from rbkernel.sources.postgres import doctor as examination
 
     findings = examination.examine(connection)
     _print_examination(connection.name, findings)

@@ -44,7 +44,7 @@ def verify(
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
 ) -> None:
     """Verify sealed folders, or a saved notebook against the journal of its run."""
-    from rbkernel.evidence import report
+    from rbkernel.render import verification as report
 
     settings = config.load()
     root, signers = settings.evidence_root, settings.allowed_signers
@@ -82,8 +82,9 @@ def seal(
     ] = False,
 ) -> None:
     """Seal the evidence of a run whose kernel has ended."""
-    from rbkernel.evidence import bundle, reading, report, runs
-    from rbkernel.evidence.export.report import report_files
+    from rbkernel.evidence import bundle, reading, runs
+    from rbkernel.render import verification as report
+    from rbkernel.render.documents.report import report_files
 
     settings = config.load()
     root = settings.evidence_root

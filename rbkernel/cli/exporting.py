@@ -9,7 +9,7 @@ import typer
 from rbkernel import config
 from rbkernel.cli.destinations import Force, destination
 from rbkernel.cli.output import progress
-from rbkernel.evidence.export.formats import Format
+from rbkernel.render.documents.formats import Format
 
 
 def export(
@@ -28,7 +28,7 @@ def export(
     force: Force = False,
 ) -> None:
     """Write a run or an incident as a page, a PDF, Markdown, or an archive to verify."""
-    from rbkernel.evidence.export import writing
+    from rbkernel.render.documents import writing
 
     progress(f"reading the evidence of {what}")
     settings = config.load()

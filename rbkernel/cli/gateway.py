@@ -56,14 +56,14 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     )  # the rest takes a while to come: a port that is taken is told now
     settings = bound.settings  # links have the port, also when it was any free one
 
-    from rbkernel.gateway import pages
-    from rbkernel.gateway.store import Store
+    from rbkernel.gateway import web as pages
+    from rbkernel.gateway.jobs.store import Store
 
     store = Store.open(settings.store_url)
     try:
         parts = assemble(settings, store)
         # the longest to come: what is configured wrongly is told before
-        from rbkernel.gateway.foreman import Foreman, advice
+        from rbkernel.gateway.jobs.foreman import Foreman, advice
 
         work = Foreman(settings, store, kernels=kernels)
         gateway = server.Server.start(bound, store, work=work, pages=parts.pages)

@@ -15,8 +15,8 @@ from rbkernel.errors import RbkernelError, RunbookError
 from rbkernel.runbook.placeholders import PLACEHOLDER, hints
 
 if TYPE_CHECKING:
-    from rbkernel.runbook.markdown.notebook import Imported
-    from rbkernel.runbook.markdown.report import Report
+    from rbkernel.importer.notebook import Imported
+    from rbkernel.importer.report import Report
 
 # of what was kept as text, so much is told on a terminal; --report has all of it
 _TOLD = 12
@@ -47,7 +47,7 @@ def import_runbook(
     as_json: AsJson = False,
 ) -> None:
     """Make a notebook of a Markdown runbook: nothing is lost, and nothing is run."""
-    from rbkernel.runbook.markdown import report as reports
+    from rbkernel.importer import report as reports
 
     made = _convert(source, output, split=split, db=db)
     paths = _paths(source, output, made)
@@ -84,10 +84,10 @@ def _left_open(one: Imported) -> str:
 
 
 def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list[Imported]:
-    from rbkernel.postgres import guard
+    from rbkernel.importer import notebook
+    from rbkernel.importer.convert import convert
     from rbkernel.runbook import catalogue
-    from rbkernel.runbook.markdown import notebook
-    from rbkernel.runbook.markdown.convert import convert
+    from rbkernel.sql import guard
 
     try:
         document = source.read_bytes()
@@ -182,8 +182,8 @@ def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> l
 
 
 def _is_ours(document: bytes) -> bool:
+    from rbkernel.importer import notebook
     from rbkernel.runbook import catalogue
-    from rbkernel.runbook.markdown import notebook
 
     try:
         return notebook.untouched(catalogue.parse(document))
@@ -193,7 +193,7 @@ def _is_ours(document: bytes) -> bool:
 
 def _save_report(path: Path, title: str, named: Sequence[tuple[str, Report]]) -> None:
     from rbkernel.evidence import store
-    from rbkernel.runbook.markdown import report as reports
+    from rbkernel.importer import report as reports
 
     if path.suffix == ".json":
         data = {name: report.as_data() for name, report in named}

@@ -12,12 +12,12 @@ from itertools import groupby
 
 from rbkernel.displaytext import one_line
 from rbkernel.evidence import caution
-from rbkernel.evidence.export.told import clock, lasted
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord, instant
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
-from rbkernel.review.incidents import Closed, Incident
-from rbkernel.review.status import Draft, Due
+from rbkernel.incidents.incidents import Closed, Incident
+from rbkernel.incidents.status import Draft, Due
+from rbkernel.render.documents.told import clock, lasted
 
 # a storm must not push what waits for you off the screen
 _MOST_ALERTS, _MOST_ENTRIES = 15, 100

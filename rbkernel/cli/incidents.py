@@ -28,7 +28,7 @@ def list_incidents(
     as_json: AsJson = False,
 ) -> None:
     """List incidents, the newest last, and say when the next status update is due."""
-    from rbkernel.review import incidents, status
+    from rbkernel.incidents import incidents, status
 
     root, now = config.load().evidence_root, datetime.now(UTC)
     known = incidents.list_all(root)
@@ -69,7 +69,7 @@ def open_incident(
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show alerts, runs, what waits for you, and the timeline."""
     from rbkernel.cli import incident_text
-    from rbkernel.review import incidents, status
+    from rbkernel.incidents import incidents, status
 
     found = incidents.look(config.load().evidence_root, name)
     due = status.next_due(found.record, datetime.now(UTC))
@@ -115,8 +115,8 @@ def status(
     """Record a status update and print it to send, or draft the next one."""
     from rbkernel.cli import incident_text
     from rbkernel.evidence.incident import StatusUpdate
-    from rbkernel.review import incidents
-    from rbkernel.review import status as updates
+    from rbkernel.incidents import incidents
+    from rbkernel.incidents import status as updates
 
     now = datetime.now(UTC)
     if draft:
@@ -154,7 +154,7 @@ def close(
 ) -> None:
     """Seal all of it, export page and archive, and print the path of what to attach."""
     from rbkernel.cli import incident_text
-    from rbkernel.review import incidents
+    from rbkernel.incidents import incidents
 
     settings = config.load()
     progress(f"sealing and exporting {name}")
@@ -188,7 +188,7 @@ def reopen(
 
 def _known(name: str) -> Any:
     """Return the incident: a slip of the pen begins no new one."""
-    from rbkernel.review import incidents
+    from rbkernel.incidents import incidents
 
     return incidents.look_to_write(config.load().evidence_root, name)
 
@@ -276,7 +276,7 @@ def _folder(output: Path | None) -> Path:
 
 def _row(one: Any, now: datetime) -> tuple[str, ...]:
     from rbkernel.cli import incident_text
-    from rbkernel.review import status
+    from rbkernel.incidents import status
 
     record, due = one.record, status.next_due(one.record, now)
     return (

@@ -22,7 +22,7 @@ def link(
     ] = None,
 ) -> None:
     """Print a signed link to a page of `rbkernel serve`: whoever has it may read, until it ends."""
-    from rbkernel.gateway.pages import access
+    from rbkernel.gateway import links as access
 
     settings = config.load()
     address = access.link(settings, what or access.EVERYTHING, hours=hours)

@@ -39,8 +39,8 @@ def notify(
 
 def _begin(settings: Settings) -> None:
     """Have new targets begin now, and say so."""
+    from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.notify.outbox import Outbox
-    from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
     try:
@@ -80,8 +80,8 @@ def _test(settings: Settings, targets: list[Target]) -> int:
 
 
 def _once(settings: Settings) -> int:
+    from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.notify import Notifier
-    from rbkernel.gateway.store import Store
 
     store = Store.open(settings.store_url)
     try:
@@ -95,9 +95,9 @@ def _once(settings: Settings) -> int:
 
 
 def _show(settings: Settings, targets: list[Target]) -> int:
+    from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.notify import channel
     from rbkernel.gateway.notify.outbox import Outbox
-    from rbkernel.gateway.store import Store
 
     store, code, rows = Store.open(settings.store_url), 0, []
     try:

@@ -25,7 +25,7 @@ def open_copy(
     as_json: AsJson = False,
 ) -> None:
     """Make a working copy of a run, with its parameters and incident, and open it in JupyterLab."""
-    from rbkernel.gateway import jupyterlab, working_copy
+    from rbkernel.incidents import jupyterlab, working_copy
 
     server = jupyterlab.running(root or Path.cwd(), elsewhere=root is None)
     folder = root or (server.root if server else Path.cwd())

@@ -25,7 +25,7 @@ def postmortem(
     as_json: AsJson = False,
 ) -> None:
     """Make an incident's postmortem, or bring what is new on record into it."""
-    from rbkernel.review import postmortem as writing
+    from rbkernel.incidents import postmortem as writing
 
     # a notebook that is there is brought up to date, and never replaced
     path = Path("runs") / incident / writing.NAME

@@ -18,8 +18,8 @@ from rbkernel.errors import AlertRulesError, RunbookError
 from rbkernel.model import Verdict
 
 if TYPE_CHECKING:
+    from rbkernel.lint import Document, Level
     from rbkernel.runbook.coverage import Row
-    from rbkernel.runbook.lint import Document, Level
 
 
 class Format(StrEnum):
@@ -42,7 +42,7 @@ def lint(
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
 ) -> None:
     """Hold runbooks against the rules: exit code 0 none, 1 warnings, 2 errors, 3 unreadable."""
-    from rbkernel.runbook.lint import check, reading, report
+    from rbkernel.lint import check, reading, report
     from rbkernel.sandbox.faults.catalogue import FAULTS
     from rbkernel.triage.surroundings import surroundings
 
@@ -81,9 +81,9 @@ def coverage(
     as_json: AsJson = False,
 ) -> None:
     """Hold alerting rules against runbooks: exit code 0 covered, 1 gaps, 2 a critical one, 3."""
+    from rbkernel.lint import reading
     from rbkernel.runbook import alerts, catalogue, coverage_report, registry
     from rbkernel.runbook.coverage import compare
-    from rbkernel.runbook.lint import reading
 
     if not (given := [*rules, *files]):
         raise AlertRulesError(
@@ -123,7 +123,7 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def _explain(code: str) -> None:
-    from rbkernel.runbook.lint import RULES, pages
+    from rbkernel.lint import RULES, pages
 
     if not code:
         rows = [(r.code, r.level.value, r.criterion, r.title) for _, r in sorted(RULES.items())]
@@ -140,7 +140,7 @@ def _explain(code: str) -> None:
 
 def _mended(document: Document, levels: Mapping[str, Level]) -> Document:
     from rbkernel.evidence import store
-    from rbkernel.runbook.lint.fix import fix
+    from rbkernel.lint.fix import fix
 
     mended, done = fix(document, levels)
     if done:

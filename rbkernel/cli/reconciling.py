@@ -27,8 +27,8 @@ from rbkernel.cli.terminal import styled
 from rbkernel.errors import DatabaseError, EvidenceError, ParameterError, RbkernelError
 
 if TYPE_CHECKING:
-    from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
-    from rbkernel.postgres.session import Session
+    from rbkernel.reconciliation import Difference, Outcome, Progress, Question
+    from rbkernel.sources.postgres.connection.session import Session
 
 _STALE_S = 24 * 3600
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -86,7 +86,7 @@ def reconcile(
     as_json: AsJson = False,
 ) -> None:
     """Compare two tables row by row; exit code 0 same, 1 different, 3 incomplete."""
-    from rbkernel.postgres.reconcile import Question, compare
+    from rbkernel.reconciliation import Question, compare
 
     source_db, source_table = _place(source)
     target_db, target_table = _place(target, default=source_db)
@@ -140,7 +140,7 @@ class _State:
 
     def load(self) -> Progress | None:
         """Return where the earlier run ended; None, said in words, when there is nothing of use."""
-        from rbkernel.postgres.reconcile import Progress
+        from rbkernel.reconciliation import Progress
 
         if not self._file.is_file():
             complain("there is no earlier run of this question to resume: it begins anew")
@@ -182,7 +182,7 @@ class _State:
 
 @contextmanager
 def _sessions(source_db: str, target_db: str) -> Iterator[tuple[Session, Session]]:
-    from rbkernel.postgres.session import Session
+    from rbkernel.sources.postgres.connection.session import Session
 
     settings = config.load()
     with ExitStack() as stack:
@@ -226,7 +226,7 @@ def _write_repair(
     path: Path, sessions: tuple[Session, Session], question: Question, outcome: Outcome
 ) -> tuple[Path, ...]:
     from rbkernel.evidence import store
-    from rbkernel.postgres.reconcile import repair
+    from rbkernel.reconciliation import repair
 
     if outcome.beyond:
         raise ParameterError(

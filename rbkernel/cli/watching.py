@@ -27,9 +27,9 @@ def watch(
     from rbkernel import config
     from rbkernel.gateway import logs
     from rbkernel.kernel import secrets
-    from rbkernel.postgres.ring import KEPT, Ring
-    from rbkernel.postgres.watching import Watcher
-    from rbkernel.postgres.watching import watch as work
+    from rbkernel.sources.postgres.ring import KEPT, Ring
+    from rbkernel.sources.postgres.watching import Watcher
+    from rbkernel.sources.postgres.watching import watch as work
 
     settings = config.load()
     connections = [settings.connection(name) for name in dict.fromkeys(databases)]

@@ -15,10 +15,10 @@ from rbkernel.cli.output import AsJson, Ending, print_json
 from rbkernel.model import Finding, Verdict
 
 if TYPE_CHECKING:
-    from rbkernel.postgres.answer import Answer
-    from rbkernel.postgres.causes import Cause
-    from rbkernel.postgres.diagnosis import Diagnosis
-    from rbkernel.postgres.situation import Situation
+    from rbkernel.checks.answer import Answer
+    from rbkernel.sources.postgres.causes import Cause
+    from rbkernel.sources.postgres.diagnosis import Diagnosis
+    from rbkernel.sources.postgres.situation import Situation
 
 # rows of the histogram that are printed
 _WAITS = 8
@@ -42,10 +42,10 @@ def why(
     Example: rbkernel why orders-primary
     """
     from rbkernel import config
-    from rbkernel.postgres import history
-    from rbkernel.postgres.diagnosis import looked
-    from rbkernel.postgres.ring import Ring
-    from rbkernel.postgres.session import Session
+    from rbkernel.sources.postgres import history
+    from rbkernel.sources.postgres.connection.session import Session
+    from rbkernel.sources.postgres.diagnosis import looked
+    from rbkernel.sources.postgres.ring import Ring
 
     settings = config.load()
     with ExitStack() as stack:
@@ -98,8 +98,8 @@ def _verdict(found: Sequence[Diagnosis]) -> Verdict:
 
 
 def _print(found: Sequence[Diagnosis], causes: Sequence[Told], folders: Sequence[Path]) -> None:
-    from rbkernel.postgres.history import clock
     from rbkernel.runbook import catalogue
+    from rbkernel.sources.postgres.history import clock
 
     if not causes:
         slots = ", ".join(_slots(seen.situation) for seen in found)
@@ -127,7 +127,7 @@ def _slots(situation: Situation) -> str:
 
 
 def _print_waits(sampled: Answer) -> None:
-    from rbkernel.postgres.sampling import waits
+    from rbkernel.sources.postgres.sampling import waits
 
     if sampled.told.reason:
         typer.echo(f"waits: unknown, {sampled.told.reason}")
@@ -142,7 +142,7 @@ def _print_waits(sampled: Answer) -> None:
 def _as_json(
     found: Sequence[Diagnosis], causes: Sequence[Told], earlier: Sequence[Finding]
 ) -> dict[str, Any]:
-    from rbkernel.postgres import history
+    from rbkernel.sources.postgres import history
 
     here = found[0]
     return {

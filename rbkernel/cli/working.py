@@ -23,8 +23,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run what alerts and schedules start, beside `rbkernel serve` or on another host."""
-    from rbkernel.gateway.foreman import Foreman, advice
-    from rbkernel.gateway.store import Store
+    from rbkernel.gateway.jobs.foreman import Foreman, advice
+    from rbkernel.gateway.jobs.store import Store
 
     logs.begin()
     settings = config.load()
@@ -57,7 +57,7 @@ def route(
     as_json: AsJson = False,
 ) -> None:
     """Show which runbooks an alert would start, with which parameters, and why."""
-    from rbkernel.gateway import rehearsal
+    from rbkernel.gateway.intake import rehearsal
     from rbkernel.runbook import catalogue
 
     raw = sys.stdin.buffer.read() if str(alert) == "-" else _read(alert)

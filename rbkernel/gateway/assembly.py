@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbkernel.config import Settings
-from rbkernel.gateway import old_sqlite
+from rbkernel.gateway.jobs import old_sqlite
 
 if TYPE_CHECKING:
+    from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.notify import Notifier
-    from rbkernel.gateway.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,8 @@ def assemble(settings: Settings, store: Store) -> Parts:
         Something is configured with which the gateway does not start.
     """
     must_be_set(settings)
-    from rbkernel.gateway import pages, server
+    from rbkernel.gateway import server
+    from rbkernel.gateway import web as pages
     from rbkernel.gateway.notify import Notifier
 
     server.must_know_senders(settings.gateway)

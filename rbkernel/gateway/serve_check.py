@@ -24,11 +24,12 @@ import httpx
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ConfigError, GatewayError, RbkernelError
-from rbkernel.gateway import plans, server
+from rbkernel.gateway import server
 from rbkernel.gateway.assembly import assemble
 from rbkernel.gateway.intake import SOURCES, datadog
 from rbkernel.gateway.intake.authentication import Proof
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs import plans
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Finding, Verdict
 
 _TIMEOUT_S = 10.0

@@ -27,13 +27,14 @@ from tornado.web import Application, RequestHandler
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ConfigError, GatewayError
-from rbkernel.gateway import endpoints, http_connections
-from rbkernel.gateway.endpoints import Desk
+from rbkernel.gateway import http_connections
 from rbkernel.gateway.http_connections import BoundedServer, Patience
-from rbkernel.gateway.inbox import Inbox
+from rbkernel.gateway.intake import endpoints
 from rbkernel.gateway.intake.authentication import Proof
-from rbkernel.gateway.metrics import Metrics
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.intake.endpoints import Desk
+from rbkernel.gateway.intake.inbox import Inbox
+from rbkernel.gateway.intake.metrics import Metrics
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.kernel import secrets
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from IPython.core.magic import register_cell_magic
 
-from rbkernel import sqltext
 from rbkernel.errors import SqlTextError
+from rbkernel.sql import lexer as sqltext
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

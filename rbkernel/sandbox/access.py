@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from rbkernel.config import Connection
-from rbkernel.postgres import driver
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres.connection import driver
 
 # a scenario may add a second standby, the spare one
 Server = Literal["primary", "standby", "spare"]

@@ -17,7 +17,6 @@ from typing import Literal
 
 from rbkernel import model
 from rbkernel.errors import SandboxError
-from rbkernel.postgres import driver
 from rbkernel.sandbox import access as accounts
 from rbkernel.sandbox import binaries, cluster, processes, service, state
 from rbkernel.sandbox.access import STANDBY_NAME, Access, Role, Server
@@ -25,6 +24,7 @@ from rbkernel.sandbox.cluster import Cluster
 from rbkernel.sandbox.faults import catalogue
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.state import Injected, State
+from rbkernel.sources.postgres.connection import driver
 
 _PARTS = ("primary", "standby", "traffic")
 # below the range from which systems take the source ports of outgoing connections

@@ -21,13 +21,15 @@ from rich.text import Text
 from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, SandboxError
-from rbkernel.evidence import reading, report, runs
+from rbkernel.evidence import reading, runs
 from rbkernel.evidence.reading import Record
-from rbkernel.gateway import jupyterlab, old_sqlite, working_copy
-from rbkernel.gateway.pages import access
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.store import Store
+from rbkernel.gateway import links as access
+from rbkernel.gateway.jobs import old_sqlite
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.incidents import jupyterlab, working_copy
 from rbkernel.model import Finding, Verdict, by_urgency
+from rbkernel.render import verification as report
 from rbkernel.sandbox import control
 from rbkernel.sandbox.alerting import Rule, sender
 from rbkernel.sandbox.drill_gateway import DrillGateway, drill_gateway

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 
-from rbkernel.postgres import driver
 from rbkernel.sandbox.access import DATABASE, Access, Role
+from rbkernel.sources.postgres.connection import driver
 
 # The rows that are there from the start; the traffic only touches ids above (sql/shop.sql).
 ID_STEP = 4

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from rbkernel.errors import DatabaseError
-from rbkernel.postgres import driver
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import locks, pool, row_queue
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres.connection import driver
 
 
 def main(arguments: list[str]) -> int:

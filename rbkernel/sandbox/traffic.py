@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbkernel.errors import DatabaseError
-from rbkernel.postgres import driver
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres.connection import driver
 
 PERIOD_S = 0.09
 REST_S = 20.0

@@ -13,7 +13,7 @@ from IPython.display import DisplayHandle, display
 from rbkernel.arguments import checked
 from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, now
-from rbkernel.triage import cards
+from rbkernel.render import cards
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.decide import Condition
 from rbkernel.triage.query import query

@@ -11,15 +11,16 @@ from IPython.display import display
 from pydantic import Field, ValidationError
 
 from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks import rules
+from rbkernel.checks.columns import must_have
+from rbkernel.checks.rule import Rule
 from rbkernel.config.quantities import Measured, Number
 from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.rule import Rule
-from rbkernel.postgres.session import provenance
-from rbkernel.triage import cards
-from rbkernel.triage.columns import must_have
+from rbkernel.render import cards
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import provenance
 from rbkernel.triage.context import triage
 
 # warn, critical
@@ -61,7 +62,7 @@ def check(
     where
         Boolean mask of the rows that count.
     agg, by, each, warn, critical, below, empty, unit, expected, cause, next_step, opens
-        As the fields of `rbkernel.postgres.rule.Rule`.
+        As the fields of `rbkernel.checks.rule.Rule`.
     unseen, source
         As these fields too.
 

@@ -15,7 +15,8 @@ from rbkernel.arguments import checked
 from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import now
-from rbkernel.triage import cards, undone
+from rbkernel.render import cards
+from rbkernel.triage import undone
 from rbkernel.triage.context import headless, triage
 
 

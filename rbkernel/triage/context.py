@@ -13,15 +13,15 @@ from rbkernel.config import Settings
 from rbkernel.errors import DatabaseError, NotStarted
 from rbkernel.evidence import current
 from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, explained
-from rbkernel.postgres.diagnosis import unreached
-from rbkernel.postgres.session import Session
+from rbkernel.render import cards
+from rbkernel.render.cards import Screen
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.conditions import Fact, Quantity
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import hints, unfilled
-from rbkernel.triage import cards
-from rbkernel.triage.cards import Screen
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import unreached
 
 
 class Triage:

@@ -16,9 +16,9 @@ from IPython.display import DisplayHandle, display
 from rbkernel.arguments import checked
 from rbkernel.errors import ParameterError, Undecided
 from rbkernel.model import Decision, Verdict, now
-from rbkernel.postgres import history
-from rbkernel.postgres.diagnosis import Diagnosis
-from rbkernel.triage import cards
+from rbkernel.render import cards
+from rbkernel.sources.postgres import history
+from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.triage.context import headless, triage
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import pandas as pd
 
 from rbkernel.arguments import checked
+from rbkernel.checks import frames
 from rbkernel.config.quantities import Pause
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding
-from rbkernel.postgres import diagnosis, diagnostics, frames
-from rbkernel.postgres.diagnosis import Diagnosis
-from rbkernel.postgres.sampling import WAITS
-from rbkernel.postgres.session import failed_frame
+from rbkernel.sources.postgres import diagnosis, diagnostics
+from rbkernel.sources.postgres.connection.session import failed_frame
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+from rbkernel.sources.postgres.sampling import WAITS
 from rbkernel.triage import earlier
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage

@@ -11,10 +11,10 @@ from rbkernel.errors import EvidenceError, StoredSituationError
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import Line, instant
 from rbkernel.model import Finding
-from rbkernel.postgres import diagnosis, history, stored
-from rbkernel.postgres.diagnosis import Diagnosis
-from rbkernel.postgres.history import Earlier
-from rbkernel.postgres.ring import Ring
+from rbkernel.sources.postgres import diagnosis, history, stored
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+from rbkernel.sources.postgres.history import Earlier
+from rbkernel.sources.postgres.ring import Ring
 from rbkernel.triage.context import Triage
 
 # alerts come late: most rules wait for some minutes before they fire

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rbkernel import actions
 from rbkernel.arguments import checked
 from rbkernel.config.quantities import Whole
 from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan, Finding, Severity, Verdict, now
-from rbkernel.postgres import actions
+from rbkernel.render import tables
 from rbkernel.runbook import digest
 from rbkernel.runbook.conditions import Fact, Facts
 from rbkernel.runbook.escalation import is_due
@@ -18,7 +19,6 @@ from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel, Operation
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.runbook.severity import Assessment, assess
-from rbkernel.triage import tables
 from rbkernel.triage.act import act
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import front_matter, triage

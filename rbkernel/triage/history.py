@@ -5,20 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from rbkernel.arguments import checked
+from rbkernel.checks import frames
+from rbkernel.checks.answer import FLOAT8, TEXT, TIMESTAMPTZ, Answer, Column, Provenance, failed
 from rbkernel.errors import DatabaseError
 from rbkernel.model import now
-from rbkernel.postgres import frames
-from rbkernel.postgres.answer import (
-    FLOAT8,
-    TEXT,
-    TIMESTAMPTZ,
-    Answer,
-    Column,
-    Provenance,
-    failed,
-)
-from rbkernel.postgres.history import Glance
-from rbkernel.postgres.ring import Ring
+from rbkernel.sources.postgres.history import Glance
+from rbkernel.sources.postgres.ring import Ring
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 

@@ -10,8 +10,9 @@ from IPython.display import display
 
 from rbkernel.arguments import checked
 from rbkernel.model import Finding, Verdict, leading
-from rbkernel.postgres import overview as looks
-from rbkernel.triage import cards, earlier
+from rbkernel.render import cards
+from rbkernel.sources.postgres import overview as looks
+from rbkernel.triage import earlier
 from rbkernel.triage.context import triage
 from rbkernel.triage.diagnose import looked
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from IPython.display import display
 
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.triage import cards
+from rbkernel.render import cards
 from rbkernel.triage.context import triage
 
 # What is judged of an answer, so that an endless one does not fill the memory,

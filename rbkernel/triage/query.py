@@ -12,7 +12,6 @@ import pandas as pd
 from IPython.display import display
 from pandas.api.types import is_object_dtype
 
-from rbkernel import sqltext
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.config.quantities import Count, Pause
 from rbkernel.errors import (
@@ -23,11 +22,13 @@ from rbkernel.errors import (
     SqlTextError,
 )
 from rbkernel.evidence import current
-from rbkernel.postgres import diagnostics
-from rbkernel.postgres.session import Provenance, failed_frame, provenance
-from rbkernel.postgres.twice import PAUSE
+from rbkernel.render import cards
 from rbkernel.runbook.placeholders import hints, unfilled
-from rbkernel.triage import cards, undone
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Provenance, failed_frame, provenance
+from rbkernel.sources.postgres.twice import PAUSE
+from rbkernel.sql import lexer as sqltext
+from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 
 _SHOWN_ROWS = 20

@@ -18,11 +18,12 @@ from rbkernel.arguments import checked
 from rbkernel.errors import DatabaseError, UnknownConnection
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.postgres.diagnosis import unreached
+from rbkernel.render import figure, tables
 from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
 from rbkernel.runbook.placeholders import unfilled
-from rbkernel.triage import endpoint, figure, tables
+from rbkernel.sources.postgres.diagnosis import unreached
+from rbkernel.triage import http as endpoint
 from rbkernel.triage.check import keep
 from rbkernel.triage.checklist import checklist
 from rbkernel.triage.context import front_matter, triage

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from rbkernel import actions
+from rbkernel import reconciliation as tables
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.config.quantities import Number, Pause, Whole
 from rbkernel.errors import DatabaseError, NothingCompared
 from rbkernel.model import ActionPlan
-from rbkernel.postgres import actions
-from rbkernel.postgres import reconcile as tables
-from rbkernel.postgres.reconcile import repair as repairing
-from rbkernel.postgres.session import Provenance, failed_frame
+from rbkernel.reconciliation import repair as repairing
 from rbkernel.redact.columns import Policy
+from rbkernel.sources.postgres.connection.session import Provenance, failed_frame
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 
@@ -63,7 +63,7 @@ def reconcile(
         How many parts of the tables are compared at the same time, each by a connection of its own
         on each server; 1 to 8.
     question
-        Further fields of `rbkernel.postgres.reconcile.Question`: ``columns``, ``ignore``,
+        Further fields of `rbkernel.reconciliation.Question`: ``columns``, ``ignore``,
         ``mapping``, ``where``, ``window_s``, ``window_column``, ``tolerance``, ``time_zone``.
 
     Returns

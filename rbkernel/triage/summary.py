@@ -7,7 +7,7 @@ from IPython.display import display
 from rbkernel.arguments import checked
 from rbkernel.evidence import current
 from rbkernel.model import now
-from rbkernel.triage import cards
+from rbkernel.render import cards
 from rbkernel.triage.context import triage
 
 

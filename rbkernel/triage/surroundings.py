@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import rbkernel
 from rbkernel.config import Settings
 from rbkernel.errors import ConfigError, RbkernelError
-from rbkernel.postgres import diagnostics, guard
+from rbkernel.lint import RULES, Document, Level, Surroundings, reading
 from rbkernel.runbook import registry
-from rbkernel.runbook.lint import RULES, Document, Level, Surroundings, reading
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sql import guard
 
 # the sandbox publishes them while it is up; a runbook may name them always
 _SANDBOX = ("sandbox-primary", "sandbox-standby")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rbkernel.arguments import checked
+from rbkernel.lint import Document, Problem, check, quality
+from rbkernel.lint.rule import Criterion
+from rbkernel.render import tables
 from rbkernel.runbook.digest import Table
-from rbkernel.runbook.lint import Document, Problem, check, quality
-from rbkernel.runbook.lint.rule import Criterion
-from rbkernel.triage import tables
 from rbkernel.triage.context import document, triage
 from rbkernel.triage.surroundings import surroundings
 

@@ -24,8 +24,9 @@ import psutil
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel.evidence import incident as records
-from rbkernel.evidence import reading, report
+from rbkernel.evidence import reading
 from rbkernel.evidence.runs import SEALED, list_runs
+from rbkernel.render import verification as report
 from tests.conftest import missing_part
 from tests.integration.kernels import METADATA
 from tests.waiting import until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.store import Store
 from tests.acceptance.page_gateway import gateway
 from tests.unit import page_scenes
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal

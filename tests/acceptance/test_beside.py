@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rbkernel.gateway.records import Job
+from rbkernel.gateway.jobs.records import Job
 from tests.acceptance.lab import Lab
 from tests.integration.gateways import STEADY, Place, alert, make_place
 from tests.integration.test_gateway_work import cells_of, ended

@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from rbkernel.evidence import bundle
-from rbkernel.evidence.export import page, report, wiki, writing
-from rbkernel.evidence.export.formats import Format
-from rbkernel.evidence.export.page import Report
-from rbkernel.evidence.export.svg import clean_svg
+from rbkernel.render.documents import page, report, wiki, writing
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.page import Report
+from rbkernel.render.documents.svg import clean_svg
 from tests.unit.hostile_evidence import PLOTLY, hostile_run, payloads
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, runbook
 

@@ -13,7 +13,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from rbkernel.evidence import bundle, incident
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.store import Store
 from tests.acceptance.lab import Desk, Lab
 from tests.acceptance.page_gateway import gateway
 from tests.acceptance.test_export import LIVE_NODES

@@ -8,7 +8,8 @@ from playwright.sync_api import expect
 
 from rbkernel import config
 from rbkernel.evidence import reading, runs
-from rbkernel.gateway import runner, working_copy
+from rbkernel.incidents import working_copy
+from rbkernel.run import runner
 from tests.acceptance.lab import Desk, Lab
 from tests.integration.kernels import write_runbook
 from tests.waiting import until

@@ -8,8 +8,8 @@ PostgreSQL lets them be.
 
 from __future__ import annotations
 
-from rbkernel.postgres.driver import RawConnection
 from rbkernel.sandbox import service
+from rbkernel.sources.postgres.connection.driver import RawConnection
 from tests.integration.servers import Servers
 
 CLEAN, HOSTILE = "clean", "hostile"

@@ -9,10 +9,11 @@ from threading import Event, Thread
 from typing import Any
 
 from rbkernel.config import Connection
-from rbkernel.postgres import diagnosis, driver
-from rbkernel.postgres.diagnosis import Diagnosis
-from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import STANDBY_NAME, passfile
+from rbkernel.sources.postgres import diagnosis
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import Diagnosis
 from tests.integration.servers import ROW, Servers, ask
 from tests.waiting import until
 

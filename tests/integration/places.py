@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from rbkernel.config import Connection
-from rbkernel.postgres.driver import RawConnection
-from rbkernel.postgres.reconcile import Outcome, Question, compare
-from rbkernel.postgres.session import Session
+from rbkernel.reconciliation import Outcome, Question, compare
+from rbkernel.sources.postgres.connection.driver import RawConnection
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers, servers
 
 _OTHER = Path("/usr/lib/postgresql/15/bin")

@@ -18,17 +18,18 @@ from typing import Any
 import pandas as pd
 from psycopg import sql
 
+from rbkernel.checks import rules
 from rbkernel.config import Connection
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.driver import RawConnection
-from rbkernel.postgres.session import Session, provenance
 from rbkernel.sandbox import access as accounts
 from rbkernel.sandbox import binaries, processes, service
 from rbkernel.sandbox import cluster as clusters
 from rbkernel.sandbox.access import DATABASE, HOST, Access, Role, Server, passfile
 from rbkernel.sandbox.cluster import Cluster, conninfo
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.driver import RawConnection
+from rbkernel.sources.postgres.connection.session import Session, provenance
 
 SETTINGS = """
 max_connections = 460

@@ -16,9 +16,9 @@ from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import Line
 from rbkernel.model import Verdict
-from rbkernel.postgres import setup, stored
-from rbkernel.postgres.diagnosis import judged
 from rbkernel.sandbox.access import DATABASE, HOST, passfile
+from rbkernel.sources.postgres import setup, stored
+from rbkernel.sources.postgres.diagnosis import judged
 from tests.integration.gateways import Place, Process
 from tests.integration.kernels import METADATA
 from tests.integration.servers import ROW, Servers

@@ -15,11 +15,11 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel import config
 from rbkernel.config import Connection, Settings
-from rbkernel.gateway import runner
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, overview
-from rbkernel.postgres.driver import RawConnection
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.run import runner
+from rbkernel.sources.postgres import diagnostics, overview
+from rbkernel.sources.postgres.connection.driver import RawConnection
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.servers import Servers, ask, verdicts
 
 K6 = """\

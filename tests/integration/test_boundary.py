@@ -16,10 +16,11 @@ import pytest
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
-from rbkernel.postgres import diagnostics, doctor, guard, setup
-from rbkernel.postgres.session import Session, provenance
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import Access, Role
+from rbkernel.sources.postgres import diagnostics, doctor, setup
+from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sql import guard
 from tests.integration.patients import Unguarded, administrate, ask, connection, sandbox
 from tests.unit.sql_corpora import ANALYST, OURS, SHARED
 

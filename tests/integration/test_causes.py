@@ -10,12 +10,12 @@ from psycopg import sql
 
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Verdict
-from rbkernel.postgres import blocking, causes
-from rbkernel.postgres.causes import Cause
-from rbkernel.postgres.diagnosis import diagnose
-from rbkernel.postgres.remedy import Remedy
-from rbkernel.postgres.session import Session
-from rbkernel.postgres.situation import Doing, Situation, look
+from rbkernel.sources.postgres import blocking, causes
+from rbkernel.sources.postgres.causes import Cause
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import diagnose
+from rbkernel.sources.postgres.remedy import Remedy
+from rbkernel.sources.postgres.situation import Doing, Situation, look
 from tests.integration.servers import ROW, Servers
 from tests.waiting import until
 

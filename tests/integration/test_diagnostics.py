@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rbkernel.checks import rules
 from rbkernel.config import Settings
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, overview, remedy, rules
-from rbkernel.postgres.session import Provenance, Session, provenance
+from rbkernel.sources.postgres import diagnostics, overview, remedy
+from rbkernel.sources.postgres.connection.session import Provenance, Session, provenance
 from tests.integration.servers import ROW, Servers, ask, verdicts
 from tests.waiting import until
 

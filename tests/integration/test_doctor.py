@@ -25,10 +25,10 @@ from rbkernel.cli import main
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError
 from rbkernel.model import Verdict
-from rbkernel.postgres import doctor, setup
-from rbkernel.postgres.capabilities import Server
-from rbkernel.postgres.privileges import Tables
 from rbkernel.sandbox.access import HOST, Access, Role, passfile
+from rbkernel.sources.postgres import doctor, setup
+from rbkernel.sources.postgres.connection.capabilities import Server
+from rbkernel.sources.postgres.connection.privileges import Tables
 from tests.integration.patients import administrate, ask, sandbox
 from tests.integration.pooler import pgbouncer
 

@@ -20,10 +20,11 @@ import pytest
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import doctor, driver, setup
-from rbkernel.postgres.driver import Ask, RawConnection, Result
-from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import HOST, Access
+from rbkernel.sources.postgres import doctor, setup
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection.driver import Ask, RawConnection, Result
+from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import missing_part
 from tests.integration.kernels import PATIENCE_S
 from tests.integration.patients import administrate, ask, connection, sandbox

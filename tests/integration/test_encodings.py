@@ -11,11 +11,12 @@ from contextlib import closing
 
 import pytest
 
+from rbkernel.checks import rules
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, overview, rules
-from rbkernel.postgres.reconcile import Question, compare
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.reconciliation import Question, compare
+from rbkernel.sources.postgres import diagnostics, overview
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.servers import Servers
 
 ENCODINGS = {

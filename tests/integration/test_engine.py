@@ -24,7 +24,7 @@ from rbkernel.config import load
 from rbkernel.errors import EvidenceError, SecretParameter
 from rbkernel.evidence import bundle, store
 from rbkernel.evidence.attest import run_id_of
-from rbkernel.gateway import runner
+from rbkernel.run import runner
 from tests.integration.kernels import (
     METADATA,
     PATIENCE_S,

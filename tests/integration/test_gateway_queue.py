@@ -15,8 +15,8 @@ import pytest
 
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
-from rbkernel.gateway.ledger import Turn
-from rbkernel.gateway.queue import Queue
+from rbkernel.gateway.jobs.ledger import Turn
+from rbkernel.gateway.jobs.queue import Queue
 from tests.waiting import until
 
 PATIENCE_S = 60.0

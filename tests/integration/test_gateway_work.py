@@ -13,8 +13,8 @@ import pytest
 
 from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.store import Store
 from tests.integration.gateways import Place, alert, make_place
 
 

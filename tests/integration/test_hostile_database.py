@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from rbkernel import config
+from rbkernel import actions, config
+from rbkernel.checks import rules
 from rbkernel.config import Connection
-from rbkernel.gateway import runner
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import actions, diagnostics, doctor, overview, rules
-from rbkernel.postgres.reconcile import Question, compare, repair
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.reconciliation import Question, compare, repair
+from rbkernel.run import runner
+from rbkernel.sources.postgres import diagnostics, doctor, overview
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration import adversary
 from tests.integration.adversary import CLEAN, HOSTILE, ran
 from tests.integration.servers import ROW, Servers

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rbkernel.config import Settings
-from rbkernel.gateway import runner
-from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Verdict
+from rbkernel.run import runner
+from rbkernel.run.runner import Outcome
 from tests.unit.markdown_corpus import SEEDS, by_command, command
 
 

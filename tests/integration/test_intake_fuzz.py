@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
-from rbkernel.gateway import openapi, server
-from rbkernel.gateway.intake import SOURCES
+from rbkernel.gateway import server
+from rbkernel.gateway.intake import SOURCES, openapi
 from rbkernel.gateway.intake.clean import body_without_secrets
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.redact import Redactor
 from tests.integration.serving import CORPUS
 

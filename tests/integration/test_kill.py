@@ -26,8 +26,8 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, reading, runs, store
 from rbkernel.evidence.rebuild import rebuild
-from rbkernel.gateway import runner
 from rbkernel.model import Verdict, new_run_id
+from rbkernel.run import runner
 from rbkernel.runbook import catalogue
 from tests.integration.kernels import (
     PATIENCE_S,

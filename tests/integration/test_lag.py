@@ -13,9 +13,9 @@ import pytest
 
 from rbkernel import strictjson
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, stored
-from rbkernel.postgres.diagnosis import judged
 from rbkernel.sandbox.access import STANDBY_NAME
+from rbkernel.sources.postgres import diagnostics, stored
+from rbkernel.sources.postgres.diagnosis import judged
 from tests.integration.chain import Chain
 from tests.integration.servers import ROW, cascade, servers, verdicts
 from tests.waiting import until

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rbkernel.model import Verdict
-from rbkernel.postgres.session import Session
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import ROW, Servers, ask, servers, verdicts
 from tests.waiting import until
 

@@ -14,14 +14,14 @@ import pytest
 from rbkernel.config import Settings
 from rbkernel.evidence import attest, bundle, reading, runs
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.export import browser, writing
-from rbkernel.evidence.export.formats import Format
-from rbkernel.evidence.export.report import report_files
 from rbkernel.evidence.reading import snapshot_of
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.gateway import runner
+from rbkernel.incidents import incidents
 from rbkernel.model import Verdict
-from rbkernel.review import incidents
+from rbkernel.render.documents import browser, writing
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.report import report_files
+from rbkernel.run import runner
 from tests.integration.kernels import (
     PATIENCE_S,
     START,

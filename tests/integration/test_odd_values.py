@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rbkernel.checks import rules
+from rbkernel.checks.rule import Rule
 from rbkernel.model import Verdict
-from rbkernel.postgres import rules
-from rbkernel.postgres.rule import Rule
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from rbkernel.triage import query
 from tests.integration.servers import Servers
 

@@ -17,14 +17,14 @@ import pytest
 
 from rbkernel import config
 from rbkernel.config import Connection, Settings
-from rbkernel.gateway import runner
-from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Decision, Finding, Verdict
-from rbkernel.postgres import diagnostics, overview
-from rbkernel.postgres.session import Session
+from rbkernel.run import runner
+from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults import waiting
 from rbkernel.sandbox.faults.catalogue import FAULTS
+from rbkernel.sources.postgres import diagnostics, overview
+from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import working_sandbox
 
 STANDBY = "sandbox-standby"  # its connection's name, and its application_name

@@ -18,8 +18,8 @@ import pytest
 
 from rbkernel import cli
 from rbkernel.config import Settings
-from rbkernel.postgres import diagnostics
 from rbkernel.sandbox import control
+from rbkernel.sources.postgres import diagnostics
 from tests.integration.kernels import PATIENCE_S
 
 PRIMARY, STANDBY = "sandbox-primary", "sandbox-standby"

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from psycopg import errors
 
+from rbkernel.checks import rules
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.driver import RawConnection
-from rbkernel.postgres.session import Session, provenance
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.driver import RawConnection
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.servers import Servers, ask, verdicts
 from tests.waiting import until
 

@@ -18,8 +18,8 @@ import papermill as pm
 import pytest
 import yaml
 
-from rbkernel.evidence import report
 from rbkernel.evidence.runs import SEALED, list_runs
+from rbkernel.render import verification as report
 from tests.integration.kernels import PATIENCE_S, START, configure, write_runbook
 
 PAGE = Path(__file__).parents[2] / "docs/engines.md"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rbkernel.postgres.reconcile.encoding import AS_TEXT, Rule, Type, hashed, of_type, rule
+from rbkernel.reconciliation.encoding import AS_TEXT, Rule, Type, hashed, of_type, rule
 from tests.integration.places import Place
 
 LONG = st.integers(-(2**63), 2**63 - 1)

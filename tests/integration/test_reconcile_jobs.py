@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from rbkernel.errors import DatabaseError, ParameterError
-from rbkernel.postgres.reconcile import Outcome, Progress, Question, join, load, parts, verdict
-from rbkernel.postgres.reconcile.parts import Part
-from rbkernel.postgres.reconcile.snapshot import Readers
+from rbkernel.reconciliation import Outcome, Progress, Question, join, load, parts, verdict
+from rbkernel.reconciliation.parts import Part
+from rbkernel.reconciliation.snapshot import Readers
 from tests.integration.places import Place, answer, found
 from tests.waiting import until
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rbkernel.errors import DatabaseError, QueryError
-from rbkernel.postgres.reconcile import Question, comparison, join, verdict
-from rbkernel.postgres.reconcile import layout as layouts
+from rbkernel.reconciliation import Question, comparison, join, verdict
+from rbkernel.reconciliation import layout as layouts
 from tests.integration.places import Place, answer, found
 
 Q = Question(source="pairs.s", target="pairs.t")

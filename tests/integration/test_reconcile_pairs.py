@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rbkernel.errors import QueryError
-from rbkernel.postgres.driver import quote_literal
-from rbkernel.postgres.reconcile import Outcome, Question
+from rbkernel.reconciliation import Outcome, Question
+from rbkernel.sources.postgres.connection.driver import quote_literal
 from tests.integration.places import Place, answer, found
 
 CORPUS = Path(__file__).parents[1] / "corpora/reconcile_pairs.sql"

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rbkernel.postgres.reconcile import Question, repair
-from rbkernel.postgres.reconcile.repair import Repair
+from rbkernel.reconciliation import Question, repair
+from rbkernel.reconciliation.repair import Repair
 from tests.integration.places import Place, answer
 from tests.integration.test_reconcile_pairs import EXPECTED, pair
 

@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from rbkernel.errors import ConfigError, DatabaseError, NothingCompared, ParameterError, QueryError
-from rbkernel.postgres.reconcile import Progress, Question, load, parts
-from rbkernel.postgres.troubles import Trouble
+from rbkernel.reconciliation import Progress, Question, load, parts
 from rbkernel.sandbox.faults import waiting
+from rbkernel.sources.postgres.connection.troubles import Trouble
 from tests.integration.kernels import PATIENCE_S
 from tests.integration.places import Place, answer, found, place
 from tests.integration.servers import servers
@@ -186,7 +186,7 @@ class TestAnswers:
 
     def test_the_connection_is_as_it_was(self, full: tuple[Place, Place]) -> None:
         with closing(full[0].session()) as session:
-            from rbkernel.postgres.reconcile import compare
+            from rbkernel.reconciliation import compare
 
             compare(session, session, Q, recheck_after_s=0)
             [setting] = session.query("SELECT current_setting('enable_sort') AS s")["s"]
@@ -465,7 +465,7 @@ class TestLoad:
 KILLED = """
 import os, signal
 from rbkernel.cli import main, reconciling
-from rbkernel.postgres.reconcile import parts
+from rbkernel.reconciliation import parts
 parts.ROWS_OF_A_RANGE = 1000
 save = reconciling._State.save
 def saved(self, progress):

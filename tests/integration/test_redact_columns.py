@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from rbkernel.postgres import diagnostics
-from rbkernel.postgres.session import Session, provenance
 from rbkernel.redact.columns import Redaction
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.servers import Servers
 
 POLICIES = {"email": "hash", "*_iban": "mask", "note": "drop", "usename": "drop"}

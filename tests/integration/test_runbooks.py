@@ -21,12 +21,12 @@ import pytest
 
 from rbkernel import config
 from rbkernel.config import Settings
-from rbkernel.gateway import runner
-from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Finding, Verdict
+from rbkernel.render import cards
+from rbkernel.run import runner
+from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults import waiting
-from rbkernel.triage import cards
 from tests.conftest import working_sandbox
 
 RUNBOOKS = ("RUN-001", "RUN-005", "RUN-006")

@@ -24,12 +24,12 @@ import pytest
 
 from rbkernel import config
 from rbkernel.errors import DatabaseError, SandboxError
-from rbkernel.postgres import driver
 from rbkernel.sandbox import binaries, control, processes
 from rbkernel.sandbox import home as homes
 from rbkernel.sandbox.faults import catalogue, pool
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.service import LAST_ID
+from rbkernel.sources.postgres.connection import driver
 from tests.waiting import until
 
 DIFFERENCES = b"""

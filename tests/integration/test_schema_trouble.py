@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from rbkernel.model import Verdict
-from rbkernel.postgres.driver import RawConnection
-from rbkernel.postgres.session import Session
+from rbkernel.sources.postgres.connection.driver import RawConnection
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers, ask, servers, verdicts
 from tests.waiting import until
 

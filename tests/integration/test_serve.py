@@ -24,7 +24,7 @@ import httpx
 import psutil
 import pytest
 
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.store import Store
 from tests.integration.serving import (
     DEFAULT_CONNECTION,
     NOBODY,

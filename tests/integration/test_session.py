@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 
 from rbkernel.config import Connection, Settings
 from rbkernel.errors import DatabaseError, QueryError, SqlTextError
-from rbkernel.postgres.session import Session, provenance
 from rbkernel.sandbox import access, control
 from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.patients import Unguarded
 
 NAME = "rbkernel/RUN-005/test"

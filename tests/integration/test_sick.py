@@ -20,10 +20,11 @@ import pytest
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError
-from rbkernel.postgres import diagnostics, driver
-from rbkernel.postgres.session import Session, provenance
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import HOST, Access
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection.session import Session, provenance
 from tests.integration.patients import ask, connection, sandbox
 from tests.integration.pooler import pgbouncer
 

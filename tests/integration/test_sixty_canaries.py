@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbkernel.evidence import bundle
-from rbkernel.evidence.export.formats import Format
-from rbkernel.evidence.export.writing import export
 from rbkernel.redact.forms import encodings, forms
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.writing import export
 from tests.integration.kernels import kernel
 from tests.integration.test_redact_canary import Wire
 from tests.unit.page_server import opened, serving

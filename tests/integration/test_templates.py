@@ -14,9 +14,9 @@ import nbformat
 import pytest
 
 from rbkernel.config import Settings
-from rbkernel.gateway import runner
-from rbkernel.gateway.runner import Outcome
 from rbkernel.model import Finding, Verdict
+from rbkernel.run import runner
+from rbkernel.run.runner import Outcome
 from rbkernel.runbook import catalogue, frontmatter_text, scaffold
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import unfilled

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from rbkernel.postgres import sampling, setup
-from rbkernel.postgres.diagnosis import diagnose
-from rbkernel.postgres.ring import Ring
-from rbkernel.postgres.session import Session
 from rbkernel.sandbox.access import DATABASE, HOST, passfile
+from rbkernel.sources.postgres import sampling, setup
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import diagnose
+from rbkernel.sources.postgres.ring import Ring
 from tests.integration.servers import ROW, Servers
 from tests.waiting import until
 

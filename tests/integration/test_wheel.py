@@ -68,11 +68,11 @@ def test_jupyter_loads_the_server_extension(venv: Path, tmp_path: Path) -> None:
     ask += "package = Package(name='rbkernel', enabled=True);"
     ask += "print(package.validate(), list(package.extension_points))"
     told = run([str(venv / "bin" / "python"), "-c", ask], cwd=tmp_path)
-    assert told.strip() == "True ['rbkernel.gateway.extension']"
+    assert told.strip() == "True ['rbkernel.gateway.web.extension']"
 
 
 def test_the_pages_files_are_in_the_package(venv: Path, tmp_path: Path) -> None:
-    ask = "from rbkernel.gateway.pages.site import static_file as file;"
+    ask = "from rbkernel.gateway.web.site import static_file as file;"
     ask += "print([len(file(f'{n}').body) > 999 for n in ('pages.css', 'pages.js', 'plots.js')])"
     told = run([str(venv / "bin" / "python"), "-c", ask], cwd=tmp_path)
     assert told.strip() == "[True, True, True]"

@@ -10,9 +10,9 @@ import pytest
 from rbkernel import config
 from rbkernel.evidence import incident
 from rbkernel.evidence.timeline import timeline
-from rbkernel.gateway import runner, working_copy
-from rbkernel.review import postmortem
-from rbkernel.review.known import Known
+from rbkernel.incidents import postmortem, working_copy
+from rbkernel.incidents.known import Known
+from rbkernel.run import runner
 from tests.integration.kernels import PATIENCE_S, configure, papermill, write_runbook
 
 INCIDENT = "INC-20261120-7f3a"

@@ -18,10 +18,10 @@ from nbformat.v4 import (
 
 import rbkernel
 from rbkernel.errors import RbkernelError
-from rbkernel.postgres import guard
+from rbkernel.lint import Document, Problem, Surroundings, check
 from rbkernel.runbook import frontmatter_text
-from rbkernel.runbook.lint import Document, Problem, Surroundings, check
 from rbkernel.runbook.registry import Entry
+from rbkernel.sql import guard
 
 TODAY = datetime.date(2026, 11, 21)
 FRONT_MATTER = """---

@@ -15,11 +15,11 @@ import pytest
 
 from rbkernel import cli
 from rbkernel.errors import RbkernelError
-from rbkernel.postgres import guard
+from rbkernel.importer import report, secrets, source
+from rbkernel.importer.convert import convert
+from rbkernel.importer.notebook import Imported
 from rbkernel.runbook import catalogue, frontmatter, parameters
-from rbkernel.runbook.markdown import report, secrets, source
-from rbkernel.runbook.markdown.convert import convert
-from rbkernel.runbook.markdown.notebook import Imported
+from rbkernel.sql import guard
 
 FOLDER = Path(__file__).parents[1] / "corpora" / "markdown"
 SEEDS = sorted((FOLDER / "seeds").glob("*.md"))

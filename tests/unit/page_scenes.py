@@ -12,12 +12,12 @@ from typing import Any
 
 from rbkernel.config.queue import Queue
 from rbkernel.evidence import bundle, incident
-from rbkernel.evidence.export.report import report_files
-from rbkernel.gateway.alert import Alert, Delivery, Status
-from rbkernel.gateway.ledger import Ending, Ledger, Order
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.gateway.jobs.ledger import Ending, Ledger, Order
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Severity
+from rbkernel.render.documents.report import report_files
 from tests.unit.hostile_evidence import PLOTLY
 from tests.unit.journal_builder import (
     CHECK,

@@ -13,8 +13,8 @@ from tornado.web import Application
 
 from rbkernel.config import Settings
 from rbkernel.config.pages import Pages
-from rbkernel.gateway import pages
-from rbkernel.gateway.store import Store
+from rbkernel.gateway import web as pages
+from rbkernel.gateway.jobs.store import Store
 
 _START_S = 20.0
 

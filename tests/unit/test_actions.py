@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from rbkernel.postgres import actions
-from rbkernel.postgres.diagnosis import judged
-from rbkernel.postgres.reconcile import Question
-from rbkernel.postgres.situation import Backend, Situation
+from rbkernel import actions
+from rbkernel.reconciliation import Question
+from rbkernel.sources.postgres.diagnosis import judged
+from rbkernel.sources.postgres.situation import Backend, Situation
 
 STARTED = pd.Timestamp("2026-11-20 03:02:11.000001", tz="UTC")
 SESSIONS = pd.DataFrame(

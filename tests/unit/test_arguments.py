@@ -17,16 +17,17 @@ from pydantic import TypeAdapter
 
 import rbkernel as rb
 from rbkernel.arguments import checked
+from rbkernel.checks import rules
+from rbkernel.checks.frames import missing
+from rbkernel.checks.rule import Rule
+from rbkernel.checks.rules import judge
 from rbkernel.config import Settings
 from rbkernel.config.commands import Command
 from rbkernel.config.quantities import Count, Measured, Number, Seconds
 from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError
 from rbkernel.model import Verdict
-from rbkernel.postgres import diagnostics, rules
-from rbkernel.postgres.frames import missing
-from rbkernel.postgres.rule import Rule
-from rbkernel.postgres.rules import judge
-from rbkernel.postgres.session import Provenance
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Provenance
 
 
 def calls() -> Iterator[tuple[str, Callable[..., Any]]]:

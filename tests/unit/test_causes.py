@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import pytest
 
 from rbkernel.model import Verdict
-from rbkernel.postgres import causes, diagnosis
-from rbkernel.postgres.causes import Cause
-from rbkernel.postgres.diagnosis import Diagnosis, judged
-from rbkernel.postgres.situation import Backend, Measured, Prepared, Situation, settled
-from rbkernel.postgres.troubles import DOWN, Trouble
+from rbkernel.sources.postgres import causes, diagnosis
+from rbkernel.sources.postgres.causes import Cause
+from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
+from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
+from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation, settled
 
 
 def situation(*backends: Backend, **fields: Any) -> Situation:

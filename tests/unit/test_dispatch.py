@@ -20,17 +20,17 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caution
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
-from rbkernel.gateway.alert import Alert, Delivery, Status
-from rbkernel.gateway.chronicle import Chronicle
-from rbkernel.gateway.dispatch import Dispatcher
-from rbkernel.gateway.inbox import Inbox, Parcel, Receipt
 from rbkernel.gateway.intake import generic
-from rbkernel.gateway.ledger import Ending
-from rbkernel.gateway.office import Office
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.schedules import Clockwork, incident_of
-from rbkernel.gateway.store import Store
-from rbkernel.gateway.tables import jobs
+from rbkernel.gateway.intake.inbox import Inbox, Parcel, Receipt
+from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.gateway.jobs.chronicle import Chronicle
+from rbkernel.gateway.jobs.dispatch import Dispatcher
+from rbkernel.gateway.jobs.ledger import Ending
+from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.schedules import Clockwork, incident_of
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.tables import jobs
 from rbkernel.kernel import secrets
 from rbkernel.model import Severity, Verdict
 from tests.integration.gateways import QUICK, alert, make_place

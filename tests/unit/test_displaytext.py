@@ -19,14 +19,14 @@ from rbkernel.cli.terminal import visible_streams
 from rbkernel.config.notify import EventKind
 from rbkernel.displaytext import escape, isolated, one_line, visible
 from rbkernel.evidence import incident
-from rbkernel.evidence.export import page, report, wiki
 from rbkernel.gateway import logs
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify.events import Event
 from rbkernel.gateway.notify.messages import Words
-from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
+from rbkernel.render import cards
+from rbkernel.render.documents import page, report, wiki
 from rbkernel.strictjson import well_formed
-from rbkernel.triage import cards
 from tests.unit import page_scenes
 from tests.unit.hostile_evidence import hostile_run
 from tests.unit.journal_builder import INCIDENT, RUN_ID

@@ -12,9 +12,9 @@ import typer.main
 import rbkernel
 from rbkernel import errors
 from rbkernel.cli import app
-from rbkernel.postgres import diagnostics
 from rbkernel.runbook import catalogue
 from rbkernel.sandbox.faults.catalogue import FAULTS
+from rbkernel.sources.postgres import diagnostics
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")

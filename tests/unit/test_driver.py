@@ -7,7 +7,7 @@ from psycopg import DataError, Error, OperationalError
 from psycopg import errors as pg
 
 from rbkernel.errors import DatabaseError, QueryError
-from rbkernel.postgres import driver
+from rbkernel.sources.postgres.connection import driver
 
 
 @pytest.mark.parametrize(

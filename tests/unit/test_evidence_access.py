@@ -12,13 +12,13 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.evidence import bundle, signing, store
-from rbkernel.evidence.export import writing
-from rbkernel.evidence.export.formats import Format
-from rbkernel.evidence.export.report import report_files
 from rbkernel.evidence.incident import append
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.review import incidents
+from rbkernel.incidents import incidents
+from rbkernel.render.documents import writing
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.report import report_files
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence import report
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
+from rbkernel.render import verification as report
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 

@@ -17,14 +17,14 @@ from rbkernel.cli import app
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, signing, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.export import browser, page, report, told, writing
-from rbkernel.evidence.export.blocks import Error, Figure, Html, Reader, Text
-from rbkernel.evidence.export.formats import Format
-from rbkernel.evidence.export.report import report_files
-from rbkernel.evidence.export.sanitize import clean_html, markdown_html
 from rbkernel.evidence.reading import read
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.render.documents import browser, page, report, told, writing
+from rbkernel.render.documents.blocks import Error, Figure, Html, Reader, Text
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.report import report_files
+from rbkernel.render.documents.sanitize import clean_html, markdown_html
 from tests.unit.hostile_evidence import (
     CARDS,
     PLOTLY,

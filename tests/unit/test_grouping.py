@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rbkernel.config.queue import Grouping
-from rbkernel.gateway.grouping import Known, Place, place
+from rbkernel.gateway.jobs.grouping import Known, Place, place
 
 RULES = Grouping(window_min=30, reopen_min=30)
 OLD = Known(id="INC-1", group="g", service="shop", opened_at=0, last_alert_at=600)

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbkernel import postgres, sqltext
 from rbkernel.config import Connection
 from rbkernel.errors import QueryError, SqlTextError
-from rbkernel.postgres import diagnostics, guard
-from rbkernel.postgres.session import Session
+from rbkernel.sources import postgres
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sql import guard
+from rbkernel.sql import lexer as sqltext
 from tests.unit.sql_corpora import ANALYST, DECOYS, OURS, SHARED
 
 HOSTILE = [sql for sql in SHARED + OURS if sql not in DECOYS]

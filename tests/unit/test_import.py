@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rbkernel.importer import blocks, notebook, report
+from rbkernel.importer.convert import convert
+from rbkernel.importer.notebook import Imported
 from rbkernel.runbook import catalogue, frontmatter
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.markdown import blocks, notebook, report
-from rbkernel.runbook.markdown.convert import convert
-from rbkernel.runbook.markdown.notebook import Imported
 from tests.unit.markdown_corpus import FOLDER, SEEDS, code_of, imported, refuses, text_of
 
 

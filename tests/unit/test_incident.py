@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import incident, report
+from rbkernel.evidence import incident
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.incident import append, list_incidents, read
 from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.timeline import timeline
 from rbkernel.evidence.verify import unsealed, verify_folder
-from rbkernel.review.status import next_due
+from rbkernel.incidents.status import next_due
+from rbkernel.render import verification as report
 from tests.unit.crash import dies_at
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 

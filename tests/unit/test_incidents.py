@@ -22,12 +22,12 @@ from rbkernel.cli.output import Ending
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import bundle, caution, runs, signing
-from rbkernel.evidence.export import writing
 from rbkernel.evidence.incident import Line, append, instant, look, read, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
-from rbkernel.gateway import runner
+from rbkernel.incidents import incidents, status
 from rbkernel.model import Verdict
-from rbkernel.review import incidents, status
+from rbkernel.render.documents import writing
+from rbkernel.run import runner
 from tests.integration.kernels import in_tiny_tmpfs
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 

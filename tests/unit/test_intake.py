@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from rbkernel.errors import TooLarge, Unreadable
 from rbkernel.gateway import intake
-from rbkernel.gateway.alert import Alert, Status
 from rbkernel.gateway.intake import limits
 from rbkernel.gateway.intake.fields import Reading
+from rbkernel.gateway.jobs.alert import Alert, Status
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "deliveries"
 NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)

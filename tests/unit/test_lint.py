@@ -14,9 +14,9 @@ from nbformat import NotebookNode
 
 from rbkernel.config import Settings
 from rbkernel.errors import ConfigError, RunbookError
+from rbkernel.lint import RULES, Document, Level, check, pages, quality, reading
+from rbkernel.lint.report import file_line
 from rbkernel.runbook import catalogue, frontmatter_text, registry
-from rbkernel.runbook.lint import RULES, Document, Level, check, pages, quality, reading
-from rbkernel.runbook.lint.report import file_line
 from rbkernel.sandbox.faults.catalogue import FAULTS
 from rbkernel.triage.surroundings import surroundings
 from tests.unit.good_runbook import (
@@ -218,5 +218,5 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_the_pages_are_current() -> None:
     folder = Path(__file__).parents[2] / "docs/lint"
     committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
-    assert committed == pages.pages(), "run: python -m rbkernel.runbook.lint.pages docs/lint"
+    assert committed == pages.pages(), "run: python -m rbkernel.lint.pages docs/lint"
     assert set(pages.THEMES) == {name[:3] for name in RULES}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat import NotebookNode
 
+from rbkernel.lint import Document, Level, check
+from rbkernel.lint.fix import fix
 from rbkernel.runbook import catalogue
-from rbkernel.runbook.lint import Document, Level, check
-from rbkernel.runbook.lint.fix import fix
 from tests.unit.good_runbook import Spoil, code, document, front, good, replace, surroundings, words
 from tests.unit.lint_examples import EXAMPLES
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rbkernel.errors import RunbookError
-from rbkernel.runbook.lint import Document, check, report
-from rbkernel.runbook.lint.fix import fix
+from rbkernel.lint import Document, check, report
+from rbkernel.lint.fix import fix
 from tests.unit.good_runbook import good, surroundings
 
 PATH = Path("odd.ipynb")

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from rbkernel.errors import RunbookError
-from rbkernel.runbook.lint import RULES, Document, Level
+from rbkernel.lint import RULES, Document, Level
 from tests.unit.good_runbook import Spoil, good, problems
 from tests.unit.lint_examples import EXAMPLES
 

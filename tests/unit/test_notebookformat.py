@@ -10,8 +10,8 @@ import pytest
 
 from rbkernel.errors import RbkernelError
 from rbkernel.evidence import notebook as documents
+from rbkernel.lint.document import Document
 from rbkernel.runbook import catalogue
-from rbkernel.runbook.lint.document import Document
 
 CELL = {"cell_type": "code", "metadata": {}, "source": "x = 1", "outputs": []}
 GOOD: dict[str, Any] = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}

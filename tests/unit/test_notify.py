@@ -16,14 +16,14 @@ from rbkernel.config.notify import Notify, Target
 from rbkernel.errors import ConfigError, NotifyError
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.reading import Record, read
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import Event, due
 from rbkernel.gateway.notify.messages import Words, level_of
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Outbox
-from rbkernel.gateway.store import Store
+from rbkernel.incidents.status import next_due
 from rbkernel.model import Severity
-from rbkernel.review.status import next_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 

@@ -14,12 +14,12 @@ from rbkernel.config import Settings
 from rbkernel.config.notify import Notify, Target
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident.seal import seal_record
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import Event, due
 from rbkernel.gateway.notify.messages import Words
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
-from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
 from tests.unit.journal_builder import INCIDENT, RUN_ID
 from tests.unit.test_notify import ADDRESS, ALL, Told, event

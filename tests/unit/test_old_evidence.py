@@ -14,12 +14,12 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.evidence import bundle, reading, runs
-from rbkernel.evidence.export import browser, writing
-from rbkernel.evidence.export.formats import Format
-from rbkernel.evidence.export.report import report_files
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.incidents import incidents
 from rbkernel.model import Verdict
-from rbkernel.review import incidents
+from rbkernel.render.documents import browser, writing
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.report import report_files
 from tests.unit.page_server import opened, serving
 
 CORPORA = Path(__file__).parent.parent / "corpora"

@@ -12,9 +12,9 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.errors import StoreError
-from rbkernel.gateway import old_sqlite
 from rbkernel.gateway.assembly import must_be_set
-from rbkernel.gateway.store import Store
+from rbkernel.gateway.jobs import old_sqlite
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.sandbox import demo
 
 

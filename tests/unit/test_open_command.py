@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rbkernel.cli import app
-from rbkernel.gateway import jupyterlab
+from rbkernel.incidents import jupyterlab
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 

@@ -22,13 +22,13 @@ from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Queue
 from rbkernel.errors import ConfigError, EvidenceError, LinkError
 from rbkernel.evidence import bundle, incident
-from rbkernel.gateway import pages
-from rbkernel.gateway.ledger import INTERRUPTED, Ending, Ledger
-from rbkernel.gateway.pages import access
-from rbkernel.gateway.pages.access import EVERYTHING
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.store import Store
-from rbkernel.gateway.tables import jobs, workers
+from rbkernel.gateway import links as access
+from rbkernel.gateway import web as pages
+from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending, Ledger
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.tables import jobs, workers
+from rbkernel.gateway.links import EVERYTHING
 from tests.unit import page_scenes
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 from tests.unit.page_server import opened, serving

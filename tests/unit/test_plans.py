@@ -9,7 +9,7 @@ import pytest
 from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.errors import ConfigError
-from rbkernel.gateway import plans
+from rbkernel.gateway.jobs import plans
 from tests.integration.gateways import make_place
 from tests.unit.test_unreadable import FRONT, document, write
 

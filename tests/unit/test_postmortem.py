@@ -18,8 +18,8 @@ from rbkernel.cli import app
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import incident as incidents
 from rbkernel.evidence.bundle import seal
-from rbkernel.review import postmortem
-from rbkernel.review.postmortem import Postmortem
+from rbkernel.incidents import postmortem
+from rbkernel.incidents.postmortem import Postmortem
 from rbkernel.runbook import catalogue
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 

@@ -9,20 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from rbkernel.checks import rules
+from rbkernel.checks.answer import BOOLEAN, FLOAT8, TEXT, TIMESTAMPTZ, Answer, Column, Provenance
+from rbkernel.checks.frames import to_frame
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict
-from rbkernel.postgres import diagnostics, rates, rules
-from rbkernel.postgres.answer import (
-    BOOLEAN,
-    FLOAT8,
-    TEXT,
-    TIMESTAMPTZ,
-    Answer,
-    Column,
-    Provenance,
-)
-from rbkernel.postgres.frames import to_frame
-from rbkernel.postgres.twice import Twice
+from rbkernel.sources.postgres import diagnostics, rates
+from rbkernel.sources.postgres.twice import Twice
 from rbkernel.triage import query
 
 OK, WARNING, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN

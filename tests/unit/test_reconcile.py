@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from rbkernel.cli import app
 from rbkernel.errors import ConfigError
-from rbkernel.postgres.reconcile import Difference, Outcome, Progress, Question
-from rbkernel.postgres.reconcile.outcome import State
-from rbkernel.postgres.reconcile.parts import Part, ranges
-from rbkernel.postgres.reconcile.search import Pairs, edges_of, unmatched, width
+from rbkernel.reconciliation import Difference, Outcome, Progress, Question
+from rbkernel.reconciliation.outcome import State
+from rbkernel.reconciliation.parts import Part, ranges
+from rbkernel.reconciliation.search import Pairs, edges_of, unmatched, width
 from rbkernel.redact.columns import Policy, Redaction, token
 
 KEYS = st.integers(-(2**63), 2**63 - 1)

@@ -11,11 +11,11 @@ import pytest
 
 from rbkernel.evidence import bundle
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.export.report import report_files
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.model import Verdict
 from rbkernel.redact import Redactor
+from rbkernel.render.documents.report import report_files
 from tests.unit.journal_builder import INCIDENT, RUN_ID, runbook
 
 START = "2026-11-20T03:02:11+00:00"

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbkernel.checks.answer import Answer, Column, Provenance
+from rbkernel.checks.frames import to_frame
 from rbkernel.errors import ConfigError
-from rbkernel.postgres.answer import Answer, Column, Provenance
-from rbkernel.postgres.frames import to_frame
 from rbkernel.redact import Carry, MessageRedactor, Redactor, leaks
 from rbkernel.redact.columns import Redaction
 from rbkernel.redact.forms import forms

@@ -13,8 +13,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 from rbkernel.config import Connection, Settings
 from rbkernel.config.settings import Catalogue as CatalogueSettings
 from rbkernel.errors import Unreadable
-from rbkernel.gateway import plans
-from rbkernel.gateway.rehearsal import rehearse
+from rbkernel.gateway.intake.rehearsal import rehearse
+from rbkernel.gateway.jobs import plans
 
 LABELS = {"alertname": "PostgresReplicationLag", "cluster": "orders"}
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from rbkernel.errors import WatchError
-from rbkernel.postgres import history, ring
-from rbkernel.postgres.diagnosis import Diagnosis, judged
-from rbkernel.postgres.ring import Ring
-from rbkernel.postgres.situation import Backend, Situation
 from rbkernel.redact import Redactor
+from rbkernel.sources.postgres import history, ring
+from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
+from rbkernel.sources.postgres.ring import Ring
+from rbkernel.sources.postgres.situation import Backend, Situation
 
 SECRET = "c4naryInAStatement"
 

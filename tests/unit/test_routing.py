@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel.config import Connection, Settings
 from rbkernel.config.queue import RouteRule
-from rbkernel.gateway.routing import Routing, route
+from rbkernel.gateway.jobs.routing import Routing, route
 from rbkernel.model import Severity
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue, Runbook

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbkernel.checks.answer import FLOAT8, TEXT, Answer, Column, Provenance
+from rbkernel.checks.frames import to_frame
+from rbkernel.checks.rule import Rule
+from rbkernel.checks.rules import apply, judge
 from rbkernel.model import Verdict
-from rbkernel.postgres.answer import FLOAT8, TEXT, Answer, Column, Provenance
-from rbkernel.postgres.frames import to_frame
-from rbkernel.postgres.rule import Rule
-from rbkernel.postgres.rules import apply, judge
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
 FIGURES = st.floats(allow_nan=False)

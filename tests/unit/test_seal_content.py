@@ -9,11 +9,11 @@ import pytest
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence import report
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.render import verification as report
 from tests.unit.journal_builder import RUN_ID, whole_run
 
 

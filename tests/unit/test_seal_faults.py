@@ -21,7 +21,7 @@ from rbkernel.evidence.reading import read
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.review import incidents
+from rbkernel.incidents import incidents
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbkernel.runbook.shellprograms import Effect
-from rbkernel.runbook.shelltext import changes, judged
+from rbkernel.runbook.shell.programs import Effect
+from rbkernel.runbook.shell.text import changes, judged
 
 CHANGES = {
     "kubectl rollout undo deployment/[service-name]": "kubectl rollout undo",

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import report, signing
+from rbkernel.evidence import signing
 from rbkernel.evidence.bundle import SealedRun, seal
 from rbkernel.evidence.manifest import digest
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.render import verification as report
 from tests.unit.journal_builder import RUN_ID, other_run, whole_run
 
 NAME = "ops@db1.example.org"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
-from rbkernel import sqltext
 from rbkernel.errors import SqlTextError
+from rbkernel.sql import lexer as sqltext
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "hostile_sql.txt"
 HOSTILE = [line.replace("\\n", "\n") for line in CORPUS.read_text().splitlines()]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from rbkernel.gateway.stopping import Stop
+from rbkernel.run.stopping import Stop
 
 
 def wait_for_the_end(stop: Stop) -> None:

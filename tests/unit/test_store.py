@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from rbkernel.errors import StoreError
-from rbkernel.gateway import storefile
-from rbkernel.gateway.alert import Alert, Delivery, Status
-from rbkernel.gateway.records import StoredAlert
-from rbkernel.gateway.store import Received, Store
+from rbkernel.gateway.jobs import storefile
+from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.gateway.jobs.records import StoredAlert
+from rbkernel.gateway.jobs.store import Received, Store
 
 AT = datetime(2026, 11, 20, 3, tzinfo=UTC)
 ALERT = Alert(
@@ -222,7 +222,7 @@ def test_a_locked_queue_is_not_taken_for_a_damaged_one(file: Path) -> None:
 
 
 NOBODY = ("unshare", "--user", "--map-user=65534")
-OPEN = "import sys; from rbkernel.gateway.store import Store; Store.open(sys.argv[1])"
+OPEN = "import sys; from rbkernel.gateway.jobs.store import Store; Store.open(sys.argv[1])"
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from rbkernel import strictjson
 from rbkernel.errors import StoredSituationError
-from rbkernel.postgres import causes, stored
-from rbkernel.postgres.situation import Backend, Measured, Prepared, Situation
-from rbkernel.postgres.troubles import Trouble
+from rbkernel.sources.postgres import causes, stored
+from rbkernel.sources.postgres.connection.troubles import Trouble
+from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation
 
 SECONDS = st.none() | st.floats(0, allow_nan=False)
 TEXT = st.text(max_size=20)

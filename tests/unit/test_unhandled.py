@@ -15,15 +15,15 @@ from rbkernel import config
 from rbkernel.cli import incident_text
 from rbkernel.config.notify import Target
 from rbkernel.config.queue import Queue, Schedule
-from rbkernel.gateway.ledger import INTERRUPTED, Ending
+from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.schedules import Clockwork
+from rbkernel.gateway.jobs.tables import alerts
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
 from rbkernel.gateway.notify.notifier import Notifier, OnDisk
 from rbkernel.gateway.notify.outbox import receivers, targets_since
-from rbkernel.gateway.records import Job
-from rbkernel.gateway.schedules import Clockwork
-from rbkernel.gateway.tables import alerts
+from rbkernel.incidents import incidents
 from rbkernel.model import Severity
-from rbkernel.review import incidents
 from tests.integration.gateways import alert, make_place
 from tests.unit.test_dispatch import Desk
 from tests.unit.test_unreadable import FRONT, document, write

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from rbkernel.cli import app
 from rbkernel.config import Connection, Settings
 from rbkernel.errors import RunbookError
-from rbkernel.gateway.routing import Routing, route
+from rbkernel.gateway.jobs.routing import Routing, route
 from rbkernel.runbook import catalogue
 
 FRONT = """\

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 import pytest
 
 from rbkernel.config import Connection, Settings
-from rbkernel.gateway import witness
-from rbkernel.gateway.witness import Ask, Witness
-from rbkernel.postgres import diagnosis
-from rbkernel.postgres.diagnosis import Diagnosis, judged
-from rbkernel.postgres.session import Session
-from rbkernel.postgres.situation import Situation
+from rbkernel.gateway.jobs import witness
+from rbkernel.gateway.jobs.witness import Ask, Witness
 from rbkernel.redact import Redactor
+from rbkernel.sources.postgres import diagnosis
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
+from rbkernel.sources.postgres.situation import Situation
 from tests.waiting import until
 
 SETTINGS = Settings(

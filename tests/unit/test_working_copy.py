@@ -16,8 +16,8 @@ from rbkernel.evidence.attest import run_id_of
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
-from rbkernel.gateway import working_copy
-from rbkernel.gateway.working_notebook import working_notebook
+from rbkernel.incidents import working_copy
+from rbkernel.incidents.working_notebook import working_notebook
 from rbkernel.runbook import catalogue
 from tests.unit.journal_builder import (
     INCIDENT,

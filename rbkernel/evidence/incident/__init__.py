@@ -16,7 +16,7 @@ run         run_id, runbook, state (queued, started, ended), verdict, attempt, w
 sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
             read as `SEALING` while HEADS has no such seal
 situation   connection, alert, received_at, verdict, causes (a sentence each), situation (what the
-            server looked like then, see `rbkernel.postgres.stored`)
+            server looked like then, see `rbkernel.sources.postgres.stored`)
 note        text
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how

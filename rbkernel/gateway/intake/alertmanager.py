@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import Field
 
-from rbkernel.gateway.alert import Alert, Status
 from rbkernel.gateway.intake.fields import (
     Body,
     Count,
@@ -25,6 +24,7 @@ from rbkernel.gateway.intake.fields import (
     read_each,
     unless_zero,
 )
+from rbkernel.gateway.jobs.alert import Alert, Status
 
 
 class AlertBody(Body):

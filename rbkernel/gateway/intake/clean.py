@@ -12,8 +12,8 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from rbkernel.gateway.alert import Alert
 from rbkernel.gateway.intake.fields import Reading
+from rbkernel.gateway.jobs.alert import Alert
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.span import mask

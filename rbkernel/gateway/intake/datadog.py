@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError, model_validator
 
-from rbkernel.gateway.alert import Alert, Status
 from rbkernel.gateway.intake.fields import (
     Body,
     Reading,
@@ -22,6 +21,7 @@ from rbkernel.gateway.intake.fields import (
     fingerprint,
     text,
 )
+from rbkernel.gateway.jobs.alert import Alert, Status
 
 # what `rbkernel serve --check` sends: a body that tells of no alert
 NOTHING = {"rbkernel": "serve --check"}

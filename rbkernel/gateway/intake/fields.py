@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from rbkernel.config.words import advice
 from rbkernel.errors import Unreadable
-from rbkernel.gateway.alert import Alert, Delivery
+from rbkernel.gateway.jobs.alert import Alert, Delivery
 
 _TOLD_PROBLEMS = 5
 _Envelope = TypeVar("_Envelope", bound=BaseModel)

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from rbkernel.gateway.alert import Alert, Status
 from rbkernel.gateway.intake.fields import (
     Body,
     Labels,
@@ -26,6 +25,7 @@ from rbkernel.gateway.intake.fields import (
     read_each,
     text,
 )
+from rbkernel.gateway.jobs.alert import Alert, Status
 
 _IGNORED_TOLD, _LONGEST_NAME = 5, 40
 

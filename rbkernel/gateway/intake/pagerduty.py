@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import Field
 
 from rbkernel.errors import Unreadable
-from rbkernel.gateway.alert import Alert, Status
 from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, delivered, envelope
+from rbkernel.gateway.jobs.alert import Alert, Status
 from rbkernel.model import Severity
 
 _REOPENED = "incident.reopened"

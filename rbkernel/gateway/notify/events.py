@@ -25,7 +25,7 @@ from rbkernel.evidence.incident import (
 )
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import alert_name, wrong_when_alerted
-from rbkernel.gateway.records import StoredAlert
+from rbkernel.gateway.jobs.records import StoredAlert
 from rbkernel.model import SEVERITY_LABELS, Finding, Severity, Verdict, by_urgency
 from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter

@@ -21,12 +21,12 @@ from rbkernel.config.notify import Target
 from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
 from rbkernel.evidence.incident import CLOSED, instant
+from rbkernel.gateway import links as access
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
-from rbkernel.gateway.pages import access
-from rbkernel.gateway.store import Store
 from rbkernel.model import INCIDENT_ID
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter import FrontMatter

@@ -21,11 +21,11 @@ from sqlalchemy.engine import Connection, Row
 
 from rbkernel.config.notify import Notify, Target
 from rbkernel.evidence.incident import instant
-from rbkernel.gateway import tables
-from rbkernel.gateway.alert import Status
+from rbkernel.gateway.jobs import tables
+from rbkernel.gateway.jobs.alert import Status
+from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
+from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify.events import Event
-from rbkernel.gateway.records import StoredAlert, stored_alert_of
-from rbkernel.gateway.store import Store
 from rbkernel.model import Severity
 
 PENDING, SENT, GIVEN_UP, KNOWN = "pending", "sent", "given up", "known"

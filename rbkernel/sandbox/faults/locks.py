@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from rbkernel.postgres import driver
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import waiting
+from rbkernel.sources.postgres.connection import driver
 
 FAULT = "lock-queue"
 _JOBS = ("console", "backfill", "support-tool", "notebook")

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rbkernel.postgres import driver
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import waiting
 from rbkernel.sandbox.service import FIRST_ID, ID_STEP, LAST_ID
+from rbkernel.sources.postgres.connection import driver
 
 _COLUMNS = (("amount_cents",), ("status",), ("amount_cents", "status"))
 # a status that no order has from the start, so that the change is one

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbkernel.errors import SandboxError
-from rbkernel.postgres import driver
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import waiting
 from rbkernel.sandbox.service import FIRST_ID, ID_STEP
+from rbkernel.sources.postgres.connection import driver
 
 # Slots a role without privileges may use, and those that client sessions hold, without ours.
 _SLOTS = b"""

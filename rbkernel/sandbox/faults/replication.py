@@ -9,10 +9,10 @@ import random
 import time
 from typing import Any
 
-from rbkernel.postgres import driver
 from rbkernel.sandbox.access import HOST, STANDBY_NAME, Access
 from rbkernel.sandbox.cluster import conninfo
 from rbkernel.sandbox.faults import waiting
+from rbkernel.sources.postgres.connection import driver
 
 _MEGABYTE = 1_000_000
 _PAUSED = b"SELECT pg_get_wal_replay_pause_state() = 'paused', clock_timestamp()"

@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from rbkernel.postgres import driver
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import pool, waiting
 from rbkernel.sandbox.service import FIRST_ID, ID_STEP
+from rbkernel.sources.postgres.connection import driver
 
 FAULT = "pool-behind-a-row"
 WAITERS = "shop-checkout"

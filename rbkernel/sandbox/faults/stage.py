@@ -16,11 +16,11 @@ from typing import Any, Self
 
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError
-from rbkernel.postgres import driver
 from rbkernel.sandbox import binaries, processes
 from rbkernel.sandbox.access import DATABASE, STANDBY_NAME, Access, Role, Server
 from rbkernel.sandbox.cluster import SLOT_NAME, Cluster
 from rbkernel.sandbox.faults import waiting
+from rbkernel.sources.postgres.connection import driver
 
 # waits for a lock or a synchronous standby
 _WAITING = b"""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbkernel.errors import SandboxError
-from rbkernel.postgres import driver
+from rbkernel.sources.postgres.connection import driver
 
 TIMEOUT_S = 30.0
 _POLL_S = 0.02

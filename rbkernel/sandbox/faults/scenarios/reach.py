@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 from rbkernel.model import Verdict
-from rbkernel.postgres import driver
 from rbkernel.sandbox import pooler, processes
 from rbkernel.sandbox.access import HOST
 from rbkernel.sandbox.faults.scenario import CRITICAL, Scenario, Truth
 from rbkernel.sandbox.faults.stage import Stage
+from rbkernel.sources.postgres.connection import driver
 
 # s until a runbook has said it and asks no more: connect_timeout_s, and one for the cells
 _AT_ONCE_S = 6.0

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Verdict
-from rbkernel.postgres import driver
 from rbkernel.sandbox.access import Server
 from rbkernel.sandbox.faults import pool
 from rbkernel.sandbox.faults.scenario import CRITICAL, Scenario, Truth
 from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sandbox.service import FIRST_ID
+from rbkernel.sources.postgres.connection import driver
 
 _READ = f"SELECT status FROM orders WHERE id = {FIRST_ID}"
 

@@ -1,0 +1,345 @@
+"""Plans of mutations: exact SQL or a command, what it would touch, how to undo it. Nothing here
+executes.
+
+Pure: a plan is made from names and from rows that a diagnostic has returned. Process ids are
+reused by the server, so a session is matched by ``(pid, backend_start)``, in the statement itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from rbkernel import amounts
+from rbkernel.arguments import checked
+from rbkernel.config.quantities import Pause
+from rbkernel.model import ActionPlan
+from rbkernel.reconciliation import Question
+from rbkernel.sources.postgres.connection.driver import quote_literal
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+from rbkernel.sources.postgres.remedy import Verb
+from rbkernel.sources.postgres.situation import Backend
+from rbkernel.sql import lexer as sqltext
+
+# what no shell gives a meaning to, as `shlex.quote` has it
+_PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+# the mark that begins a placeholder of a runbook
+_HOLE = "‹"
+_TIME = "pg_catalog.timestamptz"
+_SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
+
+
+@checked
+def terminate_sessions(
+    db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
+) -> ActionPlan:
+    """Plan to end sessions; their open transactions are rolled back.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    sessions
+        What `rb.diagnose` returned: the sessions that its first cause would terminate; where the
+        step includes a session whose query runs, that query is cancelled. Or rows of
+        ``connections/sessions``. None gives a plan with nothing to do.
+    stuck_after_s
+        Seconds, as the diagnostic was asked with, to look again afterwards.
+    """
+    ended, cancelled, effect = _chosen(sessions, "terminate")
+    title = f"Terminate {amounts.count(len(ended), 'session')}"
+    return _plan(
+        title=f"{title}, cancel {_queries(cancelled)}" if len(cancelled) else title,
+        connection=db,
+        sql=_script(_terminate(ended), _cancel(cancelled)),
+        targets=(
+            *_rows(ended, [*_SESSION_COLUMNS, "query"]),
+            *_rows(cancelled, [*_SESSION_COLUMNS, "query"]),
+        ),
+        effect=effect,
+        undo="None: the clients must connect again, and what they had not committed is lost.",
+        risk="A session that commits between this look and the statement is ended all the same;"
+        " it is matched by pid and backend_start, so no other session can be hit.",
+        verify="connections/sessions",
+        verify_values={"stuck_after_s": stuck_after_s},
+    )
+
+
+@checked
+def cancel_queries(
+    db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
+) -> ActionPlan:
+    """Plan to cancel running queries; the sessions stay connected.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    sessions
+        What `rb.diagnose` returned: the sessions whose query its first cause would cancel. Or rows
+        of ``connections/sessions``.
+    stuck_after_s
+        Seconds, as the diagnostic was asked with, to look again afterwards.
+    """
+    given, cancelled, effect = _chosen(sessions, "cancel")
+    running = cancelled if isinstance(sessions, Diagnosis) else given
+    return _plan(
+        title=f"Cancel {_queries(running)}",
+        connection=db,
+        sql=_script(_cancel(running)),
+        targets=_rows(running, [*_SESSION_COLUMNS, "query_start", "query"]),
+        effect=effect,
+        undo="None: the clients must send the query again.",
+        risk="Only the very query that was seen is cancelled: a session that has gone on to"
+        " another query does not match.",
+        verify="connections/sessions",
+        verify_values={"stuck_after_s": stuck_after_s},
+    )
+
+
+@checked
+def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
+    """Plan to resume the replay of WAL on a standby where somebody paused it.
+
+    Parameters
+    ----------
+    db
+        Connection name of the standby.
+    standby
+        Rows of ``replication/standby``, to show what would be resumed.
+    """
+    columns = ["paused", "stalled_s", "received_not_replayed_bytes", "last_replayed_at"]
+    return _plan(
+        title="Resume replay",
+        connection=db,
+        sql="SELECT pg_catalog.pg_wal_replay_resume();",
+        targets=_rows(standby, columns) if standby is not None else (),
+        undo="SELECT pg_catalog.pg_wal_replay_pause();",
+        risk="If replay was paused on purpose (a backup, a look at old rows, a mistake that must"
+        " not be replayed), resuming ends that for good: ask who paused it.",
+        verify="replication/standby",
+    )
+
+
+@checked
+def repair_rows(
+    differences: pd.DataFrame,
+    *,
+    db: str = "",
+    question: Question | None = None,
+    sql: str = "",
+    undo: str = "",
+    why: str = "",
+) -> ActionPlan:
+    """Plan to make differing rows of the target equal to the source; `rb.repair` writes the SQL.
+
+    Parameters
+    ----------
+    differences
+        Rows of `rbkernel.reconciliation.Outcome.frame` to repair.
+    db
+        Connection name of the target.
+    question
+        What was compared.
+    sql, undo
+        The script, and its inverse (`rbkernel.reconciliation.repair`).
+    why
+        Why there is no script.
+    """
+    kinds = differences["kind"]
+    copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
+    names = f" from {question.source} to {question.target}" if question else ""
+    return _plan(
+        title=f"Copy {amounts.count(copied, 'row')}{names}, delete {extra} there",
+        connection=db,
+        sql=sql or (f"-- not written: {why}" if why else ""),
+        targets=_rows(differences, ["key", "kind", "columns"]),
+        undo=undo,
+        risk="The source is taken as the truth. A row that is no longer as it was seen stops the"
+        " whole script, which then changes nothing.",
+    )
+
+
+@checked
+def statement(
+    db: str,
+    sql: str,
+    *,
+    title: str = "",
+    values: Mapping[str, Any] | None = None,
+    undo: str = "",
+    risk: str = "",
+) -> ActionPlan:
+    """Plan a statement of one's own.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    sql
+        One statement, possibly with ``:name`` values.
+    title
+        What it does, in words; its first line when not given.
+    values
+        Name → value, written into the text as literals. One that is None or a placeholder leaves
+        a loud placeholder, which the server refuses, so that nobody runs it by accident.
+    undo, risk
+        Words for the one who copies it.
+
+    >>> statement("orders", "DELETE FROM t WHERE id = :id", values={"id": "it's"}).sql
+    "DELETE FROM t WHERE id = 'it''s'"
+    """
+    given = values or {}
+    text = "".join(
+        _literal_or_hole(part, given.get(part[1:])) if kind == "parameter" else part
+        for kind, part in sqltext.tokens(sql)
+    ).strip()
+    title = title or sqltext.first_line(sql)
+    return _plan(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
+
+
+@checked
+def command(
+    title: str,
+    text: str,
+    *,
+    values: Mapping[str, Any] | None = None,
+    undo: str = "",
+    risk: str = "",
+) -> ActionPlan:
+    """Plan a command for a shell, to be copied by a human.
+
+    Parameters
+    ----------
+    title
+        What it does, in words.
+    text
+        The command as it is written.
+    values
+        What stands in the text, such as ``<pod>`` → its value. A value with characters that a shell
+        gives a meaning to is not written in; the text then says so.
+    undo, risk
+        Words for the one who copies it.
+
+    >>> command("Roll back", "kubectl rollout undo <name>", values={"<name>": "api"}).command
+    'kubectl rollout undo api'
+    """
+    for place, value in (values or {}).items():
+        if value is None:
+            value = _hole(place)
+        if _PLAIN_WORD.fullmatch(str(value)) or _HOLE in str(value):
+            text = text.replace(place, str(value))
+        else:
+            odd = f"{place} is not filled in: its value has a meaning to the shell"
+            risk = "; ".join(filter(None, [risk, odd]))
+    risk = _fill_in_first(text, risk)
+    return _plan(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
+
+
+def _hole(place: str) -> str:
+    """Return the loud placeholder for a place such as ``:id`` or ``<pod>``."""
+    return f"‹PLACEHOLDER: {re.sub(r'^[^0-9A-Za-z]+|[^0-9A-Za-z]+$', '', place) or 'fill in'}›"
+
+
+def _fill_in_first(text: str, risk: str) -> str:
+    """Say before any other risk what a plan still lacks.
+
+    >>> _fill_in_first("rm ‹PLACEHOLDER: file›", "It is gone.")
+    'Fill in first: file. It is gone.'
+    """
+    asked = dict.fromkeys(re.findall(r"‹PLACEHOLDER: ([^›]+)›", text))
+    return " ".join(filter(None, [f"Fill in first: {', '.join(asked)}." if asked else "", risk]))
+
+
+def _literal_or_hole(place: str, value: Any) -> str:
+    if value is None:
+        return _hole(place)
+    return str(value) if _HOLE in str(value) else quote_literal(value)
+
+
+def _chosen(
+    sessions: pd.DataFrame | Diagnosis, verb: Verb
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the sessions to end and those whose query is cancelled, and the effect of both.
+
+    Rows that were given are all to be acted on alike; they come first.
+    """
+    if not isinstance(sessions, Diagnosis):
+        return sessions, _targets(()), ""
+    remedies = sessions.first.remedies if sessions.first else ()
+    remedy = next((remedy for remedy in remedies if remedy.verb == verb), None)
+    if remedy is None:
+        return _targets(()), _targets(()), ""
+    return _targets(remedy.terminated), _targets(remedy.cancelled), remedy.effect
+
+
+def _targets(backends: Sequence[Backend]) -> pd.DataFrame:
+    rows = [dataclasses.asdict(one) for one in backends]
+    return pd.DataFrame(rows or None, columns=[field.name for field in dataclasses.fields(Backend)])
+
+
+def _queries(sessions: pd.DataFrame) -> str:
+    return f"{len(sessions)} {'query' if len(sessions) == 1 else 'queries'}"
+
+
+def _terminate(sessions: pd.DataFrame) -> str:
+    identities = _identities(sessions, ["pid", "backend_start"], ["int", _TIME])
+    return _signal("pg_terminate_backend", "(a.pid, a.backend_start)", identities)
+
+
+def _cancel(sessions: pd.DataFrame) -> str:
+    columns = ["pid", "backend_start", "query_start"]
+    identities = _identities(sessions, columns, ["int", _TIME, _TIME])
+    return _signal("pg_cancel_backend", "(a.pid, a.backend_start, a.query_start)", identities)
+
+
+def _script(*signals: str) -> str:
+    """Write one statement: all sessions are matched in the same moment."""
+    written = "\nUNION ALL\n".join(filter(None, signals))
+    return f"{written};" if written else ""
+
+
+def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
+    """Write a query; its names are qualified, whatever the search path of who runs it."""
+    if not identities:
+        return ""
+    sessions = "\n     OR ".join(f"{identity} OPERATOR(pg_catalog.=) {one}" for one in identities)
+    return (
+        f"SELECT a.pid, a.application_name, pg_catalog.{function}(a.pid)\n"
+        f"  FROM pg_catalog.pg_stat_activity a\n"
+        f" WHERE (\n        {sessions}\n       )\n"
+        f"   AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'\n"
+        f"   AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()"
+    )
+
+
+def _identities(rows: pd.DataFrame, columns: list[str], types: list[str]) -> list[str]:
+    lines = []
+    for row in rows[columns].itertuples(index=False):
+        values = (f"{_literal(value)}::{kind}" for value, kind in zip(row, types, strict=True))
+        lines.append(f"({', '.join(values)})")
+    return lines
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, pd.Timestamp):
+        return quote_literal(value.isoformat(sep=" "))
+    return quote_literal(value.item() if hasattr(value, "item") else value)
+
+
+def _rows(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], ...]:
+    shown = frame[[column for column in columns if column in frame]]
+    plain = shown.astype(object).where(shown.notna(), None)
+    return tuple({str(k): v for k, v in row.items()} for row in plain.to_dict("records"))
+
+
+def _plan(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
+    # the id is bound to the exact text: another target set is another plan
+    text = [title, connection, sql or str(fields.get("command", ""))]
+    digest = hashlib.sha256("\n".join(text).encode()).hexdigest()
+    return ActionPlan(id=digest[:12], title=title, connection=connection, sql=sql, **fields)

@@ -1,0 +1,204 @@
+"""What a query brought back: rows within caps, and where they came from. Pure, and without pandas.
+
+Causes are found from rows; only notebooks want frames (`rbkernel.checks.frames`), which take a
+second to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from sys import getsizeof
+from typing import Any, NamedTuple, Protocol
+
+from rbkernel.checks.values import AsText, plain
+from rbkernel.errors import RbkernelError
+from rbkernel.model import now
+from rbkernel.redact.columns import MASKED, Policy, Redaction, token
+
+# PostgreSQL's type OIDs (src/include/catalog/pg_type.dat), fixed for built-in types
+INTEGERS = frozenset({20, 21, 23, 26})
+FLOAT8 = 701
+FLOATS = frozenset({700, FLOAT8})
+BOOLEAN = 16
+TIMESTAMPTZ = 1184
+TIMESTAMPS: Mapping[int, bool] = {1114: False, TIMESTAMPTZ: True}
+INTERVAL = 1186
+TEXT = 25
+_NO_TEXT = INTEGERS | FLOATS | {BOOLEAN, INTERVAL, *TIMESTAMPS}
+# Each batch of rows is so many times larger than the one before, once their size is known.
+_GROWTH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where an answer came from: kept in ``frame.attrs["rbkernel"]``.
+
+    ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
+    ``next_step`` what to do about that and ``trouble`` its kind; ``protected`` names the columns
+    that a policy of ``[redaction]`` changed; ``notes`` says which values are shown as text, why;
+    ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone;
+    ``missing`` says, of columns of floats, what stands where there is no number, if not NULL alone.
+    Each is empty when there is nothing to tell.
+    """
+
+    name: str
+    connection: str
+    server: str
+    role: str
+    sql: str
+    values: Mapping[str, Any]
+    at: str
+    duration_s: float
+    rows: int
+    cut_by: str
+    reason: str = ""
+    next_step: str = ""
+    trouble: str = ""
+    protected: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    search_path: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+class Column(NamedTuple):
+    """A column of an answer, and the OID of its type."""
+
+    name: str
+    oid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The rows of one query, as the driver reads them, and where they came from."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Sequence[Any]]
+    told: Provenance
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server has answered, and no cap has cut the answer."""
+        return not self.told.reason and not self.told.cut_by
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a mapping of column to value for each row; NULL is None."""
+        names = [column.name for column in self.columns]
+        return [dict(zip(names, map(plain, row), strict=True)) for row in self.rows]
+
+    def values(self, column: str) -> list[Any]:
+        """Return the values of a column; none where there is no such column."""
+        places = [place for place, one in enumerate(self.columns) if one.name == column]
+        return [row[place] for place in places for row in self.rows]
+
+    def cut(self, lengths: Mapping[str, int]) -> Answer:
+        """Return the answer with so many characters kept of the texts of these columns."""
+        if not lengths:
+            return self
+        limits = [lengths.get(column.name) for column in self.columns]
+        rows = [list(map(_beginning, row, limits)) for row in self.rows]
+        return replace(self, rows=rows)
+
+    def protected(self, redaction: Redaction) -> Answer:
+        """Return what may be shown: the column policies applied, NULL still NULL.
+
+        Raises
+        ------
+        ConfigError
+            A column is to be hashed, and the key is not there.
+        """
+        policies = {
+            place: policy
+            for place, (name, oid) in enumerate(self.columns)
+            if (policy := redaction.policy(name, text=oid not in _NO_TEXT)) is not Policy.KEEP
+        }
+        if not policies:
+            return self
+        changes = {place: _change(policy, redaction) for place, policy in policies.items()}
+        kept = [place for place in range(len(self.columns)) if changes.get(place, True)]
+        applied = {self.columns[place].name: policy.value for place, policy in policies.items()}
+        return Answer(
+            columns=tuple(
+                self.columns[place]._replace(oid=TEXT) if place in changes else self.columns[place]
+                for place in kept
+            ),
+            rows=[
+                [_changed(row[place], changes.get(place)) for place in kept] for row in self.rows
+            ],
+            told=replace(self.told, protected=applied),
+        )
+
+
+def _beginning(value: Any, limit: int | None) -> Any:
+    if limit is None or not isinstance(value, str):
+        return value
+    return AsText(value[:limit], value.why) if isinstance(value, AsText) else value[:limit]
+
+
+def _change(policy: Policy, redaction: Redaction) -> Callable[[Any], str] | None:
+    """Return what makes a value showable; None for a column that is dropped."""
+    if policy is Policy.DROP:
+        return None
+    return (lambda _: MASKED) if policy is Policy.MASK else partial(token, key=redaction.key())
+
+
+def _changed(value: Any, change: Callable[[Any], str] | None) -> Any:
+    return value if value is None or change is None else change(value)
+
+
+class Fetching(Protocol):
+    """What rows are fetched from: a result of SQLAlchemy's, or a cursor."""
+
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
+        """Return the next rows, at most so many."""
+        ...
+
+
+def within_caps(
+    result: Fetching, row_cap: int, size_cap_mb: int
+) -> tuple[list[Sequence[Any]], str]:
+    """Fetch in batches until a cap is reached, and name that cap.
+
+    A batch is one round trip, and no larger than the sizes seen so far let expect: the whole stays
+    near the cap, unless a few rows are far larger than those before them.
+    """
+    rows: list[Sequence[Any]] = []
+    cap_bytes, held_bytes, batch = size_cap_mb * 1_000_000, 0, 1
+    while True:
+        fetched = result.fetchmany(batch)
+        rows += fetched
+        held_bytes += sum(getsizeof(value) for row in fetched for value in row)
+        if len(rows) > row_cap:
+            return rows[:row_cap], f"the row cap of {row_cap}"
+        if held_bytes > cap_bytes:
+            return rows, f"the size cap of {size_cap_mb} MB"
+        if len(fetched) < batch:
+            return rows, ""
+        room = (cap_bytes - held_bytes) * len(rows) // (held_bytes or 1)
+        batch = max(1, min(batch * _GROWTH, room, row_cap + 1 - len(rows)))
+
+
+def failed(
+    columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
+) -> Answer:
+    """Return an answer without rows that knows why it has none."""
+    return Answer(
+        columns=tuple(Column(one, TEXT) for one in columns),
+        rows=[],
+        told=Provenance(
+            name=name,
+            connection=connection,
+            server="",
+            role="",
+            sql=sql.strip(),
+            values={},
+            at=now(),
+            duration_s=0.0,
+            rows=0,
+            cut_by="",
+            reason=f"{error.what} ({error.where})" if error.where else error.what,
+            next_step=error.next_step,
+            trouble=getattr(error, "trouble", ""),
+        ),
+    )

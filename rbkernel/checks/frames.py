@@ -1,0 +1,99 @@
+"""Answers → DataFrame, by the server's own types.
+
+Integers stay integers although there are NULLs, and a numeric keeps its digits: a figure in the
+evidence is the figure in the database.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from rbkernel.checks import values
+from rbkernel.checks.answer import BOOLEAN, FLOATS, INTEGERS, INTERVAL, TIMESTAMPS, Answer
+
+
+def to_frame(answer: Answer) -> pd.DataFrame:
+    """Build a frame of rows × columns, with the answer's `Provenance` in ``attrs["rbkernel"]``.
+
+    The provenance's notes say of which columns values are shown as text, and why.
+    """
+    names = _unique([column.name for column in answer.columns])
+    taken = [
+        _taken([row[place] for row in answer.rows], column.oid)
+        for place, column in enumerate(answer.columns)
+    ]
+    frame = pd.concat([column for column, _ in taken], axis=1) if taken else pd.DataFrame()
+    frame.columns = pd.Index(names)
+    notes = (f"{name}: {why}" for name, (_, whys) in zip(names, taken, strict=True) for why in whys)
+    frame.attrs["rbkernel"] = replace(
+        answer.told, notes=(*answer.told.notes, *notes), missing=missing(frame, answer.rows)
+    )
+    return frame
+
+
+def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """Say of columns of floats with NaN in them whether NULL is in them, too.
+
+    pandas shows both as NaN, and in a finding they are two matters.
+
+    >>> rows = [(1.0, float("nan")), (None, 2.0)]
+    >>> missing(pd.DataFrame(rows, columns=["a", "b"]), rows)
+    {'b': 'NaN'}
+    """
+    found = {}
+    for place, (name, dtype) in enumerate(frame.dtypes.items()):
+        if dtype == "float64" and frame.iloc[:, place].hasnans:
+            values = (row[place] for row in rows)
+            nulls = [value is None for value in values if value is None or math.isnan(value)]
+            if not all(nulls):
+                found[str(name)] = "NULL or NaN" if any(nulls) else "NaN"
+    return found
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Number the names that come again, as in a join of two tables with the same column.
+
+    >>> _unique(["id", "sum", "id", "id"])
+    ['id', 'sum', 'id_2', 'id_3']
+    """
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return unique
+
+
+def _taken(items: list[Any], oid: int) -> tuple[pd.Series[Any], list[str]]:
+    """Return a column, and why some of its values are shown as text."""
+    if not (whys := values.notes(items)):
+        return _column(items, oid), []
+    items = [values.plain(item) for item in items]
+    if oid in TIMESTAMPS or oid == INTERVAL:
+        # text stands beside times: each is kept as it is
+        items = [_as_pandas(item, oid) for item in items]
+    return pd.Series(items, dtype=object), whys
+
+
+def _as_pandas(item: Any, oid: int) -> Any:
+    return item if item is None or isinstance(item, str) else _column([item], oid)[0]
+
+
+def _column(items: list[Any], oid: int) -> pd.Series[Any]:
+    if oid in INTEGERS:
+        return pd.Series(items, dtype="Int64")
+    if oid in FLOATS:
+        return pd.Series(items, dtype="float64")
+    if oid == BOOLEAN:
+        return pd.Series(items, dtype="boolean")
+    if oid in TIMESTAMPS:
+        return pd.Series(pd.to_datetime(pd.Series(items, dtype=object), utc=TIMESTAMPS[oid]))
+    if oid == INTERVAL:
+        return pd.Series(pd.to_timedelta(pd.Series(items, dtype=object)))
+    return pd.Series(items, dtype=object)

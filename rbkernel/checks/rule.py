@@ -1,0 +1,114 @@
+"""A rule on one figure of an answer, as a diagnostic's header declares it; `rules` applies it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from rbkernel.checks.answer import Answer
+
+
+class Rule(BaseModel):
+    """What is right, and what to say and do when it is not.
+
+    Parameters
+    ----------
+    title
+        What is checked, in words; a finding replaces an earlier one of the same title.
+    column
+        Numeric or boolean column; not needed for ``agg: rows``, where a row counts unless it is
+        NULL there.
+    agg
+        ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
+        Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
+        NULLs make a figure ``unknown``, unless the known ones alone are beyond a threshold.
+    where
+        Column → value or values: the rows that count. A row with NULL there may count or not.
+    ranked
+        The rows come worst first by this rule (those that count, the largest figure first), so
+        that rows which were cut can be no worse than those that were seen.
+    empty
+        The figure when no row counts, where that is an answer: the longest of no queries is 0.
+    by
+        Column that groups the rows in the finding, largest first.
+    each
+        Column that names every single row, such as a process id or a key.
+    warn, critical
+        Thresholds; a value beyond one of them (above, or under with `below`) has that verdict.
+    unit
+        Unit for people, such as ``s`` or ``%``.
+    expected
+        Words for what is right; made from the thresholds when empty.
+    cause, next_step
+        Words for what is wrong and what to do. In the cause, ``{value}``, ``{top}`` and ``{which}``
+        stand for the figure, the rows that `by` names, and those that `each` names; of ``{is|are}``
+        the first is taken where the figure is one.
+    opens
+        The runbook to open when it is wrong.
+    unseen
+        Why there may be no figure, and what gives one; told where there is none.
+    source
+        Where the thresholds come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    column: str = ""
+    agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
+    where: dict[str, Any] = {}
+    ranked: bool = False
+    empty: float | None = None
+    by: str = ""
+    each: str = ""
+    warn: float | None = None
+    critical: float | None = None
+    below: bool = False
+    unit: str = ""
+    expected: str = ""
+    cause: str = ""
+    next_step: str = ""
+    opens: str = ""
+    unseen: str = ""
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> Rule:
+        if self.warn is None and self.critical is None:
+            raise ValueError("needs warn=, critical= or both: without one it cannot fail")
+        if self.agg != "rows" and not self.column:
+            raise ValueError(f"agg={self.agg!r} needs a column")
+        if self.warn is not None and self.critical is not None:
+            later, sooner = (self.warn, self.critical)[:: -1 if self.below else 1]
+            if later > sooner:
+                side = "below" if self.below else "above"
+                raise ValueError(
+                    f"warns only where it is critical already: warn={self.warn:g} is {side}"
+                    f" critical={self.critical:g}; give the lesser trouble as warn"
+                )
+        return self
+
+    def surely_ok(self, answer: Answer) -> bool:
+        """Whether an answer is ok beyond doubt, so that `rules`, which needs pandas, need not look.
+
+        All of it was seen, every row counts or does not, each that counts has a number, and none
+        of these is beyond a threshold. Sums, means and numbers of rows are left to `rules`.
+        """
+        if not answer.complete or self.agg not in {"max", "min", "last"}:
+            return False
+        rows = answer.records()
+        for column, wanted in self.where.items():
+            values = wanted if isinstance(wanted, list) else [wanted]
+            if any(row.get(column) is None for row in rows):
+                return False
+            rows = [row for row in rows if row[column] in values]
+        figures = [row.get(self.column) for row in rows] or [self.empty]
+        return all(map(self._within, figures))
+
+    def _within(self, figure: Any) -> bool:
+        limits = [limit for limit in (self.warn, self.critical) if limit is not None]
+        if not isinstance(figure, int | float) or any(map(math.isnan, (figure, *limits))):
+            return False
+        return not any(figure < limit if self.below else figure > limit for limit in limits)

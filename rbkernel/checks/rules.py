@@ -1,0 +1,387 @@
+"""A rule holds one figure of a frame against thresholds. What cannot be judged is ``unknown``.
+
+Pure. A rule takes the frame and not a scalar, because a scalar has forgotten that its query
+failed: ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their
+header, and `rb.check` makes one from its arguments.
+
+Ok has to be earned: where rows were cut, or nobody knows whether a row counts, a verdict stands
+only if the rows that were not seen cannot change it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rbkernel import amounts
+from rbkernel.checks.rule import Rule
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.sources.postgres.connection.session import provenance
+from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
+
+_NAMED_ROWS = 100
+_NARROW = (
+    "ask for less (a WHERE, a parameter), or raise the cap, until the whole answer is seen; do not"
+    " take it for healthy"
+)
+
+
+def apply(
+    rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None, undecided: int = 0
+) -> Finding:
+    """Judge a frame.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    frame
+        A frame with a `Provenance`: without one nobody knows whether its query failed.
+    rows
+        The rows that count, where the caller has chosen them; else by the rule's ``where``.
+    undecided
+        How many other rows may count, where the caller has chosen.
+
+    Raises
+    ------
+    TypeError
+        The frame lacks a column that the rule names: a programming error.
+    """
+    told = provenance(frame)
+    if rows is None:
+        rows = _matching(frame, rule.where)
+        undecided = len(_matching(frame, rule.where, or_null=True)) - len(rows)
+    value, reason = _value(rule, rows, frame)
+    if reason and rule.unseen and told and not told.reason:
+        reason = f"{reason}: {rule.unseen}"
+    verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
+    cut = told.cut_by if told and not _worst_seen(rule, rows, frame) else ""
+    shown = _shown(rule, value, frame, capped=bool(cut))
+    if value is not None and (cut or undecided) and not _final(rule, verdict):
+        verdict = Verdict.UNKNOWN
+        reason = f"{shown} in the rows that were seen; {_unseen(rule, cut, undecided)}"
+    rows = _known(rule, rows)
+    wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
+    top = _top(rule, rows) if rule.by else ""
+    which = _which(rows, rule.each, rule.by) if rule.each and wrong else ""
+    advice = told.next_step if told else ""
+    trouble = told.trouble if told and verdict is Verdict.UNKNOWN else ""
+    return Finding(
+        title=rule.title,
+        verdict=verdict,
+        expected=rule.expected or _expected(rule),
+        actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
+        cause=_worded(rule.cause, shown, top, which, one=value == 1) if wrong else reason,
+        which=which,
+        next_step=_next_step(verdict, rule.next_step, advice or (_NARROW if cut else "")),
+        opens=rule.opens if wrong else _explained_by(trouble),
+        value=value,
+        at=now(),
+    )
+
+
+def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
+    """Fill in a cause; of ``{is|are}`` the first is for one.
+
+    >>> _worded("{value} {is|are} unread: {which}", "1 slot", "", "old_cdc", one=True)
+    '1 slot is unread: old_cdc'
+    """
+    text = re.sub(r"\{([^{}|]+)\|([^{}|]+)\}", r"\1" if one else r"\2", cause)
+    return text.replace("{value}", shown).replace("{top}", top).replace("{which}", which)
+
+
+def _explained_by(trouble: str) -> str:
+    """Return the runbook of the cause for which there was no answer; empty for other reasons.
+
+    >>> _explained_by(Trouble.LOCKED), _explained_by(Trouble.SLOTS_FULL)
+    ('RUN-007', 'RUN-001')
+    >>> _explained_by(Trouble.FROZEN), _explained_by(Trouble.CREDENTIALS_WRONG)
+    ('RUN-010', '')
+    """
+    if trouble == Trouble.LOCKED:
+        return "RUN-007"
+    if trouble in {Trouble.SLOTS_FULL, Trouble.DATABASE_FULL}:
+        return "RUN-001"
+    return "RUN-010" if trouble in DOWN else ""
+
+
+def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
+    """Say which threshold a column of true and false can never be beyond; empty when there is none.
+
+    Its largest, smallest, mean and last figure lie between 0 (false) and 1 (true).
+
+    >>> frame = pd.DataFrame({"down": pd.Series([True], dtype="boolean")})
+    >>> out_of_reach(Rule(title="t", column="down", critical=5), frame)
+    'down is true or false, which count as 1 and 0: critical=5 can never be exceeded'
+    >>> out_of_reach(Rule(title="t", column="down", critical=0), frame)
+    ''
+    """
+    boolean = rule.column in frame and pd.api.types.is_bool_dtype(frame[rule.column].dtype)
+    if not boolean or rule.agg in {"rows", "sum"}:
+        return ""
+    for name, limit in (("warn", rule.warn), ("critical", rule.critical)):
+        if limit is not None and (limit <= 0 if rule.below else limit >= 1):
+            way = "fallen short of" if rule.below else "exceeded"
+            return (
+                f"{rule.column} is true or false, which count as 1 and 0: {name}={limit:g}"
+                f" can never be {way}"
+            )
+    return ""
+
+
+def judge(
+    value: float | None, *, warn: float | None, critical: float | None, below: bool = False
+) -> Verdict:
+    """Hold one figure against its thresholds.
+
+    >>> judge(3.0, warn=2, critical=15), judge(0, warn=None, critical=1, below=True)
+    (<Verdict.WARNING: 'warning'>, <Verdict.CRITICAL: 'critical'>)
+    >>> judge(None, warn=2, critical=15), judge(float("nan"), warn=2, critical=15)
+    (<Verdict.UNKNOWN: 'unknown'>, <Verdict.UNKNOWN: 'unknown'>)
+    """
+    thresholds = [(critical, Verdict.CRITICAL), (warn, Verdict.WARNING)]
+    known = [(limit, verdict) for limit, verdict in thresholds if limit is not None]
+    if value is None or any(math.isnan(figure) for figure in (value, *(t for t, _ in known))):
+        return Verdict.UNKNOWN
+    for limit, verdict in known:
+        if value < limit if below else value > limit:
+            return verdict
+    return Verdict.OK
+
+
+def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = False) -> pd.DataFrame:
+    for column, wanted in where.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        fits = frame[column].isin(values)
+        frame = frame[fits | frame[column].isna() if or_null else fits]
+    return frame
+
+
+def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
+    """Whether rows that were cut can be no worse than those that were seen.
+
+    >>> frame = pd.DataFrame({"kind": ["bad", "bad", "good"]})
+    >>> rule = Rule(title="a", agg="rows", where={"kind": "bad"}, ranked=True, warn=9)
+    >>> _worst_seen(rule, frame[:2], frame), _worst_seen(rule, frame[:2], frame[:2])
+    (True, False)
+    """
+    if not rule.ranked or rule.agg not in {"max", "rows"}:
+        return False
+    # of the rows that are counted, more may follow, unless others came after them
+    return rule.agg == "max" or frame.empty or frame.index[-1] not in rows.index
+
+
+def _final(rule: Rule, verdict: Verdict) -> bool:
+    """Whether further rows can only make it worse: a largest value or a count beyond its limit.
+
+    >>> rule = Rule(title="a", column="n", agg="sum", warn=9)
+    >>> _final(rule, Verdict.WARNING), _final(rule, Verdict.OK)
+    (True, False)
+    """
+    worse = rule.agg == "min" if rule.below else rule.agg in {"max", "sum", "rows"}
+    return worse and verdict in {Verdict.WARNING, Verdict.CRITICAL}
+
+
+def _unseen(rule: Rule, cut: str, undecided: int) -> str:
+    """Say what was not seen.
+
+    >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
+    'for 2 more nobody knows: state is NULL'
+    """
+    said = []
+    if cut:
+        said.append(f"the rest was not: the answer was cut by {cut}")
+    if undecided:
+        why = f": {', '.join(rule.where)} is NULL" if rule.where else ""
+        why += f" ({rule.unseen})" if rule.unseen else ""
+        said.append(f"for {undecided} more nobody knows{why}")
+    return ", and ".join(said)
+
+
+def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float | None, str]:
+    """Return the figure, or None and the reason why there is none."""
+    told = provenance(frame)
+    if told is None:
+        return None, "the frame does not come from rb.query, rb.sample or rb.reconcile"
+    if told.reason:
+        return None, told.reason
+    if rule.agg == "rows":
+        return _count(rule, rows)
+    if rule.column not in frame.columns:
+        raise TypeError(f"{rule.title}: no column {rule.column!r} in {list(frame.columns)}")
+    figures = numbers(rows[rule.column])
+    if reason := out_of_reach(rule, frame):
+        return None, reason
+    if len(rows) == 0:
+        empty = 0.0 if rule.agg == "sum" else rule.empty
+        return empty, "" if empty is not None else "no rows"
+    if figures.isna().any() and not _wrong_anyway(rule, figures):
+        missing = told.missing.get(rule.column, "NULL")
+        return None, _no_figure(rule.column, rows[rule.column], figures, missing)
+    if rule.agg == "last":
+        return float(figures.iloc[-1]), ""
+    return float(getattr(figures, rule.agg)()), ""
+
+
+def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
+    """Count rows; those of which nobody knows whether they count do not matter beyond a threshold.
+
+    >>> rows = pd.DataFrame({"dangerous": [True, None]}, dtype="boolean")
+    >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=0), rows)
+    (1.0, '')
+    >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=1), rows)
+    (None, 'dangerous is NULL in 1 of 2 rows')
+    """
+    known = len(_known(rule, rows))
+    verdict = judge(known, warn=rule.warn, critical=rule.critical, below=rule.below)
+    if known == len(rows) or (verdict is not Verdict.OK and not rule.below):
+        return float(known), ""
+    return None, f"{rule.column} is NULL in {len(rows) - known} of {len(rows)} rows"
+
+
+def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
+    counted = rule.agg == "rows" and rule.column in rows
+    return rows[rows[rule.column].notna()] if counted else rows
+
+
+def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
+    """Whether the known figures alone are beyond a threshold: the NULLs cannot mend that."""
+    if rule.agg != ("min" if rule.below else "max"):
+        return False
+    known = float(getattr(figures, rule.agg)())
+    verdict = judge(known, warn=rule.warn, critical=rule.critical, below=rule.below)
+    return verdict in {Verdict.WARNING, Verdict.CRITICAL}
+
+
+def numbers(values: pd.Series[Any]) -> pd.Series[float]:
+    """Return a column as floats; an interval is its seconds, and what is no number is NaN.
+
+    >>> from decimal import Decimal
+    >>> numbers(pd.Series([Decimal("NaN"), pd.Timedelta("90 s"), None, "1 mon", True])).tolist()
+    [nan, 90.0, nan, nan, 1.0]
+    """
+    found = [_figure_of(value) for value in values.astype(object)]
+    return pd.Series(found, index=values.index, dtype=float)
+
+
+def _figure_of(value: Any) -> float:
+    if isinstance(value, timedelta):  # pandas' own, too
+        return math.nan if value is pd.NaT else value.total_seconds()
+    if isinstance(value, str | int | float | Decimal | np.number | np.bool_):
+        with suppress(ValueError, OverflowError):
+            return float(value)
+    return math.nan
+
+
+def _no_figure(
+    column: str, values: pd.Series[Any], figures: pd.Series[float], missing: str = "NULL"
+) -> str:
+    """Say why there is no figure in some rows; `missing` is what stands there in place of a number.
+
+    >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
+    >>> nans = pd.Series([float("nan"), 2.0])
+    >>> _no_figure("ratio", nans, numbers(nans), "NaN")
+    'ratio is NaN in 1 of 2 rows'
+    >>> _no_figure("age", texts, numbers(texts))
+    "age is NULL in 1 of 3 rows, and no number in 1, such as '1 mon'"
+    """
+    without = values[figures.isna()]
+    # a Decimal can be NaN beside a NULL, which is None; a float shows both as NaN
+    nans = [value for value in without if isinstance(value, Decimal) and value.is_nan()]
+    odd = without[without.notna()]
+    said = []
+    if nulls := len(without) - len(odd) - len(nans):
+        said.append(f"{column} is {missing} in {nulls} of {len(values)} rows")
+    if nans:
+        said.append(f"{column} is NaN in {len(nans)} of {len(values)} rows")
+    if len(odd):
+        said.append(
+            f"{'and' if said else f'{column} is'} no number in {len(odd)}"
+            f"{'' if said else f' of {len(values)} rows'}, such as {str(odd.iloc[0])[:40]!r}"
+        )
+    return ", ".join(said)
+
+
+def _top(rule: Rule, rows: pd.DataFrame) -> str:
+    """Name the three that count most, each with its share of the figure.
+
+    >>> rows = pd.DataFrame({"module": ["a", "a", "b"], "n": [9, 5, 11]})
+    >>> _top(Rule(title="n", column="n", agg="sum", by="module", warn=0), rows)
+    'a 14, b 11'
+    """
+    if not rule.column:
+        counts = rows[rule.by].value_counts()
+        return ", ".join(f"{name} {count}" for name, count in counts.head(3).items())
+    groups = numbers(rows[rule.column]).groupby(rows[rule.by])
+    figures = groups.sum() if rule.agg == "sum" else groups.max()
+    largest = figures[figures > 0].sort_values(ascending=False, kind="stable").head(3)
+    return ", ".join(f"{name} {_number(figure)}" for name, figure in largest.items())
+
+
+def _which(rows: pd.DataFrame, each: str, by: str) -> str:
+    """Name every row, grouped.
+
+    >>> _which(pd.DataFrame({"key": [3, 1], "kind": ["extra", "missing"]}), "key", "kind")
+    'extra: 3; missing: 1'
+    """
+    named = rows.head(_NAMED_ROWS)
+    groups = named.groupby(by, dropna=False, sort=True) if by else [("", named)]
+    lists = [", ".join(str(value) for value in group[each]) for _, group in groups]
+    labels = [f"{name}: " if by else "" for name, _ in groups]
+    rest = f"; and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    return "; ".join(map("".join, zip(labels, lists, strict=True))) + rest
+
+
+def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool) -> str:
+    if value is None:
+        return ""
+    boolean = rule.column in frame and isinstance(frame[rule.column].dtype, pd.BooleanDtype)
+    if boolean and rule.agg != "rows":
+        return f"{rule.column} is {str(bool(value)).lower()}"
+    at_least = "at least " if capped else ""
+    words = rule.unit or ("rows" if rule.agg == "rows" else "")
+    return f"{at_least}{_counted(value, words)}"
+
+
+def _counted(value: float, words: str) -> str:
+    """Write a figure with its unit.
+
+    >>> _counted(1, "slots"), _counted(2, "slots"), _counted(1, "s"), _counted(3, "")
+    ('1 slot', '2 slots', '1 s', '3')
+    """
+    return f"{_number(value)} {amounts.singular(words) if value == 1 else words}".strip()
+
+
+def _number(value: float) -> str:
+    """Write a figure for people.
+
+    >>> _number(12.345), _number(3.0), _number(1234567.0)
+    ('12.3', '3', '1234567')
+    """
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+
+
+def _expected(rule: Rule) -> str:
+    limit = rule.warn if rule.warn is not None else rule.critical
+    assert limit is not None  # the rule's own validation
+    words = f"{'at least' if rule.below else 'at most'} {_counted(limit, rule.unit)}"
+    if limit == 0 and not rule.below:
+        words = "none"
+    if rule.warn is None or rule.critical is None:
+        return words
+    return f"{words}, critical {'under' if rule.below else 'above'} {_number(rule.critical)}"
+
+
+def _next_step(verdict: Verdict, next_step: str, advice: str) -> str:
+    if verdict is Verdict.OK:
+        return ""
+    if verdict is Verdict.UNKNOWN:
+        return advice or "find out why this could not be seen; do not take it for healthy"
+    return next_step

@@ -1,0 +1,400 @@
+"""What `rbkernel serve` answers to machines: senders, probes, Prometheus.
+
+Every answer that is not about success is JSON with ``what``, ``where`` and ``next_step``. Which
+status a sender gets follows from what it then does: 4xx makes Alertmanager and PagerDuty drop the
+message, so whatever may pass (a full disk, a slow line, a restart) is 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from rbkernel.config.gateway import Gateway, is_loopback
+from rbkernel.errors import (
+    EvidenceError,
+    Overloaded,
+    RbkernelError,
+    StoreError,
+    TooLarge,
+    Unauthenticated,
+)
+from rbkernel.evidence.store import prepare
+from rbkernel.gateway.intake import SOURCES
+from rbkernel.gateway.intake.authentication import Proof
+from rbkernel.gateway.intake.inbox import Inbox, Parcel, Receipt
+from rbkernel.gateway.intake.metrics import Metrics
+from rbkernel.gateway.jobs.store import Store
+
+_STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_RETRY_AFTER_S = 5
+LINGER_S = 30.0  # how long the rest of a refused body is read and dropped
+_DROPPED_BYTES = 256 * 1024**2  # and how much of it
+_PROBED_FOR_S = 2.0
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """What all endpoints share."""
+
+    settings: Gateway
+    evidence_root: Path
+    store: Store
+    inbox: Inbox
+    metrics: Metrics
+    proofs: Mapping[str, Proof]
+    came_in: Callable[[], None]
+    trust: Callable[[object], None] = lambda _connection: None
+    ending: bool = False
+    under_way: int = 0
+    held_bytes: int = 0
+    _probed_at: float = field(default=-_PROBED_FOR_S, repr=False)
+    _problems: tuple[str, ...] = ()
+
+    async def problems(self) -> tuple[str, ...]:
+        """Return why alerts cannot be kept or run now; the disk is asked every two seconds."""
+        if self.ending:
+            return ("the gateway is ending",)
+        if time.monotonic() - self._probed_at > _PROBED_FOR_S:
+            self._probed_at = time.monotonic()
+            self._problems = await asyncio.to_thread(self._probe)
+        return self._problems
+
+    def _probe(self) -> tuple[str, ...]:
+        told = []
+        for probe in (self.store.probe, partial(prepare, self.evidence_root)):
+            try:
+                probe()
+            except (StoreError, EvidenceError) as error:
+                told.append(str(error))
+        return tuple(told)
+
+
+@stream_request_body
+class Endpoint(RequestHandler):
+    """Base: JSON answers, no cookies, nothing that a cache would keep. A body is dropped."""
+
+    desk: Desk
+
+    def initialize(self, desk: Desk) -> None:
+        """Take what all share."""
+        self.desk = desk
+
+    def set_default_headers(self) -> None:
+        """Say nothing about the server's version, and keep nothing."""
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def check_xsrf_cookie(self) -> None:
+        """Nothing: there are no cookies."""
+
+    def prepare(self) -> None:
+        """Let a body be of any length: closing the connection in its middle loses the answer."""
+        cast("HTTP1Connection", self.request.connection).set_max_body_size(sys.maxsize)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop a piece of the body."""
+
+    def tell(self, error: RbkernelError) -> None:
+        """Write an error's status and its three parts, as an answer that is not sent yet."""
+        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
+        self.set_status(status or HTTPStatus.SERVICE_UNAVAILABLE)
+        if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", str(_RETRY_AFTER_S))
+        if self.get_status() == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", 'Bearer realm="rbkernel"')
+        parts = {"what": error.what, "where": error.where, "next_step": error.next_step}
+        body = json.dumps(parts).encode()
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("Content-Length", str(len(body)))
+        self.write(body)
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Answer tornado's own errors in the same form."""
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", self.allowed)
+        what = HTTPStatus(status_code).phrase.lower()
+        self.finish({"what": what, "where": self.request.path, "next_step": "see /openapi.json"})
+
+    allowed: ClassVar[str] = "GET"
+
+
+class Alerts(Endpoint):
+    """``POST /alerts/<sender>``: who it is, then its body, then the disk, then 202.
+
+    A request that is refused is answered at once. The rest of its body is read and dropped, for a
+    while: many senders look for an answer only after they have sent everything.
+    """
+
+    allowed = "POST"
+
+    def initialize(self, desk: Desk) -> None:
+        """Begin with nothing received."""
+        super().initialize(desk)
+        self._source = ""
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._refused = self._counted = False
+        self._began = time.perf_counter()
+        self._deadline: Any = None
+
+    def prepare(self) -> None:
+        """Decide what can be decided before the body has come."""
+        super().prepare()
+        self.desk.under_way += 1
+        self._counted = True
+        self._source = str(self.path_args[0])
+        if self._source not in SOURCES or self.request.method != "POST":
+            return  # 404 or 405, after the body
+        self._wait(self.desk.settings.limits.body_timeout_s, self._too_slow)
+        try:
+            self._admit()
+            if self._announced() > self.desk.settings.limits.body_bytes:
+                raise self._too_large()
+        except (Unauthenticated, Overloaded, TooLarge) as error:
+            self._refuse_early(error)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body, unless it is refused already."""
+        self._size += len(chunk)
+        if self._refused or self._deadline is None:
+            if self._refused and self._size > _DROPPED_BYTES:
+                self.finish()
+            return
+        most = self.desk.settings.limits
+        if self._size > most.body_bytes:
+            self._refuse_early(self._too_large())
+        elif self.desk.held_bytes + len(chunk) > most.waiting_bytes:
+            self._refuse_early(self._full())
+        else:
+            self.desk.held_bytes += len(chunk)
+            self._chunks.append(chunk)
+
+    async def post(self, source: str) -> None:
+        """Commit, then acknowledge."""
+        if source not in SOURCES:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        self._deadline.cancel()
+        if self._refused:
+            self.finish()
+            return
+        try:
+            raw = b"".join(self._chunks)
+            proof = self.desk.proofs.get(source)
+            if proof and proof.needs_body:
+                proof.check(self.request.headers.get, raw, time.time())
+                self._trust()
+            receipt = await self.desk.inbox.take(self._parcel(raw))
+        except RbkernelError as error:
+            self._count(error)
+            self.tell(error)
+            self.finish()
+        else:
+            self.desk.metrics.accepted(source, receipt, time.perf_counter() - self._began)
+            self.set_status(HTTPStatus.ACCEPTED)
+            self.finish(_told(receipt))
+            if receipt.new:
+                self.desk.came_in()
+
+    def on_finish(self) -> None:
+        """Give back what was held."""
+        self._end()
+
+    def on_connection_close(self) -> None:
+        """Give back what was held by a sender that went away."""
+        super().on_connection_close()
+        self._end()
+
+    def _refuse_early(self, error: RbkernelError) -> None:
+        """Answer before the body has ended; a sender that waits for leave to send it sends none."""
+        self._refused = True
+        self._let_go()
+        self._count(error)
+        self.tell(error)
+        waits = self.request.headers.get("Expect", "").lower() == "100-continue"
+        if waits and not self._size:
+            self._deadline.cancel()
+            self.finish()
+        else:
+            self.flush()
+            self._wait(LINGER_S, self.finish)
+
+    def _wait(self, limit_s: float, then: Callable[[], object]) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(limit_s, then)
+
+    def _count(self, error: RbkernelError) -> None:
+        took_s = time.perf_counter() - self._began
+        self.desk.metrics.refused(self._source, error, took_s)
+
+    def _trust(self) -> None:
+        self.desk.trust(self.request.server_connection)
+
+    def _admit(self) -> None:
+        """Refuse whom we know to be nobody, and everybody when there is no room."""
+        if self.desk.ending:
+            raise Overloaded("the gateway is ending", next_step="send it again in a few seconds")
+        proof = self.desk.proofs.get(self._source)
+        if proof is None:
+            self._admit_unproven()
+            self._trust()
+        elif not proof.needs_body:
+            proof.check(self.request.headers.get, b"", time.time())
+            self._trust()
+        if self.desk.held_bytes >= self.desk.settings.limits.waiting_bytes:
+            raise self._full()
+
+    def _admit_unproven(self) -> None:
+        """Let in what this machine itself sends, when no sender at all has to prove itself.
+
+        A page in a browser of this machine cannot send JSON here without asking first, and a
+        proxy, or a name that was made to lead here, gives itself away.
+        """
+        headers = self.request.headers
+        local = is_loopback(self.request.host_name.strip("[]"))
+        plain = headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"
+        if self.desk.proofs or not self.desk.settings.on_loopback:
+            what = "this sender has no secret configured, so nothing is taken from it"
+        elif not local or any(name in headers for name in _FORWARDED):
+            what = "without secrets, only this machine itself may send"
+        elif not plain:
+            what = "without secrets, only Content-Type: application/json is taken"
+        else:
+            return
+        advice = f"configure [gateway.senders.{self._source}] with secret_env"
+        raise Unauthenticated(what, where=self._source, next_step=advice)
+
+    def _announced(self) -> int:
+        length = self.request.headers.get("Content-Length", "0")
+        return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
+
+    def _too_slow(self) -> None:
+        """Answer a body that does not come to its end; the line may be bad, so: come again."""
+        error = Overloaded(
+            f"the body did not arrive within {self.desk.settings.limits.body_timeout_s:g} s",
+            where=self._source,
+            next_step="send it again; see the line between sender and gateway",
+        )
+        self._count(error)
+        self.tell(error)
+        self.finish()
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"the body is longer than {self.desk.settings.limits.body_bytes} bytes",
+            where=self._source,
+            next_step="let the sender send fewer alerts at once, or raise [gateway.limits] body_mb",
+        )
+
+    def _full(self) -> Overloaded:
+        return Overloaded(
+            "too much waits for the disk",
+            where="the gateway's inbox",
+            next_step="send it again; see the disk, or raise [gateway.limits] waiting_mb",
+        )
+
+    def _parcel(self, raw: bytes) -> Parcel:
+        return Parcel(
+            source=self._source,
+            raw=raw,
+            encoding=self.request.headers.get("Content-Encoding", ""),
+            received_at=datetime.now(UTC),
+        )
+
+    def _let_go(self) -> None:
+        self.desk.held_bytes -= sum(map(len, self._chunks))
+        self._chunks = []
+
+    def _end(self) -> None:
+        """Undo `prepare`, once."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._let_go()
+        if self._counted:
+            self.desk.under_way -= 1
+            self._counted = False
+
+
+class Live(Endpoint):
+    """``GET /health/live``: the process answers."""
+
+    def get(self) -> None:
+        """Answer."""
+        self.finish({"live": True})
+
+
+class Ready(Endpoint):
+    """``GET /health/ready``: alerts can be kept, and runs recorded; the disk was asked."""
+
+    async def get(self) -> None:
+        """Answer 200, or 503 with what is wrong."""
+        problems = await self.desk.problems()
+        if problems:
+            self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
+        self.finish({"ready": not problems, "problems": list(problems)})
+
+
+class MetricsPage(Endpoint):
+    """``GET /metrics``: figures, in Prometheus' text format."""
+
+    async def get(self) -> None:
+        """Answer with what is counted here, and what the store counts for all."""
+        self.set_header("Content-Type", self.desk.metrics.CONTENT_TYPE)
+        self.finish(await asyncio.to_thread(self.desk.metrics.page, self.desk.store))
+
+
+class OpenApi(Endpoint):
+    """``GET /openapi.json``: this interface, described."""
+
+    def get(self) -> None:
+        """Answer."""
+        from rbkernel.gateway.intake import openapi
+
+        self.finish(openapi.document(self.desk.settings))
+
+
+class Nothing(Endpoint):
+    """Whatever else is asked for."""
+
+    def get(self) -> None:
+        """Say that there is nothing."""
+        raise HTTPError(HTTPStatus.NOT_FOUND)
+
+    head = post = put = patch = delete = options = get
+
+
+def handlers(desk: Desk) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:
+    """Return the endpoints, for an application."""
+    shared = {"desk": desk}
+    return [
+        (r"/alerts/([^/]*)", Alerts, shared),
+        (r"/health/live", Live, shared),
+        (r"/health/ready", Ready, shared),
+        (r"/metrics", MetricsPage, shared),
+        (r"/openapi\.json", OpenApi, shared),
+    ]
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(receipt).items() if value is not None}

@@ -1,0 +1,237 @@
+"""Between the senders and the store: one thread that reads bodies, and commits many at once.
+
+What is a secret in an alert is taken out here, before it is on disk or anybody routes by it.
+Nobody who serves requests waits for a disk or parses a body. A commit takes whatever came while
+the one before it was under way, so that a wait for the disk is shared. Ordering rule: a receipt
+is given only for what the store has on disk; whatever else happens, the sender is told to come
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unreadable
+from rbkernel.gateway import intake
+from rbkernel.gateway.intake import clean, limits
+from rbkernel.gateway.intake.fields import Reading
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.redact import Redactor
+
+_AT_ONCE = 256
+_BYTES_AT_ONCE = 8 * 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """One authenticated request, as it was sent."""
+
+    source: str
+    raw: bytes
+    encoding: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What is on disk of a parcel: alerts, or its raw bytes in quarantine, or both.
+
+    ``quarantine_number`` is the running number of the raw bytes, ``ignored`` names fields of the
+    alerts that nobody knows.
+    """
+
+    new: int = 0
+    repeated: int = 0
+    truncated: int = 0
+    quarantine_number: int | None = None
+    problem: str = ""
+    ignored: str | None = None
+
+
+@dataclass
+class _Waiting:
+    parcel: Parcel
+    answer: asyncio.Future[Receipt]
+    loop: asyncio.AbstractEventLoop
+
+
+_Read = tuple[_Waiting, Parcel, Reading | Unreadable]
+
+
+class Inbox:
+    """Takes parcels, and gives receipts for what is on disk."""
+
+    def __init__(
+        self,
+        store: Store,
+        redactor: Redactor,
+        *,
+        most_bytes: int,
+        most_alerts: int,
+        commit_timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._redactor = redactor
+        self._most_bytes = most_bytes
+        self._most_alerts = most_alerts
+        self._timeout_s = commit_timeout_s
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="rbkernel-inbox", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take parcels."""
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Commit what is there, then end; a store that does not answer is not waited for."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    async def take(self, parcel: Parcel) -> Receipt:
+        """Return a receipt once the parcel is on disk.
+
+        Raises
+        ------
+        TooLarge
+            It is longer, once unpacked, than is read.
+        StoreError
+            It cannot be kept.
+        Overloaded
+            The disk did not keep up: it may yet be kept, and the sender should come again.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Receipt] = loop.create_future()
+        waiting = _Waiting(parcel, answer, loop)
+        self._queue.put(waiting)
+        try:
+            return await asyncio.wait_for(answer, self._timeout_s)
+        except TimeoutError:
+            # a store that hangs for an hour must not fill the memory with what nobody waits for
+            waiting.parcel = dataclasses.replace(parcel, raw=b"")
+            raise Overloaded(
+                f"the store took longer than {self._timeout_s:g} s",
+                where="the gateway's store",
+                next_step="send it again; see the disk and the load of the gateway",
+            ) from None
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            together, ended = self._batch(first)
+            self._settle(together)
+            if ended:
+                return
+
+    def _batch(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        """Return what waits now, and whether nothing will come after it."""
+        together, size = [first], self._weight(first.parcel)
+        while len(together) < _AT_ONCE and size < _BYTES_AT_ONCE:
+            try:
+                following = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                return together, True
+            together.append(following)
+            size += self._weight(following.parcel)
+        return together, False
+
+    def _weight(self, parcel: Parcel) -> int:
+        """Return how long its body may be: what is packed may unpack to all that is read."""
+        return self._most_bytes if parcel.encoding else len(parcel.raw)
+
+    def _settle(self, together: list[_Waiting]) -> None:
+        read: list[_Read] = []
+        for one in together:
+            parcel = one.parcel  # before the look at the answer: it is emptied after that is given
+            if one.answer.done():
+                continue  # whoever was told to come again will
+            try:
+                read.append((one, parcel, self._read(parcel)))
+            except TooLarge as error:
+                _tell(one, error)
+        try:
+            receipts: Sequence[Receipt | StoreError] = self._keep(read)
+        except StoreError as error:
+            _log.error("store_failed: %s", error)
+            receipts = [error] * len(read)
+        except Exception as error:  # noqa: BLE001  # the thread must go on, and the sender be told
+            _log.exception("inbox_defect")
+            defect = StoreError(f"a defect of rbkernel ({type(error).__name__})", where="the inbox")
+            receipts = [defect] * len(read)
+        for (one, *_), receipt in zip(read, receipts, strict=True):
+            _tell(one, receipt)
+
+    def _read(self, parcel: Parcel) -> Reading | Unreadable:
+        try:
+            body = limits.unpack(parcel.raw, parcel.encoding, self._most_bytes)
+            reading = intake.read(
+                parcel.source, body, parcel.received_at, most_alerts=self._most_alerts
+            )
+            return clean.without_secrets(reading, self._redactor)
+        except TooLarge:
+            raise
+        except Unreadable as error:
+            return error
+        except Exception as error:  # noqa: BLE001  # what a known sender sent is never lost
+            _log.exception("intake_defect")
+            return Unreadable(f"a defect of rbkernel ({type(error).__name__}) met it")
+
+    def _keep(self, read: Sequence[_Read]) -> list[Receipt]:
+        """Put all of it on disk: the alerts in one transaction, then what could not be read."""
+        readable = [reading.delivery for *_, reading in read if isinstance(reading, Reading)]
+        alerts = [delivery for delivery in readable if delivery.alerts]
+        received = iter(self._store.receive_all(alerts) if alerts else ())
+        receipts = []
+        for _, parcel, reading in read:
+            if isinstance(reading, Unreadable):
+                receipts.append(self._quarantine(parcel, reading.what))
+                continue
+            aside = Receipt()
+            if reading.problems:
+                aside = self._quarantine(parcel, "; ".join(reading.problems))
+            kept = next(received) if reading.delivery.alerts else aside
+            receipts.append(
+                dataclasses.replace(
+                    aside,
+                    new=kept.new,
+                    repeated=kept.repeated,
+                    truncated=reading.delivery.truncated,
+                    ignored=reading.ignored or None,
+                )
+            )
+        return receipts
+
+    def _quarantine(self, parcel: Parcel, reason: str) -> Receipt:
+        """Keep a body that could not be read, without the secrets that can be found in it."""
+        raw = clean.body_without_secrets(self._unpacked(parcel), self._redactor)
+        number = self._store.quarantine(parcel.source, raw, self._redactor.text(reason))
+        return Receipt(quarantine_number=number, problem=reason)
+
+    def _unpacked(self, parcel: Parcel) -> bytes:
+        """Return a body unpacked, or as it came where that is what is wrong with it."""
+        try:
+            return limits.unpack(parcel.raw, parcel.encoding, self._most_bytes)
+        except RbkernelError:
+            return parcel.raw
+
+
+def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:
+    """Give whoever waits its answer, in its own thread; it may have gone meanwhile."""
+
+    def tell() -> None:
+        if one.answer.done():
+            return
+        if isinstance(outcome, Receipt):
+            one.answer.set_result(outcome)
+        else:
+            one.answer.set_exception(outcome)
+
+    one.loop.call_soon_threadsafe(tell)

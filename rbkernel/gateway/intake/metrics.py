@@ -1,0 +1,164 @@
+"""Figures for Prometheus: what this process took in, and what the store counts for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unauthenticated
+from rbkernel.gateway.intake.inbox import Receipt
+from rbkernel.gateway.jobs import tables
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.store import Store
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is of no use
+_ACK_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_RUN_S = (2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0)
+_SILENT_S = 60.0
+_OUTCOMES: Mapping[type[RbkernelError], str] = {
+    Unauthenticated: "unauthenticated",
+    TooLarge: "too large",
+    Overloaded: "overloaded",
+    StoreError: "store failed",
+}
+
+
+class Metrics:
+    """What is counted; safe from any thread."""
+
+    CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._alerts = Counter(
+            "rbkernel_alerts",
+            "Alerts by sender and outcome: new, repeated, left out (by the sender)",
+            ("source", "outcome"),
+            registry=self._registry,
+        )
+        self._deliveries = Counter(
+            "rbkernel_deliveries",
+            "Requests of senders by outcome; quarantined ones were acknowledged, too",
+            ("source", "outcome"),
+            registry=self._registry,
+        )
+        self._answered = Histogram(
+            "rbkernel_acknowledgement_seconds",
+            "From a request's headers to its answer",
+            ("source",),
+            buckets=_ACK_S,
+            registry=self._registry,
+        )
+
+    def accepted(self, source: str, receipt: Receipt, took_s: float) -> None:
+        """Count a request that was answered with 202."""
+        outcome = "accepted" if receipt.quarantine_number is None else "quarantined"
+        self._deliveries.labels(source, outcome).inc()
+        for name, number in (
+            ("new", receipt.new),
+            ("repeated", receipt.repeated),
+            ("left out", receipt.truncated),
+        ):
+            if number:
+                self._alerts.labels(source, name).inc(number)
+        self._answered.labels(source).observe(took_s)
+
+    def refused(self, source: str, error: RbkernelError, took_s: float) -> None:
+        """Count a request that was not taken."""
+        kinds = (name for kind, name in _OUTCOMES.items() if isinstance(error, kind))
+        self._deliveries.labels(source, next(kinds, "failed")).inc()
+        self._answered.labels(source).observe(took_s)
+
+    def page(self, store: Store) -> bytes:
+        """Return all figures as text; without those of the store while it does not answer."""
+        shared = CollectorRegistry()
+        shared.register(_Shared(store))
+        return generate_latest(self._registry) + generate_latest(shared)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The figures of the store: the same from whichever gateway they are read."""
+
+    store: Store
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("rbkernel_store_up", "Whether the store answers")
+        try:
+            found = [*_gauges(self.store), _durations(self.store)]
+        except StoreError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from found
+
+
+def _gauges(store: Store) -> Iterator[Metric]:
+    counts = store.counts()
+    alive = [worker for worker in store.workers() if worker.silent_s < _SILENT_S]
+    yield _by("rbkernel_alerts_stored", "Alerts by what was done so far", "state", counts.alerts)
+    yield _by("rbkernel_alert_outcomes", "Alerts by what came of them", "outcome", counts.outcomes)
+    yield _by("rbkernel_jobs", "Jobs by state", "state", counts.jobs)
+    yield _one("rbkernel_queue_depth", "Jobs that have not been started", counts.waiting)
+    yield _one(
+        "rbkernel_queue_oldest_seconds", "Age of the oldest job not started", counts.oldest_job_s
+    )
+    yield _one(
+        "rbkernel_alerts_oldest_seconds",
+        "Age of the oldest alert that has no place yet",
+        counts.oldest_alert_s,
+    )
+    yield _one("rbkernel_quarantined", "Deliveries that nobody could read", counts.quarantined)
+    yield _one("rbkernel_kernels_running", "Runs that are executed now", counts.running)
+    yield _one(
+        "rbkernel_kernels_limit",
+        "Runs that all living workers may execute at once",
+        sum(worker.kernels for worker in alive),
+    )
+    yield _one("rbkernel_workers", "Processes that take jobs", len(alive))
+
+
+def _by(name: str, described: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, described, labels=(label,))
+    for value, number in values.items():
+        family.add_metric((value,), number)
+    return family
+
+
+def _one(name: str, described: str, value: float | None) -> Metric:
+    family = GaugeMetricFamily(name, described)
+    family.add_metric((), value or 0)
+    return family
+
+
+def _durations(store: Store) -> Metric:
+    """Return how long the last attempts of ended jobs ran; the database does the counting."""
+    jobs = tables.jobs.c
+    took_s = jobs.ended_at - jobs.started_at
+    within = [sa.func.sum(sa.case((took_s <= bound, 1), else_=0)) for bound in _RUN_S]
+    columns = (jobs.runbook, jobs.state, sa.func.count(), sa.func.sum(took_s), *within)
+    wanted = (
+        sa.select(*columns)
+        .where(jobs.state.in_(Job.ENDED), jobs.started_at.is_not(None), jobs.ended_at.is_not(None))
+        .group_by(jobs.runbook, jobs.state)
+    )
+    family = HistogramMetricFamily(
+        "rbkernel_run_seconds", "Duration of runs that have ended", labels=("runbook", "state")
+    )
+    for row in store.read(wanted):
+        runbook, state, count, sum_s, *numbers = tuple(row)
+        buckets = [*zip(map(str, _RUN_S), map(float, numbers), strict=True), ("+Inf", float(count))]
+        family.add_metric((runbook, state), buckets, float(sum_s))
+    return family

@@ -1,0 +1,128 @@
+"""What alerts would start, without starting it: for `rbkernel route`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import Unreadable
+from rbkernel.gateway import intake
+from rbkernel.gateway.intake import limits
+from rbkernel.gateway.intake.clean import labels_without_secrets
+from rbkernel.gateway.jobs import routing
+from rbkernel.gateway.jobs.routing import Routing
+from rbkernel.kernel import secrets
+from rbkernel.runbook import catalogue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """One alert's labels, and what it would start."""
+
+    labels: Mapping[str, str]
+    routing: Routing
+
+    def text(self) -> str:
+        """Return it for a terminal."""
+        name = self.labels.get("alertname") or "an alert without a name"
+        lines = [f"{name} starts {len(self.routing.routes) or 'nothing'}"]
+        for route in self.routing.routes:
+            values = " ".join(f"{key}={json.dumps(v)}" for key, v in route.parameters.items())
+            lines.append(f"  {route.runbook}  {values}".rstrip())
+            live = (
+                ", ".join((*route.key, *(["each incident"] if route.wide else []))) or "any alert"
+            )
+            lines.append(f"    {route.severity.value}; one live run for: {live}")
+            if route.connections:
+                lines.append(f"    asks {', '.join(route.connections)}")
+        # the reason of what is run first, then why nothing else is
+        decisive = [route.why for route in self.routing.routes]
+        rest = [why for why in self.routing.why if why not in decisive]
+        known = [why for why in rest if not why.endswith(routing.NOBODY_KNOWS)]
+        lines += [f"  because {why}" for why in [*decisive, *known]]
+        if unreadable := len(rest) - len(known):
+            lines.append(f"  {unreadable} unreadable: {routing.NOBODY_KNOWS}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a machine."""
+        return {
+            "labels": dict(self.labels),
+            "routes": [dataclasses.asdict(route) for route in self.routing.routes],
+            "why": list(self.routing.why),
+            "mind": list(self.routing.mind),
+        }
+
+
+def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
+    """Return what the alerts in a body would start.
+
+    Parameters
+    ----------
+    raw
+        What a sender posts, or one JSON object of labels, or one with ``labels``.
+    source
+        Whose form it has; empty to find out.
+    settings
+        The configuration.
+
+    Raises
+    ------
+    Unreadable
+        It holds no alert in any form that is known.
+    """
+    known = catalogue.look(settings.catalogue.paths)
+    redactor = secrets.redactor(settings, os.environ)
+    found = [labels_without_secrets(one, redactor) for one in _labels(raw, source, settings)]
+    return [
+        Rehearsal(labels=labels, routing=routing.route(labels, known, settings)) for labels in found
+    ]
+
+
+def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, str]]:
+    if source and source not in intake.SOURCES:
+        raise Unreadable(
+            f"no sender is called {source!r}",
+            where="--source",
+            next_step=f"use one of {', '.join(intake.SOURCES)}",
+        )
+    most = settings.gateway.limits.alerts
+    body = limits.parse(raw)
+    bare = not source and _bare(body)
+    if bare and "alertname" in bare:
+        return [bare]
+    for one in [source] if source else intake.SOURCES:
+        try:
+            reading = intake.read(one, raw, datetime.now(UTC), most_alerts=most)
+        except Unreadable:
+            if source:
+                raise
+            continue
+        if reading.delivery.alerts:
+            return [alert.labels for alert in reading.delivery.alerts]
+    if bare:
+        return [bare]
+    raise Unreadable(
+        "no alert can be found in it",
+        where=source or "the alert",
+        next_step='give what a sender posts, or labels such as {"alertname": "PostgresLag"}',
+    )
+
+
+def _bare(body: Any) -> Mapping[str, str] | None:
+    """Return labels that stand alone, or under ``labels``: a name beside them is a sender's.
+
+    >>> _bare({"cluster": "a"}), _bare({"labels": {"cluster": "a"}}), _bare({"alerts": []})
+    ({'cluster': 'a'}, {'cluster': 'a'}, None)
+    """
+    if not isinstance(body, dict):
+        return None
+    own = body.get("labels", body)
+    plain = isinstance(own, dict) and all(isinstance(value, str) for value in own.values())
+    return own if plain and (own is body or "name" not in body) else None

@@ -1,0 +1,1 @@
+"""The gateway's jobs: their store, the queue, dispatch, and the workers that run them."""

@@ -1,0 +1,229 @@
+"""What the gateway writes into the incidents' records, from what its store knows.
+
+Everything is said from the store's present state, and what the record has already is not written
+again: so whoever takes over after a crash says it all once more, and nothing is lost or doubled.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from rbkernel.config.queue import Grouping
+from rbkernel.evidence import incident as records
+from rbkernel.evidence.incident import SEALING, instant
+from rbkernel.evidence.incident.seal import seal_record
+from rbkernel.gateway.jobs.grouping import service_name
+from rbkernel.gateway.jobs.ledger import Ledger
+from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.tables import alerts, incidents
+from rbkernel.gateway.jobs.witness import Ask
+from rbkernel.model import Severity, Verdict
+from rbkernel.redact import Redactor
+from rbkernel.render.documents.told import clock
+from rbkernel.sources.postgres import stored
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+
+BY = "rbkernel"
+_RECORD = "incident.jsonl"
+# what there is in the incident of a schedule that nobody else has to do with
+_OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
+
+
+class Chronicle:
+    """Writes the records of one evidence folder; ``key`` signs what it closes."""
+
+    def __init__(
+        self, root: Path, store: Store, ledger: Ledger, rules: Grouping, *, key: Path | None = None
+    ) -> None:
+        self._root = root
+        self._store = store
+        self._ledger = ledger
+        self._rules = rules
+        self._key = key
+
+    def closed_at(self, incident: str) -> datetime | None:
+        """Return when an incident was closed; None while it is open."""
+        if not self._has(incident, '"closed"'):
+            return None  # the common case
+        closed_at = records.read(self._root, incident).closed_at
+        return instant(closed_at) if closed_at else None
+
+    def tell_alert(self, stored: StoredAlert, severity: Severity | None) -> None:
+        """Write an alert into its incident's record, which it may open or open again."""
+        alert, incident = stored.alert, stored.incident
+        jobs = self._store.jobs_for(alert.identity)
+        how = {"severity": severity.value if severity else ""}
+        if not (self._root / incident / _RECORD).is_file():
+            self._open(stored, **how)
+        if stored.fires and self.closed_at(incident):
+            self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
+        for other in self._merged_into(incident):
+            self._merge(incident, other)
+        told = {
+            **how,
+            "identity": alert.identity,
+            "outcome": stored.outcome,
+            "runs": [job.run_id for job in jobs],
+            "why": stored.problem,
+        }
+        self._say(incident, "alert", **alert.to_json(), **told)
+
+    def tell_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
+        """Write what a server looked like when an alert arrived, or why it could not be seen."""
+        named = {pid for cause in seen.causes for pid in cause.named}
+        self._say(
+            ask.incident,
+            "situation",
+            redactor=redactor,
+            connection=ask.connection,
+            alert=ask.alert,
+            received_at=ask.received_at,
+            verdict=seen.verdict.value,
+            causes=[cause.headline for cause in seen.causes],
+            situation=stored.to_json(stored.condensed(seen.situation, named)),
+        )
+
+    def open_for_schedule(self, incident: str, title: str) -> None:
+        """Open the incident of a scheduled run."""
+        self._say(incident, "opened", title=title, severity=Severity.LOW.value)
+
+    def tell_job(self, job: Job) -> None:
+        """Write what became of a job, attempt by attempt."""
+        attempts = self._store.attempts(job.id)
+        why = job.why[0] if job.why else ""
+        for attempt in attempts:
+            self._tell_attempt(job, attempt, why)
+            why = f"attempt {attempt.number} was {attempt.outcome}: {attempt.failure}"
+        if job.state in Job.NOT_STARTED:
+            self._say_run(job, job.run_id, "queued", job.attempt + 1, why=why)
+        if job.state == Job.GIVEN_UP:
+            text = f"{job.runbook} was given up after {job.attempt} attempts: {job.failure}"
+            self._note_once(job.incident, text)
+        if job.state in Job.ENDED:
+            self._weigh(job)
+        self._ledger.told(job)
+
+    def settle(self, incident: str) -> None:
+        """Note, once, that all alerts of an incident are resolved; close it if that is the rule.
+
+        Then, too, it stays open while a run is to come, or found what somebody has to look at.
+        """
+        if not incident or self._still_fires(incident):
+            return
+        record = records.read(self._root, incident)
+        if record.state == "closed" or record.resolved is None:
+            return
+        text = f"all alerts are resolved, the last one at {clock(record.resolved.at)}"
+        self._note_once(incident, text)
+        if self._rules.when_resolved == "close" and self._ledger.all_well(record.parts):
+            self._close(incident, text)
+
+    def _weigh(self, job: Job) -> None:
+        """Close the incident of a schedule whose run came to ok; have bad news open a closed one.
+
+        Whoever closed it without waiting has said so in the record, and is not overruled.
+        """
+        well = job.state == Job.DONE and job.verdict == Verdict.OK
+        if well and job.source == "schedule":
+            self._close_for_schedule(job)
+        closed = self.closed_at(job.incident)
+        if well or closed is None or job.ended_at is None or job.ended_at < closed:
+            return
+        record = records.read(self._root, job.incident)
+        ending = next(line for line in reversed(record.lines) if line.kind == "closed")
+        if not ending.data.get("lacks"):
+            found = job.verdict or job.state
+            why = f"{job.runbook} {job.run_id} ended after it was closed: {found}"
+            self._say(job.incident, "reopened", why=why)
+
+    def _close_for_schedule(self, job: Job) -> None:
+        """Close an incident in which nothing was but that run."""
+        record = records.read(self._root, job.incident)
+        if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
+            self._close(job.incident, f"scheduled, and {job.runbook} came to ok")
+
+    def _close(self, incident: str, resolution: str) -> None:
+        """Close an incident, under seal, and what it took in."""
+        went_on = f"went on in {incident}, which was closed"
+        parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
+        for one, why in {**parts, incident: resolution}.items():
+            closing = records.closing(BY, resolution=why)
+            seal_record(self._root, one, key=self._key, closing=closing)
+
+    def _open(self, stored: StoredAlert, severity: str) -> None:
+        alert = stored.alert
+        title = alert.annotations.get("summary") or alert.name or alert.fingerprint
+        self._say(
+            stored.incident,
+            "opened",
+            title=title,
+            severity=severity,
+            service=service_name(alert.labels, self._rules),
+            group_key=alert.group_key,
+        )
+
+    def _merge(self, incident: str, other: str) -> None:
+        """Say in both records that one goes on as the other, which is as severe from then on."""
+        if not self._has(other, f'"into": "{incident}"'):
+            severity = records.read(self._root, other).severity
+            self._say(incident, "merged", **{"from": other, "severity": severity})
+            self._say(other, "merged", into=incident)
+
+    def _tell_attempt(self, job: Job, attempt: Attempt, why: str) -> None:
+        self._say_run(job, attempt.run_id, "queued", attempt.number, why=why)
+        self._say_run(job, attempt.run_id, "started", attempt.number)
+        if attempt.ended_at:
+            self._say_run(
+                job,
+                attempt.run_id,
+                "ended",
+                attempt.number,
+                outcome=attempt.outcome,
+                verdict=attempt.verdict,
+                why=attempt.failure,
+            )
+
+    def _say_run(self, job: Job, run_id: str, state: str, attempt: int, **said: str) -> None:
+        mind = {"mind": job.mind} if job.mind else {}
+        self._say(
+            job.incident,
+            "run",
+            run_id=run_id,
+            runbook=job.runbook,
+            state=state,
+            attempt=attempt,
+            **mind,
+            **said,
+        )
+
+    def _say(self, incident: str, kind: str, **said: Any) -> None:
+        records.append(self._root, incident, kind, by=BY, **said)
+
+    def _has(self, incident: str, words: str) -> bool:
+        """Tell whether these words stand in a record: a long one takes long to understand."""
+        try:
+            return words.encode() in (self._root / incident / _RECORD).read_bytes()
+        except OSError:
+            return False
+
+    def _note_once(self, incident: str, text: str) -> None:
+        record = records.read(self._root, incident)
+        if not any(note.text == text for note in record.notes):
+            self._say(incident, "note", text=text)
+
+    def _still_fires(self, incident: str) -> bool:
+        """Tell, from the store alone, whether an alert of it, or of its parts, still fires."""
+        parts = [incident, *self._merged_into(incident)]
+        of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
+        firing = of_this.where(alerts.c.status == "firing")
+        ended = sa.select(alerts.c.thread).where(alerts.c.status == "resolved")
+        return bool(self._store.read(firing.where(alerts.c.thread.not_in(ended)).limit(1)))
+
+    def _merged_into(self, incident: str) -> list[str]:
+        found = sa.select(incidents.c.id).where(incidents.c.merged_into == incident)
+        return [row.id for row in self._store.read(found)]

@@ -1,0 +1,353 @@
+"""From an alert that is on disk to runs that are queued: its place, its record, its jobs.
+
+Ordering rules. One transaction gives an alert its incident and its jobs (``received`` →
+``placed``); then the incident's record is told; then the alert is ``done``. Each step can be said
+again, so whoever finds an alert in one of the first two states goes on from there. They go in the
+order in which they came; one that cannot go on waits, and holds up no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.evidence.caution import BY_RULE
+from rbkernel.gateway.jobs import grouping, routing
+from rbkernel.gateway.jobs.grouping import Known, Place
+from rbkernel.gateway.jobs.ledger import Order, live_key
+from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
+from rbkernel.gateway.jobs.routing import Route, Routing
+from rbkernel.gateway.jobs.tables import alerts, incidents
+from rbkernel.gateway.jobs.witness import Ask, Witness
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.catalogue import Catalogue
+
+_AT_ONCE = 20  # then workers, schedules and the queue are looked after again
+_LOOK_AGAIN_S = 5.0
+_NOTHING: Mapping[str, float] = {}
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_log = logging.getLogger(__name__)
+
+
+class Shelf:
+    """The catalogue, read again when a file of it has changed."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._looked_at = -_LOOK_AGAIN_S
+        self._seen: object = None
+        self._catalogue = Catalogue()
+
+    def catalogue(self) -> Catalogue:
+        """Return the catalogue as it is now."""
+        if time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
+            self._looked_at = time.monotonic()
+            if (seen := self._state()) != self._seen:
+                self._catalogue, self._seen = catalogue.look(self._folders), seen
+                for problem in self._catalogue.problems:
+                    _log.warning("catalogue: %s", problem)
+        return self._catalogue
+
+    def _state(self) -> object:
+        return [(path, _stamp(path)) for path in catalogue.files(self._folders)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # it was there a moment ago
+        return (0, 0)
+    return found.st_mtime_ns, found.st_size
+
+
+class Dispatcher:
+    """Takes alerts from the store, one after the other."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._witness = Witness(office.settings, office.chronicle.tell_situation)
+        self._shelf = Shelf(office.settings.catalogue.paths)
+        self._shelf.catalogue()  # takes a second, in which senders would wait for their answer
+
+    def sweep(self) -> int:
+        """Let all alerts go on that can; return how many did.
+
+        Raises
+        ------
+        StoreError
+            The store does not work; what was under way goes on at the next sweep.
+        """
+        wanted = (
+            sa.select(alerts)
+            .where(alerts.c.state != StoredAlert.DONE, alerts.c.retry_at <= time.time())
+            .order_by(alerts.c.number)
+            .limit(_AT_ONCE)
+        )
+        waiting = [stored_alert_of(row) for row in self._office.store.read(wanted)]
+        return sum(self._go_on(stored) for stored in waiting)
+
+    def _go_on(self, stored: StoredAlert) -> bool:
+        try:
+            decided = self._decided(stored) if stored.fires else Routing()
+            unplaced = stored.state == StoredAlert.RECEIVED
+            placed = self._place(stored, decided) if unplaced else stored
+            if placed is None:
+                self._wait(stored, "the alert that it ends has no place yet")
+                return False
+            if placed.incident:
+                self._office.chronicle.tell_alert(placed, decided.severity)
+                if unplaced and placed.fires:
+                    self._have_looked_at(placed, decided)
+                self._done(placed)
+                if not placed.fires:
+                    self._office.chronicle.settle(placed.incident)
+        except StoreError:
+            raise
+        except RbkernelError as error:
+            _log.warning("an alert has to wait: %s", error)
+            self._wait(stored, str(error))
+            return False
+        except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
+            _log.exception("alert %s has to wait", stored.identity)
+            self._wait(stored, str(error) or type(error).__name__)
+            return False
+        return True
+
+    def _have_looked_at(self, placed: StoredAlert, decided: Routing) -> None:
+        """Have the servers that its runs will look at looked at now: a run begins later."""
+        for connection in dict.fromkeys(route.db for route in decided.routes if route.db):
+            ask = Ask(
+                connection=connection,
+                incident=placed.incident,
+                alert=placed.alert.name or placed.alert.fingerprint,
+                received_at=placed.received_at,
+            )
+            self._witness.look(ask)
+
+    # --- its place
+
+    def _decided(self, stored: StoredAlert) -> Routing:
+        return routing.route(stored.alert.labels, self._shelf.catalogue(), self._office.settings)
+
+    def _place(self, stored: StoredAlert, decided: Routing) -> StoredAlert | None:
+        return self._place_firing(stored, decided) if stored.fires else self._place_resolved(stored)
+
+    def _place_firing(self, stored: StoredAlert, decided: Routing) -> StoredAlert:
+        closed = self._closed(stored, decided)
+        with self._office.store.planning() as connection:
+            now = self._again(connection, stored)
+            if now.state != StoredAlert.RECEIVED:
+                return now
+            if self._is_stale(connection, stored):
+                return self._placed(connection, stored, "stale", "")
+            place = self._incident(connection, stored, decided, closed)
+            incident = place.incident
+            orders = [
+                self._order(stored, route, incident, decided.mind) for route in decided.routes
+            ]
+            added = [self._add(connection, stored, order) for order in orders]
+            joined = "storm" if place.crowded else "attached"
+            unrun = BY_RULE if decided.by_rule else "no run"
+            outcome = "started" if any(added) else joined if added else unrun
+            why = decided.mind if added else decided.why
+            return self._placed(connection, stored, outcome, incident, "; ".join(why))
+
+    def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
+        with self._office.store.planning() as connection:
+            now = self._again(connection, stored)
+            if now.state != StoredAlert.RECEIVED:
+                return now
+            began = self._began(connection, stored)
+            if began is None:
+                return self._placed(connection, stored, "nothing open", "")
+            if began.state == StoredAlert.RECEIVED:
+                return None
+            incident = self._goes_on_as(connection, began.incident)
+            return self._placed(connection, stored, "resolved", incident)
+
+    def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
+        """Look when incidents that the alert may join were closed, before anything is locked."""
+        with self._office.store.reading() as connection:
+            running, crowd = self._running(connection, decided), self._crowd(connection, decided)
+            known = self._known(connection, stored, {*running, crowd})
+        found = {one.id: self._office.chronicle.closed_at(one.id) for one in known}
+        return {name: at.timestamp() for name, at in found.items() if at}
+
+    def _incident(
+        self,
+        connection: Connection,
+        stored: StoredAlert,
+        decided: Routing,
+        closed: Mapping[str, float],
+    ) -> Place:
+        """Return the incident that the alert belongs to, and remember that it heard of it."""
+        at = stored.received_at.timestamp()
+        group, service = self._marks(stored)
+        running, crowd = self._running(connection, decided), self._crowd(connection, decided)
+        known = self._known(connection, stored, {*running, crowd}, closed)
+        place = grouping.place(
+            *(group, service, known, self._office.settings.grouping, at),
+            running=running,
+            crowd=crowd,
+        )
+        incident = place.incident or grouping.incident_id(stored.alert, stored.received_at)
+        row = {"id": incident, "group": group, "service": service}
+        insert = self._office.store.insert(incidents).values(**row, opened_at=at, last_alert_at=at)
+        heard = insert.on_conflict_do_update(index_elements=["id"], set_={"last_alert_at": at})
+        connection.execute(heard)
+        connection.execute(
+            sa.update(incidents)
+            .where(incidents.c.id.in_(place.merged) | incidents.c.merged_into.in_(place.merged))
+            .values(merged_into=incident)
+        )
+        return replace(place, incident=incident)
+
+    def _known(
+        self,
+        connection: Connection,
+        stored: StoredAlert,
+        named: Collection[str],
+        closed: Mapping[str, float] = _NOTHING,
+    ) -> list[Known]:
+        """Return the incidents that the alert may join; a merged one counts as what it became."""
+        group, service = self._marks(stored)
+        became = incidents.alias()
+        into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id
+        wanted = (
+            sa.select(
+                *(became.c.id, incidents.c.group, incidents.c.service, became.c.opened_at),
+                became.c.last_alert_at,
+            )
+            .join(became, into)
+            .where(
+                (incidents.c.group == group) & (incidents.c.group != "")
+                | (incidents.c.service == service) & (incidents.c.service != "")
+                | incidents.c.id.in_(named)
+            )
+            .order_by(became.c.last_alert_at.desc())
+            .limit(_AT_ONCE)
+        )
+        rows = connection.execute(wanted).all()
+        return [_known(row, closed) for row in rows]
+
+    def _running(self, connection: Connection, decided: Routing) -> set[str]:
+        """Return the incidents of the live runs that the alert would attach to."""
+        lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
+        return self._office.ledger.live_incidents(connection, lives)
+
+    def _crowd(self, connection: Connection, decided: Routing) -> str:
+        """Return the newest of so many incidents with a live run of their own that it is a storm.
+
+        Without that, each alert of a storm that no runbook is made for would have its own look at
+        a database that is sick already.
+        """
+        for one in decided.routes:
+            if one.wide:
+                own = self._office.ledger.own_incidents(connection, one.runbook, one.key)
+                if len(own) >= self._office.settings.grouping.storm:
+                    return own[0]
+        return ""
+
+    def _order(
+        self, stored: StoredAlert, route: Route, incident: str, mind: tuple[str, ...]
+    ) -> Order:
+        return Order(
+            seed=stored.identity,
+            runbook=route.runbook,
+            parameters=route.parameters,
+            key=(*route.key, incident) if route.wide else route.key,
+            connections=route.connections,
+            severity=route.severity,
+            incident=incident,
+            source="alert",
+            why=f"alert {stored.alert.name or stored.alert.fingerprint}; {route.why}",
+            mind=mind,
+        )
+
+    def _add(self, connection: Connection, stored: StoredAlert, order: Order) -> bool:
+        job, is_new = self._office.ledger.add(connection, order)
+        self._office.ledger.attach(connection, job, stored.identity)
+        return is_new
+
+    def _marks(self, stored: StoredAlert) -> tuple[str, str]:
+        alert = stored.alert
+        return grouping.group_of(alert), grouping.service_of(alert, self._office.settings.grouping)
+
+    def _again(self, connection: Connection, stored: StoredAlert) -> StoredAlert:
+        row = connection.execute(sa.select(alerts).where(alerts.c.number == stored.number)).one()
+        return stored_alert_of(row)
+
+    def _is_stale(self, connection: Connection, stored: StoredAlert) -> bool:
+        """Tell whether the alert's end came first, and nothing but the end."""
+        thread = alerts.c.thread == stored.alert.thread
+        earlier = sa.select(alerts.c.status).where(thread, alerts.c.number < stored.number)
+        return set(connection.execute(earlier).scalars()) == {"resolved"}
+
+    def _began(self, connection: Connection, stored: StoredAlert) -> StoredAlert | None:
+        """Return the telling that an alert's end belongs to."""
+        wanted = (
+            sa.select(alerts)
+            .where(alerts.c.thread == stored.alert.thread, alerts.c.status == "firing")
+            .order_by(alerts.c.number.desc())
+            .limit(1)
+        )
+        row = connection.execute(wanted).one_or_none()
+        return stored_alert_of(row) if row else None
+
+    def _goes_on_as(self, connection: Connection, incident: str) -> str:
+        wanted = sa.select(incidents.c.merged_into).where(incidents.c.id == incident)
+        return connection.execute(wanted).scalar() or incident
+
+    # --- how far it is
+
+    def _placed(
+        self,
+        connection: Connection,
+        stored: StoredAlert,
+        outcome: str,
+        incident: str,
+        why: str = "",
+    ) -> StoredAlert:
+        state = StoredAlert.PLACED if incident else StoredAlert.DONE
+        told = {"state": state, "outcome": outcome, "incident": incident, "problem": why}
+        number = alerts.c.number == stored.number
+        connection.execute(sa.update(alerts).where(number).values(**told))
+        return self._again(connection, stored)
+
+    def _done(self, stored: StoredAlert) -> None:
+        with self._office.store.writing() as connection:
+            connection.execute(
+                sa.update(alerts)
+                .where(alerts.c.number == stored.number, alerts.c.state == StoredAlert.PLACED)
+                .values(state=StoredAlert.DONE)
+            )
+
+    def _wait(self, stored: StoredAlert, why: str) -> None:
+        with self._office.store.writing() as connection:
+            own = alerts.c.number == stored.number
+            tries = connection.execute(sa.select(alerts.c.tries).where(own)).scalar_one()
+            pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**tries)
+            told = {"tries": min(tries + 1, 10), "retry_at": time.time() + pause_s}
+            connection.execute(sa.update(alerts).where(own).values(told))
+            unplaced = sa.update(alerts).where(own, alerts.c.state == StoredAlert.RECEIVED)
+            connection.execute(unplaced.values(problem=f"not yet: {why}"))
+
+
+def _known(row: Any, closed: Mapping[str, float]) -> Known:
+    return Known(
+        id=row.id,
+        group=row.group,
+        service=row.service,
+        opened_at=row.opened_at,
+        last_alert_at=row.last_alert_at,
+        closed_at=closed.get(row.id),
+    )

@@ -1,0 +1,293 @@
+"""What every process that takes jobs does besides: one loop that keeps everything going.
+
+`rbkernel serve` and `rbkernel worker` have one `Foreman` each. Any of them can do any of it, and
+whatever one of them left half done, another one finishes:
+
+- say that it lives (a thread of its own, so that nothing holds it up);
+- let alerts go on to their incident and their jobs, and jobs into the queue;
+- make jobs of schedules that are due;
+- look for workers that are silent or gone, and have their runs made by others;
+- tell the incidents' records what they do not have yet.
+
+While evidence cannot be written, alerts wait in the store and no attempt is begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError, RbkernelError, StoreError
+from rbkernel.evidence.store import prepare
+from rbkernel.gateway.jobs import plans
+from rbkernel.gateway.jobs.dispatch import Dispatcher
+from rbkernel.gateway.jobs.ledger import INTERRUPTED
+from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.queue import Queue
+from rbkernel.gateway.jobs.records import Job, Worker
+from rbkernel.gateway.jobs.schedules import Clockwork
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.work import Workbench
+from rbkernel.run.outcome import ending_of
+
+_TICK_S = 1.0
+_LOOK_FOR_THE_DEAD_S = 2.0
+_LOOK_FOR_THE_STRANDED_S = 5.0
+_FORGET_EVERY_S = 3_600.0
+_PATIENCE = 3
+_SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU
+_CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
+_SQLITE = (
+    "the store and the queue are SQLite files: right for one host. DBOS, which the queue is made"
+    " of, calls SQLite a store for development; where several hosts work, or much depends on it,"
+    " set RBKERNEL_STORE_URL to a PostgreSQL database"
+)
+_log = logging.getLogger(__name__)
+
+
+class Foreman:
+    """Takes jobs, and sees to it that everybody's alerts and jobs go on."""
+
+    def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
+        self._office = Office.of(settings, store)
+        self._rules = settings.queue
+        self.kernels = self._rules.kernels if kernels is None else kernels
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._dispatcher = Dispatcher(self._office)
+        self._clockwork = Clockwork(self._office)
+        self._bench = Workbench(self._office, worker=self.id, kernels=self.kernels)
+        self._queue = Queue(settings.store_url, self._rules, self._perform)
+        self._awake = threading.Event()
+        self._draining = threading.Event()
+        self._end = threading.Event()
+        self._evidence_problem = ""
+        self._asking = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._beat, name="rbkernel-heartbeat", daemon=True),
+            threading.Thread(target=self._work, name="rbkernel-foreman", daemon=True),
+        ]
+        self._due: dict[Callable[[], object], float] = {}
+        self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
+
+    def start(self) -> Self:
+        """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
+        plan = plans.examine(self._office.settings)
+        for problem in (*plan.problems, *plan.cautions):
+            _log.warning("%s", problem)
+        self._register()
+        self._queue.start(self.id, kernels=self.kernels)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def wake(self) -> None:
+        """Say that something came in: it need not wait for the next look."""
+        self._awake.set()
+
+    def drain(self) -> None:
+        """End in order: take nothing more, let runs end, give back those that do not."""
+        self._draining.set()
+        self._awake.set()
+        self._queue.pause()
+        self._bench.drain(self._rules.drain_s)
+        self._end.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._queue.stop()
+        try:
+            self._office.ledger.leave(self.id)
+        except StoreError as error:
+            _log.warning("%s; others will notice that this worker is gone", error)
+
+    @property
+    def busy(self) -> int:
+        """How many runs there are in this process now."""
+        return self._bench.busy
+
+    # --- the two threads
+
+    def _beat(self) -> None:
+        heard = time.monotonic()
+        while not self._end.wait(self._rules.heartbeat_s):
+            try:
+                mine = self._office.ledger.beat(self.id)
+                if mine is None:
+                    _log.warning("this worker was taken for dead, and begins again")
+                    self._register()
+                    mine = set()
+                self._bench.keep(mine)
+                heard = time.monotonic()
+            except StoreError as error:
+                _log.warning("no heartbeat: %s", error)
+                if time.monotonic() - heard > self._rules.lease_s:
+                    self._bench.keep(())  # by now others may make these runs
+
+    def _work(self) -> None:
+        while not self._draining.is_set():
+            self._awake.clear()
+            busy = False
+            try:
+                busy = self._look()
+            except RbkernelError as error:
+                _log.warning("%s", error)
+            except Exception:  # noqa: BLE001  # the loop must go on, whatever DBOS raised
+                _log.exception("the foreman met something unexpected, and goes on")
+            if not busy and not self._draining.is_set():
+                self._awake.wait(_TICK_S)
+
+    def _look(self) -> bool:
+        """Let everything go on that can; tell whether there is more to do at once."""
+        self._every(_TICK_S, self._can_write)
+        if self._evidence_problem:
+            return False
+        moved = self._dispatcher.sweep()
+        self._every(_TICK_S, self._tick_clock)
+        self._queue.put(self._office.ledger.promote())
+        self._every(_TICK_S, self._tell)
+        self._every(_LOOK_FOR_THE_DEAD_S, self._bury)
+        self._every(_LOOK_FOR_THE_STRANDED_S, self._restore)
+        self._every(_FORGET_EVERY_S, self._forget)
+        return moved > 0
+
+    def _every(self, period_s: float, do: Callable[[], object]) -> None:
+        now = time.monotonic()
+        if now >= self._due.get(do, 0.0):
+            self._due[do] = now + period_s
+            do()
+
+    # --- what the loop does
+
+    def _can_write(self) -> bool:
+        """Tell whether evidence can be written now; a change is said once."""
+        with self._asking:
+            before, self._evidence_problem = self._evidence_problem, ""
+            try:
+                settings = self._office.settings
+                prepare(settings.evidence_root, group=settings.evidence.group_access)
+            except EvidenceError as error:
+                self._evidence_problem = str(error)
+                if not before:
+                    _log.warning("alerts are kept and nothing is run for now: %s", error)
+                return False
+            if before:
+                _log.info("evidence can be written again: what waited goes on")
+            return True
+
+    def _perform(self, job: str, number: int) -> None:
+        while not self._draining.is_set() and not self._can_write():
+            self._draining.wait(_TICK_S)
+        self._bench.perform(job, number)
+        self.wake()  # there may be room now
+
+    def _tick_clock(self) -> None:
+        self._clockwork.sweep(_log.warning)
+
+    def _tell(self) -> None:
+        for job in self._office.ledger.untold():
+            try:
+                self._office.chronicle.tell_job(job)
+            except RbkernelError as error:
+                _log.warning("%s does not know yet of job %s: %s", job.incident, job.id, error)
+
+    def _bury(self) -> None:
+        """Strike off the dead, and have others do what they left."""
+        # who works is asked last: whoever has begun something by now is among them
+        running, taken = self._office.ledger.running(), self._queue.taken()
+        known = self._office.store.workers()
+        dead = [one for one in known if one.id != self.id and self._is_dead(one)]
+        alive = {one.id for one in known} - {one.id for one in dead} | {self.id}
+        for job in running:
+            if job.worker not in alive and self._office.ledger.inherit(job, self.id):
+                name = f"rbkernel-heir-{job.id}"
+                threading.Thread(target=self._settle, args=(job,), name=name, daemon=True).start()
+        self._queue.put_back([turn for turn, worker in taken if worker not in alive])
+        for one in dead:
+            _log.warning("worker %s is gone; its jobs go on elsewhere", one.id)
+            self._office.ledger.leave(one.id)
+
+    def _settle(self, job: Job) -> None:
+        """Settle a run whose worker is gone, once its kernel has ended."""
+        root, told = self._office.settings.evidence_root, False
+        while not self._end.wait(_LOOK_FOR_THE_DEAD_S if told else 0):
+            try:
+                with self._sealing:
+                    ending = ending_of(root, job.run_id, self._bench.environment, wait_s=0)
+                if ending is not None:
+                    if ending.outcome == INTERRUPTED:
+                        ending = replace(ending, failure=f"its worker {job.worker} was killed")
+                    self._office.ledger.end(job.id, job.attempt, ending)
+                    self.wake()
+                    return
+                if not told:
+                    _log.warning("run %s has lost its worker, and its kernel lives", job.run_id)
+            except Exception:  # noqa: BLE001  # nobody else answers for this run now
+                if not told:
+                    _log.exception("run %s, whose worker is gone, is not settled yet", job.run_id)
+            told = True
+
+    def _is_dead(self, worker: Worker) -> bool:
+        """Tell whether a worker is gone: one that can be seen to live is given more time."""
+        if worker.place != _place():
+            return worker.silent_s > self._rules.lease_s
+        return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
+
+    def _restore(self) -> None:
+        lost = self._queue.restore(self._office.ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))
+        if lost:
+            _log.warning("%s jobs were no longer in the queue, and were put in again", lost)
+
+    def _forget(self) -> None:
+        kept = timedelta(days=self._rules.keep_days)
+        self._office.ledger.forget(time.time() - kept.total_seconds())
+        self._queue.forget((datetime.now(UTC) - timedelta(days=1)).isoformat())
+
+    def _register(self) -> None:
+        self._office.ledger.register(
+            self.id,
+            self.kernels,
+            host=socket.gethostname(),
+            place=_place(),
+            process=_process(psutil.Process()),
+        )
+
+
+def advice(store: Store) -> list[str]:
+    """Return what whoever starts a process should know of its store, once."""
+    return [_SQLITE] if store.dialect == "sqlite" else []
+
+
+def _place() -> str:
+    """Return what tells these process ids from those of other hosts, boots and containers."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def _process(process: psutil.Process) -> str:
+    """Return what a process id alone is not: one process, for ever."""
+    return f"{process.pid} {process.create_time():.2f}"
+
+
+def _lives(told: str) -> bool:
+    """Tell whether a process of this place still lives."""
+    try:
+        pid, began = told.split()
+        process = psutil.Process(int(pid))
+        same = abs(process.create_time() - float(began)) < _CLOCK_STEP_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
+        return False

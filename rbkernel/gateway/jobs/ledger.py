@@ -1,0 +1,362 @@
+"""What is to run, and who runs it: the jobs in the store, and every change of their state.
+
+Ordering rules. A job is ``waiting``, ``queued``, ``running``, then ended; only a failed attempt
+puts it back to ``waiting``. It is begun by whoever changes ``queued`` to ``running`` for the next
+attempt's number, which one alone can; and it is ended only by the attempt that runs now. So a
+worker that was thought dead cannot end what another one has taken over. ``told`` is false from
+every change until the incident's record has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from rbkernel.config.queue import Queue
+from rbkernel.gateway.jobs.records import Job, job_of
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.tables import alerts, attempts, job_alerts, jobs, quarantine, workers
+from rbkernel.model import Severity, Verdict, new_run_id
+
+INTERRUPTED, DRAINED = "interrupted", "drained"
+_LOOK_AT_ONCE = 1_000
+_FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # before the second attempt, and before each further one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One attempt that may be queued now."""
+
+    job: str
+    number: int
+    priority: int
+
+    @property
+    def name(self) -> str:
+        """What the queue knows it by: the same, however often it is queued."""
+        return f"{self.job}.{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What an attempt came to: ``outcome`` as in `Attempt`, the rest as its evidence has it."""
+
+    outcome: str
+    verdict: str = ""
+    failure: str = ""
+    head: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id.
+
+    ``mind``: what is not as it was meant to be.
+    """
+
+    seed: str
+    runbook: str
+    parameters: Mapping[str, Any]
+    key: tuple[str, ...]
+    connections: tuple[str, ...]
+    severity: Severity
+    incident: str
+    source: str
+    why: str
+    mind: tuple[str, ...] = ()
+
+
+class Ledger:
+    """The jobs of a store; may be used by any thread. Every method raises `StoreError`."""
+
+    def __init__(self, store: Store, rules: Queue) -> None:
+        self._store = store
+        self._rules = rules
+
+    # --- from decided to queued
+
+    def add(self, connection: Connection, order: Order) -> tuple[str, bool]:
+        """Have a job for an order, in a transaction of the caller's that plans.
+
+        A live one becomes as urgent as the most urgent order for it.
+
+        Returns
+        -------
+        tuple
+            The id of the live job for its runbook and key, and whether it is a new one.
+        """
+        live = live_key(order.runbook, order.key)
+        priority = list(Severity).index(order.severity) + 1
+        known = connection.execute(sa.select(jobs.c.id).where(jobs.c.live == live)).scalar()
+        if known:
+            calmer = sa.update(jobs).where(jobs.c.id == known, jobs.c.priority > priority)
+            connection.execute(calmer.values(priority=priority))
+            return str(known), False
+        id = hashlib.sha256(f"{order.seed} {live}".encode()).hexdigest()[:20]  # noqa: A001
+        row = {
+            **{name: getattr(order, name) for name in ("runbook", "incident", "source")},
+            "id": id,
+            "parameters": json.dumps(dict(order.parameters)),
+            "key": json.dumps(order.key),
+            "connections": json.dumps(order.connections),
+            "why": json.dumps([order.why, *order.mind]),
+            "live": live,
+            "priority": priority,
+            "state": Job.WAITING,
+            "run_id": new_run_id(),
+            "created_at": time.time(),
+            "told": False,
+        }
+        insert = self._store.insert(jobs).values(row)
+        once = insert.on_conflict_do_nothing(index_elements=["id"]).returning(jobs.c.id)
+        return id, connection.execute(once).scalar() is not None
+
+    def attach(self, connection: Connection, job: str, identity: str) -> None:
+        """Remember that a job is for an alert, too."""
+        row = {"job": job, "identity": identity}
+        connection.execute(self._store.insert(job_alerts).values(row).on_conflict_do_nothing())
+
+    def live_incidents(self, connection: Connection, lives: Collection[str]) -> set[str]:
+        """Return the incidents of the live jobs with these keys."""
+        found = connection.execute(sa.select(jobs.c.incident).where(jobs.c.live.in_(lives)))
+        return set(found.scalars())
+
+    def own_incidents(
+        self, connection: Connection, runbook: str, key: tuple[str, ...]
+    ) -> list[str]:
+        """Return the incidents that have a live job of their own for a key, the newest first."""
+        live = sa.select(jobs.c.incident, jobs.c.key).where(
+            jobs.c.runbook == runbook, jobs.c.live.is_not(None)
+        )
+        found = connection.execute(live.order_by(jobs.c.created_at.desc()))
+        return [row.incident for row in found if json.loads(row.key) == [*key, row.incident]]
+
+    def promote(self) -> list[Turn]:
+        """Let those waiting jobs queue that have room at their connections, the urgent first."""
+        waiting = (
+            sa.select(jobs)
+            .where(jobs.c.state == Job.WAITING, jobs.c.not_before <= time.time())
+            .order_by(jobs.c.priority, jobs.c.created_at)
+            .limit(_LOOK_AT_ONCE)
+        )
+        if not self._store.read(waiting.limit(1)):
+            return []  # the common case, without a transaction that writes
+        with self._store.planning() as connection:
+            active = sa.select(jobs.c.connections).where(
+                jobs.c.state.in_([Job.QUEUED, Job.RUNNING])
+            )
+            taken = Counter(
+                name for told in connection.execute(active).scalars() for name in json.loads(told)
+            )
+            room = [
+                row
+                for row in connection.execute(waiting).all()
+                if _take(taken, json.loads(row.connections), self._rules.per_connection)
+            ]
+            ids = [row.id for row in room]
+            queued = sa.update(jobs).where(jobs.c.id.in_(ids))
+            connection.execute(queued.values(state=Job.QUEUED, queued_at=time.time()))
+        return [_turn(row) for row in room]
+
+    def queued_since(self, age_s: float) -> list[Turn]:
+        """Return what was to be queued so long ago that somebody should look for it."""
+        wanted = sa.select(jobs).where(
+            jobs.c.state == Job.QUEUED, jobs.c.queued_at < time.time() - age_s
+        )
+        return [_turn(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
+
+    # --- from queued to ended
+
+    def begin(self, job: str, number: int, worker: str) -> Job | None:
+        """Take a job for its next attempt; None when somebody else has, or it has ended."""
+        now = time.time()
+        with self._store.writing() as connection:
+            taken = connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job, jobs.c.state == Job.QUEUED, jobs.c.attempt == number - 1)
+                .values(
+                    state=Job.RUNNING,
+                    attempt=number,
+                    worker=worker,
+                    started_at=now,
+                    ended_at=None,
+                    told=False,
+                )
+                .returning(*jobs.c)
+            ).one_or_none()
+            if taken is None:
+                return None
+            row = {"job": job, "number": number, "run_id": taken.run_id, "worker": worker}
+            connection.execute(sa.insert(attempts).values({**row, "started_at": now}))
+        return job_of(taken)
+
+    def end(self, job: str, number: int, ending: Ending) -> str:
+        """Say what an attempt came to; an interrupted one is made again, up to the limit.
+
+        Returns
+        -------
+        str
+            The job's new state; empty when that attempt no longer runs, so that nothing was said.
+        """
+        now = time.time()
+        with self._store.writing() as connection:
+            tried = attempts.c.job == job, attempts.c.number == number
+            told = {"ended_at": now, "outcome": ending.outcome, "failure": ending.failure}
+            connection.execute(
+                sa.update(attempts)
+                .where(*tried, attempts.c.ended_at.is_(None))
+                .values(**told, verdict=ending.verdict)
+            )
+            changes = self._after(connection, job, ending, now)
+            ended = connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.id == job, jobs.c.state == Job.RUNNING, jobs.c.attempt == number)
+                .values(**changes, ended_at=now, failure=ending.failure, told=False)
+            )
+        return str(changes["state"]) if ended.rowcount else ""
+
+    def _after(
+        self, connection: Connection, job: str, ending: Ending, now: float
+    ) -> dict[str, Any]:
+        if ending.outcome in (Job.DONE, Job.FAILED):
+            last = {"verdict": ending.verdict, "head": ending.head}
+            return {"state": ending.outcome, "live": None, **last}
+        counted = connection.execute(
+            sa.select(sa.func.count()).where(
+                attempts.c.job == job, attempts.c.outcome == INTERRUPTED
+            )
+        ).scalar_one()
+        if counted >= self._rules.attempts:
+            # what nobody found out is not well
+            last = {"verdict": ending.verdict or Verdict.UNKNOWN.value, "head": ending.head}
+            return {"state": Job.GIVEN_UP, "live": None, **last}
+        pause_s = 0.0 if ending.outcome == DRAINED else _FIRST_PAUSE_S * _LONGER ** (counted - 1)
+        return {"state": Job.WAITING, "not_before": now + pause_s, "run_id": new_run_id()}
+
+    # --- who works
+
+    def register(self, id: str, kernels: int, host: str, place: str, process: str) -> None:  # noqa: A002
+        """Say that a process takes jobs from now on."""
+        row = {"id": id, "kernels": kernels, "host": host, "place": place, "process": process}
+        clock = self._store.clock
+        with self._store.writing() as connection:
+            insert = self._store.insert(workers).values(**row, started_at=clock, heartbeat_at=clock)
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["id"], set_={"heartbeat_at": clock})
+            )
+
+    def beat(self, worker: str) -> set[tuple[str, int]] | None:
+        """Say that a worker lives; return the attempts that are still its own.
+
+        None means that others have taken it for dead.
+        """
+        with self._store.writing() as connection:
+            alive = connection.execute(
+                sa.update(workers)
+                .where(workers.c.id == worker)
+                .values(heartbeat_at=self._store.clock)
+            )
+            own = sa.select(jobs.c.id, jobs.c.attempt).where(
+                jobs.c.worker == worker, jobs.c.state == Job.RUNNING
+            )
+            mine = {(row.id, row.attempt) for row in connection.execute(own)}
+        return mine if alive.rowcount else None
+
+    def leave(self, worker: str) -> None:
+        """Strike a worker off, whose jobs have all been ended."""
+        with self._store.writing() as connection:
+            connection.execute(sa.delete(workers).where(workers.c.id == worker))
+
+    def inherit(self, job: Job, worker: str) -> bool:
+        """Let a worker answer for the run of one that is gone; one alone can."""
+        with self._store.writing() as connection:
+            taken = connection.execute(
+                sa.update(jobs)
+                .where(
+                    jobs.c.id == job.id,
+                    jobs.c.state == Job.RUNNING,
+                    jobs.c.attempt == job.attempt,
+                    jobs.c.worker == job.worker,
+                )
+                .values(worker=worker)
+            )
+        return bool(taken.rowcount)
+
+    def running(self) -> list[Job]:
+        """Return the jobs that run, whether or not their worker lives."""
+        wanted = sa.select(jobs).where(jobs.c.state == Job.RUNNING)
+        return [job_of(row) for row in self._store.read(wanted)]
+
+    # --- what the incidents' records are to say
+
+    def untold(self) -> list[Job]:
+        """Return the jobs with a change that their incident's record may not have yet."""
+        wanted = sa.select(jobs).where(jobs.c.told.is_(False)).order_by(jobs.c.created_at)
+        return [job_of(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
+
+    def told(self, job: Job) -> None:
+        """Remember that the record has all there was to say of a job in this state."""
+        with self._store.writing() as connection:
+            connection.execute(
+                sa.update(jobs)
+                .where(
+                    jobs.c.id == job.id,
+                    jobs.c.state == job.state,
+                    jobs.c.attempt == job.attempt,
+                )
+                .values(told=True)
+            )
+
+    def all_well(self, incidents: Collection[str]) -> bool:
+        """Tell whether nothing of these incidents is to run, and the newest runs came to ok."""
+        wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
+        newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
+        return all(one.state == Job.DONE and one.verdict == Verdict.OK for one in newest.values())
+
+    def forget(self, before: float) -> int:
+        """Delete what ended, came in and could not be read before a time; evidence stays."""
+        ended = sa.select(jobs.c.id).where(jobs.c.ended_at < before, jobs.c.live.is_(None))
+        old = alerts.c.last_seen_at < before, alerts.c.state == "done"
+        with self._store.writing() as connection:
+            for table in (attempts, job_alerts):
+                connection.execute(sa.delete(table).where(table.c.job.in_(ended)))
+            gone = [
+                sa.delete(jobs).where(jobs.c.id.in_(ended)),
+                sa.delete(alerts).where(*old),
+                sa.delete(quarantine).where(quarantine.c.received_at < before),
+            ]
+            return sum(connection.execute(statement).rowcount for statement in gone)
+
+
+def live_key(runbook: str, key: Sequence[str]) -> str:
+    """Return what no two live jobs share.
+
+    >>> live_key("RUN-005", ["a", "b"]) == live_key("RUN-005", ["a b"])
+    False
+    """
+    return hashlib.sha256(json.dumps([runbook, *key]).encode()).hexdigest()
+
+
+def _take(taken: Counter[str], connections: list[str], limit: int) -> bool:
+    """Take a place at each connection, if all have one.
+
+    >>> taken = Counter(orders=1)
+    >>> _take(taken, ["orders", "billing"], 2), _take(taken, ["orders"], 2), taken["billing"]
+    (True, False, 1)
+    """
+    if any(taken[name] >= limit for name in connections):
+        return False
+    taken.update(connections)
+    return True
+
+
+def _turn(row: Any) -> Turn:
+    return Turn(job=row.id, number=row.attempt + 1, priority=row.priority)

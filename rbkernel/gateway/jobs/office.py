@@ -1,0 +1,29 @@
+"""What all who work for a gateway share: the configuration, its store, and what keeps the books."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbkernel.config import Settings
+from rbkernel.gateway.jobs.chronicle import Chronicle
+from rbkernel.gateway.jobs.ledger import Ledger
+from rbkernel.gateway.jobs.store import Store
+
+
+@dataclass(frozen=True)
+class Office:
+    """The ledger knows of jobs and workers, the chronicle writes the incidents' records."""
+
+    settings: Settings
+    store: Store
+    ledger: Ledger
+    chronicle: Chronicle
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store) -> Office:
+        """Set it up upon an open store."""
+        ledger = Ledger(store, settings.queue)
+        chronicle = Chronicle(
+            *(settings.evidence_root, store, ledger, settings.grouping), key=settings.signing_key
+        )
+        return cls(settings, store, ledger, chronicle)

@@ -1,0 +1,162 @@
+"""Whether what alerts and schedules are to run can be run: asked before it is due.
+
+Each problem says what cannot be run, why, and what to do. A runbook may come later, so a problem is
+no reason not to start: `rbkernel serve` logs it, and `rbkernel serve --check` reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from rbkernel.config import Settings
+from rbkernel.config.queue import Given, RouteRule
+from rbkernel.errors import ConfigError, RbkernelError
+from rbkernel.gateway.jobs.routing import FALLBACK
+from rbkernel.run.admission import accept
+from rbkernel.runbook import catalogue, connections
+from rbkernel.runbook import parameters as declared
+from rbkernel.runbook.catalogue import Catalogue, Runbook
+
+_OF_LABEL = "labels."
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plans:
+    """What is to be said of them: ``problems`` cannot be run, ``cautions`` are to be looked at."""
+
+    problems: tuple[RbkernelError, ...]
+    cautions: tuple[RbkernelError, ...]
+
+
+def examine(settings: Settings) -> Plans:
+    """Return what cannot be run as it is, one problem an entry and runbook, and what may surprise.
+
+    A document that has no id and no triggers that can be read is only a caution: it may be a
+    notebook that was never meant to be a runbook.
+    """
+    known = catalogue.look(settings.catalogue.paths)
+    runbooks = [one for one in known.unreadable if one.id or one.triggers]
+    other = [one for one in known.unreadable if one not in runbooks]
+    return Plans(
+        problems=(
+            *_of_schedules(known, settings),
+            *_of_routes(known, settings),
+            *_of_triggers(known, settings),
+            *(one.problem for one in runbooks),
+        ),
+        cautions=(*_of_fallback(settings), *known.doubles, *(one.problem for one in other)),
+    )
+
+
+def _of_fallback(settings: Settings) -> Iterator[ConfigError]:
+    if not settings.default_connection:
+        yield ConfigError(
+            f"no default connection is configured: {FALLBACK} cannot look at an alert that no"
+            " runbook is made for and whose labels name no connection; such an alert is notified",
+            where=str(settings.file or "rbkernel.toml"),
+            next_step="add a connection with `rbkernel init`, and write `default = true` into it",
+        )
+
+
+def _of_schedules(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
+    runbooks = {one.id: one for one in known.runbooks}
+    for schedule in settings.schedules:
+        name = schedule.runbook
+        try:
+            # what is no id may be the path of one
+            runbook = runbooks.get(name.upper()) or catalogue.find(name, settings.catalogue.paths)
+            accept(runbook, schedule.parameters, "", settings)
+        except RbkernelError as error:
+            yield _told(f"[[schedules]] {schedule.name}", name, error)
+
+
+def _of_routes(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
+    runbooks = {one.id: one for one in known.runbooks}
+    for rule in settings.routes:
+        named = ", ".join([rule.alert, *(f"{k}={v}" for k, v in rule.match.items())]).strip(", ")
+        for name in rule.runbooks:
+            try:
+                _look_at_route(rule, runbooks.get(name) or _missing(name, known), settings)
+            except RbkernelError as error:
+                yield _told(f"[[routes]] {named}", name, error)
+
+
+def _missing(name: str, known: Catalogue) -> Runbook:
+    if broken := known.broken(name):
+        raise ConfigError(broken.reason, next_step=broken.error.next_step)
+    raise ConfigError("there is no such runbook", next_step="`rbkernel list` shows those there are")
+
+
+def _look_at_route(rule: RouteRule, runbook: Runbook, settings: Settings) -> None:
+    _look(runbook, _with_matched(rule.parameters, rule.match, rule.names), settings)
+    carriers = {*runbook.front_matter.connections, *runbook.used_connections}
+    of_labels = [name for name, said in rule.parameters.items() if _is_of_label(said)]
+    if of_labels and all(name in carriers for name in of_labels):
+        for name in rule.names.values():
+            settings.connection(name, parameter="names")
+
+
+def _of_triggers(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
+    for runbook in known.runbooks:
+        for trigger in runbook.front_matter.triggers:
+            if not (trigger.alert or trigger.match):
+                continue  # in words, for people
+            try:
+                _look(runbook, _with_matched(trigger.parameters, trigger.match), settings)
+            except RbkernelError as error:
+                where = f"trigger {trigger.alert or dict(trigger.match)} of {runbook.path}"
+                yield _told(where, runbook.id, error)
+
+
+def _with_matched(
+    said: Mapping[str, Given], match: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> dict[str, Given]:
+    """Return what is said, with the values of labels that are matched in full: they are known.
+
+    >>> _with_matched({"db": "labels.cluster", "pod": "labels.pod"}, {"cluster": "a", "pod": "b-*"})
+    {'db': 'a', 'pod': 'labels.pod'}
+    """
+    exact = {f"{_OF_LABEL}{name}": value for name, value in match.items() if not _GLOB & {*value}}
+    known = {label: (names or {}).get(value, value) for label, value in exact.items()}
+    return {
+        name: known.get(one, one) if isinstance(one, str) else one for name, one in said.items()
+    }
+
+
+def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> None:
+    """Raise what keeps a runbook from being run: a label's value is not known yet, all else is."""
+    # that there is such a parameter is held against the declaration, also where a label gives it
+    open_ones = {name for name, one in said.items() if _is_of_label(one)} & {*runbook.parameters}
+    given = {name: one for name, one in said.items() if name not in open_ones}
+    defaults = {name: one.default for name, one in runbook.parameters.items()}
+    values = {**defaults, **declared.validate(given, runbook.parameters, runbook.id)}
+    carriers = {
+        name: pattern
+        for name, pattern in runbook.front_matter.connections.items()
+        if name not in open_ones
+    }
+    values |= connections.filled(carriers, values, settings)
+    others = runbook.used_connections - open_ones
+    for parameter, name in connections.named(carriers, values, runbook.id, others=others).items():
+        settings.connection(name, parameter=parameter)
+        if not fnmatchcase(name, carriers.get(parameter, "*")):
+            raise ConfigError(
+                f"{parameter}={name!r} is no connection that the runbook lists"
+                f" ({carriers[parameter]})",
+                next_step="name another connection, or extend `connections` in its front matter",
+            )
+
+
+def _is_of_label(said: Given) -> bool:
+    return isinstance(said, str) and said.startswith(_OF_LABEL)
+
+
+def _told(where: str, runbook: str, error: RbkernelError) -> ConfigError:
+    return ConfigError(
+        f"{runbook} cannot be run: {error.what}",
+        where=where,
+        next_step=error.next_step or "mend that entry",
+    )

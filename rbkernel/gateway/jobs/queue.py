@@ -1,0 +1,216 @@
+"""The queue: the only module that knows DBOS.
+
+A turn (one attempt at one job) is a workflow of DBOS whose id is the turn's name, so that it is in
+the queue once, however often it is put there. DBOS keeps the order, the number of runs at once and
+the rate, on SQLite and on PostgreSQL. Its traps, and what is done about each:
+
+- Whoever launches it with an executor id that is in use runs that one's live workflows again. So
+  each launch has an id of its own, and nothing is ever recovered at launch.
+- The workflows of an executor that is gone stay taken for ever. `taken` and `put_back` are for
+  whoever knows that it is gone.
+- A workflow is only given to executors of its own application version, which by default changes
+  with any change of code. It is pinned to what we promise each other: `VERSION`.
+- It uses a function that SQLite may be too old for. `old_sqlite.Connection` supplies it.
+- A workflow that was run once is not run again under the same id, also when it came to nothing.
+  `restore` deletes what is left of it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, EnqueueOptions
+from dbos import error as dbos_error
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from rbkernel.config.queue import Queue as Rules
+from rbkernel.errors import StoreError
+from rbkernel.gateway.jobs import old_sqlite, storefile, tables
+from rbkernel.gateway.jobs.ledger import Turn
+
+VERSION = "rbkernel-1"  # changes when the arguments of a workflow do
+_APPLICATION = "rbkernel"
+_WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
+_SCHEMA = "rbkernel_queue"
+_POLL_S = 0.5
+_UNUSABLE_FILE = (
+    "check that this user may write to that file and its folder, and that the disk has space"
+)
+_UNUSABLE_DATABASE = "check that the role may create a schema and tables there"
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
+#: Takes a turn (job, number), and returns when its attempt has ended.
+Perform = Callable[[str, int], None]
+
+
+class Queue:
+    """DBOS, launched once in this process under an id of its own."""
+
+    def __init__(self, store_url: str, rules: Rules, perform: Perform) -> None:
+        self._url = _beside(tables.address(store_url))
+        self._rules = rules
+        self._perform = perform
+
+    def start(self, executor: str, *, kernels: int) -> None:
+        """Launch: from now on turns are put in, and with kernels they are taken, too.
+
+        Parameters
+        ----------
+        executor
+            An id that nobody ever had.
+        kernels
+            How many turns this process takes at once; 0 for none.
+
+        Raises
+        ------
+        StoreError
+            Its database cannot be used.
+        """
+        is_file = self._url.get_backend_name() == "sqlite"
+        if is_file:
+            _write_ahead(Path(self._url.database or ""))
+        config = DBOSConfig(
+            name=_APPLICATION,
+            system_database_url=self._url.render_as_string(hide_password=False),
+            dbos_system_schema=_SCHEMA,
+            application_version=VERSION,
+            executor_id=executor,
+            use_listen_notify=False,
+            enable_otlp=False,
+            log_level="WARNING",
+            sys_db_pool_size=5,
+        )
+        if is_file:
+            config["db_engine_kwargs"] = {"connect_args": {"factory": old_sqlite.Connection}}
+        logging.getLogger("dbos").addHandler(logging.NullHandler())  # no second console of its own
+        perform = self._perform
+
+        @DBOS.workflow(name=_WORKFLOW)
+        def take(job: str, number: int) -> None:
+            perform(job, number)
+
+        self._dbos = DBOS(config=config)
+        DBOS.listen_queues([_QUEUE] if kernels else [])
+        try:
+            DBOS.launch()
+        except (dbos_error.DBOSException, SQLAlchemyError) as error:
+            raise StoreError(
+                f"the queue cannot be started: {error}",
+                where=self._url.render_as_string(hide_password=True),
+                next_step=_UNUSABLE_FILE if is_file else _UNUSABLE_DATABASE,
+            ) from error
+        DBOS.register_queue(
+            _QUEUE,
+            worker_concurrency=kernels or 1,
+            limiter={"limit": self._rules.starts_per_minute, "period": 60.0},
+            polling_interval_sec=_POLL_S,
+            # who takes none has no say in how many others take
+            on_conflict="always_update" if kernels else "never_update",
+        )
+
+    def pause(self) -> None:
+        """Take no more turns; those that were taken go on."""
+        for event in self._dbos.background_thread_stop_events:
+            event.set()
+
+    def stop(self) -> None:
+        """Let go; turns that still run are not waited for."""
+        DBOS.destroy(destroy_registry=True)
+
+    def put(self, turns: Iterable[Turn]) -> None:
+        """Put turns in; those that are there already stay where they are."""
+        for turn in turns:
+            options: EnqueueOptions = {
+                "queue_name": _QUEUE,
+                "workflow_name": _WORKFLOW,
+                "workflow_id": turn.name,
+                "app_version": VERSION,
+                "priority": turn.priority,
+            }
+            with self._told():
+                DBOS.enqueue_workflow_with_options(options, turn.job, turn.number)
+
+    def taken(self) -> list[tuple[str, str]]:
+        """Return the turns that were taken and have not ended: name and executor of each."""
+        with self._told():
+            taken = DBOS.list_workflows(
+                status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
+            )
+        return [(one.workflow_id, one.executor_id or "") for one in taken]
+
+    def put_back(self, names: Sequence[str]) -> None:
+        """Give turns to others, whose executors are gone."""
+        with self._told():
+            if names:
+                DBOS.resume_workflows(list(names), queue_name=_QUEUE)
+
+    def restore(self, turns: Sequence[Turn]) -> int:
+        """Put in again what should be in the queue and is not; return how many there were."""
+        if not turns:
+            return 0
+        names = [turn.name for turn in turns]
+        with self._told():
+            found = DBOS.list_workflows(workflow_ids=names, load_input=False, load_output=False)
+            known = {one.workflow_id: one.status for one in found}
+            missing = [turn for turn in turns if known.get(turn.name, _ENDED[0]) in _ENDED]
+            if over := [turn.name for turn in missing if turn.name in known]:
+                DBOS.delete_workflows(over)
+        self.put(missing)
+        return len(missing)
+
+    def forget(self, before: str) -> int:
+        """Delete what ended before a time (ISO 8601); return how many workflows there were."""
+        with self._told():
+            over = DBOS.list_workflows(
+                status=list(_ENDED),
+                queue_name=_QUEUE,
+                completed_before=before,
+                limit=1_000,
+                load_input=False,
+                load_output=False,
+            )
+            if over:
+                DBOS.delete_workflows([one.workflow_id for one in over])
+        return len(over)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in a sentence that the database failed; a damaged file is made again at a start."""
+        try:
+            yield
+        except (dbos_error.DBOSException, SQLAlchemyError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(
+                f"the queue does not work: {str(cause).splitlines()[0]}",
+                where=self._url.render_as_string(hide_password=True),
+                next_step="start this process again; a damaged SQLite file is then made again"
+                " from the store",
+            ) from error
+
+
+def _beside(url: URL) -> URL:
+    """Return where the queue is: in the store's database, or in a file beside its file.
+
+    Two files, since whoever writes to a SQLite file has it alone, and senders wait for the store.
+
+    >>> _beside(tables.address("sqlite:////tmp/gateway.sqlite")).database
+    '/tmp/gateway.queue.sqlite'
+    """
+    if url.get_backend_name() != "sqlite":
+        return url
+    return url.set(database=str(Path(url.database or "").with_suffix(".queue.sqlite")))
+
+
+def _write_ahead(file: Path) -> None:
+    """Have a file in which readers and a writer go on together; a damaged one is made again.
+
+    The turns of a new one are put in again from the ledger, by `restore`.
+    """
+    storefile.prepare_again(file)
+    with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL").close()

@@ -1,0 +1,261 @@
+"""What the store holds, as frozen values for those who show or count it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from rbkernel.evidence.incident import is_possible
+from rbkernel.gateway.jobs.alert import Alert, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAlert:
+    """An alert, and what became of it.
+
+    ``state`` is ``received`` until it has its place, ``placed`` until incident and queue know of
+    it, then ``done``. ``outcome`` says what it came to: `OUTCOMES`.
+    """
+
+    RECEIVED: ClassVar[str] = "received"
+    PLACED: ClassVar[str] = "placed"
+    DONE: ClassVar[str] = "done"
+    OUTCOMES: ClassVar[Mapping[str, str]] = {
+        "started": "a run was queued for it",
+        "attached": "it joined a run that was already live",
+        "storm": "it came with many that no runbook is made for, and joined the run of one of them",
+        "resolved": "it resolved an alert that was firing",
+        "nothing open": "resolved, but no firing alert was received",
+        "stale": "it was resolved before it was received as firing",
+        "no run": "no runbook could be run for it",
+        "by rule": "a [[routes]] entry says that nothing is run for it",
+    }
+
+    number: int
+    alert: Alert
+    received_at: datetime
+    last_seen_at: datetime
+    seen: int
+    state: str
+    outcome: str
+    incident: str
+    problem: str
+
+    @property
+    def identity(self) -> str:
+        """The alert's own identity."""
+        return self.alert.identity
+
+    @property
+    def began_at(self) -> datetime:
+        """When it began; when it was received where the sender's time is impossible."""
+        at = self.alert.starts_at
+        return at if is_possible(at, self.received_at) else self.received_at
+
+    @property
+    def fires(self) -> bool:
+        """Whether it tells of a beginning, not of an end."""
+        return self.alert.status == Status.FIRING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run that was decided on, with as many attempts as it takes.
+
+    ``state``: ``waiting`` (for room at its connections, or for another attempt), ``queued``,
+    ``running``, then ``done`` (the runbook came to its end, whatever it found), ``failed`` (a cell
+    failed, or it cannot be run as it is) or ``given up`` (every attempt was interrupted).
+    ``why`` is what it is for, then what is not as it was meant to be, if anything.
+    ``priority`` is 1 for critical to 4 for low. ``verdict`` and ``head`` are of the last attempt
+    that was sealed.
+    """
+
+    WAITING: ClassVar[str] = "waiting"
+    QUEUED: ClassVar[str] = "queued"
+    RUNNING: ClassVar[str] = "running"
+    DONE: ClassVar[str] = "done"
+    FAILED: ClassVar[str] = "failed"
+    GIVEN_UP: ClassVar[str] = "given up"
+    NOT_STARTED: ClassVar[tuple[str, ...]] = (WAITING, QUEUED)
+    LIVE: ClassVar[tuple[str, ...]] = (WAITING, QUEUED, RUNNING)
+    ENDED: ClassVar[tuple[str, ...]] = (DONE, FAILED, GIVEN_UP)
+
+    id: str
+    runbook: str
+    parameters: Mapping[str, Any]
+    key: tuple[str, ...]
+    incident: str
+    source: str
+    priority: int
+    connections: tuple[str, ...]
+    why: tuple[str, ...]
+    state: str
+    attempt: int
+    created_at: datetime
+    not_before: datetime | None
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    run_id: str
+    worker: str
+    verdict: str
+    failure: str
+    head: str
+
+    @property
+    def mind(self) -> str:
+        """What whoever reads its findings must know; usually empty."""
+        return "; ".join(self.why[1:])
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long its last attempt ran, in seconds; None before it has ended."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One execution of a job: a run of its own, with evidence of its own.
+
+    ``outcome`` is empty while it runs, then ``done``, ``failed``, ``interrupted``, or ``drained``
+    when a worker that was told to end gave it back.
+    """
+
+    job: str
+    number: int
+    run_id: str
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str
+    verdict: str
+    failure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """A delivery whose sender proved itself, and that nobody could read."""
+
+    SHOWN_BYTES: ClassVar[int] = 2_000
+
+    number: int
+    source: str
+    received_at: datetime
+    reason: str
+    size_bytes: int
+    beginning: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A process that takes jobs: `rbkernel serve` or `rbkernel worker`.
+
+    ``place`` tells which process ids ``process`` can be looked up among; ``silent_s`` is the time
+    since its last heartbeat, in seconds.
+    """
+
+    id: str
+    host: str
+    place: str
+    process: str
+    kernels: int
+    started_at: datetime
+    silent_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How much there is of what; ages are in seconds, None where there is nothing."""
+
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    quarantined: int = 0
+    oldest_alert_s: float | None = None
+    oldest_job_s: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not been started: the depth of the queue."""
+        return sum(self.jobs.get(state, 0) for state in Job.NOT_STARTED)
+
+    @property
+    def running(self) -> int:
+        """Jobs that run now: the kernels in use."""
+        return self.jobs.get(Job.RUNNING, 0)
+
+
+def at(seconds: float | None) -> datetime | None:
+    """Return a time of the store's, if there is one."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def stored_alert_of(row: Any) -> StoredAlert:
+    """Return what a row of the table of alerts says."""
+    return StoredAlert(
+        number=row.number,
+        alert=Alert.from_json(json.loads(row.alert)),
+        received_at=_at(row.received_at),
+        last_seen_at=_at(row.last_seen_at),
+        **{
+            name: getattr(row, name) for name in ("seen", "state", "outcome", "incident", "problem")
+        },
+    )
+
+
+def job_of(row: Any) -> Job:
+    """Return what a row of the table of jobs says."""
+    texts = ("id", "runbook", "incident", "source", "state", "run_id", "worker", "verdict")
+    return Job(
+        **{name: getattr(row, name) for name in (*texts, "failure", "head", "priority", "attempt")},
+        created_at=_at(row.created_at),
+        queued_at=at(row.queued_at),
+        started_at=at(row.started_at),
+        ended_at=at(row.ended_at),
+        not_before=at(row.not_before or None),
+        parameters=json.loads(row.parameters),
+        key=tuple(json.loads(row.key)),
+        connections=tuple(json.loads(row.connections)),
+        why=tuple(json.loads(row.why)),
+    )
+
+
+def attempt_of(row: Any) -> Attempt:
+    """Return what a row of the table of attempts says."""
+    texts = ("job", "number", "run_id", "worker", "outcome", "verdict", "failure")
+    return Attempt(
+        **{name: getattr(row, name) for name in texts},
+        started_at=_at(row.started_at),
+        ended_at=at(row.ended_at),
+    )
+
+
+def quarantined_of(row: Any) -> Quarantined:
+    """Return what a row of the table of unreadable deliveries says."""
+    return Quarantined(
+        number=row.number,
+        source=row.source,
+        received_at=_at(row.received_at),
+        reason=row.reason,
+        size_bytes=row.size_bytes,
+        beginning=bytes(row.beginning),
+    )
+
+
+def worker_of(row: Any) -> Worker:
+    """Return what a row of the table of workers says."""
+    texts = ("id", "host", "place", "process", "kernels")
+    return Worker(
+        **{name: getattr(row, name) for name in texts},
+        started_at=_at(row.started_at),
+        silent_s=max(0.0, row.silent_s),
+    )

@@ -1,0 +1,149 @@
+"""Runbooks that run by the clock. Pure but for `Clockwork`, which makes jobs of what is due.
+
+A time that is due is one job, however many gateways look at the clock: its id is made of the
+schedule's name and that time. After a pause only the newest time that was missed is made up for,
+and only while it is not older than the schedule allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from rbkernel.config.queue import Schedule
+from rbkernel.errors import RbkernelError, SecretParameter
+from rbkernel.gateway.jobs.ledger import Order
+from rbkernel.gateway.jobs.office import Office
+from rbkernel.model import Severity
+from rbkernel.run.admission import accept
+from rbkernel.runbook import catalogue, connections
+from rbkernel.runbook.catalogue import Runbook
+
+_MINUTE = timedelta(minutes=1)
+
+
+def last_due(schedule: Schedule, now: datetime) -> datetime | None:
+    """Return the newest time that a schedule was due, in UTC; None when that is too long ago.
+
+    >>> zone = "Europe/Berlin"
+    >>> daily = Schedule(name="daily", cron="0 6 * * *", timezone=zone, runbook="RUN-016")
+    >>> last_due(daily, datetime(2026, 11, 20, 5, 10, tzinfo=UTC)).isoformat()
+    '2026-11-20T05:00:00+00:00'
+    >>> last_due(daily, datetime(2026, 11, 20, 6, 10, tzinfo=UTC)) is None
+    True
+    """
+    due = _cron(schedule, now + _MINUTE / 60, "get_prev")
+    return due if now - due <= timedelta(minutes=schedule.catch_up_min) else None
+
+
+def next_due(schedule: Schedule, now: datetime) -> datetime:
+    """Return when a schedule is due next, in UTC.
+
+    >>> daily = Schedule(name="daily", cron="0 6 * * *", runbook="RUN-016")
+    >>> next_due(daily, datetime(2026, 11, 20, 6, 0, tzinfo=UTC)).isoformat()
+    '2026-11-21T06:00:00+00:00'
+    """
+    return _cron(schedule, now, "get_next")
+
+
+def incident_of(schedule: Schedule, due: datetime) -> str:
+    """Return the incident that a scheduled run has for itself.
+
+    >>> incident_of(Schedule(name="daily", cron="0 6 * * *", runbook="RUN-016"),
+    ...             datetime(2026, 11, 20, 5, tzinfo=UTC))
+    'INC-20261120-0500-daily'
+    """
+    return f"INC-{due.astimezone(UTC):%Y%m%d-%H%M}-{schedule.name.rstrip('-')}"
+
+
+def _cron(schedule: Schedule, at: datetime, which: str) -> datetime:
+    from croniter import croniter
+
+    local = at.astimezone(ZoneInfo(schedule.timezone))
+    found: datetime = getattr(croniter(schedule.cron, local), which)(datetime)
+    return found.astimezone(UTC)
+
+
+class Clockwork:
+    """Makes jobs of what is due."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._done: dict[str, datetime] = {}
+
+    def sweep(self, complain: Callable[[str], None]) -> int:
+        """Make jobs of all that is due; return how many were new.
+
+        Raises
+        ------
+        StoreError
+            The store does not work; what is due is looked at again at the next sweep.
+        """
+        now, made = datetime.now(UTC), 0
+        for schedule in self._office.settings.schedules:
+            due = last_due(schedule, now)
+            if due is None or self._done.get(schedule.name) == due:
+                continue
+            try:
+                made += self._fire(schedule, due, complain)
+            except SecretParameter as error:  # it must not get into the store
+                complain(_cannot(schedule, error))
+            self._done[schedule.name] = due
+        return made
+
+    def _fire(self, schedule: Schedule, due: datetime, complain: Callable[[str], None]) -> bool:
+        planned = self._planned(schedule, complain)
+        incident = incident_of(schedule, due)
+        order = Order(
+            seed=f"schedule {schedule.name} {due.isoformat()}",
+            runbook=planned.runbook,
+            parameters=planned.parameters,
+            key=("schedule", schedule.name),
+            connections=planned.connections,
+            severity=Severity.LOW,
+            incident=incident,
+            source="schedule",
+            why=f"schedule {schedule.name}: {schedule.cron} {schedule.timezone},"
+            f" due {due:%Y-%m-%d %H:%M} UTC",
+        )
+        with self._office.store.planning() as connection:
+            _, is_new = self._office.ledger.add(connection, order)
+        if is_new:
+            title = f"{schedule.name}: {planned.title}"
+            self._office.chronicle.open_for_schedule(incident, title)
+        return is_new
+
+    def _planned(self, schedule: Schedule, complain: Callable[[str], None]) -> _Planned:
+        """Return what is to be run; what cannot be run fails as a job, so that it is reported."""
+        try:
+            runbook = catalogue.find(schedule.runbook, self._office.settings.catalogue.paths)
+            values = accept(runbook, schedule.parameters, "", self._office.settings)
+        except SecretParameter:
+            raise
+        except RbkernelError as error:
+            complain(_cannot(schedule, error))
+            return _Planned(schedule.runbook, schedule.runbook, schedule.parameters, ())
+        title = runbook.front_matter.title
+        return _Planned(runbook.id, title, values, _connections(runbook, values))
+
+
+class _Planned(NamedTuple):
+    """The run that a schedule is for."""
+
+    runbook: str
+    title: str
+    parameters: Mapping[str, Any]
+    connections: tuple[str, ...]
+
+
+def _cannot(schedule: Schedule, error: RbkernelError) -> str:
+    return f"the schedule {schedule.name} cannot run {schedule.runbook}: {error}"
+
+
+def _connections(runbook: Runbook, values: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the connections that a run with these parameters uses."""
+    defaults = {name: one.default for name, one in runbook.parameters.items()}
+    named = connections.named(runbook.front_matter.connections, {**defaults, **values}, runbook.id)
+    return tuple(dict.fromkeys(named.values()))

@@ -1,0 +1,374 @@
+"""The gateway's store: what came in, what is to run, what ran. It delivers, the evidence is true.
+
+It is a SQLite file of the user's, or the database that `RBKERNEL_STORE_URL` names, which several
+gateways and workers may share. Ordering rule: what `receive` and `quarantine` return for is on
+disk, and stays in the state ``received`` until somebody has dispatched it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from rbkernel.errors import StoreError
+from rbkernel.gateway.jobs import old_sqlite, storefile, tables
+from rbkernel.gateway.jobs.alert import Alert, Delivery
+from rbkernel.gateway.jobs.records import (
+    Attempt,
+    Counts,
+    Job,
+    Quarantined,
+    StoredAlert,
+    Worker,
+    attempt_of,
+    job_of,
+    quarantined_of,
+    stored_alert_of,
+    worker_of,
+)
+
+_LOCK = 7_226_001  # PostgreSQL's advisory lock: one plans at a time, whatever the host
+_NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libpq's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What a delivery added: alerts that were not known, and tellings of known ones."""
+
+    new: int
+    repeated: int
+
+
+class Store:
+    """Everything of the gateway that must survive a crash; may be used by any thread.
+
+    Every method raises `StoreError` when the database cannot be reached, is full, or is locked
+    for too long; nothing was changed then.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.dialect = engine.dialect.name
+        # SQLite has its writers poll, ever less often: those of one process take turns instead
+        self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
+        # a store that is let go closes its connections, too
+        weakref.finalize(self, engine.dispose).atexit = False
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Reach the store, and make its tables where they are missing.
+
+        Raises
+        ------
+        StoreError
+            It cannot be reached, another version of rbkernel made it, or SQLite is too old.
+        """
+        old_sqlite.refuse_too_old(url)
+        try:
+            address = tables.address(url)
+            if address.get_backend_name() not in tables.KNOWN:
+                raise ArgumentError("only SQLite and PostgreSQL are known")
+            store = cls(tables.engine(address))
+        except (ArgumentError, SQLAlchemyError, ImportError, OSError) as error:
+            raise StoreError(
+                f"the store cannot be used: {_reason(error)}",
+                where="RBKERNEL_STORE_URL",
+                next_step="give it as sqlite:////path/to/file or postgresql://user@host/database",
+            ) from error
+        store._make()
+        return store
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()
+
+    @property
+    def where(self) -> str:
+        """Its address, without a password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    # --- what comes in
+
+    def receive(self, delivery: Delivery) -> Received:
+        """Keep what a sender delivered: in one transaction, on disk when it returns."""
+        return self.receive_all([delivery])[0]
+
+    def receive_all(self, deliveries: Sequence[Delivery]) -> list[Received]:
+        """Keep several deliveries in one transaction: one wait for the disk.
+
+        Returns
+        -------
+        list
+            For each delivery, how many of its alerts were new. An alert counts as new once, in
+            the delivery that told of it first.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        for delivery in deliveries:
+            for alert in delivery.alerts:
+                row = rows.setdefault(alert.identity, _row(alert, delivery.received_at))
+                row["seen"] += 1
+        # in one order for everybody, so that no two wait for each other's rows
+        with self.writing() as connection:
+            new = self._insert(connection, [rows[identity] for identity in sorted(rows)])
+        return [_received(delivery, new) for delivery in deliveries]
+
+    def _insert(self, connection: Connection, rows: list[dict[str, Any]]) -> set[str]:
+        """Add the alerts that are not there; return which were not."""
+        if not rows:
+            return set()
+        tellings = {row["identity"]: row["seen"] for row in rows}
+        insert = self.insert(tables.alerts)
+        counted = insert.on_conflict_do_update(
+            index_elements=["identity"],
+            set_={
+                "seen": tables.alerts.c.seen + insert.excluded.seen,
+                "last_seen_at": insert.excluded.last_seen_at,
+            },
+        ).returning(tables.alerts.c.identity, tables.alerts.c.seen)
+        # the rows as parameters: SQLAlchemy then compiles the statement once, for all commits
+        kept = connection.execute(counted, rows)
+        return {row.identity for row in kept if row.seen == tellings[row.identity]}
+
+    def quarantine(self, source: str, raw: bytes, reason: str) -> int:
+        """Keep bytes that nobody could read; return their number. On disk when it returns."""
+        row = {"source": source, "raw": raw, "reason": reason, "received_at": time.time()}
+        table = tables.quarantine
+        with self.writing() as connection:
+            return int(
+                connection.execute(
+                    sa.insert(table).values(row).returning(table.c.number)
+                ).scalar_one()
+            )
+
+    def probe(self) -> None:
+        """Prove that something can be committed now: ask the disk, and leave nothing behind."""
+        with self.writing() as connection:
+            connection.execute(sa.update(tables.version).values(version=tables.VERSION))
+
+    # --- what pages and figures show
+
+    def alerts(
+        self, *, limit: int = 100, state: str = "", incident: str = "", job: str = ""
+    ) -> list[StoredAlert]:
+        """Return alerts, the newest first: all, of one state or incident, or that a job is for."""
+        table, of_jobs = tables.alerts, tables.job_alerts
+        wanted = sa.select(table).order_by(table.c.number.desc()).limit(limit)
+        if state:
+            wanted = wanted.where(table.c.state == state)
+        if incident:
+            wanted = wanted.where(table.c.incident == incident)
+        if job:
+            wanted = wanted.join(of_jobs, of_jobs.c.identity == table.c.identity)
+            wanted = wanted.where(of_jobs.c.job == job)
+        return [stored_alert_of(row) for row in self.read(wanted)]
+
+    def jobs(
+        self, *, limit: int = 100, states: Iterable[str] = (), incident: str = ""
+    ) -> list[Job]:
+        """Return jobs, the newest first: all, or of some states, or of one incident."""
+        table = tables.jobs
+        wanted = sa.select(table).order_by(table.c.created_at.desc(), table.c.id).limit(limit)
+        if states := tuple(states):
+            wanted = wanted.where(table.c.state.in_(states))
+        if incident:
+            wanted = wanted.where(table.c.incident == incident)
+        return [job_of(row) for row in self.read(wanted)]
+
+    def job(self, id: str) -> Job | None:  # noqa: A002  # it is its id
+        """Return one job, if there is one of that id."""
+        rows = self.read(sa.select(tables.jobs).where(tables.jobs.c.id == id))
+        return job_of(rows[0]) if rows else None
+
+    def job_of_run(self, run_id: str) -> Job | None:
+        """Return the job that a run was or will be an attempt at, if it came from here."""
+        table = tables.jobs
+        found = sa.select(tables.attempts.c.job).where(tables.attempts.c.run_id == run_id)
+        rows = self.read(sa.select(table).where(table.c.id.in_(found) | (table.c.run_id == run_id)))
+        return job_of(rows[0]) if rows else None
+
+    def jobs_for(self, identity: str) -> list[Job]:
+        """Return the jobs that are for an alert, the first one first."""
+        of_alert = sa.select(tables.job_alerts.c.job).where(
+            tables.job_alerts.c.identity == identity
+        )
+        table = tables.jobs
+        wanted = sa.select(table).where(table.c.id.in_(of_alert))
+        return [job_of(row) for row in self.read(wanted.order_by(table.c.created_at, table.c.id))]
+
+    def attempts(self, job: str) -> list[Attempt]:
+        """Return the attempts at a job, the first one first."""
+        table = tables.attempts
+        wanted = sa.select(table).where(table.c.job == job).order_by(table.c.number)
+        return [attempt_of(row) for row in self.read(wanted)]
+
+    def quarantined(self, *, limit: int = 100) -> list[Quarantined]:
+        """Return what could not be read, the newest first, with the beginning of its bytes."""
+        table = tables.quarantine
+        wanted = sa.select(
+            *(table.c[name] for name in ("number", "source", "received_at", "reason")),
+            sa.func.length(table.c.raw).label("size_bytes"),
+            sa.func.substr(table.c.raw, 1, Quarantined.SHOWN_BYTES).label("beginning"),
+        )
+        return [
+            quarantined_of(row)
+            for row in self.read(wanted.order_by(table.c.number.desc()).limit(limit))
+        ]
+
+    def quarantined_bytes(self, number: int) -> bytes | None:
+        """Return all the bytes of one delivery that could not be read."""
+        table = tables.quarantine
+        rows = self.read(sa.select(table.c.raw).where(table.c.number == number))
+        return bytes(rows[0].raw) if rows else None
+
+    def workers(self) -> list[Worker]:
+        """Return the processes that take jobs, the oldest first."""
+        table = tables.workers
+        age = (self.clock - table.c.heartbeat_at).label("silent_s")
+        wanted = sa.select(table, age).order_by(table.c.started_at)
+        return [worker_of(row) for row in self.read(wanted)]
+
+    def counts(self) -> Counts:
+        """Return the figures of now: how much there is of what, and how old the oldest is."""
+        alerts, jobs = tables.alerts, tables.jobs
+        with self.reading() as connection:
+            return Counts(
+                alerts=_counted(connection, alerts.c.state),
+                outcomes=_counted(connection, alerts.c.outcome),
+                jobs=_counted(connection, jobs.c.state),
+                quarantined=_number_of(connection, tables.quarantine),
+                oldest_alert_s=_age_s(
+                    connection, alerts.c.received_at, alerts.c.state != StoredAlert.DONE
+                ),
+                oldest_job_s=_age_s(
+                    connection, jobs.c.created_at, jobs.c.state.in_(Job.NOT_STARTED)
+                ),
+            )
+
+    # --- for those who write: the ledger of jobs, and the outbox of notifications
+
+    @property
+    def clock(self) -> sa.ColumnElement[float]:
+        """The store's own time, as SQL."""
+        return tables.clock(self.dialect)
+
+    def insert(self, table: sa.Table) -> Any:
+        """Return an INSERT that can say what is to happen on a conflict."""
+        return (sqlite if self.dialect == "sqlite" else postgresql).insert(table)
+
+    def read(self, wanted: sa.Select[Any]) -> Sequence[Row[Any]]:
+        """Return all rows of a query."""
+        with self.reading() as connection:
+            return connection.execute(wanted).all()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Look at one state of the store while the block runs."""
+        with self._told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Change the store in one transaction, that is on disk when the block has ended."""
+        with self._told(), self._turn, self._engine.connect() as connection:
+            connection = connection.execution_options(writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def planning(self) -> Iterator[Connection]:
+        """Change it while nobody else, of any host, plans: what is read stays true till the end."""
+        with self.writing() as connection:
+            if self.dialect == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise StoreError(
+                f"the gateway's store does not work: {_reason(error)}",
+                where=self.where,
+                next_step=_next_step(error),
+            ) from error
+
+    def _make(self) -> None:
+        with self.planning() as connection:
+            tables.metadata.create_all(connection)
+            known = connection.execute(sa.select(tables.version.c.version)).scalar()
+            if known is None:
+                connection.execute(sa.insert(tables.version).values(version=tables.VERSION))
+            elif known != tables.VERSION:
+                raise StoreError(
+                    f"the store has version {known}, and this rbkernel knows {tables.VERSION}",
+                    where=self.where,
+                    next_step="use the rbkernel that made it, or another RBKERNEL_STORE_URL",
+                )
+
+
+def _row(alert: Alert, received_at: datetime) -> dict[str, Any]:
+    at = received_at.timestamp()
+    return {
+        "identity": alert.identity,
+        "source": alert.source,
+        "status": alert.status.value,
+        "thread": alert.thread,
+        "alert": json.dumps(alert.to_json()),
+        "received_at": at,
+        "last_seen_at": at,
+        "seen": 0,
+    }
+
+
+def _received(delivery: Delivery, new: set[str]) -> Received:
+    """Count a delivery's new alerts, and take them from those that a later one may count."""
+    of_this = {alert.identity for alert in delivery.alerts} & new
+    new -= of_this
+    return Received(new=len(of_this), repeated=len(delivery.alerts) - len(of_this))
+
+
+def _counted(connection: Connection, column: sa.Column[Any]) -> Mapping[str, int]:
+    rows = connection.execute(sa.select(column, sa.func.count()).group_by(column))
+    return {value: number for value, number in rows if value}
+
+
+def _number_of(connection: Connection, table: sa.Table) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def _age_s(
+    connection: Connection, since: sa.Column[float], of: sa.ColumnElement[bool]
+) -> float | None:
+    oldest = connection.execute(sa.select(sa.func.min(since)).where(of)).scalar()
+    return None if oldest is None else max(0.0, datetime.now(UTC).timestamp() - oldest)
+
+
+def _next_step(error: SQLAlchemyError) -> str:
+    """Return what to do when the database of an open store fails."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        mend = storefile.advice(cause)
+    elif any(words in _reason(error) for words in _NO_SUCH_HOST):
+        mend = "mend the host in RBKERNEL_STORE_URL, or the name server"
+    else:
+        mend = "see that the database server runs and has space"
+    return f"{mend}; until then senders are asked to send again"
+
+
+def _reason(error: BaseException) -> str:
+    """Return the database's own words, without the statement and its values."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

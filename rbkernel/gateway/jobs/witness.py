@@ -1,0 +1,188 @@
+"""A look at the server that an alert is about, at the moment when the alert arrives.
+
+A run begins seconds later: the queue, a process, a kernel. By then a lock storm may be over, and
+nobody could see any more who caused it. So the server is looked at as soon as the alert has its
+incident, and the incident's record keeps the situation.
+
+Rules. A look delays nothing: it has a thread of its own. There is one at a time for each server,
+and a further alert within `_FRESH_S` shares it; an incident gets one in `_EVERY_S`: a storm of
+alerts is no storm of looks. A look is given `_LIMIT_S`. What fails is written into the record, and
+hurts nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+
+from rbkernel.config import Connection, Settings
+from rbkernel.errors import DatabaseError, RbkernelError
+from rbkernel.kernel import secrets
+from rbkernel.redact import Redactor
+from rbkernel.sources.postgres import diagnosis, situation
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+
+# s: a look takes 0.1 s on a server that is well; a run comes after about 3 s
+_LIMIT_S = 10.0
+# s for the login and for each statement
+_PATIENCE_S = 3.0
+# s within which an alert shares the look of the one before it
+_FRESH_S = 5.0
+# s from one situation of a server in an incident's record to the next
+_EVERY_S = 60.0
+_NAME = "rbkernel/alert"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """An alert that wants its server looked at."""
+
+    connection: str
+    incident: str
+    alert: str
+    received_at: datetime
+
+
+Tell = Callable[[Ask, Diagnosis, Redactor], None]
+
+
+@dataclass
+class _Server:
+    """What is known of a server: who waits for the look under way, and the last one.
+
+    ``asked`` has the time of the last ask of each incident.
+    """
+
+    asked: dict[tuple[str, str], float] = field(default_factory=dict)
+    waiting: list[Ask] = field(default_factory=list)
+    busy: bool = False
+    last: Diagnosis | None = None
+    at: float = 0.0
+
+
+class Witness:
+    """Looks at servers, each in a thread of its own, and tells what was seen."""
+
+    def __init__(self, settings: Settings, tell: Tell) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._servers: dict[tuple[str, ...], _Server] = {}
+
+    def look(self, ask: Ask) -> None:
+        """Have a server looked at, unless it was just now for this incident; returns at once."""
+        connection = self._settings.connections.get(ask.connection)
+        if connection is None:
+            return
+        key, now = (ask.incident, ask.connection), time.monotonic()
+        with self._lock:
+            server = self._servers.setdefault(_address(connection), _Server())
+            recent = {one: at for one, at in server.asked.items() if now - at < _EVERY_S}
+            server.asked = {key: now, **recent}
+            if key in recent:
+                return
+            server.waiting.append(ask)
+            if server.busy:
+                return
+            server.busy = True
+        name = f"rbkernel-witness-{ask.connection}"
+        threading.Thread(
+            target=self._witness, args=(connection, server), name=name, daemon=True
+        ).start()
+
+    def _witness(self, connection: Connection, server: _Server) -> None:
+        """Look once, and tell all who wait; until nobody waits any more."""
+        redactor = self._redactor  # before the first look: it learns passwords that are fetched
+        while True:
+            if server.last is None or time.monotonic() - server.at > _FRESH_S:
+                looking = _Look(connection)
+                server.last, server.at = looking.result(_LIMIT_S), time.monotonic()
+                asked = self._take(server)
+                self._tell_all(asked, server.last, redactor)
+                looking.join()  # one that is late still has its connection
+            else:
+                self._tell_all(self._take(server), server.last, redactor)
+            with self._lock:
+                if not server.waiting:
+                    server.busy = False
+                    return
+
+    def _take(self, server: _Server) -> list[Ask]:
+        with self._lock:
+            taken, server.waiting = server.waiting, []
+        return taken
+
+    def _tell_all(self, asked: list[Ask], seen: Diagnosis, redactor: Redactor) -> None:
+        for ask in asked:
+            try:
+                self._tell(ask, _of(ask.connection, seen), redactor)
+            except RbkernelError as error:
+                _log.warning("the look at %s is not in %s: %s", ask.connection, ask.incident, error)
+            except Exception:  # noqa: BLE001  # a thread that nobody waits for: it is logged
+                _log.exception("the look at %s is not in %s", ask.connection, ask.incident)
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        return secrets.redactor(self._settings, os.environ, later=True)
+
+
+class _Look:
+    """One look, in a thread that may come too late."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection.model_copy(
+            update={
+                "connect_timeout_s": min(connection.connect_timeout_s, _PATIENCE_S),
+                "statement_timeout_s": min(connection.statement_timeout_s, _PATIENCE_S),
+            }
+        )
+        self._seen: Diagnosis | None = None
+        self._thread = threading.Thread(target=self._work, name="rbkernel-look", daemon=True)
+        self._thread.start()
+
+    def result(self, limit_s: float) -> Diagnosis:
+        """Return what was seen, or why nothing was, after so many seconds at most."""
+        self._thread.join(limit_s)
+        return self._seen or _nothing_seen(
+            self._connection, f"the look took longer than {limit_s:.0f} s"
+        )
+
+    def join(self) -> None:
+        """Wait for the end of the look."""
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            with closing(Session(self._connection, application_name=_NAME)) as session:
+                self._seen = diagnosis.diagnose(session)
+        except RbkernelError as error:
+            self._seen = _nothing_seen(self._connection, str(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the record says so
+            _log.exception("the look at %s failed", self._connection.name)
+            self._seen = _nothing_seen(self._connection, f"a defect of rbkernel: {error!r}")
+
+
+def _of(connection: str, seen: Diagnosis) -> Diagnosis:
+    """Return what was seen of a server as seen by another connection to it."""
+    if seen.situation.connection == connection:
+        return seen
+    return diagnosis.judged(replace(seen.situation, connection=connection))
+
+
+def _nothing_seen(connection: Connection, why: str) -> Diagnosis:
+    error = DatabaseError(why, where=f"connection {connection.name}")
+    return diagnosis.judged(situation.unanswered(connection.name, error))
+
+
+def _address(connection: Connection) -> tuple[str, ...]:
+    """Return what tells servers apart: two connections may be two databases of one server."""
+    return tuple(map(str, (connection.service, connection.host, connection.port)))

@@ -1,0 +1,238 @@
+"""What a worker does with a turn: one run in a process of its own, from the lease to the seal.
+
+Ordering rules: the ledger says that the attempt runs before a process is started, and what it came
+to only after its evidence is sealed, or cannot be. A worker ends its own processes when it learns
+that others have taken over, and when it could not say for a whole lease that it lives. When it is
+killed, the system kills them (`leash`), and whoever takes over finds what they left.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import IO
+
+from rbkernel.config import Settings
+from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.gateway.jobs.ledger import DRAINED, INTERRUPTED, Ending
+from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.run.admission import accept
+from rbkernel.run.outcome import ending_of, kernel_has_ended, last_line
+from rbkernel.runbook import catalogue
+
+_LOOK_EVERY_S = 0.2
+_TO_SEAL_S = 20.0  # a run that is told to end seals what it has
+_TRY_AGAIN_S = 1.0
+_OUTPUT_CHARACTERS = 1_000_000
+_log = logging.getLogger(__name__)
+
+LOST, TOO_LONG = "others have taken it over", "it took too long"
+
+
+@dataclass
+class _Live:
+    """A process that runs, and why it is to end before its time."""
+
+    process: subprocess.Popen[bytes]
+    stop: str = ""
+    asked_at: float = field(default=0.0)
+
+
+class Workbench:
+    """Runs turns, each in a thread of the queue's and a process of its own."""
+
+    def __init__(self, office: Office, *, worker: str, kernels: int) -> None:
+        self._office = office
+        self._worker = worker
+        self._room = threading.BoundedSemaphore(max(1, kernels))
+        self._live: dict[tuple[str, int], _Live] = {}
+        self._lock = threading.Lock()
+        self._draining = threading.Event()
+        self._gone = threading.Event()
+        self.environment = environment(office.settings)
+
+    @property
+    def busy(self) -> int:
+        """How many runs there are now."""
+        return len(self._live)
+
+    def perform(self, job: str, number: int) -> None:
+        """Make an attempt, if it is still to be made; return when it has ended."""
+        with self._room:
+            if self._draining.is_set():
+                return  # it stays queued, and is put in again for somebody else
+            taken = self._begin(job, number)
+            if taken is not None:
+                self._tell(taken)
+                self._end(taken, self._attempt(taken))
+
+    def keep(self, mine: Iterable[tuple[str, int]]) -> None:
+        """End all runs but these: the others are somebody else's by now."""
+        kept = frozenset(mine)
+        self._ask(LOST, (name for name in tuple(self._live) if name not in kept))
+
+    def drain(self, patience_s: float) -> None:
+        """Begin nothing more; let runs end in time, then have them seal what they have."""
+        self._draining.set()
+        self._wait(patience_s)
+        self._ask(DRAINED, tuple(self._live))
+        self._wait(_TO_SEAL_S * 2)
+        self._gone.set()
+
+    # --- one attempt
+
+    def _begin(self, job: str, number: int) -> Job | None:
+        while True:
+            try:
+                return self._office.ledger.begin(job, number, self._worker)
+            except StoreError as error:
+                _log.warning("a job cannot be begun: %s", error)
+                if self._draining.wait(_TRY_AGAIN_S):
+                    return None
+
+    def _attempt(self, job: Job) -> Ending | None:
+        try:
+            runbook = catalogue.find(job.runbook, self._office.settings.catalogue.paths)
+            accept(runbook, job.parameters, job.incident, self._office.settings)
+        except RbkernelError as error:
+            # it could be run when it was decided on: the catalogue or the configuration changed
+            return Ending(outcome=Job.FAILED, failure=f"it cannot be run: {error}")
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+            try:
+                live = self._start(job, said, complained)
+            except OSError as error:
+                return Ending(outcome=INTERRUPTED, failure=f"no process could be started: {error}")
+            self._watch(live)
+            with self._lock:
+                del self._live[job.id, job.attempt]
+            why = _why(said, complained)
+        return self._ending(job, live, why)
+
+    def _start(self, job: Job, said: IO[bytes], complained: IO[bytes]) -> _Live:
+        """Start the run, with its parameters on standard input: an argument may not hold all."""
+        command = [sys.executable, "-m", "rbkernel.run.leash", str(os.getpid())]
+        options = ["--run-id", job.run_id, "--incident", job.incident, "--json"]
+        options += ["--timeout", "0"]  # `_watch` has the deadline
+        with tempfile.TemporaryFile() as given, self._lock:
+            given.write(json.dumps(dict(job.parameters)).encode())
+            given.seek(0)
+            process = subprocess.Popen(
+                [*command, "run", job.runbook, *options, "--parameters-on-stdin"],
+                stdin=given,
+                stdout=said,
+                stderr=complained,
+                env=self.environment,
+                start_new_session=True,  # Ctrl-C on a terminal is for us: we tell it to end
+            )
+            live = self._live[job.id, job.attempt] = _Live(process)
+        return live
+
+    def _watch(self, live: _Live) -> None:
+        """Wait for a process; have it end when there is a reason to, by force if it must be."""
+        deadline = time.monotonic() + self._office.settings.queue.run_timeout_s
+        while True:
+            try:
+                live.process.wait(_LOOK_EVERY_S)
+                return
+            except subprocess.TimeoutExpired:
+                now = time.monotonic()
+            if not live.stop and now > deadline:
+                live.stop = TOO_LONG
+            if live.stop == LOST or (live.asked_at and now - live.asked_at > _TO_SEAL_S):
+                _signal(live.process, signal.SIGKILL)
+            elif live.stop and not live.asked_at:
+                live.asked_at = now
+                live.process.terminate()
+
+    def _ending(self, job: Job, live: _Live, why: str) -> Ending | None:
+        """Return what the attempt came to; None when it is no longer ours to say."""
+        if live.stop == LOST:
+            return None
+        root = self._office.settings.evidence_root
+        ending = ending_of(root, job.run_id, self.environment, why=why)
+        if ending is None:
+            _signal(live.process, signal.SIGKILL)  # what its kernel left behind, too
+            kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
+            ending = ending_of(root, job.run_id, self.environment, why=why)
+        if ending is None:
+            return Ending(outcome=Job.FAILED, failure="its kernel does not end")
+        if ending.outcome != INTERRUPTED or not live.stop:
+            return ending
+        outcome = DRAINED if live.stop == DRAINED else Job.FAILED
+        limit = f"it did not end within {self._office.settings.queue.run_timeout_s:.0f} s"
+        failure = "its worker was told to end" if outcome == DRAINED else limit
+        return replace(ending, outcome=outcome, failure=failure)
+
+    def _end(self, job: Job, ending: Ending | None) -> None:
+        ended: Job | None = None
+        while ending is not None and ended is None and not self._gone.is_set():
+            try:
+                self._office.ledger.end(job.id, job.attempt, ending)
+                ended = self._office.store.job(job.id)
+            except StoreError as error:
+                _log.warning("the end of a run cannot be told yet: %s", error)
+                self._gone.wait(_TRY_AGAIN_S)
+        if ended is not None:
+            self._tell(ended)
+
+    def _tell(self, job: Job) -> None:
+        try:
+            self._office.chronicle.tell_job(job)
+            if job.state in Job.ENDED:
+                self._office.chronicle.settle(job.incident)
+        except RbkernelError as error:
+            _log.warning("%s does not know yet of %s: %s", job.incident, job.run_id, error)
+
+    # --- ending what runs
+
+    def _ask(self, why: str, names: Iterable[tuple[str, int]]) -> None:
+        with self._lock:
+            for name in names:
+                if name in self._live and self._live[name].stop != LOST:
+                    self._live[name].stop = why
+
+    def _wait(self, patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
+        while self._live and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment for runs: ours, without what only the gateway needs to know."""
+    senders = settings.gateway.senders.values()
+    secret = {name for sender in senders for name in sender.secret_env}
+    secret |= {"RBKERNEL_STORE_URL", settings.pages.link_secret_env}
+    return {name: value for name, value in os.environ.items() if name not in secret}
+
+
+def _why(said: IO[bytes], complained: IO[bytes]) -> str:
+    """Return in its own words why a run did not come to its end; empty when it did."""
+    try:
+        summary = json.loads(_text(said))
+        return str(summary["failure"])
+    except (ValueError, TypeError, KeyError):
+        return last_line(_text(complained))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - _OUTPUT_CHARACTERS))
+    return file.read().decode("utf-8", "replace")
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to a process and all that it started; it leads a group of its own."""
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return

@@ -1,0 +1,70 @@
+"""The pages: what a run found, the console, an incident; for `rbkernel serve` and for Jupyter.
+
+`handlers` gives what tornado mounts. Nothing is imported before it is called, so that `rbkernel
+link` does not wait for a web server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rbkernel.gateway.jobs.store import Store
+
+BASE = "/rbkernel"
+
+
+def handlers(
+    settings: Settings, store: Store | None = None
+) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return the pages of `rbkernel serve`, as tornado's rules: pattern, handler, arguments.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    store
+        What the gateway keeps, for queue and quarantine; None where there is none.
+
+    Raises
+    ------
+    ConfigError
+        The pages are to be open, and others than this machine can reach them; or the secret that
+        links are signed with cannot be had.
+    """
+    from tornado.web import RedirectHandler
+
+    from rbkernel.gateway.links import secret_of
+    from rbkernel.gateway.web.routes import ROUTES
+    from rbkernel.gateway.web.site import Site
+    from rbkernel.gateway.web.web import Nothing, Page, Static
+
+    if settings.pages.open_on_loopback and not settings.gateway.on_loopback:
+        raise ConfigError(
+            f"open_on_loopback is set, and others can reach {settings.gateway.host}",
+            where="[pages]",
+            next_step="take it out, and give people links (`rbkernel link`); or set [gateway]"
+            ' host = "127.0.0.1"',
+        )
+    site = Site(settings=settings, base=BASE, find_store=lambda: store)
+    secret = None if settings.pages.open_on_loopback else secret_of(settings)
+    shared = {"site": site}
+    return [
+        ("/", RedirectHandler, {"url": BASE, "permanent": False}),
+        *(
+            (f"{BASE}{route.pattern}/?", Page, {**shared, "route": route, "secret": secret})
+            for route in ROUTES
+        ),
+        (f"{BASE}/static/([a-z.]+)", Static, shared),
+        (f"{BASE}(?:/.*)?", Nothing, shared),
+    ]
+
+
+def who_may_read(settings: Settings) -> str:
+    """Say in a few words who may read the pages, and how to get in."""
+    if settings.pages.open_on_loopback:
+        return "anybody on this machine may read them"
+    return "`rbkernel link` prints a link that opens them"

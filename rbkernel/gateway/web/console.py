@@ -1,0 +1,169 @@
+"""The console: what runs now, incidents, queue, quarantine, catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rbkernel.displaytext import visible
+from rbkernel.errors import EvidenceError, StoreError
+from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
+from rbkernel.gateway.jobs.records import Counts, Job, Quarantined, Worker
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.web.overview import incidents, sheet
+from rbkernel.gateway.web.progress import Progress
+from rbkernel.gateway.web.site import Answer, Asked, Site
+from rbkernel.gateway.web.words import lasted
+
+_INCIDENTS_A_SHEET = 25
+_JOBS_SHOWN = 20
+_QUARANTINED_SHOWN = 10
+_LIVE_REFRESH_S, _REFRESH_S = 2, 5
+_MOST_WORDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRun:
+    """A run that goes on; without ``progress``, ``words`` say what is being done with it."""
+
+    run_id: str
+    name: str
+    incident: str
+    since: str
+    words: str
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A delivery in quarantine, its bytes as text."""
+
+    of: Quarantined
+
+    @property
+    def text(self) -> str:
+        """The beginning of it, harmless to show."""
+        return visible(self.of.beginning.decode(errors="replace"))
+
+    @property
+    def more_bytes(self) -> int:
+        """How much of it is not shown."""
+        return max(0, self.of.size_bytes - len(self.of.beginning))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What the store says, or ``problem``: why it cannot be asked."""
+
+    counts: Counts = field(default_factory=Counts)
+    running: tuple[Job, ...] = ()
+    waiting: tuple[Job, ...] = ()
+    failed: tuple[Job, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    quarantined: tuple[Unreadable, ...] = ()
+    problem: StoreError | None = None
+
+    def silent_s(self, worker: str, lease_s: float) -> float | None:
+        """Return for how long nothing was heard of a worker, when that is longer than its lease."""
+        heard = {one.id: one.silent_s for one in self.workers}.get(worker, 0.0)
+        return heard if heard > lease_s else None
+
+    def is_taken_up(self, lease_s: float) -> bool:
+        """Tell whether anybody takes jobs, or nobody can tell."""
+        takes = (one.kernels and one.silent_s <= lease_s for one in self.workers)
+        return self.problem is not None or any(takes)
+
+
+def show(site: Site, asked: Asked) -> Answer:
+    """Return the console.
+
+    Raises
+    ------
+    EvidenceError
+        The list of runs is damaged.
+    """
+    entries = site.shelf.entries()
+    queue = _queue(site.store) if site.store else None
+    lease_s = site.settings.queue.lease_s
+    live = [
+        *(_live(site, entry) for entry in entries if entry.state == LIVE),
+        *(_at_an_edge(entries, queue, lease_s) if queue else ()),
+    ]
+    words = asked.query.get("q", "").split()[:_MOST_WORDS]
+    every = incidents(entries, site.shelf.recorded(), site.shelf.record)
+    lines = [line for line in every if line.holds(words)]
+    number = asked.query.get("sheet", "")
+    runbooks, unreadable = site.shelf.catalogue(site.settings.catalogue.paths)
+    return site.render(
+        "console.html.j2",
+        live=live,
+        live_state=LIVE,
+        found=sheet(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_A_SHEET),
+        words=visible(" ".join(words)),
+        runs=len(entries),
+        broken=[entry for entry in entries if entry.problem],
+        queue=queue,
+        nobody_works=queue is not None and not queue.is_taken_up(lease_s),
+        runbooks=runbooks,
+        unreadable=unreadable,
+        refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
+    )
+
+
+def _live(site: Site, entry: RunEntry) -> LiveRun:
+    try:
+        told = site.shelf.progress(entry)
+    except EvidenceError:
+        told = None
+    return LiveRun(
+        run_id=entry.run_id,
+        name=f"{entry.runbook} {entry.title}".strip() or entry.run_id,
+        incident=entry.incident,
+        since=entry.started_at,
+        words=told.words if told else "is starting",
+        progress=told,
+    )
+
+
+def _at_an_edge(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> Iterator[LiveRun]:
+    """Give the jobs whose kernel is still to come, or has gone and is being sealed.
+
+    A sealed run has ended as soon as its worker says so: one that is silent leaves it unsaid.
+    """
+    known = {entry.run_id: entry for entry in entries}
+    for job in queue.running:
+        entry = known.get(job.run_id)
+        silent_s = queue.silent_s(job.worker, lease_s)
+        if entry is None or entry.state == OPEN or (entry.state == SEALED and silent_s):
+            yield LiveRun(
+                run_id=job.run_id,
+                name=f"{job.runbook} {entry.title if entry else ''}".strip(),
+                incident=job.incident,
+                since=job.started_at.isoformat() if job.started_at else "",
+                words=_edge(entry, silent_s),
+            )
+
+
+def _edge(entry: RunEntry | None, silent_s: float | None) -> str:
+    """Say what is being done with a run that has no kernel."""
+    if silent_s is None:
+        return "is being sealed" if entry else "is starting"
+    ended = "is sealed" if entry and entry.state == SEALED else "has ended"
+    stage = ended if entry else "was begun"
+    return f"{stage}, and nothing has been heard of its worker for {lasted(silent_s)}"
+
+
+def _queue(store: Store) -> Queue:
+    try:
+        return Queue(
+            counts=store.counts(),
+            running=tuple(store.jobs(states=(Job.RUNNING,), limit=_JOBS_SHOWN)),
+            waiting=tuple(store.jobs(states=Job.NOT_STARTED, limit=_JOBS_SHOWN)),
+            failed=tuple(store.jobs(states=(Job.FAILED, Job.GIVEN_UP), limit=_JOBS_SHOWN)),
+            workers=tuple(store.workers()),
+            quarantined=tuple(
+                Unreadable(of=one) for one in store.quarantined(limit=_QUARANTINED_SHOWN)
+            ),
+        )
+    except StoreError as error:
+        return Queue(problem=error)

@@ -1,0 +1,163 @@
+"""The pages in Jupyter: a server extension, for people who are logged in there.
+
+Every handler is Jupyter's own, so identity, authorization, XSRF and the check of the host are
+Jupyter's. What goes wrong here is logged, and never keeps Jupyter from starting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import url_path_join
+from tornado.web import authenticated
+
+from rbkernel import config
+from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.gateway.jobs import tables
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.web import BASE
+from rbkernel.gateway.web import routes as pages
+from rbkernel.gateway.web.routes import ROUTES, RUN, Route
+from rbkernel.gateway.web.site import Site
+from rbkernel.gateway.web.web import Shows
+from rbkernel.incidents import working_copy
+
+
+class Page(Shows, JupyterHandler):
+    """A page, for whoever may read files in this Jupyter."""
+
+    auth_resource = "contents"
+
+    def initialize(self, site: Site, route: Route) -> None:
+        """Take what the extension was loaded with."""
+        self.site, self._route = site, route
+
+    @authenticated
+    @authorized
+    async def get(self, what: str = "") -> None:
+        """Show it."""
+        await self.show(self._route, what, xsrf=self.xsrf_token.decode("ascii"))
+
+    head = get
+
+
+class Continue(Shows, JupyterHandler):
+    """*Continue in JupyterLab*: makes a working copy, and goes there."""
+
+    auth_resource = "contents"
+
+    def initialize(self, site: Site, root: Path) -> None:
+        """Take what the extension was loaded with."""
+        self.site, self._root = site, root
+
+    @authenticated
+    @authorized
+    async def post(self, run_id: str) -> None:
+        """Make the copy, or find the one that is there."""
+        try:
+            copy = await asyncio.to_thread(self._make, run_id)
+        except RbkernelError as error:
+            self.send(pages.message(self.site, error, 500))
+            return
+        self.redirect(url_path_join(self.base_url, "lab/tree", quote(copy.name)), status=303)
+
+    def _make(self, run_id: str) -> working_copy.WorkingCopy:
+        return working_copy.make(config.load(), run_id, self._root)
+
+
+class Static(Shows, JupyterHandler):
+    """What all pages share."""
+
+    auth_resource = "contents"
+
+    def initialize(self, site: Site) -> None:
+        """Take what the extension was loaded with."""
+        self.site = site
+
+    @authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        """Send it."""
+        await self.send_static(name)
+
+    head = get
+
+
+class Nothing(Shows, JupyterHandler):
+    """Any other address below the pages."""
+
+    auth_resource = "contents"
+
+    def initialize(self, site: Site) -> None:
+        """Take what the extension was loaded with."""
+        self.site = site
+
+    @authenticated
+    @authorized
+    def get(self) -> None:
+        """Say that there is nothing."""
+        self.send(pages.nothing_here(self.site))
+
+    head = get
+
+
+def _load_jupyter_server_extension(server: Any) -> None:
+    """Mount the pages below the server's base address."""
+    try:
+        settings = config.load()
+        base = url_path_join(server.base_url, BASE)
+        find = _Finder(settings.store_url, server.log)
+        site = Site(settings=settings, base=base, find_store=find, in_jupyter=True)
+    except RbkernelError as error:
+        server.log.error("rbkernel shows no pages: %s", error)  # noqa: TRY400  # it says what to do
+        return
+    root = Path(server.contents_manager.root_dir).resolve()
+    server.web_app.add_handlers(".*$", rules(site, root))
+    server.log.info("rbkernel shows its pages at %s", base)
+
+
+def rules(site: Site, root: Path) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return what is mounted, as tornado's rules: pattern, handler, arguments.
+
+    Parameters
+    ----------
+    site
+        What the pages are made from.
+    root
+        Jupyter's root folder, in which working copies are made.
+    """
+    shared = {"site": site}
+    return [
+        *((f"{site.base}{one.pattern}/?", Page, {**shared, "route": one}) for one in ROUTES),
+        (f"{site.base}/runs/({RUN})/continue", Continue, {**shared, "root": root}),
+        (f"{site.base}/static/([a-z.]+)", Static, shared),
+        (f"{site.base}(?:/.*)?", Nothing, shared),
+    ]
+
+
+class _Finder:
+    """Reaches the gateway's store as soon as there is one: Jupyter itself makes none."""
+
+    def __init__(self, url: str, log: logging.Logger) -> None:
+        self._address = tables.address(url)
+        self._url = url
+        self._log = log
+        self._found: Store | None = None
+
+    def __call__(self) -> Store | None:
+        if self._found is None and self._is_there():
+            try:
+                self._found = Store.open(self._url)
+            except StoreError as error:
+                self._log.warning("rbkernel's pages show no queue: %s", error)
+        return self._found
+
+    def _is_there(self) -> bool:
+        in_file = self._address.get_backend_name() == "sqlite"
+        return not in_file or Path(self._address.database or "").is_file()

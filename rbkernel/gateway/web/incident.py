@@ -1,0 +1,69 @@
+"""The page of an incident: alerts, runs, notes, status updates, what happened when, downloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
+from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.web.overview import IncidentLine
+from rbkernel.gateway.web.progress import Progress
+from rbkernel.gateway.web.site import Answer, Asked, Site
+
+_ALERTS_SHOWN = 50
+_LINES_SHOWN = 200
+_LIVE_REFRESH_S, _REFRESH_S = 2, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLine:
+    """One run of the incident; ``progress`` only while it goes on."""
+
+    entry: RunEntry
+    progress: Progress | None
+
+
+def show(site: Site, asked: Asked) -> Answer:
+    """Return the page of an incident.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident, or its evidence cannot be read.
+    """
+    incident = asked.what
+    record = site.shelf.record(incident)
+    parts = record.parts if record else (incident,)
+    entries = [entry for entry in site.shelf.entries() if entry.incident in parts]
+    if record is None and not entries:
+        raise EvidenceError(
+            f"there is no incident {incident}",
+            next_step="the console lists those there are",
+        )
+    live = any(entry.state == LIVE for entry in entries)
+    lines = record.lines if record else ()
+    return site.render(
+        "incident.html.j2",
+        incident=incident,
+        record=record,
+        runs=[_line(site, entry) for entry in reversed(entries)],
+        waiting=_waiting(site, incident),
+        told=IncidentLine(id=incident, runs=tuple(entries), record=record),
+        alerts=(record.alerts if record else ())[:_ALERTS_SHOWN],
+        lines=tuple(reversed(lines[-_LINES_SHOWN:])),
+        sealed=any(entry.state == SEALED for entry in entries),
+        refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
+    )
+
+
+def _line(site: Site, entry: RunEntry) -> RunLine:
+    try:
+        told = site.shelf.progress(entry) if entry.state == LIVE else None
+    except EvidenceError:
+        told = None
+    return RunLine(entry=entry, progress=told)
+
+
+def _waiting(site: Site, incident: str) -> list[Job]:
+    return site.store.jobs(states=Job.NOT_STARTED, incident=incident) if site.store else []

@@ -1,0 +1,106 @@
+"""Which address shows what, and whom a link must name to open it. Knows no web server."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError, RbkernelError
+from rbkernel.gateway.links import EVERYTHING
+from rbkernel.gateway.web import console, incident, run
+from rbkernel.gateway.web.site import REPORT_POLICY, Answer, Asked, Site
+from rbkernel.render.documents import page, report, writing
+from rbkernel.render.documents.formats import Format
+
+INCIDENT = r"INC-[0-9A-Za-z][0-9A-Za-z-]{0,63}"
+RUN = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """An address below the pages'.
+
+    ``wanted`` says what a link must name, for the id in the address, to open it. ``brief`` pages
+    take a moment at the most: the rest goes to threads of its own.
+    """
+
+    pattern: str
+    show: Callable[[Site, Asked], Answer]
+    wanted: Callable[[Site, str], tuple[str, ...]]
+    brief: bool = True
+
+
+def _everything(_site: Site, _what: str) -> tuple[str, ...]:
+    return (EVERYTHING,)
+
+
+def _the_incident(_site: Site, what: str) -> tuple[str, ...]:
+    return (what,)
+
+
+def _the_run(site: Site, what: str) -> tuple[str, ...]:
+    return (what, site.incident_of(what))
+
+
+def _report(site: Site, asked: Asked) -> Answer:
+    """Return all of a run or an incident, step by step, as its export has it."""
+    with report.fit_for_a_report(asked.what):
+        made = report.build(site.settings.evidence_root, asked.what)
+        return Answer(body=page.render(made), policy=REPORT_POLICY)
+
+
+def _archive(site: Site, asked: Asked) -> Answer:
+    """Return the sealed bytes, with how to verify them."""
+    settings = site.settings
+    with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
+        written = writing.export(
+            *(settings.evidence_root, asked.what, Format.ZIP, Path(folder)),
+            signers=settings.allowed_signers,
+        )
+        body = written.path.read_bytes()
+    return Answer(body=body, type="application/zip", name=f"{asked.what}.zip")
+
+
+ROUTES = (
+    Route(pattern="", wanted=_everything, show=console.show),
+    Route(pattern=rf"/incidents/({INCIDENT})", wanted=_the_incident, show=incident.show),
+    Route(
+        pattern=rf"/incidents/({INCIDENT})/report",
+        wanted=_the_incident,
+        show=_report,
+        brief=False,
+    ),
+    Route(
+        pattern=rf"/incidents/({INCIDENT})/archive",
+        wanted=_the_incident,
+        show=_archive,
+        brief=False,
+    ),
+    Route(pattern=rf"/runs/({RUN})", wanted=_the_run, show=run.show),
+    Route(pattern=rf"/runs/({RUN})/report", wanted=_the_run, show=_report, brief=False),
+    Route(pattern=rf"/runs/({RUN})/archive", wanted=_the_run, show=_archive, brief=False),
+)
+
+
+def message(site: Site, error: RbkernelError, status: int, *, command: str = "") -> Answer:
+    """Return the page that tells of an error, with what to do next."""
+    return site.render(
+        "message.html.j2",
+        status=status,
+        what=error.what,
+        where=error.where,
+        next_step=error.next_step,
+        command=command,
+        refresh_s=0,
+    )
+
+
+def nothing_here(site: Site) -> Answer:
+    """Return the page for an address that leads nowhere."""
+    error = EvidenceError(
+        "there is no such page",
+        next_step="go to the console, or check the run id or incident id in the address",
+    )
+    return message(site, error, 404)

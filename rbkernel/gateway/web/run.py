@@ -1,0 +1,133 @@
+"""The page of a run: what is wrong, what to do next, what can be decided and copied, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import caution
+from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
+from rbkernel.gateway.web.shelf import Told
+from rbkernel.gateway.web.site import Answer, Asked, Site
+from rbkernel.model import Finding, Verdict
+from rbkernel.render.documents.blocks import Figure, Image
+
+_ALERTS_SHOWN = 20
+_LIVE_REFRESH_S = 2
+# a run that has ended may yet be sealed, and its alerts may resolve
+_REFRESH_S = 5
+_SEALED_REFRESH_S = 0
+# states of a decision that nobody has made
+_WAITS = ("open", "parked")
+
+
+def show(site: Site, asked: Asked) -> Answer:
+    """Return the page of a run, open or sealed.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run, or its evidence cannot be read.
+    """
+    try:
+        told = site.shelf.told(asked.what)
+    except EvidenceError:
+        if answer := _without_evidence(site, asked.what):
+            return answer
+        raise
+    figures = [one for one in told.section.blocks if isinstance(one, Figure | Image)]
+    return site.render(
+        "run.html.j2",
+        told=told,
+        verdict=_verdict(told),
+        headline=_headline(told),
+        mind=_mind(site, told),
+        # what a run that goes on has not come to yet is no warning
+        warnings=() if told.live else told.section.warnings,
+        figures=figures,
+        findings=_findings(told.section.findings),
+        waits=[one for one in told.section.decisions if one.state in _WAITS],
+        alerts=_alerts(site, asked.what),
+        xsrf=asked.xsrf,
+        refresh_s=_refresh_s(told),
+    )
+
+
+def _mind(site: Site, told: Told) -> str:
+    """Return what the incident's record says that is not as it was meant to be with this run."""
+    record = site.shelf.record(told.section.incident)
+    runs = record.runs if record else ()
+    found = (run for run in runs if run.run_id == told.section.run_id)
+    return next((caution.of_run(record, run) for run in found if record), "")
+
+
+def _without_evidence(site: Site, run_id: str) -> Answer | None:
+    """Tell of a run that has no evidence what the store knows, if it knows it."""
+    store = site.store
+    job = store.job_of_run(run_id) if store else None
+    if store is None or job is None:
+        return None
+    if job.run_id == run_id and job.state in Job.LIVE:
+        return _to_come(site, job)
+    attempts = store.attempts(job.id)
+    tried = next((one for one in attempts if one.run_id == run_id), None)
+    # one with a verdict has had evidence: that it is missing is an error
+    if tried is None or tried.verdict or run_id in site.shelf.known():
+        return None
+    waits = job.run_id not in {one.run_id for one in attempts}
+    return _never_began(site, job, tried, waits=waits)
+
+
+def _to_come(site: Site, job: Job) -> Answer:
+    return site.render(
+        "message.html.j2",
+        what=f"{job.runbook} is about to begin",
+        where=f"{job.incident}, attempt {job.attempt}",
+        next_step="wait: this page shows what it finds as soon as there is something",
+        command="",
+        refresh_s=_LIVE_REFRESH_S,
+    )
+
+
+def _never_began(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer:
+    """Tell of an attempt that ended before its kernel began, and where it is gone on."""
+    return site.render(
+        "unbegun.html.j2",
+        job=job,
+        tried=tried,
+        followed=job.run_id != tried.run_id,
+        waits=waits,
+        refresh_s=_REFRESH_S,
+    )
+
+
+def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Return those to look at, and those that are ok where they would only be in the way."""
+    passed = [finding for finding in found if finding.verdict is Verdict.OK]
+    other = [finding for finding in found if finding.verdict is not Verdict.OK]
+    return (other, passed) if other and len(passed) > 1 else (list(found), [])
+
+
+def _verdict(told: Told) -> str:
+    """Return the worst so far; a run that has not looked yet is running."""
+    if not told.live:
+        return told.section.verdict.value
+    found = told.section.findings
+    return Verdict.worst(finding.verdict for finding in found).value if found else "running"
+
+
+def _headline(told: Told) -> str:
+    if told.live and not told.section.findings:
+        return "No check has run yet"
+    return f"{told.section.headline}{' (so far)' if told.live else ''}"
+
+
+def _refresh_s(told: Told) -> int:
+    if told.live:
+        return _LIVE_REFRESH_S
+    return _SEALED_REFRESH_S if told.head else _REFRESH_S
+
+
+def _alerts(site: Site, run_id: str) -> list[StoredAlert]:
+    job = site.store.job_of_run(run_id) if site.store else None
+    return site.store.alerts(job=job.id, limit=_ALERTS_SHOWN) if site.store and job else []

@@ -1,0 +1,230 @@
+"""What the pages read of the evidence folder: each journal once, as long as it stays the same.
+
+A page may be asked for every other second by everybody on call, while a storm is on. So what was
+read is kept, under the size and the time of the file that it was read from. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rbkernel.errors import EvidenceError, RbkernelError
+from rbkernel.evidence import incident as incidents
+from rbkernel.evidence import manifest, reading, runs, store
+from rbkernel.evidence.incident import IncidentRecord
+from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.reading import Record
+from rbkernel.evidence.runs import RunEntry
+from rbkernel.evidence.verify import verify_folder
+from rbkernel.gateway.web.progress import Progress, progress, steps
+from rbkernel.model import INCIDENT_ID
+from rbkernel.render.documents import report
+from rbkernel.render.documents.blocks import Reader
+from rbkernel.render.documents.contents import Section, section
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.catalogue import Runbook
+
+# a list of runs may be this old; a storm changes it many times a second
+_LIST_S = 1.0
+# so long a verified seal is believed
+_VERIFIED_S = 30.0
+_CATALOGUE_S = 30.0
+# how many of a kind are kept: a whole run may take megabytes, a line of a list takes little
+_KEPT = {
+    "told": 24,
+    "record": 24,
+    "verified": 200,
+    "catalogue": 1,
+    "entry": 5_000,
+    "incident": 5_000,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """One run: what its evidence says, and whether that is sealed.
+
+    ``head`` is None before the seal; ``problems`` is what verification found, empty when all is as
+    it was sealed.
+    """
+
+    section: Section
+    stage: str
+    progress: Progress
+    head: Head | None
+    signer: str
+    problems: tuple[str, ...]
+
+    @property
+    def live(self) -> bool:
+        """Whether its kernel lives."""
+        return self.stage == runs.LIVE
+
+
+class Shelf:
+    """Reads an evidence folder for pages.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    signers
+        The file that says whose signatures are trusted.
+    """
+
+    def __init__(self, root: Path, signers: Path) -> None:
+        self.root = root
+        self._signers = signers
+        self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in _KEPT}
+        self._entries: tuple[float, list[RunEntry]] = (float("-inf"), [])
+
+    def entries(self) -> list[RunEntry]:
+        """Return all runs, open and sealed, in the order of their start.
+
+        Raises
+        ------
+        EvidenceError
+            `HEADS` is damaged.
+        """
+        read_at, found = self._entries
+        if time.monotonic() - read_at > _LIST_S:
+            found = runs.list_runs(self.root, self._open_entry)
+            self._entries = (time.monotonic(), found)
+        return found
+
+    def known(self) -> set[str]:
+        """Return the ids of all runs and incidents there are.
+
+        Raises
+        ------
+        EvidenceError
+            `HEADS` is damaged.
+        """
+        found = self.entries()
+        ids = {entry.run_id for entry in found} | {entry.incident for entry in found}
+        return ids | set(self.recorded())
+
+    def recorded(self) -> list[str]:
+        """Return the ids of all incidents that have a record of their own."""
+        paths = self.root.glob(f"INC-*/{manifest.INCIDENT}")
+        return [path.parent.name for path in paths if INCIDENT_ID.fullmatch(path.parent.name)]
+
+    def record(self, incident: str) -> IncidentRecord | None:
+        """Return what an incident's own record tells; None when it has none yet.
+
+        Raises
+        ------
+        EvidenceError
+            It cannot be read.
+        """
+        path = self.root / incident / manifest.INCIDENT
+        if not INCIDENT_ID.fullmatch(incident) or not path.is_file():
+            return None
+        told: IncidentRecord = self._keep(
+            "incident", (incident, _stamp(path)), lambda: incidents.read(self.root, incident)
+        )
+        return told
+
+    def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
+        """Return the runbooks as an engineer on call needs them, and those that are unreadable."""
+        age = time.monotonic() // _CATALOGUE_S
+        known, problems = self._keep("catalogue", age, lambda: catalogue.runbooks(folders))
+        return catalogue.by_need(known), problems
+
+    def progress(self, entry: RunEntry) -> Progress:
+        """Say how far a run has come.
+
+        Raises
+        ------
+        EvidenceError
+            Its journal cannot be read.
+        """
+        live = entry.state == runs.LIVE
+        record = self._record(entry.folder)
+        return progress(record.cells, steps(reading.snapshot_of(record)), live=live)
+
+    def told(self, run_id: str) -> Told:
+        """Return what the evidence says of a run.
+
+        Raises
+        ------
+        EvidenceError
+            There is no such run, or its evidence cannot be read.
+        """
+        folder = runs.find(self.root, run_id)
+        live = store.kernel_is_alive(folder)
+        told: Told = self._keep(
+            "told",
+            (folder, live, _stamp(folder / store.JOURNAL)),
+            lambda: self._read(run_id, live=live),
+        )
+        if not told.head:
+            return told
+        problems = self._keep(
+            "verified", (folder, time.monotonic() // _VERIFIED_S), lambda: self._verify(folder)
+        )
+        return replace(told, problems=problems)
+
+    def _read(self, run_id: str, *, live: bool) -> Told:
+        with report.fit_for_a_report(run_id):
+            [source] = report.sources(self.root, run_id)
+            record = source.record
+            document = reading.snapshot_of(record)
+            unsealed = runs.LIVE if live else runs.OPEN
+            return Told(
+                section=section(record, source.executed, Reader()),
+                stage=runs.SEALED if source.head else unsealed,
+                progress=progress(record.cells, steps(document), live=live),
+                head=source.head,
+                signer=_signer(record.folder) if source.head else "",
+                problems=(),
+            )
+
+    def _verify(self, folder: Path) -> tuple[str, ...]:
+        try:
+            return tuple(str(found) for found in verify_folder(folder, signers=self._signers))
+        except EvidenceError as error:
+            return (str(error),)
+
+    def _record(self, folder: Path) -> Record:
+        record: Record = self._keep(
+            "record", (folder, _stamp(folder / store.JOURNAL)), lambda: reading.read(folder)
+        )
+        return record
+
+    def _open_entry(self, folder: Path) -> RunEntry:
+        key = (folder, store.kernel_is_alive(folder), _stamp(folder / store.JOURNAL))
+        entry: RunEntry = self._keep("entry", key, lambda: runs.open_entry(folder))
+        return entry
+
+    def _keep(self, kind: str, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what was made for that key, of the kinds in `_KEPT`; make it when it is new."""
+        kept = self._kept[kind]
+        if key not in kept:
+            kept[key] = make()
+            if len(kept) > _KEPT[kind]:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_size, found.st_mtime_ns
+
+
+def _signer(folder: Path) -> str:
+    """Return who signed a run; whether the signature holds is what verification tells."""
+    path = folder / manifest.SUMS
+    try:
+        return manifest.read_listing(path.read_bytes(), str(path)).signer
+    except (OSError, EvidenceError):
+        return ""

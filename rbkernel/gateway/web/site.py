@@ -1,0 +1,149 @@
+"""What every page is made from: the configuration, the evidence, the store, and where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError
+from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.web.shelf import Shelf
+from rbkernel.gateway.web.words import counted, lasted, said
+from rbkernel.render.documents import figures, page
+
+_FOLDER = Path(__file__).parent
+_HTML = "text/html; charset=UTF-8"
+_JAVASCRIPT = "text/javascript; charset=UTF-8"
+# plotly.js makes style elements, and outputs bring styles that have passed the sanitizer
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+# evidence of its own: it may draw its figures, and knows nothing of these pages
+REPORT_POLICY = "sandbox allow-scripts allow-popups allow-downloads; frame-ancestors 'none'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a browser wants: the id in the address, what follows ``?``, what a form must carry."""
+
+    what: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    xsrf: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A page, or a file: what goes to the browser; ``name`` makes it a download."""
+
+    body: bytes
+    status: int = 200
+    type: str = _HTML
+    policy: str = POLICY
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The pages under one address.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    base
+        The path that all addresses of the pages begin with, such as ``/rbkernel``.
+    find_store
+        Gives what the gateway keeps; None where there is none: then no queue is shown.
+    in_jupyter
+        Whether JupyterLab stands beside the pages: then a run can be continued from its page.
+    """
+
+    settings: Settings
+    base: str
+    find_store: Callable[[], Store | None] = lambda: None
+    in_jupyter: bool = False
+    shelf: Shelf = field(init=False)
+    reader: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        shelf = Shelf(self.settings.evidence_root, self.settings.allowed_signers)
+        object.__setattr__(self, "shelf", shelf)
+        # one thread reads and renders, so that pages never hold up what comes in
+        reader = ThreadPoolExecutor(1, thread_name_prefix="rbkernel-pages")
+        object.__setattr__(self, "reader", reader)
+
+    @property
+    def store(self) -> Store | None:
+        """What the gateway keeps, if there is anything."""
+        return self.find_store()
+
+    def incident_of(self, run_id: str) -> str:
+        """Return the incident of a run; empty when nobody knows it."""
+        for entry in self.shelf.entries():
+            if entry.run_id == run_id:
+                return entry.incident
+        job = self.store.job_of_run(run_id) if self.store else None
+        return job.incident if job else ""
+
+    def render(self, template: str, *, status: int = 200, **values: Any) -> Answer:
+        """Return a page made of a template, in which every text is escaped."""
+        made = (
+            _environment()
+            .get_template(template)
+            .render(site=self, stills={}, unfolded=False, **values)
+        )
+        return Answer(body=made.encode(errors="replace"), status=status)
+
+    def static(self, name: str) -> str:
+        """Return the address of a style sheet or script; it changes with what is in it."""
+        return f"{self.base}/static/{name}?v={_digest(name)}"
+
+
+def static_file(name: str) -> Answer | None:
+    """Return one of the files that all pages share; None when there is no such file."""
+    made = _files().get(name)
+    if made is None:
+        return None
+    body, kind = made
+    return Answer(body=body, type=kind)
+
+
+@cache
+def _environment() -> Environment:
+    made = page.environment(_FOLDER / "templates")
+    made.filters |= {"counted": counted, "lasted": lasted, "said": said}
+    return made
+
+
+@cache
+def _files() -> Mapping[str, tuple[bytes, str]]:
+    own = _FOLDER / "static"
+    style = page.style().encode() + (own / "pages.css").read_bytes()
+    try:
+        plotly = figures.plotly_path().read_bytes()
+    except OSError as error:
+        raise EvidenceError(
+            f"plotly.js cannot be read: {error.strerror}",
+            where=str(figures.plotly_path()),
+            next_step="install plotly again",
+        ) from error
+    return {
+        "pages.css": (style, "text/css; charset=UTF-8"),
+        "pages.js": ((own / "pages.js").read_bytes(), _JAVASCRIPT),
+        "plots.js": ((page.TEMPLATES / "plots.js").read_bytes(), _JAVASCRIPT),
+        "plotly.js": (plotly, _JAVASCRIPT),
+    }
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256(_files()[name][0]).hexdigest()[:12]

@@ -1,0 +1,261 @@
+"""The source as a row of blocks: every line belongs to exactly one of them.
+
+Ordering: mend fences, parse, claim lines for what stands for itself (fences, tables, headings),
+then for lists item by item, then give every line that is left (blank ones) to the block before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from rbkernel.importer import fences
+
+# a list item, or a paragraph, that holds one of these in `code` stands for itself
+Speaks = Callable[[str], bool]
+
+_TASK = re.compile(r"^(?P<indent>\s*)(?:[-*+]|\d+[.)])\s+\[(?P<mark>[ xX])\]\s+(?P<text>.*)")
+_SHOWN_DOCUMENT = re.compile(r"^#{1,3} +\S|^RUN-\w+:", re.MULTILINE)
+_KINDS = {
+    "paragraph_open": "paragraph",
+    "blockquote_open": "quote",
+    "html_block": "html",
+    "hr": "rule",
+    "heading_open": "heading",
+    "bullet_list_open": "list",
+    "ordered_list_open": "list",
+}
+_HAS_PARTS = re.compile(r"^\s*(?:`{3,}\w|[-*] \[[ xX]\] )", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Consecutive lines of the source that are one thing.
+
+    ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
+    html, rule, frame, blank. ``content`` is the inside of a fence, or a heading's words. ``codes``
+    are the inline code spans. ``path`` are the headings above it. ``document`` counts documents
+    that are shown in a fence, and is 0 outside of them. ``secrets`` says what was taken out of it.
+    """
+
+    kind: str
+    start: int
+    end: int
+    text: str = ""
+    content: str = ""
+    info: str = ""
+    level: int = 0
+    codes: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    document: int = 0
+    remarks: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Its lines, as people count them."""
+        first, last = self.start + 1, self.end
+        return f"line {first}" if first >= last else f"lines {first}-{last}"
+
+    @property
+    def tasks(self) -> list[tuple[str, bool, int]]:
+        """The items of a checklist, whether they are ticked in the source, and their level."""
+        found = [match for line in self.text.splitlines() if (match := _TASK.match(line))]
+        above: list[int] = []
+        tasks = []
+        for match in found:
+            indent = len(match["indent"].expandtabs(4))
+            above = [*(one for one in above if one < indent), indent]
+            tasks.append((match["text"].strip(), match["mark"] != " ", len(above) - 1))
+        return tasks
+
+
+def read(lines: Sequence[str], speaks: Speaks) -> list[Block]:
+    """Split a document into blocks.
+
+    Parameters
+    ----------
+    lines
+        Its lines, with their ends.
+    speaks
+        Tells whether an inline code span is a command or a query.
+
+    Returns
+    -------
+    list of Block
+        In order, without a gap and without an overlap.
+
+    >>> [one.kind for one in read(["# T\\n", "\\n", "- [ ] a\\n", "- b\\n"], lambda _: False)]
+    ['heading', 'checklist', 'list']
+    """
+    front = _front_matter(lines)
+    blocks = [Block(kind="yaml", start=0, end=front)] if front else []
+    blocks += _nested(lines, front, len(lines), speaks)
+    return list(_under_headings(_without_gaps(blocks, lines)))
+
+
+def _front_matter(lines: Sequence[str]) -> int:
+    if not lines or lines[0].strip() != "---":
+        return 0
+    for number, line in enumerate(lines[1:], 1):
+        if line.strip() in {"---", "..."}:
+            return number + 1 if number > 1 else 0
+    return 0
+
+
+def _nested(lines: Sequence[str], start: int, end: int, speaks: Speaks) -> list[Block]:
+    """Split lines into blocks, and documents that a fence shows into theirs."""
+    found: list[Block] = []
+    documents = 0
+    for block in _parse(lines[start:end], start, speaks):
+        if not _shows_a_document(block):
+            found.append(block)
+            continue
+        documents += 1
+        first, last = block.start + 1, block.start + 1 + block.content.count("\n")
+        inner = _nested(lines, first, min(last, block.end), speaks)
+        found.append(Block(kind="frame", start=block.start, end=first, document=documents))
+        found += [replace(one, document=documents) for one in inner]
+        if last < block.end:
+            found.append(Block(kind="frame", start=last, end=block.end, document=documents))
+    return found
+
+
+def _shows_a_document(block: Block) -> bool:
+    if block.kind != "fence" or block.info not in {"", "text", "markdown", "md"}:
+        return False
+    return bool(_SHOWN_DOCUMENT.search(block.content) and _HAS_PARTS.search(block.content))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """Lines of the mended text that are one thing; neighbours with the same key are one block."""
+
+    key: tuple[str, int]
+    start: int
+    end: int
+    content: str = ""
+    info: str = ""
+    level: int = 0
+    codes: tuple[str, ...] = ()
+
+
+def _parse(texts: Sequence[str], offset: int, speaks: Speaks) -> list[Block]:
+    mended = fences.mend(texts)
+    tokens = MarkdownIt("commonmark").enable("table").parse(_for_the_parser(mended.lines))
+    owners: list[_Claim | None] = [None] * len(mended.lines)
+    for claim in _claims(tokens, speaks):
+        end = min(claim.end, len(owners))
+        owners[claim.start : end] = [claim] * (end - claim.start)
+    owned = [
+        (line.origin + offset, claim)
+        for line, claim in zip(mended.lines, owners, strict=True)
+        if line.origin is not None and claim is not None
+    ]
+    remarks = [(number + offset, text) for number, text in mended.remarks]
+    return [_block(list(run), remarks) for _, run in groupby(owned, key=lambda one: one[1].key)]
+
+
+def _for_the_parser(lines: Sequence[fences.Line]) -> str:
+    """Join the lines; a NUL would be dropped, and what else could end a line ends none here."""
+    return "".join(line.text for line in lines).replace("\0", "\ufffd")
+
+
+def _block(run: list[tuple[int, _Claim]], remarks: Sequence[tuple[int, str]]) -> Block:
+    (start, claim), (last, _) = run[0], run[-1]
+    told = (text for number, text in remarks if start <= number <= last)
+    return Block(
+        kind=claim.key[0],
+        start=start,
+        end=last + 1,
+        content=claim.content,
+        info=claim.info,
+        level=claim.level,
+        codes=claim.codes,
+        remarks=tuple(dict.fromkeys(told)),
+    )
+
+
+def _claims(tokens: Sequence[Token], speaks: Speaks) -> list[_Claim]:
+    """Return what stands for itself; a later claim takes lines from an earlier one."""
+    return [*_texts(tokens, speaks), *_items(tokens, speaks), *_insets(tokens)]
+
+
+def _texts(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
+    for at, token in enumerate(tokens):
+        if token.level or token.type not in _KINDS or token.map is None:
+            continue
+        kind, (start, end) = _KINDS[token.type], token.map
+        inline = tokens[at + 1] if at + 1 < len(tokens) else token
+        codes = _codes(inline) if kind == "paragraph" else ()
+        kind = "step" if any(speaks(code) for code in codes) else kind
+        level = int(token.tag[1]) if kind == "heading" else 0
+        words = inline.content if kind == "heading" else ""
+        yield _Claim(key=(kind, at), start=start, end=end, content=words, level=level, codes=codes)
+
+
+def _items(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
+    """Yield the items of lists: those of a checklist together, one that holds a command alone."""
+    inside: list[str] = []
+    outermost = 0
+    for at, token in enumerate(tokens):
+        if token.type == "list_item_close":
+            inside.pop()
+        if token.type != "list_item_open" or token.map is None:
+            outermost = at if not inside and token.type.endswith("list_open") else outermost
+            continue
+        inline = next((one for one in tokens[at + 1 : at + 3] if one.type == "inline"), None)
+        codes = _codes(inline) if inline else ()
+        task = bool(inline and re.match(r"\[[ xX]\]\s", inline.content))
+        kind = "checklist" if task or "checklist" in inside else "list"
+        inside.append(kind)
+        speaking = not task and any(speaks(code) for code in codes)
+        key = ("step", at) if speaking else (kind, outermost)
+        yield _Claim(key=key, start=token.map[0], end=token.map[1], codes=codes if speaking else ())
+
+
+def _insets(tokens: Sequence[Token]) -> Iterator[_Claim]:
+    """Yield fences and tables, however deep they lie in lists."""
+    for at, token in enumerate(tokens):
+        start, end = token.map or (0, 0)
+        if token.type in {"fence", "code_block"}:
+            kind = "fence" if token.type == "fence" else "code"
+            info = (token.info.split() or [""])[0].lower().strip("{}.")
+            yield _Claim(key=(kind, at), start=start, end=end, content=token.content, info=info)
+        elif token.type == "table_open":
+            yield _Claim(key=("table", at), start=start, end=end)
+
+
+def _codes(inline: Token) -> tuple[str, ...]:
+    return tuple(one.content for one in inline.children or () if one.type == "code_inline")
+
+
+def _without_gaps(blocks: list[Block], lines: Sequence[str]) -> Iterator[Block]:
+    """Give each line that is left, a blank one as a rule, to the block before it."""
+    if lines and (not blocks or blocks[0].start > 0):
+        first = blocks[0].start if blocks else len(lines)
+        blocks = [Block(kind="blank", start=0, end=first), *blocks]
+    edges = [*(block.start for block in blocks), len(lines)]
+    for block, end in zip(blocks, edges[1:], strict=True):
+        yield replace(block, end=end, text="".join(lines[block.start : end]))
+
+
+def _under_headings(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Tell each block the headings above it; a shown document begins with none."""
+    above: list[tuple[int, str]] = []
+    outside: list[tuple[int, str]] = []
+    document = 0
+    for block in blocks:
+        if block.document != document:
+            outside = above if not document else outside
+            above, document = ([] if block.document else outside), block.document
+        if block.kind == "heading":
+            above = [(level, words) for level, words in above if level < block.level]
+        yield replace(block, path=tuple(words for _, words in above))
+        if block.kind == "heading":
+            above.append((block.level, block.content))

@@ -1,0 +1,218 @@
+"""Bytes in, notebooks and a report out: pure.
+
+What refuses SQL is handed in, because the guard knows the patient and a document does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import PurePath
+
+import yaml
+
+from rbkernel.importer import blocks, fields, holes, secrets, shell, source, statements, tables
+from rbkernel.importer.blocks import Block
+from rbkernel.importer.fields import Fields
+from rbkernel.importer.notebook import Imported, assemble
+from rbkernel.importer.steps import Refuses, Steps
+from rbkernel.runbook.scaffold import next_free_id
+
+_ENTRY = re.compile(r"^(?P<id>RUN-\w+):\s*(?P<title>\S.*?)\s*$")
+_RUNBOOK = re.compile(r"^\W*(?:RUN-\w+\b|runbook\b\s*:)", re.IGNORECASE)
+_NOT_A_TITLE = re.compile(r"^\W*runbook\s*[:–—-]\s*|\s*[–—-]+\s*runbook\W*$", re.IGNORECASE)
+_HTML_TITLE = re.compile(r"<h1[^>]*>(.+?)</h1>", re.IGNORECASE | re.DOTALL)
+
+
+def convert(
+    document: bytes,
+    *,
+    name: str,
+    refuses: Refuses,
+    taken: Collection[str] = (),
+    split: bool = False,
+    db: str = "",
+    earlier: Mapping[str, str] | None = None,
+) -> list[Imported]:
+    """Make one notebook of a Markdown file, or one for each runbook in it.
+
+    Parameters
+    ----------
+    document
+        The file's bytes, in any state.
+    name
+        Its file name.
+    refuses
+        Says why a statement does not only read; empty when it does.
+    taken
+        Ids that other runbooks have.
+    split
+        Make a notebook of each runbook that the file holds.
+    db
+        Default of the parameter that carries the connection's name; empty for the default
+        connection.
+    earlier
+        Title → id of the notebooks that an earlier import of the same file gave.
+
+    Returns
+    -------
+    list of Imported
+        At least one. Their reports together hold every line of the source exactly once; a secret
+        in it is a placeholder there too.
+    """
+    read = source.read(document)
+    lines, hidden = secrets.taken_out(read.lines)
+    whole = _told_secrets(blocks.read(lines, _speaks), hidden)
+    parts = _parts(whole) if split else [whole]
+    digest = hashlib.sha256(document).hexdigest()
+    used = set(taken)
+    made = []
+    for part in parts:
+        steps = _steps(_told(part, read.odd_lines), name, refuses, used, earlier or {})
+        used.add(steps.fields.values["id"])
+        made.append(assemble(steps, source=PurePath(name).name, digest=digest, db=db))
+    return made
+
+
+def _speaks(code: str) -> bool:
+    return shell.is_command(code) or statements.is_sql(code)
+
+
+def _parts(whole: Sequence[Block]) -> list[list[Block]]:
+    """Split at runbooks that a fence shows, and at headings that begin one; the rest is first."""
+    shown = {block.document for block in whole if block.document and _entry(block)}
+    rest = [block for block in whole if block.document not in shown]
+    inside = [[block for block in whole if block.document == number] for number in sorted(shown)]
+    return [part for part in [*_by_headings(rest), *inside] if part]
+
+
+def _entry(block: Block) -> re.Match[str] | None:
+    """Return what a line such as ``RUN-001: Title`` says, at the head of a shown document."""
+    return _ENTRY.match(block.text.lstrip().split("\n", 1)[0])
+
+
+def _by_headings(rest: Sequence[Block]) -> list[list[Block]]:
+    openings = [b for b in rest if b.kind == "heading" and not b.document and _begins(b)]
+    level = min((block.level for block in openings), default=0)
+    starts = [block.start for block in openings if block.level == level]
+    if len(starts) < 2:
+        return [list(rest)]
+    edges = [0, *starts, rest[-1].end + 1]
+    parts = [
+        [block for block in rest if low <= block.start < high] for low, high in pairwise(edges)
+    ]
+    if parts[0] and all(block.kind in {"blank", "rule"} for block in parts[0]):
+        parts[:2] = [[*parts[0], *parts[1]]]
+    return parts
+
+
+def _begins(block: Block) -> bool:
+    return block.level <= 2 and _RUNBOOK.match(block.content) is not None
+
+
+def _told_secrets(whole: Sequence[Block], hidden: Sequence[secrets.Found]) -> list[Block]:
+    """Tell the blocks which secrets were taken out of them."""
+    return [
+        replace(
+            block, secrets=tuple(str(one) for one in hidden if block.start <= one.line < block.end)
+        )
+        for block in whole
+    ]
+
+
+def _told(part: Sequence[Block], odd_lines: Sequence[int]) -> list[Block]:
+    """Tell the blocks which of their lines were not UTF-8."""
+    found = []
+    for block in part:
+        odd = [number + 1 for number in odd_lines if block.start <= number < block.end]
+        text = f"not UTF-8, read as Latin-1: line {', '.join(map(str, odd))}"
+        found.append(replace(block, remarks=(*block.remarks, text)) if odd else block)
+    return found
+
+
+def _steps(
+    part: Sequence[Block],
+    name: str,
+    refuses: Refuses,
+    taken: Collection[str],
+    earlier: Mapping[str, str],
+) -> Steps:
+    declared, words, titled = _title(part, name)
+    title = holes.loud(words)
+    free = declared if re.fullmatch(r"RUN-\d{3,}", declared) and declared not in taken else ""
+    front = Fields(earlier.get(title) or free or next_free_id(taken))
+    steps = Steps(front, refuses, document=titled.document if titled else 0)
+    front.say("title", title)
+    for block in part:
+        if block is titled and block.kind == "heading":
+            steps.bound(block, "title")
+        elif block.kind == "yaml":
+            _yaml(block, steps)
+        else:
+            steps.take(block)
+    if not front.has("category") and (guess := _guess(words, front, part)):
+        front.say("category", guess)
+    if not front.has("summary") and (told := _first_words(part)):
+        front.say("summary", told)
+    return steps
+
+
+def _title(part: Sequence[Block], name: str) -> tuple[str, str, Block | None]:
+    """Return the id that is declared, the title, and the block that says it."""
+    first = next((block for block in part if block.kind not in {"frame", "blank"}), None)
+    if first and first.document and (entry := _entry(first)):
+        return entry["id"], entry["title"], first
+    headings = [block for block in part if block.kind == "heading" and not block.document]
+    # a file may begin with what its form is for; the runbook's own heading says so
+    best = next(filter(_begins, headings), headings[0] if headings else None)
+    if best is not None:
+        words = _NOT_A_TITLE.sub("", tables.plain(best.content)).strip()
+        declared = fields.declared_id(words)
+        plain = re.sub(rf"^\W*{declared}\W+", "", words) if declared else words
+        return declared, plain or words or PurePath(name).stem, best
+    heading = next((found for block in part if (found := _HTML_TITLE.search(block.text))), None)
+    words = tables.plain(re.sub(r"<[^>]+>", "", heading[1])) if heading else ""
+    return "", words or PurePath(name).stem.replace("_", " ").replace("-", " "), None
+
+
+def _guess(title: str, front: Fields, part: Sequence[Block]) -> str:
+    """Guess the category: by the title, by an alert or a symptom, by the headings."""
+    if known := fields.guess_category(title):
+        return known
+    if front.has("symptoms") or front.has("triggers"):
+        return "incident"
+    return fields.guess_category(_headings(part))
+
+
+def _headings(part: Sequence[Block]) -> str:
+    return " ".join(block.content for block in part if block.kind == "heading")
+
+
+def _first_words(part: Sequence[Block]) -> str:
+    """Return the first paragraph that is prose, to stand for a summary."""
+    for block in part:
+        words = " ".join(block.text.split())
+        if block.kind == "paragraph" and not fields.pairs(block) and len(words) > 40:
+            return holes.loud(tables.plain(words))
+    return ""
+
+
+def _yaml(block: Block, steps: Steps) -> None:
+    """Bind what the source's own front matter says; what no field holds stays a fence."""
+    text = "\n".join(block.text.strip().splitlines()[1:-1])
+    problem = "the front matter is no YAML mapping"
+    try:
+        said = yaml.safe_load(text)
+    except ValueError as error:  # a date that is none
+        said, problem = None, f"the front matter cannot be read: {error}"
+    except (yaml.YAMLError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        steps.keep(block, text, "yaml", problem)
+        return
+    meant = {"description": "summary", "name": ""}
+    values = [(meant.get(str(key), str(key)), value) for key, value in said.items()]
+    steps.keep(block, text, "yaml", "", values)

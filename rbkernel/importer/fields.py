@@ -1,0 +1,326 @@
+"""What a runbook says of itself in headings, lists and lines ``**Owner:** …``, as front matter.
+
+Ordering: explicit lines win over headings, the first over the later. Every value is tried against
+the model at once, so that the front matter is valid at every moment, and what it refuses stays text
+with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from rbkernel.importer import holes, tables
+from rbkernel.importer.blocks import Block
+from rbkernel.model import Severity
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.placeholders import placeholder, unfilled
+
+_KEY = re.compile(
+    r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)?(?:\[[ xX]\]\s+)?(?P<mark>\*\*|__|\*|)"
+    r"(?P<key>[^\W\d_][\w /&().'’-]{0,48}?)(?::(?P=mark)|(?P=mark)\s*:)\s*(?P<value>\S.*?)\s*$"
+)
+# German, French and Spanish runbooks use the same few words everywhere
+_FIELDS: tuple[tuple[str, str], ...] = (
+    (
+        r"(?:severity|priority|schweregrad|priorität|gravité|sévérité|severidad|prioridad)",
+        "severity",
+    ),
+    (
+        r"(?:owner|owned by|owning team|team|squad|maintainer|verantwortlich\w*|responsable)",
+        "owner",
+    ),
+    (r"author|autor|auteur", "author"),
+    (r"(?:service|system|module|application|component)(?: name| id)?", "service"),
+    (r"on[- ]?call(?: \w+)?|bereitschaft|guardia|astreinte", "on_call"),
+    (r"last (?:tested|drill|exercised)|zuletzt getestet", "last_tested"),
+    (r"(?:expected )?response time|reaktionszeit", "response_time"),
+    (r"test(?:ing)? schedule", "testing_schedule"),
+    (r"slo(?: target)?|sla", "slo"),
+    (r"category|type", "category"),
+    (r"(?:trigger|detect|detection|alert|alert name|when to use|auslöser)", "triggers"),
+    (r"symptoms?|symptome|síntomas|symptômes", "symptoms"),
+    (r"(?:user )?impact|auswirkung(?:en)?", "impact.summary"),
+    (r"handles", "scope.handles"),
+    (r"does not handle|out of scope", "scope.does_not_handle"),
+    (r"when to escalate|escalate (?:if|when|after)", "escalation.when"),
+    (r"who to contact", "escalation.contact"),
+    (r"what to provide", "escalation.provide"),
+    (r"linked ids?|related ids?", "linked_ids"),
+    (r"rto", "recovery.rto"),
+    (r"rpo", "recovery.rpo"),
+    (r"expected downtime", "recovery.downtime"),
+    (r"(?:purpose|summary|description|zusammenfassung|objetivo|objectif|zweck)", "summary"),
+    (r"(?:status )?dashboards?|logs?|status page|runbook url|wiki|repo(?:sitory)?", "links"),
+    (r"rollback", "rollback_words"),
+)
+_SECTIONS: tuple[tuple[str, str], ...] = (
+    (
+        r"prerequisite|before you (?:begin|start)|requirements|voraussetz|requisito|prérequis",
+        "prerequisites",
+    ),
+    (r"symptom|síntoma|how do you know", "symptoms"),
+    (r"user impact", "impact.users"),
+    (r"system impact", "impact.systems"),
+    (r"business impact", "impact.business"),
+    (r"gotcha|known issue|caveat|stolperfalle", "gotchas"),
+    (r"assumption", "assumptions"),
+    (r"escalation trigger|escalate if|when to escalate", "escalation.when"),
+    (r"escalation contact|emergency contact|contacts?$|kontakt|contacto", "contacts"),
+    (r"related|references|further reading|links|dashboards", "links"),
+    (r"out of scope|does not cover", "scope.does_not_handle"),
+    (r"^(?:in )?scope|covers", "scope.handles"),
+    (r"escalat|eskalation|escalad", "escalation.when"),
+)
+_SUMMARY = re.compile(
+    r"summary|overview|purpose|description|zweck|zusammenfassung|objet", re.IGNORECASE
+)
+_ID = re.compile(r"\bRUN-(\d{3,})\b")
+_ANY_ID = re.compile(r"\b(?:RUN|MON|DEP|RISK)-\d+\b")
+_LIST_LINE = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?(?P<words>.+?)\s*$")
+_MANY = frozenset(
+    {"symptoms", "triggers", "escalation.when", "scope.handles", "links", "linked_ids"}
+)
+_CATEGORIES = (
+    ("deployment", r"deploy|release|rollout|hotfix|go-live"),
+    ("recovery", r"recover|restore|failover|disaster"),
+    ("maintenance", r"mainten|rotation|backup|vacuum|clean-?up|renew|daily|weekly|upgrade|migrat"),
+    ("incident", r"incident|alert|outage|on-?call|error|down\b|latency|symptom|störung|incidente"),
+)
+
+
+class Fields:
+    """The front matter of one notebook as it grows; it is valid at every moment."""
+
+    def __init__(self, runbook_id: str) -> None:
+        self.values: dict[str, Any] = {
+            "id": runbook_id,
+            "title": placeholder("title"),
+            "summary": placeholder("what this is for, and when to use it"),
+            "category": placeholder("incident, deployment, maintenance, recovery or escalation"),
+            "severity": placeholder("severity, such as SEV2"),
+            "owner": placeholder("team"),
+        }
+        self._said: set[str] = set()
+
+    def say(self, field: str, value: Any) -> str:
+        """Set a field, or add to one that holds many; return why not, or nothing.
+
+        >>> fields = Fields("RUN-100")
+        >>> fields.say("severity", "P1"), fields.say("metrics", [{"nom": 1}])[:12]
+        ('', 'metrics.0.na')
+        """
+        trial = _with(self.values, field, _printable(value), add=field in self._said)
+        if trial is None:
+            return f"{field} is said already"
+        try:
+            FrontMatter.model_validate(trial)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in problem["loc"])
+            return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
+        self.values = trial
+        self._said.add(field)
+        return ""
+
+    def has(self, field: str) -> bool:
+        """Whether the source said something for a field."""
+        return field in self._said
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return holes.printable(value)
+    if isinstance(value, Mapping):
+        return {key: _printable(inner) for key, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _with(values: Mapping[str, Any], field: str, value: Any, *, add: bool) -> dict[str, Any] | None:
+    top, _, inner = field.partition(".")
+    if inner:
+        section = _with(values.get(top, {}), inner, value, add=add)
+        return None if section is None else {**values, top: section}
+    old = values.get(top)
+    if add and isinstance(old, list):
+        fresh = [one for one in value if one not in old] if isinstance(value, list) else [value]
+        return {**values, top: [*old, *fresh]}
+    if add and (not unfilled(old) or unfilled(value)):
+        return None
+    return {**values, top: value}
+
+
+def pairs(block: Block) -> list[tuple[str, str]]:
+    """Return what a block's lines say as ``key: value``.
+
+    >>> pairs(Block(kind="list", start=0, end=1, text="- **Owner:** DBA team\\n"))
+    [('Owner', 'DBA team')]
+    """
+    matches = (_KEY.match(line) for line in block.text.splitlines())
+    return [(tables.plain(found["key"]), found["value"]) for found in matches if found]
+
+
+def of_pair(key: str, value: str) -> tuple[str, Any] | None:
+    """Return the field that a pair speaks of, with its value; None for any other pair.
+
+    >>> of_pair("Last Tested", "2025-01-15"), of_pair("Colour", "red")
+    (('last_tested', datetime.date(2025, 1, 15)), None)
+    >>> of_pair("Severity", "[Critical | High]"), of_pair("Linked IDs", "MON-005, RISK-008")
+    (('severity', '‹PLACEHOLDER: Critical | High›'), ('linked_ids', ['MON-005', 'RISK-008']))
+    """
+    word = re.sub(r"\s*\(.*\)$", "", key.strip().lower()).rstrip(":")
+    field = next((name for pattern, name in _FIELDS if re.fullmatch(pattern, word)), "")
+    words = holes.loud(tables.plain(value))
+    if not field or field in {"author", "rollback_words"}:
+        return None
+    if field == "last_tested":
+        tested = tables.date(words)
+        # a date that is none is tried, refused, and said
+        return (field, tested or words) if tested or re.search(r"\d", words) else None
+    if field == "severity":
+        return field, _severity(words)
+    if field == "category":
+        return (field, _category(words)) if _category(words) else None
+    if field == "linked_ids":
+        ids = list(dict.fromkeys(_ANY_ID.findall(words)))
+        return (field, ids) if ids else None
+    if field == "triggers":
+        return field, [_trigger(key, words)]
+    if field == "links":
+        return field, [{"title": key, "url": words}]
+    return field, [words] if field in _MANY else words
+
+
+def _trigger(key: str, words: str) -> dict[str, str]:
+    bare = words.strip("`")
+    if key.strip().lower() == "alert name" and re.fullmatch(r"[\w:.-]+", bare):
+        return {"alert": bare}
+    return {"when": words}
+
+
+def _severity(words: str) -> str:
+    if unfilled(words):
+        return words if words.startswith("‹") and words.endswith("›") else placeholder(words)
+    for word in re.findall(r"[A-Za-z]+-?\s?\d|\w+", words):
+        plain = re.sub(r"[\s-]", "", word)
+        try:
+            Severity.parse(plain)
+        except ValueError:
+            continue
+        return plain
+    return words
+
+
+def _category(words: str) -> str:
+    if unfilled(words):
+        return words
+    known = ("incident", "deployment", "maintenance", "recovery", "escalation")
+    return next((name for name in known if name in words.lower()), "")
+
+
+def section_of(block: Block) -> str:
+    """Return the field that the headings above a block speak of; empty for none.
+
+    >>> section_of(Block(kind="list", start=0, end=1, path=("Runbook", "3. Prerequisites")))
+    'prerequisites'
+    """
+    names = [_section(words) for words in block.path[-2:]]
+    if names[-1:] == [""] and "prerequisites" in names:
+        return "prerequisites"  # its parts have headings of their own
+    return names[-1] if names else ""
+
+
+def _section(words: str) -> str:
+    return next(
+        (field for pattern, field in _SECTIONS if re.search(pattern, words, re.IGNORECASE)), ""
+    )
+
+
+def of_section(field: str, block: Block) -> Any:
+    """Return the items of a list as values of a field."""
+    lines = (_LIST_LINE.match(line) for line in block.text.splitlines())
+    items = [holes.loud(tables.plain(found["words"])) for found in lines if found]
+    if field == "links":
+        return [_link(item) for item in items]
+    if field == "assumptions":
+        return _assumptions(items)
+    if field == "contacts":
+        return [_contact(item) for item in items]
+    return items
+
+
+def failure_mode(block: Block) -> dict[str, str]:
+    """Return what a list under a heading ``Failure Mode 1: …`` says; empty for any other block."""
+    heading = re.match(r"failure mode[\s\d]*[:–-]\s*(.+)", (block.path or ("",))[-1], re.IGNORECASE)
+    if heading is None:
+        return {}
+    said = {key.lower(): holes.loud(tables.plain(value)) for key, value in pairs(block)}
+    parts = ("symptom", "impact", "detection", "mitigation")
+    known = {part: said[part] for part in parts if part in said}
+    return {"name": holes.loud(heading[1]), **known} if known else {}
+
+
+def speaks_of_itself(block: Block) -> bool:
+    """Tell whether the lines of a block speak of the runbook, and not of a part that they list."""
+    return not any(
+        re.search(r"failure mode|automat|example", words, re.IGNORECASE) for words in block.path
+    )
+
+
+def _link(item: str) -> dict[str, str]:
+    if unfilled(item):
+        title, _, url = item.partition(": ") if not item.startswith("‹") else (item, "", "")
+        return {"title": title, "url": url}
+    found = re.match(r"(?P<title>.+?)(?:\s+\((?P<in>\S+)\)|:\s*(?P<after>.+))$", item)
+    if found is None:
+        return {"title": item}
+    return {"title": found["title"], "url": found["in"] or found["after"]}
+
+
+def _assumptions(items: Sequence[str]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for item in items:
+        otherwise = re.match(r"if false:\s*(.+)", item, re.IGNORECASE)
+        if otherwise and found:
+            found[-1]["if_false"] = otherwise[1]
+        else:
+            found.append({"text": item})
+    return found
+
+
+def _contact(item: str) -> dict[str, str]:
+    role, colon, rest = item.partition(":")
+    if not colon:
+        return {"contact": item}
+    name, dash, contact = rest.partition(" - ")
+    return (
+        {"role": role.strip(), "name": name.strip(), "contact": contact.strip()}
+        if dash
+        else {
+            "role": role.strip(),
+            "contact": rest.strip(),
+        }
+    )
+
+
+def is_summary(block: Block) -> bool:
+    """Tell whether a paragraph stands under a heading such as Overview."""
+    return block.kind == "paragraph" and bool(block.path and _SUMMARY.search(block.path[-1]))
+
+
+def guess_category(text: str) -> str:
+    """Guess the category from a title; empty when no word speaks for one.
+
+    >>> guess_category("Production Deployment Procedure"), guess_category("Kitchen")
+    ('deployment', '')
+    """
+    return next((name for name, words in _CATEGORIES if re.search(words, text, re.IGNORECASE)), "")
+
+
+def declared_id(text: str) -> str:
+    """Return the id that a title declares, such as RUN-001; empty when it declares none."""
+    found = _ID.search(text)
+    return found[0] if found else ""

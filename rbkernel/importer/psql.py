@@ -1,0 +1,165 @@
+"""What a command line asks psql, and of which database.
+
+Pure. psql's own options are read as psql reads them. A query belongs to the database that its
+command names: by a host, a database, an address, or by what runs psql somewhere else (`kubectl
+exec`, `ssh`, `docker exec`). It is never moved to another one.
+"""
+
+from __future__ import annotations
+
+import getopt
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from rbkernel.importer import holes
+
+_SHORT = "aAbc:d:eEf:F:h:HlL:no:p:P:qR:sStT:U:v:VwWxXz0?1"
+_LONG = [
+    *("echo-all", "no-align", "command=", "csv", "dbname=", "echo-errors", "echo-queries"),
+    *("echo-hidden", "file=", "field-separator=", "host=", "html", "list", "log-file="),
+    *("no-readline", "output=", "port=", "pset=", "quiet", "record-separator=", "single-step"),
+    *("single-line", "tuples-only", "table-attr=", "username=", "set=", "variable=", "version"),
+    *("no-password", "password", "expanded", "no-psqlrc", "single-transaction", "help"),
+]
+_FILES = {"-f", "--file", "-o", "--output", "-L", "--log-file", "-l", "--list"}
+_ENVIRONMENT = re.compile(r"^(?:export\s+)?PG(?P<what>HOST|DATABASE|SERVICE)=(?P<value>.+)$")
+_VARIABLE = re.compile(r"(?<!\\)\$([A-Za-z_]\w*)")
+_NO_PLACE = frozenset(
+    {"sudo", "env", "kubectl", "oc", "docker", "podman", "exec", "ssh", "run", "su", "compose"}
+)
+_WHO = frozenset({"-u", "-U", "--user", "-c", "--container", "-i", "-l"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What psql is asked, and where: ``target`` is what names the database, empty for none."""
+
+    queries: tuple[str, ...]
+    target: str = ""
+
+
+def read(words: Sequence[str]) -> Asked | None:
+    """Read the words of a command; None when it is no psql, or one that reads or writes files.
+
+    >>> read(["psql", "-hdb9", "-d", "orders", "-Atc", "SELECT 1"])
+    Asked(queries=('SELECT 1',), target='db9 orders')
+    >>> read(["kubectl", "exec", "-it", "db-0", "-n", "prod", "--", "psql", "-c", "SELECT 1"])
+    Asked(queries=('SELECT 1',), target='db-0 prod')
+    >>> read(["sudo", "-u", "postgres", "psql", "-c", "SELECT 1"]).target
+    ''
+    """
+    at = next((i for i, word in enumerate(words) if PurePosixPath(word).name == "psql"), None)
+    if at is None:
+        return None
+    try:
+        options, free = getopt.gnu_getopt(list(words[at + 1 :]), _SHORT, _LONG)
+    except getopt.GetoptError:
+        return None
+    if any(name in _FILES for name, _ in options) or any(" " in word for word in free[1:]):
+        return None
+    queries = tuple(value for name, value in options if name in {"-c", "--command"})
+    named = [value for name, value in options if name in {"-h", "--host"}]
+    named += [value for name, value in options if name in {"-d", "--dbname"}] + free[:1]
+    places = [*_around(words[:at]), *(place for word in named for place in _places(word))]
+    return Asked(queries=queries, target=" ".join(dict.fromkeys(places)))
+
+
+def _around(words: Sequence[str]) -> list[str]:
+    """Return what names a place before psql: a pod, a container, a host, PGHOST=…."""
+    found: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        if set_ := _ENVIRONMENT.match(word):
+            found.append(set_["value"])
+        elif not (word in _NO_PLACE or before in _WHO or re.match(r"-|\w+=", word)):
+            found.append(word)
+    return found
+
+
+def _places(word: str) -> list[str]:
+    """Return host and database of an address, of ``host=… dbname=…``, or of a plain name."""
+    if "://" in word:
+        try:
+            parts = urlsplit(word)
+        except ValueError:
+            return [word]
+        host = parts.netloc.rpartition("@")[2]
+        return [place for place in (host, parts.path.strip("/")) if place]
+    if pairs := re.findall(r"\b(?:host|hostaddr|dbname|service)\s*=\s*(\S+)", word):
+        return pairs
+    return [] if "=" in word else [word]
+
+
+def set_by(text: str) -> str:
+    """Return the place that a line such as ``export PGHOST=db9`` sets for what follows.
+
+    >>> set_by("export PGHOST=db9"), set_by("export PGPASSWORD=x")
+    ('db9', '')
+    """
+    match = _ENVIRONMENT.match(text.strip())
+    return match["value"].strip("'\"") if match else ""
+
+
+def parameter(target: str) -> str:
+    """Return the name of the parameter that carries a target's connection.
+
+    What is nothing but something to fill in, the parameter ``db`` asks for already.
+
+    >>> parameter("db9 orders"), parameter(""), parameter("<db-host>"), parameter("${DB} orders")
+    ('db_at_db9_orders', 'db', 'db', 'db_at_orders')
+    """
+    bare = target
+    for hole in holes.find(target):
+        bare = bare.replace(hole.text, " ")
+    words = re.findall(r"[a-z0-9]+", re.sub(r"‹[^›]*›|\$\w+", " ", bare.lower()))
+    return "_".join(["db_at", *words])[:60] if words else "db"
+
+
+class Connections:
+    """The parameters of one notebook that carry connections: no query changes its server."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, str] = {}
+        self._first_to_fill_in = ""
+
+    def of(self, target: str) -> str:
+        """Return the parameter that carries a target's connection, and remember both.
+
+        >>> known = Connections()
+        >>> known.of("<primary>"), known.of("<replica>"), known.of("<primary>"), known.of("db9")
+        ('db', 'db_at_replica', 'db', 'db_at_db9')
+        """
+        name = parameter(target)
+        if name == "db" and target:
+            self._first_to_fill_in = self._first_to_fill_in or target
+            if target != self._first_to_fill_in:
+                name = parameter(" ".join(re.findall(r"\w+", target)))
+        self.targets.setdefault(name, target)
+        return name
+
+
+def expanded(text: str) -> str:
+    r"""Write a shell's variables outside of single quotes as ``${NAME}``, which is a hole.
+
+    >>> expanded('psql -c "SELECT \'$A\'" -d $B -h \'$C\'')
+    'psql -c "SELECT \'${A}\'" -d ${B} -h \'$C\''
+    """
+    parts = re.split(r"(\"(?:[^\"\\]|\\.)*\"|'[^']*')", text, flags=re.DOTALL)
+    return "".join(
+        part if part.startswith("'") else _VARIABLE.sub(r"${\1}", part) for part in parts
+    )
+
+
+def expanded_body(text: str) -> str:
+    """Write the variables of a here-document as holes; quotes in it stop no shell."""
+    return _VARIABLE.sub(r"${\1}", text)
+
+
+def words(text: str) -> list[str]:
+    """Split a command into words; a hole is one of them, however it is written."""
+    marks: dict[str, str] = {}
+    marked = holes.with_marks(text, marks).replace("\\\n", " ")
+    return [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]

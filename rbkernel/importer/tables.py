@@ -1,0 +1,343 @@
+"""Tables that say something the front matter has a field for: thresholds, contacts, escalation.
+
+Pure. A table is known by its header words. What a column says that no field holds stays in the
+Markdown, which is kept beside it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+from rbkernel.importer import holes, measured
+
+Row = Mapping[str, str]
+_NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "tbd"})
+_EMPHASIS = re.compile(r"(?<![\w\\])(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)")
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)[^)]*\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table's header, lower case, and its rows; cells are plain text."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def has(self, *words: str) -> bool:
+        """Tell whether the header has a column for each of the words."""
+        return all(self.column(word) is not None for word in words)
+
+    def column(self, *words: str) -> int | None:
+        """Return the column whose header holds one of the words, the first word first."""
+        for word in words:
+            for number, name in enumerate(self.header):
+                if re.search(rf"\b(?:{word})", name):
+                    return number
+        return None
+
+    def picked(self, **wanted: str) -> list[dict[str, str]]:
+        """Return each row as field → cell; a field is a pattern of header words.
+
+        A cell is used for one field only, and one that says nothing for none.
+        """
+        columns: dict[str, int] = {}
+        for field, words in wanted.items():
+            number = self.column(*words.split("|"))
+            if number is not None and number not in columns.values():
+                columns[field] = number
+        rows = (
+            {field: row[n] for field, n in columns.items() if row[n].lower() not in _NOTHING}
+            for row in self.rows
+        )
+        return [row for row in rows if row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """What a table becomes: the field, its value, and a call that uses it, if there is one."""
+
+    field: str
+    value: Any
+    call: str = ""
+
+
+def read(text: str) -> Table:
+    r"""Read a Markdown table, however deep it is indented.
+
+    >>> read("| A | `b\\|c` |\n|---|---|\n| **1** | [x](y) |\n").rows
+    (('1', 'x (y)'),)
+    """
+    tokens = MarkdownIt("commonmark").enable("table").parse(re.sub(r"(?m)^[ \t]+", "", text))
+    rows: list[list[str]] = []
+    for at, token in enumerate(tokens):
+        if token.type == "tr_open":
+            rows.append([])
+        if token.type in {"th_open", "td_open"}:
+            rows[-1].append(plain(tokens[at + 1].content))
+    if not rows:
+        return Table(header=(), rows=())
+    header = tuple(name.lower() for name in rows[0])
+    body = (tuple(cells) for cells in rows[1:] if any(cells))
+    return Table(header=header, rows=tuple(cells for cells in body if len(cells) == len(header)))
+
+
+def plain(text: str, *, code: bool = False) -> str:
+    """Return Markdown as plain text: no emphasis, links with their address, ``code`` as it is.
+
+    >>> plain("**On-call**, see [it](https://x/y), run `a_b`")
+    'On-call, see it (https://x/y), run a_b'
+    """
+    text = re.sub(r"\\([\\*_{}\[\]()#+.!|-])", r"\1", text)
+    text = _LINK.sub(lambda found: f"{found[1]} ({found[2]})", text.strip())
+    for _ in range(2):
+        text = _EMPHASIS.sub(r"\2", text)
+    text = re.sub(r"<br\s*/?>", "; ", text).strip()
+    return text if code else re.sub(r"`+([^`]*)`+", r"\1", text).strip()
+
+
+def bind(table: Table) -> Bound | None:
+    """Say what a table becomes; None when no field holds it.
+
+    >>> bind(read("| Metric | Warning | Critical |\\n|-|-|-|\\n| Errors | > 5% | > 9% |")).value
+    [{'name': 'Errors', 'critical': '> 9%', 'warning': '> 5%'}]
+    """
+    for known in _KNOWN:
+        if (bound := known(table)) is not None and bound.value:
+            return bound
+    return None
+
+
+def pairs(table: Table) -> list[tuple[str, str]]:
+    """Return the rows of a table of fields and values; empty for any other.
+
+    >>> pairs(read("| Field | Value |\\n|---|---|\\n| **Owner** | DBA |"))
+    [('Owner', 'DBA')]
+    """
+    named = re.match(
+        r"(?:field|property|attribute|key|item|name|)$", table.header[0] if table.header else "x"
+    )
+    if (
+        len(table.header) != 2
+        or not named
+        or not re.match(r"(?:value|details?|information|description|)$", table.header[1])
+    ):
+        return []
+    return [(row[0], row[1]) for row in table.rows]
+
+
+def _metrics(table: Table) -> Bound | None:
+    limits = table.has("warn|critical|alert|threshold")
+    if not table.has("metric|indicator|signal|kpi|sli") or not limits:
+        return None
+    picked = table.picked(
+        name="metric|indicator|signal|kpi|sli",
+        critical="critical|alert threshold|alert|threshold",
+        warning="warn",
+        slo="slo|target",
+        normal="normal|baseline|expected",
+        panel="dashboard|panel",
+        next_step="action|response",
+    )
+    value = [measured.metric({k: holes.loud(v) for k, v in row.items()}) for row in picked]
+    return Bound(
+        field="metrics", value=[row for row in value if "name" in row], call="rb.metrics()"
+    )
+
+
+def _alerts(table: Table) -> Bound | None:
+    if not table.has("alert(?! threshold| type)", "cause|action|response|runbook|step"):
+        return None
+    picked = table.picked(
+        alert="alert", cause="cause|meaning|reason", first_action="action|step|response"
+    )
+    value = [row for row in picked if row.get("alert") and not holes.find(row["alert"])]
+    return Bound(field="triggers", value=value)
+
+
+def _severities(table: Table) -> Bound | None:
+    words = "definition|condition|criteria|description|meaning|impact|runbook"
+    if not table.has("level|severity|priority|alert type", words):
+        return None
+    picked = table.picked(
+        level="severity|level|priority|alert type",
+        when="definition|condition|criteria|description|meaning|impact",
+        response_time="response",
+        action="action|runbook",
+        examples="example",
+    )
+    for row in picked:
+        if "level" in row:
+            row["level"] = row["level"].split()[0].strip(":")
+    return Bound(field="severity_levels", value=_louder(picked))
+
+
+def _escalation(table: Table) -> Bound | None:
+    levels = table.has("level|tier|severity|priority|step")
+    if not levels or not table.has("contact|who|team|person|escalate"):
+        return None
+    picked = table.picked(
+        level="level|tier|severity|priority|step",
+        contact="contact|who|team|person|escalate to",
+        when="trigger|when|condition|criteria",
+        response_time="response|sla|time",
+        provide="provide|information",
+    )
+    return Bound(field="escalation.levels", value=_louder(picked))
+
+
+def _contacts(table: Table) -> Bound | None:
+    if not table.has("contact|phone|slack|e-?mail|pager|channel|reach"):
+        return None
+    if not table.has("role|name|team|who|person|service"):
+        return None
+    picked = table.picked(
+        role="role|team|service|area",
+        name="name|who|person",
+        contact="contact|phone|slack|e-?mail|pager|channel|reach",
+        after="escalate after|after|when|wait",
+    )
+    return Bound(field="contacts", value=_louder(picked))
+
+
+def _dependencies(table: Table) -> Bound | None:
+    if not table.has("dependenc|depends on|upstream|component"):
+        return None
+    picked = table.picked(
+        name="dependenc|depends on|upstream|component|service",
+        via="connection|via|protocol",
+        purpose="purpose|used for|why",
+        impact="impact|effect|if down",
+        failure_mode="failure",
+        fallback="fallback|workaround|mitigation",
+        type="type|kind",
+        criticality="critical",
+    )
+    return Bound(field="dependencies", value=_louder(picked))
+
+
+def _health(table: Table) -> Bound | None:
+    if not table.has("endpoint|health check"):
+        return None
+    rows = table.picked(
+        url="endpoint|url|health check", status="expect|status", meaning="meaning|purpose|descr"
+    )
+    value: list[dict[str, Any]] = []
+    for row in rows:
+        if "url" not in row:
+            continue
+        code = re.search(r"\b[1-5]\d\d\b", row.get("status", ""))
+        path = re.sub(r"^(?:GET|HEAD)\s+", "", row["url"])
+        url = path if path.startswith("http") else f"{_SERVICE}{path}"
+        known = {"url": url, "name": path, "meaning": row.get("meaning", "")}
+        value.append(
+            {k: holes.loud(v) for k, v in known.items() if v}
+            | {"status": int(code[0]) if code else 200}
+        )
+    return Bound(field="health", value=value, call="rb.health()")
+
+
+# an address without a host: it answers once somebody has filled in where
+_SERVICE = "[http://host:port]"
+
+
+def _switches(table: Table) -> Bound | None:
+    if not table.has("switch|kill", "how|command|activate|action"):
+        return None
+    picked = table.picked(
+        name="switch|kill|name",
+        command="how|command|activate|action",
+        effect="what|effect|does",
+        undo="undo|revert|restore",
+    )
+    return Bound(field="kill_switches", value=_louder(picked), call='rb.commands("kill_switches")')
+
+
+def _settings(table: Table) -> Bound | None:
+    number = table.column("variable", "flag", "setting", "parameter", "config")
+    if number is None or not table.has("purpose|default|description|value"):
+        return None
+    kinds = {"variable": "variable", "flag": "flag"}
+    kind = next((k for word, k in kinds.items() if word in table.header[number]), "setting")
+    picked = table.picked(
+        name="variable|flag|setting|parameter|config",
+        purpose="purpose|description|meaning",
+        default="default|value",
+    )
+    return Bound(field="configuration", value=[{**row, "kind": kind} for row in _louder(picked)])
+
+
+def _links(table: Table) -> Bound | None:
+    if not table.has("link|url|address"):
+        return None
+    picked = table.picked(
+        title="resource|name|title|dashboard|document|what", url="link|url|address"
+    )
+    return Bound(field="links", value=_louder(picked))
+
+
+def _changes(table: Table) -> Bound | None:
+    if not table.has("date", "change|description|what"):
+        return None
+    picked: list[dict[str, Any]] = [
+        *table.picked(date="date", change="change|description|what", author="author|by|who")
+    ]
+    for row in picked:
+        said = str(row.get("date", ""))
+        row["date"] = date(said) or (said if re.search(r"\d", said) else None)
+        row["author"] = holes.loud(str(row.get("author", "")))
+    value = [{k: v for k, v in row.items() if v} for row in picked]
+    return Bound(field="change_log", value=[row for row in value if "change" in row])
+
+
+def date(text: str) -> datetime.date | None:
+    """Read a date as runbooks write them; None where it is none.
+
+    >>> date("2025-01-15"), date("YYYY-MM-DD")
+    (datetime.date(2025, 1, 15), None)
+    """
+    found = re.search(r"\b\d{4}-\d\d-\d\d\b", text)
+    try:
+        return datetime.date.fromisoformat(found[0]) if found else None
+    except ValueError:
+        return None
+
+
+def _louder(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    return [{field: holes.loud(words) for field, words in row.items()} for row in rows]
+
+
+def endpoints(text: str) -> list[dict[str, Any]]:
+    """Return the health endpoints that a list names, as ``GET /path``.
+
+    >>> endpoints("- **Liveness**: `GET /health/live` (should return 204)")[0]["status"]
+    204
+    """
+    found = []
+    for line in text.splitlines():
+        if match := re.search(r"\bGET\s+(?P<path>(?:https?://[^\s`/]+)?/[\w./?=&-]*)", line):
+            path = match["path"]
+            url = path if path.startswith("http") else holes.loud(f"{_SERVICE}{path}")
+            code = re.search(r"\b[1-5]\d\d\b", line[match.end() :])
+            found.append({"url": url, "name": path, "status": int(code[0]) if code else 200})
+    return found
+
+
+_KNOWN: tuple[Callable[[Table], Bound | None], ...] = (
+    _metrics,
+    _switches,
+    _dependencies,
+    _health,
+    _changes,
+    _alerts,
+    _settings,
+    _severities,
+    _escalation,
+    _contacts,
+    _links,
+)

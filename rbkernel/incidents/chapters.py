@@ -1,0 +1,229 @@
+"""Pure: what the evidence of an incident knows → the text of a postmortem, chapter by chapter.
+
+Nothing is made up. A time says what it was taken from; what nobody told stays a placeholder, which
+a human fills in. What senders and people wrote is escaped: it is text, whatever it looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, timedelta
+
+from rbkernel import amounts
+from rbkernel.evidence.bundle import runbook_of
+from rbkernel.evidence.incident import SEALING, IncidentRecord, instant, shown
+from rbkernel.evidence.lineage import last_of_each
+from rbkernel.evidence.reading import Record
+from rbkernel.evidence.timeline import Entry, utc
+from rbkernel.incidents.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
+from rbkernel.model import Decision, Finding, Severity, Verdict
+from rbkernel.render.documents.told import clock
+from rbkernel.render.documents.wiki import escaped
+from rbkernel.runbook.placeholders import placeholder
+
+_REQUIRED_FOR = (Severity.CRITICAL, Severity.HIGH)
+_UNANSWERED = ("open", "parked")
+_SHOWN_FINDINGS = 8
+
+
+def chapters(known: Known) -> Iterator[tuple[str, str]]:
+    """Give the chapters that the evidence fills: the id of the cell, and its text in Markdown.
+
+    A chapter that has nothing to tell is left out.
+    """
+    yield "overview", _overview(known)
+    yield "facts", _facts(known)
+    for name, lines in (
+        ("impact-told", _impact(known)),
+        ("timeline", _timeline(known)),
+        ("findings", _findings(known)),
+        ("left-open", _left_open(known)),
+    ):
+        if told := list(lines):
+            yield name, "\n".join(told)
+    yield (
+        "made",
+        (
+            f"*Made by `rbkernel postmortem {known.record.id}` from the record as it was at"
+            f" {clock(known.made_at.isoformat())}. The same command again brings what is new on"
+            " record, and keeps what people wrote.*"
+        ),
+    )
+
+
+def moment(at: str) -> str:
+    """Write a time in UTC, whichever zone its sender gave.
+
+    >>> moment("2026-11-20T04:02:11+01:00"), moment("soon")
+    ('2026-11-20 03:02:11 UTC', 'soon')
+    """
+    return clock(utc(at))
+
+
+def quoted(words: object) -> str:
+    """Return what somebody else wrote, as text that Markdown shows as it is.
+
+    >>> quoted("# <b>lag</b> ‹PLACEHOLDER: x›")
+    '\\\\# &lt;b&gt;lag&lt;/b&gt; (PLACEHOLDER: x)'
+    """
+    return escaped(str(words).replace("‹", "(").replace("›", ")"))
+
+
+def _overview(known: Known) -> str:
+    title = quoted(known.title) if known.title else placeholder("title of the incident")
+    return (
+        f"# Postmortem: {title}\n\n"
+        "Without blame: what happened, why it could happen, and what prevents it. Times, runs and"
+        f" findings come from the record of {known.record.id}. Where ‹…› stands, no record knows: a"
+        " human writes it."
+    )
+
+
+def _facts(known: Known) -> str:
+    record = known.record
+    began = instant(known.began.at).astimezone(UTC)
+    end = instant(known.ended.at).astimezone(UTC) if known.ended else began
+    days = f"{began:%Y-%m-%d}" + (f" to {end:%Y-%m-%d}" if end.date() != began.date() else "")
+    rows = [
+        ("Incident", record.id),
+        ("Date", days if known.began.at else placeholder("YYYY-MM-DD")),
+        ("Duration", _duration(known)),
+        ("Severity", quoted(record.severity) or placeholder("P0, P1, P2 or P3")),
+        ("Service", quoted(record.service)),
+        ("Alerts", ", ".join(dict.fromkeys(quoted(one.name) for one in record.alerts))),
+        ("Runs", ", ".join(f"{runbook_of(run)} {run.verdict.value}" for run in known.runs)),
+        ("State", _state(record)),
+        ("To be written", _deadline(known, WRITTEN_WITHIN)),
+        ("Meeting", _deadline(known, MEETING_WITHIN)),
+    ]
+    lines = (f"| **{name}** | {value} |" for name, value in rows if value)
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _duration(known: Known) -> str:
+    began, end = known.began, known.ended
+    start = f"{moment(began.at)} ({quoted(began.source)})"
+    if end is None:
+        return f"from {start} to {placeholder('when it was resolved, UTC: no record tells')}"
+    took = amounts.duration((shown(end.at) - shown(began.at)).total_seconds())
+    return f"{took}: from {start} to {moment(end.at)} ({quoted(end.source)})"
+
+
+def _state(record: IncidentRecord) -> str:
+    if record.merged_into:
+        return f"goes on in {quoted(record.merged_into)}"
+    if not record.closed_at:
+        return "open"
+    closing = next(line for line in reversed(record.lines) if line.kind == "closed")
+    why = f": {quoted(record.resolution)}" if record.resolution else ""
+    return f"closed {moment(record.closed_at)} by {quoted(closing.by)}{why}"
+
+
+def _deadline(known: Known, within: timedelta) -> str:
+    hours = f"{within / timedelta(hours=1):.0f} h"
+    start, due = known.deadline_from, known.due(within)
+    told = f"within {hours} after it was resolved; the record does not tell when that was"
+    if start and due:
+        told = f"by {clock(due.isoformat())}: {hours} after {quoted(start.source)}"
+    return told + _whether_required(known)
+
+
+def _whether_required(known: Known) -> str:
+    if known.severity is None:
+        return " (asked of a P0 or P1)"
+    return "" if known.severity in _REQUIRED_FOR else " (asked of a P0 or P1, which this was not)"
+
+
+def _impact(known: Known) -> Iterator[str]:
+    told = [one for one in known.record.statuses if one.impact]
+    if told:
+        yield "**As it was told while it went on:**\n"
+    for one in told:
+        yield f"- {moment(one.at)}, {quoted(one.by)} ({quoted(one.status)}): {quoted(one.impact)}"
+
+
+def _timeline(known: Known) -> Iterator[str]:
+    yield "## Timeline\n"
+    entries = [entry for entry in known.timeline if entry.kind not in {"sealed", SEALING}]
+    if not entries:
+        yield "The record tells of no event."
+        return
+    times = [moment(entry.at).removesuffix(" UTC") for entry in entries]
+    days = {at[:10] for at in times}
+    day = f"{days.pop()}, " if len(days) == 1 else ""
+    yield f"| time ({day}UTC) | what happened | who, or which run |\n|---|---|---|"
+    for at, entry in zip(times, entries, strict=True):
+        shown = at[11:] if day else at
+        yield f"| {quoted(shown)} | {quoted(entry.what)} | {quoted(_source(entry))} |"
+
+
+def _source(entry: Entry) -> str:
+    """Return who says so; the whole id of a run stands with its findings."""
+    return entry.source.replace(entry.run_id, entry.run_id[-6:]) if entry.run_id else entry.source
+
+
+def _findings(known: Known) -> Iterator[str]:
+    if not known.runs:
+        return
+    yield "## What the runs found\n"
+    yield "Findings are where to look for the cause; they are not the cause."
+    for run in known.runs:
+        yield f"\n{_heading(run)}\n"
+        yield from _found(run)
+
+
+def _heading(run: Record) -> str:
+    about = run.run
+    named = f"{runbook_of(run)} {about.title}" if about else runbook_of(run) or "a notebook"
+    at = about.started_at if about else str(run.kernel.get("at", ""))
+    goes_on = f", continues `{quoted(about.continues)}`" if about and about.continues else ""
+    return f"**{quoted(named)}: {run.verdict.value}** ({moment(at)}, run `{run.run_id}`{goes_on})"
+
+
+def _found(run: Record) -> Iterator[str]:
+    wrong = [finding for finding in run.findings if finding.verdict is not Verdict.OK]
+    ok = len(run.findings) - len(wrong)
+    for finding in sorted(wrong, key=lambda one: -one.verdict.rank)[:_SHOWN_FINDINGS]:
+        yield f"- {_finding(finding)}"
+    left_out = max(0, len(wrong) - _SHOWN_FINDINGS)
+    rest = [f"{left_out} more in the run's report"] if left_out else []
+    rest += [f"{ok} check{'' if ok == 1 else 's'} passed"] if ok else []
+    rest += ["no check was made"] if not run.findings else []
+    rest += [] if run.complete else ["the run did not come to its end"]
+    if rest:
+        yield f"- {'; '.join(rest)}"
+
+
+def _finding(finding: Finding) -> str:
+    said = f"{quoted(finding.title)}: {quoted(finding.actual)}"
+    expected = f"expected {quoted(finding.expected)}" if finding.expected else ""
+    if finding.cause and finding.cause not in (finding.title, finding.actual):
+        said, expected = quoted(finding.cause), "; ".join(filter(None, [said, expected]))
+    return f"**{finding.verdict.value}:** {said}{f' ({expected})' if expected else ''}"
+
+
+def _left_open(known: Known) -> Iterator[str]:
+    """Say what was asked or proposed in the last run of each line of runs, and not done in it."""
+    left = [line for run in last_of_each(known.runs) for line in _open(run)]
+    if left:
+        yield "**Left open on record.** Was it done elsewhere, or is it still to do?\n"
+        yield from left
+
+
+def _open(run: Record) -> Iterator[str]:
+    where = f"{quoted(runbook_of(run))}, run `{run.run_id}`"
+    for decision in run.decisions:
+        if decision.state in _UNANSWERED:
+            yield f"- {quoted(decision.question)} {_options(decision)} ({where})"
+    last = {str(event.data.get("id")): event.data for event in run.of_kind("plan")}
+    for plan in last.values():
+        if plan.get("state") == "proposed":
+            yield f"- proposed, and not recorded as done: {quoted(plan.get('title', ''))} ({where})"
+
+
+def _options(decision: Decision) -> str:
+    said: Iterable[str] = (
+        f"{quoted(option)} (recommended)" if option == decision.recommended else quoted(option)
+        for option in decision.options
+    )
+    return f"Nobody answered: {', '.join(said)}"

@@ -1,0 +1,340 @@
+"""Incidents as people work with them: look, write down, close.
+
+Closing, in this order: no kernel of it lives; every open run is sealed; page and archive are
+tried out; the record gets the line that closes it, and is sealed, in one step; page and archive are
+written. An incident is closed only with its attachment: where that cannot be written after all, it
+is open again. An interrupted close can be repeated: it continues where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle, caution, incident, reading, runs
+from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
+from rbkernel.evidence.incident.seal import SealedRecord, seal_record
+from rbkernel.evidence.runs import LIVE, RunEntry
+from rbkernel.evidence.timeline import Entry, timeline
+from rbkernel.model import INCIDENT_ID, Decision, Verdict
+from rbkernel.redact import Redactor
+from rbkernel.render.documents import writing
+from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.report import report_files
+from rbkernel.render.documents.writing import Exported
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """An incident with its runs; all but these two is empty in a list.
+
+    ``waiting`` are the questions that the newest run of each runbook left to a human;
+    ``continues`` maps a run's id to that of the run that it goes on from.
+    """
+
+    record: IncidentRecord
+    runs: tuple[RunEntry, ...]
+    timeline: tuple[Entry, ...] = ()
+    waiting: tuple[tuple[RunEntry, Decision], ...] = ()
+    continues: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """What the newest run of each runbook found, the worst of it; empty where none has."""
+        newest = {run.runbook: run.verdict for run in self.runs if not run.is_beginning}
+        if not newest:
+            return ""
+        return caution.judged(self.record, Verdict.worst(newest.values())).value
+
+    @property
+    def title(self) -> str:
+        """Its title, else its first alert, else what was run."""
+        alerts = [alert.name for alert in self.record.alerts]
+        titles = [f"{run.runbook} {run.title}".strip() for run in self.runs]
+        return self.record.title or next(iter([*alerts, *titles]), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """A closed incident: what to attach, what is sealed, what to mind.
+
+    ``closed_by`` is who closed it, at ``closed_at`` (UTC, ISO 8601): another one where
+    ``was_closed``, and then the resolution is that one's, too. ``finished`` is true when a seal
+    that had begun before was brought to its end.
+    """
+
+    incident: str
+    attachment: Path
+    archive: Path
+    sealed_runs: tuple[str, ...]
+    record: SealedRecord
+    mind: tuple[str, ...]
+    was_closed: bool
+    closed_by: str
+    closed_at: str
+    finished: bool
+
+
+def list_all(root: Path) -> list[Incident]:
+    """Return all incidents, in the order in which they began."""
+    of_each: dict[str, list[RunEntry]] = {}
+    for run in runs.list_runs(root):
+        of_each.setdefault(run.incident, []).append(run)
+    records = {record.id: record for record in incident.list_incidents(root)}
+    unwritten = [name for name in of_each if name not in records and INCIDENT_ID.fullmatch(name)]
+    records |= {name: incident.look(root, name) for name in unwritten}
+    found = [
+        _of(record, [run for part in record.parts for run in of_each.get(part, ())])
+        for record in records.values()
+    ]
+    return sorted(found, key=lambda one: (instant(one.record.began.at), one.record.id))
+
+
+def look(root: Path, name: str) -> Incident:
+    """Return an incident with its timeline.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident.
+    """
+    record = incident.look(root, name)
+    entries = runs.of_incident(root, name)
+    if not record.lines and not record.damaged and not entries:
+        raise EvidenceError(
+            f"there is no incident {name}",
+            where=str(root),
+            next_step="`rbkernel incident list` shows the incidents there are, `rbkernel incident"
+            " open` begins one, RBKERNEL_EVIDENCE says which evidence folder is read",
+        )
+    read = [(run, reading.read(run.folder)) for run in entries if run.is_readable]
+    newest = {run.runbook: (run, journal) for run, journal in read}
+    found = _of(record, entries)
+    return replace(
+        found,
+        timeline=timeline(found.record, [journal for _, journal in read]),
+        continues={
+            run.run_id: journal.run.continues
+            for run, journal in read
+            if journal.run and journal.run.continues
+        },
+        waiting=tuple(
+            (run, decision)
+            for run, journal in newest.values()
+            for decision in journal.decisions
+            if decision.state in {"open", "parked"}
+        ),
+    )
+
+
+def look_to_write(root: Path, name: str) -> Incident:
+    """Return an incident to add to; one whose record is not as it was sealed takes nothing more.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident, or its record is not as it was sealed.
+    """
+    found = look(root, name)
+    if not found.record.is_proven:
+        wrong = next(str(damage) for damage in found.record.damaged if not damage.number)
+        raise EvidenceError(
+            f"nothing is added to {name}: {wrong}",
+            where=str(root / name),
+            next_step=f"`rbkernel evidence verify {name}` says what is wrong; restore the record"
+            " from a copy or an exported archive, or note it in a new incident",
+        )
+    return found
+
+
+def close(
+    settings: Settings,
+    name: str,
+    *,
+    by: str,
+    folder: Path,
+    resolution: str = "",
+    redactor: Redactor | None = None,
+    anyway: bool = False,
+) -> Closed:
+    """Seal what is open of an incident, say that it is closed, and export it.
+
+    Parameters
+    ----------
+    settings
+        Evidence folder, key, signers.
+    name
+        The incident.
+    by
+        Who closes it.
+    folder
+        Where page and archive go; outside of the evidence folder.
+    resolution
+        How it was resolved.
+    redactor
+        Takes secrets out of that.
+    anyway
+        Close although runs are still to be made.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident; a kernel of it still lives, a run is still to be made, or one
+        cannot be sealed; the record cannot be sealed; page or archive cannot be written. It stays
+        open then.
+    """
+    root = settings.evidence_root
+    found = look_to_write(root, name)
+    _refuse_living(found)
+    to_come = _to_come(found)
+    if not anyway:
+        _refuse_to_come(name, to_come)
+    exports = {to: writing.target(root, name, to, folder) for to in (Format.HTML, Format.ZIP)}
+    sealed_runs = _seal_runs(settings, found)
+    _try_out(root, name, exports)
+    _close_parts(settings, found.record, by)
+    finished = look(root, name).record.unfinished is not None
+    lacks = {"lacks": [run.run_id for run in to_come]} if to_come else {}
+    closing = incident.closing(by, redactor, resolution=resolution, **lacks)
+    sealed = seal_record(root, name, key=settings.signing_key, closing=closing)
+    ending = _ending(incident.read(root, name))
+    page, archive = _attachments(settings, name, exports, by=by, reopen=sealed.closes)
+    dropped = [] if sealed.closes else _dropped(name, resolution, ending)
+    return Closed(
+        incident=name,
+        attachment=page.path,
+        archive=archive.path,
+        sealed_runs=sealed_runs,
+        record=sealed,
+        mind=(*dropped, *_left(found), *page.remarks, *archive.remarks),
+        was_closed=not sealed.closes,
+        closed_by=ending.by,
+        closed_at=ending.at,
+        finished=finished,
+    )
+
+
+def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:
+    """Make the page, and prove that page and archive can be written."""
+    try:
+        writing.try_out(root, name, tuple(exports.values()))
+    except EvidenceError as error:
+        raise _not_closed(name, error) from error
+
+
+def _attachments(
+    settings: Settings, name: str, exports: Mapping[Format, Path], *, by: str, reopen: bool
+) -> tuple[Exported, Exported]:
+    """Write page and archive; where that fails after all, open the incident again."""
+    root = settings.evidence_root
+    try:
+        page, archive = (
+            writing.export(root, name, to, path, signers=settings.allowed_signers)
+            for to, path in exports.items()
+        )
+        return page, archive
+    except EvidenceError as error:
+        if reopen:
+            why = f"page and archive could not be written: {error.what}"
+            incident.append(root, name, "reopened", by=by, why=why)
+        raise _not_closed(name, error) from error
+
+
+def _not_closed(name: str, error: EvidenceError) -> EvidenceError:
+    return EvidenceError(
+        f"{name} is not closed, because its page and archive cannot be written: {error.what}",
+        where=error.where,
+        next_step=error.next_step,
+    )
+
+
+def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
+    """Put record and runs together, in the order of their start.
+
+    An incident that only its runs tell of began with them.
+    """
+    entries = sorted(entries, key=lambda run: run.run_id)
+    if not record.lines and entries:
+        well = all(run.is_beginning or run.verdict is Verdict.OK for run in entries)
+        began = min(run.started_at for run in entries)
+        state = incident.RUNS_ONLY if well else record.state
+        record = replace(record, opened_at=began, state=state)
+    return Incident(record=record, runs=tuple(entries))
+
+
+def _ending(record: IncidentRecord) -> Line:
+    return next(line for line in reversed(record.lines) if line.kind == "closed")
+
+
+def _dropped(name: str, resolution: str, ending: Line) -> list[str]:
+    """Say so where a resolution is not the one that an incident was closed with before."""
+    if not resolution or ending.text("resolution") == resolution:
+        return []
+    other = "your resolution is not on record: it was closed with another one"
+    return [f"{other}; `rbkernel incident note {name} …` adds yours"]
+
+
+def _refuse_living(found: Incident) -> None:
+    living = [run for run in found.runs if run.state == LIVE]
+    if living:
+        named = ", ".join(f"{run.run_id} ({run.runbook})" for run in living)
+        raise EvidenceError(
+            f"{found.record.id} is not closed: a kernel of it still lives, so its record is not"
+            " finished",
+            where=f"run {named}",
+            next_step="end it (in JupyterLab: Kernel > Shut Down Kernel), then close again",
+        )
+
+
+def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
+    """Seal the runs that are still open; return their ids."""
+    still_open = tuple(run.run_id for run in found.runs if run.state != runs.SEALED)
+    for run_id in still_open:
+        bundle.seal(settings.evidence_root, run_id, key=settings.signing_key, report=report_files)
+    return still_open
+
+
+def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
+    """Close what went on in an incident that is about to be closed."""
+    root = settings.evidence_root
+    closing = incident.closing(by, resolution=f"went on in {record.id}, which was closed")
+    for part in record.merged_from:
+        if incident.look(root, part).state != incident.CLOSED:
+            seal_record(root, part, key=settings.signing_key, closing=closing)
+
+
+def _to_come(found: Incident) -> list[RunHistory]:
+    """Return the runs that are queued, or whose kernel is still to come."""
+    there = {run.run_id for run in found.runs}
+    begun = [run for run in found.record.runs if run.state == "started"]
+    queued = [run for run in found.record.runs if run.state == "queued"]
+    return [*queued, *(run for run in begun if run.run_id not in there)]
+
+
+def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
+    if to_come:
+        named = ", ".join(f"{run.run_id} ({run.runbook}, {run.state})" for run in to_come)
+        raise EvidenceError(
+            f"{name} is not closed: a run of it is still to be made, and the page would lack it",
+            where=f"run {named}",
+            next_step="wait until it has ended, then close again; --anyway closes now, when nobody"
+            " will make it, or the page is not to wait for it",
+        )
+
+
+def _left(found: Incident) -> list[str]:
+    """Return what is not over although the incident is closed."""
+    firing = [f"alert {a.name} still fires" for a in found.record.alerts if a.status == "firing"]
+    to_come = [f"{r.runbook} {r.run_id} is still to be made" for r in _to_come(found)]
+    waiting = [
+        f"nobody has answered “{decision.question}” ({run.runbook} {run.run_id})"
+        for run, decision in found.waiting
+    ]
+    into = found.record.merged_into
+    goes_on = [f"it goes on in {into}, which this does not close"] if into else []
+    damaged = [f"incident.jsonl: {damage}" for damage in found.record.damaged]
+    unread = [f"run {run.run_id}: {run.problem}" for run in found.runs if run.problem]
+    return [*goes_on, *firing, *to_come, *waiting, *damaged, *unread]

@@ -1,0 +1,198 @@
+"""The postmortem of an incident on disk: a notebook that people go on writing in, and its page.
+
+The notebook is never written over: what is new on record is brought into it, and what people wrote
+stays. The page is made of the notebook, each time anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import incident as incidents
+from rbkernel.evidence import manifest, reading, runs, store
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.bundle import runbook_of
+from rbkernel.evidence.incident import tell
+from rbkernel.evidence.timeline import timeline
+from rbkernel.incidents.draft import draft, incident_of, refresh, to_write
+from rbkernel.incidents.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
+from rbkernel.render.documents import textpage
+from rbkernel.render.documents.blocks import Reader, Text
+from rbkernel.render.documents.textpage import Chapter
+from rbkernel.render.documents.widgets import states
+from rbkernel.runbook import scaffold
+from rbkernel.runbook.catalogue import POSTMORTEM
+from rbkernel.runbook.placeholders import PLACEHOLDER
+
+NAME = "postmortem.ipynb"
+# what the first screen and the last word of a run show is of the notebook's own run
+_OF_ITS_RUN = frozenset({"parameters", "start", "summary"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postmortem:
+    """What was written, and what is left to do.
+
+    ``is_changed`` is false when the record had nothing new for the notebook.
+    ``to_write`` says what is still asked of a human; ``outdated`` names the chapters in which
+    people wrote, and of which the record says something else by now. ``written_by`` and
+    ``meeting_by`` are None while nobody knows when the incident was over.
+    """
+
+    notebook: Path
+    page: Path
+    is_new: bool
+    is_changed: bool
+    to_write: tuple[str, ...]
+    outdated: tuple[str, ...]
+    written_by: datetime | None
+    meeting_by: datetime | None
+
+
+def make(root: Path, incident: str, output: Path) -> Postmortem:
+    """Make the postmortem of an incident, or bring what is new on record into it.
+
+    Parameters
+    ----------
+    root
+        The evidence folder; nothing in it is changed.
+    incident
+        The incident's id.
+    output
+        The notebook; the page lies beside it and ends in `.html`.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident; the output lies in the evidence folder, is another file than
+        this incident's postmortem, or cannot be written.
+    """
+    path, page = _paths(root, output)
+    known = gather(root, incident, datetime.now(UTC))
+    notebook = draft(scaffold.template("postmortem"), known)
+    outdated: tuple[str, ...] = ()
+    is_new = not path.exists()
+    if not is_new:
+        refreshed = refresh(_mine(path, incident), notebook)
+        notebook, outdated = refreshed.notebook, refreshed.outdated
+    rendered = render(notebook)
+    is_changed = _write(path, documents.dump(notebook))
+    _write(page, rendered)
+    return Postmortem(
+        notebook=path,
+        page=page,
+        is_new=is_new,
+        is_changed=is_changed,
+        to_write=tuple(to_write(notebook)),
+        outdated=outdated,
+        written_by=known.due(WRITTEN_WITHIN),
+        meeting_by=known.due(MEETING_WITHIN),
+    )
+
+
+def gather(root: Path, incident: str, made_at: datetime) -> Known:
+    """Return all that the evidence knows of an incident.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident, or a journal of it cannot be read.
+    """
+    entries = [entry for entry in runs.of_incident(root, incident) if entry.is_readable]
+    told = [reading.read(entry.folder) for entry in entries]
+    told = [run for run in told if runbook_of(run) != POSTMORTEM]
+    if told and not (root / incident / manifest.INCIDENT).exists():
+        record = tell((), incident)  # its runs are open still, and nobody else spoke
+    else:
+        record = incidents.read(root, incident)
+    return Known(record=record, runs=told, timeline=timeline(record, told), made_at=made_at)
+
+
+def render(notebook: NotebookNode) -> bytes:
+    """Return the page of a postmortem, with what people wrote into it."""
+    left = len(to_write(notebook))
+    places = "1 place is" if left == 1 else f"{left} places are"
+    title = next(_titles(notebook), "Postmortem")
+    return textpage.render(
+        PLACEHOLDER.sub(r"‹\g<hint>›", title),
+        _chapters(notebook),
+        mark=PLACEHOLDER,
+        mind=f"Not finished: {places} still to be written by a human, and marked." if left else "",
+        footer="A postmortem is written by people. What proves what the runs saw is the sealed"
+        " evidence. All times are UTC.",
+    )
+
+
+def _titles(notebook: NotebookNode) -> Iterator[str]:
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            yield cell.source.splitlines()[0].removeprefix("# ")
+
+
+def _chapters(notebook: NotebookNode) -> Iterator[Chapter]:
+    widgets = states(notebook.metadata)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            yield Chapter(text=cell.source)
+        elif cell.cell_type == "code" and cell.id not in _OF_ITS_RUN:
+            for block in Reader().blocks(cell.outputs, widgets):
+                if not (isinstance(block, Text) and block.label == "widget"):  # the card says it
+                    yield Chapter(text=block.text, plain=True)
+
+
+def _paths(root: Path, output: Path) -> tuple[Path, Path]:
+    path = output.absolute()
+    page = path.with_suffix(".html")
+    if path.suffix != ".ipynb":
+        raise EvidenceError(
+            "a postmortem is a notebook",
+            where=str(path),
+            next_step="name a file that ends in .ipynb with -o",
+        )
+    if path.resolve().is_relative_to(root.resolve()):
+        raise EvidenceError(
+            "a postmortem is not written into the evidence folder: people go on writing in it",
+            where=str(path),
+            next_step="name a file elsewhere with -o",
+        )
+    if page.exists() and textpage.GENERATOR not in page.read_text(errors="replace")[:2000]:
+        raise EvidenceError(
+            "there is another file where the page would go, and it is not ours",
+            where=str(page),
+            next_step="move it away, or name another notebook with -o",
+        )
+    return path, page
+
+
+def _mine(path: Path, incident: str) -> NotebookNode:
+    """Return the notebook that is there, if it is the postmortem of this incident."""
+    try:
+        notebook = documents.parse(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise store.evidence_error(error, path) from error
+    of = incident_of(notebook)
+    if of != incident:
+        raise EvidenceError(
+            f"this is the postmortem of {of}" if of else "this notebook is no postmortem of ours",
+            where=str(path),
+            next_step="name another file with -o: nothing was changed",
+        )
+    return notebook
+
+
+def _write(path: Path, data: bytes) -> bool:
+    """Write a file that is to hold something else; tell whether it was."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() == data:
+            return False  # an editor that has it open is not told of a change that is none
+    except OSError as error:
+        raise store.evidence_error(error, path) from error
+    store.write_atomically(path, data)
+    return True

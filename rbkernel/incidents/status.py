@@ -1,0 +1,202 @@
+"""Pure: status updates: how they read, when the next is due, what the next one could say.
+
+The form and the half hour are those of the incident runbook's form: at once, then every 30
+minutes while it lasts, and when it is resolved. A draft says what the record says. What only a
+human can know (impact, ETA) is marked for the human, never invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rbkernel.evidence.incident import (
+    AHEAD,
+    OPEN,
+    SEALING,
+    STATUSES,
+    IncidentRecord,
+    StatusUpdate,
+    instant,
+)
+from rbkernel.evidence.timeline import Entry
+from rbkernel.render.documents.told import lasted
+
+EVERY = timedelta(minutes=30)
+INVESTIGATING, IDENTIFIED, MONITORING, RESOLVED = STATUSES
+_NOT_SAID = "not stated"
+_NO_ETA = "none: it is resolved"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """When the next status update is due, and the words for it."""
+
+    at: datetime
+    overdue: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """The next update as far as the record has it; ``since`` is what happened since the last."""
+
+    text: str
+    status: str
+    since: tuple[Entry, ...]
+
+
+def next_due(record: IncidentRecord, now: datetime) -> Due | None:
+    """Return when the next update is due; None when nobody waits for one.
+
+    >>> from rbkernel.evidence.incident import Line, tell
+    >>> at = "2026-11-20T03:00:00+00:00"
+    >>> opened = Line(number=1, kind="opened", at=at, by="", data={})
+    >>> said = Line(number=2, kind="status", at=at, by="", data={"status": "Identified"})
+    >>> next_due(tell([opened]), instant("2026-11-20T03:10:00Z")).words
+    'no status update was sent yet: it was due at once, at 03:00 UTC (10 min ago)'
+    >>> next_due(tell([opened, said]), instant("2026-11-20T03:10:00Z")).words
+    'next status update due at 03:30 UTC, in 20 min'
+    >>> next_due(tell([opened, said]), instant("2026-11-20T03:42:00Z")).words
+    'status update was due at 03:30 UTC, 12 min ago'
+    """
+    if record.state != OPEN:
+        return None
+    said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
+    last = said[-1] if said else None
+    reopened = next((line.at for line in reversed(record.lines) if line.kind == "reopened"), "")
+    if last is None or instant(reopened) > instant(last.at):
+        since = instant(reopened or record.opened_at)
+        none = (
+            "no status update was sent yet" if last is None else "none was sent since it reopened"
+        )
+        return Due(
+            at=since,
+            overdue=now > since + EVERY,
+            words=f"{none}: it was due at once, at {clock(since, now)} ({_ago(since, now)} ago)",
+        )
+    if last.status == RESOLVED:
+        return None
+    at = instant(last.at) + EVERY
+    if now < at:
+        words = f"next status update due at {clock(at, now)}, in {_ago(now, at)}"
+    else:
+        words = f"status update was due at {clock(at, now)}, {_ago(at, now)} ago"
+    return Due(at=at, overdue=now >= at, words=words)
+
+
+def update_text(update: StatusUpdate) -> str:
+    """Return an update as it is sent.
+
+    >>> at = "2026-11-20T03:10:42+00:00"
+    >>> print(update_text(StatusUpdate(at=at, by="ann", status="Identified", impact="late mail")))
+    INCIDENT UPDATE - 2026-11-20 03:10 UTC
+    Status: Identified
+    Impact: late mail
+    Action: not stated
+    ETA: not stated
+    """
+    return _form(
+        instant(update.at),
+        update.status,
+        update.impact or _NOT_SAID,
+        update.action or _NOT_SAID,
+        update.eta or _NOT_SAID,
+    )
+
+
+def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Draft:
+    """Return the next update as far as the record has it.
+
+    Parameters
+    ----------
+    record
+        The incident's record.
+    entries
+        Its timeline.
+    now
+        The time of the draft.
+    """
+    last = record.statuses[-1] if record.statuses else None
+    since = tuple(one for one in entries if last is None or instant(one.at) > instant(last.at))
+    status = _status(record, entries)
+    over = status == RESOLVED
+    return Draft(
+        text=_form(
+            now,
+            status,
+            _for_a_human("what users see now", last.impact if last else "", last),
+            _action_after(since) if over else _action(entries),
+            _NO_ETA
+            if over
+            else _for_a_human("when it will be over", last.eta if last else "", last),
+        ),
+        status=status,
+        since=tuple(one for one in since if one.kind not in {"sealed", SEALING, "status"}),
+    )
+
+
+def clock(at: datetime, now: datetime) -> str:
+    """Write a time of day in UTC, with its date when that is another day than today.
+
+    >>> noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    >>> clock(noon, noon), clock(noon - EVERY * 48, noon)
+    ('12:00 UTC', '2026-11-19 12:00 UTC')
+    """
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _form(at: datetime, status: str, impact: str, action: str, eta: str) -> str:
+    return (
+        f"INCIDENT UPDATE - {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC\n"
+        f"Status: {status}\nImpact: {impact}\nAction: {action}\nETA: {eta}"
+    )
+
+
+def _ago(since: datetime, until: datetime) -> str:
+    minutes = timedelta(minutes=int((until - since).total_seconds() // 60))
+    return lasted(minutes) if minutes >= timedelta(minutes=1) else "less than a minute"
+
+
+def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
+    """Return what the record speaks for. That it is resolved is for a human to say.
+
+    Alerts that are all resolved, or an action that somebody did, speak for Monitoring; a finding
+    that is wrong for Identified.
+    """
+    firing = any(alert.status == "firing" for alert in record.alerts)
+    over = bool(record.alerts) and not firing
+    done = any(entry.kind == "done" for entry in entries)
+    wrong = any(e.kind == "finding" and e.verdict in {"warning", "critical"} for e in entries)
+    derived = MONITORING if over or done else IDENTIFIED if wrong else INVESTIGATING
+    said = record.statuses[-1].status if record.statuses else INVESTIGATING
+    if said not in STATUSES or (said == RESOLVED and firing):
+        return derived  # it came back
+    return max(derived, said, key=STATUSES.index)
+
+
+def _action_after(since: Sequence[Entry]) -> str:
+    """Return what was done or noted since it was resolved; mostly nothing."""
+    found = [entry for entry in since if entry.kind in {"done", "note"}]
+    return f"{found[-1].what} ({_minute(found[-1].at)})" if found else "none"
+
+
+def _action(entries: Sequence[Entry]) -> str:
+    """Return the last thing that was done, decided or proposed, else what was run."""
+    for kinds in ({"done", "decision", "plan"}, {"run"}):
+        found = [entry for entry in entries if entry.kind in kinds]
+        if found:
+            return f"{found[-1].what} ({_minute(found[-1].at)})"
+    return "‹for you: what is being done; the record has nothing yet›"
+
+
+def _minute(at: str) -> str:
+    return f"{instant(at).astimezone(UTC):%H:%M} UTC"
+
+
+def _for_a_human(question: str, said: str, last: StatusUpdate | None) -> str:
+    if said and last:
+        return f"‹for you: is it still “{said}”, as said at {_minute(last.at)}?›"
+    return f"‹for you: {question}; the record does not say›"

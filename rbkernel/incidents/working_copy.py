@@ -1,0 +1,172 @@
+"""A working copy of a run, on disk: people go on in copies, never in sealed files.
+
+A copy that is there already is never written over: somebody may have worked in it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import content, lineage, reading, rebuild, runs, store
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.bundle import incident_of, runbook_of
+from rbkernel.evidence.reading import Record
+from rbkernel.evidence.runs import RunEntry
+from rbkernel.incidents.working_notebook import working_notebook
+from rbkernel.model import INCIDENT_ID
+from rbkernel.runbook.catalogue import POSTMORTEM
+
+FOLDER = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkingCopy:
+    """A notebook to go on in.
+
+    ``is_new`` is false for one that was there already, with whatever was done in it. ``others``
+    are the other runs of the incident that nobody has gone on from, the most urgent first.
+    """
+
+    path: Path
+    root: Path
+    run_id: str
+    runbook: str
+    incident: str
+    is_new: bool
+    others: tuple[RunEntry, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The path below Jupyter's root, with slashes: what an address of JupyterLab ends in."""
+        return self.path.relative_to(self.root).as_posix()
+
+
+def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
+    """Make the working copy of a run, or find the one that there is.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    what
+        A run id; or an incident id, for the most urgent of its runs that nobody has gone on from,
+        the latest of these.
+    root
+        Jupyter's root folder; the copy lies in ``runs/INC-…/`` below it.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run or incident; its evidence cannot be read; the root is no folder, lies
+        in the evidence folder, or cannot be written.
+    ParameterError
+        The journal has a parameter that the runbook cannot take.
+    """
+    root = _checked(root, settings.evidence_root)
+    entry, *others = _by_urgency(settings.evidence_root, what)
+    record = reading.read(entry.folder)
+    incident = incident_of(record) or entry.incident
+    path = _where_it_ran(record, root) or _place(root, record, incident)
+    is_new = not path.exists()
+    if is_new:
+        alive = store.kernel_is_alive(entry.folder)
+        copy = working_notebook(_notebook(record), record, incident, datetime.now(UTC), alive=alive)
+        _write(path, documents.dump(copy))
+    return WorkingCopy(
+        path=path,
+        root=root,
+        run_id=record.run_id,
+        runbook=runbook_of(record),
+        incident=incident,
+        is_new=is_new,
+        others=tuple(others),
+    )
+
+
+def _checked(root: Path, evidence: Path) -> Path:
+    """Return the root with its links resolved, if copies may lie in it."""
+    resolved = root.resolve()
+    if not resolved.is_dir():
+        raise EvidenceError(
+            "Jupyter's root is no folder",
+            where=str(root),
+            next_step="make it, or name another with --root",
+        )
+    if resolved.is_relative_to(evidence.resolve()):
+        raise EvidenceError(
+            "a working copy is not put into the evidence folder: it is not evidence",
+            where=str(root),
+            next_step="name another folder with --root",
+        )
+    return resolved
+
+
+def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
+    """Return the run; or those of the incident that nobody has gone on from, the worst first."""
+    known = runs.list_runs(evidence)
+    if not INCIDENT_ID.fullmatch(what):
+        folder = runs.find(evidence, what).resolve()
+        found = [entry for entry in known if entry.folder.resolve() == folder]
+    else:
+        of_it = [
+            entry
+            for entry in known
+            if entry.incident == what and entry.runbook != POSTMORTEM and entry.is_readable
+        ]
+        last = lineage.last_of_each(reading.read(entry.folder) for entry in of_it)
+        last_ids = {record.run_id for record in last}
+        found = [entry for entry in of_it if entry.run_id in last_ids]
+    if not found:
+        raise EvidenceError(
+            f"there is no run of {what} that could be gone on from",
+            where=str(evidence),
+            next_step="`rbkernel evidence list` shows the runs there are; `rbkernel run RUNBOOK"
+            " --incident INC` makes one",
+        )
+    return sorted(found, key=lambda entry: (entry.verdict.rank, entry.run_id), reverse=True)
+
+
+def _where_it_ran(record: Record, root: Path) -> Path | None:
+    """Return the working copy that the run was made in, if it is still there."""
+    if not (record.run and record.run.continues) or record.run.headless:
+        return None
+    for event in reversed(record.of_kind("snapshot")):
+        path = Path(str(event.data.get("path", "")))
+        if path.is_file() and path.resolve().is_relative_to(root):
+            return path.resolve()
+    return None
+
+
+def _place(root: Path, record: Record, incident: str) -> Path:
+    folder = root / FOLDER
+    if INCIDENT_ID.fullmatch(incident):
+        folder /= incident
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", runbook_of(record))[:80] or "notebook"
+    return folder / f"{name}-{record.run_id}.ipynb"
+
+
+def _notebook(record: Record) -> NotebookNode:
+    """Return what is under seal; before that, what the journal has so far."""
+    sealed = record.folder / content.EXECUTED
+    if sealed.is_file():
+        return documents.parse(sealed.read_bytes(), where=str(sealed))
+    return rebuild.rebuild(record, reading.snapshot_of(record))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvidenceError(
+            f"the working copy cannot be written: {error.strerror}",
+            where=str(path),
+            next_step="free space or permissions there, or name another folder with --root",
+        ) from error
+    store.write_atomically(path, data)

@@ -1,0 +1,122 @@
+"""RB3: code that runs to its end, from top to bottom, on the first try, for somebody else."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from rbkernel.lint import names
+from rbkernel.lint.document import Document
+from rbkernel.lint.expressions import dotted
+from rbkernel.lint.rule import Found, Level, in_cell, rule
+
+LONGEST_CELL = 25
+LONGEST_FUNCTION = 8
+_ENDINGS = frozenset({"exit", "quit", "sys.exit", "os._exit"})
+
+
+@rule("RB301", "name-before-assignment", Level.ERROR, "complete")
+def undefined(document: Document) -> Iterator[Found]:
+    """A name is used before a cell above has assigned it.
+
+    Also the `:name` values of `%%sql`. What `%%sql --into` assigns counts as assigned.
+
+    Why: it worked for its writer, whose kernel still held the name; in a fresh one it stops there.
+
+    Instead: assign it in a cell above, or move the cell.
+    """
+    for cell, line, name in names.unassigned(document):
+        yield in_cell(
+            cell, line, f"{name} is used before it is assigned", "assign it in a cell above"
+        )
+
+
+@rule("RB302", "not-python", Level.ERROR, "complete")
+def syntax(document: Document) -> Iterator[Found]:
+    """A code cell is not Python.
+
+    Why: the run stops there.
+
+    Instead: mend the line, or make it a Markdown cell with a fence.
+    """
+    for code in document.codes:
+        if code.error:
+            line, said = code.error
+            yield in_cell(code.cell, line, f"this is not Python: {said}", "mend that line")
+
+
+@rule("RB303", "long-cell", Level.WARNING, "actionable")
+def long_cell(document: Document) -> Iterator[Found]:
+    """A code cell is longer than 25 lines.
+
+    Why: at night nobody reads it, and what fails in it fails as a whole.
+
+    Instead: split it, or put the code into a library that the runbook imports.
+    """
+    for code in document.codes:
+        count = len([line for _, line in code.cell.lines if line.strip()])
+        if count > LONGEST_CELL:
+            message = f"the cell has {count} lines of code"
+            yield in_cell(code.cell, 1, message, f"split it into cells of {LONGEST_CELL} or less")
+
+
+@rule("RB304", "pasted-library", Level.WARNING, "maintained")
+def pasted(document: Document) -> Iterator[Found]:
+    """A cell defines a class, or a function of more than a few lines.
+
+    Why: code that is pasted into notebooks is never mended in all of them.
+
+    Instead: put it into a package that the team installs, and import it.
+    """
+    for cell, node in document.nodes(ast.stmt):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        if isinstance(node, ast.ClassDef) or length > LONGEST_FUNCTION:
+            message = f"{node.name} is library code"
+            yield in_cell(cell, node.lineno, message, "move it into a package, and import it")
+
+
+@rule("RB315", "waits-or-ends", Level.ERROR, "complete")
+def waits(document: Document) -> Iterator[Found]:
+    """A cell asks for input, ends the kernel, or never ends.
+
+    Why: headless nobody answers `input()`; papermill takes `sys.exit()` for success; `while True`
+    holds the run for ever.
+
+    Instead: `rb.decide` asks and parks; a finding says what is wrong; `rb.sample` looks n times.
+    """
+    for cell, call in document.nodes(ast.Call):
+        if (said := dotted(call.func)) == "input":
+            yield in_cell(cell, call.lineno, "input() waits for ever", "ask with rb.decide")
+        elif said in _ENDINGS:
+            yield in_cell(cell, call.lineno, f"{said}() ends the kernel", _FINDING)
+    for cell, raised in document.nodes(ast.Raise):
+        kind = raised.exc.func if isinstance(raised.exc, ast.Call) else raised.exc
+        if kind is not None and dotted(kind) in {"SystemExit", "KeyboardInterrupt"}:
+            yield in_cell(cell, raised.lineno, "the cell ends the kernel", _FINDING)
+    for cell, loop in document.nodes(ast.While):
+        if _endless(loop):
+            yield in_cell(cell, loop.lineno, "this loop may never end", "look with rb.sample")
+
+
+_FINDING = "say what is wrong with rb.check"
+
+
+@rule("RB316", "error-swallowed", Level.WARNING, "verifiable")
+def swallowed(document: Document) -> Iterator[Found]:
+    """An error of any kind is caught and dropped.
+
+    Why: what could not be seen is read as healthy.
+
+    Instead: let it raise. A patient that does not answer is `unknown` already, without your help.
+    """
+    for cell, node in document.nodes(ast.ExceptHandler):
+        broad = node.type is None or dotted(node.type) in {"Exception", "BaseException"}
+        if broad and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
+            yield in_cell(cell, node.lineno, "any error is caught here", "let it raise")
+
+
+def _endless(node: ast.While) -> bool:
+    always = isinstance(node.test, ast.Constant) and bool(node.test.value)
+    return always and not any(isinstance(n, ast.Break | ast.Return) for n in ast.walk(node))

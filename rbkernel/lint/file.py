@@ -1,0 +1,201 @@
+"""RB0: the file as a whole: front matter, order of cells, what a run left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from rbkernel.lint import suppression
+from rbkernel.lint.cells import Cell
+from rbkernel.lint.document import Document
+from rbkernel.lint.rule import RULES, Found, Level, Rule, add, in_cell, rule
+
+KERNEL = "rbkernel"
+
+
+add(
+    Rule(
+        code="RB001",
+        name="unreadable",
+        level=Level.ERROR,
+        criterion="complete",
+        text="""The file is no notebook.
+
+It cannot be opened at all: a conflict of version control was saved in it, it was cut off, or it is
+another format.
+
+Why: at 3 am it does not open.
+
+Instead: restore it from version control. `rbkernel lint` ends with exit code 3.""",
+        # what cannot be read becomes no document that a rule could look at
+        check=lambda _document, _around: iter(()),
+    )
+)
+
+
+@rule("RB002", "front-matter-invalid", Level.ERROR, "complete")
+def front_matter(document: Document) -> Iterator[Found]:
+    """The front matter is missing or wrong.
+
+    The first cell must be a raw cell with YAML between two lines `---`, and each field must be one
+    that the model knows. `rbkernel schema` prints the model for an editor.
+
+    Why: without it the runbook is in no list, no alert finds it, and it cannot run.
+
+    Instead: mend the line that is named.
+    """
+    for problem in document.examined[1]:
+        field = f"{problem.field}: " if problem.field else ""
+        yield Found(
+            1, problem.line, f"{field}{problem.message}", "mend that line of the front matter"
+        )
+
+
+@rule("RB003", "outputs-committed", Level.ERROR, "maintained", fixable=True)
+def outputs(document: Document) -> Iterator[Found]:
+    """A code cell holds outputs or an execution count.
+
+    Why: an old output is read as today's finding, and it may hold customers' data. What a run
+    found belongs into its evidence.
+
+    Instead: `rbkernel lint --fix` removes them.
+    """
+    for cell in document.cells:
+        if cell.kind != "code":
+            continue
+        if cell.node.outputs:
+            yield in_cell(cell, 1, "the cell holds outputs of an earlier run", _FIX)
+        elif cell.node.execution_count is not None:
+            yield in_cell(cell, 1, "the cell holds the execution count of an earlier run", _FIX)
+
+
+_FIX = "run `rbkernel lint --fix`"
+
+
+@rule("RB004", "suppression-without-reason", Level.ERROR, "maintained")
+def reasons(document: Document) -> Iterator[Found]:
+    """A rule is suppressed, and nobody says why.
+
+    Why: the next one cannot tell an exception that was thought about from one that was not.
+
+    Instead: write `rbkernel: ignore RB303 because the table is long`, in a comment of the cell:
+    `# …` in code and front matter, `<!-- … -->` in Markdown.
+    """
+    for cell, said in suppression.of(document):
+        if not said.reason:
+            yield in_cell(
+                cell,
+                said.line,
+                f"{', '.join(said.codes) or 'a rule'} is suppressed without a reason",
+                "write `because …` behind the code",
+            )
+
+
+@rule("RB005", "suppression-unknown", Level.WARNING, "maintained")
+def known_codes(document: Document) -> Iterator[Found]:
+    """A suppression names a rule that does not exist.
+
+    Why: it suppresses nothing, and whoever wrote it believes that it does.
+
+    Instead: `rbkernel lint --rules` lists them.
+    """
+    for cell, said in suppression.of(document):
+        for code in said.codes:
+            if code not in RULES:
+                message = f"no rule has the code {code}"
+                yield in_cell(cell, said.line, message, "see `rbkernel lint --rules`")
+
+
+@rule("RB006", "run-left-behind", Level.ERROR, "maintained", fixable=True)
+def leftovers(document: Document) -> Iterator[Found]:
+    """What papermill injected into a run is in the runbook.
+
+    Its cell of injected parameters, or its metadata: the output of a run was saved over the
+    runbook.
+
+    Why: the injected values hide the declared ones, so the next run asks the last run's database.
+
+    Instead: `rbkernel lint --fix` removes them.
+    """
+    for cell in document.cells:
+        if "injected-parameters" in cell.tags:
+            yield in_cell(cell, 1, "the values of an earlier run are injected here", _FIX)
+    if "papermill" in document.notebook.metadata:
+        yield Found(0, 0, "the notebook's metadata is that of an earlier run", _FIX)
+
+
+@rule("RB007", "kernel-not-recorded", Level.ERROR, "safe", fixable=True)
+def kernel(document: Document) -> Iterator[Found]:
+    """The notebook does not name the recording kernel.
+
+    Why: with another kernel nothing is journaled, nothing is guarded, and `rb.start` refuses.
+
+    Instead: choose *rbkernel (recorded)* in JupyterLab, or `rbkernel lint --fix`.
+    """
+    named = document.notebook.metadata.get("kernelspec", {}).get("name", "")
+    if named != KERNEL:
+        said = (
+            f"the notebook names the kernel {named!r}" if named else "the notebook names no kernel"
+        )
+        yield Found(0, 0, f"{said}, and not {KERNEL}", _FIX)
+
+
+@rule("RB008", "cell-order", Level.ERROR, "complete", fixable=True)
+def order(document: Document) -> Iterator[Found]:
+    """The cells are not in the order that a reader, and papermill, expect.
+
+    First the front matter, then words for people, then the one cell of parameters, then
+    `rb.start`, then everything else.
+
+    Why: papermill injects values behind the cell of parameters: what runs before it uses other
+    values. A first screen without words leaves the reader alone.
+
+    Instead: `rbkernel lint --fix` moves front matter and parameters; write the words.
+    """
+    first = parameters_too_late(document)
+    if first is not None:
+        message = f"code in cell {first.number} runs before the parameters are known"
+        yield in_cell(document.parameter_cells[0], 1, message, _FIX)
+    for cell in misplaced_front_matter(document):
+        yield in_cell(cell, 1, "front matter that is not in the first cell is not read", _FIX)
+    kinds = [cell.kind for cell in document.cells]
+    if "code" in kinds and "markdown" not in kinds[: kinds.index("code")]:
+        message = (
+            "nothing at the top tells people what this is, how to read it and when to escalate"
+        )
+        yield Found(1, 1, message, "add a Markdown cell behind the front matter")
+
+
+@rule("RB009", "cell-ids", Level.ERROR, "maintained", fixable=True)
+def cell_ids(document: Document) -> Iterator[Found]:
+    """Cells have no ids, or two have the same.
+
+    A merge did that, or an old tool.
+
+    Why: evidence is held against the runbook cell by cell, by id.
+
+    Instead: `rbkernel lint --fix` gives new ones to those without, and to the second.
+    """
+    written = [cell.get("id", "") for cell in json.loads(document.raw).get("cells", ())]
+    for cell in document.cells:
+        was = written[cell.number - 1] if cell.number <= len(written) else cell.id
+        if was != cell.id:
+            said = f"another cell has the id {was}" if was else "the cell has no id"
+            yield in_cell(cell, 1, said, _FIX)
+
+
+def parameters_too_late(document: Document) -> Cell | None:
+    """Return the first code that runs before the cell of parameters."""
+    if not document.parameter_cells:
+        return None
+    first = next(code.cell for code in document.codes) if document.codes else None
+    return first if first and first.number < document.parameter_cells[0].number else None
+
+
+def misplaced_front_matter(document: Document) -> list[Cell]:
+    """Return raw cells that look like front matter and are not the first cell."""
+    return [
+        cell
+        for cell in document.cells[1:]
+        if cell.kind == "raw" and cell.source.strip().startswith("---\n") and "\nid:" in cell.source
+    ]

@@ -1,0 +1,76 @@
+"""From paths to documents: what lint reads, and what it could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rbkernel.errors import RunbookError
+from rbkernel.lint.document import Document
+from rbkernel.runbook import catalogue
+
+
+def notebooks(paths: Iterable[Path]) -> list[Path]:
+    """Return the notebooks that paths name: files as they are, of folders all below.
+
+    Raises
+    ------
+    RunbookError
+        A path does not exist.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            below = sorted(path.glob("**/*.ipynb"))
+            found += [one for one in below if ".ipynb_checkpoints" not in one.parts]
+        elif path.exists():
+            found.append(path)
+        else:
+            raise RunbookError(
+                "there is no such file or folder", where=str(path), next_step="check the path"
+            )
+    return list({catalogue.real_path(path): _short(path) for path in found}.values())
+
+
+def _short(path: Path) -> Path:
+    """Name a file from the working folder, where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def documents(paths: Iterable[Path]) -> tuple[list[Document], list[RunbookError]]:
+    """Read notebooks.
+
+    Returns
+    -------
+    tuple
+        The documents, and an error for each file that is none.
+    """
+    read: list[Document] = []
+    unread: list[RunbookError] = []
+    for path in paths:
+        try:
+            read.append(Document.read(path))
+        except RunbookError as error:
+            unread.append(error)
+    return read, unread
+
+
+def ids(read: Iterable[Document], folders: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
+    """Return which files have which id: those that were read, and the catalogue's."""
+    given = {catalogue.real_path(document.path): document for document in read}
+    known = notebooks(folder for folder in folders if folder.is_dir())
+    others = documents(path for path in known if catalogue.real_path(path) not in given)[0]
+    found: dict[str, tuple[Path, ...]] = {}
+    for path, document in [
+        *given.items(),
+        *((catalogue.real_path(one.path), one) for one in others),
+    ]:
+        if document.front is not None and not document.is_template:
+            found[document.front.id] = (*found.get(document.front.id, ()), path)
+    return found
+
+
+def catalogue_folders(paths: Sequence[Path]) -> list[Path]:
+    """Return the folders of the catalogue: a team's, then ours."""
+    return [*paths, catalogue.packaged("notebooks")]

@@ -1,0 +1,221 @@
+"""RB6: whatever is named is there: files, anchors, steps, runbooks, ids, drills."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote
+
+from rbkernel.errors import RunbookError
+from rbkernel.lint.cells import Cell
+from rbkernel.lint.document import Document
+from rbkernel.lint.markdown import blocks
+from rbkernel.lint.rule import (
+    Found,
+    Level,
+    Surroundings,
+    in_cell,
+    in_field,
+    rule,
+    rule_with_surroundings,
+)
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.placeholders import unfilled
+
+_RUNBOOK_ID = re.compile(r"\bRUN-\d{3,}\b")
+_LINKED_ID = re.compile(r"\b(?:MON|DEP|RISK)-\d+\b")
+_STEP_NAMED = re.compile(r"(?<!next )\b[Ss]tep (\d+)\b(?! of\b)")
+_ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//|mailto:)", re.IGNORECASE)
+
+
+@rule("RB601", "dead-link", Level.ERROR, "maintained")
+def dead_links(document: Document) -> Iterator[Found]:
+    """A link leads to a file that does not exist.
+
+    Addresses of the web are not asked.
+
+    Why: the page that was to help is not there at the moment it is needed.
+
+    Instead: mend the path, which is relative to the notebook; in version control, commit the file.
+    """
+    for cell, line, target in _links(document):
+        path = unquote(target.partition("#")[0])
+        if path and not _exists(_file(document, path)):
+            yield in_cell(cell, line, f"{path} does not exist", "mend the link")
+
+
+@rule("RB602", "dead-anchor", Level.WARNING, "maintained")
+def dead_anchors(document: Document) -> Iterator[Found]:
+    """A link leads to a heading that does not exist.
+
+    Why: the reader lands at the top of a long page and starts to scroll.
+
+    Instead: in JupyterLab the anchor of `## Step 4: Decide` is `#Step-4:-Decide`.
+    """
+    own = {anchor for _, block in document.blocks for anchor in _anchors(block.kind, block.text)}
+    for cell, line, target in _links(document):
+        path, _, anchor = unquote(target).partition("#")
+        there = own if not path else _anchors_of(_file(document, path))
+        if anchor and there is not None and anchor.casefold() not in there:
+            yield in_cell(cell, line, f"there is no heading #{anchor}", "mend the anchor")
+
+
+@rule("RB603", "dead-step", Level.WARNING, "maintained")
+def dead_steps(document: Document) -> Iterator[Found]:
+    """A text sends the reader to a step that does not exist.
+
+    Why: they look for it.
+
+    Instead: name a step that is there.
+    """
+    numbers = {str(step.number) for step in document.steps}
+    for cell, block in document.blocks:
+        for line in block.prose if numbers else ():
+            for found in _STEP_NAMED.finditer(line.text):
+                if found[1] not in numbers:
+                    message = f"there is no step {found[1]}"
+                    yield in_cell(cell, line.line, message, "name a step that is there")
+
+
+@rule_with_surroundings("RB604", "unknown-runbook", Level.WARNING, "maintained")
+def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found]:
+    """A runbook is named that no catalogue holds.
+
+    One that is planned stands in `registry.yaml`, in a folder of the catalogue:
+    `RUN-010: Database server down`.
+
+    Why: "go to RUN-010" is a dead end.
+
+    Instead: write it, name another, or register it as planned.
+    """
+    known = {*around.runbooks, *(around.registry or ())}
+    for cell in document.cells:
+        for line, text in cell.lines if "RUN-" in cell.source else ():
+            for name in dict.fromkeys(_RUNBOOK_ID.findall(text)):
+                if name not in known and not (document.front and name == document.front.id):
+                    message = f"no catalogue holds {name}"
+                    yield in_cell(
+                        cell, line, message, "see `rbkernel list`; or register it as planned"
+                    )
+
+
+@rule_with_surroundings("RB605", "unknown-linked-id", Level.WARNING, "maintained")
+def unknown_ids(document: Document, around: Surroundings) -> Iterator[Found]:
+    """An id of an alert, a deployment or a risk (MON-, DEP-, RISK-) is not registered.
+
+    Judged only where a folder of the catalogue has a `registry.yaml`:
+    `MON-005: {title: Connection pool above 90 %}`.
+
+    Why: what it stands for cannot be found.
+
+    Instead: mend the id, or register it.
+    """
+    for cell in document.cells if around.registry is not None else ():
+        for line, text in cell.lines if _LINKED_ID.search(cell.source) else ():
+            for name in dict.fromkeys(_LINKED_ID.findall(text)):
+                if name not in (around.registry or ()):
+                    yield in_cell(
+                        cell, line, f"{name} is not registered", "add it to registry.yaml"
+                    )
+
+
+@rule_with_surroundings("RB609", "duplicate-id", Level.ERROR, "maintained", forms=False)
+def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
+    """Two notebooks have one id.
+
+    A team's runbook may replace one of ours; two of a team's may not share an id.
+
+    Why: an alert opens the first that is found, and the other is never run.
+
+    Instead: `rbkernel list` shows which ids are taken.
+    """
+    front = document.front
+    here = document.path.resolve()
+    ours = catalogue.packaged("notebooks").resolve()
+    for other in around.runbooks.get(front.id, ()) if front else ():
+        replaced = ours in {here.parent, other.parent} and here.parent != other.parent
+        if other != here and not replaced:
+            message = f"{other} has the same id"
+            yield in_field(document, "id", message, "give one of the two another id")
+
+
+@rule_with_surroundings("RB610", "unknown-drill", Level.WARNING, "tested")
+def drills(document: Document, around: Surroundings) -> Iterator[Found]:
+    """The drill is none of the sandbox's faults.
+
+    A sentence is taken as a drill that people do by hand.
+
+    Why: it cannot be tried.
+
+    Instead: `rbkernel sandbox inject` with an unknown name lists the faults.
+    """
+    said = document.front.drill if document.front else ""
+    named = re.fullmatch(r"[a-z0-9-]+", said) and around.faults is not None
+    if named and said not in (around.faults or ()):
+        message = f"the sandbox has no fault {said}"
+        yield in_field(document, "drill", message, "name one of its faults, or say it in words")
+
+
+def _links(document: Document) -> Iterator[tuple[Cell, int, str]]:
+    """Yield the links that lead to files or headings, from Markdown and front matter."""
+    found = [
+        (cell, link.line, link.target)
+        for cell, block in document.blocks
+        for line in block.prose
+        for link in line.links
+    ]
+    front = document.front
+    for link in front.links if front and document.cells else ():
+        line = document.cells[0].line_of(re.escape(link.url)) if link.url else 1
+        found.append((document.cells[0], line, link.url))
+    for cell, line, target in found:
+        plain = target and not _ELSEWHERE.match(target) and not target.startswith("/")
+        # of front matter only what looks like a file: words may stand there too
+        named = cell.kind != "raw" or re.fullmatch(r"[\w./-]+\.\w+(?:#.*)?", target)
+        if plain and named and not unfilled(unquote(target)):
+            yield cell, line, target
+
+
+def _file(document: Document, path: str) -> Path:
+    return document.path.parent / path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _anchors(kind: str, text: str) -> set[str]:
+    """Return the anchors that JupyterLab and GitHub give a heading.
+
+    >>> sorted(_anchors("heading", "Step 4: Decide"))
+    ['step-4-decide', 'step-4:-decide']
+    """
+    if kind != "heading":
+        return set()
+    lab = text.strip().replace(" ", "-")
+    github = re.sub(r"[^\w\- ]", "", text.strip()).replace(" ", "-")
+    return {lab.casefold(), github.casefold()}
+
+
+def _anchors_of(path: Path) -> frozenset[str] | None:
+    """Return the anchors of a page or notebook; None where there is no telling."""
+    try:
+        return _anchors_at(path)
+    except (OSError, ValueError, RunbookError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _anchors_at(path: Path) -> frozenset[str] | None:
+    if path.suffix == ".ipynb":
+        found = [block for _, block in Document.read(path).blocks]
+    elif path.suffix == ".md":
+        found = blocks(path.read_text(encoding="utf-8"))
+    else:
+        return None
+    return frozenset(anchor for block in found for anchor in _anchors(block.kind, block.text))

@@ -1,0 +1,105 @@
+"""Problems for people, for machines, and for a pull request on GitHub. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rbkernel.errors import RbkernelError
+from rbkernel.lint.document import Document
+from rbkernel.lint.rule import RULES, Level, Problem
+
+OK, WARNINGS, ERRORS, UNREADABLE = 0, 1, 2, 3
+_SOURCE = re.compile(r'^\s*"source": ')
+
+
+def exit_code(problems: Iterable[Problem], unread: Sequence[RbkernelError]) -> int:
+    """Return 0 none, 1 warnings, 2 errors, 3 unreadable."""
+    if unread:
+        return UNREADABLE
+    levels = {problem.level for problem in problems}
+    return ERRORS if Level.ERROR in levels else WARNINGS if levels else OK
+
+
+def text(problems: Sequence[Problem], unread: Sequence[RbkernelError], count: int) -> list[str]:
+    """Return a line a problem, and the sum."""
+    lines = [*map(unreadable, unread), *map(str, problems)]
+    levels = Counter(problem.level for problem in problems)
+    fixable = sum(1 for problem in problems if RULES[problem.code].fixable)
+    total = f"{_count(count, 'notebook')}: {_count(levels[Level.ERROR], 'error')}, "
+    total += _count(levels[Level.WARNING], "warning")
+    if unread:
+        total += f", {len(unread)} unreadable"
+    if fixable:
+        total += f"; --fix mends up to {fixable}"
+    return [*lines, total]
+
+
+def unreadable(error: RbkernelError) -> str:
+    """Say what could not be read, as the rule RB001."""
+    return f"{error.where}: error RB001 {error.what}. Next: {error.next_step}."
+
+
+def as_json(problems: Iterable[Problem], unread: Iterable[RbkernelError]) -> list[dict[str, Any]]:
+    """Return the problems as plain values."""
+    unreadable_ones = [
+        {"code": "RB001", "name": "unreadable", "level": "error", "path": error.where}
+        | {"cell": 0, "cell_id": "", "line": 0, "message": error.what, "next_step": error.next_step}
+        for error in unread
+    ]
+    return unreadable_ones + [
+        {**vars(problem), "path": str(problem.path), "level": problem.level.value}
+        for problem in problems
+    ]
+
+
+def github(
+    problems: Iterable[Problem], unread: Iterable[RbkernelError], documents: Iterable[Document]
+) -> list[str]:
+    """Return workflow commands, which GitHub shows beside the line of the file."""
+    read = {document.path: document for document in documents}
+    lines = [
+        _command("error", error.where, 1, "RB001", f"{error.what}. Next: {error.next_step}.")
+        for error in unread
+    ]
+    for problem in problems:
+        place = f"cell {problem.cell} ({problem.cell_id}), line {problem.line}: "
+        said = f"{place if problem.cell else ''}{problem.message}. Next: {problem.next_step}."
+        line = file_line(read[problem.path], problem)
+        lines.append(_command(problem.level.value, str(problem.path), line, problem.code, said))
+    return lines
+
+
+def file_line(document: Document, problem: Problem) -> int:
+    """Return the line of the file that a problem stands in; 1 where the file is not laid out as
+    Jupyter does it, a line of source a line.
+    """
+    raw = document.raw.decode(errors="replace").splitlines()
+    sources = [number for number, line in enumerate(raw, 1) if _SOURCE.match(line)]
+    if not problem.cell or len(sources) != len(document.cells):
+        return 1
+    return sources[problem.cell - 1] + problem.line
+
+
+def _command(level: str, path: str, line: int, code: str, message: str) -> str:
+    # as the toolkit of GitHub's actions escapes them
+    data = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    name = path.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} file={name},line={line},title={code}::{data}"
+
+
+def _count(number: int, noun: str) -> str:
+    """Count a thing.
+
+    >>> _count(1, "error"), _count(0, "error")
+    ('1 error', '0 errors')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def dumps(value: object) -> str:
+    """Return JSON for machines."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,190 @@
+"""What a rule is, and the one registry of them.
+
+A rule is a function from a document and its surroundings to what it found, with a code that never
+changes its meaning. Its docstring is its page in the documentation: what, why it matters, and what
+to do instead. Themes: RB0 the file, RB1 the front matter, RB2 words and steps, RB3 code, RB4 SQL,
+RB5 safety, RB6 references, RB7 upkeep.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from rbkernel.lint.cells import Cell
+from rbkernel.lint.document import Document
+from rbkernel.runbook.registry import Entry
+
+
+class Level(StrEnum):
+    """How much a problem weighs; `off` silences its rule."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    OFF = "off"
+
+
+Criterion = Literal[
+    "actionable", "complete", "verifiable", "scoped", "escalatable", "tested", "maintained", "safe"
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule found: cell and line count from 1, and 0 means the file as a whole."""
+
+    cell: int
+    line: int
+    message: str
+    next_step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a rule found, with all that a reader needs to go there."""
+
+    code: str
+    name: str
+    level: Level
+    path: Path
+    cell: int
+    cell_id: str
+    line: int
+    message: str
+    next_step: str
+
+    @property
+    def where(self) -> str:
+        """File, cell and line in words."""
+        if not self.cell:
+            return str(self.path)
+        named = f" ({self.cell_id})" if self.cell_id else ""
+        return f"{self.path}, cell {self.cell}{named}, line {self.line}"
+
+    def __str__(self) -> str:
+        said = f"{self.where}: {self.level} {self.code} {self.message}."
+        return f"{said} Next: {self.next_step}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What rules may know beside the document itself.
+
+    ``refuse_sql`` returns why a text is not let through to a database, and is empty where it is.
+    A set that is None is not known here, and what depends on it is not judged.
+    """
+
+    today: datetime.date
+    connections: frozenset[str] = frozenset()
+    runbooks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    registry: Mapping[str, Entry] | None = None
+    refuse_sql: Callable[[str], str] = lambda _text: ""
+    diagnostics: frozenset[str] | None = None
+    faults: frozenset[str] | None = None
+    calls: frozenset[str] | None = None
+    deprecated: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, Level] = field(default_factory=dict)
+
+
+Check = Callable[[Document, Surroundings], Iterator[Found]]
+CheckAlone = Callable[[Document], Iterator[Found]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One rule. ``criterion`` is the quality that it stands for; ``fixable`` that --fix mends it.
+
+    A rule with ``forms`` also judges a template, in which much is not said yet.
+    """
+
+    code: str
+    name: str
+    level: Level
+    criterion: Criterion
+    text: str
+    check: Check
+    fixable: bool = False
+    forms: bool = True
+
+    @property
+    def title(self) -> str:
+        """The first line of its page."""
+        return self.text.splitlines()[0].rstrip(".")
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule_with_surroundings(
+    code: str,
+    name: str,
+    level: Level,
+    criterion: Criterion,
+    *,
+    fixable: bool = False,
+    forms: bool = True,
+) -> Callable[[Check], Check]:
+    """Register a function as a rule."""
+
+    def register(check: Check) -> Check:
+        text = inspect.cleandoc(check.__doc__ or "")
+        add(
+            Rule(
+                code=code,
+                name=name,
+                level=level,
+                criterion=criterion,
+                text=text,
+                check=check,
+                fixable=fixable,
+                forms=forms,
+            )
+        )
+        return check
+
+    return register
+
+
+def rule(
+    code: str,
+    name: str,
+    level: Level,
+    criterion: Criterion,
+    *,
+    fixable: bool = False,
+    forms: bool = True,
+) -> Callable[[CheckAlone], CheckAlone]:
+    """Register a function as a rule that needs the document alone."""
+    register = rule_with_surroundings(code, name, level, criterion, fixable=fixable, forms=forms)
+
+    def register_alone(check: CheckAlone) -> CheckAlone:
+        @functools.wraps(check)
+        def checked(document: Document, _around: Surroundings) -> Iterator[Found]:
+            return check(document)
+
+        register(checked)
+        return check
+
+    return register_alone
+
+
+def add(new: Rule) -> None:
+    """Register a rule; a code is given once."""
+    assert new.code not in RULES, new.code
+    RULES[new.code] = new
+
+
+def in_cell(cell: Cell, line: int, message: str, next_step: str) -> Found:
+    """Say what was found in a cell."""
+    return Found(cell.number, line, message, next_step)
+
+
+def in_field(document: Document, name: str, message: str, next_step: str) -> Found:
+    """Say what was found in a field of the front matter."""
+    return Found(1, document.field_line(name), message, next_step)

@@ -1,0 +1,246 @@
+"""RB5: nothing may hurt: secrets, changes that nobody proposed, actions without a way back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from rbkernel.errors import SecretParameter
+from rbkernel.lint import effects
+from rbkernel.lint.document import Document
+from rbkernel.lint.expressions import literal
+from rbkernel.lint.rule import Found, Level, in_cell, in_field, rule
+from rbkernel.runbook import parameters
+from rbkernel.runbook.shell import text as shelltext
+from rbkernel.runbook.shell.programs import Effect
+from rbkernel.sql.words import changing_sql
+
+_SHELL_LANGUAGES = frozenset({"sh", "bash", "shell", "console", "zsh"})
+_TOKENS = re.compile(
+    r"""\b(?:AKIA|ASIA)[0-9A-Z]{16}\b                     # AWS
+      | \bgh[pousr]_[A-Za-z0-9]{20,}                      # GitHub
+      | \bglpat-[\w-]{20,}                                # GitLab
+      | \bxox[abprs]-[\w-]{10,}                           # Slack
+      | \bsk-[A-Za-z0-9_-]{20,}                           # model providers
+      | \beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+            # JSON Web Token
+      | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
+    """,
+    re.VERBOSE,
+)
+_ASSIGNED = re.compile(
+    r"""(?:^|[\s"'{,(])(?:\w*_)?(?:password|passwd|pwd|secret|api_?key|auth_?token|access_?token)
+        ["']?\s*[=:]\s*(?P<quote>["']?)(?P<value>[^\s"'`,)}]{3,})(?P=quote)
+      | Authorization:\s*(?:Bearer|Basic)\s+(?P<bearer>\S{6,})
+      | (?:postgres(?:ql)?|mysql|redis|mongodb|amqp)(?:\+\w+)?://[^\s:/@]+:(?P<dsn>[^\s@]+)@
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# without one of these there is none: to look for plain text costs little
+_TOKEN_SIGNS = ("AKIA", "ASIA", "gh", "glpat-", "xox", "sk-", "eyJ", "PRIVATE KEY")
+_SECRET_SIGNS = ("pass", "pwd", "secret", "key", "token", "authorization", "://")
+# a name in place of the secret; or a call, a variable, a path that fetches it
+_NO_SECRET = re.compile(
+    r"^[\[<‹{$(*]|[(\[]|^(?:\*+|\.{3}|…|x{3,}|none|null|true|false|your|changeme|os\.|env|str$|vault"
+    r"|file|command|test|example|dummy|secret|password)",
+    re.IGNORECASE,
+)
+_VERIFYING = frozenset(
+    {"check", "assess", "http", "shell", "done", "overview", "metrics", "health"}
+)
+
+
+@rule("RB501", "secret", Level.ERROR, "safe")
+def secrets(document: Document) -> Iterator[Found]:
+    """A cell or an output holds what looks like a password, a token or a DSN.
+
+    Why: a runbook is in version control, and its runs are attachments of postmortems.
+
+    Instead: name a connection of rbkernel.toml; take tokens from the environment. Then change the
+    secret: it has been seen. The message never repeats it.
+    """
+    for cell in document.cells:
+        for line, text in cell.lines if secret_in(cell.source) else ():
+            if what := secret_in(text):
+                yield in_cell(cell, line, f"this looks like {what}", _REMOVE)
+        if cell.kind == "code" and any(map(secret_in, _texts(cell.node.outputs))):
+            yield in_cell(cell, 1, "an output looks like it holds a secret", _REMOVE)
+
+
+_REMOVE = "remove it, change the secret, and name a connection of rbkernel.toml instead"
+
+
+def secret_in(text: str) -> str:
+    """Say what kind of secret a text seems to hold; empty when none.
+
+    >>> secret_in('password = "hunter22"'), secret_in("db: str = 'orders'")
+    ('a secret', '')
+    >>> secret_in("curl -H 'Authorization: Bearer [api-token]'"), secret_in("AKIA" + "Q" * 16)
+    ('', 'a token')
+    >>> secret_in("postgresql://me:hunter22@db/x"), secret_in("password = os.environ['PW']")
+    ('a DSN with a password', '')
+    """
+    if any(sign in text for sign in _TOKEN_SIGNS) and _TOKENS.search(text):
+        return "a token"
+    plain = text.lower()
+    for found in _ASSIGNED.finditer(text) if any(sign in plain for sign in _SECRET_SIGNS) else ():
+        value = found["value"] or found["bearer"] or found["dsn"] or ""
+        if not _NO_SECRET.search(value):
+            return "a DSN with a password" if found["dsn"] else "a secret"
+    return ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the lines of all texts in outputs."""
+    if isinstance(value, str):
+        yield from value.splitlines()
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+
+
+@rule("RB502", "secret-parameter", Level.ERROR, "safe")
+def secret_parameter(document: Document) -> Iterator[Found]:
+    """A parameter is called like a secret, or its default is a DSN.
+
+    Why: parameters are kept in plain text in every executed notebook; `rb.start` refuses it.
+
+    Instead: a parameter carries the *name* of a connection.
+    """
+    for cell in document.parameter_cells[:1]:
+        code = next((code for code in document.codes if code.cell.number == cell.number), None)
+        for node in code.tree.body if code and code.tree else ():
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                try:
+                    value = literal(node.value) if node.value else None
+                    parameters.refuse_secret(node.target.id, value, "")
+                except SecretParameter as error:
+                    yield in_cell(cell, node.lineno, error.what, error.next_step)
+
+
+@rule("RB503", "change-by-shell", Level.ERROR, "safe")
+def changing_shell(document: Document) -> Iterator[Found]:
+    """A cell runs a command that changes something: `!kubectl delete …`, also by `rb.shell`.
+
+    Why: *Run All* does it, papermill does it, and nobody was asked.
+
+    Instead: propose it with `rb.act`, so that a human sees it, runs it, and records that.
+    """
+    for cell, line, text in (*effects.shells(document), *effects.ours(document)):
+        if what := shelltext.changes(text):
+            yield in_cell(
+                cell, line, f"{what} changes something, unasked", "propose it with rb.act"
+            )
+
+
+@rule("RB504", "shell-past-the-record", Level.WARNING, "safe")
+def looking_shell(document: Document) -> Iterator[Found]:
+    """A cell runs a shell command, and not by `rb.shell`.
+
+    Why: without a time-out it may hang, and no finding comes of it.
+
+    Instead: allow the command in `[commands]` of rbkernel.toml, and call `rb.shell`.
+    """
+    for cell, line, text in effects.shells(document):
+        effect, what = shelltext.judged(text)
+        if effect is not Effect.CHANGES:
+            doubt = f", and nobody knows whether {what} only looks" if what else ""
+            yield in_cell(cell, line, f"a shell command runs here{doubt}", "call it with rb.shell")
+
+
+@rule("RB505", "change-as-text-only", Level.WARNING, "safe")
+def changing_text(document: Document) -> Iterator[Found]:
+    """Markdown holds a command to copy that changes something.
+
+    Why: what is copied from a text is recorded nowhere, shows nobody what it would touch, and has
+    no undo.
+
+    Instead: propose it with `rb.act`, or say it under `rollback`, `kill_switches` or `operations`
+    of the front matter, with its effect and undo.
+    """
+    for cell, block in document.blocks:
+        if block.kind != "fence":
+            continue
+        what = shelltext.changes(block.text) if block.language in _SHELL_LANGUAGES else ""
+        if block.language in {"sql", "psql", "pgsql"}:
+            what = changing_sql(block.text)
+        if what:
+            message = f"{what} is there to copy, and changes something"
+            yield in_cell(cell, block.line, message, "propose it with rb.act")
+
+
+@rule("RB506", "change-over-http", Level.ERROR, "safe")
+def changing_http(document: Document) -> Iterator[Found]:
+    """A cell sends a request that changes something, or opens a connection that may.
+
+    Why: *Run All* does it, and nobody was asked.
+
+    Instead: `rb.http` looks (GET and HEAD); propose the rest with `rb.act`.
+    """
+    for cell, line, name in effects.requests(document):
+        yield in_cell(cell, line, f"{name} may change something, unasked", "propose it with rb.act")
+
+
+@rule("RB510", "change-of-files", Level.ERROR, "safe")
+def changing_files(document: Document) -> Iterator[Found]:
+    """A cell writes, moves or removes files, or ends processes: `os.remove`, `Path.write_text`.
+
+    Why: *Run All* does it, on whatever machine runs the notebook, and nobody was asked.
+
+    Instead: propose it with `rb.act`; what the run found is in its evidence already.
+    """
+    for cell, line, name in effects.files(document):
+        yield in_cell(cell, line, f"{name} changes something, unasked", "propose it with rb.act")
+
+
+@rule("RB507", "action-without-decision", Level.WARNING, "safe")
+def undecided(document: Document) -> Iterator[Found]:
+    """An action does not wait for a decision.
+
+    Why: it stands there as proposed even where the findings speak for something else.
+
+    Instead: `rb.act(plan, when=choice.chose("resume replay"))`.
+    """
+    for call in document.called("act"):
+        if call.keyword("when") is None:
+            yield in_cell(
+                call.cell, call.line, "rb.act waits for no decision", "add when=choice.chose(…)"
+            )
+
+
+@rule("RB508", "undo-not-declared", Level.WARNING, "safe")
+def no_undo(document: Document) -> Iterator[Found]:
+    """The runbook proposes actions, and its front matter declares no way back.
+
+    Why: whoever does it must know beforehand what happens where it was wrong.
+
+    Instead: `rollback: [{name: Pause replay again, command: SELECT pg_wal_replay_pause()}]`, or
+    say that there is none: `rollback: [A terminated session's uncommitted work is lost]`.
+    """
+    acts, front = document.called("act"), document.front
+    if acts and front and not front.rollback:
+        yield in_field(
+            document, "rollback", "actions are proposed, and rollback is not said",
+            "say how each is undone, or that it cannot be",
+        )  # fmt: skip
+
+
+@rule("RB509", "action-not-verified", Level.WARNING, "verifiable")
+def unverified(document: Document) -> Iterator[Found]:
+    """Nothing looks again after the last action.
+
+    Why: the incident is closed, and the fault is still there.
+
+    Instead: `rb.done(plan)` records that a human did it and looks again; then check with the title
+    that the fault was found under.
+    """
+    acts = document.called("act")
+    if not acts:
+        return
+    last = document.calls.index(acts[-1])
+    if not any(call.name in _VERIFYING for call in document.calls[last + 1 :]):
+        message = "nothing looks again after this action"
+        yield in_cell(acts[-1].cell, acts[-1].line, message, "add rb.done, and a check behind it")

@@ -1,0 +1,188 @@
+"""RB3, the skeleton: parameters, `rb.start`, checks, `rb.summary`, and calls that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbkernel.lint import names
+from rbkernel.lint.document import Call, Document
+from rbkernel.lint.expressions import literal
+from rbkernel.lint.rule import Found, Level, Surroundings, in_cell, rule, rule_with_surroundings
+
+_CHECKS = (
+    *("check", "assess", "overview", "http", "shell", "metrics", "health", "prerequisites"),
+    *("dependencies", "severity", "checklist"),
+)
+
+
+@rule("RB305", "parameters-cell", Level.ERROR, "complete", fixable=True)
+def one_cell(document: Document) -> Iterator[Found]:
+    """There is not exactly one cell that is tagged `parameters`.
+
+    Why: papermill finds the parameters by that tag. Without it an alert cannot say which database;
+    with two of them the second wins.
+
+    Instead: tag the cell (`rbkernel lint --fix` does, where it is plain which one is meant), and
+    write one line for each: `db: str = "orders-primary"  # connection name`.
+    """
+    tagged = document.parameter_cells
+    if not tagged and document.codes:
+        yield Found(0, 0, "no cell is tagged `parameters`", "tag the cell that declares them")
+    for cell in tagged[1:]:
+        message = f"cell {tagged[0].number} is tagged `parameters` already"
+        yield in_cell(cell, 1, message, "keep the tag on one of them")
+
+
+@rule("RB306", "parameters-wrong", Level.ERROR, "complete")
+def declarations(document: Document) -> Iterator[Found]:
+    """The cell of parameters does not declare annotated scalars.
+
+    Why: without a type, an alert's text cannot be turned into a number, and nothing can refuse a
+    wrong one.
+
+    Instead: `name: type = default  # what it means`, with str, int, float, bool, or `… | None`.
+    """
+    error = document.declared[1]
+    if error:
+        yield in_cell(document.parameter_cells[0], 1, error.what, error.next_step)
+
+
+@rule("RB307", "parameter-unexplained", Level.WARNING, "actionable")
+def help_texts(document: Document) -> Iterator[Found]:
+    """A parameter has no comment that says what it means.
+
+    Why: whoever runs it by hand has to guess, units above all.
+
+    Instead: `stuck_after_s: float = 5.0  # s in one state after which a session counts as stuck`.
+    """
+    for name, parameter in document.declared[0].items():
+        cell = document.parameter_cells[0]
+        if not parameter.help:
+            line = cell.line_of(rf"^{name}\s*:")
+            yield in_cell(
+                cell, line, f"{name} has no explanation", "add `# what it means` behind it"
+            )
+
+
+@rule("RB308", "parameter-unused", Level.WARNING, "maintained")
+def unused(document: Document) -> Iterator[Found]:
+    """A parameter is declared and used nowhere.
+
+    Why: somebody will change it at night, and wonder why nothing changes.
+
+    Instead: use it, or remove it.
+    """
+    used = names.used(document)
+    for name in document.declared[0]:
+        if name not in used:
+            cell = document.parameter_cells[0]
+            line = cell.line_of(rf"^{name}\s*:")
+            yield in_cell(cell, line, f"the parameter {name} is used nowhere", "use or remove it")
+
+
+@rule("RB309", "start", Level.ERROR, "complete")
+def start(document: Document) -> Iterator[Found]:
+    """There is not exactly one `rb.start`, with the id of the front matter, before all other calls.
+
+    Why: the record would be filed under another runbook, or begin too late.
+
+    Instead: `rb.start("RUN-005", db=db, incident=incident)` right behind the parameters.
+    """
+    calls, front = document.called("start"), document.front
+    if not calls:
+        yield Found(0, 0, "nothing calls rb.start", "call it right behind the parameters")
+        return
+    for again in calls[1:]:
+        yield _at(again, "rb.start is called again", "keep the first call")
+    first = calls[0]
+    if document.calls[0] is not first:
+        yield _at(
+            document.calls[0], f"rb.{document.calls[0].name} comes before rb.start", "move it"
+        )
+    named = first.node.args[0] if first.node.args else first.keyword("runbook")
+    said = literal(named) if named is not None else None
+    if front and said != front.id:
+        message = f"rb.start names {said or 'no id'}, the front matter {front.id}"
+        yield _at(first, message, f'write rb.start("{front.id}", …)')
+
+
+@rule("RB310", "start-incomplete", Level.WARNING, "complete")
+def start_parameters(document: Document) -> Iterator[Found]:
+    """`rb.start` is not given the incident, or a parameter that names a connection.
+
+    Why: without the incident the run stands alone in the evidence; without the connection's name
+    the first screen does not show where you are.
+
+    Instead: `rb.start("RUN-005", db=db, incident=incident)`.
+    """
+    calls = document.called("start")
+    declared, front = document.declared[0], document.front
+    if not calls or front is None or any(word.arg is None for word in calls[0].node.keywords):
+        return
+    if declared and "incident" not in declared:
+        cell = document.parameter_cells[0]
+        step = 'add `incident: str = ""  # incident id; empty for a new one`'
+        yield in_cell(cell, 1, "there is no parameter incident", step)
+    for name in [*front.connections, "incident"]:
+        if name in declared and calls[0].keyword(name) is None:
+            yield _at(calls[0], f"rb.start is not given {name}", f"write {name}={name}")
+
+
+@rule("RB311", "no-summary", Level.WARNING, "complete")
+def summary(document: Document) -> Iterator[Found]:
+    """`rb.summary()` is not the last call.
+
+    Why: it is the last word: what was found, decided and done, for the next one and the postmortem.
+
+    Instead: end with a cell `rb.summary()`.
+    """
+    if not document.called("start"):
+        return
+    if document.calls[-1].name != "summary":
+        yield _at(document.calls[-1], "the last call is not rb.summary()", "end with rb.summary()")
+
+
+@rule("RB312", "nothing-is-checked", Level.WARNING, "verifiable")
+def checks(document: Document) -> Iterator[Found]:
+    """Nothing is checked, so nothing can be found.
+
+    Why: the first screen stays empty, and the run ends as unknown.
+
+    Instead: `rb.check`, `rb.assess`, `rb.http` or another call that gives a finding.
+    """
+    if document.called("start") and not document.called(*_CHECKS):
+        yield Found(0, 0, "no call gives a finding", "add rb.check, rb.assess or rb.http")
+
+
+@rule_with_surroundings("RB313", "unknown-call", Level.ERROR, "complete")
+def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
+    """A call of the library does not exist.
+
+    Why: the run stops there with an AttributeError.
+
+    Instead: see the reference for the calls there are.
+    """
+    for call in document.calls:
+        name = call.name.partition(".")[0]
+        if around.calls is not None and name not in around.calls:
+            yield _at(call, f"rb.{name} does not exist", "see docs/reference.md for what does")
+
+
+@rule_with_surroundings("RB314", "unknown-diagnostic", Level.ERROR, "complete")
+def unknown_diagnostics(document: Document, around: Surroundings) -> Iterator[Found]:
+    """`rb.query` or `rb.sample` names a diagnostic that does not exist.
+
+    Why: the run stops there.
+
+    Instead: `rbkernel query` lists them.
+    """
+    for call in document.called("query", "sample"):
+        named = call.node.args[0] if call.node.args else call.keyword("what")
+        said = literal(named) if named is not None else None
+        known = around.diagnostics
+        if said and len(said.split()) == 1 and known is not None and said not in known:
+            yield _at(call, f"no diagnostic is called {said}", "see `rbkernel query` for the names")
+
+
+def _at(call: Call, message: str, next_step: str) -> Found:
+    return in_cell(call.cell, call.line, message, next_step)

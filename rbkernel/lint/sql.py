@@ -1,0 +1,142 @@
+"""RB4: SQL that is bound, only reads, and goes through the guard."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from rbkernel.errors import SqlTextError
+from rbkernel.lint.document import Document, statements
+from rbkernel.lint.expressions import is_built
+from rbkernel.lint.rule import Found, Level, Surroundings, in_cell, rule, rule_with_surroundings
+from rbkernel.sql import lexer as sqltext
+
+_DRIVERS = frozenset(
+    {"psycopg", "psycopg2", "asyncpg", "pg8000", "sqlalchemy", "sqlite3", "pymysql", "MySQLdb"}
+    | {"oracledb", "pyodbc", "duckdb", "records", "peewee", "django"}
+)
+_ASKING = frozenset({"execute", "executemany", "read_sql", "read_sql_query", "text", "fetch"})
+_PASTED = re.compile(r"\{\{?\s*\w+[^{}\n]*\}?\}|\$\{\w+\}|%\(\w+\)s")
+# elsewhere '%s' is a value of its own, such as the first one of format()
+_COMPARED = re.compile(r"(?:[=<>]|\bi?like)\s*$", re.IGNORECASE)
+_QUOTED_VALUE = re.compile(r"'(?::[A-Za-z_]\w*|%s|\$\{\w+\}|\{\{?\s*\w+\s*\}?\})'")
+
+
+@rule("RB401", "sql-built", Level.ERROR, "safe")
+def built(document: Document) -> Iterator[Found]:
+    """SQL is put together from strings: an f-string, `%`, `.format`, `+`.
+
+    Why: a value with a quote in it breaks the query, and one from an alert may say anything.
+
+    Instead: `rb.query("SELECT … WHERE status = :status", db, status=status)`, or `:status` in
+    `%%sql`. A name of a table cannot be bound: write it out.
+    """
+    for statement in statements(document):
+        if statement.built:
+            yield in_cell(statement.cell, statement.line, "SQL is built from strings", _BIND)
+    for cell, node in document.nodes(ast.Call):
+        asks = isinstance(node.func, ast.Attribute) and node.func.attr in _ASKING
+        if asks and node.args and any(map(is_built, document.values(node.args[0]))):
+            yield in_cell(cell, node.lineno, "SQL is built from strings", _BIND)
+
+
+_BIND = "write `:name` in the SQL, and pass name=… (in `%%sql` the variable is taken by itself)"
+
+
+@rule("RB402", "value-not-bound", Level.ERROR, "safe")
+def pasted(document: Document) -> Iterator[Found]:
+    """SQL holds a value in a form that is not bound: `{name}`, `${NAME}`, `'%s'`, or `':name'`.
+
+    Why: nothing fills it in, so the query asks for that very text and finds nothing; no row then
+    looks like good news.
+
+    Instead: `:name`, without quotes.
+    """
+    for statement in statements(document):
+        if statement.text is None:
+            continue
+        for offset, said in _unbound(statement.text):
+            line = statement.line + statement.text.count("\n", 0, offset)
+            message = f"{said} is not bound"
+            yield in_cell(statement.cell, line, message, "write `:name`, without quotes")
+
+
+def _unbound(sql: str) -> Iterator[tuple[int, str]]:
+    """Yield where values stand that nothing fills in.
+
+    >>> list(_unbound("SELECT ':a', {b}, :c, '{\\"x\\": 1}', now()::text, '10:30'"))
+    [(7, "':a'"), (13, '{b}')]
+    """
+    try:
+        tokens = sqltext.tokens(sql)
+    except SqlTextError:
+        return
+    offset, code = 0, ""
+    for kind, text in tokens:
+        quoted = kind in {"string", "escape_string"}
+        if quoted and _QUOTED_VALUE.fullmatch(text) and (text != "'%s'" or _COMPARED.search(code)):
+            yield offset, text
+        hidden = quoted or "comment" in kind or kind in {"dollar", "identifier"}
+        code += re.sub(r"[^\n]", " ", text) if hidden else text
+        offset += len(text)
+    for found in _PASTED.finditer(code):
+        yield found.start(), found[0]
+
+
+@rule_with_surroundings("RB403", "sql-not-reading", Level.ERROR, "safe")
+def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
+    """SQL is not one statement that only reads, so the guard refuses it.
+
+    Why: a runbook looks; what changes something is proposed, with its targets and its undo, and a
+    human runs it. The cell would stop the run.
+
+    Instead: ask with a SELECT, and propose the change: with `rb.act`.
+    """
+    for statement in statements(document):
+        if statement.text is None or any(_unbound(statement.text)):
+            continue
+        if reason := around.refuse_sql(statement.text):
+            yield in_cell(statement.cell, statement.line, reason, "propose a change with rb.act")
+
+
+@rule("RB404", "own-connection", Level.ERROR, "safe")
+def own_connection(document: Document) -> Iterator[Found]:
+    """A cell opens a database connection of its own.
+
+    Why: it goes past the guard, the read-only role, the time-outs and the record.
+
+    Instead: `rb.query(…, db)` or `%%sql db`, with a connection that rbkernel.toml names.
+    """
+    for cell, node in document.nodes(ast.stmt):
+        for name in _imported(node):
+            if name.partition(".")[0] in _DRIVERS:
+                message = f"{name} opens a connection past the guard"
+                yield in_cell(cell, node.lineno, message, "ask with rb.query or %%sql")
+
+
+def _imported(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+@rule("RB405", "value-missing", Level.ERROR, "complete")
+def missing(document: Document) -> Iterator[Found]:
+    """`rb.query` is not given a value that its SQL asks for.
+
+    Why: the run stops there. Unlike `%%sql`, `rb.query` does not look at your variables.
+
+    Instead: `rb.query("SELECT … :status", db, status=status)`.
+    """
+    for statement in statements(document):
+        if statement.text is None or statement.given is None:
+            continue
+        try:
+            wanted = sqltext.parameters(statement.text)
+        except SqlTextError:
+            continue
+        for name in wanted:
+            if name not in statement.given:
+                message = f"the SQL asks for :{name}, which is not given"
+                yield in_cell(statement.cell, statement.line, message, f"pass {name}=…")

@@ -1,0 +1,60 @@
+"""Suppressions: ``rbkernel: ignore RB303 because …``, in a comment of the cell.
+
+Pure. A suppression holds for its cell; one in the front matter's cell holds for the file as a
+whole too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rbkernel.lint.cells import Cell
+from rbkernel.lint.document import Document
+
+_SAID = re.compile(
+    r"(?:\#|<!--)[^\n]*?\brbkernel:\s*ignore\s+(?P<codes>[A-Z]{2}\d{3}(?:[,\s]+[A-Z]{2}\d{3})*)"
+    r"(?:[,\s]+because\s+(?P<reason>(?:(?!-->)[^\n])*\S))?"
+)
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """One comment."""
+
+    line: int
+    codes: tuple[str, ...]
+    reason: str
+
+
+def read(source: str) -> list[Suppression]:
+    """Read the suppressions of a cell.
+
+    >>> read("# rbkernel: ignore RB303, RB304 because the table is long\\nx = 1")
+    [Suppression(line=1, codes=('RB303', 'RB304'), reason='the table is long')]
+    >>> read("words\\n<!-- rbkernel: ignore RB204 -->")
+    [Suppression(line=2, codes=('RB204',), reason='')]
+    """
+    return [
+        Suppression(
+            source.count("\n", 0, found.start()) + 1,
+            tuple(re.findall(r"[A-Z]{2}\d{3}", found["codes"])),
+            (found["reason"] or "").strip(),
+        )
+        for found in _SAID.finditer(source)
+    ]
+
+
+def of(document: Document) -> Iterator[tuple[Cell, Suppression]]:
+    """Yield all suppressions with their cells."""
+    for cell in document.cells:
+        if "rbkernel:" in cell.source:
+            for said in read(cell.source):
+                yield cell, said
+
+
+def suppressed(document: Document) -> set[tuple[int, str]]:
+    """Return (cell, code) of what is suppressed; cell 0 is the file as a whole."""
+    found = {(cell.number, code) for cell, said in of(document) for code in said.codes}
+    return found | {(0, code) for number, code in found if number == 1}

@@ -1,0 +1,159 @@
+"""One server holds both tables: a full join compares every column, and says what differs.
+
+PostgreSQL itself decides, by ``IS DISTINCT FROM``. Of each suspect row the server tells a few
+numbers: which sides have it, which columns differ, and a version that stands for its values; so
+nothing of it needs to be looked up again. Where conditions pick rows, one side may have a row that
+was not picked; suspects are then looked up by their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rbkernel.reconciliation.encoding import fill, hashed
+from rbkernel.reconciliation.layout import Column, Layout
+from rbkernel.reconciliation.lookup import batches, sought, wanted
+from rbkernel.reconciliation.outcome import Difference, found_of
+from rbkernel.reconciliation.parts import Part
+from rbkernel.reconciliation.search import Key, Searched, Side, apart, twice
+from rbkernel.reconciliation.snapshot import Reader, Readers
+from rbkernel.sources.postgres.connection.capabilities import has
+
+# of an int8, whose last bit is its sign
+_BITS = 62
+# the first two flags: which sides have the row
+_LEFT, _RIGHT = 1, 2
+# what a row of numbers takes
+_TOLD_BYTES = 200
+
+
+def search(
+    layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
+) -> Searched:
+    """Compare one part; that takes as long whether or not differences are `dense`."""
+    reader = both.source
+    differing = " FILTER (WHERE told IS NOT NULL)"
+    ends, texts, on = [], [], []
+    for i, column in enumerate(layout.key):
+        ends.append(f"l.c{i} AS l{i}, r.c{i} AS r{i}")
+        texts.append(f"array_agg({fill(column.rule.text, f'coalesce(l{i}, r{i})')}){differing}")
+        on.append(" = ".join(fill(column.rule.compared, f"{of}.c{i}") for of in "lr"))
+    # a key that comes twice would join its rows with each other
+    alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
+    # OFFSET: else the join would hand on all columns of all rows
+    [found] = reader.rows(
+        f"SELECT string_agg(told, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
+        f" FROM (SELECT {', '.join(ends)}, {_told(layout, reader)} AS told"
+        f" FROM (SELECT {_columns(layout, target=False)} {pair[0].rows(part)}) l"
+        f" FULL JOIN (SELECT {_columns(layout, target=True)} {pair[1].rows(part)}) r"
+        f" ON {' AND '.join(on)} OFFSET 0) rb_j"
+    )
+    told, keys, (joined, *alone_rows) = found[0], found[1 : len(texts) + 1], found[len(texts) + 1 :]
+    numbers = _numbers(layout, told)
+    # a row of the join is one of each side, but for those that lack a side
+    rows = [joined - int(np.count_nonzero(~numbers[:, 0] & flag)) for flag in (_LEFT, _RIGHT)]
+    if rows != (alone_rows or rows):
+        raise twice(pair, reader)
+    suspects: list[Key] = list(zip(*(some or () for some in keys), strict=True))
+    if any(side.condition for side in pair):
+        differences = examine(layout, pair, suspects, both)
+    else:
+        differences = _differences(layout, suspects, numbers)
+    return Searched(source_rows=rows[0], target_rows=rows[1], differences=differences, dense=dense)
+
+
+def examine(
+    layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
+) -> Iterator[list[Difference]]:
+    """Compare the rows of these keys, a batch after the other; those that are equal are left out.
+
+    Parameters
+    ----------
+    layout, pair
+        The two tables, and the SQL of their rows.
+    keys
+        Texts of the key's columns; each key once.
+    both
+        The two sides, which are one.
+    """
+    for some in batches(keys, _TOLD_BYTES):
+        yield from _examine(layout, pair, some, both.source)
+
+
+def _examine(
+    layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], reader: Reader
+) -> Iterator[list[Difference]]:
+    table, values = wanted(layout, keys)
+    joins = " ".join(
+        f"LEFT JOIN LATERAL (SELECT {_columns(layout, target=target)} FROM {side.table.sql} t"
+        f" WHERE {sought(layout, target=target)}) {alias} ON true"
+        for side, alias, target in zip(pair, "lr", (False, True), strict=True)
+    )
+    [(numbers, told)] = reader.rows(
+        "SELECT array_agg(rb_n), string_agg(told, '')"
+        f" FROM (SELECT rb_n, {_told(layout, reader)} AS told FROM {table} {joins}) rb_j"
+        " WHERE told IS NOT NULL",
+        values,
+    )
+    found = numbers or []
+    if len(set(found)) < len(found):
+        raise twice(pair, reader)
+    return _differences(layout, [keys[n - 1] for n in found], _numbers(layout, told))
+
+
+def _columns(layout: Layout, *, target: bool) -> str:
+    names = (column.target if target else column.source for column in layout.everything)
+    return ", ".join(f"{name} AS c{i}" for i, name in enumerate(names))
+
+
+def _told(layout: Layout, reader: Reader) -> str:
+    """Return the numbers of a suspect row, as bytes; NULL of an equal one, and of none."""
+    first = len(layout.key)
+    places = range(first, first + len(layout.columns))
+    differs = [_differs(column, i) for i, column in zip(places, layout.columns, strict=True)]
+    flags = ["l.c0 IS NOT NULL", "r.c0 IS NOT NULL", *differs]
+    masks = [
+        " | ".join(
+            f"CASE WHEN {flag} THEN {1 << bit}::int8 ELSE 0::int8 END"
+            for bit, flag in enumerate(flags[start : start + _BITS])
+        )
+        for start in range(0, len(flags), _BITS)
+    ]
+    values = [
+        (f"{of}.c{i}", column.rule)
+        for of in "lr"
+        for i, column in zip(places, layout.columns, strict=True)
+    ]
+    version = hashed(values, "0", bytea=has(reader.session.server, "hash_of_bytea"))
+    numbers = " || ".join(f"int8send({number})" for number in [*masks, version])
+    suspect = " OR ".join(["l.c0 IS NULL", "r.c0 IS NULL", *differs])
+    return f"CASE WHEN {suspect} THEN {numbers} END"
+
+
+def _differs(column: Column, place: int) -> str:
+    one, other = (fill(column.rule.compared, f"{of}.c{place}") for of in "lr")
+    differs = f"{one} IS DISTINCT FROM {other}"
+    if column.tolerance is None:
+        return differs
+    return f"({differs} AND {apart(one, other, column.tolerance)})"
+
+
+def _numbers(layout: Layout, told: bytes | None) -> NDArray[np.int64]:
+    """Return a row for each suspect: masks of what differs, and the version."""
+    masks = -(-(len(layout.columns) + 2) // _BITS)
+    return np.frombuffer(told or b"", ">i8").astype(np.int64).reshape(-1, masks + 1)
+
+
+def _differences(
+    layout: Layout, keys: Sequence[Key], numbers: NDArray[np.int64]
+) -> Iterator[list[Difference]]:
+    for places in batches(range(len(keys)), _TOLD_BYTES):
+        start, stop = places[0], places[-1] + 1
+        some = numbers[start:stop]
+        # a mask's flags, the first one in its last bit
+        flags = some[:, :-1, None] >> np.arange(_BITS) & 1
+        told = flags.reshape(len(some), -1)[:, : len(layout.columns) + 2].astype(np.bool_)
+        yield found_of(keys[start:stop], told.T, some[:, -1], layout.names)

@@ -1,0 +1,76 @@
+"""Watch the patient while it is read, and let it breathe.
+
+The load is what a glance at pg_stat_activity tells: sessions at work, and those that wait for a
+lock once more, since they are what hurts. While it is above the limit nothing is asked and no
+snapshot is held; after a while the comparison gives up, incomplete.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rbkernel.errors import DatabaseError
+from rbkernel.reconciliation.snapshot import BACKEND, Reader, Readers
+from rbkernel.sources.postgres.connection.capabilities import grant
+
+PATIENCE_S = 60.0
+_EVERY_S = 1.0
+# pg_stat_activity is read once a transaction, unless it is told to forget
+_FORGET = "SELECT 1 FROM (SELECT pg_stat_clear_snapshot()) AS forgotten"
+_LOAD = f"""
+SELECT count(*) FILTER (WHERE state = 'active')
+           + count(*) FILTER (WHERE wait_event_type = 'Lock'),
+       count(*) FILTER (WHERE backend_type IS NULL)
+FROM pg_stat_activity
+WHERE (backend_type = 'client backend' OR backend_type IS NULL)  -- NULL is hidden from this role
+  AND datid IS NOT NULL AND ({BACKEND} = ANY(%(ours)s::text[])) IS NOT TRUE
+"""
+
+
+def wait_for_calm(both: Readers, most: float, *, ours: Sequence[Readers]) -> None:
+    """Wait until neither server has more load than that.
+
+    Parameters
+    ----------
+    both
+        The two sides.
+    most
+        Sessions at work, and sessions that wait for a lock, together.
+    ours
+        All sides of this comparison, which are no load.
+
+    Raises
+    ------
+    DatabaseError
+        The load stays above for `PATIENCE_S`, or the role cannot see it.
+    """
+    give_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        loads = both.both(lambda reader: _load(reader, ours), lambda reader: _load(reader, ours))
+        if max(loads) <= most:
+            return
+        both.release()
+        if time.monotonic() >= give_up_at:
+            busy = both.source if loads[0] > most else both.target
+            raise DatabaseError(
+                f"gave up: {max(loads)} sessions work or wait for a lock, for {PATIENCE_S:.0f} s"
+                f" already, and no more than {most:g} were allowed (--max-load)",
+                where=f"connection {busy.name}",
+                next_step="look at its load first (RUN-000), or allow more",
+            )
+        time.sleep(_EVERY_S)
+
+
+def _load(reader: Reader, ours: Sequence[Readers]) -> int:
+    reader.rows(_FORGET)
+    backends = [one.backend for both in ours for one in (both.source, both.target)]
+    [(load, hidden)] = reader.rows(_LOAD, {"ours": backends})
+    if hidden:
+        raise DatabaseError(
+            f"{reader.session.server.role} cannot see what {hidden} sessions do, so it cannot"
+            " watch the load (--max-load)",
+            where=f"connection {reader.name}",
+            next_step=f"{grant(reader.session.server, 'pg_monitor')}, or leave --max-load out",
+        )
+    return int(load)

@@ -1,0 +1,143 @@
+"""What somebody wants to know about two tables: a frozen value, checked before any server is asked.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from rbkernel.errors import ParameterError, QueryError, SqlTextError
+from rbkernel.sql import guard
+from rbkernel.sql import lexer as sqltext
+
+_PART_OF_NAME = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Compare `target` with `source`, which is taken as the truth.
+
+    Parameters
+    ----------
+    source, target
+        Table names as PostgreSQL keeps them, possibly qualified: ``shop.orders``. A name that
+        holds a dot is written in double quotes.
+    key
+        Columns of the source that identify a row in both.
+    columns
+        Columns of the source to compare; when empty all of them, and one that the target lacks is
+        a difference.
+    ignore
+        Columns of the source that are not compared, and that the target need not have.
+    mapping
+        Source column → target column, where the names differ. A pair that is named here is compared
+        although its types differ: as numbers when both are, else as text.
+    where
+        Condition on the rows of both sides, in SQL. It picks the keys; a row whose key it picks on
+        one side is then compared whatever it says of the other.
+    target_where
+        The same for the target, where its columns are called otherwise.
+    window_s, window_column
+        Only keys of rows whose time column lies within so many seconds before now.
+    tolerance
+        Column → largest absolute difference of two numbers that still counts as same.
+    time_zone
+        What a timestamp without time zone means, where the other side has one.
+    """
+
+    source: str
+    target: str
+    key: tuple[str, ...] = ("id",)
+    columns: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    target_where: str = ""
+    window_s: float = 0.0
+    window_column: str = ""
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    time_zone: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key or len(set(self.key)) < len(self.key):
+            raise _wrong("the key names no column, or one twice", "name what identifies a row")
+        if bool(self.window_s) != bool(self.window_column):
+            raise _wrong("a window needs its length and a column", "give both, or none")
+        if not 0 <= self.window_s < float("inf"):
+            raise _wrong(f"a window of {self.window_s} s is no window", "give a positive length")
+        if "" in (*self.key, *self.columns) or len(set(self.columns)) < len(self.columns):
+            raise _wrong("a column to compare has no name, or is named twice", "name each once")
+        if both := sorted(set(self.ignore) & {*self.key, *self.columns}):
+            raise _wrong(f"{', '.join(both)} is to be compared and ignored", "name it once")
+        for column, most in self.tolerance.items():
+            if not 0 <= most < float("inf"):
+                raise _wrong(f"{most} is no tolerance for {column}", "give a number from 0 on")
+            if column in self.key:
+                raise _wrong(f"the key {column} cannot have a tolerance", "leave it out")
+        for condition in filter(None, (self.where, self.target_where)):
+            _check_brackets(condition)
+
+    @property
+    def name(self) -> str:
+        """What a frame of its answer is called."""
+        return f"reconcile {self.source} with {self.target}"
+
+    @property
+    def digest(self) -> str:
+        """Identify the question: a run is only continued with the very same one."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def check(self, allow_functions: tuple[str, ...] = ()) -> None:
+        """Let nothing through in a condition that does more than read.
+
+        Raises
+        ------
+        QueryError, SqlTextError
+            The guard refuses a condition.
+        """
+        for condition in filter(None, (self.where, self.target_where)):
+            try:
+                guard.check(f"SELECT 1 FROM t WHERE (\n{condition}\n)", allow_functions)
+            except (QueryError, SqlTextError) as error:
+                error.where = f"the condition {condition!r}"
+                if any(word in error.next_step for word in ("rb.act", "Python")):
+                    error.next_step = "write a condition that only reads"
+                raise
+
+
+def parts_of(name: str) -> list[str]:
+    """Split a table's name, taken as PostgreSQL keeps it, into schema and table.
+
+    >>> parts_of("shop.Orders"), parts_of('shop."a.b"'), parts_of("orders")
+    (['shop', 'Orders'], ['shop', 'a.b'], ['orders'])
+    """
+    parts = [quoted.replace('""', '"') or plain for quoted, plain in _PART_OF_NAME.findall(name)]
+    if not 1 <= len(parts) <= 2:
+        raise _wrong(f"{name!r} is no table's name", "write table or schema.table")
+    return parts
+
+
+def _check_brackets(condition: str) -> None:
+    """Refuse a condition that is none, ends its own brackets, or asks for a value."""
+    if not condition.strip():
+        raise _wrong("the condition is blank", "write one, or leave it out")
+    depth = 0
+    for kind, text in sqltext.tokens(condition):
+        if kind == "parameter" or text == "$":
+            named = "$1" if text == "$" else text
+            raise _wrong(f"{named} in a condition has no value", "write the value itself")
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        if depth < 0 or text == ";":
+            break
+    if depth:
+        raise _wrong(f"the condition {condition!r} is not one expression", "mend its brackets")
+
+
+def _wrong(what: str, next_step: str) -> ParameterError:
+    return ParameterError(what, where="reconcile", next_step=next_step)

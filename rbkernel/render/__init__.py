@@ -1,0 +1,1 @@
+"""The only package that writes HTML, Markdown and text for people."""

@@ -1,0 +1,252 @@
+"""Pure: one output of a cell → one block of a report, whatever the output holds.
+
+Each block has its plain text, for Markdown and for readers without scripts. Nothing is left out
+in silence: what cannot be shown leaves a note, and the executed notebook has it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, ClassVar
+
+from rbkernel.evidence.normal import JSON_MIMETYPE, resolve_overwriting, text
+from rbkernel.render.documents import figures, tables
+from rbkernel.render.documents.sanitize import (
+    clean_html,
+    has_colours,
+    has_live_parts,
+    markdown_html,
+    plain,
+)
+from rbkernel.render.documents.svg import clean_svg
+from rbkernel.render.documents.tables import Table
+from rbkernel.render.documents.widgets import WIDGET_VIEW, widget_text
+
+_CARD = re.compile(r"application/vnd\.rbkernel\.([a-z]+)\+json", re.ASCII)
+_VERDICTS = ("critical", "unknown", "warning", "ok")
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+# what a person scrolls through; a report of a run that printed for hours must still open
+_SHOWN_CHARACTERS = 20_000
+# what an output of an unexpected shape raises: it costs no other output
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError)
+_LEFT_OUT = "parts that could run or load something were left out; the executed notebook has them"
+_NO_SVG = "not shown here, because it is not well-formed SVG; the executed notebook has it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Plain text; ``label`` says what kind, such as the stream's name."""
+
+    kind: ClassVar = "text"
+    text: str
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error:
+    """An exception: its last line, and the traceback to unfold."""
+
+    kind: ClassVar = "error"
+    text: str
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Html:
+    """Clean markup with its tables cut, and the tables whole."""
+
+    kind: ClassVar = "html"
+    markup: str
+    text: str
+    tables: tuple[Table, ...] = ()
+    note: str = ""
+
+    @property
+    def coloured(self) -> bool:
+        """Whether it brings colours, which were chosen for white paper."""
+        return has_colours(self.markup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A plotly figure; ``drawn`` is None when it is not drawn, and ``note`` says why."""
+
+    kind: ClassVar = "figure"
+    number: int
+    text: str
+    drawn: Mapping[str, Any] | None
+    note: str = ""
+
+    @property
+    def height(self) -> int:
+        """Its height in px."""
+        return round(self.drawn["layout"]["height"]) if self.drawn else 0
+
+    @property
+    def script(self) -> str:
+        """The figure as JSON for a script element."""
+        return figures.for_script(self.drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A picture as bytes."""
+
+    kind: ClassVar = "image"
+    number: int
+    text: str
+    mimetype: str
+    data: bytes
+
+    @property
+    def url(self) -> str:
+        """The picture inside the page."""
+        return f"data:{self.mimetype};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A finding, decision, plan, note or overview, its fields as text."""
+
+    kind: ClassVar = "card"
+    name: str
+    verdict: str
+    lines: tuple[str, ...]
+    text: str
+
+
+Block = Text | Error | Html | Figure | Image | Card
+
+
+class Reader:
+    """Makes blocks; pictures and cut tables are numbered through the whole report."""
+
+    def __init__(self) -> None:
+        self._pictures = count(1)
+        self._tables = (f"table-{n:02d}.csv" for n in count(1))
+
+    def blocks(
+        self, outputs: list[Mapping[str, Any]], widgets: Mapping[str, Any]
+    ) -> Iterator[Block]:
+        """Give a block for each output of a cell that says anything.
+
+        Parameters
+        ----------
+        outputs
+            In nbformat's form.
+        widgets
+            The state of each widget by its id, as notebook metadata keep it.
+        """
+        for output in outputs:
+            try:
+                block = self._block(output, widgets)
+            except _UNFIT as error:
+                why = plain(f"{type(error).__name__}: {error}")
+                said = f"this output cannot be shown here ({why}); the executed notebook has it"
+                block = Text(text=said, label="left out")
+            if block:
+                yield block
+
+    def _block(self, output: Mapping[str, Any], widgets: Mapping[str, Any]) -> Block | None:
+        kind = output.get("output_type")
+        if kind == "stream":
+            shown = _shortened(plain(resolve_overwriting(text(output.get("text")))))
+            return Text(text=shown, label=str(output.get("name", "")))
+        if kind == "error":
+            return _error(output)
+        data = output.get("data")
+        return self._display(data, widgets) if isinstance(data, Mapping) and data else None
+
+    def table(self, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
+        """Give a table of ours, with a name for its CSV where it is too long to be shown."""
+        name = next(self._tables) if len(rows) > tables.SHOWN_ROWS else ""
+        return Table(header=header, rows=rows, name=name)
+
+    def html(self, markup: str, said: str = "") -> Html:
+        """Give the block of untrusted markup."""
+        clean, found = tables.cut(clean_html(markup), self._tables)
+        note = _LEFT_OUT if has_live_parts(markup) else ""
+        return Html(markup=clean, text=said, tables=found, note=note)
+
+    def _display(self, data: Mapping[str, Any], widgets: Mapping[str, Any]) -> Block:
+        said = _shortened(plain(text(data.get("text/plain"))))
+        if card := _card(data, said):
+            return card
+        if figures.PLOTLY_MIMETYPE in data:
+            drawn, note = figures.readable(data[figures.PLOTLY_MIMETYPE])
+            return Figure(number=next(self._pictures), text=said, drawn=drawn, note=note)
+        if WIDGET_VIEW in data:
+            return Text(text=widget_text(data[WIDGET_VIEW], widgets) or said, label="widget")
+        return self._picture(data, said) or self._words(data, said)
+
+    def _picture(self, data: Mapping[str, Any], said: str) -> Image | Text | None:
+        alt = said if not said.startswith("<") else "a picture"
+        if "image/svg+xml" in data and "image/png" not in data:
+            drawn = clean_svg(text(data["image/svg+xml"]))
+            if drawn is None:
+                return Text(text=f"{alt}: {_NO_SVG}", label="left out")
+            number, kind = next(self._pictures), "image/svg+xml"
+            return Image(
+                number=number, text=alt, mimetype=kind, data=drawn.encode(errors="replace")
+            )
+        mimetype = next((name for name in _PICTURES if name in data), None)
+        if mimetype is None:
+            return None
+        try:
+            source = base64.b64decode("".join(text(data[mimetype]).split()), validate=True)
+        except ValueError:
+            return None
+        return Image(number=next(self._pictures), text=alt, mimetype=mimetype, data=source)
+
+    def _words(self, data: Mapping[str, Any], said: str) -> Block:
+        if "text/html" in data:
+            return self.html(text(data["text/html"]), said)
+        if "text/markdown" in data:
+            source = text(data["text/markdown"])
+            return self.html(markdown_html(source), plain(source))
+        if said:
+            return Text(text=said)
+        if "text/latex" in data:
+            return Text(text=_shortened(plain(text(data["text/latex"]))), label="latex")
+        told = next((name for name in data if JSON_MIMETYPE.fullmatch(str(name))), None)
+        if told:
+            return Text(text=_shortened(json.dumps(data[told], indent=1)), label="JSON")
+        names = ", ".join(sorted(plain(str(name)) for name in data))
+        return Text(text=f"not shown here: {names}; the executed notebook has it", label="left out")
+
+
+def _error(output: Mapping[str, Any]) -> Error:
+    name, value = (plain(text(output.get(part))) for part in ("ename", "evalue"))
+    lines = output.get("traceback")
+    told = "\n".join(text(line) for line in lines) if isinstance(lines, list) else ""
+    return Error(text=_shortened(f"{name}: {value}"), traceback=_shortened(plain(told)))
+
+
+def _card(data: Mapping[str, Any], said: str) -> Card | None:
+    """Give the card of a typed output; its text says all of it."""
+    for mimetype, value in data.items():
+        found = _CARD.fullmatch(str(mimetype))
+        if found and isinstance(value, Mapping):
+            verdict = str(value.get("verdict") or value.get("state") or "")
+            lines = tuple(line for line in said.splitlines() if line.strip())
+            return Card(name=found[1], verdict=verdict, lines=lines, text=said)
+    return None
+
+
+def _shortened(said: str) -> str:
+    """Cut text in its middle, and say so.
+
+    >>> _shortened("abc"), len(_shortened("a" * 30_000)) < 21_000
+    ('abc', True)
+    """
+    left_out = len(said) - _SHOWN_CHARACTERS
+    if left_out <= 0:
+        return said
+    half = _SHOWN_CHARACTERS // 2
+    note = f"[… {left_out} characters are left out here; the executed notebook has them …]"
+    return f"{said[:half]}\n{note}\n{said[-half:]}"

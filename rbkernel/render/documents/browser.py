@@ -1,0 +1,161 @@
+"""The only module that starts Chromium: pictures of figures, and the PDF of a page.
+
+It gets a profile of its own, loads files of ours only, and is ended with its whole process group
+when it takes too long. Its sandbox needs a user other than root; as root it is switched off,
+which the page's policy and the offline switches make bearable.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rbkernel.errors import EvidenceError
+from rbkernel.render.documents import figures
+from rbkernel.render.documents.blocks import Figure
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_TIMEOUT_S = 120.0
+_ARGUMENTS = (
+    *("--headless", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-extensions"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # no name leads anywhere
+)
+_WIDTH_PX = 720
+_STILL = re.compile(r'<img id="still-(\d+)" src="(data:image/[^"]*)">')
+_DRAW = """
+(async () => {
+  for (const place of document.querySelectorAll("script[type='application/json']")) {
+    const figure = JSON.parse(place.textContent);
+    const still = new Image();
+    still.id = `still-${place.dataset.number}`;
+    try {
+      const size = {format: FORMAT, width: WIDTH, height: figure.layout.height, scale: 2};
+      still.src = await Plotly.toImage(figure, size);
+      document.body.append(still);
+    } catch { /* what is not here was not drawn: the caller says so */ }
+  }
+})();
+"""
+
+
+def find() -> str | None:
+    """Return the path of the system's Chromium or Chrome; None where there is none."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+def needed(what: str) -> str:
+    """Return the path of the system's Chromium or Chrome.
+
+    Raises
+    ------
+    EvidenceError
+        There is none.
+    """
+    path = find()
+    if path is None:
+        raise EvidenceError(
+            f"{what} needs Chromium or Chrome, and there is none on PATH",
+            next_step="install it (Debian: `apt install chromium`), or export `--to html` and print"
+            " that page to PDF in any browser",
+        )
+    return path
+
+
+def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str) -> dict[int, str]:
+    """Draw figures, and return their pictures as data addresses by number.
+
+    One that Chromium cannot draw is missing.
+
+    Raises
+    ------
+    EvidenceError
+        Chromium failed or did not end.
+    """
+    if not wanted:
+        return {}
+    holders = "".join(
+        f'<script type="application/json" data-number="{one.number}">{one.script}</script>'
+        for one in wanted
+    )
+    own = _DRAW.replace("FORMAT", f'"{form}"').replace("WIDTH", str(_WIDTH_PX))
+    library = figures.plotly_path().as_uri()
+    page = f"<!doctype html><meta charset='utf-8'><body>{holders}</body>"
+    with tempfile.TemporaryDirectory(prefix="rbkernel-export-") as folder:
+        path = Path(folder, "figures.html")
+        scripts = f'<script src="{library}"></script><script>{own}</script>'
+        path.write_text(page + scripts, encoding="utf-8")
+        # timers run at once: it draws as fast as it can, and ends when nothing is left to do
+        options = ["--virtual-time-budget=60000", "--dump-dom"]
+        told = _run(chromium, [*options, path.as_uri()], folder).decode(errors="replace")
+    return {int(number): html.unescape(url) for number, url in _STILL.findall(told)}
+
+
+def pdf(page: bytes, chromium: str) -> bytes:
+    """Print a page without scripts to PDF.
+
+    Raises
+    ------
+    EvidenceError
+        Chromium failed or did not end.
+    """
+    with tempfile.TemporaryDirectory(prefix="rbkernel-export-") as folder:
+        path, output = Path(folder, "report.html"), Path(folder, "report.pdf")
+        path.write_bytes(page)
+        options = ["--no-pdf-header-footer", f"--print-to-pdf={output}"]
+        told = _run(chromium, [*options, path.as_uri()], folder)
+        try:
+            return output.read_bytes()
+        except OSError as error:
+            raise _failed(chromium, "it wrote no PDF", told) from error
+
+
+def bytes_of(url: str) -> bytes:
+    """Return the bytes of a picture that `stills` drew as PNG.
+
+    >>> bytes_of("data:image/png;base64,YQ==")
+    b'a'
+    """
+    return base64.b64decode(url.partition(",")[2])
+
+
+def _run(chromium: str, arguments: Sequence[str], folder: str) -> bytes:
+    """Run Chromium in a process group of its own, and return what it printed."""
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    profile = f"--user-data-dir={folder}/profile"
+    process = subprocess.Popen(
+        [chromium, *_ARGUMENTS, *sandbox, profile, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        told, complaint = process.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise _failed(chromium, f"it did not end within {_TIMEOUT_S:.0f} s", b"") from error
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.returncode:
+        raise _failed(chromium, f"it ended with {process.returncode}", complaint)
+    return told
+
+
+def _failed(chromium: str, why: str, told: bytes) -> EvidenceError:
+    last = told.decode(errors="replace").strip().splitlines()[-1:]
+    return EvidenceError(
+        f"Chromium could not draw the report: {why}{': ' + last[0][:200] if last else ''}",
+        where=chromium,
+        next_step="try again, or export `--to html` and print that page in any browser",
+    )

@@ -1,0 +1,157 @@
+"""Pure: sections → one HTML page that needs nothing but a browser.
+
+The page is self-contained and deterministic: the same evidence gives the same bytes. Its
+Content-Security-Policy forbids every request, and every script but two, which it names by hash.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+
+from rbkernel.displaytext import escape, isolated, reads_from_right, visible
+from rbkernel.render.documents import figures
+from rbkernel.render.documents.blocks import Figure
+from rbkernel.render.documents.contents import Section
+from rbkernel.render.documents.told import clock
+
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"
+    " style-src 'unsafe-inline'"
+)
+TEMPLATES = Path(__file__).parent / "templates"
+_TONES = {
+    "ok": "ok",
+    "decided": "ok",
+    "done by a human": "ok",
+    "warning": "warning",
+    "proposed": "warning",
+    "critical": "critical",
+    "failed": "critical",
+    "given up": "critical",
+    "unknown": "unknown",
+    "not chosen": "unknown",
+}
+_LIGHT, _DARK = "default", "github-dark"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a page tells: one run, or an incident with its timeline and all its runs.
+
+    ``timeline`` is when, what and who says so; ``incident`` is empty for a run by itself.
+    """
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]
+    incident: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    timeline: tuple[tuple[str, str, str], ...] = ()
+    footer: str = ""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures that are drawn."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return tuple(block for block in blocks if isinstance(block, Figure) and block.drawn)
+
+
+def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
+    """Return the page.
+
+    Parameters
+    ----------
+    report
+        What it tells.
+    stills
+        Pictures of the figures by their number, as data addresses. Given, the page holds these
+        instead of live figures, and no script at all.
+    """
+    live = bool(report.figures) and stills is None
+    scripts = ("plots.js", "report.js") if live else ()
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    packed, packed_hash = figures.packed_plotly() if live else ("", "")
+    hashes = f"{packed_hash} {figures.csp_hash(script.encode())}" if live else "'none'"
+    return from_template(
+        "report.html.j2",
+        report=report,
+        policy=f"{POLICY}; script-src {hashes}",
+        script=script,
+        plotly=packed,
+        stills=stills or {},
+        unfolded=stills is not None,  # paper cannot be unfolded
+    )
+
+
+def from_template(name: str, **values: Any) -> bytes:
+    """Return a page from one of our templates, with the style that all pages have."""
+    page = environment().get_template(name).render(style=style(), **values)
+    return page.encode(errors="replace")
+
+
+@cache
+def environment(*folders: Path) -> Environment:
+    """Return what renders our templates, and those of other folders, with all text escaped.
+
+    Every value passes `displaytext.escape`. In an attribute and in the page's title, where no
+    element can stand, a value of somebody else's needs the filter ``bare``.
+    """
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_shown,
+    )
+    made.filters |= {"bare": _bare, "clock": clock, "code": _code, "tone": _tone}
+    return made
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as a template prints it; markup is ours, or has been cleaned."""
+    if value is None or hasattr(value, "__html__") or isinstance(value, int | float | Undefined):
+        return value
+    text = visible(str(value))
+    return Markup(escape(text)) if reads_from_right(text) else text  # noqa: S704  # it was escaped
+
+
+def _bare(value: object) -> Markup:
+    return Markup(html.escape(isolated(str(value))))  # noqa: S704  # it was escaped
+
+
+def _tone(word: str) -> str:
+    return _TONES.get(str(word), "open")
+
+
+def _code(source: str) -> Markup:
+    """Highlight a code cell: SQL below a line `%%sql`, Python else."""
+    name = "sql" if source.lstrip().startswith("%%sql") else "python"
+    lexer, formatter = get_lexer_by_name(name), HtmlFormatter(cssclass="source")
+    # pygments escapes what it colours
+    return Markup(highlight(visible(source), lexer, formatter))  # noqa: S704
+
+
+@cache
+def style() -> str:
+    """Return the style sheet of a report, light and dark."""
+    own = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    light, dark = (
+        HtmlFormatter(style=name).get_style_defs(".source")  # type: ignore[no-untyped-call]  # its stubs leave it out
+        for name in (_LIGHT, _DARK)
+    )
+    return (
+        f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+        f".source {{ background: none }}\n{own}"
+    )

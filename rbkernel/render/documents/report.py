@@ -1,0 +1,227 @@
+"""The report of a run, or of an incident with all its runs, from what the evidence folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import TemplateError
+
+from rbkernel.displaytext import visible
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle, caution, content, incident, manifest, runs
+from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.incident import AlertHistory, IncidentRecord
+from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.reading import Record, read, snapshot_of
+from rbkernel.evidence.rebuild import rebuild
+from rbkernel.evidence.timeline import Entry, timeline
+from rbkernel.model import INCIDENT_ID, RUN_ID
+from rbkernel.render.documents import page
+from rbkernel.render.documents.blocks import Html, Reader
+from rbkernel.render.documents.contents import Section, section
+from rbkernel.render.documents.page import Report
+from rbkernel.render.documents.told import clock, lasted
+
+NAME = "report.html"
+# a storm would push what was found off the first screen
+_MOST_ALERTS = 12
+_MOST_IMPACTS = 6
+# what values of a wrong type or shape raise
+_UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_UNSEALED = "not sealed: this is no evidence yet"
+_AT_SEAL = "made at the seal, from what is sealed with it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One run as it lies in the evidence folder; ``head`` is None before it is sealed."""
+
+    record: Record
+    executed: bytes
+    head: Head | None
+
+
+def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
+    """Return the report of one run, and the tables that it cuts, as name → bytes.
+
+    Parameters
+    ----------
+    record
+        What the journal of the run tells.
+    executed
+        Its notebook.
+
+    Raises
+    ------
+    EvidenceError
+        The notebook or the journal hold what no report can be made of.
+    """
+    with fit_for_a_report(record.run_id):
+        told = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
+        made = _of_run(told)
+        return {NAME: page.render(made), **csv_files(made)}
+
+
+def csv_files(report: Report) -> dict[str, bytes]:
+    """Return the tables that a report cuts, whole, as name → CSV."""
+    blocks = (block for told in report.sections for block in told.blocks)
+    found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
+    found += [plan.targets for told in report.sections for plan in told.plans]
+    return {table.name: table.csv for table in found if table.name}
+
+
+def sources(root: Path, what: str) -> list[Source]:
+    """Return the run, or all runs of the incident, in the order of their start.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run or incident, or its evidence cannot be read.
+    """
+    heads = {head.run_id: head for head in bundle.read_heads(root)}
+    if RUN_ID.fullmatch(what):
+        return [_source(runs.find(root, what), heads)]
+    if not INCIDENT_ID.fullmatch(what):
+        raise EvidenceError(
+            f"{what!r} is neither an incident id nor a run id",
+            next_step="`rbkernel evidence list` shows both",
+        )
+    of_it = [run for run in runs.of_incident(root, what) if run.is_readable]
+    if not of_it and not (root / what / manifest.INCIDENT).is_file():
+        raise EvidenceError(
+            f"there is neither a record nor a run of {what}",
+            where=str(root),
+            next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
+            " evidence folder is read",
+        )
+    return [_source(run.folder, heads) for run in of_it]
+
+
+def build(root: Path, what: str) -> Report:
+    """Return the report of a run or an incident.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such run or incident, or its evidence cannot be read.
+    """
+    reader, found = Reader(), sources(root, what)
+    told = tuple(
+        section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
+        for n, one in enumerate(found, 1)
+    )
+    if not INCIDENT_ID.fullmatch(what):
+        return _of_run(told[0])
+    record = incident.look(root, what)
+    return _of_incident(record, told, timeline(record, [one.record for one in found]))
+
+
+def _source(folder: Path, heads: Mapping[str, Head]) -> Source:
+    record = read(folder)
+    head = heads.get(record.run_id)
+    sealed = folder / content.EXECUTED
+    if head and sealed.is_file():
+        return Source(record=record, executed=sealed.read_bytes(), head=head)
+    return Source(
+        record=record, executed=documents.dump(rebuild(record, snapshot_of(record))), head=None
+    )
+
+
+def _seal(source: Source) -> Iterator[tuple[str, str]]:
+    head = source.head
+    if head is None:
+        yield "Seal", _UNSEALED
+        return
+    yield "Sealed", clock(head.at)
+    yield "Seal", f"{head.sha256} ({head.incident}/{manifest.manifest_name(head.generation)})"
+
+
+def _of_run(told: Section) -> Report:
+    return Report(
+        title=f"{told.runbook} {told.title}: {told.verdict.value.upper()}",
+        subtitle=told.headline,
+        sections=(told,),
+        footer=_footer(told.incident),
+    )
+
+
+def _of_incident(
+    record: IncidentRecord, told: tuple[Section, ...], happened: Iterable[Entry]
+) -> Report:
+    runs_told = f"{len(told)} run{'' if len(told) == 1 else 's'}"
+    return Report(
+        title=f"Incident {record.id}" + (f": {visible(record.title)}" if record.title else ""),
+        subtitle=f"{runs_told}, as the evidence has them",
+        sections=told,
+        incident=record.id,
+        facts=tuple(_facts(record)),
+        warnings=(
+            *map(visible, caution.minds(record)),
+            *(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
+        ),
+        timeline=_timeline(happened),
+        footer=_footer(record.id),
+    )
+
+
+def _footer(of: str) -> str:
+    return (
+        f"Made by rbkernel from the evidence of {of or 'a run'}. A report is for reading:"
+        " what proves is the sealed folder. All times are UTC."
+    )
+
+
+def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
+    """Return when what happened, and who says so."""
+    return tuple((clock(one.at), visible(one.what), visible(one.short_source)) for one in entries)
+
+
+def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
+    """Return what the record says of the incident as a whole, without what it does not say."""
+    yield "Severity", visible(record.severity)
+    yield "Service", visible(record.service)
+    yield "State", record.state
+    yield "Began", f"{clock(record.began.at)} ({visible(record.began.source)})"
+    over = record.resolved
+    yield "Resolved", f"{clock(over.at)} ({visible(over.source)})" if over else ""
+    yield "Duration", lasted(record.duration) if record.duration is not None else ""
+    yield "Closed", clock(record.closed_at)
+    yield "Resolution", visible(record.resolution)
+    for told in [one for one in record.statuses if one.impact][-_MOST_IMPACTS:]:
+        yield "Impact", visible(f"{told.impact} ({told.status}, {clock(told.at)}, {told.by})")
+    for alert in sorted(record.alerts, key=lambda one: one.status)[:_MOST_ALERTS]:
+        yield f"Alert {alert.status}", _alert(alert)
+    if (others := len(record.alerts) - _MOST_ALERTS) > 0:
+        yield "Alerts", f"and {others} more"
+
+
+def _alert(alert: AlertHistory) -> str:
+    labels = ", ".join(
+        f"{name}={value}" for name, value in alert.labels.items() if name != "alertname"
+    )
+    until = f" to {clock(alert.last_resolved_at)}" if alert.last_resolved_at else ""
+    named = f"{alert.name} ({labels})" if labels else alert.name
+    return visible(f"{named}, {clock(alert.first_firing_at)}{until}")
+
+
+@contextmanager
+def fit_for_a_report(where: str) -> Iterator[None]:
+    """Say so when evidence holds what no report can be made of: a journal may be anything.
+
+    Raises
+    ------
+    EvidenceError
+        Whatever was met.
+    """
+    try:
+        yield
+    except (*_UNFIT, TemplateError, OSError) as error:
+        raise EvidenceError(
+            f"no report can be made of this evidence: {type(error).__name__}: {error}",
+            where=where,
+            next_step="`rbkernel evidence verify` says whether it was changed; `--to zip` exports"
+            " it as it is",
+        ) from error

@@ -1,0 +1,276 @@
+"""Pure: a report as Markdown with pictures beside it, for a wiki or GitHub.
+
+All text is escaped, and Markdown of the runbook is parsed and written again without markup and
+without addresses that run something: a wiki may believe more than GitHub does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import mistune
+from mistune.core import BlockState
+from mistune.renderers.markdown import MarkdownRenderer
+
+from rbkernel.displaytext import one_line, visible
+from rbkernel.model import Decision, Finding
+from rbkernel.render.documents.blocks import Block, Card, Error, Figure, Html, Image, Text
+from rbkernel.render.documents.contents import Cell, Section
+from rbkernel.render.documents.page import Report
+from rbkernel.render.documents.tables import Table
+from rbkernel.render.documents.told import Plan, clock
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+# what makes a list, a heading or a rule of a line
+_LEADING = re.compile(r"^(?:(?=[-+#=])|(\d+)(?=[.)] ))")
+_RUNS = re.compile(r"`+")
+_SAFE = re.compile(r"(https?|mailto):[^\s<>]*", re.IGNORECASE)
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
+
+
+def escaped(words: object) -> str:
+    r"""Return text that Markdown shows as it is, in one line.
+
+    >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b"), escaped("2026-11-20")
+    ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b', '2026-11-20')
+    """
+    line = one_line(str(words))
+    marked = _LEADING.sub(r"\1\\", _SPECIAL.sub(r"\\\1", line))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def fenced(words: str, language: str = "") -> str:
+    r"""Return text as a code block that nothing in it can end.
+
+    >>> fenced("a\n```\nb")
+    '````\na\n```\nb\n````'
+    """
+    words = visible(words)
+    fence = "`" * max(3, 1 + max((len(run) for run in _RUNS.findall(words)), default=0))
+    return f"{fence}{language}\n{words.rstrip()}\n{fence}"
+
+
+def file_name(image: Image) -> str:
+    """Return what a picture is called beside the Markdown."""
+    return f"figure-{image.number:02d}.{_EXTENSIONS.get(image.mimetype, 'svg')}"
+
+
+def address(folder: str) -> str:
+    """Return a folder's name as an address in Markdown.
+
+    >>> address("my report (2).files")
+    'my%20report%20%282%29.files'
+    """
+    return quote(folder)
+
+
+def render(report: Report, pictures: Mapping[int, str], folder: str) -> str:
+    """Return the report as Markdown.
+
+    Parameters
+    ----------
+    report
+        What it tells.
+    pictures
+        The file of each picture by its number; for a figure that has none, its caption stands.
+    folder
+        Where pictures and tables lie, relative to the Markdown, as an `address`.
+    """
+    return "\n\n".join(part for part in _report(report, _Files(pictures, folder)) if part) + "\n"
+
+
+class _Files:
+    """What lies beside the Markdown."""
+
+    def __init__(self, pictures: Mapping[int, str], folder: str) -> None:
+        self.pictures = pictures
+        self.folder = folder
+
+    def picture(self, block: Image | Figure) -> str:
+        caption = escaped(block.text)
+        name = self.pictures.get(block.number)
+        if name is None:
+            note = (
+                block.note if isinstance(block, Figure) and block.note else "no picture was drawn"
+            )
+            return f"*{caption}* ({escaped(note)})"
+        return f"![{caption}]({self.folder}/{name})\n\n*{caption}*"
+
+    def table(self, table: Table) -> str:
+        shown = _table(table.header, table.shown)
+        if not table.name:
+            return shown
+        return f"{shown}\n\n{escaped(table.note)}: [{table.name}]({self.folder}/{table.name})"
+
+
+def _report(report: Report, files: _Files) -> Iterator[str]:
+    yield f"# {escaped(report.title)}"
+    yield escaped(report.subtitle)
+    if report.facts:
+        yield _pairs(report.facts)
+    yield _list(f"**Mind:** {escaped(warning)}" for warning in report.warnings)
+    if report.incident and report.sections:
+        yield "## What the runs found"
+        yield _list(
+            f"{_badge(run.verdict)} {escaped(run.runbook)} {escaped(run.title)}:"
+            f" {escaped(run.headline)}"
+            for run in report.sections
+        )
+    if report.timeline:
+        yield "## Timeline"
+        yield _list(
+            f"{escaped(at)}: {escaped(what)}" + (f" *{escaped(who)}*" if who else "")
+            for at, what, who in report.timeline
+        )
+    for run in report.sections:
+        yield from _section(run, files)
+    yield "---"
+    yield escaped(report.footer)
+
+
+def _section(run: Section, files: _Files) -> Iterator[str]:
+    yield f"## {escaped(run.runbook)} {escaped(run.title)}: {_badge(run.verdict)}"
+    yield _pairs(run.about)
+    yield _list(f"**Mind:** {escaped(warning)}" for warning in run.warnings)
+    yield "### Findings"
+    yield _list(map(_finding, run.findings)) or "This run made no check."
+    if run.decisions or run.plans or run.remarks:
+        yield "### Decisions and actions"
+        yield _list(map(_decision, run.decisions))
+        yield from (_plan(plan, files) for plan in run.plans)
+        yield _list(f"{escaped(clock(a))}: {kind}: {escaped(w)}" for a, kind, w in run.remarks)
+    yield "### Step by step"
+    for cell in run.cells:
+        yield from _cell(cell, files)
+    yield "### Evidence"
+    yield _pairs(run.facts)
+
+
+def _finding(one: Finding) -> str:
+    told = f"{_badge(one.verdict)} **{escaped(one.title)}**: {escaped(one.actual)}"
+    told += f" (expected {escaped(one.expected)})" if one.expected else ""
+    if one.cause and one.cause not in {one.title, one.actual}:
+        told += f". {escaped(one.cause)}"
+    if one.which:
+        told += f". Which: {escaped(one.which)}"
+    step = "; ".join(filter(None, [one.next_step, one.opens and f"open {one.opens}"]))
+    return told + (f". **Next:** {escaped(step)}" if step else "")
+
+
+def _decision(one: Decision) -> str:
+    if one.choice:
+        return f"**{escaped(one.question)}** {escaped(one.choice)} ({escaped(clock(one.at))})"
+    options = (
+        f"{escaped(option)} (recommended)" if option == one.recommended else escaped(option)
+        for option in one.options
+    )
+    return f"{escaped(one.state)}: **{escaped(one.question)}** {', '.join(options)}"
+
+
+def _plan(plan: Plan, files: _Files) -> str:
+    if not plan.text:
+        return f"- {escaped(plan.title)}: nothing to do"
+    told = f"{escaped(plan.state)}: **{escaped(plan.title)}**, {escaped(plan.place)}"
+    after = _pairs([("Risk", plan.risk), ("Undo", plan.undo)])
+    language = "sh" if plan.command else "sql"
+    return f"{told}\n\n{fenced(plan.text, language)}\n\n{after}\n\n{files.table(plan.targets)}"
+
+
+def _cell(cell: Cell, files: _Files) -> Iterator[str]:
+    if cell.problem:
+        yield f"**Not as the journal has it:** {escaped(cell.problem)}"
+    if cell.kind == "markdown":
+        yield _rewritten(cell.source)
+        return
+    if cell.kind == "code":
+        status = f" ({escaped(cell.status)}{', ' if cell.took else ''}{escaped(cell.took)})"
+        yield f"**{escaped(cell.label)}**{status}"
+        yield fenced(cell.source, "sql" if cell.source.lstrip().startswith("%%sql") else "python")
+    for block in cell.blocks:
+        yield _block(block, files)
+
+
+def _block(block: Block, files: _Files) -> str:
+    if isinstance(block, Image | Figure):
+        return files.picture(block)
+    if isinstance(block, Error):
+        return f"**{escaped(block.text)}**\n\n{fenced(block.traceback)}"
+    if isinstance(block, Card):
+        if block.name in {"run", "overview"}:
+            return "*What it found stands at the head of this report.*"
+        return _quoted(block.lines)
+    if isinstance(block, Html):
+        if block.tables:
+            return "\n\n".join(map(files.table, block.tables))
+        return fenced(block.text) if block.text else ""
+    assert isinstance(block, Text)
+    return fenced(block.text) if block.text.strip() else ""
+
+
+def _badge(verdict: object) -> str:
+    return f"**{escaped(str(verdict).upper())}**"
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return _list(f"{escaped(name)}: {escaped(value)}" for name, value in pairs if value)
+
+
+def _quoted(lines: Iterable[str]) -> str:
+    return "\n>\n".join(f"> {escaped(line)}" for line in lines)
+
+
+def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
+    rows = list(rows)
+    names = list(header) or [""] * max((len(row) for row in rows), default=1)
+    lines = [names, ["---"] * len(names)]
+    told = [f"| {' | '.join(map(escaped, lines[0]))} |", f"| {' | '.join(lines[1])} |"]
+    return "\n".join([*told, *(f"| {' | '.join(map(escaped, row))} |" for row in rows)])
+
+
+class _Rewriter(MarkdownRenderer):
+    """Writes Markdown again: markup as text, addresses only where they lead to a page."""
+
+    def text(self, token: dict[str, Any], _state: BlockState) -> str:
+        return _marked(str(token["raw"]))
+
+    def block_html(self, token: dict[str, Any], _state: BlockState) -> str:
+        return f"{fenced(str(token['raw']))}\n\n"
+
+    def inline_html(self, token: dict[str, Any], _state: BlockState) -> str:
+        return _marked(str(token["raw"]))
+
+    def link(self, token: dict[str, Any], state: BlockState) -> str:
+        words = self.render_children(token, state)
+        url = str(token["attrs"]["url"])
+        return f"[{words}](<{url}>)" if _SAFE.fullmatch(url) else words
+
+    def image(self, token: dict[str, Any], state: BlockState) -> str:
+        return f"(picture: {self.render_children(token, state) or 'without words'})"
+
+    def heading(self, token: dict[str, Any], state: BlockState) -> str:
+        # below the headings of the report
+        level = min(token["attrs"]["level"] + 2, 6)
+        return f"{'#' * level} {self.render_children(token, state)}\n\n"
+
+
+_rewrite = mistune.create_markdown(renderer=_Rewriter())
+
+
+def _marked(words: str) -> str:
+    """Escape what could begin markup; Markdown's own signs were read already."""
+    marked = re.sub(r"([\\`*_\[\]|])", r"\\\1", words)
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _rewritten(source: str) -> str:
+    try:
+        return str(_rewrite(source)).strip()
+    except RecursionError:  # quotes in quotes in quotes
+        return fenced(source)

@@ -1,0 +1,390 @@
+"""Pictures that show the problem at a glance, as plotly figures with a caption in words.
+
+The caption is the plain text beside the figure: what a mail, a diff and a screen reader show. The
+bundle is made here, because plotly's own imports nbformat's validators (about a second) and may
+embed the whole of plotly.js.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from rbkernel.arguments import checked
+from rbkernel.checks.columns import must_have
+from rbkernel.checks.rules import numbers
+from rbkernel.config.quantities import Measured
+from rbkernel.errors import ParameterError
+from rbkernel.reconciliation.outcome import OF_COLUMNS
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import provenance
+
+_WARN, _CRITICAL = "#c77700", "#b3261e"
+# Okabe and Ito: distinguishable with every common colour vision deficiency
+_PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"]
+
+
+class Picture:
+    """A plotly figure and its caption; the last expression of a cell shows it."""
+
+    def __init__(self, figure: go.Figure, caption: str) -> None:
+        self.figure = figure
+        self.caption = caption
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        drawn = json.loads(self.figure.to_json(validate=False))
+        # not "responsive": where the window changes it forgets the height, and JupyterLab has none
+        config = {"displaylogo": False, "showSendToCloud": False}
+        return {
+            "application/vnd.plotly.v1+json": {**drawn, "config": config},
+            "text/plain": self.caption,
+        }
+
+
+@checked
+def of(frame: pd.DataFrame) -> Picture:
+    """Draw a diagnostic's frame as the diagnostic itself declares, with its thresholds.
+
+    Raises
+    ------
+    ParameterError
+        The frame comes from no diagnostic, or from one that declares no picture.
+    """
+    told = provenance(frame)
+    known = told is not None and told.name in diagnostics.names()
+    declared = diagnostics.get(told.name) if told and known else None
+    if declared is None or declared.figure is None:
+        raise ParameterError(
+            "this frame comes from no diagnostic that declares a picture",
+            where="rb.figure.of",
+            next_step="draw it with rb.figure.timeline, bars, strip or tree",
+        )
+    drawn = declared.figure
+    if drawn.kind == "timeline":
+        rule = next((rule for rule in declared.rules if rule.column == drawn.y), None)
+        return timeline(
+            frame,
+            drawn.y,
+            by=drawn.by,
+            warn=rule.warn if rule else None,
+            critical=rule.critical if rule else None,
+            unit=drawn.unit,
+            title=drawn.title,
+        )
+    if drawn.kind == "bars":
+        return bars(frame, drawn.x, drawn.y, by=drawn.by, title=drawn.title)
+    return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
+
+
+@checked
+def timeline(
+    frame: pd.DataFrame,
+    y: str,
+    *,
+    by: str = "",
+    x: str = "sampled_at",
+    warn: Measured | None = None,
+    critical: Measured | None = None,
+    unit: str = "",
+    title: str = "",
+) -> Picture:
+    """Draw a figure over time, a line for each value of `by`, with the thresholds.
+
+    Parameters
+    ----------
+    frame
+        Rows of `rb.sample`.
+    y, x, by
+        Columns: figure, time, and what names a line.
+    warn, critical
+        Thresholds in the unit of `y`.
+    unit, title
+        Words for the axis and above the figure.
+    """
+    must_have("rb.figure.timeline", frame, y=y, x=x, by=by)
+    figure = _figure(title or y, unit or y)
+    if (empty := _empty(figure, frame, y)) is not None:
+        return empty
+    groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
+    told = []
+    for number, (name, rows) in enumerate(groups):
+        values = numbers(rows[y])
+        colour = _PALETTE[number % len(_PALETTE)]
+        figure.add_scatter(
+            x=rows[x],
+            y=values,
+            name=str(name),
+            mode="lines+markers",
+            line={"color": colour},
+            cliponaxis=False,  # a mark at 0 lies on the axis
+        )
+        label = str(name) or y
+        told.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
+    for threshold, colour, word in ((warn, _WARN, "warning"), (critical, _CRITICAL, "critical")):
+        if threshold is not None and pd.notna(threshold):
+            line = {"color": colour, "dash": "dash"}
+            figure.add_hline(threshold, line=line, annotation_text=word)
+    figure.update_layout(showlegend=bool(by))
+    figure.update_xaxes(nticks=4, tickangle=0)  # level, also on a phone
+    figure.update_yaxes(rangemode="tozero")
+    return Picture(figure, f"{title or y}: {'; '.join(told)}")
+
+
+@checked
+def bars(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    by: str = "",
+    limit: Measured | None = None,
+    title: str = "",
+) -> Picture:
+    """Draw horizontal bars of `x` for each `y`, stacked by `by`, with a limit to compare with.
+
+    Parameters
+    ----------
+    frame
+        A row a piece of a bar.
+    x, y, by
+        Columns: length, name of the bar, and what is stacked.
+    limit
+        A line to compare with, such as all slots there are.
+    title
+        Words above the figure.
+    """
+    must_have("rb.figure.bars", frame, x=x, y=y, by=by)
+    figure = _figure(title or x, "")
+    if (empty := _empty(figure, frame, x)) is not None:
+        return empty
+    groups = frame.groupby(by, dropna=False, sort=True) if by else [(x, frame)]
+    for number, (name, rows) in enumerate(groups):
+        figure.add_bar(
+            x=numbers(rows[x]),
+            y=rows[y].astype(str),
+            name=str(name),
+            orientation="h",
+            marker={"color": _PALETTE[number % len(_PALETTE)]},
+        )
+    if limit is not None and pd.notna(limit):
+        figure.add_vline(limit, line={"color": _CRITICAL, "dash": "dash"}, annotation_text="all")
+    figure.update_layout(barmode="stack", xaxis_title=x)
+    figure.update_yaxes(categoryorder="total ascending")
+    totals = frame.assign(_total=numbers(frame[x])).groupby(y, dropna=False)["_total"].sum()
+    largest = totals.sort_values(ascending=False).head(5)
+    told = ", ".join(f"{name!s} {total:g}" for name, total in largest.items())
+    return Picture(figure, f"{title or x}: {told}")
+
+
+@checked
+def strip(
+    frame: pd.DataFrame,
+    x: str,
+    *,
+    by: str,
+    low: Measured | None = None,
+    high: Measured | None = None,
+    title: str = "",
+) -> Picture:
+    """Mark where along a range something lies, a row of marks for each value of `by`.
+
+    Parameters
+    ----------
+    frame
+        A row a mark.
+    x, by
+        Columns: position, and what names a row of marks.
+    low, high
+        Ends of the range, so that a cluster is seen as one.
+    title
+        Words above the figure.
+    """
+    must_have("rb.figure.strip", frame, x=x, by=by)
+    figure = _figure(title or x, "")
+    if (empty := _empty(figure, frame, x)) is not None:
+        return empty
+    told = []
+    for number, (name, rows) in enumerate(frame.groupby(by, dropna=False, sort=True)):
+        positions = numbers(rows[x])
+        marker = {"color": _PALETTE[number % len(_PALETTE)], "size": 9, "symbol": "line-ns-open"}
+        figure.add_scatter(
+            x=positions, y=[str(name)] * len(rows), name=str(name), mode="markers", marker=marker
+        )
+        told.append(f"{len(rows)} {name} from {positions.min():g} to {positions.max():g}")
+    if low is not None and high is not None and pd.notna(low) and pd.notna(high):
+        figure.update_xaxes(range=[low, high])
+    figure.update_layout(xaxis_title=x)
+    return Picture(figure, f"{title or x}: {'; '.join(told)}")
+
+
+@checked
+def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") -> Picture:
+    """Show where in the key range rows differ, and below in which columns.
+
+    Parameters
+    ----------
+    frame
+        Rows of `rb.reconcile`. Keys that are no numbers stand in their order.
+    title
+        Words above the figure.
+    """
+    named = {name: name for name in ("key", "kind", "columns")}
+    must_have("rb.figure.differences", frame, **named)
+    figure = _figure(title, "")
+    frame = frame[~frame["kind"].isin(OF_COLUMNS)]
+    if (empty := _empty(figure, frame, "key")) is not None:
+        return empty
+    keys = pd.to_numeric(frame["key"], errors="coerce")
+    if numeric := bool(keys.notna().all()):
+        placed = frame.assign(key=keys.astype("float64"))
+    else:
+        placed = frame.assign(key=frame["key"].astype(str)).sort_values("key")
+    told = []
+    for number, (kind, rows) in enumerate(placed.groupby("kind", sort=True)):
+        colour = _PALETTE[number % len(_PALETTE)]
+        marker = {"color": colour, "size": 9, "symbol": "line-ns-open"}
+        names = [str(kind)] * len(rows)
+        figure.add_scatter(x=rows["key"], y=names, mode="markers", name=str(kind), marker=marker)
+        first, last = rows["key"].min(), rows["key"].max()
+        span = f"{first:g} to {last:g}" if numeric else f"{first} to {last}"
+        told.append(f"{len(rows)} {kind} from {span}")
+    columns = frame.loc[frame["kind"] == "changed", "columns"].str.split(", ").explode()
+    counts = columns.value_counts().head(10)
+    figure.add_bar(
+        x=counts.to_numpy(), y=[str(name) for name in counts.index], xaxis="x2", yaxis="y2",
+        orientation="h", marker={"color": _PALETTE[5]}, showlegend=False,
+    )  # fmt: skip
+    low, high = frame.attrs.get("key_range", (None, None))
+    if numeric and low is not None and high is not None:
+        figure.update_xaxes(range=[low, high])
+    upper = [0.5, 1] if len(counts) else [0, 1]
+    figure.update_layout(
+        yaxis={"domain": upper},
+        xaxis={"title": "key", "anchor": "y"},
+        xaxis2={"title": "changed rows that differ in it", "anchor": "y2", "dtick": _dtick(counts)},
+        yaxis2={"domain": [0, 0.28], "autorange": "reversed", "automargin": True},
+        showlegend=False,
+    )
+    told += [f"{name} differs in {count}" for name, count in counts.items()]
+    return Picture(figure, f"{title}: {'; '.join(told)}")
+
+
+def _dtick(counts: pd.Series[Any]) -> float | None:
+    """Return the step of an axis that counts: whole numbers."""
+    return 1 if len(counts) and counts.max() < 10 else None
+
+
+@checked
+def tree(
+    frame: pd.DataFrame,
+    node: str,
+    *,
+    parent: str,
+    label: str,
+    by: str,
+    title: str = "Who waits for whom",
+    things: str = "sessions",
+) -> Picture:
+    """Draw who hangs on whom: roots at the left, a line to each that they hold up.
+
+    Parameters
+    ----------
+    frame
+        A row a node.
+    node, parent
+        Columns: the node's id, and the ids of its parents (text, separated by commas). A node
+        whose parents are not in the frame is a root.
+    label, by
+        Columns: what is written beside the id, and what colours the mark.
+    title
+        Words above the figure.
+    things
+        What the nodes are, in the plural.
+    """
+    must_have("rb.figure.tree", frame, node=node, parent=parent, label=label, by=by)
+    figure = _figure(title, "")
+    if (empty := _empty(figure, frame, node)) is not None:
+        return empty
+    ids = [str(value) for value in frame[node]]
+    parents = {
+        one: [p for p in str(told or "").split(", ") if p in ids and p != one]
+        for one, told in zip(ids, frame[parent].fillna(""), strict=True)
+    }
+    places = _places(ids, parents)
+    for one in ids:
+        for above in parents[one]:
+            (x0, y0), (x1, y1) = places[above], places[one]
+            line = {"color": "#8c959f", "width": 1}
+            figure.add_shape(type="line", x0=x0, y0=y0, x1=x1, y1=y1, line=line, layer="below")
+    for number, (name, rows) in enumerate(frame.groupby(by, dropna=False, sort=True)):
+        spots = [places[str(value)] for value in rows[node]]
+        figure.add_scatter(
+            x=[x for x, _ in spots],
+            y=[y for _, y in spots],
+            text=[f"{row[node]} {row[label]}" for _, row in rows.iterrows()],
+            name=str(name),
+            mode="markers+text",
+            textposition="middle right",
+            marker={"color": _PALETTE[number % len(_PALETTE)], "size": 12},
+        )
+    deepest = max(x for x, _ in places.values())
+    plain = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(range=[-0.2, deepest + 1], **plain)
+    figure.update_yaxes(autorange="reversed", **plain)
+    figure.update_layout(height=max(320, min(1200, 90 + 24 * len(ids))))
+    roots = ", ".join(one for one in ids if not parents[one]) or "none (a cycle)"
+    return Picture(figure, f"{title}: {len(ids)} {things}, at the root {roots}")
+
+
+def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[float, float]]:
+    """Give each node a column by its distance from a root, and a row of its own.
+
+    >>> _places(["1", "2", "3"], {"1": [], "2": ["1"], "3": ["2"]})
+    {'1': (0, 0), '2': (1, 1), '3': (2, 2)}
+    """
+    places: dict[str, tuple[float, float]] = {}
+
+    def put(one: str, depth: int) -> None:
+        if one in places:
+            return
+        places[one] = (depth, len(places))
+        for child in (child for child in ids if parents[child][:1] == [one]):
+            put(child, depth + 1)
+
+    for root in [one for one in ids if not parents[one]] or ids[:1]:
+        put(root, 0)
+    for left in ids:  # what hangs in a cycle
+        put(left, 0)
+    return places
+
+
+def _figure(title: str, y_title: str) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}},
+        yaxis_title=y_title,
+        height=320,
+        margin={"l": 60, "r": 20, "t": 45, "b": 45},
+        paper_bgcolor="#ffffff",
+        plot_bgcolor="#f6f8fa",
+        font={"color": "#1f2328"},
+        legend={"orientation": "h", "y": -0.2},
+        showlegend=True,
+    )
+    return figure
+
+
+def _empty(figure: go.Figure, frame: pd.DataFrame, column: str) -> Picture | None:
+    """A picture that says why there is nothing to draw, or None when there is something."""
+    if column in frame and frame[column].notna().any():
+        return None
+    told = provenance(frame)
+    reason = told.reason if told and told.reason else "no rows"
+    shown = reason if len(reason) <= 90 else reason[:89] + "…"
+    figure.add_annotation(text=shown, showarrow=False, font={"size": 13})
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return Picture(figure, f"nothing to draw: {reason}")

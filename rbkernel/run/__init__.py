@@ -1,0 +1,1 @@
+"""One runbook, run headless: the engine, the caller, and what an attempt came to."""

@@ -1,0 +1,239 @@
+"""papermill's engine `rbkernel`: nothing is called done that did not run to its end.
+
+papermill takes `Engine` (`papermill --engine rbkernel`), and `rbkernel run` uses
+it, too. Rules:
+
+- A cell is `not run` until it begins and `interrupted` until it ends: whatever takes the kernel,
+  the time or papermill away in between leaves that word behind.
+- The notebook is written twice and whole each time: before the first cell, so that an output
+  folder that cannot be written is known before the first query and nobody takes an older file for
+  this run; and at the end, also after Ctrl-C and SIGTERM. In between, the journal is the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode, from_dict
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NotebookExecutionManager
+from papermill.iorw import LocalHandler, papermill_io
+from papermill.log import logger
+from papermill.utils import nb_kernel_name, nb_language
+
+from rbkernel import strictjson
+from rbkernel.evidence import store
+from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
+from rbkernel.run.caller import Caller, of_papermill
+from rbkernel.run.stopping import Stop
+
+__all__ = ["Engine", "execute_notebook"]
+
+KERNEL = "rbkernel"
+# papermill's, and without a meaning here
+_UNUSED = ("autosave_cell_every",)
+
+
+def execute_notebook(
+    nb: NotebookNode,
+    kernel_name: str,
+    output_path: str | None = None,
+    *,
+    progress_bar: bool | dict[str, Any] = True,
+    start_timeout: int = 60,
+    execution_timeout: int | None = None,
+    input_path: str | NotebookNode = "",
+    caller: Caller | None = None,
+    **options: Any,
+) -> NotebookNode:
+    """Execute all cells up to the first that fails; called by papermill.
+
+    Parameters
+    ----------
+    nb
+        The notebook, parameters injected; it is changed in place.
+    kernel_name
+        The kernel.
+    output_path
+        Where to write it; None for nowhere.
+    progress_bar
+        Show progress on standard error.
+    start_timeout, execution_timeout
+        How long to wait for the kernel, and for each cell, in seconds; None for ever.
+    input_path
+        Where the notebook was read from; papermill also gives a notebook in memory here.
+    caller
+        What the kernel is told of the run; what papermill knows of it when not given.
+    options
+        The client's, such as ``log_output``, ``stdout_file`` or ``config``.
+
+    Raises
+    ------
+    DeadKernelError, CellTimeoutError
+        The kernel died, or a cell took too long.
+    RuntimeError
+        The kernel did not start.
+    SecretParameter
+        The incident's id is a secret; nothing was written.
+    EvidenceError
+        The notebook could not be written; what was there before is intact.
+    """
+    for name in _UNUSED:
+        options.pop(name, None)
+    if caller is None and kernel_name == KERNEL:
+        caller = of_papermill(nb, _local_file(input_path))
+    if caller:
+        own = nb.metadata.get("rbkernel")
+        nb.metadata["rbkernel"] = {**(own or {}), "run_id": caller.run_id}
+    file = _local_file(output_path)
+    if "papermill" in nb.metadata:
+        # a parameter may be a number that JSON does not have
+        nb.metadata["papermill"] = from_dict(strictjson.normal(nb.metadata["papermill"], str))
+    run = _Run(nb, output_path=output_path, progress_bar=progress_bar)
+    run.file = file
+    client = _Client(
+        run,
+        kernel_name=kernel_name,
+        startup_timeout=start_timeout,
+        timeout=execution_timeout,
+        log=logger,
+        on_cell_error=run.cell_failed,
+        **options,
+    )
+    run.notebook_start()
+    run.write()
+    with Stop() as stop:
+        try:
+            with stop.execution():
+                client.execute(**({"env": caller.environment} if caller else {}))
+        finally:
+            run.notebook_complete()
+            run.write()
+    if output_path is not None and file and _papermill_writes_last():
+        _LastWrite(output_path, file).register()
+    return nb
+
+
+class Engine:
+    """What papermill finds under the name `rbkernel`: a class, because papermill's users copy the
+    registry of engines, and a module cannot be copied.
+    """
+
+    execute_notebook = staticmethod(execute_notebook)
+    nb_kernel_name = staticmethod(nb_kernel_name)
+    nb_language = staticmethod(nb_language)
+
+
+class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types
+    """papermill's bookkeeping of a run, in our words and without its saves."""
+
+    PENDING, RUNNING, COMPLETED, FAILED = NOT_RUN, INTERRUPTED, DONE, FAILED
+
+    file: Path | None = None
+
+    def write(self) -> None:
+        """Write the notebook: a local file whole or not at all, the rest as papermill does it."""
+        if self.file:
+            _write_whole(self.file, nbformat.writes(self.nb))
+        else:
+            super().save()
+
+    def save(self, **_nothing: Any) -> None:
+        """Do nothing: papermill would write the whole notebook twice a cell."""
+
+    def cell_start(self, cell: NotebookNode, cell_index: int) -> None:
+        super().cell_start(cell, cell_index)
+        cell.metadata.papermill["exception"] = True  # until it ends
+        self._ended = DONE
+
+    def cell_failed(self, execute_reply: Mapping[str, Any], **_cell: Any) -> None:
+        """Tell a failure from an interruption, which the kernel reports as an error, too."""
+        name = execute_reply["content"].get("ename")
+        self._ended = INTERRUPTED if name == KeyboardInterrupt.__name__ else FAILED
+
+    def cell_complete(self, cell: NotebookNode, cell_index: int) -> None:
+        super().cell_complete(cell, cell_index)
+        cell.metadata.papermill["status"] = self._ended
+        cell.metadata.papermill["exception"] = self._ended != DONE
+
+    def notebook_complete(self) -> None:
+        self.cleanup_pbar()
+        told = self.nb.metadata.papermill
+        self.end_time = self.now()
+        told["end_time"] = self.end_time.isoformat()
+        told["duration"] = (self.end_time - self.start_time).total_seconds()
+        if any(cell.metadata.papermill["exception"] for cell in self.nb.cells):
+            told["exception"] = True
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
+    """papermill's client, that does not call a cell completed whatever happens."""
+
+    nb_man: _Run
+
+    def papermill_execute_cells(self) -> None:
+        for index, cell in enumerate(self.nb.cells):
+            self.nb_man.cell_start(cell, index)
+            may_go_on = True
+            try:
+                self.execute_cell(cell, index)
+            except CellExecutionError:
+                may_go_on = False
+            self.nb_man.cell_complete(cell, index)  # not where another error went through
+            if not may_go_on:
+                break
+
+
+class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
+    """papermill's own last write of an output, after the engine's: whole or not at all.
+
+    It unregisters itself with that write, so that papermill is left as it was.
+    """
+
+    def __init__(self, output_path: str, file: Path) -> None:
+        super().__init__()
+        self._entry = (output_path, self)
+        self._file = file
+
+    def register(self) -> None:
+        """Take over the next write of the output."""
+        papermill_io.register(*self._entry)
+
+    def write(self, text: str, path: str) -> None:  # noqa: ARG002  # it is that file
+        """Write the file and unregister; papermill has no public way to do the latter."""
+        papermill_io._handlers.remove(self._entry)
+        _write_whole(self._file, text)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    # half of a surrogate pair, as a cell may print it, is written as JSON's escape
+    store.write_atomically(file, text.encode("utf-8", "backslashreplace"))
+
+
+def _local_file(path: str | NotebookNode | None) -> Path | None:
+    """Return the local file that a path of papermill's stands for, if it stands for one.
+
+    Paths are relative to where papermill was started: a run may have another folder.
+    """
+    if not path or not isinstance(path, str):
+        return None  # no output, or a notebook in memory
+    if not isinstance(papermill_io.get_handler(path), LocalHandler):
+        return None  # an object store, the network, a pipe
+    return (Path(_papermill_folder() or ".") / path).absolute()
+
+
+def _papermill_folder() -> str | None:
+    """Return where papermill was started; None where it is not papermill that executes."""
+    handler = papermill_io.get_handler("local")
+    folder: str | None = handler.cwd(None)
+    handler.cwd(folder)
+    return folder
+
+
+def _papermill_writes_last() -> bool:
+    """Tell whether papermill called the engine: it writes the output once more."""
+    return _papermill_folder() is not None

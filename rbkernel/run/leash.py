@@ -1,0 +1,39 @@
+"""`python -m rbkernel.run.leash PARENT …`: an `rbkernel …` that does not outlive its parent.
+
+A worker that is killed cannot end its runs any more. The system does it: on Linux the kernel kills
+this process in the instant in which its parent dies, elsewhere a thread looks twice a second.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_EVERY_S = 0.5
+
+
+def hold(parent: int) -> None:
+    """End this process, whatever it does, when the process that started it has ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before the leash was on
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    hold(int(sys.argv.pop(1)))
+    runpy.run_module("rbkernel", run_name="__main__")

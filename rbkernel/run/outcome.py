@@ -1,0 +1,122 @@
+"""What an attempt came to, as its evidence tells. Nothing but the evidence is believed.
+
+So it does not matter who asks: the worker whose process it was, or whoever finds the attempt after
+that worker was killed. What is not sealed yet is sealed first.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence import bundle, reading, store
+from rbkernel.evidence.reading import FAILED, Record, latest
+from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending
+from rbkernel.gateway.jobs.records import Job
+
+_SEAL_S = 120.0
+_TAIL_CHARACTERS = 2_000
+
+
+def ending_of(
+    root: Path,
+    run_id: str,
+    environment: Mapping[str, str],
+    *,
+    why: str = "",
+    wait_s: float = 10.0,
+) -> Ending | None:
+    """Return what a run came to, sealing what is left of it.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    run_id
+        The run.
+    environment
+        What the process that seals is given.
+    why
+        What its process said at the end, where somebody heard it.
+    wait_s
+        How long to wait for its kernel to end.
+
+    Returns
+    -------
+    Ending
+        ``done``, ``failed`` or ``interrupted``; None when its kernel still lives.
+    """
+    folder = store.open_folder(root, run_id)
+    if not kernel_has_ended(folder, wait_s):
+        return None
+    unsealed = ""
+    if bundle.sealed_folder(root, run_id) is None and (folder / store.JOURNAL).is_file():
+        unsealed = _seal(run_id, environment)
+    sealed = bundle.sealed_folder(root, run_id)
+    try:
+        record = reading.read(sealed or folder)
+    except EvidenceError:
+        return Ending(outcome=INTERRUPTED, failure=f"no cell ran: {why or 'it was killed'}")
+    outcome, failure = told_by(record)
+    heads = {head.run_id: head.sha256 for head in bundle.read_heads(root)}
+    return Ending(
+        outcome=outcome,
+        verdict=record.verdict.value,
+        failure="; ".join(filter(None, [failure and (why or failure), unsealed])),
+        head=heads.get(run_id, ""),
+    )
+
+
+def told_by(record: Record) -> tuple[str, str]:
+    """Return an attempt's outcome, and what kept it from coming to its end."""
+    failed = [cell for cell in latest(record.cells) if cell.status == FAILED]
+    if failed:
+        last = failed[-1]
+        said = f": {last.error}" if last.error else ""
+        return Job.FAILED, f"cell [{last.execution_count}] failed{said}"
+    if record.complete:
+        return Job.DONE, ""
+    return INTERRUPTED, "it was interrupted before its end"
+
+
+def kernel_has_ended(folder: Path, wait_s: float) -> bool:
+    """Wait for the kernel of an open run to end: it does, soon after its client."""
+    deadline = time.monotonic() + wait_s
+    while store.kernel_is_alive(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _seal(run_id: str, environment: Mapping[str, str]) -> str:
+    """Seal in a process of its own, since a report takes time and memory; return what failed."""
+    command = [sys.executable, "-m", "rbkernel.run.leash", str(os.getpid())]
+    try:
+        done = subprocess.run(
+            [*command, "evidence", "seal", run_id],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SEAL_S,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"not sealed yet: {error}"
+    return "" if done.returncode in (0, 1) else f"not sealed yet: {last_line(done.stderr)}"
+
+
+def last_line(text: str) -> str:
+    r"""Return what a process said last.
+
+    >>> last_line("Traceback\nrbkernel: no such runbook\n\n")
+    'no such runbook'
+    """
+    lines = text.strip().splitlines() or [""]
+    return lines[-1].removeprefix("rbkernel: ")[-_TAIL_CHARACTERS:]

@@ -1,0 +1,277 @@
+"""Execute a runbook headless, seal what remains.
+
+papermill prepares the notebook, our engine executes it, and the journal has the last word on
+what each cell came to. Whatever happens, what the kernel recorded is sealed, and nothing that did
+not run is called done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from papermill.execute import raise_for_execution_errors
+from traitlets.config import Config
+
+from rbkernel.config import Settings
+from rbkernel.errors import EvidenceError, ParameterError, RunError
+from rbkernel.evidence import bundle, reading, rebuild, store
+from rbkernel.evidence.attest import if_attested
+from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
+from rbkernel.run import engine
+from rbkernel.run.admission import accept
+from rbkernel.run.caller import Caller
+from rbkernel.run.engine import KERNEL
+from rbkernel.run.stopping import Stop
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.catalogue import Runbook
+
+_KERNEL_END_S = 20.0
+# the longest path that every system takes for a Unix socket, less what Jupyter adds to it
+_SOCKET_PATH_BYTES = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a headless run came to, and where its evidence lies.
+
+    ``sealed`` is None when the seal could not be written; the run is then still open.
+    """
+
+    runbook: str
+    incident: str
+    sealed: bundle.SealedRun | None
+    record: reading.Record
+    failure: str
+    duration_s: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst finding; not below ``unknown`` when the run did not come to its end."""
+        return self.record.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not come to its end."""
+        return 3 if self.failure else self.verdict.exit_code
+
+    @property
+    def head(self) -> str | None:
+        """The hash to publish, if the run is sealed."""
+        return self.sealed.head if self.sealed else None
+
+    @property
+    def folder(self) -> Path:
+        """Where the evidence lies: sealed, or still open."""
+        return self.sealed.folder if self.sealed else self.record.folder
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a machine wants to know."""
+        return {
+            "run_id": self.record.run_id,
+            "incident": self.incident,
+            "runbook": self.runbook,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "failure": self.failure,
+            "findings": [dataclasses.asdict(finding) for finding in self.record.findings],
+            "decisions": [dataclasses.asdict(decision) for decision in self.record.decisions],
+            "duration_s": round(self.duration_s, 3),
+            "evidence": str(self.folder),
+            "head": self.head,
+            "signer": self.sealed.signer if self.sealed else "",
+        }
+
+
+def run(
+    id_or_path: str,
+    given: Mapping[str, Any],
+    settings: Settings,
+    *,
+    incident: str = "",
+    run_id: str = "",
+    progress: bool = False,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Execute a runbook and seal its evidence.
+
+    When ``stop`` ends the execution, what was recorded until then is sealed.
+
+    Parameters
+    ----------
+    id_or_path
+        A runbook's id, or the path of its notebook.
+    given
+        Parameters by name; text is converted to the declared type.
+    settings
+        The configuration.
+    incident
+        Incident that the run joins; empty for that of a working copy, else a new one.
+    run_id
+        The run's id, where somebody has promised it already; empty for a new one.
+    progress
+        Show a progress bar on standard error.
+    stop
+        What may end the execution; Ctrl-C, SIGTERM and SIGHUP when not given.
+
+    Raises
+    ------
+    UnknownRunbook, ParameterError, UnknownConnection
+        Bad input; nothing was started.
+    EvidenceError
+        The evidence folder cannot be written.
+    RunError
+        The kernel did not start, or ended before the first cell.
+    """
+    runbook = catalogue.find(id_or_path, settings.catalogue.paths)
+    values = accept(runbook, given, incident, settings)
+    root = settings.evidence_root
+    store.prepare(root, group=settings.evidence.group_access)
+    run_id = _unused(run_id, root) if run_id else new_run_id()
+    incident = incident or runbook.incident or new_incident_id()
+    started = time.monotonic()
+    document = runbook.path.absolute()
+    caller = Caller(run_id=run_id, incident=incident, runbook_id=runbook.id, document=document)
+    with nullcontext(stop) if stop else Stop() as ends:
+        executed, failure = _execute(runbook, values, caller, ends, progress=progress)
+        record = _recorded(runbook, store.open_folder(root, run_id), failure)
+        sealed, unsealed = _seal(settings, record, executed)
+    return Outcome(
+        runbook=runbook.id,
+        incident=incident,
+        sealed=sealed,
+        record=record,
+        failure="; ".join(filter(None, [failure or _left(record), unsealed])),
+        duration_s=time.monotonic() - started,
+    )
+
+
+def _left(record: reading.Record) -> str:
+    """Return which cell left the run; papermill sees no failure in `sys.exit(0)`."""
+    failed = (cell for cell in record.cells if cell.status == reading.FAILED)
+    return next((f"cell [{one.execution_count}] failed: {one.error}" for one in failed), "")
+
+
+def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
+    """Return what the kernel recorded, once it has gone."""
+    _await_end(folder)
+    if not folder.is_dir():
+        raise RunError(
+            f"no cell ran: {failure}",
+            where=str(runbook.path),
+            next_step="run it again; the database was not asked anything",
+        )
+    return reading.read(folder)
+
+
+def _seal(
+    settings: Settings, record: reading.Record, executed: NotebookNode
+) -> tuple[bundle.SealedRun | None, str]:
+    """Seal what the journal attests; say why it could not be sealed, and how to do it later."""
+    from rbkernel.render.documents.report import report_files
+
+    # where the client saw something else than the kernel said, the journal is the truth
+    honest = if_attested(rebuild.annotate(executed, record), record)
+    try:
+        sealed = bundle.seal(
+            *(settings.evidence_root, record.run_id, honest),
+            key=settings.signing_key,
+            report=report_files,
+        )
+        return sealed, ""
+    except EvidenceError as error:
+        return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
+
+
+def _unused(run_id: str, root: Path) -> str:
+    """Return a run id that was given, if it is one and nothing was recorded under it."""
+    is_one = RUN_ID.fullmatch(run_id)
+    taken = is_one and (
+        store.open_folder(root, run_id).exists() or bundle.sealed_folder(root, run_id)
+    )
+    if taken or not is_one:
+        raise ParameterError(
+            f"{run_id!r} is {'the id of another run' if taken else 'no run id'}",
+            where="--run-id",
+            next_step="leave it out, and the run gets an id of its own",
+        )
+    return run_id
+
+
+def _execute(
+    runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
+) -> tuple[NotebookNode, str]:
+    """Return the notebook as far as it was executed, and why it did not come to its end."""
+    notebook = _prepared(runbook, values)
+    failure = ""
+    with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
+        transport = _transport(Path(folder))
+        try:
+            with stop.execution():
+                engine.execute_notebook(
+                    notebook, KERNEL, progress_bar=progress, caller=caller, config=transport
+                )
+            raise_for_execution_errors(notebook, None)  # leaves papermill's marks in it
+        except PapermillExecutionError as error:
+            failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
+        except DeadKernelError as error:
+            failure = f"the kernel died: {error}"
+        except CellTimeoutError as error:
+            failure = f"a cell did not end: {str(error).splitlines()[0]}"
+        except KeyboardInterrupt:
+            failure = stop.reason or "interrupted"
+        except RuntimeError as error:
+            raise RunError(
+                f"the kernel {KERNEL} did not start: {error}",
+                where=str(runbook.path),
+                next_step=f"see `jupyter kernelspec list`; `python -m {KERNEL}.kernel` shows why",
+            ) from error
+    return notebook, failure
+
+
+def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
+    """Return the document with its parameters injected, as papermill does it."""
+    # its own inspection knows fewer types than ours, and warns of them
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    notebook: NotebookNode = papermill.execute_notebook(
+        catalogue.parse(runbook.document),
+        None,
+        parameters=values,
+        kernel_name=KERNEL,
+        language="python",
+        prepare_only=True,
+    )
+    notebook.metadata.papermill["input_path"] = str(runbook.path)  # it has the whole document there
+    return notebook
+
+
+def _transport(folder: Path) -> Config:
+    """Unix sockets in a folder of the run's own: no race for ports, nothing others could read."""
+    sockets = folder / "kernel"
+    if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
+        return Config()
+    return Config({"KernelManager": {"transport": "ipc", "ip": str(sockets)}})
+
+
+def _await_end(folder: Path) -> None:
+    """Wait for the kernel to write its last line and go."""
+    deadline = time.monotonic() + _KERNEL_END_S
+    while store.kernel_is_alive(folder):
+        if time.monotonic() > deadline:
+            raise EvidenceError(
+                "the kernel of this run does not end",
+                where=str(folder),
+                next_step="end it, then run `rbkernel evidence seal` with the run's id",
+            )
+        time.sleep(0.05)

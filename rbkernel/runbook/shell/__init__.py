@@ -1,0 +1,1 @@
+"""Shell text of runbooks: what a line runs, and whether it only looks. Pure."""

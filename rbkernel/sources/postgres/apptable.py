@@ -1,0 +1,232 @@
+"""The table of the application that a diagnostic reads, and which of its columns is which.
+
+Teams name their columns in their own ways: what one calls ``created_at`` another calls
+``enqueued_at``, or has only ``updated_at``. So a diagnostic asks for meanings. A column is found by
+its name, the most telling first; a time also by its type, where the table has only one. What is
+read in the place of the first choice is told, and a parameter names the column where it is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from rbkernel.errors import DatabaseError
+from rbkernel.sources.postgres import relations
+from rbkernel.sources.postgres.connection.driver import quote_identifier
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.relations import Candidate
+
+# pg_type.typcategory of dates and times
+_TIMES = "D"
+
+
+class Column(BaseModel):
+    """A column that is wanted, by its meaning.
+
+    ``names`` are tried in order, whatever their case and underscores. ``time`` wants a date or
+    time. An ``optional`` one that the table lacks is NULL.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...]
+    time: bool = False
+    optional: bool = False
+
+
+class Table(BaseModel):
+    """A table of the application, and the columns that are read, by their meaning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    columns: dict[str, Column]
+
+    def parameters(self) -> dict[str, str]:
+        """Return the names and meanings of the parameters that override what is found."""
+        return {
+            "table": f"the table, if it is not called {self.name}",
+            **{
+                f"{meaning}_column": f"the column for {meaning}, if it is not found by its name"
+                for meaning in self.columns
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What stands for ``{table}`` and for each ``{meaning}`` in the SQL; notes for people."""
+
+    fills: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def lacks(session: Session, table: Table) -> str:
+    """Say why a database has no such table; empty when it has.
+
+    Raises
+    ------
+    DatabaseError
+        The server does not answer.
+    """
+    try:
+        _one_of(session, table, {})
+    except _NotThere as error:
+        return error.what
+    except DatabaseError:
+        return ""  # it is there, and its own finding says what is wrong with it
+    return ""
+
+
+def find(session: Session, table: Table, given: Mapping[str, str]) -> Found:
+    """Find the table and its columns.
+
+    Parameters
+    ----------
+    given
+        The table's and columns' names that somebody has given, by parameter; empty ones do not
+        count.
+
+    Raises
+    ------
+    DatabaseError
+        There is none, it lacks a column, it is unclear which one is meant, or reading it would run
+        code of the database's own.
+    """
+    one, columns = _one_of(session, table, given)
+    where = f"connection {session.connection.name}"
+    code = session.answer(relations.CODE, {"oid": one.oid}, name="code").values("what")
+    if code:
+        raise DatabaseError(
+            f"reading {one} would run code of the database's own as the role"
+            f" {session.server.role}: {', '.join(code)}",
+            where=where,
+            next_step="look at that code; then ask in a %%sql cell, if it may run",
+        )
+    fills = {"table": f"{quote_identifier(one.schema)}.{quote_identifier(one.name)}"}
+    for meaning, spec in table.columns.items():
+        null = "NULL::timestamptz" if spec.time else "NULL::text"
+        fills[meaning] = quote_identifier(columns[meaning]) if meaning in columns else null
+    return Found(fills=fills, notes=tuple(_notes(table, columns, given)))
+
+
+def _one_of(
+    session: Session, table: Table, given: Mapping[str, str]
+) -> tuple[Candidate, Mapping[str, str]]:
+    where = f"connection {session.connection.name}"
+    schema, _, name = (given.get("table") or table.name).rpartition(".")
+    schema = schema or session.connection.app_schema or ""
+    candidates = _candidates(session, schema, name)
+    if not candidates:
+        raise _NotThere(
+            f"there is no table {name} in {schema or session.server.database}",
+            where=where,
+            next_step="give the connection of the database that has it, or name the table with"
+            " table=…",
+        )
+    matched = [(one, columns_of(table, one.columns, given)) for one in candidates]
+    complete = [(one, found) for one, found in matched if not missing(table, found)]
+    if not complete:
+        one, found = matched[0]
+        lacking = missing(table, found)
+        raise _NotThere(
+            f"the table {one} has no column {', '.join(_wanted(table, lacking, given))}"
+            f" (it has {', '.join(one.columns)})",
+            where=where,
+            next_step="pass the name of the right one: "
+            + ", ".join(f"{meaning}_column=…" for meaning in lacking),
+        )
+    if len(complete) > 1:
+        schemas = ", ".join(one.schema for one, _ in complete)
+        raise DatabaseError(
+            f"several schemas have a table {name}, and it is unclear which is meant: {schemas}",
+            where=where,
+            next_step="name the schema of the application: app_schema of the connection in"
+            " rbkernel.toml",
+        )
+    return complete[0]
+
+
+def _candidates(session: Session, schema: str, name: str) -> list[Candidate]:
+    values = {"name": name, "schema": schema}
+    rows = session.answer(relations.CANDIDATES, values, name="table").records()
+    return [
+        Candidate(
+            oid=int(row["oid"]),
+            schema=row["schema"],
+            name=name,
+            kind=row["kind"],
+            columns=dict(zip(row["names"], row["categories"], strict=True)),
+        )
+        for row in rows
+    ]
+
+
+class _NotThere(DatabaseError):
+    """The database has no such table: it may be that of another application."""
+
+
+def columns_of(table: Table, has: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the column for each meaning that has one.
+
+    Parameters
+    ----------
+    has
+        The table's columns: name → category of the type.
+    given
+        As for `find`.
+
+    >>> at = Column(names=("created_at", "queued_at"), time=True)
+    >>> to = Column(names=("destination", "target"))
+    >>> wanted = Table(name="t", columns={"at": at, "to": to})
+    >>> columns_of(wanted, {"id": "N", "QueuedAt": "D", "target": "S", "seen": "D"}, {})
+    {'at': 'QueuedAt', 'to': 'target'}
+    >>> columns_of(wanted, {"written": "D"}, {}), columns_of(wanted, {"created_at": "N"}, {})
+    ({'at': 'written'}, {})
+    >>> columns_of(wanted, {"created_at": "D", "seen": "D"}, {"at_column": "seen"})
+    {'at': 'seen'}
+    """
+    alike = {_plain(name): name for name in has}
+    times = [name for name, category in has.items() if category == _TIMES]
+    found = {}
+    for meaning, spec in table.columns.items():
+        fitting = set(times) if spec.time else set(has)
+        if own := given.get(f"{meaning}_column"):
+            named = [own] if own in fitting else []
+        else:
+            known = (alike.get(_plain(name)) for name in spec.names)
+            named = [name for name in known if name in fitting]
+            if spec.time and not spec.optional and len(times) == 1:
+                named += times
+        if named:
+            found[meaning] = named[0]
+    return found
+
+
+def missing(table: Table, found: Mapping[str, str]) -> list[str]:
+    """Return the meanings that need a column and have none."""
+    wanted = (meaning for meaning, spec in table.columns.items() if not spec.optional)
+    return [meaning for meaning in wanted if meaning not in found]
+
+
+def _wanted(table: Table, lacking: Iterable[str], given: Mapping[str, str]) -> Iterable[str]:
+    for meaning in lacking:
+        kind = ", a date or time" if table.columns[meaning].time else ""
+        yield given.get(f"{meaning}_column") or f"for {meaning}{kind}"
+
+
+def _notes(table: Table, columns: Mapping[str, str], given: Mapping[str, str]) -> Iterable[str]:
+    for meaning, spec in table.columns.items():
+        if given.get(f"{meaning}_column"):
+            continue
+        if meaning not in columns:
+            yield f"{meaning}: the table has no such column"
+        elif _plain(columns[meaning]) != _plain(spec.names[0]):
+            yield f"{meaning}: read from {columns[meaning]} (else pass {meaning}_column=…)"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()

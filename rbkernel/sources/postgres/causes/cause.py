@@ -1,0 +1,120 @@
+"""The cause as a value, and the words and levels that all causes share. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.remedy import Remedy
+from rbkernel.sources.postgres.situation import Backend, Doing
+
+# the share of the slots in use from which a group of sessions explains that they are taken (ours)
+EXPLAINS = 0.5
+# the runbook of replication: the causes that explain it are about replication
+REPLICATION = "RUN-005"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victims:
+    """Who suffers: how many sessions, s of the longest wait, applications, % of all slots."""
+
+    count: int = 0
+    longest_s: float = 0.0
+    applications: tuple[str, ...] = ()
+    slots_pct: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """What explains findings.
+
+    ``headline`` is one sentence with the culprit in it; ``opens`` is the runbook that goes on, and
+    ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
+    that help, the least harmful first. Where something else than a session is to be acted on,
+    ``option`` is the first word of the option that does it, such as ``resume``. ``late`` says that
+    it is no more than that a standby is behind: a symptom, where another cause explains it.
+    """
+
+    headline: str
+    mechanism: str
+    verdict: Verdict
+    culprits: tuple[Backend, ...] = ()
+    victims: Victims = Victims()
+    ruled_out: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    next_step: str = ""
+    opens: str = ""
+    explains: tuple[str, ...] = ()
+    option: str = ""
+    late: bool = False
+
+    @property
+    def named(self) -> frozenset[int]:
+        """The pids of its culprits, and of those that a step would act on."""
+        targets = (target for remedy in self.remedies for target in remedy.targets)
+        return frozenset(one.pid for one in (*self.culprits, *targets))
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """The recommended step, if any may be proposed."""
+        return next(iter(self.remedies), None)
+
+
+def identity(backend: Backend) -> str:
+    """Name a session: application, pid, and what it does for how long.
+
+    >>> identity(Backend(pid=422, application="refund-job", state="idle in transaction",
+    ...                  state_s=346.0))
+    'refund-job (pid 422, idle in transaction for 5 min 46 s)'
+    """
+    return f"{backend.name} (pid {backend.pid}, {_state(backend)})"
+
+
+def _state(backend: Backend) -> str:
+    if backend.idle_in_transaction or backend.state == "idle":
+        return f"{backend.state} for {amounts.duration(backend.state_s or 0.0)}"
+    if backend.doing is Doing.UNKNOWN:
+        why = "track_activities is off" if backend.state == "disabled" else "hidden from this role"
+        return f"state unknown, {why}"
+    if backend.query_s is None:
+        return backend.backend_type
+    doing = str(backend.doing)
+    if backend.doing is Doing.OTHER_WAIT:
+        doing = f"waits for {backend.wait_type}: {backend.wait_event}"
+    return f"{doing} for {amounts.duration(backend.query_s)}"
+
+
+def applications(backends: Iterable[Backend]) -> tuple[str, ...]:
+    """Return the three applications with the most sessions, each with its number."""
+    counts = Counter(one.name for one in backends)
+    return tuple(f"{name} {count}" for name, count in counts.most_common(3))
+
+
+def level(value: float, warn: float, critical: float) -> Verdict:
+    """Return the verdict on a value that is wrong above its limits."""
+    if value > critical:
+        return Verdict.CRITICAL
+    return Verdict.WARNING if value > warn else Verdict.OK
+
+
+def worse(one: Verdict, other: Verdict) -> Verdict:
+    """Return the more urgent of two verdicts."""
+    return max(one, other, key=lambda verdict: verdict.rank)
+
+
+def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
+    """Drop that a standby is late where one of the known causes explains replication.
+
+    >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
+    >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,
+    ...                explains=("RUN-007", "RUN-005"))
+    >>> [cause.headline for cause in without_symptoms([late, reader], [late, reader])]
+    ['reader']
+    >>> [cause.headline for cause in without_symptoms([late], [late])]
+    ['late']
+    """
+    explained = any(REPLICATION in cause.explains and not cause.late for cause in known)
+    return [cause for cause in causes if not (cause.late and explained)]

@@ -1,0 +1,231 @@
+"""Sessions that wait for a lock, and who is at the root. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.blocking import Tree
+from rbkernel.sources.postgres.causes import recovery
+from rbkernel.sources.postgres.causes.cause import (
+    EXPLAINS,
+    REPLICATION,
+    Cause,
+    Victims,
+    applications,
+    identity,
+    level,
+    worse,
+)
+from rbkernel.sources.postgres.remedy import forbidden, ranked, suspects
+from rbkernel.sources.postgres.situation import PREPARED, Backend, Doing, Situation
+
+# s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
+# time-out of the requests that stand behind (ours)
+_WAIT_WARN_S, _WAIT_CRITICAL_S = 5.0, 30.0
+# sessions that wait behind one root (ours: 20 fill a pool of the usual size)
+_BLOCKED_WARN, _BLOCKED_CRITICAL = 3, 20
+
+
+def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
+    """Yield a cause for each group of sessions that wait for too long, or are too many."""
+    for tree in groups:
+        waiting = [one for pid in tree.waiters if (one := situation.backend(pid))]
+        longest = max((one.wait_s or 0.0 for one in waiting), default=0.0)
+        verdict = worse(
+            level(longest, _WAIT_WARN_S, _WAIT_CRITICAL_S),
+            level(len(waiting), _BLOCKED_WARN - 1, _BLOCKED_CRITICAL - 1),
+        )
+        if verdict is not Verdict.OK:
+            yield _lock(situation, tree, waiting, longest, verdict)
+
+
+def _lock(
+    situation: Situation, tree: Tree, waiting: list[Backend], longest: float, verdict: Verdict
+) -> Cause:
+    culprits = [one for pid in tree.roots if (one := situation.backend(pid)) and not one.held_up]
+    if not culprits and tree.roots and PREPARED not in tree.roots:
+        return _unseen_root(waiting, longest)
+    several = len(culprits) > 1 and not suspects(tree, situation)
+    patient = _are_patient(waiting)
+    remedies = () if patient else ranked(tree, situation)
+    victims = Victims(
+        count=len(waiting),
+        longest_s=longest,
+        applications=applications(waiting),
+        slots_pct=situation.share_of_slots(len(waiting)),
+    )
+    return Cause(
+        headline=f"{_who_blocks(situation, tree, culprits)}"
+        f" {_blocked(situation, tree, victims, several=several)}",
+        mechanism=_patience(waiting) if patient else _mechanism(waiting, tree),
+        verdict=Verdict.WARNING if patient else verdict,
+        culprits=tuple(culprits),
+        victims=victims,
+        ruled_out=tuple(_excluded(situation, tree)),
+        remedies=remedies,
+        next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits, waiting),
+        opens="RUN-007",
+        explains=("RUN-007", *_also(situation, tree)),
+    )
+
+
+def _also(situation: Situation, tree: Tree) -> Iterator[str]:
+    """Name the exhausted pool where most of its sessions wait for this lock, and held up replay."""
+    if len(tree.waiters) >= EXPLAINS * situation.used:
+        yield "RUN-001"
+    if recovery.replay_waits(situation, tree):
+        yield REPLICATION
+
+
+def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> str:
+    named = [_named(culprit) for culprit in culprits[:2]]
+    if PREPARED in tree.roots:
+        named.append(_prepared(situation))
+    if len(culprits) > 2:
+        named.append(f"{len(culprits) - 2} more")
+    if not named:
+        return "A deadlock among its own members"
+    return (" or " if suspects(tree, situation) else " and ").join(named)
+
+
+def _named(culprit: Backend) -> str:
+    """Name a culprit; replay holds locks only for transactions of the primary."""
+    if culprit.backend_type == "startup":
+        return f"A transaction of the primary, whose lock pid {culprit.pid} replays here,"
+    return identity(culprit)
+
+
+def _prepared(situation: Situation) -> str:
+    if len(situation.prepared) != 1:
+        return f"one of {amounts.count(len(situation.prepared), 'prepared transaction')}"
+    one = situation.prepared[0]
+    return (
+        f"the prepared transaction {one.name} (of {one.owner},"
+        f" prepared {amounts.duration(one.prepared_s)} ago)"
+    )
+
+
+def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: bool) -> str:
+    share = f" holding {victims.slots_pct:.0f} % of the slots" if victims.slots_pct >= 10 else ""
+    held = "block" if several else "blocks"
+    if not recovery.replay_waits(situation, tree):
+        return f"{held} {amounts.count(victims.count, 'session')}{share}"
+    others = victims.count - 1
+    behind = f" and {held} {amounts.count(others, 'session')} behind it" if others else ""
+    return f"{'hold' if several else 'holds'} up replay{behind}"
+
+
+def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
+    """Return what is known where the first in a queue waits, too, and its blocker was not seen."""
+    return Cause(
+        headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, and who holds it"
+        " was not seen",
+        mechanism=f"the longest has waited for {amounts.duration(longest)}; the first in the queue"
+        " waits, too, for a session that had gone when it was looked for",
+        verdict=Verdict.UNKNOWN,
+        victims=Victims(count=len(waiting), longest_s=longest, applications=applications(waiting)),
+        ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
+        next_step="Look again; with --seconds 5 if the waits are short",
+        opens="RUN-007",
+        explains=("RUN-007",),
+    )
+
+
+def _are_patient(waiting: list[Backend]) -> bool:
+    """Whether all who wait let older transactions end, as CREATE INDEX CONCURRENTLY does."""
+    return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
+
+
+def _is_deferrable(one: Backend) -> bool:
+    return one.doing is Doing.SAFE_SNAPSHOT
+
+
+def _patience(waiting: list[Backend]) -> str:
+    """Name a command that lets all older transactions end first, and blocks nobody meanwhile."""
+    first = waiting[0]
+    if _is_deferrable(first):
+        return (
+            f"{first.name} (pid {first.pid}) is SERIALIZABLE READ ONLY DEFERRABLE: it begins when"
+            " the serializable transactions that may write have ended, and blocks nobody meanwhile"
+        )
+    command = " ".join(first.query.split()[:4]) or "a command"
+    return (
+        f"{command} … of {first.name} (pid {first.pid}) waits for older transactions to end, as a"
+        " concurrent build does, and blocks nobody meanwhile"
+    )
+
+
+def _mechanism(waiting: list[Backend], tree: Tree) -> str:
+    """Say what is waited for, and how the queue forms."""
+    first = max(waiting, key=lambda one: (len(tree.behind(one.pid)), one.wait_s or 0.0))
+    queue = len(tree.behind(first.pid))
+    kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock"}
+    if first.doing is Doing.PAGE:
+        return _page(first, queue)
+    if _is_deferrable(first):
+        return _patience([first])
+    wanted = kinds.get(first.locktype or "", f"a lock ({first.locktype})")
+    place = f" {'of' if wanted == 'a row' else 'on'} {first.relation}" if first.relation else ""
+    if first.locktype == "relation" and queue:
+        return (
+            f"{first.name} (pid {first.pid}) waits for {first.mode}{place};"
+            f" {amounts.clause(queue, 'later session', 'queue')} behind it"
+        )
+    return f"{amounts.clause(len(waiting), 'session', 'wait')} for {wanted}{place}"
+
+
+def _page(first: Backend, queue: int) -> str:
+    """Say what VACUUM waits for; PostgreSQL does not tell who has a page in use."""
+    many = len(first.blocked_by)
+    who = f"one of the {many} sessions that use" if many > 1 else "the only session that uses"
+    behind = f"; {amounts.clause(queue, 'session', 'wait')} behind it" if queue else ""
+    return (
+        f"VACUUM ({first.name}, pid {first.pid}) waits for a page of {first.relation} that is in"
+        f" use, as by an open cursor, by {who} the table{behind}"
+    )
+
+
+def _excluded(situation: Situation, tree: Tree) -> Iterator[str]:
+    for pid in tree.roots:
+        backend = situation.backend(pid)
+        if backend and (why := forbidden(backend)):
+            yield f"ending pid {pid}: {why}"
+    yield f"ending any of the sessions that only wait ({len(tree.waiters)})"
+
+
+def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend]) -> str:
+    if PREPARED in tree.roots:
+        return (
+            "Ask the coordinator of the prepared transaction whether to COMMIT PREPARED or"
+            " ROLLBACK PREPARED; it has no session that could be ended"
+        )
+    if any(one.backend_type == "startup" for one in culprits):
+        return (
+            "End the transaction on the primary that holds the lock: run RUN-007 there, or look in"
+            " its pg_locks for AccessExclusiveLock; nothing here can be ended"
+        )
+    if any(map(_is_deferrable, waiting)) and _are_patient(waiting):
+        return (
+            "Wait: it goes on by itself when those transactions end; if it may not wait, ask their"
+            " owners to commit or roll back"
+        )
+    if _are_patient(waiting):
+        return (
+            "Wait: it goes on by itself when that transaction ends. If it may not wait, cancel the"
+            " build; it leaves an invalid index, to be dropped"
+        )
+    reasons = [f"pid {one.pid}: {why}" for one in culprits if (why := forbidden(one))]
+    if reasons:
+        return f"Escalate; nothing can be proposed safely ({'; '.join(reasons)})"
+    if any(one.doing is Doing.PAGE for one in waiting):
+        return (
+            "Ask the owners of these sessions to close their cursors or to end their transactions,"
+            " one after the other until VACUUM goes on; PostgreSQL does not tell which one it is"
+        )
+    members = ", ".join(str(pid) for pid in sorted(tree.waiters)[:5])
+    return (
+        "Look again: PostgreSQL ends a deadlock by itself after deadlock_timeout (its members are"
+        f" among pids {members})"
+    )

@@ -1,0 +1,197 @@
+"""A primary and its standby, looked at through both connections. Pure.
+
+Each server alone can be wrong about the other: a standby that was cut off from its sender, or whose
+sender is cut off itself, has replayed all that it received; and two servers that both accept writes
+are each a healthy primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.blocking import trees
+from rbkernel.sources.postgres.causes.cause import Cause, identity, level
+from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
+from rbkernel.sources.postgres.situation import Situation
+
+# s that a standby may be behind (as replication/standby: seeds 001 and 003, and a burst)
+_WARN_S, _CRITICAL_S = 2.0, 15.0
+# the only lock on a table that is replayed
+_REPLAYED = "AccessExclusiveLock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One server of a cluster; the fields are the columns of ``situation/position``."""
+
+    connection: str
+    standby: bool
+    system_identifier: str | None = None
+    timeline: int | None = None
+    lsn: str | None = None
+    position: int | None = None
+    newest_commit_s: float | None = None
+    started_at: Any = None
+    address: str | None = None
+
+    def is_copy_of(self, other: Member) -> bool:
+        """Whether both are copies of one cluster, as far as that can be known."""
+        mine, its = self.system_identifier, other.system_identifier
+        return mine is not None and mine == its
+
+    def is_same_server(self, other: Member) -> bool:
+        """Whether two connections lead to one and the same server."""
+        return self.is_copy_of(other) and self.started_at == other.started_at
+
+
+def roles(primary: Member, standby: Member) -> Iterator[Cause]:
+    """Yield what is wrong with who of the two accepts writes.
+
+    >>> def member(name, standby, start=0):
+    ...     return Member(connection=name, standby=standby, system_identifier="7", timeline=1,
+    ...                   started_at=start)
+    >>> [cause] = roles(member("one", False), member("two", False, 1))
+    >>> cause.headline
+    'Two writable primaries of one cluster: one (timeline 1) and two (timeline 1)'
+    >>> list(roles(member("one", False), member("two", True, 1)))
+    []
+    """
+    if not standby.is_copy_of(primary):
+        return
+    if standby.is_same_server(primary):
+        yield Cause(
+            headline=f"{standby.connection} leads to the same server as {primary.connection},"
+            " so no standby was looked at",
+            mechanism="two connections lead to one server",
+            verdict=Verdict.UNKNOWN,
+            next_step=f"correct host and port of {standby.connection} in rbkernel.toml",
+        )
+    elif not primary.standby and not standby.standby:
+        named = " and ".join(
+            f"{one.connection} (timeline {one.timeline})" for one in (primary, standby)
+        )
+        yield Cause(
+            headline=f"Two writable primaries of one cluster: {named}",
+            mechanism=f"{standby.connection} was promoted, and {primary.connection} still accepts"
+            " writes: what is written to one is missing on the other",
+            verdict=Verdict.CRITICAL,
+            next_step="Decide which of them is the primary, and stop all writes to the other one at"
+            " once; keep its data until what was written there is saved, then rebuild it as a"
+            " standby (pg_rewind or a new base backup)",
+            opens="RUN-005",
+            explains=("RUN-005", "RUN-018"),
+        )
+    elif primary.standby and not standby.standby:
+        yield Cause(
+            headline=f"{standby.connection} is the primary now, and {primary.connection} a standby",
+            mechanism="a failover has happened, and the connections still have their old roles",
+            verdict=Verdict.WARNING,
+            next_step="check that the applications write to the new primary; then exchange the two"
+            " connections in rbkernel.toml",
+            opens="RUN-005",
+            explains=("RUN-005",),
+        )
+
+
+def alone(primary: str, standby: Member) -> Iterator[Cause]:
+    """Yield that a standby was promoted, where the primary that it belongs to does not answer."""
+    if not standby.standby:
+        yield Cause(
+            headline=f"{standby.connection} accepts writes (timeline {standby.timeline}): it is no"
+            f" standby of {primary} any more, which does not answer",
+            mechanism="it was promoted, and its old primary was not seen",
+            verdict=Verdict.WARNING,
+            next_step=f"make sure that {primary} does not come back as a primary; then correct the"
+            " connections in rbkernel.toml",
+            opens="RUN-005",
+            explains=("RUN-005",),
+        )
+
+
+def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:
+    """Return who of the primary holds the lock that readers of the standby wait for.
+
+    Parameters
+    ----------
+    primary, standby
+        What was seen of each.
+    cause
+        A cause on the standby.
+
+    Returns
+    -------
+    Cause or None
+        In place of that cause; None where it is another one, or the session is not known.
+    """
+    if [one.backend_type for one in cause.culprits] != ["startup"]:
+        return None
+    [replay] = cause.culprits
+    tree = next((tree for tree in trees(standby) if tree.roots == (replay.pid,)), None)
+    if tree is None:
+        return None
+    waiting = [standby.backend(pid) for pid in tree.waiters]
+    wanted = {f"{_REPLAYED} on {one.relation}" for one in waiting if one}
+    holders = [one for one in primary.backends if (one.strong_lock or "").startswith(_REPLAYED)]
+    # of the locks of a session one is told, so that the only one that has any is it, too
+    holders = [one for one in holders if one.strong_lock in wanted] or holders
+    if len(holders) != 1:
+        return None
+    [holder] = holders
+    freed = tree.freed([replay.pid])
+    left = len(tree.waiters) - len(freed.all)
+    remedy = Remedy(targets=(holder,), loss=loss([holder]), freed=freed, left=left)
+    return replace(
+        cause,
+        headline=f"{identity(holder)} blocks {_of(standby, cause)}",
+        mechanism=f"it holds {holder.strong_lock}, which {standby.connection} has replayed",
+        culprits=(holder,),
+        ruled_out=(f"ending sessions of {standby.connection}: they only wait",),
+        remedies=() if forbidden(holder) else (remedy,),
+        next_step=f"On {primary.connection}: {remedy.sentence}"
+        if not forbidden(holder)
+        else f"Escalate; nothing can be proposed safely (pid {holder.pid}: {forbidden(holder)})",
+    )
+
+
+def also(mine: Cause, theirs: Cause, standby: Situation) -> Cause:
+    """Return a cause on the primary with the sessions of the standby that it blocks, too."""
+    victims = replace(mine.victims, count=mine.victims.count + theirs.victims.count)
+    return replace(mine, headline=f"{mine.headline}, and {_of(standby, theirs)}", victims=victims)
+
+
+def _of(standby: Situation, cause: Cause) -> str:
+    return f"{amounts.count(cause.victims.count, 'session')} of {standby.connection}"
+
+
+def behind(primary: Member, standby: Member) -> Iterator[Cause]:
+    """Yield how far the standby is behind what the primary had written before it was looked at.
+
+    >>> had = Member(connection="one", standby=False, position=5000)
+    >>> has = Member(connection="two", standby=True, position=3000, newest_commit_s=6.8)
+    >>> [cause] = behind(had, has)
+    >>> cause.headline, cause.verdict.value
+    ('two is up to 6 s behind one (2,000 bytes of WAL not replayed)', 'warning')
+    """
+    if not standby.standby or primary.position is None or standby.position is None:
+        return
+    missing = primary.position - standby.position
+    lag_s = standby.newest_commit_s
+    if missing <= 0 or lag_s is None:
+        return
+    verdict = level(lag_s, _WARN_S, _CRITICAL_S)
+    if verdict is not Verdict.OK:
+        yield Cause(
+            headline=f"{standby.connection} is up to {amounts.duration(lag_s)} behind"
+            f" {primary.connection} ({missing:,} bytes of WAL not replayed)",
+            mechanism="its newest commit is that old, and the primary has written more since",
+            verdict=verdict,
+            next_step="see whether it receives (its WAL receiver, and that of the standby that it"
+            " receives from), and whether it replays",
+            opens="RUN-005",
+            explains=("RUN-005",),
+            late=True,
+        )

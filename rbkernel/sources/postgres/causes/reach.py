@@ -1,0 +1,68 @@
+"""A server that does not let us in, or does not answer. Pure.
+
+That nobody is served is the worst that can be found. What is wrong with our own role, password or
+address tells nothing of the server.
+"""
+
+from __future__ import annotations
+
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.causes.cause import Cause
+from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
+from rbkernel.sources.postgres.situation import Situation
+
+# what follows from a server that does not answer: nothing else can be told of it
+_EVERYTHING = ("RUN-001", "RUN-005", "RUN-007", "RUN-010")
+_FULL = {
+    Trouble.SLOTS_FULL: (
+        "No connection slot is left on {}",
+        "the server refused this runbook's own connection",
+        (
+            "Have an administrator connect as a superuser, for whom slots are reserved, and end"
+            " sessions that are idle in transaction; then run this again. From PostgreSQL 16 on,"
+            " grant pg_use_reserved_connections to the diagnostic role beforehand"
+        ),
+    ),
+    Trouble.DATABASE_FULL: (
+        "The connection limit of the database of {} is reached",
+        "the database has a CONNECTION LIMIT of its own",
+        (
+            "Have an administrator end connections to this database, or raise its limit"
+            " (ALTER DATABASE … CONNECTION LIMIT)"
+        ),
+    ),
+}
+
+
+def unseen(situation: Situation) -> Cause:
+    """Return the cause of a server that was not seen: it is down, is full, or not known."""
+    trouble = situation.trouble
+    if trouble in _FULL:
+        headline, mechanism, next_step = _FULL[Trouble(trouble)]
+        return Cause(
+            headline=f"{headline.format(situation.connection)}: {situation.reason}",
+            mechanism=mechanism,
+            verdict=Verdict.CRITICAL,
+            next_step=next_step,
+            opens="RUN-001",
+            explains=("RUN-001",),
+        )
+    if trouble in DOWN:
+        return Cause(
+            headline=f"{situation.connection} does not answer: {situation.reason}",
+            mechanism=trouble,
+            verdict=Verdict.CRITICAL,
+            next_step=situation.next_step,
+            opens="RUN-010",
+            explains=_EVERYTHING,
+        )
+    # what each diagnostic says of the role is told once
+    ours = trouble == Trouble.FORBIDDEN
+    return Cause(
+        headline=situation.reason
+        if ours
+        else f"{situation.connection} could not be looked at: {situation.reason}",
+        mechanism="the server was not seen",
+        verdict=Verdict.UNKNOWN,
+        next_step=situation.next_step,
+    )

@@ -1,0 +1,122 @@
+"""Replay of a standby that waits for readers of the standby itself. Pure.
+
+Where replay waits for a lock, the reader is at the root of its queue, as anywhere (`locks`). For
+the other waits no lock tells who it is, and PostgreSQL calls them by these names from 15 on:
+
+- a reader's snapshot may still need rows that the primary has removed: the oldest snapshot is one
+  that replay waits for;
+- a tablespace is dropped that has temporary files: replay waits for all transactions that were open
+  then, so that the oldest is one of them;
+- a page is in use, as by an open cursor: any session with a snapshot can be the one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.blocking import Tree
+from rbkernel.sources.postgres.causes.cause import Cause, identity
+from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
+from rbkernel.sources.postgres.situation import Backend, Situation
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Conflict:
+    """What replay waits for: how old a reader's claim on it is, and whether the oldest is known."""
+
+    why: str
+    what: str
+    age: Callable[[Backend], float | None]
+    oldest: bool = True
+
+
+_CONFLICTS = {
+    "RecoveryConflictSnapshot": _Conflict(
+        why="a reader may still need rows that the primary has removed",
+        what="snapshot",
+        age=lambda one: one.xmin_age,
+    ),
+    "RecoveryConflictTablespace": _Conflict(
+        why="a tablespace is dropped, and a transaction may have temporary files in it",
+        what="open transaction",
+        age=lambda one: one.transaction_s,
+    ),
+    "BufferPin": _Conflict(
+        why="a page is in use, as by an open cursor",
+        what="reader",
+        age=lambda one: one.transaction_s if one.xmin_age is not None else None,
+        oldest=False,
+    ),
+}
+
+
+def conflicts(situation: Situation) -> Iterator[Cause]:
+    """Yield who holds up replay, where it waits for a reader and not for a lock."""
+    events = (one.wait_event for one in situation.backends if one.backend_type == "startup")
+    conflict = next((_CONFLICTS[event] for event in events if event in _CONFLICTS), None)
+    if conflict is None:
+        return
+    ages = {one.pid: age for one in situation.clients if (age := conflict.age(one)) is not None}
+    readers = [one for one in situation.clients if one.pid in ages]
+    readers.sort(key=lambda one: (ages[one.pid], one.transaction_s or 0.0), reverse=True)
+    if readers:
+        known = conflict.oldest or len(readers) == 1
+        yield (_known if known else _suspected)(situation, conflict, readers)
+
+
+def _known(situation: Situation, conflict: _Conflict, readers: list[Backend]) -> Cause:
+    first = readers[0]
+    remedy = Remedy(targets=(first,), loss=loss([first]), replay=True)
+    others = (
+        f", the oldest of {amounts.count(len(readers), conflict.what)}" if len(readers) > 1 else ""
+    )
+    return _cause(
+        f"{identity(first)} holds up replay on {situation.connection}{others}",
+        conflict,
+        (first,),
+        () if forbidden(first) else (remedy,),
+        "Ask its owner to end that transaction",
+    )
+
+
+def _suspected(situation: Situation, conflict: _Conflict, readers: list[Backend]) -> Cause:
+    named = " or ".join(map(identity, readers[:2]))
+    more = f" or {len(readers) - 2} more" if len(readers) > 2 else ""
+    return _cause(
+        f"{named}{more} holds up replay on {situation.connection}, one of"
+        f" {amounts.count(len(readers), conflict.what)}",
+        conflict,
+        tuple(readers),
+        (),
+        "Ask their owners to close cursors or to end these transactions, one after the other until"
+        " replay goes on; PostgreSQL does not tell which one it is",
+    )
+
+
+def _cause(
+    headline: str,
+    conflict: _Conflict,
+    culprits: tuple[Backend, ...],
+    remedies: tuple[Remedy, ...],
+    otherwise: str,
+) -> Cause:
+    return Cause(
+        headline=headline,
+        mechanism=f"replay waits, because {conflict.why}",
+        verdict=Verdict.CRITICAL,
+        culprits=culprits,
+        ruled_out=("ending the startup process: it replays, and waits for readers",),
+        remedies=remedies,
+        next_step=remedies[0].sentence if remedies else otherwise,
+        opens="RUN-007",
+        explains=("RUN-007", "RUN-005"),
+    )
+
+
+def replay_waits(situation: Situation, tree: Tree) -> bool:
+    """Tell whether replay is among those that wait for a lock."""
+    waiting = (situation.backend(pid) for pid in tree.waiters)
+    return any(one and one.backend_type == "startup" for one in waiting)

@@ -1,0 +1,57 @@
+"""Replication that is broken, as one server sees it: what its rules found, as a cause. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.causes.cause import Cause
+from rbkernel.sources.postgres.situation import Situation
+
+# the column that a rule judges → the sentence, those that explain others first
+_HEADLINES = {
+    "connected": "{standby} is not connected to {connection}",
+    "replay_lag_s": "{standby} is {lag} behind {connection}",
+    "paused": "Replay is paused on {connection}: somebody called pg_wal_replay_pause()",
+    "apply_delay_s": "Replay is delayed on purpose on {connection}: recovery_min_apply_delay is"
+    " {lag}",
+    "receiving": "{connection} receives no WAL: its WAL receiver is not streaming",
+    "silent_s": "{connection} hears nothing from its sender: an answer is {lag} overdue",
+    "stalled_s": "Replay on {connection} has stalled: the newest commit there is {lag} old",
+}
+# what counts at a warning already; the age of the newest commit may be a burst's
+_NO_BURST = {"apply_delay_s", "replay_lag_s"}
+_LATE = {"replay_lag_s", "stalled_s"}
+# the first word of the option that mends it, where one does
+_OPTIONS = {"paused": "resume"}
+
+
+def broken(situation: Situation) -> Iterator[Cause]:
+    """Yield the cause of what the rules of ``replication/lag`` or ``replication/standby`` found.
+
+    A lag that is only a warning must have been seen to last.
+    """
+    wrong = {
+        one.column: one
+        for one in situation.replication
+        if one.verdict == Verdict.CRITICAL or (one.wrong and one.column in _NO_BURST)
+    }
+    for column, headline in _HEADLINES.items():
+        if column in wrong:
+            one = wrong[column]
+            yield Cause(
+                headline=headline.format(
+                    connection=situation.connection,
+                    standby=situation.standby_name,
+                    lag=amounts.duration(one.value or 0.0),
+                ),
+                mechanism="; ".join(f"{each.title}: {each.actual}" for each in wrong.values()),
+                verdict=Verdict(one.verdict),
+                next_step=one.next_step,
+                opens="RUN-005",
+                explains=("RUN-005",),
+                option=_OPTIONS.get(column, ""),
+                late=column in _LATE,
+            )
+            return

@@ -1,0 +1,111 @@
+"""Connection slots that are taken, and who holds them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.causes.cause import EXPLAINS, Cause, Victims, level
+from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
+from rbkernel.sources.postgres.situation import Backend, Doing, Situation
+
+# % of the slots for ordinary roles (template RUN-001; 80 % is the field's usual warning)
+_WARN_PCT, _CRITICAL_PCT = 80.0, 90.0
+
+# what most sessions of one kind mean, and what to do about them
+_MECHANISM = {
+    Doing.IDLE: "a pool keeps more connections open than it uses",
+    Doing.IDLE_IN_TRANSACTION: "sessions hold a transaction open and do nothing",
+    Doing.RUNNING: "queries run for long and arrive faster than they end",
+}
+_ADVICE = {
+    Doing.IDLE: "Reduce the pool size of {}",
+    Doing.IDLE_IN_TRANSACTION: "Ask the owner of {} why its transactions stay open",
+    Doing.RUNNING: "Stop the job of {} that sends these queries",
+}
+_BUSY = {Doing.RUNNING, Doing.IO, Doing.OTHER_WAIT}
+# s in one state after which a session counts as stuck (template RUN-001)
+_STUCK_S = 5.0
+
+
+def limits(situation: Situation) -> Iterator[Cause]:
+    """Yield the limits of single roles and databases that are reached, while slots are free."""
+    for kind, names in (
+        ("role", situation.limited_roles),
+        ("database", situation.limited_databases),
+    ):
+        for name in names:
+            yield Cause(
+                headline=f"The connection limit of the {kind} {name} is reached",
+                mechanism=f"the {kind} has a CONNECTION LIMIT of its own",
+                verdict=Verdict.CRITICAL,
+                ruled_out=(f"max_connections: {situation.used} of {situation.usable} slots used",),
+                next_step=f"Free connections of this {kind}, or have its limit raised"
+                f" (ALTER {kind.upper()} … CONNECTION LIMIT)",
+                opens="RUN-001",
+                explains=("RUN-001",),
+            )
+
+
+def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> Iterator[Cause]:
+    """Yield who holds the slots, unless the causes that were found explain them already."""
+    used_pct = situation.share_of_slots(situation.used)
+    verdict = level(used_pct, _WARN_PCT, _CRITICAL_PCT)
+    explained = sum(cause.victims.count for cause in found)
+    if verdict is Verdict.OK or explained >= EXPLAINS * situation.used:
+        return
+    groups = Counter((one.name, _kind(one)) for one in situation.clients if one.pid not in victims)
+    [(largest, size)] = groups.most_common(1) or [(("", Doing.UNKNOWN), 0)]
+    if size < EXPLAINS * situation.used:
+        yield _many(situation, groups, verdict)
+        return
+    name, kind = largest
+    members = tuple(one for one in situation.clients if (one.name, _kind(one)) == largest)
+    remedy = _remedy(kind, members)
+    advice = _ADVICE.get(kind, "Ask the owner of {} what these sessions do").format(name)
+    longest_s = max(one.state_s or 0.0 for one in members)
+    yield Cause(
+        headline=f"{name} holds {situation.share_of_slots(size):.0f} % of the slots:"
+        f" {amounts.count(size, 'session')}, {kind}, for up to {amounts.duration(longest_s)}",
+        mechanism=_MECHANISM.get(kind, f"its sessions are in one state: {kind}"),
+        verdict=verdict,
+        culprits=members,
+        victims=Victims(slots_pct=used_pct),
+        ruled_out=("waits for locks: such sessions hold less than half of the slots",),
+        remedies=(remedy,) if remedy else (),
+        next_step=f"{remedy.sentence}. {advice}" if remedy else advice,
+        opens="RUN-001",
+        explains=("RUN-001",),
+    )
+
+
+def _many(situation: Situation, groups: Counter[tuple[str, Doing]], verdict: Verdict) -> Cause:
+    used_pct = situation.share_of_slots(situation.used)
+    largest = ", ".join(f"{name} {size} {kind}" for (name, kind), size in groups.most_common(3))
+    return Cause(
+        headline=f"{used_pct:.0f} % of the slots are taken, by many applications together"
+        f" ({largest})",
+        mechanism="no application holds most of the slots",
+        verdict=verdict,
+        victims=Victims(slots_pct=used_pct),
+        next_step="Ask which application grew, and limit its pool",
+        opens="RUN-001",
+        explains=("RUN-001",),
+    )
+
+
+def _kind(backend: Backend) -> Doing:
+    """Fold what holds a slot alike: idle in transaction of three kinds, and busy in any way."""
+    if backend.idle_in_transaction:
+        return Doing.IDLE_IN_TRANSACTION
+    return Doing.RUNNING if backend.doing in _BUSY else backend.doing
+
+
+def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
+    """Return the step that frees the slots of those that have been in one state for long."""
+    stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
+    if kind not in _MECHANISM or not stuck:
+        return None
+    return Remedy(targets=stuck, slots=len(stuck), loss=loss(stuck))

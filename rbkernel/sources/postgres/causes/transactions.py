@@ -1,0 +1,86 @@
+"""Transactions that are open and do nothing, before any session waits for them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rbkernel import amounts
+from rbkernel.model import Verdict
+from rbkernel.sources.postgres.causes.cause import Cause, identity, level, worse
+from rbkernel.sources.postgres.remedy import is_backup
+from rbkernel.sources.postgres.situation import Backend, Doing, Situation
+
+# s idle in transaction (pganalyze and pgwatch warn at 60 s; 10 min is the template's)
+_IDLE_WARN_S, _IDLE_CRITICAL_S = 60.0, 600.0
+# s that a session idle in transaction may hold a lock that blocks writers (ours)
+_STRONG_LOCK_WARN_S = 10.0
+# s since a transaction was prepared (as locks/prepared)
+_PREPARED_WARN_S, _PREPARED_CRITICAL_S = 30.0, 300.0
+
+# what to ask the owner of a transaction that is left open, by whether it is a backup
+_ASK = {
+    False: "to commit or roll back; terminate the session if nobody answers and its work may be"
+    " lost",
+    True: "whether the backup still runs; do not end one",
+}
+
+
+def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
+    """Yield each application that leaves transactions open, without the sessions named before."""
+    at_work = {one.name for one in situation.clients if one.state == "active"}
+    idle = [
+        one
+        for one in situation.clients
+        if one.idle_in_transaction
+        and one.pid not in named
+        # the leader of pg_dump --jobs has its transaction open while the others read
+        and not (is_backup(one) and one.name in at_work)
+    ]
+    late = [one for one in idle if _verdict(one) is not Verdict.OK]
+    for name in dict.fromkeys(one.name for one in late):
+        yield _forgotten(situation, [one for one in late if one.name == name])
+
+
+def prepared(situation: Situation) -> Iterator[Cause]:
+    """Yield the oldest prepared transaction that nobody has ended."""
+    late = [one for one in situation.prepared if one.prepared_s > _PREPARED_WARN_S]
+    if not late:
+        return
+    first = max(late, key=lambda one: one.prepared_s)
+    more = f"; {len(late) - 1} more" if len(late) > 1 else ""
+    yield Cause(
+        headline=f"The prepared transaction {first.name} (of {first.owner}) has been left open for"
+        f" {amounts.duration(first.prepared_s)}{more}; no session waits for it yet",
+        mechanism="it keeps its locks, and keeps VACUUM from removing dead rows",
+        verdict=level(first.prepared_s, _PREPARED_WARN_S, _PREPARED_CRITICAL_S),
+        next_step="Ask its coordinator whether to COMMIT PREPARED or ROLLBACK PREPARED; it has no"
+        " session that could be ended",
+        opens="RUN-007",
+        explains=("RUN-007",),
+    )
+
+
+def _verdict(one: Backend) -> Verdict:
+    idle_s = one.state_s or 0.0
+    verdict = level(idle_s, _IDLE_WARN_S, _IDLE_CRITICAL_S)
+    if one.doing is Doing.HOLDS_HORIZON and verdict is Verdict.WARNING:
+        return Verdict.CRITICAL
+    if one.strong_lock and idle_s > _STRONG_LOCK_WARN_S:
+        return worse(verdict, Verdict.WARNING)
+    return verdict
+
+
+def _forgotten(situation: Situation, sessions: list[Backend]) -> Cause:
+    first = max(sessions, key=lambda one: (bool(one.strong_lock), one.state_s or 0.0))
+    holds = f" and holds {first.strong_lock}" if first.strong_lock else ""
+    more = f"; {len(sessions) - 1} more of its sessions do the same" if len(sessions) > 1 else ""
+    return Cause(
+        headline=f"{identity(first)} has a transaction open{holds}{more};"
+        f" no session of {situation.connection} waits for it yet",
+        mechanism="an open transaction keeps its locks, and keeps VACUUM from removing dead rows",
+        verdict=max((_verdict(one) for one in sessions), key=lambda verdict: verdict.rank),
+        culprits=tuple(sessions),
+        next_step=f"Ask the owner of {first.name} {_ASK[is_backup(first)]}",
+        opens="RUN-007",
+        explains=("RUN-007",),
+    )

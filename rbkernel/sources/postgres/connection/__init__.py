@@ -1,0 +1,1 @@
+"""How PostgreSQL is spoken to: driver, login, sessions, time limits, and what can go wrong."""

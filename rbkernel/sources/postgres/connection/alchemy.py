@@ -1,0 +1,91 @@
+"""Queries that teams write, by SQLAlchemy, in a transaction that is begun for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg, PGExecutionContext_psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from rbkernel.checks.answer import Column
+from rbkernel.errors import QueryError
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sql import lexer as sqltext
+
+
+class _ExecutionContext(PGExecutionContext_psycopg):
+    """SQLAlchemy's own, with the one name that cursors of ours have."""
+
+    def create_server_side_cursor(self) -> Any:
+        """Open the one cursor of this transaction."""
+        return self._dbapi_connection.cursor(driver.CURSOR)
+
+
+class _Dialect(PGDialect_psycopg):
+    """SQLAlchemy's own, without its look-ups at connect: they come before our time-outs are set."""
+
+    supports_statement_cache = True
+    execution_ctx_cls = _ExecutionContext
+
+    def initialize(self, connection: Connection) -> None:
+        """Ask nothing."""
+
+
+registry.register("postgresql.rbkernel", __name__, "_Dialect")
+
+
+class _Result:
+    """What SQLAlchemy fetches."""
+
+    def __init__(self, result: CursorResult[Any]) -> None:
+        self._result = result
+        # now: the cursor is closed with the last row
+        described: Sequence[Sequence[Any]] = (result.cursor and result.cursor.description) or ()
+        self.columns = tuple(Column(one[0], one[1]) for one in described)
+
+    def fetchmany(self, size: int) -> Sequence[Sequence[Any]]:
+        """Return the next rows, at most so many."""
+        return self._result.fetchmany(size)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._result.close()
+
+
+def engine(raw: driver.RawConnection) -> Engine:
+    """Return an engine for one connection, which stays open."""
+    return create_engine("postgresql+rbkernel://", creator=lambda: raw, poolclass=StaticPool)
+
+
+@contextmanager
+def asking(engine: Engine) -> Iterator[driver.Ask]:
+    """Give what runs a query on the engine's connection; errors are the driver's own.
+
+    To be entered before the transaction begins: SQLAlchemy ends what it finds under way on a
+    connection that is new to it.
+    """
+    try:
+        with engine.connect() as connection:
+            yield partial(_ask, connection)
+    except DBAPIError as error:
+        raise error.orig or error from None  # it has that cause itself
+
+
+def _ask(connection: Connection, sql: str, values: Mapping[str, Any]) -> _Result:
+    if sqltext.is_cursor_query(sql):
+        # a server-side cursor: the caps bound what the server sends, not only what we keep
+        connection = connection.execution_options(stream_results=True)
+    result = connection.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
+    if not result.returns_rows or result.cursor is None:
+        raise QueryError(
+            "the statement returns no rows",
+            where=sqltext.first_line(sql),
+            next_step="write a SELECT: changes are proposed with rb.act",
+        )
+    return _Result(result)

@@ -1,0 +1,412 @@
+"""The only module that uses psycopg: connect, cancel, quote, and name what went wrong.
+
+How values are read is in `loaders`.
+
+What teams write is sent through SQLAlchemy (`alchemy`, beside this module). Connections are opened
+with keyword parameters and never with a DSN string, because libpq's complaint about a malformed
+one echoes a part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self, cast
+
+import psycopg
+from psycopg import errors as pg_errors
+from psycopg import sql
+
+from rbkernel.checks.answer import Column
+from rbkernel.checks.values import decoded
+from rbkernel.config import Connection
+from rbkernel.errors import DatabaseError, QueryError, RbkernelError
+from rbkernel.sources.postgres.connection import loaders, login, reach, settings, troubles
+from rbkernel.sources.postgres.connection.troubles import Trouble
+from rbkernel.sql import lexer as sqltext
+
+RawConnection = psycopg.Connection[Any]
+Error = psycopg.Error
+# One name for the cursor of every query: a name of its own for each would be an entry of its own
+# in the patient's pg_stat_statements.
+CURSOR = "rbkernel"
+
+# the first version that has transaction_timeout: release notes of PostgreSQL 17
+_TRANSACTION_TIMEOUT = 170000
+# PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes.
+_APPLICATION_NAME_BYTES = 63
+
+
+class _Described(psycopg.Cursor[Any]):
+    """Names every column of a result, also one whose name is not valid in the encoding."""
+
+    @property
+    def description(self) -> list[psycopg.Column] | None:
+        """The columns of the result."""
+        try:
+            return super().description
+        except UnicodeDecodeError:
+            count = self.pgresult.nfields if self.pgresult else 0
+            return [_EscapedColumn(self, place) for place in range(count)]
+
+
+class _OneStatementCursor(_Described):
+    """Speaks the extended protocol always: the server itself refuses a second statement."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        if not params:
+            # without values psycopg uses the simple protocol, unless the result is to be binary
+            options["binary"] = True
+        return super().execute(query, params, **options)
+
+
+class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
+    """A cursor of the server's, for results of any size."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each row has."""
+        return tuple(Column(one.name, one.type_code) for one in self.description or ())
+
+    def close(self) -> None:
+        """Close it; with its session it is gone already, and SQLAlchemy would log a traceback."""
+        try:
+            super().close()
+        except psycopg.OperationalError:
+            if not self.connection.closed:
+                raise
+
+
+class Result(Protocol):
+    """Rows that come batch by batch, until it is closed."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each row has; to be read before the rows."""
+
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
+        """Return the next rows, at most so many."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+# runs a query in the transaction that has begun: the text with ``:name``, and the values
+Ask = Callable[[str, Mapping[str, Any]], Result]
+
+
+class _EscapedColumn(psycopg.Column):
+    """A column of a result; bytes of its name that are not valid in the encoding are escaped."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], index: int) -> None:
+        super().__init__(_AnyBytes(cursor), index)  # type: ignore[arg-type]  # what it reads of one
+        self._name = decoded(self._name.encode("latin-1"), cursor.connection.info.encoding)
+
+
+class _AnyBytes:
+    """A cursor as `psycopg.Column` reads it, in an encoding in which all bytes are valid."""
+
+    _encoding = "latin-1"
+
+    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+        self.pgresult = cursor.pgresult
+        self.adapters = cursor.adapters
+
+
+def connect(
+    connection: Connection,
+    *,
+    application_name: str,
+    autocommit: bool = False,
+    guarded: bool = False,
+    all_timeouts: bool = False,
+    version_num: int = 0,
+) -> RawConnection:
+    """Open one connection of the named kind.
+
+    Parameters
+    ----------
+    connection
+        The named connection.
+    application_name
+        Cut at 63 bytes, as the server does.
+    autocommit
+        Whether each statement is a transaction of its own.
+    guarded
+        For diagnostics: each transaction begins read-only, the server refuses a text of two
+        statements, and a value that Python cannot hold is read as text.
+    all_timeouts
+        Whether all of our time-outs hold from the login on; see `_first_settings`.
+    version_num
+        The server's version, such as 170002, where it is known from an earlier login.
+
+    Raises
+    ------
+    DatabaseError
+        Refused, unreachable, wrong password, or no slot is left.
+    """
+    parameters: dict[str, Any] = dict(connection.libpq_parameters())
+    if (password := connection.password()) is not None:
+        parameters["password"] = password
+    if guarded:
+        # every server takes it; each transaction then sets what fits the database
+        parameters["client_encoding"] = "SQL_ASCII"
+    try:
+        raw = login.connect(
+            **parameters,
+            options=_first_settings(connection, version_num, all_timeouts) if guarded else "",
+            application_name=application_name.encode()[:_APPLICATION_NAME_BYTES].decode(
+                errors="ignore"
+            ),
+            autocommit=autocommit,
+            # poolers in transaction mode lose server-side prepared statements
+            prepare_threshold=None,
+        )
+    except psycopg.Error as error:
+        raise _no_login(error, connection) from error
+    if guarded:
+        _guard(raw)
+    return raw
+
+
+def _first_settings(connection: Connection, version_num: int, all_timeouts: bool) -> str:
+    """Return the settings that must hold before our first statement can set any.
+
+    A login can wait for a lock on the catalogue, and an idle time-out that a role or database has
+    set can end the session between two queries. Its other time-outs could end our first statement;
+    ours are sent at login only where they did, because what is sent there hides the server's own
+    values: `settings.AT_LOGIN` tells `settings/notable` which.
+    """
+    wanted = {
+        "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
+        "idle_session_timeout": "0",
+    }
+    if all_timeouts:
+        wanted["statement_timeout"] = f"{connection.statement_timeout_s * 1000:.0f}"
+        wanted["idle_in_transaction_session_timeout"] = "60000"
+        wanted |= no_transaction_timeout(version_num)
+    wanted[settings.AT_LOGIN] = ",".join(wanted)
+    return " ".join(f"-c {name}={value}" for name, value in wanted.items())
+
+
+def no_transaction_timeout(version_num: int) -> dict[str, str]:
+    """Return the setting that lifts a time-out of whole transactions, where the server has it.
+
+    A transaction of ours is bound by its statement time-out and its deadline.
+    """
+    return {"transaction_timeout": "0"} if version_num >= _TRANSACTION_TIMEOUT else {}
+
+
+def version_num(raw: RawConnection) -> int:
+    """Return the server's version as it tells it at login, such as 170002."""
+    return raw.info.server_version
+
+
+def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
+    """Say why nobody got in: by SQLSTATE, else by a look at the way to the server."""
+    state = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, pg_errors.ConnectionTimeout):
+        trouble = Trouble.LOGIN_SILENT
+    elif state:
+        trouble = troubles.at_login(state, getattr(error, "routine", ""))
+    elif getattr(error, "needs_password", False):
+        trouble = Trouble.CREDENTIALS_MISSING
+    elif connection.service and getattr(error, "unresolved", False):
+        trouble = Trouble.NO_SERVICE
+    else:
+        trouble = reach.look(connection) or Trouble.NOT_REACHED
+    return DatabaseError(
+        f"{trouble}: {_words(error)}",
+        where=f"connection {connection.name}",
+        next_step=troubles.next_step(trouble),
+        sqlstate=state,
+        trouble=trouble,
+    )
+
+
+def _guard(raw: RawConnection) -> None:
+    # what a role or database sets as its default does not count
+    raw.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    raw.read_only = True
+    raw.deferrable = False
+    raw.cursor_factory = _OneStatementCursor
+    raw.server_cursor_factory = _ServerCursor
+    loaders.register(raw)
+
+
+def one_row(raw: RawConnection, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
+    """Run a statement that returns one row, ``%(name)s`` for each value; raises `Error`."""
+    [row] = raw.execute(statement.encode(), values).fetchall()
+    return cast("Sequence[Any]", row)
+
+
+def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
+    """Run one query, ``:name`` for each value, by a cursor of the server's.
+
+    So the caps bound what the server sends, not only what we keep.
+
+    Raises
+    ------
+    Error
+        As psycopg has it; see `translate`.
+    """
+    cursor = cast("_ServerCursor", raw.cursor(CURSOR))
+    try:
+        return cursor.execute(sqltext.to_driver(sql), values)
+    except BaseException:
+        cursor.close()
+        raise
+
+
+def encoding(raw: RawConnection) -> str:
+    """Return the ``client_encoding`` in which the server has to convert nothing."""
+    told = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
+    return settings.client_encoding(told.decode())
+
+
+def fetch(
+    raw: RawConnection, statement: str, values: Mapping[str, Any], *, name: str
+) -> list[tuple[Any, ...]]:
+    """Run one statement within the present transaction, and return all of its rows.
+
+    Parameters
+    ----------
+    raw
+        An open connection.
+    statement
+        SQL with ``%(name)s`` for each value, and ``%%`` for a percent sign.
+    values
+        What is bound.
+    name
+        The connection's name, for an error.
+
+    Raises
+    ------
+    DatabaseError, QueryError
+        See `translate`.
+    """
+    try:
+        # binary: large arrays and bytes come as they are
+        return raw.execute(statement.encode(), values, binary=True).fetchall()
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+    except UnicodeDecodeError as error:
+        found = bytes(error.object)[max(0, error.start - 20) : error.end + 20]
+        raise QueryError(
+            f"a value is not valid {error.encoding} text: {found!r}",
+            where=f"connection {name}",
+            next_step="correct that value, or leave its row or column out",
+        ) from error
+
+
+def execute(raw: RawConnection, statement: str, *, name: str) -> None:
+    """Run one statement that returns no rows; errors as for `fetch`."""
+    try:
+        raw.execute(statement.encode())
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+
+
+def roll_back(raw: RawConnection) -> None:
+    """End the present transaction; a connection that cannot is closed."""
+    try:
+        raw.rollback()
+    except psycopg.Error:
+        raw.close()
+
+
+def cancel(raw: RawConnection, *, timeout_s: float) -> None:
+    """Cancel what the connection is doing, by protocol: it works when no new session gets in."""
+    with contextlib.suppress(psycopg.Error):
+        raw.cancel_safe(timeout=timeout_s)
+
+
+def backend_pid(raw: RawConnection) -> int:
+    """Return the process id that the other end told at connect."""
+    return raw.info.backend_pid
+
+
+def abandon(raw: RawConnection) -> None:
+    """Cut the socket under a connection whose backend no longer answers even a cancel."""
+    with contextlib.suppress(OSError, psycopg.Error):
+        duplicate = socket.socket(fileno=os.dup(raw.fileno()))
+        with duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def quote_identifier(*parts: str) -> str:
+    """Quote a possibly qualified name.
+
+    >>> quote_identifier("shop", 'Weird " name')
+    '"shop"."Weird "" name"'
+    """
+    return sql.Identifier(*parts).as_string(None)
+
+
+def quote_literal(value: object) -> str:
+    """Quote a value for SQL text that a human will copy; never for text that we execute.
+
+    >>> quote_literal("it's"), quote_literal(None), quote_literal(7)
+    ("'it''s'", 'NULL', '7')
+    """
+    return sql.Literal(value).as_string(None)
+
+
+# Catalogues that superusers alone read: nobody should be led to grant them. A server translates
+# the words around the name of an object, and not the name.
+_CLOSED = re.compile(
+    r"\bpg_(?:authid|shadow|statistic|statistic_ext_data|largeobject|subscription|user_mapping"
+    r"|file_settings|hba_file_rules|ident_file_mappings|replication_origin_status)\b"
+)
+
+
+# SQLSTATE classes and codes of a patient that is sick, slow, locked or closed; every other code
+# tells of wrong SQL. Without a code the connection was lost.
+_SICK = {"", "08", "28", "3D", "53", "57", "58", "XX", "42501", "55P03", "25P03", "25P04"}
+
+
+def _words(error: BaseException) -> str:
+    """Return the server's words, or libpq's own, in one line."""
+    diagnosis = getattr(error, "diag", None)
+    text = getattr(diagnosis, "message_primary", None) or str(error)
+    # libpq asks whether the server is running, which the way to it tells (`reach`)
+    return " ".join(text.split("\n\n")[0].split("\n\tIs the server running")[0].split())
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE that an error of ours was made from, if the server gave one."""
+    cause = getattr(error, "__cause__", None)
+    return getattr(getattr(cause, "orig", cause), "sqlstate", None)
+
+
+def ended_by_timeout(error: Error) -> bool:
+    """Tell whether a time-out of the server's may have ended a statement or the session.
+
+    A session that was ended is often seen as a lost connection, without a code.
+    """
+    return error.sqlstate in {None, "57014", "57P05", "25P03", "25P04"}
+
+
+def translate(error: Exception, connection_name: str) -> RbkernelError:
+    """Turn a driver's error into ours: `DatabaseError` when the patient is sick or forbids,
+    `QueryError` when the SQL is wrong.
+    """
+    original = getattr(error, "orig", None) or error
+    text = _words(original)
+    state = getattr(original, "sqlstate", None) or ""
+    where = f"connection {connection_name}"
+    if not state and isinstance(original, psycopg.DataError | psycopg.ProgrammingError):
+        advice = "correct that value, or cast its column to text in the SQL"
+        return QueryError(text, where=where, next_step=advice)
+    if state[:2] == "40" or isinstance(original, pg_errors.ObjectInUse):
+        return DatabaseError(text, where=where, next_step="run the cell again", sqlstate=state)
+    if state[:2] in _SICK or state in _SICK:
+        trouble = troubles.afterwards(state)
+        if trouble is Trouble.FORBIDDEN and _CLOSED.search(text):
+            trouble = Trouble.CLOSED_CATALOGUE
+        advice = troubles.next_step(trouble)
+        return DatabaseError(text, where=where, next_step=advice, sqlstate=state, trouble=trouble)
+    return QueryError(text, where=where, next_step="mend the SQL and run the cell again")

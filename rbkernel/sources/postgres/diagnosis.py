@@ -1,0 +1,325 @@
+"""Look at a server, and say what is wrong: one look, the causes that explain it.
+
+Never raises because the server is sick: a server that does not answer, or whose slots are all
+taken, is a cause itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rbkernel.checks.answer import Answer
+from rbkernel.errors import DatabaseError
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.sources.postgres import causes, diagnostics, row_holders, sampling, situation
+from rbkernel.sources.postgres.causes import Cause, pair, transactions
+from rbkernel.sources.postgres.causes.cause import REPLICATION, without_symptoms
+from rbkernel.sources.postgres.causes.pair import Member
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.connection.troubles import DOWN
+from rbkernel.sources.postgres.situation import Measured, Situation
+
+# s after which WAL that a primary had written is on a healthy standby (as long as replication/lag
+# and this look can differ: both were within 0.5 s of the truth)
+_ON_ITS_WAY_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A look at a server, and the causes of what it shows, the most harmful first.
+
+    ``sampled`` is what the busy sessions waited for, where the look took some seconds. ``reached``
+    is false where nobody let us in, so that nothing else can be asked either.
+    """
+
+    situation: Situation
+    causes: tuple[Cause, ...]
+    sampled: Answer | None = None
+    reached: bool = True
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the worst cause; ok where there is none."""
+        return Verdict.worst([Verdict.OK, *(cause.verdict for cause in self.causes)])
+
+    @property
+    def first(self) -> Cause | None:
+        """The most harmful cause."""
+        return self.causes[0] if self.causes else None
+
+    @property
+    def holds_up_changes(self) -> bool:
+        """Whether a cause may keep changes from being made on this server, or from reaching it.
+
+        What is wrong with the standby of a primary holds up nothing on the primary itself.
+        """
+        return any(
+            cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+            and (self.situation.standby or cause.explains != (REPLICATION,))
+            for cause in self.causes
+        )
+
+    def explains(self, runbook: str) -> bool:
+        """Tell whether one of the causes is what that runbook looks for."""
+        return any(runbook in cause.explains for cause in self.causes)
+
+    def led_by(self, found: Sequence[Cause]) -> Diagnosis:
+        """Return it with further causes, before those of replication, which they explain."""
+        if not found:
+            return self
+        others = (cause for cause in self.causes if REPLICATION not in cause.explains)
+        ranked = sorted([*found, *others], key=lambda cause: -cause.verdict.rank)
+        return replace(self, causes=tuple(ranked))
+
+
+def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> Diagnosis:
+    """Look at a server and find the causes of what is wrong.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    seconds
+        How long to look: what the busy sessions wait for is sampled meanwhile. 0 for a fast look.
+    again
+        Whether a fast look is made twice where waits are too young to count.
+
+    Returns
+    -------
+    Diagnosis
+        Without causes where nothing is wrong that a look at its sessions and its replication can
+        show.
+    """
+    try:
+        _ = session.server
+    except DatabaseError as error:
+        return unanswered(session.connection.name, error)
+    if not seconds:
+        seen = situation.look(session, again=again)
+        return _diagnosed(session, seen)
+    first = situation.look_once(session)
+    sampled = sampling.sample(session, seconds)
+    seen = situation.settled(first, situation.look_once(session))
+    return replace(_diagnosed(session, seen), sampled=sampled)
+
+
+def looked(
+    db: str,
+    opened: Callable[[str], Session],
+    *,
+    standby: str = "",
+    primary: str = "",
+    seconds: float = 0.0,
+) -> tuple[Diagnosis, ...]:
+    """Look at a server and, where one is named, at its standby.
+
+    Parameters
+    ----------
+    db
+        Connection name.
+    opened
+        Gives the session of a connection.
+    standby
+        Connection name of its standby; empty for none.
+    primary
+        Connection name of the server that it is configured to be the standby of: it is asked who
+        of the two is the primary, where this one is no standby.
+    seconds
+        As for `diagnose`.
+
+    Returns
+    -------
+    tuple of Diagnosis
+        Of the server, then of its standby if one is named.
+    """
+    if standby:
+        return both(opened(db), opened(standby), seconds=seconds)
+    seen = diagnose(opened(db), seconds=seconds)
+    if primary and seen.reached and not seen.situation.standby:
+        seen = promoted(opened(db), seen, opened(primary))
+    return (seen,)
+
+
+def _diagnosed(session: Session, seen: Situation) -> Diagnosis:
+    if not seen.reason:
+        seen = replace(
+            seen,
+            replication=tuple(_replication(session, standby=seen.standby)),
+            standby_name=session.connection.standby_name,
+        )
+    return judged(row_holders.completed(session, seen))
+
+
+def judged(seen: Situation) -> Diagnosis:
+    """Return the causes of what a situation shows, whenever it was."""
+    return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
+
+
+def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
+    """Return what is known of a server that could not be asked."""
+    return replace(judged(situation.unanswered(connection, error)), reached=False)
+
+
+def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
+    """Judge what a standby says of itself, or a primary of the standby that it must have."""
+    name = session.connection.standby_name
+    if not standby and not name:
+        return
+    found = _judged(session, standby=standby)
+    late = found.get("replay_lag_s")
+    if late and late.verdict is Verdict.WARNING:
+        # a burst, unless it does not get smaller
+        time.sleep(_ON_ITS_WAY_S)
+        found = _judged(session, standby=standby)
+        since = found.get("replay_lag_s")
+        if since and not (since.wrong and (since.value or 0.0) >= (late.value or 0.0)):
+            found["replay_lag_s"] = replace(since, verdict=Verdict.OK)
+    for column, one in found.items():
+        if one.wrong:
+            yield Measured(
+                column=column,
+                title=one.title,
+                verdict=one.verdict.value,
+                actual=one.actual,
+                value=one.value,
+                next_step=one.next_step,
+            )
+
+
+def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
+    """Return what the rules of replication find on a server, by column; nothing if all is well."""
+    topic = "replication/standby" if standby else "replication/lag"
+    values = {} if standby else {"standby": session.connection.standby_name}
+    answer = diagnostics.ask(session, topic, **values)
+    declared = diagnostics.get(topic).rules
+    if all(rule.surely_ok(answer) for rule in declared):
+        return {}
+    # imported late: rules judge frames, and pandas takes a second
+    from rbkernel.checks import rules
+
+    frame = diagnostics.framed(topic, answer)
+    return {rule.column: rules.apply(rule, frame) for rule in declared}
+
+
+def both(
+    primary: Session, standby: Session, *, seconds: float = 0.0
+) -> tuple[Diagnosis, Diagnosis]:
+    """Look at a primary and its standby, and through both connections at what they are together.
+
+    Each server alone can be wrong about the other, see `causes.pair`. The primary is looked at for
+    so many ``seconds``, as by `diagnose`.
+    """
+    here, there = diagnose(primary, seconds=seconds), diagnose(standby)
+    first, second = _member(primary, here), _member(standby, there)
+    if here.situation.trouble in DOWN and not here.reached:
+        # that it sends nothing is a symptom
+        its_own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
+        return here, replace(there, causes=its_own)
+    if first is None or second is None:
+        return here, there
+    if roles := list(pair.roles(first, second)):
+        return here.led_by(roles), there
+    if second.is_copy_of(first):
+        here, there = with_replayed_locks(here, there)
+    its = standby.connection.name == primary.connection.standby
+    told = [*there.causes, *(here.causes if its else ())]
+    here = replace(here, causes=tuple(without_symptoms(here.causes, told)))
+    if any(REPLICATION in cause.explains for cause in told) or not second.is_copy_of(first):
+        return here, there
+    return here, there.led_by(_behind(first, second, standby))
+
+
+def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
+    """Tell a lock of the primary that readers of the standby wait for as the primary's cause."""
+    for cause in there.causes:
+        found = pair.replayed(here.situation, there.situation, cause)
+        if found is None:
+            continue
+        there = replace(there, causes=tuple(one for one in there.causes if one is not cause))
+        [holder] = found.culprits
+        blocks = [one for one in here.causes if holder in one.culprits and one.victims.count]
+        if blocks:
+            merged = {id(blocks[0]): pair.also(blocks[0], cause, there.situation)}
+            here = replace(here, causes=tuple(merged.get(id(one), one) for one in here.causes))
+            continue
+        others = [one for one in here.causes if holder not in one.culprits]
+        named = {one.pid for each in (found, *others) for one in each.culprits}
+        others += transactions.forgotten(here.situation, named)
+        ranked = sorted([found, *others], key=lambda one: -one.verdict.rank)
+        here = replace(here, causes=tuple(ranked))
+    return here, there
+
+
+def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:
+    found = list(pair.behind(first, second))
+    if found:
+        # WAL that is on its way arrives within a moment
+        time.sleep(_ON_ITS_WAY_S)
+        found = list(pair.behind(first, _member(standby) or second))
+    return found
+
+
+def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
+    """Return who a server is and how far it is; None where it does not answer."""
+    if seen and not seen.reached:
+        return None
+    rows = diagnostics.ask(session, "situation/position").records()
+    return Member(connection=session.connection.name, **rows[0]) if rows else None
+
+
+def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
+    """Add what it means that a server, configured as the standby of another one, is none."""
+    second = _member(standby, seen)
+    first = _member(primary)
+    if second is None:
+        return seen
+    if first is None:
+        return seen.led_by(list(pair.alone(primary.connection.name, second)))
+    return seen.led_by(list(pair.roles(first, second)))
+
+
+def findings(seen: Diagnosis) -> list[Finding]:
+    """Return the causes as findings, the most harmful first; one that is ok where there is none."""
+    db = seen.situation.connection
+    if not seen.causes:
+        return [none_found(title(db, 0))]
+    return [_finding(title(db, place), cause) for place, cause in enumerate(seen.causes)]
+
+
+def _finding(title: str, cause: Cause) -> Finding:
+    return Finding(
+        title=title,
+        verdict=cause.verdict,
+        expected="none",
+        actual=cause.headline,
+        # what is not known to be the cause of anything is told as it is
+        cause=cause.mechanism if cause.explains else cause.headline,
+        which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
+        next_step=cause.next_step,
+        opens=cause.opens,
+        value=float(cause.victims.count),
+        at=now(),
+        explains=cause.explains,
+    )
+
+
+def unreached(connection: str, error: DatabaseError) -> Finding:
+    """Return the finding on a server that does not answer, or that we must not or cannot ask."""
+    [found] = findings(unanswered(connection, error))
+    return found if found.is_cause else replace(found, title=f"{connection} answers")
+
+
+def none_found(title: str) -> Finding:
+    """Return the finding that a look has found no cause."""
+    return Finding(title=title, verdict=Verdict.OK, expected="none", actual="none found", at=now())
+
+
+def title(db: str, place: int) -> str:
+    """Return the title of the finding on one cause of a connection, counted from 0.
+
+    >>> title("orders", 0), title("orders", 1)
+    ('Cause on orders', 'Cause 2 on orders')
+    """
+    return f"Cause on {db}" if place == 0 else f"Cause {place + 1} on {db}"

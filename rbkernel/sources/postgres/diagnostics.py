@@ -1,0 +1,283 @@
+"""Ask a named diagnostic of the `library`.
+
+A diagnostic never raises because the patient is sick. It returns an empty frame with the columns
+that its header declares and the reason attached, which every rule reads as ``unknown``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rbkernel.checks.answer import Answer, failed
+from rbkernel.errors import DatabaseError, QueryError, RbkernelError
+from rbkernel.sources.postgres import apptable
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection.capabilities import grant, lacking
+from rbkernel.sources.postgres.connection.driver import quote_identifier
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.connection.troubles import Trouble
+from rbkernel.sources.postgres.library import (
+    Batch,
+    Diagnostic,
+    complete,
+    filled,
+    get,
+    names,
+    parse,
+    typed,
+)
+from rbkernel.sources.postgres.twice import PAUSE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Diagnostic", "ask", "framed", "get", "inapplicable", "names", "parse", "run", "typed"]
+
+# character_not_in_repertoire, untranslatable_character; undefined_function: no such conversion
+_NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
+
+
+def inapplicable(session: Session, name: str) -> str:
+    """Say why a diagnostic has nothing to say of this database; empty when it has.
+
+    An overview leaves out what is inapplicable. What is applicable and cannot be answered, for
+    want of a privilege or an extension, it must not leave out.
+
+    Raises
+    ------
+    DatabaseError
+        The server does not answer.
+    """
+    diagnostic = get(name)
+    if reason := _wrong_kind(session, diagnostic):
+        return reason
+    table = diagnostic.requires_table
+    return apptable.lacks(session, table) if table else ""
+
+
+def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
+    kind = "standby" if session.server.standby else "primary"
+    if diagnostic.runs_on in {"any", kind}:
+        return ""
+    return f"{diagnostic.name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}"
+
+
+def _statements_schema(session: Session) -> str:
+    """Return what ``{schema}`` stands for: the schema of pg_stat_statements, quoted."""
+    if schema := session.server.statements_schema:
+        return quote_identifier(schema)
+    raise DatabaseError(
+        "the extension pg_stat_statements has not its own views in its schema",
+        where=f"connection {session.connection.name}",
+        next_step="have an administrator drop the extension and create it anew",
+    )
+
+
+def _not_applicable(reason: str, where: str) -> DatabaseError:
+    return DatabaseError(
+        f"not applicable: {reason}",
+        where=where,
+        next_step="give the connection name of the server and database that it is about; if"
+        " primary and standby have changed roles, a failover has happened",
+    )
+
+
+def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
+    """Run a diagnostic, as `ask` does; twice, with a pause, where its header says so.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × the header's columns; empty, with a reason in its provenance, when the patient
+        could not or would not answer.
+    """
+    if get(name).twice:
+        return _twice(session, get(name), values)
+    return framed(name, ask(session, name, **values))
+
+
+def framed(name: str, answer: Answer) -> pd.DataFrame:
+    """Return the answer of a diagnostic as a frame of its header's columns."""
+    # imported late: pandas takes a second, and a look at a server needs no frame
+    from rbkernel.checks import frames
+
+    # a policy may have dropped a column that the rules ask for: they find it empty
+    return frames.to_frame(answer).reindex(columns=list(get(name).columns))
+
+
+def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Look, wait with nothing open on the server, look again, and return what has changed."""
+    from rbkernel.checks import frames
+    from rbkernel.sources.postgres import rates
+
+    assert diagnostic.twice
+    first = _ask(session, diagnostic, values, texts=False)
+    if first.told.reason:
+        return framed(diagnostic.name, first)
+    time.sleep(values.get(PAUSE, diagnostic.twice.every_s))
+    second = _ask(session, diagnostic, values)
+    if second.told.reason:
+        return framed(diagnostic.name, second)
+    looks = (frames.to_frame(first), frames.to_frame(second))
+    try:
+        changed = rates.between(*looks, diagnostic.twice)
+    except DatabaseError as error:
+        return framed(diagnostic.name, _failed(session, diagnostic, error))
+    return changed.reindex(columns=list(diagnostic.columns))
+
+
+def ask(session: Session, name: str, **values: Any) -> Answer:
+    """Ask a diagnostic's question once, and return what may be shown of the answer.
+
+    Returns
+    -------
+    Answer
+        Without rows, with a reason in its provenance, when the patient could not or would not
+        answer.
+
+    Raises
+    ------
+    QueryError
+        Unknown name, missing or unknown parameter: a programming error.
+    """
+    return _ask(session, get(name), values)
+
+
+def _ask(
+    session: Session, diagnostic: Diagnostic, given: Mapping[str, Any], *, texts: bool = True
+) -> Answer:
+    """Ask as `ask` does, without the texts of statements where nobody will read them."""
+    values = complete(diagnostic, given)
+    values.pop(PAUSE, None)
+    try:
+        sql = diagnostic.sql_for(session.server)
+        if not texts:
+            sql = filled(sql, {"texts": "false"})
+        _check_fit(session, diagnostic)
+        ask_all = _answered_in_batches if diagnostic.batch else _answered
+        answer = _told_of_all(ask_all(session, diagnostic, sql, values))
+        answer = _asked_again(session, diagnostic, sql, values, answer)
+        return answer.protected(session.connection.redaction)
+    # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
+    except (DatabaseError, QueryError) as error:
+        return _failed(session, diagnostic, error)
+
+
+def _failed(session: Session, diagnostic: Diagnostic, error: RbkernelError) -> Answer:
+    return failed(
+        list(diagnostic.columns),
+        error,
+        name=diagnostic.name,
+        connection=session.connection.name,
+        sql=diagnostic.shown_sql,
+    )
+
+
+def _asked_again(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any], answer: Answer
+) -> Answer:
+    again = diagnostic.again
+    if again is None:
+        return answer
+    seen: Any = None
+    for _ in range(again.times):
+        waiting = [value for value in answer.values(again.column) if value is not None]
+        if not waiting:
+            break
+        seen = seen or waiting[0]
+        time.sleep(again.every_s)
+        answer = _answered(session, diagnostic, sql, {**values, again.parameter: seen})
+    return answer
+
+
+def _answered(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
+) -> Answer:
+    notes: tuple[str, ...] = ()
+    fills = {"texts": "true"}
+    if table := diagnostic.requires_table:
+        given = {name: str(values[name]) for name in table.parameters()}
+        values = {name: value for name, value in values.items() if name not in given}
+        found = apptable.find(session, table, given)
+        fills, notes = {**fills, **found.fills}, found.notes
+    elif "{schema}" in sql:
+        fills["schema"] = _statements_schema(session)
+    try:
+        answer = session.answer(filled(sql, fills), values, name=diagnostic.name)
+    except QueryError as error:
+        if "{texts}" not in sql or driver.sqlstate(error) not in _NOT_IN_ENCODING:
+            raise
+        sql = filled(sql, {**fills, "texts": "false"})
+        answer = session.answer(sql, values, name=diagnostic.name)
+        notes = (*notes, "query: left out, since a text is not valid in the encoding here")
+    return replace(answer.cut(diagnostic.cut), told=replace(answer.told, notes=notes))
+
+
+def _answered_in_batches(
+    session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
+) -> Answer:
+    """Ask for one part after the other, until one is not full or the row cap is reached."""
+    batch = diagnostic.batch
+    assert batch
+    parts: list[Answer] = []
+    after = rows = 0
+    row_cap = session.connection.row_cap
+    while True:
+        part = _answered(session, diagnostic, sql, {**values, "after": after, "batch": batch.rows})
+        parts.append(part)
+        rows += len(part.rows)
+        if part.told.cut_by or len(part.rows) < batch.rows or rows >= row_cap:
+            break
+        after = max(part.values("batch_key"))
+    return replace(
+        parts[0],
+        rows=_worst_first([row for part in parts for row in part.rows], parts[0], batch),
+        told=replace(
+            parts[0].told,
+            rows=rows,
+            duration_s=round(sum(part.told.duration_s for part in parts), 4),
+            cut_by=part.told.cut_by or (f"the row cap of {row_cap}" if rows >= row_cap else ""),
+        ),
+    )
+
+
+def _worst_first(
+    rows: Sequence[Sequence[Any]], answer: Answer, batch: Batch
+) -> list[Sequence[Any]]:
+    [place] = [at for at, one in enumerate(answer.columns) if one.name == batch.worst_first]
+    return sorted(rows, key=lambda row: (row[place] is None, row[place] or 0), reverse=True)
+
+
+def _told_of_all(answer: Answer) -> Answer:
+    """Read how many rows there would be without the LIMIT of the SQL, and say what it cut."""
+    of_all = max(answer.values("of_all"), default=0)
+    if of_all <= len(answer.rows) or answer.told.cut_by:
+        return answer
+    limit = f"the limit of this diagnostic: {len(answer.rows)} of {of_all} rows"
+    return replace(answer, told=replace(answer.told, cut_by=limit))
+
+
+def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
+    """Refuse before asking what the server could only answer wrongly."""
+    where = f"connection {session.connection.name}"
+    if reason := _wrong_kind(session, diagnostic):
+        raise _not_applicable(reason, where)
+    server = session.server
+    if "pg_monitor" in diagnostic.needs and not server.monitor:
+        # the same words for every diagnostic: one reason is told once
+        raise DatabaseError(
+            lacking(server, ["pg_monitor"]),
+            where=where,
+            next_step=f"ask an administrator to run {grant(server, 'pg_monitor')}, or open this as"
+            " a role that has it",
+            trouble=Trouble.FORBIDDEN,
+        )
+    if reason := lacking(server, diagnostic.needs):
+        raise DatabaseError(
+            f"{diagnostic.name} cannot be answered: {reason}",
+            where=where,
+            next_step="have an administrator provide it, or do without this look",
+        )

@@ -1,0 +1,400 @@
+"""What is wrong with a connection, from the file to the role, each with cause and next step.
+
+Ordering: configuration, reach, login, server, role, settings, functions, extensions, tables,
+time-outs. A step that fails ends the examination; those after it are ``unknown``. What is wrong is
+told by SQLSTATE, error number and other codes (module troubles), never by the words of a message,
+which the server may translate. No finding holds a password or a part of one.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from rbkernel.config import Connection
+from rbkernel.errors import ConfigError, DatabaseError, RbkernelError
+from rbkernel.model import Finding, Verdict
+from rbkernel.sources.postgres import setup
+from rbkernel.sources.postgres.connection import driver, privileges, reach, troubles
+from rbkernel.sources.postgres.connection.capabilities import (
+    OLDEST_SUPPORTED,
+    Server,
+    grant,
+    has,
+    lacking,
+)
+from rbkernel.sources.postgres.connection.privileges import Tables
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.connection.troubles import Trouble
+
+_STEPS = {
+    "configuration": "a complete connection, whose password can be fetched",
+    "reach": "the port accepts connections",
+    "login": "the server lets the role in and answers",
+    "server": f"PostgreSQL {OLDEST_SUPPORTED // 10000} or later, without a pooler in between",
+    "role": "pg_monitor, and nothing that writes, signals or leaves the database",
+    "settings": "what the role and the database have set does not reach our sessions",
+    "functions": "no function of the database's own that runs with its owner's rights",
+    "extensions": "pg_stat_statements",
+    "tables": "every table of its schemas can be read, also those that are created later",
+    "time-outs": "read-only transactions with the configured time-outs",
+}
+_OURS = """
+SELECT current_setting('transaction_read_only') AS read_only,
+       extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS statement_s,
+       extract(epoch FROM current_setting('lock_timeout')::interval)::float8 AS lock_s
+"""
+# What the role may call, that was created here, and runs as somebody else. An extension's own are
+# its maker's business.
+_DEFINERS = """
+SELECT p.oid::regprocedure::text AS function, pg_get_userbyid(p.proowner)::text AS owner
+FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.prosecdef AND p.proowner <> CAST(CAST(current_user AS regrole) AS oid)
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+# what role and database have set for this session, the more special first
+_SETTINGS = (
+    "role",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
+    "transaction_timeout",
+    "search_path",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "default_transaction_deferrable",
+)
+_SET = """
+SELECT s.setting, session_user::text AS login, current_user::text AS acting
+FROM pg_db_role_setting d, unnest(d.setconfig) s (setting)
+WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
+  AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+  AND split_part(s.setting, '=', 1) = ANY (:names)
+ORDER BY d.setrole DESC, d.setdatabase DESC, 1
+"""
+_CANCELLED = "57014"
+# longer, and a run waits for a patient that will not answer
+_LONG_STATEMENT_S = 60.0
+
+
+def examine(connection: Connection) -> list[Finding]:
+    """Examine one connection, and change nothing.
+
+    Parameters
+    ----------
+    connection
+        The named connection.
+
+    Returns
+    -------
+    list of Finding
+        One a step, in order.
+    """
+    session = Session(connection, application_name="rbkernel/doctor")
+    steps: Sequence[Callable[[], Finding]] = (
+        lambda: _configuration(connection),
+        lambda: _reach(connection),
+        lambda: _login(session),
+        lambda: judge_server(session.identify()),
+        lambda: judge_role(session.identify(), session.excess()),
+        lambda: _settings(session),
+        lambda: _functions(session),
+        lambda: judge_extensions(session.identify()),
+        lambda: _tables(session),
+        lambda: _time_outs(session),
+    )
+    findings: list[Finding] = []
+    try:
+        for title, step in zip(_STEPS, steps, strict=True):
+            findings.append(_taken(title, step, findings))
+    finally:
+        session.close()
+    return findings
+
+
+def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -> Finding:
+    """Take a step, or say which one before has to succeed first."""
+    broken = [f.title for f in before if f.verdict is Verdict.CRITICAL]
+    if broken:
+        return _finding(title, Verdict.UNKNOWN, "not asked", next_step=f"fix the {broken[0]} first")
+    try:
+        return step()
+    except RbkernelError as error:
+        known = isinstance(error, ConfigError) or title in {"reach", "login"}
+        return _finding(
+            title,
+            Verdict.CRITICAL if known else Verdict.UNKNOWN,
+            error.what,
+            cause=error.what,
+            next_step=error.next_step,
+        )
+
+
+def judge_server(server: Server) -> Finding:
+    """Judge version and surroundings."""
+    if server.version_num < OLDEST_SUPPORTED:
+        return _finding(
+            "server",
+            Verdict.CRITICAL,
+            str(server),
+            cause=f"PostgreSQL {server.version.split()[0]} is older than what the diagnostics know",
+            next_step=f"upgrade it to {OLDEST_SUPPORTED // 10000} or later",
+        )
+    if server.pooler:
+        return _finding(
+            "server",
+            Verdict.WARNING,
+            str(server),
+            cause="a pooler stands in between: once its pool is exhausted, the patient is hidden",
+            next_step="add a connection that goes to the server itself",
+        )
+    return _finding("server", Verdict.OK, str(server))
+
+
+def judge_role(server: Server, excess: Sequence[str]) -> Finding:
+    """Judge what the role can see, and what it must not be able to do."""
+    if excess:
+        return _finding(
+            "role",
+            Verdict.CRITICAL,
+            f"{server.role} {'; '.join(excess)}",
+            cause=f"the role {server.role} may do more than look, so every diagnostic refuses it",
+            next_step=privileges.ADVICE,
+        )
+    if missing := lacking(server, ["pg_monitor"]):
+        return _finding(
+            "role",
+            Verdict.WARNING,
+            f"{server.role}, without pg_monitor",
+            cause=missing,
+            next_step=f"have an administrator run: {grant(server, 'pg_monitor')}",
+        )
+    return _finding(
+        "role", Verdict.OK, f"{server.role}, with pg_monitor, reads only in this database"
+    )
+
+
+def _functions(session: Session) -> Finding:
+    found = session.look(_DEFINERS)
+    if found.empty:
+        return _finding("functions", Verdict.OK, "none that runs with its owner's rights")
+    names = ", ".join(found["function"].head(3)) + (", …" if len(found) > 3 else "")
+    return _finding(
+        "functions",
+        Verdict.WARNING,
+        f"{len(found)} of SECURITY DEFINER: {names}",
+        cause="behind an operator, a cast or a view the guard cannot see such a function, and it"
+        f" does whatever {', '.join(sorted(set(found['owner'])))} may do",
+        next_step="REVOKE EXECUTE ON FUNCTION … FROM PUBLIC, and grant it to who needs it",
+    )
+
+
+def judge_extensions(server: Server) -> Finding:
+    """Judge what has to be created for some diagnostics."""
+    if has(server, "pg_stat_statements"):
+        return _finding("extensions", Verdict.OK, "pg_stat_statements")
+    return _finding(
+        "extensions",
+        Verdict.WARNING,
+        "no pg_stat_statements",
+        cause=lacking(server, ["pg_stat_statements"]),
+        next_step="create it, or do without the diagnostics of top queries",
+    )
+
+
+def _configuration(connection: Connection) -> Finding:
+    if not (connection.host or connection.service):
+        return _finding(
+            "configuration",
+            Verdict.WARNING,
+            "neither host nor service",
+            cause="libpq then takes whatever server its environment names",
+            next_step="name the host",
+        )
+    for path in (connection.passfile, connection.sslrootcert):
+        if path is not None and not _is_file(path):
+            what = f"{path} is no file" if path.exists() else f"there is no file {path}"
+            advice = "name a file in it" if path.is_dir() else "create it, or name another"
+            raise ConfigError(f"{what}{' but a folder' * path.is_dir()}", next_step=advice)
+    connection.password()
+    if connection.passfile and _is_open(connection.passfile):
+        raise ConfigError(
+            f"others may read {connection.passfile}, so libpq ignores it",
+            next_step=f"chmod 600 {connection.passfile}",
+        )
+    return _finding("configuration", Verdict.OK, f"password from {_password_source(connection)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:  # a folder that may not be read, or a NUL in the name
+        raise ConfigError(
+            f"{path} cannot be read: {error}", next_step="check it, and its folder's permissions"
+        ) from error
+
+
+def _is_open(passfile: Path) -> bool:
+    return bool(passfile.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _password_source(connection: Connection) -> str:
+    if connection.password_env:
+        return f"the variable {connection.password_env}"
+    if connection.password_command:
+        return f"the command {connection.password_command[0]}"
+    return str(connection.passfile or connection.service or "libpq's own files, or none")
+
+
+def _reach(connection: Connection) -> Finding:
+    place = f"{connection.host}:{connection.port}"
+    trouble = reach.look(connection)
+    if trouble is None:
+        known = connection.host and not connection.service
+        return _finding("reach", Verdict.OK, place if known else "left to libpq")
+    waited = trouble in {Trouble.FROZEN, Trouble.HOST_SILENT}
+    within = f" within {connection.connect_timeout_s} s" if waited else ""
+    raise DatabaseError(f"{trouble}{within} ({place})", next_step=troubles.next_step(trouble))
+
+
+def _login(session: Session) -> Finding:
+    started = time.monotonic()
+    try:
+        server = session.identify()
+    except DatabaseError as error:
+        # our own limit has not been reached: somebody has set a shorter one
+        early = time.monotonic() - started < min(1, session.connection.statement_timeout_s)
+        if error.sqlstate != _CANCELLED or not early:
+            raise
+        trouble = Trouble.CANCELLED_EARLY
+        raise DatabaseError(trouble, next_step=troubles.next_step(trouble)) from error
+    return _finding("login", Verdict.OK, f"as {server.role}")
+
+
+def _settings(session: Session) -> Finding:
+    """Judge what a role or a database has set: ours hold all the same, except for its role."""
+    found = session.look(_SET, {"names": list(_SETTINGS)})
+    if found.empty:
+        return _finding("settings", Verdict.OK, "the role and the database set none of ours")
+    texts = list(found["setting"])
+    login, acting = found["login"].iloc[0], found["acting"].iloc[0]
+    [wanted] = [text.partition("=")[2] for text in texts if text.startswith("role=")][:1] or [""]
+    if wanted in {"", "none", login}:
+        return _finding("settings", Verdict.OK, f"ours hold instead of {', '.join(texts)}")
+    cause = f"a session of {login} acts as {acting} from its login on"
+    if acting == login:
+        cause = (
+            f"the setting role = {wanted} has no effect: there is no such role, or {login} may not"
+            f" become it; the server warns of it at every login, and {login} acts as itself"
+        )
+    ours = driver.quote_identifier(login)
+    return _finding(
+        "settings",
+        Verdict.WARNING,
+        ", ".join(texts),
+        cause=cause,
+        next_step=f"have an administrator run ALTER ROLE {ours} RESET role; `SELECT * FROM"
+        " pg_db_role_setting` shows where it is set",
+    )
+
+
+def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding:
+    """Judge which tables of its schemas the role can read, now and when more are created.
+
+    Parameters
+    ----------
+    looked
+        What there is, by schema and owner.
+    role
+        The diagnostic role.
+    named
+        Whether the configuration names the schemas; else those with a table that it can read.
+        Tables to come count where the schema is named, or has a grant for them.
+    """
+    known = {one.schema for one in looked if one.readable}
+    looked = [one for one in looked if named or one.schema in known]
+    unread = [one for one in looked if one.readable < one.tables]
+    later = [one for one in looked if not one.later]
+    total, seen = sum(one.tables for one in looked), sum(one.readable for one in looked)
+    parts = [f"{total - seen} of {total} cannot be read ({_places(unread)})"] if unread else []
+    if not parts:
+        schemas = ", ".join(sorted({one.schema for one in looked}))
+        parts.append(f"all {total} in {schemas}" if looked else "it reads no table")
+    if later:
+        parts.append(f"those that are created later cannot be read ({_places(later)})")
+    if not (unread or any(named or one.meant for one in later)):
+        return _finding("tables", Verdict.OK, "; ".join(parts))
+    sql = setup.read_sql(
+        [one.schema for one in unread], [(one.schema, one.owner) for one in later], role
+    )
+    return _finding(
+        "tables",
+        Verdict.WARNING,
+        "; ".join(parts),
+        cause="they were created after the grant, or by a role without default privileges for"
+        f" {role}",
+        next_step=f"have an administrator run: {sql} If it should not read them, name the schemas"
+        " that it should read as read_schemas in rbkernel.toml",
+    )
+
+
+def _places(tables: Iterable[Tables], named: int = 3) -> str:
+    places = [f"schema {one.schema}, owner {one.owner}" for one in tables]
+    return "; ".join(places[:named]) + ("; …" if len(places) > named else "")
+
+
+def _tables(session: Session) -> Finding:
+    schemas = session.connection.read_schemas
+    if schemas is not None and not schemas:
+        return _finding("tables", Verdict.OK, "not asked: read_schemas is empty")
+    found = session.look(privileges.TABLES, {"schemas": list(schemas or ()), "all": not schemas})
+    rows = found.to_dict("records")
+    looked = [Tables(**{str(key): value for key, value in row.items()}) for row in rows]
+    return judge_tables(looked, role=session.server.role, named=bool(schemas))
+
+
+def _time_outs(session: Session) -> Finding:
+    connection = session.connection
+    found = session.look(_OURS).iloc[0]
+    told = (
+        f"statement {connection.statement_timeout_s:g} s, lock {connection.lock_timeout_s:g} s,"
+        f" first answer {connection.connect_timeout_s} s"
+    )
+    wanted = ("on", connection.statement_timeout_s, connection.lock_timeout_s)
+    if (found["read_only"], found["statement_s"], found["lock_s"]) != wanted:
+        return _finding(
+            "time-outs",
+            Verdict.CRITICAL,
+            f"statement {found['statement_s']:g} s, lock {found['lock_s']:g} s",
+            cause="something between us and the server changes our settings",
+            next_step="connect to the server itself",
+        )
+    if connection.statement_timeout_s > _LONG_STATEMENT_S:
+        cause = f"a diagnostic may take {connection.statement_timeout_s:g} s"
+        advice = "set statement_timeout_s to 10, and longer only where a query needs it"
+    elif connection.lock_timeout_s >= connection.statement_timeout_s:
+        cause = "a query waits for locks until its statement time-out, and adds to the queue"
+        advice = "set lock_timeout_s to 0.5"
+    else:
+        return _finding("time-outs", Verdict.OK, told)
+    return _finding("time-outs", Verdict.WARNING, told, cause=cause, next_step=advice)
+
+
+def _finding(
+    title: str, verdict: Verdict, actual: str, *, cause: str = "", next_step: str = ""
+) -> Finding:
+    return Finding(
+        title=title,
+        verdict=verdict,
+        expected=_STEPS[title],
+        actual=actual,
+        cause=cause,
+        next_step=next_step,
+    )

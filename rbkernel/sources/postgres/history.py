@@ -1,0 +1,191 @@
+"""What earlier looks at a server have shown: since when a cause is there, and which are over. Pure.
+
+Two causes are the same when they have a culprit in common, told by process id and start, since
+process ids are used again. Causes without a culprit are the same when their mechanism is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.sources.postgres.causes import Cause
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+
+# looks that are further apart say nothing of the time between them
+_GAP = timedelta(minutes=6)
+# causes that are over, and are told one by one
+_TOLD = 3
+_OVER = "over by now"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A cause as one look showed it; ``culprits`` are texts, each of which is one session."""
+
+    verdict: str
+    headline: str
+    mechanism: str
+    culprits: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, cause: Cause) -> Sighting:
+        """Return a cause in short."""
+        culprits = tuple(f"{one.pid} {one.backend_start}" for one in cause.culprits)
+        return cls(
+            verdict=cause.verdict.value,
+            headline=cause.headline,
+            mechanism=cause.mechanism,
+            culprits=culprits,
+        )
+
+    def same(self, other: Sighting) -> bool:
+        """Whether both are the same cause."""
+        if self.culprits or other.culprits:
+            return not set(self.culprits).isdisjoint(other.culprits)
+        return self.mechanism == other.mechanism
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """A look in short: what a history is made of; ``reason`` says why there was no look."""
+
+    at: str
+    verdict: str
+    used: int
+    usable: int
+    waiting: int
+    causes: tuple[Sighting, ...] = ()
+    reason: str = ""
+
+    @classmethod
+    def of(cls, seen: Diagnosis) -> Glance:
+        """Return a look in short."""
+        situation = seen.situation
+        return cls(
+            at=situation.at,
+            verdict=seen.verdict.value,
+            used=situation.used,
+            usable=situation.usable,
+            waiting=sum(1 for one in situation.backends if one.blocked_by),
+            causes=tuple(map(Sighting.of, seen.causes)),
+            reason=situation.reason,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a value that can be stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Glance:
+        """Return what `to_json` has made a value of."""
+        causes = (
+            Sighting(**{**one, "culprits": tuple(one["culprits"])}) for one in stored["causes"]
+        )
+        return cls(**{**stored, "causes": tuple(causes)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A look that was made before, and in words on what occasion."""
+
+    diagnosis: Diagnosis
+    occasion: str
+
+
+def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
+    """Return since when every look has shown a cause; empty where the last one did not.
+
+    Parameters
+    ----------
+    cause
+        A cause of now.
+    glances
+        Earlier looks, the oldest first. Those that saw nothing say neither yes nor no.
+
+    >>> held = Sighting(verdict="critical", headline="", mechanism="m")
+    >>> def glance(minute, *causes):
+    ...     return Glance(at=f"2026-11-20T03:0{minute}:00+00:00", verdict="ok", used=0, usable=9,
+    ...                   waiting=0, causes=causes)
+    >>> cause = Cause(headline="", mechanism="m", verdict=Verdict.CRITICAL)
+    >>> first_seen(cause, [glance(1, held), glance(2), glance(3, held), glance(4, held)])
+    '2026-11-20T03:03:00+00:00'
+    >>> first_seen(cause, [glance(1, held), glance(2)])
+    ''
+    """
+    wanted, since, later = Sighting.of(cause), "", None
+    for glance in reversed(glances):
+        at = datetime.fromisoformat(glance.at)
+        if later is not None and later - at > _GAP:
+            break
+        if any(wanted.same(one) for one in glance.causes):
+            since = glance.at
+        elif not glance.reason:
+            break
+        later = at
+    return since
+
+
+def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier, Cause]]:
+    """Return the causes that were there and are not seen now, each once, the most harmful first."""
+    found: list[tuple[Earlier, Cause]] = []
+    for look in earlier:
+        for cause in look.diagnosis.causes:
+            known = [*present.causes, *(one for _, one in found)]
+            wrong = cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+            if wrong and not any(Sighting.of(cause).same(Sighting.of(one)) for one in known):
+                found.append((look, cause))
+    return sorted(found, key=lambda one: (-one[1].verdict.rank, -one[1].victims.count))
+
+
+def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding]:
+    """Yield the findings on causes that were there and are not seen now.
+
+    Where the server does not answer now, nobody knows whether they are over.
+    """
+    db = present.situation.connection
+    left = "the server cannot be asked whether it is over" if present.situation.reason else ""
+    for place, (look, cause) in enumerate(before(present, earlier)[:_TOLD]):
+        at = f"at {clock(look.diagnosis.situation.at)}, {look.occasion}"
+        yield Finding(
+            title=title(db, place),
+            verdict=Verdict.WARNING,
+            expected="none",
+            actual=left or _OVER,
+            cause=f"{at}: {cause.headline}, over by now" if not left else f"{at}: {cause.headline}",
+            which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
+            next_step=_next_step(cause),
+            at=now(),
+        )
+
+
+def is_over(finding: Finding) -> bool:
+    """Whether a finding tells of what was wrong, and is not any more."""
+    return finding.actual == _OVER
+
+
+def title(db: str, place: int) -> str:
+    """Return the title of the finding on a cause that is over, counted from 0.
+
+    >>> title("orders", 0), title("orders", 1)
+    ('Earlier cause on orders', 'Earlier cause 2 on orders')
+    """
+    return f"Earlier cause on {db}" if place == 0 else f"Earlier cause {place + 1} on {db}"
+
+
+def clock(at: str) -> str:
+    """Return the time of day (UTC), as a person reads it.
+
+    >>> clock("2026-11-20T04:02:11.5+01:00")
+    '03:02:11 UTC'
+    """
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%H:%M:%S} UTC"
+
+
+def _next_step(cause: Cause) -> str:
+    names = list(dict.fromkeys(culprit.name for culprit in cause.culprits))
+    who = f"Ask the owner of {' and '.join(names[:3])}" if names else "Find out"
+    return f"{who} what happened then, so that it does not come again; end nothing because of it"

@@ -1,0 +1,256 @@
+"""The library of named diagnostics: one `.sql` file each, described by a YAML header of its own."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rbkernel.checks.rule import Rule
+from rbkernel.config.words import did_you_mean
+from rbkernel.errors import QueryError
+from rbkernel.sources.postgres.apptable import Table
+from rbkernel.sources.postgres.connection.capabilities import CAPABILITIES, Server, has
+from rbkernel.sources.postgres.twice import LONGEST_S, PAUSE, SHORTEST_S, Twice
+
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Parameter(_Part):
+    """A value that a diagnostic is asked with; without a default it must be given."""
+
+    help: str
+    default: str | int | float | None = None
+
+
+class Figure(_Part):
+    """The picture that shows a diagnostic's result at a glance; see `rbkernel.render.figure`."""
+
+    kind: Literal["timeline", "bars", "strip"]
+    x: str = ""
+    y: str = ""
+    by: str = ""
+    unit: str = ""
+    title: str = ""
+
+
+class Again(_Part):
+    """When to ask again: what one look shows may have passed within a moment.
+
+    While the ``column`` is not NULL, it is asked again every ``every_s`` seconds, with the first
+    value of it as ``parameter``, and ``times`` times at the most.
+    """
+
+    column: str
+    parameter: str
+    every_s: float
+    times: int
+
+
+class Batch(_Part):
+    """An answer that is asked for in parts, each in a transaction of its own, to hold few locks.
+
+    The SQL takes ``:after`` and ``:batch``, and returns one more column ``batch_key``, the largest
+    of which is the next ``:after``. The whole is sorted by `worst_first`, unknown values first.
+    """
+
+    rows: int
+    worst_first: str
+
+
+class Diagnostic(_Part):
+    """A named query and what its header says of it.
+
+    ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to
+    the SQL for servers that have it, newest first. Without its ``requires_table`` a diagnostic
+    makes no sense for a database, which is no defect of the database: see `inapplicable`.
+    ``{schema}`` in the SQL stands for the schema of that table, or of the extension that is needed.
+    SQL with a LIMIT returns one more column, ``of_all``: how many rows there would be without it.
+    ``cut`` maps a column to the characters that are kept of its text: functions of the server that
+    count characters fail on text of another database that is not valid in the encoding of this one.
+    With ``twice`` there are two looks, ``every_s`` apart, and the answer is what has changed.
+    """
+
+    name: str
+    purpose: str
+    runs_on: Literal["primary", "standby", "any"] = "any"
+    needs: tuple[str, ...] = ()
+    requires_table: Table | None = None
+    columns: dict[str, str]
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    again: Again | None = None
+    rules: tuple[Rule, ...] = ()
+    figure: Figure | None = None
+    source: str = ""
+    cut: dict[str, int] = Field(default_factory=dict)
+    batch: Batch | None = None
+    twice: Twice | None = None
+    sql: str
+    variants: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_parameters_of_the_asking(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        own: dict[str, Any] = {}
+        if told := data.get("requires_table"):
+            table = Table.model_validate(told)
+            own |= {n: {"help": words, "default": ""} for n, words in table.parameters().items()}
+        if told := data.get("twice"):
+            pause_s = Twice.model_validate(told).every_s
+            own[PAUSE] = {"help": "s between the two looks", "default": pause_s}
+        return {**data, "parameters": {**data.get("parameters", {}), **own}}
+
+    @property
+    def shown_sql(self) -> str:
+        """The text for people."""
+        return self.shown(self.sql)
+
+    def shown(self, sql: str) -> str:
+        """Return one of its texts with the usual names in the place of what is found."""
+        fills = {"texts": "true"}
+        if table := self.requires_table:
+            fills["table"] = table.name
+            fills |= {meaning: column.names[0] for meaning, column in table.columns.items()}
+        return filled(sql.replace("{schema}.", ""), fills)
+
+    def sql_for(self, server: Server) -> str:
+        """Return the text for this server: the newest variant that it is capable of."""
+        fitting = (sql for name, sql in self.variants.items() if has(server, name))
+        return next(fitting, self.sql)
+
+
+def filled(sql: str, fills: Mapping[str, str]) -> str:
+    """Put SQL in the place of each ``{name}``.
+
+    >>> filled("SELECT {at} FROM {table}", {"at": '"queued_at"', "table": '"shop"."outbox"'})
+    'SELECT "queued_at" FROM "shop"."outbox"'
+    """
+    # in one pass: a team's column may itself be called "{table}"
+    return _PLACE.sub(lambda found: fills.get(found[1], found[0]), sql)
+
+
+def names() -> list[str]:
+    """Return the names of all diagnostics, sorted."""
+    return sorted(_sources())
+
+
+@cache
+def get(name: str) -> Diagnostic:
+    """Return a diagnostic by name, such as ``replication/lag``.
+
+    Raises
+    ------
+    QueryError
+        There is none of that name; the message lists those there are.
+    """
+    if name not in names():
+        raise QueryError(
+            f"no diagnostic is called {name!r}; there are {', '.join(names())}"
+            f"{did_you_mean(name, names())}",
+            next_step="use one of these names, or write the query in a %%sql cell",
+        )
+    base, variants = _sources()[name]
+    newest_first = sorted(variants, key=lambda variant: -CAPABILITIES[variant].since)
+    texts = {variant: _without_comment(variants[variant]) for variant in newest_first}
+    return parse(name, base, texts)
+
+
+def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> Diagnostic:
+    """Read a diagnostic: a YAML header in a comment, then the SQL.
+
+    >>> text = "/*\\npurpose: x\\ncolumns: {n: how many}\\n*/\\nSELECT 1 AS n"
+    >>> parse("a/b", text).columns
+    {'n': 'how many'}
+    """
+    header, _, sql = source.lstrip().removeprefix("/*").partition("*/")
+    fields = yaml.safe_load(header)
+    return Diagnostic(name=name, sql=sql.strip(), variants=dict(variants or {}), **fields)
+
+
+def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """Turn text from a command line into the types of a diagnostic's defaults.
+
+    Raises
+    ------
+    QueryError
+        A value is no number where a number is wanted.
+    """
+    declared = get(name).parameters
+    try:
+        return {
+            key: float(value)
+            if key in declared and isinstance(declared[key].default, int | float)
+            else value
+            for key, value in values.items()
+        }
+    except ValueError as error:
+        raise QueryError(
+            f"{name} wants numbers: {error}", next_step="pass a number, such as 5"
+        ) from error
+
+
+def _sources() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the text of each base file, and of its variants by capability."""
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    for file in _sql_files():
+        stem, _, capability = file.name.removesuffix(".sql").partition("@")
+        name = f"{_folder(file)}/{stem}"
+        base, variants = found.get(name, ("", {}))
+        text = file.read_text(encoding="utf-8")
+        found[name] = (base, {**variants, capability: text}) if capability else (text, variants)
+    return found
+
+
+def _sql_files() -> list[Traversable]:
+    root = files("rbkernel.sources.postgres").joinpath("sql")
+    folders = (folder for folder in root.iterdir() if folder.is_dir())
+    return [file for folder in folders for file in folder.iterdir() if file.name.endswith(".sql")]
+
+
+def _folder(file: Traversable) -> str:
+    return str(file).replace("\\", "/").split("/")[-2]
+
+
+def _without_comment(source: str) -> str:
+    return source.partition("*/")[2].strip() if source.lstrip().startswith("/*") else source.strip()
+
+
+def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in defaults, and refuse what is missing or unknown."""
+    declared = diagnostic.parameters
+    defaults = {name: p.default for name, p in declared.items() if p.default is not None}
+    complete = {**defaults, **values}
+    if set(complete) != set(declared):
+        raise QueryError(
+            f"{diagnostic.name} takes the parameters {', '.join(declared) or 'none'}; it was given"
+            f" {', '.join(values) or 'none'}",
+            next_step="pass those without a default as keywords, and no others",
+        )
+    for name, value in complete.items():
+        # NaN is neither above nor below anything: it would hide every row
+        if isinstance(value, float) and not math.isfinite(value):
+            raise QueryError(
+                f"{name}={value} is no number to compare with",
+                where=diagnostic.name,
+                next_step="pass a finite number, such as 5",
+            )
+    if diagnostic.twice and not SHORTEST_S <= complete[PAUSE] <= LONGEST_S:
+        raise QueryError(
+            f"{PAUSE}={complete[PAUSE]} is no time between two looks",
+            where=diagnostic.name,
+            next_step=f"pass {SHORTEST_S:g} to {LONGEST_S:g} s",
+        )
+    return complete

@@ -1,0 +1,156 @@
+"""A first look at everything that goes wrong often: which runbook should be opened next?
+
+Each topic is a diagnostic with its own rules; what makes no sense for a database (a table that it
+lacks, a question for a standby) is left out, and what could not be answered is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from rbkernel.checks import rules
+from rbkernel.errors import DatabaseError, RbkernelError
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.sources.postgres import diagnosis, diagnostics
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import Diagnosis
+
+# in the order in which an engineer would ask
+TOPICS = (
+    "connections/saturation",
+    "connections/holders",
+    "connections/databases",
+    "connections/roles",
+    "locks/blocking",
+    "locks/prepared",
+    "activity/transactions",
+    "replication/lag",
+    "replication/standby",
+    "replication/synchronous",
+    "replication/slots",
+    "replication/publisher",
+    "replication/subscriber",
+    "queue/depth",
+    "queue/tasks",
+    "reconciliation/open",
+    "vacuum/wraparound",
+    "vacuum/behind",
+    "storage/sequences",
+    "storage/partitions",
+    "storage/collations",
+    "archive/status",
+    "archive/wal",
+)
+# what can wait until it is calm
+HOUSEKEEPING = (
+    "vacuum/tables",
+    "storage/indexes",
+    "storage/foreign_keys",
+    "storage/bloat",
+    "storage/sizes",
+    "replication/failover",
+    "backup/age",
+    "settings/notable",
+    "roles/audit",
+)
+
+
+def survey(
+    session: Session,
+    seen: Diagnosis | None = None,
+    *,
+    standby_name: str = "",
+    housekeeping: bool = False,
+    tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
+) -> Iterator[Finding]:
+    """Tell the causes of what is wrong, then ask every topic.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    seen
+        Its diagnosis, where there is one already.
+    standby_name
+        As for `look`.
+    housekeeping
+        Whether to ask what can wait, too.
+    tell
+        Returns the findings on the causes.
+    """
+    seen = seen or diagnosis.diagnose(session)
+    yield from tell(seen)
+    if seen.reached:
+        topics = (*TOPICS, *HOUSEKEEPING) if housekeeping else TOPICS
+        yield from look(session, standby_name=standby_name, topics=topics)
+
+
+def look(
+    session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
+) -> Iterator[Finding]:
+    """Ask each topic, and yield what its rules find.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    standby_name
+        application_name of the standby that a primary must have; empty for none.
+    topics
+        Names of diagnostics.
+    """
+    for name in topics:
+        if _left_out(session, name):
+            continue
+        values = {"standby": standby_name} if name == "replication/lag" else {}
+        frame = diagnostics.run(session, name, **values)
+        for rule in diagnostics.get(name).rules:
+            if name == "replication/lag" and not standby_name and frame.empty:
+                continue  # a primary without standbys, and none is wanted
+            yield rules.apply(rule, frame)
+
+
+def belongs(standby: Session, primary: Session) -> bool:
+    """Whether two servers are copies of one cluster; true when that cannot be known."""
+    try:
+        return _cluster_of(standby) == _cluster_of(primary)
+    except RbkernelError:
+        return True  # their own findings say why they do not answer
+
+
+def _cluster_of(session: Session) -> str:
+    """Return what initdb gives a cluster, and its standbys copy."""
+    return str(session.look("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
+
+
+def stranger(standby: str, primary: str) -> Finding:
+    """Return the finding that a standby was named that is another database's."""
+    return Finding(
+        title=f"{standby} is a standby of {primary}",
+        verdict=Verdict.UNKNOWN,
+        expected="both are copies of one cluster",
+        actual="they are not, so the standby was not looked at",
+        next_step=f"name the standby of {primary} as standby=…, or nothing (standby=)",
+        at=now(),
+    )
+
+
+def next_runbooks(findings: Iterable[Finding]) -> list[str]:
+    """Return the ids of the runbooks to open: those of causes first, then the most urgent.
+
+    >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
+    >>> from dataclasses import replace
+    >>> worse = replace(bad, verdict=Verdict.CRITICAL, opens="RUN-005")
+    >>> next_runbooks([bad, worse, bad])
+    ['RUN-005', 'RUN-018']
+    """
+    told = (finding for finding in findings if finding.opens and not finding.explained_by)
+    wrong = sorted(told, key=lambda finding: (not finding.is_cause, -finding.verdict.rank))
+    return list(dict.fromkeys(finding.opens for finding in wrong))
+
+
+def _left_out(session: Session, name: str) -> bool:
+    try:
+        return bool(diagnostics.inapplicable(session, name))
+    except DatabaseError:
+        return False  # nobody knows, and its rules will say why

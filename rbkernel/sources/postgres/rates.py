@@ -1,0 +1,156 @@
+"""What a server did between two looks: counters that only grow become growth and rates. Pure.
+
+A counter that PostgreSQL has kept since some reset says how much there ever was. Two looks say what
+there is now.
+
+Never a wrong rate: where a counter was reset there is none, and none where another server gave the
+second answer. What did not exist at the first look has grown from zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from pandas.errors import UndefinedVariableError
+
+from rbkernel.checks.rules import numbers
+from rbkernel.errors import DatabaseError
+from rbkernel.sources.postgres.connection.session import Provenance, provenance
+from rbkernel.sources.postgres.twice import Twice
+
+
+def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataFrame:
+    """Make one answer of two.
+
+    Parameters
+    ----------
+    first, second
+        Frames of the same query with a `Provenance`, a row for each key; ``sampled_at`` is the
+        server's clock.
+    twice
+        Which columns count, and what is made of them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of the second look × its columns and those that `Twice` makes. Growth and rates
+        are NaN where a counter was reset.
+
+    Raises
+    ------
+    DatabaseError
+        Two servers have answered, or it cannot be told which row is which.
+
+    >>> told = Provenance(name="", connection="db", server="one", role="", sql="", values={}, at="",
+    ...                   duration_s=0.0, rows=2, cut_by="")
+    >>> def look(second, deadlocks):
+    ...     at = pd.Timestamp("2026-01-01", tz="UTC") + pd.Timedelta(seconds=second)
+    ...     frame = pd.DataFrame({"database": ["shop", "copy"], "deadlocks": deadlocks})
+    ...     frame.attrs["rbkernel"] = told
+    ...     return frame.assign(sampled_at=at)
+    >>> twice = Twice(every_s=5, key=("database",), counters=("deadlocks",))
+    >>> found = between(look(0, [4, 9]), look(5, [5, 2]), twice)  # the second row was reset
+    >>> found[["deadlocks_before", "deadlocks", "deadlocks_per_s"]].to_numpy().tolist()
+    [[4.0, 1.0, 0.2], [9.0, nan, nan]]
+    """
+    told = _both(first, second)
+    before, frame = (_by_key(one, twice, told) for one in (first, second))
+    new = ~frame.index.isin(before.index)
+    before = before.reindex(frame.index)
+    reset = _reset(before, frame, twice) & ~new
+    window_s = _seconds(first, second)
+    frame["window_s"] = pd.Series(window_s, index=frame.index, dtype="Float64")
+    for column in (*twice.counters, *twice.gauges):
+        counts = column in twice.counters
+        was, value = _exact(before[column]), _exact(frame[column])
+        was = was.mask(new, 0) if counts else was
+        change = (value - was).mask(reset)
+        frame[f"{column}_before"] = was
+        frame[f"{column}_per_s"] = change / frame["window_s"]
+        frame[column] = change if counts else value
+    frame = _made(frame.reset_index(drop=True), twice)
+    passed = f", {window_s:.1f} s apart" if window_s is not None else ""
+    notes = [*told.notes, f"two looks{passed}"]
+    if many := int(reset.sum()):
+        notes.append(f"{many} row{'s' * (many > 1)} unknown: reset between the looks")
+    frame.attrs["rbkernel"] = replace(told, rows=len(frame), notes=tuple(notes))
+    return frame
+
+
+def _both(first: pd.DataFrame, second: pd.DataFrame) -> Provenance:
+    """Return where both answers came from, as one."""
+    one, two = provenance(first), provenance(second)
+    assert one is not None
+    assert two is not None
+    if one.server != two.server:
+        raise DatabaseError(
+            f"two servers have answered: first {one.server}, then {two.server}",
+            where=f"connection {two.connection}",
+            next_step="look again, if there was a failover; else give a connection that leads to"
+            " one server",
+        )
+    duration_s = round(one.duration_s + two.duration_s, 4)
+    return replace(two, duration_s=duration_s, cut_by=two.cut_by or one.cut_by)
+
+
+def _by_key(frame: pd.DataFrame, twice: Twice, told: Provenance) -> pd.DataFrame:
+    """Return the rows with their key as index, and every column that is counted."""
+    counted = (*twice.key, *twice.counters, *twice.gauges, *twice.since)
+    # a column policy may have dropped some
+    missing = [column for column in counted if column not in frame]
+    frame = frame.reindex(columns=[*frame.columns, *missing])
+    unclear = frame.duplicated(list(twice.key)).any() if twice.key else len(frame) > 1
+    if unclear:
+        raise DatabaseError(
+            f"the rows of two looks cannot be matched by {', '.join(twice.key)}",
+            where=f"connection {told.connection}",
+            next_step="hash these columns instead of masking or dropping them: [redaction] columns"
+            " in rbkernel.toml",
+        )
+    return frame.set_index(list(twice.key), drop=False) if twice.key else frame
+
+
+def _seconds(first: pd.DataFrame, second: pd.DataFrame) -> float | None:
+    """Return the s between two looks by the server's clock; None where it does not tell."""
+    if first.empty or second.empty:
+        return None
+    passed = (second["sampled_at"].max() - first["sampled_at"].max()).total_seconds()
+    return float(passed) if passed > 0 else None  # a clock may be set back
+
+
+def _reset(before: pd.DataFrame, now: pd.DataFrame, twice: Twice) -> pd.Series[bool]:
+    """Tell the rows whose counters do not go on from those of the first look."""
+    found = pd.Series(False, index=now.index)
+    for column in twice.counters:
+        found |= (_exact(now[column]) < _exact(before[column])).fillna(False).astype(bool)
+    for column in twice.since:
+        known = now[column].notna() | before[column].notna()
+        found |= known & (now[column] != before[column])
+    return found
+
+
+def _exact(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return numbers of a type that tells unknown (NA) from 0 / 0 (NaN)."""
+    return column if str(column.dtype) == "Int64" else numbers(column).astype("Float64")
+
+
+def _made(frame: pd.DataFrame, twice: Twice) -> pd.DataFrame:
+    """Add the columns that are made of others, and return the rows that are kept, in order."""
+    for column, expression in twice.made.items():
+        frame[column] = _evaluated(frame, expression)
+    if twice.keep:
+        frame = frame[_evaluated(frame, twice.keep).fillna(True).astype(bool)]
+    if twice.worst_first:
+        frame = frame.sort_values(twice.worst_first, ascending=False, kind="stable")
+    floats = [name for name in frame if str(frame[name].dtype) == "Float64"]
+    return frame.astype(dict.fromkeys(floats, "float64")).reset_index(drop=True)
+
+
+def _evaluated(frame: pd.DataFrame, expression: str) -> pd.Series[Any]:
+    try:
+        found: Any = frame.eval(expression, engine="python")
+    except UndefinedVariableError:  # a column policy has dropped what it is made of
+        found = None
+    return pd.Series(found, index=frame.index)

@@ -1,0 +1,238 @@
+"""The least harmful step that frees the most sessions of a tree. Pure.
+
+Candidates are the roots, alone and together, and a request for a whole table that others queue
+behind, or a VACUUM that waits. Never one of these: a session that waits for a row (others wait for
+the same row, and for its holder), a WAL sender or another process of the server, a backup, a
+session whose state is not known, and one of several that may be the blocker. A prepared transaction
+has no session that could be ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rbkernel import amounts
+from rbkernel.sources.postgres.blocking import Freed, Tree
+from rbkernel.sources.postgres.situation import Backend, Doing, Situation
+
+Verb = Literal["cancel", "terminate"]
+
+# locks on a table that a request for them makes later readers or writers wait for
+_TABLE_MODES = frozenset(
+    {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+)
+# pids that a sentence names one by one
+_NAMED = 5
+# programs that make backups: what they have read so far would be lost (as connections/holders)
+_BACKUP = re.compile(
+    r"pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What to do to which sessions, what that frees, and what is lost by it.
+
+    The least that works is done to each: a query that runs is cancelled, a session at rest has none
+    and is terminated. ``left`` counts the sessions that still wait afterwards, ``slots`` the slots
+    that are freed; with ``replay`` it is replay on a standby that goes on.
+    ``sure`` is false where a row may have holders that could not be seen, so that fewer may be
+    freed. ``advisory``: the lock is one that the applications themselves give a meaning; it may
+    outlive the query.
+    """
+
+    targets: tuple[Backend, ...]
+    loss: str
+    freed: Freed = field(default_factory=Freed)
+    left: int = 0
+    slots: int = 0
+    sure: bool = True
+    replay: bool = False
+    advisory: bool = False
+
+    @property
+    def verb(self) -> Verb:
+        """The harshest of what is done."""
+        return "terminate" if self.terminated else "cancel"
+
+    @property
+    def terminated(self) -> tuple[Backend, ...]:
+        """The sessions that are ended."""
+        return tuple(one for one in self.targets if self._ends(one))
+
+    @property
+    def cancelled(self) -> tuple[Backend, ...]:
+        """The sessions whose query is cancelled; they stay connected."""
+        return tuple(one for one in self.targets if not self._ends(one))
+
+    def _ends(self, target: Backend) -> bool:
+        return self.advisory or target.at_rest
+
+    @property
+    def sentence(self) -> str:
+        """The step in words.
+
+        >>> reads = Backend(pid=1, application="report", state="active")
+        >>> rests = Backend(pid=2, application="console", state="idle in transaction")
+        >>> Remedy(targets=(reads, rests), loss="nothing is lost", slots=1).sentence.split(":")[0]
+        'Terminate console (pid 2) and cancel the query of report (pid 1)'
+        """
+        steps = []
+        if self.terminated:
+            steps.append(f"terminate {_who(self.terminated)}")
+        if self.cancelled:
+            steps.append(f"cancel the query of {_who(self.cancelled)}")
+        does = " and ".join(steps)
+        return f"{does[0].upper()}{does[1:]}: {self.effect}; {self.loss}"
+
+    @property
+    def effect(self) -> str:
+        """What it frees, in words."""
+        if self.slots:
+            return f"frees {amounts.count(self.slots, 'slot')}"
+        if self.replay:
+            return "lets replay go on, unless an older reader is left"
+        now, later = len(self.freed.at_once), len(self.freed.later)
+        effect = f"frees {amounts.count(now, 'session')} at once"
+        if later:
+            when = "let go of the lock" if self.advisory else "commit"
+            effect += f", {later:,} more when those ahead {when}"
+        return effect if self.sure else f"{effect}, fewer if the row has holders that are not seen"
+
+
+def _who(targets: Sequence[Backend]) -> str:
+    if len(targets) > _NAMED:
+        names = dict.fromkeys(target.name for target in targets)
+        return f"{len(targets)} sessions of {', '.join(names)}"
+    return " and ".join(f"{target.name} (pid {target.pid})" for target in targets)
+
+
+def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
+    """Return the steps that free somebody, the best first.
+
+    The best leaves the fewest sessions waiting; among such it loses least. Empty where no step
+    frees anybody, or none may be proposed.
+    """
+    useful = [remedy for remedy in _candidates(tree, situation) if remedy.freed.all]
+    return tuple(sorted(useful, key=_cost))
+
+
+def forbidden(backend: Backend) -> str:
+    """Say why a session must not be cancelled or terminated; empty when it may be.
+
+    >>> forbidden(Backend(pid=1, backend_type="walsender"))
+    'it is a walsender of the server'
+    >>> forbidden(Backend(pid=1, state="idle in transaction"))
+    ''
+    """
+    if not backend.is_client:
+        return f"it is a {backend.backend_type} of the server"
+    if backend.doing is Doing.UNKNOWN:
+        return "its state is not known"
+    if backend.doing is Doing.SYNCHRONOUS:
+        return "its commit waits for a standby: cancelled, it stays committed here alone"
+    if is_backup(backend):
+        return "it is a backup"
+    return ""
+
+
+def is_backup(backend: Backend) -> bool:
+    """Whether a program that makes backups is connected through it."""
+    return _BACKUP.search(backend.application) is not None
+
+
+def suspects(tree: Tree, situation: Situation) -> frozenset[int]:
+    """Return those of whom one blocks a session, and it is not known which.
+
+    >>> tree = Tree(waiters={3: frozenset({1, 2})}, roots=(1, 2))
+    >>> page = Backend(pid=3, wait_type="BufferPin", blocked_by=(1, 2))
+    >>> sorted(suspects(tree, Situation(connection="db", at="", backends=(page,))))
+    [1, 2]
+    """
+    waiting = (situation.backend(pid) for pid in tree.waiters)
+    paged = [tree.waiters[one.pid] for one in waiting if one and one.doing is Doing.PAGE]
+    return frozenset().union(*(users for users in paged if len(users) > 1))
+
+
+def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
+    known = {pid: situation.backend(pid) for pid in (*tree.roots, *tree.waiters)}
+    allowed = {pid: one for pid, one in known.items() if one is not None and not forbidden(one)}
+    waiters = [one for pid in tree.waiters if (one := known[pid]) is not None]
+    suspected = suspects(tree, situation)
+    unsure = frozenset(pid for pid, one in known.items() if one is not None and one.row_unseen)
+    for group in _groups_of_roots(tree):
+        # who waits is a victim, also where it was not seen for whom
+        if suspected.isdisjoint(group) and all(
+            pid in allowed and not allowed[pid].held_up for pid in group
+        ):
+            yield _remedy(tree, [allowed[pid] for pid in group], waiters, unsure)
+    for pid in tree.waiters:
+        if pid in allowed and _has_a_queue(allowed[pid]) and tree.behind(pid):
+            yield _remedy(tree, [allowed[pid]], waiters, unsure)
+
+
+def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
+    """Return each root, and the roots of each waiter together, and all of them."""
+    groups: dict[tuple[int, ...], None] = {(root,): None for root in tree.roots}
+    reached = {root: tree.behind(root) for root in tree.roots}
+    for waiter in tree.waiters:
+        groups[tuple(root for root in tree.roots if waiter in reached[root])] = None
+    groups[tree.roots] = None
+    return [group for group in groups if group]
+
+
+def _has_a_queue(backend: Backend) -> bool:
+    """Whether others can wait for a session because it waits: it wants or has a whole table."""
+    if backend.doing is Doing.PAGE:
+        return True
+    return backend.locktype == "relation" and backend.mode in _TABLE_MODES
+
+
+def _remedy(
+    tree: Tree, targets: list[Backend], waiters: list[Backend], unsure: frozenset[int]
+) -> Remedy:
+    pids = [target.pid for target in targets]
+    freed = tree.freed(pids)
+    waiting = tree.waiters.keys() - freed.all - set(pids)
+    advisory = any(waiter.locktype == "advisory" for waiter in waiters)
+    return Remedy(
+        targets=tuple(targets),
+        freed=freed,
+        left=len(waiting),
+        loss=_GUARDED if advisory else loss(targets),
+        sure=not unsure & freed.all,
+        advisory=advisory,
+    )
+
+
+_LOSS = (
+    "nothing is lost, for it has not begun",
+    "it has changed nothing",
+    "its work so far must be repeated",
+    "what it has not committed is lost",
+)
+
+# an advisory lock may stand for a job, or for who is the leader
+_GUARDED = "what the lock guards is not known: ask its owner first"
+
+
+def loss(targets: Iterable[Backend]) -> str:
+    """Say what is lost when these sessions are cancelled or terminated."""
+    return _LOSS[max(_harm(target) for target in targets)]
+
+
+def _harm(backend: Backend) -> int:
+    """Return what ending a session loses, as an index of `_LOSS`."""
+    if backend.doing in {Doing.LOCK, Doing.SAFE_SNAPSHOT} and not backend.writes:
+        return 0
+    if not backend.writes:
+        return 1 if backend.at_rest else 2
+    return 3
+
+
+def _cost(remedy: Remedy) -> tuple[int, int, int, int]:
+    harm = max(_harm(target) for target in remedy.targets)
+    return remedy.left, harm, len(remedy.targets), -len(remedy.freed.at_once)

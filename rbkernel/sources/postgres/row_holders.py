@@ -1,0 +1,73 @@
+"""Who holds a row that a session waits for, where `pg_blocking_pids` names only one of several.
+
+A row locked FOR SHARE (or by foreign keys: FOR KEY SHARE) can have several holders. A session that
+wants to change it waits for one of them at a time, and `pg_blocking_pids` knows only that one.
+The row's xmax is then a multixact, whose members are all holders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rbkernel.errors import DatabaseError, QueryError
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.situation import Backend, Situation
+
+# rows that are looked up in one look; each takes up to three short queries
+_ROWS = 5
+
+_NAME = "SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.oid = :relation"
+_HOLDERS = """
+SELECT l.pid
+FROM pg_get_multixact_members(CAST(:xmax AS xid)) m
+JOIN pg_locks l ON l.locktype = 'transactionid' AND l.transactionid = m.xid AND l.granted
+WHERE l.pid IS NOT NULL
+"""
+
+
+def completed(session: Session, situation: Situation) -> Situation:
+    """Add the further holders of rows to those who block, where the rows can be read.
+
+    A waiter whose row could not be read has ``row_unseen`` set: what a step frees is then not sure.
+    """
+    waiters = [one for one in situation.backends if one.blocked_by and one.waits_for_xid]
+    changed = {one.pid: _completed(session, one) for one in waiters[:_ROWS]}
+    changed |= {one.pid: replace(one, row_unseen=True) for one in waiters[_ROWS:]}
+    backends = (changed.get(one.pid, one) for one in situation.backends)
+    return replace(situation, backends=tuple(backends))
+
+
+def _completed(session: Session, waiter: Backend) -> Backend:
+    if waiter.row_relation is None or waiter.row_ctid is None:
+        return replace(waiter, row_unseen=True)
+    try:
+        holders = _holders(session, waiter)
+    except (DatabaseError, QueryError):  # no SELECT on the table, for one
+        holders = None
+    if holders is None:
+        return replace(waiter, row_unseen=True)
+    every = dict.fromkeys((*waiter.blocked_by, *holders))
+    return replace(waiter, blocked_by=tuple(pid for pid in every if pid != waiter.pid))
+
+
+def _holders(session: Session, waiter: Backend) -> list[int] | None:
+    """Return the pids of all transactions that hold the row, where they are several.
+
+    None where the table or the row is gone by now.
+    """
+    name = _value(session, _NAME, {"relation": waiter.row_relation})
+    if name is None:
+        return None
+    # the name is quoted by the server, with its schema
+    row = f"SELECT CAST(xmax AS text) FROM {name} WHERE ctid = CAST(:ctid AS tid)"
+    xmax = _value(session, row, {"ctid": waiter.row_ctid})
+    if xmax is None or xmax == waiter.waits_for_xid:
+        return None if xmax is None else []
+    return [pid for (pid,) in session.answer(_HOLDERS, {"xmax": xmax}).rows]
+
+
+def _value(session: Session, sql: str, values: Mapping[str, Any]) -> Any:
+    """Return the one value of an answer; None where there is no row."""
+    return next((value for (value,) in session.answer(sql, values).rows), None)

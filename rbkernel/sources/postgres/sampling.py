@@ -1,0 +1,114 @@
+"""Look at what the busy sessions do for some seconds: a histogram of what they wait for.
+
+Each look is one short statement over the one connection. A server that answers slowly is looked at
+less often: pauses are at least `_REST` times as long as a look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from rbkernel.checks.answer import FLOAT8, TEXT, Answer, Column
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session
+
+WAITS = "activity/waits"
+# s between two looks: 20 in 5 s, so that a share has an error of about 10 %
+EVERY_S = 0.25
+# times the duration of a look: the server works for us for a tenth of the time at most
+_REST = 9.0
+# rows that a histogram has; the rest are one row
+_ROWS = 30
+OTHERS = "others"
+_NAMES = ("application", "wait_type", "wait")
+_COLUMNS = (
+    *(Column(name, TEXT) for name in _NAMES),
+    *(Column(name, FLOAT8) for name in ("sessions", "share_pct")),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """What sessions of one application did: the mean number of sessions, and % of all busy ones."""
+
+    application: str
+    wait_type: str
+    wait: str
+    sessions: float
+    share_pct: float
+
+
+def sample(session: Session, seconds: float) -> Answer:
+    """Look for some seconds, and return the means in the columns of ``activity/waits``.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    seconds
+        How long; one look is made in any case.
+
+    Returns
+    -------
+    Answer
+        Largest share first; what was seen before the server ceased to answer counts. Without rows,
+        and with the reason, where it gave no answer at all.
+    """
+    began = time.monotonic()
+    answers: list[Answer] = []
+    while True:
+        look_began = time.monotonic()
+        answers.append(diagnostics.ask(session, WAITS))
+        took_s = time.monotonic() - look_began
+        pause_s = max(EVERY_S - took_s, _REST * took_s)
+        if answers[-1].told.reason or time.monotonic() + pause_s - began > seconds:
+            break
+        time.sleep(pause_s)
+    lasted_s = time.monotonic() - began
+    seen = [answer for answer in answers if not answer.told.reason]
+    if not seen:
+        return answers[-1]
+    note = f"the mean of {len(seen)} looks in {lasted_s:.1f} s"
+    rows = [astuple(wait) for wait in histogram([answer.records() for answer in seen])]
+    told = replace(seen[-1].told, rows=len(rows), duration_s=round(lasted_s, 4), notes=(note,))
+    return Answer(columns=_COLUMNS, rows=rows, told=told)
+
+
+def waits(answer: Answer) -> list[Wait]:
+    """Return the rows of `sample` as values."""
+    return [Wait(**record) for record in answer.records()]
+
+
+def histogram(looks: Sequence[Iterable[Mapping[str, Any]]]) -> list[Wait]:
+    """Add up looks, each of which has a row for what sessions of one application do.
+
+    >>> web = {"application": "web", "wait_type": "Lock", "wait": "Lock: tuple", "sessions": 3.0}
+    >>> job = {"application": "job", "wait_type": "running", "wait": "running", "sessions": 1.0}
+    >>> busy = [web, job]
+    >>> [(one.wait, one.sessions, one.share_pct) for one in histogram([busy, []])]
+    [('Lock: tuple', 1.5, 75.0), ('running', 0.5, 25.0)]
+    """
+    counts: dict[tuple[str, str, str], float] = defaultdict(float)
+    for look in looks:
+        for row in look:
+            # a column policy may have dropped a name
+            application, wait_type, wait = (str(row.get(name) or "") for name in _NAMES)
+            counts[application, wait_type, wait] += row["sessions"]
+    total = sum(counts.values())
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if rest := sum(count for _, count in ranked[_ROWS:]):
+        ranked = [*ranked[:_ROWS], ((OTHERS, OTHERS, OTHERS), rest)]
+    return [
+        Wait(
+            application=application,
+            wait_type=wait_type,
+            wait=wait,
+            sessions=count / len(looks),
+            share_pct=100.0 * count / total,
+        )
+        for (application, wait_type, wait), count in ranked
+    ]

@@ -1,0 +1,157 @@
+"""Look at servers again and again, cheaply, and keep the last hour: what `rbkernel watch` does.
+
+One connection for each server, one short look at a time. Looks come less often when the server is
+slow or refuses, and when they would cost more than `CPU_SHARE` of a core here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+
+from rbkernel.config import Connection
+from rbkernel.errors import RbkernelError, WatchError
+from rbkernel.model import Verdict
+from rbkernel.redact import Redactor
+from rbkernel.sources.postgres import diagnosis
+from rbkernel.sources.postgres.causes import Cause
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.history import Sighting
+from rbkernel.sources.postgres.ring import Ring
+
+EVERY_S = 10.0
+# of a core, for all of a look; the aim is 0.005, and threads and the log take a little, too
+CPU_SHARE = 0.004
+# of the time in which a look may be under way at a server that is slow
+_BUSY_SHARE = 0.02
+_LONGEST_PAUSE_S = 300.0
+_END_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+def pause_s(
+    every_s: float, *, took_s: float, cpu_s: float, answered: bool, before_s: float = 0.0
+) -> float:
+    """Return the seconds from the beginning of a look to that of the next one.
+
+    Parameters
+    ----------
+    every_s
+        What is wanted.
+    took_s, cpu_s
+        How long the look took, and the CPU time that it took here.
+    answered
+        Whether the server has answered.
+    before_s
+        The pause before this look.
+
+    >>> pause_s(10, took_s=0.02, cpu_s=0.01, answered=True)
+    10.0
+    >>> pause_s(10, took_s=0.02, cpu_s=0.08, answered=True)
+    20.0
+    >>> pause_s(10, took_s=2.0, cpu_s=0.01, answered=True)
+    100.0
+    >>> pause_s(10, took_s=2.0, cpu_s=0.01, answered=False, before_s=200)
+    300.0
+    """
+    wanted = max(every_s, cpu_s / CPU_SHARE, took_s / _BUSY_SHARE)
+    if not answered:
+        wanted = max(wanted, 2 * before_s)
+    return float(min(wanted, max(_LONGEST_PAUSE_S, every_s)))
+
+
+class Watcher:
+    """Looks at one connection until it is told to stop."""
+
+    def __init__(
+        self, connection: Connection, ring: Ring, redactor: Redactor, *, every_s: float = EVERY_S
+    ) -> None:
+        self._connection = connection
+        self._ring = ring
+        self._redactor = redactor
+        self._every_s = every_s
+        self._reason = ""
+        self._causes: list[Sighting] = []
+
+    def work(self, stop: threading.Event) -> None:
+        """Look until ``stop`` is set."""
+        wait_s = 0.0
+        with closing(Session(self._connection, application_name="rbkernel/watch")) as session:
+            before_s = 0.0
+            while not stop.wait(wait_s):
+                began, cpu = time.monotonic(), time.thread_time()
+                answered = self._look(session)
+                took_s, cpu_s = time.monotonic() - began, time.thread_time() - cpu
+                before_s = pause_s(
+                    self._every_s,
+                    took_s=took_s,
+                    cpu_s=cpu_s,
+                    answered=answered,
+                    before_s=before_s,
+                )
+                wait_s = before_s - took_s
+
+    def _look(self, session: Session) -> bool:
+        """Look once, and keep it; tell whether the server has answered."""
+        try:
+            seen = diagnosis.diagnose(session, again=False)
+            self._ring.add(seen, self._redactor)
+        except RbkernelError as error:
+            self._say_reason(str(error))
+            return False
+        except Exception:  # noqa: BLE001  # the other connections are watched all the same
+            _log.exception("the look at %s failed", self._connection.name)
+            return False
+        self._say_reason(seen.situation.reason)
+        if not seen.situation.reason:
+            self._say_causes(seen.causes)
+        return not seen.situation.reason
+
+    # What is as it was is not said again: the log tells changes.
+
+    def _say_reason(self, reason: str) -> None:
+        if reason and reason != self._reason:
+            self._log(logging.WARNING, reason)
+        self._reason = reason
+
+    def _say_causes(self, causes: Sequence[Cause]) -> None:
+        wrong = (one for one in causes if one.verdict in {Verdict.WARNING, Verdict.CRITICAL})
+        present = [Sighting.of(one) for one in wrong]
+        for one in present:
+            known = (before.verdict for before in self._causes if one.same(before))
+            if next(known, "") != one.verdict:
+                self._log(logging.WARNING, f"{one.verdict}: {one.headline}")
+        for before in self._causes:
+            if not any(before.same(one) for one in present):
+                self._log(logging.INFO, f"over: {before.headline}")
+        self._causes = present
+
+    def _log(self, level: int, what: str) -> None:
+        _log.log(level, "%s: %s", self._connection.name, self._redactor.value([what])[0])
+
+
+def watch(watchers: Sequence[Watcher], rings: Sequence[Ring], stop: threading.Event) -> None:
+    """Have all of them work, each in a thread, until ``stop`` is set.
+
+    Raises
+    ------
+    WatchError
+        A connection is watched by another process already.
+    """
+    with ExitStack() as stack:
+        for ring in rings:
+            stack.enter_context(ring.owned())
+        threads = [
+            threading.Thread(target=one.work, args=(stop,), name="rbkernel-watch", daemon=True)
+            for one in watchers
+        ]
+        for thread in threads:
+            thread.start()
+        while not stop.wait(1.0):
+            if not any(thread.is_alive() for thread in threads):
+                raise WatchError("nothing is watched any more", next_step="see the log above")
+        for thread in threads:
+            thread.join(_END_S)

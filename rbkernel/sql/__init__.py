@@ -1,0 +1,1 @@
+"""Text of SQL: the lexer, the guard, and what words do. Pure."""

@@ -1,0 +1,205 @@
+"""`rb.shell`: run a command that `rbkernel.toml` allows, as a list of arguments and never through a
+shell; each argument matches the pattern that the file declares for it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from IPython.display import display
+
+from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.config import Command
+from rbkernel.config.quantities import Whole
+from rbkernel.evidence import current
+from rbkernel.model import Finding, Verdict
+from rbkernel.render import cards
+from rbkernel.runbook import printed
+from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.runbook.placeholders import hints
+from rbkernel.triage import undone
+from rbkernel.triage.context import triage
+from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
+
+# for the kernel to bury a process that was killed; one that hangs in a system call is left behind
+_KILL_S = 1.0
+_OWN = ("exit_code", "contains", "expect", "cause", "next_step")
+
+
+@checked
+def shell(
+    title: str,
+    command: str | Sequence[str],
+    *,
+    exit_code: Whole = 0,
+    contains: str = "",
+    expect: Mapping[str, str] | None = None,
+    cause: str = "",
+    next_step: str = "",
+    **arguments: str,
+) -> Finding:
+    """Run a command that ``[commands]`` of `rbkernel.toml` allows, and show what it says.
+
+    Parameters
+    ----------
+    title
+        What is checked, in words.
+    command
+        Its name in the file, or the command itself as a list of words. A list runs only if the
+        file allows exactly it; else it is shown to copy, and counted among what is left to do.
+    exit_code
+        The exit code that is right.
+    contains
+        Text that its output must hold.
+    expect
+        Figures in its output and what is right, such as ``{"p95": "< 800ms", "error rate":
+        "< 0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
+    arguments
+        Values for the command's placeholders.
+
+    Returns
+    -------
+    Finding
+        ok; critical when exit code, output or a figure are wrong; unknown when it cannot be run
+        here, does not end in time, is a list that nobody has allowed, or does not print a figure.
+
+    Raises
+    ------
+    ConfigError
+        No such command is allowed, or an argument does not match its pattern.
+    ParameterError
+        An argument is wrong, or looks like a secret.
+    """
+    if not isinstance(command, str):
+        found = triage().settings.allowing(command)
+        if found is None:
+            return _leave(title, command)
+        allowed, arguments = found
+        command = allowed.name
+    else:
+        allowed = triage().settings.command(command)
+    for name in arguments:
+        if name not in allowed.arguments:
+            raise unknown_keyword("rb.shell", name, [*_OWN, *allowed.arguments])
+    for name, value in arguments.items():
+        refuse_secret(name, value, title)
+    argv = allowed.with_arguments(arguments)
+    secrets = {one.password_env for one in triage().settings.connections.values()}
+    environment = {name: value for name, value in os.environ.items() if name not in secrets}
+    right = _Right(exit_code=exit_code, contains=contains, figures=expect or {})
+    seen = _run(argv, allowed, environment, right)
+    expected = str(right)
+    current().event("shell", command=command, argv=argv, actual=seen.actual, output=seen.output)
+    return keep(title, expected, seen, cause, next_step, shlex.join(argv))
+
+
+def _leave(title: str, argv: Sequence[str]) -> Finding:
+    """Show a command that nobody has allowed; nothing is run."""
+    holes = [hint for word in argv for hint in hints(word)]
+    if holes:
+        reason = f"{', '.join(dict.fromkeys(holes))} is not filled in"
+    else:
+        reason = "rbkernel.toml allows no such command, so run it yourself"
+    command = shlex.join(argv) if not holes else " ".join(argv)
+    current().event("not run", title=title, argv=list(argv), reason=reason)
+    data = {"title": title, "command": command, "reason": reason}
+    html = cards.command_card(title, command, reason)
+    display(cards.bundle("command", data, html, f"NOT RUN  {title}: {reason}\n{command}"), raw=True)
+    return undone.note(undone.COMMANDS, {title: False})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Right:
+    """What is right when a command has run."""
+
+    exit_code: int
+    contains: str
+    figures: Mapping[str, str]
+
+    def __str__(self) -> str:
+        contains = f" with {self.contains!r}" if self.contains else ""
+        figures = "".join(f", {name} {limit}" for name, limit in self.figures.items())
+        return f"exit code {self.exit_code}{contains}{figures}"
+
+    def judge(self, code: int, output: str) -> Seen:
+        """Hold what a command answered against it; an output that is long is shown in part."""
+        shown = output[:KEPT_CHARACTERS]
+        found = printed.judged(output, self.figures)
+        told = "".join(f", {one.name}: {one.actual}" for one in found)
+        said = f"exit code {code}{told}"
+        read = "read the output below, and run the command by hand"
+        if code != self.exit_code:
+            return Seen(Verdict.CRITICAL, said, read, shown)
+        if self.contains and self.contains not in output:
+            return Seen(Verdict.CRITICAL, f"{said}, without {self.contains!r}", read, shown)
+        if missed := [one for one in found if one.met is False]:
+            names = ", ".join(f"{one.name} {one.limit}" for one in missed)
+            return Seen(Verdict.CRITICAL, said, f"find out why this was not met: {names}", shown)
+        if unknown := [one.name for one in found if one.met is None]:
+            step = f"look for {', '.join(unknown)} in the output below, and judge it yourself"
+            return Seen(Verdict.UNKNOWN, said, step, shown)
+        return Seen(Verdict.OK, said, output=shown)
+
+
+def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], right: _Right) -> Seen:
+    try:
+        process = subprocess.Popen(
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        step = f"install {argv[0]} here, or look from a host that has it"
+        actual = f"{argv[0]} cannot be run here: {error.strerror}"
+        return Seen(Verdict.UNKNOWN, actual, step)
+    code, output = _listen(process, allowed.timeout_s)
+    if code is None:
+        step = f"run it by hand; if it is only slow, raise timeout_s of [commands.{allowed.name}]"
+        told = f"did not end within {allowed.timeout_s:g} s"
+        return Seen(Verdict.UNKNOWN, told, step, output[:KEPT_CHARACTERS])
+    return right.judge(code, output)
+
+
+def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:
+    """Return the exit code, None when it did not end in time, and the beginning of the output.
+
+    Whatever happens, an interrupt of the cell too, it does not run on.
+    """
+    assert process.stdout  # a pipe was asked for
+    end, output = time.monotonic() + timeout_s, bytearray()
+    try:
+        if _read(process.stdout.fileno(), output, end):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+        code = process.returncode
+    finally:
+        process.stdout.close()
+        if process.returncode is None:  # nobody has waited for it, so the id is still its own
+            # the whole group: a command may have started others
+            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_KILL_S)
+    return code, output.decode(errors="replace")
+
+
+def _read(pipe: int, into: bytearray, end: float) -> bool:
+    """Read to the end of the output, keeping its beginning; False when the time is over first."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while (left := end - time.monotonic()) > 0 and selector.select(left):
+            chunk = os.read(pipe, 65_536)
+            if not chunk:
+                return True
+            into += chunk[: READ_BYTES - len(into)]
+    return False
