@@ -9,8 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from rbkernel.config.words import advice, nearest
+from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
+from rbkernel.spelling import nearest
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

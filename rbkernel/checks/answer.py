@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from sys import getsizeof
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rbkernel.checks.values import AsText, plain
 from rbkernel.errors import RbkernelError
 from rbkernel.model import now
 from rbkernel.redact.columns import MASKED, Policy, Redaction, token
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # PostgreSQL's type OIDs (src/include/catalog/pg_type.dat), fixed for built-in types
 INTEGERS = frozenset({20, 21, 23, 26})
@@ -202,3 +205,9 @@ def failed(
             trouble=getattr(error, "trouble", ""),
         ),
     )
+
+
+def provenance(frame: pd.DataFrame) -> Provenance | None:
+    """Return where a frame came from, if one of our queries made it."""
+    found = frame.attrs.get("rbkernel")
+    return found if isinstance(found, Provenance) else None

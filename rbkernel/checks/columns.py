@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rbkernel.config.words import nearest
+from rbkernel.checks.answer import provenance
 from rbkernel.errors import ParameterError
-from rbkernel.sources.postgres.connection.session import provenance
+from rbkernel.spelling import nearest
 
 
 def must_have(call: str, frame: pd.DataFrame, **columns: str) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from rbkernel.checks import values
-from rbkernel.checks.answer import BOOLEAN, FLOATS, INTEGERS, INTERVAL, TIMESTAMPS, Answer
+from rbkernel.checks.answer import BOOLEAN, FLOATS, INTEGERS, INTERVAL, TIMESTAMPS, Answer, failed
+from rbkernel.errors import RbkernelError
 
 
 def to_frame(answer: Answer) -> pd.DataFrame:
@@ -35,6 +36,13 @@ def to_frame(answer: Answer) -> pd.DataFrame:
         answer.told, notes=(*answer.told.notes, *notes), missing=missing(frame, answer.rows)
     )
     return frame
+
+
+def failed_frame(
+    columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
+) -> pd.DataFrame:
+    """Return an empty frame (0 × columns) that knows why it is empty."""
+    return to_frame(failed(columns, error, name=name, connection=connection, sql=sql))
 
 
 def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str]:

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 
 from rbkernel import amounts
+from rbkernel.checks.answer import provenance
 from rbkernel.checks.rule import Rule
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.sources.postgres.connection.session import provenance
 from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 
 _NAMED_ROWS = 100

@@ -14,13 +14,14 @@ import typer
 
 from rbkernel import config
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict, explained
 from rbkernel.render.cards import findings_text
 from rbkernel.runbook import catalogue
 from rbkernel.sources.postgres import diagnostics, overview
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 
 OVERVIEW = "overview"
 

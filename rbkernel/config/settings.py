@@ -17,9 +17,9 @@ from rbkernel.config.kernel import Kernel
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
-from rbkernel.config.words import did_you_mean
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
+from rbkernel.spelling import did_you_mean
 
 FILE_NAME = "rbkernel.toml"
 

@@ -1,9 +1,8 @@
-"""What is wrong with a field or a name, in words of ours: pydantic's are for programmers. Pure."""
+"""What is wrong with a field, in words of ours: pydantic's are for programmers. Pure."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _WORDS = {
@@ -47,22 +46,3 @@ def advice(problem: Mapping[str, Any]) -> str:
     if kind == "is_instance_of":
         known = f"should be a {problem['ctx']['class']}"
     return known or said.removeprefix("Value error, ").removeprefix("Input ")
-
-
-def nearest(given: str, known: Iterable[str]) -> str:
-    """Return the known name that a misspelt one was meant to be; empty when none is near.
-
-    >>> nearest("rowcap", ["row_cap", "untried"]), nearest("colour", ["row_cap", "untried"])
-    ('row_cap', '')
-    """
-    return next(iter(difflib.get_close_matches(given, list(known), n=1)), "")
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that asks for the name that was meant, or nothing.
-
-    >>> did_you_mean("order", ["orders", "payments"]), did_you_mean("x", ["orders"])
-    ('; did you mean orders?', '')
-    """
-    near = nearest(given, known)
-    return f"; did you mean {near}?" if near else ""

@@ -14,13 +14,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rbkernel.arguments import checked
+from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
 from rbkernel.checks.rules import numbers
 from rbkernel.config.quantities import Measured
 from rbkernel.errors import ParameterError
 from rbkernel.reconciliation.outcome import OF_COLUMNS
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import provenance
 
 _WARN, _CRITICAL = "#c77700", "#b3261e"
 # Okabe and Ito: distinguishable with every common colour vision deficiency

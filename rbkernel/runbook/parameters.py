@@ -16,10 +16,10 @@ from typing import Any
 from nbformat import NotebookNode
 from pydantic import TypeAdapter
 
-from rbkernel.config.words import nearest
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
+from rbkernel.spelling import nearest
 
 Scalar = str | int | float | bool | None
 

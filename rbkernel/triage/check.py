@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
 from rbkernel.checks.rule import Rule
 from rbkernel.config.quantities import Measured, Number
@@ -20,7 +21,6 @@ from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
 from rbkernel.render import cards
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import provenance
 from rbkernel.triage.context import triage
 
 # warn, critical

@@ -8,11 +8,11 @@ import pandas as pd
 
 from rbkernel.arguments import checked
 from rbkernel.checks import frames
+from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Pause
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding
 from rbkernel.sources.postgres import diagnosis, diagnostics
-from rbkernel.sources.postgres.connection.session import failed_frame
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.sampling import WAITS
 from rbkernel.triage import earlier

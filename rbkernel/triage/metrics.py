@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rbkernel import amounts
 from rbkernel.arguments import checked
 from rbkernel.checks import rules
+from rbkernel.checks.frames import failed_frame
 from rbkernel.checks.rule import Rule
 from rbkernel.config.words import advice
 from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
@@ -27,7 +28,6 @@ from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.runbook.quantities import Threshold, converted, needs_unit
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import failed_frame
 from rbkernel.triage import query, undone
 from rbkernel.triage.context import front_matter, triage
 from rbkernel.triage.readiness import connection_name

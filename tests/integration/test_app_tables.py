@@ -14,12 +14,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel import config
+from rbkernel.checks.answer import provenance
 from rbkernel.config import Connection, Settings
 from rbkernel.model import Verdict
 from rbkernel.run import runner
 from rbkernel.sources.postgres import diagnostics, overview
 from rbkernel.sources.postgres.connection.driver import RawConnection
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers, ask, verdicts
 
 K6 = """\

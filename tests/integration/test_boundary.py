@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from rbkernel.checks.answer import provenance
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import Access, Role
 from rbkernel.sources.postgres import diagnostics, doctor, setup
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sql import guard
 from tests.integration.patients import Unguarded, administrate, ask, connection, sandbox
 from tests.unit.sql_corpora import ANALYST, OURS, SHARED

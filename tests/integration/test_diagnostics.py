@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 
 from rbkernel.checks import rules
+from rbkernel.checks.answer import Provenance, provenance
 from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres import diagnostics, overview, remedy
-from rbkernel.sources.postgres.connection.session import Provenance, Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import ROW, Servers, ask, verdicts
 from tests.waiting import until
 

@@ -12,11 +12,12 @@ from contextlib import closing
 import pytest
 
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.model import Verdict
 from rbkernel.reconciliation import Question, compare
 from rbkernel.sources.postgres import diagnostics, overview
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers
 
 ENCODINGS = {

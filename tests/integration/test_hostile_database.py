@@ -16,12 +16,13 @@ import pytest
 
 from rbkernel import actions, config
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.config import Connection
 from rbkernel.model import Finding, Verdict
 from rbkernel.reconciliation import Question, compare, repair
 from rbkernel.run import runner
 from rbkernel.sources.postgres import diagnostics, doctor, overview
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration import adversary
 from tests.integration.adversary import CLEAN, HOSTILE, ran
 from tests.integration.servers import ROW, Servers

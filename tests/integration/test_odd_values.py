@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.checks.rule import Rule
 from rbkernel.model import Verdict
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.triage import query
 from tests.integration.servers import Servers
 

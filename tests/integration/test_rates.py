@@ -14,10 +14,11 @@ import pytest
 from psycopg import errors
 
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.model import Finding, Verdict
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.driver import RawConnection
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers, ask, verdicts
 from tests.waiting import until
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from rbkernel.checks.answer import provenance
 from rbkernel.redact.columns import Redaction
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.servers import Servers
 
 POLICIES = {"email": "hash", "*_iban": "mask", "note": "drop", "usename": "drop"}

@@ -23,11 +23,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rbkernel.checks.answer import provenance
 from rbkernel.config import Connection, Settings
 from rbkernel.errors import DatabaseError, QueryError, SqlTextError
 from rbkernel.sandbox import access, control
 from rbkernel.sandbox.home import Home
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.patients import Unguarded
 
 NAME = "rbkernel/RUN-005/test"

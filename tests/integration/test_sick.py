@@ -18,13 +18,14 @@ from typing import Any
 import psutil
 import pytest
 
+from rbkernel.checks.answer import provenance
 from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError
 from rbkernel.sandbox import processes
 from rbkernel.sandbox.access import HOST, Access
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection import driver
-from rbkernel.sources.postgres.connection.session import Session, provenance
+from rbkernel.sources.postgres.connection.session import Session
 from tests.integration.patients import ask, connection, sandbox
 from tests.integration.pooler import pgbouncer
 

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 import rbkernel as rb
 from rbkernel.arguments import checked
 from rbkernel.checks import rules
+from rbkernel.checks.answer import Provenance
 from rbkernel.checks.frames import missing
 from rbkernel.checks.rule import Rule
 from rbkernel.checks.rules import judge
@@ -27,7 +28,6 @@ from rbkernel.config.quantities import Count, Measured, Number, Seconds
 from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres import diagnostics
-from rbkernel.sources.postgres.connection.session import Provenance
 
 
 def calls() -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -16,7 +16,6 @@ from fnmatch import fnmatchcase
 
 from rbkernel.config import Settings
 from rbkernel.config.queue import RouteRule
-from rbkernel.config.words import did_you_mean
 from rbkernel.errors import ParameterError
 from rbkernel.model import SEVERITY_LABELS, Severity
 from rbkernel.runbook import connections, triggers
@@ -24,6 +23,7 @@ from rbkernel.runbook import parameters as declared
 from rbkernel.runbook.catalogue import Catalogue, Runbook, Unreadable
 from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.parameters import Scalar
+from rbkernel.spelling import did_you_mean
 
 FALLBACK = "RUN-000"
 NOBODY_KNOWS = "nobody can tell whether it is for this alert"

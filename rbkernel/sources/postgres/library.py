@@ -14,11 +14,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.checks.rule import Rule
-from rbkernel.config.words import did_you_mean
 from rbkernel.errors import QueryError
 from rbkernel.sources.postgres.apptable import Table
 from rbkernel.sources.postgres.connection.capabilities import CAPABILITIES, Server, has
 from rbkernel.sources.postgres.twice import LONGEST_S, PAUSE, SHORTEST_S, Twice
+from rbkernel.spelling import did_you_mean
 
 _PLACE = re.compile(r"\{(\w+)\}")
 

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 from pandas.errors import UndefinedVariableError
 
+from rbkernel.checks.answer import Provenance, provenance
 from rbkernel.checks.rules import numbers
 from rbkernel.errors import DatabaseError
-from rbkernel.sources.postgres.connection.session import Provenance, provenance
 from rbkernel.sources.postgres.twice import Twice
 
 

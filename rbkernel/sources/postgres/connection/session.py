@@ -14,9 +14,9 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rbkernel.checks.answer import Answer, Column, Provenance, failed, within_caps
+from rbkernel.checks.answer import Answer, Column, Provenance, within_caps
 from rbkernel.config import Connection
-from rbkernel.errors import DatabaseError, QueryError, RbkernelError
+from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.model import now
 from rbkernel.sources.postgres.connection import driver, identity, privileges, settings
 from rbkernel.sources.postgres.connection.capabilities import OLDEST_SUPPORTED, Server
@@ -28,8 +28,6 @@ from rbkernel.sql import lexer as sqltext
 if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
-
-__all__ = ["Provenance", "Session", "failed_frame", "provenance"]
 
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
@@ -365,16 +363,3 @@ def _frame(answer: Answer) -> pd.DataFrame:
     from rbkernel.checks import frames
 
     return frames.to_frame(answer)
-
-
-def failed_frame(
-    columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
-) -> pd.DataFrame:
-    """Return an empty frame (0 × columns) that knows why it is empty."""
-    return _frame(failed(columns, error, name=name, connection=connection, sql=sql))
-
-
-def provenance(frame: pd.DataFrame) -> Provenance | None:
-    """Return where a frame came from, if one of our queries made it."""
-    found = frame.attrs.get("rbkernel")
-    return found if isinstance(found, Provenance) else None
