@@ -24,7 +24,7 @@ from rbkernel.sources.postgres.connection.driver import quote_literal
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.remedy import Verb
 from rbkernel.sources.postgres.situation import Backend
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 # what no shell gives a meaning to, as `shlex.quote` has it
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
@@ -197,9 +197,9 @@ def statement(
     given = values or {}
     text = "".join(
         _literal_or_hole(part, given.get(part[1:])) if kind == "parameter" else part
-        for kind, part in sqltext.tokens(sql)
+        for kind, part in lexer.tokens(sql)
     ).strip()
-    title = title or sqltext.first_line(sql)
+    title = title or lexer.first_line(sql)
     return _plan(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
 
 

@@ -234,7 +234,7 @@ def _exit_code() -> int:
 def _print_outcome(outcome: Any) -> None:
     from rbkernel.cli import incident_text
     from rbkernel.evidence import incident
-    from rbkernel.render import verification as report
+    from rbkernel.render import verification
     from rbkernel.render.cards import decision_text, findings_text
 
     for line in findings_text(outcome.record.findings):
@@ -248,7 +248,7 @@ def _print_outcome(outcome: Any) -> None:
     typer.echo(f"evidence {outcome.folder}")
     if outcome.sealed:
         typer.echo(f"head     {outcome.head}")
-        for line in report.signed(outcome.sealed):
+        for line in verification.signed(outcome.sealed):
             typer.echo(f"         {line}")
     for line in incident_text.outdated(
         incident.look(config.load().evidence_root, outcome.incident)

@@ -44,11 +44,11 @@ def verify(
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
 ) -> None:
     """Verify sealed folders, or a saved notebook against the journal of its run."""
-    from rbkernel.render import verification as report
+    from rbkernel.render import verification
 
     settings = config.load()
     root, signers = settings.evidence_root, settings.allowed_signers
-    lines, ok = report.verify(root, what, signers=signers, published=head)
+    lines, ok = verification.verify(root, what, signers=signers, published=head)
     for line in lines:
         typer.echo(line)
     raise Ending(0 if ok else 1)
@@ -83,7 +83,7 @@ def seal(
 ) -> None:
     """Seal the evidence of a run whose kernel has ended."""
     from rbkernel.evidence import bundle, reading, runs
-    from rbkernel.render import verification as report
+    from rbkernel.render import verification
     from rbkernel.render.documents.report import report_files
 
     settings = config.load()
@@ -94,7 +94,7 @@ def seal(
     sealed = bundle.seal(
         *(root, run_id, given), edited=edited, key=settings.signing_key, report=report_files
     )
-    for line in report.sealed(sealed):
+    for line in verification.sealed(sealed):
         typer.echo(line)
     raise Ending(0 if sealed.verification.ok and not sealed.other_notebook else 1)
 

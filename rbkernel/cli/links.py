@@ -22,10 +22,10 @@ def link(
     ] = None,
 ) -> None:
     """Print a signed link to a page of `rbkernel serve`: whoever has it may read, until it ends."""
-    from rbkernel.gateway import links as access
+    from rbkernel.gateway import links
 
     settings = config.load()
-    address = access.link(settings, what or access.EVERYTHING, hours=hours)
+    address = links.link(settings, what or links.EVERYTHING, hours=hours)
     if what:
-        access.must_be_there(settings.evidence_root, what)
+        links.must_be_there(settings.evidence_root, what)
     typer.echo(address)

@@ -13,7 +13,7 @@ from itertools import groupby
 from rbkernel.errors import SqlTextError
 from rbkernel.importer import holes
 from rbkernel.importer.holes import Hole
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 LANGUAGES = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})
 _SQL = re.compile(
@@ -109,7 +109,7 @@ def _at_semicolons(text: str) -> list[str]:
     marks: dict[str, str] = {}
     parts, ended = [""], False
     try:
-        for kind, piece in sqltext.tokens(holes.with_marks(text, marks)):
+        for kind, piece in lexer.tokens(holes.with_marks(text, marks)):
             if (kind, piece) == ("other", ";"):
                 parts.append("")
                 ended = True
@@ -159,7 +159,7 @@ def _transactions(parts: Sequence[str]) -> list[str]:
 
 def _says_something(text: str) -> bool:
     try:
-        return any(kind not in _BLANK and token.strip() for kind, token in sqltext.tokens(text))
+        return any(kind not in _BLANK and token.strip() for kind, token in lexer.tokens(text))
     except SqlTextError:
         return True
 
@@ -180,7 +180,7 @@ def read(source: str) -> Statement:
     marked = holes.with_marks(source, marks)
     found = {hole.text: hole for hole in holes.find(source)}
     try:
-        tokens = sqltext.tokens(marked)
+        tokens = lexer.tokens(marked)
     except SqlTextError as error:
         return Statement(source=source, sql=source, problem=error.what)
     binder = _Binder(marks, found)

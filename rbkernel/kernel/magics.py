@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from IPython.core.magic import register_cell_magic
 
 from rbkernel.errors import SqlTextError
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -24,7 +24,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
     def sql(line: str, cell: str) -> None:
         db, into, untried = read_line(line)
-        if sqltext.is_blank(cell):
+        if lexer.is_blank(cell):
             raise SqlTextError(
                 "%%sql has no statement",
                 where=f"%%sql {line}",
@@ -35,7 +35,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
         namespace = shell.user_ns
         connection = namespace.get(db, db)
-        values = sqltext.bind(cell, namespace)
+        values = lexer.bind(cell, namespace)
         frame = query(cell, str(connection), untried=untried, **values)
         if into:
             namespace[into] = frame

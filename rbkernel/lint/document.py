@@ -24,7 +24,7 @@ from rbkernel.runbook import catalogue, frontmatter, parameters
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_text import Problem as FieldProblem
 from rbkernel.runbook.parameters import Parameter
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 _Node = TypeVar("_Node", bound=ast.AST)
 # JSON may name half of a character, which no file can hold
@@ -269,7 +269,7 @@ def sql_values(sql: str) -> list[tuple[str, int]]:
     [('b', 2)]
     """
     try:
-        tokens = sqltext.tokens(sql)
+        tokens = lexer.tokens(sql)
     except SqlTextError:
         return []
     found, line = [], 1

@@ -10,7 +10,7 @@ from rbkernel.errors import SqlTextError
 from rbkernel.lint.document import Document, statements
 from rbkernel.lint.expressions import is_built
 from rbkernel.lint.rule import Found, Level, Surroundings, in_cell, rule, rule_with_surroundings
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 _DRIVERS = frozenset(
     {"psycopg", "psycopg2", "asyncpg", "pg8000", "sqlalchemy", "sqlite3", "pymysql", "MySQLdb"}
@@ -69,7 +69,7 @@ def _unbound(sql: str) -> Iterator[tuple[int, str]]:
     [(7, "':a'"), (13, '{b}')]
     """
     try:
-        tokens = sqltext.tokens(sql)
+        tokens = lexer.tokens(sql)
     except SqlTextError:
         return
     offset, code = 0, ""
@@ -133,7 +133,7 @@ def missing(document: Document) -> Iterator[Found]:
         if statement.text is None or statement.given is None:
             continue
         try:
-            wanted = sqltext.parameters(statement.text)
+            wanted = lexer.parameters(statement.text)
         except SqlTextError:
             continue
         for name in wanted:

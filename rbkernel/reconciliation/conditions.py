@@ -10,7 +10,7 @@ from rbkernel.reconciliation.layout import Layout
 from rbkernel.reconciliation.question import Question
 from rbkernel.reconciliation.snapshot import Reader, Readers
 from rbkernel.reconciliation.tables import Table
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 _VOLATILE = """
 SELECT DISTINCT p.proname::text FROM pg_proc p
@@ -62,7 +62,7 @@ def calls(condition: str) -> list[str]:
 
 def _calls(condition: str) -> Iterator[str]:
     before = ("", "")
-    for kind, text in sqltext.tokens(condition):
+    for kind, text in lexer.tokens(condition):
         if not text.strip() or "comment" in kind:
             continue
         if text == "(" and before[0] in {"word", "identifier"}:

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from rbkernel.errors import ParameterError, QueryError, SqlTextError
-from rbkernel.sql import guard
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import guard, lexer
 
 _PART_OF_NAME = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
@@ -128,7 +127,7 @@ def _check_brackets(condition: str) -> None:
     if not condition.strip():
         raise _wrong("the condition is blank", "write one, or leave it out")
     depth = 0
-    for kind, text in sqltext.tokens(condition):
+    for kind, text in lexer.tokens(condition):
         if kind == "parameter" or text == "$":
             named = "$1" if text == "$" else text
             raise _wrong(f"{named} in a condition has no value", "write the value itself")

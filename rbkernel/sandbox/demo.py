@@ -23,13 +23,13 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, SandboxError
 from rbkernel.evidence import reading, runs
 from rbkernel.evidence.reading import Record
-from rbkernel.gateway import links as access
+from rbkernel.gateway import links
 from rbkernel.gateway.jobs import old_sqlite
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.incidents import jupyterlab, working_copy
 from rbkernel.model import Finding, Verdict, by_urgency
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from rbkernel.sandbox import control
 from rbkernel.sandbox.alerting import Rule, sender
 from rbkernel.sandbox.drill_gateway import DrillGateway, drill_gateway
@@ -192,7 +192,7 @@ def _bad(record: Record) -> list[Finding]:
 def _verify(console: Console, settings: Settings, incident: str) -> bool:
     root, signers = settings.evidence_root, settings.allowed_signers
     try:
-        lines, verified = report.verify(root, str(root / incident), signers=signers)
+        lines, verified = verification.verify(root, str(root / incident), signers=signers)
     except EvidenceError as error:
         lines, verified = [str(error)], False
     for line in lines:
@@ -210,7 +210,7 @@ def _tell_next(console: Console, jobs: list[Job], found: dict[str, Record]) -> N
 def _open(console: Console, settings: Settings, gateway: DrillGateway, incident: str) -> None:
     """Open a working copy in JupyterLab: nobody works on sealed files."""
     reached = settings.gateway.model_copy(update={"url": gateway.url})
-    page = access.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
+    page = links.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
     console.print(Text(f"What a phone would show: {page}"))
     copy = working_copy.make(settings, incident, Path.cwd())
     console.print(f"Opening {copy.path} in JupyterLab; Ctrl-C ends it, and the sandbox with it")

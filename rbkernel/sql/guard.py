@@ -20,7 +20,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
 from rbkernel.errors import QueryError
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -103,7 +103,7 @@ def check(sql: str, allow_functions: tuple[str, ...] = ()) -> None:
     >>> check("SELECT count(*) FROM orders WHERE status = :status")
     >>> check("SELECT evil(1)", allow_functions=("evil",))
     """
-    where = sqltext.first_line(sql)
+    where = lexer.first_line(sql)
     tokens = _one_statement(list(_read(sql, where)), where)
     if tokens[0].word == "show":
         _check_show(tokens, where)
@@ -132,7 +132,7 @@ def _refused(reason: str, where: str, next_step: str = _PROPOSE) -> QueryError:
 def _read(sql: str, where: str) -> Iterator[_Token]:
     """Split into tokens without blanks and comments; refuse what PostgreSQL may split otherwise."""
     glued = False
-    for kind, text in sqltext.tokens(sql):
+    for kind, text in lexer.tokens(sql):
         quoted = kind in _STRINGS or kind == "identifier"
         # PostgreSQL ends a line comment at a carriage return
         if not quoted and re.search(r"\r(?!\n|\Z)|[\x00-\x08\x0b\x0e-\x1f\x7f]", text):

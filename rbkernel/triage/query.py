@@ -28,7 +28,7 @@ from rbkernel.render import cards
 from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.twice import PAUSE
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 
@@ -80,7 +80,7 @@ def query(
     if untried or triage().unfilled(values):
         told = provenance(frame)
         answered = told is None or not told.reason
-        undone.note(undone.QUERIES, {sqltext.first_line(" ".join(what.split())): answered})
+        undone.note(undone.QUERIES, {lexer.first_line(" ".join(what.split())): answered})
     return frame
 
 
@@ -179,7 +179,7 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
         diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
     if holes := triage().unfilled(values):
         return _failed(what, db, _not_filled_in(holes))
-    sqltext.bind(what, values)  # wrong text is wrong whether the server answers or not
+    lexer.bind(what, values)  # wrong text is wrong whether the server answers or not
     try:
         _ = session.server
         return session.query(what, values, row_cap=row_cap)
@@ -202,13 +202,13 @@ def _asked_for(what: str) -> Sequence[str] | None:
     if what in diagnostics.names():
         return list(diagnostics.get(what).parameters)
     try:
-        return sqltext.parameters(what)
+        return lexer.parameters(what)
     except SqlTextError:
         return None  # reported when it is asked
 
 
 def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
-    return failed_frame([], error, name=sqltext.first_line(what), connection=db, sql=what)
+    return failed_frame([], error, name=lexer.first_line(what), connection=db, sql=what)
 
 
 _NO_CONNECTION = ParameterError(

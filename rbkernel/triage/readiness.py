@@ -23,7 +23,7 @@ from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.sources.postgres.diagnosis import unreached
-from rbkernel.triage import http as endpoint
+from rbkernel.triage import http
 from rbkernel.triage.check import keep
 from rbkernel.triage.checklist import checklist
 from rbkernel.triage.context import front_matter, triage
@@ -64,7 +64,7 @@ def health() -> None:
     for one in declared:
         if unfilled(digest.words(one)):
             continue
-        endpoint.http(
+        http.http(
             f"Health: {one.name or one.url}",
             one.url,
             status=one.status,
@@ -89,7 +89,7 @@ def dependencies() -> None:
             continue
         title = f"Dependency: {one.name}"
         if one.url:
-            endpoint.http(title, one.url, cause=one.impact, next_step=one.fallback)
+            http.http(title, one.url, cause=one.impact, next_step=one.fallback)
         elif one.connection:
             keep(_connection(title, one.connection, "", cause=one.impact, next_step=one.fallback))
 

@@ -26,7 +26,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 from rbkernel.evidence import incident as records
 from rbkernel.evidence import reading
 from rbkernel.evidence.runs import SEALED, list_runs
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from tests.conftest import missing_part
 from tests.integration.kernels import METADATA
 from tests.waiting import until
@@ -189,7 +189,7 @@ class Gateway:
         assert self.whole_runs() == expected
         assert {entry.state for entry in list_runs(self.evidence)} == {SEALED}
         signers = self.evidence / "allowed_signers"
-        lines, ok = report.verify(self.evidence, "", signers=signers, published=[])
+        lines, ok = verification.verify(self.evidence, "", signers=signers, published=[])
         assert ok, lines
 
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from rbkernel.evidence.runs import SEALED, list_runs
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from tests.integration.kernels import PATIENCE_S, START, configure, write_runbook
 
 PAGE = Path(__file__).parents[2] / "docs/engines.md"
@@ -62,7 +62,7 @@ class Place:
         root = Path(self.environment["RBKERNEL_EVIDENCE"])
         [entry] = list_runs(root)
         assert entry.state == SEALED
-        lines, ok = report.verify(root, "", signers=root / "allowed_signers", published=[])
+        lines, ok = verification.verify(root, "", signers=root / "allowed_signers", published=[])
         assert ok, lines
         [output] = (self.home / "out").glob("daily-*.ipynb")
         notebook = nbformat.read(output, as_version=4)

@@ -12,7 +12,7 @@ from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 
@@ -41,7 +41,7 @@ def edit(path: Path) -> None:
 
 
 def test_an_attested_notebook_takes_three_lines(root: Path, saved: Path) -> None:
-    assert report.verify(root, str(saved)) == (
+    assert verification.verify(root, str(saved)) == (
         [
             "10 of 10 cells attested",
             f"verified: {saved} is of run {RUN_ID}",
@@ -53,7 +53,7 @@ def test_an_attested_notebook_takes_three_lines(root: Path, saved: Path) -> None
 
 def test_of_an_edited_notebook_only_the_edits_are_shown(root: Path, saved: Path) -> None:
     edit(saved)
-    assert report.verify(root, str(saved)) == (
+    assert verification.verify(root, str(saved)) == (
         [
             (
                 "cell 7 (lag): edited after the run: its output is not the recorded one, line 2:"
@@ -71,14 +71,14 @@ def test_a_true_notebook_is_told_from_the_edited_one_under_seal(root: Path, save
     true = saved.read_bytes()
     edit(saved)
     sealed = seal(root, RUN_ID, saved.read_bytes(), edited=True)
-    assert report.sealed(sealed)[2:] == [
+    assert verification.sealed(sealed)[2:] == [
         (
             "  not as recorded under seal: cell 7 (lag): edited after the run: its output is not"
             " the recorded one, line 2: `0  1.5` instead of `0  31.5`"
         )
     ]
     saved.write_bytes(true)
-    lines, ok = report.verify(root, str(saved))
+    lines, ok = verification.verify(root, str(saved))
     assert not ok
     assert lines[1] == f"verified: {saved} is of run {RUN_ID}"
     executed = sealed.folder / "executed.ipynb"
@@ -86,16 +86,16 @@ def test_a_true_notebook_is_told_from_the_edited_one_under_seal(root: Path, save
         ["under seal", f"{executed}, cell 7 (lag)", "edited after the run, and sealed so"]
     ]
     for what in ("", INCIDENT, RUN_ID, str(sealed.folder), str(executed)):
-        lines, ok = report.verify(root, what)
+        lines, ok = verification.verify(root, what)
         assert (len(lines), ok) == (1, False)
         assert "edited after the run, and sealed so" in lines[0]
 
 
 def test_sealing_again_says_what_holds(root: Path, saved: Path) -> None:
     sealed = seal(root, RUN_ID)
-    assert report.sealed(sealed) == [f"sealed {sealed.folder}", f"head   {sealed.head}"]
+    assert verification.sealed(sealed) == [f"sealed {sealed.folder}", f"head   {sealed.head}"]
     edit(saved)
-    assert report.sealed(seal(root, RUN_ID, saved.read_bytes()))[2:] == [
+    assert verification.sealed(seal(root, RUN_ID, saved.read_bytes()))[2:] == [
         f"  it was sealed already, at {sealed.sealed_at}: nothing was changed",
         (
             "  the notebook given is not the one under seal: what holds is"
@@ -106,22 +106,22 @@ def test_sealing_again_says_what_holds(root: Path, saved: Path) -> None:
 
 def test_an_incident_is_verified_by_its_id(root: Path, journal: Journal) -> None:
     with pytest.raises(EvidenceError, match=rf"nothing of {INCIDENT} is sealed yet.*seal {RUN_ID}"):
-        report.verify(root, INCIDENT)
+        verification.verify(root, INCIDENT)
     folder = seal(root, RUN_ID).folder
     verified = [f"verified {root / INCIDENT}", "unsigned: 1 run"]
-    assert report.verify(root, INCIDENT) == (verified, True)
+    assert verification.verify(root, INCIDENT) == (verified, True)
     with pytest.raises(EvidenceError, match="nothing of INC-none is sealed yet"):
-        report.verify(root, "INC-none")
+        verification.verify(root, "INC-none")
     folder.chmod(0o755)
     shutil.rmtree(root / INCIDENT)
     with pytest.raises(EvidenceError, match="is gone, yet HEADS has its seals"):
-        report.verify(root, INCIDENT)
+        verification.verify(root, INCIDENT)
 
 
 def test_where_nothing_is_sealed_yet_the_next_step_is_told(root: Path) -> None:
     with pytest.raises(EvidenceError, match=r"nothing is sealed yet.*Next: .*evidence list"):
-        report.verify(root)
+        verification.verify(root)
     whole_run(root)
     whole_run(root, other_run(9))
     with pytest.raises(EvidenceError, match=f"nothing is sealed yet.*evidence seal {other_run(9)}"):
-        report.verify(root)
+        verification.verify(root)

@@ -18,8 +18,7 @@ from rbkernel.errors import QueryError, SqlTextError
 from rbkernel.sources import postgres
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
-from rbkernel.sql import guard
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import guard, lexer
 from tests.unit.sql_corpora import ANALYST, DECOYS, OURS, SHARED
 
 HOSTILE = [sql for sql in SHARED + OURS if sql not in DECOYS]
@@ -188,7 +187,7 @@ def disguised(sql: str, chance: random.Random) -> str:
     """The same statement to PostgreSQL, written differently."""
     parts = []
     before = ""
-    for kind, text in sqltext.tokens(sql):
+    for kind, text in lexer.tokens(sql):
         if kind == "word":
             text = "".join(chance.choice((c.lower(), c.upper())) for c in text)
         # not between what belongs together, such as the characters of a number or of <=

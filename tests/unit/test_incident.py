@@ -22,7 +22,7 @@ from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.timeline import timeline
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.incidents.status import next_due
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from tests.unit.crash import dies_at
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
@@ -260,7 +260,7 @@ class TestUnderSeal:
         append(tmp_path, "INC-alerts", "alert", by="rbkernel", **alert())
         assert verify_folder(tmp_path) == ()
         assert unsealed(tmp_path) == {INCIDENT: 1, "INC-alerts": 2}
-        lines, ok = report.verify(tmp_path)
+        lines, ok = verification.verify(tmp_path)
         assert ok
         assert f"not yet under seal: 1 line of the record of {INCIDENT}" in lines[-2]
         assert f"`rbkernel incident close {INCIDENT}` seals" in lines[-2]
@@ -299,7 +299,7 @@ class TestUnderSeal:
         head = (tmp_path / "HEADS").read_text().split()
         assert head[:2] == [sealed.head, f"{INCIDENT}/MANIFEST.0001"]
         assert verify_folder(tmp_path) == ()
-        assert report.verify(tmp_path)[0][1:] == ["unsigned: 1 record"]
+        assert verification.verify(tmp_path)[0][1:] == ["unsigned: 1 record"]
         assert unsealed(tmp_path) == {}
         assert list_runs(tmp_path) == []
         again = seal_record(tmp_path, INCIDENT)
@@ -311,14 +311,14 @@ class TestUnderSeal:
     def test_what_was_never_sealed_is_not_verified(self, tmp_path: Path) -> None:
         append(tmp_path, INCIDENT, "note", by="ann", text="x")
         with pytest.raises(EvidenceError, match=rf"nothing of {INCIDENT} is sealed.*close"):
-            report.verify(tmp_path, INCIDENT)
+            verification.verify(tmp_path, INCIDENT)
         line = incident.entry("sealed", "rbkernel", record=RUN_ID, folder=f"0001-record-{RUN_ID}")
         record_of(tmp_path).write_bytes(incident.with_lines(record_of(tmp_path).read_bytes(), line))
-        lines, ok = report.verify(tmp_path, INCIDENT)
+        lines, ok = verification.verify(tmp_path, INCIDENT)
         assert (len(lines), ok) == (1, False)
         assert f"says that 0001-record-{RUN_ID} is sealed, which is not there" in lines[0]
         seal_record(tmp_path, INCIDENT)
-        assert report.verify(tmp_path, INCIDENT)[1]
+        assert verification.verify(tmp_path, INCIDENT)[1]
 
     def test_there_must_be_a_record(self, tmp_path: Path) -> None:
         with pytest.raises(EvidenceError, match=r"there is no record.*Next: "):

@@ -22,7 +22,7 @@ from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Queue
 from rbkernel.errors import ConfigError, EvidenceError, LinkError
 from rbkernel.evidence import bundle, incident
-from rbkernel.gateway import links as access
+from rbkernel.gateway import links
 from rbkernel.gateway import web as pages
 from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending, Ledger
 from rbkernel.gateway.jobs.records import Job
@@ -61,7 +61,7 @@ def pages_open(rest: Path) -> Iterator[httpx.Client]:
 
 
 def token(what: str, lasts_s: float = 60) -> str:
-    return access.sign(what, int(time.time() + lasts_s), SECRET)
+    return links.sign(what, int(time.time() + lasts_s), SECRET)
 
 
 def words(answer: httpx.Response) -> str:
@@ -73,22 +73,22 @@ def words(answer: httpx.Response) -> str:
 
 def test_every_altered_letter_is_found() -> None:
     good = token(RUN_ID)
-    assert access.read(good, SECRET, time.time()).what == RUN_ID
+    assert links.read(good, SECRET, time.time()).what == RUN_ID
     for place, letter in enumerate(good):
         bad = f"{good[:place]}{'0' if letter != '0' else '1'}{good[place + 1 :]}"
         with pytest.raises(LinkError):
-            access.read(bad, SECRET, time.time())
+            links.read(bad, SECRET, time.time())
         with pytest.raises(LinkError):
-            access.read(good[:place], SECRET, time.time())
+            links.read(good[:place], SECRET, time.time())
     for other in (SECRET[:-1], SECRET + b"x", b""):
         with pytest.raises(LinkError, match="another secret"):
-            access.read(good, other, time.time())
+            links.read(good, other, time.time())
 
 
 @pytest.mark.parametrize("text", ["", "é~1~x", "a~b", "everything~1~" + "A" * 43, "\0", "~~" * 99])
 def test_what_is_no_token_opens_nothing(text: str) -> None:
     with pytest.raises(LinkError):
-        access.read(text, SECRET, 0.0)
+        links.read(text, SECRET, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_cookie_is_secure_where_the_gateway_is(
         (lambda: "", "needs a link"),
         (lambda: token(RUN_ID, -1), "has expired"),
         (lambda: token(RUN_ID)[:-1] + "!", "not whole"),
-        (lambda: access.sign(RUN_ID, 2_000_000_000, b"a secret of others"), "another secret"),
+        (lambda: links.sign(RUN_ID, 2_000_000_000, b"a secret of others"), "another secret"),
         (lambda: token(OTHER_RUN), "does not open this page"),
     ],
     ids=["none", "expired", "cut", "forged", "other"],
@@ -186,27 +186,27 @@ def test_the_command_prints_a_link_that_opens_the_page(
             CliRunner().invoke(app, ["link", nothing], catch_exceptions=False)
     assert CliRunner().invoke(app, ["link", "--hours", "721"]).exit_code == 2
     with pytest.raises(LinkError, match="neither a run id"):
-        access.link(Settings(), "../../etc/passwd")
+        links.link(Settings(), "../../etc/passwd")
 
 
 def test_the_machines_own_secret_is_made_once_and_kept_from_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    first = access.secret_of(Settings())
-    path = access.secret_file()
+    first = links.secret_of(Settings())
+    path = links.secret_file()
     assert path.is_relative_to(tmp_path)
     assert len(first) == 32
-    assert access.secret_of(Settings()) == first
+    assert links.secret_of(Settings()) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in path.parent.iterdir()] == [path.name]
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="others may read"):
-        access.secret_of(Settings())
+        links.secret_of(Settings())
     path.chmod(0o600)
     path.write_text("not hex")
     with pytest.raises(ConfigError, match="cannot be read"):
-        access.secret_of(Settings())
+        links.secret_of(Settings())
 
 
 @pytest.mark.parametrize(("value", "said"), [("", "not set"), ("short", "shorter than")])
@@ -215,11 +215,11 @@ def test_a_secret_that_is_none_is_refused(
 ) -> None:
     monkeypatch.setenv("LINKS", value)
     with pytest.raises(ConfigError, match=said):
-        access.secret_of(Settings(pages=Pages(link_secret_env="LINKS")))
+        links.secret_of(Settings(pages=Pages(link_secret_env="LINKS")))
     with pytest.raises(ConfigError, match="link_secret_command failed"):
-        access.secret_of(Settings(pages=Pages(link_secret_command=("false",))))
+        links.secret_of(Settings(pages=Pages(link_secret_command=("false",))))
     told = Pages(link_secret_command=("printf", "0123456789abcdef"))
-    assert access.secret_of(Settings(pages=told)) == b"0123456789abcdef"
+    assert links.secret_of(Settings(pages=told)) == b"0123456789abcdef"
 
 
 # --- open on this machine

@@ -13,7 +13,7 @@ from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from tests.unit.journal_builder import RUN_ID, whole_run
 
 
@@ -43,7 +43,7 @@ def test_a_report_that_cannot_be_made_keeps_nothing_from_being_sealed(tmp_path: 
     assert verify_folder(tmp_path) == ()
     told = "without a report: a cell holds what no page can show (cell 3)."
     assert sealed.missing == (told,)
-    assert f"  {told}" in report.sealed(sealed)
+    assert f"  {told}" in verification.sealed(sealed)
     line = json.loads((sealed.folder.parent / "incident.jsonl").read_text().splitlines()[-1])
     assert line["missing"] == [told]
     assert seal(tmp_path, RUN_ID).missing == (told,)

@@ -14,7 +14,7 @@ from rbkernel.evidence import signing
 from rbkernel.evidence.bundle import SealedRun, seal
 from rbkernel.evidence.manifest import digest
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.render import verification as report
+from rbkernel.render import verification
 from tests.unit.journal_builder import RUN_ID, other_run, whole_run
 
 NAME = "ops@db1.example.org"
@@ -76,7 +76,7 @@ class TestSeal:
         run = sealed(root, key)
         assert (run.signer, run.missing) == (NAME, ())
         assert what(root) == what(root, run.folder) == []
-        assert report.verify(root)[0][1:] == [f"signed by {NAME}: 1 run"]
+        assert verification.verify(root)[0][1:] == [f"signed by {NAME}: 1 run"]
         command = [*("ssh-keygen", "-Y", "verify", "-n", "rbkernel-evidence", "-I", NAME)]
         command += ["-f", str(root / signing.ALLOWED), "-s", str(run.folder / "SHA256SUMS.sig")]
         given = (run.folder / "SHA256SUMS").read_bytes()
@@ -88,11 +88,13 @@ class TestSeal:
     def test_without_a_key_says_so_aloud(self, root: Path, tmp_path: Path) -> None:
         run = sealed(root, tmp_path / "nowhere")
         assert run.signer == ""
-        assert [line for line in report.sealed(run) if "unsigned: there is no signing key" in line]
+        assert [
+            line for line in verification.sealed(run) if "unsigned: there is no signing key" in line
+        ]
         assert "`rbkernel evidence keygen`" in run.missing[0]
         assert "unsigned" in (run.folder.parent / "incident.jsonl").read_text()
         assert what(root) == []
-        assert report.verify(root)[0][1:] == ["unsigned: 1 run"]
+        assert verification.verify(root)[0][1:] == ["unsigned: 1 run"]
 
     def test_goes_on_without_openssh_and_says_so(
         self, root: Path, key: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql
 
 from rbkernel.errors import SqlTextError
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "hostile_sql.txt"
 HOSTILE = [line.replace("\\n", "\n") for line in CORPUS.read_text().splitlines()]
@@ -23,7 +23,7 @@ PIECES = [
 
 def round_trip(sql: str) -> None:
     try:
-        found = sqltext.tokens(sql)
+        found = lexer.tokens(sql)
     except SqlTextError:
         return  # refused as a whole
     assert "".join(part for _, part in found) == sql
@@ -68,7 +68,7 @@ def test_any_mixture_of_sql_survives(sql: str) -> None:
     ],
 )
 def test_parameters(sql: str, names: list[str]) -> None:
-    assert sqltext.parameters(sql) == names
+    assert lexer.parameters(sql) == names
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_parameters(sql: str, names: list[str]) -> None:
 )
 def test_what_does_not_end_is_an_error(sql: str) -> None:
     with pytest.raises(SqlTextError, match="does not end"):
-        sqltext.tokens(sql)
+        lexer.tokens(sql)
 
 
 @pytest.mark.parametrize("value", ["a\0b", "a\ud800b"])
 def test_the_advice_takes_out_what_cannot_be_sent(value: str) -> None:
     with pytest.raises(SqlTextError) as caught:
-        sqltext.bind("SELECT :v", {"v": value})
+        lexer.bind("SELECT :v", {"v": value})
     advice = caught.value.next_step.partition("such as with text.")[2]
     cleaned = eval(f"value.{advice}")  # our own words, as a reader would take them
-    assert sqltext.bind("SELECT :v", {"v": cleaned})["v"] in {"ab", "a?b"}
+    assert lexer.bind("SELECT :v", {"v": cleaned})["v"] in {"ab", "a?b"}
 
 
 SAFE = [piece for piece in PIECES if piece not in {":a", ":b_1", ":", "%", "%s", "%(x)s", "\0"}]
@@ -94,13 +94,13 @@ SAFE = [piece for piece in PIECES if piece not in {":a", ":b_1", ":", "%", "%s",
 @given(st.lists(st.sampled_from([*SAFE, " :a ", "(:b_1)", " :a::int ", "':a'"])).map("".join))
 def test_sqlalchemy_gets_the_same_text_and_the_same_values(sql: str) -> None:
     try:
-        names = sqltext.parameters(sql)
+        names = lexer.parameters(sql)
     except SqlTextError:
         return
-    compiled = text(sqltext.to_sqlalchemy(sql)).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy
+    compiled = text(lexer.to_sqlalchemy(sql)).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy
     assert set(compiled.params) == set(names)
     expected = "".join(
-        f"%({part[1:]})s" if kind == "parameter" else part for kind, part in sqltext.tokens(sql)
+        f"%({part[1:]})s" if kind == "parameter" else part for kind, part in lexer.tokens(sql)
     )
     assert str(compiled) == expected
 
@@ -117,10 +117,10 @@ def test_sqlalchemy_gets_the_same_text_and_the_same_values(sql: str) -> None:
     ],
 )
 def test_is_cursor_query(sql: str, cursor: bool) -> None:
-    assert sqltext.is_cursor_query(sql) is cursor
+    assert lexer.is_cursor_query(sql) is cursor
 
 
 def test_bind_names_what_is_missing() -> None:
     with pytest.raises(SqlTextError, match=":b") as caught:
-        sqltext.bind("SELECT :a, :b", {"a": None})
+        lexer.bind("SELECT :a, :b", {"a": None})
     assert "b" in caught.value.next_step

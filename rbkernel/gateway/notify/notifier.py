@@ -21,7 +21,7 @@ from rbkernel.config.notify import Target
 from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
 from rbkernel.evidence.incident import CLOSED, instant
-from rbkernel.gateway import links as access
+from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import channel
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
@@ -168,7 +168,7 @@ class Notifier:
         """Return a link; who is told of some things only gets none that opens everything."""
         if not what and not target.hears_all:
             return f"{self.words.address}/rbkernel"
-        return access.link(self.settings, what or access.EVERYTHING)
+        return links.link(self.settings, what or links.EVERYTHING)
 
     def _record(
         self, target: Target, message: Message, *, how: str = "", problem: str = ""

@@ -17,7 +17,7 @@ from tornado.web import RequestHandler
 
 from rbkernel.config.gateway import is_loopback
 from rbkernel.errors import EvidenceError, LinkError, NothingSealed, RbkernelError
-from rbkernel.gateway import links as access
+from rbkernel.gateway import links
 from rbkernel.gateway.links import Grant
 from rbkernel.gateway.web import routes
 from rbkernel.gateway.web.routes import Route
@@ -115,9 +115,9 @@ class Page(Shows):
             await self._get_on_loopback(what)
             return
         problem = None
-        if token := self.get_query_argument(access.PARAMETER, ""):
+        if token := self.get_query_argument(links.PARAMETER, ""):
             try:
-                given = access.read(token, self._secret, time.time())
+                given = links.read(token, self._secret, time.time())
                 if await self._opened([given], what):
                     self._keep(given, token)
                     self.redirect(self.request.path, status=303)
@@ -147,12 +147,12 @@ class Page(Shows):
 
     async def _opened(self, grants: list[Grant], what: str) -> bool:
         def look() -> bool:
-            return access.opens(grants, *self._route.wanted(self.site, what))
+            return links.opens(grants, *self._route.wanted(self.site, what))
 
         try:
             return await IOLoop.current().run_in_executor(self.site.reader, look)
         except RbkernelError:  # nobody knows the incident: the link must name the run itself
-            return access.opens(grants, what)
+            return links.opens(grants, what)
 
     def _keep(self, grant: Grant, token: str) -> None:
         """Have the browser keep the link, so that it stands in no address that is shown around."""
@@ -173,7 +173,7 @@ class Page(Shows):
         for name, cookie in self.cookies.items():
             if name.startswith(_COOKIE):
                 try:
-                    grants.append(access.read(cookie.value, secret, time.time()))
+                    grants.append(links.read(cookie.value, secret, time.time()))
                 except LinkError as error:
                     ended = error
         return grants, ended

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from rbkernel.runbook.shell import table as shelltable
+from rbkernel.runbook.shell import table
 from rbkernel.runbook.shell.programs import (
     LOOKS,
     Effect,
@@ -141,7 +141,7 @@ def _judged(words: Words) -> Judgement:
         return judged(text.replace("<<< ", "")) if text else unknown(name)
     if name == "find":
         return _find(arguments)
-    return shelltable.program(name, arguments)
+    return table.program(name, arguments)
 
 
 def _by_shell(name: str, arguments: Words) -> Judgement:

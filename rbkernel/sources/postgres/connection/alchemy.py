@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 from rbkernel.checks.answer import Column
 from rbkernel.errors import QueryError
 from rbkernel.sources.postgres.connection import driver
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
@@ -78,14 +78,14 @@ def asking(engine: Engine) -> Iterator[driver.Ask]:
 
 
 def _ask(connection: Connection, sql: str, values: Mapping[str, Any]) -> _Result:
-    if sqltext.is_cursor_query(sql):
+    if lexer.is_cursor_query(sql):
         # a server-side cursor: the caps bound what the server sends, not only what we keep
         connection = connection.execution_options(stream_results=True)
-    result = connection.execute(text(sqltext.to_sqlalchemy(sql)), dict(values))
+    result = connection.execute(text(lexer.to_sqlalchemy(sql)), dict(values))
     if not result.returns_rows or result.cursor is None:
         raise QueryError(
             "the statement returns no rows",
-            where=sqltext.first_line(sql),
+            where=lexer.first_line(sql),
             next_step="write a SELECT: changes are proposed with rb.act",
         )
     return _Result(result)

@@ -26,7 +26,7 @@ from rbkernel.config import Connection
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.sources.postgres.connection import loaders, login, reach, settings, troubles
 from rbkernel.sources.postgres.connection.troubles import Trouble
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import lexer
 
 RawConnection = psycopg.Connection[Any]
 Error = psycopg.Error
@@ -255,7 +255,7 @@ def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
     """
     cursor = cast("_ServerCursor", raw.cursor(CURSOR))
     try:
-        return cursor.execute(sqltext.to_driver(sql), values)
+        return cursor.execute(lexer.to_driver(sql), values)
     except BaseException:
         cursor.close()
         raise

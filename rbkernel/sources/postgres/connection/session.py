@@ -22,8 +22,7 @@ from rbkernel.sources.postgres.connection import driver, identity, privileges, s
 from rbkernel.sources.postgres.connection.capabilities import OLDEST_SUPPORTED, Server
 from rbkernel.sources.postgres.connection.deadline import FIRST_CANCEL_S, Deadline
 from rbkernel.sources.postgres.connection.troubles import FUTILE
-from rbkernel.sql import guard
-from rbkernel.sql import lexer as sqltext
+from rbkernel.sql import guard, lexer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +178,7 @@ class Session:
         timeout_s: float | None = None,
         team: bool = False,
     ) -> Answer:
-        values = sqltext.bind(sql, values or {})
+        values = lexer.bind(sql, values or {})
         server, own_path = self.server, self._own_path
         at, started = now(), time.monotonic()
         rows, columns, cut_by = self._fetch(
@@ -190,7 +189,7 @@ class Session:
             team=team,
         )
         told = Provenance(
-            name=name or sqltext.first_line(sql),
+            name=name or lexer.first_line(sql),
             connection=self.connection.name,
             server=str(server),
             role=server.role,
