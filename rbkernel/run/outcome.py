@@ -11,16 +11,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, reading, store
 from rbkernel.evidence.reading import FAILED, Record, latest
-from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending
-from rbkernel.gateway.jobs.records import Job
 
 _SEAL_S = 120.0
 _TAIL_CHARACTERS = 2_000
+
+
+class Outcome(StrEnum):
+    """What an attempt came to."""
+
+    DONE = "done"  # the runbook came to its end, whatever it found
+    FAILED = "failed"  # a cell failed, or it cannot be run as it is
+    INTERRUPTED = "interrupted"  # it was killed before its end
+    DRAINED = "drained"  # a worker that was told to end gave it back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What an attempt came to, and what its evidence has of it."""
+
+    outcome: Outcome
+    verdict: str = ""
+    failure: str = ""
+    head: str = ""
 
 
 def ending_of(
@@ -49,7 +68,7 @@ def ending_of(
     Returns
     -------
     Ending
-        ``done``, ``failed`` or ``interrupted``; None when its kernel still lives.
+        None when its kernel still lives.
     """
     folder = store.open_folder(root, run_id)
     if not kernel_has_ended(folder, wait_s):
@@ -61,7 +80,7 @@ def ending_of(
     try:
         record = reading.read(sealed or folder)
     except EvidenceError:
-        return Ending(outcome=INTERRUPTED, failure=f"no cell ran: {why or 'it was killed'}")
+        return Ending(outcome=Outcome.INTERRUPTED, failure=f"no cell ran: {why or 'it was killed'}")
     outcome, failure = told_by(record)
     heads = {head.run_id: head.sha256 for head in bundle.read_heads(root)}
     return Ending(
@@ -72,16 +91,16 @@ def ending_of(
     )
 
 
-def told_by(record: Record) -> tuple[str, str]:
+def told_by(record: Record) -> tuple[Outcome, str]:
     """Return an attempt's outcome, and what kept it from coming to its end."""
     failed = [cell for cell in latest(record.cells) if cell.status == FAILED]
     if failed:
         last = failed[-1]
         said = f": {last.error}" if last.error else ""
-        return Job.FAILED, f"cell [{last.execution_count}] failed{said}"
+        return Outcome.FAILED, f"cell [{last.execution_count}] failed{said}"
     if record.complete:
-        return Job.DONE, ""
-    return INTERRUPTED, "it was interrupted before its end"
+        return Outcome.DONE, ""
+    return Outcome.INTERRUPTED, "it was interrupted before its end"
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:

@@ -13,11 +13,12 @@ from typing import Any
 from rbkernel.config.queue import Queue
 from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
-from rbkernel.gateway.jobs.ledger import Ending, Ledger, Order
+from rbkernel.gateway.jobs.ledger import Ledger, Order
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Severity
 from rbkernel.render.documents.report import report_files
+from rbkernel.run.outcome import Ending, Outcome
 from tests.unit.hostile_evidence import PLOTLY
 from tests.unit.journal_builder import (
     CHECK,
@@ -159,7 +160,9 @@ def storm(root: Path, store: Store, incidents: int = 60) -> None:
     queued = [one for one in ids if (job := store.job(one)) and job.state == Job.QUEUED]
     for name in queued[:2]:
         ledger.begin(name, 1, "worker-1")
-        ledger.end(name, 1, Ending(outcome="failed", failure="cell [4] failed: KeyError: 'lag'"))
+        ledger.end(
+            name, 1, Ending(outcome=Outcome.FAILED, failure="cell [4] failed: KeyError: 'lag'")
+        )
     store.quarantine("alertmanager", b'{"alerts": [' + b"x" * 4000, "it is cut off")
     store.quarantine("generic", b"\x00\xff<script>window.pwned=1</script>", "it is no JSON")
 

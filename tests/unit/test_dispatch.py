@@ -25,7 +25,6 @@ from rbkernel.gateway.intake.inbox import Inbox, Parcel, Receipt
 from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
 from rbkernel.gateway.jobs.chronicle import Chronicle
 from rbkernel.gateway.jobs.dispatch import Dispatcher
-from rbkernel.gateway.jobs.ledger import Ending
 from rbkernel.gateway.jobs.office import Office
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.schedules import Clockwork, incident_of
@@ -33,6 +32,7 @@ from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import jobs
 from rbkernel.kernel import secrets
 from rbkernel.model import Severity, Verdict
+from rbkernel.run.outcome import Ending, Outcome
 from tests.integration.gateways import QUICK, alert, make_place
 
 
@@ -51,7 +51,7 @@ class Desk:
         while self.dispatcher.sweep():
             pass
 
-    def run(self, *, outcome: str = Job.DONE, verdict: str = "ok") -> list[Job]:
+    def run(self, *, outcome: Outcome = Outcome.DONE, verdict: str = "ok") -> list[Job]:
         """Make one attempt at all that may be run now."""
         made = []
         for turn in self.ledger.promote():
@@ -319,8 +319,8 @@ def test_an_attempt_has_three_tries_and_a_stranger_cannot_end_it(desk: Desk) -> 
         assert job is not None
         assert desk.ledger.begin(turn.job, number, "other") is None
         ids.add(job.run_id)
-        assert not desk.ledger.end(job.id, number - 1, Ending(outcome=Job.DONE))
-        state = desk.ledger.end(job.id, number, Ending(outcome="interrupted"))
+        assert not desk.ledger.end(job.id, number - 1, Ending(outcome=Outcome.DONE))
+        state = desk.ledger.end(job.id, number, Ending(outcome=Outcome.INTERRUPTED))
     assert state == Job.GIVEN_UP
     assert len(ids) == 3
     assert not desk.ledger.promote()
@@ -337,7 +337,7 @@ def test_urgent_jobs_go_first_and_a_connection_is_not_asked_by_all_at_once(desk:
     job = desk.ledger.begin(turns[0].job, 1, "w")
     assert job is not None
     assert job.key == ("urgent",)
-    desk.ledger.end(job.id, 1, Ending(outcome=Job.DONE))
+    desk.ledger.end(job.id, 1, Ending(outcome=Outcome.DONE))
     assert len(desk.ledger.promote()) == 1
 
 
@@ -358,10 +358,14 @@ def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> 
 
 @pytest.mark.parametrize(
     ("outcome", "noted", "state"),
-    [(Job.DONE, False, "closed"), (Job.DONE, True, "open"), (Job.FAILED, False, "open")],
+    [
+        (Outcome.DONE, False, "closed"),
+        (Outcome.DONE, True, "open"),
+        (Outcome.FAILED, False, "open"),
+    ],
 )
 def test_the_incident_of_a_schedule_is_closed_when_all_is_well(
-    settings: Settings, outcome: str, noted: bool, state: str
+    settings: Settings, outcome: Outcome, noted: bool, state: str
 ) -> None:
     schedule = Schedule(name="daily", cron="0 0 * * *", runbook="RUN-911", catch_up_min=1440)
     desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
@@ -384,7 +388,7 @@ def test_a_run_that_ends_badly_in_a_closed_incident_opens_it_unless_it_was_known
 ) -> None:
     desk.take(alert("Quick", "a"))
     records.append(desk.root, desk.record().id, "closed", by="ann", lacks=lacks)
-    (job,) = desk.run(outcome=Job.FAILED)
+    (job,) = desk.run(outcome=Outcome.FAILED)
     for _ in range(2):
         ended = desk.store.job(job.id)
         assert ended is not None

@@ -24,11 +24,11 @@ from rbkernel.errors import ConfigError, EvidenceError, LinkError
 from rbkernel.evidence import bundle, incident
 from rbkernel.gateway import links
 from rbkernel.gateway import web as pages
-from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending, Ledger
-from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import jobs, workers
 from rbkernel.gateway.links import EVERYTHING
+from rbkernel.run.outcome import Ending, Outcome
 from tests.unit import page_scenes
 from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 from tests.unit.page_server import opened, serving
@@ -472,7 +472,7 @@ def test_a_run_that_was_killed_before_its_kernel_began_leads_to_the_next(
 ) -> None:
     job = page_scenes.job_with_alerts(store)
     ledger = Ledger(store, Queue(attempts=2))
-    killed = Ending(outcome=INTERRUPTED, failure="its worker was killed")
+    killed = Ending(outcome=Outcome.INTERRUPTED, failure="its worker was killed")
     ledger.end(job.id, 1, killed)
     again = store.job(job.id)
     assert again
@@ -501,7 +501,7 @@ def test_a_run_that_did_begin_and_whose_evidence_is_not_there_is_an_error(
     evidence: Path, store: Store
 ) -> None:
     job = page_scenes.job_with_alerts(store)
-    Ledger(store, Queue()).end(job.id, 1, Ending(outcome=Job.DONE, verdict="ok"))
+    Ledger(store, Queue()).end(job.id, 1, Ending(outcome=Outcome.DONE, verdict="ok"))
     with serving(opened(), store) as client:
         answer = client.get(f"/rbkernel/runs/{job.run_id}")
     assert answer.status_code == 404

@@ -15,8 +15,6 @@ from rbkernel import config
 from rbkernel.cli import incident_text
 from rbkernel.config.notify import Target
 from rbkernel.config.queue import Queue, Schedule
-from rbkernel.gateway.jobs.ledger import INTERRUPTED, Ending
-from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.schedules import Clockwork
 from rbkernel.gateway.jobs.tables import alerts
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
@@ -24,6 +22,7 @@ from rbkernel.gateway.notify.notifier import Notifier, OnDisk
 from rbkernel.gateway.notify.outbox import receivers, targets_since
 from rbkernel.incidents import incidents
 from rbkernel.model import Severity
+from rbkernel.run.outcome import Ending, Outcome
 from tests.integration.gateways import alert, make_place
 from tests.unit.test_dispatch import Desk
 from tests.unit.test_unreadable import FRONT, document, write
@@ -133,8 +132,8 @@ def test_an_alert_without_a_run_is_notified_and_shown(
     assert not told(desk, notifier)
 
 
-@pytest.mark.parametrize("outcome", [Job.FAILED, INTERRUPTED])
-def test_a_run_that_fails_before_its_first_cell_is_notified(folder: Path, outcome: str) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INTERRUPTED])
+def test_a_run_that_fails_before_its_first_cell_is_notified(folder: Path, outcome: Outcome) -> None:
     settings = config.load().model_copy(update={"queue": Queue(attempts=1)})
     desk = Desk(settings)
     notifier = Notifier(settings, desk.store)
@@ -204,7 +203,7 @@ def test_a_schedule_that_cannot_run_is_reported(folder: Path) -> None:
     said: list[str] = []
     assert Clockwork(desk.office).sweep(said.append) == 1
     assert "RUN-999" in said[0]
-    fail(desk, Ending(outcome=Job.FAILED, failure="it cannot be run: no runbook has that id"))
+    fail(desk, Ending(outcome=Outcome.FAILED, failure="it cannot be run: no runbook has that id"))
     [unhandled] = told(desk, notifier)
     assert "no runbook has that id" in unhandled.facts["not_run"]
 

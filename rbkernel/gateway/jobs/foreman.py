@@ -33,14 +33,13 @@ from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
 from rbkernel.gateway.jobs import plans
 from rbkernel.gateway.jobs.dispatch import Dispatcher
-from rbkernel.gateway.jobs.ledger import INTERRUPTED
 from rbkernel.gateway.jobs.office import Office
 from rbkernel.gateway.jobs.queue import Queue
 from rbkernel.gateway.jobs.records import Job, Worker
 from rbkernel.gateway.jobs.schedules import Clockwork
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.work import Workbench
-from rbkernel.run.outcome import ending_of
+from rbkernel.run.outcome import Outcome, ending_of
 
 _TICK_S = 1.0
 _LOOK_FOR_THE_DEAD_S = 2.0
@@ -225,7 +224,7 @@ class Foreman:
                 with self._sealing:
                     ending = ending_of(root, job.run_id, self._bench.environment, wait_s=0)
                 if ending is not None:
-                    if ending.outcome == INTERRUPTED:
+                    if ending.outcome == Outcome.INTERRUPTED:
                         ending = replace(ending, failure=f"its worker {job.worker} was killed")
                     self._office.ledger.end(job.id, job.attempt, ending)
                     self.wake()

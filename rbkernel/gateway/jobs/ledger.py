@@ -25,8 +25,8 @@ from rbkernel.gateway.jobs.records import Job, job_of
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import alerts, attempts, job_alerts, jobs, quarantine, workers
 from rbkernel.model import Severity, Verdict, new_run_id
+from rbkernel.run.outcome import Ending, Outcome
 
-INTERRUPTED, DRAINED = "interrupted", "drained"
 _LOOK_AT_ONCE = 1_000
 _FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # before the second attempt, and before each further one
 
@@ -43,16 +43,6 @@ class Turn:
     def name(self) -> str:
         """What the queue knows it by: the same, however often it is queued."""
         return f"{self.job}.{self.number}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """What an attempt came to: ``outcome`` as in `Attempt`, the rest as its evidence has it."""
-
-    outcome: str
-    verdict: str = ""
-    failure: str = ""
-    head: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,19 +216,21 @@ class Ledger:
     def _after(
         self, connection: Connection, job: str, ending: Ending, now: float
     ) -> dict[str, Any]:
-        if ending.outcome in (Job.DONE, Job.FAILED):
+        if ending.outcome in (Outcome.DONE, Outcome.FAILED):
             last = {"verdict": ending.verdict, "head": ending.head}
             return {"state": ending.outcome, "live": None, **last}
         counted = connection.execute(
             sa.select(sa.func.count()).where(
-                attempts.c.job == job, attempts.c.outcome == INTERRUPTED
+                attempts.c.job == job, attempts.c.outcome == Outcome.INTERRUPTED
             )
         ).scalar_one()
         if counted >= self._rules.attempts:
             # what nobody found out is not well
             last = {"verdict": ending.verdict or Verdict.UNKNOWN.value, "head": ending.head}
             return {"state": Job.GIVEN_UP, "live": None, **last}
-        pause_s = 0.0 if ending.outcome == DRAINED else _FIRST_PAUSE_S * _LONGER ** (counted - 1)
+        pause_s = (
+            0.0 if ending.outcome == Outcome.DRAINED else _FIRST_PAUSE_S * _LONGER ** (counted - 1)
+        )
         return {"state": Job.WAITING, "not_before": now + pause_s, "run_id": new_run_id()}
 
     # --- who works

@@ -23,11 +23,10 @@ from typing import IO
 
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.gateway.jobs.ledger import DRAINED, INTERRUPTED, Ending
 from rbkernel.gateway.jobs.office import Office
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.run.admission import accept
-from rbkernel.run.outcome import ending_of, kernel_has_ended, last_line
+from rbkernel.run.outcome import Ending, Outcome, ending_of, kernel_has_ended, last_line
 from rbkernel.runbook import catalogue
 
 _LOOK_EVERY_S = 0.2
@@ -85,7 +84,7 @@ class Workbench:
         """Begin nothing more; let runs end in time, then have them seal what they have."""
         self._draining.set()
         self._wait(patience_s)
-        self._ask(DRAINED, tuple(self._live))
+        self._ask(Outcome.DRAINED, tuple(self._live))
         self._wait(_TO_SEAL_S * 2)
         self._gone.set()
 
@@ -106,12 +105,14 @@ class Workbench:
             accept(runbook, job.parameters, job.incident, self._office.settings)
         except RbkernelError as error:
             # it could be run when it was decided on: the catalogue or the configuration changed
-            return Ending(outcome=Job.FAILED, failure=f"it cannot be run: {error}")
+            return Ending(outcome=Outcome.FAILED, failure=f"it cannot be run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
                 live = self._start(job, said, complained)
             except OSError as error:
-                return Ending(outcome=INTERRUPTED, failure=f"no process could be started: {error}")
+                return Ending(
+                    outcome=Outcome.INTERRUPTED, failure=f"no process could be started: {error}"
+                )
             self._watch(live)
             with self._lock:
                 del self._live[job.id, job.attempt]
@@ -165,12 +166,12 @@ class Workbench:
             kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
             ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
-            return Ending(outcome=Job.FAILED, failure="its kernel does not end")
-        if ending.outcome != INTERRUPTED or not live.stop:
+            return Ending(outcome=Outcome.FAILED, failure="its kernel does not end")
+        if ending.outcome != Outcome.INTERRUPTED or not live.stop:
             return ending
-        outcome = DRAINED if live.stop == DRAINED else Job.FAILED
+        outcome = Outcome.DRAINED if live.stop == Outcome.DRAINED else Outcome.FAILED
         limit = f"it did not end within {self._office.settings.queue.run_timeout_s:.0f} s"
-        failure = "its worker was told to end" if outcome == DRAINED else limit
+        failure = "its worker was told to end" if outcome == Outcome.DRAINED else limit
         return replace(ending, outcome=outcome, failure=failure)
 
     def _end(self, job: Job, ending: Ending | None) -> None:
