@@ -63,7 +63,7 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     try:
         parts = assemble(settings, store)
         # the longest to come: what is configured wrongly is told before
-        from rbkernel.gateway.jobs.foreman import Foreman, advice
+        from rbkernel.gateway.jobs.supervisor import Foreman, advice
 
         work = Foreman(settings, store, kernels=kernels)
         gateway = server.Server.start(bound, store, work=work, pages=parts.pages)

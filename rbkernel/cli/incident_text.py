@@ -11,13 +11,13 @@ from datetime import UTC
 from itertools import groupby
 
 from rbkernel.displaytext import one_line
-from rbkernel.evidence import caution
+from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord, instant
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
-from rbkernel.incidents.incidents import Closed, Incident
 from rbkernel.incidents.status import Draft, Due
-from rbkernel.render.documents.told import clock, lasted
+from rbkernel.incidents.workflow import Closed, Incident
+from rbkernel.render.documents.wording import clock, lasted
 
 # a storm must not push what waits for you off the screen
 _MOST_ALERTS, _MOST_ENTRIES = 15, 100
@@ -54,7 +54,7 @@ def due_words(due: Due | None) -> str:
 def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     """Say what a list has to say of an incident besides; usually when the next update is due."""
     damaged = "DAMAGED RECORD" if record.damaged else ""
-    older = "ATTACHMENT OLDER THAN ITS RUNS" if caution.too_late(record) else ""
+    older = "ATTACHMENT OLDER THAN ITS RUNS" if caveats.too_late(record) else ""
     goes_on = f"goes on in {line(record.merged_into)}" if record.merged_into else ""
     return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
@@ -159,7 +159,7 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
         yield f"  goes on in {line(record.merged_into)}"
-    for mind in caution.minds(record):
+    for mind in caveats.minds(record):
         yield f"  MIND: {line(mind)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"

@@ -28,10 +28,10 @@ def list_incidents(
     as_json: AsJson = False,
 ) -> None:
     """List incidents, the newest last, and say when the next status update is due."""
-    from rbkernel.incidents import incidents, status
+    from rbkernel.incidents import status, workflow
 
     root, now = config.load().evidence_root, datetime.now(UTC)
-    known = incidents.list_all(root)
+    known = workflow.list_all(root)
     found = [one for one in known if one.record.state == "open" or not only_open]
     if as_json:
         print_json([_summary(one, status.next_due(one.record, now)) for one in found])
@@ -69,9 +69,9 @@ def open_incident(
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show alerts, runs, what waits for you, and the timeline."""
     from rbkernel.cli import incident_text
-    from rbkernel.incidents import incidents, status
+    from rbkernel.incidents import status, workflow
 
-    found = incidents.look(config.load().evidence_root, name)
+    found = workflow.look(config.load().evidence_root, name)
     due = status.next_due(found.record, datetime.now(UTC))
     if as_json:
         print_json({**_summary(found, due), **_details(found)})
@@ -115,12 +115,12 @@ def status(
     """Record a status update and print it to send, or draft the next one."""
     from rbkernel.cli import incident_text
     from rbkernel.evidence.incident import StatusUpdate
-    from rbkernel.incidents import incidents
     from rbkernel.incidents import status as updates
+    from rbkernel.incidents import workflow
 
     now = datetime.now(UTC)
     if draft:
-        found = incidents.look(config.load().evidence_root, name)
+        found = workflow.look(config.load().evidence_root, name)
         made = updates.draft(found.record, found.timeline, now)
         due = updates.next_due(found.record, now)
         if as_json:
@@ -154,11 +154,11 @@ def close(
 ) -> None:
     """Seal all of it, export page and archive, and print the path of what to attach."""
     from rbkernel.cli import incident_text
-    from rbkernel.incidents import incidents
+    from rbkernel.incidents import workflow
 
     settings = config.load()
     progress(f"sealing and exporting {name}")
-    closed = incidents.close(
+    closed = workflow.close(
         *(settings, name),
         by=getpass.getuser(),
         resolution=resolution,
@@ -188,9 +188,9 @@ def reopen(
 
 def _known(name: str) -> Any:
     """Return the incident: a slip of the pen begins no new one."""
-    from rbkernel.incidents import incidents
+    from rbkernel.incidents import workflow
 
-    return incidents.look_to_write(config.load().evidence_root, name)
+    return workflow.look_to_write(config.load().evidence_root, name)
 
 
 def _append(name: str, kind: str, **fields: str) -> Any:

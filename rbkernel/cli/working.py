@@ -23,8 +23,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run what alerts and schedules start, beside `rbkernel serve` or on another host."""
-    from rbkernel.gateway.jobs.foreman import Foreman, advice
     from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.supervisor import Foreman, advice
 
     logs.begin()
     settings = config.load()
@@ -57,12 +57,12 @@ def route(
     as_json: AsJson = False,
 ) -> None:
     """Show which runbooks an alert would start, with which parameters, and why."""
-    from rbkernel.gateway.intake import rehearsal
+    from rbkernel.gateway.intake import dry_run
     from rbkernel.runbook import catalogue
 
     raw = sys.stdin.buffer.read() if str(alert) == "-" else _read(alert)
     settings = config.load()
-    told = rehearsal.rehearse(raw, source, settings)
+    told = dry_run.rehearse(raw, source, settings)
     if as_json:
         print_json([one.to_json() for one in told])
     else:

@@ -28,7 +28,7 @@ from rbkernel.gateway import server
 from rbkernel.gateway.assembly import assemble
 from rbkernel.gateway.intake import SOURCES, datadog
 from rbkernel.gateway.intake.authentication import Proof
-from rbkernel.gateway.jobs import plans
+from rbkernel.gateway.jobs import route_checks
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Finding, Verdict
 
@@ -44,7 +44,7 @@ def check(settings: Settings) -> list[Finding]:
 
 async def _check(settings: Settings) -> list[Finding]:
     gateway = settings.gateway
-    plan = plans.examine(settings)
+    plan = route_checks.examine(settings)
     planned = [
         *(_wrong("plans", problem) for problem in plan.problems),
         *(_wrong("plans", one, Verdict.WARNING) for one in plan.cautions),

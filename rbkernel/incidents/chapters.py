@@ -15,10 +15,10 @@ from rbkernel.evidence.incident import SEALING, IncidentRecord, instant, shown
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
-from rbkernel.incidents.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
+from rbkernel.incidents.facts import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.model import Decision, Finding, Severity, Verdict
-from rbkernel.render.documents.told import clock
 from rbkernel.render.documents.wiki import escaped
+from rbkernel.render.documents.wording import clock
 from rbkernel.runbook.placeholders import placeholder
 
 _REQUIRED_FOR = (Severity.CRITICAL, Severity.HIGH)

@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from rbkernel.displaytext import one_line
 from rbkernel.evidence import notebook as documents
 from rbkernel.incidents.chapters import chapters, moment
-from rbkernel.incidents.known import Known
+from rbkernel.incidents.facts import Known
 from rbkernel.runbook import catalogue, frontmatter_text
 from rbkernel.runbook.catalogue import POSTMORTEM, Runbook
 from rbkernel.runbook.placeholders import PLACEHOLDER

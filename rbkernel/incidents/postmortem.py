@@ -21,7 +21,7 @@ from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.incident import tell
 from rbkernel.evidence.timeline import timeline
 from rbkernel.incidents.draft import draft, incident_of, refresh, to_write
-from rbkernel.incidents.known import MEETING_WITHIN, WRITTEN_WITHIN, Known
+from rbkernel.incidents.facts import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.render.documents import textpage
 from rbkernel.render.documents.blocks import Reader, Text
 from rbkernel.render.documents.textpage import Chapter

@@ -21,7 +21,7 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.timeline import Entry
-from rbkernel.render.documents.told import lasted
+from rbkernel.render.documents.wording import lasted
 
 EVERY = timedelta(minutes=30)
 INVESTIGATING, IDENTIFIED, MONITORING, RESOLVED = STATUSES

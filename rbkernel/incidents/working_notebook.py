@@ -22,8 +22,8 @@ from rbkernel.evidence import rebuild
 from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.reading import Record
 from rbkernel.render.cards import message_card
-from rbkernel.render.documents.told import clock
 from rbkernel.render.documents.widgets import WIDGET_VIEW, states, widget_text
+from rbkernel.render.documents.wording import clock
 from rbkernel.runbook import parameters
 
 _TAG = "rbkernel-working-copy"

@@ -115,7 +115,7 @@ def kernel_has_ended(folder: Path, wait_s: float) -> bool:
 
 def _seal(run_id: str, environment: Mapping[str, str]) -> str:
     """Seal in a process of its own, since a report takes time and memory; return what failed."""
-    command = [sys.executable, "-m", "rbkernel.run.leash", str(os.getpid())]
+    command = [sys.executable, "-m", "rbkernel.run.with_parent", str(os.getpid())]
     try:
         done = subprocess.run(
             [*command, "evidence", "seal", run_id],

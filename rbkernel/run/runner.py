@@ -30,9 +30,9 @@ from rbkernel.evidence import bundle, reading, rebuild, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.run import engine
-from rbkernel.run.admission import accept
 from rbkernel.run.caller import Caller
 from rbkernel.run.engine import KERNEL
+from rbkernel.run.preflight import accept
 from rbkernel.run.stopping import Stop
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook

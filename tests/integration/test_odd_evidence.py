@@ -16,7 +16,7 @@ from rbkernel.evidence import attest, bundle, reading, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.reading import snapshot_of
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.incidents import incidents
+from rbkernel.incidents import workflow
 from rbkernel.model import Verdict
 from rbkernel.render.documents import browser, writing
 from rbkernel.render.documents.formats import Format
@@ -128,7 +128,7 @@ def test_an_interrupted_cell_and_two_run_alls_are_sealed_exported_shown_and_clos
             for code in cells[:-1]:
                 assert running.run(code).reply["status"] == "ok"
             assert running.interrupted(cells[-1], "begun").reply["ename"] == "KeyboardInterrupt"
-    entries = [entry.what for entry in incidents.look(evidence, INCIDENT).timeline]
+    entries = [entry.what for entry in workflow.look(evidence, INCIDENT).timeline]
     assert sum("started" in what for what in entries) == 2
     assert sum("interrupted" in what for what in entries) == 2
     assert sum("critical: inf" in what for what in entries) == 2
@@ -150,7 +150,7 @@ def expect_all_to_succeed(root: Path, tmp_path: Path) -> None:
             answer = client.get(f"/rbkernel/runs/{run.run_id}{page}")
             assert answer.status_code == 200
             assert PASSWORD.encode() not in answer.content
-    closed = incidents.close(Settings(), INCIDENT, by="ann", folder=tmp_path)
+    closed = workflow.close(Settings(), INCIDENT, by="ann", folder=tmp_path)
     assert closed.attachment.is_file()
     for name in ("executed.ipynb", "runbook.ipynb"):
         strict((sealed.folder / name).read_bytes())

@@ -11,7 +11,7 @@ from rbkernel import config
 from rbkernel.evidence import incident
 from rbkernel.evidence.timeline import timeline
 from rbkernel.incidents import postmortem, working_copy
-from rbkernel.incidents.known import Known
+from rbkernel.incidents.facts import Known
 from rbkernel.run import runner
 from tests.integration.kernels import PATIENCE_S, configure, papermill, write_runbook
 

@@ -17,15 +17,15 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import caution
+from rbkernel.evidence import caveats
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.gateway.intake import generic
 from rbkernel.gateway.intake.inbox import Inbox, Parcel, Receipt
 from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
-from rbkernel.gateway.jobs.chronicle import Chronicle
+from rbkernel.gateway.jobs.context import Office
 from rbkernel.gateway.jobs.dispatch import Dispatcher
-from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.incident_log import Chronicle
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.schedules import Clockwork, incident_of
 from rbkernel.gateway.jobs.store import Store
@@ -255,11 +255,11 @@ def test_what_could_not_be_run_as_meant_stands_in_the_record(settings: Settings)
     desk.office.chronicle.tell_job(job)
     record = desk.record()
     (line,) = (line for line in record.lines if line.kind == "alert")
-    (mind,) = caution.minds(record)
+    (mind,) = caveats.minds(record)
     assert mind.endswith("names RUN-999, and there is no such runbook; RUN-911 is run instead")
     assert line.text("why") == mind
-    assert caution.judged(record, Verdict.OK) is Verdict.UNKNOWN
-    assert caution.judged(record, Verdict.CRITICAL) is Verdict.CRITICAL
+    assert caveats.judged(record, Verdict.OK) is Verdict.UNKNOWN
+    assert caveats.judged(record, Verdict.CRITICAL) is Verdict.CRITICAL
 
 
 def test_alerts_that_no_runbook_is_made_for_share_a_run_only_within_a_service(
@@ -284,15 +284,15 @@ def test_a_storm_of_alerts_that_no_runbook_is_made_for_has_few_runs(settings: Se
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 1, 6]
     newest = desk.store.jobs()[0].incident
-    (mind, *_) = caution.minds(found[newest])
+    (mind, *_) = caveats.minds(found[newest])
     assert mind.startswith("5 alerts of it came in a storm")
-    assert caution.judged(found[newest], Verdict.OK) is Verdict.UNKNOWN
+    assert caveats.judged(found[newest], Verdict.OK) is Verdict.UNKNOWN
     assert desk.store.counts().outcomes == {"started": 3, "storm": 5}
     desk.take(replace(alert("Alert0", "x", pod="2"), group_key="group 0"))
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 2, 6]
     (two,) = (one for one in found.values() if len(one.alerts) == 2)
-    assert not any("storm" in mind for mind in caution.minds(two))
+    assert not any("storm" in mind for mind in caveats.minds(two))
     while desk.run():
         pass
     desk.take(replace(alert("Alert9", "x"), group_key="group 9"))
@@ -395,7 +395,7 @@ def test_a_run_that_ends_badly_in_a_closed_incident_opens_it_unless_it_was_known
         desk.office.chronicle.tell_job(ended)
     record = desk.record()
     assert record.state == state
-    assert [run.run_id for run in caution.too_late(record)] == ([job.run_id] if lacks else [])
+    assert [run.run_id for run in caveats.too_late(record)] == ([job.run_id] if lacks else [])
     reopened = [line.text("why") for line in record.lines if line.kind == "reopened"]
     assert len(reopened) == (state == "open")
 

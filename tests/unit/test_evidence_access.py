@@ -15,7 +15,7 @@ from rbkernel.evidence import bundle, signing, store
 from rbkernel.evidence.incident import append
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.incidents import incidents
+from rbkernel.incidents import workflow
 from rbkernel.render.documents import writing
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
@@ -70,7 +70,7 @@ def test_access_does_not_depend_on_the_umask(
         bundle.seal(root, RUN_ID, key=key, report=report_files)
         recorded(root, other_run(1), group=group)
         unsealed = modes(root / "open" / other_run(1))
-        incidents.close(settings, INCIDENT, by="ann", folder=work)
+        workflow.close(settings, INCIDENT, by="ann", folder=work)
         writing.export(root, RUN_ID, Format.MARKDOWN, work)
         writing.export(root, RUN_ID, Format.ZIP, work)
         store.prepare(root, group=group)

@@ -20,7 +20,7 @@ from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.reading import read
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.render.documents import browser, page, report, told, writing
+from rbkernel.render.documents import browser, page, report, wording, writing
 from rbkernel.render.documents.blocks import Error, Figure, Html, Reader, Text
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
@@ -76,11 +76,13 @@ def test_a_sealed_run_has_its_report_and_the_same_evidence_gives_the_same_bytes(
 def test_findings_come_first_and_what_is_wrong_before_what_is_well(tmp_path: Path) -> None:
     journal = whole_run(tmp_path)
     journal.finding("Standby connected", "ok", "yes")
-    told = text_of(page.render(report.build(tmp_path, RUN_ID)))
-    places = [told.index(words) for words in ("Findings", "31.5 s", "Standby connected", "Step by")]
+    wording = text_of(page.render(report.build(tmp_path, RUN_ID)))
+    places = [
+        wording.index(words) for words in ("Findings", "31.5 s", "Standby connected", "Step by")
+    ]
     assert places == sorted(places)
-    assert "RUN-005" in told
-    assert "not sealed: this is no evidence yet" in told
+    assert "RUN-005" in wording
+    assert "not sealed: this is no evidence yet" in wording
 
 
 def test_an_incident_tells_its_runs_in_order_with_a_timeline(tmp_path: Path) -> None:
@@ -98,9 +100,9 @@ def test_a_cell_that_was_edited_after_the_run_is_marked(tmp_path: Path) -> None:
     whole_run(tmp_path)
     run = bundle.seal(tmp_path, RUN_ID)
     executed = (run.folder / "executed.ipynb").read_text().replace("31.5", "0.5")
-    told = text_of(report_files(read(run.folder), executed.encode())["report.html"])
-    assert "Not as the journal has it" in told
-    assert "edited after the run" in told
+    wording = text_of(report_files(read(run.folder), executed.encode())["report.html"])
+    assert "Not as the journal has it" in wording
+    assert "edited after the run" in wording
 
 
 def test_a_run_that_died_says_so(tmp_path: Path) -> None:
@@ -108,10 +110,10 @@ def test_a_run_that_died_says_so(tmp_path: Path) -> None:
     journal.snapshot(runbook())
     cell = journal.request("x = 1")
     journal.begin(cell, "x = 1")
-    told = text_of(page.render(report.build(tmp_path, RUN_ID)))
-    assert "The run did not come to its end" in told
-    assert "interrupted: x = 1" in told
-    assert "UNKNOWN" in told
+    wording = text_of(page.render(report.build(tmp_path, RUN_ID)))
+    assert "The run did not come to its end" in wording
+    assert "interrupted: x = 1" in wording
+    assert "UNKNOWN" in wording
 
 
 def test_the_policy_forbids_all_and_names_two_scripts(tmp_path: Path) -> None:
@@ -363,14 +365,14 @@ def test_a_picture_in_svg_keeps_what_draws_and_loses_what_runs_or_loads() -> Non
         '<animate attributeName="href" to="javascript:x()"/></svg>'
     )
     image = block({"image/svg+xml": drawn})
-    told = image.data.decode()
-    assert 'viewBox="0 0 9 9"' in told
-    assert 'style="fill: url(#g); stroke: #00f"' in told
-    assert 'xlink:href="#g"' in told
-    assert "data:image/png;base64,AAAA" in told
-    assert "a\u00a0&lt;b&gt;" in told
+    wording = image.data.decode()
+    assert 'viewBox="0 0 9 9"' in wording
+    assert 'style="fill: url(#g); stroke: #00f"' in wording
+    assert 'xlink:href="#g"' in wording
+    assert "data:image/png;base64,AAAA" in wording
+    assert "a\u00a0&lt;b&gt;" in wording
     gone = ("127.0.0.1", "script", "onload", "style>", "foreign", "animate", "cursor", "<!", "<?")
-    assert [word for word in gone if word in told] == []
+    assert [word for word in gone if word in wording] == []
 
 
 @pytest.mark.parametrize("source", ["<svg", "<html/>", "", "<!DOCTYPE s [<!ENTITY a 'b'>]><svg/>"])
@@ -389,7 +391,7 @@ def test_a_warning_shows_the_line_that_failed_and_its_error(tmp_path: Path) -> N
     ]
     journal.iopub(cell, "error", ename="ValueError", evalue="boom", traceback=pointed)
     journal.reply(cell, "error", "ValueError")
-    assert "failed: raise Va: ValueError: boom" in told.warnings(read(journal.folder), [], "")
+    assert "failed: raise Va: ValueError: boom" in wording.warnings(read(journal.folder), [], "")
 
 
 class TestWhereItGoes:

@@ -10,8 +10,8 @@ import pytest
 
 from rbkernel import config
 from rbkernel.gateway.jobs.alert import Delivery
-from rbkernel.gateway.jobs.foreman import Foreman
 from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.supervisor import Foreman
 from tests.integration.gateways import alert, make_place
 
 
@@ -28,7 +28,7 @@ def test_while_evidence_cannot_be_written_alerts_wait_and_nothing_is_begun(
     foreman = Foreman(config.load(), store)
     performed = threading.Event()
     monkeypatch.setattr(foreman._bench, "perform", lambda *_: performed.set())
-    monkeypatch.setattr("rbkernel.gateway.jobs.foreman._TICK_S", 0.05)
+    monkeypatch.setattr("rbkernel.gateway.jobs.supervisor._TICK_S", 0.05)
     caplog.set_level(logging.INFO)
 
     turn = threading.Thread(target=foreman._perform, args=("job", 1))
@@ -36,7 +36,8 @@ def test_while_evidence_cannot_be_written_alerts_wait_and_nothing_is_begun(
     assert not any(foreman._look() for _ in range(3))
     assert not performed.wait(0.3)
     assert store.counts().alerts == {"received": 1}
-    [told] = [record for record in caplog.records if record.name == "rbkernel.gateway.jobs.foreman"]
+    logger = "rbkernel.gateway.jobs.supervisor"
+    [told] = [record for record in caplog.records if record.name == logger]
     assert "evidence cannot be written" in told.getMessage()
     assert told.exc_info is None
 

@@ -21,10 +21,10 @@ from rbkernel.cli import app, incident_text
 from rbkernel.cli.output import Ending
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError
-from rbkernel.evidence import bundle, caution, runs, signing
+from rbkernel.evidence import bundle, caveats, runs, signing
 from rbkernel.evidence.incident import Line, append, instant, look, read, tell
 from rbkernel.evidence.verify import unsealed, verify_folder
-from rbkernel.incidents import incidents, status
+from rbkernel.incidents import status, workflow
 from rbkernel.model import Verdict
 from rbkernel.render.documents import writing
 from rbkernel.run import runner
@@ -72,7 +72,7 @@ class TestLook:
     def test_an_incident_shows_its_runs_and_what_waits(self, evidence: Path) -> None:
         append(evidence, INCIDENT, "alert", by="rbkernel", **alert("firing"))
         parked(evidence)
-        found = incidents.look(evidence, INCIDENT)
+        found = workflow.look(evidence, INCIDENT)
         assert (found.title, found.verdict) == (LAG, "critical")
         assert [(run.run_id, one.question) for run, one in found.waiting] == [(RUN_ID, "What now?")]
         assert found.timeline[0].what == f"alert fires: {LAG}"
@@ -80,14 +80,14 @@ class TestLook:
     def test_a_later_run_answers_for_an_earlier_one(self, evidence: Path) -> None:
         parked(evidence)
         whole_run(evidence, other_run(40))
-        assert incidents.look(evidence, INCIDENT).waiting == ()
+        assert workflow.look(evidence, INCIDENT).waiting == ()
 
     def test_an_incident_that_only_an_open_run_tells_of_is_there(self, evidence: Path) -> None:
         whole_run(evidence)
-        (listed,) = incidents.list_all(evidence)
+        (listed,) = workflow.list_all(evidence)
         assert (listed.record.id, listed.record.lines) == (INCIDENT, ())
         assert listed.record.began.at == "2026-11-20T03:02:11+00:00"
-        assert incidents.look(evidence, INCIDENT).runs == listed.runs
+        assert workflow.look(evidence, INCIDENT).runs == listed.runs
 
     def test_a_run_that_only_begins_has_found_nothing(self, tmp_path: Path) -> None:
         fields: dict[str, Any] = {
@@ -99,7 +99,7 @@ class TestLook:
         begun = runs.RunEntry(
             **fields, state=runs.LIVE, verdict=Verdict.UNKNOWN, started_at=BEGAN, folder=tmp_path
         )
-        found = incidents.Incident(record=tell([], INCIDENT), runs=(begun,))
+        found = workflow.Incident(record=tell([], INCIDENT), runs=(begun,))
         assert found.verdict == ""
         assert f"  RUNNING   RUN-000: {RUN_ID}, open (live)" in incident_text.told(found, None)
         critical = replace(found, runs=(replace(begun, verdict=Verdict.CRITICAL),))
@@ -107,22 +107,22 @@ class TestLook:
 
     def test_an_unknown_one_is_an_error_with_a_next_step(self, evidence: Path) -> None:
         with pytest.raises(EvidenceError, match=r"there is no incident.*incident list"):
-            incidents.look(evidence, INCIDENT)
+            workflow.look(evidence, INCIDENT)
         with pytest.raises(EvidenceError, match="is no incident id"):
-            incidents.look(evidence, "../etc")
+            workflow.look(evidence, "../etc")
 
     def test_the_list_is_in_the_order_in_which_they_began(self, evidence: Path) -> None:
         for name, hour in (("INC-late", "09"), ("INC-early", "02"), ("INC-zone", "04")):
             zone = "+01:30" if name == "INC-zone" else "Z"
             starts_at = f"2026-11-20T{hour}:00:00{zone}"
             append(evidence, name, "alert", by="rbkernel", **alert("firing", starts_at, name))
-        order = [one.record.id for one in incidents.list_all(evidence)]
+        order = [one.record.id for one in workflow.list_all(evidence)]
         assert order == ["INC-early", "INC-zone", "INC-late"]
 
 
 class TestDraft:
     def drafted(self, root: Path) -> status.Draft:
-        found = incidents.look(root, INCIDENT)
+        found = workflow.look(root, INCIDENT)
         return status.draft(found.record, found.timeline, instant("2026-11-20T03:10:00Z"))
 
     def test_the_status_follows_the_record(self, evidence: Path) -> None:
@@ -201,8 +201,8 @@ def test_an_update_is_due_at_once_and_every_half_hour(
 
 
 class TestClose:
-    def closed(self, settings: Settings, folder: Path) -> incidents.Closed:
-        return incidents.close(settings, INCIDENT, by="ann", resolution="resumed", folder=folder)
+    def closed(self, settings: Settings, folder: Path) -> workflow.Closed:
+        return workflow.close(settings, INCIDENT, by="ann", resolution="resumed", folder=folder)
 
     def test_it_seals_what_is_open_and_exports(self, settings: Settings, work: Path) -> None:
         root = settings.evidence_root
@@ -262,10 +262,10 @@ class TestClose:
         append(root, INCIDENT, "run", by="rbkernel", attempt=2, **run)
         with pytest.raises(EvidenceError, match=rf"still to be made.*{come}.*--anyway"):
             self.closed(settings, work)
-        done = incidents.close(settings, INCIDENT, by="ann", folder=work, anyway=True)
+        done = workflow.close(settings, INCIDENT, by="ann", folder=work, anyway=True)
         assert f"RUN-005 {come} is still to be made" in done.mind
         append(root, INCIDENT, "run", by="rbkernel", attempt=2, **{**run, "state": "ended"})
-        assert any("lacks it" in mind for mind in caution.minds(read(root, INCIDENT)))
+        assert any("lacks it" in mind for mind in caveats.minds(read(root, INCIDENT)))
 
     def test_what_it_took_in_is_its_own(self, settings: Settings, work: Path) -> None:
         root, whole = settings.evidence_root, "INC-20261120-beef"
@@ -274,11 +274,11 @@ class TestClose:
         took_in: dict[str, Any] = {"from": INCIDENT}
         append(root, whole, "merged", by="rbkernel", **took_in)
         append(root, INCIDENT, "merged", by="rbkernel", into=whole)
-        listed = {one.record.id: one for one in incidents.list_all(root)}
+        listed = {one.record.id: one for one in workflow.list_all(root)}
         assert (listed[INCIDENT].record.state, listed[whole].verdict) == ("merged", "critical")
-        (question,) = incidents.look(root, whole).waiting
+        (question,) = workflow.look(root, whole).waiting
         assert question[1].question == "What now?"
-        done = incidents.close(settings, whole, by="ann", folder=work)
+        done = workflow.close(settings, whole, by="ann", folder=work)
         assert any("What now?" in mind for mind in done.mind)
         assert RUN_ID in done.attachment.read_text()
         assert (read(root, INCIDENT).state, unsealed(root)) == ("closed", {})
@@ -291,9 +291,9 @@ class TestClose:
         journal.run(journal.cell("rb.start()"), whole)
         took_in: dict[str, Any] = {"from": INCIDENT}
         append(root, whole, "merged", by="rbkernel", **took_in)
-        (listed,) = (one for one in incidents.list_all(root) if one.record.id == whole)
+        (listed,) = (one for one in workflow.list_all(root) if one.record.id == whole)
         assert [run.run_id for run in listed.runs] == [RUN_ID, later]
-        assert listed.verdict == incidents.look(root, whole).verdict == "unknown"
+        assert listed.verdict == workflow.look(root, whole).verdict == "unknown"
 
     def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))

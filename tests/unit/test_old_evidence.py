@@ -15,7 +15,7 @@ import pytest
 from rbkernel.config import Settings
 from rbkernel.evidence import bundle, reading, runs
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.incidents import incidents
+from rbkernel.incidents import workflow
 from rbkernel.model import Verdict
 from rbkernel.render.documents import browser, writing
 from rbkernel.render.documents.formats import Format
@@ -66,7 +66,7 @@ def test_its_pages_open(old: Path, run_id: str) -> None:
 
 @pytest.mark.parametrize("incident", [COUNTERS, TIMES])
 def test_its_incident_can_be_closed(old: Path, tmp_path: Path, incident: str) -> None:
-    closed = incidents.close(Settings(), incident, by="ann", folder=tmp_path)
+    closed = workflow.close(Settings(), incident, by="ann", folder=tmp_path)
     assert closed.attachment.is_file()
     assert not verify_folder(old)
 

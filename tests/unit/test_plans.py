@@ -9,7 +9,7 @@ import pytest
 from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.errors import ConfigError
-from rbkernel.gateway.jobs import plans
+from rbkernel.gateway.jobs import route_checks
 from tests.integration.gateways import make_place
 from tests.unit.test_unreadable import FRONT, document, write
 
@@ -55,7 +55,7 @@ def schedule(fields: str, name: str = "daily", cron: str = "0 6 * * *") -> str:
 def test_what_cannot_be_run_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: list[str]
 ) -> None:
-    [problem] = plans.examine(load(tmp_path, monkeypatch, text)).problems
+    [problem] = route_checks.examine(load(tmp_path, monkeypatch, text)).problems
     assert all(word in str(problem) for word in words)
     assert problem.next_step
 
@@ -65,7 +65,7 @@ def test_what_can_be_run_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         '[[routes]]\nalert = "X"\nrunbooks = ["RUN-911"]\nparameters = {which = "labels.pod"}\n'
         '[[routes]]\nalert = "Y"\nrunbooks = []\n'
     )
-    assert plans.examine(load(tmp_path, monkeypatch, text)).problems == ()
+    assert route_checks.examine(load(tmp_path, monkeypatch, text)).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_runbook_that_cannot_be_run_is_told(
     settings = load(tmp_path, monkeypatch, ORDERS)
     front = FRONT.replace("\n---", "\n  - alert: Other\n---") if "shop" in new else FRONT
     write(tmp_path / "disk.ipynb", document(front))
-    assert ("shop" in new) or not plans.examine(settings).problems
+    assert ("shop" in new) or not route_checks.examine(settings).problems
     write(tmp_path / "disk.ipynb", document(front.replace(old, new)))
-    [problem] = plans.examine(settings).problems
+    [problem] = route_checks.examine(settings).problems
     assert all(word in str(problem) for word in words)
     assert problem.next_step
 
@@ -123,14 +123,14 @@ def test_a_db_without_a_value_needs_a_default_connection(
     front = FRONT.replace("    parameters: {db: labels.cluster}\n", "")
     write(tmp_path / "disk.ipynb", document(front))
     settings = load(tmp_path, monkeypatch, ORDERS.replace("default = true", ""))
-    [problem] = plans.examine(settings).problems
+    [problem] = route_checks.examine(settings).problems
     assert "no default connection is configured" in str(problem)
-    [caution] = plans.examine(settings).cautions
+    [caution] = route_checks.examine(settings).cautions
     assert "no default connection is configured" in caution.what
     assert "`default = true`" in caution.next_step
     settings = load(tmp_path, monkeypatch, ORDERS)
-    assert not plans.examine(settings).problems
-    assert not plans.examine(settings).cautions
+    assert not route_checks.examine(settings).problems
+    assert not route_checks.examine(settings).cautions
     write(tmp_path / "double.ipynb", document(front))
-    [caution] = plans.examine(settings).cautions
+    [caution] = route_checks.examine(settings).cautions
     assert "RUN-104 is the id of two documents" in caution.what

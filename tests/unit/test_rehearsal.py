@@ -13,8 +13,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 from rbkernel.config import Connection, Settings
 from rbkernel.config.settings import Catalogue as CatalogueSettings
 from rbkernel.errors import Unreadable
-from rbkernel.gateway.intake.rehearsal import rehearse
-from rbkernel.gateway.jobs import plans
+from rbkernel.gateway.intake.dry_run import rehearse
+from rbkernel.gateway.jobs import route_checks
 
 LABELS = {"alertname": "PostgresReplicationLag", "cluster": "orders"}
 
@@ -89,7 +89,7 @@ def test_an_unknown_connection_that_a_label_gives_is_told(
     # a trigger that matches the label in full gives the connection's name: known beforehand
     matched = document("RUN-905", [cell], connections=listed, trigger="Lag", cluster="order")
     (tmp_path / "lag.ipynb").write_text(matched, encoding="utf-8")
-    [problem] = plans.examine(settings).problems
+    [problem] = route_checks.examine(settings).problems
     assert "no connection is called 'order', which the parameter db names" in problem.what
 
 

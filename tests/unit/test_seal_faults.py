@@ -21,7 +21,7 @@ from rbkernel.evidence.reading import read
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.incidents import incidents
+from rbkernel.incidents import workflow
 from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 
@@ -93,15 +93,15 @@ def test_a_disk_that_fails_at_any_step_of_a_close_claims_no_seal(
         with monkeypatch.context() as patch:
             disk = Failing(patch, step, errno.ENOSPC)
             with contextlib.suppress(EvidenceError):
-                incidents.close(settings, INCIDENT, by="ann", folder=folder)
+                workflow.close(settings, INCIDENT, by="ann", folder=folder)
             failed = disk.calls >= step
         told = read_record(root, INCIDENT)
         heads = (root / "HEADS").read_text() if (root / "HEADS").exists() else ""
         sealed = [line for line in told.lines if line.kind == "sealed"]
         assert all(line.text("record") in heads for line in sealed), step
-        shown = [one.what for one in incidents.look(root, INCIDENT).timeline]
+        shown = [one.what for one in workflow.look(root, INCIDENT).timeline]
         assert ("sealed: the record of the incident" in shown) == bool(sealed), step
-        done = incidents.close(settings, INCIDENT, by="bob", folder=folder)
+        done = workflow.close(settings, INCIDENT, by="bob", folder=folder)
         assert done.was_closed == (told.state == "closed"), step
         assert done.finished == (told.unfinished is not None), step
         assert verify_folder(root) == (), step
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_neither_closed_nor_sealed(
         real = tempfile.mkstemp
         patch.setattr(tempfile, "mkstemp", lambda **named: _full(real, **named))
         with pytest.raises(EvidenceError, match="No space left"):
-            incidents.close(settings, INCIDENT, by="ann", folder=folder)
+            workflow.close(settings, INCIDENT, by="ann", folder=folder)
     assert (root / INCIDENT / "incident.jsonl").read_bytes() == before
     assert read_record(root, INCIDENT).state == "open"
 

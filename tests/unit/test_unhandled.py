@@ -20,7 +20,7 @@ from rbkernel.gateway.jobs.tables import alerts
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
 from rbkernel.gateway.notify.notifier import Notifier, OnDisk
 from rbkernel.gateway.notify.outbox import receivers, targets_since
-from rbkernel.incidents import incidents
+from rbkernel.incidents import workflow
 from rbkernel.model import Severity
 from rbkernel.run.outcome import Ending, Outcome
 from tests.integration.gateways import alert, make_place
@@ -125,7 +125,7 @@ def test_an_alert_without_a_run_is_notified_and_shown(
     assert message.title == "Critical: nothing was run for it"
     assert reason in message.body
     assert message.level == "failure"
-    shown = "\n".join(incident_text.told(incidents.look(desk.root, unhandled.incident), None))
+    shown = "\n".join(incident_text.told(workflow.look(desk.root, unhandled.incident), None))
     assert reason in shown
     # the same alert, said again, is no news
     desk.take(alert("Critical", "x", severity="critical"))
@@ -143,7 +143,7 @@ def test_a_run_that_fails_before_its_first_cell_is_notified(folder: Path, outcom
     message = notifier.words.message([unhandled])
     assert message.title == "RUN-911 has not run"
     assert "no connection is called 'x'" in message.body
-    shown = "\n".join(incident_text.told(incidents.look(desk.root, unhandled.incident), None))
+    shown = "\n".join(incident_text.told(workflow.look(desk.root, unhandled.incident), None))
     assert "has not run: it cannot be run: no connection is called 'x'" in shown
 
 

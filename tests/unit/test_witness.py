@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from rbkernel.config import Connection, Settings
-from rbkernel.gateway.jobs import witness
-from rbkernel.gateway.jobs.witness import Ask, Witness
+from rbkernel.gateway.jobs import situation_capture
+from rbkernel.gateway.jobs.situation_capture import Ask, Witness
 from rbkernel.redact import Redactor
 from rbkernel.sources.postgres import diagnosis
 from rbkernel.sources.postgres.connection.session import Session
@@ -93,8 +93,8 @@ def test_servers_do_not_wait_for_each_other(looks: Looks) -> None:
 def test_a_server_that_hangs_is_told_and_not_looked_at_again_meanwhile(
     looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witness, "_LIMIT_S", 0.05)
-    monkeypatch.setattr(witness, "_FRESH_S", 0.0)
+    monkeypatch.setattr(situation_capture, "_LIMIT_S", 0.05)
+    monkeypatch.setattr(situation_capture, "_FRESH_S", 0.0)
     watched = Witness(SETTINGS, looks.tell)
     watched.look(ask("INC-1"))
     until(lambda: len(looks.told) == 1, "it is told that nothing was seen")

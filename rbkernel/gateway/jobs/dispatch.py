@@ -19,15 +19,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.evidence.caution import BY_RULE
+from rbkernel.evidence.caveats import BY_RULE
 from rbkernel.gateway.jobs import grouping, routing
+from rbkernel.gateway.jobs.context import Office
 from rbkernel.gateway.jobs.grouping import Known, Place
 from rbkernel.gateway.jobs.ledger import Order, live_key
-from rbkernel.gateway.jobs.office import Office
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.routing import Route, Routing
+from rbkernel.gateway.jobs.situation_capture import Ask, Witness
 from rbkernel.gateway.jobs.tables import alerts, incidents
-from rbkernel.gateway.jobs.witness import Ask, Witness
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue
 

@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 
 from rbkernel.config.queue import Schedule
 from rbkernel.errors import RbkernelError, SecretParameter
+from rbkernel.gateway.jobs.context import Office
 from rbkernel.gateway.jobs.ledger import Order
-from rbkernel.gateway.jobs.office import Office
 from rbkernel.model import Severity
-from rbkernel.run.admission import accept
+from rbkernel.run.preflight import accept
 from rbkernel.runbook import catalogue, connections
 from rbkernel.runbook.catalogue import Runbook
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
-from rbkernel.evidence import caution
+from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
     CLOSED,
     RUNS_ONLY,
@@ -134,7 +134,7 @@ class _Incident:
 
     def unhandled(self) -> Iterator[Event]:
         """Tell every firing alert for which nothing was run, or not what is made for it."""
-        for line in caution.unhandled(self.record):
+        for line in caveats.unhandled(self.record):
             key = f"unhandled/{line.text('identity')[:16] or line.number}"
             if key in self.known:
                 continue
@@ -351,7 +351,7 @@ def _verdict(run: RunHistory | None) -> Verdict | None:
 
 
 def _mind(record: IncidentRecord, run: RunHistory) -> str:
-    return "; ".join(filter(None, [caution.of_storm(record), caution.of_run(record, run)]))
+    return "; ".join(filter(None, [caveats.of_storm(record), caveats.of_run(record, run)]))
 
 
 def _said(record: IncidentRecord, run: RunHistory, state: str) -> bool:

@@ -10,10 +10,10 @@ from rbkernel.errors import EvidenceError, StoreError
 from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Counts, Job, Quarantined, Worker
 from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.web.formatting import lasted
 from rbkernel.gateway.web.overview import incidents, sheet
 from rbkernel.gateway.web.progress import Progress
 from rbkernel.gateway.web.site import Answer, Asked, Site
-from rbkernel.gateway.web.words import lasted
 
 _INCIDENTS_A_SHEET = 25
 _JOBS_SHOWN = 20

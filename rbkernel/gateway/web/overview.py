@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rbkernel.evidence import caution
+from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import IncidentRecord
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.model import Verdict
@@ -30,12 +30,12 @@ class IncidentLine:
         if not ended:
             return None
         worst = Verdict.worst(ended)
-        return caution.judged(self.record, worst) if self.record else worst
+        return caveats.judged(self.record, worst) if self.record else worst
 
     @property
     def minds(self) -> tuple[str, ...]:
         """What is to be known before that is believed."""
-        return caution.minds(self.record) if self.record else ()
+        return caveats.minds(self.record) if self.record else ()
 
     @property
     def live(self) -> bool:

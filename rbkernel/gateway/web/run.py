@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import caution
+from rbkernel.evidence import caveats
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
-from rbkernel.gateway.web.shelf import Told
+from rbkernel.gateway.web.evidence_cache import Told
 from rbkernel.gateway.web.site import Answer, Asked, Site
 from rbkernel.model import Finding, Verdict
 from rbkernel.render.documents.blocks import Figure, Image
@@ -58,7 +58,7 @@ def _mind(site: Site, told: Told) -> str:
     record = site.shelf.record(told.section.incident)
     runs = record.runs if record else ()
     found = (run for run in runs if run.run_id == told.section.run_id)
-    return next((caution.of_run(record, run) for run in found if record), "")
+    return next((caveats.of_run(record, run) for run in found if record), "")
 
 
 def _without_evidence(site: Site, run_id: str) -> Answer | None:

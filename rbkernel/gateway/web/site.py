@@ -15,8 +15,8 @@ from jinja2 import Environment
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.web.shelf import Shelf
-from rbkernel.gateway.web.words import counted, lasted, said
+from rbkernel.gateway.web.evidence_cache import Shelf
+from rbkernel.gateway.web.formatting import counted, lasted, said
 from rbkernel.render.documents import figures, page
 
 _FOLDER = Path(__file__).parent

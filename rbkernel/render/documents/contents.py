@@ -21,11 +21,11 @@ from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
 from rbkernel.model import Decision, Finding, Verdict, by_urgency, folded, leading
-from rbkernel.render.documents import told
+from rbkernel.render.documents import wording
 from rbkernel.render.documents.blocks import Block, Reader, Text
 from rbkernel.render.documents.sanitize import markdown_html
-from rbkernel.render.documents.told import Plan
 from rbkernel.render.documents.widgets import states
+from rbkernel.render.documents.wording import Plan
 
 # as many as a run's first screen tells each for itself
 _TOLD_OK = 6
@@ -88,9 +88,9 @@ class Section:
     @property
     def headline(self) -> str:
         """What is wrong, else what could not be seen, else that all is well; in one line."""
-        told = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
+        wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
         ok = f"all {len(self.findings)} checks passed" if self.findings else "no check was made"
-        return "; ".join(told) or ok
+        return "; ".join(wording) or ok
 
     @property
     def told(self) -> tuple[Finding, ...]:
@@ -136,7 +136,7 @@ def section(
     checked = verify_notebook(notebook, record, snapshot_of(record))
     problems = {check.index: check for check in checked.problems}
     cells, headings = _cells(annotate(notebook, record), problems, reader, anchor)
-    front = told.front_matter(notebook)
+    front = wording.front_matter(notebook)
     run = record.run
     title = run.title if run else ""
     return Section(
@@ -147,15 +147,15 @@ def section(
         incident=incident_of(record),
         verdict=record.verdict,
         complete=record.complete,
-        started_at=told.started_at(record),
-        about=told.about(record),
+        started_at=wording.started_at(record),
+        about=wording.about(record),
         findings=tuple(by_urgency(record.findings)),
         decisions=record.decisions,
-        plans=told.plans(record, reader),
-        remarks=told.remarks(record),
+        plans=wording.plans(record, reader),
+        remarks=wording.remarks(record),
         front_matter=front,
-        facts=(*told.facts(record), ("Attested", checked.count), *seal),
-        warnings=told.warnings(record, [str(one) for one in checked.problems], checked.partial),
+        facts=(*wording.facts(record), ("Attested", checked.count), *seal),
+        warnings=wording.warnings(record, [str(one) for one in checked.problems], checked.partial),
         cells=cells,
         headings=headings,
     )

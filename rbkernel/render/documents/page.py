@@ -23,7 +23,7 @@ from rbkernel.displaytext import escape, isolated, reads_from_right, visible
 from rbkernel.render.documents import figures
 from rbkernel.render.documents.blocks import Figure
 from rbkernel.render.documents.contents import Section
-from rbkernel.render.documents.told import clock
+from rbkernel.render.documents.wording import clock
 
 POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:;"

@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, caution, content, incident, manifest, runs
+from rbkernel.evidence import bundle, caveats, content, incident, manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
@@ -23,7 +23,7 @@ from rbkernel.render.documents import page
 from rbkernel.render.documents.blocks import Html, Reader
 from rbkernel.render.documents.contents import Section, section
 from rbkernel.render.documents.page import Report
-from rbkernel.render.documents.told import clock, lasted
+from rbkernel.render.documents.wording import clock, lasted
 
 NAME = "report.html"
 # a storm would push what was found off the first screen
@@ -159,7 +159,7 @@ def _of_incident(
         incident=record.id,
         facts=tuple(_facts(record)),
         warnings=(
-            *map(visible, caution.minds(record)),
+            *map(visible, caveats.minds(record)),
             *(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
         ),
         timeline=_timeline(happened),

@@ -21,7 +21,7 @@ from rbkernel.render.documents.blocks import Block, Card, Error, Figure, Html, I
 from rbkernel.render.documents.contents import Cell, Section
 from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.tables import Table
-from rbkernel.render.documents.told import Plan, clock
+from rbkernel.render.documents.wording import Plan, clock
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 # what makes a list, a heading or a rule of a line

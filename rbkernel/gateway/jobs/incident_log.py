@@ -19,12 +19,12 @@ from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.jobs.grouping import service_name
 from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
+from rbkernel.gateway.jobs.situation_capture import Ask
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import alerts, incidents
-from rbkernel.gateway.jobs.witness import Ask
 from rbkernel.model import Severity, Verdict
 from rbkernel.redact import Redactor
-from rbkernel.render.documents.told import clock
+from rbkernel.render.documents.wording import clock
 from rbkernel.sources.postgres import stored
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 

@@ -1,4 +1,4 @@
-"""`python -m rbkernel.run.leash PARENT …`: an `rbkernel …` that does not outlive its parent.
+"""`python -m rbkernel.run.with_parent PARENT …`: an `rbkernel …` that does not outlive its parent.
 
 A worker that is killed cannot end its runs any more. The system does it: on Linux the kernel kills
 this process in the instant in which its parent dies, elsewhere a thread looks twice a second.

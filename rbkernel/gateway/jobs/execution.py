@@ -23,10 +23,10 @@ from typing import IO
 
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.context import Office
 from rbkernel.gateway.jobs.records import Job
-from rbkernel.run.admission import accept
 from rbkernel.run.outcome import Ending, Outcome, ending_of, kernel_has_ended, last_line
+from rbkernel.run.preflight import accept
 from rbkernel.runbook import catalogue
 
 _LOOK_EVERY_S = 0.2
@@ -121,7 +121,7 @@ class Workbench:
 
     def _start(self, job: Job, said: IO[bytes], complained: IO[bytes]) -> _Live:
         """Start the run, with its parameters on standard input: an argument may not hold all."""
-        command = [sys.executable, "-m", "rbkernel.run.leash", str(os.getpid())]
+        command = [sys.executable, "-m", "rbkernel.run.with_parent", str(os.getpid())]
         options = ["--run-id", job.run_id, "--incident", job.incident, "--json"]
         options += ["--timeout", "0"]  # `_watch` has the deadline
         with tempfile.TemporaryFile() as given, self._lock:

@@ -31,14 +31,14 @@ import psutil
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
-from rbkernel.gateway.jobs import plans
+from rbkernel.gateway.jobs import route_checks
+from rbkernel.gateway.jobs.context import Office
 from rbkernel.gateway.jobs.dispatch import Dispatcher
-from rbkernel.gateway.jobs.office import Office
+from rbkernel.gateway.jobs.execution import Workbench
 from rbkernel.gateway.jobs.queue import Queue
 from rbkernel.gateway.jobs.records import Job, Worker
 from rbkernel.gateway.jobs.schedules import Clockwork
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.work import Workbench
 from rbkernel.run.outcome import Outcome, ending_of
 
 _TICK_S = 1.0
@@ -82,7 +82,7 @@ class Foreman:
 
     def start(self) -> Self:
         """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
-        plan = plans.examine(self._office.settings)
+        plan = route_checks.examine(self._office.settings)
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
         self._register()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, caution, incident, reading, runs
+from rbkernel.evidence import bundle, caveats, incident, reading, runs
 from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
 from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
@@ -47,7 +47,7 @@ class Incident:
         newest = {run.runbook: run.verdict for run in self.runs if not run.is_beginning}
         if not newest:
             return ""
-        return caution.judged(self.record, Verdict.worst(newest.values())).value
+        return caveats.judged(self.record, Verdict.worst(newest.values())).value
 
     @property
     def title(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rbkernel.config import Settings
-from rbkernel.gateway.jobs.chronicle import Chronicle
+from rbkernel.gateway.jobs.incident_log import Chronicle
 from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.store import Store
 

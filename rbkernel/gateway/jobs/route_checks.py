@@ -14,7 +14,7 @@ from rbkernel.config import Settings
 from rbkernel.config.queue import Given, RouteRule
 from rbkernel.errors import ConfigError, RbkernelError
 from rbkernel.gateway.jobs.routing import FALLBACK
-from rbkernel.run.admission import accept
+from rbkernel.run.preflight import accept
 from rbkernel.runbook import catalogue, connections
 from rbkernel.runbook import parameters as declared
 from rbkernel.runbook.catalogue import Catalogue, Runbook
