@@ -63,9 +63,9 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     try:
         parts = assemble(settings, store)
         # the longest to come: what is configured wrongly is told before
-        from rbkernel.gateway.jobs.supervisor import Foreman, advice
+        from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
-        work = Foreman(settings, store, kernels=kernels)
+        work = Supervisor(settings, store, kernels=kernels)
         gateway = server.Server.start(bound, store, work=work, pages=parts.pages)
         await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")

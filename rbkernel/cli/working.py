@@ -24,7 +24,7 @@ def worker(
 ) -> None:
     """Run what alerts and schedules start, beside `rbkernel serve` or on another host."""
     from rbkernel.gateway.jobs.store import Store
-    from rbkernel.gateway.jobs.supervisor import Foreman, advice
+    from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
     logs.begin()
     settings = config.load()
@@ -33,13 +33,15 @@ def worker(
         signal.signal(number, lambda *_: ending.set())
     store = Store.open(settings.store_url)
     try:
-        foreman = Foreman(settings, store, kernels=kernels).start()
-        typer.echo(f"worker {foreman.id} takes {foreman.kernels} runs at once from {store.where}")
+        supervisor = Supervisor(settings, store, kernels=kernels).start()
+        typer.echo(
+            f"worker {supervisor.id} takes {supervisor.kernels} runs at once from {store.where}"
+        )
         for line in advice(store):
             typer.echo(line)
         ending.wait()
-        typer.echo(f"ending: {foreman.busy} runs may end first")
-        foreman.drain()
+        typer.echo(f"ending: {supervisor.busy} runs may end first")
+        supervisor.drain()
     finally:
         store.close()
 
@@ -62,7 +64,7 @@ def route(
 
     raw = sys.stdin.buffer.read() if str(alert) == "-" else _read(alert)
     settings = config.load()
-    told = dry_run.rehearse(raw, source, settings)
+    told = dry_run.dry_run_of(raw, source, settings)
     if as_json:
         print_json([one.to_json() for one in told])
     else:

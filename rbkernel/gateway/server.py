@@ -31,7 +31,7 @@ from rbkernel.gateway import http_connections
 from rbkernel.gateway.http_connections import BoundedServer, Patience
 from rbkernel.gateway.intake import endpoints
 from rbkernel.gateway.intake.authentication import Proof
-from rbkernel.gateway.intake.endpoints import Desk
+from rbkernel.gateway.intake.endpoints import IntakeState
 from rbkernel.gateway.intake.inbox import Inbox
 from rbkernel.gateway.intake.metrics import Metrics
 from rbkernel.gateway.jobs.store import Store
@@ -94,7 +94,7 @@ def bind(settings: Settings) -> Bound:
 class Server:
     """A gateway that listens."""
 
-    desk: Desk
+    state: IntakeState
     http: BoundedServer
     work: Work | None = None
 
@@ -112,7 +112,7 @@ class Server:
         gateway = bound.settings.gateway
         limits = gateway.limits
         context = tls(gateway)
-        desk = Desk(
+        state = IntakeState(
             settings=gateway,
             evidence_root=bound.settings.evidence_root,
             store=store,
@@ -128,7 +128,7 @@ class Server:
             came_in=work.wake if work else _nothing,
         )
         http = BoundedServer(
-            application(desk, pages),
+            application(state, pages),
             connections=http_connections.room(limits.connections, http_connections.file_limit()),
             patience=Patience(first_s=limits.header_timeout_s, next_s=limits.idle_timeout_s),
             ssl_options=context,
@@ -136,33 +136,33 @@ class Server:
             max_body_size=_OTHER_BODY_BYTES,
             body_timeout=limits.body_timeout_s + endpoints.LINGER_S + _SLACK_S,
         )
-        desk.trust = http.trust
+        state.trust = http.trust
         # what is loaded by now stays: a collection that walks all of it holds up senders for 0.2 s
         gc.collect()
         gc.freeze()
-        desk.inbox.start()
+        state.inbox.start()
         http.add_sockets(bound.sockets)
-        return cls(desk=desk, http=http, work=work)
+        return cls(state=state, http=http, work=work)
 
     @property
     def address(self) -> str:
         """Its own address, whatever people call it."""
-        return self.desk.settings.model_copy(update={"url": ""}).address
+        return self.state.settings.model_copy(update={"url": ""}).address
 
     async def end(self) -> None:
         """Answer whoever is under way, commit, give the work back; never take longer than said."""
-        self.desk.ending = True
+        self.state.ending = True
         self.http.stop()
-        limit_s = self.desk.settings.limits.drain_s
+        limit_s = self.state.settings.limits.drain_s
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle(), limit_s)
-        await asyncio.to_thread(self.desk.inbox.close, limit_s)
+        await asyncio.to_thread(self.state.inbox.close, limit_s)
         await self.http.close_all_connections()
         if self.work:
             await asyncio.to_thread(self.work.drain)
 
     async def _idle(self) -> None:
-        while self.desk.under_way:
+        while self.state.under_way:
             await asyncio.sleep(_POLL_S)
 
 
@@ -179,12 +179,12 @@ async def serve(server: Server, told: Callable[[str], None]) -> None:
     await server.end()
 
 
-def application(desk: Desk, pages: Sequence[Any] = ()) -> Application:
+def application(state: IntakeState, pages: Sequence[Any] = ()) -> Application:
     """Return the tornado application: the endpoints, then the pages."""
     return Application(
-        [*endpoints.handlers(desk), *pages],
+        [*endpoints.handlers(state), *pages],
         default_handler_class=endpoints.Nothing,
-        default_handler_args={"desk": desk},
+        default_handler_args={"state": state},
         log_function=_log_request,
         serve_traceback=False,
         compress_response=False,

@@ -15,7 +15,7 @@ import pytest
 
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
-from rbkernel.gateway.jobs.ledger import Turn
+from rbkernel.gateway.jobs.ledger import PendingAttempt
 from rbkernel.gateway.jobs.queue import Queue
 from tests.waiting import until
 
@@ -23,7 +23,7 @@ PATIENCE_S = 60.0
 
 
 class Hands:
-    """Takes turns, and holds them until it is told to let go."""
+    """Takes attempts, and holds them until it is told to let go."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, int]] = []
@@ -41,8 +41,8 @@ class Hands:
             self.at_once -= 1
 
 
-def turn(job: str, number: int = 1, priority: int = 3) -> Turn:
-    return Turn(job=job, number=number, priority=priority)
+def attempt(job: str, number: int = 1, priority: int = 3) -> PendingAttempt:
+    return PendingAttempt(job=job, number=number, priority=priority)
 
 
 @pytest.fixture
@@ -73,8 +73,10 @@ def test_a_turn_is_taken_once_the_urgent_first_and_no_more_than_may_run(
     start: Callable[..., Queue], hands: Hands
 ) -> None:
     queue = start("one", kernels=0)
-    queue.put([turn("low", priority=4), turn("again", 2), turn("first"), turn("urgent", 1, 1)])
-    queue.put([turn("low", priority=4), turn("first")])
+    queue.put(
+        [attempt("low", priority=4), attempt("again", 2), attempt("first"), attempt("urgent", 1, 1)]
+    )
+    queue.put([attempt("low", priority=4), attempt("first")])
     assert not hands.taken
     start("two", kernels=1)
     until(lambda: len(hands.taken) == 1)
@@ -90,7 +92,7 @@ def test_a_turn_is_taken_once_the_urgent_first_and_no_more_than_may_run(
 def test_only_so_many_are_started_in_a_minute(start: Callable[..., Queue], hands: Hands) -> None:
     hands.may_end.set()
     queue = start("one", kernels=5, starts_per_minute=2)
-    queue.put([turn(f"job{number}") for number in range(5)])
+    queue.put([attempt(f"job{number}") for number in range(5)])
     until(lambda: len(hands.taken) == 2)
     time.sleep(2.5)
     assert len(hands.taken) == 2
@@ -100,7 +102,7 @@ def test_what_the_dead_took_is_put_back_and_what_is_missing_put_in(
     start: Callable[..., Queue], hands: Hands
 ) -> None:
     queue = start("dead")
-    queue.put([turn("job")])
+    queue.put([attempt("job")])
     until(lambda: hands.taken == [("job", 1)])
     queue = start("alive")
     time.sleep(1.5)
@@ -110,7 +112,7 @@ def test_what_the_dead_took_is_put_back_and_what_is_missing_put_in(
     queue.put_back(["job.1"])
     until(lambda: hands.taken == [("job", 1)] * 2)
     until(lambda: not queue.taken())
-    assert queue.restore([turn("job"), turn("lost")]) == 2
+    assert queue.restore([attempt("job"), attempt("lost")]) == 2
     until(lambda: len(hands.taken) == 4)
     assert sorted(hands.taken[2:]) == [("job", 1), ("lost", 1)]
     until(lambda: not queue.taken())
@@ -122,7 +124,7 @@ def test_a_queue_that_pauses_takes_nothing_more(start: Callable[..., Queue], han
     queue = start("one")
     queue.pause()
     time.sleep(1.0)
-    queue.put([turn("job")])
+    queue.put([attempt("job")])
     time.sleep(2.0)
     assert not hands.taken
 
@@ -132,10 +134,10 @@ def test_a_queue_that_another_python_made_goes_on(
     start: Callable[..., Queue], hands: Hands, tmp_path: Path, wanted: str
 ) -> None:
     """DBOS writes one of these into the schema, by the version of the Python that makes it."""
-    start("one", kernels=0).put([turn("first")])
+    start("one", kernels=0).put([attempt("first")])
     hands.may_end.set()
     made_by_another_python(tmp_path / "q.queue.sqlite", wanted)
-    start("two").put([turn("second")])
+    start("two").put([attempt("second")])
     until(lambda: sorted(hands.taken) == [("first", 1), ("second", 1)])
 
 
@@ -158,7 +160,7 @@ def test_a_damaged_queue_is_made_again_from_the_ledger(
     """What the ledger says is queued is put in again, and runs."""
     file = tmp_path / "q.queue.sqlite"
     queue = start("before", kernels=0)
-    queue.put([turn("job")])
+    queue.put([attempt("job")])
     queue.stop()
     if damage is None:
         os.truncate(file, file.stat().st_size // 2)
@@ -166,7 +168,7 @@ def test_a_damaged_queue_is_made_again_from_the_ledger(
         file.write_bytes(damage)
     hands.may_end.set()
     queue = start("after")
-    assert queue.restore([turn("job")]) == 1
+    assert queue.restore([attempt("job")]) == 1
     until(lambda: hands.taken == [("job", 1)])
 
 

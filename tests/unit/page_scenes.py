@@ -13,7 +13,7 @@ from typing import Any
 from rbkernel.config.queue import Queue
 from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
-from rbkernel.gateway.jobs.ledger import Ledger, Order
+from rbkernel.gateway.jobs.ledger import JobRequest, Ledger
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Severity
@@ -190,7 +190,7 @@ def job_with_alerts(store: Store) -> Job:
 
 
 def _ordered(store: Store, ledger: Ledger, number: int) -> str:
-    order = Order(
+    order = JobRequest(
         seed=f"s{number}",
         runbook="RUN-005",
         parameters={"db": f"shop-{number}"},

@@ -21,13 +21,13 @@ from rbkernel.evidence import caveats
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.gateway.intake import generic
-from rbkernel.gateway.intake.inbox import Inbox, Parcel, Receipt
+from rbkernel.gateway.intake.inbox import Inbox, RawDelivery, Receipt
 from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
-from rbkernel.gateway.jobs.context import Office
+from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.dispatch import Dispatcher
-from rbkernel.gateway.jobs.incident_log import Chronicle
+from rbkernel.gateway.jobs.incident_log import IncidentLog
 from rbkernel.gateway.jobs.records import Job
-from rbkernel.gateway.jobs.schedules import Clockwork, incident_of
+from rbkernel.gateway.jobs.schedules import Scheduler, incident_of
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import jobs
 from rbkernel.kernel import secrets
@@ -42,9 +42,9 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.root = settings.evidence_root
         self.store = Store.open(settings.store_url)
-        self.office = Office.of(settings, self.store)
-        self.ledger = self.office.ledger
-        self.dispatcher = Dispatcher(self.office)
+        self.context = GatewayContext.of(settings, self.store)
+        self.ledger = self.context.ledger
+        self.dispatcher = Dispatcher(self.context)
 
     def take(self, *alerts: Alert) -> None:
         self.store.receive(Delivery(source="generic", alerts=alerts))
@@ -54,10 +54,10 @@ class Desk:
     def run(self, *, outcome: Outcome = Outcome.DONE, verdict: str = "ok") -> list[Job]:
         """Make one attempt at all that may be run now."""
         made = []
-        for turn in self.ledger.promote():
-            job = self.ledger.begin(turn.job, turn.number, "w")
+        for attempt in self.ledger.promote():
+            job = self.ledger.begin(attempt.job, attempt.number, "w")
             assert job is not None
-            self.ledger.end(job.id, turn.number, Ending(outcome=outcome, verdict=verdict))
+            self.ledger.end(job.id, attempt.number, Ending(outcome=outcome, verdict=verdict))
             made.append(job)
         return made
 
@@ -85,7 +85,7 @@ def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
     (job,) = desk.store.jobs()
     assert (job.state, job.priority, job.parameters) == (Job.WAITING, 1, {"which": "a"})
     assert desk.store.job_of_run(job.run_id) == job
-    desk.office.chronicle.tell_job(job)
+    desk.context.incident_log.record_job(job)
     record = desk.record()
     assert (record.title, record.severity, record.service) == ("Quick", "critical", "shop")
     assert [run.state for run in record.runs] == ["queued"]
@@ -115,7 +115,7 @@ def test_what_dies_between_two_steps_is_gone_on_from(
     time.sleep(1.1)
     while desk.dispatcher.sweep():
         pass
-    Desk(desk.office.settings).dispatcher.sweep()
+    Desk(desk.context.settings).dispatcher.sweep()
     assert desk.store.counts().alerts == {"done": 2}
     assert len(desk.store.jobs()) == 2
     kinds = [line.kind for line in desk.record().lines]
@@ -125,14 +125,14 @@ def test_what_dies_between_two_steps_is_gone_on_from(
 def test_one_alert_that_cannot_go_on_holds_up_no_other(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Chronicle.tell_alert
+    told = IncidentLog.record_alert
 
-    def sometimes(self: Chronicle, stored: object, severity: Severity | None) -> None:
+    def sometimes(self: IncidentLog, stored: object, severity: Severity | None) -> None:
         if "poison" in str(stored):
             raise ValueError("poison")
         told(self, stored, severity)  # type: ignore[arg-type]  # it is an alert
 
-    monkeypatch.setattr(Chronicle, "tell_alert", sometimes)
+    monkeypatch.setattr(IncidentLog, "record_alert", sometimes)
     desk.take(alert("Quick", "poison"), alert("Quick", "b"))
     assert desk.store.counts().alerts == {"placed": 1, "done": 1}
 
@@ -155,7 +155,7 @@ def test_a_resolved_alert_is_told_and_annotates(desk: Desk) -> None:
     assert record.resolved is not None
     assert [note.text[:23] for note in record.notes] == ["all alerts are resolved"]
     assert record.state == "open"
-    desk.office.chronicle.settle(record.id)
+    desk.context.incident_log.settle(record.id)
     assert len(desk.record().notes) == 1
 
 
@@ -180,7 +180,7 @@ def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
     desk.take(replace(fires, status=Status.RESOLVED))
     assert desk.record().state == "open"
     desk.run()
-    desk.office.chronicle.settle(desk.record().id)
+    desk.context.incident_log.settle(desk.record().id)
     assert desk.record().state == "closed"
     assert has_seals(desk.root)
     assert not verify_folder(desk.root)
@@ -252,7 +252,7 @@ def test_what_could_not_be_run_as_meant_stands_in_the_record(settings: Settings)
     desk = Desk(settings.model_copy(update={"routes": (anything, missing)}))
     desk.take(alert("Unheard", "a"))
     (job,) = desk.run()
-    desk.office.chronicle.tell_job(job)
+    desk.context.incident_log.record_job(job)
     record = desk.record()
     (line,) = (line for line in record.lines if line.kind == "alert")
     (mind,) = caveats.minds(record)
@@ -312,12 +312,12 @@ def test_an_attempt_has_three_tries_and_a_stranger_cannot_end_it(desk: Desk) -> 
     for number in (1, 2, 3):
         with desk.store.writing() as connection:
             connection.execute(sa.update(jobs).values(not_before=0.0))
-        (turn,) = desk.ledger.promote()
-        assert turn.number == number
-        assert desk.ledger.begin(turn.job, number + 1, "other") is None
-        job = desk.ledger.begin(turn.job, number, "w")
+        (attempt,) = desk.ledger.promote()
+        assert attempt.number == number
+        assert desk.ledger.begin(attempt.job, number + 1, "other") is None
+        job = desk.ledger.begin(attempt.job, number, "w")
         assert job is not None
-        assert desk.ledger.begin(turn.job, number, "other") is None
+        assert desk.ledger.begin(attempt.job, number, "other") is None
         ids.add(job.run_id)
         assert not desk.ledger.end(job.id, number - 1, Ending(outcome=Outcome.DONE))
         state = desk.ledger.end(job.id, number, Ending(outcome=Outcome.INTERRUPTED))
@@ -331,10 +331,10 @@ def test_urgent_jobs_go_first_and_a_connection_is_not_asked_by_all_at_once(desk:
     desk.take(alert("Quick", "urgent", severity="critical"))
     with desk.store.writing() as connection:
         connection.execute(sa.update(jobs).values(connections='["orders"]'))
-    turns = desk.ledger.promote()
-    assert [turn.priority for turn in turns] == [1, 4]
+    attempts = desk.ledger.promote()
+    assert [attempt.priority for attempt in attempts] == [1, 4]
     assert not desk.ledger.promote()
-    job = desk.ledger.begin(turns[0].job, 1, "w")
+    job = desk.ledger.begin(attempts[0].job, 1, "w")
     assert job is not None
     assert job.key == ("urgent",)
     desk.ledger.end(job.id, 1, Ending(outcome=Outcome.DONE))
@@ -347,7 +347,7 @@ def test_a_schedule_that_is_due_is_one_job_whoever_looks(settings: Settings) -> 
     desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
     complaints: list[str] = []
     for _ in range(2):
-        clock = Clockwork(desk.office)
+        clock = Scheduler(desk.context)
         clock.sweep(complaints.append)
     assert not complaints
     found = [job for job in desk.store.jobs() if job.created_at >= now]
@@ -369,14 +369,14 @@ def test_the_incident_of_a_schedule_is_closed_when_all_is_well(
 ) -> None:
     schedule = Schedule(name="daily", cron="0 0 * * *", runbook="RUN-911", catch_up_min=1440)
     desk = Desk(settings.model_copy(update={"schedules": (schedule,)}))
-    Clockwork(desk.office).sweep(pytest.fail)
+    Scheduler(desk.context).sweep(pytest.fail)
     (job,) = desk.run(outcome=outcome)
     if noted:
         records.append(desk.root, job.incident, "note", by="ann", text="look at this")
     for _ in range(2):
         ended = desk.store.job(job.id)
         assert ended is not None
-        desk.office.chronicle.tell_job(ended)
+        desk.context.incident_log.record_job(ended)
     assert desk.record().state == state
     assert [line.kind for line in desk.record().lines].count("closed") == (state == "closed")
     assert bool(unsealed(desk.root)) == (state == "open")
@@ -392,7 +392,7 @@ def test_a_run_that_ends_badly_in_a_closed_incident_opens_it_unless_it_was_known
     for _ in range(2):
         ended = desk.store.job(job.id)
         assert ended is not None
-        desk.office.chronicle.tell_job(ended)
+        desk.context.incident_log.record_job(ended)
     record = desk.record()
     assert record.state == state
     assert [run.run_id for run in caveats.too_late(record)] == ([job.run_id] if lacks else [])
@@ -437,15 +437,17 @@ class TestSecretsInAlerts:
     def post(self, desk: Desk, raw: bytes) -> Receipt:
         inbox = Inbox(
             desk.store,
-            secrets.redactor(desk.office.settings, {"AN_ENV_TOKEN": "harbour-violin-77"}),
+            secrets.redactor(desk.context.settings, {"AN_ENV_TOKEN": "harbour-violin-77"}),
             most_bytes=1_000_000,
             most_alerts=10,
             commit_timeout_s=30,
         )
         inbox.start()
-        parcel = Parcel(source="generic", raw=raw, encoding="", received_at=datetime.now(UTC))
+        raw_delivery = RawDelivery(
+            source="generic", raw=raw, encoding="", received_at=datetime.now(UTC)
+        )
         try:
-            return asyncio.run(inbox.take(parcel))
+            return asyncio.run(inbox.take(raw_delivery))
         finally:
             inbox.close(30)
 

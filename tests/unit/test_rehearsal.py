@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 from rbkernel.config import Connection, Settings
 from rbkernel.config.settings import Catalogue as CatalogueSettings
 from rbkernel.errors import Unreadable
-from rbkernel.gateway.intake.dry_run import rehearse
+from rbkernel.gateway.intake.dry_run import dry_run_of
 from rbkernel.gateway.jobs import route_checks
 
 LABELS = {"alertname": "PostgresReplicationLag", "cluster": "orders"}
@@ -29,7 +29,7 @@ LABELS = {"alertname": "PostgresReplicationLag", "cluster": "orders"}
     ],
 )
 def test_labels_alone_or_what_a_sender_posts(body: dict[str, Any]) -> None:
-    [one] = rehearse(json.dumps(body).encode(), "", Settings())
+    [one] = dry_run_of(json.dumps(body).encode(), "", Settings())
     assert one.labels["alertname"] == LABELS["alertname"]
     assert one.labels["cluster"] == "orders"
 
@@ -43,12 +43,12 @@ def test_labels_alone_or_what_a_sender_posts(body: dict[str, Any]) -> None:
     ],
 )
 def test_what_a_sender_posts_in_plain_texts_is_no_labels(body: dict[str, str], name: str) -> None:
-    [one] = rehearse(json.dumps(body).encode(), "", Settings())
+    [one] = dry_run_of(json.dumps(body).encode(), "", Settings())
     assert one.labels["alertname"] == name
 
 
 def test_labels_without_a_name_are_labels() -> None:
-    [one] = rehearse(b'{"cluster": "orders"}', "", Settings())
+    [one] = dry_run_of(b'{"cluster": "orders"}', "", Settings())
     assert one.labels == {"cluster": "orders"}
 
 
@@ -61,7 +61,7 @@ def test_the_answer_and_its_reason_come_before_what_cannot_be_read(tmp_path: Pat
         catalogue=CatalogueSettings(paths=(tmp_path,)),
         connections={"orders": Connection(name="orders", host="h", default=True)},
     )
-    [one] = rehearse(b'{"alertname": "Unknown"}', "", settings)
+    [one] = dry_run_of(b'{"alertname": "Unknown"}', "", settings)
     lines = one.text().splitlines()
     assert lines[0] == "Unknown starts 1"
     assert lines[4] == "  because RUN-000: it takes what no other runbook takes"
@@ -81,10 +81,10 @@ def test_an_unknown_connection_that_a_label_gives_is_told(
         catalogue=CatalogueSettings(paths=(tmp_path,)),
         connections={"orders": Connection(name="orders", host="h", default=True)},
     )
-    [one] = rehearse(b'{"alertname": "Lag", "cluster": "order"}', "", settings)
+    [one] = dry_run_of(b'{"alertname": "Lag", "cluster": "order"}', "", settings)
     assert "db='order' is no connection that is configured; did you mean orders?" in one.text()
     assert [route.runbook for route in one.routing.routes] == ["RUN-000"]
-    [one] = rehearse(b'{"alertname": "Lag", "cluster": "orders"}', "", settings)
+    [one] = dry_run_of(b'{"alertname": "Lag", "cluster": "orders"}', "", settings)
     assert [(r.runbook, r.connections) for r in one.routing.routes] == [("RUN-905", ("orders",))]
     # a trigger that matches the label in full gives the connection's name: known beforehand
     matched = document("RUN-905", [cell], connections=listed, trigger="Lag", cluster="order")
@@ -115,4 +115,4 @@ def document(
 
 def test_whoever_names_the_sender_is_told_what_is_wrong() -> None:
     with pytest.raises(Unreadable, match="event: is missing"):
-        rehearse(b'{"name": "X"}', "pagerduty", Settings())
+        dry_run_of(b'{"name": "X"}', "pagerduty", Settings())

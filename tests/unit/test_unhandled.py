@@ -15,7 +15,7 @@ from rbkernel import config
 from rbkernel.cli import incident_text
 from rbkernel.config.notify import Target
 from rbkernel.config.queue import Queue, Schedule
-from rbkernel.gateway.jobs.schedules import Clockwork
+from rbkernel.gateway.jobs.schedules import Scheduler
 from rbkernel.gateway.jobs.tables import alerts
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
 from rbkernel.gateway.notify.notifier import Notifier, OnDisk
@@ -51,21 +51,21 @@ def configure(folder: Path, text: str) -> None:
 
 def told(desk: Desk, notifier: Notifier) -> list[Event]:
     notifier.look()
-    claimed = notifier.outbox.claim("phone", desk.office.settings.notify)
+    claimed = notifier.outbox.claim("phone", desk.context.settings.notify)
     return list(claimed.events) if claimed else []
 
 
 def fail(desk: Desk, ending: Ending) -> None:
     """Make all attempts, each with the same end."""
     while True:
-        turns = desk.ledger.promote()
-        for turn in turns:
-            job = desk.ledger.begin(turn.job, turn.number, "w")
+        attempts = desk.ledger.promote()
+        for attempt in attempts:
+            job = desk.ledger.begin(attempt.job, attempt.number, "w")
             assert job is not None
-            desk.ledger.end(job.id, turn.number, ending)
-        for job in desk.ledger.untold():
-            desk.office.chronicle.tell_job(job)
-        if not turns:
+            desk.ledger.end(job.id, attempt.number, ending)
+        for job in desk.ledger.unrecorded():
+            desk.context.incident_log.record_job(job)
+        if not attempts:
             return
 
 
@@ -117,7 +117,7 @@ def test_an_alert_without_a_run_is_notified_and_shown(
 ) -> None:
     reason = broken(folder)
     desk = Desk(config.load())
-    notifier = Notifier(desk.office.settings, desk.store)
+    notifier = Notifier(desk.context.settings, desk.store)
     desk.take(alert("Critical", "x", severity="critical"))
     [unhandled] = told(desk, notifier)
     assert (unhandled.kind, unhandled.severity) == ("unhandled", Severity.CRITICAL)
@@ -151,8 +151,8 @@ def test_a_run_that_does_not_start_is_notified(folder: Path) -> None:
     desk = Desk(config.load())
     desk.take(alert("Quick", "a", severity="critical"))
     for job in desk.store.jobs():
-        desk.office.chronicle.tell_job(job)
-    now, evidence = datetime.now(UTC), OnDisk(desk.office.settings)
+        desk.context.incident_log.record_job(job)
+    now, evidence = datetime.now(UTC), OnDisk(desk.context.settings)
     found = due(desk.record(), evidence, known=(), now=now)
     assert not found.events
     assert found.look_again is not None
@@ -165,7 +165,7 @@ def test_an_alert_that_gets_no_incident_is_notified(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(config.load())
-    notifier = Notifier(desk.office.settings, desk.store)
+    notifier = Notifier(desk.context.settings, desk.store)
     monkeypatch.setattr(desk.dispatcher, "_decided", lambda _stored: 1 / 0)
     desk.take(alert("Quick", "a", severity="critical"))
     assert not told(desk, notifier)
@@ -188,7 +188,7 @@ def _begin(notifier: Notifier, since: float) -> None:
 def test_an_alert_that_a_route_silences_is_not_notified(folder: Path) -> None:
     configure(folder, '[[routes]]\nalert = "Watchdog"\nrunbooks = []\n')
     desk = Desk(config.load())
-    notifier = Notifier(desk.office.settings, desk.store)
+    notifier = Notifier(desk.context.settings, desk.store)
     desk.take(alert("Watchdog", "x", severity="critical"))
     assert not told(desk, notifier)
     [line] = [line for line in desk.record().lines if line.kind == "alert"]
@@ -201,7 +201,7 @@ def test_a_schedule_that_cannot_run_is_reported(folder: Path) -> None:
     desk = Desk(settings)
     notifier = Notifier(settings, desk.store)
     said: list[str] = []
-    assert Clockwork(desk.office).sweep(said.append) == 1
+    assert Scheduler(desk.context).sweep(said.append) == 1
     assert "RUN-999" in said[0]
     fail(desk, Ending(outcome=Outcome.FAILED, failure="it cannot be run: no runbook has that id"))
     [unhandled] = told(desk, notifier)
@@ -233,7 +233,7 @@ def test_a_target_begins_with_itself(folder: Path) -> None:
     text = (folder / "rbkernel.toml").read_text()
     (folder / "rbkernel.toml").write_text(text.replace(TARGETS, ""))
     desk = Desk(config.load())
-    Notifier(desk.office.settings, desk.store)
+    Notifier(desk.context.settings, desk.store)
     desk.take(alert("Old", "x", severity="critical"))
     (folder / "rbkernel.toml").write_text(text)
     settings = config.load()
@@ -247,11 +247,11 @@ def test_a_target_begins_with_itself(folder: Path) -> None:
 
 def test_a_target_of_an_earlier_version_began_with_its_first_message(folder: Path) -> None:
     desk = Desk(config.load())
-    notifier = Notifier(desk.office.settings, desk.store)
+    notifier = Notifier(desk.context.settings, desk.store)
     desk.take(alert("Seen", "x", severity="critical"))
     notifier.look()
     desk.take(alert("Missed", "x", severity="critical"))
     with desk.store.writing() as connection:
         connection.execute(sa.delete(targets_since))
-    events = told(desk, Notifier(desk.office.settings, desk.store))
+    events = told(desk, Notifier(desk.context.settings, desk.store))
     assert {one.facts["alert"] for one in events} == {"Seen", "Missed"}

@@ -12,7 +12,7 @@ import pytest
 
 from rbkernel.config import Connection, Settings
 from rbkernel.gateway.jobs import situation_capture
-from rbkernel.gateway.jobs.situation_capture import Ask, Witness
+from rbkernel.gateway.jobs.situation_capture import Ask, SituationCapture
 from rbkernel.redact import Redactor
 from rbkernel.sources.postgres import diagnosis
 from rbkernel.sources.postgres.connection.session import Session
@@ -67,7 +67,7 @@ def ask(incident: str, connection: str = "orders") -> Ask:
 
 
 def test_alerts_of_a_storm_share_a_look_and_wait_for_nobody(looks: Looks) -> None:
-    watched = Witness(SETTINGS, looks.tell)
+    watched = SituationCapture(SETTINGS, looks.tell)
     for number in range(50):
         watched.look(ask(f"INC-{number}"))
         watched.look(ask(f"INC-{number}"))  # the same again
@@ -83,7 +83,7 @@ def test_alerts_of_a_storm_share_a_look_and_wait_for_nobody(looks: Looks) -> Non
 
 
 def test_servers_do_not_wait_for_each_other(looks: Looks) -> None:
-    watched = Witness(SETTINGS, looks.tell)
+    watched = SituationCapture(SETTINGS, looks.tell)
     watched.look(ask("INC-1", "orders"))
     watched.look(ask("INC-1", "stock"))
     until(lambda: looks.at_once == 2, "both are looked at")
@@ -95,7 +95,7 @@ def test_a_server_that_hangs_is_told_and_not_looked_at_again_meanwhile(
 ) -> None:
     monkeypatch.setattr(situation_capture, "_LIMIT_S", 0.05)
     monkeypatch.setattr(situation_capture, "_FRESH_S", 0.0)
-    watched = Witness(SETTINGS, looks.tell)
+    watched = SituationCapture(SETTINGS, looks.tell)
     watched.look(ask("INC-1"))
     until(lambda: len(looks.told) == 1, "it is told that nothing was seen")
     assert "the look took longer than" in looks.told[0][2]
@@ -118,7 +118,7 @@ def test_what_cannot_be_told_or_is_not_configured_hurts_nobody(
             raise OSError("No space left on device")
         told.append(ask.incident)
 
-    watched = Witness(SETTINGS, tell)
+    watched = SituationCapture(SETTINGS, tell)
     watched.look(ask("INC-0", "nowhere"))
     watched.look(ask("INC-1"))
     watched.look(ask("INC-2"))

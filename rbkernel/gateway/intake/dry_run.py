@@ -22,7 +22,7 @@ from rbkernel.runbook import catalogue
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
+class DryRun:
     """One alert's labels, and what it would start."""
 
     labels: Mapping[str, str]
@@ -60,7 +60,7 @@ class Rehearsal:
         }
 
 
-def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
+def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
     """Return what the alerts in a body would start.
 
     Parameters
@@ -81,7 +81,7 @@ def rehearse(raw: bytes, source: str, settings: Settings) -> list[Rehearsal]:
     redactor = secrets.redactor(settings, os.environ)
     found = [labels_without_secrets(one, redactor) for one in _labels(raw, source, settings)]
     return [
-        Rehearsal(labels=labels, routing=routing.route(labels, known, settings)) for labels in found
+        DryRun(labels=labels, routing=routing.route(labels, known, settings)) for labels in found
     ]
 
 

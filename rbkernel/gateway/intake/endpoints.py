@@ -35,7 +35,7 @@ from rbkernel.errors import (
 from rbkernel.evidence.store import prepare
 from rbkernel.gateway.intake import SOURCES
 from rbkernel.gateway.intake.authentication import Proof
-from rbkernel.gateway.intake.inbox import Inbox, Parcel, Receipt
+from rbkernel.gateway.intake.inbox import Inbox, RawDelivery, Receipt
 from rbkernel.gateway.intake.metrics import Metrics
 from rbkernel.gateway.jobs.store import Store
 
@@ -53,7 +53,7 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 
 @dataclass(kw_only=True)
-class Desk:
+class IntakeState:
     """What all endpoints share."""
 
     settings: Gateway
@@ -93,11 +93,11 @@ class Desk:
 class Endpoint(RequestHandler):
     """Base: JSON answers, no cookies, nothing that a cache would keep. A body is dropped."""
 
-    desk: Desk
+    state: IntakeState
 
-    def initialize(self, desk: Desk) -> None:
+    def initialize(self, state: IntakeState) -> None:
         """Take what all share."""
-        self.desk = desk
+        self.state = state
 
     def set_default_headers(self) -> None:
         """Say nothing about the server's version, and keep nothing."""
@@ -148,9 +148,9 @@ class Alerts(Endpoint):
 
     allowed = "POST"
 
-    def initialize(self, desk: Desk) -> None:
+    def initialize(self, state: IntakeState) -> None:
         """Begin with nothing received."""
-        super().initialize(desk)
+        super().initialize(state)
         self._source = ""
         self._chunks: list[bytes] = []
         self._size = 0
@@ -161,15 +161,15 @@ class Alerts(Endpoint):
     def prepare(self) -> None:
         """Decide what can be decided before the body has come."""
         super().prepare()
-        self.desk.under_way += 1
+        self.state.under_way += 1
         self._counted = True
         self._source = str(self.path_args[0])
         if self._source not in SOURCES or self.request.method != "POST":
             return  # 404 or 405, after the body
-        self._wait(self.desk.settings.limits.body_timeout_s, self._too_slow)
+        self._wait(self.state.settings.limits.body_timeout_s, self._too_slow)
         try:
             self._admit()
-            if self._announced() > self.desk.settings.limits.body_bytes:
+            if self._announced() > self.state.settings.limits.body_bytes:
                 raise self._too_large()
         except (Unauthenticated, Overloaded, TooLarge) as error:
             self._refuse_early(error)
@@ -181,13 +181,13 @@ class Alerts(Endpoint):
             if self._refused and self._size > _DROPPED_BYTES:
                 self.finish()
             return
-        most = self.desk.settings.limits
+        most = self.state.settings.limits
         if self._size > most.body_bytes:
             self._refuse_early(self._too_large())
-        elif self.desk.held_bytes + len(chunk) > most.waiting_bytes:
+        elif self.state.held_bytes + len(chunk) > most.waiting_bytes:
             self._refuse_early(self._full())
         else:
-            self.desk.held_bytes += len(chunk)
+            self.state.held_bytes += len(chunk)
             self._chunks.append(chunk)
 
     async def post(self, source: str) -> None:
@@ -200,21 +200,21 @@ class Alerts(Endpoint):
             return
         try:
             raw = b"".join(self._chunks)
-            proof = self.desk.proofs.get(source)
+            proof = self.state.proofs.get(source)
             if proof and proof.needs_body:
                 proof.check(self.request.headers.get, raw, time.time())
                 self._trust()
-            receipt = await self.desk.inbox.take(self._parcel(raw))
+            receipt = await self.state.inbox.take(self._raw_delivery(raw))
         except RbkernelError as error:
             self._count(error)
             self.tell(error)
             self.finish()
         else:
-            self.desk.metrics.accepted(source, receipt, time.perf_counter() - self._began)
+            self.state.metrics.accepted(source, receipt, time.perf_counter() - self._began)
             self.set_status(HTTPStatus.ACCEPTED)
             self.finish(_told(receipt))
             if receipt.new:
-                self.desk.came_in()
+                self.state.came_in()
 
     def on_finish(self) -> None:
         """Give back what was held."""
@@ -246,23 +246,23 @@ class Alerts(Endpoint):
 
     def _count(self, error: RbkernelError) -> None:
         took_s = time.perf_counter() - self._began
-        self.desk.metrics.refused(self._source, error, took_s)
+        self.state.metrics.refused(self._source, error, took_s)
 
     def _trust(self) -> None:
-        self.desk.trust(self.request.server_connection)
+        self.state.trust(self.request.server_connection)
 
     def _admit(self) -> None:
         """Refuse whom we know to be nobody, and everybody when there is no room."""
-        if self.desk.ending:
+        if self.state.ending:
             raise Overloaded("the gateway is ending", next_step="send it again in a few seconds")
-        proof = self.desk.proofs.get(self._source)
+        proof = self.state.proofs.get(self._source)
         if proof is None:
             self._admit_unproven()
             self._trust()
         elif not proof.needs_body:
             proof.check(self.request.headers.get, b"", time.time())
             self._trust()
-        if self.desk.held_bytes >= self.desk.settings.limits.waiting_bytes:
+        if self.state.held_bytes >= self.state.settings.limits.waiting_bytes:
             raise self._full()
 
     def _admit_unproven(self) -> None:
@@ -274,7 +274,7 @@ class Alerts(Endpoint):
         headers = self.request.headers
         local = is_loopback(self.request.host_name.strip("[]"))
         plain = headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"
-        if self.desk.proofs or not self.desk.settings.on_loopback:
+        if self.state.proofs or not self.state.settings.on_loopback:
             what = "this sender has no secret configured, so nothing is taken from it"
         elif not local or any(name in headers for name in _FORWARDED):
             what = "without secrets, only this machine itself may send"
@@ -292,7 +292,7 @@ class Alerts(Endpoint):
     def _too_slow(self) -> None:
         """Answer a body that does not come to its end; the line may be bad, so: come again."""
         error = Overloaded(
-            f"the body did not arrive within {self.desk.settings.limits.body_timeout_s:g} s",
+            f"the body did not arrive within {self.state.settings.limits.body_timeout_s:g} s",
             where=self._source,
             next_step="send it again; see the line between sender and gateway",
         )
@@ -302,7 +302,7 @@ class Alerts(Endpoint):
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
-            f"the body is longer than {self.desk.settings.limits.body_bytes} bytes",
+            f"the body is longer than {self.state.settings.limits.body_bytes} bytes",
             where=self._source,
             next_step="let the sender send fewer alerts at once, or raise [gateway.limits] body_mb",
         )
@@ -314,8 +314,8 @@ class Alerts(Endpoint):
             next_step="send it again; see the disk, or raise [gateway.limits] waiting_mb",
         )
 
-    def _parcel(self, raw: bytes) -> Parcel:
-        return Parcel(
+    def _raw_delivery(self, raw: bytes) -> RawDelivery:
+        return RawDelivery(
             source=self._source,
             raw=raw,
             encoding=self.request.headers.get("Content-Encoding", ""),
@@ -323,7 +323,7 @@ class Alerts(Endpoint):
         )
 
     def _let_go(self) -> None:
-        self.desk.held_bytes -= sum(map(len, self._chunks))
+        self.state.held_bytes -= sum(map(len, self._chunks))
         self._chunks = []
 
     def _end(self) -> None:
@@ -332,7 +332,7 @@ class Alerts(Endpoint):
             self._deadline.cancel()
         self._let_go()
         if self._counted:
-            self.desk.under_way -= 1
+            self.state.under_way -= 1
             self._counted = False
 
 
@@ -349,7 +349,7 @@ class Ready(Endpoint):
 
     async def get(self) -> None:
         """Answer 200, or 503 with what is wrong."""
-        problems = await self.desk.problems()
+        problems = await self.state.problems()
         if problems:
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
         self.finish({"ready": not problems, "problems": list(problems)})
@@ -360,8 +360,8 @@ class MetricsPage(Endpoint):
 
     async def get(self) -> None:
         """Answer with what is counted here, and what the store counts for all."""
-        self.set_header("Content-Type", self.desk.metrics.CONTENT_TYPE)
-        self.finish(await asyncio.to_thread(self.desk.metrics.page, self.desk.store))
+        self.set_header("Content-Type", self.state.metrics.CONTENT_TYPE)
+        self.finish(await asyncio.to_thread(self.state.metrics.page, self.state.store))
 
 
 class OpenApi(Endpoint):
@@ -371,7 +371,7 @@ class OpenApi(Endpoint):
         """Answer."""
         from rbkernel.gateway.intake import openapi
 
-        self.finish(openapi.document(self.desk.settings))
+        self.finish(openapi.document(self.state.settings))
 
 
 class Nothing(Endpoint):
@@ -384,9 +384,9 @@ class Nothing(Endpoint):
     head = post = put = patch = delete = options = get
 
 
-def handlers(desk: Desk) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:
+def handlers(state: IntakeState) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:
     """Return the endpoints, for an application."""
-    shared = {"desk": desk}
+    shared = {"state": state}
     return [
         (r"/alerts/([^/]*)", Alerts, shared),
         (r"/health/live", Live, shared),

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class RawDelivery:
     """One authenticated request, as it was sent."""
 
     source: str
@@ -42,7 +42,7 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What is on disk of a parcel: alerts, or its raw bytes in quarantine, or both.
+    """What is on disk of a raw_delivery: alerts, or its raw bytes in quarantine, or both.
 
     ``quarantine_number`` is the running number of the raw bytes, ``ignored`` names fields of the
     alerts that nobody knows.
@@ -58,16 +58,16 @@ class Receipt:
 
 @dataclass
 class _Waiting:
-    parcel: Parcel
+    raw_delivery: RawDelivery
     answer: asyncio.Future[Receipt]
     loop: asyncio.AbstractEventLoop
 
 
-_Read = tuple[_Waiting, Parcel, Reading | Unreadable]
+_Read = tuple[_Waiting, RawDelivery, Reading | Unreadable]
 
 
 class Inbox:
-    """Takes parcels, and gives receipts for what is on disk."""
+    """Takes raw_deliveries, and gives receipts for what is on disk."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Inbox:
         self._thread = threading.Thread(target=self._work, name="rbkernel-inbox", daemon=True)
 
     def start(self) -> None:
-        """Begin to take parcels."""
+        """Begin to take raw_deliveries."""
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
@@ -95,8 +95,8 @@ class Inbox:
         self._queue.put(None)
         self._thread.join(timeout_s)
 
-    async def take(self, parcel: Parcel) -> Receipt:
-        """Return a receipt once the parcel is on disk.
+    async def take(self, raw_delivery: RawDelivery) -> Receipt:
+        """Return a receipt once the raw_delivery is on disk.
 
         Raises
         ------
@@ -109,13 +109,13 @@ class Inbox:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Receipt] = loop.create_future()
-        waiting = _Waiting(parcel, answer, loop)
+        waiting = _Waiting(raw_delivery, answer, loop)
         self._queue.put(waiting)
         try:
             return await asyncio.wait_for(answer, self._timeout_s)
         except TimeoutError:
             # a store that hangs for an hour must not fill the memory with what nobody waits for
-            waiting.parcel = dataclasses.replace(parcel, raw=b"")
+            waiting.raw_delivery = dataclasses.replace(raw_delivery, raw=b"")
             raise Overloaded(
                 f"the store took longer than {self._timeout_s:g} s",
                 where="the gateway's store",
@@ -131,7 +131,7 @@ class Inbox:
 
     def _batch(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         """Return what waits now, and whether nothing will come after it."""
-        together, size = [first], self._weight(first.parcel)
+        together, size = [first], self._weight(first.raw_delivery)
         while len(together) < _AT_ONCE and size < _BYTES_AT_ONCE:
             try:
                 following = self._queue.get_nowait()
@@ -140,21 +140,23 @@ class Inbox:
             if following is None:
                 return together, True
             together.append(following)
-            size += self._weight(following.parcel)
+            size += self._weight(following.raw_delivery)
         return together, False
 
-    def _weight(self, parcel: Parcel) -> int:
+    def _weight(self, raw_delivery: RawDelivery) -> int:
         """Return how long its body may be: what is packed may unpack to all that is read."""
-        return self._most_bytes if parcel.encoding else len(parcel.raw)
+        return self._most_bytes if raw_delivery.encoding else len(raw_delivery.raw)
 
     def _settle(self, together: list[_Waiting]) -> None:
         read: list[_Read] = []
         for one in together:
-            parcel = one.parcel  # before the look at the answer: it is emptied after that is given
+            raw_delivery = (
+                one.raw_delivery
+            )  # before the look at the answer: it is emptied after that is given
             if one.answer.done():
                 continue  # whoever was told to come again will
             try:
-                read.append((one, parcel, self._read(parcel)))
+                read.append((one, raw_delivery, self._read(raw_delivery)))
             except TooLarge as error:
                 _tell(one, error)
         try:
@@ -169,11 +171,11 @@ class Inbox:
         for (one, *_), receipt in zip(read, receipts, strict=True):
             _tell(one, receipt)
 
-    def _read(self, parcel: Parcel) -> Reading | Unreadable:
+    def _read(self, raw_delivery: RawDelivery) -> Reading | Unreadable:
         try:
-            body = limits.unpack(parcel.raw, parcel.encoding, self._most_bytes)
+            body = limits.unpack(raw_delivery.raw, raw_delivery.encoding, self._most_bytes)
             reading = intake.read(
-                parcel.source, body, parcel.received_at, most_alerts=self._most_alerts
+                raw_delivery.source, body, raw_delivery.received_at, most_alerts=self._most_alerts
             )
             return clean.without_secrets(reading, self._redactor)
         except TooLarge:
@@ -190,13 +192,13 @@ class Inbox:
         alerts = [delivery for delivery in readable if delivery.alerts]
         received = iter(self._store.receive_all(alerts) if alerts else ())
         receipts = []
-        for _, parcel, reading in read:
+        for _, raw_delivery, reading in read:
             if isinstance(reading, Unreadable):
-                receipts.append(self._quarantine(parcel, reading.what))
+                receipts.append(self._quarantine(raw_delivery, reading.what))
                 continue
             aside = Receipt()
             if reading.problems:
-                aside = self._quarantine(parcel, "; ".join(reading.problems))
+                aside = self._quarantine(raw_delivery, "; ".join(reading.problems))
             kept = next(received) if reading.delivery.alerts else aside
             receipts.append(
                 dataclasses.replace(
@@ -209,18 +211,18 @@ class Inbox:
             )
         return receipts
 
-    def _quarantine(self, parcel: Parcel, reason: str) -> Receipt:
+    def _quarantine(self, raw_delivery: RawDelivery, reason: str) -> Receipt:
         """Keep a body that could not be read, without the secrets that can be found in it."""
-        raw = clean.body_without_secrets(self._unpacked(parcel), self._redactor)
-        number = self._store.quarantine(parcel.source, raw, self._redactor.text(reason))
+        raw = clean.body_without_secrets(self._unpacked(raw_delivery), self._redactor)
+        number = self._store.quarantine(raw_delivery.source, raw, self._redactor.text(reason))
         return Receipt(quarantine_number=number, problem=reason)
 
-    def _unpacked(self, parcel: Parcel) -> bytes:
+    def _unpacked(self, raw_delivery: RawDelivery) -> bytes:
         """Return a body unpacked, or as it came where that is what is wrong with it."""
         try:
-            return limits.unpack(parcel.raw, parcel.encoding, self._most_bytes)
+            return limits.unpack(raw_delivery.raw, raw_delivery.encoding, self._most_bytes)
         except RbkernelError:
-            return parcel.raw
+            return raw_delivery.raw
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:

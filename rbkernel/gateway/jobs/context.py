@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rbkernel.config import Settings
-from rbkernel.gateway.jobs.incident_log import Chronicle
+from rbkernel.gateway.jobs.incident_log import IncidentLog
 from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.store import Store
 
 
 @dataclass(frozen=True)
-class Office:
-    """The ledger knows of jobs and workers, the chronicle writes the incidents' records."""
+class GatewayContext:
+    """The ledger knows of jobs and workers, the incident log writes the incidents' records."""
 
     settings: Settings
     store: Store
     ledger: Ledger
-    chronicle: Chronicle
+    incident_log: IncidentLog
 
     @classmethod
-    def of(cls, settings: Settings, store: Store) -> Office:
+    def of(cls, settings: Settings, store: Store) -> GatewayContext:
         """Set it up upon an open store."""
         ledger = Ledger(store, settings.queue)
-        chronicle = Chronicle(
+        incident_log = IncidentLog(
             *(settings.evidence_root, store, ledger, settings.grouping), key=settings.signing_key
         )
-        return cls(settings, store, ledger, chronicle)
+        return cls(settings, store, ledger, incident_log)

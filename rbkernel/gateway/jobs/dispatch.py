@@ -21,12 +21,12 @@ from sqlalchemy.engine import Connection
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.evidence.caveats import BY_RULE
 from rbkernel.gateway.jobs import grouping, routing
-from rbkernel.gateway.jobs.context import Office
+from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.grouping import Known, Place
-from rbkernel.gateway.jobs.ledger import Order, live_key
+from rbkernel.gateway.jobs.ledger import JobRequest, live_key
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.routing import Route, Routing
-from rbkernel.gateway.jobs.situation_capture import Ask, Witness
+from rbkernel.gateway.jobs.situation_capture import Ask, SituationCapture
 from rbkernel.gateway.jobs.tables import alerts, incidents
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue
@@ -38,7 +38,7 @@ _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _log = logging.getLogger(__name__)
 
 
-class Shelf:
+class CatalogueCache:
     """The catalogue, read again when a file of it has changed."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -72,11 +72,11 @@ def _stamp(path: Path) -> tuple[int, int]:
 class Dispatcher:
     """Takes alerts from the store, one after the other."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
-        self._witness = Witness(office.settings, office.chronicle.tell_situation)
-        self._shelf = Shelf(office.settings.catalogue.paths)
-        self._shelf.catalogue()  # takes a second, in which senders would wait for their answer
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+        self._capture = SituationCapture(context.settings, context.incident_log.record_situation)
+        self._catalogues = CatalogueCache(context.settings.catalogue.paths)
+        self._catalogues.catalogue()  # takes a second, in which senders would wait for their answer
 
     def sweep(self) -> int:
         """Let all alerts go on that can; return how many did.
@@ -92,7 +92,7 @@ class Dispatcher:
             .order_by(alerts.c.number)
             .limit(_AT_ONCE)
         )
-        waiting = [stored_alert_of(row) for row in self._office.store.read(wanted)]
+        waiting = [stored_alert_of(row) for row in self._context.store.read(wanted)]
         return sum(self._go_on(stored) for stored in waiting)
 
     def _go_on(self, stored: StoredAlert) -> bool:
@@ -104,12 +104,12 @@ class Dispatcher:
                 self._wait(stored, "the alert that it ends has no place yet")
                 return False
             if placed.incident:
-                self._office.chronicle.tell_alert(placed, decided.severity)
+                self._context.incident_log.record_alert(placed, decided.severity)
                 if unplaced and placed.fires:
                     self._have_looked_at(placed, decided)
                 self._done(placed)
                 if not placed.fires:
-                    self._office.chronicle.settle(placed.incident)
+                    self._context.incident_log.settle(placed.incident)
         except StoreError:
             raise
         except RbkernelError as error:
@@ -131,19 +131,21 @@ class Dispatcher:
                 alert=placed.alert.name or placed.alert.fingerprint,
                 received_at=placed.received_at,
             )
-            self._witness.look(ask)
+            self._capture.look(ask)
 
     # --- its place
 
     def _decided(self, stored: StoredAlert) -> Routing:
-        return routing.route(stored.alert.labels, self._shelf.catalogue(), self._office.settings)
+        return routing.route(
+            stored.alert.labels, self._catalogues.catalogue(), self._context.settings
+        )
 
     def _place(self, stored: StoredAlert, decided: Routing) -> StoredAlert | None:
         return self._place_firing(stored, decided) if stored.fires else self._place_resolved(stored)
 
     def _place_firing(self, stored: StoredAlert, decided: Routing) -> StoredAlert:
         closed = self._closed(stored, decided)
-        with self._office.store.planning() as connection:
+        with self._context.store.planning() as connection:
             now = self._again(connection, stored)
             if now.state != StoredAlert.RECEIVED:
                 return now
@@ -162,7 +164,7 @@ class Dispatcher:
             return self._placed(connection, stored, outcome, incident, "; ".join(why))
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
-        with self._office.store.planning() as connection:
+        with self._context.store.planning() as connection:
             now = self._again(connection, stored)
             if now.state != StoredAlert.RECEIVED:
                 return now
@@ -176,10 +178,10 @@ class Dispatcher:
 
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
         """Look when incidents that the alert may join were closed, before anything is locked."""
-        with self._office.store.reading() as connection:
+        with self._context.store.reading() as connection:
             running, crowd = self._running(connection, decided), self._crowd(connection, decided)
             known = self._known(connection, stored, {*running, crowd})
-        found = {one.id: self._office.chronicle.closed_at(one.id) for one in known}
+        found = {one.id: self._context.incident_log.closed_at(one.id) for one in known}
         return {name: at.timestamp() for name, at in found.items() if at}
 
     def _incident(
@@ -195,13 +197,13 @@ class Dispatcher:
         running, crowd = self._running(connection, decided), self._crowd(connection, decided)
         known = self._known(connection, stored, {*running, crowd}, closed)
         place = grouping.place(
-            *(group, service, known, self._office.settings.grouping, at),
+            *(group, service, known, self._context.settings.grouping, at),
             running=running,
             crowd=crowd,
         )
         incident = place.incident or grouping.incident_id(stored.alert, stored.received_at)
         row = {"id": incident, "group": group, "service": service}
-        insert = self._office.store.insert(incidents).values(**row, opened_at=at, last_alert_at=at)
+        insert = self._context.store.insert(incidents).values(**row, opened_at=at, last_alert_at=at)
         heard = insert.on_conflict_do_update(index_elements=["id"], set_={"last_alert_at": at})
         connection.execute(heard)
         connection.execute(
@@ -242,7 +244,7 @@ class Dispatcher:
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
         """Return the incidents of the live runs that the alert would attach to."""
         lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
-        return self._office.ledger.live_incidents(connection, lives)
+        return self._context.ledger.live_incidents(connection, lives)
 
     def _crowd(self, connection: Connection, decided: Routing) -> str:
         """Return the newest of so many incidents with a live run of their own that it is a storm.
@@ -252,15 +254,15 @@ class Dispatcher:
         """
         for one in decided.routes:
             if one.wide:
-                own = self._office.ledger.own_incidents(connection, one.runbook, one.key)
-                if len(own) >= self._office.settings.grouping.storm:
+                own = self._context.ledger.own_incidents(connection, one.runbook, one.key)
+                if len(own) >= self._context.settings.grouping.storm:
                     return own[0]
         return ""
 
     def _order(
         self, stored: StoredAlert, route: Route, incident: str, mind: tuple[str, ...]
-    ) -> Order:
-        return Order(
+    ) -> JobRequest:
+        return JobRequest(
             seed=stored.identity,
             runbook=route.runbook,
             parameters=route.parameters,
@@ -273,14 +275,14 @@ class Dispatcher:
             mind=mind,
         )
 
-    def _add(self, connection: Connection, stored: StoredAlert, order: Order) -> bool:
-        job, is_new = self._office.ledger.add(connection, order)
-        self._office.ledger.attach(connection, job, stored.identity)
+    def _add(self, connection: Connection, stored: StoredAlert, order: JobRequest) -> bool:
+        job, is_new = self._context.ledger.add(connection, order)
+        self._context.ledger.attach(connection, job, stored.identity)
         return is_new
 
     def _marks(self, stored: StoredAlert) -> tuple[str, str]:
         alert = stored.alert
-        return grouping.group_of(alert), grouping.service_of(alert, self._office.settings.grouping)
+        return grouping.group_of(alert), grouping.service_of(alert, self._context.settings.grouping)
 
     def _again(self, connection: Connection, stored: StoredAlert) -> StoredAlert:
         row = connection.execute(sa.select(alerts).where(alerts.c.number == stored.number)).one()
@@ -324,7 +326,7 @@ class Dispatcher:
         return self._again(connection, stored)
 
     def _done(self, stored: StoredAlert) -> None:
-        with self._office.store.writing() as connection:
+        with self._context.store.writing() as connection:
             connection.execute(
                 sa.update(alerts)
                 .where(alerts.c.number == stored.number, alerts.c.state == StoredAlert.PLACED)
@@ -332,7 +334,7 @@ class Dispatcher:
             )
 
     def _wait(self, stored: StoredAlert, why: str) -> None:
-        with self._office.store.writing() as connection:
+        with self._context.store.writing() as connection:
             own = alerts.c.number == stored.number
             tries = connection.execute(sa.select(alerts.c.tries).where(own)).scalar_one()
             pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**tries)

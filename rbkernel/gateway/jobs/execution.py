@@ -23,7 +23,7 @@ from typing import IO
 
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.gateway.jobs.context import Office
+from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.run.outcome import Ending, Outcome, ending_of, kernel_has_ended, last_line
 from rbkernel.run.preflight import accept
@@ -47,18 +47,18 @@ class _Live:
     asked_at: float = field(default=0.0)
 
 
-class Workbench:
+class JobExecutor:
     """Runs turns, each in a thread of the queue's and a process of its own."""
 
-    def __init__(self, office: Office, *, worker: str, kernels: int) -> None:
-        self._office = office
+    def __init__(self, context: GatewayContext, *, worker: str, kernels: int) -> None:
+        self._context = context
         self._worker = worker
         self._room = threading.BoundedSemaphore(max(1, kernels))
         self._live: dict[tuple[str, int], _Live] = {}
         self._lock = threading.Lock()
         self._draining = threading.Event()
         self._gone = threading.Event()
-        self.environment = environment(office.settings)
+        self.environment = environment(context.settings)
 
     @property
     def busy(self) -> int:
@@ -93,7 +93,7 @@ class Workbench:
     def _begin(self, job: str, number: int) -> Job | None:
         while True:
             try:
-                return self._office.ledger.begin(job, number, self._worker)
+                return self._context.ledger.begin(job, number, self._worker)
             except StoreError as error:
                 _log.warning("a job cannot be begun: %s", error)
                 if self._draining.wait(_TRY_AGAIN_S):
@@ -101,8 +101,8 @@ class Workbench:
 
     def _attempt(self, job: Job) -> Ending | None:
         try:
-            runbook = catalogue.find(job.runbook, self._office.settings.catalogue.paths)
-            accept(runbook, job.parameters, job.incident, self._office.settings)
+            runbook = catalogue.find(job.runbook, self._context.settings.catalogue.paths)
+            accept(runbook, job.parameters, job.incident, self._context.settings)
         except RbkernelError as error:
             # it could be run when it was decided on: the catalogue or the configuration changed
             return Ending(outcome=Outcome.FAILED, failure=f"it cannot be run: {error}")
@@ -140,7 +140,7 @@ class Workbench:
 
     def _watch(self, live: _Live) -> None:
         """Wait for a process; have it end when there is a reason to, by force if it must be."""
-        deadline = time.monotonic() + self._office.settings.queue.run_timeout_s
+        deadline = time.monotonic() + self._context.settings.queue.run_timeout_s
         while True:
             try:
                 live.process.wait(_LOOK_EVERY_S)
@@ -159,7 +159,7 @@ class Workbench:
         """Return what the attempt came to; None when it is no longer ours to say."""
         if live.stop == LOST:
             return None
-        root = self._office.settings.evidence_root
+        root = self._context.settings.evidence_root
         ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
             _signal(live.process, signal.SIGKILL)  # what its kernel left behind, too
@@ -170,7 +170,7 @@ class Workbench:
         if ending.outcome != Outcome.INTERRUPTED or not live.stop:
             return ending
         outcome = Outcome.DRAINED if live.stop == Outcome.DRAINED else Outcome.FAILED
-        limit = f"it did not end within {self._office.settings.queue.run_timeout_s:.0f} s"
+        limit = f"it did not end within {self._context.settings.queue.run_timeout_s:.0f} s"
         failure = "its worker was told to end" if outcome == Outcome.DRAINED else limit
         return replace(ending, outcome=outcome, failure=failure)
 
@@ -178,8 +178,8 @@ class Workbench:
         ended: Job | None = None
         while ending is not None and ended is None and not self._gone.is_set():
             try:
-                self._office.ledger.end(job.id, job.attempt, ending)
-                ended = self._office.store.job(job.id)
+                self._context.ledger.end(job.id, job.attempt, ending)
+                ended = self._context.store.job(job.id)
             except StoreError as error:
                 _log.warning("the end of a run cannot be told yet: %s", error)
                 self._gone.wait(_TRY_AGAIN_S)
@@ -188,9 +188,9 @@ class Workbench:
 
     def _tell(self, job: Job) -> None:
         try:
-            self._office.chronicle.tell_job(job)
+            self._context.incident_log.record_job(job)
             if job.state in Job.ENDED:
-                self._office.chronicle.settle(job.incident)
+                self._context.incident_log.settle(job.incident)
         except RbkernelError as error:
             _log.warning("%s does not know yet of %s: %s", job.incident, job.run_id, error)
 

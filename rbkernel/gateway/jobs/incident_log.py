@@ -34,7 +34,7 @@ _RECORD = "incident.jsonl"
 _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
-class Chronicle:
+class IncidentLog:
     """Writes the records of one evidence folder; ``key`` signs what it closes."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Chronicle:
         closed_at = records.read(self._root, incident).closed_at
         return instant(closed_at) if closed_at else None
 
-    def tell_alert(self, stored: StoredAlert, severity: Severity | None) -> None:
+    def record_alert(self, stored: StoredAlert, severity: Severity | None) -> None:
         """Write an alert into its incident's record, which it may open or open again."""
         alert, incident = stored.alert, stored.incident
         jobs = self._store.jobs_for(alert.identity)
@@ -73,7 +73,7 @@ class Chronicle:
         }
         self._say(incident, "alert", **alert.to_json(), **told)
 
-    def tell_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
+    def record_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
         """Write what a server looked like when an alert arrived, or why it could not be seen."""
         named = {pid for cause in seen.causes for pid in cause.named}
         self._say(
@@ -92,7 +92,7 @@ class Chronicle:
         """Open the incident of a scheduled run."""
         self._say(incident, "opened", title=title, severity=Severity.LOW.value)
 
-    def tell_job(self, job: Job) -> None:
+    def record_job(self, job: Job) -> None:
         """Write what became of a job, attempt by attempt."""
         attempts = self._store.attempts(job.id)
         why = job.why[0] if job.why else ""
@@ -106,7 +106,7 @@ class Chronicle:
             self._note_once(job.incident, text)
         if job.state in Job.ENDED:
             self._weigh(job)
-        self._ledger.told(job)
+        self._ledger.mark_recorded(job)
 
     def settle(self, incident: str) -> None:
         """Note, once, that all alerts of an incident are resolved; close it if that is the rule.

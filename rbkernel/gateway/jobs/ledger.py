@@ -32,7 +32,7 @@ _FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # before the second attempt, and before each
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class PendingAttempt:
     """One attempt that may be queued now."""
 
     job: str
@@ -46,7 +46,7 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class JobRequest:
     """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id.
 
     ``mind``: what is not as it was meant to be.
@@ -73,7 +73,7 @@ class Ledger:
 
     # --- from decided to queued
 
-    def add(self, connection: Connection, order: Order) -> tuple[str, bool]:
+    def add(self, connection: Connection, order: JobRequest) -> tuple[str, bool]:
         """Have a job for an order, in a transaction of the caller's that plans.
 
         A live one becomes as urgent as the most urgent order for it.
@@ -129,7 +129,7 @@ class Ledger:
         found = connection.execute(live.order_by(jobs.c.created_at.desc()))
         return [row.incident for row in found if json.loads(row.key) == [*key, row.incident]]
 
-    def promote(self) -> list[Turn]:
+    def promote(self) -> list[PendingAttempt]:
         """Let those waiting jobs queue that have room at their connections, the urgent first."""
         waiting = (
             sa.select(jobs)
@@ -156,7 +156,7 @@ class Ledger:
             connection.execute(queued.values(state=Job.QUEUED, queued_at=time.time()))
         return [_turn(row) for row in room]
 
-    def queued_since(self, age_s: float) -> list[Turn]:
+    def queued_since(self, age_s: float) -> list[PendingAttempt]:
         """Return what was to be queued so long ago that somebody should look for it."""
         wanted = sa.select(jobs).where(
             jobs.c.state == Job.QUEUED, jobs.c.queued_at < time.time() - age_s
@@ -245,7 +245,7 @@ class Ledger:
                 insert.on_conflict_do_update(index_elements=["id"], set_={"heartbeat_at": clock})
             )
 
-    def beat(self, worker: str) -> set[tuple[str, int]] | None:
+    def heartbeat(self, worker: str) -> set[tuple[str, int]] | None:
         """Say that a worker lives; return the attempts that are still its own.
 
         None means that others have taken it for dead.
@@ -262,12 +262,12 @@ class Ledger:
             mine = {(row.id, row.attempt) for row in connection.execute(own)}
         return mine if alive.rowcount else None
 
-    def leave(self, worker: str) -> None:
+    def unregister(self, worker: str) -> None:
         """Strike a worker off, whose jobs have all been ended."""
         with self._store.writing() as connection:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
-    def inherit(self, job: Job, worker: str) -> bool:
+    def reclaim(self, job: Job, worker: str) -> bool:
         """Let a worker answer for the run of one that is gone; one alone can."""
         with self._store.writing() as connection:
             taken = connection.execute(
@@ -289,12 +289,12 @@ class Ledger:
 
     # --- what the incidents' records are to say
 
-    def untold(self) -> list[Job]:
+    def unrecorded(self) -> list[Job]:
         """Return the jobs with a change that their incident's record may not have yet."""
         wanted = sa.select(jobs).where(jobs.c.told.is_(False)).order_by(jobs.c.created_at)
         return [job_of(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
 
-    def told(self, job: Job) -> None:
+    def mark_recorded(self, job: Job) -> None:
         """Remember that the record has all there was to say of a job in this state."""
         with self._store.writing() as connection:
             connection.execute(
@@ -350,5 +350,5 @@ def _take(taken: Counter[str], connections: list[str], limit: int) -> bool:
     return True
 
 
-def _turn(row: Any) -> Turn:
-    return Turn(job=row.id, number=row.attempt + 1, priority=row.priority)
+def _turn(row: Any) -> PendingAttempt:
+    return PendingAttempt(job=row.id, number=row.attempt + 1, priority=row.priority)

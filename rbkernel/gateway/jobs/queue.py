@@ -1,7 +1,7 @@
 """The queue: the only module that knows DBOS.
 
-A turn (one attempt at one job) is a workflow of DBOS whose id is the turn's name, so that it is in
-the queue once, however often it is put there. DBOS keeps the order, the number of runs at once and
+An attempt at a job is a workflow of DBOS whose id is the attempt's name, so that it is in the queue
+once, however often it is put there. DBOS keeps the order, the number of runs at once and
 the rate, on SQLite and on PostgreSQL. Its traps, and what is done about each:
 
 - Whoever launches it with an executor id that is in use runs that one's live workflows again. So
@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
 from rbkernel.gateway.jobs import old_sqlite, storefile, tables
-from rbkernel.gateway.jobs.ledger import Turn
+from rbkernel.gateway.jobs.ledger import PendingAttempt
 
 VERSION = "rbkernel-1"  # changes when the arguments of a workflow do
 _APPLICATION = "rbkernel"
@@ -44,7 +44,7 @@ _UNUSABLE_FILE = (
 _UNUSABLE_DATABASE = "check that the role may create a schema and tables there"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
-#: Takes a turn (job, number), and returns when its attempt has ended.
+#: Takes a attempt (job, number), and returns when its attempt has ended.
 Perform = Callable[[str, int], None]
 
 
@@ -57,14 +57,14 @@ class Queue:
         self._perform = perform
 
     def start(self, executor: str, *, kernels: int) -> None:
-        """Launch: from now on turns are put in, and with kernels they are taken, too.
+        """Launch: from now on attempts are put in, and with kernels they are taken, too.
 
         Parameters
         ----------
         executor
             An id that nobody ever had.
         kernels
-            How many turns this process takes at once; 0 for none.
+            How many attempts this process takes at once; 0 for none.
 
         Raises
         ------
@@ -114,29 +114,29 @@ class Queue:
         )
 
     def pause(self) -> None:
-        """Take no more turns; those that were taken go on."""
+        """Take no more attempts; those that were taken go on."""
         for event in self._dbos.background_thread_stop_events:
             event.set()
 
     def stop(self) -> None:
-        """Let go; turns that still run are not waited for."""
+        """Let go; attempts that still run are not waited for."""
         DBOS.destroy(destroy_registry=True)
 
-    def put(self, turns: Iterable[Turn]) -> None:
-        """Put turns in; those that are there already stay where they are."""
-        for turn in turns:
+    def put(self, attempts: Iterable[PendingAttempt]) -> None:
+        """Put attempts in; those that are there already stay where they are."""
+        for attempt in attempts:
             options: EnqueueOptions = {
                 "queue_name": _QUEUE,
                 "workflow_name": _WORKFLOW,
-                "workflow_id": turn.name,
+                "workflow_id": attempt.name,
                 "app_version": VERSION,
-                "priority": turn.priority,
+                "priority": attempt.priority,
             }
             with self._told():
-                DBOS.enqueue_workflow_with_options(options, turn.job, turn.number)
+                DBOS.enqueue_workflow_with_options(options, attempt.job, attempt.number)
 
     def taken(self) -> list[tuple[str, str]]:
-        """Return the turns that were taken and have not ended: name and executor of each."""
+        """Return the attempts that were taken and have not ended: name and executor of each."""
         with self._told():
             taken = DBOS.list_workflows(
                 status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
@@ -144,21 +144,23 @@ class Queue:
         return [(one.workflow_id, one.executor_id or "") for one in taken]
 
     def put_back(self, names: Sequence[str]) -> None:
-        """Give turns to others, whose executors are gone."""
+        """Give attempts to others, whose executors are gone."""
         with self._told():
             if names:
                 DBOS.resume_workflows(list(names), queue_name=_QUEUE)
 
-    def restore(self, turns: Sequence[Turn]) -> int:
+    def restore(self, attempts: Sequence[PendingAttempt]) -> int:
         """Put in again what should be in the queue and is not; return how many there were."""
-        if not turns:
+        if not attempts:
             return 0
-        names = [turn.name for turn in turns]
+        names = [attempt.name for attempt in attempts]
         with self._told():
             found = DBOS.list_workflows(workflow_ids=names, load_input=False, load_output=False)
             known = {one.workflow_id: one.status for one in found}
-            missing = [turn for turn in turns if known.get(turn.name, _ENDED[0]) in _ENDED]
-            if over := [turn.name for turn in missing if turn.name in known]:
+            missing = [
+                attempt for attempt in attempts if known.get(attempt.name, _ENDED[0]) in _ENDED
+            ]
+            if over := [attempt.name for attempt in missing if attempt.name in known]:
                 DBOS.delete_workflows(over)
         self.put(missing)
         return len(missing)
@@ -209,7 +211,7 @@ def _beside(url: URL) -> URL:
 def _write_ahead(file: Path) -> None:
     """Have a file in which readers and a writer go on together; a damaged one is made again.
 
-    The turns of a new one are put in again from the ledger, by `restore`.
+    The attempts of a new one are put in again from the ledger, by `restore`.
     """
     storefile.prepare_again(file)
     with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:

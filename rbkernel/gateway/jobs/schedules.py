@@ -1,4 +1,4 @@
-"""Runbooks that run by the clock. Pure but for `Clockwork`, which makes jobs of what is due.
+"""Runbooks that run by the clock. Pure but for `Scheduler`, which makes jobs of what is due.
 
 A time that is due is one job, however many gateways look at the clock: its id is made of the
 schedule's name and that time. After a pause only the newest time that was missed is made up for,
@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from rbkernel.config.queue import Schedule
 from rbkernel.errors import RbkernelError, SecretParameter
-from rbkernel.gateway.jobs.context import Office
-from rbkernel.gateway.jobs.ledger import Order
+from rbkernel.gateway.jobs.context import GatewayContext
+from rbkernel.gateway.jobs.ledger import JobRequest
 from rbkernel.model import Severity
 from rbkernel.run.preflight import accept
 from rbkernel.runbook import catalogue, connections
@@ -66,11 +66,11 @@ def _cron(schedule: Schedule, at: datetime, which: str) -> datetime:
     return found.astimezone(UTC)
 
 
-class Clockwork:
+class Scheduler:
     """Makes jobs of what is due."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
         self._done: dict[str, datetime] = {}
 
     def sweep(self, complain: Callable[[str], None]) -> int:
@@ -82,7 +82,7 @@ class Clockwork:
             The store does not work; what is due is looked at again at the next sweep.
         """
         now, made = datetime.now(UTC), 0
-        for schedule in self._office.settings.schedules:
+        for schedule in self._context.settings.schedules:
             due = last_due(schedule, now)
             if due is None or self._done.get(schedule.name) == due:
                 continue
@@ -96,7 +96,7 @@ class Clockwork:
     def _fire(self, schedule: Schedule, due: datetime, complain: Callable[[str], None]) -> bool:
         planned = self._planned(schedule, complain)
         incident = incident_of(schedule, due)
-        order = Order(
+        order = JobRequest(
             seed=f"schedule {schedule.name} {due.isoformat()}",
             runbook=planned.runbook,
             parameters=planned.parameters,
@@ -108,18 +108,18 @@ class Clockwork:
             why=f"schedule {schedule.name}: {schedule.cron} {schedule.timezone},"
             f" due {due:%Y-%m-%d %H:%M} UTC",
         )
-        with self._office.store.planning() as connection:
-            _, is_new = self._office.ledger.add(connection, order)
+        with self._context.store.planning() as connection:
+            _, is_new = self._context.ledger.add(connection, order)
         if is_new:
             title = f"{schedule.name}: {planned.title}"
-            self._office.chronicle.open_for_schedule(incident, title)
+            self._context.incident_log.open_for_schedule(incident, title)
         return is_new
 
     def _planned(self, schedule: Schedule, complain: Callable[[str], None]) -> _Planned:
         """Return what is to be run; what cannot be run fails as a job, so that it is reported."""
         try:
-            runbook = catalogue.find(schedule.runbook, self._office.settings.catalogue.paths)
-            values = accept(runbook, schedule.parameters, "", self._office.settings)
+            runbook = catalogue.find(schedule.runbook, self._context.settings.catalogue.paths)
+            values = accept(runbook, schedule.parameters, "", self._context.settings)
         except SecretParameter:
             raise
         except RbkernelError as error:

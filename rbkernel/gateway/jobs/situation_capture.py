@@ -69,7 +69,7 @@ class _Server:
     at: float = 0.0
 
 
-class Witness:
+class SituationCapture:
     """Looks at servers, each in a thread of its own, and tells what was seen."""
 
     def __init__(self, settings: Settings, tell: Tell) -> None:
@@ -96,10 +96,10 @@ class Witness:
             server.busy = True
         name = f"rbkernel-witness-{ask.connection}"
         threading.Thread(
-            target=self._witness, args=(connection, server), name=name, daemon=True
+            target=self._capture, args=(connection, server), name=name, daemon=True
         ).start()
 
-    def _witness(self, connection: Connection, server: _Server) -> None:
+    def _capture(self, connection: Connection, server: _Server) -> None:
         """Look once, and tell all who wait; until nobody waits any more."""
         redactor = self._redactor  # before the first look: it learns passwords that are fetched
         while True:

@@ -1,6 +1,6 @@
 """What every process that takes jobs does besides: one loop that keeps everything going.
 
-`rbkernel serve` and `rbkernel worker` have one `Foreman` each. Any of them can do any of it, and
+`rbkernel serve` and `rbkernel worker` have one `Supervisor` each. Any of them can do any of it, and
 whatever one of them left half done, another one finishes:
 
 - say that it lives (a thread of its own, so that nothing holds it up);
@@ -32,18 +32,18 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
 from rbkernel.gateway.jobs import route_checks
-from rbkernel.gateway.jobs.context import Office
+from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.dispatch import Dispatcher
-from rbkernel.gateway.jobs.execution import Workbench
+from rbkernel.gateway.jobs.execution import JobExecutor
 from rbkernel.gateway.jobs.queue import Queue
 from rbkernel.gateway.jobs.records import Job, Worker
-from rbkernel.gateway.jobs.schedules import Clockwork
+from rbkernel.gateway.jobs.schedules import Scheduler
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.run.outcome import Outcome, ending_of
 
 _TICK_S = 1.0
-_LOOK_FOR_THE_DEAD_S = 2.0
-_LOOK_FOR_THE_STRANDED_S = 5.0
+_LOST_WORKERS_EVERY_S = 2.0
+_STRANDED_JOBS_EVERY_S = 5.0
 _FORGET_EVERY_S = 3_600.0
 _PATIENCE = 3
 _SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU
@@ -56,17 +56,17 @@ _SQLITE = (
 _log = logging.getLogger(__name__)
 
 
-class Foreman:
+class Supervisor:
     """Takes jobs, and sees to it that everybody's alerts and jobs go on."""
 
     def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
-        self._office = Office.of(settings, store)
+        self._context = GatewayContext.of(settings, store)
         self._rules = settings.queue
         self.kernels = self._rules.kernels if kernels is None else kernels
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._dispatcher = Dispatcher(self._office)
-        self._clockwork = Clockwork(self._office)
-        self._bench = Workbench(self._office, worker=self.id, kernels=self.kernels)
+        self._dispatcher = Dispatcher(self._context)
+        self._scheduler = Scheduler(self._context)
+        self._executor = JobExecutor(self._context, worker=self.id, kernels=self.kernels)
         self._queue = Queue(settings.store_url, self._rules, self._perform)
         self._awake = threading.Event()
         self._draining = threading.Event()
@@ -75,14 +75,14 @@ class Foreman:
         self._asking = threading.Lock()
         self._threads = [
             threading.Thread(target=self._beat, name="rbkernel-heartbeat", daemon=True),
-            threading.Thread(target=self._work, name="rbkernel-foreman", daemon=True),
+            threading.Thread(target=self._work, name="rbkernel-supervisor", daemon=True),
         ]
         self._due: dict[Callable[[], object], float] = {}
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
         """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
-        plan = route_checks.examine(self._office.settings)
+        plan = route_checks.examine(self._context.settings)
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
         self._register()
@@ -100,20 +100,20 @@ class Foreman:
         self._draining.set()
         self._awake.set()
         self._queue.pause()
-        self._bench.drain(self._rules.drain_s)
+        self._executor.drain(self._rules.drain_s)
         self._end.set()
         for thread in self._threads:
             thread.join(10)
         self._queue.stop()
         try:
-            self._office.ledger.leave(self.id)
+            self._context.ledger.unregister(self.id)
         except StoreError as error:
             _log.warning("%s; others will notice that this worker is gone", error)
 
     @property
     def busy(self) -> int:
         """How many runs there are in this process now."""
-        return self._bench.busy
+        return self._executor.busy
 
     # --- the two threads
 
@@ -121,17 +121,17 @@ class Foreman:
         heard = time.monotonic()
         while not self._end.wait(self._rules.heartbeat_s):
             try:
-                mine = self._office.ledger.beat(self.id)
+                mine = self._context.ledger.heartbeat(self.id)
                 if mine is None:
                     _log.warning("this worker was taken for dead, and begins again")
                     self._register()
                     mine = set()
-                self._bench.keep(mine)
+                self._executor.keep(mine)
                 heard = time.monotonic()
             except StoreError as error:
                 _log.warning("no heartbeat: %s", error)
                 if time.monotonic() - heard > self._rules.lease_s:
-                    self._bench.keep(())  # by now others may make these runs
+                    self._executor.keep(())  # by now others may make these runs
 
     def _work(self) -> None:
         while not self._draining.is_set():
@@ -142,7 +142,7 @@ class Foreman:
             except RbkernelError as error:
                 _log.warning("%s", error)
             except Exception:  # noqa: BLE001  # the loop must go on, whatever DBOS raised
-                _log.exception("the foreman met something unexpected, and goes on")
+                _log.exception("an unexpected error; the loop goes on")
             if not busy and not self._draining.is_set():
                 self._awake.wait(_TICK_S)
 
@@ -153,10 +153,10 @@ class Foreman:
             return False
         moved = self._dispatcher.sweep()
         self._every(_TICK_S, self._tick_clock)
-        self._queue.put(self._office.ledger.promote())
+        self._queue.put(self._context.ledger.promote())
         self._every(_TICK_S, self._tell)
-        self._every(_LOOK_FOR_THE_DEAD_S, self._bury)
-        self._every(_LOOK_FOR_THE_STRANDED_S, self._restore)
+        self._every(_LOST_WORKERS_EVERY_S, self._reclaim_lost_workers)
+        self._every(_STRANDED_JOBS_EVERY_S, self._restore)
         self._every(_FORGET_EVERY_S, self._forget)
         return moved > 0
 
@@ -173,7 +173,7 @@ class Foreman:
         with self._asking:
             before, self._evidence_problem = self._evidence_problem, ""
             try:
-                settings = self._office.settings
+                settings = self._context.settings
                 prepare(settings.evidence_root, group=settings.evidence.group_access)
             except EvidenceError as error:
                 self._evidence_problem = str(error)
@@ -187,46 +187,46 @@ class Foreman:
     def _perform(self, job: str, number: int) -> None:
         while not self._draining.is_set() and not self._can_write():
             self._draining.wait(_TICK_S)
-        self._bench.perform(job, number)
+        self._executor.perform(job, number)
         self.wake()  # there may be room now
 
     def _tick_clock(self) -> None:
-        self._clockwork.sweep(_log.warning)
+        self._scheduler.sweep(_log.warning)
 
     def _tell(self) -> None:
-        for job in self._office.ledger.untold():
+        for job in self._context.ledger.unrecorded():
             try:
-                self._office.chronicle.tell_job(job)
+                self._context.incident_log.record_job(job)
             except RbkernelError as error:
                 _log.warning("%s does not know yet of job %s: %s", job.incident, job.id, error)
 
-    def _bury(self) -> None:
-        """Strike off the dead, and have others do what they left."""
+    def _reclaim_lost_workers(self) -> None:
+        """Unregister lost workers, and have their runs settled and their jobs done by others."""
         # who works is asked last: whoever has begun something by now is among them
-        running, taken = self._office.ledger.running(), self._queue.taken()
-        known = self._office.store.workers()
+        running, taken = self._context.ledger.running(), self._queue.taken()
+        known = self._context.store.workers()
         dead = [one for one in known if one.id != self.id and self._is_dead(one)]
         alive = {one.id for one in known} - {one.id for one in dead} | {self.id}
         for job in running:
-            if job.worker not in alive and self._office.ledger.inherit(job, self.id):
-                name = f"rbkernel-heir-{job.id}"
+            if job.worker not in alive and self._context.ledger.reclaim(job, self.id):
+                name = f"rbkernel-reclaim-{job.id}"
                 threading.Thread(target=self._settle, args=(job,), name=name, daemon=True).start()
-        self._queue.put_back([turn for turn, worker in taken if worker not in alive])
+        self._queue.put_back([attempt for attempt, worker in taken if worker not in alive])
         for one in dead:
             _log.warning("worker %s is gone; its jobs go on elsewhere", one.id)
-            self._office.ledger.leave(one.id)
+            self._context.ledger.unregister(one.id)
 
     def _settle(self, job: Job) -> None:
         """Settle a run whose worker is gone, once its kernel has ended."""
-        root, told = self._office.settings.evidence_root, False
-        while not self._end.wait(_LOOK_FOR_THE_DEAD_S if told else 0):
+        root, told = self._context.settings.evidence_root, False
+        while not self._end.wait(_LOST_WORKERS_EVERY_S if told else 0):
             try:
                 with self._sealing:
-                    ending = ending_of(root, job.run_id, self._bench.environment, wait_s=0)
+                    ending = ending_of(root, job.run_id, self._executor.environment, wait_s=0)
                 if ending is not None:
                     if ending.outcome == Outcome.INTERRUPTED:
                         ending = replace(ending, failure=f"its worker {job.worker} was killed")
-                    self._office.ledger.end(job.id, job.attempt, ending)
+                    self._context.ledger.end(job.id, job.attempt, ending)
                     self.wake()
                     return
                 if not told:
@@ -243,17 +243,17 @@ class Foreman:
         return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
 
     def _restore(self) -> None:
-        lost = self._queue.restore(self._office.ledger.queued_since(_LOOK_FOR_THE_STRANDED_S))
+        lost = self._queue.restore(self._context.ledger.queued_since(_STRANDED_JOBS_EVERY_S))
         if lost:
             _log.warning("%s jobs were no longer in the queue, and were put in again", lost)
 
     def _forget(self) -> None:
         kept = timedelta(days=self._rules.keep_days)
-        self._office.ledger.forget(time.time() - kept.total_seconds())
+        self._context.ledger.forget(time.time() - kept.total_seconds())
         self._queue.forget((datetime.now(UTC) - timedelta(days=1)).isoformat())
 
     def _register(self) -> None:
-        self._office.ledger.register(
+        self._context.ledger.register(
             self.id,
             self.kernels,
             host=socket.gethostname(),

@@ -82,7 +82,7 @@ def show(site: Site, asked: Asked) -> Answer:
     EvidenceError
         The list of runs is damaged.
     """
-    entries = site.shelf.entries()
+    entries = site.cache.entries()
     queue = _queue(site.store) if site.store else None
     lease_s = site.settings.queue.lease_s
     live = [
@@ -90,10 +90,10 @@ def show(site: Site, asked: Asked) -> Answer:
         *(_at_an_edge(entries, queue, lease_s) if queue else ()),
     ]
     words = asked.query.get("q", "").split()[:_MOST_WORDS]
-    every = incidents(entries, site.shelf.recorded(), site.shelf.record)
+    every = incidents(entries, site.cache.recorded(), site.cache.record)
     lines = [line for line in every if line.holds(words)]
     number = asked.query.get("sheet", "")
-    runbooks, unreadable = site.shelf.catalogue(site.settings.catalogue.paths)
+    runbooks, unreadable = site.cache.catalogue(site.settings.catalogue.paths)
     return site.render(
         "console.html.j2",
         live=live,
@@ -112,7 +112,7 @@ def show(site: Site, asked: Asked) -> Answer:
 
 def _live(site: Site, entry: RunEntry) -> LiveRun:
     try:
-        told = site.shelf.progress(entry)
+        told = site.cache.progress(entry)
     except EvidenceError:
         told = None
     return LiveRun(

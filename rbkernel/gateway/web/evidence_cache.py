@@ -46,7 +46,7 @@ _KEPT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class RunSummary:
     """One run: what its evidence says, and whether that is sealed.
 
     ``head`` is None before the seal; ``problems`` is what verification found, empty when all is as
@@ -66,7 +66,7 @@ class Told:
         return self.stage == runs.LIVE
 
 
-class Shelf:
+class EvidenceCache:
     """Reads an evidence folder for pages.
 
     Parameters
@@ -148,7 +148,7 @@ class Shelf:
         record = self._record(entry.folder)
         return progress(record.cells, steps(reading.snapshot_of(record)), live=live)
 
-    def told(self, run_id: str) -> Told:
+    def told(self, run_id: str) -> RunSummary:
         """Return what the evidence says of a run.
 
         Raises
@@ -158,7 +158,7 @@ class Shelf:
         """
         folder = runs.find(self.root, run_id)
         live = store.kernel_is_alive(folder)
-        told: Told = self._keep(
+        told: RunSummary = self._keep(
             "told",
             (folder, live, _stamp(folder / store.JOURNAL)),
             lambda: self._read(run_id, live=live),
@@ -170,13 +170,13 @@ class Shelf:
         )
         return replace(told, problems=problems)
 
-    def _read(self, run_id: str, *, live: bool) -> Told:
+    def _read(self, run_id: str, *, live: bool) -> RunSummary:
         with report.fit_for_a_report(run_id):
             [source] = report.sources(self.root, run_id)
             record = source.record
             document = reading.snapshot_of(record)
             unsealed = runs.LIVE if live else runs.OPEN
-            return Told(
+            return RunSummary(
                 section=section(record, source.executed, Reader()),
                 stage=runs.SEALED if source.head else unsealed,
                 progress=progress(record.cells, steps(document), live=live),

@@ -60,7 +60,7 @@ class Shows(RequestHandler):
 
     def _unknown(self, what: str) -> bool:
         try:
-            return what not in self.site.shelf.known()
+            return what not in self.site.cache.known()
         except EvidenceError:
             return False
 

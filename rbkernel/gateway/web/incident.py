@@ -33,9 +33,9 @@ def show(site: Site, asked: Asked) -> Answer:
         There is no such incident, or its evidence cannot be read.
     """
     incident = asked.what
-    record = site.shelf.record(incident)
+    record = site.cache.record(incident)
     parts = record.parts if record else (incident,)
-    entries = [entry for entry in site.shelf.entries() if entry.incident in parts]
+    entries = [entry for entry in site.cache.entries() if entry.incident in parts]
     if record is None and not entries:
         raise EvidenceError(
             f"there is no incident {incident}",
@@ -59,7 +59,7 @@ def show(site: Site, asked: Asked) -> Answer:
 
 def _line(site: Site, entry: RunEntry) -> RunLine:
     try:
-        told = site.shelf.progress(entry) if entry.state == LIVE else None
+        told = site.cache.progress(entry) if entry.state == LIVE else None
     except EvidenceError:
         told = None
     return RunLine(entry=entry, progress=told)

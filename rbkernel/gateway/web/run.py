@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
-from rbkernel.gateway.web.evidence_cache import Told
+from rbkernel.gateway.web.evidence_cache import RunSummary
 from rbkernel.gateway.web.site import Answer, Asked, Site
 from rbkernel.model import Finding, Verdict
 from rbkernel.render.documents.blocks import Figure, Image
@@ -30,7 +30,7 @@ def show(site: Site, asked: Asked) -> Answer:
         There is no such run, or its evidence cannot be read.
     """
     try:
-        told = site.shelf.told(asked.what)
+        told = site.cache.told(asked.what)
     except EvidenceError:
         if answer := _without_evidence(site, asked.what):
             return answer
@@ -53,9 +53,9 @@ def show(site: Site, asked: Asked) -> Answer:
     )
 
 
-def _mind(site: Site, told: Told) -> str:
+def _mind(site: Site, told: RunSummary) -> str:
     """Return what the incident's record says that is not as it was meant to be with this run."""
-    record = site.shelf.record(told.section.incident)
+    record = site.cache.record(told.section.incident)
     runs = record.runs if record else ()
     found = (run for run in runs if run.run_id == told.section.run_id)
     return next((caveats.of_run(record, run) for run in found if record), "")
@@ -72,7 +72,7 @@ def _without_evidence(site: Site, run_id: str) -> Answer | None:
     attempts = store.attempts(job.id)
     tried = next((one for one in attempts if one.run_id == run_id), None)
     # one with a verdict has had evidence: that it is missing is an error
-    if tried is None or tried.verdict or run_id in site.shelf.known():
+    if tried is None or tried.verdict or run_id in site.cache.known():
         return None
     waits = job.run_id not in {one.run_id for one in attempts}
     return _never_began(site, job, tried, waits=waits)
@@ -108,7 +108,7 @@ def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     return (other, passed) if other and len(passed) > 1 else (list(found), [])
 
 
-def _verdict(told: Told) -> str:
+def _verdict(told: RunSummary) -> str:
     """Return the worst so far; a run that has not looked yet is running."""
     if not told.live:
         return told.section.verdict.value
@@ -116,13 +116,13 @@ def _verdict(told: Told) -> str:
     return Verdict.worst(finding.verdict for finding in found).value if found else "running"
 
 
-def _headline(told: Told) -> str:
+def _headline(told: RunSummary) -> str:
     if told.live and not told.section.findings:
         return "No check has run yet"
     return f"{told.section.headline}{' (so far)' if told.live else ''}"
 
 
-def _refresh_s(told: Told) -> int:
+def _refresh_s(told: RunSummary) -> int:
     if told.live:
         return _LIVE_REFRESH_S
     return _SEALED_REFRESH_S if told.head else _REFRESH_S

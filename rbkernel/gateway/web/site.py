@@ -15,7 +15,7 @@ from jinja2 import Environment
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.web.evidence_cache import Shelf
+from rbkernel.gateway.web.evidence_cache import EvidenceCache
 from rbkernel.gateway.web.formatting import counted, lasted, said
 from rbkernel.render.documents import figures, page
 
@@ -71,12 +71,12 @@ class Site:
     base: str
     find_store: Callable[[], Store | None] = lambda: None
     in_jupyter: bool = False
-    shelf: Shelf = field(init=False)
+    cache: EvidenceCache = field(init=False)
     reader: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
-        shelf = Shelf(self.settings.evidence_root, self.settings.allowed_signers)
-        object.__setattr__(self, "shelf", shelf)
+        cache = EvidenceCache(self.settings.evidence_root, self.settings.allowed_signers)
+        object.__setattr__(self, "cache", cache)
         # one thread reads and renders, so that pages never hold up what comes in
         reader = ThreadPoolExecutor(1, thread_name_prefix="rbkernel-pages")
         object.__setattr__(self, "reader", reader)
@@ -88,7 +88,7 @@ class Site:
 
     def incident_of(self, run_id: str) -> str:
         """Return the incident of a run; empty when nobody knows it."""
-        for entry in self.shelf.entries():
+        for entry in self.cache.entries():
             if entry.run_id == run_id:
                 return entry.incident
         job = self.store.job_of_run(run_id) if self.store else None

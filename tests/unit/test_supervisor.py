@@ -11,7 +11,7 @@ import pytest
 from rbkernel import config
 from rbkernel.gateway.jobs.alert import Delivery
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.supervisor import Foreman
+from rbkernel.gateway.jobs.supervisor import Supervisor
 from tests.integration.gateways import alert, make_place
 
 
@@ -25,15 +25,15 @@ def test_while_evidence_cannot_be_written_alerts_wait_and_nothing_is_begun(
     monkeypatch.setenv("RBKERNEL_EVIDENCE", str(root))
     store = Store.open(place.store_url)
     store.receive(Delivery(source="generic", alerts=(alert("Quick", "a"),)))
-    foreman = Foreman(config.load(), store)
+    supervisor = Supervisor(config.load(), store)
     performed = threading.Event()
-    monkeypatch.setattr(foreman._bench, "perform", lambda *_: performed.set())
+    monkeypatch.setattr(supervisor._executor, "perform", lambda *_: performed.set())
     monkeypatch.setattr("rbkernel.gateway.jobs.supervisor._TICK_S", 0.05)
     caplog.set_level(logging.INFO)
 
-    turn = threading.Thread(target=foreman._perform, args=("job", 1))
+    turn = threading.Thread(target=supervisor._perform, args=("job", 1))
     turn.start()
-    assert not any(foreman._look() for _ in range(3))
+    assert not any(supervisor._look() for _ in range(3))
     assert not performed.wait(0.3)
     assert store.counts().alerts == {"received": 1}
     logger = "rbkernel.gateway.jobs.supervisor"
