@@ -109,8 +109,8 @@ class DatabaseError(RbkernelError):
     """The patient did not answer as asked: refused, timed out, locked, forbidden.
 
     A diagnostic turns it into an ``unknown`` finding with this reason. ``sqlstate`` is the server's
-    code, empty when it sent none; ``trouble`` names what is wrong, as its
-    source tells them apart (PostgreSQL: `connection.troubles`), empty where nobody has.
+    code, empty when it sent none; ``trouble`` names what is wrong, as its source tells them apart
+    (PostgreSQL: `connection.troubles`), empty where nobody has; ``opens`` is the runbook about it.
     """
 
     def __init__(
@@ -121,10 +121,12 @@ class DatabaseError(RbkernelError):
         next_step: str = "",
         sqlstate: str = "",
         trouble: str = "",
+        opens: str = "",
     ) -> None:
         super().__init__(what, where=where, next_step=next_step)
         self.sqlstate = sqlstate
         self.trouble = trouble
+        self.opens = opens
 
 
 class QueryError(RbkernelError, ValueError):

@@ -39,11 +39,11 @@ class Provenance:
     """Where an answer came from: kept in ``frame.attrs["rbkernel"]``.
 
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
-    ``next_step`` what to do about that and ``trouble`` its kind; ``protected`` names the columns
-    that a policy of ``[redaction]`` changed; ``notes`` says which values are shown as text, why;
-    ``search_path`` is where names of the SQL were looked up, when not in ``pg_catalog`` alone;
-    ``missing`` says, of columns of floats, what stands where there is no number, if not NULL alone.
-    Each is empty when there is nothing to tell.
+    ``next_step`` what to do about that, ``trouble`` its kind, and ``opens`` the runbook about it;
+    ``protected`` names the columns that a policy of ``[redaction]`` changed; ``notes`` says which
+    values are shown as text, and why; ``search_path`` is where names of the SQL were looked up,
+    when not in ``pg_catalog`` alone; ``missing`` says, of columns of floats, what stands where
+    there is no number, if not NULL alone. Each is empty when there is nothing to tell.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Provenance:
     reason: str = ""
     next_step: str = ""
     trouble: str = ""
+    opens: str = ""
     protected: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     search_path: str = ""
@@ -203,6 +204,7 @@ def failed(
             reason=f"{error.what} ({error.where})" if error.where else error.what,
             next_step=error.next_step,
             trouble=getattr(error, "trouble", ""),
+            opens=getattr(error, "opens", ""),
         ),
     )
 

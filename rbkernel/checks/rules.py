@@ -24,7 +24,6 @@ from rbkernel import amounts
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.rule import Rule
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 
 _NAMED_ROWS = 100
 _NARROW = (
@@ -72,7 +71,7 @@ def apply(
     top = _top(rule, rows) if rule.by else ""
     which = _which(rows, rule.each, rule.by) if rule.each and wrong else ""
     advice = told.next_step if told else ""
-    trouble = told.trouble if told and verdict is Verdict.UNKNOWN else ""
+    elsewhere = told.opens if told and verdict is Verdict.UNKNOWN else ""
     return Finding(
         title=rule.title,
         verdict=verdict,
@@ -81,7 +80,7 @@ def apply(
         cause=_worded(rule.cause, shown, top, which, one=value == 1) if wrong else reason,
         which=which,
         next_step=_next_step(verdict, rule.next_step, advice or (_NARROW if cut else "")),
-        opens=rule.opens if wrong else _explained_by(trouble),
+        opens=rule.opens if wrong else elsewhere,
         value=value,
         at=now(),
     )
@@ -95,21 +94,6 @@ def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
     """
     text = re.sub(r"\{([^{}|]+)\|([^{}|]+)\}", r"\1" if one else r"\2", cause)
     return text.replace("{value}", shown).replace("{top}", top).replace("{which}", which)
-
-
-def _explained_by(trouble: str) -> str:
-    """Return the runbook of the cause for which there was no answer; empty for other reasons.
-
-    >>> _explained_by(Trouble.LOCKED), _explained_by(Trouble.SLOTS_FULL)
-    ('RUN-007', 'RUN-001')
-    >>> _explained_by(Trouble.FROZEN), _explained_by(Trouble.CREDENTIALS_WRONG)
-    ('RUN-010', '')
-    """
-    if trouble == Trouble.LOCKED:
-        return "RUN-007"
-    if trouble in {Trouble.SLOTS_FULL, Trouble.DATABASE_FULL}:
-        return "RUN-001"
-    return "RUN-010" if trouble in DOWN else ""
 
 
 def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:

@@ -205,4 +205,5 @@ def incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
         next_step=advice,
         sqlstate=error.sqlstate,
         trouble=error.trouble,
+        opens=error.opens,
     )

@@ -42,7 +42,7 @@ class RawDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What is on disk of a raw_delivery: alerts, or its raw bytes in quarantine, or both.
+    """What is on disk of a delivery: alerts, or its raw bytes in quarantine, or both.
 
     ``quarantine_number`` is the running number of the raw bytes, ``ignored`` names fields of the
     alerts that nobody knows.
@@ -67,7 +67,7 @@ _Read = tuple[_Waiting, RawDelivery, Reading | Unreadable]
 
 
 class Inbox:
-    """Takes raw_deliveries, and gives receipts for what is on disk."""
+    """Takes deliveries as they came, and gives receipts for what is on disk."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Inbox:
         self._thread = threading.Thread(target=self._work, name="rbkernel-inbox", daemon=True)
 
     def start(self) -> None:
-        """Begin to take raw_deliveries."""
+        """Begin to take deliveries."""
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
@@ -96,7 +96,7 @@ class Inbox:
         self._thread.join(timeout_s)
 
     async def take(self, raw_delivery: RawDelivery) -> Receipt:
-        """Return a receipt once the raw_delivery is on disk.
+        """Return a receipt once the delivery is on disk.
 
         Raises
         ------

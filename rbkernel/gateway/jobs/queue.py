@@ -44,7 +44,7 @@ _UNUSABLE_FILE = (
 _UNUSABLE_DATABASE = "check that the role may create a schema and tables there"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
-#: Takes a attempt (job, number), and returns when its attempt has ended.
+#: Takes an attempt (job, number), and returns when its attempt has ended.
 Perform = Callable[[str, int], None]
 
 

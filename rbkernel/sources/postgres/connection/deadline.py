@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from rbkernel.errors import DatabaseError, RbkernelError
-from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection import driver, troubles
 from rbkernel.sources.postgres.connection.troubles import Trouble
 
 # A cancel needs one round trip; a healthy server on a slow network answers well within this.
@@ -86,7 +86,13 @@ class Deadline:
         else:
             what += f", so the query was cancelled: {said.what}"
             advice = "the server is slow or blocked: look at its load and at locks first"
-        return DatabaseError(what, where=said.where, next_step=advice, trouble=Trouble.SILENT)
+        return DatabaseError(
+            what,
+            where=said.where,
+            next_step=advice,
+            trouble=Trouble.SILENT,
+            opens=troubles.opens(Trouble.SILENT),
+        )
 
     def _watch(self) -> None:
         if self._finished.wait(self._seconds):

@@ -224,6 +224,7 @@ def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
         next_step=troubles.next_step(trouble),
         sqlstate=state,
         trouble=trouble,
+        opens=troubles.opens(trouble),
     )
 
 
@@ -408,5 +409,12 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
         if trouble is Trouble.FORBIDDEN and _CLOSED.search(text):
             trouble = Trouble.CLOSED_CATALOGUE
         advice = troubles.next_step(trouble)
-        return DatabaseError(text, where=where, next_step=advice, sqlstate=state, trouble=trouble)
+        return DatabaseError(
+            text,
+            where=where,
+            next_step=advice,
+            sqlstate=state,
+            trouble=trouble,
+            opens=troubles.opens(trouble),
+        )
     return QueryError(text, where=where, next_step="mend the SQL and run the cell again")

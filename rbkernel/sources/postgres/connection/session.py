@@ -268,6 +268,7 @@ class Session:
             next_step=f"{error.next_step} (not tried again within {_PAUSE_S:.0f} s)",
             sqlstate=error.sqlstate,
             trouble=error.trouble,
+            opens=error.opens,
         )
 
     def _fetch(

@@ -229,6 +229,21 @@ def afterwards(sqlstate: str) -> Trouble:
     return _found(_AFTERWARDS, sqlstate) or Trouble.LOST
 
 
+def opens(trouble: str) -> str:
+    """Return the runbook about what keeps a server from answering; empty for other reasons.
+
+    >>> opens(Trouble.LOCKED), opens(Trouble.SLOTS_FULL)
+    ('RUN-007', 'RUN-001')
+    >>> opens(Trouble.FROZEN), opens(Trouble.CREDENTIALS_WRONG)
+    ('RUN-010', '')
+    """
+    if trouble == Trouble.LOCKED:
+        return "RUN-007"
+    if trouble in {Trouble.SLOTS_FULL, Trouble.DATABASE_FULL}:
+        return "RUN-001"
+    return "RUN-010" if trouble in DOWN else ""
+
+
 def next_step(trouble: Trouble) -> str:
     """Return what to do about it.
 
