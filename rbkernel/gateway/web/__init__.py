@@ -38,9 +38,9 @@ def handlers(
     from tornado.web import RedirectHandler
 
     from rbkernel.gateway.links import secret_of
-    from rbkernel.gateway.web.handlers import Nothing, Page, Static
     from rbkernel.gateway.web.routes import ROUTES
     from rbkernel.gateway.web.site import Site
+    from rbkernel.gateway.web.tornado_pages import Nothing, Page, Static
 
     if settings.pages.open_on_loopback and not settings.gateway.on_loopback:
         raise ConfigError(

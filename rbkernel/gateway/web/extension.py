@@ -23,9 +23,9 @@ from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web import BASE
 from rbkernel.gateway.web import routes as pages
-from rbkernel.gateway.web.handlers import Shows
 from rbkernel.gateway.web.routes import ROUTES, RUN, Route
 from rbkernel.gateway.web.site import Site
+from rbkernel.gateway.web.tornado_pages import Shows
 from rbkernel.incidents import working_copy
 
 
