@@ -130,7 +130,9 @@ def _carried_out(scenario: Scenario, stage: Stage, told: Told, acts: frozenset[i
         raw.execute(plans[0].sql.encode())
     if scenario.truth.frees is None:
         return _ended(stage, acts, scenario)
-    foretold = sum(int(number) for number in re.findall(r"(\d+) (?:sess|more)", plans[0].effect))
+    foretold = sum(
+        int(number) for number in re.findall(r"(\d+) (?:sessions? at once|more)", plans[0].effect)
+    )
     if foretold != scenario.truth.frees:
         why = f"foretold: {plans[0].effect}; {scenario.truth.frees} would be right"
         return Cell(mark="WRONG", why=why)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +67,7 @@ def why(
             cause=cause,
             since=history.first_seen(cause, glances),
             connection=seen.situation.connection,
+            reached=seen.reached,
         )
         for seen in found
         for cause in seen.causes
@@ -77,7 +77,7 @@ def why(
     if as_json:
         print_json(_as_json(found, causes, earlier))
     else:
-        _print(found, causes, settings.catalogue.paths)
+        _print(db, found, causes)
         for finding in earlier:
             typer.echo(f"EARLIER {finding.cause}")
             typer.echo(f"  next: {finding.next_step}")
@@ -90,6 +90,7 @@ class Told:
 
     cause: Cause
     connection: str
+    reached: bool
     since: str
 
 
@@ -97,18 +98,17 @@ def _verdict(found: Sequence[Diagnosis]) -> Verdict:
     return Verdict.worst(seen.verdict for seen in found)
 
 
-def _print(found: Sequence[Diagnosis], causes: Sequence[Told], folders: Sequence[Path]) -> None:
-    from rbkernel.runbook import catalogue
+def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[Told]) -> None:
     from rbkernel.sources.postgres.history import clock
 
     if not causes:
         slots = ", ".join(_slots(seen.situation) for seen in found)
         typer.echo(f"OK no cause found: {slots}; no session waits for long")
-    opens = any(told.cause.opens for told in causes)
-    runbooks = catalogue.ids(folders) if opens else frozenset()
     for told in causes:
         cause = told.cause
-        typer.echo(f"{cause.verdict.value.upper()} {cause.headline}")
+        elsewhere = "" if told.connection in {db, *cause.headline.split()} else told.connection
+        where = f"{elsewhere}: " if elsewhere else ""
+        typer.echo(f"{cause.verdict.value.upper()} {where}{cause.headline}")
         typer.echo(f"  why:  {cause.mechanism}")
         if told.since:
             typer.echo(f"  seen: since {clock(told.since)}, by rbkernel watch")
@@ -116,8 +116,9 @@ def _print(found: Sequence[Diagnosis], causes: Sequence[Told], folders: Sequence
             typer.echo(f"  not:  {excluded}")
         if cause.next_step:
             typer.echo(f"  next: {cause.next_step}")
-        if cause.opens in runbooks:
-            typer.echo(f"  open: {cause.opens}")
+        # of a server that lets nobody in, a runbook would see no more
+        if cause.opens and told.reached:
+            typer.echo(f"  open: rbkernel run {cause.opens} -p db={told.connection}")
     if found[0].sampled is not None:
         _print_waits(found[0].sampled)
 

@@ -15,7 +15,7 @@ from rbkernel.sources.postgres.causes import Cause
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
 from rbkernel.sources.postgres.remedy import Remedy
-from rbkernel.sources.postgres.situation import Doing, Situation, look
+from rbkernel.sources.postgres.situation import Doing, Situation, look, look_once, settled
 from tests.integration.servers import ROW, Servers
 from tests.waiting import until
 
@@ -30,7 +30,7 @@ def waiting(diag: Session) -> Waiting:
         seen: list[Situation] = []
 
         def all_wait() -> bool:
-            seen.append(look(diag, again=False))
+            seen.append(settled(look_once(diag)))
             blocked = [one for one in seen[-1].backends if one.blocked_by]
             return len(blocked) == number and not seen[-1].passing
 
@@ -55,7 +55,7 @@ def carry_out(of: Servers, remedy: Remedy) -> None:
 
 
 def still_waiting(diag: Session, pids: set[int]) -> set[int]:
-    situation = look(diag, again=False)
+    situation = look_once(diag)
     return {one.pid for one in situation.backends if one.locktype and one.pid in pids}
 
 

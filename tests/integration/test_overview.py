@@ -238,18 +238,15 @@ class TestRunbooksOnAQueue:
 
     def test_locks_finds_the_queue_and_its_root(self, queue: Round) -> None:
         findings = queue.findings("RUN-007")
-        longest, behind = (
-            findings["Longest wait for a lock"],
-            findings["Sessions behind one blocker"],
-        )
+        longest, cause = findings["Longest wait for a lock"], findings["Cause on sandbox-primary"]
         assert longest.wrong
         assert longest.value is not None
         assert longest.value > 5
         assert queue.outcomes["RUN-007"].verdict in {Verdict.WARNING, Verdict.CRITICAL}
         root = queue.truth["root"]
-        assert behind.value == queue.truth["waiting"]
-        assert str(root["pid"]) in behind.which
-        assert root["application_name"] in behind.which
+        assert cause.value == queue.truth["waiting"]
+        assert str(root["pid"]) in cause.which
+        assert root["application_name"] in cause.headline
         assert {found.opens for found in findings.values()} == {""}  # it is open
         shown = queue.shown("RUN-007")
         assert f"{queue.truth['waiting'] + 1} sessions, at the root {root['pid']}" in shown

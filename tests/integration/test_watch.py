@@ -145,7 +145,7 @@ def test_its_standby_is_looked_at_too(environment: dict[str, str]) -> None:
     )
     assert done.returncode == 2
     assert done.stdout.startswith("CRITICAL copy does not answer")
-    assert "open: " not in done.stdout  # the catalogue has no runbook for it
+    assert "open: " not in done.stdout  # a runbook would see no more
 
 
 def test_one_connection_is_all_that_it_takes(

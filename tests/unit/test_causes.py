@@ -134,6 +134,19 @@ class TestOpenTransactions:
         assert cause.culprits == (self.DUMP,)
         assert cause.next_step.endswith("do not end one")
 
+    def test_who_blocks_somebody_comes_first(self) -> None:
+        console = Backend(
+            pid=9, application="console", state="idle in transaction", state_s=70.0, xmin_age=5
+        )
+        alone = only(situation(console))
+        assert (alone.verdict, alone.mechanism) == (
+            Verdict.CRITICAL,
+            "its snapshot keeps VACUUM from removing dead rows",
+        )
+        first, second = causes.find(situation(console, ROOT, waiter(2, 1)))
+        assert first.culprits == (ROOT,)
+        assert (second.culprits, second.verdict) == ((console,), Verdict.WARNING)
+
 
 class TestPreparedTransactions:
     def test_one_that_is_left_open_is_named(self) -> None:
@@ -224,7 +237,67 @@ class TestQueuesForALock:
     def test_replay_is_named_where_it_waits(self) -> None:
         replay = waiter(9, 1, backend_type="startup", locktype="relation", state=None)
         cause = only(situation(ROOT, replay, waiter(3, 9), waiter(4, 9), standby=True))
-        assert cause.headline.endswith("holds up replay and blocks 2 sessions behind it")
+        assert cause.headline.endswith("holds up replay on db and blocks 2 sessions behind it")
+
+    def test_nobody_is_to_blame_for_a_queue_that_moves(self) -> None:
+        head = Backend(pid=1, application="web", state="active", transaction_s=0.2, has_xid=True)
+        queue = [waiter(pid, 1, application="web") for pid in range(2, 8)]
+        cause = only(situation(head, *queue))
+        assert cause.headline == "6 sessions wait in turn for the same lock, for up to 9 s (web 6)"
+        assert (cause.culprits, cause.remedies) == ((), ())
+
+    def test_the_head_of_a_queue_has_waited_for_its_turn_itself(self) -> None:
+        """Its transaction is as old as its own wait; who is next has waited for it for a moment."""
+        head = Backend(pid=1, application="web", state="active", transaction_s=8.0, has_xid=True)
+        first = waiter(2, 1, application="web", locktype="transactionid", wait_s=0.1)
+        queue = [waiter(pid, 2, application="web", wait_s=7.5) for pid in range(3, 8)]
+        assert only(situation(head, first, *queue)).culprits == ()
+        rests = replace(head, state="idle in transaction", state_s=7.9)
+        assert only(situation(rests, first, *queue)).culprits == (rests,)
+
+    def test_a_queue_that_moves_fast_is_no_cause(self) -> None:
+        head = Backend(pid=1, application="web", state="active", transaction_s=0.2, has_xid=True)
+        queue = [waiter(pid, 1, application="web", wait_s=1.5) for pid in range(2, 8)]
+        assert causes.find(situation(head, *queue)) == []
+
+    def test_two_requests_that_others_queue_behind_are_cancelled_together(self) -> None:
+        table: dict[str, Any] = {"locktype": "relation", "relation": "public.t"}
+        dump = Backend(pid=1, application="pg_dump", state="active", query_s=60.0)
+        alters = [waiter(2, 1, mode="AccessExclusiveLock", **table)]
+        readers = [waiter(pid, 2, mode="AccessShareLock", **table) for pid in (3, 4)]
+        alters.append(waiter(5, 1, 2, 3, 4, mode="AccessExclusiveLock", **table))
+        readers += [waiter(pid, 2, 5, mode="AccessShareLock", **table) for pid in (6, 7)]
+        remedy = only(situation(dump, *alters, *readers)).remedy
+        assert remedy is not None
+        assert {one.pid for one in remedy.cancelled} == {2, 5}
+        assert remedy.freed.all == {3, 4, 6, 7}
+        assert remedy.left == 0
+
+    def test_a_copy_that_gets_nothing_from_its_client_is_terminated(self) -> None:
+        stalled = replace(ROOT, state="active", wait_type="Client", wait_event="ClientRead")
+        remedy = only(situation(stalled, waiter(2, 1), waiter(3, 1))).remedy
+        assert remedy is not None
+        assert remedy.verb == "terminate"
+
+    def test_a_follower_that_waits_for_its_leader_is_no_emergency(self) -> None:
+        leader = Backend(pid=1, application="scheduler-1", state="idle", state_s=4000.0)
+        follower = waiter(2, 1, locktype="advisory", wait_s=4000.0)
+        assert only(situation(leader, follower)).verdict is Verdict.WARNING
+
+    def test_locks_that_fill_the_pool_together_explain_that_it_is_full(self) -> None:
+        roots = [replace(ROOT, pid=pid, application=f"batch-{pid}") for pid in (1, 2)]
+        queues = [waiter(10 * root.pid + n, root.pid) for root in roots for n in range(5)]
+        found = causes.find(situation(*roots, *queues, used=12))
+        assert [cause.explains for cause in found] == [("RUN-007", "RUN-001")] * 2
+
+    def test_who_waits_briefly_is_not_said_to_hold_the_slots(self) -> None:
+        waits = [waiter(pid, application="web", wait_s=0.2) for pid in range(2, 48)]
+        cause = only(situation(*waits, used=46))
+        assert cause.headline == (
+            "46 sessions wait for a lock, each for less than a second, and hold 92 % of the slots"
+            " (web 46)"
+        )
+        assert cause.culprits == ()
 
 
 class TestChangesThatAreHeldUp:

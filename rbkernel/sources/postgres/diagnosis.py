@@ -74,7 +74,7 @@ class Diagnosis:
         return replace(self, causes=tuple(ranked))
 
 
-def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> Diagnosis:
+def diagnose(session: Session, *, seconds: float = 0.0) -> Diagnosis:
     """Look at a server and find the causes of what is wrong.
 
     Parameters
@@ -82,9 +82,8 @@ def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> D
     session
         The connection.
     seconds
-        How long to look: what the busy sessions wait for is sampled meanwhile. 0 for a fast look.
-    again
-        Whether a fast look is made twice where waits are too young to count.
+        How long to look: what the busy sessions wait for is sampled meanwhile. 0 for a fast look,
+        which is made twice where waits are too young to count.
 
     Returns
     -------
@@ -97,12 +96,29 @@ def diagnose(session: Session, *, seconds: float = 0.0, again: bool = True) -> D
     except DatabaseError as error:
         return unanswered(session.connection.name, error)
     if not seconds:
-        seen = situation.look(session, again=again)
-        return _diagnosed(session, seen)
+        return _diagnosed(session, situation.look(session))
     first = situation.look_once(session)
     sampled = sampling.sample(session, seconds)
     seen = situation.settled(first, situation.look_once(session))
     return replace(_diagnosed(session, seen), sampled=sampled)
+
+
+def followed(session: Session, before: Situation | None) -> tuple[Diagnosis, Situation | None]:
+    """Look once, as one who looks all the time: young waits count that the last look showed, too.
+
+    Parameters
+    ----------
+    session
+        The connection.
+    before
+        What the last look has seen, as it is returned here; None at the first.
+    """
+    try:
+        _ = session.server
+    except DatabaseError as error:
+        return unanswered(session.connection.name, error), None
+    latest = situation.look_once(session)
+    return _diagnosed(session, situation.settled(before or latest, before and latest)), latest
 
 
 def looked(
@@ -245,8 +261,7 @@ def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, D
             here = replace(here, causes=tuple(merged.get(id(one), one) for one in here.causes))
             continue
         others = [one for one in here.causes if holder not in one.culprits]
-        named = {one.pid for each in (found, *others) for one in each.culprits}
-        others += transactions.forgotten(here.situation, named)
+        others += transactions.forgotten(here.situation, [found, *others])
         ranked = sorted([found, *others], key=lambda one: -one.verdict.rank)
         here = replace(here, causes=tuple(ranked))
     return here, there

@@ -1,10 +1,10 @@
 """The least harmful step that frees the most sessions of a tree. Pure.
 
-Candidates are the roots, alone and together, and a request for a whole table that others queue
-behind, or a VACUUM that waits. Never one of these: a session that waits for a row (others wait for
-the same row, and for its holder), a WAL sender or another process of the server, a backup, a
-session whose state is not known, and one of several that may be the blocker. A prepared transaction
-has no session that could be ended.
+Candidates are the roots, alone and together, and the requests for a whole table that others queue
+behind, or a VACUUM that waits, each alone and all together. Never one of these: a session that
+waits for a row (others wait for the same row, and for its holder), a WAL sender or another process
+of the server, a backup, a session whose state is not known, and one of several that may be the
+blocker. A prepared transaction has no session that could be ended.
 """
 
 from __future__ import annotations
@@ -94,12 +94,14 @@ class Remedy:
         if self.slots:
             return f"frees {amounts.count(self.slots, 'slot')}"
         if self.replay:
-            return "lets replay go on, unless an older reader is left"
+            return "lets replay go on, unless another reader holds it up too"
         now, later = len(self.freed.at_once), len(self.freed.later)
         effect = f"frees {amounts.count(now, 'session')} at once"
         if later:
             when = "let go of the lock" if self.advisory else "commit"
             effect += f", {later:,} more when those ahead {when}"
+        if self.left:
+            effect += f"; {amounts.clause(self.left, 'session', 'keep')} waiting"
         return effect if self.sure else f"{effect}, fewer if the row has holders that are not seen"
 
 
@@ -107,7 +109,8 @@ def _who(targets: Sequence[Backend]) -> str:
     if len(targets) > _NAMED:
         names = dict.fromkeys(target.name for target in targets)
         return f"{len(targets)} sessions of {', '.join(names)}"
-    return " and ".join(f"{target.name} (pid {target.pid})" for target in targets)
+    *others, last = (f"{target.name} (pid {target.pid})" for target in targets)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
@@ -169,9 +172,11 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
             pid in allowed and not allowed[pid].held_up for pid in group
         ):
             yield _remedy(tree, [allowed[pid] for pid in group], waiters, unsure)
-    for pid in tree.waiters:
-        if pid in allowed and _has_a_queue(allowed[pid]) and tree.behind(pid):
-            yield _remedy(tree, [allowed[pid]], waiters, unsure)
+    queued = [pid for pid in tree.waiters if pid in allowed and _has_a_queue(allowed[pid])]
+    requests = [allowed[pid] for pid in queued if tree.behind(pid)]
+    together = [requests] if len(requests) > 1 else []
+    for targets in [*([one] for one in requests), *together]:
+        yield _remedy(tree, targets, waiters, unsure)
 
 
 def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
@@ -210,8 +215,8 @@ def _remedy(
 
 _LOSS = (
     "nothing is lost, for it has not begun",
-    "it has changed nothing",
-    "its work so far must be repeated",
+    "nothing was changed",
+    "the work so far must be repeated",
     "what it has not committed is lost",
 )
 

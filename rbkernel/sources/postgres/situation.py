@@ -10,6 +10,7 @@ the same statement. So a wait counts when it has lasted `SETTLED_S`, or when two
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from rbkernel.sources.postgres.connection.session import Session
 # s that a wait must have lasted to count in one look: deadlock_timeout, after which PostgreSQL
 # itself reports a wait (log_lock_waits)
 SETTLED_S = 1.0
+# s between two looks: the head of a queue that moves has mostly gone on by then
+_APART_S = 0.4
 # the pid that pg_blocking_pids gives for every prepared transaction
 PREPARED = 0
 
@@ -88,8 +91,10 @@ class Backend:
 
     @property
     def name(self) -> str:
-        """The application, or what kind of process it is."""
-        return self.application or self.backend_type
+        """The application, else the role and where it comes from, else the kind of process."""
+        if self.application or not (self.is_client and self.username):
+            return self.application or self.backend_type
+        return f"{self.username}@{self.client or 'local'}"
 
     @property
     def is_client(self) -> bool:
@@ -103,8 +108,20 @@ class Backend:
 
     @property
     def at_rest(self) -> bool:
-        """Whether no query runs that could be cancelled."""
-        return self.idle_in_transaction or self.state == "idle"
+        """Whether no query runs that could be cancelled.
+
+        A COPY whose client sends nothing does not notice that it is cancelled.
+        """
+        return self.idle_in_transaction or self.state == "idle" or self.wait_event == "ClientRead"
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether it cannot have held up others for longer than a moment.
+
+        >>> Backend(pid=1, transaction_s=0.2).passes_on, Backend(pid=1, transaction_s=9).passes_on
+        (True, False)
+        """
+        return self.is_client and self.transaction_s is not None and self.transaction_s < SETTLED_S
 
     @property
     def held_up(self) -> bool:
@@ -224,15 +241,13 @@ class Situation:
         return 100.0 * sessions / self.usable if self.usable else 0.0
 
 
-def look(session: Session, *, again: bool = True) -> Situation:
+def look(session: Session) -> Situation:
     """Look at a server; a second time where a wait is too young to count.
 
     Parameters
     ----------
     session
         The connection.
-    again
-        Look a second time when the first look shows waits younger than `SETTLED_S`.
 
     Returns
     -------
@@ -240,8 +255,9 @@ def look(session: Session, *, again: bool = True) -> Situation:
         With ``reason`` set where the server could not be asked.
     """
     first = look_once(session)
-    if not again or not any(_too_young(backend) for backend in first.backends):
+    if not any(_too_young(backend) for backend in first.backends):
         return settled(first)
+    time.sleep(_APART_S)
     return settled(first, look_once(session))
 
 
@@ -250,7 +266,8 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
     A wait is in two looks when the session waits in both behind one session, directly or not:
     clients with a short lock_timeout wait again and again, each time in another place of the queue.
-    What somebody who counts waits behind counts, too.
+    A queue whose head has been there for a moment only moves by itself, and does not count. What
+    somebody who counts waits behind counts, too.
 
     >>> waits = Backend(pid=2, locktype="tuple", wait_s=0.1, blocked_by=(1,))
     >>> one = Situation(connection="db", at="", backends=(waits,))
@@ -260,6 +277,9 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
     >>> swapped = (replace(waits, blocked_by=(3, 1)), replace(other, blocked_by=(1,)), root)
     >>> settled(replace(one, backends=(waits, other, root)), replace(one, backends=swapped)).passing
     0
+    >>> moving = replace(one, backends=(waits, Backend(pid=1, transaction_s=0.2)))
+    >>> settled(moving, moving).passing
+    1
     """
     latest = second or first
     if latest.reason:
@@ -286,16 +306,15 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
 
 def _ahead(backends: Iterable[Backend]) -> dict[Hashable, frozenset[Hashable]]:
-    """Return for each session that waits who it waits behind: those next to it, and the roots."""
+    """Return for each session that waits the roots that it waits behind, if they stay."""
     known = {one.pid: one for one in backends}
     waiters: dict[int, list[int]] = defaultdict(list)
     for one in known.values():
         for pid in one.blocked_by:
             waiters[pid].append(one.pid)
-    found: dict[int, set[Hashable]] = {
-        one.pid: {_same(known, pid) for pid in one.blocked_by} for one in known.values()
-    }
-    for root in waiters.keys() - {one.pid for one in known.values() if one.blocked_by}:
+    found: dict[int, set[Hashable]] = {one.pid: set() for one in known.values()}
+    roots = waiters.keys() - {one.pid for one in known.values() if one.blocked_by}
+    for root in roots - {one.pid for one in known.values() if one.passes_on}:
         queue, seen = [root], {root}
         while queue:
             behind = [pid for pid in waiters[queue.pop()] if pid not in seen]

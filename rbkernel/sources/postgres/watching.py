@@ -21,6 +21,7 @@ from rbkernel.sources.postgres.causes import Cause
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.history import Sighting
 from rbkernel.sources.postgres.ring import Ring
+from rbkernel.sources.postgres.situation import Situation
 
 EVERY_S = 10.0
 # of a core, for all of a look; the aim is 0.005, and threads and the log take a little, too
@@ -75,6 +76,7 @@ class Watcher:
         self._every_s = every_s
         self._reason = ""
         self._causes: list[Sighting] = []
+        self._before: Situation | None = None
 
     def work(self, stop: threading.Event) -> None:
         """Look until ``stop`` is set."""
@@ -97,7 +99,7 @@ class Watcher:
     def _look(self, session: Session) -> bool:
         """Look once, and keep it; tell whether the server has answered."""
         try:
-            seen = diagnosis.diagnose(session, again=False)
+            seen, self._before = diagnosis.followed(session, self._before)
             self._ring.add(seen, self._redactor)
         except RbkernelError as error:
             self._say_reason(str(error))

@@ -18,6 +18,11 @@ def _hot_rows(stage: Stage) -> None:
     stage.busy("shop-web", rows, sessions=8)
 
 
+def _moving_queue(stage: Stage) -> None:
+    in_turn = f"{_HOT.format(FIRST_ID)}; SELECT pg_sleep(0.15)"
+    stage.busy("shop-web", [in_turn], sessions=12)
+
+
 def _batch(stage: Stage) -> None:
     stage.start("loyalty-sync", "BEGIN", _HOT.format(FIRST_ID))
     stage.lasts(1.5)
@@ -39,6 +44,12 @@ SCENARIOS = (
         name="hot-rows",
         summary="eight sessions change two rows all the time: waits that pass",
         inject=_hot_rows,
+        truth=HEALTHY,
+    ),
+    Scenario(
+        name="moving-queue",
+        summary="twelve sessions change one row in turn, for 0.15 s each: nobody is to blame",
+        inject=_moving_queue,
         truth=HEALTHY,
     ),
     Scenario(

@@ -177,6 +177,24 @@ def _backup(stage: Stage) -> None:
     stage.waits(6)
 
 
+def _two_migrations(stage: Stage) -> None:
+    stage.start("pg_dump", "BEGIN", "LOCK TABLE reconciliation_diffs IN ACCESS SHARE MODE")
+    stage.send("shop-migration", _ALTER)
+    stage.waits(1)
+    stage.send("shop-reconciler", _READ, times=2)
+    stage.waits(3)
+    stage.send("other-migration", "ALTER TABLE reconciliation_diffs ADD COLUMN ticket text")
+    stage.waits(4)
+    stage.send("shop-reconciler", _READ, times=3)
+    stage.waits(7)
+
+
+def _copy_stalled(stage: Stage) -> None:
+    stage.send("etl-loader", "BEGIN", _ROW, "COPY reconciliation_diffs FROM STDIN")
+    stage.send("shop-checkout", _ROW, times=5)
+    stage.waits(5)
+
+
 def _backup_alone(stage: Stage) -> None:
     stage.start("pg_dump", "BEGIN", "LOCK TABLE reconciliation_diffs IN ACCESS SHARE MODE")
     stage.send("shop-migration", _ALTER)
@@ -504,6 +522,28 @@ SCENARIOS = (
             says=r"pg_dump.*blocks 6 sessions",
             opens="RUN-007",
             step=("cancel", ("shop-migration",)),
+            frees=5,
+        ),
+    ),
+    Scenario(
+        name="two-migrations",
+        summary="two migrations wait for pg_dump, with readers behind each",
+        inject=_two_migrations,
+        truth=Truth(
+            says=r"pg_dump.*blocks 7 sessions",
+            opens="RUN-007",
+            step=("cancel", ("shop-migration", "other-migration")),
+            frees=5,
+        ),
+    ),
+    Scenario(
+        name="copy-stalled",
+        summary="a COPY whose client sends nothing more: it does not notice that it is cancelled",
+        inject=_copy_stalled,
+        truth=Truth(
+            says=r"etl-loader.*blocks 5 sessions",
+            opens="RUN-007",
+            step=("terminate", ("etl-loader",)),
             frees=5,
         ),
     ),

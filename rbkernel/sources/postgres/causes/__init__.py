@@ -38,8 +38,7 @@ def find(situation: Situation) -> list[Cause]:
     ]
     victims = {pid for tree in groups for pid in tree.waiters}
     found += slots.taken(situation, victims, found)
-    named = {culprit.pid for cause in found for culprit in cause.culprits}
-    found += transactions.forgotten(situation, named)
+    found += transactions.forgotten(situation, found)
     if not any(PREPARED in tree.roots for tree in groups):
         found += transactions.prepared(situation)
     found += replication.broken(situation)

@@ -73,6 +73,14 @@ def identity(backend: Backend) -> str:
     return f"{backend.name} (pid {backend.pid}, {_state(backend)})"
 
 
+# what the names of common waits mean
+_WAITS = {
+    "ClientRead": "waits for its client to send more",
+    "ClientWrite": "waits for its client to read the answer",
+    "PgSleep": "sleeps, as told by its query,",
+}
+
+
 def _state(backend: Backend) -> str:
     if backend.idle_in_transaction or backend.state == "idle":
         return f"{backend.state} for {amounts.duration(backend.state_s or 0.0)}"
@@ -83,7 +91,8 @@ def _state(backend: Backend) -> str:
         return backend.backend_type
     doing = str(backend.doing)
     if backend.doing is Doing.OTHER_WAIT:
-        doing = f"waits for {backend.wait_type}: {backend.wait_event}"
+        unnamed = f"waits for {backend.wait_type}: {backend.wait_event}"
+        doing = _WAITS.get(backend.wait_event or "", unnamed)
     return f"{doing} for {amounts.duration(backend.query_s)}"
 
 

@@ -19,7 +19,7 @@ from rbkernel.sources.postgres.causes.cause import (
     worse,
 )
 from rbkernel.sources.postgres.remedy import forbidden, ranked, suspects
-from rbkernel.sources.postgres.situation import PREPARED, Backend, Doing, Situation
+from rbkernel.sources.postgres.situation import PREPARED, SETTLED_S, Backend, Doing, Situation
 
 # s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
 # time-out of the requests that stand behind (ours)
@@ -30,6 +30,8 @@ _BLOCKED_WARN, _BLOCKED_CRITICAL = 3, 20
 
 def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
     """Yield a cause for each group of sessions that wait for too long, or are too many."""
+    groups = list(groups)
+    full = _fills(situation, sum(len(tree.waiters) for tree in groups))
     for tree in groups:
         waiting = [one for pid in tree.waiters if (one := situation.backend(pid))]
         longest = max((one.wait_s or 0.0 for one in waiting), default=0.0)
@@ -37,12 +39,20 @@ def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
             level(longest, _WAIT_WARN_S, _WAIT_CRITICAL_S),
             level(len(waiting), _BLOCKED_WARN - 1, _BLOCKED_CRITICAL - 1),
         )
-        if verdict is not Verdict.OK:
-            yield _lock(situation, tree, waiting, longest, verdict)
+        if _moves(situation, tree, waiting):
+            yield from _moving(situation, waiting, longest, full=full)
+        elif verdict is not Verdict.OK:
+            yield _lock(situation, tree, waiting, longest, verdict, full=full)
 
 
 def _lock(
-    situation: Situation, tree: Tree, waiting: list[Backend], longest: float, verdict: Verdict
+    situation: Situation,
+    tree: Tree,
+    waiting: list[Backend],
+    longest: float,
+    verdict: Verdict,
+    *,
+    full: bool,
 ) -> Cause:
     culprits = [one for pid in tree.roots if (one := situation.backend(pid)) and not one.held_up]
     if not culprits and tree.roots and PREPARED not in tree.roots:
@@ -60,20 +70,20 @@ def _lock(
         headline=f"{_who_blocks(situation, tree, culprits)}"
         f" {_blocked(situation, tree, victims, several=several)}",
         mechanism=_patience(waiting) if patient else _mechanism(waiting, tree),
-        verdict=Verdict.WARNING if patient else verdict,
+        verdict=Verdict.WARNING if patient or _may_be_meant(waiting) else verdict,
         culprits=tuple(culprits),
         victims=victims,
         ruled_out=tuple(_excluded(situation, tree)),
         remedies=remedies,
         next_step=remedies[0].sentence if remedies else _without_remedy(tree, culprits, waiting),
         opens="RUN-007",
-        explains=("RUN-007", *_also(situation, tree)),
+        explains=("RUN-007", *_also(situation, tree, full=full)),
     )
 
 
-def _also(situation: Situation, tree: Tree) -> Iterator[str]:
-    """Name the exhausted pool where most of its sessions wait for this lock, and held up replay."""
-    if len(tree.waiters) >= EXPLAINS * situation.used:
+def _also(situation: Situation, tree: Tree, *, full: bool) -> Iterator[str]:
+    """Name the pool, where most of its sessions wait for locks, and replay, where it waits."""
+    if full:
         yield "RUN-001"
     if recovery.replay_waits(situation, tree):
         yield REPLICATION
@@ -114,7 +124,64 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
         return f"{held} {amounts.count(victims.count, 'session')}{share}"
     others = victims.count - 1
     behind = f" and {held} {amounts.count(others, 'session')} behind it" if others else ""
-    return f"{'hold' if several else 'holds'} up replay{behind}"
+    return f"{'hold' if several else 'holds'} up replay on {situation.connection}{behind}"
+
+
+def _moves(situation: Situation, tree: Tree, waiting: list[Backend]) -> bool:
+    """Whether the queue goes on by itself: the first in it has waited for a moment only.
+
+    Who is first waits for the transaction of the one who has the row, from the moment on at which
+    that one got it; the others wait for their turn.
+    """
+    roots = [situation.backend(pid) for pid in tree.roots]
+    return bool(roots) and all(one is not None and _has_just_begun(one, waiting) for one in roots)
+
+
+def _has_just_begun(root: Backend, waiting: list[Backend]) -> bool:
+    if root.passes_on:
+        return True
+    if not root.is_client or (root.at_rest and (root.state_s or 0.0) >= SETTLED_S):
+        return False
+    first = [
+        one.wait_s or 0.0
+        for one in waiting
+        if one.locktype == "transactionid" and root.pid in one.blocked_by
+    ]
+    return bool(first) and max(first) < SETTLED_S
+
+
+def _moving(
+    situation: Situation, waiting: list[Backend], longest: float, *, full: bool
+) -> Iterator[Cause]:
+    """Yield that sessions wait for their turn, where that takes long; no session is to blame."""
+    verdict = level(longest, _WAIT_WARN_S, _WAIT_CRITICAL_S)
+    if verdict is Verdict.OK:
+        return
+    relation = next((one.relation for one in waiting if one.relation), "")
+    most, *_ = applications(waiting)
+    yield Cause(
+        headline=f"{amounts.clause(len(waiting), 'session', 'wait')} in turn for the same lock"
+        f"{f' on {relation}' if relation else ''}, for up to {amounts.duration(longest)} ({most})",
+        mechanism="the queue moves: each holds the lock for less than a second, as when many change"
+        " one row",
+        verdict=verdict,
+        victims=Victims(
+            count=len(waiting),
+            longest_s=longest,
+            applications=applications(waiting),
+            slots_pct=situation.share_of_slots(len(waiting)),
+        ),
+        ruled_out=("ending who holds the lock now: the next one takes it at once",),
+        next_step="Ask the owner of the application to change that row less often, or with fewer"
+        " sessions at a time",
+        opens="RUN-007",
+        explains=("RUN-007", *(["RUN-001"] if full else [])),
+    )
+
+
+def _fills(situation: Situation, sessions: int) -> bool:
+    """Whether so many sessions are most of those that hold a slot."""
+    return sessions >= EXPLAINS * situation.used
 
 
 def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
@@ -136,6 +203,11 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
 def _are_patient(waiting: list[Backend]) -> bool:
     """Whether all who wait let older transactions end, as CREATE INDEX CONCURRENTLY does."""
     return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
+
+
+def _may_be_meant(waiting: list[Backend]) -> bool:
+    """Whether a few wait for a lock of the applications' own, as a follower does for its leader."""
+    return len(waiting) < _BLOCKED_WARN and all(one.locktype == "advisory" for one in waiting)
 
 
 def _is_deferrable(one: Backend) -> bool:
@@ -171,7 +243,7 @@ def _mechanism(waiting: list[Backend], tree: Tree) -> str:
     if first.locktype == "relation" and queue:
         return (
             f"{first.name} (pid {first.pid}) waits for {first.mode}{place};"
-            f" {amounts.clause(queue, 'later session', 'queue')} behind it"
+            f" {amounts.clause(queue, 'later session', 'wait')} behind it"
         )
     return f"{amounts.clause(len(waiting), 'session', 'wait')} for {wanted}{place}"
 

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from rbkernel import amounts
 from rbkernel.model import Verdict
-from rbkernel.sources.postgres.causes.cause import EXPLAINS, Cause, Victims, level
+from rbkernel.sources.postgres.causes.cause import (
+    EXPLAINS,
+    Cause,
+    Victims,
+    applications,
+    level,
+)
 from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
 from rbkernel.sources.postgres.situation import Backend, Doing, Situation
 
@@ -25,6 +31,7 @@ _ADVICE = {
     Doing.IDLE_IN_TRANSACTION: "Ask the owner of {} why its transactions stay open",
     Doing.RUNNING: "Stop the job of {} that sends these queries",
 }
+_ASK = "Ask the owner of {} what these sessions do"
 _BUSY = {Doing.RUNNING, Doing.IO, Doing.OTHER_WAIT}
 # s in one state after which a session counts as stuck (template RUN-001)
 _STUCK_S = 5.0
@@ -56,6 +63,12 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
     explained = sum(cause.victims.count for cause in found)
     if verdict is Verdict.OK or explained >= EXPLAINS * situation.used:
         return
+    # who waits for a moment only is a victim, too, of whom nobody knows the cause yet
+    briefly = [one for one in situation.clients if one.held_up and one.pid not in victims]
+    if len(briefly) >= EXPLAINS * situation.used:
+        yield _brief_waits(situation, briefly, verdict)
+        return
+    victims = victims | {one.pid for one in briefly}
     groups = Counter((one.name, _kind(one)) for one in situation.clients if one.pid not in victims)
     [(largest, size)] = groups.most_common(1) or [(("", Doing.UNKNOWN), 0)]
     if size < EXPLAINS * situation.used:
@@ -64,12 +77,14 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
     name, kind = largest
     members = tuple(one for one in situation.clients if (one.name, _kind(one)) == largest)
     remedy = _remedy(kind, members)
-    advice = _ADVICE.get(kind, "Ask the owner of {} what these sessions do").format(name)
+    known = _ADVICE.get(kind, _ASK) if remedy else _ASK
+    advice = known.format(name)
     longest_s = max(one.state_s or 0.0 for one in members)
     yield Cause(
         headline=f"{name} holds {situation.share_of_slots(size):.0f} % of the slots:"
-        f" {amounts.count(size, 'session')}, {kind}, for up to {amounts.duration(longest_s)}",
-        mechanism=_MECHANISM.get(kind, f"its sessions are in one state: {kind}"),
+        f" {amounts.count(size, 'session')}, {_doing(kind)}, for up to"
+        f" {amounts.duration(longest_s)}",
+        mechanism=_mechanism(kind, stuck=remedy is not None),
         verdict=verdict,
         culprits=members,
         victims=Victims(slots_pct=used_pct),
@@ -81,9 +96,43 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
     )
 
 
+def _brief_waits(situation: Situation, waiting: list[Backend], verdict: Verdict) -> Cause:
+    """Return that the slots are full of sessions that wait for a lock, again and again."""
+    share = situation.share_of_slots(len(waiting))
+    return Cause(
+        headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, each for less than"
+        f" a second, and hold {share:.0f} % of the slots ({', '.join(applications(waiting))})",
+        mechanism="they try again and again, or take turns; this look does not show who holds the"
+        " lock for long",
+        verdict=verdict,
+        victims=Victims(count=len(waiting), applications=applications(waiting), slots_pct=share),
+        ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
+        next_step="Look again for longer, such as with --seconds 5, to see who holds the lock",
+        opens="RUN-007",
+        explains=("RUN-001", "RUN-007"),
+    )
+
+
+def _mechanism(kind: Doing, *, stuck: bool) -> str:
+    if kind not in _MECHANISM:
+        return f"its sessions are in one state: {_doing(kind)}"
+    return _MECHANISM[kind] if stuck else "its sessions are at work: none is in one state for long"
+
+
+def _doing(kind: Doing) -> str:
+    """Write what sessions do, as a part of a sentence.
+
+    >>> _doing(Doing.SYNCHRONOUS), _doing(Doing.IDLE_IN_TRANSACTION)
+    ('waiting for a synchronous standby', 'idle in transaction')
+    """
+    return str(kind).replace("waits for", "waiting for")
+
+
 def _many(situation: Situation, groups: Counter[tuple[str, Doing]], verdict: Verdict) -> Cause:
     used_pct = situation.share_of_slots(situation.used)
-    largest = ", ".join(f"{name} {size} {kind}" for (name, kind), size in groups.most_common(3))
+    largest = ", ".join(
+        f"{name} {size} {_doing(kind)}" for (name, kind), size in groups.most_common(3)
+    )
     return Cause(
         headline=f"{used_pct:.0f} % of the slots are taken, by many applications together"
         f" ({largest})",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rbkernel import amounts
 from rbkernel.model import Verdict
@@ -25,8 +26,23 @@ _ASK = {
 }
 
 
-def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
-    """Yield each application that leaves transactions open, without the sessions named before."""
+# what a transaction that does nothing keeps; an aborted one has let go of all but its slot
+_MECHANISM = {
+    Doing.HOLDS_LOCKS: "an open transaction keeps its locks, and keeps VACUUM from removing dead"
+    " rows",
+    Doing.HOLDS_HORIZON: "its snapshot keeps VACUUM from removing dead rows",
+    Doing.IDLE_IN_TRANSACTION: "it holds a connection, and takes locks as soon as it goes on",
+}
+
+
+def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
+    """Yield each application that leaves transactions open, without the sessions named before.
+
+    While sessions wait for somebody else, it is a warning at most.
+    """
+    known = list(known)
+    named = {culprit.pid for cause in known for culprit in cause.culprits}
+    waiting = any(cause.victims.count for cause in known)
     at_work = {one.name for one in situation.clients if one.state == "active"}
     idle = [
         one
@@ -38,7 +54,8 @@ def forgotten(situation: Situation, named: set[int]) -> Iterator[Cause]:
     ]
     late = [one for one in idle if _verdict(one) is not Verdict.OK]
     for name in dict.fromkeys(one.name for one in late):
-        yield _forgotten(situation, [one for one in late if one.name == name])
+        cause = _forgotten(situation, [one for one in late if one.name == name])
+        yield replace(cause, verdict=Verdict.WARNING) if waiting else cause
 
 
 def prepared(situation: Situation) -> Iterator[Cause]:
@@ -77,7 +94,7 @@ def _forgotten(situation: Situation, sessions: list[Backend]) -> Cause:
     return Cause(
         headline=f"{identity(first)} has a transaction open{holds}{more};"
         f" no session of {situation.connection} waits for it yet",
-        mechanism="an open transaction keeps its locks, and keeps VACUUM from removing dead rows",
+        mechanism=_MECHANISM[first.doing],
         verdict=max((_verdict(one) for one in sessions), key=lambda verdict: verdict.rank),
         culprits=tuple(sessions),
         next_step=f"Ask the owner of {first.name} {_ASK[is_backup(first)]}",

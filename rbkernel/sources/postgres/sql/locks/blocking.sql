@@ -37,19 +37,6 @@ rules:
     source: >-
       log_lock_waits reports from deadlock_timeout (1 s) on, 5 s is more than a passing wait; 30 s is
       the usual time-out of the requests that stand behind
-  - title: Sessions behind one blocker
-    column: waits
-    empty: 0
-    where: {depth: 0}
-    by: application
-    each: pid
-    unit: sessions
-    warn: 3
-    critical: 20
-    cause: "{value} {waits|wait} behind one session; the roots, by application: {top}"
-    next_step: ask whose work may be lost, the root's or that of all who wait
-    opens: RUN-007
-    source: ours; a queue that grows so long fills a connection pool of the usual size
 figure: {kind: bars, x: waits, y: pid, by: depth, title: How many wait behind each session}
 source: pg_blocking_pids, the only right answer; it knows lock modes, queues and parallel groups
 cut: {query: 300}
