@@ -2,6 +2,7 @@
 # PYTHON=python3.12 chooses the Python, VENV=folder the virtual environment.
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
+#   make quick   the same without the tests that start processes
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
 #   make matrix   every runbook on every scenario, held against the truth
 #   make conformance   the kernel and the engine against the test suites of other projects
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test test-matrix matrix lint unit debian soak conformance screenshots lock clean
+.PHONY: setup demo test quick test-matrix matrix lint debian soak conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -40,6 +41,10 @@ demo: setup
 
 test: setup lint debian
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# what needs no process of its own
+quick: setup lint
+	$(BIN)/python -m pytest -n 2 tests/unit rbkernel
 
 lint: setup
 	$(BIN)/ruff check .
