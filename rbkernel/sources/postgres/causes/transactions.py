@@ -31,8 +31,8 @@ _MECHANISM = {
     Doing.HOLDS_LOCKS: "an open transaction keeps its locks, and keeps VACUUM from removing dead"
     " rows",
     Doing.HOLDS_HORIZON: "its snapshot keeps VACUUM from removing dead rows",
-    Doing.IDLE_IN_TRANSACTION: "it holds a connection, and takes locks as soon as it goes on",
 }
+_NOTHING_YET = "it holds a connection, and takes locks as soon as it goes on"
 
 
 def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
@@ -94,7 +94,7 @@ def _forgotten(situation: Situation, sessions: list[Backend]) -> Cause:
     return Cause(
         headline=f"{identity(first)} has a transaction open{holds}{more};"
         f" no session of {situation.connection} waits for it yet",
-        mechanism=_MECHANISM[first.doing],
+        mechanism=_MECHANISM.get(first.doing, _NOTHING_YET),
         verdict=max((_verdict(one) for one in sessions), key=lambda verdict: verdict.rank),
         culprits=tuple(sessions),
         next_step=f"Ask the owner of {first.name} {_ASK[is_backup(first)]}",
