@@ -241,7 +241,7 @@ class TestOverview:
         lines = done.out.splitlines()
         assert all(line.startswith("OK") for line in lines)
         assert any("Longest wait for a lock" in line for line in lines)
-        assert any("WAL that waits to be archived" in line for line in lines)
+        assert any("WAL waiting to be archived" in line for line in lines)
 
     def test_the_worst_comes_first_and_names_the_next_runbook(
         self, shop: Settings, query: Query

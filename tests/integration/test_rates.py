@@ -144,7 +144,7 @@ class TestWal:
         row = frame.iloc[0]
         assert row["requested"] == 2
         assert row["wal_mb_per_s"] * row["window_s"] > 7
-        title = "Checkpoints that follow one another"
+        title = "Requested checkpoints, now"
         assert verdicts("io/rates", frame)[title] is WARNING
         frame = between("io/rates", lambda: run(admin, "CHECKPOINT"))
         assert verdicts("io/rates", frame)[title] is OK
@@ -159,7 +159,7 @@ class TestWal:
                 run(admin, "SELECT pg_logical_emit_message(false, '', 'x')")
                 run(admin, "SELECT pg_switch_wal()")
 
-        title = "The archive keeps up"
+        title = "Archiving rate"
         assert verdicts("io/rates", between("io/rates", lambda: fill(1)))[title] is OK
         with setting(admin, "archive_command", "false"):
             shown = "SELECT current_setting('archive_command') = 'false'"
