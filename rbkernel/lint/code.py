@@ -42,7 +42,7 @@ def syntax(document: Document) -> Iterator[Found]:
     for code in document.codes:
         if code.error:
             line, said = code.error
-            yield in_cell(code.cell, line, f"this is not Python: {said}", "mend that line")
+            yield in_cell(code.cell, line, f"this is not Python: {said}", "correct that line")
 
 
 @rule("RB303", "long-cell", Level.WARNING, "actionable")

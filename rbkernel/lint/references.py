@@ -43,7 +43,7 @@ def dead_links(document: Document) -> Iterator[Found]:
     for cell, line, target in _links(document):
         path = unquote(target.partition("#")[0])
         if path and not _exists(_file(document, path)):
-            yield in_cell(cell, line, f"{path} does not exist", "mend the link")
+            yield in_cell(cell, line, f"{path} does not exist", "correct the link")
 
 
 @rule("RB602", "dead-anchor", Level.WARNING, "maintained")
@@ -59,7 +59,7 @@ def dead_anchors(document: Document) -> Iterator[Found]:
         path, _, anchor = unquote(target).partition("#")
         there = own if not path else _anchors_of(_file(document, path))
         if anchor and there is not None and anchor.casefold() not in there:
-            yield in_cell(cell, line, f"there is no heading #{anchor}", "mend the anchor")
+            yield in_cell(cell, line, f"there is no heading #{anchor}", "correct the anchor")
 
 
 @rule("RB603", "dead-step", Level.WARNING, "maintained")

@@ -126,12 +126,12 @@ def future(document: Document, around: Surroundings) -> Iterator[Found]:
     latest = around.today + datetime.timedelta(days=1)
     if front.last_tested and front.last_tested > latest:
         yield in_field(
-            document, "last_tested", f"{front.last_tested} lies in the future", "mend the date"
+            document, "last_tested", f"{front.last_tested} is in the future", "correct the date"
         )
     for change in front.change_log:
         if change.date and change.date > latest:
             yield in_field(
-                document, "change_log", f"{change.date} lies in the future", "mend the date"
+                document, "change_log", f"{change.date} is in the future", "correct the date"
             )
 
 

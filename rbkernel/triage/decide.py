@@ -1,6 +1,6 @@
 """`rb.decide`: a question to a human. It never blocks, and headless it parks.
 
-`chose` gives a `Condition` that wakes its listeners when the choice is made; its truth value is an
+`chose` gives a `Condition` that calls its listeners when the choice is made; its truth value is an
 error until then, so that no cell takes "not yet" for "no".
 """
 
@@ -120,7 +120,7 @@ def decide(
     recommended: str | Diagnosis | None = None,
     needed: bool | None = None,
 ) -> OpenDecision:
-    """Ask the engineer, and go on.
+    """Ask the engineer without blocking.
 
     In JupyterLab it shows a button for each option; a headless run parks the question, to be
     answered when a human opens the runbook.

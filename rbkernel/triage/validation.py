@@ -29,7 +29,7 @@ _QUESTIONS: Mapping[Criterion, str] = {
 def validation() -> None:
     """Hold the document of this run against the lint rules, and show which qualities it has.
 
-    It judges the runbook and not the patient, so it makes no finding. While placeholders are left,
+    It judges the runbook and not the server, so it makes no finding. While placeholders are left,
     what has no problem is not known to be well.
     """
     held = document()

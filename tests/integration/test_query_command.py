@@ -89,7 +89,7 @@ class TestOne:
         done = query("connections/saturation", PRIMARY)
         assert done.code == 2
         assert "CRITICAL" in done.out
-        assert "of the connection slots are taken" in done.out
+        assert "of the connection slots are in use" in done.out
 
     def test_warning_exits_1(self, shop: Settings, query: Query) -> None:
         control.inject("orders-drift")

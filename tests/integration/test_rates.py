@@ -353,5 +353,5 @@ class TestSynchronous:
 
 def test_a_pause_out_of_range_is_refused(diag: Session) -> None:
     for every_s in (0, 0.5, 4000):
-        with pytest.raises(Exception, match="is no time between two looks"):
+        with pytest.raises(Exception, match="is not a valid time between two samples"):
             diagnostics.run(diag, "activity/rates", every_s=every_s)

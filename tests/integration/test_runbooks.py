@@ -134,7 +134,7 @@ class TestFaults:
             "extra": truth["extra"],
             "changed": sorted(map(int, truth["changed"])),
         }
-        drift = findings["Rows that differ and stay different"]
+        drift = findings["Persistent differences"]
         assert drift.value == sum(map(len, kinds.values()))
         assert all(f"{kind} {len(keys)}" in drift.cause for kind, keys in kinds.items())
         targets = broken.plan("RUN-006", "Copy")["targets"]
@@ -145,7 +145,7 @@ class TestFaults:
         assert found == kinds
         columns = {str(t["key"]): set(t["columns"].split(", ")) for t in targets if t["columns"]}
         assert columns == {key: set(names) for key, names in truth["changed"].items()}
-        assert findings["Rows that never settle"].value == 0
+        assert findings["Unsettled rows"].value == 0
 
     def test_decisions_are_parked_with_what_mends_the_fault(self, broken: Round) -> None:
         parked = {
@@ -196,8 +196,8 @@ class TestLookAlikes:
         assert all(finding.is_cause for finding in findings.values() if finding.wrong)
         [decision] = outcome.record.decisions
         assert (decision.state, decision.recommended) == ("not needed", "wait and look again")
-        assert findings["Rows that differ and stay different"].value == 0
-        arrived = findings["Rows in flight, arrived by the second look"].value
+        assert findings["Persistent differences"].value == 0
+        arrived = findings["Rows in flight"].value
         assert arrived is not None
         assert arrived > 0
 
