@@ -363,7 +363,8 @@ def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
             column, literal = quote_identifier(name), quote_literal(sequence).strip()
             script.note(
                 f"the sequence {sequence} of {name} is not moved. After the repair, run this"
-                f" so that no value is used twice: SELECT setval({literal}, max({column})) FROM {table}"
+                " so that no value is used twice:"
+                f" SELECT setval({literal}, max({column})) FROM {table}"
                 f" HAVING max({column}) > (SELECT last_value FROM {sequence});"
             )
 
