@@ -26,7 +26,7 @@ from rbkernel.sources.postgres.remedy import Verb
 from rbkernel.sources.postgres.situation import Backend
 from rbkernel.sql import lexer
 
-# what no shell gives a meaning to, as `shlex.quote` has it
+# characters that are not special in a shell, as in `shlex.quote`
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # the mark that begins a placeholder of a runbook
 _HOLE = "‹"
@@ -38,7 +38,7 @@ _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client",
 def terminate_sessions(
     db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
-    """Plan to end sessions; their open transactions are rolled back.
+    """Plan to terminate sessions; their open transactions are rolled back.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def terminate_sessions(
             *_rows(cancelled, [*_SESSION_COLUMNS, "query"]),
         ),
         effect=effect,
-        undo="None: the clients must connect again, and what they had not committed is lost.",
-        risk="A session that commits between this look and the statement is ended all the same;"
-        " it is matched by pid and backend_start, so no other session can be hit.",
+        undo="None: the clients must reconnect; uncommitted work is lost.",
+        risk="A session that commits before you run the statement is still terminated."
+        " Sessions are matched by pid and backend_start, so no other session is affected.",
         verify="connections/sessions",
         verify_values={"stuck_after_s": stuck_after_s},
     )
@@ -94,8 +94,8 @@ def cancel_queries(
         sql=_script(_cancel(running)),
         targets=_rows(running, [*_SESSION_COLUMNS, "query_start", "query"]),
         effect=effect,
-        undo="None: the clients must send the query again.",
-        risk="Only the very query that was seen is cancelled: a session that has gone on to"
+        undo="None: the clients must run the query again.",
+        risk="Only the query that was seen is cancelled: a session that now runs"
         " another query does not match.",
         verify="connections/sessions",
         verify_values={"stuck_after_s": stuck_after_s},
@@ -104,7 +104,7 @@ def cancel_queries(
 
 @checked
 def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
-    """Plan to resume the replay of WAL on a standby where somebody paused it.
+    """Plan to resume the replay of WAL on a standby where it is paused.
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
         sql="SELECT pg_catalog.pg_wal_replay_resume();",
         targets=_rows(standby, columns) if standby is not None else (),
         undo="SELECT pg_catalog.pg_wal_replay_pause();",
-        risk="If replay was paused on purpose (a backup, a look at old rows, a mistake that must"
-        " not be replayed), resuming ends that for good: ask who paused it.",
+        risk="If replay was paused on purpose (a backup, to read old rows, to stop before a"
+        " mistake), that state is lost: ask who paused it.",
         verify="replication/standby",
     )
 
@@ -157,11 +157,11 @@ def repair_rows(
     return _plan(
         title=f"Copy {amounts.count(copied, 'row')}{names}, delete {extra} there",
         connection=db,
-        sql=sql or (f"-- not written: {why}" if why else ""),
+        sql=sql or (f"-- no SQL: {why}" if why else ""),
         targets=_rows(differences, ["key", "kind", "columns"]),
         undo=undo,
-        risk="The source is taken as the truth. A row that is no longer as it was seen stops the"
-        " whole script, which then changes nothing.",
+        risk="The source is assumed to be right. If a row has changed since it was read, the"
+        " whole script stops and changes nothing.",
     )
 
 
@@ -175,7 +175,7 @@ def statement(
     undo: str = "",
     risk: str = "",
 ) -> ActionPlan:
-    """Plan a statement of one's own.
+    """Plan your own statement.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def statement(
         What it does, in words; its first line when not given.
     values
         Name → value, written into the text as literals. One that is None or a placeholder leaves
-        a loud placeholder, which the server refuses, so that nobody runs it by accident.
+        a visible placeholder, which the server refuses, so that nobody runs it by accident.
     undo, risk
         Words for the one who copies it.
 
@@ -221,8 +221,8 @@ def command(
     text
         The command as it is written.
     values
-        What stands in the text, such as ``<pod>`` → its value. A value with characters that a shell
-        gives a meaning to is not written in; the text then says so.
+        What stands in the text, such as ``<pod>`` → its value. A value with characters that are
+        special in a shell is not written in; the text then says so.
     undo, risk
         Words for the one who copies it.
 
@@ -235,14 +235,14 @@ def command(
         if _PLAIN_WORD.fullmatch(str(value)) or _HOLE in str(value):
             text = text.replace(place, str(value))
         else:
-            odd = f"{place} is not filled in: its value has a meaning to the shell"
+            odd = f"{place} is not filled in: its value has characters that are special in a shell"
             risk = "; ".join(filter(None, [risk, odd]))
     risk = _fill_in_first(text, risk)
     return _plan(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
 
 
 def _hole(place: str) -> str:
-    """Return the loud placeholder for a place such as ``:id`` or ``<pod>``."""
+    """Return the visible placeholder for a place such as ``:id`` or ``<pod>``."""
     return f"‹PLACEHOLDER: {re.sub(r'^[^0-9A-Za-z]+|[^0-9A-Za-z]+$', '', place) or 'fill in'}›"
 
 

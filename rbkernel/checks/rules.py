@@ -1,4 +1,4 @@
-"""A rule holds one figure of a frame against thresholds. What cannot be judged is ``unknown``.
+"""A rule compares one figure of a frame with thresholds. What cannot be judged is ``unknown``.
 
 Pure. A rule takes the frame and not a scalar, because a scalar has forgotten that its query
 failed: ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their
@@ -27,8 +27,8 @@ from rbkernel.model import Finding, Verdict, now
 
 _NAMED_ROWS = 100
 _NARROW = (
-    "ask for less (a WHERE, a parameter), or raise the cap, until the whole answer is seen; do not"
-    " take it for healthy"
+    "narrow the query (a WHERE, a parameter) or raise the cap until the answer is complete; do not"
+    " assume that it is ok"
 )
 
 
@@ -65,7 +65,7 @@ def apply(
     shown = _shown(rule, value, frame, capped=bool(cut))
     if value is not None and (cut or undecided) and not _final(rule, verdict):
         verdict = Verdict.UNKNOWN
-        reason = f"{shown} in the rows that were seen; {_unseen(rule, cut, undecided)}"
+        reason = f"{shown} in the rows that were read; {_unseen(rule, cut, undecided)}"
     rows = _known(rule, rows)
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rule, rows) if rule.by else ""
@@ -103,7 +103,7 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
 
     >>> frame = pd.DataFrame({"down": pd.Series([True], dtype="boolean")})
     >>> out_of_reach(Rule(title="t", column="down", critical=5), frame)
-    'down is true or false, which count as 1 and 0: critical=5 can never be exceeded'
+    'down is true or false, which count as 1 and 0: it can never be above critical=5'
     >>> out_of_reach(Rule(title="t", column="down", critical=0), frame)
     ''
     """
@@ -112,10 +112,10 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
         return ""
     for name, limit in (("warn", rule.warn), ("critical", rule.critical)):
         if limit is not None and (limit <= 0 if rule.below else limit >= 1):
-            way = "fallen short of" if rule.below else "exceeded"
+            way = "below" if rule.below else "above"
             return (
-                f"{rule.column} is true or false, which count as 1 and 0: {name}={limit:g}"
-                f" can never be {way}"
+                f"{rule.column} is true or false, which count as 1 and 0: it can never be {way}"
+                f" {name}={limit:g}"
             )
     return ""
 
@@ -123,7 +123,7 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
 def judge(
     value: float | None, *, warn: float | None, critical: float | None, below: bool = False
 ) -> Verdict:
-    """Hold one figure against its thresholds.
+    """Compare one figure with its thresholds.
 
     >>> judge(3.0, warn=2, critical=15), judge(0, warn=None, critical=1, below=True)
     (<Verdict.WARNING: 'warning'>, <Verdict.CRITICAL: 'critical'>)
@@ -177,15 +177,15 @@ def _unseen(rule: Rule, cut: str, undecided: int) -> str:
     """Say what was not seen.
 
     >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
-    'for 2 more nobody knows: state is NULL'
+    '2 more may count: state is NULL'
     """
     said = []
     if cut:
-        said.append(f"the rest was not: the answer was cut by {cut}")
+        said.append(f"the rest was cut off by {cut}")
     if undecided:
         why = f": {', '.join(rule.where)} is NULL" if rule.where else ""
         why += f" ({rule.unseen})" if rule.unseen else ""
-        said.append(f"for {undecided} more nobody knows{why}")
+        said.append(f"{undecided} more may count{why}")
     return ", and ".join(said)
 
 
@@ -193,7 +193,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
     """Return the figure, or None and the reason why there is none."""
     told = provenance(frame)
     if told is None:
-        return None, "the frame does not come from rb.query, rb.sample or rb.reconcile"
+        return None, "the frame is not from rb.query, rb.sample or rb.reconcile"
     if told.reason:
         return None, told.reason
     if rule.agg == "rows":
@@ -306,7 +306,8 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
     groups = numbers(rows[rule.column]).groupby(rows[rule.by])
     figures = groups.sum() if rule.agg == "sum" else groups.max()
     largest = figures[figures > 0].sort_values(ascending=False, kind="stable").head(3)
-    return ", ".join(f"{name} {_number(figure)}" for name, figure in largest.items())
+    unit = "s" if rule.unit == "s" else ""
+    return ", ".join(f"{name} {_counted(figure, unit)}" for name, figure in largest.items())
 
 
 def _which(rows: pd.DataFrame, each: str, by: str) -> str:
@@ -328,7 +329,7 @@ def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool
         return ""
     boolean = rule.column in frame and isinstance(frame[rule.column].dtype, pd.BooleanDtype)
     if boolean and rule.agg != "rows":
-        return f"{rule.column} is {str(bool(value)).lower()}"
+        return f"{'' if value else 'not '}{rule.column.removeprefix('is_').replace('_', ' ')}"
     at_least = "at least " if capped else ""
     words = rule.unit or ("rows" if rule.agg == "rows" else "")
     return f"{at_least}{_counted(value, words)}"
@@ -337,9 +338,11 @@ def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool
 def _counted(value: float, words: str) -> str:
     """Write a figure with its unit.
 
-    >>> _counted(1, "slots"), _counted(2, "slots"), _counted(1, "s"), _counted(3, "")
-    ('1 slot', '2 slots', '1 s', '3')
+    >>> _counted(1, "slots"), _counted(2, "slots"), _counted(1.5, "s"), _counted(300, "s")
+    ('1 slot', '2 slots', '1.5 s', '5 min')
     """
+    if words == "s" and value >= 60:
+        return amounts.duration(value)
     return f"{_number(value)} {amounts.singular(words) if value == 1 else words}".strip()
 
 
@@ -347,9 +350,9 @@ def _number(value: float) -> str:
     """Write a figure for people.
 
     >>> _number(12.345), _number(3.0), _number(1234567.0)
-    ('12.3', '3', '1234567')
+    ('12.3', '3', '1,234,567')
     """
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.1f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
 def _expected(rule: Rule) -> str:
@@ -360,12 +363,13 @@ def _expected(rule: Rule) -> str:
         words = "none"
     if rule.warn is None or rule.critical is None:
         return words
-    return f"{words}, critical {'under' if rule.below else 'above'} {_number(rule.critical)}"
+    critical = _counted(rule.critical, "s" if rule.unit == "s" else "")
+    return f"{words}, critical {'below' if rule.below else 'above'} {critical}"
 
 
 def _next_step(verdict: Verdict, next_step: str, advice: str) -> str:
     if verdict is Verdict.OK:
         return ""
     if verdict is Verdict.UNKNOWN:
-        return advice or "find out why this could not be seen; do not take it for healthy"
+        return advice or "find out why this could not be checked; do not assume that it is ok"
     return next_step

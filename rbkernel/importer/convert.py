@@ -203,7 +203,7 @@ def _first_words(part: Sequence[Block]) -> str:
 def _yaml(block: Block, steps: Steps) -> None:
     """Bind what the source's own front matter says; what no field holds stays a fence."""
     text = "\n".join(block.text.strip().splitlines()[1:-1])
-    problem = "the front matter is no YAML mapping"
+    problem = "the front matter is not a YAML mapping"
     try:
         said = yaml.safe_load(text)
     except ValueError as error:  # a date that is none

@@ -115,7 +115,7 @@ class Fields:
         """
         trial = _with(self.values, field, _printable(value), add=field in self._said)
         if trial is None:
-            return f"{field} is said already"
+            return f"{field} is set already"
         try:
             FrontMatter.model_validate(trial)
         except ValidationError as error:

@@ -29,7 +29,7 @@ class Found:
 
     def __str__(self) -> str:
         """One line for people; the secret itself is not in it."""
-        return f"line {self.line + 1}: a secret ({self.rule}) is taken out of the notebook"
+        return f"line {self.line + 1}: a secret ({self.rule}) was removed from the notebook"
 
 
 def taken_out(lines: Sequence[str]) -> tuple[tuple[str, ...], list[Found]]:
@@ -37,7 +37,7 @@ def taken_out(lines: Sequence[str]) -> tuple[tuple[str, ...], list[Found]]:
 
     >>> lines, found = taken_out(["# T\n", "export PGPASSWORD=hunter2hunter\n"])
     >>> lines[1], str(found[0])
-    ('export PGPASSWORD=‹PLACEHOLDER: secret›\n', 'line 2: a secret (password) is taken out of ...')
+    ('export PGPASSWORD=‹PLACEHOLDER: secret›\n', 'line 2: a secret (password) was removed ...')
     """
     text = "".join(lines)
     found: list[Found] = []

@@ -39,12 +39,12 @@ _NEEDS_A_SHELL = (
     ("a pipeline: rb.shell takes one command only", re.compile(r"\|")),
     ("it writes to or reads from a file", re.compile(r"[<>]")),
     ("several commands in one line", re.compile(r"&&|;|&")),
-    ("what a command prints is put into it", re.compile(r"\$\(|`")),
-    ("variables of the shell", re.compile(r"\$\w|\$\{")),
-    ("a pattern that the shell expands", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
-    ("brackets of the shell", re.compile(r"[()]")),
+    ("it contains a command substitution", re.compile(r"\$\(|`")),
+    ("shell variables", re.compile(r"\$\w|\$\{")),
+    ("a shell glob pattern", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
+    ("shell brackets", re.compile(r"[()]")),
 )
-SETS = "it sets something in the shell"
+SETS = "it changes the shell's state"
 _STATE = frozenset(
     ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
 )
@@ -188,12 +188,12 @@ def _changes(text: str) -> str:
     """Say why a command is not known to only look; empty when it is.
 
     >>> _changes("kubectl get pods"), _changes("kubectl delete pod x"), _changes("./frobnicate")
-    ('', 'kubectl delete changes something', 'nobody knows whether frobnicate changes something')
+    ('', 'kubectl delete changes something', 'it is unknown whether frobnicate changes something')
     """
     found = shelltext.judged(text)
     if found.effect is Effect.CHANGES:
         return f"{found.what} changes something"
-    return f"nobody knows whether {found.what} changes something" if found.what else ""
+    return f"it is unknown whether {found.what} changes something" if found.what else ""
 
 
 def words_of(text: str) -> tuple[tuple[str, ...], str]:
@@ -202,7 +202,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     >>> words_of("kubectl get pods -l 'app=[name]'")
     (('kubectl', 'get', 'pods', '-l', 'app=[name]'), '')
     >>> words_of("ls *.log"), words_of("echo it's")
-    (((), 'a pattern that the shell expands'), ((), 'its quotes do not end'))
+    (((), 'a shell glob pattern'), ((), 'its quotes are not closed'))
     """
     marks: dict[str, str] = {}
     marked = holes.with_marks(text, marks).replace("\\\n", " ")
@@ -213,7 +213,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     try:
         words = [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]
     except ValueError:
-        return (), "its quotes do not end"
+        return (), "its quotes are not closed"
     if not words:
         return (), "there is no command"
     if words[0] in _STATE or re.match(r"\w+=", words[0]):

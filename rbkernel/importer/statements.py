@@ -174,7 +174,7 @@ def read(source: str) -> Statement:
     >>> read("UPDATE t SET note = 'by [name] at work'").sql
     "UPDATE t SET note = ('by ' || :name || ' at work')"
     >>> read("SELECT * FROM [table-name]").problem
-    '[table-name] stands for a name, and names cannot be bound'
+    '[table-name] is a name, and names cannot be bound'
     """
     marks: dict[str, str] = {}
     marked = holes.with_marks(source, marks)
@@ -186,7 +186,7 @@ def read(source: str) -> Statement:
     binder = _Binder(marks, found)
     sql = binder.bind(tokens)
     if not sql.isascii() and (odd := _odd_character(tokens)):
-        binder.problems.append(f"{odd} stands outside of quotes")
+        binder.problems.append(f"{odd} is outside quotes")
     return Statement(
         source=source,
         sql=holes.without_marks(sql, marks),
@@ -231,7 +231,7 @@ class _Binder:
         for before, opens, inside, closes in zip(told, told[1:], told[2:], told[3:], strict=False):
             lone = (before, opens, closes) == ("in", "(", ")")
             if lone and self._pattern.fullmatch(inside.strip("'")):
-                self._keep(inside, "stands for a list, and no list is bound: = ANY(…) takes one")
+                self._keep(inside, "is a list, and lists cannot be bound here: use = ANY(…)")
 
     def _bound(self, kind: str, token: str, before: str, out: list[str]) -> str:
         if kind == "string":
@@ -240,7 +240,7 @@ class _Binder:
         value = before in _VALUE_AFTER or before in _VALUE_WORDS or before in {"(", ","}
         hole = self._holes.get(self._marks[token]) if whole and kind == "word" else None
         if hole is None or not hole.parameter or not value:
-            self._keep(token, "stands for a name, and names cannot be bound")
+            self._keep(token, "is a name, and names cannot be bound")
             return token
         self.bound.append(hole)
         return f":{hole.parameter}"

@@ -207,7 +207,7 @@ class Steps:
                 went.bound(name)
             went.reasons += refused
         elif reason:
-            went.reasons += [] if reason.endswith("is said already") else [reason]
+            went.reasons += [] if reason.endswith("is set already") else [reason]
         else:
             went.bound(name)
 
@@ -223,7 +223,7 @@ class Steps:
         bound = None if pairs else tables.bind(table)
         if bound is None:
             if went.fate == "text":
-                went.reasons.append("no field of the front matter holds such a table")
+                went.reasons.append("the front matter has no field for such a table")
             return
         self._say(went, bound.field, bound.value)
         if went.fate == "front matter" and bound.call:
@@ -343,7 +343,7 @@ class Steps:
         self, block: Block, went: Went, piece: Piece, said: str, expected: Mapping[str, str]
     ) -> None:
         if shell.holds_a_secret(piece.text):
-            went.notes.append("it holds what looks like a password: take it out of the runbook")
+            went.notes.append("it contains what looks like a password: remove it from the runbook")
         found = self._declare(holes.find(piece.text))
         # in a shell of its own a value could be a command, and what is set there is gone at once
         # a test says what is right; it runs only where somebody has allowed it

@@ -1,4 +1,4 @@
-"""RB3: code that runs to its end, from top to bottom, on the first try, for somebody else."""
+"""RB3: code that runs from top to bottom without an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def undefined(document: Document) -> Iterator[Found]:
 
     Also the `:name` values of `%%sql`. What `%%sql --into` assigns counts as assigned.
 
-    Why: it worked for its writer, whose kernel still held the name; in a fresh one it stops there.
+    Why: it worked for its writer, whose kernel still knew the name; a new kernel stops there.
 
     Instead: assign it in a cell above, or move the cell.
     """
@@ -37,19 +37,19 @@ def syntax(document: Document) -> Iterator[Found]:
 
     Why: the run stops there.
 
-    Instead: mend the line, or make it a Markdown cell with a fence.
+    Instead: correct the line, or make it a Markdown cell with a fence.
     """
     for code in document.codes:
         if code.error:
             line, said = code.error
-            yield in_cell(code.cell, line, f"this is not Python: {said}", "mend that line")
+            yield in_cell(code.cell, line, f"this is not Python: {said}", "correct that line")
 
 
 @rule("RB303", "long-cell", Level.WARNING, "actionable")
 def long_cell(document: Document) -> Iterator[Found]:
     """A code cell is longer than 25 lines.
 
-    Why: at night nobody reads it, and what fails in it fails as a whole.
+    Why: nobody reads it during an incident, and one error stops all of it.
 
     Instead: split it, or put the code into a library that the runbook imports.
     """
@@ -64,7 +64,7 @@ def long_cell(document: Document) -> Iterator[Found]:
 def pasted(document: Document) -> Iterator[Found]:
     """A cell defines a class, or a function of more than a few lines.
 
-    Why: code that is pasted into notebooks is never mended in all of them.
+    Why: a fix to code that is copied into notebooks never reaches all of them.
 
     Instead: put it into a package that the team installs, and import it.
     """
@@ -81,10 +81,10 @@ def pasted(document: Document) -> Iterator[Found]:
 def waits(document: Document) -> Iterator[Found]:
     """A cell asks for input, ends the kernel, or never ends.
 
-    Why: headless nobody answers `input()`; papermill takes `sys.exit()` for success; `while True`
+    Why: headless, nobody answers `input()`; papermill treats `sys.exit()` as success; `while True`
     holds the run for ever.
 
-    Instead: `rb.decide` asks and parks; a finding says what is wrong; `rb.sample` looks n times.
+    Instead: `rb.decide` asks and parks; a finding says what is wrong; `rb.sample` queries n times.
     """
     for cell, call in document.nodes(ast.Call):
         if (said := dotted(call.func)) == "input":
@@ -107,9 +107,9 @@ _FINDING = "say what is wrong with rb.check"
 def swallowed(document: Document) -> Iterator[Found]:
     """An error of any kind is caught and dropped.
 
-    Why: what could not be seen is read as healthy.
+    Why: what could not be checked looks ok.
 
-    Instead: let it raise. A patient that does not answer is `unknown` already, without your help.
+    Instead: let it raise. A server that does not answer already gives `unknown`.
     """
     for cell, node in document.nodes(ast.ExceptHandler):
         broad = node.type is None or dotted(node.type) in {"Exception", "BaseException"}

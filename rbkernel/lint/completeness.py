@@ -1,4 +1,4 @@
-"""RB1: what the front matter must say, by category, and why it matters.
+"""RB1: the fields that the front matter must have, by category, and why they matter.
 
 From the forms, the quality checklist and the quality gates that runbooks are held to: owner, scope,
 escalation and last test for all; the rest where somebody would miss it at night.
@@ -32,12 +32,12 @@ class _Required(NamedTuple):
 _REQUIRED = (
     _Required(
         "RB101", "scope.handles", _ALL, "scoped", lambda f: f.scope.handles,
-        "whoever opens it cannot tell whether it is the right one",
+        "the reader cannot tell whether it is the right runbook",
         "scope: {handles: [Slots held by sessions that are idle in a transaction]}",
     ),
     _Required(
         "RB102", "scope.does_not_handle", _ALL, "scoped", lambda f: f.scope.does_not_handle,
-        "whoever opens the wrong one follows it to the end before they notice",
+        "the reader of the wrong runbook may follow it to the end before they notice",
         "scope: {does_not_handle: [The server is down (RUN-010)]}",
     ),
     _Required(
@@ -45,96 +45,96 @@ _REQUIRED = (
         lambda f: f.escalation.when or any(
             level.when or level.after or level.after_attempts for level in f.escalation.levels
         ),
-        "people wake somebody too late, because nothing tells them that they may",
+        "engineers escalate too late, because nothing says when they should",
         "escalation: {when: [The steps failed after 2 attempts, It lasts longer than 1 h]}",
         Level.ERROR,
     ),
     _Required(
         "RB104", "escalation.contact", _ALL, "escalatable",
         lambda f: f.escalation.contact or any(level.contact for level in f.escalation.levels),
-        "a dead end at 3 am: nobody knows whom to call",
+        "the on-call engineer does not know whom to call",
         'escalation: {contact: "Database Team Lead (PagerDuty)"}',
         Level.ERROR,
     ),
     _Required(
         "RB105", "escalation.provide", _ALL, "escalatable",
         lambda f: f.escalation.provide or any(level.provide for level in f.escalation.levels),
-        "the one who is woken asks everything again",
+        "the person escalated to has to ask everything again",
         "escalation: {provide: The sealed run}",
     ),
     _Required(
         "RB106", "response_time", _URGENT, "actionable", lambda f: f.response_time,
-        "nobody knows whether twenty minutes is late, and coverage cannot hold it against the"
+        "it is unclear whether twenty minutes is late, and coverage cannot compare it with the"
         " alert's severity",
         "response_time: 5 minutes",
     ),
     _Required(
         "RB107", "symptoms", ("incident",), "actionable", lambda f: f.symptoms,
-        "somebody without an alert cannot find it by what they see",
+        "an engineer without an alert cannot find it by the symptoms",
         "symptoms: [Applications log `too many clients already`]",
     ),
     _Required(
         "RB108", "impact", ("incident", "recovery"), "actionable",
         lambda f: f.impact.summary or f.impact.users or f.impact.systems or f.impact.business,
-        "nobody can judge how bad it is, or what to tell users",
+        "it is unclear how bad it is, and what to tell users",
         "impact: New requests that need the database fail or wait",
     ),
     _Required(
         "RB109", "triggers", ("incident",), "actionable", lambda f: f.triggers,
-        "no alert leads here, neither by itself nor by coverage's table",
+        "no alert leads to it, and coverage does not list it",
         "triggers: [{alert: PostgresTooManyConnections}]",
     ),
     _Required(
         "RB110", "prerequisites", ("incident", "deployment", "maintenance", "recovery"),
         "actionable", lambda f: f.prerequisites,
-        "an access that is missing is noticed in the middle",
+        "missing access is only noticed during the incident",
         "prerequisites: [{connection: db, role: pg_monitor}]",
     ),
     _Required(
         "RB111", "on_call", _URGENT, "escalatable", lambda f: f.on_call or f.contacts,
-        "whoever meets the symptoms without a page does not know who is on call",
+        "the reader does not know who is on call",
         "on_call: Backend Team (PagerDuty)",
     ),
     _Required(
         "RB112", "communication", ("incident", "deployment", "recovery"), "escalatable",
         lambda f: f.communication.channel or f.communication.immediately,
-        "users and colleagues hear nothing, and ask the one who has no time",
+        "users and colleagues are not informed, and interrupt the engineer",
         'communication: {channel: "Slack #incidents", every: 30 minutes}',
     ),
     _Required(
         "RB113", "rollback", ("deployment", "recovery"), "safe", lambda f: f.rollback,
-        "a step forward without a way back",
+        "a failed step cannot be reverted",
         "rollback: [{name: The version before, command: kubectl rollout undo deployment/api}]",
         Level.ERROR,
     ),
     _Required(
         "RB114", "recovery.rto", ("recovery",), "scoped", lambda f: f.recovery.rto,
-        "nobody knows how long it may take",
+        "it is unclear how long recovery may take",
         "recovery: {rto: 1 h}",
     ),
     _Required(
         "RB115", "recovery.rpo", ("recovery",), "scoped", lambda f: f.recovery.rpo,
-        "nobody knows how much may be lost",
+        "it is unclear how much data may be lost",
         "recovery: {rpo: 5 min}",
     ),
     _Required(
         "RB116", "drill", ("incident", "recovery"), "tested", lambda f: f.drill,
-        "a runbook that was never tried is a guess",
+        "a runbook that was never tested may not work",
         "drill: replay-paused",
     ),
     _Required(
         "RB117", "last_tested", _ALL, "tested", lambda f: f.last_tested,
-        "nobody knows whether it still works",
+        "it is unclear whether it still works",
         "last_tested: 2026-11-20",
     ),
     _Required(
         "RB118", "testing_schedule", _ALL, "maintained", lambda f: f.testing_schedule,
-        "the last test was the last one",
+        "it will not be tested again",
         "testing_schedule: quarterly",
     ),
     _Required(
         "RB119", "linked_ids", ("incident",), "maintained", lambda f: f.linked_ids,
-        "alerts, deployments and risks that it answers cannot be traced to it",
+        "it cannot be traced from the alerts, deployments and risks that it covers",
         "linked_ids: [MON-005, RISK-008]",
     ),
 )  # fmt: skip
@@ -147,21 +147,21 @@ def _check(required: _Required, document: Document, _around: Surroundings) -> It
     yield in_field(
         document,
         required.field,
-        f"{required.field} is not said: {required.why}",
+        f"{required.field} is missing: {required.why}",
         f"write, for example, `{required.example}`",
     )
 
 
 def _wanted(required: _Required, front: FrontMatter) -> bool:
-    """Tell whether a field is wanted; without a category, only what every category wants."""
+    """Whether a field is required; without a category, only what every category requires."""
     return required.categories == _ALL or front.category in required.categories
 
 
 def _page(required: _Required) -> str:
     categories = "every category" if required.categories == _ALL else ", ".join(required.categories)
     return (
-        f"The front matter does not say `{required.field}`.\n\n"
-        f"Wanted for {categories}.\n\n"
+        f"The front matter has no `{required.field}`.\n\n"
+        f"Required for {categories}.\n\n"
         f"Why: without it, {required.why}.\n\n"
         f"Instead:\n\n```yaml\n{required.example}\n```"
     )

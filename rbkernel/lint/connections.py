@@ -24,7 +24,7 @@ from rbkernel.runbook.placeholders import unfilled
 
 @rule_with_surroundings("RB606", "unknown-connection", Level.WARNING, "complete", forms=False)
 def unknown_connections(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A connection is named that no rbkernel.toml declares.
+    """A connection is named that is not declared in any rbkernel.toml.
 
     The defaults of parameters that carry a connection's name, and names written out in calls.
 
@@ -50,7 +50,7 @@ def unknown_connections(document: Document, around: Surroundings) -> Iterator[Fo
 
 def _unknown(cell: Cell, line: int, name: str, around: Surroundings) -> Iterator[Found]:
     if name not in around.connections:
-        message = f"no configuration declares the connection {name}"
+        message = f"the connection {name} is not declared in any rbkernel.toml"
         yield in_cell(cell, line, message, f"add [connections.{name}] to rbkernel.toml")
 
 
@@ -58,15 +58,15 @@ def _unknown(cell: Cell, line: int, name: str, around: Surroundings) -> Iterator
 def connection_parameters(document: Document) -> Iterator[Found]:
     """`connections` names a parameter that is not declared, or whose default it forbids.
 
-    Why: what the front matter promises to hold back is not held back.
+    Why: what the front matter should restrict is not restricted.
 
     Instead: `connections: {db: "orders-*"}`, and `db: str = "orders-primary"  # …` below.
     """
     declared, front = document.declared[0], document.front
     for name, pattern in front.connections.items() if front and declared else ():
         if name not in declared:
-            message = f"connections names {name}, which is no parameter"
-            yield in_field(document, "connections", message, "declare it, or leave it out")
+            message = f"connections names {name}, which is not a parameter"
+            yield in_field(document, "connections", message, "declare it, or remove it")
             continue
         default = declared[name].default
         if default and not unfilled(default) and not fnmatch.fnmatchcase(str(default), pattern):
@@ -76,9 +76,9 @@ def connection_parameters(document: Document) -> Iterator[Found]:
 
 @rule("RB608", "connection-undeclared", Level.WARNING, "complete")
 def undeclared_connections(document: Document) -> Iterator[Found]:
-    """A parameter carries a connection's name, and `connections` does not say so.
+    """A parameter contains a connection's name, but `connections` does not list it.
 
-    Why: `rb.start` does not look whether it can be reached, and a run may be sent to any database.
+    Why: `rb.start` does not check whether it can be reached, and a run may be sent to any database.
 
     Instead: `connections: {db: "orders-*"}` in the front matter.
     """
@@ -88,7 +88,7 @@ def undeclared_connections(document: Document) -> Iterator[Found]:
         name = node.id if isinstance(node, ast.Name) else ""
         if front and name in declared and name not in {*front.connections, *told}:
             told.add(name)
-            message = f"{name} carries a connection's name, and `connections` does not say so"
+            message = f"{name} contains a connection's name, but `connections` does not list it"
             yield in_cell(cell, line, message, f'add `connections: {{{name}: "*"}}`')
 
 

@@ -102,7 +102,7 @@ class Document:
         except ValueError as error:
             half = isinstance(error, UnicodeEncodeError)
             raise RunbookError(
-                "it holds half of a character" if half else str(error),
+                "it contains half of a surrogate pair" if half else str(error),
                 where=str(path),
                 next_step="open it in JupyterLab, or restore it from version control",
             ) from error
@@ -143,7 +143,7 @@ class Document:
 
     @cached_property
     def is_template(self) -> bool:
-        """Whether it is a form to fill in, also while its front matter is wrong."""
+        """Whether it is a template to fill in, also while its front matter is wrong."""
         said = self.cells[0].source if self.cells else ""
         return re.search(r"^id:\s*TEMPLATE", said, re.MULTILINE) is not None
 

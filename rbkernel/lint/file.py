@@ -1,4 +1,4 @@
-"""RB0: the file as a whole: front matter, order of cells, what a run left behind."""
+"""RB0: the file as a whole: front matter, order of cells, remains of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ add(
 It cannot be opened at all: a conflict of version control was saved in it, it was cut off, or it is
 another format.
 
-Why: at 3 am it does not open.
+Why: it will not open when it is needed.
 
 Instead: restore it from version control. `rbkernel lint` ends with exit code 3.""",
         # what cannot be read becomes no document that a rule could look at
@@ -40,14 +40,14 @@ def front_matter(document: Document) -> Iterator[Found]:
     The first cell must be a raw cell with YAML between two lines `---`, and each field must be one
     that the model knows. `rbkernel schema` prints the model for an editor.
 
-    Why: without it the runbook is in no list, no alert finds it, and it cannot run.
+    Why: without it the runbook is not listed, no alert starts it, and it cannot run.
 
-    Instead: mend the line that is named.
+    Instead: correct the line that is named.
     """
     for problem in document.examined[1]:
         field = f"{problem.field}: " if problem.field else ""
         yield Found(
-            1, problem.line, f"{field}{problem.message}", "mend that line of the front matter"
+            1, problem.line, f"{field}{problem.message}", "correct that line of the front matter"
         )
 
 
@@ -55,7 +55,7 @@ def front_matter(document: Document) -> Iterator[Found]:
 def outputs(document: Document) -> Iterator[Found]:
     """A code cell holds outputs or an execution count.
 
-    Why: an old output is read as today's finding, and it may hold customers' data. What a run
+    Why: an old output looks like a current finding, and may contain customers' data. What a run
     found belongs into its evidence.
 
     Instead: `rbkernel lint --fix` removes them.
@@ -74,9 +74,9 @@ _FIX = "run `rbkernel lint --fix`"
 
 @rule("RB004", "suppression-without-reason", Level.ERROR, "maintained")
 def reasons(document: Document) -> Iterator[Found]:
-    """A rule is suppressed, and nobody says why.
+    """A rule is suppressed without a reason.
 
-    Why: the next one cannot tell an exception that was thought about from one that was not.
+    Why: the next reader cannot tell a considered exception from an accidental one.
 
     Instead: write `rbkernel: ignore RB303 because the table is long`, in a comment of the cell:
     `# …` in code and front matter, `<!-- … -->` in Markdown.
@@ -87,7 +87,7 @@ def reasons(document: Document) -> Iterator[Found]:
                 cell,
                 said.line,
                 f"{', '.join(said.codes) or 'a rule'} is suppressed without a reason",
-                "write `because …` behind the code",
+                "write `because …` after the code",
             )
 
 
@@ -95,7 +95,7 @@ def reasons(document: Document) -> Iterator[Found]:
 def known_codes(document: Document) -> Iterator[Found]:
     """A suppression names a rule that does not exist.
 
-    Why: it suppresses nothing, and whoever wrote it believes that it does.
+    Why: it suppresses nothing, although its writer expects it to.
 
     Instead: `rbkernel lint --rules` lists them.
     """
@@ -108,12 +108,13 @@ def known_codes(document: Document) -> Iterator[Found]:
 
 @rule("RB006", "run-left-behind", Level.ERROR, "maintained", fixable=True)
 def leftovers(document: Document) -> Iterator[Found]:
-    """What papermill injected into a run is in the runbook.
+    """The runbook contains a cell that papermill injected.
 
     Its cell of injected parameters, or its metadata: the output of a run was saved over the
     runbook.
 
-    Why: the injected values hide the declared ones, so the next run asks the last run's database.
+    Why: the injected values override the declared ones, so the next run
+    queries the database of the last one.
 
     Instead: `rbkernel lint --fix` removes them.
     """
@@ -147,7 +148,7 @@ def order(document: Document) -> Iterator[Found]:
     First the front matter, then words for people, then the one cell of parameters, then
     `rb.start`, then everything else.
 
-    Why: papermill injects values behind the cell of parameters: what runs before it uses other
+    Why: papermill injects values after the parameters cell: what runs before it uses other
     values. A first screen without words leaves the reader alone.
 
     Instead: `rbkernel lint --fix` moves front matter and parameters; write the words.
@@ -160,10 +161,8 @@ def order(document: Document) -> Iterator[Found]:
         yield in_cell(cell, 1, "front matter that is not in the first cell is not read", _FIX)
     kinds = [cell.kind for cell in document.cells]
     if "code" in kinds and "markdown" not in kinds[: kinds.index("code")]:
-        message = (
-            "nothing at the top tells people what this is, how to read it and when to escalate"
-        )
-        yield Found(1, 1, message, "add a Markdown cell behind the front matter")
+        message = "nothing at the top says what this is, how to read it and when to escalate"
+        yield Found(1, 1, message, "add a Markdown cell after the front matter")
 
 
 @rule("RB009", "cell-ids", Level.ERROR, "maintained", fixable=True)
@@ -172,7 +171,7 @@ def cell_ids(document: Document) -> Iterator[Found]:
 
     A merge did that, or an old tool.
 
-    Why: evidence is held against the runbook cell by cell, by id.
+    Why: evidence is compared with the runbook cell by cell, by id.
 
     Instead: `rbkernel lint --fix` gives new ones to those without, and to the second.
     """

@@ -1,4 +1,4 @@
-"""--fix: what can be mended without knowing what the author meant. Pure, safe and idempotent.
+"""--fix: corrections that do not depend on the author's intent. Pure, safe and idempotent.
 
 Source, comments and order of everything that is not named here stay as they are. What is
 suppressed, or switched off, is left alone.
@@ -31,7 +31,7 @@ def fix(document: Document, levels: Mapping[str, Level]) -> tuple[Document, list
     Returns
     -------
     tuple
-        The mended document, the same object where nothing was to be done; and what was done.
+        The corrected document, the same object if nothing had to be done; and what was done.
     """
     done: list[str] = []
     for _ in range(_ROUNDS):  # a cell that was tagged may then have to be moved

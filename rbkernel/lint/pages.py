@@ -26,7 +26,7 @@ _INTRODUCTION = """\
 
 Each rule has a code that never changes its meaning, and stands for one quality of a runbook: \
 actionable, complete, verifiable, scoped, escalatable, tested, maintained, safe. *Fixable* means \
-that `rbkernel lint --fix` mends it. `rbkernel lint --explain RB403` prints a page.
+that `rbkernel lint --fix` fixes it. `rbkernel lint --explain RB403` prints a page.
 
 - **Another level, or off:** `RB204 = "off"` under `[lint.severity]` of rbkernel.toml; `error`, \
 `warning` or `off`.

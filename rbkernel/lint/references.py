@@ -1,4 +1,4 @@
-"""RB6: whatever is named is there: files, anchors, steps, runbooks, ids, drills."""
+"""RB6: everything that is named exists: files, anchors, steps, runbooks, ids, drills."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def dead_links(document: Document) -> Iterator[Found]:
 
     Addresses of the web are not asked.
 
-    Why: the page that was to help is not there at the moment it is needed.
+    Why: the page is missing when it is needed.
 
-    Instead: mend the path, which is relative to the notebook; in version control, commit the file.
+    Instead: correct the path, which is relative to the notebook, or commit the file.
     """
     for cell, line, target in _links(document):
         path = unquote(target.partition("#")[0])
         if path and not _exists(_file(document, path)):
-            yield in_cell(cell, line, f"{path} does not exist", "mend the link")
+            yield in_cell(cell, line, f"{path} does not exist", "correct the link")
 
 
 @rule("RB602", "dead-anchor", Level.WARNING, "maintained")
 def dead_anchors(document: Document) -> Iterator[Found]:
     """A link leads to a heading that does not exist.
 
-    Why: the reader lands at the top of a long page and starts to scroll.
+    Why: the link opens the top of a long page, and the reader has to scroll.
 
     Instead: in JupyterLab the anchor of `## Step 4: Decide` is `#Step-4:-Decide`.
     """
@@ -59,16 +59,16 @@ def dead_anchors(document: Document) -> Iterator[Found]:
         path, _, anchor = unquote(target).partition("#")
         there = own if not path else _anchors_of(_file(document, path))
         if anchor and there is not None and anchor.casefold() not in there:
-            yield in_cell(cell, line, f"there is no heading #{anchor}", "mend the anchor")
+            yield in_cell(cell, line, f"there is no heading #{anchor}", "correct the anchor")
 
 
 @rule("RB603", "dead-step", Level.WARNING, "maintained")
 def dead_steps(document: Document) -> Iterator[Found]:
     """A text sends the reader to a step that does not exist.
 
-    Why: they look for it.
+    Why: the reader looks for it.
 
-    Instead: name a step that is there.
+    Instead: name an existing step.
     """
     numbers = {str(step.number) for step in document.steps}
     for cell, block in document.blocks:
@@ -76,12 +76,12 @@ def dead_steps(document: Document) -> Iterator[Found]:
             for found in _STEP_NAMED.finditer(line.text):
                 if found[1] not in numbers:
                     message = f"there is no step {found[1]}"
-                    yield in_cell(cell, line.line, message, "name a step that is there")
+                    yield in_cell(cell, line.line, message, "name an existing step")
 
 
 @rule_with_surroundings("RB604", "unknown-runbook", Level.WARNING, "maintained")
 def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A runbook is named that no catalogue holds.
+    """A runbook is named that is not in the catalogue.
 
     One that is planned stands in `registry.yaml`, in a folder of the catalogue:
     `RUN-010: Database server down`.
@@ -95,7 +95,7 @@ def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found
         for line, text in cell.lines if "RUN-" in cell.source else ():
             for name in dict.fromkeys(_RUNBOOK_ID.findall(text)):
                 if name not in known and not (document.front and name == document.front.id):
-                    message = f"no catalogue holds {name}"
+                    message = f"{name} is not in the catalogue"
                     yield in_cell(
                         cell, line, message, "see `rbkernel list`; or register it as planned"
                     )
@@ -108,9 +108,9 @@ def unknown_ids(document: Document, around: Surroundings) -> Iterator[Found]:
     Judged only where a folder of the catalogue has a `registry.yaml`:
     `MON-005: {title: Connection pool above 90 %}`.
 
-    Why: what it stands for cannot be found.
+    Why: the reader cannot look up what it stands for.
 
-    Instead: mend the id, or register it.
+    Instead: correct the id, or register it.
     """
     for cell in document.cells if around.registry is not None else ():
         for line, text in cell.lines if _LINKED_ID.search(cell.source) else ():
@@ -143,11 +143,11 @@ def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
 
 @rule_with_surroundings("RB610", "unknown-drill", Level.WARNING, "tested")
 def drills(document: Document, around: Surroundings) -> Iterator[Found]:
-    """The drill is none of the sandbox's faults.
+    """The drill is not one of the sandbox's faults.
 
     A sentence is taken as a drill that people do by hand.
 
-    Why: it cannot be tried.
+    Why: it cannot be tested.
 
     Instead: `rbkernel sandbox inject` with an unknown name lists the faults.
     """
@@ -155,7 +155,9 @@ def drills(document: Document, around: Surroundings) -> Iterator[Found]:
     named = re.fullmatch(r"[a-z0-9-]+", said) and around.faults is not None
     if named and said not in (around.faults or ()):
         message = f"the sandbox has no fault {said}"
-        yield in_field(document, "drill", message, "name one of its faults, or say it in words")
+        yield in_field(
+            document, "drill", message, "name one of its faults, or describe the drill in words"
+        )
 
 
 def _links(document: Document) -> Iterator[tuple[Cell, int, str]]:

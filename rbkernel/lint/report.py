@@ -34,7 +34,7 @@ def text(problems: Sequence[Problem], unread: Sequence[RbkernelError], count: in
     if unread:
         total += f", {len(unread)} unreadable"
     if fixable:
-        total += f"; --fix mends up to {fixable}"
+        total += f"; --fix corrects up to {fixable}"
     return [*lines, total]
 
 

@@ -98,7 +98,7 @@ CheckAlone = Callable[[Document], Iterator[Found]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One rule. ``criterion`` is the quality that it stands for; ``fixable`` that --fix mends it.
+    """One rule. ``criterion`` is the quality that it stands for; ``fixable`` if --fix corrects it.
 
     A rule with ``forms`` also judges a template, in which much is not said yet.
     """

@@ -1,4 +1,4 @@
-"""RB5: nothing may hurt: secrets, changes that nobody proposed, actions without a way back."""
+"""RB5: safety: secrets, changes that are not proposed first, actions that cannot be undone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _VERIFYING = frozenset(
 
 @rule("RB501", "secret", Level.ERROR, "safe")
 def secrets(document: Document) -> Iterator[Found]:
-    """A cell or an output holds what looks like a password, a token or a DSN.
+    """A cell or an output contains what looks like a password, a token or a DSN.
 
     Why: a runbook is in version control, and its runs are attachments of postmortems.
 
@@ -64,7 +64,7 @@ def secrets(document: Document) -> Iterator[Found]:
             if what := secret_in(text):
                 yield in_cell(cell, line, f"this looks like {what}", _REMOVE)
         if cell.kind == "code" and any(map(secret_in, _texts(cell.node.outputs))):
-            yield in_cell(cell, 1, "an output looks like it holds a secret", _REMOVE)
+            yield in_cell(cell, 1, "an output seems to contain a secret", _REMOVE)
 
 
 _REMOVE = "remove it, change the secret, and name a connection of rbkernel.toml instead"
@@ -104,11 +104,11 @@ def _texts(value: object) -> Iterator[str]:
 
 @rule("RB502", "secret-parameter", Level.ERROR, "safe")
 def secret_parameter(document: Document) -> Iterator[Found]:
-    """A parameter is called like a secret, or its default is a DSN.
+    """A parameter has the name of a secret, or its default is a DSN.
 
     Why: parameters are kept in plain text in every executed notebook; `rb.start` refuses it.
 
-    Instead: a parameter carries the *name* of a connection.
+    Instead: a parameter holds the *name* of a connection.
     """
     for cell in document.parameter_cells[:1]:
         code = next((code for code in document.codes if code.cell.number == cell.number), None)
@@ -125,7 +125,7 @@ def secret_parameter(document: Document) -> Iterator[Found]:
 def changing_shell(document: Document) -> Iterator[Found]:
     """A cell runs a command that changes something: `!kubectl delete …`, also by `rb.shell`.
 
-    Why: *Run All* does it, papermill does it, and nobody was asked.
+    Why: *Run All* and papermill run it without asking.
 
     Instead: propose it with `rb.act`, so that a human sees it, runs it, and records that.
     """
@@ -138,27 +138,27 @@ def changing_shell(document: Document) -> Iterator[Found]:
 
 @rule("RB504", "shell-past-the-record", Level.WARNING, "safe")
 def looking_shell(document: Document) -> Iterator[Found]:
-    """A cell runs a shell command, and not by `rb.shell`.
+    """A cell runs a shell command without `rb.shell`.
 
-    Why: without a time-out it may hang, and no finding comes of it.
+    Why: without a timeout it may hang, and it gives no finding.
 
     Instead: allow the command in `[commands]` of rbkernel.toml, and call `rb.shell`.
     """
     for cell, line, text in effects.shells(document):
         effect, what = shelltext.judged(text)
         if effect is not Effect.CHANGES:
-            doubt = f", and nobody knows whether {what} only looks" if what else ""
+            doubt = f", and it is unknown whether {what} only reads" if what else ""
             yield in_cell(cell, line, f"a shell command runs here{doubt}", "call it with rb.shell")
 
 
 @rule("RB505", "change-as-text-only", Level.WARNING, "safe")
 def changing_text(document: Document) -> Iterator[Found]:
-    """Markdown holds a command to copy that changes something.
+    """Markdown contains a command to copy that changes something.
 
-    Why: what is copied from a text is recorded nowhere, shows nobody what it would touch, and has
+    Why: what is copied from text is not recorded, does not show what it would affect, and has
     no undo.
 
-    Instead: propose it with `rb.act`, or say it under `rollback`, `kill_switches` or `operations`
+    Instead: propose it with `rb.act`, or write it under `rollback`, `kill_switches` or `operations`
     of the front matter, with its effect and undo.
     """
     for cell, block in document.blocks:
@@ -168,7 +168,7 @@ def changing_text(document: Document) -> Iterator[Found]:
         if block.language in {"sql", "psql", "pgsql"}:
             what = changing_sql(block.text)
         if what:
-            message = f"{what} is there to copy, and changes something"
+            message = f"{what} changes something, and is offered to copy"
             yield in_cell(cell, block.line, message, "propose it with rb.act")
 
 
@@ -176,7 +176,7 @@ def changing_text(document: Document) -> Iterator[Found]:
 def changing_http(document: Document) -> Iterator[Found]:
     """A cell sends a request that changes something, or opens a connection that may.
 
-    Why: *Run All* does it, and nobody was asked.
+    Why: *Run All* does it without asking.
 
     Instead: `rb.http` looks (GET and HEAD); propose the rest with `rb.act`.
     """
@@ -188,7 +188,7 @@ def changing_http(document: Document) -> Iterator[Found]:
 def changing_files(document: Document) -> Iterator[Found]:
     """A cell writes, moves or removes files, or ends processes: `os.remove`, `Path.write_text`.
 
-    Why: *Run All* does it, on whatever machine runs the notebook, and nobody was asked.
+    Why: *Run All* does it without asking, on any machine that runs the notebook.
 
     Instead: propose it with `rb.act`; what the run found is in its evidence already.
     """
@@ -200,7 +200,7 @@ def changing_files(document: Document) -> Iterator[Found]:
 def undecided(document: Document) -> Iterator[Found]:
     """An action does not wait for a decision.
 
-    Why: it stands there as proposed even where the findings speak for something else.
+    Why: it is proposed even if the findings recommend something else.
 
     Instead: `rb.act(plan, when=choice.chose("resume replay"))`.
     """
@@ -213,9 +213,9 @@ def undecided(document: Document) -> Iterator[Found]:
 
 @rule("RB508", "undo-not-declared", Level.WARNING, "safe")
 def no_undo(document: Document) -> Iterator[Found]:
-    """The runbook proposes actions, and its front matter declares no way back.
+    """The runbook proposes actions, but its front matter declares no rollback.
 
-    Why: whoever does it must know beforehand what happens where it was wrong.
+    Why: the engineer must know beforehand how to revert a wrong action.
 
     Instead: `rollback: [{name: Pause replay again, command: SELECT pg_wal_replay_pause()}]`, or
     say that there is none: `rollback: [A terminated session's uncommitted work is lost]`.
@@ -224,23 +224,23 @@ def no_undo(document: Document) -> Iterator[Found]:
     if acts and front and not front.rollback:
         yield in_field(
             document, "rollback", "actions are proposed, and rollback is not said",
-            "say how each is undone, or that it cannot be",
+            "say how to undo each action, or that it cannot be undone",
         )  # fmt: skip
 
 
 @rule("RB509", "action-not-verified", Level.WARNING, "verifiable")
 def unverified(document: Document) -> Iterator[Found]:
-    """Nothing looks again after the last action.
+    """Nothing verifies the result of the last action.
 
-    Why: the incident is closed, and the fault is still there.
+    Why: the incident may be closed while the fault is still there.
 
-    Instead: `rb.done(plan)` records that a human did it and looks again; then check with the title
-    that the fault was found under.
+    Instead: `rb.done(plan)` records that a human did it, and queries again; then check with the
+    title that the fault was found under.
     """
     acts = document.called("act")
     if not acts:
         return
     last = document.calls.index(acts[-1])
     if not any(call.name in _VERIFYING for call in document.calls[last + 1 :]):
-        message = "nothing looks again after this action"
-        yield in_cell(acts[-1].cell, acts[-1].line, message, "add rb.done, and a check behind it")
+        message = "nothing verifies the result of this action"
+        yield in_cell(acts[-1].cell, acts[-1].line, message, "add rb.done, and a check after it")

@@ -51,7 +51,7 @@ def declarations(document: Document) -> Iterator[Found]:
 def help_texts(document: Document) -> Iterator[Found]:
     """A parameter has no comment that says what it means.
 
-    Why: whoever runs it by hand has to guess, units above all.
+    Why: an engineer who runs it by hand has to guess, above all the units.
 
     Instead: `stuck_after_s: float = 5.0  # s in one state after which a session counts as stuck`.
     """
@@ -66,9 +66,9 @@ def help_texts(document: Document) -> Iterator[Found]:
 
 @rule("RB308", "parameter-unused", Level.WARNING, "maintained")
 def unused(document: Document) -> Iterator[Found]:
-    """A parameter is declared and used nowhere.
+    """A parameter is declared but not used.
 
-    Why: somebody will change it at night, and wonder why nothing changes.
+    Why: an engineer may change it and expect an effect.
 
     Instead: use it, or remove it.
     """
@@ -84,9 +84,9 @@ def unused(document: Document) -> Iterator[Found]:
 def start(document: Document) -> Iterator[Found]:
     """There is not exactly one `rb.start`, with the id of the front matter, before all other calls.
 
-    Why: the record would be filed under another runbook, or begin too late.
+    Why: the run would be recorded under another runbook, or start too late.
 
-    Instead: `rb.start("RUN-005", db=db, incident=incident)` right behind the parameters.
+    Instead: `rb.start("RUN-005", db=db, incident=incident)` right after the parameters.
     """
     calls, front = document.called("start"), document.front
     if not calls:
@@ -110,7 +110,7 @@ def start(document: Document) -> Iterator[Found]:
 def start_parameters(document: Document) -> Iterator[Found]:
     """`rb.start` is not given the incident, or a parameter that names a connection.
 
-    Why: without the incident the run stands alone in the evidence; without the connection's name
+    Why: without the incident the run is not part of its record; without the connection's name
     the first screen does not show where you are.
 
     Instead: `rb.start("RUN-005", db=db, incident=incident)`.
@@ -132,7 +132,7 @@ def start_parameters(document: Document) -> Iterator[Found]:
 def summary(document: Document) -> Iterator[Found]:
     """`rb.summary()` is not the last call.
 
-    Why: it is the last word: what was found, decided and done, for the next one and the postmortem.
+    Why: it records what was found, decided and done, for the next shift and the postmortem.
 
     Instead: end with a cell `rb.summary()`.
     """
@@ -144,7 +144,7 @@ def summary(document: Document) -> Iterator[Found]:
 
 @rule("RB312", "nothing-is-checked", Level.WARNING, "verifiable")
 def checks(document: Document) -> Iterator[Found]:
-    """Nothing is checked, so nothing can be found.
+    """The runbook has no check, so it cannot find anything.
 
     Why: the first screen stays empty, and the run ends as unknown.
 

@@ -46,9 +46,9 @@ _BIND = "write `:name` in the SQL, and pass name=… (in `%%sql` the variable is
 
 @rule("RB402", "value-not-bound", Level.ERROR, "safe")
 def pasted(document: Document) -> Iterator[Found]:
-    """SQL holds a value in a form that is not bound: `{name}`, `${NAME}`, `'%s'`, or `':name'`.
+    """SQL contains a value that is not bound: `{name}`, `${NAME}`, `'%s'`, or `':name'`.
 
-    Why: nothing fills it in, so the query asks for that very text and finds nothing; no row then
+    Why: nothing fills it in, so the query searches for that text and finds nothing; no row then
     looks like good news.
 
     Instead: `:name`, without quotes.
@@ -88,10 +88,10 @@ def _unbound(sql: str) -> Iterator[tuple[int, str]]:
 def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
     """SQL is not one statement that only reads, so the guard refuses it.
 
-    Why: a runbook looks; what changes something is proposed, with its targets and its undo, and a
+    Why: a runbook only reads; a change is proposed, with its targets and its undo, and a
     human runs it. The cell would stop the run.
 
-    Instead: ask with a SELECT, and propose the change: with `rb.act`.
+    Instead: query with a SELECT, and propose the change: with `rb.act`.
     """
     for statement in statements(document):
         if statement.text is None or any(_unbound(statement.text)):
@@ -102,16 +102,16 @@ def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
 
 @rule("RB404", "own-connection", Level.ERROR, "safe")
 def own_connection(document: Document) -> Iterator[Found]:
-    """A cell opens a database connection of its own.
+    """A cell opens its own database connection.
 
-    Why: it goes past the guard, the read-only role, the time-outs and the record.
+    Why: it bypasses the guard, the read-only role, the timeouts and the record.
 
     Instead: `rb.query(…, db)` or `%%sql db`, with a connection that rbkernel.toml names.
     """
     for cell, node in document.nodes(ast.stmt):
         for name in _imported(node):
             if name.partition(".")[0] in _DRIVERS:
-                message = f"{name} opens a connection past the guard"
+                message = f"{name} opens a connection that bypasses the guard"
                 yield in_cell(cell, node.lineno, message, "ask with rb.query or %%sql")
 
 
@@ -123,9 +123,9 @@ def _imported(node: ast.stmt) -> list[str]:
 
 @rule("RB405", "value-missing", Level.ERROR, "complete")
 def missing(document: Document) -> Iterator[Found]:
-    """`rb.query` is not given a value that its SQL asks for.
+    """`rb.query` is not given a value that its SQL needs.
 
-    Why: the run stops there. Unlike `%%sql`, `rb.query` does not look at your variables.
+    Why: the run stops there. Unlike `%%sql`, `rb.query` does not use your variables.
 
     Instead: `rb.query("SELECT … :status", db, status=status)`.
     """
@@ -138,5 +138,5 @@ def missing(document: Document) -> Iterator[Found]:
             continue
         for name in wanted:
             if name not in statement.given:
-                message = f"the SQL asks for :{name}, which is not given"
+                message = f"the SQL needs :{name}, which is not given"
                 yield in_cell(statement.cell, statement.line, message, f"pass {name}=…")

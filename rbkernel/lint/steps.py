@@ -1,4 +1,4 @@
-"""RB2: words and steps: can somebody follow this on their first day, at 3 am?
+"""RB2: words and steps: can a newcomer follow this runbook at 3 am?
 
 The quality checklist (actionable, complete, verifiable, scoped, escalatable) and the anti-patterns
 (too vague, too long, no verification, assuming knowledge, no escalation), as far as a computer can
@@ -47,36 +47,36 @@ _ASSUMED = re.compile(
 
 @rule("RB201", "step-without-goal", Level.WARNING, "actionable")
 def goal(document: Document) -> Iterator[Found]:
-    """A step does not say what it is for.
+    """A step has no goal.
 
-    Why: whoever does not know the goal cannot tell when to skip a step, or what to do where the
+    Why: without the goal the engineer cannot tell when to skip a step, or what to do if the
     screen looks different.
 
     Instead: begin it with `**Goal:** see how many slots are taken now.`
     """
     for step in document.steps:
         if not _says(step, _GOAL):
-            yield _at(step, "does not say what it is for", "begin it with **Goal:** …")
+            yield _at(step, "has no goal", "begin it with **Goal:** …")
 
 
 @rule("RB202", "step-without-expected", Level.WARNING, "verifiable")
 def expected(document: Document) -> Iterator[Found]:
-    """A step does not say what is right (anti-pattern: no verification).
+    """A step does not say what result is expected (anti-pattern: no verification).
 
-    Why: without it nobody can tell whether the step worked, and the next one stands on sand.
+    Why: without it the engineer cannot tell whether the step worked.
 
     Instead: `**Expected:** below 80 %.` Success criteria, or a list to tick off, count too.
     """
     for step in document.steps:
         if not (_says(step, _EXPECTED) or _checklist(step)):
-            yield _at(step, "does not say what is right", "add **Expected:** …")
+            yield _at(step, "does not say what result is expected", "add **Expected:** …")
 
 
 @rule("RB203", "step-is-a-dead-end", Level.WARNING, "escalatable")
 def dead_end(document: Document) -> Iterator[Found]:
-    """A step does not say what to do where it does not work (anti-pattern: no escalation).
+    """A step does not say what to do if it does not work (anti-pattern: no escalation).
 
-    Why: a dead end with no help path costs the most time of all.
+    Why: a step without a way to get help costs the most time.
 
     Instead: `**If it does not work:** after 2 attempts, escalate.`
     """
@@ -87,11 +87,11 @@ def dead_end(document: Document) -> Iterator[Found]:
 
 @rule("RB204", "too-vague", Level.WARNING, "actionable")
 def vague(document: Document) -> Iterator[Found]:
-    """A sentence tells to do something, and not what (anti-pattern: too vague).
+    """A sentence does not say exactly what to do (anti-pattern: too vague).
 
     "Investigate the issue", "take appropriate action", "fix as needed".
 
-    Why: the reader knew that before they opened the runbook.
+    Why: it tells the reader nothing new.
 
     Instead: name the command, the cell or the page, and what to look for in it.
     """
@@ -105,20 +105,20 @@ def vague(document: Document) -> Iterator[Found]:
 
 @rule("RB205", "assumes-knowledge", Level.WARNING, "actionable")
 def assumed(document: Document) -> Iterator[Found]:
-    """A sentence takes for granted what only its writer knows (anti-pattern: assuming knowledge).
+    """A sentence assumes knowledge that a newcomer lacks (anti-pattern: assuming knowledge).
 
     "You know how to do this", "the usual way", "obviously", "simply restart it".
 
-    Why: the one who reads it is on their first day, or has not slept.
+    Why: the reader may be new, or tired.
 
-    Instead: say it.
+    Instead: explain it.
     """
     for cell, block in document.blocks:
         for line in block.prose:
             if found := _ASSUMED.search(line.text):
-                message = f"“{found[0]}” takes for granted what a newcomer does not know"
+                message = f"“{found[0]}” assumes knowledge that a newcomer does not have"
                 yield in_cell(
-                    cell, line.line, message, "say it in full, or link to where it stands"
+                    cell, line.line, message, "explain it in full, or link to the explanation"
                 )
 
 
@@ -128,7 +128,7 @@ def too_long(document: Document) -> Iterator[Found]:
 
     Headings `Step N` and the items of numbered lists count.
 
-    Why: nobody gets to the end of it during an incident, and nobody keeps it right.
+    Why: nobody finishes it during an incident, and it is hard to maintain.
 
     Instead: split it into runbooks of one purpose each, and let the first say which one to open.
     """
@@ -142,20 +142,20 @@ def too_long(document: Document) -> Iterator[Found]:
 def nothing_to_do(document: Document) -> Iterator[Found]:
     """A step has no code, command, list, link or menu path.
 
-    Why: words alone are no procedure; everybody does something else.
+    Why: text alone is not a procedure; everybody understands it differently.
 
     Instead: a query, a check, `rb.decide`, a command to copy, or a list to tick off.
     """
     for step in document.steps:
         if not (_commands(step) or any(not _last_word(code) for code in step.codes)):
-            yield _at(step, "holds nothing that can be done", "add a cell, a command or a list")
+            yield _at(step, "contains no action", "add a cell, a command or a list")
 
 
 @rule("RB208", "title-differs", Level.WARNING, "maintained")
 def title(document: Document) -> Iterator[Found]:
     """The first heading is not the title of the front matter.
 
-    Why: lists, alerts and the page itself call it by different names.
+    Why: lists, alerts and the page then use different names.
 
     Instead: `# RUN-005: Replication lag`.
     """
@@ -164,7 +164,7 @@ def title(document: Document) -> Iterator[Found]:
     if front is None or document.is_template or unfilled(front.title):
         return
     if head is None or head[1].level != 1:
-        yield Found(0, 0, "there is no heading of the first level", f"write `# {front.id}: …`")
+        yield Found(0, 0, "there is no first-level heading", f"write `# {front.id}: …`")
     elif front.title.casefold() not in head[1].text.casefold():
         message = f"the heading is “{head[1].text}”, the title “{front.title}”"
         yield in_cell(head[0], head[1].line, message, f"write `# {front.id}: {front.title}`")
@@ -172,11 +172,11 @@ def title(document: Document) -> Iterator[Found]:
 
 @rule("RB209", "steps-out-of-order", Level.WARNING, "complete")
 def numbering(document: Document) -> Iterator[Found]:
-    """The numbers of the steps have a gap, or one stands there twice.
+    """The numbers of the steps have a gap or a duplicate.
 
-    Why: "go back to step 3" leads to the wrong one, and a gap looks like a page that is missing.
+    Why: "go back to step 3" leads to the wrong step, and a gap looks like a missing page.
 
-    Instead: number the steps 1, 2, 3 …; a new chapter may begin at 1 again.
+    Instead: number the steps 1, 2, 3 …; a new chapter may start at 1 again.
     """
     before = 0
     for step in document.steps:
@@ -190,7 +190,7 @@ def numbering(document: Document) -> Iterator[Found]:
 def no_steps(document: Document) -> Iterator[Found]:
     """The runbook has no steps.
 
-    Why: without headings `Step N` nobody can say on the telephone where they are.
+    Why: without headings `Step N` engineers cannot tell each other where they are.
 
     Instead: `## Step 1: Is the alert true?`
     """

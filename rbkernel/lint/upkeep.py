@@ -1,4 +1,4 @@
-"""RB7: what was right once: stale tests, tools that are gone, placeholders that were left."""
+"""RB7: outdated content: old tests, tools that no longer exist, placeholders left over."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ _ANY_DEPRECATED = re.compile("|".join(DEPRECATED))
 
 @rule_with_surroundings("RB701", "test-is-old", Level.WARNING, "tested", forms=False)
 def stale(document: Document, around: Surroundings) -> Iterator[Found]:
-    """The last test is longer ago than the schedule allows (anti-pattern: outdated).
+    """The last test is older than the schedule allows (anti-pattern: outdated).
 
     `testing_schedule` says monthly, quarterly, yearly …; without one it is half a year for
     incidents, recovery and escalation, and a year for the rest. One that says *after each change*
     grows old by a change only.
 
-    Why: systems change, and a runbook that nobody tries is wrong by then.
+    Why: systems change, and an untested runbook becomes wrong.
 
-    Instead: drill it in the sandbox, mend it, and write the day into `last_tested`.
+    Instead: run the drill in the sandbox, correct the runbook, and update `last_tested`.
     """
     front = document.front
     if front is None or front.last_tested is None:
@@ -81,8 +81,8 @@ def stale(document: Document, around: Surroundings) -> Iterator[Found]:
     limit = allowed_days(front)
     age = (around.today - front.last_tested).days
     if limit is not None and age > limit:
-        message = f"the last test is {age} days ago, and {limit} are allowed"
-        yield in_field(document, "last_tested", message, "drill it, then write the new day")
+        message = f"the last test was {age} days ago; at most {limit} are allowed"
+        yield in_field(document, "last_tested", message, "run the drill, then update the date")
 
 
 def allowed_days(front: FrontMatter) -> int | None:
@@ -98,26 +98,26 @@ def allowed_days(front: FrontMatter) -> int | None:
 
 @rule("RB702", "changed-since-test", Level.WARNING, "tested", forms=False)
 def changed(document: Document) -> Iterator[Found]:
-    """The change log has an entry that is younger than the last test.
+    """The change log has an entry that is newer than the last test.
 
-    Why: what was tested is not what stands there now.
+    Why: the current version has not been tested.
 
-    Instead: drill it again, and write the day into `last_tested`.
+    Instead: run the drill again, and write the date into `last_tested`.
     """
     front = document.front
     days = [change.date for change in front.change_log if change.date] if front else []
     if front and front.last_tested and days and max(days) > front.last_tested:
-        message = f"it was changed on {max(days)}, and tested before that"
-        yield in_field(document, "last_tested", message, "drill it again")
+        message = f"it was changed on {max(days)}, after the last test"
+        yield in_field(document, "last_tested", message, "run the drill again")
 
 
 @rule_with_surroundings("RB703", "date-in-future", Level.ERROR, "maintained", forms=False)
 def future(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A date of the front matter lies in the future.
+    """A date of the front matter is in the future.
 
-    Why: a test that has not been is taken for one that was.
+    Why: a future test counts as done.
 
-    Instead: mend the date.
+    Instead: correct the date.
     """
     front = document.front
     if front is None:
@@ -126,25 +126,25 @@ def future(document: Document, around: Surroundings) -> Iterator[Found]:
     latest = around.today + datetime.timedelta(days=1)
     if front.last_tested and front.last_tested > latest:
         yield in_field(
-            document, "last_tested", f"{front.last_tested} lies in the future", "mend the date"
+            document, "last_tested", f"{front.last_tested} is in the future", "correct the date"
         )
     for change in front.change_log:
         if change.date and change.date > latest:
             yield in_field(
-                document, "change_log", f"{change.date} lies in the future", "mend the date"
+                document, "change_log", f"{change.date} is in the future", "correct the date"
             )
 
 
 @rule_with_surroundings("RB704", "deprecated", Level.WARNING, "maintained")
 def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A tool or name is used that is gone (anti-pattern: outdated).
+    """A tool or name is used that no longer exists (anti-pattern: outdated).
 
     A team adds its own in `[lint.deprecated]` of rbkernel.toml: a regular expression, and what to
     use instead.
 
     Why: the command fails at the worst moment.
 
-    Instead: what the message names.
+    Instead: the replacement that the message names.
     """
     ours = DEPRECATED if _ANY_DEPRECATED.search(document.text) else {}
     for pattern, instead in {**ours, **around.deprecated}.items():
@@ -156,11 +156,11 @@ def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
 
 @rule("RB705", "placeholder", Level.WARNING, "complete", forms=False)
 def placeholders(document: Document) -> Iterator[Found]:
-    """Something is still to be filled in: `‹PLACEHOLDER: …›`, TODO, TBD, YYYY-MM-DD, [Team Name].
+    """A placeholder is not filled in: `‹PLACEHOLDER: …›`, TODO, TBD, YYYY-MM-DD, [Team Name].
 
     A template may hold them; a runbook may not.
 
-    Why: the reader finds a hole where the answer should be.
+    Why: the reader finds a placeholder instead of the answer.
 
     Instead: fill it in, or remove it.
     """
@@ -171,5 +171,5 @@ def placeholders(document: Document) -> Iterator[Found]:
             if cell.kind != "code":
                 left += [found[0] for found in _LEFT_OVER.finditer(_NO_TEXT.sub("", text))]
             if left:
-                message = f"still to be filled in: {', '.join(left)}"
+                message = f"not filled in: {', '.join(left)}"
                 yield in_cell(cell, line, message, "fill it in, or remove it")

@@ -73,7 +73,7 @@ def compare(
     Raises
     ------
     DatabaseError
-        A patient is sick, or forbids it: the comparison is incomplete.
+        A server fails or refuses: the comparison is incomplete.
     QueryError, ParameterError, ConfigError
         The question cannot be answered as it is, or its conditions pick no row at all.
     """
@@ -106,7 +106,9 @@ def compare(
 def _check_jobs(jobs: int) -> None:
     if not 1 <= jobs <= MOST_JOBS:
         raise ParameterError(
-            f"{jobs} jobs cannot be", where="reconcile", next_step=f"ask for 1 to {MOST_JOBS}"
+            f"{jobs} is not a valid number of jobs",
+            where="reconcile",
+            next_step=f"ask for 1 to {MOST_JOBS}",
         )
 
 
@@ -119,7 +121,7 @@ def _begin(question: Question, layout: Layout, both: Readers, resume: Progress |
         )
     if (resume.digest, resume.layout) != (question.digest, fingerprint):
         raise ConfigError(
-            "the earlier run asked something else, or a table was changed since",
+            "the earlier run had other options, or a table was changed since",
             where="reconcile",
             next_step="run it without --resume, from the beginning",
         )
@@ -135,7 +137,7 @@ def _check_time_zone(question: Question, both: Readers) -> None:
         raise ParameterError(
             f"there is no time zone {question.time_zone!r}",
             where="time zone",
-            next_step="name one as PostgreSQL does, such as Europe/Berlin or UTC",
+            next_step="use a PostgreSQL name, such as Europe/Berlin or UTC",
         ) from error
 
 

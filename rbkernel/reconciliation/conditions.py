@@ -45,9 +45,9 @@ def nothing_compared(question: Question) -> NothingCompared:
     asked = [name for name, given in (("where", question.where), ("window", question.window_s))
              if given]  # fmt: skip
     return NothingCompared(
-        f"nothing was compared: the {' and the '.join(asked)} picked no row on either side",
+        f"nothing was compared: the {' and the '.join(asked)} matched no row on either side",
         where=f"{question.target} against {question.source}",
-        next_step="widen it, or leave it out to compare the whole tables",
+        next_step="widen it, or omit it to compare the whole tables",
     )
 
 
@@ -77,15 +77,15 @@ def _check(reader: Reader, of: Table, condition: str, written: str) -> None:
     try:
         reader.rows(f"EXPLAIN SELECT FROM {of.sql} t WHERE {condition}")
     except QueryError as error:
-        step = "mend the condition"
+        step = "correct the condition"
         if "FROM-clause" in error.what:
             step = "write columns without the table's name: id, not orders.id"
         raise QueryError(error.what, where=error.where, next_step=step) from error
     volatile = [name for (name,) in reader.rows(_VOLATILE, {"names": calls(written)})]
     if volatile:
         raise QueryError(
-            f"the condition calls {', '.join(volatile)}, which may answer otherwise for each row:"
-            " it would not pick the same rows on both sides",
+            f"the condition calls {', '.join(volatile)}, which may return another value for each"
+            " row: it would not pick the same rows on both sides",
             where=f"connection {reader.name}",
             next_step="write the value itself, or use now()",
         )

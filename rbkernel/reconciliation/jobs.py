@@ -182,8 +182,8 @@ def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
     counted = searched.target_rows - searched.source_rows
     if surplus != counted and not any(side.condition for side in work.pair):
         raise DatabaseError(
-            f"{searched.source_rows} rows against {searched.target_rows} are not told apart by the"
-            f" key {', '.join(work.question.key)}",
+            f"{searched.source_rows} rows against {searched.target_rows} cannot be distinguished by"
+            f" the key {', '.join(work.question.key)}",
             where=f"{work.question.target} against {work.question.source}",
             next_step="see whether the key is unique in both, and whether a view or a foreign table"
             " changes while it is read; then run it again",
@@ -196,7 +196,7 @@ def incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
     if "statement timeout" in error.what:
         advice = (
             "the server is slow or blocked now, or statement_timeout_s of the connection is too"
-            " low for tables of this size: look at its load, then raise it, or narrow the"
+            " low for tables of this size: check its load, then raise the limit, or narrow the"
             " comparison (--where, --window)"
         )
     return DatabaseError(

@@ -157,9 +157,9 @@ def windows(question: Question, layout: Layout, since: str) -> tuple[str, str]:
     for of, column in zip((layout.source, layout.target), columns, strict=True):
         if column.type.name not in {"timestamp", "timestamptz", "date"}:
             raise QueryError(
-                f"{column.name} of {of.shown} is no time, but {column.type.shown}",
+                f"{column.name} of {of.shown} is not a time, but {column.type.shown}",
                 where="window",
-                next_step="name a column that says when a row was written",
+                next_step="name a column with the time at which a row was written",
             )
     zone = question.time_zone or "UTC"
     first, second = (f"{_expression(one, zone)} >= '{since}'::timestamptz" for one in columns)
@@ -201,8 +201,8 @@ def _column(question: Question, one: TableColumn, other: TableColumn) -> Column 
     tolerance = question.tolerance.get(one.name)
     if tolerance is not None and not found.number:
         raise QueryError(
-            f"{one.name} ({one.type.shown}) is no number", where="tolerance",
-            next_step="give tolerances to numbers only",
+            f"{one.name} ({one.type.shown}) is not a number", where="tolerance",
+            next_step="use tolerances only for numbers",
         )  # fmt: skip
     zoned = question.time_zone if one.type.name != other.type.name else ""
     expressions = _expression(one, zoned), _expression(other, zoned)
@@ -258,7 +258,7 @@ def _key_column(
             f"the key {_named(one, other)} is {one.type.shown} in {source.shown} and"
             f" {other.type.shown} in {target.shown}: rows cannot be found by it",
             where="key",
-            next_step=f"declare that they belong together (--map {one.name}={other.name}), or name"
+            next_step=f"declare that they are the same (--map {one.name}={other.name}), or name"
             " another key",
         )
     return column
@@ -271,7 +271,7 @@ def _check_something_is_compared(
     rest = len(source.columns) - len(question.ignore)
     if not found and min(rest, len(target.columns)) > len(question.key):
         raise QueryError(
-            f"{source.shown} and {target.shown} share no column beside the key",
+            f"{source.shown} and {target.shown} have no common column except the key",
             where="columns",
             next_step="map the columns of the one to those of the other (--map old=new)",
         )

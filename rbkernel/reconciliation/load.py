@@ -1,4 +1,4 @@
-"""Watch the patient while it is read, and let it breathe.
+"""Measure the server's load during a comparison, and pause when it is high.
 
 The load is what a glance at pg_stat_activity tells: sessions at work, and those that wait for a
 lock once more, since they are what hurts. While it is above the limit nothing is asked and no
@@ -54,10 +54,10 @@ def wait_for_calm(both: Readers, most: float, *, ours: Sequence[Readers]) -> Non
         if time.monotonic() >= give_up_at:
             busy = both.source if loads[0] > most else both.target
             raise DatabaseError(
-                f"gave up: {max(loads)} sessions work or wait for a lock, for {PATIENCE_S:.0f} s"
-                f" already, and no more than {most:g} were allowed (--max-load)",
+                f"gave up: {max(loads)} sessions have been active or waiting for a lock for"
+                f" {PATIENCE_S:.0f} s; the limit is {most:g} (--max-load)",
                 where=f"connection {busy.name}",
-                next_step="look at its load first (RUN-000), or allow more",
+                next_step="check its load first (RUN-000), or raise the limit",
             )
         time.sleep(_EVERY_S)
 
@@ -69,8 +69,8 @@ def _load(reader: Reader, ours: Sequence[Readers]) -> int:
     if hidden:
         raise DatabaseError(
             f"{reader.session.server.role} cannot see what {hidden} sessions do, so it cannot"
-            " watch the load (--max-load)",
+            " measure the load (--max-load)",
             where=f"connection {reader.name}",
-            next_step=f"{grant(reader.session.server, 'pg_monitor')}, or leave --max-load out",
+            next_step=f"{grant(reader.session.server, 'pg_monitor')}, or omit --max-load",
         )
     return int(load)

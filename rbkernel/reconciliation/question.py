@@ -1,4 +1,4 @@
-"""What somebody wants to know about two tables: a frozen value, checked before any server is asked.
+"""A comparison of two tables: a frozen value, checked before any server is asked.
 
 Pure.
 """
@@ -135,7 +135,7 @@ def _check_brackets(condition: str) -> None:
         if depth < 0 or text == ";":
             break
     if depth:
-        raise _wrong(f"the condition {condition!r} is not one expression", "mend its brackets")
+        raise _wrong(f"the condition {condition!r} is not one expression", "correct its brackets")
 
 
 def _wrong(what: str, next_step: str) -> ParameterError:

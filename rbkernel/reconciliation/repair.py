@@ -163,9 +163,9 @@ def write(
     """
     if question.time_zone:
         raise QueryError(
-            "a repair is not written for columns that were given a time zone",
+            "repair SQL is not available for columns with a given time zone",
             where="repair",
-            next_step="leave these columns out (--columns), or write that statement yourself",
+            next_step="exclude these columns (--columns), or write the statement yourself",
         )
     rows = [one for one in differences if one.kind not in OF_COLUMNS]
     with readers(source, target) as both:
@@ -341,7 +341,7 @@ def _said(message: str) -> str:
 def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str]) -> None:
     if triggers:
         script.note(
-            f"triggers will fire, and what they do is not taken back: {', '.join(triggers)}"
+            f"triggers will fire, and the undo does not revert their changes: {', '.join(triggers)}"
         )
     if foreign:
         script.note(f"foreign keys are checked, or cascade: {', '.join(foreign)}")
@@ -362,8 +362,9 @@ def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
         if name in set_here:
             column, literal = quote_identifier(name), quote_literal(sequence).strip()
             script.note(
-                f"the sequence {sequence} of {name} is not moved. When the repair is done, so that"
-                f" it gives no value twice: SELECT setval({literal}, max({column})) FROM {table}"
+                f"the sequence {sequence} of {name} is not moved. After the repair, run this"
+                " so that no value is used twice:"
+                f" SELECT setval({literal}, max({column})) FROM {table}"
                 f" HAVING max({column}) > (SELECT last_value FROM {sequence});"
             )
 
@@ -371,13 +372,13 @@ def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
 def _note_obstacles(script: _Script, rules: list[str]) -> None:
     if rules:
         script.obstacles.append(
-            f"rules rewrite what is written to the table, so it will stop: {', '.join(rules)}"
+            f"rules rewrite changes of the table, so the script will stop: {', '.join(rules)}"
         )
     for columns in script.layout.target.unique:
         if _exchanged(script.updates, sorted(columns)):
             script.obstacles.append(
-                f"rows take over each other's unique {', '.join(sorted(columns))}, which is checked"
-                " row by row: it may stop; set one of these values aside by hand first"
+                f"rows exchange unique {', '.join(sorted(columns))}, which is checked"
+                " row by row: the script may stop; change one of these values by hand first"
             )
 
 
@@ -396,7 +397,7 @@ def _heading(question: Question, script: _Script, connection: str) -> list[str]:
         f"Makes {len(script.forth)} rows of {question.target} equal to {question.source}.",
         f"Written {now()} for connection {connection}.",
         "Read it, then run it with psql as a role that may write. It is one transaction: if a row",
-        "is no longer as it was compared, an error says which, and nothing is changed.",
+        "has changed since the comparison, an error names it, and nothing is changed.",
         *(f"OBSTACLE: {told}" for told in script.obstacles),
         *script.notes,
     ]

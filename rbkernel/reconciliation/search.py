@@ -189,8 +189,8 @@ def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
     """Say that a key came twice although it had been checked."""
     names = " or ".join(side.table.shown for side in sides)
     return QueryError(
-        f"the key does not identify a row of {names}: rows with a key that was there already have"
-        " come in since it was checked",
+        f"the key does not identify a row of {names}: rows with an existing key were"
+        " inserted since it was checked",
         where=f"connection {reader.name}",
         next_step="name more columns as the key, or remove the duplicates first",
     )

@@ -52,7 +52,7 @@ _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 @dataclass
 class Reader:
-    """A connection that reads, in one transaction until it is told to begin anew."""
+    """A read-only connection, in one transaction until it is told to start a new one."""
 
     session: Session
     raw: driver.RawConnection

@@ -122,7 +122,7 @@ def read(reader: Reader, name: str) -> Table:
     found = reader.rows(_TABLE, {"oid": _located(reader, name)})
     oid, schema, relation, kind, row_bytes, has_children, secured = found[0]
     if kind not in _READABLE:
-        raise QueryError(f"{name} is no table", where=f"connection {reader.name}",
+        raise QueryError(f"{name} is not a table", where=f"connection {reader.name}",
                          next_step="name a table or a view")  # fmt: skip
     if secured:
         raise _hidden(reader, name)
@@ -158,17 +158,17 @@ def _located(reader: Reader, name: str) -> int:
     where = f"connection {reader.name}"
     if not candidates:
         raise QueryError(
-            f"there is no table {name} that this role may see",
+            f"there is no table {name} that this role can see",
             where=where,
-            next_step="check its name and schema; names are taken as PostgreSQL keeps them,"
-            " mostly in lower case",
+            next_step="check its name and schema; names are case-sensitive,"
+            " and mostly in lower case",
         )
     path_is_set = any(one.name == "search_path" for one in reader.session.server.overrides)
     chosen = searched(candidates, path_is_set=path_is_set)
     if chosen is None:
         schemas = ", ".join(one.schema for one in candidates)
         raise QueryError(
-            f"several schemas have a table {name}, and it is unclear which is meant: {schemas}",
+            f"several schemas have a table {name}, so the name is ambiguous: {schemas}",
             where=where,
             next_step=f"name the schema, such as {candidates[0].schema}.{name}",
         )
@@ -197,7 +197,7 @@ def check_two(source: Table, target: Table, both: Readers) -> None:
 def _hidden(reader: Reader, name: str) -> DatabaseError:
     role = reader.session.server.role
     return DatabaseError(
-        f"row security hides rows of {name} from the role {role}, so nothing can be said of all",
+        f"row security hides rows of {name} from the role {role}, so the tables cannot be compared",
         where=f"connection {reader.name}",
         next_step="have an administrator create a view of it that the table's owner owns, and GRANT"
         f" SELECT on that view TO {role}; then compare the view",
@@ -240,8 +240,8 @@ def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
         raise QueryError(
             f"{what} {name!r}; {of.shown} has {names or 'none'}",
             where=of.shown,
-            next_step="name columns as the source calls them, and map those that the target calls"
-            " otherwise",
+            next_step="use the column names of the source, and map those with another name in the"
+            " target",
         )
     return found
 

@@ -1,4 +1,4 @@
-"""How things look: HTML, plain text and a typed JSON mimetype for each, side by side.
+"""Display: each thing as HTML, as plain text and as JSON of its own MIME type.
 
 Pure. All text is escaped. Styles are inline and give both colours, because JupyterLab strips
 style sheets from notebooks it does not trust, and an executed notebook from an alert is one.
@@ -38,7 +38,7 @@ def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """What the first screen tells of a run, as it stands."""
+    """The contents of a run's first screen."""
 
     run: Run
     facts: tuple[tuple[str, str], ...]
@@ -63,12 +63,12 @@ class Screen:
         told = [finding.headline for finding in leaders]
         unseen = sum(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
         if unseen and leaders and leaders[0].wrong:
-            told.append(f"{unseen} of {len(self.findings)} checks could not be made")
+            told.append(f"{unseen} of {len(self.findings)} checks failed to run")
         return f"{self.verdict.value.upper()}{so_far}: {'; '.join(dict.fromkeys(told))}"
 
 
 def screen_card(screen: Screen) -> str:
-    """The first screen: what is wrong, what to do next, and where we are."""
+    """The first screen: what is wrong, what to do next, and which run it is."""
     run = screen.run
     parts = [
         _band(screen.headline, screen.verdict.value if screen.findings else None),
@@ -144,7 +144,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
         for f in by_urgency(findings)
     )
     head = "".join(
-        f"<th style='{cell}'>{word}</th>" for word in ("", "looked at", "found", "open next")
+        f"<th style='{cell}'>{word}</th>" for word in ("", "check", "found", "open next")
     )
     return frame(
         f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
@@ -189,11 +189,11 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
 
 
 def _undo(plan: ActionPlan) -> str:
-    """What takes it back; a script is folded away, and can be copied."""
+    """How to revert it; a script is folded away, and can be copied."""
     if "\n" not in plan.undo:
         return _facts([("Undo", plan.undo)])
     return (
-        "<details style='margin: 6px 10px'><summary>Undo: SQL that takes it back</summary>"
+        "<details style='margin: 6px 10px'><summary>Undo: SQL that reverts it</summary>"
         f"{_to_copy(plan.undo)}</details>"
     )
 
@@ -212,7 +212,7 @@ def plan_text(plan: ActionPlan, state: str) -> str:
 
 
 def command_card(title: str, command: str, reason: str) -> str:
-    """A command that only looks, and was not run here: to copy, with the reason."""
+    """A read-only command that was not run here: to copy, with the reason."""
     head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
     return frame(head + _to_copy(command))
 
@@ -245,7 +245,7 @@ def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
 
 
 def message_card(label: str, text: str, colour: str = "unknown") -> str:
-    """A note, or a remark of ours."""
+    """A note, or a remark of rbkernel."""
     return frame(_line(badge(label, colour), escape(text), ""))
 
 
@@ -261,7 +261,7 @@ def provenance_line(facts: Iterable[str], sql: str) -> str:
     )
 
 
-# so many that are ok are told each for itself; more would hide what is not
+# up to this many ok findings are listed one by one; more would hide what is wrong
 _TOLD_OK = 6
 
 
@@ -288,7 +288,7 @@ def _passed(findings: tuple[Finding, ...]) -> str:
 
 
 def frame(inner: str) -> str:
-    """Put a border, ink and paper around what a cell shows."""
+    """Put a border and colours around the output of a cell."""
     return (
         f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
@@ -332,10 +332,10 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
 
 
 def _step(finding: Finding) -> str:
-    """What to do next, with the runbook that goes on from here."""
+    """What to do next, with the runbook to open."""
     if finding.explained_by:
-        # its own advice is about a symptom, and may hurt where the cause is known
-        return f"what the cause needs: {finding.explained_by}"
+        # its own advice is about a symptom, and may do harm where the cause is known
+        return f"fix the cause: {finding.explained_by}"
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
@@ -361,7 +361,7 @@ def _decision_line(decision: Decision) -> str:
         hint += f"<div style='margin: 2px 0 0 10px'>{escape(decision.reason)}</div>"
     if decision.state == "parked":
         hint += (
-            "<div style='margin: 2px 0 0 10px'>Nobody was there to answer: open this runbook in"
+            "<div style='margin: 2px 0 0 10px'>Nobody has answered yet: open this runbook in"
             " JupyterLab with the same parameters, run it, and choose.</div>"
         )
     return _line(badge(decision.state, "open"), question, f" {options}{hint}")
@@ -369,8 +369,8 @@ def _decision_line(decision: Decision) -> str:
 
 def _by_whom(plan: ActionPlan) -> str:
     if plan.command:
-        return "In a shell of your own, where you may"
-    return f"As a role that may, on <b>{escape(plan.connection)}</b>"
+        return "Run in your own shell"
+    return f"Run on <b>{escape(plan.connection)}</b> as a role with the required privileges"
 
 
 def _to_copy(text: str) -> str:
@@ -408,7 +408,7 @@ def _targets(plan: ActionPlan) -> str:
 
 
 def _clock(at: str) -> str:
-    """Write a UTC time of ours for people.
+    """Write a UTC time for people.
 
     >>> _clock("2026-11-20T23:45:35.968906+00:00"), _clock("")
     ('2026-11-20 23:45:35 UTC', '')

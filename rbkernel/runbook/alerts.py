@@ -177,7 +177,7 @@ def _groups(document: Any) -> Iterator[Mapping[str, Any]]:
 def _alerts(path: Path, group: Mapping[str, Any]) -> Iterator[Alert]:
     for rule in group["rules"]:
         if not isinstance(rule, Mapping):
-            raise _wrong(path, f"group {group.get('name', '')}: a rule is no mapping")
+            raise _wrong(path, f"group {group.get('name', '')}: a rule is not a mapping")
         name = rule.get("alert") or rule.get("title")  # Grafana's rules have a title
         if name:
             yield Alert(
@@ -201,5 +201,5 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _wrong(path: Path, what: str) -> AlertRulesError:
     return AlertRulesError(
-        what, where=str(path), next_step="mend the file; `promtool check rules` reads it too"
+        what, where=str(path), next_step="correct the file; `promtool check rules` reads it too"
     )

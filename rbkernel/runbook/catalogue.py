@@ -192,7 +192,7 @@ class Catalogue:
 
     @property
     def problems(self) -> list[RbkernelError]:
-        """What somebody has to put right."""
+        """What has to be corrected."""
         return [*self.missing, *(one.problem for one in self.unreadable), *self.doubles]
 
     def broken(self, id: str) -> Unreadable | None:  # noqa: A002
@@ -230,7 +230,7 @@ def look(folders: Sequence[Path]) -> Catalogue:
 
 def _missing(folder: Path) -> RunbookError:
     return RunbookError(
-        "there is no such folder of runbooks",
+        "the runbook folder does not exist",
         where=str(folder),
         next_step="create or mount it, or correct `paths` of [catalogue] in rbkernel.toml",
     )
@@ -340,7 +340,7 @@ def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[
             f"{document.id} is the id of two documents: {used.path} is used, because it comes"
             " first in the order of [catalogue] paths and file names",
             where=str(document.path),
-            next_step="give one of the two another id, or delete it",
+            next_step="change the id of one of them, or delete it",
         )
     ]
 
@@ -384,5 +384,5 @@ def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:
     raise UnknownRunbook(
         f"no runbook has the id {id_or_path!r}{unread}",
         where=", ".join(str(folder) for folder in [*folders, packaged("notebooks")]),
-        next_step="see `rbkernel list` for the ids there are",
+        next_step="see `rbkernel list` for the known ids",
     )

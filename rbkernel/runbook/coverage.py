@@ -230,8 +230,12 @@ def follow(alert: Alert, places: Known) -> tuple[Link, str]:
 def _gaps(alert: Alert, found: Sequence[Runbook], link: Link) -> Iterable[Gap]:
     worst = Verdict.CRITICAL if alert.severity is AlertSeverity.CRITICAL else Verdict.WARNING
     if link is Link.DEAD:
-        step = f"mend the runbook_url of {alert.name}, or leave it out: a trigger is enough"
-        yield Gap(verdict=worst, what=f"runbook_url leads to nothing: {alert.url}", next_step=step)
+        step = f"correct the runbook_url of {alert.name}, or remove it: a trigger is enough"
+        yield Gap(
+            verdict=worst,
+            what=f"runbook_url does not lead to a runbook: {alert.url}",
+            next_step=step,
+        )
     if not found and alert.severity is not AlertSeverity.INFO:
         step = f"add `alert: {alert.name}` to the triggers of a runbook, or write one: rbkernel new"
         elsewhere = "; runbook_url leads elsewhere" if link is Link.ELSEWHERE else ""
@@ -240,7 +244,7 @@ def _gaps(alert: Alert, found: Sequence[Runbook], link: Link) -> Iterable[Gap]:
         yield from _too_slow(alert, found)
     own = any(one.front_matter.category in {"incident", "recovery"} for one in found)
     if found and not own and alert.severity is AlertSeverity.CRITICAL:
-        what = "a critical alert needs an incident runbook of its own"
+        what = "a critical alert needs its own incident runbook"
         step = f"write an incident runbook for {alert.name}: rbkernel new"
         yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
 
@@ -252,13 +256,13 @@ def _too_slow(alert: Alert, found: Sequence[Runbook]) -> Iterable[Gap]:
         if (seconds := duration_s(one.front_matter.response_time)) is not None
     ]
     names, limit = ", ".join(one.id for one in found), _RESPONSE_WORDS[alert.severity]
-    step = f"say `response_time: {limit}` in {names}, or give the alert another severity"
+    step = f"set `response_time: {limit}` in {names}, or give the alert another severity"
     if not promised:
-        what = f"{names} promises no response time; {alert.severity} asks for {limit}"
+        what = f"{names} has no response time; {alert.severity} requires {limit}"
         yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
     elif min(promised) > RESPONSE_S[alert.severity]:
         said = ", ".join(one.front_matter.response_time for one in found)
-        what = f"{names} promises {said}; {alert.severity} asks for {limit}"
+        what = f"{names} has {said}; {alert.severity} requires {limit}"
         yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
 
 

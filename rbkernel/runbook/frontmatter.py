@@ -164,7 +164,7 @@ def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
     raise RunbookError(
         "; ".join(map(str, problems)),
         where=f"{where}, first cell",
-        next_step="open it in JupyterLab (View > Show Line Numbers), and mend"
+        next_step="open it in JupyterLab (View > Show Line Numbers), and correct"
         f" {'that line' if len(problems) == 1 else 'these lines'}",
     )
 

@@ -113,7 +113,7 @@ _YAML_ADVICE = {
     "mapping values are not allowed": "put a text that holds `: ` into quotes",
     "cannot start any token": "indent with spaces, and put a text that begins with @, ` or % into"
     " quotes",
-    "could not find expected ':'": "write `name: value`, or indent a text that goes on",
+    "could not find expected ':'": "write `name: value`, or indent a continued text",
     "block mapping": "indent the fields of one level alike",
     "flow": "close what `[` or `{` opens",
 }
@@ -283,7 +283,7 @@ def edit(cell: str, changes: Mapping[str, Any]) -> str:
         raise RunbookError(
             f"the front matter cannot be edited: {' '.join(str(error).split())}",
             where="first cell",
-            next_step="mend it by hand first; `rbkernel lint` names the line",
+            next_step="correct it by hand first; `rbkernel lint` names the line",
         ) from error
     data = CommentedMap() if data is None else data
     for name, value in changes.items():

@@ -90,7 +90,7 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
         statements = ast.parse(source).body
     except SyntaxError as error:
         raise RunbookError(
-            f"line {error.lineno} is not Python", where=place, next_step="mend it"
+            f"line {error.lineno} is not Python", where=place, next_step="correct it"
         ) from error
     found = [_parameter(node, source.splitlines(), place) for node in statements]
     return {parameter.name: parameter for parameter in found}

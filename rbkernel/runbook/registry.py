@@ -73,4 +73,4 @@ def _entry(path: Path, name: str, value: Any) -> Entry:
 
 
 def _wrong(path: Path, what: str) -> ConfigError:
-    return ConfigError(what, where=str(path), next_step="mend that line")
+    return ConfigError(what, where=str(path), next_step="correct that line")

@@ -251,7 +251,7 @@ def _whole_sandbox() -> Iterator[tuple[State, Access]]:
             raise SandboxError(
                 "; ".join(seen.problems) or "the sandbox is not up",
                 where=str(home.path),
-                next_step="run `rbkernel sandbox up`, which builds it anew",
+                next_step="run `rbkernel sandbox up`, which builds it again",
             )
         yield known, _access(home, known)
 
@@ -263,9 +263,9 @@ def _told_as_ours(home: Home) -> Iterator[None]:
         yield
     except (OSError, driver.RawConnection.Error) as error:
         raise SandboxError(
-            f"the sandbox could not go on: {str(error).splitlines()[0]}",
+            f"the sandbox could not continue: {str(error).splitlines()[0]}",
             where=str(home.path),
-            next_step="mend that cause, then run `rbkernel sandbox up`, which builds it anew",
+            next_step="fix that cause, then run `rbkernel sandbox up`, which builds it again",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`rb.act` proposes, a human executes, `rb.done` records it and looks again.
+"""`rb.act` proposes, a human executes, `rb.done` records it and queries again.
 
 Nothing here changes a database: the kernel holds a read-only role. A plan shows the exact SQL to
 copy, what it touches, and how to undo it.
@@ -34,7 +34,7 @@ class ProposedPlan:
 
     @property
     def state(self) -> str:
-        """One of: waiting for a decision, proposed, not chosen, done by a human."""
+        """One of: waits for a decision, proposed, not chosen, done by a human."""
         if self._done:
             return "done by a human"
         chosen = self._when.state if isinstance(self._when, Condition) else self._when
@@ -69,15 +69,15 @@ class ProposedPlan:
 
 @checked
 def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
-    """Propose a mutation: exact SQL to copy, its targets and what they hold.
+    """Propose a mutation: exact SQL to copy, and its targets.
 
     Parameters
     ----------
     plan
         From `rb.actions`.
     when
-        The condition under which it is proposed, usually ``choice.chose("…")``; the card wakes
-        when the choice is made.
+        The condition under which it is proposed, usually ``choice.chose("…")``; the card
+        updates when the choice is made.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
 
 @checked
 def done(proposed: ProposedPlan, note: str = "") -> None:
-    """Record that a human executed the plan, and look again.
+    """Record that a human executed the plan, and run its verification query.
 
     Parameters
     ----------
@@ -102,14 +102,14 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     """
     if not note.strip():
         text = (
-            "nobody was there to do it"
+            "nobody could run the SQL in a headless run"
             if headless()
             else "after you have run the SQL, write what you did into note= and run this cell again"
         )
         _say(f"Nothing is recorded as done: {text}.")
         return
     if proposed.state not in {"proposed", "done by a human"}:
-        _say(f"Not recorded: the plan {proposed.state}; answer its question first.")
+        _say(f"Not recorded: the plan's state is '{proposed.state}'. Answer its question first.")
         return
     proposed.mark_done(note)
     _say(f"Recorded: {proposed.plan.title}. {note}")

@@ -49,7 +49,7 @@ def check(
     unseen: str = "",
     source: str = "",
 ) -> Finding:
-    """Judge one figure of a frame by a rule of one's own.
+    """Judge one figure of a frame by your own rule.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _explained(finding: Finding) -> Finding:
     """Say why a figure that is known could not be judged: its threshold is NaN."""
     if finding.verdict is not Verdict.UNKNOWN or finding.actual:
         return finding
-    reason = "a threshold is not a number: what it was computed from has no answer"
+    reason = "a threshold is not a number: the query that it was computed from has no answer"
     return dataclasses.replace(finding, actual=reason, cause=reason)
 
 
@@ -129,7 +129,7 @@ def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None
         return None
     if not where.index.equals(frame.index):
         raise ParameterError(
-            "rb.check: where is a mask of other rows than those of the frame",
+            "rb.check: the mask `where` does not have the rows of the frame",
             next_step="make it from this frame, such as where=frame['state'] == 'active'",
         )
     return frame[where.fillna(False).astype(bool)]
@@ -161,7 +161,7 @@ def assess(frame: pd.DataFrame, **thresholds: Limits) -> Findings:
     told = provenance(frame)
     if told is None or told.name not in diagnostics.names():
         raise ParameterError(
-            "rb.assess wants the frame of a named diagnostic", next_step="use rb.check instead"
+            "rb.assess needs the frame of a named diagnostic", next_step="use rb.check instead"
         )
     declared = diagnostics.get(told.name).rules
     for column in thresholds:

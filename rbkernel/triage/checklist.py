@@ -42,7 +42,7 @@ class Checklist:
         return all(self.items.values())
 
     def tick(self, item: str, *, done: bool = True) -> None:
-        """Tick an item, as its box does, or take the tick away.
+        """Tick an item, as its box does, or clear it.
 
         Raises
         ------
@@ -50,7 +50,7 @@ class Checklist:
             There is no such item.
         """
         if item not in self.items:
-            raise ValueError(f"{item!r} is no item: {', '.join(self.items)}")
+            raise ValueError(f"{item!r} is not an item: {', '.join(self.items)}")
         self.items[item] = done
         current().event("tick", checklist=self.title, item=item, done=done, at=now())
         self.show()
@@ -65,7 +65,11 @@ class Checklist:
             {f"{self.title}: {item}": done for item, done in self.items.items()},
         )
         items = self.items.items()
-        hint = "" if self.complete else "Tick in JupyterLab; running the cell again begins afresh."
+        hint = (
+            ""
+            if self.complete
+            else "Tick the boxes in JupyterLab; running the cell again clears them."
+        )
         bundle = cards.bundle(
             "checklist",
             {"title": self.title, "items": self.items},

@@ -187,7 +187,7 @@ _current: Triage | None = None
 
 
 def begin(triage: Triage) -> None:
-    """Make a run the current one; a second `rb.start` in the same kernel begins afresh."""
+    """Make a run the current one; a second `rb.start` in the same kernel starts a new one."""
     global _current
     if _current is not None:
         for session in _current._sessions.values():
@@ -222,7 +222,7 @@ def document() -> Runbook:
     run = triage()
     if run.document is None:
         raise NotStarted(
-            "the document of this run was not found, so nobody knows its front matter",
+            "the document of this run was not found, so its front matter is not available",
             where=run.run.runbook,
             next_step="if it was renamed, choose Kernel > Shut Down Kernel and run all cells; else"
             " put it into a folder of [catalogue] paths, or execute it with `rbkernel run`",

@@ -1,6 +1,6 @@
 """`rb.decide`: a question to a human. It never blocks, and headless it parks.
 
-`chose` gives a `Condition` that wakes its listeners when the choice is made; its truth value is an
+`chose` gives a `Condition` that calls its listeners when the choice is made; its truth value is an
 error until then, so that no cell takes "not yet" for "no".
 """
 
@@ -50,7 +50,7 @@ class OpenDecision:
             It is none of the options.
         """
         if option not in self.record.options:
-            raise ValueError(f"{option!r} is no option: {', '.join(self.record.options)}")
+            raise ValueError(f"{option!r} is not an option: {', '.join(self.record.options)}")
         self.record = dataclasses.replace(self.record, state="chosen", choice=option, at=now())
         triage().add_decision(self.record)
         self.show()
@@ -67,7 +67,7 @@ class OpenDecision:
         """
         for option in options:
             if option not in self.record.options:
-                raise ValueError(f"{option!r} is no option: {', '.join(self.record.options)}")
+                raise ValueError(f"{option!r} is not an option: {', '.join(self.record.options)}")
         return Condition(self, options)
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -120,7 +120,7 @@ def decide(
     recommended: str | Diagnosis | None = None,
     needed: bool | None = None,
 ) -> OpenDecision:
-    """Ask the engineer, and go on.
+    """Ask the engineer without blocking.
 
     In JupyterLab it shows a button for each option; a headless run parks the question, to be
     answered when a human opens the runbook.
@@ -134,7 +134,7 @@ def decide(
     recommended
         The one that the findings speak for; or what `rb.diagnose` returned, which chooses by the
         cause: the option that begins with the verb of the least harmful action, such as
-        ``terminate …``, or ``wait …`` where all is well, else ``escalate …``.
+        ``terminate …``, or ``wait …`` where all findings are ok, else ``escalate …``.
     needed
         False when nothing speaks for acting: a headless run then parks nothing. Without it, a
         question with a diagnosis is needed unless all findings are ok.
@@ -146,7 +146,7 @@ def decide(
     """
     if len(set(options)) < 2 or len(set(options)) < len(options):
         raise ParameterError(
-            "a decision needs two different options at the least",
+            "a decision needs at least two different options",
             where="rb.decide",
             next_step="give each option once, in a list",
         )

@@ -1,5 +1,5 @@
-"""`rb.severity`, `rb.escalation`, `rb.commands`, `rb.show`: how bad is it, who hears of it, and
-what can be done, as the front matter of the run's document says.
+"""`rb.severity`, `rb.escalation`, `rb.commands`, `rb.show`: severity, escalation path and commands
+from the front matter of the run's document.
 """
 
 from __future__ import annotations
@@ -158,9 +158,9 @@ def _counted() -> dict[str, Fact]:
 
 def _severity_finding(found: Assessment) -> Finding:
     missing = ", ".join(found.unknown)
-    step = f"find out and pass it to rb.severity: {missing}" if missing else ""
+    step = f"find out and pass to rb.severity: {missing}" if missing else ""
     if found.level is None:
-        verdict, told = Verdict.UNKNOWN, "nothing is known that would give a level"
+        verdict, told = Verdict.UNKNOWN, "not enough is known to compute a level"
     else:
         verdict = _VERDICTS[Severity.parse(found.level.level)]
         least = "at least " if missing else ""
@@ -190,8 +190,8 @@ def _escalation_finding(
             title="Escalation, by attempts and time",
             verdict=Verdict.UNKNOWN,
             expected="no level is due",
-            actual=f"only you can tell: {open_levels}; {counted}",
-            next_step="compute the severity, and decide whether one of these conditions holds",
+            actual=f"for you to decide: {open_levels}; {counted}",
+            next_step="compute the severity, and decide whether one of these conditions applies",
             at=now(),
         )
     who = "; ".join(dict.fromkeys(one.contact for one in reached if one.contact))
@@ -201,7 +201,7 @@ def _escalation_finding(
         title="Escalation, by attempts and time",
         verdict=Verdict.WARNING if reached else Verdict.OK,
         expected="no level is due",
-        actual=f"due: {told}; {counted}" if reached else f"none is due: {counted}",
+        actual=f"due: {told}; {counted}" if reached else f"none due: {counted}",
         next_step=f"call {who}{hand_over}" if who else "",
         at=now(),
     )
@@ -213,7 +213,7 @@ def _lasted_s(began: str) -> float:
         start = datetime.fromisoformat(words)
     except ValueError as error:
         raise ParameterError(
-            f"began={began!r} is no time",
+            f"began={began!r} is not a time",
             where="rb.escalation",
             next_step="write it as 2026-11-20T03:02, in UTC",
         ) from error
@@ -222,7 +222,7 @@ def _lasted_s(began: str) -> float:
 
 
 def _duration(seconds: float) -> str:
-    """Say a duration.
+    """Write a duration.
 
     >>> _duration(59), _duration(3700)
     ('0 min', '1 h 1 min')
@@ -236,7 +236,7 @@ def _operations(section: str) -> tuple[Operation, ...]:
     declared = told.recovery.steps if section == "recovery" else getattr(told, section, ())
     if section not in {"kill_switches", "operations", "rollback", "recovery"}:
         raise ParameterError(
-            f"{section!r} holds no commands",
+            f"{section!r} has no commands",
             where="rb.commands",
             next_step="use kill_switches, operations, rollback or recovery",
         )
@@ -244,6 +244,6 @@ def _operations(section: str) -> tuple[Operation, ...]:
 
 
 def _plan(one: Operation) -> ActionPlan:
-    effect = "; ".join(filter(None, [one.effect, one.verify and f"see with: {one.verify}"]))
+    effect = "; ".join(filter(None, [one.effect, one.verify and f"verify with: {one.verify}"]))
     risk = "; ".join(filter(None, [one.risk, effect and f"effect: {effect}"]))
     return actions.command(one.name, one.command, undo=one.undo, risk=risk)

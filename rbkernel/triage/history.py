@@ -74,7 +74,7 @@ def _row(glance: Glance) -> tuple[str, str, float | None, float | None, str]:
 
 def _nothing(db: str) -> Answer:
     error = DatabaseError(
-        f"nothing of the last hour is kept for {db}",
+        f"no samples of the last hour exist for {db}",
         next_step=f"start `rbkernel watch {db}` on this host, as the user that runs the runbooks",
     )
     names = [column.name for column in _COLUMNS]

@@ -158,7 +158,7 @@ def _silence(error: Exception, timeout_s: float) -> Seen:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what began it: "all attempts failed" helps nobody."""
+    """Return the first error: "all attempts failed" does not help."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error

@@ -1,4 +1,4 @@
-"""`rb.overview`: one screen over everything, and which runbook to open next."""
+"""`rb.overview`: one screen with all checks, and which runbook to open next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WATCH, ESCALATE = "none: watch", "escalate"
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """What a look at everything came to; it has been shown.
+    """The result of an overview; it has been shown.
 
     ``opens`` holds the ids of the runbooks to open, the most urgent first; ``unseen`` the titles of
     what could not be seen, ``critical`` of what is critical. ``beyond``: no runbook is about the
@@ -40,7 +40,7 @@ class Overview:
 
     @property
     def recommended(self) -> str:
-        """The first runbook; none when all was seen and nothing is critical; else somebody else.
+        """The first runbook; none when all was checked and nothing is critical; else escalate.
 
         >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
         'escalate'

@@ -1,4 +1,4 @@
-"""`rb.query`, `rb.sample`: ask the patient, show what came and where from."""
+"""`rb.query`, `rb.sample`: query the server, show the result and its source."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def query(
     Returns
     -------
     pandas.DataFrame
-        Rows × columns as the server gives them. When the patient could not answer: empty, with
+        Rows × columns as the server gives them. When the server could not answer: empty, with
         the reason attached, which `rb.check` reads as ``unknown``. The same while one of the
         values is a placeholder: nothing is asked then.
 
@@ -116,7 +116,7 @@ def sample(
         frame = ask(what, db, None, values)
         frames.append(frame.assign(sample=number))
         if (told := provenance(frame)) and told.reason:
-            break  # a patient that does not answer is not asked again and again
+            break  # a server that does not answer is not asked again and again
     show(frames[-1])
     filled = [frame for frame in frames if not frame.empty] or frames[-1:]
     joined = pd.concat(filled, ignore_index=True)
@@ -212,7 +212,7 @@ def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
 
 
 _NO_CONNECTION = ParameterError(
-    "no connection was given, so nothing was asked",
+    "no connection was given, so no query was sent",
     next_step="give the name of a connection as a parameter of the runbook; for a standby, write"
     " `standby = …` into the connection of its primary in rbkernel.toml",
 )
@@ -222,7 +222,7 @@ def _not_filled_in(names: list[str]) -> ParameterError:
     one = len(names) == 1
     return ParameterError(
         f"the {'parameter' if one else 'parameters'} {', '.join(names)} {'is' if one else 'are'}"
-        " not filled in, so nothing was asked",
+        " not filled in, so no query was sent",
         next_step=f"write a value for {'it' if one else 'them'} into the parameters cell",
     )
 
@@ -243,7 +243,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
     shown = f", first {_SHOWN_ROWS} shown" if len(frame) > _SHOWN_ROWS else ""
-    cut = f", CUT by {told.cut_by}: there are more" if told.cut_by else ""
+    cut = f", TRUNCATED by {told.cut_by}" if told.cut_by else ""
     return [
         told.name,
         f"{told.rows} row{'' if told.rows == 1 else 's'}{shown}{cut}",

@@ -1,4 +1,4 @@
-"""`rb.prerequisites`, `rb.dependencies`, `rb.health`: is there what this runbook needs?
+"""`rb.prerequisites`, `rb.dependencies`, `rb.health`: is what this runbook needs available?
 
 They read the front matter of the run's document. What is a placeholder is shown, and not looked
 at; what only a human can see becomes a checklist.
@@ -28,7 +28,7 @@ from rbkernel.triage.check import keep
 from rbkernel.triage.checklist import checklist
 from rbkernel.triage.context import front_matter, triage
 
-# a version is told at once; a tool that asks something first is not waited for
+# a version is printed at once; a tool that asks something first is not waited for
 _VERSION_TIMEOUT_S = 10.0
 # those that do not know --version
 _VERSION_ARGUMENTS = {"kubectl": ("version", "--client"), "go": ("version",), "helm": ("version",)}
@@ -37,9 +37,9 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)+|\d+")
 
 @checked
 def prerequisites() -> None:
-    """Look whether what the runbook needs is there: tools, their versions, connections, roles.
+    """Check the runbook's prerequisites: tools, their versions, connections, roles.
 
-    What is only words becomes a checklist. A missing one is a warning: the patient may be well,
+    What is only words becomes a checklist. A missing one is a warning: the server may be well,
     but these steps cannot be followed here.
     """
     declared = front_matter().prerequisites
@@ -70,7 +70,7 @@ def health() -> None:
             status=one.status,
             contains=one.contains,
             within_s=one.within_s,
-            next_step=f"it means: not {one.meaning}" if one.meaning else "",
+            next_step=f"this check failed: {one.meaning}" if one.meaning else "",
         )
 
 
@@ -102,12 +102,12 @@ def connection_name(parameter: str) -> str:
 def _tool(one: Prerequisite) -> Finding:
     path = shutil.which(one.tool)
     if path is None:
-        told, verdict = "it is not installed here", Verdict.WARNING
-        step = f"install {one.tool}, or go on where it is"
+        told, verdict = "not installed here", Verdict.WARNING
+        step = f"install {one.tool}, or continue on a host that has it"
     else:
         told = _version(one.tool, path)
         verdict = at_least(told, one.version)
-        step = f"see what `{one.tool} --version` says, and install {one.version} or later"
+        step = f"check `{one.tool} --version`, and install {one.version} or later"
     return Finding(
         title=f"Prerequisite: {_named(one)}",
         verdict=verdict,
@@ -132,10 +132,10 @@ def _version(tool: str, path: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"it does not tell its version ({type(error).__name__})"
+        return f"it does not report its version ({type(error).__name__})"
     said = (done.stdout or done.stderr).strip().splitlines()
     current().event("shell", command=tool, argv=argv, actual=f"exit code {done.returncode}")
-    return said[0][:200] if said else "it does not tell its version"
+    return said[0][:200] if said else "it does not report its version"
 
 
 def at_least(told: str, wanted: str) -> Verdict:
@@ -175,7 +175,7 @@ def _connection(
         missing = bool(role) and not server.superuser and role not in server.roles
         verdict = Verdict.WARNING if missing else Verdict.OK
         told = f"{name} answers, as {server.role}" + (f", without {role}" if missing else "")
-        step = f"have {role} granted to {server.role}" if missing else ""
+        step = f"ask an administrator to grant {role} to {server.role}" if missing else ""
     return Finding(
         title=title,
         verdict=verdict,
@@ -206,6 +206,6 @@ def _graph(center: str, declared: Iterable[Dependency]) -> figure.Picture:
         parent="parent",
         label="type",
         by="type",
-        title="What hangs on what",
+        title="Dependencies",
         things="things",
     )

@@ -1,4 +1,4 @@
-"""`rb.reconcile` and `rb.repair`: which rows of two tables differ, and SQL that would mend them."""
+"""`rb.reconcile` and `rb.repair`: which rows of two tables differ, and SQL to repair them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rbkernel.redact.columns import Policy
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 
-# More SQL than that is for a file: nobody reads it in a notebook.
+# Longer SQL belongs in a file: nobody reads it in a notebook.
 _MOST_ROWS = 500
 _OWN = ("key", "target_db", "recheck_after_s", "max_load", "jobs")
 _FIELDS = tuple(
@@ -59,7 +59,7 @@ def reconcile(
     recheck_after_s
         Seconds between two looks at a suspect: longer than a row is ever in flight.
     max_load
-        Sessions at work or waiting for a lock, above which the patient is left alone.
+        Sessions at work or waiting for a lock, above which the comparison pauses.
     jobs
         How many parts of the tables are compared at the same time, each by a connection of its own
         on each server; 1 to 8.
@@ -76,7 +76,7 @@ def reconcile(
         ``unsettled`` (it still differed, but kept changing). ``attrs`` hold ``compared``,
         ``notes``, ``key_range``, ``source_rows``,
         ``target_rows`` and ``beyond`` (differences that are counted and not listed). Empty with a
-        reason when a patient could not answer, or the conditions pick no row. Keys are shown as
+        reason when a server could not answer, or the conditions pick no row. Keys are shown as
         the column policies of ``[redaction]`` let them be seen.
 
     Raises
@@ -149,8 +149,8 @@ def repair(differences: pd.DataFrame) -> ActionPlan:
     -------
     ActionPlan
         For `rb.act`: SQL that changes exactly these rows, if they are still as they are now, and
-        as its undo the SQL that takes it back. Without SQL when there is nothing to repair, when it
-        would show what column policies protect, or a patient does not answer.
+        as its undo the SQL that reverts it. Without SQL when there is nothing to repair, when it
+        would show what column policies protect, or a server does not answer.
     """
     if "asked" not in differences.attrs or differences.empty:
         return actions.repair_rows(differences)

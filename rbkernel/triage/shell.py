@@ -29,7 +29,7 @@ from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
 
-# for the kernel to bury a process that was killed; one that hangs in a system call is left behind
+# time for a killed process to end; one that hangs in a system call is left behind
 _KILL_S = 1.0
 _OWN = ("exit_code", "contains", "expect", "cause", "next_step")
 
@@ -107,7 +107,7 @@ def _leave(title: str, argv: Sequence[str]) -> Finding:
     if holes:
         reason = f"{', '.join(dict.fromkeys(holes))} is not filled in"
     else:
-        reason = "rbkernel.toml allows no such command, so run it yourself"
+        reason = "not allowed in rbkernel.toml, so run it yourself"
     command = shlex.join(argv) if not holes else " ".join(argv)
     current().event("not run", title=title, argv=list(argv), reason=reason)
     data = {"title": title, "command": command, "reason": reason}

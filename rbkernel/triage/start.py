@@ -1,4 +1,4 @@
-"""`rb.start`: open the run, say where we are, and keep the document that is being run."""
+"""`rb.start`: start the run, show its server, and keep the document that is being run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rbkernel.triage.context import Triage, headless
 
 @checked
 def start(runbook: str, *, incident: str = "", **values: Any) -> None:
-    """Begin a run: the first call of a runbook, after its parameters.
+    """Start a run: the first call of a runbook, after its parameters.
 
     Shows the server, its role, the configuration and the evidence folder, and leaves a display
     that later checks update in place.
@@ -61,7 +61,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     _give_to_later_cells(filled)
     if incident and not INCIDENT_ID.fullmatch(incident):
         raise ParameterError(
-            f"{incident!r} is no incident id",
+            f"{incident!r} is not an incident id",
             where=runbook,
             next_step="pass letters, digits and dashes after INC-, such as INC-20261120-7f3a",
         )
@@ -98,7 +98,7 @@ def _begin(
     filled: Mapping[str, str],
 ) -> None:
     recorder = current()
-    kept = "not found: the evidence will hold code cells only"
+    kept = "not found: the evidence will contain only code cells"
     if document:
         digest = hashlib.sha256(document.document).hexdigest()
         recorder.snapshot(document.document, document.path, digest, found)
@@ -111,7 +111,7 @@ def _begin(
         *([("From the configuration", _said(filled))] if filled else []),
         *_who(document),
         *([("Continues", f"run {run.continues}")] if run.continues else []),
-        ("Configuration", str(settings.file or "no rbkernel.toml: defaults, and the sandbox's")),
+        ("Configuration", str(settings.file or "no rbkernel.toml: defaults and the sandbox")),
         ("Evidence", str(recorder.root)),
         ("Document", kept),
     )
@@ -122,17 +122,17 @@ def _begin(
 
 
 def _who(document: Runbook | None) -> list[tuple[str, str]]:
-    """Say whose runbook it is, how soon somebody must act, and whether it was ever tried."""
+    """Return owner, response time and last test of the runbook."""
     if document is None:
         return []
     told = document.front_matter
     tested = f"last tested {told.last_tested}" if told.last_tested else "never tested"
     parts = [
         told.severity,
-        told.response_time and f"answer within: {told.response_time}",
+        told.response_time and f"respond within {told.response_time}",
         f"owner {told.owner}",
         told.on_call and f"on call: {told.on_call}",
-        f"{tested}{f', should be {told.testing_schedule}' if told.testing_schedule else ''}",
+        f"{tested}{f' (schedule: {told.testing_schedule})' if told.testing_schedule else ''}",
     ]
     return [("Runbook", " · ".join(filter(None, parts)))]
 
@@ -197,7 +197,7 @@ def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> N
         raise SecretParameter(
             error.what,
             where=error.where,
-            next_step=f"{error.next_step}; the value has been written down already: delete the"
+            next_step=f"{error.next_step}; the value was already written: delete the"
             f" notebook that papermill wrote, and {folder}",
         ) from None
 

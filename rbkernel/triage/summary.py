@@ -1,4 +1,4 @@
-"""`rb.note` and `rb.summary`: what a human adds, and the end of a runbook."""
+"""`rb.note` and `rb.summary`: remarks of a human, and the end of a runbook."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def note(text: str) -> None:
 
 @checked
 def summary() -> None:
-    """End the runbook: the last word on its findings, and what is still to be decided."""
+    """End the runbook: show its findings and the open decisions."""
     run = triage()
     run.finish()
     run.show()

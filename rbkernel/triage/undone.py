@@ -1,7 +1,7 @@
-"""What a run could not do by itself: one finding for each kind, however many there are.
+"""What a run leaves to a human: one finding for each kind.
 
 A runbook of forty commands that nobody has run would fill the first screen with forty findings.
-Here they are one, ``unknown`` until all of them are done: what was not looked at is never ok.
+Here they are one, ``unknown`` until all of them are done: what was not checked is never ok.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ class Kind(NamedTuple):
 
 COMMANDS = Kind(
     "Commands to run yourself",
-    "what they show has been looked at",
+    "run and checked",
     "not run here",
     "run each as you come to it, or allow it under [commands] in rbkernel.toml",
 )
 QUERIES = Kind(
     "Queries without an answer",
-    "every query is answered",
+    "all answered",
     "not answered",
-    "fill in the parameters, mend the SQL, and run the notebook again",
+    "fill in the parameters, correct the SQL, and run the notebook again",
 )
 CHECKLISTS = Kind(
     "Checklists",
-    "every item is ticked",
+    "all ticked",
     "not ticked",
     "open the notebook in JupyterLab and tick what you have done",
 )
 METRICS = Kind(
-    "Metrics to look at yourself",
-    "each is within its limits",
+    "Metrics to check yourself",
+    "all within their limits",
     "not measured here",
-    "look at the dashboard, or name a diagnostic or a query in the front matter",
+    "check the dashboard, or name a diagnostic or a query in the front matter",
 )
 PLACEHOLDERS = Kind(
     "Placeholders",
-    "all are filled in",
+    "all filled in",
     "to fill in",
     "replace each ‹PLACEHOLDER: …›, in the first cell (click its dots) and below; `rbkernel lint`"
     " names all of them",

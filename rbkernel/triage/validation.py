@@ -1,4 +1,4 @@
-"""`rb.validation`: is this runbook fit for the night? The checklist that lint fills in."""
+"""`rb.validation`: the runbook quality checklist, filled in by lint."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rbkernel.triage.surroundings import surroundings
 # the questions of the runbook quality checklist
 _QUESTIONS: Mapping[Criterion, str] = {
     "actionable": "Can somebody follow this without asking questions?",
-    "complete": "Are all steps there, with their commands?",
-    "verifiable": "Does each step say how to see that it worked?",
-    "scoped": "Is it clear what this covers, and what not?",
+    "complete": "Are all steps present, with their commands?",
+    "verifiable": "Does each step say how to verify it?",
+    "scoped": "Is it clear what this covers, and what it does not?",
     "escalatable": "Is the escalation path defined?",
     "tested": "Has it been tested in a drill?",
-    "maintained": "Is there an owner who keeps it right?",
-    "safe": "Can it hurt nothing by itself?",
+    "maintained": "Is there an owner who maintains it?",
+    "safe": "Is it safe to run by itself?",
 }
 
 
@@ -29,7 +29,7 @@ _QUESTIONS: Mapping[Criterion, str] = {
 def validation() -> None:
     """Hold the document of this run against the lint rules, and show which qualities it has.
 
-    It judges the runbook and not the patient, so it makes no finding. While placeholders are left,
+    It judges the runbook and not the server, so it makes no finding. While placeholders are left,
     what has no problem is not known to be well.
     """
     held = document()
@@ -44,12 +44,14 @@ def table(found: Mapping[Criterion, list[Problem]], left: int) -> Table:
     """Make the checklist; pure.
 
     >>> table({"scoped": []}, 0).rows
-    (('scoped', 'Is it clear what this covers, and what not?', 'ok', ''),)
+    (('scoped', 'Is it clear what this covers, and what it does not?', 'ok', ''),)
     >>> table({"scoped": []}, 3).rows[0][2]
     'unknown'
     """
     rows = tuple(_row(name, problems, left) for name, problems in found.items())
-    return Table(heading="validation", names=("quality", "question", "is", "what"), rows=rows)
+    return Table(
+        heading="validation", names=("quality", "question", "state", "problems"), rows=rows
+    )
 
 
 def _row(name: Criterion, problems: list[Problem], left: int) -> tuple[str, str, str, str]:
@@ -61,5 +63,5 @@ def _row(name: Criterion, problems: list[Problem], left: int) -> tuple[str, str,
 
 def _remark(problems: list[Problem], left: int) -> str:
     if left:
-        return f"{left} placeholders are left; `rbkernel lint` names their cells"
-    return "`rbkernel lint` says where, and what to do" if problems else ""
+        return f"{left} placeholders are not filled in; `rbkernel lint` names their cells"
+    return "`rbkernel lint` shows where, and how to fix it" if problems else ""

@@ -136,7 +136,7 @@ def _goes_on(page: Page, journal: Journal) -> None:
     page.get_by_text("2 checks").click()
     page_scenes.show_figure(journal, "m4")
     expect(page.locator(".live[data-drawn=yes]")).to_have_count(2)
-    assert page.get_by_text("WAL receiver is streaming: yes").is_visible()  # still unfolded
+    assert page.get_by_text("WAL receiver: yes").is_visible()  # still unfolded
 
 
 @contextmanager

@@ -231,7 +231,7 @@ class TestRoles:
         assert told
         assert reason in told.reason
         assert "rbkernel grant" in told.next_step
-        with pytest.raises(DatabaseError, match="may do more than look"):
+        with pytest.raises(DatabaseError, match="may do more than read"):
             session.query("SELECT 1")
         session.close()
 

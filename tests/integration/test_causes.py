@@ -217,7 +217,7 @@ class TestLocks:
         [cause] = diagnose(diag).causes
         assert cause.remedy is not None
         assert not cause.remedy.sure
-        assert "fewer if the row has holders that are not seen" in cause.next_step
+        assert "fewer if other sessions also hold the row" in cause.next_step
 
 
 class TestOtherCauses:

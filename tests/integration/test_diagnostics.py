@@ -239,7 +239,7 @@ class TestStorage:
             assert "500 of " in told.cut_by
             found = verdicts("storage/indexes", frame)
             assert found["Invalid indexes"] == Verdict.OK  # they would come first
-            assert found["Indexes that nobody uses"] == Verdict.UNKNOWN
+            assert found["Unused indexes"] == Verdict.UNKNOWN
             with pytest.raises(raw.Error, match="duplicat"):
                 raw.execute("CREATE UNIQUE INDEX CONCURRENTLY t_broken ON t (a)")
             found = verdicts("storage/indexes", ask(diag, "storage/indexes"))
@@ -259,13 +259,13 @@ class TestStorage:
             assert frame["sequence"].iloc[0] == "many.s1190"
             assert (frame["sequence"].str.startswith("many.")).sum() == 1200
             assert verdicts("storage/sequences", frame) == {
-                "Sequences near their end": Verdict.CRITICAL
+                "Sequence values used": Verdict.CRITICAL
             }
             few = diag.connection.model_copy(update={"row_cap": 600})
             with closing(Session(few, application_name="test")) as capped:
                 found = ask(capped, "storage/sequences")
                 assert verdicts("storage/sequences", found) == {
-                    "Sequences near their end": Verdict.UNKNOWN
+                    "Sequence values used": Verdict.UNKNOWN
                 }
         finally:
             raw.execute("DROP SCHEMA many CASCADE")
@@ -305,9 +305,7 @@ class TestStorage:
             raw.execute("SELECT setval('wide', 2100000000)")
             frame = ask(diag, "storage/sequences")
             assert pd.isna(frame.set_index("sequence").loc["public.wide", "used_pct"])
-            assert verdicts("storage/sequences", frame) == {
-                "Sequences near their end": Verdict.UNKNOWN
-            }
+            assert verdicts("storage/sequences", frame) == {"Sequence values used": Verdict.UNKNOWN}
             raw.execute("GRANT SELECT ON wide TO rb_diag")
             frame = ask(diag, "storage/sequences")
             row = frame.set_index("sequence").loc["public.wide"]
@@ -315,7 +313,7 @@ class TestStorage:
             assert row["used_pct"] == pytest.approx(97.8, abs=0.1)
             # others are unreadable still, and cannot mend this
             assert verdicts("storage/sequences", frame) == {
-                "Sequences near their end": Verdict.CRITICAL
+                "Sequence values used": Verdict.CRITICAL
             }
 
     def test_bloat_of_a_table_that_was_emptied(self, alone: Servers, diag: Session) -> None:
@@ -380,11 +378,11 @@ class TestVacuum:
             with naptime(alone, "1d"):
                 until(lambda: not seen()["vacuum_had_time"])
                 assert judged()["Dead rows"] == Verdict.OK
-            assert judged()["Autovacuum is on for every table"] == Verdict.WARNING
+            assert judged()["Tables with autovacuum off"] == Verdict.WARNING
 
     def test_half_of_the_transaction_ids_are_a_warning(self) -> None:
         declared = {rule.title: rule for rule in diagnostics.get("vacuum/wraparound").rules}
-        for title in ("Transaction ids left", "Multixacts left"):
+        for title in ("Oldest transaction ID", "Oldest multixact ID"):
             for age, verdict in ((1.0e9, Verdict.OK), (1.01e9, Verdict.WARNING)):
                 rule = declared[title]
                 assert rules.judge(age, warn=rule.warn, critical=rule.critical) is verdict
@@ -445,7 +443,7 @@ class TestConfiguration:
             assert frame.loc[("writer", "pg_write_all_data"), "far_reaching"]
             assert verdicts("roles/audit", frame.reset_index()) == {
                 "Superusers that can log in": Verdict.OK,
-                "Logins with far-reaching powers": Verdict.WARNING,
+                "Logins with far-reaching privileges": Verdict.WARNING,
             }
         finally:
             admin.execute("DROP ROLE loader, writer, files")
@@ -480,21 +478,21 @@ class TestConfiguration:
 
         try:
             found, _ = seen("true", failing=False)
-            assert found["Archiving does not fail, where it is on"] == Verdict.OK
-            assert found["WAL reaches the archive"] == Verdict.OK
+            assert found["WAL archiving"] == Verdict.OK
+            assert found["WAL archiving for point-in-time recovery"] == Verdict.OK
             admin.execute("SELECT pg_stat_reset_shared('archiver')")
             found, backup = seen("false", failing=True)
             assert pd.isna(backup["last_archived_s"])
             assert backup["unarchived_s"] > 0
-            for title in ("Archiving does not fail, where it is on", "WAL reaches the archive"):
+            for title in ("WAL archiving", "WAL archiving for point-in-time recovery"):
                 assert found[title] == Verdict.CRITICAL
             found, _ = seen("true", failing=False)
-            assert found["WAL reaches the archive"] == Verdict.OK
+            assert found["WAL archiving for point-in-time recovery"] == Verdict.OK
             admin.execute("ALTER SYSTEM SET archive_command = ''")
             admin.execute("SELECT pg_reload_conf()")
             until(lambda: not ask(diag, "archive/status")["configured"].iloc[0])
             found = verdicts("archive/status", ask(diag, "archive/status"))
-            assert found["Archiving is configured, where it is on"] == Verdict.CRITICAL
+            assert found["Archive command"] == Verdict.CRITICAL
         finally:
             admin.execute("ALTER SYSTEM RESET archive_command")
             admin.execute("SELECT pg_reload_conf()")

@@ -440,7 +440,7 @@ class TestInit:
         assert desk.run("doctor", "orders-db")[0] == 0
         code, text = desk.run(*self.flags(access))
         assert code == 3
-        assert "there is a connection orders-db already" in text
+        assert "the connection orders-db already exists" in text
 
     def test_what_is_of_no_use_is_not_written(self, desk: Desk, access: Access) -> None:
         wrong = [*self.flags(access)[:-1], "env DB_PASSWORD"]

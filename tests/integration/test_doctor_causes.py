@@ -284,7 +284,7 @@ class TestRoles:
             title, told, _ = broken(examine(role))
             administrate(admin, "ALTER ROLE patient NOSUPERUSER")
         assert title == "role"
-        assert "may do more than look" in told
+        assert "may do more than read" in told
 
     @pytest.mark.parametrize("user", ["rb_nobody", "postgres"])
     def test_poor_and_mighty_roles_are_examined_to_the_end(self, access: Access, user: Any) -> None:

@@ -334,7 +334,7 @@ def test_the_record_is_unknown_for_its_runbook(
     run: Callable[[str, str], dict[str, Finding]],
 ) -> None:
     found = run("RUN-006", HOSTILE)
-    record = found.pop("Oldest difference on record")
+    record = found.pop("Oldest recorded difference")
     assert record.verdict is Verdict.UNKNOWN
     assert "evil, public" in record.actual
     # the queue is a cause, and the rows are the same

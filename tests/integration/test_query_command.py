@@ -89,7 +89,7 @@ class TestOne:
         done = query("connections/saturation", PRIMARY)
         assert done.code == 2
         assert "CRITICAL" in done.out
-        assert "of the connection slots are taken" in done.out
+        assert "of the connection slots are in use" in done.out
 
     def test_warning_exits_1(self, shop: Settings, query: Query) -> None:
         control.inject("orders-drift")
@@ -241,7 +241,7 @@ class TestOverview:
         lines = done.out.splitlines()
         assert all(line.startswith("OK") for line in lines)
         assert any("Longest wait for a lock" in line for line in lines)
-        assert any("WAL that waits to be archived" in line for line in lines)
+        assert any("WAL waiting to be archived" in line for line in lines)
 
     def test_the_worst_comes_first_and_names_the_next_runbook(
         self, shop: Settings, query: Query

@@ -144,7 +144,7 @@ class TestWal:
         row = frame.iloc[0]
         assert row["requested"] == 2
         assert row["wal_mb_per_s"] * row["window_s"] > 7
-        title = "Checkpoints that follow one another"
+        title = "Requested checkpoints, now"
         assert verdicts("io/rates", frame)[title] is WARNING
         frame = between("io/rates", lambda: run(admin, "CHECKPOINT"))
         assert verdicts("io/rates", frame)[title] is OK
@@ -159,7 +159,7 @@ class TestWal:
                 run(admin, "SELECT pg_logical_emit_message(false, '', 'x')")
                 run(admin, "SELECT pg_switch_wal()")
 
-        title = "The archive keeps up"
+        title = "Archiving rate"
         assert verdicts("io/rates", between("io/rates", lambda: fill(1)))[title] is OK
         with setting(admin, "archive_command", "false"):
             shown = "SELECT current_setting('archive_command') = 'false'"
@@ -353,5 +353,5 @@ class TestSynchronous:
 
 def test_a_pause_out_of_range_is_refused(diag: Session) -> None:
     for every_s in (0, 0.5, 4000):
-        with pytest.raises(Exception, match="is no time between two looks"):
+        with pytest.raises(Exception, match="is not a valid time between two samples"):
             diagnostics.run(diag, "activity/rates", every_s=every_s)

@@ -322,7 +322,7 @@ class TestRefusals:
     def test_tables_without_a_common_column(self, places: tuple[Place, Place]) -> None:
         places[0].run("CREATE TABLE s (id int PRIMARY KEY, a int)")
         places[1].run("CREATE TABLE t (id int PRIMARY KEY, b int)")
-        with pytest.raises(QueryError, match="share no column beside the key"):
+        with pytest.raises(QueryError, match="have no common column except the key"):
             answer(*places, Q)
 
     def test_a_key_that_is_null(self, full: tuple[Place, Place]) -> None:

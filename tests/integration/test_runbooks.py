@@ -114,10 +114,10 @@ class TestFaults:
     def test_replication_tells_how_long_replay_has_stalled(self, broken: Round) -> None:
         truth, outcome = broken.truth["replay-paused"], broken.outcomes["RUN-005"]
         findings = broken.findings("RUN-005")
-        assert findings["Replay is not paused"].verdict is Verdict.CRITICAL
-        assert "paused" in findings["Replay is not paused"].cause
-        assert findings["WAL receiver is streaming"].verdict is Verdict.OK
-        stalled = findings["All that was received is replayed"]
+        assert findings["Replay"].verdict is Verdict.CRITICAL
+        assert "paused" in findings["Replay"].cause
+        assert findings["WAL receiver"].verdict is Verdict.OK
+        stalled = findings["Replay progress"]
         looked_at = max(
             event.data["at"]
             for event in outcome.record.of_kind("query")
@@ -134,7 +134,7 @@ class TestFaults:
             "extra": truth["extra"],
             "changed": sorted(map(int, truth["changed"])),
         }
-        drift = findings["Rows that differ and stay different"]
+        drift = findings["Persistent differences"]
         assert drift.value == sum(map(len, kinds.values()))
         assert all(f"{kind} {len(keys)}" in drift.cause for kind, keys in kinds.items())
         targets = broken.plan("RUN-006", "Copy")["targets"]
@@ -145,7 +145,7 @@ class TestFaults:
         assert found == kinds
         columns = {str(t["key"]): set(t["columns"].split(", ")) for t in targets if t["columns"]}
         assert columns == {key: set(names) for key, names in truth["changed"].items()}
-        assert findings["Rows that never settle"].value == 0
+        assert findings["Unsettled rows"].value == 0
 
     def test_decisions_are_parked_with_what_mends_the_fault(self, broken: Round) -> None:
         parked = {
@@ -183,10 +183,10 @@ class TestLookAlikes:
 
     def test_replication_blames_the_receiver_and_not_a_pause(self, alike: Round) -> None:
         findings = alike.findings("RUN-005")
-        assert findings["WAL receiver is streaming"].verdict is Verdict.CRITICAL
-        assert findings["Replay is not paused"].verdict is Verdict.OK
-        assert findings["Standby is connected"].verdict is Verdict.CRITICAL
-        assert findings["All that was received is replayed"].wrong
+        assert findings["WAL receiver"].verdict is Verdict.CRITICAL
+        assert findings["Replay"].verdict is Verdict.OK
+        assert findings["Standby connection"].verdict is Verdict.CRITICAL
+        assert findings["Replay progress"].wrong
         [decision] = alike.outcomes["RUN-005"].record.decisions
         assert decision.recommended == "escalate"
 
@@ -196,8 +196,8 @@ class TestLookAlikes:
         assert all(finding.is_cause for finding in findings.values() if finding.wrong)
         [decision] = outcome.record.decisions
         assert (decision.state, decision.recommended) == ("not needed", "wait and look again")
-        assert findings["Rows that differ and stay different"].value == 0
-        arrived = findings["Rows in flight, arrived by the second look"].value
+        assert findings["Persistent differences"].value == 0
+        arrived = findings["Rows in flight"].value
         assert arrived is not None
         assert arrived > 0
 
@@ -259,7 +259,7 @@ def expect_down(played: Round, name: str) -> None:
 
 
 # what PostgreSQL tells every role
-PUBLIC = {"Queries that recovery cancels, now"}
+PUBLIC = {"Queries cancelled by recovery, now"}
 
 
 def expect_unknown(played: Round, *reasons: str) -> None:

@@ -133,7 +133,7 @@ class TestCollations:
         with schema(alone) as raw:
             raw.execute(f'CREATE TABLE t (a text COLLATE "{versioned[0]}")'.encode())
             raw.execute("CREATE INDEX ON t (a)")
-            title = "Collations as the indexes were built with"
+            title = "Collation versions that changed"
             assert verdicts("storage/collations", ask(diag, "storage/collations"))[title] == OK
             named = f"WHERE collname = '{versioned[0]}'"
             admin.execute(f"UPDATE pg_collation SET collversion = '0.1' {named}".encode())
@@ -161,10 +161,10 @@ class TestLimits:
         try:
             frame = ask(diag, "connections/roles")
             assert frame.iloc[0]["role"] == "shop_app"
-            assert verdicts("connections/roles", frame) == {"Connections of a role": CRITICAL}
+            assert verdicts("connections/roles", frame) == {"Connections by role": CRITICAL}
             admin.execute(f"ALTER ROLE shop_app CONNECTION LIMIT {used * 2}".encode())
             assert verdicts("connections/roles", ask(diag, "connections/roles")) == {
-                "Connections of a role": OK
+                "Connections by role": OK
             }
         finally:
             admin.execute("ALTER ROLE shop_app CONNECTION LIMIT -1")
@@ -219,7 +219,7 @@ class TestVacuumBehind:
         self.kill_rows(table)
         row, wrong = self.why(diag)
         assert row["detail"] == "autovacuum_enabled of the table"
-        assert wrong == ["Autovacuum is not switched off"]
+        assert wrong == ["Overdue tables with autovacuum off"]
 
     def test_because_of_a_lock(self, alone: Servers, table: RawConnection, diag: Session) -> None:
         self.kill_rows(table)
@@ -227,7 +227,7 @@ class TestVacuumBehind:
         row, wrong = self.why(diag)
         assert row["pid"] == holder
         assert row["detail"] == f"migration (pid {holder})"
-        assert wrong == ["Autovacuum can lock its tables"]
+        assert wrong == ["Overdue tables blocked by a lock"]
         row, wrong = self.why(diag, held_s=60)
         assert (row["why"], wrong) == ("not come by", [])
 
@@ -242,7 +242,7 @@ class TestVacuumBehind:
         row, wrong = self.why(diag)
         assert row["pid"] == reader
         assert "report" in row["detail"]
-        assert wrong == ["Vacuum can remove dead rows"]
+        assert wrong == ["Overdue tables held back from vacuum"]
         assert self.why(diag, held_s=60)[1] == []
 
     def test_because_its_vacuum_is_slowed(
@@ -254,12 +254,12 @@ class TestVacuumBehind:
 
         def seen() -> bool:
             frame = ask(diag, "vacuum/behind", slow_s=0.5).set_index("pid")
-            told = verdicts("vacuum/behind", frame)["Autovacuum is fast enough"]
+            told = verdicts("vacuum/behind", frame)["Overdue tables with a slow vacuum"]
             return told is WARNING and frame.loc[worker, "detail"].endswith("by its cost limit")
 
         until(seen, "the vacuum is slow")
         told = verdicts("vacuum/behind", ask(diag, "vacuum/behind"))
-        assert told["Autovacuum is fast enough"] is OK
+        assert told["Overdue tables with a slow vacuum"] is OK
 
     def test_because_all_workers_are_busy(
         self, alone: Servers, table: RawConnection, diag: Session
@@ -270,7 +270,7 @@ class TestVacuumBehind:
             "autovacuum_vacuum_cost_delay": "100",
             "autovacuum_vacuum_cost_limit": "1",
         }
-        title = "Autovacuum has free workers"
+        title = "Overdue tables waiting for a worker"
         with alone.access.connect("postgres") as admin:
             [(workers,)] = admin.execute("SHOW autovacuum_max_workers").fetchall()
             names = [f"t{number}" for number in range(int(workers) + 1)]
@@ -308,7 +308,7 @@ def test_logical_slots_and_a_failover(tmp_path_factory: pytest.TempPathFactory) 
         made.access.connect("postgres") as admin,
     ):
         admin.execute("SELECT pg_create_logical_replication_slot('plain', 'pgoutput')")
-        title = "Logical slots would survive a failover"
+        title = "Logical slots not kept in a failover"
 
         def seen() -> tuple[dict[str, bool], Verdict]:
             frame = ask(session, "replication/failover")
@@ -325,6 +325,6 @@ def test_logical_slots_and_a_failover(tmp_path_factory: pytest.TempPathFactory) 
             )
             assert seen() == ({"kept": True}, OK)
             frame = ask(session, "replication/failover")
-            assert verdicts("replication/failover", frame)["Subscribers wait for the standby"] is (
-                WARNING
-            )
+            assert verdicts("replication/failover", frame)[
+                "Logical slots not held back for the standby"
+            ] is (WARNING)

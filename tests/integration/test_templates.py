@@ -145,7 +145,7 @@ def test_filled_in_it_looks_judges_and_proposes(
         "Rows, few": "warning",
         "Rows, many": "critical",
         "No such table": "unknown",
-        "Metrics to look at yourself": "unknown",
+        "Metrics to check yourself": "unknown",
         "Checklists": "unknown",
         "Severity": "critical",
         "Escalation, by attempts and time": "warning",

@@ -213,7 +213,7 @@ class TestSampling:
         connection = server.access.connection("shop_app", "primary")
         with closing(Session(connection, application_name="test")) as session:
             answer = sampling.sample(session, 600)
-        assert "may do more than look" in answer.told.reason
+        assert "may do more than read" in answer.told.reason
         assert not answer.rows
 
     def test_the_command_says_what_is_waited_for(

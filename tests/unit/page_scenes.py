@@ -54,7 +54,7 @@ def concluded(journal: Journal) -> None:
     finding = {"title": "Replay lag", "verdict": "critical", "expected": "at most 2 s"}
     finding |= {"actual": "31.5 s", "cause": "Replay is paused", "next_step": "find out who paused"}
     journal.event("finding", check, **finding)
-    for title in ("Standby is connected", "WAL receiver is streaming"):
+    for title in ("Standby connection", "WAL receiver"):
         journal.finding(title, "ok", "yes")
     show_figure(journal, check)
     options = ["wait", "resume replay", "escalate"]

@@ -91,7 +91,7 @@ class TestRepairRows:
 
     def test_what_cannot_be_written_says_why(self) -> None:
         plan = actions.repair_rows(DIFFERENCES, why="no answer")
-        assert plan.sql == "-- not written: no answer"
+        assert plan.sql == "-- no SQL: no answer"
 
 
 def test_resume_replay_can_be_undone() -> None:

@@ -42,7 +42,7 @@ def test_the_worst_come_first_then_incidents_then_ids(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     found = catalogue.look([tmp_path / "unmounted"])
     [problem] = found.problems
-    assert problem.what == "there is no such folder of runbooks"
+    assert problem.what == "the runbook folder does not exist"
     assert problem.where == str(tmp_path / "unmounted")
     assert found.runbooks, "our own are there all the same"
 

@@ -232,7 +232,7 @@ class TestQueuesForALock:
         cause = only(situation(leader, *queue))
         assert cause.remedy is not None
         assert "ask its owner first" in cause.remedy.loss
-        assert "when those ahead let go of the lock" in cause.remedy.effect
+        assert "when the sessions ahead release the lock" in cause.remedy.effect
 
     def test_replay_is_named_where_it_waits(self) -> None:
         replay = waiter(9, 1, backend_type="startup", locktype="relation", state=None)

@@ -91,7 +91,7 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
     }
     verdicts = Counter(coverage_report.verdict(row) for row in mixins.rows)
     assert verdicts == {Verdict.CRITICAL: 15, Verdict.WARNING: 29, Verdict.OK: 11}
-    slow = {row.alert.name for row in mixins.rows for gap in row.gaps if "asks for" in gap.what}
+    slow = {row.alert.name for row in mixins.rows for gap in row.gaps if "requires" in gap.what}
     assert slow == {"PostgreSQLReplicationLag", "OrdersReconciliationDiff"}
     assert mixins.without_alert == ()
     assert mixins.verdict is Verdict.CRITICAL
@@ -136,7 +136,7 @@ def test_grafanas_export() -> None:
         ("groups: [", "line 2"),
         ("a: 1", "no groups"),
         ("", "no groups"),
-        ("groups: [{name: x, rules: [3]}]", "a rule is no mapping"),
+        ("groups: [{name: x, rules: [3]}]", "a rule is not a mapping"),
         ("groups:\n{{ range .Values.rules }}\n- name: x", "render the chart"),
     ],
 )

@@ -23,7 +23,7 @@ from rbkernel.sources.postgres.connection import driver
         (
             pg.InsufficientPrivilege("permission denied for table pg_authid"),
             DatabaseError,
-            "closed",
+            "do not grant access",
         ),
         (pg.InsufficientPrivilege("permission denied for table orders"), DatabaseError, "SELECT"),
         (pg.QueryCanceled("timeout"), DatabaseError, "active sessions"),
@@ -34,11 +34,11 @@ from rbkernel.sources.postgres.connection import driver
         (pg.SerializationFailure("conflict with recovery"), DatabaseError, "run the cell again"),
         (pg.ObjectInUse("in use"), DatabaseError, "run the cell again"),
         (pg.OutOfMemory("memory"), DatabaseError, ""),
-        (pg.SyntaxError("near x"), QueryError, "mend the SQL"),
-        (pg.UndefinedTable("no table"), QueryError, "mend the SQL"),
-        (pg.UndefinedColumn("no column"), QueryError, "mend the SQL"),
+        (pg.SyntaxError("near x"), QueryError, "correct the SQL"),
+        (pg.UndefinedTable("no table"), QueryError, "correct the SQL"),
+        (pg.UndefinedColumn("no column"), QueryError, "correct the SQL"),
         (pg.ReadOnlySqlTransaction("read-only"), QueryError, ""),
-        (pg.DivisionByZero("zero"), QueryError, "mend the SQL"),
+        (pg.DivisionByZero("zero"), QueryError, "correct the SQL"),
     ],
 )
 def test_translate(error: Error, kind: type[Exception], advice: str) -> None:

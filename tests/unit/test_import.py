@@ -112,7 +112,7 @@ class TestSql:
     def test_a_list_is_no_value(self) -> None:
         one = _one(_fence("sql", "SELECT * FROM t WHERE id IN (<ids>)"))
         assert "%%sql" not in code_of(one)
-        assert "<ids> stands for a list" in one.report.kept[0].reason
+        assert "<ids> is a list" in one.report.kept[0].reason
 
     def test_a_value_is_bound_also_inside_a_literal(self) -> None:
         code = code_of(
@@ -139,7 +139,7 @@ class TestSecrets:
         told = json.dumps(one.report.as_data()) + one.document.decode()
         for secret in ("hunter2", "abcdef1234567890", "s3cr3t"):
             assert secret not in told
-        assert [text.split(" is ")[0] for text in one.report.secrets] == [
+        assert [text.split(" was ")[0] for text in one.report.secrets] == [
             "line 4: a secret (password)",
             "line 5: a secret (authorization)",
             "line 6: a secret (dsn)",
@@ -189,8 +189,8 @@ class TestShell:
         [
             ("kubectl logs x | grep ERROR", "a pipeline"),
             ("ls > /tmp/x", "a file"),
-            ("ls *.log", "a pattern"),
-            ("echo $(date)", "what a command prints"),
+            ("ls *.log", "a shell glob pattern"),
+            ("echo $(date)", "command substitution"),
             ("uptime && free", "several commands"),
         ],
     )

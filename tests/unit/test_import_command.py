@@ -69,7 +69,7 @@ def test_a_secret_in_the_source_is_said_on_stderr(tmp_path: Path) -> None:
     source = tmp_path / "x.md"
     source.write_text("# T\n\n```sh\nexport PGPASSWORD=hunter2hunter\n```\n")
     said = command(str(source))
-    assert "line 4: a secret (password) is taken out of the notebook" in said
+    assert "line 4: a secret (password) was removed from the notebook" in said
     assert "hunter2" not in said + (tmp_path / "x.ipynb").read_text()
 
 

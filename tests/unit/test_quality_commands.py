@@ -78,7 +78,7 @@ def test_text_then_fix_then_what_is_left(run: Command, team: Path) -> None:
     assert first.startswith("runbooks/mine.ipynb, cell 6 (added), line 1: warning RB204 ")
     assert second.startswith("runbooks/mine.ipynb, cell 7 (query), line 1: error RB003 ")
     assert second.endswith("Next: run `rbkernel lint --fix`.")
-    assert total == "1 notebook: 1 error, 1 warning; --fix mends up to 1"
+    assert total == "1 notebook: 1 error, 1 warning; --fix corrects up to 1"
     fixed = run("lint", "--fix", "runbooks", folder=team)
     assert fixed.returncode == 1
     assert fixed.stderr == "runbooks/mine.ipynb: removed the outputs of 1 cell\n"

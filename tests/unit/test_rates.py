@@ -236,7 +236,7 @@ class TestRegression:
     def test_after_a_reset_there_is_no_past(self) -> None:
         found = judged(calls(3, ms=2.0, past_s=60.0), calls(50, ms=30.0))
         assert UNKNOWN in verdicts(found)
-        assert "no past to compare with" in next(
+        assert "no history to compare with" in next(
             one.actual for one in found.values() if one.verdict is UNKNOWN
         )
         # one call, such as our own first look, tells nothing either way
@@ -252,10 +252,10 @@ class TestRegression:
     def test_a_call_that_does_not_end(self) -> None:
         for running_s, verdict in ((7.0, WARNING), (4.0, OK)):
             found = judged(self.PAST, calls(0, ms=0.0), running_s=running_s)
-            assert found["Calls that do not end"].verdict is verdict
+            assert found["Longest running call"].verdict is verdict
         # it has taken as long before
         found = judged(calls(1000, ms=5000.0), calls(0, ms=0.0), running_s=7.0)
-        assert found["Calls that do not end"].verdict is OK
+        assert found["Longest running call"].verdict is OK
 
 
 def test_a_sample_of_rates_looks_so_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault(
             name="replay-paused",
-            summary="somebody paused WAL replay on the standby",
+            summary="WAL replay is paused on the standby",
             start=replication.pause,
             stop=replication.resume,
         ),

@@ -1,1 +1,1 @@
-"""The patient: a guarded connection, diagnostics, and plans that change nothing."""
+"""PostgreSQL: a guarded connection, diagnostics, and plans that change nothing."""

@@ -1,6 +1,6 @@
 """Ask a named diagnostic of the `library`.
 
-A diagnostic never raises because the patient is sick. It returns an empty frame with the columns
+A diagnostic never raises because the server is failing. It returns an empty frame with the columns
 that its header declares and the reason attached, which every rule reads as ``unknown``.
 """
 
@@ -72,7 +72,7 @@ def _statements_schema(session: Session) -> str:
     raise DatabaseError(
         "the extension pg_stat_statements has not its own views in its schema",
         where=f"connection {session.connection.name}",
-        next_step="have an administrator drop the extension and create it anew",
+        next_step="have an administrator drop the extension and create it again",
     )
 
 
@@ -135,7 +135,7 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
     Returns
     -------
     Answer
-        Without rows, with a reason in its provenance, when the patient could not or would not
+        Without rows, with a reason in its provenance, when the server could not or would not
         answer.
 
     Raises

@@ -30,16 +30,16 @@ from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.connection.troubles import Trouble
 
 _STEPS = {
-    "configuration": "a complete connection, whose password can be fetched",
+    "configuration": "a complete connection with an available password",
     "reach": "the port accepts connections",
-    "login": "the server lets the role in and answers",
-    "server": f"PostgreSQL {OLDEST_SUPPORTED // 10000} or later, without a pooler in between",
+    "login": "the role can log in and the server answers",
+    "server": f"PostgreSQL {OLDEST_SUPPORTED // 10000} or later, without a pooler in front",
     "role": "pg_monitor, and nothing that writes, signals or leaves the database",
-    "settings": "what the role and the database have set does not reach our sessions",
-    "functions": "no function of the database's own that runs with its owner's rights",
+    "settings": "settings of the role and the database do not affect rbkernel's sessions",
+    "functions": "no user-defined SECURITY DEFINER function that the role may call",
     "extensions": "pg_stat_statements",
-    "tables": "every table of its schemas can be read, also those that are created later",
-    "time-outs": "read-only transactions with the configured time-outs",
+    "tables": "the role can read every table of its schemas, including future ones",
+    "time-outs": "read-only transactions with the configured timeouts",
 }
 _OURS = """
 SELECT current_setting('transaction_read_only') AS read_only,
@@ -123,7 +123,7 @@ def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -
     """Take a step, or say which one before has to succeed first."""
     broken = [f.title for f in before if f.verdict is Verdict.CRITICAL]
     if broken:
-        return _finding(title, Verdict.UNKNOWN, "not asked", next_step=f"fix the {broken[0]} first")
+        return _finding(title, Verdict.UNKNOWN, "not checked", next_step=f"fix {broken[0]} first")
     try:
         return step()
     except RbkernelError as error:
@@ -144,7 +144,7 @@ def judge_server(server: Server) -> Finding:
             "server",
             Verdict.CRITICAL,
             str(server),
-            cause=f"PostgreSQL {server.version.split()[0]} is older than what the diagnostics know",
+            cause=f"PostgreSQL {server.version.split()[0]} is not supported by the diagnostics",
             next_step=f"upgrade it to {OLDEST_SUPPORTED // 10000} or later",
         )
     if server.pooler:
@@ -152,8 +152,8 @@ def judge_server(server: Server) -> Finding:
             "server",
             Verdict.WARNING,
             str(server),
-            cause="a pooler stands in between: once its pool is exhausted, the patient is hidden",
-            next_step="add a connection that goes to the server itself",
+            cause="a pooler is in front of the server: a full pool hides the server",
+            next_step="add a connection that goes directly to the server",
         )
     return _finding("server", Verdict.OK, str(server))
 
@@ -165,7 +165,7 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
             "role",
             Verdict.CRITICAL,
             f"{server.role} {'; '.join(excess)}",
-            cause=f"the role {server.role} may do more than look, so every diagnostic refuses it",
+            cause=f"the role {server.role} may do more than read, so every diagnostic refuses it",
             next_step=privileges.ADVICE,
         )
     if missing := lacking(server, ["pg_monitor"]):
@@ -184,15 +184,15 @@ def judge_role(server: Server, excess: Sequence[str]) -> Finding:
 def _functions(session: Session) -> Finding:
     found = session.look(_DEFINERS)
     if found.empty:
-        return _finding("functions", Verdict.OK, "none that runs with its owner's rights")
+        return _finding("functions", Verdict.OK, "no SECURITY DEFINER function")
     names = ", ".join(found["function"].head(3)) + (", …" if len(found) > 3 else "")
     return _finding(
         "functions",
         Verdict.WARNING,
-        f"{len(found)} of SECURITY DEFINER: {names}",
-        cause="behind an operator, a cast or a view the guard cannot see such a function, and it"
-        f" does whatever {', '.join(sorted(set(found['owner'])))} may do",
-        next_step="REVOKE EXECUTE ON FUNCTION … FROM PUBLIC, and grant it to who needs it",
+        f"{len(found)} SECURITY DEFINER: {names}",
+        cause="the guard cannot see such a function behind an operator, a cast or a view; it"
+        f" runs with the privileges of {', '.join(sorted(set(found['owner'])))}",
+        next_step="REVOKE EXECUTE ON FUNCTION … FROM PUBLIC; grant it to the roles that need it",
     )
 
 
@@ -205,7 +205,7 @@ def judge_extensions(server: Server) -> Finding:
         Verdict.WARNING,
         "no pg_stat_statements",
         cause=lacking(server, ["pg_stat_statements"]),
-        next_step="create it, or do without the diagnostics of top queries",
+        next_step="create it; without it, the diagnostics of top queries do not work",
     )
 
 
@@ -215,12 +215,12 @@ def _configuration(connection: Connection) -> Finding:
             "configuration",
             Verdict.WARNING,
             "neither host nor service",
-            cause="libpq then takes whatever server its environment names",
+            cause="libpq then uses the server that its environment names",
             next_step="name the host",
         )
     for path in (connection.passfile, connection.sslrootcert):
         if path is not None and not _is_file(path):
-            what = f"{path} is no file" if path.exists() else f"there is no file {path}"
+            what = f"{path} is not a file" if path.exists() else f"there is no file {path}"
             advice = "name a file in it" if path.is_dir() else "create it, or name another"
             raise ConfigError(f"{what}{' but a folder' * path.is_dir()}", next_step=advice)
     connection.password()
@@ -282,13 +282,15 @@ def _settings(session: Session) -> Finding:
     """Judge what a role or a database has set: ours hold all the same, except for its role."""
     found = session.look(_SET, {"names": list(_SETTINGS)})
     if found.empty:
-        return _finding("settings", Verdict.OK, "the role and the database set none of ours")
+        return _finding(
+            "settings", Verdict.OK, "neither the role nor the database sets one of them"
+        )
     texts = list(found["setting"])
     login, acting = found["login"].iloc[0], found["acting"].iloc[0]
     [wanted] = [text.partition("=")[2] for text in texts if text.startswith("role=")][:1] or [""]
     if wanted in {"", "none", login}:
-        return _finding("settings", Verdict.OK, f"ours hold instead of {', '.join(texts)}")
-    cause = f"a session of {login} acts as {acting} from its login on"
+        return _finding("settings", Verdict.OK, f"rbkernel overrides {', '.join(texts)}")
+    cause = f"a session of {login} acts as {acting} from login"
     if acting == login:
         cause = (
             f"the setting role = {wanted} has no effect: there is no such role, or {login} may not"
@@ -326,9 +328,9 @@ def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding
     parts = [f"{total - seen} of {total} cannot be read ({_places(unread)})"] if unread else []
     if not parts:
         schemas = ", ".join(sorted({one.schema for one in looked}))
-        parts.append(f"all {total} in {schemas}" if looked else "it reads no table")
+        parts.append(f"all {total} in {schemas}" if looked else "it can read no table")
     if later:
-        parts.append(f"those that are created later cannot be read ({_places(later)})")
+        parts.append(f"future tables cannot be read ({_places(later)})")
     if not (unread or any(named or one.meant for one in later)):
         return _finding("tables", Verdict.OK, "; ".join(parts))
     sql = setup.read_sql(
@@ -353,7 +355,7 @@ def _places(tables: Iterable[Tables], named: int = 3) -> str:
 def _tables(session: Session) -> Finding:
     schemas = session.connection.read_schemas
     if schemas is not None and not schemas:
-        return _finding("tables", Verdict.OK, "not asked: read_schemas is empty")
+        return _finding("tables", Verdict.OK, "not checked: read_schemas is empty")
     found = session.look(privileges.TABLES, {"schemas": list(schemas or ()), "all": not schemas})
     rows = found.to_dict("records")
     looked = [Tables(**{str(key): value for key, value in row.items()}) for row in rows]
@@ -373,14 +375,14 @@ def _time_outs(session: Session) -> Finding:
             "time-outs",
             Verdict.CRITICAL,
             f"statement {found['statement_s']:g} s, lock {found['lock_s']:g} s",
-            cause="something between us and the server changes our settings",
-            next_step="connect to the server itself",
+            cause="something between rbkernel and the server changes its settings",
+            next_step="connect directly to the server",
         )
     if connection.statement_timeout_s > _LONG_STATEMENT_S:
         cause = f"a diagnostic may take {connection.statement_timeout_s:g} s"
         advice = "set statement_timeout_s to 10, and longer only where a query needs it"
     elif connection.lock_timeout_s >= connection.statement_timeout_s:
-        cause = "a query waits for locks until its statement time-out, and adds to the queue"
+        cause = "a query waits for locks until its statement timeout, and makes the queue longer"
         advice = "set lock_timeout_s to 0.5"
     else:
         return _finding("time-outs", Verdict.OK, told)

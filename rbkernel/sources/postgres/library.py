@@ -249,7 +249,7 @@ def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any
             )
     if diagnostic.twice and not SHORTEST_S <= complete[PAUSE] <= LONGEST_S:
         raise QueryError(
-            f"{PAUSE}={complete[PAUSE]} is no time between two looks",
+            f"{PAUSE}={complete[PAUSE]} is not a valid time between two samples",
             where=diagnostic.name,
             next_step=f"pass {SHORTEST_S:g} to {LONGEST_S:g} s",
         )

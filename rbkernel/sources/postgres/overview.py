@@ -126,10 +126,10 @@ def _cluster_of(session: Session) -> str:
 def stranger(standby: str, primary: str) -> Finding:
     """Return the finding that a standby was named that is another database's."""
     return Finding(
-        title=f"{standby} is a standby of {primary}",
+        title=f"Standby {standby} of {primary}",
         verdict=Verdict.UNKNOWN,
         expected="both are copies of one cluster",
-        actual="they are not, so the standby was not looked at",
+        actual="they are not, so the standby was not checked",
         next_step=f"name the standby of {primary} as standby=…, or nothing (standby=)",
         at=now(),
     )

@@ -94,15 +94,15 @@ class Remedy:
         if self.slots:
             return f"frees {amounts.count(self.slots, 'slot')}"
         if self.replay:
-            return "lets replay go on, unless another reader holds it up too"
+            return "replay continues, unless another reader holds it up too"
         now, later = len(self.freed.at_once), len(self.freed.later)
         effect = f"frees {amounts.count(now, 'session')} at once"
         if later:
-            when = "let go of the lock" if self.advisory else "commit"
-            effect += f", {later:,} more when those ahead {when}"
+            when = "release the lock" if self.advisory else "commit"
+            effect += f", {later:,} more when the sessions ahead {when}"
         if self.left:
             effect += f"; {amounts.clause(self.left, 'session', 'keep')} waiting"
-        return effect if self.sure else f"{effect}, fewer if the row has holders that are not seen"
+        return effect if self.sure else f"{effect}, fewer if other sessions also hold the row"
 
 
 def _who(targets: Sequence[Backend]) -> str:
@@ -127,16 +127,16 @@ def forbidden(backend: Backend) -> str:
     """Say why a session must not be cancelled or terminated; empty when it may be.
 
     >>> forbidden(Backend(pid=1, backend_type="walsender"))
-    'it is a walsender of the server'
+    'it is a walsender process of the server'
     >>> forbidden(Backend(pid=1, state="idle in transaction"))
     ''
     """
     if not backend.is_client:
-        return f"it is a {backend.backend_type} of the server"
+        return f"it is a {backend.backend_type} process of the server"
     if backend.doing is Doing.UNKNOWN:
         return "its state is not known"
     if backend.doing is Doing.SYNCHRONOUS:
-        return "its commit waits for a standby: cancelled, it stays committed here alone"
+        return "its commit waits for a standby: cancelled, it is committed on this server only"
     if is_backup(backend):
         return "it is a backup"
     return ""
@@ -214,14 +214,14 @@ def _remedy(
 
 
 _LOSS = (
-    "nothing is lost, for it has not begun",
-    "nothing was changed",
+    "nothing is lost: it has not started",
+    "nothing is lost: nothing was changed",
     "the work so far must be repeated",
-    "what it has not committed is lost",
+    "uncommitted work is lost",
 )
 
 # an advisory lock may stand for a job, or for who is the leader
-_GUARDED = "what the lock guards is not known: ask its owner first"
+_GUARDED = "what the lock protects is not known: ask its owner first"
 
 
 def loss(targets: Iterable[Backend]) -> str:

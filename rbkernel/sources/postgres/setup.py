@@ -26,11 +26,11 @@ _GRANT = """\
 -- running it again changes nothing. It holds no password: set one afterwards, with \\password.
 BEGIN;
 
--- Diagnostic: sees sessions and statistics, writes nothing, signals nobody.
+-- Diagnostic: sees sessions and statistics; cannot write, cannot signal sessions.
 {create_diagnostic}
 ALTER ROLE {diagnostic} LOGIN INHERIT CONNECTION LIMIT 10;
--- It has no settings of its own, which would hide the server's from it: every transaction of
--- rbkernel is begun read-only, with time-outs. Earlier versions set these four.
+-- It has no settings of its own, which would hide those of the server: rbkernel starts every
+-- transaction read-only, with timeouts. Earlier versions set these four.
 ALTER ROLE {diagnostic} RESET default_transaction_read_only;
 ALTER ROLE {diagnostic} RESET statement_timeout;
 ALTER ROLE {diagnostic} RESET lock_timeout;
@@ -38,7 +38,7 @@ ALTER ROLE {diagnostic} RESET idle_in_transaction_session_timeout;
 GRANT pg_monitor TO {diagnostic};
 GRANT CONNECT ON DATABASE {database} TO {diagnostic};
 DO $$ BEGIN
-    -- from 16 on it gets in although ordinary slots are full, where reserved_connections is set
+    -- from 16 on it can connect when ordinary slots are full, if reserved_connections is set
     IF current_setting('server_version_num')::int >= 160000 THEN
         GRANT pg_use_reserved_connections TO {diagnostic};
         -- also where it was granted to a role without INHERIT before
@@ -49,7 +49,8 @@ END $$;
 COMMIT;
 """
 _ACTION = """\
--- Action: executes approved plans, in the gateway only: ends sessions, cancels, resumes replay.
+-- Action: executes approved plans, only in the gateway: terminates sessions, cancels queries,
+-- resumes replay.
 {create_action}
 ALTER ROLE {action} LOGIN CONNECTION LIMIT 5;
 GRANT pg_signal_backend, pg_read_all_stats TO {action};
@@ -57,7 +58,7 @@ GRANT CONNECT ON DATABASE {database} TO {action};
 DO $$ BEGIN
     GRANT EXECUTE ON FUNCTION pg_wal_replay_pause(), pg_wal_replay_resume() TO {action};
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'this service keeps the replay functions to itself';
+    RAISE NOTICE 'this service does not grant the replay functions';
 END $$;
 -- Plans that repair rows need more, table by table, such as:
 -- GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO {action};
@@ -71,7 +72,7 @@ DO $$ BEGIN
         CREATE ROLE {role};
     ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = {literal} AND (rolsuper OR rolcreaterole
                   OR rolcreatedb OR rolreplication OR rolbypassrls)) THEN
-        RAISE EXCEPTION 'the role % exists and may do far more: choose another name', {literal};
+        RAISE EXCEPTION 'the role % exists and has more privileges: choose another name', {literal};
     END IF;
 END $$;"""
 _READ = """\
@@ -233,7 +234,7 @@ def password_source(words: str) -> dict[str, Field]:
         return {"password_command": rest}
     # what was written may be the password itself: it is not repeated
     raise ConfigError(
-        "this is no source of a password", next_step="write env NAME, file PATH or command …"
+        "this is not a source of a password", next_step="write env NAME, file PATH or command …"
     )
 
 
@@ -273,7 +274,7 @@ def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
     """
     if name in _connections(text):
         raise ConfigError(
-            f"there is a connection {name} already", next_step="choose another name, or edit it"
+            f"the connection {name} already exists", next_step="choose another name, or edit it"
         )
     # a JSON string, number or list of strings is a TOML one, too
     lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
@@ -289,5 +290,7 @@ def _connections(text: str) -> Mapping[str, object]:
     try:
         found = tomllib.loads(text).get("connections", {})
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"cannot be read: {error}", next_step="mend the file by hand") from error
+        raise ConfigError(
+            f"cannot be read: {error}", next_step="correct the file by hand"
+        ) from error
     return found if isinstance(found, dict) else {}

@@ -396,7 +396,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="unknown-root",
-        summary="the root has track_activities = off: nobody knows what it does",
+        summary="the root has track_activities = off: its state is unknown",
         inject=_unknown_root,
         truth=Truth(says=r"secretive.*unknown.*blocks 4 sessions", opens="RUN-007"),
     ),

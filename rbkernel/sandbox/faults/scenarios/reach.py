@@ -66,7 +66,7 @@ def _wrong_password(stage: Stage) -> None:
 SCENARIOS = (
     Scenario(
         name="catalogue-locked",
-        summary="a lock on pg_class lets nobody in",
+        summary="a lock on pg_class blocks every login",
         inject=_catalogue_locked,
         truth=Truth(says="sandbox-primary.*catalogue", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,
@@ -84,7 +84,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen",
-        summary="the server is frozen: the port is open, and nobody answers",
+        summary="the server is frozen: the port is open, but it does not answer",
         inject=_frozen,
         truth=Truth(says="sandbox-primary does not answer", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,

@@ -100,7 +100,7 @@ def _slot_unread(stage: Stage) -> None:
 SCENARIOS = (
     Scenario(
         name="replay-paused",
-        summary="somebody paused replay on the standby",
+        summary="replay is paused on the standby",
         inject=_replay_paused,
         truth=Truth(says="(?i)paused", alone=_LATE, opens="RUN-005", verdicts=CRITICAL),
     ),
@@ -233,7 +233,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="slot-unread",
-        summary="nobody reads from a replication slot any more, and its WAL is kept",
+        summary="a replication slot has no reader, and its WAL is kept",
         inject=_slot_unread,
         truth=Truth(
             says="Nobody reads from 1 slot, and its WAL is kept: old_cdc",

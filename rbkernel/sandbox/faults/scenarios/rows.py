@@ -14,7 +14,7 @@ from rbkernel.sandbox.service import FIRST_ID, ID_STEP
 _WARNING = frozenset({Verdict.WARNING})
 # RUN-000 reads what is on record, RUN-006 the tables
 _SEEN_BY = ("RUN-000", "RUN-006")
-_SAYS = "of orders differ from orders_legacy|between source and target are open: orders"
+_SAYS = "of orders differs? from orders_legacy|between source and target are open: orders"
 
 
 def _separate(stage: Stage, drifted: Drift) -> None:

@@ -71,7 +71,7 @@ class Deadline:
         """Return what to tell of a query that did not end in time; `said` is the driver's word."""
         what = f"no answer within {self._seconds:.0f} s"
         if self._first:
-            what = f"it takes logins, but the first query had {what}"
+            what = f"it accepts logins, but the first query got {what}"
             advice = (
                 "a pooler may have no free server connection, or the backend be frozen: look at"
                 " them from outside the database"

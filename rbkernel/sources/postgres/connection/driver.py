@@ -31,7 +31,7 @@ from rbkernel.sql import lexer
 RawConnection = psycopg.Connection[Any]
 Error = psycopg.Error
 # One name for the cursor of every query: a name of its own for each would be an entry of its own
-# in the patient's pg_stat_statements.
+# in the server's pg_stat_statements.
 CURSOR = "rbkernel"
 
 # the first version that has transaction_timeout: release notes of PostgreSQL 17
@@ -299,7 +299,7 @@ def fetch(
         raise QueryError(
             f"a value is not valid {error.encoding} text: {found!r}",
             where=f"connection {name}",
-            next_step="correct that value, or leave its row or column out",
+            next_step="correct that value, or exclude its row or column",
         ) from error
 
 
@@ -364,7 +364,7 @@ _CLOSED = re.compile(
 )
 
 
-# SQLSTATE classes and codes of a patient that is sick, slow, locked or closed; every other code
+# SQLSTATE classes and codes of a patient that is failing, slow, locked or closed; every other code
 # tells of wrong SQL. Without a code the connection was lost.
 _SICK = {"", "08", "28", "3D", "53", "57", "58", "XX", "42501", "55P03", "25P03", "25P04"}
 
@@ -392,7 +392,7 @@ def ended_by_timeout(error: Error) -> bool:
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:
-    """Turn a driver's error into ours: `DatabaseError` when the patient is sick or forbids,
+    """Turn a driver's error into ours: `DatabaseError` when the server fails or refuses,
     `QueryError` when the SQL is wrong.
     """
     original = getattr(error, "orig", None) or error
@@ -417,4 +417,4 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
             trouble=trouble,
             opens=troubles.opens(trouble),
         )
-    return QueryError(text, where=where, next_step="mend the SQL and run the cell again")
+    return QueryError(text, where=where, next_step="correct the SQL and run the cell again")

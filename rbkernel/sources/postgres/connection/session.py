@@ -1,4 +1,4 @@
-"""One guarded connection to the patient.
+"""One guarded connection to the server.
 
 Every query runs in its own read-only transaction with local time-outs, caps on rows and on their
 size, and a wall-clock deadline. At the deadline it is cancelled by protocol, which needs no new
@@ -74,13 +74,13 @@ class Session:
         server = self.identify()
         if server.version_num < OLDEST_SUPPORTED:
             raise DatabaseError(
-                f"PostgreSQL {server.version.split()[0]} is older than what we know",
+                f"PostgreSQL {server.version.split()[0]} is not supported",
                 where=f"connection {self.connection.name}",
                 next_step=f"upgrade it to {OLDEST_SUPPORTED // 10000} or later",
             )
         if found := self.excess():
             raise DatabaseError(
-                f"the role {server.role} may do more than look: {'; '.join(found)}",
+                f"the role {server.role} may do more than read: {'; '.join(found)}",
                 where=f"connection {self.connection.name}",
                 next_step=privileges.ADVICE,
             )
@@ -137,7 +137,7 @@ class Session:
         Raises
         ------
         DatabaseError
-            The patient is sick, slow, locked, or forbids it; or the role may do more than look.
+            The server fails, is slow or locked, or refuses; or the role may do more than look.
         QueryError, SqlTextError
             The SQL is wrong, or the guard refuses it.
         """
@@ -337,7 +337,7 @@ class Session:
             f"{character!r} in the SQL or in a value cannot be sent in the encoding of the database"
             f" ({self._encoding})",
             where=f"connection {self.connection.name}",
-            next_step="pass text as a value (:name), or leave the character out",
+            next_step="pass text as a value (:name), or remove the character",
         )
 
     @property

@@ -147,7 +147,7 @@ def begun(row: Sequence[object], connection: str) -> Begun:
         raise DatabaseError(
             f"the transaction is not read-only: {_READ_ONLY} is {row[-1]}",
             where=f"connection {connection}",
-            next_step="connect to the server itself: something in between changes our settings",
+            next_step="connect directly to the server: something in between changes the settings",
         )
     schemas = row[0] if isinstance(row[0], list) else []
     return Begun(tuple(str(name) for name in schemas))

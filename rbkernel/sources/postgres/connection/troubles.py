@@ -71,7 +71,7 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.NOT_LISTENING: "check that the server runs, and its listen_addresses and port",
     Trouble.HOST_SILENT: "check the address, and firewalls on the way; the host may be down",
     Trouble.NO_ROUTE: "check the address, and the network: a route or a VPN may be missing",
-    Trouble.CLOSED_AT_ONCE: "check the port, and whether a proxy or a firewall stands in between",
+    Trouble.CLOSED_AT_ONCE: "check the port, and whether a proxy or a firewall is in between",
     Trouble.NO_SOCKET: "check that the server runs, and the folder and port of its socket",
     Trouble.SOCKET_FORBIDDEN: "check the permissions of the socket's folder, or give a host name",
     Trouble.FROZEN: "the host may be gone, or the server stuck: frozen, out of memory, its"
@@ -80,20 +80,20 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     " 5432 unless it was changed",
     Trouble.NOT_REACHED: "check that the server runs, and host and port of this connection",
     Trouble.NO_TLS: "turn TLS on at the server (ssl = on, with a certificate), or choose an sslmode"
-    " that does without: the data then crosses the network in the clear",
-    Trouble.OTHER_HOST: "give the host name that the certificate holds, or have one made for this"
+    " without TLS: data is then sent unencrypted",
+    Trouble.OTHER_HOST: "give the host name that the certificate holds, or create one for this"
     " host",
     Trouble.UNTRUSTED: "set sslrootcert to the file of the authority that signed it",
     Trouble.EXPIRED: "have the certificate renewed, and check the clocks of both hosts",
     Trouble.TLS_FAILED: "check the TLS versions and ciphers of both ends, and sslrootcert",
     Trouble.CATALOGUE_LOCKED: "in a session that is open already, find who holds the lock"
-    " (pg_locks, pg_blocking_pids) and have that transaction end",
+    " (pg_locks, pg_blocking_pids) and end that transaction",
     Trouble.LOGIN_SILENT: "the host may be gone, the server stuck (frozen, out of memory, its"
     " catalogue locked), or a pooler without a free server: look at it from its own host",
     Trouble.CREDENTIALS_MISSING: "name the password source of this connection: password_env,"
     " passfile or password_command",
     Trouble.CREDENTIALS_WRONG: "check the password source of this connection, then the role: the"
-    " password may have expired (VALID UNTIL), or the role be missing; the server's log says which",
+    " password may have expired (VALID UNTIL), or the role may not exist; see the server's log",
     Trouble.NO_RULE: "check user and dbname; then have an administrator add a line for them and"
     " for this host to pg_hba.conf, and reload",
     Trouble.ROLE_CLOSED: "check user; else have an administrator run CREATE ROLE or ALTER ROLE …"
@@ -114,13 +114,13 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.LIBRARY_MISSING: "have an administrator install it at the server, or run ALTER ROLE …"
     " RESET of local_preload_libraries and session_preload_libraries (ALTER DATABASE … where it is"
     " set there); `SELECT * FROM pg_db_role_setting` shows what role and database have set",
-    Trouble.FILE_MISSING: "read the server's log: it names the file; a file of data that is missing"
-    " is damage, so stop writing and look for the last backup (RUN-021)",
+    Trouble.FILE_MISSING: "read the server's log: it names the file; a missing data file"
+    " is damage: stop writing and find the last backup (RUN-021)",
     Trouble.NO_SERVICE: "check the name: service is a section of ~/.pg_service.conf or of the file"
     " that PGSERVICEFILE names, else of pg_service.conf in PGSYSCONFDIR; or give host and dbname",
-    Trouble.POOLER_REFUSED: "read the words of the pooler; its users, databases and limits are in"
-    " its own configuration; a connection to the server itself does without it",
-    Trouble.LOGIN_REFUSED: "read the words of the server, and its log",
+    Trouble.POOLER_REFUSED: "read the pooler's message; its users, databases and limits are in"
+    " its own configuration; or connect directly to the server",
+    Trouble.LOGIN_REFUSED: "read the server's message and its log",
     Trouble.ENDED: "the server is starting, stopping or was stopped: check its state and log",
     Trouble.CANCELLED_EARLY: "have an administrator run ALTER ROLE … SET statement_timeout = '30s';"
     " `SELECT * FROM pg_db_role_setting` shows what role and database have set",
@@ -131,8 +131,8 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.LOCKED: "something holds a lock that this query needs: open RUN-007 (blocking locks)",
     Trouble.FORBIDDEN: "grant the diagnostic role pg_monitor, and SELECT on the tables it should"
     " read",
-    Trouble.CLOSED_CATALOGUE: "leave it closed: only superusers read it; ask pg_roles, pg_settings"
-    " or another view that is open to all",
+    Trouble.CLOSED_CATALOGUE: "do not grant access: only superusers may read it; use pg_roles,"
+    " pg_settings or another public view",
     Trouble.NO_RESOURCES: "look at memory, disk and the log of the server's host",
     Trouble.LOST: "check that the server runs, and host and port of this connection",
     Trouble.SILENT: "look at the server's load, at locks, and at a pooler in between",
@@ -155,7 +155,7 @@ DOWN = frozenset(
         Trouble.SILENT,
     }
 )
-# a second try soon after waits as long as the first, and may leave a backend that waits
+# a second attempt waits as long as the first, and may leave a waiting backend
 FUTILE = frozenset({Trouble.CATALOGUE_LOCKED, Trouble.LOGIN_SILENT, Trouble.HOST_SILENT})
 # by SQLSTATE, and by the routine that raised it where the code alone does not tell; the routines
 # are those of PostgreSQL 15 to 18 (miscinit.c, postinit.c, auth.c)

@@ -1,5 +1,5 @@
 /*
-purpose: The queries that have been running for long, without those that wait for another session
+purpose: Queries that have been running for long, without those that wait for another session
 needs: [pg_monitor]
 columns:
   pid: process id; reused by the server, so never an identity alone

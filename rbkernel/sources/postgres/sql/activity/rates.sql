@@ -1,5 +1,7 @@
 /*
-purpose: What each database does at this moment, from two looks at its counters, above all temporary files and deadlocks
+purpose: >-
+  What each database does now, from two samples of its counters, above all temporary files and
+  deadlocks
 columns:
   database: the database
   commits_per_s: transactions committed a second
@@ -32,7 +34,7 @@ rules:
       find the query that sorts or hashes more than work_mem holds (queries/busiest, temp_mb_per_s);
       these files also fill the disk
     opens: RUN-018
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: ours; a tenth of what a common cloud disk writes, 125 MB/s
   - title: Deadlocks, now
     column: deadlocks
@@ -40,12 +42,12 @@ rules:
     by: database
     unit: deadlocks
     warn: 0
-    cause: "{value} between two looks, each of which has ended a transaction: {top}"
+    cause: "{value} between two samples; each ended a transaction: {top}"
     next_step: >-
-      read the server's log, which names both sessions and their queries; make them lock in the same
-      order
+      read the server's log, which names both sessions and their queries; change them to lock in the
+      same order
     opens: RUN-007
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: PostgreSQL resolves a deadlock by ending one of the transactions, so each is an error
 figure: {kind: bars, x: temp_mb_per_s, y: database, title: MiB written to temporary files a second}
 source: pg_stat_database; sessions report at the end of a transaction, at most once a second

@@ -13,7 +13,7 @@ columns:
   oldest_state_s: s, how long the oldest has been in this state
   oldest_transaction_s: s since the oldest transaction among them began; NULL when none is open
 rules:
-  - title: Sessions that wait for a lock
+  - title: Sessions waiting for a lock
     column: waiting_pct
     agg: sum
     by: application
@@ -21,7 +21,7 @@ rules:
     warn: 10
     critical: 50
     cause: "{value} wait for a lock, by application: {top}"
-    next_step: see who holds the lock (locks/blocking)
+    next_step: see which session holds the lock (locks/blocking)
     opens: RUN-007
     source: the same shares as for slots that are held (connections/holders)
 figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by application and state}

@@ -43,7 +43,9 @@ rules:
     warn: 300
     critical: 3600
     cause: "A transaction has been open for {value}; by application: {top}"
-    next_step: find out what it does; as long as it is open, vacuum removes no row that died since
+    next_step: >-
+      find out what it does; while it is open, vacuum cannot remove rows that were deleted or
+      updated after it began
     opens: RUN-019
     source: 300 s is the field's usual warning
 figure: {kind: bars, x: transaction_s, y: pid, by: application, unit: s, title: How long each transaction has been open}

@@ -1,5 +1,5 @@
 /*
-purpose: What the busy sessions do at this moment, running or waiting for what, by application
+purpose: "What the busy sessions do now: run, or wait for what, by application"
 needs: [pg_monitor]
 columns:
   application: application_name, or the user where there is none
@@ -8,7 +8,7 @@ columns:
   sessions: sessions with a query under way that do this; the mean of several looks
   share_pct: "%, share of all sessions with a query under way"
 rules:
-  - title: Busy sessions that wait for a lock
+  - title: Busy sessions waiting for a lock
     column: share_pct
     agg: sum
     where: {wait_type: Lock}
@@ -18,7 +18,7 @@ rules:
     warn: 10
     critical: 50
     cause: "{value} wait for a lock, by application: {top}"
-    next_step: see who holds the lock (locks/blocking)
+    next_step: see which session holds the lock (locks/blocking)
     opens: RUN-007
     source: the same shares as for slots that are held (connections/holders)
 figure: {kind: bars, x: share_pct, y: wait, by: application, title: What the busy sessions do}

@@ -1,5 +1,5 @@
 /*
-purpose: Whether WAL is archived, since when it is not, and how much waits
+purpose: Whether WAL is archived, since when archiving fails, and how much WAL waits
 needs: [pg_monitor]
 columns:
   enabled: archive_mode is on, and this server archives (a standby only with always)
@@ -15,29 +15,30 @@ columns:
   stats_reset: since when it is counted
   sampled_at: the server's clock
 rules:
-  - title: Archiving does not fail, where it is on
+  - title: WAL archiving
     column: failing
     critical: 0
-    expected: "false"
-    cause: The newest attempt to archive WAL has failed
-    next_step: read the server's log for what archive_command said; WAL piles up until it works
+    expected: not failing
+    cause: The last attempt to archive WAL failed
+    next_step: read what archive_command reports in the server's log; WAL piles up until it works
     opens: RUN-018
     source: pg_stat_archiver
-  - title: Archiving is configured, where it is on
+  - title: Archive command
     agg: rows
     where: {enabled: true, configured: false}
     critical: 0
-    cause: archive_mode is on, and neither archive_command nor archive_library is set
+    cause: archive_mode is on, but neither archive_command nor archive_library is set
     next_step: set archive_command, or archive_mode = off; WAL piles up until then
     opens: RUN-018
     source: the manual's chapter on continuous archiving
-  - title: WAL that waits to be archived
+  - title: WAL waiting to be archived
     column: waiting
     unit: files
     warn: 10
     critical: 100
     cause: "{value} {waits|wait} to be archived"
-    next_step: see whether the archive is slow, full or gone; these files fill the primary's disk
+    next_step: >-
+      see whether the archive is slow, full or unreachable; these files fill the primary's disk
     opens: RUN-018
     source: ours; 100 files are 1.6 GB that a restore would miss
 figure: {kind: timeline, y: waiting, unit: files, title: WAL that waits to be archived}

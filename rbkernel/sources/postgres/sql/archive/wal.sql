@@ -1,5 +1,5 @@
 /*
-purpose: How much WAL lies in the server's WAL folder, and what keeps it there
+purpose: How much WAL is in the server's WAL folder, and what keeps it there
 needs: [pg_monitor]
 columns:
   holder: >-
@@ -24,11 +24,11 @@ rules:
     by: held_by
     unit: "% of what the settings allow"
     warn: 200
-    cause: "The WAL folder has grown to {value}; what keeps the most: {top}"
+    cause: "The WAL folder has grown to {value}; most is kept by: {top}"
     next_step: >-
-      see the free space of the disk by hand. A slot: let its reader catch up, or drop it if nobody
-      needs it (replication/slots). The archiver: see why archiving fails (archive/status). Never
-      remove files from this folder by hand
+      check the free disk space on the host. A slot: let its reader catch up, or drop the slot if it
+      is not needed (replication/slots). The archiver: see why archiving fails (archive/status).
+      Never remove files from this folder by hand
     opens: RUN-018
     source: ours; twice max_wal_size or wal_keep_size, and 1 GiB as for replication/slots
 figure: {kind: bars, x: held_mb, y: holder, by: kind, title: What keeps WAL in its folder}

@@ -1,5 +1,5 @@
 /*
-purpose: What PostgreSQL knows of backups, which is not when the last one was made
+purpose: What PostgreSQL knows about backups; it does not know when the last one was made
 needs: [pg_monitor]
 columns:
   archiving: archive_mode is on, and this server archives (a standby only with always)
@@ -15,36 +15,38 @@ columns:
   note: what this cannot tell
   sampled_at: the server's clock
 rules:
-  - title: WAL reaches the archive
+  - title: WAL archiving for point-in-time recovery
     column: failing
     critical: 0
-    expected: "failing is false"
-    unseen: archive_mode is off, so nothing can be restored to a point in time from here
+    expected: not failing
+    unseen: >-
+      archive_mode is off, so this server cannot be restored to a point in time from an archive
     cause: >-
-      Archiving fails: a restore to a point in time misses everything since WAL was last archived
-    next_step: read the server's log for what archive_command said (archive/status)
+      Archiving fails: point-in-time recovery cannot restore anything after the last archived WAL
+    next_step: read what archive_command reports in the server's log (archive/status)
     opens: RUN-021
     source: pg_stat_archiver
-  - title: A restore to a point in time would miss
+  - title: Time since WAL was last archived
     column: unarchived_s
-    unseen: archive_mode is off, so nothing can be restored to a point in time from here
+    unseen: >-
+      archive_mode is off, so this server cannot be restored to a point in time from an archive
     unit: s
     warn: 3600
     critical: 86400
     cause: "WAL was last archived {value} ago"
     next_step: >-
-      see whether archiving fails (archive/status); on a quiet server set archive_timeout. When the
-      last base backup was made, and whether it can be restored, only the backup tool knows
+      see whether archiving fails (archive/status); on a quiet server set archive_timeout. Only the
+      backup tool knows when the last base backup was made and whether it can be restored
     opens: RUN-021
     source: ours; an hour is a usual recovery point objective
-  - title: Base backups that run
+  - title: Running base backups
     column: running_s
     empty: 0
     where: {running: 1}
     unit: s
     warn: 86400
     cause: "A base backup has been running for {value}"
-    next_step: see whether it moves (done_pct); it keeps WAL for as long as it runs
+    next_step: see whether it makes progress (done_pct); it keeps WAL while it runs
     opens: RUN-021
     source: ours
 figure: {kind: timeline, y: last_archived_s, x: sampled_at, unit: s, title: Age of the newest archived WAL}

@@ -1,5 +1,5 @@
 /*
-purpose: Connections to each database, held against the limit that counts for it
+purpose: Connections to each database, compared with its limit
 needs: [pg_monitor]
 columns:
   database: the database
@@ -12,13 +12,13 @@ columns:
   used_pct: "%, sessions of usable"
   sampled_at: the server's clock
 rules:
-  - title: Connections to a database
+  - title: Connections by database
     column: used_pct
     by: database
     unit: "%"
     warn: 80
     critical: 90
-    cause: "{value} of the connections that a database allows are taken: {top}"
+    cause: "{value} of the connections allowed to a database are in use: {top}"
     next_step: see who holds them (connections/holders)
     opens: RUN-001
     source: as for the slots of the whole server (connections/saturation)

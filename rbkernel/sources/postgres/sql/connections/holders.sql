@@ -24,7 +24,7 @@ rules:
     unit: "% of the slots"
     warn: 10
     critical: 50
-    cause: "Sessions that are idle in a transaction hold {value}, by application: {top}"
+    cause: "Sessions idle in a transaction hold {value}, by application: {top}"
     next_step: terminate them, then find out why the application does not commit
     opens: RUN-001
     source: ours; 10 % leave room to act before the pool is full at 90
@@ -36,7 +36,7 @@ rules:
     unit: "% of the slots"
     warn: 10
     critical: 50
-    cause: "Queries that are active for too long hold {value}, by application: {top}"
+    cause: "Long-running queries hold {value}, by application: {top}"
     next_step: cancel them if their work can be lost, then find out what made them slow
     opens: RUN-001
     source: ours; as for idle in a transaction
@@ -47,8 +47,10 @@ rules:
     by: application
     unit: "% of the slots"
     warn: 30
-    cause: "The slots run out, and idle connections hold {value}, by application: {top}"
-    next_step: reduce the size of these pools, or put a pooler in transaction mode before the server
+    cause: >-
+      Connection slots are running out, and idle connections hold {value}, by application: {top}
+    next_step: >-
+      reduce the size of these pools, or put a pooler in transaction mode in front of the server
     opens: RUN-001
     source: ours; a pool may keep idle connections as long as there are slots for others
 figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by application and state}

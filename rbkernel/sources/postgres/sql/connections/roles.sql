@@ -1,5 +1,5 @@
 /*
-purpose: Sessions of the roles that have a connection limit of their own
+purpose: Sessions of the roles that have their own connection limit
 needs: [pg_monitor]
 columns:
   role: the role
@@ -9,15 +9,15 @@ columns:
   used_pct: "%, sessions of connection_limit"
   sampled_at: the server's clock
 rules:
-  - title: Connections of a role
+  - title: Connections by role
     column: used_pct
     empty: 0
     by: role
     unit: "%"
     warn: 80
     critical: 90
-    cause: "A role has {value} of the connections that it may have: {top}"
-    next_step: see who holds them (connections/holders); close some, or have the limit raised
+    cause: "A role uses {value} of its connection limit: {top}"
+    next_step: see who holds them (connections/holders); close some, or ask for a higher limit
     opens: RUN-001
     source: as for the slots of the whole server (connections/saturation)
 figure: {kind: bars, x: sessions, y: role, title: Connections of each role that has a limit}

@@ -1,5 +1,5 @@
 /*
-purpose: How many connection slots are taken of those that an ordinary role may use
+purpose: How many of the connection slots for ordinary roles are in use
 needs: [pg_monitor]
 columns:
   used: client backends that hold a slot, ours included
@@ -16,7 +16,7 @@ rules:
     unit: "%"
     warn: 80
     critical: 90
-    cause: "{value} of the connection slots are taken"
+    cause: "{value} of the connection slots are in use"
     next_step: see who holds them (connections/holders)
     opens: RUN-001
     source: seed RUN-001 (alert above 90 %); 80 % is the field's usual warning

@@ -26,8 +26,8 @@ rules:
     each: pid
     unit: sessions
     warn: 5
-    cause: "{value} {has|have} been stuck for longer than a moment: {top}"
-    next_step: "read their last queries: one kind of query is one cause"
+    cause: "{value} {is|are} stuck: {top}"
+    next_step: "read their last queries: sessions with the same query usually have the same cause"
     opens: RUN-001
     source: template RUN-001, which calls a session stuck after 5 s; five of them are ours
 figure: {kind: bars, x: state_s, y: pid, by: application, unit: s, title: How long each session has been stuck}

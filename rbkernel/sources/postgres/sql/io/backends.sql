@@ -18,14 +18,15 @@ columns:
   stats_reset: since when it is counted
   sampled_at: the server's clock
 rules:
-  - title: Sessions write pages themselves
+  - title: Pages written by sessions
     column: write_pct
     empty: 0
     where: {backend_type: client backend, object: relation, context: normal, enough: true}
     unit: "% of all writes"
     warn: 50
-    cause: "Sessions had to make room and write {value} themselves"
-    next_step: give shared_buffers more, or let the background writer do more (bgwriter_lru_maxpages)
+    cause: Sessions had to free buffers and wrote {value} themselves
+    next_step: >-
+      increase shared_buffers, or let the background writer write more (bgwriter_lru_maxpages)
     opens: RUN-009
     source: ours; pages should be written by the checkpointer and the background writer
 figure: {kind: bars, x: written_mb, y: backend_type, by: context, title: Who writes}

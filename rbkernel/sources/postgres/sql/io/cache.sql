@@ -1,5 +1,5 @@
 /*
-purpose: How often each database finds its pages in shared_buffers, and what else its counters tell
+purpose: How often each database finds its pages in shared_buffers, and its other counters
 columns:
   database: the database
   hit_pct: "%, pages found of all asked for since stats_reset; NULL when none was"
@@ -14,7 +14,7 @@ columns:
   stats_reset: since when it is counted; NULL since the database was made
   sampled_at: the server's clock
 rules:
-  - title: Pages found in memory
+  - title: Cache hit ratio
     column: hit_pct
     agg: min
     empty: 100
@@ -23,10 +23,10 @@ rules:
     warn: 98
     critical: 90
     below: true
-    cause: "A database finds only {value} of its pages in memory"
+    cause: A database finds only {value} of its pages in shared_buffers
     next_step: >-
-      ask twice, and compare hits and reads, to see if it is so now; then find the query that reads
-      so much (queries/top)
+      run it twice and compare hits and reads, to see the current ratio; then find the query that
+      reads the most (queries/top)
     opens: RUN-009
     source: the field's usual threshold, 98 to 99 %; critical is ours
   - title: Damaged pages

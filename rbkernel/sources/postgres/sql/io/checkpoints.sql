@@ -13,24 +13,24 @@ columns:
   stats_reset: since when it is counted
   sampled_at: the server's clock
 rules:
-  - title: Checkpoints that WAL forced
+  - title: Requested checkpoints
     column: requested_pct
     empty: 0
     where: {enough: true}
     unit: "%"
     warn: 50
-    cause: "{value} of the checkpoints did not wait for their time"
-    next_step: raise max_wal_size, if nobody calls CHECKPOINT or takes backups so often
+    cause: "{value} of the checkpoints were requested, not timed"
+    next_step: raise max_wal_size, unless CHECKPOINT commands or backups explain it
     opens: RUN-018
     source: ours; the manual wants checkpoints to be timed, as a rule
-  - title: Checkpoints wait for the disk
+  - title: Checkpoint sync time
     column: sync_each_ms
     empty: 0
     where: {enough: true}
     unit: ms
     warn: 10000
-    cause: "A checkpoint waits {value} for the disk, on the average"
-    next_step: see what else uses the disk; writes of all sessions stall meanwhile
+    cause: A checkpoint waits {value} for the disk on average
+    next_step: see what else uses the disk; meanwhile the writes of all sessions are slow
     opens: RUN-018
     source: ours
 figure: {kind: timeline, y: write_ms, unit: ms, title: "Time spent writing checkpoints, since the reset"}

@@ -1,5 +1,5 @@
 /*
-purpose: How fast WAL is written, checkpointed and archived at this moment, from two looks at the counters
+purpose: How fast WAL is written, checkpointed and archived now, from two samples of the counters
 needs: [pg_monitor]
 columns:
   wal_mb_per_s: MiB of WAL written a second; on a standby, received
@@ -25,35 +25,38 @@ twice:
     max_wal_pct: 100 * wal_mb_per_s * timeout_s / max_wal_mb
     falls_behind: (waiting >= 10) & (waiting > waiting_before)
 rules:
-  - title: WAL between two checkpoints, at this rate
+  - title: WAL between two checkpoints, now
     column: max_wal_pct
     unit: "% of max_wal_size"
     warn: 100
-    cause: "At this rate {value} is written between two timed checkpoints, so they come early"
-    next_step: find what writes so much (queries/busiest, wal_mb_per_s); raise max_wal_size
+    cause: >-
+      At the current rate {value} is written between two timed checkpoints, so checkpoints start
+      early
+    next_step: >-
+      find the query that writes the most (queries/busiest, wal_mb_per_s); raise max_wal_size
     opens: RUN-018
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: max_wal_size and checkpoint_timeout in the manual
-  - title: Checkpoints that follow one another
+  - title: Requested checkpoints, now
     column: requested
     unit: checkpoints
     warn: 1
-    cause: "{value} {was|were} requested between two looks"
-    next_step: raise max_wal_size, if nobody calls CHECKPOINT or takes backups so often
+    cause: "{value} {was|were} requested between two samples"
+    next_step: raise max_wal_size, unless CHECKPOINT commands or backups explain it
     opens: RUN-018
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: >-
       checkpoint_warning, 30 s: PostgreSQL's log warns of checkpoints that WAL has requested and that
       are closer than that
-  - title: The archive keeps up
+  - title: Archiving rate
     agg: rows
     where: {falls_behind: true}
     critical: 0
     expected: fewer than 10 files wait, or no more than before
-    cause: WAL is written faster than it is archived, and the files that wait are more and more
+    cause: WAL is written faster than it is archived, and the backlog grows
     next_step: >-
       see whether archiving fails (archive/status), or how long archive_command takes for a file;
-      what waits fills the primary's disk
+      the backlog fills the primary's disk
     opens: RUN-018
     source: ours; ten files as for archive/status
 figure: {kind: timeline, y: wal_mb_per_s, unit: MiB/s, title: WAL written a second}

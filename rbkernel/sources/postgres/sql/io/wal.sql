@@ -1,5 +1,5 @@
 /*
-purpose: How much WAL is written, how fast, and what that costs
+purpose: How much WAL is written, how fast, and its cost
 columns:
   position_bytes: bytes from the beginning of time to the newest WAL here; two samples give a rate
   wal_mb: MiB of WAL written by this server since stats_reset; 0 on a standby
@@ -19,8 +19,8 @@ rules:
     column: max_wal_pct
     unit: "% of max_wal_size"
     warn: 100
-    cause: "Between two timed checkpoints {value} is written, so checkpoints come early"
-    next_step: find what writes so much (queries/top, wal_mb); raise max_wal_size
+    cause: "{value} is written between two timed checkpoints, so checkpoints start early"
+    next_step: find the query that writes the most (queries/top, wal_mb); raise max_wal_size
     opens: RUN-018
     source: max_wal_size and checkpoint_timeout in the manual
 figure: {kind: timeline, y: position_bytes, unit: bytes, title: Position in the WAL}

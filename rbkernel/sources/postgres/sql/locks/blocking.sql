@@ -1,5 +1,5 @@
 /*
-purpose: Who waits for a lock, behind whom, and who at the root holds them all up
+purpose: Which sessions wait for a lock, which sessions block them, and the blocker at the root
 needs: [pg_monitor]
 columns:
   pid: process id of a session that waits or blocks; 0 for prepared transactions
@@ -31,8 +31,8 @@ rules:
     unit: s
     warn: 5
     critical: 30
-    cause: "A session has been waiting for a lock for {value}; by application: {top}"
-    next_step: look at the roots of the tree; whoever is there must commit, or be ended
+    cause: "A session has been waiting for a lock for {value}, by application: {top}"
+    next_step: "find the root of the tree: the blocker must commit or be terminated"
     opens: RUN-007
     source: >-
       log_lock_waits reports from deadlock_timeout (1 s) on, 5 s is more than a passing wait; 30 s is

@@ -1,5 +1,7 @@
 /*
-purpose: Prepared transactions, which keep their locks and hold back vacuum until somebody ends them
+purpose: >-
+  Prepared transactions, which keep their locks and hold back vacuum until they are committed or
+  rolled back
 runs_on: primary
 columns:
   gid: the name that COMMIT PREPARED and ROLLBACK PREPARED want
@@ -17,10 +19,10 @@ rules:
     unit: s
     warn: 30
     critical: 300
-    cause: "A prepared transaction has been left for {value}: {top}"
+    cause: "A prepared transaction has been open for {value}: {top}"
     next_step: >-
-      ask its transaction manager for the outcome, then COMMIT PREPARED or ROLLBACK PREPARED it, in
-      its database; nobody else will
+      ask its transaction manager for the outcome, then COMMIT PREPARED or ROLLBACK PREPARED it in
+      its database
     opens: RUN-007
     source: 30 s is the field's usual warning; 300 s that for any transaction
 figure: {kind: bars, x: age_s, y: gid, by: owner, unit: s, title: Age of each prepared transaction}

@@ -1,5 +1,5 @@
 /*
-purpose: The statements that take the most time at this moment, from two looks at pg_stat_statements
+purpose: The statements that take the most time now, from two samples of pg_stat_statements
 needs: [pg_monitor, pg_stat_statements]
 columns:
   query_id: identifier of the statement
@@ -31,19 +31,19 @@ twice:
   keep: calls > 0
   worst_first: sessions
 rules:
-  - title: One statement takes most of the time, now
+  - title: Largest share of execution time, now
     column: share_pct
     empty: 0
     where: {heavy: true}
     by: query_id
     unit: "%"
     warn: 33
-    cause: "One statement takes {value} of all execution time at this moment: {top}"
+    cause: "One statement now takes {value} of all execution time: {top}"
     next_step: >-
       see whether it is called more often than usual (calls_per_s) or takes longer than before
       (queries/regression); read its plan
     opens: RUN-009
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: the field's usual threshold, a third; heavy keeps idle servers quiet, ours
 figure: {kind: bars, x: sessions, y: query_id, by: username, title: Sessions that each statement keeps busy}
 source: pg_stat_statements; a call that has not ended is not counted (activity/long_queries)

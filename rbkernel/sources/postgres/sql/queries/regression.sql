@@ -1,5 +1,7 @@
 /*
-purpose: Statements that have become slower, from two looks at pg_stat_statements, each compared with its own past
+purpose: >-
+  Statements that have become slower, from two samples of pg_stat_statements, each compared with its
+  own history
 needs: [pg_monitor, pg_stat_statements]
 columns:
   statement: identifier and beginning of the text
@@ -66,10 +68,11 @@ rules:
     warn: 2
     cause: "A statement takes up to {value}, and reads more pages for as many rows: {top}"
     next_step: >-
-      compare its plan with that of before (EXPLAIN): was an index dropped or made invalid
-      (storage/indexes), are statistics stale or rows dead (vacuum/tables), has the table grown?
+      compare its plan with the earlier one (EXPLAIN): was an index dropped or made invalid
+      (storage/indexes), are statistics stale or are there many dead rows (vacuum/tables), has the
+      table grown?
     opens: RUN-009
-    unseen: the counters were reset, and there is no past to compare with; look again later
+    unseen: the counters were reset, so there is no history to compare with; run it again later
     source: >-
       ours; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session
   - title: Statements that return more than before
@@ -82,7 +85,7 @@ rules:
     cause: "A statement takes up to {value}, and returns more rows a call: {top}"
     next_step: see who asks for more now (username, a deployment, a missing LIMIT); the plan may be right
     opens: RUN-009
-    unseen: the counters were reset, and there is no past to compare with; look again later
+    unseen: the counters were reset, so there is no history to compare with; run it again later
     source: as above
   - title: Statements that take longer for the same work
     column: slower
@@ -91,26 +94,26 @@ rules:
     by: statement
     unit: times as long as before
     warn: 2
-    cause: "A statement takes up to {value}, for as many rows and pages: {top}"
+    cause: "A statement takes up to {value}, with the same number of rows and pages: {top}"
     next_step: >-
-      it waits: for a lock (locks/blocking), for the disk (io/backends), or for a processor; the plan
-      is not the reason
+      it waits for a lock (locks/blocking), the disk (io/backends) or a CPU; the plan is not the
+      reason
     opens: RUN-009
-    unseen: the counters were reset, and there is no past to compare with; look again later
+    unseen: the counters were reset, so there is no history to compare with; run it again later
     source: as above
-  - title: Calls that do not end
+  - title: Longest running call
     column: running_s
     empty: 0
     where: {endless: true}
     by: statement
     unit: s
     warn: 5
-    cause: "A call is under way for {value}, more than twice as long as any before: {top}"
+    cause: "A call has been running for {value}, more than twice as long as any earlier one: {top}"
     next_step: >-
-      find the session (activity/long_queries) and compare the plan with that of before; it is counted
-      only when it ends
+      find the session (activity/long_queries) and compare the plan with the earlier one; a call is
+      counted only when it ends
     opens: RUN-009
-    unseen: the counters were reset, and there is no past to compare with; look again later
+    unseen: the counters were reset, so there is no history to compare with; run it again later
     source: ours; twice the longest call since the reset
 figure: {kind: bars, x: slower, y: statement, title: Times that a call takes of what it took before}
 source: >-

@@ -20,7 +20,7 @@ columns:
   query: its text with $n for the constants; first 300 characters
   sampled_at: the server's clock
 rules:
-  - title: One statement takes most of the time
+  - title: Largest share of execution time
     column: share_pct
     empty: 0
     where: {heavy: true}
@@ -29,7 +29,8 @@ rules:
     unit: "%"
     warn: 33
     cause: "One statement takes {value} of all execution time: {top}"
-    next_step: read its plan; ask twice, and compare calls and total_ms, to see if it does so now
+    next_step: >-
+      read its plan; run this twice and compare calls and total_ms, to see whether it does so now
     opens: RUN-009
     source: the field's usual threshold, a third; heavy keeps idle servers quiet, ours
 figure: {kind: bars, x: total_ms, y: query_id, by: username, unit: ms, title: Where the time goes}

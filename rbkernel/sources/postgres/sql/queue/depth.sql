@@ -1,5 +1,5 @@
 /*
-purpose: Messages of the outbox that have not been delivered, by destination
+purpose: Outbox messages that are not delivered, by destination
 requires_table:
   name: outbox_messages
   columns:
@@ -43,8 +43,8 @@ rules:
     unit: messages
     warn: 1000
     critical: 10000
-    cause: "{value} {has|have} not been delivered: {top}"
-    next_step: see which destination they are for, and whether it answers
+    cause: "{value} {is|are} not delivered: {top}"
+    next_step: see which destination they are for, and whether it responds
     opens: RUN-011
     source: ours; set your own with rb.assess
 figure: {kind: bars, x: messages, y: destination, by: status, title: Undelivered messages}

@@ -1,5 +1,5 @@
 /*
-purpose: Tasks that wait for a human, and for how long the oldest has waited
+purpose: Tasks that wait for a human, and the age of the oldest
 requires_table:
   name: hitl_tasks
   columns:
@@ -28,8 +28,8 @@ rules:
     critical: 200
     cause: "{value} {waits|wait} for a human: {top}"
     next_step: >-
-      find the stuck workflows in the dashboard of the tasks; escalate to the backup approver, or
-      pause the workflow where an agent loops
+      find the stuck workflows in the task dashboard; escalate to the backup approver, or pause the
+      workflow if an agent loops
     opens: RUN-012
     source: "template of the module runbook: more than 50 is an alert, more than 200 a P2"
   - title: Oldest pending human task
@@ -39,7 +39,7 @@ rules:
     unit: s
     warn: 14400
     cause: "A task has been waiting for a human for {value}"
-    next_step: see whether the approver is there; escalate to the backup approver
+    next_step: see whether the approver is available; escalate to the backup approver
     opens: RUN-012
     source: "template of the module runbook: the oldest above 4 h is an alert"
 figure: {kind: bars, x: tasks, y: kind, title: Tasks that wait for a human}

@@ -1,5 +1,5 @@
 /*
-purpose: Differences on record that nobody has resolved, by module
+purpose: Recorded differences that are not resolved, by module
 requires_table:
   name: reconciliation_diffs
   columns:
@@ -32,7 +32,7 @@ rules:
     unit: differences
     warn: 0
     cause: "{value} between source and target are open: {top}"
-    next_step: look at the rows again, and see whether they still differ (RUN-006)
+    next_step: check whether the rows still differ (RUN-006)
     opens: RUN-006
     source: seed RUN-000, reconciliation diff
   - title: Oldest open difference

@@ -1,5 +1,5 @@
 /*
-purpose: The newest differences on record that nobody has resolved, of one module or of all
+purpose: The newest recorded differences that are not resolved, of one module or of all
 requires_table:
   name: reconciliation_diffs
   columns:
@@ -32,13 +32,13 @@ parameters:
     help: statuses of a difference that is resolved, separated by commas, in any case
     default: "resolved, closed, fixed, reconciled, done, ignored, true"
 rules:
-  - title: Oldest difference on record
+  - title: Oldest recorded difference
     column: oldest_h
     empty: 0
     ranked: true
     unit: h
     critical: 24
-    cause: "A difference has been on record for {value}"
+    cause: A recorded difference has been open for {value}
     next_step: escalate to P1 and engage the architect
     opens: RUN-006
     source: "seed RUN-000: persistent for more than 24 h is P1"

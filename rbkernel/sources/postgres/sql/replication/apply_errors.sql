@@ -1,5 +1,5 @@
 /*
-purpose: Errors of subscriptions at this moment, from two looks at their counters
+purpose: Current errors of subscriptions, from two samples of their counters
 runs_on: primary
 needs: [pg_monitor]
 columns:
@@ -27,12 +27,12 @@ rules:
     by: subscription
     unit: errors
     critical: 0
-    cause: "{value} between two looks, and nothing is applied until the row is mended: {top}"
+    cause: "{value} between two samples; nothing is applied until the row is fixed: {top}"
     next_step: >-
-      read the server's log for the row or the conflict; mend it, or skip the transaction (ALTER
+      read the server's log for the row or the conflict; fix it, or skip the transaction (ALTER
       SUBSCRIPTION ... SKIP)
     opens: RUN-005
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: an error while applying comes again at each start of the worker, until it is mended
   - title: Errors while copying tables, now
     column: sync_errors
@@ -40,10 +40,11 @@ rules:
     by: subscription
     unit: errors
     warn: 0
-    cause: "{value} between two looks: {top}"
-    next_step: read the server's log for the table and the reason; the copy begins anew until it works
+    cause: "{value} between two samples: {top}"
+    next_step: >-
+      read the server's log for the table and the reason; the copy restarts until it succeeds
     opens: RUN-005
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: an error while copying comes again at each start of the worker, until it is mended
 figure: {kind: bars, x: apply_errors, y: subscription, title: Errors while applying between two looks}
 source: >-

@@ -1,5 +1,5 @@
 /*
-purpose: Queries on this standby that recovery has cancelled, by kind, and whether it does so now
+purpose: Queries on this standby that recovery has cancelled, by kind, in total and now
 runs_on: standby
 columns:
   database: the database
@@ -18,19 +18,19 @@ twice:
   keep: cancelled + cancelled_before > 0
   worst_first: cancelled
 rules:
-  - title: Queries that recovery cancels, now
+  - title: Queries cancelled by recovery, now
     column: cancelled
     agg: sum
     by: kind
     unit: queries
     warn: 0
-    cause: "Replay has cancelled {value} between two looks, because of: {top}"
+    cause: "Replay cancelled {value} between two samples, because of: {top}"
     next_step: >-
       snapshot: set hot_standby_feedback = on, at the cost of bloat on the primary, or raise
       max_standby_streaming_delay, at the cost of lag; lock: run the DDL on the primary when nobody
-      reads here; let the application try again
+      reads here; let the application retry
     opens: RUN-005
-    unseen: the counters were reset between the looks; look again
+    unseen: the counters were reset between the two samples; run it again
     source: each is an error that an application was given
 figure: {kind: bars, x: cancelled_before, y: kind, by: database, title: Queries cancelled by recovery since the reset}
 source: >-

@@ -1,5 +1,7 @@
 /*
-purpose: Who receives WAL from this server, and at which stage it is held up; on a standby, the cascade
+purpose: >-
+  The servers that receive WAL from this one, and where their WAL is held up; on a standby, the
+  cascaded standbys
 needs: [pg_monitor]
 columns:
   receiver: application_name of the standby or subscription
@@ -16,17 +18,17 @@ columns:
   reply_age_s: s since it last reported
   sampled_at: the server's clock
 rules:
-  - title: Lag of those that receive from here
+  - title: Lag of WAL receivers
     column: replay_lag_s
     empty: 0
     by: receiver
     unit: s
     warn: 2
     critical: 15
-    cause: "Who receives from here is {value} behind: {top}"
+    cause: "A receiver is {value} behind: {top}"
     next_step: >-
-      see at which stage the bytes lie: not sent is the network or a sender that is busy, not
-      replayed is the receiver (replication/standby there)
+      see where the bytes are: not sent means the network or a busy sender, not replayed means the
+      receiver (replication/standby there)
     opens: RUN-005
     source: as for replication/lag
 figure: {kind: timeline, y: behind_bytes, by: receiver, unit: bytes, title: Bytes behind}

@@ -1,5 +1,5 @@
 /*
-purpose: Logical slots, and whether they would still be there after a failover to a standby
+purpose: Logical slots, and whether they would survive a failover to a standby
 needs: [pg_monitor]
 columns:
   slot: name of the slot
@@ -15,21 +15,23 @@ columns:
   count: 1, for the picture
   sampled_at: the server's clock
 rules:
-  - title: Logical slots would survive a failover
+  - title: Logical slots not kept in a failover
     agg: rows
     where: {survives: false, matters: true}
     each: slot
     unit: slots
     warn: 0
-    unseen: the copy is not complete yet; look again
-    cause: "{value} would be lost in a failover: {its|their} subscribers could not go on, and must be copied anew"
+    unseen: the copy is not complete yet; run it again later
+    cause: >-
+      {value} would be lost in a failover: {its|their} subscribers would stop and have to be copied
+      again
     next_step: >-
       set failover of the subscription or slot (ALTER SUBSCRIPTION ... SET (failover = true)), and
       sync_replication_slots, hot_standby_feedback and a dbname in primary_conninfo on the standby;
-      before PostgreSQL 17 plan to make them anew, and to copy the tables again
+      before PostgreSQL 17 plan to create the slots and copy the tables again
     opens: RUN-030
     source: the manual's chapter on logical replication failover, PostgreSQL 17
-  - title: Subscribers wait for the standby
+  - title: Logical slots not held back for the standby
     agg: rows
     where: {waits: false, failover: true, matters: true}
     each: slot
@@ -38,7 +40,7 @@ rules:
     cause: >-
       {value} may send a subscriber what no standby has yet, because synchronized_standby_slots is
       empty: after a failover the subscriber is ahead of its publisher
-    next_step: name the standby's physical slot in synchronized_standby_slots of the primary
+    next_step: add the standby's physical slot to synchronized_standby_slots on the primary
     opens: RUN-030
     source: the manual's chapter on logical replication failover, PostgreSQL 17
 figure: {kind: bars, x: count, y: slot, by: why, title: Logical slots and a failover}

@@ -16,7 +16,7 @@ columns:
 parameters:
   standby: {help: application_name of the standby that must be there; empty for none, default: ""}
 rules:
-  - title: Standby is connected
+  - title: Standby connection
     column: connected
     where: {asked: true}
     agg: min
@@ -24,8 +24,10 @@ rules:
     below: true
     expected: connected
     cause: The standby is not connected to the primary
-    next_step: check the name, which is the application_name in its primary_conninfo; then see on the standby whether its WAL receiver runs (replication/standby)
-    unseen: no standby is connected; name the one that must be with standby=…
+    next_step: >-
+      check the name (application_name in its primary_conninfo); then see on the standby whether its
+      WAL receiver runs (replication/standby)
+    unseen: no standby is connected; name the expected one with standby=…
     opens: RUN-005
     source: pg_stat_replication; one standby of that name is wanted
   - title: Replay lag, seen from the primary
@@ -36,7 +38,7 @@ rules:
     warn: 2
     critical: 15
     cause: "The standby is {value} behind"
-    next_step: see what holds the replay up (replication/standby)
+    next_step: see what holds up the replay (replication/standby)
     unseen: no standby is connected that replays
     opens: RUN-005
     source: seeds 001 and 003 alert above 2 s; 15 s measured as surely not a burst

@@ -18,7 +18,7 @@ columns:
   catalog_xmin_age: transactions since its catalog snapshot; vacuum keeps older catalog rows
   sampled_at: the server's clock
 rules:
-  - title: Logical slots are read
+  - title: Logical slots without a reader
     agg: rows
     where: {active: false}
     each: slot
@@ -26,8 +26,8 @@ rules:
     critical: 0
     cause: "{value} {has|have} no reader, so {its|their} WAL and old catalog rows are kept"
     next_step: >-
-      see on the subscriber whether its worker runs (replication/subscriber); a slot that nobody
-      needs any more may be dropped
+      see on the subscriber whether its worker runs (replication/subscriber); drop a slot that is no
+      longer needed
     opens: RUN-005
     source: pg_replication_slots.active; a slot without a reader keeps WAL without end
   - title: Lag of the subscribers
@@ -42,14 +42,15 @@ rules:
     next_step: see on the subscriber what its worker waits for (replication/subscriber)
     opens: RUN-005
     source: as for replication/lag
-  - title: Logical slots keep their WAL
+  - title: Logical slots losing their WAL
     agg: rows
     where: {wal_status: [unreserved, lost]}
     each: slot
     unit: slots
     critical: 0
     cause: "{value} {is|are} about to lose {its|their} WAL, or {has|have} lost it: {which}"
-    next_step: let the subscriber catch up at once; one whose slot is lost must be copied anew
+    next_step: >-
+      let the subscriber catch up at once; a subscriber whose slot is lost must be copied again
     opens: RUN-018
     source: pg_replication_slots.wal_status
 figure: {kind: timeline, y: unconfirmed_mb, by: slot, unit: MB, title: WAL since what each subscriber has confirmed}

@@ -19,38 +19,38 @@ rules:
     warn: 1024
     critical: 10240
     cause: "The primary keeps {value} of WAL for its slots"
-    next_step: watch the primary's disk (RUN-018); a slot that nobody needs any more may be dropped
+    next_step: watch the primary's disk (RUN-018); drop a slot that is no longer needed
     opens: RUN-018
     source: ours; 1 GB is more than a reader that is up leaves behind
-  - title: WAL kept, of what slots may keep
+  - title: WAL kept for a slot, against its limit
     column: retained_pct
     empty: 0
     where: {limited: true}
     by: slot
     unit: "% of max_slot_wal_keep_size"
     critical: 50
-    cause: "A slot keeps {value}; at 100 % its reader must be built anew: {top}"
+    cause: "A slot keeps {value}; at 100 % its reader must be rebuilt: {top}"
     next_step: let the reader catch up, or raise the limit while the disk has room
     opens: RUN-018
     source: half of the limit leaves as much time again as has passed
-  - title: Slots keep their WAL
+  - title: Slots losing their WAL
     agg: rows
     where: {wal_status: [unreserved, lost]}
     each: slot
     unit: slots
     critical: 0
     cause: "{value} {is|are} about to lose {its|their} WAL, or {has|have} lost it: {which}"
-    next_step: let the reader catch up at once; one whose slot is lost must be built anew
+    next_step: let the reader catch up at once; a reader whose slot is lost must be rebuilt
     opens: RUN-018
     source: pg_replication_slots.wal_status
-  - title: Slots are read
+  - title: Slots without a reader
     agg: rows
     where: {active: false}
     each: slot
     unit: slots
     warn: 0
-    cause: "Nobody reads from {value}, and {its|their} WAL is kept: {which}"
-    next_step: see whether the reader is only down for a moment; drop a slot that nobody needs
+    cause: "{value} {has|have} no reader, and {its|their} WAL is kept: {which}"
+    next_step: see whether the reader is only restarting; drop a slot that is not needed
     opens: RUN-018
     source: pg_replication_slots.active; a reader may be down for a moment
 figure: {kind: bars, x: retained_mb, y: slot, by: wal_status, title: WAL kept for each slot}

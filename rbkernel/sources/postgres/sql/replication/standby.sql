@@ -1,5 +1,5 @@
 /*
-purpose: How far this standby is behind, and what holds it up, as it sees itself
+purpose: How far this standby is behind, and what holds it up, as the standby sees it
 runs_on: standby
 needs: [pg_monitor]
 columns:
@@ -23,27 +23,28 @@ parameters:
   arrived: {help: an end of WAL that had been received a moment ago; empty for now, default: ""}
 again: {column: waiting_lsn, parameter: arrived, every_s: 0.2, times: 5}
 rules:
-  - title: Replay is not paused
+  - title: Replay
     column: paused
     agg: last
     critical: 0
     expected: not paused
-    cause: "Replay is paused on the standby: somebody called pg_wal_replay_pause()"
+    cause: "Replay is paused on the standby: pg_wal_replay_pause() was called"
     next_step: find out who paused it and why; then resume it
     opens: RUN-005
     source: pg_is_wal_replay_paused()
-  - title: Replay is not delayed on purpose
+  - title: Configured replay delay
     column: apply_delay_s
     agg: last
     unit: s
     warn: 0
     expected: no delay
-    cause: "Replay is delayed by {value} on purpose (recovery_min_apply_delay)"
+    cause: Replay is delayed by {value} on purpose (recovery_min_apply_delay)
     next_step: >-
-      find out what this standby is for; whoever needs fresh rows should read from another server
+      find out what this standby is for; applications that need current rows must read from another
+      server
     opens: RUN-005
     source: the setting recovery_min_apply_delay
-  - title: WAL receiver is streaming
+  - title: WAL receiver
     column: receiving
     agg: last
     critical: 1
@@ -51,31 +52,31 @@ rules:
     expected: streaming
     cause: "The standby receives no WAL: its receiver is not running"
     next_step: >-
-      look at the standby's log, primary_conninfo, the password and the network between the two;
-      there is no SQL that mends it
+      check the standby's log, primary_conninfo, the password and the network between the servers;
+      SQL cannot fix this
     opens: RUN-005
     source: pg_stat_wal_receiver.status
-  - title: The sender is heard
+  - title: WAL sender
     column: silent_s
     agg: last
     where: {receiving: true}
     empty: 0
     unit: s
     critical: 2
-    cause: "The sender is silent: it should have answered {value} ago"
+    cause: "The WAL sender is silent: its answer is {value} overdue"
     next_step: >-
-      look at the WAL sender and at the network: one of them is stuck; wal_receiver_timeout ends the
-      connection at last
+      check the WAL sender and the network: one of them is stuck; wal_receiver_timeout will end the
+      connection
     opens: RUN-005
     source: the receiver asks for an answer after half of wal_receiver_timeout; 2 s for the answer
-  - title: All that was received is replayed
+  - title: Replay progress
     column: stalled_s
     agg: last
     unit: s
     warn: 2
     critical: 15
     cause: "Replay has been stalled for {value}: the newest commit on the standby is that old"
-    next_step: whoever needs fresh rows should read from the primary until this is mended
+    next_step: applications that need current rows must read from the primary until this is fixed
     opens: RUN-005
     source: as for replication/lag
 figure: {kind: timeline, y: stalled_s, unit: s, title: Age of the newest commit on the standby}

@@ -1,5 +1,5 @@
 /*
-purpose: Subscriptions of this server, whether their workers live, and what holds them up
+purpose: Subscriptions of this server, whether their workers run, and what holds them up
 runs_on: primary
 needs: [pg_monitor]
 columns:
@@ -22,25 +22,25 @@ columns:
   stats_reset: since when errors are counted; NULL since the subscription was made
   sampled_at: the server's clock
 rules:
-  - title: Subscriptions have a worker
+  - title: Subscriptions without a worker
     agg: rows
     where: {enabled: true, working: false}
     each: subscription
     unit: subscriptions
     critical: 0
-    cause: "{value} {is|are} enabled and {has|have} no apply worker"
-    next_step: read the server's log; an error while applying ends the worker, again and again
+    cause: "{value} {is|are} enabled but {has|have} no apply worker"
+    next_step: read the server's log; an error while applying ends the worker each time it starts
     opens: RUN-005
     source: pg_stat_subscription.pid
-  - title: Subscriptions are not blocked
+  - title: Subscriptions waiting for a lock
     column: blocked_s
     empty: 0
     by: subscription
     unit: s
     warn: 2
     critical: 15
-    cause: "The worker of a subscription has been waiting for a lock, for up to {value}: {top}"
-    next_step: see who blocks it (locks/blocking)
+    cause: "The worker of a subscription has been waiting for a lock for up to {value}: {top}"
+    next_step: see which session blocks it (locks/blocking)
     opens: RUN-007
     source: as for replication/lag
   - title: Errors while applying
@@ -49,16 +49,16 @@ rules:
     each: subscription
     unit: subscriptions that fail
     critical: 0
-    unseen: the worker has only just started; look again in some seconds
+    unseen: the worker has only just started; run it again in some seconds
     cause: "{value}: an error while applying has ended the worker, and nothing is applied"
     next_step: >-
-      read the server's log for the row or the conflict; mend it, or skip the transaction (ALTER
-      SUBSCRIPTION ... SKIP); then ALTER SUBSCRIPTION ... ENABLE where it was disabled
+      read the server's log for the row or the conflict; fix it, or skip the transaction (ALTER
+      SUBSCRIPTION ... SKIP); then ALTER SUBSCRIPTION ... ENABLE if it was disabled
     opens: RUN-005
     source: >-
       an error while applying ends the worker, and the next one starts after
       wal_retrieve_retry_interval; errors of the past (apply_errors) are no finding
-  - title: Publishers are heard
+  - title: Last message from a publisher
     column: message_age_s
     empty: 0
     where: {working: true}
@@ -67,7 +67,7 @@ rules:
     warn: 60
     critical: 300
     cause: "A publisher has been silent for {value}: {top}"
-    next_step: see whether the publisher lives and the network between the two
+    next_step: see whether the publisher runs, and check the network between the servers
     opens: RUN-005
     source: an idle publisher is heard every wal_sender_timeout / 2, 30 s by default
 figure: {kind: timeline, y: message_age_s, by: subscription, unit: s, title: Age of the publisher's last message}

@@ -1,5 +1,7 @@
 /*
-purpose: Synchronous replication, which standbys are configured and connected, and whether commits wait for them
+purpose: >-
+  Synchronous replication: which standbys are configured and connected, and whether commits wait for
+  them
 runs_on: primary
 needs: [pg_monitor]
 columns:
@@ -16,28 +18,28 @@ columns:
   names: what is configured, and who else is connected
   sampled_at: the server's clock
 rules:
-  - title: A synchronous standby confirms commits, where one is configured
+  - title: Synchronous standbys
     agg: rows
     where: {missing: true}
     each: names
     critical: 0
     expected: one or more, where synchronous_standby_names is set
-    cause: No synchronous standby is connected and streaming, so that commits hang
+    cause: No synchronous standby is connected and streaming, so commits wait
     next_step: >-
-      bring the standby back, or mend its application_name in primary_conninfo; or, if losing its copy
-      is acceptable, have an administrator remove it from synchronous_standby_names and reload
+      bring the standby back, or correct its application_name in primary_conninfo; or, if losing its
+      copy is acceptable, have an administrator remove it from synchronous_standby_names and reload
     opens: RUN-005
     source: pg_stat_replication.sync_state; without one, PostgreSQL lets no commit return
-  - title: Commits do not wait for a standby
+  - title: Commits waiting for a standby
     column: waiting_s
     unit: s
     warn: 1
     critical: 5
-    cause: "Commits have been waiting for a synchronous standby, for up to {value}"
+    cause: Commits have been waiting for a synchronous standby for up to {value}
     next_step: >-
       see whether enough standbys confirm (sync_state), and how far they are behind
       (replication/downstream); with remote_apply also whether replay is paused there. Do not cancel
-      the commits: they would stay committed here, without the standby
+      the commits: they would remain committed here but not on the standby
     opens: RUN-005
     source: ours; a commit waits for one round trip and one flush
 figure: {kind: bars, x: not_flushed_bytes, y: standby, by: sync_state, title: Bytes that are not on the standby's disk}

@@ -16,18 +16,20 @@ rules:
     unit: roles
     warn: 1
     cause: "{value} {is a superuser|are superusers} and can log in"
-    next_step: one for the administrator is enough; take it from the others
+    next_step: one for the administrator is enough; remove the attribute from the others
     opens: RUN-027
     source: ours; the first is made by initdb
-  - title: Logins with far-reaching powers
+  - title: Logins with far-reaching privileges
     agg: rows
     where: {far_reaching: true, can_login: true}
     by: power
     each: role
-    unit: powers of roles
+    unit: privileges
     warn: 0
-    cause: "{value} let a login become superuser, pass row security, write every table, or touch the server's files: {top}"
-    next_step: ask who needs it, and revoke it from the others
+    cause: >-
+      {value} {lets|let} a login become superuser, bypass row security, write every table, or access
+      the server's files: {top}
+    next_step: find out who needs them, and revoke them from the others
     opens: RUN-027
     source: the manual's chapter on predefined roles
 figure: {kind: bars, x: count, y: power, by: role, title: Powers of the roles}

@@ -1,5 +1,5 @@
 /*
-purpose: Settings that matter in an incident, what they mean here, and which of them are dangerous
+purpose: Settings that matter in an incident, what they mean, and which of them are dangerous
 needs: [pg_monitor]
 columns:
   setting: name of the setting
@@ -20,8 +20,8 @@ rules:
     unseen: >-
       a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
       server's value; ALTER ROLE ... RESET of it shows it
-    cause: "{value} {puts|put} the data at risk"
-    next_step: set them right, and reload or restart; a crash until then can lose or damage rows
+    cause: "{value} {puts|put} data at risk"
+    next_step: correct them, and reload or restart; until then a crash can lose or damage rows
     opens: RUN-017
     source: the manual's chapters on reliability and on developer options
   - title: Settings that endanger the service
@@ -38,14 +38,14 @@ rules:
     next_step: read why, and set a limit
     opens: RUN-017
     source: the manual's chapters on client connection defaults and on replication
-  - title: Settings that wait for a restart
+  - title: Settings waiting for a restart
     agg: rows
     where: {pending_restart: true}
     each: setting
     unit: settings
     warn: 0
-    cause: "{value} will change with the next restart, whoever makes it"
-    next_step: restart in a window of your choice, or take the change back
+    cause: "{value} will change at the next restart"
+    next_step: restart in a planned window, or revert the change
     opens: RUN-017
     source: pg_settings.pending_restart
 */

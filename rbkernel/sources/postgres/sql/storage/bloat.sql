@@ -1,5 +1,5 @@
 /*
-purpose: An estimate of the room that the largest tables waste, in dead rows and in empty pages
+purpose: "Estimated bloat of the largest tables: dead rows and empty pages"
 runs_on: primary
 columns:
   relation: the table
@@ -9,17 +9,17 @@ columns:
   bloat_mb: MiB that a rewritten table would save; NULL when its statistics cannot be read
   bloat_pct: "%, bloat_mb of size_mb"
 rules:
-  - title: Wasted room, estimated
+  - title: Estimated bloat
     column: bloat_pct
     empty: 0
     where: {large: true}
     by: relation
     unit: "%"
     warn: 50
-    cause: "About {value} of a table is wasted: {top}"
+    cause: "About {value} of a table is bloat: {top}"
     next_step: >-
-      this is an estimate from row widths: ask pgstattuple_approx before you rewrite the table; find
-      out first why vacuum came too late (vacuum/tables)
+      this is an estimate from row widths: run pgstattuple_approx before you rewrite the table;
+      first find out why vacuum came too late (vacuum/tables)
     opens: RUN-019
     source: ours; the field's tools warn between 30 and 50 %, and the estimate may be 20 % off
 figure: {kind: bars, x: bloat_mb, y: relation, title: "Wasted room in each table, estimated"}

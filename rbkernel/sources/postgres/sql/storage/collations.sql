@@ -1,5 +1,5 @@
 /*
-purpose: Collations whose library has another version now than when their indexes were built
+purpose: Collations whose library version differs from the one that their indexes were built with
 columns:
   kind: database (its default collation) or collation
   name: the database or the collation
@@ -8,15 +8,15 @@ columns:
   differs: both are known and not the same
   indexes: indexes of this database that use the collation; NULL for another database
 rules:
-  - title: Collations as the indexes were built with
+  - title: Collation versions that changed
     agg: rows
     where: {differs: true}
     each: name
     unit: collations
     warn: 0
     cause: >-
-      {value} have another version than the indexes were built with (an upgrade of the operating
-      system): text may be sorted in another way, so that indexes do not find rows and UNIQUE is broken
+      {value} {has|have} changed since the indexes were built (operating system upgrade): text may
+      sort differently, so indexes can miss rows and UNIQUE constraints can fail
     next_step: >-
       REINDEX the indexes of these collations (REINDEX DATABASE CONCURRENTLY), then ALTER DATABASE or
       ALTER COLLATION ... REFRESH VERSION; look for duplicates with amcheck first

@@ -1,5 +1,6 @@
 /*
-purpose: Foreign keys whose columns no index begins with, so that a change of the other table reads all rows
+purpose: >-
+  Foreign keys without an index on their columns: a change of the referenced table reads all rows
 runs_on: primary
 columns:
   constraint_name: the foreign key
@@ -20,9 +21,10 @@ rules:
     unit: foreign keys
     warn: 0
     cause: >-
-      {value} have no index: each DELETE in the table that they refer to, and each UPDATE of its key,
+      {value} {has|have} no index: each DELETE in the referenced table, and each UPDATE of its key,
       reads a whole table and holds its locks meanwhile: {top}
-    next_step: CREATE INDEX CONCURRENTLY on the columns, if rows of the other table are ever deleted
+    next_step: >-
+      CREATE INDEX CONCURRENTLY on the columns, if rows of the referenced table are ever deleted
     opens: RUN-017
     source: the manual's chapter on constraints; PostgreSQL makes no such index. 10 MiB is ours
 figure: {kind: bars, x: size_mb, y: constraint_name, by: relation, title: Tables that a foreign key without an index reads}

@@ -1,5 +1,5 @@
 /*
-purpose: Indexes that are invalid, whose work another index already does, or that nobody uses
+purpose: Indexes that are invalid, duplicate, redundant or unused
 runs_on: primary
 columns:
   index: the index
@@ -17,7 +17,8 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} {was|were} left half built, {costs|cost} every write, and {helps|help} no query"
+    cause: >-
+      {value} {is|are} only half built: {it slows|they slow} every write and {helps|help} no query
     next_step: REINDEX INDEX CONCURRENTLY, or DROP INDEX CONCURRENTLY
     opens: RUN-017
     source: pg_index.indisvalid
@@ -28,7 +29,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} of partitioned tables {is|are} invalid: some partitions have no such index"
+    cause: "{value} of partitioned tables {is|are} invalid: some partitions do not have the index"
     next_step: >-
       CREATE INDEX CONCURRENTLY on each partition named under `other`, then ALTER INDEX ... ATTACH
       PARTITION; the last one makes the index valid
@@ -41,7 +42,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} {does|do} what another index already does"
+    cause: "{value} {duplicates|duplicate} another index"
     next_step: DROP INDEX CONCURRENTLY the one that no constraint needs
     opens: RUN-017
     source: the same columns, operator classes, order and condition
@@ -52,7 +53,7 @@ rules:
     each: index
     unit: indexes
     warn: 0
-    cause: "{value} {begins|begin} as another index does, which can do {its|their} work"
+    cause: "{value} {is|are} covered by another index that begins with the same columns"
     next_step: >-
       compare the sizes of both, and their use on the standbys too; then DROP INDEX CONCURRENTLY the
       redundant one. Keep it where the other is much wider and both are hot
@@ -60,7 +61,7 @@ rules:
     source: >-
       the columns of a B-tree are the first of another, with the same condition, or those of a
       primary key or UNIQUE constraint
-  - title: Indexes that nobody uses
+  - title: Unused indexes
     column: size_mb
     agg: sum
     where: {problem: unused}
@@ -69,8 +70,8 @@ rules:
     warn: 1024
     cause: "{value} are in indexes that were not used since the counters were reset: {top}"
     next_step: >-
-      see how long that is, and whether the standbys use them, which count for themselves; then drop
-      them, concurrently
+      see how long ago that was, and whether the standbys use them, which have their own counters;
+      then DROP INDEX CONCURRENTLY
     opens: RUN-017
     source: ours; less is not worth anybody's attention during an incident
 figure: {kind: bars, x: size_mb, y: index, by: problem, title: Indexes that cost more than they help}

@@ -1,5 +1,5 @@
 /*
-purpose: Tables that are partitioned by time, and how long their newest partition lasts
+purpose: Tables partitioned by time, and how long their newest partition lasts
 runs_on: primary
 columns:
   relation: the partitioned table
@@ -13,7 +13,7 @@ columns:
   has_default: rows without a partition go to a default partition; else their INSERT fails
   in_use: it ended less than three widths ago, or rows went to the default partition since
 rules:
-  - title: Partitions for the time to come
+  - title: Future partitions
     column: ahead
     agg: min
     empty: 1
@@ -23,17 +23,19 @@ rules:
     below: true
     warn: 1
     cause: "A table has no partition for its next period: {value}"
-    next_step: see why the job that creates partitions does not, and create the next ones by hand
+    next_step: >-
+      see why the job that creates partitions does not run, and create the next ones by hand
     opens: RUN-017
     source: ours; pg_partman keeps four ahead
-  - title: Partitions for the rows of now
+  - title: Tables without a current partition
     agg: rows
     where: {over: true, has_default: false, in_use: true}
     each: relation
     unit: tables
     critical: 0
-    cause: "{value} {has|have} no partition for the rows of now: each INSERT of them fails"
-    next_step: create the partition of this period; then see why the job that should, did not
+    cause: "{value} {has|have} no partition for current rows: every INSERT of such a row fails"
+    next_step: >-
+      create the current partition; then see why the job that creates partitions did not run
     opens: RUN-017
     source: PostgreSQL refuses a row without a partition (SQLSTATE 23514)
 figure: {kind: bars, x: left_s, y: relation, unit: s, title: How long the newest partition lasts}

@@ -1,5 +1,6 @@
 /*
-purpose: How much of its range each sequence has used up, or of a column that it fills, if that is less
+purpose: >-
+  How much of its range each sequence has used, or of the column that it fills, if that is smaller
 runs_on: primary
 columns:
   sequence: the sequence
@@ -9,7 +10,7 @@ columns:
   used_pct: "%, of the range up to limit_value; NULL when the role may not read the sequence"
   cycles: it begins anew at its end, and its columns hold all of its values
 rules:
-  - title: Sequences near their end
+  - title: Sequence values used
     column: used_pct
     empty: 0
     where: {cycles: false}
@@ -19,8 +20,8 @@ rules:
     critical: 95
     cause: "A sequence has used {value} of its values: {top}"
     next_step: >-
-      make the column and the sequence bigint, which rewrites the table: plan it as a migration
-      (RUN-004); until then a range of negative values may buy time
+      change the column and the sequence to bigint, which rewrites the table: plan it as a migration
+      (RUN-004); until then a range of negative values can buy time
     opens: RUN-004
     unseen: >-
       the role may not read some sequences; an administrator can GRANT SELECT ON ALL SEQUENCES IN

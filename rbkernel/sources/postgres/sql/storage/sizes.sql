@@ -10,7 +10,7 @@ columns:
   rows: rows, estimated; NULL when the table was never analyzed
   limit_pct: "%, of the pages that a table can have (32 TiB with pages of 8 KiB)"
 rules:
-  - title: Room left in the largest table
+  - title: Table size, against the limit
     column: limit_pct
     empty: 0
     ranked: true
@@ -18,8 +18,8 @@ rules:
     unit: "% of the largest possible table"
     warn: 50
     critical: 80
-    cause: "A table has {value}: {top}"
-    next_step: partition it while there is time
+    cause: "A table has reached {value}: {top}"
+    next_step: partition it in time
     opens: RUN-018
     source: PostgreSQL's limit of 2^32 - 1 pages; the shares are ours
 figure: {kind: bars, x: total_mb, y: relation, title: The largest tables}

@@ -1,5 +1,5 @@
 /*
-purpose: The tables that autovacuum should have vacuumed by now, and why it has not
+purpose: Tables whose autovacuum is overdue, and the reason
 runs_on: primary
 needs: [pg_monitor]
 columns:
@@ -21,7 +21,7 @@ parameters:
     default: 60
   slow_s: {help: "s, how long a vacuum may run", default: 3600}
 rules:
-  - title: Autovacuum is not switched off
+  - title: Overdue tables with autovacuum off
     agg: rows
     where: {why: switched off}
     each: relation
@@ -33,50 +33,51 @@ rules:
       (autovacuum_enabled)
     opens: RUN-019
     source: pg_class.reloptions and pg_settings
-  - title: Autovacuum can lock its tables
+  - title: Overdue tables blocked by a lock
     agg: rows
     where: {why: blocked by a lock}
     by: detail
     each: relation
     unit: tables
     warn: 0
-    cause: "Autovacuum passes over {value}, since it does not get its lock: {top}"
-    next_step: have the one who holds the lock commit; find out why it is held for so long
+    cause: "Autovacuum skips {value}, because it cannot get the lock: {top}"
+    next_step: the blocker must commit or be terminated; find out why it holds the lock for so long
     opens: RUN-019
     source: autovacuum skips a table that it cannot lock at once; 60 s is autovacuum_naptime by default
-  - title: Vacuum can remove dead rows
+  - title: Overdue tables held back from vacuum
     agg: rows
     where: {why: held back}
     by: detail
     each: relation
     unit: tables
     warn: 0
-    cause: "Vacuum came by and had to leave the dead rows of {value}: {top} may still see them"
-    next_step: have that transaction end, or its slot be read or dropped (vacuum/xmin)
+    cause: >-
+      Vacuum could not remove the dead rows of {value}, because they may still be visible to: {top}
+    next_step: end that transaction, or let its slot catch up or drop it (vacuum/xmin)
     opens: RUN-019
     source: the oldest transaction is older than the last vacuum, and than 60 s, which is ours
-  - title: Autovacuum has free workers
+  - title: Overdue tables waiting for a worker
     agg: rows
     where: {why: workers busy}
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} {waits|wait} for an autovacuum worker, and all are busy"
+    cause: "{value} {waits|wait} for an autovacuum worker; all workers are busy"
     next_step: >-
-      see how far the running vacuums are (vacuum/progress); raise autovacuum_vacuum_cost_limit, then
-      autovacuum_max_workers
+      see the progress of the running vacuums (vacuum/progress); raise autovacuum_vacuum_cost_limit,
+      then autovacuum_max_workers
     opens: RUN-019
     source: as many workers as autovacuum_max_workers, each for 60 s, which is ours
-  - title: Autovacuum is fast enough
+  - title: Overdue tables with a slow vacuum
     agg: rows
     where: {slow: true}
     by: detail
     each: relation
     unit: tables
     warn: 0
-    cause: "A vacuum of {value} has been running for too long: {top}"
+    cause: "The vacuum of {value} has been running for too long: {top}"
     next_step: >-
-      while the disks are not busy, raise autovacuum_vacuum_cost_limit or lower
+      if the disks are not busy, raise autovacuum_vacuum_cost_limit or lower
       autovacuum_vacuum_cost_delay; see vacuum/progress
     opens: RUN-019
     source: ours; an hour

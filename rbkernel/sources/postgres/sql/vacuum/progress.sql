@@ -1,5 +1,5 @@
 /*
-purpose: Vacuums that run now, how far they are, and whether they have to go over the indexes again
+purpose: Running vacuums, their progress, and whether they have to scan the indexes more than once
 runs_on: primary
 needs: [pg_monitor]
 columns:
@@ -14,24 +14,24 @@ columns:
   index_passes: how often it went over all indexes
   waits_for: wait event type and event; empty while it works
 rules:
-  - title: Vacuums need one pass
+  - title: Vacuum passes over the indexes
     column: index_passes
     empty: 0
     by: relation
     unit: passes over the indexes
     warn: 1
-    cause: "A vacuum had to make {value}: {top}"
+    cause: "A vacuum needed {value}: {top}"
     next_step: raise maintenance_work_mem (autovacuum_work_mem for workers) for the next one
     opens: RUN-019
     source: vacuum goes over the indexes again each time its memory is full
-  - title: Vacuums against wraparound
+  - title: Vacuums to prevent wraparound
     column: running_s
     empty: 0
     where: {against_wraparound: true}
     by: relation
     unit: s
     warn: 3600
-    cause: "A vacuum against wraparound has been running for {value}: {top}"
+    cause: "A vacuum to prevent wraparound has been running for {value}: {top}"
     next_step: let it finish; it blocks DDL on its table until then. See vacuum/wraparound
     opens: RUN-019
     source: ours

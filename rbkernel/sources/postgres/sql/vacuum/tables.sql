@@ -1,5 +1,5 @@
 /*
-purpose: Dead rows and stale statistics of each table, held against its own autovacuum triggers
+purpose: Dead rows and stale statistics of each table, compared with its own autovacuum thresholds
 runs_on: primary
 columns:
   relation: the table
@@ -27,11 +27,11 @@ rules:
     where: {vacuum_had_time: true}
     ranked: true
     by: relation
-    unit: times what autovacuum waits for
+    unit: times the autovacuum threshold
     warn: 2
     unseen: track_counts is off, so PostgreSQL counts no dead rows
-    cause: "A table has {value} in dead rows: {top}"
-    next_step: see why autovacuum does not keep up (vacuum/behind), and what holds it back (vacuum/xmin)
+    cause: "Dead rows of a table have reached {value}: {top}"
+    next_step: see why autovacuum is behind (vacuum/behind), and what holds it back (vacuum/xmin)
     opens: RUN-019
     source: >-
       measured: autovacuum comes at 1, so 2 is a table that it does not keep up with; due at
@@ -42,15 +42,17 @@ rules:
     where: {analyze_had_time: true}
     ranked: true
     by: relation
-    unit: times what autovacuum waits for
+    unit: times the autovacuum threshold
     warn: 2
     unseen: track_counts is off, so PostgreSQL counts no changes
-    cause: "A table has {value} in changed rows since its last ANALYZE, so plans may be wrong: {top}"
-    next_step: ANALYZE the table; then see why autovacuum does not keep up (vacuum/behind)
+    cause: >-
+      Rows changed since the last ANALYZE of a table have reached {value}, so plans may be wrong:
+      {top}
+    next_step: ANALYZE the table; then see why autovacuum is behind (vacuum/behind)
     opens: RUN-019
     source: >-
       as for dead rows; due at autovacuum_analyze_threshold + autovacuum_analyze_scale_factor x rows
-  - title: Autovacuum is on for every table
+  - title: Tables with autovacuum off
     agg: rows
     where: {autovacuum: false}
     each: relation

@@ -1,5 +1,5 @@
 /*
-purpose: How far each database is from the end of its transaction ids
+purpose: How close each database is to transaction ID wraparound
 columns:
   database: the database
   xid_age: transactions since its oldest row that is not frozen
@@ -7,35 +7,39 @@ columns:
   freeze_pct: "%, the worse of both, of the age at which autovacuum freezes by force"
   limit_pct: "%, the worse of both, of the 2^31 at which the server stops to accept writes"
 rules:
-  - title: Transaction ids left
+  - title: Oldest transaction ID
     column: xid_age
     by: database
-    unit: transactions old
+    unit: transactions
     warn: 1000000000
     critical: 1400000000
-    cause: "The oldest row that is not frozen is {value}: {top}"
-    next_step: find what holds vacuum back (vacuum/xmin), end it, and VACUUM (FREEZE) the oldest tables
+    cause: "The oldest transaction ID is {value} old (wraparound at 2.1 billion): {top}"
+    next_step: >-
+      find what holds vacuum back (vacuum/xmin) and end it, then VACUUM (FREEZE) the oldest tables
     opens: RUN-019
     source: >-
       warning at 50 % of 2 thousand million, which other tools report; critical at 1.4, the field's
       usual threshold. PostgreSQL itself warns at 40 million before the end, and stops at 3 million
-  - title: Multixacts left
+    expected: at most 1,000,000,000, critical above 1,400,000,000 (wraparound at 2.1 billion)
+  - title: Oldest multixact ID
     column: multixact_age
     by: database
-    unit: multixacts old
+    unit: multixacts
     warn: 1000000000
     critical: 1400000000
-    cause: "The oldest multixact that may be needed is {value}: {top}"
+    cause: "The oldest multixact ID is {value} old (wraparound at 2.1 billion): {top}"
     next_step: VACUUM (FREEZE) the tables with the oldest relminmxid
     opens: RUN-019
     source: as for transaction ids
-  - title: Freezing keeps up
+    expected: at most 1,000,000,000, critical above 1,400,000,000 (wraparound at 2.1 billion)
+  - title: Age of unfrozen rows
     column: freeze_pct
     by: database
     unit: "% of the age at which autovacuum freezes by force"
     warn: 120
     cause: "Freezing is behind: {value}: {top}"
-    next_step: see whether vacuums against wraparound run (vacuum/progress), and what holds them back
+    next_step: >-
+      see whether vacuums to prevent wraparound run (vacuum/progress), and what holds them back
     opens: RUN-019
     source: autovacuum acts at 100 %, so a healthy server goes there and not much further; ours
 figure: {kind: bars, x: limit_pct, y: database, unit: "%", title: Transaction ids used up}

@@ -10,18 +10,18 @@ columns:
   held_s: s since its transaction began; NULL for a slot or standby
   detail: state and query, or status
 rules:
-  - title: What vacuum may not remove
+  - title: Vacuum horizon
     column: xmin_age
     empty: 0
     ranked: true
     by: holder
-    unit: transactions back
+    unit: transactions
     warn: 10000000
     critical: 100000000
-    cause: "Rows are kept {value}, for: {top}"
+    cause: "Vacuum keeps the dead rows of the last {value}, because of: {top}"
     next_step: >-
-      end the session, end the prepared transaction, drop the slot that nobody needs, or see on the
-      standby which query is so old
+      terminate the session, end the prepared transaction, drop the slot if it is not needed, or
+      find the old query on the standby
     opens: RUN-019
     source: ours; critical is half of autovacuum_freeze_max_age, by default
 figure: {kind: bars, x: xmin_age, y: holder, by: kind, title: How far back each keeps dead rows}
