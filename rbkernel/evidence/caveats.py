@@ -29,7 +29,7 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
     >>> told = Line(number=1, kind="alert", at="", by="", data={**said, "why": "no connection"})
     >>> minds(tell([told]))
-    ('alert Disk: nothing was run for it: no connection',)
+    ('alert Disk: no runbook ran: no connection',)
     """
     for line in record.lines:
         fires = line.kind == "alert" and line.text("status") == "firing"
@@ -38,19 +38,19 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
 
 
 def _of_alert(line: Line) -> str:
-    done = "nothing was run" if line.text("outcome") == "no run" else "not what is made"
-    return f"alert {alert_name(line)}: {done} for it: {line.text('why')}"
+    done = "no runbook ran" if line.text("outcome") == "no run" else "not the intended runbook ran"
+    return f"alert {alert_name(line)}: {done}: {line.text('why')}"
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
     """Return what is to be known of one run; usually nothing."""
     late = run in too_late(record)
     lacks = (
-        f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the page that was"
-        f" attached lacks it; `rbkernel incident close {record.id}` makes page and archive again"
+        f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the exported"
+        f" report lacks it; `rbkernel incident close {record.id}` exports it again"
     )
     ended_early = run.state == "ended" and not run.verdict and run.why
-    not_run = f"{run.runbook} {run.run_id} has not run: {run.why}" if ended_early else ""
+    not_run = f"{run.runbook} {run.run_id} did not run: {run.why}" if ended_early else ""
     return "; ".join(filter(None, [not_run, run.mind, lacks if late else ""]))
 
 
@@ -67,8 +67,8 @@ def of_storm(record: IncidentRecord) -> str:
         return ""
     alerts = "1 alert" if len(joined) == 1 else f"{len(joined)} alerts"
     return (
-        f"{alerts} of it came in a storm of alerts that no runbook is made for:"
-        " nothing was run for them alone"
+        f"{alerts} without a runbook came in a storm and {'was' if len(joined) == 1 else 'were'}"
+        " grouped here"
     )
 
 

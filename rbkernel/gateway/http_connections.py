@@ -187,7 +187,7 @@ class BoundedServer(HTTPServer):
         try:
             self._handle_connection(connection, address)
         except OSError as error:  # it was closed before TLS began
-            _log.info("a connection ended at once: %s", error.strerror)
+            _log.info("a connection was closed immediately: %s", error.strerror)
             connection.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
@@ -226,7 +226,7 @@ class BoundedServer(HTTPServer):
     def _make_room(self, victim: HTTP1ServerConnection | None) -> None:
         if victim is not None:
             _log.warning(
-                "%d connections are open, which is the limit: the longest idle one was closed",
+                "connection limit reached (%d): the longest idle connection was closed",
                 self.open.most,
             )
             self._close(victim)

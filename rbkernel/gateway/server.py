@@ -83,7 +83,7 @@ def bind(settings: Settings) -> Bound:
             where=f"{gateway.host}:{gateway.port}",
             next_step="give a name or an address of this machine as [gateway] host, or --host"
             if elsewhere
-            else "end what listens there (`rbkernel serve --check` says whether it is a"
+            else "stop that program (`rbkernel serve --check` says whether it is a"
             " gateway), or give another --port",
         ) from error
     known = gateway.model_copy(update={"port": int(sockets[0].getsockname()[1])})
@@ -175,7 +175,7 @@ async def serve(server: Server, told: Callable[[str], None]) -> None:
     await asked.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
-    told("ending: what is under way is answered and committed first")
+    told("stopping: requests in progress are finished first")
     await server.end()
 
 
@@ -201,7 +201,7 @@ def must_know_senders(gateway: Gateway) -> None:
     """
     if not gateway.senders and not gateway.on_loopback:
         raise GatewayError(
-            f"it would listen on {gateway.host or 'all addresses'} and take alerts from anybody",
+            f"anyone could send alerts to {gateway.host or 'all addresses'}: there is no secret",
             where="[gateway]",
             next_step="configure [gateway.senders.alertmanager] with secret_env (docs/gateway.md),"
             " or listen on 127.0.0.1",
@@ -224,7 +224,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
     for path in files:
         if path and not path.is_file():
             raise ConfigError(
-                "this file is not there", where=str(path), next_step="mend [gateway] tls_…"
+                "there is no such file", where=str(path), next_step="correct [gateway] tls_…"
             )
     try:
         # a key with a passphrase would ask on a terminal that nobody looks at
@@ -245,10 +245,10 @@ def warnings(gateway: Gateway) -> list[str]:
     """Return what whoever starts it should know."""
     told = []
     if not gateway.senders:
-        told.append("no sender has to prove itself: alerts are taken from this machine only")
+        told.append("no sender authentication: alerts are accepted from this machine only")
     if not gateway.on_loopback and gateway.tls_certificate is None:
         told.append(
-            "without TLS, secrets and alerts can be read on their way: set tls_certificate and"
+            "without TLS, secrets and alerts can be read in transit: set tls_certificate and"
             " tls_key, or listen on 127.0.0.1 behind a proxy that has them"
         )
     return told

@@ -95,13 +95,13 @@ def _checked(root: Path, evidence: Path) -> Path:
     resolved = root.resolve()
     if not resolved.is_dir():
         raise EvidenceError(
-            "Jupyter's root is no folder",
+            "Jupyter's root is not a folder",
             where=str(root),
             next_step="make it, or name another with --root",
         )
     if resolved.is_relative_to(evidence.resolve()):
         raise EvidenceError(
-            "a working copy is not put into the evidence folder: it is not evidence",
+            "a working copy cannot be in the evidence folder: it is not evidence",
             where=str(root),
             next_step="name another folder with --root",
         )
@@ -125,7 +125,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
         found = [entry for entry in of_it if entry.run_id in last_ids]
     if not found:
         raise EvidenceError(
-            f"there is no run of {what} that could be gone on from",
+            f"{what} has no run to continue",
             where=str(evidence),
             next_step="`rbkernel evidence list` shows the runs there are; `rbkernel run RUNBOOK"
             " --incident INC` makes one",

@@ -100,7 +100,7 @@ def told_by(record: Record) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"cell [{last.execution_count}] failed{said}"
     if record.complete:
         return Outcome.DONE, ""
-    return Outcome.INTERRUPTED, "it was interrupted before its end"
+    return Outcome.INTERRUPTED, "it was interrupted"
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:

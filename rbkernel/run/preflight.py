@@ -34,7 +34,7 @@ def accept(
     if incident:
         if not INCIDENT_ID.fullmatch(incident):
             raise ParameterError(
-                f"{incident!r} is no incident id",
+                f"{incident!r} is not an incident id",
                 where=where,
                 next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
             )

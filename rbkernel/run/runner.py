@@ -170,7 +170,7 @@ def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
         raise RunError(
             f"no cell ran: {failure}",
             where=str(runbook.path),
-            next_step="run it again; the database was not asked anything",
+            next_step="run it again; no query was sent to the database",
         )
     return reading.read(folder)
 
@@ -204,7 +204,7 @@ def _unused(run_id: str, root: Path) -> str:
         raise ParameterError(
             f"{run_id!r} is {'the id of another run' if taken else 'no run id'}",
             where="--run-id",
-            next_step="leave it out, and the run gets an id of its own",
+            next_step="omit it, and the run gets a new id",
         )
     return run_id
 
@@ -228,7 +228,7 @@ def _execute(
         except DeadKernelError as error:
             failure = f"the kernel died: {error}"
         except CellTimeoutError as error:
-            failure = f"a cell did not end: {str(error).splitlines()[0]}"
+            failure = f"a cell timed out: {str(error).splitlines()[0]}"
         except KeyboardInterrupt:
             failure = stop.reason or "interrupted"
         except RuntimeError as error:
@@ -270,8 +270,8 @@ def _await_end(folder: Path) -> None:
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:
             raise EvidenceError(
-                "the kernel of this run does not end",
+                "the kernel of this run does not stop",
                 where=str(folder),
-                next_step="end it, then run `rbkernel evidence seal` with the run's id",
+                next_step="terminate it, then run `rbkernel evidence seal` with the run id",
             )
         time.sleep(0.05)

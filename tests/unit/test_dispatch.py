@@ -256,7 +256,7 @@ def test_what_could_not_be_run_as_meant_stands_in_the_record(settings: Settings)
     record = desk.record()
     (line,) = (line for line in record.lines if line.kind == "alert")
     (mind,) = caveats.minds(record)
-    assert mind.endswith("names RUN-999, and there is no such runbook; RUN-911 is run instead")
+    assert mind.endswith("names RUN-999, but there is no such runbook; RUN-911 runs instead")
     assert line.text("why") == mind
     assert caveats.judged(record, Verdict.OK) is Verdict.UNKNOWN
     assert caveats.judged(record, Verdict.CRITICAL) is Verdict.CRITICAL
@@ -285,7 +285,7 @@ def test_a_storm_of_alerts_that_no_runbook_is_made_for_has_few_runs(settings: Se
     assert sorted(len(one.alerts) for one in found.values()) == [1, 1, 6]
     newest = desk.store.jobs()[0].incident
     (mind, *_) = caveats.minds(found[newest])
-    assert mind.startswith("5 alerts of it came in a storm")
+    assert mind.startswith("5 alerts without a runbook came in a storm")
     assert caveats.judged(found[newest], Verdict.OK) is Verdict.UNKNOWN
     assert desk.store.counts().outcomes == {"started": 3, "storm": 5}
     desk.take(replace(alert("Alert0", "x", pod="2"), group_key="group 0"))

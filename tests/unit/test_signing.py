@@ -156,10 +156,10 @@ class TestVerify:
             (new / name).write_bytes((old / name).read_bytes())
         manifest = new.parent / "MANIFEST.0002"
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that is gone from HEADS" not in told
+        assert f"{new / 'SHA256SUMS'}: names an earlier seal that is missing from HEADS" not in told
         _rewrite(forged, manifest, new)
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that is gone from HEADS" in told
+        assert f"{new / 'SHA256SUMS'}: names an earlier seal that is missing from HEADS" in told
 
     def test_the_published_head_must_still_be_there(self, root: Path, key: Path) -> None:
         first, second = (sealed(root, key, other_run(number)) for number in range(2))
@@ -167,7 +167,7 @@ class TestVerify:
         assert verify_folder(first.folder, published=[second.head]) == ()
         [problem] = verify_folder(root, published=["0" * 64])
         assert problem.file == root / "HEADS"
-        assert "has not the published head 000" in problem.what
+        assert "does not have the published head 000" in problem.what
 
 
 class TestCommands:
@@ -201,7 +201,7 @@ class TestCommands:
         assert rbkernel("verify", "--head", head)[1].endswith(f"signed by {NAME}: 1 run\n")
         code, told = rbkernel("verify", "--head", head, "--head", "f" * 64)
         assert code == 1
-        assert "has not the published head ffff" in told
+        assert "does not have the published head ffff" in told
         code, told = rbkernel("verify", "--head", head[:8])
         assert code == 3
         assert "is no head. Next: give the 64 digits" in told

@@ -101,7 +101,7 @@ class Dispatcher:
             unplaced = stored.state == StoredAlert.RECEIVED
             placed = self._place(stored, decided) if unplaced else stored
             if placed is None:
-                self._wait(stored, "the alert that it ends has no place yet")
+                self._wait(stored, "the alert that it resolves is not processed yet")
                 return False
             if placed.incident:
                 self._context.incident_log.record_alert(placed, decided.severity)
@@ -113,11 +113,11 @@ class Dispatcher:
         except StoreError:
             raise
         except RbkernelError as error:
-            _log.warning("an alert has to wait: %s", error)
+            _log.warning("an alert cannot be processed yet; retrying: %s", error)
             self._wait(stored, str(error))
             return False
         except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
-            _log.exception("alert %s has to wait", stored.identity)
+            _log.exception("alert %s cannot be processed yet; retrying", stored.identity)
             self._wait(stored, str(error) or type(error).__name__)
             return False
         return True

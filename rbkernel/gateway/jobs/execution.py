@@ -35,7 +35,7 @@ _TRY_AGAIN_S = 1.0
 _OUTPUT_CHARACTERS = 1_000_000
 _log = logging.getLogger(__name__)
 
-LOST, TOO_LONG = "others have taken it over", "it took too long"
+LOST, TOO_LONG = "taken over by another worker", "timed out"
 
 
 @dataclass
@@ -95,7 +95,7 @@ class JobExecutor:
             try:
                 return self._context.ledger.begin(job, number, self._worker)
             except StoreError as error:
-                _log.warning("a job cannot be begun: %s", error)
+                _log.warning("a job cannot be started: %s", error)
                 if self._draining.wait(_TRY_AGAIN_S):
                     return None
 
@@ -105,7 +105,7 @@ class JobExecutor:
             accept(runbook, job.parameters, job.incident, self._context.settings)
         except RbkernelError as error:
             # it could be run when it was decided on: the catalogue or the configuration changed
-            return Ending(outcome=Outcome.FAILED, failure=f"it cannot be run: {error}")
+            return Ending(outcome=Outcome.FAILED, failure=f"it cannot run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
                 live = self._start(job, said, complained)
@@ -166,12 +166,12 @@ class JobExecutor:
             kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
             ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
-            return Ending(outcome=Outcome.FAILED, failure="its kernel does not end")
+            return Ending(outcome=Outcome.FAILED, failure="its kernel does not stop")
         if ending.outcome != Outcome.INTERRUPTED or not live.stop:
             return ending
         outcome = Outcome.DRAINED if live.stop == Outcome.DRAINED else Outcome.FAILED
-        limit = f"it did not end within {self._context.settings.queue.run_timeout_s:.0f} s"
-        failure = "its worker was told to end" if outcome == Outcome.DRAINED else limit
+        limit = f"it did not finish within {self._context.settings.queue.run_timeout_s:.0f} s"
+        failure = "its worker was stopped" if outcome == Outcome.DRAINED else limit
         return replace(ending, outcome=outcome, failure=failure)
 
     def _end(self, job: Job, ending: Ending | None) -> None:
@@ -181,7 +181,7 @@ class JobExecutor:
                 self._context.ledger.end(job.id, job.attempt, ending)
                 ended = self._context.store.job(job.id)
             except StoreError as error:
-                _log.warning("the end of a run cannot be told yet: %s", error)
+                _log.warning("the end of a run cannot be stored yet; retrying: %s", error)
                 self._gone.wait(_TRY_AGAIN_S)
         if ended is not None:
             self._tell(ended)
@@ -192,7 +192,12 @@ class JobExecutor:
             if job.state in Job.ENDED:
                 self._context.incident_log.settle(job.incident)
         except RbkernelError as error:
-            _log.warning("%s does not know yet of %s: %s", job.incident, job.run_id, error)
+            _log.warning(
+                "the record of %s is not updated yet with run %s: %s",
+                job.incident,
+                job.run_id,
+                error,
+            )
 
     # --- ending what runs
 

@@ -61,7 +61,9 @@ class IncidentLog:
         if not (self._root / incident / _RECORD).is_file():
             self._open(stored, **how)
         if stored.fires and self.closed_at(incident):
-            self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
+            self._say(
+                incident, "reopened", why=f"alert {alert.name or alert.fingerprint} is firing"
+            )
         for other in self._merged_into(incident):
             self._merge(incident, other)
         told = {
@@ -102,7 +104,7 @@ class IncidentLog:
         if job.state in Job.NOT_STARTED:
             self._say_run(job, job.run_id, "queued", job.attempt + 1, why=why)
         if job.state == Job.GIVEN_UP:
-            text = f"{job.runbook} was given up after {job.attempt} attempts: {job.failure}"
+            text = f"{job.runbook} failed after {job.attempt} attempts: {job.failure}"
             self._note_once(job.incident, text)
         if job.state in Job.ENDED:
             self._weigh(job)
@@ -124,7 +126,7 @@ class IncidentLog:
             self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
-        """Close the incident of a schedule whose run came to ok; have bad news open a closed one.
+        """Close the incident of a schedule whose run ended ok; have bad news open a closed one.
 
         Whoever closed it without waiting has said so in the record, and is not overruled.
         """
@@ -138,18 +140,18 @@ class IncidentLog:
         ending = next(line for line in reversed(record.lines) if line.kind == "closed")
         if not ending.data.get("lacks"):
             found = job.verdict or job.state
-            why = f"{job.runbook} {job.run_id} ended after it was closed: {found}"
+            why = f"{job.runbook} {job.run_id} ended after the incident was closed: {found}"
             self._say(job.incident, "reopened", why=why)
 
     def _close_for_schedule(self, job: Job) -> None:
         """Close an incident in which nothing was but that run."""
         record = records.read(self._root, job.incident)
         if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
-            self._close(job.incident, f"scheduled, and {job.runbook} came to ok")
+            self._close(job.incident, f"scheduled, and {job.runbook} ended ok")
 
     def _close(self, incident: str, resolution: str) -> None:
         """Close an incident, under seal, and what it took in."""
-        went_on = f"went on in {incident}, which was closed"
+        went_on = f"merged into {incident}, which was closed"
         parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
         for one, why in {**parts, incident: resolution}.items():
             closing = records.closing(BY, resolution=why)

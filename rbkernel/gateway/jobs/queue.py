@@ -190,7 +190,7 @@ class Queue:
             raise StoreError(
                 f"the queue does not work: {str(cause).splitlines()[0]}",
                 where=self._url.render_as_string(hide_password=True),
-                next_step="start this process again; a damaged SQLite file is then made again"
+                next_step="restart this process; a damaged SQLite file is then rebuilt"
                 " from the store",
             ) from error
 

@@ -24,14 +24,14 @@ class StoredAlert:
     PLACED: ClassVar[str] = "placed"
     DONE: ClassVar[str] = "done"
     OUTCOMES: ClassVar[Mapping[str, str]] = {
-        "started": "a run was queued for it",
-        "attached": "it joined a run that was already live",
-        "storm": "it came with many that no runbook is made for, and joined the run of one of them",
-        "resolved": "it resolved an alert that was firing",
+        "started": "a job was queued",
+        "attached": "attached to a job that was already live",
+        "storm": "one of many alerts without a runbook; attached to the job of another one",
+        "resolved": "a firing alert was resolved",
         "nothing open": "resolved, but no firing alert was received",
-        "stale": "it was resolved before it was received as firing",
-        "no run": "no runbook could be run for it",
-        "by rule": "a [[routes]] entry says that nothing is run for it",
+        "stale": "firing, received after its resolved alert",
+        "no run": "no runbook could run",
+        "by rule": "a [[routes]] entry says that no runbook runs",
     }
 
     number: int

@@ -126,9 +126,16 @@ class SituationCapture:
             try:
                 self._tell(ask, _of(ask.connection, seen), redactor)
             except RbkernelError as error:
-                _log.warning("the look at %s is not in %s: %s", ask.connection, ask.incident, error)
+                _log.warning(
+                    "the situation of %s is not recorded in %s: %s",
+                    ask.connection,
+                    ask.incident,
+                    error,
+                )
             except Exception:  # noqa: BLE001  # a thread that nobody waits for: it is logged
-                _log.exception("the look at %s is not in %s", ask.connection, ask.incident)
+                _log.exception(
+                    "the situation of %s is not recorded in %s", ask.connection, ask.incident
+                )
 
     @cached_property
     def _redactor(self) -> Redactor:
@@ -153,7 +160,7 @@ class _Look:
         """Return what was seen, or why nothing was, after so many seconds at most."""
         self._thread.join(limit_s)
         return self._seen or _nothing_seen(
-            self._connection, f"the look took longer than {limit_s:.0f} s"
+            self._connection, f"reading the situation took longer than {limit_s:.0f} s"
         )
 
     def join(self) -> None:
@@ -167,8 +174,8 @@ class _Look:
         except RbkernelError as error:
             self._seen = _nothing_seen(self._connection, str(error))
         except Exception as error:  # noqa: BLE001  # whatever it is, the record says so
-            _log.exception("the look at %s failed", self._connection.name)
-            self._seen = _nothing_seen(self._connection, f"a defect of rbkernel: {error!r}")
+            _log.exception("reading the situation of %s failed", self._connection.name)
+            self._seen = _nothing_seen(self._connection, f"a bug in rbkernel: {error!r}")
 
 
 def _of(connection: str, seen: Diagnosis) -> Diagnosis:

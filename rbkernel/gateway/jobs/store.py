@@ -80,13 +80,13 @@ class Store:
         try:
             address = tables.address(url)
             if address.get_backend_name() not in tables.KNOWN:
-                raise ArgumentError("only SQLite and PostgreSQL are known")
+                raise ArgumentError("only SQLite and PostgreSQL are supported")
             store = cls(tables.engine(address))
         except (ArgumentError, SQLAlchemyError, ImportError, OSError) as error:
             raise StoreError(
                 f"the store cannot be used: {_reason(error)}",
                 where="RBKERNEL_STORE_URL",
-                next_step="give it as sqlite:////path/to/file or postgresql://user@host/database",
+                next_step="use sqlite:////path/to/file or postgresql://user@host/database",
             ) from error
         store._make()
         return store
@@ -314,9 +314,9 @@ class Store:
                 connection.execute(sa.insert(tables.version).values(version=tables.VERSION))
             elif known != tables.VERSION:
                 raise StoreError(
-                    f"the store has version {known}, and this rbkernel knows {tables.VERSION}",
+                    f"the store has version {known}, this rbkernel needs {tables.VERSION}",
                     where=self.where,
-                    next_step="use the rbkernel that made it, or another RBKERNEL_STORE_URL",
+                    next_step="use the rbkernel that created it, or another RBKERNEL_STORE_URL",
                 )
 
 
@@ -363,9 +363,9 @@ def _next_step(error: SQLAlchemyError) -> str:
     if isinstance(cause, sqlite3.Error):
         mend = storefile.advice(cause)
     elif any(words in _reason(error) for words in _NO_SUCH_HOST):
-        mend = "mend the host in RBKERNEL_STORE_URL, or the name server"
+        mend = "correct the host in RBKERNEL_STORE_URL, or the DNS server"
     else:
-        mend = "see that the database server runs and has space"
+        mend = "check that the database server is running and has free space"
     return f"{mend}; until then senders are asked to send again"
 
 

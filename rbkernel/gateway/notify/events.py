@@ -105,9 +105,11 @@ def due(
 def of_waiting(stored: StoredAlert) -> Event:
     """Return the event that an alert, received long ago, has not got to its incident's record."""
     alert = stored.alert
-    reason = stored.problem or "no process has taken it up: see whether `rbkernel serve` works"
+    reason = stored.problem or "it is not processed yet: check that `rbkernel serve` is running"
     if stored.state == StoredAlert.PLACED:
-        reason = f"{stored.incident} cannot be written: see the log of `rbkernel serve`"
+        reason = (
+            f"the record of {stored.incident} cannot be written: see the log of `rbkernel serve`"
+        )
     name = alert.name or alert.fingerprint
     told = next((alert.labels[one] for one in SEVERITY_LABELS if alert.labels.get(one)), "")
     return Event(
@@ -151,8 +153,8 @@ class _Incident:
                 continue
             at = instant(run.queued_at) + WAITS_TOO_LONG
             reason = (
-                f"it was queued at {run.queued_at[:19]} UTC and has not started: see the queue on"
-                " the console, and whether a worker takes jobs"
+                f"it was queued at {run.queued_at[:19]} UTC and has not started: check the queue on"
+                " the console, and that a worker is running"
             )
             facts = {"not_run": reason}
             key = f"unhandled/{run.run_id}"
@@ -194,7 +196,7 @@ class _Incident:
     def _without_evidence(self, run: RunHistory, key: str) -> Event:
         """Tell a run that ended before its first cell: what it was for was looked at by nothing."""
         at = run.ended_at or run.sealed_at
-        facts = {"not_run": run.why or "nobody knows why", "verdict": Verdict.UNKNOWN.value}
+        facts = {"not_run": run.why or "unknown", "verdict": Verdict.UNKNOWN.value}
         return self._event("unhandled", key, at, run, facts, Verdict.UNKNOWN)
 
     def raised(self) -> Iterator[Event]:
@@ -253,7 +255,7 @@ class _Incident:
             "level": level.level,
             "contact": level.contact or told.escalation.contact,
             "provide": level.provide or told.escalation.provide,
-            "why": f"The incident has lasted longer than {level.after}",
+            "why": f"The incident has lasted more than {level.after}",
         }
         key = f"escalation/{runbook}/{level.level or level.after}"
         return at, self._escalation(runbook, key, at, facts)
@@ -276,7 +278,7 @@ class _Incident:
             "level": "",
             "contact": told.escalation.contact or told.on_call,
             "provide": told.escalation.provide,
-            "why": f"{runbook} waits for a decision, and nobody has come within"
+            "why": f"{runbook} needs a decision, and nobody has responded within"
             f" {told.response_time}",
         }
         at = since + timedelta(seconds=answer_s)

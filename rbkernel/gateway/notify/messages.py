@@ -99,7 +99,7 @@ class Words:
         left = len(ordered) - len(parts)
         facts = {"incident": incident, "title": _called(ordered)}
         body = self._render("message", parts=parts, left=left, link=self._page(page), **facts)
-        head = "".join(f"Mind: {mind}\n" for mind in _minds(ordered))
+        head = "".join(f"Note: {mind}\n" for mind in _minds(ordered))
         return _message(parts[0]["title"], head + body, ordered)
 
     def digest(self, events: Sequence[Event]) -> Message:
@@ -169,7 +169,7 @@ class Words:
                 raise NotifyError(
                     f"the template cannot be read: {error}",
                     where=name + _SUFFIX,
-                    next_step="mend it, or delete it: then ours is used",
+                    next_step="fix it, or delete it to use the built-in one",
                 ) from error
 
     def _page(self, what: str) -> str:

@@ -66,7 +66,7 @@ class Notifier:
             channel.services(target)
         self.outbox = Outbox(store)
         for name in self.outbox.begin(self.targets):
-            log.info("target %s is new: it is sent what happens from now on", name)
+            log.info("target %s is new: it gets notifications from now on", name)
         self._watch = Watch(settings.evidence_root)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="rbkernel-notify", daemon=True)
@@ -148,7 +148,9 @@ class Notifier:
         else:
             yield from map(self.words.message, incidents.values())
         while self.words.problems:
-            log.warning("ours is used in the place of a template: %s", self.words.problems.pop())
+            log.warning(
+                "a template failed; the built-in one was used: %s", self.words.problems.pop()
+            )
 
     def _deliver(self, target: Target, message: Message) -> bool:
         body = message.with_links(partial(self._link, target), self.words.address)
@@ -156,7 +158,7 @@ class Notifier:
             services = channel.send(target, message.title, body, message.level)
         except (NotifyError, ConfigError) as error:
             last = self.outbox.failed(target.name, message.events, error.what, self.settings.notify)
-            log.warning("%s%s", error, " It is given up." if last else "")
+            log.warning("%s%s", error, " Giving up." if last else "")
             if last:
                 self._record(target, message, problem=error.what)
             return False
@@ -191,16 +193,16 @@ class Notifier:
                     problem=problem,
                 )
             except EvidenceError as error:
-                log.warning("it was sent, and could not be recorded: %s", error)
+                log.warning("a notification was sent but not recorded: %s", error)
 
     def _work(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
             try:
                 self.sweep()
             except RbkernelError as error:
-                log.warning("notifications wait: %s", error)
+                log.warning("notifications are delayed: %s", error)
             except Exception:  # a defect here must not end the telling; the edge of the thread
-                log.exception("notifications wait: this is a defect of rbkernel, report it")
+                log.exception("notifications are delayed by a bug in rbkernel; please report it")
 
 
 def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -120,7 +120,7 @@ def _live(site: Site, entry: RunEntry) -> LiveRun:
         name=f"{entry.runbook} {entry.title}".strip() or entry.run_id,
         incident=entry.incident,
         since=entry.started_at,
-        words=told.words if told else "is starting",
+        words=told.words if told else "starting",
         progress=told,
     )
 
@@ -147,10 +147,10 @@ def _at_an_edge(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> It
 def _edge(entry: RunEntry | None, silent_s: float | None) -> str:
     """Say what is being done with a run that has no kernel."""
     if silent_s is None:
-        return "is being sealed" if entry else "is starting"
-    ended = "is sealed" if entry and entry.state == SEALED else "has ended"
-    stage = ended if entry else "was begun"
-    return f"{stage}, and nothing has been heard of its worker for {lasted(silent_s)}"
+        return "sealing" if entry else "starting"
+    ended = "sealed" if entry and entry.state == SEALED else "ended"
+    stage = ended if entry else "started"
+    return f"{stage}, but its worker has not responded for {lasted(silent_s)}"
 
 
 def _queue(store: Store) -> Queue:

@@ -101,6 +101,6 @@ def nothing_here(site: Site) -> Answer:
     """Return the page for an address that leads nowhere."""
     error = EvidenceError(
         "there is no such page",
-        next_step="go to the console, or check the run id or incident id in the address",
+        next_step="open the console, or check the run id or incident id in the address",
     )
     return message(site, error, 404)

@@ -81,9 +81,9 @@ def _without_evidence(site: Site, run_id: str) -> Answer | None:
 def _to_come(site: Site, job: Job) -> Answer:
     return site.render(
         "message.html.j2",
-        what=f"{job.runbook} is about to begin",
+        what=f"{job.runbook} is about to start",
         where=f"{job.incident}, attempt {job.attempt}",
-        next_step="wait: this page shows what it finds as soon as there is something",
+        next_step="wait; this page shows the findings as soon as there are any",
         command="",
         refresh_s=_LIVE_REFRESH_S,
     )

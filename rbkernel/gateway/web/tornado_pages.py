@@ -139,7 +139,7 @@ class Page(Shows):
             await self.show(self._route, what)
             return
         error = LinkError(
-            "these pages are open on this machine only, under its own name",
+            "these pages are open on this machine only, under a loopback address",
             where=self.request.host,
             next_step="use http://127.0.0.1 with the port of `rbkernel serve`",
         )
@@ -217,9 +217,9 @@ def _not_opened(grants: list[Grant], ended: LinkError | None) -> LinkError:
     if grants:
         return LinkError(
             "your link does not open this page",
-            next_step="ask for one that does: this command prints it, where the gateway runs",
+            next_step="ask for one that does; this command prints it, on the gateway host",
         )
     return LinkError(
         "this page needs a link",
-        next_step="open it from a notification, or have it printed where the gateway runs",
+        next_step="open the page from a notification, or print a link on the gateway host",
     )

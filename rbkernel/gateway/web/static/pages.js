@@ -11,7 +11,7 @@
       return;
     }
     getSelection().selectAllChildren(pre); // a page without TLS has no clipboard of its own
-    if (!document.execCommand("copy")) throw new Error("this browser does not copy");
+    if (!document.execCommand("copy")) throw new Error("this browser cannot copy");
   };
 
   const offerCopy = (pre) => {
@@ -107,7 +107,7 @@
       script.src = source;
       await new Promise((done, failed) => {
         script.onload = done;
-        script.onerror = () => failed(new Error("a script was not loaded"));
+        script.onerror = () => failed(new Error("a script could not be loaded"));
         document.head.append(script);
       });
     }
