@@ -159,8 +159,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
         yield f"  merged into {line(record.merged_into)}"
-    for mind in caveats.minds(record):
-        yield f"  NOTE: {line(mind)}"
+    for caveat in caveats.caveats_of(record):
+        yield f"  NOTE: {line(caveat)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
     if record.unfinished:

@@ -15,8 +15,8 @@ from rbkernel.model import Verdict
 BY_RULE = "by rule"  # the outcome of an alert for which the configuration runs nothing
 
 
-def minds(record: IncidentRecord) -> tuple[str, ...]:
-    """Return it all, each once."""
+def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
+    """Return all caveats of an incident, each once."""
     runs = (of_run(record, run) for run in record.runs)
     alerts = (_of_alert(line) for line in unhandled(record) if line.text("outcome") != "started")
     return tuple(dict.fromkeys(filter(None, [*alerts, of_storm(record), *runs])))
@@ -28,7 +28,7 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
     >>> from rbkernel.evidence.incident import tell
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
     >>> told = Line(number=1, kind="alert", at="", by="", data={**said, "why": "no connection"})
-    >>> minds(tell([told]))
+    >>> caveats_of(tell([told]))
     ('alert Disk: no runbook ran: no connection',)
     """
     for line in record.lines:

@@ -265,7 +265,7 @@ class TestClose:
         done = workflow.close(settings, INCIDENT, by="ann", folder=work, anyway=True)
         assert f"RUN-005 {come} has not finished" in done.mind
         append(root, INCIDENT, "run", by="rbkernel", attempt=2, **{**run, "state": "ended"})
-        assert any("lacks it" in mind for mind in caveats.minds(read(root, INCIDENT)))
+        assert any("lacks it" in mind for mind in caveats.caveats_of(read(root, INCIDENT)))
 
     def test_what_it_took_in_is_its_own(self, settings: Settings, work: Path) -> None:
         root, whole = settings.evidence_root, "INC-20261120-beef"

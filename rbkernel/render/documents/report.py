@@ -159,7 +159,7 @@ def _of_incident(
         incident=record.id,
         facts=tuple(_facts(record)),
         warnings=(
-            *map(visible, caveats.minds(record)),
+            *map(visible, caveats.caveats_of(record)),
             *(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
         ),
         timeline=_timeline(happened),
