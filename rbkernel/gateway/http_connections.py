@@ -83,7 +83,7 @@ class Connections(Generic[Key]):
         return next(iter(self._strangers), None) or next(idle, None)
 
     def begins(self, key: Key) -> None:
-        """Note that the headers of a request have come."""
+        """Note that the headers of a request have arrived."""
         self._active(key, busy=True)
 
     def rests(self, key: Key) -> None:
@@ -97,7 +97,7 @@ class Connections(Generic[Key]):
             self._senders[key] = True
 
     def is_sender(self, key: Key) -> bool:
-        """Tell whether a sender has proved to be at the other end."""
+        """Whether a sender was authenticated on this connection."""
         return key in self._senders
 
     def closed(self, key: Key) -> None:
@@ -239,7 +239,7 @@ class BoundedServer(HTTPServer):
 
 @dataclass
 class _Watched(HTTPMessageDelegate):
-    """Passes a request on, and says when its headers have come."""
+    """Forwards a request, and notes when its headers have arrived."""
 
     to: HTTPMessageDelegate
     began: Callable[[], None] = field(repr=False)

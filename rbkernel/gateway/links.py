@@ -1,4 +1,4 @@
-"""Who may read a page: links that are signed, expire, and open one thing.
+"""Signed links that expire, and open one run, one incident or everything.
 
 A link carries ``what~expires~signature``: a run id, an incident id or `EVERYTHING`, the second at
 which it ends, and HMAC-SHA-256 over both. Nothing is kept, so a link works on every host that
@@ -102,7 +102,7 @@ _ASK = "ask the sender for a new link: `rbkernel link RUN` prints one"
 
 
 def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
-    """Return the address of a page, signed, for people who have no other way in.
+    """Return the signed address of a page.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
 
 
 def must_be_there(root: Path, what: str) -> None:
-    """Refuse a link to a run or an incident that nobody has ever heard of.
+    """Refuse a link to an unknown run or incident.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`rbkernel serve --check`: each sender's request, really sent, and what comes back.
+"""`rbkernel serve --check`: send a test request as each sender, and check the answer.
 
 The gateway that listens at the configured address is asked; when there is none, one is started for
 the moment, on a free port of this machine, with the same secrets and the same store. What is sent
@@ -147,7 +147,7 @@ async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What a sender gets: with its secret, and with another one."""
+    """The answers for a sender: with its secret, and with a wrong one."""
 
     right: int
     wrong: int | None
@@ -216,7 +216,7 @@ def _judged(source: str, url: str, proof: Proof | None, gateway: Gateway, seen: 
 
 
 def _nothing(source: str) -> dict[str, object]:
-    """Return a body of the sender's kind that tells of no alert."""
+    """Return a body in the sender's format without an alert."""
     if source == "pagerduty":
         now = datetime.now(UTC).isoformat()
         return {"event": {"event_type": "pagey.ping", "occurred_at": now, "data": None}}

@@ -46,18 +46,18 @@ _SLACK_S = 5.0
 
 
 class Work(Protocol):
-    """What is done with alerts once they are in the store."""
+    """Processes alerts that are in the store."""
 
     def wake(self) -> None:
-        """Be told that something came in."""
+        """Wake up: new alerts were stored."""
 
     def drain(self) -> None:
-        """Take nothing more, give back what is not ended, and return."""
+        """Start no more jobs, release unfinished ones, and return."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """A port that is ours, and on which nobody is answered yet; the settings know which it is."""
+    """A bound port, not yet served; the settings contain its number."""
 
     settings: Settings
     sockets: Sequence[socket.socket]
@@ -150,7 +150,7 @@ class Server:
         return self.state.settings.model_copy(update={"url": ""}).address
 
     async def end(self) -> None:
-        """Answer whoever is under way, commit, give the work back; never take longer than said."""
+        """Finish requests in progress, commit, release jobs; within the time limit."""
         self.state.ending = True
         self.http.stop()
         limit_s = self.state.settings.limits.drain_s
@@ -167,7 +167,7 @@ class Server:
 
 
 async def serve(server: Server, told: Callable[[str], None]) -> None:
-    """Go on until SIGTERM or Ctrl-C, then end; a second one ends at once."""
+    """Serve until SIGTERM or Ctrl-C, then stop; a second signal stops immediately."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -242,7 +242,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
 
 
 def warnings(gateway: Gateway) -> list[str]:
-    """Return what whoever starts it should know."""
+    """Return warnings for the start."""
     told = []
     if not gateway.senders:
         told.append("no sender authentication: alerts are accepted from this machine only")
@@ -255,7 +255,7 @@ def warnings(gateway: Gateway) -> list[str]:
 
 
 def _nothing() -> None:
-    """Nobody works here: the alerts wait in the store for somebody who does."""
+    """Do nothing: without a worker, alerts stay in the store."""
 
 
 def _log_request(handler: RequestHandler) -> None:

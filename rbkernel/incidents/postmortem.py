@@ -1,4 +1,4 @@
-"""The postmortem of an incident on disk: a notebook that people go on writing in, and its page.
+"""The postmortem of an incident on disk: a notebook that people edit, and its page.
 
 The notebook is never written over: what is new on record is brought into it, and what people wrote
 stays. The page is made of the notebook, each time anew.
@@ -56,7 +56,7 @@ class Postmortem:
 
 
 def make(root: Path, incident: str, output: Path) -> Postmortem:
-    """Make the postmortem of an incident, or bring what is new on record into it.
+    """Create the postmortem of an incident, or update it from the record.
 
     Parameters
     ----------

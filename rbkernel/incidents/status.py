@@ -48,7 +48,7 @@ class Draft:
 
 
 def next_due(record: IncidentRecord, now: datetime) -> Due | None:
-    """Return when the next update is due; None when nobody waits for one.
+    """Return when the next update is due; None if none is due.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"

@@ -1,4 +1,4 @@
-"""Incidents as people work with them: look, write down, close.
+"""Work on incidents: show, write, close.
 
 Closing, in this order: no kernel of it lives; every open run is sealed; page and archive are
 tried out; the record gets the line that closes it, and is sealed, in one step; page and archive are
@@ -59,7 +59,7 @@ class Incident:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """A closed incident: what to attach, what is sealed, what to mind.
+    """A closed incident: what to attach, what is sealed, caveats.
 
     ``closed_by`` is who closed it, at ``closed_at`` (UTC, ISO 8601): another one where
     ``was_closed``, and then the resolution is that one's, too. ``finished`` is true when a seal
@@ -160,7 +160,7 @@ def close(
     redactor: Redactor | None = None,
     anyway: bool = False,
 ) -> Closed:
-    """Seal what is open of an incident, say that it is closed, and export it.
+    """Seal the open runs of an incident, close it, and export it.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
 
 
 def _to_come(found: Incident) -> list[RunHistory]:
-    """Return the runs that are queued, or whose kernel is still to come."""
+    """Return the runs that are queued, or whose kernel has not started."""
     there = {run.run_id for run in found.runs}
     begun = [run for run in found.record.runs if run.state == "started"]
     queued = [run for run in found.record.runs if run.state == "queued"]
@@ -324,7 +324,7 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
 
 
 def _left(found: Incident) -> list[str]:
-    """Return what is not over although the incident is closed."""
+    """Return what is unfinished although the incident is closed."""
     firing = [
         f"alert {a.name} is still firing" for a in found.record.alerts if a.status == "firing"
     ]

@@ -1,4 +1,4 @@
-"""A working copy of a run, on disk: people go on in copies, never in sealed files.
+"""A working copy of a run, on disk: people work in copies, never in sealed files.
 
 A copy that is there already is never written over: somebody may have worked in it.
 """
@@ -28,7 +28,7 @@ FOLDER = "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingCopy:
-    """A notebook to go on in.
+    """A notebook to continue in.
 
     ``is_new`` is false for one that was there already, with whatever was done in it. ``others``
     are the other runs of the incident that nobody has gone on from, the most urgent first.
@@ -109,7 +109,7 @@ def _checked(root: Path, evidence: Path) -> Path:
 
 
 def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
-    """Return the run; or those of the incident that nobody has gone on from, the worst first."""
+    """Return the run; or the runs of the incident not continued yet, worst first."""
     known = runs.list_runs(evidence)
     if not INCIDENT_ID.fullmatch(what):
         folder = runs.find(evidence, what).resolve()

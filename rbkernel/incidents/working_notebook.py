@@ -1,4 +1,4 @@
-"""Pure: the notebook of a run → one to go on in.
+"""Pure: the notebook of a run → a working copy.
 
 It holds the parameters and the incident of its run, so that running it asks the same again; that
 is a run of its own, which `continues` the first. What the first one saw stays readable: each old
@@ -39,7 +39,7 @@ def working_notebook(
     *,
     alive: bool = False,
 ) -> NotebookNode:
-    """Return the notebook of a run as one to go on in: pure.
+    """Return the notebook of a run as a working copy: pure.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def working_notebook(
 
 
 def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
-    """Mark what a cell showed as old; running the cell takes mark and output away."""
+    """Mark the output of a cell as old; running the cell replaces mark and output."""
     cell.execution_count = None
     if not cell.outputs:
         return

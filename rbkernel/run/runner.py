@@ -44,7 +44,7 @@ _SOCKET_PATH_BYTES = 90
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a headless run came to, and where its evidence lies.
+    """The outcome of a headless run, and the path of its evidence.
 
     ``sealed`` is None when the seal could not be written; the run is then still open.
     """
@@ -58,12 +58,12 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; not below ``unknown`` when the run did not come to its end."""
+        """The worst finding; not below ``unknown`` if the run did not finish."""
         return self.record.verdict
 
     @property
     def exit_code(self) -> int:
-        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not come to its end."""
+        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not finish."""
         return 3 if self.failure else self.verdict.exit_code
 
     @property
@@ -77,7 +77,7 @@ class Outcome:
         return self.sealed.folder if self.sealed else self.record.folder
 
     def summary(self) -> dict[str, Any]:
-        """Return what a machine wants to know."""
+        """Return the outcome as JSON data."""
         return {
             "run_id": self.record.run_id,
             "incident": self.incident,
@@ -212,7 +212,7 @@ def _unused(run_id: str, root: Path) -> str:
 def _execute(
     runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
 ) -> tuple[NotebookNode, str]:
-    """Return the notebook as far as it was executed, and why it did not come to its end."""
+    """Return the notebook as far as it was executed, and why it did not finish."""
     notebook = _prepared(runbook, values)
     failure = ""
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:

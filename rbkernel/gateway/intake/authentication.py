@@ -1,4 +1,4 @@
-"""Whether a request comes from whom it says: each sender's own way. Pure, and in bytes.
+"""Authentication of requests, by the method of each sender. Pure, and in bytes.
 
 Every comparison takes the same time whatever is wrong, and compares bytes: a header may hold
 anything. No message repeats a secret, a header or a signature.
@@ -23,7 +23,7 @@ Header = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What a sender has to show; the secrets are kept out of every text."""
+    """How a sender authenticates; secrets appear in no text."""
 
     source: str
     method: Method
@@ -151,7 +151,7 @@ def _canonical(credentials: bytes) -> bytes:
 
 
 def _is_one_of(given: bytes, wanted: Iterable[bytes]) -> bool:
-    """Compare with all of them, in a time that tells neither which nor how long they are."""
+    """Compare with all secrets in constant time."""
     digest = hashlib.sha256(given).digest()
     matches = 0
     for one in wanted:

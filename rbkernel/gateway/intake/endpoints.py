@@ -159,7 +159,7 @@ class Alerts(Endpoint):
         self._deadline: Any = None
 
     def prepare(self) -> None:
-        """Decide what can be decided before the body has come."""
+        """Check the request before its body arrives."""
         super().prepare()
         self.state.under_way += 1
         self._counted = True
@@ -252,7 +252,7 @@ class Alerts(Endpoint):
         self.state.trust(self.request.server_connection)
 
     def _admit(self) -> None:
-        """Refuse whom we know to be nobody, and everybody when there is no room."""
+        """Refuse unauthenticated requests, and all requests on overload."""
         if self.state.ending:
             raise Overloaded("the gateway is stopping", next_step="send it again in a few seconds")
         proof = self.state.proofs.get(self._source)
@@ -290,7 +290,7 @@ class Alerts(Endpoint):
         return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
 
     def _too_slow(self) -> None:
-        """Answer a body that does not come to its end; the line may be bad, so: come again."""
+        """Answer an incomplete body with 503: the sender should retry."""
         error = Overloaded(
             f"the body did not arrive within {self.state.settings.limits.body_timeout_s:g} s",
             where=self._source,

@@ -67,7 +67,7 @@ _Read = tuple[_Waiting, RawDelivery, Reading | Unreadable]
 
 
 class Inbox:
-    """Takes deliveries as they came, and gives receipts for what is on disk."""
+    """Stores deliveries, and returns receipts for what is on disk."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Inbox:
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Commit what is there, then end; a store that does not answer is not waited for."""
+        """Commit what is there, then stop; do not wait for a store that does not respond."""
         self._queue.put(None)
         self._thread.join(timeout_s)
 
@@ -226,7 +226,7 @@ class Inbox:
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:
-    """Give whoever waits its answer, in its own thread; it may have gone meanwhile."""
+    """Answer the waiting request in its own thread; it may be gone."""
 
     def tell() -> None:
         if one.answer.done():

@@ -1,4 +1,4 @@
-"""What a body may be: packed or not, how long once unpacked, and JSON that is no trap. Pure."""
+"""Limits of a body: compression, size, and safe JSON. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what this process took in, and what the store counts for all of them."""
+"""Metrics for Prometheus: counters of this process, and counts from the store."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Metrics:
         self._answered.labels(source).observe(took_s)
 
     def refused(self, source: str, error: RbkernelError, took_s: float) -> None:
-        """Count a request that was not taken."""
+        """Count a refused request."""
         kinds = (name for kind, name in _OUTCOMES.items() if isinstance(error, kind))
         self._deliveries.labels(source, next(kinds, "failed")).inc()
         self._answered.labels(source).observe(took_s)

@@ -1,4 +1,4 @@
-"""What a worker does with a turn: one run in a process of its own, from the lease to the seal.
+"""Execute an attempt: one run in its own process, from the lease to the seal.
 
 Ordering rules: the ledger says that the attempt runs before a process is started, and what it came
 to only after its evidence is sealed, or cannot be. A worker ends its own processes when it learns
@@ -48,7 +48,7 @@ class _Live:
 
 
 class JobExecutor:
-    """Runs turns, each in a thread of the queue's and a process of its own."""
+    """Executes attempts, each in a thread of the queue and its own process."""
 
     def __init__(self, context: GatewayContext, *, worker: str, kernels: int) -> None:
         self._context = context
@@ -66,7 +66,7 @@ class JobExecutor:
         return len(self._live)
 
     def perform(self, job: str, number: int) -> None:
-        """Make an attempt, if it is still to be made; return when it has ended."""
+        """Execute an attempt, if it is still due; return when it has ended."""
         with self._room:
             if self._draining.is_set():
                 return  # it stays queued, and is put in again for somebody else
@@ -76,12 +76,12 @@ class JobExecutor:
                 self._end(taken, self._attempt(taken))
 
     def keep(self, mine: Iterable[tuple[str, int]]) -> None:
-        """End all runs but these: the others are somebody else's by now."""
+        """Stop all runs but these: other workers have reclaimed the rest."""
         kept = frozenset(mine)
         self._ask(LOST, (name for name in tuple(self._live) if name not in kept))
 
     def drain(self, patience_s: float) -> None:
-        """Begin nothing more; let runs end in time, then have them seal what they have."""
+        """Start nothing more; wait for runs to finish, then stop and seal them."""
         self._draining.set()
         self._wait(patience_s)
         self._ask(Outcome.DRAINED, tuple(self._live))
@@ -156,7 +156,7 @@ class JobExecutor:
                 live.process.terminate()
 
     def _ending(self, job: Job, live: _Live, why: str) -> Ending | None:
-        """Return what the attempt came to; None when it is no longer ours to say."""
+        """Return the outcome of the attempt; None if another worker has it now."""
         if live.stop == LOST:
             return None
         root = self._context.settings.evidence_root
@@ -222,7 +222,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _why(said: IO[bytes], complained: IO[bytes]) -> str:
-    """Return in its own words why a run did not come to its end; empty when it did."""
+    """Return the reason why a run did not finish; empty if it did."""
     try:
         summary = json.loads(_text(said))
         return str(summary["failure"])

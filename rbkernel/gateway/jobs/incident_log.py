@@ -150,7 +150,7 @@ class IncidentLog:
             self._close(job.incident, f"scheduled, and {job.runbook} ended ok")
 
     def _close(self, incident: str, resolution: str) -> None:
-        """Close an incident, under seal, and what it took in."""
+        """Close and seal an incident, and those merged into it."""
         went_on = f"merged into {incident}, which was closed"
         parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
         for one, why in {**parts, incident: resolution}.items():
@@ -170,7 +170,7 @@ class IncidentLog:
         )
 
     def _merge(self, incident: str, other: str) -> None:
-        """Say in both records that one goes on as the other, which is as severe from then on."""
+        """Record a merge in both incidents; the higher severity is kept."""
         if not self._has(other, f'"into": "{incident}"'):
             severity = records.read(self._root, other).severity
             self._say(incident, "merged", **{"from": other, "severity": severity})
@@ -207,7 +207,7 @@ class IncidentLog:
         records.append(self._root, incident, kind, by=BY, **said)
 
     def _has(self, incident: str, words: str) -> bool:
-        """Tell whether these words stand in a record: a long one takes long to understand."""
+        """Whether a record contains this text, without parsing it."""
         try:
             return words.encode() in (self._root / incident / _RECORD).read_bytes()
         except OSError:
@@ -219,7 +219,7 @@ class IncidentLog:
             self._say(incident, "note", text=text)
 
     def _still_fires(self, incident: str) -> bool:
-        """Tell, from the store alone, whether an alert of it, or of its parts, still fires."""
+        """Whether an alert of the incident or its parts is still firing, from the store."""
         parts = [incident, *self._merged_into(incident)]
         of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
         firing = of_this.where(alerts.c.status == "firing")

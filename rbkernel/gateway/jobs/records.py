@@ -1,4 +1,4 @@
-"""What the store holds, as frozen values for those who show or count it. Pure."""
+"""Rows of the store as frozen values. Pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class StoredAlert:
 
     @property
     def fires(self) -> bool:
-        """Whether it tells of a beginning, not of an end."""
+        """Whether the alert is firing, not resolved."""
         return self.alert.status == Status.FIRING
 
 
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def mind(self) -> str:
-        """What whoever reads its findings must know; usually empty."""
+        """Caveats of its findings; usually empty."""
         return "; ".join(self.why[1:])
 
     @property
@@ -139,7 +139,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """A delivery whose sender proved itself, and that nobody could read."""
+    """An unreadable delivery of an authenticated sender."""
 
     SHOWN_BYTES: ClassVar[int] = 2_000
 

@@ -1,4 +1,4 @@
-"""Whether what alerts and schedules are to run can be run: asked before it is due.
+"""Checks, in advance, that the runbooks of alerts and schedules can run.
 
 Each problem says what cannot be run, why, and what to do. A runbook may come later, so a problem is
 no reason not to start: `rbkernel serve` logs it, and `rbkernel serve --check` reports it.
@@ -25,7 +25,7 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True, kw_only=True)
 class Plans:
-    """What is to be said of them: ``problems`` cannot be run, ``cautions`` are to be looked at."""
+    """Result of the checks: ``problems`` cannot run, ``cautions`` should be reviewed."""
 
     problems: tuple[RbkernelError, ...]
     cautions: tuple[RbkernelError, ...]

@@ -35,7 +35,7 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart.
+    """A runbook to run: `parameters` are typed and declared, ``key`` identifies its live job.
 
     ``wide``: nothing says what it is about, so each incident has a live run of its own. ``db`` is
     the connection that its parameter of that name gives; empty where it has none.
@@ -69,7 +69,7 @@ class Routing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """A runbook that might be run, and how its parameters come about."""
+    """A candidate runbook, and where its parameters come from."""
 
     runbook: Runbook
     trigger: Trigger
@@ -147,7 +147,7 @@ class _Why(list[str]):
 
 
 def _instead(route: Route) -> str:
-    """Say what is looked at in the place of what was meant."""
+    """Name the runbook and connection that replace the intended ones."""
     at = f" runs on {', '.join(route.connections)}" if route.connections else " runs"
     return f"{route.runbook}{at} instead"
 
@@ -155,7 +155,7 @@ def _instead(route: Route) -> str:
 def _steps(
     labels: Mapping[str, str], catalogue: Catalogue, settings: Settings, why: _Why
 ) -> Iterable[list[_Choice]]:
-    """Yield who may take the alert, one level after the other; the first that can, does."""
+    """Yield candidates level by level; the first level that can run is used."""
     takers = [rule for rule in settings.routes if triggers.matches(_as_trigger(rule), labels)]
     narrow = [rule for rule in takers if not triggers.is_catch_all(_as_trigger(rule))]
     best = max(narrow, key=lambda rule: triggers.specificity(_as_trigger(rule)), default=None)
@@ -261,7 +261,7 @@ def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
 def _routed(
     choice: _Choice, labels: Mapping[str, str], settings: Settings, why: _Why
 ) -> Route | None:
-    """Return the route, or None when it cannot be run; ``why`` is told either way."""
+    """Return the route, or None if it cannot run; the reason is added to ``why``."""
     runbook = choice.runbook
     try:
         given = {**_given(choice, labels), **choice.constants}

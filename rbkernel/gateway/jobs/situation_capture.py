@@ -1,4 +1,4 @@
-"""A look at the server that an alert is about, at the moment when the alert arrives.
+"""Capture the situation of a server when an alert about it arrives.
 
 A run begins seconds later: the queue, a process, a kernel. By then a lock storm may be over, and
 nobody could see any more who caused it. So the server is looked at as soon as the alert has its
@@ -57,7 +57,7 @@ Tell = Callable[[Ask, Diagnosis, Redactor], None]
 
 @dataclass
 class _Server:
-    """What is known of a server: who waits for the look under way, and the last one.
+    """State of a server: requests waiting for the current capture, and the last result.
 
     ``asked`` has the time of the last ask of each incident.
     """
@@ -70,7 +70,7 @@ class _Server:
 
 
 class SituationCapture:
-    """Looks at servers, each in a thread of its own, and tells what was seen."""
+    """Captures situations, one thread for each server, and records them."""
 
     def __init__(self, settings: Settings, tell: Tell) -> None:
         self._settings = settings
@@ -100,7 +100,7 @@ class SituationCapture:
         ).start()
 
     def _capture(self, connection: Connection, server: _Server) -> None:
-        """Look once, and tell all who wait; until nobody waits any more."""
+        """Capture and answer all waiting requests, until none is left."""
         redactor = self._redactor  # before the first look: it learns passwords that are fetched
         while True:
             if server.last is None or time.monotonic() - server.at > _FRESH_S:
@@ -143,7 +143,7 @@ class SituationCapture:
 
 
 class _Look:
-    """One look, in a thread that may come too late."""
+    """One capture, in a thread that may exceed the time-out."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection.model_copy(
@@ -157,14 +157,14 @@ class _Look:
         self._thread.start()
 
     def result(self, limit_s: float) -> Diagnosis:
-        """Return what was seen, or why nothing was, after so many seconds at most."""
+        """Return the situation, or why there is none, within the time-out."""
         self._thread.join(limit_s)
         return self._seen or _nothing_seen(
             self._connection, f"reading the situation took longer than {limit_s:.0f} s"
         )
 
     def join(self) -> None:
-        """Wait for the end of the look."""
+        """Wait for the end of the capture."""
         self._thread.join()
 
     def _work(self) -> None:

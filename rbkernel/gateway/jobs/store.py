@@ -1,4 +1,4 @@
-"""The gateway's store: what came in, what is to run, what ran. It delivers, the evidence is true.
+"""The store of the gateway: alerts and jobs. The evidence, not the store, is authoritative.
 
 It is a SQLite file of the user's, or the database that `RBKERNEL_STORE_URL` names, which several
 gateways and workers may share. Ordering rule: what `receive` and `quarantine` return for is on
@@ -46,7 +46,7 @@ _NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libp
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """What a delivery added: alerts that were not known, and tellings of known ones."""
+    """What a delivery added: numbers of new and repeated alerts."""
 
     new: int
     repeated: int
@@ -143,7 +143,7 @@ class Store:
         return {row.identity for row in kept if row.seen == tellings[row.identity]}
 
     def quarantine(self, source: str, raw: bytes, reason: str) -> int:
-        """Keep bytes that nobody could read; return their number. On disk when it returns."""
+        """Store unreadable bytes; return their number. On disk when it returns."""
         row = {"source": source, "raw": raw, "reason": reason, "received_at": time.time()}
         table = tables.quarantine
         with self.writing() as connection:
@@ -289,7 +289,7 @@ class Store:
 
     @contextmanager
     def planning(self) -> Iterator[Connection]:
-        """Change it while nobody else, of any host, plans: what is read stays true till the end."""
+        """Open an exclusive transaction across hosts: what is read stays valid until its end."""
         with self.writing() as connection:
             if self.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Takes jobs, and sees to it that everybody's alerts and jobs go on."""
+    """Executes jobs, and keeps alerts and jobs of all workers moving."""
 
     def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
         self._context = GatewayContext.of(settings, store)
@@ -81,7 +81,7 @@ class Supervisor:
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
-        """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
+        """Log what cannot run, then start; returns when jobs are executed."""
         plan = route_checks.examine(self._context.settings)
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
@@ -92,7 +92,7 @@ class Supervisor:
         return self
 
     def wake(self) -> None:
-        """Say that something came in: it need not wait for the next look."""
+        """Wake up: new alerts or jobs were stored."""
         self._awake.set()
 
     def drain(self) -> None:
@@ -147,7 +147,7 @@ class Supervisor:
                 self._awake.wait(_TICK_S)
 
     def _look(self) -> bool:
-        """Let everything go on that can; tell whether there is more to do at once."""
+        """Do all due work; return whether there is more to do now."""
         self._every(_TICK_S, self._can_write)
         if self._evidence_problem:
             return False
@@ -169,7 +169,7 @@ class Supervisor:
     # --- what the loop does
 
     def _can_write(self) -> bool:
-        """Tell whether evidence can be written now; a change is said once."""
+        """Whether evidence can be written now; a change is logged once."""
         with self._asking:
             before, self._evidence_problem = self._evidence_problem, ""
             try:
@@ -206,7 +206,7 @@ class Supervisor:
                 )
 
     def _reclaim_lost_workers(self) -> None:
-        """Unregister lost workers, and have their runs settled and their jobs done by others."""
+        """Unregister lost workers, seal their runs, and reassign their jobs."""
         # who works is asked last: whoever has begun something by now is among them
         running, taken = self._context.ledger.running(), self._queue.taken()
         known = self._context.store.workers()
@@ -244,7 +244,7 @@ class Supervisor:
             told = True
 
     def _is_dead(self, worker: Worker) -> bool:
-        """Tell whether a worker is gone: one that can be seen to live is given more time."""
+        """Whether a worker is lost: one whose process is alive gets more time."""
         if worker.place != _place():
             return worker.silent_s > self._rules.lease_s
         return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
@@ -270,12 +270,12 @@ class Supervisor:
 
 
 def advice(store: Store) -> list[str]:
-    """Return what whoever starts a process should know of its store, once."""
+    """Return notes about the store for the start of a process."""
     return [_SQLITE] if store.dialect == "sqlite" else []
 
 
 def _place() -> str:
-    """Return what tells these process ids from those of other hosts, boots and containers."""
+    """Identify the host, boot and container of these process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -284,12 +284,12 @@ def _place() -> str:
 
 
 def _process(process: psutil.Process) -> str:
-    """Return what a process id alone is not: one process, for ever."""
+    """Identify a process uniquely: its id and start time."""
     return f"{process.pid} {process.create_time():.2f}"
 
 
 def _lives(told: str) -> bool:
-    """Tell whether a process of this place still lives."""
+    """Whether a process of this host is still alive."""
     try:
         pid, began = told.split()
         process = psutil.Process(int(pid))

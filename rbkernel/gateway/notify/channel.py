@@ -54,7 +54,7 @@ def names(target: Target) -> str:
 
 
 def send(target: Target, title: str, body: str, level: str) -> str:
-    """Send a message, and return the services that took it.
+    """Send a message, and return the services that accepted it.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _library() -> Any:
 
 
 class _Heard(logging.Handler):
-    """Hears what apprise says of one sending, and keeps only what is no secret."""
+    """Captures the log of apprise during one sending, without secrets."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -258,7 +258,7 @@ def _packaged(name: str) -> str | None:
 
 
 def _plain(value: object) -> object:
-    r"""Return what a template prints: one line, nothing that moves a cursor or calls everybody.
+    r"""Return a value for a template: one line, no control characters, no mention of everyone.
 
     >>> _plain("a\nb\x1b[2J"), _plain("@everyone look"), _plain(None), _plain(3)
     ('a b\\x1b[2J', '@\u200beveryone look', '', 3)

@@ -64,7 +64,7 @@ def handlers(
 
 
 def who_may_read(settings: Settings) -> str:
-    """Say in a few words who may read the pages, and how to get in."""
+    """Say who can read the pages, and how."""
     if settings.pages.open_on_loopback:
         return "anyone on this machine can read them"
     return "open them with a link from `rbkernel link`"

@@ -24,7 +24,7 @@ _MOST_WORDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """A run that goes on; without ``progress``, ``words`` say what is being done with it."""
+    """A live run; without ``progress``, ``words`` describe its state."""
 
     run_id: str
     name: str

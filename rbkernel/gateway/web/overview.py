@@ -39,7 +39,7 @@ class IncidentLine:
 
     @property
     def live(self) -> bool:
-        """Whether a run of it goes on."""
+        """Whether one of its runs is live."""
         return any(run.state == LIVE for run in self.runs)
 
     @property
@@ -51,7 +51,7 @@ class IncidentLine:
         return re.sub("[-:]", "", opened)[:15]
 
     def holds(self, words: Sequence[str]) -> bool:
-        """Tell whether each of these words is somewhere in what the list shows of it."""
+        """Whether the list shows each of these words for this incident."""
         runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
         told = self.record
         whose = (told.title, told.service, told.severity) if told else ()

@@ -1,4 +1,4 @@
-"""Pure: how far a run has come: which cell of how many, and what that cell is for."""
+"""Pure: the progress of a run: which cell of how many, and its purpose."""
 
 from __future__ import annotations
 

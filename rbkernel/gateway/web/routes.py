@@ -85,7 +85,7 @@ ROUTES = (
 
 
 def message(site: Site, error: RbkernelError, status: int, *, command: str = "") -> Answer:
-    """Return the page that tells of an error, with what to do next."""
+    """Return the page of an error, with the next step."""
     return site.render(
         "message.html.j2",
         status=status,

@@ -54,7 +54,7 @@ def show(site: Site, asked: Asked) -> Answer:
 
 
 def _mind(site: Site, told: RunSummary) -> str:
-    """Return what the incident's record says that is not as it was meant to be with this run."""
+    """Return the caveats of this run from the incident's record."""
     record = site.cache.record(told.section.incident)
     runs = record.runs if record else ()
     found = (run for run in runs if run.run_id == told.section.run_id)
@@ -102,7 +102,7 @@ def _not_started(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer
 
 
 def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """Return those to look at, and those that are ok where they would only be in the way."""
+    """Return the findings to show, and the ok ones to fold."""
     passed = [finding for finding in found if finding.verdict is Verdict.OK]
     other = [finding for finding in found if finding.verdict is not Verdict.OK]
     return (other, passed) if other and len(passed) > 1 else (list(found), [])

@@ -65,7 +65,7 @@ class Shows(RequestHandler):
             return False
 
     def send(self, answer: Answer) -> None:
-        """Send an answer whole; a browser that has it already is told so."""
+        """Send an answer; 304 if the browser already has it."""
         self.set_status(answer.status)
         for name, value in _HEADERS.items():
             self.set_header(name, value)
@@ -184,7 +184,7 @@ class Page(Shows):
 
 
 class Static(Shows):
-    """What all pages share; it tells nothing of anybody."""
+    """Static files of all pages, without data."""
 
     def initialize(self, site: Site) -> None:
         """Take what the application was made with."""
