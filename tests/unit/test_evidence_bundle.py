@@ -132,7 +132,7 @@ def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
 def test_a_living_kernel_is_not_sealed(tmp_path: Path) -> None:
     journal = whole_run(tmp_path)
     with journal.kernel():
-        with pytest.raises(EvidenceError, match=r"still lives.*Shut Down Kernel"):
+        with pytest.raises(EvidenceError, match=r"is still alive.*Shut Down Kernel"):
             seal(tmp_path, RUN_ID)
         assert [entry.state for entry in list_runs(tmp_path)] == ["open (live)"]
     assert [entry.state for entry in list_runs(tmp_path)] == ["open"]
@@ -363,5 +363,5 @@ def test_a_changed_folder_of_an_interrupted_seal_is_not_blessed(
     assert folder
     (folder / "executed.ipynb").chmod(0o644)
     (folder / "executed.ipynb").write_text("{}")
-    with pytest.raises(EvidenceError, match="it was changed since"):
+    with pytest.raises(EvidenceError, match="was changed since"):
         seal(tmp_path, RUN_ID)

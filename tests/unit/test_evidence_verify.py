@@ -112,7 +112,7 @@ def test_a_changed_notebook_names_the_cell(root: Path) -> None:
     assert (problem.cell, problem.what) == (None, "was changed after the seal, but no cell was")
     overwrite(path, sealed[:-100])
     (problem,) = verify_folder(path.parent)
-    assert "not a notebook that can be read" in problem.what
+    assert "not a readable notebook" in problem.what
 
 
 def test_a_changed_runbook_names_the_cell(root: Path) -> None:
