@@ -156,10 +156,10 @@ class TestVerify:
             (new / name).write_bytes((old / name).read_bytes())
         manifest = new.parent / "MANIFEST.0002"
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that is missing from HEADS" not in told
+        assert f"{new / 'SHA256SUMS'}: names a seal before it that HEADS lacks" not in told
         _rewrite(forged, manifest, new)
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that is missing from HEADS" in told
+        assert f"{new / 'SHA256SUMS'}: names a seal before it that HEADS lacks" in told
 
     def test_the_published_head_must_still_be_there(self, root: Path, key: Path) -> None:
         first, second = (sealed(root, key, other_run(number)) for number in range(2))
