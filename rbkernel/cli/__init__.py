@@ -47,7 +47,7 @@ from rbkernel.errors import RbkernelError
 ERROR = 3
 
 app = typer.Typer(
-    help="Runbooks as notebooks: run them, keep the evidence, try them in a sandbox.",
+    help="Runbooks as notebooks: run them, keep the evidence, practise in a sandbox.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -98,14 +98,14 @@ def run(
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     incident: Annotated[str, typer.Option(help="The incident that the run joins.")] = "",
     exit_zero_on_finding: Annotated[
-        bool, typer.Option(help="Exit 0 when the run ended, whatever it found.")
+        bool, typer.Option(help="Exit with 0 if the run finished, whatever it found.")
     ] = False,
     as_json: AsJson = False,
     timeout: Annotated[
         float | None,
         typer.Option(
-            help="Seconds after which the run is ended and what it has is sealed; 0 for never."
-            " When not given: run_timeout_s of [queue], half an hour.",
+            help="Time-out in seconds; the run is then stopped and sealed. 0: no time-out."
+            " Default: run_timeout_s of [queue], 1800.",
             min=0,
         ),
     ] = None,
@@ -140,7 +140,7 @@ def run(
 
 @app.command()
 def demo() -> None:
-    """Start the sandbox, break it in three ways, and let three runbooks find out."""
+    """Start the sandbox, inject three faults, and run the runbooks that find them."""
     from rbkernel.sandbox import demo as demonstration
 
     raise Ending(demonstration.show())
@@ -149,7 +149,7 @@ def demo() -> None:
 @sandbox_app.command()
 def up(
     port: Annotated[
-        int | None, typer.Option(help="Port of the primary; a free one when not given.")
+        int | None, typer.Option(help="Port of the primary. Default: a free port.")
     ] = None,
 ) -> None:
     """Start the sandbox."""
@@ -160,7 +160,7 @@ def up(
 
 @sandbox_app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show whether the sandbox is up, and which faults it has."""
+    """Show whether the sandbox is up, and its faults."""
     from rbkernel.sandbox import control
 
     found = control.status()
@@ -173,26 +173,26 @@ def status(as_json: AsJson = False) -> None:
 
 @sandbox_app.command()
 def inject(
-    fault: Annotated[str, typer.Argument(help="The fault; an unknown name lists those there are.")],
-    seed: Annotated[int, typer.Option(help="Changes the fault's figures.")] = 1,
+    fault: Annotated[str, typer.Argument(help="The fault; an unknown name lists all faults.")],
+    seed: Annotated[int, typer.Option(help="Varies the fault.")] = 1,
 ) -> None:
-    """Break something."""
+    """Inject a fault."""
     from rbkernel.sandbox import control
 
     injected = control.inject(fault, seed)
-    typer.echo(f"{injected.fault} is in (seed {injected.seed}). What a runbook must find:")
+    typer.echo(f"injected {injected.fault} (seed {injected.seed}). What a runbook must find:")
     typer.echo(json.dumps(injected.truth, indent=2, default=str))
 
 
 @sandbox_app.command()
 def heal(
-    fault: Annotated[str | None, typer.Argument(help="The fault; all when not given.")] = None,
+    fault: Annotated[str | None, typer.Argument(help="The fault. Default: all.")] = None,
 ) -> None:
-    """Mend what was broken."""
+    """Remove faults."""
     from rbkernel.sandbox import control
 
     healed = control.heal(fault)
-    typer.echo(f"healed: {', '.join(healed) or 'nothing was broken'}")
+    typer.echo(f"healed: {', '.join(healed) or 'there was no fault'}")
 
 
 @sandbox_app.command()
@@ -200,7 +200,7 @@ def down() -> None:
     """Stop the sandbox and delete its data."""
     from rbkernel.sandbox import control
 
-    typer.echo("the sandbox is down" if control.down() else "the sandbox was not up")
+    typer.echo("the sandbox is down" if control.down() else "the sandbox was not running")
 
 
 def main() -> None:
@@ -226,7 +226,7 @@ def _exit_code() -> int:
         code = ERROR
     except Exception:  # noqa: BLE001  # the outermost edge: whatever it is, it exits 3
         traceback.print_exc()
-        complain("this is a defect of rbkernel. Next: report it with the lines above")
+        complain("this is a bug in rbkernel. Next: report it with the lines above")
         code = ERROR
     return code
 
@@ -242,7 +242,7 @@ def _print_outcome(outcome: Any) -> None:
     for decision in outcome.record.decisions:
         typer.echo(decision_text(decision))
     if outcome.failure:
-        complain(f"the run did not come to its end: {outcome.failure}")
+        complain(f"the run did not finish: {outcome.failure}")
     typer.echo(f"{outcome.verdict.value.upper()} in {outcome.duration_s:.1f} s")
     typer.echo(f"incident {outcome.incident}")
     typer.echo(f"evidence {outcome.folder}")

@@ -42,7 +42,7 @@ def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool
         return
     if not db:
         raise ParameterError(
-            f"which database should be asked {name}?",
+            f"no connection was given for {name}",
             where="rbkernel query",
             next_step=f"run `rbkernel query {name} DB` with the name of a connection",
         )
@@ -68,14 +68,14 @@ def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
             f"{OVERVIEW} does not take {', '.join(unknown)}",
             where="-p",
             next_step="give it standby_name, the application_name of the standby;"
-            " housekeeping=true, to look at what can wait, too; or nothing",
+            " housekeeping=true, to include what is not urgent; or nothing",
         )
     housekeeping = values.get("housekeeping", "false").lower()
     if housekeeping not in {"true", "false"}:
         raise ParameterError(
-            f"housekeeping={housekeeping} is neither true nor false",
+            f"housekeeping={housekeeping} must be true or false",
             where="-p",
-            next_step="use one",
+            next_step="use true or false",
         )
     return list(
         overview.survey(
@@ -91,8 +91,8 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         print_json([{"name": one.name, "purpose": one.purpose} for one in known])
         return
-    print_table(("diagnostic", "asks"), [(one.name, one.purpose) for one in known])
-    typer.echo(f"{OVERVIEW}: everything that goes wrong often, at once")
+    print_table(("diagnostic", "purpose"), [(one.name, one.purpose) for one in known])
+    typer.echo(f"{OVERVIEW}: the most common problems, in one call")
 
 
 def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> None:

@@ -19,23 +19,23 @@ from rbkernel.model import Finding, Verdict
 _SOURCES = """\
 Where does the password come from? It is never written into the file.
   env NAME       an environment variable
-  file PATH      a passfile of libpq's format, mode 0600
-  command …      what a command prints, such as: command pass show db/diag
-  (nothing)      libpq finds it by itself (~/.pgpass), or none is needed"""
+  file PATH      a file in the format of ~/.pgpass, mode 0600
+  command …      the output of a command, such as: command pass show db/diag
+  (nothing)      from ~/.pgpass, or no password is needed"""
 
 
 def init(
-    name: Annotated[str, typer.Option(help="What runbooks call the connection.")] = "",
+    name: Annotated[str, typer.Option(help="The name of the connection.")] = "",
     host: Annotated[str, typer.Option(help="Host name, address, or folder of the socket.")] = "",
-    port: Annotated[int, typer.Option(help="Port; 5432 when nobody is there to ask.")] = 0,
+    port: Annotated[int, typer.Option(help="Port. Default without a terminal: 5432.")] = 0,
     dbname: Annotated[str, typer.Option(help="Database.")] = "",
     user: Annotated[str, typer.Option(help="Diagnostic role.")] = "",
     password: Annotated[
-        str, typer.Option(help="Its source: 'env NAME', 'file PATH' or 'command …'.")
+        str, typer.Option(help="Source of the password: 'env NAME', 'file PATH' or 'command …'.")
     ] = "",
-    test: Annotated[bool, typer.Option("--test/--no-test", help="Examine it first.")] = True,
+    test: Annotated[bool, typer.Option("--test/--no-test", help="Test it first.")] = True,
 ) -> None:
-    """Add a connection to rbkernel.toml: ask for what is not given, test it, write it."""
+    """Add a connection to rbkernel.toml: ask for missing values, test it, write it."""
     from rbkernel.evidence import store
     from rbkernel.sources.postgres import setup
 
@@ -65,17 +65,17 @@ def init(
 
 
 def doctor(
-    db: Annotated[str, typer.Argument(help="Connection name; all when not given.")] = "",
+    db: Annotated[str, typer.Argument(help="The connection. Default: all.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a connection, from the file over login and role to the time-outs."""
+    """Check a connection: configuration, login, role, settings, time-outs."""
     from rbkernel.sources.postgres import doctor as examination
 
     settings = config.load()
     connections = [settings.connection(db)] if db else list(settings.connections.values())
     if not connections:
         raise ConfigError(
-            "there is no connection to examine",
+            "no connection is configured",
             where=str(settings.file or f"no {config.FILE_NAME} found"),
             next_step="run `rbkernel init`",
         )
@@ -92,18 +92,18 @@ def doctor(
 def grant(
     db: Annotated[str, typer.Argument(help="Connection name.")],
     diagnostic: Annotated[
-        str, typer.Option(help="Diagnostic role; the connection's user when not given.")
+        str, typer.Option(help="Diagnostic role. Default: the connection's user.")
     ] = "",
-    action: Annotated[str, typer.Option(help="Action role; none when not given.")] = "",
+    action: Annotated[str, typer.Option(help="Action role. Default: none.")] = "",
     read: Annotated[
         list[str],
         typer.Option(
-            help="Schema whose tables the diagnostic role may read, also those that are created"
-            " later; repeat it. The connection's read_schemas when not given."
+            help="Schema whose tables the diagnostic role may read, including future tables;"
+            " repeatable. Default: read_schemas of the connection."
         ),
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     read_all: Annotated[
-        bool, typer.Option("--read-all", help="Let it read every table of every schema.")
+        bool, typer.Option("--read-all", help="Allow reading all tables in all schemas.")
     ] = False,
 ) -> None:
     """Print the SQL of the diagnostic role, for an administrator to read and run."""
@@ -124,9 +124,7 @@ def grant(
 def _ask(label: str, option: str, default: str | None = None) -> str:
     if not sys.stdin.isatty():
         if default is None:
-            raise ConfigError(
-                f"{option} is missing, and nobody is there to ask", next_step=f"give {option}"
-            )
+            raise ConfigError(f"{option} is missing", next_step=f"give {option}")
         return default
     return str(typer.prompt(label, default=default))
 
@@ -155,7 +153,7 @@ def _ask_name(default: str, taken: Container[str]) -> str:
     while (name := _ask("Name of the connection", "--name", default)) in taken:
         if not sys.stdin.isatty():
             break  # refused when it is added
-        typer.echo(f"there is a connection {name} already")
+        typer.echo(f"a connection {name} already exists")
     return name
 
 
@@ -171,9 +169,11 @@ def _tested(connection: Connection) -> Verdict:
     _print_examination(connection.name, findings)
     verdict = Verdict.worst(finding.verdict for finding in findings)
     if verdict is Verdict.CRITICAL:
-        asked = sys.stdin.isatty() and typer.confirm("It is of no use yet. Write it all the same?")
+        asked = sys.stdin.isatty() and typer.confirm(
+            "The connection does not work yet. Write it anyway?"
+        )
         if not asked:
-            typer.echo("nothing was written; --no-test writes without a look")
+            typer.echo("nothing was written; --no-test writes without a test")
             raise Ending(verdict.exit_code)
     return verdict
 

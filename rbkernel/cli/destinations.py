@@ -51,17 +51,17 @@ def destination(said: str | None, name: str, *, force: bool = False) -> Destinat
             path.mkdir()
         except OSError as error:
             raise EvidenceError(
-                f"the folder cannot be made: {error.strerror}",
+                f"the folder cannot be created: {error.strerror}",
                 where=said,
-                next_step="make the folders above it first, or change -o",
+                next_step="create its parent folders first, or change -o",
             ) from error
     if path.is_dir():
         path /= name
         return Destination(path=path, replaces=path.exists())
     if path.exists() and not force:
         raise EvidenceError(
-            "there is such a file already, and it was not replaced",
+            "the file already exists and was not replaced",
             where=str(said),
-            next_step="name another file, or a folder with a slash at its end, or add --force",
+            next_step="name another file, or a folder ending in a slash, or add --force",
         )
     return Destination(path=path, replaces=path.exists())

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
 from rbkernel.errors import ParameterError
 
 
 def list_runbooks(as_json: AsJson = False) -> None:
-    """List the runbooks of the catalogue, those for the worst incidents first."""
+    """List the runbooks of the catalogue, most severe first."""
     from rbkernel.runbook import catalogue
 
     known, problems = catalogue.runbooks(config.load().catalogue.paths)
@@ -32,7 +32,7 @@ def show(
     runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one runbook, to be read in a terminal."""
+    """Show a runbook in the terminal."""
     from rbkernel.runbook import catalogue, page
 
     found = catalogue.find(runbook, config.load().catalogue.paths)
@@ -47,7 +47,7 @@ def search(
     words: Annotated[list[str], typer.Argument(help="Words, an alert's name, or an id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Search titles, symptoms, alerts and text; the best first. Exit code 1 when nothing fits."""
+    """Search titles, symptoms, alerts and text; best match first. Exit code 1: no match."""
     from rbkernel.runbook import catalogue
     from rbkernel.runbook.search import ranked
 
@@ -63,28 +63,32 @@ def search(
     for problem in problems:
         complain(problem)
     if not found:
-        complain(f"no runbook has {' '.join(words)!r}. Next: try fewer words, or `rbkernel list`")
+        complain(
+            f"no runbook matches {' '.join(words)!r}. Next: try fewer words, or `rbkernel list`"
+        )
     raise Ending(0 if found else 1)
 
 
 def new(
     template: Annotated[
-        str, typer.Argument(help="The template; nothing lists those there are.")
+        str, typer.Argument(help="The template. Default: list all templates.")
     ] = "",
     name: Annotated[str, typer.Argument(help="The new runbook's title.")] = "",
-    id: Annotated[str, typer.Option(help="Its id; the next free one when not given.")] = "",  # noqa: A002
+    id: Annotated[str, typer.Option(help="The id. Default: the next free one.")] = "",  # noqa: A002
     summary: Annotated[str, typer.Option(help="What it is for, in two or three sentences.")] = "",
     category: Annotated[
         str, typer.Option(help="incident, deployment, maintenance, recovery or escalation.")
     ] = "",
     severity: Annotated[str, typer.Option(help="In your own scale, such as SEV2.")] = "",
-    owner: Annotated[str, typer.Option(help="The team that keeps it right.")] = "",
+    owner: Annotated[str, typer.Option(help="The team that maintains it.")] = "",
     to: Annotated[
         Path | None,
-        typer.Option(help="Its folder; the first of [catalogue] paths, else the working folder."),
+        typer.Option(
+            help="The folder. Default: the first of [catalogue] paths, or the working folder."
+        ),
     ] = None,
 ) -> None:
-    """Make a runbook from a template; on a terminal it asks for what is missing."""
+    """Create a runbook from a template; asks for missing values on a terminal."""
     from rbkernel.runbook import catalogue, scaffold
 
     if not template:
@@ -105,7 +109,7 @@ def new(
     made = catalogue.read(path)
     left = len(made.placeholders)
     typer.echo(f"{made.id} {made.front_matter.title}: {path}")
-    typer.echo(f"{left} placeholders are left. Next: open it in JupyterLab, fill them in,")
+    typer.echo(f"{amounts.count(left, 'placeholder')} to fill in. Next: edit it in JupyterLab,")
     typer.echo(f"then `rbkernel lint {path}` and `rbkernel run {path}`")
 
 
@@ -116,7 +120,7 @@ def schema() -> None:
     print_json(schemas.front_matter())
 
 
-_NAMES = ("id", "severity", "category", "title", "answer within", "last tested")
+_NAMES = ("id", "severity", "category", "title", "response time", "last tested")
 
 
 def _row(runbook: Any) -> tuple[str, ...]:
@@ -136,9 +140,9 @@ def _asked(field: str, *, optional: bool = False) -> str:
         if optional:
             return ""
         raise ParameterError(
-            f"what is its {field}?",
+            f"the {field} is missing",
             where="rbkernel new",
-            next_step="run `rbkernel new TEMPLATE NAME`, with the name in quotes",
+            next_step="run `rbkernel new TEMPLATE NAME`, with the title in quotes",
         )
     hint = " (empty: later)" if optional else ""
     answer: str = typer.prompt(

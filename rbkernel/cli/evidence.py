@@ -13,7 +13,7 @@ from rbkernel.cli import exporting
 from rbkernel.cli.destinations import Force, destination
 from rbkernel.cli.output import AsJson, Ending, print_json, print_table
 
-app = typer.Typer(help="What remains of runs: list, verify, rebuild, seal, sign, export.")
+app = typer.Typer(help="Evidence of runs: list, verify, rebuild, seal, sign, export.")
 app.command("export")(exporting.export)
 
 
@@ -37,10 +37,10 @@ def list_evidence(as_json: AsJson = False) -> None:
 def verify(
     what: Annotated[
         str,
-        typer.Argument(help="A notebook, a run id, a folder; nothing for all that is sealed."),
+        typer.Argument(help="A notebook, a run id or a folder. Default: everything sealed."),
     ] = "",
     head: Annotated[
-        list[str], typer.Option(help="A published head, which must still be there; repeat it.")
+        list[str], typer.Option(help="A published head that must still exist; repeatable.")
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
 ) -> None:
     """Verify sealed folders, or a saved notebook against the journal of its run."""
@@ -58,11 +58,12 @@ def verify(
 def rebuild(
     run_id: Annotated[str, typer.Argument(help="The run.")],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="The notebook, or a folder for it (DIR/ is made).")
+        str,
+        typer.Option("--output", "-o", help="The notebook, or a folder for it (DIR/ is created)."),
     ],
     force: Force = False,
 ) -> None:
-    """Make the notebook of a run from its snapshot and journal."""
+    """Rebuild the notebook of a run from its snapshot and journal."""
     from rbkernel.evidence import notebook, reading, runs, store
     from rbkernel.evidence import rebuild as rebuilding
 
@@ -102,16 +103,16 @@ def seal(
 @app.command()
 def keygen(
     name: Annotated[
-        str, typer.Option(help="Whom the signatures shall name; you at this host when not given.")
+        str, typer.Option(help="Name in the signatures. Default: your user at this host.")
     ] = "",
 ) -> None:
-    """Make the key that seals are signed with, and allow it to sign."""
+    """Create the key that signs seals, and allow it to sign."""
     from rbkernel.evidence import signing
 
     settings = config.load()
     allowed = settings.allowed_signers
     signer = signing.keygen(settings.evidence_root, settings.signing_key, allowed, name)
-    typer.echo(f"{'key' if signer.is_new else 'the key was there already:'} {signer.key}")
+    typer.echo(f"{'key' if signer.is_new else 'the key already exists:'} {signer.key}")
     typer.echo(f"signs as {signer.name}, {signer.fingerprint}")
     typer.echo(f"allowed in {allowed}")
     typer.echo("Publish this line where nobody who can write the evidence can change it:")

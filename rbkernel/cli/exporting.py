@@ -15,14 +15,15 @@ from rbkernel.render.documents.formats import Format
 def export(
     what: Annotated[str, typer.Argument(help="An incident id or a run id.")],
     to: Annotated[
-        Format, typer.Option("--to", help="A page, its PDF, Markdown with pictures, or all bytes.")
+        Format,
+        typer.Option("--to", help="HTML page, PDF, Markdown with pictures, or the sealed archive."),
     ] = Format.HTML,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
-            help="A file, or a folder (DIR/ is made); the working folder if not given.",
+            help="A file, or a folder (DIR/ is created). Default: the working folder.",
         ),
     ] = None,
     force: Force = False,
@@ -37,7 +38,7 @@ def export(
     written = writing.export(root, what, to, to_write.path, signers=signers)
     typer.echo(written.path)
     if to_write.replaces:
-        typer.echo("  it replaced the file of that name")
+        typer.echo("  replaced the existing file")
     if written.beside:
         typer.echo(f"  with {written.beside[0].parent} ({len(written.beside)})")
     for remark in written.remarks:

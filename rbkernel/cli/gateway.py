@@ -14,20 +14,24 @@ from rbkernel.gateway import logs
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Where to listen, instead of what is configured.")] = "",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Default: the configured one.")
+    ] = "",
     port: Annotated[
-        int | None, typer.Option(help="Its port; 0 takes a free one.", min=0, max=65535)
+        int | None, typer.Option(help="Port to listen on; 0 for a free one.", min=0, max=65535)
     ] = None,
     kernels: Annotated[
         int | None,
-        typer.Option(help="Runs at once, instead of what is configured; 0 for none.", min=0),
+        typer.Option(
+            help="Runs at the same time; 0 only receives alerts. Default: as configured.", min=0
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Say what each sender would see, and end.")
+        bool, typer.Option("--check", help="Test each sender and the configuration, then exit.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take alerts from Alertmanager, Grafana, PagerDuty, Datadog and others, and run runbooks."""
+    """Receive alerts (Alertmanager, Grafana, PagerDuty, Datadog, others) and run runbooks."""
     settings = _settings(host, port)
     if check:
         raise Ending(_check(settings, as_json=as_json))
@@ -70,7 +74,9 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
         await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")
         typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
-        typer.echo(f"{amounts.count(work.kernels, 'run')} at once, from {store.where}")
+        typer.echo(
+            f"up to {amounts.count(work.kernels, 'run')} at the same time, from {store.where}"
+        )
         for line in [*server.warnings(settings.gateway), *advice(store)]:
             typer.echo(line)
         with parts.notifier:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, print_json
 from rbkernel.errors import RbkernelError, RunbookError
 from rbkernel.runbook.placeholders import PLACEHOLDER, hints
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # of what was kept as text, so much is told on a terminal; --report has all of it
 _TOLD = 12
-_ROTATE = "it stands in the Markdown still; take it out there, and change it if others have read it"
+_ROTATE = "it is still in the Markdown file; remove it there, and change it if others have seen it"
 
 
 def import_runbook(
@@ -30,23 +30,21 @@ def import_runbook(
         typer.Option("--output", "-o", help="The notebook to write, or a folder for it."),
     ] = None,
     split: Annotated[
-        bool, typer.Option("--split", help="A notebook for each runbook that the file holds.")
+        bool, typer.Option("--split", help="Create one notebook per runbook in the file.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="Write where each block went (.md, or .json).")
+        Path | None, typer.Option(help="Write a report of each block (.md or .json).")
     ] = None,
     db: Annotated[
         str,
-        typer.Option(
-            help="The connection that the queries ask; the default connection when not given."
-        ),
+        typer.Option(help="The connection for the queries. Default: the default connection."),
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Write over notebooks that were edited or run.")
+        bool, typer.Option("--force", help="Overwrite notebooks that were edited or run.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a notebook of a Markdown runbook: nothing is lost, and nothing is run."""
+    """Convert a Markdown runbook to a notebook; nothing is lost, nothing is executed."""
     from rbkernel.importer import report as reports
 
     made = _convert(source, output, split=split, db=db)
@@ -80,7 +78,11 @@ def import_runbook(
 
 def _left_open(one: Imported) -> str:
     holes = sum(len(hints(cell.source)) for cell in one.notebook.cells)
-    return f"{holes} placeholders to fill in" if holes else "no placeholder to fill in"
+    return (
+        f"{amounts.count(holes, 'placeholder')} to fill in"
+        if holes
+        else "no placeholder to fill in"
+    )
 
 
 def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list[Imported]:
@@ -144,9 +146,9 @@ def _paths(source: Path, output: Path | None, made: Sequence[Imported]) -> list[
     if output and output.suffix == ".ipynb":
         if len(made) > 1:
             raise RunbookError(
-                f"the file holds {len(made)} runbooks, and {output} is one notebook",
+                f"the file has {len(made)} runbooks, but {output} is one notebook",
                 where=str(source),
-                next_step="give a folder with -o, or leave --split out",
+                next_step="use a folder with -o, or omit --split",
             )
         return [output]
     folder = _folder(source, output)
@@ -170,9 +172,9 @@ def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> l
     for path, there, changed in zip(paths, present, new, strict=True):
         if changed and there is not None and not force and not _is_ours(there):
             raise RunbookError(
-                "the notebook was edited or run since its import, or is none of an import",
+                "the notebook was edited or run since its import, or was not imported",
                 where=str(path),
-                next_step="choose another place with -o; --force writes over it",
+                next_step="choose another path with -o, or overwrite it with --force",
             )
     for one, path, changed in zip(made, paths, new, strict=True):
         if changed:

@@ -54,8 +54,8 @@ def due_words(due: Due | None) -> str:
 def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     """Say what a list has to say of an incident besides; usually when the next update is due."""
     damaged = "DAMAGED RECORD" if record.damaged else ""
-    older = "ATTACHMENT OLDER THAN ITS RUNS" if caveats.too_late(record) else ""
-    goes_on = f"goes on in {line(record.merged_into)}" if record.merged_into else ""
+    older = "REPORT OUTDATED" if caveats.too_late(record) else ""
+    goes_on = f"merged into {line(record.merged_into)}" if record.merged_into else ""
     return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
 
@@ -68,7 +68,7 @@ def told(found: Incident, due: Due | None) -> Iterator[str]:
     ran = [_run(run, found.continues.get(run.run_id, "")) for run in found.runs]
     yield from _block("Runs", ran)
     yield from _block(
-        "Waits for you",
+        "Waiting for a decision",
         [
             f"{run.runbook}: {line(decision.question)}"
             f"{f' Recommended: {line(decision.recommended)}.' if decision.recommended else ''}"
@@ -77,7 +77,7 @@ def told(found: Incident, due: Due | None) -> Iterator[str]:
         ],
     )
     entries = list(_folded(found.timeline))
-    earlier = _others(len(entries) - _MOST_ENTRIES, "entries, earlier ones")
+    earlier = _others(len(entries) - _MOST_ENTRIES, "earlier entries")
     latest = _timeline(entries[-_MOST_ENTRIES:])
     yield from _block("Timeline (UTC)", [*earlier, *latest])
     if found.record.merged_into:
@@ -93,7 +93,7 @@ def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
     """Yield the lines of a draft: the update, then what happened since the last one."""
     yield from map(line, made.text.splitlines())
     yield ""
-    yield "Nothing is recorded. What stands in ‹ › is for you: the record does not know it."
+    yield "Not recorded yet. Fill in the places marked ‹ ›: the record does not have them."
     yield f"Record it: rbkernel incident status {name} {made.status} --impact … --action … --eta …"
     if due:
         yield f"{due.words[0].upper()}{due.words[1:]}."
@@ -105,22 +105,22 @@ def closed(what: Closed) -> Iterator[str]:
     yield str(what.attachment)
     if what.was_closed:
         by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
-        yield f"  {what.incident} was closed already {by}: sealed what was new, exported again"
+        yield f"  {what.incident} was already closed {by}; sealed and exported again"
     else:
-        yield f"  attach it: {what.incident} is closed, and this page needs only a browser"
+        yield f"  {what.incident} is closed; attach this report, it opens in any browser"
     if what.finished:
-        yield "  a seal that was begun before had not ended: all of it is sealed now"
+        yield "  an interrupted seal was completed"
     yield f"  archive to verify: {what.archive}"
     for run_id in what.sealed_runs:
         yield f"  sealed run {run_id}"
-    yield f"head {what.record.head}: keep it elsewhere, in the ticket or a chat"
+    yield f"head {what.record.head}: store it elsewhere, in the ticket or a chat"
     signer = what.record.signer
     if what.record.missing:
         yield from (f"  {line(one)}" for one in what.record.missing)
     else:
-        yield f"  signed by {signer}" if signer else "  unsigned"
+        yield f"  signed by {signer}" if signer else "  not signed"
     for remark in what.mind:
-        yield f"Mind: {line(remark)}"
+        yield f"Note: {line(remark)}"
     yield f"Next: `rbkernel postmortem {what.incident}`"
 
 
@@ -131,14 +131,14 @@ def outdated(record: IncidentRecord) -> Iterator[str]:
     >>> at = "2026-11-20T03:00:00+00:00"
     >>> closed = tell([Line(number=1, kind="closed", at=at, by="ann", data={})], "INC-1")
     >>> next(outdated(closed))[:43]
-    'Mind: INC-1 was closed at 2026-11-20 03:00:'
+    'Note: INC-1 was closed at 2026-11-20 03:00:'
     """
     if record.closed_at:
         yield (
-            f"Mind: {record.id} was closed at {clock(record.closed_at)}, so the page that was"
-            " attached lacks this run"
+            f"Note: {record.id} was closed at {clock(record.closed_at)}, so the exported"
+            " report lacks this run"
         )
-        yield f"Next: `rbkernel incident close {record.id}` makes page and archive again"
+        yield f"Next: `rbkernel incident close {record.id}` exports report and archive again"
 
 
 def _head(found: Incident, due: Due | None) -> Iterator[str]:
@@ -158,19 +158,19 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         how = f": {line(record.resolution)}" if record.resolution else ""
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
-        yield f"  goes on in {line(record.merged_into)}"
-    for mind in caveats.minds(record):
-        yield f"  MIND: {line(mind)}"
+        yield f"  merged into {line(record.merged_into)}"
+    for caveat in caveats.caveats_of(record):
+        yield f"  NOTE: {line(caveat)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
     if record.unfinished:
         yield (
-            f"  NOT SEALED: a seal was begun at {clock(record.unfinished.at)} and did not end;"
-            f" `rbkernel incident close {record.id}` ends it"
+            f"  NOT SEALED: the seal of {clock(record.unfinished.at)} was interrupted;"
+            f" `rbkernel incident close {record.id}` completes it"
         )
     if record.statuses:
         last = record.statuses[-1]
-        yield f"  status   {line(last.status)} since {clock(last.at)}, told by {line(last.by)}"
+        yield f"  status   {line(last.status)} since {clock(last.at)}, by {line(last.by)}"
     if due:
         yield f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
 
@@ -183,7 +183,7 @@ def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 def _others(count: int, what: str) -> list[str]:
-    return [f"… and {count} more {what}: --json has all"] if count > 0 else []
+    return [f"… and {count} more {what} (--json shows all)"] if count > 0 else []
 
 
 def _run(run: RunEntry, continues: str) -> str:
@@ -213,7 +213,7 @@ def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
     >>> def alert(what):
     ...     return Entry(at="2026-11-20T03:00:00+00:00", kind="alert", what=what, source="generic")
     >>> [one.what for one in _folded(map(alert, ["A", "A", *"BCDE"]))]
-    ['A (2 times)', 'B', 'C', '… and 2 more alerts: --json has all']
+    ['A (2 times)', 'B', 'C', '… and 2 more alerts (--json shows all)']
     """
     for kind, row in groupby(entries, key=lambda entry: entry.kind):
         if kind != "alert":

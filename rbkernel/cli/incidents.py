@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 from rbkernel.errors import ParameterError
 
-app = typer.Typer(help="Incidents: what is going on, what was told of it, and its end.")
+app = typer.Typer(help="Incidents: list, show, notes, status updates, close.")
 # what a page and a timeline can show
 _MOST_NOTE_BYTES = 64 * 1024
 Name = Annotated[str, typer.Argument(help="The incident's id.")]
@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(help="The incident's id.")]
 
 @app.command("list")
 def list_incidents(
-    only_open: Annotated[bool, typer.Option("--open", help="Leave out what is closed.")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="Only open incidents.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List incidents, the newest last, and say when the next status update is due."""
@@ -41,7 +41,7 @@ def list_incidents(
         [_row(one, now) for one in found],
     )
     still = sum(one.record.state == "open" for one in known)
-    count = f"{len(known)} incident{'' if len(known) == 1 else 's'}"
+    count = amounts.count(len(known), "incident")
     typer.echo(f"{count}, {still} open, in {root}")
 
 
@@ -49,10 +49,10 @@ def list_incidents(
 def open_incident(
     title: Annotated[str, typer.Argument(help="What is wrong, in a few words.")],
     severity: Annotated[str, typer.Option(help="In your team's words: P1, SEV2, high …")] = "",
-    service: Annotated[str, typer.Option(help="The service that is hit.")] = "",
-    name: Annotated[str, typer.Option("--id", help="Its id; a new one when not given.")] = "",
+    service: Annotated[str, typer.Option(help="The affected service.")] = "",
+    name: Annotated[str, typer.Option("--id", help="The id. Default: a new one.")] = "",
 ) -> None:
-    """Begin an incident by hand, and print its id."""
+    """Open an incident by hand, and print its id."""
     from rbkernel.cli import incident_text
     from rbkernel.model import new_incident_id
 
@@ -62,12 +62,12 @@ def open_incident(
         typer.echo(name)
         return
     kept = f": its title stays “{incident_text.line(line.text('title'))}”"
-    typer.echo(f"{name} was there already{kept}; `rbkernel incident note {name} …` adds to it")
+    typer.echo(f"{name} already exists{kept}; `rbkernel incident note {name} …` adds to it")
 
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show alerts, runs, what waits for you, and the timeline."""
+    """Show alerts, runs, open decisions, and the timeline."""
     from rbkernel.cli import incident_text
     from rbkernel.incidents import status, workflow
 
@@ -80,7 +80,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
             typer.echo(line)
     if not found.record.is_proven:
         complain(
-            f"the record of {name} is not as it was sealed: believe nothing of it. Next:"
+            f"the record of {name} was changed after the seal: do not trust it. Next:"
             f" `rbkernel evidence verify {name}`"
         )
         raise Ending(3)
@@ -89,9 +89,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def note(
     name: Name,
-    text: Annotated[str, typer.Argument(help="What is to be remembered; - reads standard input.")],
+    text: Annotated[str, typer.Argument(help="The note; - reads standard input.")],
 ) -> None:
-    """Write something down, with the time and your name."""
+    """Add a note, with the time and your name."""
     _known(name)
     text = _said(_from_input() if text == "-" else text, "note")
     line = _append(name, "note", text=text)
@@ -145,14 +145,16 @@ def close(
     resolution: Annotated[str, typer.Option(help="How it was resolved.")] = "",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A folder for page and archive; the working folder."),
+        typer.Option(
+            "--output", "-o", help="A folder for report and archive. Default: the working folder."
+        ),
     ] = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Close although runs are still to be made.")
+        bool, typer.Option("--anyway", help="Close although runs have not finished.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Seal all of it, export page and archive, and print the path of what to attach."""
+    """Close and seal an incident, export report and archive, and print the path to attach."""
     from rbkernel.cli import incident_text
     from rbkernel.incidents import workflow
 
@@ -176,14 +178,14 @@ def close(
 @app.command()
 def reopen(
     name: Name,
-    why: Annotated[str, typer.Argument(help="Why it is not over.")],
+    why: Annotated[str, typer.Argument(help="The reason.")],
 ) -> None:
-    """Open a closed incident again; what was sealed stays sealed."""
+    """Reopen a closed incident; sealed evidence stays sealed."""
     if (state := _known(name).record.state) != "closed":
         typer.echo(f"{name} is {state}")
         return
     _append(name, "reopened", why=why)
-    typer.echo(f"{name} is open again")
+    typer.echo(f"{name} is reopened")
 
 
 def _known(name: str) -> Any:
@@ -203,7 +205,7 @@ def _append(name: str, kind: str, **fields: str) -> Any:
     said: dict[str, Any] = {**fields, "redactor": redactor}
     line = incident.append(settings.evidence_root, name, kind, by=getpass.getuser(), **said)
     if redactor.counts:
-        complain(f"written without what looks like a secret: {', '.join(redactor.counts)}")
+        complain(f"redacted what looks like a secret: {', '.join(redactor.counts)}")
     return line
 
 
@@ -244,9 +246,9 @@ def _status(word: str) -> str:
     known = {one.lower(): one for one in STATUSES}
     if word.lower() not in known:
         raise ParameterError(
-            f"{word!r} is no status" if word else "which status is it?",
+            f"{word!r} is not a status" if word else "no status was given",
             where="rbkernel incident status",
-            next_step=f"give one of {', '.join(STATUSES)}; or --draft, to have one proposed",
+            next_step=f"use one of {', '.join(STATUSES)}; or --draft for a proposal",
         )
     return known[word.lower()]
 
@@ -267,9 +269,9 @@ def _folder(output: Path | None) -> Path:
     folder = output or Path()
     if not folder.is_dir():
         raise ParameterError(
-            "page and archive go into a folder, and this is none",
+            "report and archive need a folder, and this is not one",
             where=str(folder),
-            next_step="make it, or change -o",
+            next_step="create it, or change -o",
         )
     return folder
 

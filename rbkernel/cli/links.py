@@ -12,16 +12,18 @@ from rbkernel.config.pages import LONGEST_LINK_H
 
 def link(
     what: Annotated[
-        str, typer.Argument(help="A run id or an incident id; nothing for the console and all.")
+        str, typer.Argument(help="A run id or an incident id. Default: the console and all pages.")
     ] = "",
     hours: Annotated[
         float | None,
         typer.Option(
-            help="How long it opens the page; 72 when nothing is set.", min=0.01, max=LONGEST_LINK_H
+            help="How many hours the link is valid. Default: 72, or as configured.",
+            min=0.01,
+            max=LONGEST_LINK_H,
         ),
     ] = None,
 ) -> None:
-    """Print a signed link to a page of `rbkernel serve`: whoever has it may read, until it ends."""
+    """Print a signed link to a page of `rbkernel serve`. Anyone with the link can read the page."""
     from rbkernel.gateway import links
 
     settings = config.load()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import Ending, complain, print_table
 from rbkernel.config import Settings
 from rbkernel.config.notify import EVENT_KINDS, Target
@@ -21,13 +21,13 @@ _TEST = "A test of rbkernel's notifications"
 
 
 def notify(
-    target: Annotated[str, typer.Argument(help="One target; all when not given.")] = "",
+    target: Annotated[str, typer.Argument(help="The target. Default: all.")] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test message now.")] = False,
     once: Annotated[
-        bool, typer.Option("--once", help="Send what is due now, where no `serve` does it.")
+        bool, typer.Option("--once", help="Send what is due now, without `rbkernel serve`.")
     ] = False,
 ) -> None:
-    """Show who is told of what; send a test, or what is due."""
+    """Show the notification targets; send a test message, or what is due."""
     settings = config.load()
     targets = _targets(settings, target)
     code = _test(settings, targets) if test else 0
@@ -48,7 +48,7 @@ def _begin(settings: Settings) -> None:
     finally:
         store.close()
     for name in new:
-        typer.echo(f"{name} is new: it is sent what happens from now on")
+        typer.echo(f"{name} is new: it gets notifications from now on")
 
 
 def _targets(settings: Settings, name: str) -> list[Target]:
@@ -56,7 +56,9 @@ def _targets(settings: Settings, name: str) -> list[Target]:
     if not found:
         known = ", ".join(settings.notify.targets) or "none"
         raise NotifyError(
-            f"there is no target {name!r}; known: {known}" if name else "nobody is to be told",
+            f"there is no target {name!r}; known: {known}"
+            if name
+            else "there is no notification target",
             where=str(settings.file or "no rbkernel.toml found"),
             next_step="add [notify.targets.NAME] with url_env to rbkernel.toml"
             " (docs/how-to-notify.md)",
@@ -68,7 +70,7 @@ def _test(settings: Settings, targets: list[Target]) -> int:
     from rbkernel.gateway.notify import channel
 
     width = max(len(one.name) for one in targets)
-    body = f"Messages of the gateway at {settings.gateway.address} come here."
+    body = f"Notifications of the gateway at {settings.gateway.address} arrive here."
     code = 0
     for one in targets:
         try:
@@ -90,7 +92,10 @@ def _once(settings: Settings) -> int:
         waiting = sum(notifier.outbox.waiting(one.name).pending for one in notifier.targets)
     finally:
         store.close()
-    typer.echo(f"{sent} messages were sent" + (f", {waiting} events wait" if waiting else ""))
+    typer.echo(
+        f"sent {amounts.count(sent, 'message')}"
+        + (f", {amounts.count(waiting, 'event')} waiting" if waiting else "")
+    )
     return 0
 
 
@@ -107,7 +112,7 @@ def _show(settings: Settings, targets: list[Target]) -> int:
                 service = channel.names(one)
             except (NotifyError, ConfigError) as error:
                 complain(error)
-                service, code = "cannot be used", ERROR
+                service, code = "not usable", ERROR
             rows.append((one.name, service, *_wants(one), *_state(outbox, one)))
     finally:
         store.close()

@@ -17,10 +17,12 @@ def open_copy(
     what: Annotated[str, typer.Argument(help="An incident id, or a run id.")],
     root: Annotated[
         Path | None,
-        typer.Option(help="Jupyter's root; that of a running server, or the working folder."),
+        typer.Option(
+            help="Jupyter's root folder. Default: that of a running server, or the working folder."
+        ),
     ] = None,
     browser: Annotated[
-        bool, typer.Option(help="Open JupyterLab, or print where the copy is.")
+        bool, typer.Option(help="Open JupyterLab, or only print the path and address.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +43,7 @@ def open_copy(
         if browser:
             webbrowser.open(url)
     elif browser:
-        typer.echo("starting JupyterLab; Ctrl-C ends it")
+        typer.echo("starting JupyterLab; stop it with Ctrl-C")
         raise Ending(0 if jupyterlab.serve(copy.path, copy.root) == 0 else 3)
     else:
         typer.echo(f"open it with: {shlex.join(jupyterlab.command(copy.path, copy.root))}")
@@ -61,7 +63,7 @@ def _told(copy: Any) -> dict[str, Any]:
 def _print(copy: Any) -> None:
     of = " of ".join(filter(None, [copy.runbook, copy.incident]))
     typer.echo(copy.path)
-    state = "a working copy" if copy.is_new else "the working copy that was there already"
+    state = "a working copy" if copy.is_new else "the existing working copy"
     typer.echo(f"{state} of run {copy.run_id} ({of})")
     for entry in copy.others:
         other = f"{entry.runbook} {entry.verdict.value}: rbkernel open {entry.run_id}"

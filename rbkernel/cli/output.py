@@ -36,7 +36,7 @@ def name_and_value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ParameterError(
-            "a parameter is given as name=value",
+            "a parameter must be name=value",
             where="-p",
             next_step="write, for example, -p db=orders-primary",
         )

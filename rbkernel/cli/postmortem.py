@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.destinations import destination
 from rbkernel.cli.output import AsJson, print_json
 
@@ -18,13 +18,11 @@ def postmortem(
     incident: Annotated[str, typer.Argument(help="The incident's id.")],
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output", "-o", help="The notebook; runs/INC-…/postmortem.ipynb if not given."
-        ),
+        typer.Option("--output", "-o", help="The notebook. Default: runs/INC-…/postmortem.ipynb."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an incident's postmortem, or bring what is new on record into it."""
+    """Create the postmortem of an incident, or update it from the record."""
     from rbkernel.incidents import postmortem as writing
 
     # a notebook that is there is brought up to date, and never replaced
@@ -38,21 +36,19 @@ def postmortem(
     typer.echo(made.notebook)
     typer.echo(made.page)
     if not made.is_changed:
-        typer.echo("nothing new on record: the notebook is as it was")
+        typer.echo("nothing new in the record: the notebook was not changed")
     elif not made.is_new:
-        typer.echo("brought up to date; what people wrote is as it was")
+        typer.echo("updated; what people wrote was kept")
     for chapter in made.outdated:
-        typer.echo(f"  the record now says something else of: {chapter} (it was kept as written)")
-    typer.echo(f"{len(made.to_write)} places are for a human to write, marked ‹…›")
+        typer.echo(f"  the record has changed for: {chapter} (your text was kept)")
+    typer.echo(f"{amounts.count(len(made.to_write), 'place')} to fill in, marked ‹…›")
     typer.echo(_due("written", made.written_by))
     typer.echo(_due("meeting", made.meeting_by))
 
 
 def _due(what: str, due: datetime | None) -> str:
-    from rbkernel import amounts
-
     if due is None:
-        return f"{what}: counts from when it is resolved, which the record does not tell"
+        return f"{what}: the deadline starts when the incident is resolved"
     left = (due - datetime.now(UTC)).total_seconds()
     when = f"in {amounts.duration(left)}" if left >= 0 else f"OVERDUE by {amounts.duration(-left)}"
     return f"{what}: due by {due:%Y-%m-%d %H:%M} UTC, {when}"

@@ -32,16 +32,17 @@ class Format(StrEnum):
 
 def lint(
     paths: Annotated[
-        list[Path], typer.Argument(help="Notebooks or folders; the catalogue when not given.")
+        list[Path], typer.Argument(help="Notebooks or folders. Default: the catalogue.")
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what is plain, in the files.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix simple problems in the files.")] = False,
     format: Annotated[  # noqa: A002  # the name of the option
-        Format, typer.Option(help="For people, machines, or a pull request on GitHub.")
+        Format,
+        typer.Option(help="For people (text), programs (json), or GitHub pull requests (github)."),
     ] = Format.TEXT,
-    explain: Annotated[str, typer.Option(help="Print the page of a rule, such as RB403.")] = "",
+    explain: Annotated[str, typer.Option(help="Explain a rule, such as RB403.")] = "",
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
 ) -> None:
-    """Hold runbooks against the rules: exit code 0 none, 1 warnings, 2 errors, 3 unreadable."""
+    """Check runbooks against the rules. Exit codes: 0 ok, 1 warnings, 2 errors, 3 unreadable."""
     from rbkernel.lint import check, reading, report
     from rbkernel.sandbox.faults.catalogue import FAULTS
     from rbkernel.triage.surroundings import surroundings
@@ -69,18 +70,18 @@ def lint(
 
 def coverage(
     files: Annotated[
-        list[Path], typer.Argument(help="More rule files, as a shell expands alerts/*.yml.")
+        list[Path], typer.Argument(help="More rule files, for example alerts/*.yml.")
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     rules: Annotated[
         list[Path],
         typer.Option(help="Prometheus' rules, or Grafana's export: files, folders, globs."),
     ] = [],  # noqa: B006  # as above
     figure: Annotated[
-        Path | None, typer.Option(help="Draw a heat map into this file, .html or .png.")
+        Path | None, typer.Option(help="Write a heat map to this file, .html or .png.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold alerting rules against runbooks: exit code 0 covered, 1 gaps, 2 a critical one, 3."""
+    """Find alerting rules without a runbook. Exit codes: 0 none, 1 some, 2 critical, 3 error."""
     from rbkernel.lint import reading
     from rbkernel.runbook import alerts, catalogue, coverage_report, registry
     from rbkernel.runbook.coverage import compare

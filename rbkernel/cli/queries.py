@@ -11,16 +11,16 @@ from rbkernel.cli.output import AsJson
 
 def query(
     name: Annotated[
-        str, typer.Argument(help="A diagnostic, or overview; nothing lists those there are.")
+        str, typer.Argument(help="A diagnostic, or overview. Default: list all diagnostics.")
     ] = "",
-    db: Annotated[str, typer.Argument(help="The connection to ask.")] = "",
+    db: Annotated[str, typer.Argument(help="The connection.")] = "",
     parameter: Annotated[
         list[str], typer.Option("--parameter", "-p", help="A parameter, as name=value; repeat it.")
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     as_json: AsJson = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, and ask nothing.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, do not run it.")] = False,
 ) -> None:
-    """Ask one diagnostic, or everything at once (overview), and judge the answer."""
+    """Run a diagnostic, or all (overview), and show the findings."""
     from rbkernel.cli import answers
 
     answers.answer(name, db, parameter, as_json=as_json, sql=sql)

@@ -36,53 +36,54 @@ _LISTED = 5
 
 
 def reconcile(
-    source: Annotated[str, typer.Argument(help="The truth, as CONNECTION:table.")],
-    target: Annotated[str, typer.Argument(help="What should be the same, as CONNECTION:table.")],
+    source: Annotated[str, typer.Argument(help="The reference table, as CONNECTION:table.")],
+    target: Annotated[str, typer.Argument(help="The table to compare, as CONNECTION:table.")],
     key: Annotated[str, typer.Option(help="Columns that identify a row: id or a,b.")] = "id",
     columns: Annotated[
-        str, typer.Option(help="Columns to compare: a,b; all of the source, if not given.")
+        str, typer.Option(help="Columns to compare: a,b. Default: all of the source.")
     ] = "",
-    ignore: Annotated[
-        str, typer.Option(help="Columns of the source that the target need not have: a,b.")
-    ] = "",
+    ignore: Annotated[str, typer.Option(help="Columns that the target does not need: a,b.")] = "",
     mapping: Annotated[
         list[str],
-        typer.Option("--map", help="old=new: a column that the target calls otherwise; repeat it."),
+        typer.Option(
+            "--map", help="old=new: a column with another name in the target; repeatable."
+        ),
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
-    where: Annotated[str, typer.Option(help="Condition on the rows of both, in SQL.")] = "",
+    where: Annotated[str, typer.Option(help="SQL condition on the rows of both tables.")] = "",
     target_where: Annotated[
-        str, typer.Option(help="The condition for the target, where it differs.")
+        str, typer.Option(help="The condition for the target, if different.")
     ] = "",
-    window: Annotated[
-        str, typer.Option(help="Only rows as recent as that: 90s, 30m, 24h, 7d.")
-    ] = "",
-    window_column: Annotated[str, typer.Option(help="The column that says how recent.")] = "",
+    window: Annotated[str, typer.Option(help="Only rows not older than: 90s, 30m, 24h, 7d.")] = "",
+    window_column: Annotated[str, typer.Option(help="The timestamp column for --window.")] = "",
     tolerance: Annotated[
-        list[str], typer.Option(help="column=0.01: a difference that does not count; repeat it.")
+        list[str], typer.Option(help="column=0.01: ignore smaller differences; repeatable.")
     ] = [],  # noqa: B006
-    time_zone: Annotated[
-        str, typer.Option(help="What a timestamp without time zone means beside one with.")
-    ] = "",
+    time_zone: Annotated[str, typer.Option(help="Time zone of timestamps without time zone.")] = "",
     recheck_after: Annotated[
-        float, typer.Option(help="Seconds until suspects are looked at again; 0 looks once.", min=0)
+        float,
+        typer.Option(help="Seconds until differing rows are compared again; 0: no recheck.", min=0),
     ] = 5.0,
     max_load: Annotated[
         float | None,
-        typer.Option(help="Wait while more sessions than that work or wait for a lock.", min=0),
+        typer.Option(
+            help="Pause while more sessions than this are active or wait for a lock.", min=0
+        ),
     ] = None,
     jobs: Annotated[
         int,
         typer.Option(
-            help="Parts compared at once, each by a connection of its own on each server.",
+            help="Parts compared in parallel, each with one connection per server.",
             min=1,
             max=8,
         ),
     ] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted comparison.")
+    ] = False,
     repair: Annotated[
-        Path | None, typer.Option(help="Write SQL that repairs the target, and its inverse.")
+        Path | None, typer.Option(help="Write SQL that repairs the target, and SQL that undoes it.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="How many rows to show.", min=0)] = 20,
+    limit: Annotated[int, typer.Option(help="Number of rows to show.", min=0)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Compare two tables row by row; exit code 0 same, 1 different, 3 incomplete."""
@@ -143,11 +144,11 @@ class _State:
         from rbkernel.reconciliation import Progress
 
         if not self._file.is_file():
-            complain("there is no earlier run of this question to resume: it begins anew")
+            complain("there is no interrupted comparison to resume; starting over")
             return None
         age_s = time() - self._file.stat().st_mtime
         if age_s > _STALE_S:
-            complain(f"the earlier run is {age_s / 3600:.0f} h old: it begins anew")
+            complain(f"the interrupted comparison is {age_s / 3600:.0f} h old; starting over")
             return None
         try:
             found = json.loads(self._file.read_text(encoding="utf-8"))
@@ -155,8 +156,8 @@ class _State:
             found = None
         progress = Progress.from_json(found)
         complain(
-            f"goes on after {progress.done} of {len(progress.parts)} parts, begun"
-            f" {progress.started_at}; what was the same then is not looked at again"
+            f"resuming after {progress.done} of {len(progress.parts)} parts, started"
+            f" {progress.started_at}; parts that were equal are not compared again"
         )
         return progress
 
@@ -216,7 +217,7 @@ def _check_writable(path: Path) -> None:
     """Refuse, before anything is compared, a path that no script can be written to."""
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        why = "is a folder" if path.is_dir() else "has no folder that can be written to"
+        why = "is a folder" if path.is_dir() else "is not in a writable folder"
         raise ParameterError(
             f"{path} {why}", where="--repair", next_step="name a file in a folder that exists"
         )
@@ -232,7 +233,7 @@ def _write_repair(
         raise ParameterError(
             f"{len(outcome.standing) + outcome.beyond} rows differ: too many for a script",
             where="--repair",
-            next_step="find the cause first; narrow it with --where or --window",
+            next_step="find the cause first; or compare fewer rows with --where or --window",
         )
     written = repair.write(*sessions, question, outcome.standing)
     if not written.rows:
@@ -279,7 +280,7 @@ def _print(
 
 def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
     counts = ", ".join(f"{count} {kind}" for kind, count in outcome.counts().items())
-    more = f", {outcome.beyond} more not looked at again" if outcome.beyond else ""
+    more = f", {outcome.beyond} more not rechecked" if outcome.beyond else ""
     verdict = "SAME" if outcome.same else f"DIFFERENT: {counts}{more}"
     yield f"{verdict}  ({question.target} against {question.source})"
     if columns := outcome.columns():
@@ -287,7 +288,7 @@ def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
         yield f"columns that differ: {told}"
     if in_flight := len(outcome.differences) - len(outcome.standing):
         rows = amounts.count(in_flight, "row")
-        yield f"in flight: {rows} differed at first and had arrived at a later look"
+        yield f"in flight: {rows} differed at first but matched when rechecked"
     yield (
         f"compared: {outcome.source_rows} rows with {outcome.target_rows}, {len(outcome.compared)}"
         f" columns, {outcome.how}, in {outcome.duration_s:.1f} s"
@@ -295,12 +296,12 @@ def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
     if outcome.snapshots > 1 or outcome.resumed:
         again = ", resumed" if outcome.resumed else ""
         yield (
-            f"looked from {outcome.started_at} to {outcome.ended_at}{again}, in {outcome.parts}"
-            f" parts and {outcome.snapshots} snapshots: a part is as it was when it was looked at"
+            f"read from {outcome.started_at} to {outcome.ended_at}{again}, in {outcome.parts}"
+            f" parts and {outcome.snapshots} snapshots: each part as of the time it was read"
         )
     if outcome.resumed and outcome.same:
         yield (
-            "note: parts compared before it was resumed were not looked at again; run without"
+            "note: parts compared before the resume were not compared again; run without"
             " --resume to be sure"
         )
     for note in outcome.notes:
@@ -316,11 +317,11 @@ def _next_step(outcome: Outcome, files: tuple[Path, ...]) -> str:
     if outcome.same:
         return "nothing to do"
     if "column" in outcome.counts():
-        return "add those columns to the target, or say that it need not have them (--ignore)"
+        return "add those columns to the target, or exclude them (--ignore)"
     if "type" in outcome.counts():
-        return "compare those columns with --map old=new, or leave them out with --columns"
+        return "compare those columns with --map old=new, or exclude them with --columns"
     if files:
-        return f"read {files[0]}, then run it with psql; {files[1].name} takes it back"
+        return f"read {files[0]}, then run it with psql; {files[1].name} undoes it"
     return "few rows: write a repair with --repair FILE; many: halt the migration (RUN-006)"
 
 
@@ -367,7 +368,7 @@ def _tolerated(text: str) -> tuple[str, float]:
         return name, float(most)
     except ValueError:
         raise ParameterError(
-            f"{most!r} is no number",
+            f"{most!r} is not a number",
             where="--tolerance",
             next_step="write, for example, --tolerance amount=0.01",
         ) from None
@@ -382,7 +383,7 @@ def _seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if text and not found:
         raise ParameterError(
-            f"{text!r} is no length of time",
+            f"{text!r} is not a duration",
             where="--window",
             next_step="write, for example, 30m, 24h or 7d",
         )

@@ -10,17 +10,13 @@ import typer
 
 
 def watch(
-    databases: Annotated[
-        list[str], typer.Argument(metavar="DB…", help="The connections to look at.")
-    ],
-    every: Annotated[
-        float, typer.Option(help="Seconds between two looks.", min=1, max=3600)
-    ] = 10.0,
+    databases: Annotated[list[str], typer.Argument(metavar="DB…", help="The connections.")],
+    every: Annotated[float, typer.Option(help="Interval in seconds.", min=1, max=3600)] = 10.0,
 ) -> None:
-    """Look at servers again and again, and keep the last hour for runbooks.
+    """Sample servers regularly, and keep the last hour for runbooks.
 
-    Runs until it gets SIGTERM or Ctrl-C, and ends with 0 then. It looks less often at a server that
-    is slow or refuses. Example: rbkernel watch orders-primary orders-standby
+    Runs until SIGTERM or Ctrl-C, then exits with 0. A server that is slow or refuses connections is
+    sampled less often. Example: rbkernel watch orders-primary orders-standby
     """
     import os
 

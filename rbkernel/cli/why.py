@@ -24,20 +24,20 @@ _WAITS = 8
 
 
 def why(
-    db: Annotated[str, typer.Argument(help="The connection to look at.")],
+    db: Annotated[str, typer.Argument(help="The connection.")],
     seconds: Annotated[
         float,
         typer.Option(
-            help="How long to look, to learn what the busy sessions wait for; 0 for a fast look.",
+            help="How long to sample what busy sessions wait for; 0: no sampling.",
             min=0,
             max=300,
         ),
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a server, and at its standby if one is configured: who or what causes the trouble?
+    """Find the cause of a problem on a server and its configured standby.
 
-    Ends with 0 when no cause is found, else with the exit code of the worst one.
+    Exit code 0: no cause found; otherwise that of the worst cause.
     Example: rbkernel why orders-primary
     """
     from rbkernel import config
@@ -103,7 +103,7 @@ def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[Told]) -> None:
 
     if not causes:
         slots = ", ".join(_slots(seen.situation) for seen in found)
-        typer.echo(f"OK no cause found: {slots}; no session waits for long")
+        typer.echo(f"OK no cause found: {slots}; no long waits")
     for told in causes:
         cause = told.cause
         elsewhere = "" if told.connection in {db, *cause.headline.split()} else told.connection
@@ -137,7 +137,7 @@ def _print_waits(sampled: Answer) -> None:
     for wait in waits(sampled)[:_WAITS]:
         typer.echo(f"  {wait.share_pct:3.0f} % {wait.wait} ({wait.application})")
     if not sampled.rows:
-        typer.echo("  none was busy")
+        typer.echo("  no session was busy")
 
 
 def _as_json(

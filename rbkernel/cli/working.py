@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json
 from rbkernel.errors import Unreadable
 from rbkernel.gateway import logs
@@ -19,10 +19,10 @@ from rbkernel.gateway import logs
 def worker(
     kernels: Annotated[
         int | None,
-        typer.Option(help="How many runs at once, instead of what is configured.", min=1),
+        typer.Option(help="Runs at the same time. Default: as configured.", min=1),
     ] = None,
 ) -> None:
-    """Run what alerts and schedules start, beside `rbkernel serve` or on another host."""
+    """Execute queued jobs, next to `rbkernel serve` or on another host."""
     from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
@@ -35,12 +35,13 @@ def worker(
     try:
         supervisor = Supervisor(settings, store, kernels=kernels).start()
         typer.echo(
-            f"worker {supervisor.id} takes {supervisor.kernels} runs at once from {store.where}"
+            f"worker {supervisor.id}: up to {amounts.count(supervisor.kernels, 'run')}"
+            f" at the same time, from {store.where}"
         )
         for line in advice(store):
             typer.echo(line)
         ending.wait()
-        typer.echo(f"ending: {supervisor.busy} runs may end first")
+        typer.echo(f"stopping: waiting for {amounts.count(supervisor.busy, 'run')} to finish")
         supervisor.drain()
     finally:
         store.close()
@@ -49,13 +50,9 @@ def worker(
 def route(
     alert: Annotated[
         Path,
-        typer.Argument(
-            help="A file with an alert: its labels, or what a sender posts; - for stdin."
-        ),
+        typer.Argument(help="A file with an alert: labels, or the body of a sender; - for stdin."),
     ],
-    source: Annotated[
-        str, typer.Option(help="Whose form it has, when it is not known by itself.")
-    ] = "",
+    source: Annotated[str, typer.Option(help="The sender, if the format is ambiguous.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show which runbooks an alert would start, with which parameters, and why."""
@@ -83,5 +80,5 @@ def _read(path: Path) -> bytes:
         raise Unreadable(
             f"the alert cannot be read: {error.strerror}",
             where=str(path),
-            next_step="give a file that holds what the sender posts, or only the labels",
+            next_step="use a file with the body of a sender, or only labels",
         ) from error

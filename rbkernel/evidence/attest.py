@@ -229,7 +229,7 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
     if run is None or run.status == NOT_RUN:
         if not cell.source.strip():
             return (OUTPUT_ADDED, "an empty cell has none") if cell.outputs else (ATTESTED, "")
-        shown = "yet it shows output" if cell.outputs else ""
+        shown = "but it shows output" if cell.outputs else ""
         return NEVER_RAN, shown or _claimed_status(cell, NOT_RUN)
     if cell.source != run.code:
         return EDITED, f"{first_difference(cell.source, run.code)} in what ran"

@@ -133,7 +133,7 @@ class _Seal:
                 store.remove_folder(self.staging)
         elif folder is None:
             raise EvidenceError(
-                f"the run is sealed, but its folder is gone from {head.incident}",
+                f"the run is sealed, but its folder is missing from {head.incident}",
                 where=str(self.root),
                 next_step="restore it from a copy; `rbkernel evidence verify` checks the copy",
             )
@@ -149,7 +149,7 @@ class _Seal:
             )
         if store.kernel_is_alive(self.open):
             raise EvidenceError(
-                f"the kernel of run {self.run_id} still lives, so its record is not finished",
+                f"the kernel of run {self.run_id} is still alive",
                 where=str(self.open),
                 next_step="shut the kernel down (Kernel > Shut Down Kernel), then seal again",
             )
@@ -188,7 +188,7 @@ class _Seal:
             self.missing = (f"without its incident, whose id held a secret: it is in {incident}",)
         if not INCIDENT_ID.fullmatch(incident):
             raise EvidenceError(
-                f"{incident!r} is no incident id",
+                f"{incident!r} is not an incident id",
                 where=str(self.open),
                 next_step="the journal was damaged: compare it with a copy of it",
             )
@@ -329,7 +329,7 @@ def sealed_folder(root: Path, run_id: str) -> Path | None:
 def _check_run_id(run_id: str) -> None:
     if not RUN_ID.fullmatch(run_id):
         raise EvidenceError(
-            f"{run_id!r} is no run id",
+            f"{run_id!r} is not a run id",
             next_step="`rbkernel evidence list` shows the runs there are",
         )
 
@@ -346,9 +346,9 @@ def _intact_files(folder: Path) -> dict[str, bytes]:
     sums = {name: digest(data) for name, data in files.items() if name not in unlisted}
     if listing.sums != sums:
         raise EvidenceError(
-            "an interrupted seal left this folder, and it was changed since",
+            "this folder is from an interrupted seal and was changed since",
             where=str(folder),
-            next_step="move the folder away, keep it, and seal the run again",
+            next_step="keep a copy of the folder elsewhere, remove it, and seal the run again",
         )
     return files
 

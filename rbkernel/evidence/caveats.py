@@ -15,8 +15,8 @@ from rbkernel.model import Verdict
 BY_RULE = "by rule"  # the outcome of an alert for which the configuration runs nothing
 
 
-def minds(record: IncidentRecord) -> tuple[str, ...]:
-    """Return it all, each once."""
+def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
+    """Return all caveats of an incident, each once."""
     runs = (of_run(record, run) for run in record.runs)
     alerts = (_of_alert(line) for line in unhandled(record) if line.text("outcome") != "started")
     return tuple(dict.fromkeys(filter(None, [*alerts, of_storm(record), *runs])))
@@ -28,8 +28,8 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
     >>> from rbkernel.evidence.incident import tell
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
     >>> told = Line(number=1, kind="alert", at="", by="", data={**said, "why": "no connection"})
-    >>> minds(tell([told]))
-    ('alert Disk: nothing was run for it: no connection',)
+    >>> caveats_of(tell([told]))
+    ('alert Disk: no runbook ran: no connection',)
     """
     for line in record.lines:
         fires = line.kind == "alert" and line.text("status") == "firing"
@@ -38,19 +38,19 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
 
 
 def _of_alert(line: Line) -> str:
-    done = "nothing was run" if line.text("outcome") == "no run" else "not what is made"
-    return f"alert {alert_name(line)}: {done} for it: {line.text('why')}"
+    done = "no runbook ran" if line.text("outcome") == "no run" else "not the intended runbook ran"
+    return f"alert {alert_name(line)}: {done}: {line.text('why')}"
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
     """Return what is to be known of one run; usually nothing."""
     late = run in too_late(record)
     lacks = (
-        f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the page that was"
-        f" attached lacks it; `rbkernel incident close {record.id}` makes page and archive again"
+        f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the exported"
+        f" report lacks it; `rbkernel incident close {record.id}` exports it again"
     )
     ended_early = run.state == "ended" and not run.verdict and run.why
-    not_run = f"{run.runbook} {run.run_id} has not run: {run.why}" if ended_early else ""
+    not_run = f"{run.runbook} {run.run_id} did not run: {run.why}" if ended_early else ""
     return "; ".join(filter(None, [not_run, run.mind, lacks if late else ""]))
 
 
@@ -67,8 +67,8 @@ def of_storm(record: IncidentRecord) -> str:
         return ""
     alerts = "1 alert" if len(joined) == 1 else f"{len(joined)} alerts"
     return (
-        f"{alerts} of it came in a storm of alerts that no runbook is made for:"
-        " nothing was run for them alone"
+        f"{alerts} without a runbook came in a storm and {'was' if len(joined) == 1 else 'were'}"
+        " grouped here"
     )
 
 

@@ -62,7 +62,7 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
             f"the notebook holds what looks like a secret: {_named(found)}",
             where="the notebook to seal",
             next_step=f"`rbkernel evidence seal {record.run_id}` seals the notebook as the journal"
-            " has it, redacted; then change that secret, and delete the notebook",
+            " has it, redacted; then change that secret and delete the notebook",
         )
     if not edited:
         _refuse_edited(verify_notebook(notebook, record, snapshot))
@@ -98,10 +98,10 @@ def _refuse_edited(found: Verification) -> None:
         return
     problems = [*found.problems, *found.unreadable]
     raise EvidenceError(
-        f"the notebook is not what the journal attests: {_named(problems)}",
+        f"the notebook differs from the journal: {_named(problems)}",
         where="the notebook to seal",
         next_step=f"`rbkernel evidence seal {found.run_id}` seals the notebook as the journal has"
-        " it; `--edited` keeps the edits, and `verify` will always report them",
+        " it; `--edited` keeps the edits, and `verify` always reports them",
     )
 
 

@@ -175,7 +175,7 @@ def _upgraded(document: Any) -> NotebookNode:
 def _unreadable(error: Exception, where: str) -> EvidenceError:
     reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return EvidenceError(
-        f"not a notebook that can be read: {reason}",
+        f"not a readable notebook: {reason}",
         where=where,
-        next_step="`rbkernel evidence rebuild RUN_ID` makes it again from the journal",
+        next_step="`rbkernel evidence rebuild RUN_ID` rebuilds it from the journal",
     )

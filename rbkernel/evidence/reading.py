@@ -164,7 +164,7 @@ def read_journal(data: bytes, folder: Path) -> Record:
 def _entry(line: bytes) -> dict[str, Any]:
     entry = strictjson.loads(line)
     if not isinstance(entry, dict):
-        raise TypeError("it is no JSON object")
+        raise TypeError("it is not a JSON object")
     return entry
 
 
@@ -262,7 +262,7 @@ class _Reader:
 
     def _event(self, event: Event) -> None:
         if not isinstance(event.data, dict):
-            raise TypeError("its data is no JSON object")
+            raise TypeError("its data is not a JSON object")
         known = {"finding": _finding, "decision": _decision, "run": run_of}.get(event.kind)
         if known:
             known(event)  # raises here, where the line number is known
@@ -362,7 +362,7 @@ def run_of(event: Event) -> Run:
     """Return the run that `rb.start` began."""
     run = _value(Run, event)
     if not RUN_ID.fullmatch(run.id):
-        raise ValueError(f"{run.id!r} is no run id")
+        raise ValueError(f"{run.id!r} is not a run id")
     return run
 
 

@@ -117,7 +117,7 @@ def find(root: Path, run: str | Path) -> Path:
     run_id = run_id_of(notebook)
     if run_id is None:
         raise EvidenceError(
-            "the notebook does not show which run it is of",
+            "the notebook has no run id",
             where=str(path),
             next_step="run it with a cell that calls `rb.start`, or give the run id",
         )
@@ -131,7 +131,7 @@ def _folder_of(root: Path, run_id: str) -> Path:
         raise EvidenceError(
             f"there is no run {run_id}",
             where=str(root),
-            next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
+            next_step="`rbkernel evidence list` shows all runs, RBKERNEL_EVIDENCE which"
             " evidence folder is read",
         )
     return folder

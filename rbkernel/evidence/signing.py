@@ -109,7 +109,9 @@ def signer_of(key: Path, *, is_new: bool = False) -> Signer:
     return Signer(name=name, key=key, line=line, fingerprint=fingerprint, is_new=is_new)
 
 
-_MEND = "`ssh-keygen -y -f KEY > KEY.pub` makes it again; then add a space and a name to its line"
+_MEND = (
+    "`ssh-keygen -y -f KEY > KEY.pub` creates it again; then append a space and a name to its line"
+)
 
 
 def public_half(key: Path) -> Path:
@@ -140,7 +142,7 @@ def refusal(signed: Path, signature: Path, signer: str, allowed: Path) -> str:
             "-q", "-Y", "verify", *identity, "-s", str(signature), given=signed.read_bytes()
         )
     except EvidenceError as error:
-        return f"does not hold: {error.what}"
+        return f"is not valid: {error.what}"
     return ""
 
 
@@ -178,8 +180,8 @@ def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise EvidenceError(
-            f"ssh-keygen did not end within {_PATIENCE_S:.0f} s",
-            next_step="see whether the agent (SSH_AUTH_SOCK) answers",
+            f"ssh-keygen did not finish within {_PATIENCE_S:.0f} s",
+            next_step="check that the agent (SSH_AUTH_SOCK) responds",
         ) from error
     except subprocess.CalledProcessError as error:
         told = error.stderr.decode(errors="replace").strip() or error.stdout.decode().strip()

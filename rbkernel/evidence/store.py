@@ -108,7 +108,7 @@ class JournalFile:
 def recorder_error(error: OSError, folder: Path) -> RecorderError:
     """Say why the flight recorder cannot write, and what to do."""
     return RecorderError(
-        f"the flight recorder cannot write: {error.strerror or error}",
+        f"the kernel cannot write its journal: {error.strerror or error}",
         where=str(folder),
         next_step="free space or permissions there, or set RBKERNEL_EVIDENCE to a folder that can"
         " be written, then restart the kernel",

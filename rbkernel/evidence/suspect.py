@@ -30,7 +30,7 @@ def why_unreadable(path: Path) -> str:
     """Say in words why there is nothing to read."""
     if not os.path.lexists(path):
         return "is missing"
-    return "cannot be read" if path.is_file() else "is no regular file"
+    return "cannot be read" if path.is_file() else "is not a regular file"
 
 
 def entries(folder: Path) -> list[Path]:

@@ -117,7 +117,7 @@ def _alert(line: Line) -> Entry:
         at=utc(sent_time(line, "ends_at" if resolved else "starts_at")),
         kind="alert",
         what=_said(
-            f"alert {'resolved' if resolved else 'fires'}", alert_name(line), str(summary or "")
+            f"alert {'resolved' if resolved else 'firing'}", alert_name(line), str(summary or "")
         ),
         source=line.text("source"),
     )
@@ -201,7 +201,7 @@ def wrong_when_alerted(record: IncidentRecord) -> list[str]:
 def _merged(line: Line) -> str:
     if line.data.get("into"):
         return f"merged into {line.text('into')}"
-    return f"took in {line.text('from')}"
+    return f"{line.text('from')} was merged into this incident"
 
 
 def _notified(line: Line) -> str:
@@ -209,9 +209,9 @@ def _notified(line: Line) -> str:
 
     >>> told = {"whom": "on-call", "title": "RUN-005 CRITICAL: Replay is paused"}
     >>> _notified(Line(number=1, kind="notified", at="", by="rbkernel", data=told))
-    'told on-call: RUN-005 CRITICAL: Replay is paused'
+    'notified on-call: RUN-005 CRITICAL: Replay is paused'
     """
-    told = "could not tell" if line.text("problem") else "told"
+    told = "could not notify" if line.text("problem") else "notified"
     said = _said(f"{told} {line.text('whom')}", line.text("title"))
     return " ".join(filter(None, [said, line.text("problem") and f"({line.text('problem')})"]))
 
@@ -227,7 +227,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "note": lambda line: _said("note", line.text("text")),
     "status": _status,
     "sealed": _sealed,
-    SEALING: lambda line: f"not {_sealed(line)}: a seal was begun and did not end",
+    SEALING: lambda line: f"not {_sealed(line)}: the seal was interrupted",
     "merged": _merged,
     "notified": _notified,
     "closed": lambda line: _said("incident closed", line.text("resolution")),
@@ -263,7 +263,7 @@ def _of_execution(run: Record, one: Execution, entry: _Teller) -> Iterator[Entry
     if one.ended_at:
         whole = run.complete if one.is_last else one.complete
         verdict = run.verdict if one.is_last else one.verdict
-        unfinished = "so far, not complete" if one.is_last else "left without a summary"
+        unfinished = "so far, not complete" if one.is_last else "ended without a summary"
         said = "ended" if whole else unfinished
         number = f" (execution {one.number})" if one.number > 1 else ""
         what = f"{named}: {said}{number}: {verdict.value}"
@@ -314,7 +314,7 @@ def _event(event: Event, entry: _Teller) -> Entry | None:
         return entry(at, "decision", said, human=True)
     if event.kind == "decision" and state == "parked":
         advice = f" (recommended: {data['recommended']})" if data.get("recommended") else ""
-        return entry(at, "decision", f"waits for a decision: {data.get('question', '')}{advice}")
+        return entry(at, "decision", f"waiting for a decision: {data.get('question', '')}{advice}")
     if event.kind == "plan" and state == "proposed" and (data.get("sql") or data.get("command")):
         on = f", on {data['connection']}" if data.get("connection") else ""
         return entry(event.at, "plan", f"proposed: {data.get('title', '')}{on}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What serves pages, and what tells people; nothing of it is at work yet."""
+    """The pages and the notifier, created but not started."""
 
     pages: list[tuple[str, Any, dict[str, Any]]]
     notifier: Notifier

@@ -83,7 +83,7 @@ class Connections(Generic[Key]):
         return next(iter(self._strangers), None) or next(idle, None)
 
     def begins(self, key: Key) -> None:
-        """Note that the headers of a request have come."""
+        """Note that the headers of a request have arrived."""
         self._active(key, busy=True)
 
     def rests(self, key: Key) -> None:
@@ -97,7 +97,7 @@ class Connections(Generic[Key]):
             self._senders[key] = True
 
     def is_sender(self, key: Key) -> bool:
-        """Tell whether a sender has proved to be at the other end."""
+        """Whether a sender was authenticated on this connection."""
         return key in self._senders
 
     def closed(self, key: Key) -> None:
@@ -187,7 +187,7 @@ class BoundedServer(HTTPServer):
         try:
             self._handle_connection(connection, address)
         except OSError as error:  # it was closed before TLS began
-            _log.info("a connection ended at once: %s", error.strerror)
+            _log.info("a connection was closed immediately: %s", error.strerror)
             connection.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
@@ -226,7 +226,7 @@ class BoundedServer(HTTPServer):
     def _make_room(self, victim: HTTP1ServerConnection | None) -> None:
         if victim is not None:
             _log.warning(
-                "%d connections are open, which is the limit: the longest idle one was closed",
+                "connection limit reached (%d): the longest idle connection was closed",
                 self.open.most,
             )
             self._close(victim)
@@ -239,7 +239,7 @@ class BoundedServer(HTTPServer):
 
 @dataclass
 class _Watched(HTTPMessageDelegate):
-    """Passes a request on, and says when its headers have come."""
+    """Forwards a request, and notes when its headers have arrived."""
 
     to: HTTPMessageDelegate
     began: Callable[[], None] = field(repr=False)

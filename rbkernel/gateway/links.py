@@ -1,4 +1,4 @@
-"""Who may read a page: links that are signed, expire, and open one thing.
+"""Signed links that expire, and open one run, one incident or everything.
 
 A link carries ``what~expires~signature``: a run id, an incident id or `EVERYTHING`, the second at
 which it ends, and HMAC-SHA-256 over both. Nothing is kept, so a link works on every host that
@@ -77,7 +77,7 @@ def read(token: str, secret: bytes, now_s: float) -> Grant:
     """
     found = _TOKEN.fullmatch(token)
     if not found:
-        raise LinkError("this link is not whole: a part of it is missing", next_step=_ASK)
+        raise LinkError("this link is incomplete", next_step=_ASK)
     what, expires = found[1], int(found[2])
     # bytes: text that is not ASCII would make the comparison fail
     if not hmac.compare_digest(sign(what, expires, secret).encode(), token.encode()):
@@ -98,11 +98,11 @@ def opens(grants: Iterable[Grant], *wanted: str) -> bool:
     return EVERYTHING in held or any(one in held for one in wanted if one)
 
 
-_ASK = "ask whoever sent it for a new one: `rbkernel link RUN` prints it"
+_ASK = "ask the sender for a new link: `rbkernel link RUN` prints one"
 
 
 def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
-    """Return the address of a page, signed, for people who have no other way in.
+    """Return the signed address of a page.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
 
 
 def must_be_there(root: Path, what: str) -> None:
-    """Refuse a link to a run or an incident that nobody has ever heard of.
+    """Refuse a link to an unknown run or incident.
 
     Raises
     ------
@@ -174,18 +174,18 @@ def _own_secret(path: Path) -> bytes:
             _make_secret(path)
         if path.stat().st_mode & 0o077:
             raise ConfigError(
-                "others may read the secret that links are signed with",
+                "other users can read the secret that signs links",
                 where=str(path),
-                next_step="delete the file: a new secret is made, and links made so far end",
+                next_step="delete the file: a new secret is created, old links stop working",
             )
         return bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            f"the secret that links are signed with cannot be read: {error}",
+            f"the secret that signs links cannot be read: {error}",
             where=str(path),
-            next_step="delete the file, or name another secret in [pages]",
+            next_step="delete the file, or configure another secret in [pages]",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""`rbkernel serve --check`: each sender's request, really sent, and what comes back.
+"""`rbkernel serve --check`: send a test request as each sender, and check the answer.
 
 The gateway that listens at the configured address is asked; when there is none, one is started for
 the moment, on a free port of this machine, with the same secrets and the same store. What is sent
@@ -80,9 +80,9 @@ async def _reached(
     """Find the gateway that listens, or start one for as long as the block runs."""
     gateway = settings.gateway
     if gateway.tls_client_ca:
-        told = f"senders need a certificate of {gateway.tls_client_ca.name}; for this check a"
+        told = f"senders need a certificate from {gateway.tls_client_ca.name}; for this check, a"
         async with _started(settings) as started:
-            yield started, _listening(f"{told} gateway was started that asks for none")
+            yield started, _listening(f"{told} gateway that needs none was started")
         return
     where = _ANYWHERE.get(gateway.host, gateway.host)
     address = gateway.model_copy(update={"host": where, "url": ""}).address
@@ -96,7 +96,7 @@ async def _reached(
                 where=str(gateway.tls_certificate),
                 next_step=f"give a certificate for {where} that is valid now",
             ) from error
-        told = f"nobody listens at {address}; one was started for this check"
+        told = f"no gateway is running at {address}; one was started for this check"
         async with _started(settings) as started:
             yield started, _listening(told)
         return
@@ -104,7 +104,7 @@ async def _reached(
         raise _stranger(address, type(error).__name__) from error
     if not is_ours:
         raise _stranger(address, f"HTTP {answer.status_code}")
-    yield address, _listening(f"a gateway listens at {address}")
+    yield address, _listening(f"a gateway is running at {address}")
 
 
 def _listening(told: str) -> Finding:
@@ -139,15 +139,15 @@ async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
     return Finding(
         title="ready",
         verdict=Verdict.CRITICAL if problems else Verdict.OK,
-        expected="a commit and evidence reach the disk",
-        actual=problems or "a commit and evidence reach the disk",
-        next_step="mend it: until then alerts wait, here or at their senders" if problems else "",
+        expected="store and evidence folder are writable",
+        actual=problems or "store and evidence folder are writable",
+        next_step="fix it: until then alerts wait, here or at their senders" if problems else "",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What a sender gets: with its secret, and with another one."""
+    """The answers for a sender: with its secret, and with a wrong one."""
 
     right: int
     wrong: int | None
@@ -193,7 +193,11 @@ def _judged(source: str, url: str, proof: Proof | None, gateway: Gateway, seen: 
     accepted = seen.right == HTTPStatus.ACCEPTED
     if proof is None:
         closed = bool(gateway.senders) or not gateway.on_loopback
-        how = "closed: no secret is configured" if closed else "open to this machine, no secret"
+        how = (
+            "closed: no secret is configured"
+            if closed
+            else "open to this machine, without a secret"
+        )
         fine = accepted != closed
     else:
         secrets = f", {len(proof.secrets)} secrets" if len(proof.secrets) > 1 else ""
@@ -205,12 +209,14 @@ def _judged(source: str, url: str, proof: Proof | None, gateway: Gateway, seen: 
         expected="202 with its secret, 401 without",
         actual=f"{seen.right} from POST {url} ({how})",
         cause="" if fine else seen.what,
-        next_step="" if fine else f"compare [gateway.senders.{source}] with the gateway that runs",
+        next_step=""
+        if fine
+        else f"compare [gateway.senders.{source}] with the configuration of the running gateway",
     )
 
 
 def _nothing(source: str) -> dict[str, object]:
-    """Return a body of the sender's kind that tells of no alert."""
+    """Return a body in the sender's format without an alert."""
     if source == "pagerduty":
         now = datetime.now(UTC).isoformat()
         return {"event": {"event_type": "pagey.ping", "occurred_at": now, "data": None}}
@@ -238,14 +244,14 @@ def _what(answer: httpx.Response) -> str:
     try:
         return str(answer.json().get("what", ""))
     except ValueError:
-        return "the answer is not a gateway's"
+        return "the answer does not come from a gateway"
 
 
 def _stranger(address: str, reason: str) -> GatewayError:
     return GatewayError(
-        f"something that is no gateway listens there ({reason})",
+        f"another program listens there ({reason})",
         where=address,
-        next_step="end it, or give the gateway another port",
+        next_step="stop it, or give the gateway another port",
     )
 
 

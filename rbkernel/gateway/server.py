@@ -46,18 +46,18 @@ _SLACK_S = 5.0
 
 
 class Work(Protocol):
-    """What is done with alerts once they are in the store."""
+    """Processes alerts that are in the store."""
 
     def wake(self) -> None:
-        """Be told that something came in."""
+        """Wake up: new alerts were stored."""
 
     def drain(self) -> None:
-        """Take nothing more, give back what is not ended, and return."""
+        """Start no more jobs, release unfinished ones, and return."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """A port that is ours, and on which nobody is answered yet; the settings know which it is."""
+    """A bound port, not yet served; the settings contain its number."""
 
     settings: Settings
     sockets: Sequence[socket.socket]
@@ -83,7 +83,7 @@ def bind(settings: Settings) -> Bound:
             where=f"{gateway.host}:{gateway.port}",
             next_step="give a name or an address of this machine as [gateway] host, or --host"
             if elsewhere
-            else "end what listens there (`rbkernel serve --check` says whether it is a"
+            else "stop that program (`rbkernel serve --check` says whether it is a"
             " gateway), or give another --port",
         ) from error
     known = gateway.model_copy(update={"port": int(sockets[0].getsockname()[1])})
@@ -150,7 +150,7 @@ class Server:
         return self.state.settings.model_copy(update={"url": ""}).address
 
     async def end(self) -> None:
-        """Answer whoever is under way, commit, give the work back; never take longer than said."""
+        """Finish requests in progress, commit, release jobs; within the time limit."""
         self.state.ending = True
         self.http.stop()
         limit_s = self.state.settings.limits.drain_s
@@ -167,7 +167,7 @@ class Server:
 
 
 async def serve(server: Server, told: Callable[[str], None]) -> None:
-    """Go on until SIGTERM or Ctrl-C, then end; a second one ends at once."""
+    """Serve until SIGTERM or Ctrl-C, then stop; a second signal stops immediately."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -175,7 +175,7 @@ async def serve(server: Server, told: Callable[[str], None]) -> None:
     await asked.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
-    told("ending: what is under way is answered and committed first")
+    told("stopping: requests in progress are finished first")
     await server.end()
 
 
@@ -201,7 +201,7 @@ def must_know_senders(gateway: Gateway) -> None:
     """
     if not gateway.senders and not gateway.on_loopback:
         raise GatewayError(
-            f"it would listen on {gateway.host or 'all addresses'} and take alerts from anybody",
+            f"anyone could send alerts to {gateway.host or 'all addresses'}: there is no secret",
             where="[gateway]",
             next_step="configure [gateway.senders.alertmanager] with secret_env (docs/gateway.md),"
             " or listen on 127.0.0.1",
@@ -224,7 +224,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
     for path in files:
         if path and not path.is_file():
             raise ConfigError(
-                "this file is not there", where=str(path), next_step="mend [gateway] tls_…"
+                "there is no such file", where=str(path), next_step="correct [gateway] tls_…"
             )
     try:
         # a key with a passphrase would ask on a terminal that nobody looks at
@@ -242,20 +242,20 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
 
 
 def warnings(gateway: Gateway) -> list[str]:
-    """Return what whoever starts it should know."""
+    """Return warnings for the start."""
     told = []
     if not gateway.senders:
-        told.append("no sender has to prove itself: alerts are taken from this machine only")
+        told.append("no sender authentication: alerts are accepted from this machine only")
     if not gateway.on_loopback and gateway.tls_certificate is None:
         told.append(
-            "without TLS, secrets and alerts can be read on their way: set tls_certificate and"
+            "without TLS, secrets and alerts can be read in transit: set tls_certificate and"
             " tls_key, or listen on 127.0.0.1 behind a proxy that has them"
         )
     return told
 
 
 def _nothing() -> None:
-    """Nobody works here: the alerts wait in the store for somebody who does."""
+    """Do nothing: without a worker, alerts stay in the store."""
 
 
 def _log_request(handler: RequestHandler) -> None:

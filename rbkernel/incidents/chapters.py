@@ -44,9 +44,9 @@ def chapters(known: Known) -> Iterator[tuple[str, str]]:
     yield (
         "made",
         (
-            f"*Made by `rbkernel postmortem {known.record.id}` from the record as it was at"
-            f" {clock(known.made_at.isoformat())}. The same command again brings what is new on"
-            " record, and keeps what people wrote.*"
+            f"*Made by `rbkernel postmortem {known.record.id}` from the record as of"
+            f" {clock(known.made_at.isoformat())}. Run the command again to update it; what"
+            " people wrote is kept.*"
         ),
     )
 
@@ -74,8 +74,8 @@ def _overview(known: Known) -> str:
     return (
         f"# Postmortem: {title}\n\n"
         "Without blame: what happened, why it could happen, and what prevents it. Times, runs and"
-        f" findings come from the record of {known.record.id}. Where ‹…› stands, no record knows: a"
-        " human writes it."
+        f" findings come from the record of {known.record.id}. Fill in the places marked ‹…›:"
+        " the record does not have them."
     )
 
 
@@ -104,14 +104,14 @@ def _duration(known: Known) -> str:
     began, end = known.began, known.ended
     start = f"{moment(began.at)} ({quoted(began.source)})"
     if end is None:
-        return f"from {start} to {placeholder('when it was resolved, UTC: no record tells')}"
+        return f"from {start} to {placeholder('when it was resolved (UTC); not recorded')}"
     took = amounts.duration((shown(end.at) - shown(began.at)).total_seconds())
     return f"{took}: from {start} to {moment(end.at)} ({quoted(end.source)})"
 
 
 def _state(record: IncidentRecord) -> str:
     if record.merged_into:
-        return f"goes on in {quoted(record.merged_into)}"
+        return f"merged into {quoted(record.merged_into)}"
     if not record.closed_at:
         return "open"
     closing = next(line for line in reversed(record.lines) if line.kind == "closed")
@@ -122,7 +122,7 @@ def _state(record: IncidentRecord) -> str:
 def _deadline(known: Known, within: timedelta) -> str:
     hours = f"{within / timedelta(hours=1):.0f} h"
     start, due = known.deadline_from, known.due(within)
-    told = f"within {hours} after it was resolved; the record does not tell when that was"
+    told = f"within {hours} after it was resolved; that time is not recorded"
     if start and due:
         told = f"by {clock(due.isoformat())}: {hours} after {quoted(start.source)}"
     return told + _whether_required(known)
@@ -130,14 +130,14 @@ def _deadline(known: Known, within: timedelta) -> str:
 
 def _whether_required(known: Known) -> str:
     if known.severity is None:
-        return " (asked of a P0 or P1)"
-    return "" if known.severity in _REQUIRED_FOR else " (asked of a P0 or P1, which this was not)"
+        return " (required for P0 and P1)"
+    return "" if known.severity in _REQUIRED_FOR else " (required for P0 and P1 only)"
 
 
 def _impact(known: Known) -> Iterator[str]:
     told = [one for one in known.record.statuses if one.impact]
     if told:
-        yield "**As it was told while it went on:**\n"
+        yield "**From the status updates:**\n"
     for one in told:
         yield f"- {moment(one.at)}, {quoted(one.by)} ({quoted(one.status)}): {quoted(one.impact)}"
 
@@ -146,7 +146,7 @@ def _timeline(known: Known) -> Iterator[str]:
     yield "## Timeline\n"
     entries = [entry for entry in known.timeline if entry.kind not in {"sealed", SEALING}]
     if not entries:
-        yield "The record tells of no event."
+        yield "The record has no events."
         return
     times = [moment(entry.at).removesuffix(" UTC") for entry in entries]
     days = {at[:10] for at in times}
@@ -165,8 +165,8 @@ def _source(entry: Entry) -> str:
 def _findings(known: Known) -> Iterator[str]:
     if not known.runs:
         return
-    yield "## What the runs found\n"
-    yield "Findings are where to look for the cause; they are not the cause."
+    yield "## Results of the runs\n"
+    yield "Start here to look for the root cause; a finding is not yet the root cause."
     for run in known.runs:
         yield f"\n{_heading(run)}\n"
         yield from _found(run)
@@ -188,8 +188,8 @@ def _found(run: Record) -> Iterator[str]:
     left_out = max(0, len(wrong) - _SHOWN_FINDINGS)
     rest = [f"{left_out} more in the run's report"] if left_out else []
     rest += [f"{ok} check{'' if ok == 1 else 's'} passed"] if ok else []
-    rest += ["no check was made"] if not run.findings else []
-    rest += [] if run.complete else ["the run did not come to its end"]
+    rest += ["no checks"] if not run.findings else []
+    rest += [] if run.complete else ["the run did not finish"]
     if rest:
         yield f"- {'; '.join(rest)}"
 
@@ -206,7 +206,7 @@ def _left_open(known: Known) -> Iterator[str]:
     """Say what was asked or proposed in the last run of each line of runs, and not done in it."""
     left = [line for run in last_of_each(known.runs) for line in _open(run)]
     if left:
-        yield "**Left open on record.** Was it done elsewhere, or is it still to do?\n"
+        yield "**Open in the record.** Already done, or still to do?\n"
         yield from left
 
 
@@ -218,7 +218,7 @@ def _open(run: Record) -> Iterator[str]:
     last = {str(event.data.get("id")): event.data for event in run.of_kind("plan")}
     for plan in last.values():
         if plan.get("state") == "proposed":
-            yield f"- proposed, and not recorded as done: {quoted(plan.get('title', ''))} ({where})"
+            yield f"- proposed, not recorded as done: {quoted(plan.get('title', ''))} ({where})"
 
 
 def _options(decision: Decision) -> str:
@@ -226,4 +226,4 @@ def _options(decision: Decision) -> str:
         f"{quoted(option)} (recommended)" if option == decision.recommended else quoted(option)
         for option in decision.options
     )
-    return f"Nobody answered: {', '.join(said)}"
+    return f"not answered: {', '.join(said)}"

@@ -1,4 +1,4 @@
-"""The postmortem of an incident on disk: a notebook that people go on writing in, and its page.
+"""The postmortem of an incident on disk: a notebook that people edit, and its page.
 
 The notebook is never written over: what is new on record is brought into it, and what people wrote
 stays. The page is made of the notebook, each time anew.
@@ -56,7 +56,7 @@ class Postmortem:
 
 
 def make(root: Path, incident: str, output: Path) -> Postmortem:
-    """Make the postmortem of an incident, or bring what is new on record into it.
+    """Create the postmortem of an incident, or update it from the record.
 
     Parameters
     ----------
@@ -123,9 +123,9 @@ def render(notebook: NotebookNode) -> bytes:
         PLACEHOLDER.sub(r"‹\g<hint>›", title),
         _chapters(notebook),
         mark=PLACEHOLDER,
-        mind=f"Not finished: {places} still to be written by a human, and marked." if left else "",
-        footer="A postmortem is written by people. What proves what the runs saw is the sealed"
-        " evidence. All times are UTC.",
+        mind=f"Not finished: {places} marked for a human to fill in." if left else "",
+        footer="People write a postmortem; the sealed evidence proves what the runs saw."
+        " All times are UTC.",
     )
 
 
@@ -157,13 +157,13 @@ def _paths(root: Path, output: Path) -> tuple[Path, Path]:
         )
     if path.resolve().is_relative_to(root.resolve()):
         raise EvidenceError(
-            "a postmortem is not written into the evidence folder: people go on writing in it",
+            "a postmortem cannot be in the evidence folder, because people edit it",
             where=str(path),
             next_step="name a file elsewhere with -o",
         )
     if page.exists() and textpage.GENERATOR not in page.read_text(errors="replace")[:2000]:
         raise EvidenceError(
-            "there is another file where the page would go, and it is not ours",
+            "there is already a file at the path of the page, not written by rbkernel",
             where=str(page),
             next_step="move it away, or name another notebook with -o",
         )
@@ -179,7 +179,9 @@ def _mine(path: Path, incident: str) -> NotebookNode:
     of = incident_of(notebook)
     if of != incident:
         raise EvidenceError(
-            f"this is the postmortem of {of}" if of else "this notebook is no postmortem of ours",
+            f"this is the postmortem of {of}"
+            if of
+            else "this notebook is not an rbkernel postmortem",
             where=str(path),
             next_step="name another file with -o: nothing was changed",
         )

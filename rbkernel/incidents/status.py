@@ -26,7 +26,7 @@ from rbkernel.render.documents.wording import lasted
 EVERY = timedelta(minutes=30)
 INVESTIGATING, IDENTIFIED, MONITORING, RESOLVED = STATUSES
 _NOT_SAID = "not stated"
-_NO_ETA = "none: it is resolved"
+_NO_ETA = "none (resolved)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,14 @@ class Draft:
 
 
 def next_due(record: IncidentRecord, now: datetime) -> Due | None:
-    """Return when the next update is due; None when nobody waits for one.
+    """Return when the next update is due; None if none is due.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
     >>> opened = Line(number=1, kind="opened", at=at, by="", data={})
     >>> said = Line(number=2, kind="status", at=at, by="", data={"status": "Identified"})
     >>> next_due(tell([opened]), instant("2026-11-20T03:10:00Z")).words
-    'no status update was sent yet: it was due at once, at 03:00 UTC (10 min ago)'
+    'no status update yet: due at 03:00 UTC (10 min ago)'
     >>> next_due(tell([opened, said]), instant("2026-11-20T03:10:00Z")).words
     'next status update due at 03:30 UTC, in 20 min'
     >>> next_due(tell([opened, said]), instant("2026-11-20T03:42:00Z")).words
@@ -68,13 +68,11 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     reopened = next((line.at for line in reversed(record.lines) if line.kind == "reopened"), "")
     if last is None or instant(reopened) > instant(last.at):
         since = instant(reopened or record.opened_at)
-        none = (
-            "no status update was sent yet" if last is None else "none was sent since it reopened"
-        )
+        none = "no status update yet" if last is None else "no status update since it was reopened"
         return Due(
             at=since,
             overdue=now > since + EVERY,
-            words=f"{none}: it was due at once, at {clock(since, now)} ({_ago(since, now)} ago)",
+            words=f"{none}: due at {clock(since, now)} ({_ago(since, now)} ago)",
         )
     if last.status == RESOLVED:
         return None
@@ -126,7 +124,7 @@ def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Dr
         text=_form(
             now,
             status,
-            _for_a_human("what users see now", last.impact if last else "", last),
+            _for_a_human("what users notice now", last.impact if last else "", last),
             _action_after(since) if over else _action(entries),
             _NO_ETA
             if over
@@ -189,7 +187,7 @@ def _action(entries: Sequence[Entry]) -> str:
         found = [entry for entry in entries if entry.kind in kinds]
         if found:
             return f"{found[-1].what} ({_minute(found[-1].at)})"
-    return "‹for you: what is being done; the record has nothing yet›"
+    return "‹fill in: what is being done›"
 
 
 def _minute(at: str) -> str:
@@ -198,5 +196,5 @@ def _minute(at: str) -> str:
 
 def _for_a_human(question: str, said: str, last: StatusUpdate | None) -> str:
     if said and last:
-        return f"‹for you: is it still “{said}”, as said at {_minute(last.at)}?›"
-    return f"‹for you: {question}; the record does not say›"
+        return f"‹fill in: still “{said}”, as of {_minute(last.at)}?›"
+    return f"‹fill in: {question}›"

@@ -1,4 +1,4 @@
-"""Incidents as people work with them: look, write down, close.
+"""Work on incidents: show, write, close.
 
 Closing, in this order: no kernel of it lives; every open run is sealed; page and archive are
 tried out; the record gets the line that closes it, and is sealed, in one step; page and archive are
@@ -59,7 +59,7 @@ class Incident:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """A closed incident: what to attach, what is sealed, what to mind.
+    """A closed incident: what to attach, what is sealed, caveats.
 
     ``closed_by`` is who closed it, at ``closed_at`` (UTC, ISO 8601): another one where
     ``was_closed``, and then the resolution is that one's, too. ``finished`` is true when a seal
@@ -107,8 +107,8 @@ def look(root: Path, name: str) -> Incident:
         raise EvidenceError(
             f"there is no incident {name}",
             where=str(root),
-            next_step="`rbkernel incident list` shows the incidents there are, `rbkernel incident"
-            " open` begins one, RBKERNEL_EVIDENCE says which evidence folder is read",
+            next_step="`rbkernel incident list` shows all incidents, `rbkernel incident"
+            " open` opens one, RBKERNEL_EVIDENCE names the evidence folder",
         )
     read = [(run, reading.read(run.folder)) for run in entries if run.is_readable]
     newest = {run.runbook: (run, journal) for run, journal in read}
@@ -142,7 +142,7 @@ def look_to_write(root: Path, name: str) -> Incident:
     if not found.record.is_proven:
         wrong = next(str(damage) for damage in found.record.damaged if not damage.number)
         raise EvidenceError(
-            f"nothing is added to {name}: {wrong}",
+            f"{name} cannot be changed: {wrong}",
             where=str(root / name),
             next_step=f"`rbkernel evidence verify {name}` says what is wrong; restore the record"
             " from a copy or an exported archive, or note it in a new incident",
@@ -160,7 +160,7 @@ def close(
     redactor: Redactor | None = None,
     anyway: bool = False,
 ) -> Closed:
-    """Seal what is open of an incident, say that it is closed, and export it.
+    """Seal the open runs of an incident, close it, and export it.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ def _dropped(name: str, resolution: str, ending: Line) -> list[str]:
     """Say so where a resolution is not the one that an incident was closed with before."""
     if not resolution or ending.text("resolution") == resolution:
         return []
-    other = "your resolution is not on record: it was closed with another one"
+    other = "your resolution was not recorded: the incident was closed with another one"
     return [f"{other}; `rbkernel incident note {name} …` adds yours"]
 
 
@@ -282,10 +282,9 @@ def _refuse_living(found: Incident) -> None:
     if living:
         named = ", ".join(f"{run.run_id} ({run.runbook})" for run in living)
         raise EvidenceError(
-            f"{found.record.id} is not closed: a kernel of it still lives, so its record is not"
-            " finished",
+            f"{found.record.id} is not closed: a kernel of one of its runs is still alive",
             where=f"run {named}",
-            next_step="end it (in JupyterLab: Kernel > Shut Down Kernel), then close again",
+            next_step="shut it down (in JupyterLab: Kernel > Shut Down Kernel), then close again",
         )
 
 
@@ -300,14 +299,14 @@ def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
 def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
     """Close what went on in an incident that is about to be closed."""
     root = settings.evidence_root
-    closing = incident.closing(by, resolution=f"went on in {record.id}, which was closed")
+    closing = incident.closing(by, resolution=f"merged into {record.id}, which was closed")
     for part in record.merged_from:
         if incident.look(root, part).state != incident.CLOSED:
             seal_record(root, part, key=settings.signing_key, closing=closing)
 
 
 def _to_come(found: Incident) -> list[RunHistory]:
-    """Return the runs that are queued, or whose kernel is still to come."""
+    """Return the runs that are queued, or whose kernel has not started."""
     there = {run.run_id for run in found.runs}
     begun = [run for run in found.record.runs if run.state == "started"]
     queued = [run for run in found.record.runs if run.state == "queued"]
@@ -318,23 +317,24 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
     if to_come:
         named = ", ".join(f"{run.run_id} ({run.runbook}, {run.state})" for run in to_come)
         raise EvidenceError(
-            f"{name} is not closed: a run of it is still to be made, and the page would lack it",
+            f"{name} is not closed: one of its runs has not finished, and the report would lack it",
             where=f"run {named}",
-            next_step="wait until it has ended, then close again; --anyway closes now, when nobody"
-            " will make it, or the page is not to wait for it",
+            next_step="wait until it has ended, then close again; or close now with --anyway",
         )
 
 
 def _left(found: Incident) -> list[str]:
-    """Return what is not over although the incident is closed."""
-    firing = [f"alert {a.name} still fires" for a in found.record.alerts if a.status == "firing"]
-    to_come = [f"{r.runbook} {r.run_id} is still to be made" for r in _to_come(found)]
+    """Return what is unfinished although the incident is closed."""
+    firing = [
+        f"alert {a.name} is still firing" for a in found.record.alerts if a.status == "firing"
+    ]
+    to_come = [f"{r.runbook} {r.run_id} has not finished" for r in _to_come(found)]
     waiting = [
-        f"nobody has answered “{decision.question}” ({run.runbook} {run.run_id})"
+        f"not answered: “{decision.question}” ({run.runbook} {run.run_id})"
         for run, decision in found.waiting
     ]
     into = found.record.merged_into
-    goes_on = [f"it goes on in {into}, which this does not close"] if into else []
+    goes_on = [f"merged into {into}, which stays open"] if into else []
     damaged = [f"incident.jsonl: {damage}" for damage in found.record.damaged]
     unread = [f"run {run.run_id}: {run.problem}" for run in found.runs if run.problem]
     return [*goes_on, *firing, *to_come, *waiting, *damaged, *unread]

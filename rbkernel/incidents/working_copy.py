@@ -1,4 +1,4 @@
-"""A working copy of a run, on disk: people go on in copies, never in sealed files.
+"""A working copy of a run, on disk: people work in copies, never in sealed files.
 
 A copy that is there already is never written over: somebody may have worked in it.
 """
@@ -28,7 +28,7 @@ FOLDER = "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingCopy:
-    """A notebook to go on in.
+    """A notebook to continue in.
 
     ``is_new`` is false for one that was there already, with whatever was done in it. ``others``
     are the other runs of the incident that nobody has gone on from, the most urgent first.
@@ -95,13 +95,13 @@ def _checked(root: Path, evidence: Path) -> Path:
     resolved = root.resolve()
     if not resolved.is_dir():
         raise EvidenceError(
-            "Jupyter's root is no folder",
+            "Jupyter's root is not a folder",
             where=str(root),
             next_step="make it, or name another with --root",
         )
     if resolved.is_relative_to(evidence.resolve()):
         raise EvidenceError(
-            "a working copy is not put into the evidence folder: it is not evidence",
+            "a working copy cannot be in the evidence folder: it is not evidence",
             where=str(root),
             next_step="name another folder with --root",
         )
@@ -109,7 +109,7 @@ def _checked(root: Path, evidence: Path) -> Path:
 
 
 def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
-    """Return the run; or those of the incident that nobody has gone on from, the worst first."""
+    """Return the run; or the runs of the incident not continued yet, worst first."""
     known = runs.list_runs(evidence)
     if not INCIDENT_ID.fullmatch(what):
         folder = runs.find(evidence, what).resolve()
@@ -125,7 +125,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
         found = [entry for entry in of_it if entry.run_id in last_ids]
     if not found:
         raise EvidenceError(
-            f"there is no run of {what} that could be gone on from",
+            f"{what} has no run to continue",
             where=str(evidence),
             next_step="`rbkernel evidence list` shows the runs there are; `rbkernel run RUNBOOK"
             " --incident INC` makes one",

@@ -1,4 +1,4 @@
-"""Pure: the notebook of a run → one to go on in.
+"""Pure: the notebook of a run → a working copy.
 
 It holds the parameters and the incident of its run, so that running it asks the same again; that
 is a run of its own, which `continues` the first. What the first one saw stays readable: each old
@@ -39,7 +39,7 @@ def working_notebook(
     *,
     alive: bool = False,
 ) -> NotebookNode:
-    """Return the notebook of a run as one to go on in: pure.
+    """Return the notebook of a run as a working copy: pure.
 
     Parameters
     ----------
@@ -79,14 +79,14 @@ def working_notebook(
 
 
 def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
-    """Mark what a cell showed as old; running the cell takes mark and output away."""
+    """Mark the output of a cell as old; running the cell replaces mark and output."""
     cell.execution_count = None
     if not cell.outputs:
         return
     told = cell.metadata.get("rbkernel", {})
     at = str(told.get("ended_at") or told.get("started_at") or "")
-    said = f"{clock(at)}, {_age(at, made_at)}" if at else "of a time that the journal does not tell"
-    said += ". Run the cell to look again."
+    said = f"{clock(at)}, {_age(at, made_at)}" if at else "at an unknown time"
+    said += ". Run the cell to refresh."
     mark = {
         "output_type": "display_data",
         "metadata": {},
@@ -180,14 +180,14 @@ def _after_front_matter(copy: NotebookNode) -> int:
 
 
 def _introduction(record: Record, incident: str, made_at: datetime, *, alive: bool) -> str:
-    going_on = " That run was still going on." if alive else ""
+    going_on = " That run had not finished." if alive else ""
     of = " of ".join(filter(None, [runbook_of(record), incident]))
     return (
         f"**A working copy** of run `{record.run_id}` ({of}), made {clock(made_at.isoformat())}."
-        f"{going_on} What that run saw is marked **old**: it was so then. The evidence itself lies"
-        " elsewhere and is not changed by what you do here.\n\n"
-        "**To look again:** *Run > Run All Cells*. That is a run of its own, on record, which"
-        " continues the first in the same incident and with the same parameters."
+        f"{going_on} Outputs of that run are marked **old**. Nothing that you do here changes the"
+        " sealed evidence.\n\n"
+        "**To refresh:** *Run > Run All Cells*. That is a new recorded run, which continues the"
+        " first one in the same incident with the same parameters."
     )
 
 

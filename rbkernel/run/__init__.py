@@ -1,1 +1,1 @@
-"""One runbook, run headless: the engine, the caller, and what an attempt came to."""
+"""One runbook, run headless: the engine, the caller, and the outcome of an attempt."""

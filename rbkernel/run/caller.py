@@ -1,4 +1,4 @@
-"""What a kernel is told by its caller: which run it records, of which document, in which incident.
+"""What the caller passes to a kernel: run, document and incident.
 
 It is told in its environment, before the first cell, so that a run which dies before `rb.start`
 keeps its incident and its document.

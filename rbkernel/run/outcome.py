@@ -1,4 +1,4 @@
-"""What an attempt came to, as its evidence tells. Nothing but the evidence is believed.
+"""The outcome of an attempt, from its evidence alone.
 
 So it does not matter who asks: the worker whose process it was, or whoever finds the attempt after
 that worker was killed. What is not sealed yet is sealed first.
@@ -24,17 +24,17 @@ _TAIL_CHARACTERS = 2_000
 
 
 class Outcome(StrEnum):
-    """What an attempt came to."""
+    """The outcome of an attempt."""
 
-    DONE = "done"  # the runbook came to its end, whatever it found
-    FAILED = "failed"  # a cell failed, or it cannot be run as it is
-    INTERRUPTED = "interrupted"  # it was killed before its end
-    DRAINED = "drained"  # a worker that was told to end gave it back
+    DONE = "done"  # the runbook finished, whatever it found
+    FAILED = "failed"  # a cell failed, or the runbook cannot run
+    INTERRUPTED = "interrupted"  # it was killed before it finished
+    DRAINED = "drained"  # its worker was stopped and released the job
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What an attempt came to, and what its evidence has of it."""
+    """The outcome of an attempt, with verdict, reason and head."""
 
     outcome: Outcome
     verdict: str = ""
@@ -50,7 +50,7 @@ def ending_of(
     why: str = "",
     wait_s: float = 10.0,
 ) -> Ending | None:
-    """Return what a run came to, sealing what is left of it.
+    """Return the outcome of a run; seal it if it is not sealed.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def told_by(record: Record) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"cell [{last.execution_count}] failed{said}"
     if record.complete:
         return Outcome.DONE, ""
-    return Outcome.INTERRUPTED, "it was interrupted before its end"
+    return Outcome.INTERRUPTED, "it was interrupted"
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:
@@ -132,7 +132,7 @@ def _seal(run_id: str, environment: Mapping[str, str]) -> str:
 
 
 def last_line(text: str) -> str:
-    r"""Return what a process said last.
+    r"""Return the last line of a process's output.
 
     >>> last_line("Traceback\nrbkernel: no such runbook\n\n")
     'no such runbook'

@@ -1,4 +1,4 @@
-"""What a run may be given: the last look before anything is started, whoever asks for it."""
+"""Check the arguments of a run before anything is started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.runbook.catalogue import Runbook
 def accept(
     runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
 ) -> dict[str, Any]:
-    """Hold everything from outside against what is declared, before anything is started.
+    """Check all external values against the declarations, before anything is started.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def accept(
     if incident:
         if not INCIDENT_ID.fullmatch(incident):
             raise ParameterError(
-                f"{incident!r} is no incident id",
+                f"{incident!r} is not an incident id",
                 where=where,
                 next_step="use letters, digits and dashes after INC-, such as INC-20261120-7f3a",
             )

@@ -44,7 +44,7 @@ _SOCKET_PATH_BYTES = 90
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a headless run came to, and where its evidence lies.
+    """The outcome of a headless run, and the path of its evidence.
 
     ``sealed`` is None when the seal could not be written; the run is then still open.
     """
@@ -58,12 +58,12 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; not below ``unknown`` when the run did not come to its end."""
+        """The worst finding; not below ``unknown`` if the run did not finish."""
         return self.record.verdict
 
     @property
     def exit_code(self) -> int:
-        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not come to its end."""
+        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not finish."""
         return 3 if self.failure else self.verdict.exit_code
 
     @property
@@ -77,7 +77,7 @@ class Outcome:
         return self.sealed.folder if self.sealed else self.record.folder
 
     def summary(self) -> dict[str, Any]:
-        """Return what a machine wants to know."""
+        """Return the outcome as JSON data."""
         return {
             "run_id": self.record.run_id,
             "incident": self.incident,
@@ -170,7 +170,7 @@ def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
         raise RunError(
             f"no cell ran: {failure}",
             where=str(runbook.path),
-            next_step="run it again; the database was not asked anything",
+            next_step="run it again; no query was sent to the database",
         )
     return reading.read(folder)
 
@@ -204,7 +204,7 @@ def _unused(run_id: str, root: Path) -> str:
         raise ParameterError(
             f"{run_id!r} is {'the id of another run' if taken else 'no run id'}",
             where="--run-id",
-            next_step="leave it out, and the run gets an id of its own",
+            next_step="omit it, and the run gets a new id",
         )
     return run_id
 
@@ -212,7 +212,7 @@ def _unused(run_id: str, root: Path) -> str:
 def _execute(
     runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
 ) -> tuple[NotebookNode, str]:
-    """Return the notebook as far as it was executed, and why it did not come to its end."""
+    """Return the notebook as far as it was executed, and why it did not finish."""
     notebook = _prepared(runbook, values)
     failure = ""
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
@@ -228,7 +228,7 @@ def _execute(
         except DeadKernelError as error:
             failure = f"the kernel died: {error}"
         except CellTimeoutError as error:
-            failure = f"a cell did not end: {str(error).splitlines()[0]}"
+            failure = f"a cell timed out: {str(error).splitlines()[0]}"
         except KeyboardInterrupt:
             failure = stop.reason or "interrupted"
         except RuntimeError as error:
@@ -270,8 +270,8 @@ def _await_end(folder: Path) -> None:
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:
             raise EvidenceError(
-                "the kernel of this run does not end",
+                "the kernel of this run does not stop",
                 where=str(folder),
-                next_step="end it, then run `rbkernel evidence seal` with the run's id",
+                next_step="terminate it, then run `rbkernel evidence seal` with the run id",
             )
         time.sleep(0.05)

@@ -99,7 +99,7 @@ def test_an_alert_arrives_through_two_thousand_idle_connections(tmp_path: Path) 
         until(lambda: one.alerts()["before"] == 1, "the alert before the flood is recorded")
         kept = one.senders()
         with idle_connections(one.port, IDLE):
-            until(lambda: "which is the limit" in one.log, "the limit is met")
+            until(lambda: "connection limit reached" in one.log, "the limit is met")
             fire(urls, [alert("during")])
             until(lambda: one.alerts()["during"] == 1, "the alert in the flood is recorded")
             assert kept & one.senders()

@@ -116,9 +116,9 @@ def test_progress_moves_without_a_reload(browser: Browser, tmp_path: Path) -> No
             page.context.set_offline(False)
             expect(page.locator("#lost")).to_be_empty()
             journal.line("end")
-        expect(page.locator("main")).to_contain_text("Not sealed. This is what its journal tells")
+        expect(page.locator("main")).to_contain_text("Not sealed. This page shows its journal")
         bundle.seal(root, LIVE_RUN)
-        expect(page.locator("main")).to_contain_text("verified now: nothing was changed")
+        expect(page.locator("main")).to_contain_text("verified now: unchanged")
         assert page.evaluate("window.notReloaded")
 
 
@@ -130,7 +130,7 @@ def _goes_on(page: Page, journal: Journal) -> None:
     journal.reply("m3")
     page_scenes.concluded(journal)
     expect(page.locator("h1")).to_contain_text("critical")
-    expect(page.locator(".progress")).to_have_text("4 of 4 cells have run")
+    expect(page.locator(".progress")).to_have_text("4 of 4 cells done")
     expect(page.locator(".live[data-drawn=yes]")).to_have_count(1)
     expect(page.get_by_role("button", name="Copy SQL")).to_be_visible()
     page.get_by_text("2 checks").click()
@@ -171,7 +171,7 @@ def test_the_first_screen_of_a_phone_has_what_is_wrong_and_what_to_do(
     browser: Browser, rest: str
 ) -> None:
     with shown(browser, rest + RUN, width=390) as (page, problems):
-        for text in ("Replay is paused", "find out who paused", "Waits for a decision"):
+        for text in ("Replay is paused", "find out who paused", "Waiting for a decision"):
             box = page.get_by_text(text).first.bounding_box()
             assert box is not None
             assert box["y"] + box["height"] <= 900

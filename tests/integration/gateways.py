@@ -133,7 +133,7 @@ class Process:
                 start_new_session=True,
             )
         started = cls(popen, log)
-        started.await_text(" at once")
+        started.await_text(" at the same time")
         return started
 
     def await_text(self, text: str) -> str:

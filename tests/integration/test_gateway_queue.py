@@ -177,5 +177,5 @@ def test_a_queue_that_fails_says_what_to_do(start: Callable[..., Queue], tmp_pat
     file = tmp_path / "q.queue.sqlite"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("DROP TABLE workflow_status")
-    with pytest.raises(StoreError, match=r"the queue does not work.*Next: start this process"):
+    with pytest.raises(StoreError, match=r"the queue does not work.*Next: restart this process"):
         queue.taken()

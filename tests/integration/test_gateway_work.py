@@ -124,7 +124,7 @@ def test_what_kills_its_kernel_is_given_up_after_its_attempts(tmp_path: Path) ->
     assert len({one.run_id for one in attempts}) == 2
     record = records.read(place.evidence, job.incident)
     assert [run.state for run in record.runs] == ["sealed"] * 2
-    assert "given up after 2 attempts" in record.notes[-1].text
+    assert "failed after 2 attempts" in record.notes[-1].text
 
 
 def test_a_frozen_worker_loses_its_run_and_changes_nothing_when_it_comes_back(
@@ -138,7 +138,7 @@ def test_a_frozen_worker_loses_its_run_and_changes_nothing_when_it_comes_back(
         with place.process("worker"):
             place.until(ended(1))  # its run went on by itself, and its evidence was found
             frozen.popen.send_signal(signal.SIGCONT)
-            frozen.await_text("taken for dead")
+            frozen.await_text("considered lost")
             place.fire(alert("Quick", "b"), alert("Quick", "c"))
             place.until(ended(3))
     assert place.sealed() == {"a": 1, "b": 1, "c": 1}

@@ -138,8 +138,8 @@ def test_a_storm_comes_as_a_few_messages_and_a_digest(
     assert notifier.sweep() == 1
     assert notifier.sweep() == 0
     titles = [message["title"] for message in chat.messages]
-    assert titles[:2] == ["RUN-005 has started"] * 2
-    assert titles[2:] == ["38 things to know about 38 incidents, held back so far"]
+    assert titles[:2] == ["RUN-005 started"] * 2
+    assert titles[2:] == ["38 events in 38 incidents, delayed by the rate limit"]
     records.append(evidence, "INC-9", "run", by="rbkernel", state="ended", run_id=RUN_ID)
     deadline = time.monotonic() + PATIENCE_S
     while not notifier.sweep():

@@ -530,7 +530,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (("--repair", "/nonexistent/x.sql"), "no folder that can be written to (--repair)"),
+            (("--repair", "/nonexistent/x.sql"), "is not in a writable folder (--repair)"),
             (("--repair", "/"), "/ is a folder (--repair)"),
             (("--columns", "v, v"), "named twice"),
             (("--columns", " , "), "has no name"),
@@ -554,7 +554,7 @@ class TestCommand:
         places[0].run("UPDATE s SET v = v; ANALYZE s")  # estimates change at any time
         resumed = self.reconcile(settings, "--resume", "--recheck-after", "0")
         assert resumed.returncode == 0
-        assert "were not looked at again; run without --resume to be sure" in resumed.stdout
+        assert "were not compared again; run without --resume to be sure" in resumed.stdout
 
     def test_blanks_around_commas_and_signs(self, settings: dict[str, str]) -> None:
         done = self.reconcile(
@@ -573,7 +573,7 @@ class TestCommand:
         places[1].run("UPDATE t SET v = 5 WHERE id = 5")
         resumed = self.reconcile(settings, "--resume", "--recheck-after", "0.1", "--jobs", later)
         assert resumed.returncode == 1
-        assert "goes on after 3 of 4 parts" in resumed.stderr
+        assert "resuming after 3 of 4 parts" in resumed.stderr
         assert "DIFFERENT: 1 changed" in resumed.stdout
         assert "in flight: 1 row " in resumed.stdout
         assert "resumed" in resumed.stdout
@@ -582,7 +582,7 @@ class TestCommand:
     def test_nothing_to_resume(self, settings: dict[str, str]) -> None:
         done = self.reconcile(settings, "--resume", "--recheck-after", "0")
         assert done.returncode == 0
-        assert "no earlier run of this question" in done.stderr
+        assert "no interrupted comparison to resume" in done.stderr
 
     def test_a_stale_state_is_not_used(self, settings: dict[str, str]) -> None:
         assert self.reconcile(settings, die_after=1).returncode == -signal.SIGKILL
@@ -591,4 +591,4 @@ class TestCommand:
         os.utime(file, (old, old))
         done = self.reconcile(settings, "--resume", "--recheck-after", "0")
         assert done.returncode == 0
-        assert "25 h old: it begins anew" in done.stderr
+        assert "25 h old; starting over" in done.stderr

@@ -134,7 +134,7 @@ class TestGrafana:
     )
     def test_no_time(self, at: str) -> None:
         signed = signature(NEW, at.encode() + b":" + BODY)
-        with pytest.raises(Unauthenticated, match="no time"):
+        with pytest.raises(Unauthenticated, match="no Unix time"):
             check(TIMED, {"X-Grafana-Alerting-Signature": signed, "X-Time": at})
 
     def test_another_time_than_was_signed(self) -> None:
@@ -143,7 +143,7 @@ class TestGrafana:
             check(TIMED, {"X-Grafana-Alerting-Signature": signed, "X-Time": str(int(NOW) + 1)})
 
     def test_without_time_where_one_is_wanted(self) -> None:
-        with pytest.raises(Unauthenticated, match="no time"):
+        with pytest.raises(Unauthenticated, match="no Unix time"):
             check(TIMED, {"X-Grafana-Alerting-Signature": signature(NEW, BODY)})
 
 
@@ -200,7 +200,7 @@ class TestSignaturesThatAreWrong:
         ],
     )
     def test_of_another_secret_or_body(self, wanted: Proof, secret: bytes, body: bytes) -> None:
-        with pytest.raises(Unauthenticated, match="another body or secret"):
+        with pytest.raises(Unauthenticated, match="the signature does not match"):
             check(wanted, self.headers(wanted, signature(secret, body)))
 
     @pytest.mark.parametrize("change", ["cut", "longer", "other", "spaced", "base64", "empty"])

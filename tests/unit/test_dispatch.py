@@ -255,8 +255,8 @@ def test_what_could_not_be_run_as_meant_stands_in_the_record(settings: Settings)
     desk.context.incident_log.record_job(job)
     record = desk.record()
     (line,) = (line for line in record.lines if line.kind == "alert")
-    (mind,) = caveats.minds(record)
-    assert mind.endswith("names RUN-999, and there is no such runbook; RUN-911 is run instead")
+    (mind,) = caveats.caveats_of(record)
+    assert mind.endswith("names RUN-999, but there is no such runbook; RUN-911 runs instead")
     assert line.text("why") == mind
     assert caveats.judged(record, Verdict.OK) is Verdict.UNKNOWN
     assert caveats.judged(record, Verdict.CRITICAL) is Verdict.CRITICAL
@@ -284,15 +284,15 @@ def test_a_storm_of_alerts_that_no_runbook_is_made_for_has_few_runs(settings: Se
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 1, 6]
     newest = desk.store.jobs()[0].incident
-    (mind, *_) = caveats.minds(found[newest])
-    assert mind.startswith("5 alerts of it came in a storm")
+    (mind, *_) = caveats.caveats_of(found[newest])
+    assert mind.startswith("5 alerts without a runbook came in a storm")
     assert caveats.judged(found[newest], Verdict.OK) is Verdict.UNKNOWN
     assert desk.store.counts().outcomes == {"started": 3, "storm": 5}
     desk.take(replace(alert("Alert0", "x", pod="2"), group_key="group 0"))
     found = {one.id: one for one in records.list_incidents(desk.root)}
     assert sorted(len(one.alerts) for one in found.values()) == [1, 2, 6]
     (two,) = (one for one in found.values() if len(one.alerts) == 2)
-    assert not any("storm" in mind for mind in caveats.minds(two))
+    assert not any("storm" in mind for mind in caveats.caveats_of(two))
     while desk.run():
         pass
     desk.take(replace(alert("Alert9", "x"), group_key="group 9"))

@@ -132,7 +132,7 @@ def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
 def test_a_living_kernel_is_not_sealed(tmp_path: Path) -> None:
     journal = whole_run(tmp_path)
     with journal.kernel():
-        with pytest.raises(EvidenceError, match=r"still lives.*Shut Down Kernel"):
+        with pytest.raises(EvidenceError, match=r"is still alive.*Shut Down Kernel"):
             seal(tmp_path, RUN_ID)
         assert [entry.state for entry in list_runs(tmp_path)] == ["open (live)"]
     assert [entry.state for entry in list_runs(tmp_path)] == ["open"]
@@ -245,7 +245,7 @@ def test_a_run_that_ended_before_rb_start_keeps_the_names_its_caller_knew(tmp_pa
     listed = {entry.run_id: entry for entry in list_runs(tmp_path)}
     assert (listed[named.run_id].incident, listed[named.run_id].runbook) == (INCIDENT, "RUN-005")
     hostile = begun(tmp_path, other_run(2), incident="../INC-elsewhere")
-    with pytest.raises(EvidenceError, match="is no incident id"):
+    with pytest.raises(EvidenceError, match="is not an incident id"):
         seal(tmp_path, hostile.run_id)
 
 
@@ -258,7 +258,7 @@ def test_only_run_ids_are_run_ids(tmp_path: Path, run_id: str) -> None:
 def test_an_incident_id_in_the_journal_cannot_lead_elsewhere(tmp_path: Path) -> None:
     root = tmp_path / "root"
     whole_run(root, RUN_ID, "../INC-elsewhere")
-    with pytest.raises(EvidenceError, match="is no incident id"):
+    with pytest.raises(EvidenceError, match="is not an incident id"):
         seal(root, RUN_ID)
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
     assert store.open_folder(root, RUN_ID).is_dir()
@@ -291,7 +291,7 @@ def test_a_run_is_found_by_its_id_its_folder_and_its_notebook(tmp_path: Path) ->
     for name in (RUN_ID, sealed.folder, out, str(out)):
         assert find(tmp_path, name) == sealed.folder
     out.write_bytes(documents.dump(runbook()))
-    with pytest.raises(EvidenceError, match="does not show which run"):
+    with pytest.raises(EvidenceError, match="has no run id"):
         find(tmp_path, out)
     with pytest.raises(EvidenceError, match="neither a run id nor a notebook"):
         find(tmp_path, tmp_path / "nowhere")
@@ -363,5 +363,5 @@ def test_a_changed_folder_of_an_interrupted_seal_is_not_blessed(
     assert folder
     (folder / "executed.ipynb").chmod(0o644)
     (folder / "executed.ipynb").write_text("{}")
-    with pytest.raises(EvidenceError, match="it was changed since"):
+    with pytest.raises(EvidenceError, match="was changed since"):
         seal(tmp_path, RUN_ID)

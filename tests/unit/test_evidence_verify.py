@@ -109,10 +109,10 @@ def test_a_changed_notebook_names_the_cell(root: Path) -> None:
     assert problem.cell == "cell 6 (step)"
     overwrite(path, sealed + b" ")
     (problem,) = verify_folder(path.parent)
-    assert (problem.cell, problem.what) == (None, "was changed after the seal, but in no cell")
+    assert (problem.cell, problem.what) == (None, "was changed after the seal, but no cell was")
     overwrite(path, sealed[:-100])
     (problem,) = verify_folder(path.parent)
-    assert "not a notebook that can be read" in problem.what
+    assert "not a readable notebook" in problem.what
 
 
 def test_a_changed_runbook_names_the_cell(root: Path) -> None:
@@ -350,5 +350,5 @@ def test_what_lies_beside_the_evidence_is_told(tmp_path: Path) -> None:
     told = [str(problem) for problem in verify_folder(root)]
     assert f"{root}/notes.txt: is not under seal" in told
     assert f"{root}/INC-NEW: is an empty folder" in told
-    assert f"{root}/{INCIDENT}: is a link: its files lie elsewhere" in told
+    assert f"{root}/{INCIDENT}: is a symbolic link: its files are elsewhere" in told
     assert any("aaaaaa: is an empty folder" in one for one in told)

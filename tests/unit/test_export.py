@@ -82,7 +82,7 @@ def test_findings_come_first_and_what_is_wrong_before_what_is_well(tmp_path: Pat
     ]
     assert places == sorted(places)
     assert "RUN-005" in wording
-    assert "not sealed: this is no evidence yet" in wording
+    assert "not sealed yet, so this proves nothing" in wording
 
 
 def test_an_incident_tells_its_runs_in_order_with_a_timeline(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_cell_that_was_edited_after_the_run_is_marked(tmp_path: Path) -> None:
     run = bundle.seal(tmp_path, RUN_ID)
     executed = (run.folder / "executed.ipynb").read_text().replace("31.5", "0.5")
     wording = text_of(report_files(read(run.folder), executed.encode())["report.html"])
-    assert "Not as the journal has it" in wording
+    assert "Differs from the journal" in wording
     assert "edited after the run" in wording
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_died_says_so(tmp_path: Path) -> None:
     cell = journal.request("x = 1")
     journal.begin(cell, "x = 1")
     wording = text_of(page.render(report.build(tmp_path, RUN_ID)))
-    assert "The run did not come to its end" in wording
+    assert "The run did not finish" in wording
     assert "interrupted: x = 1" in wording
     assert "UNKNOWN" in wording
 
@@ -304,7 +304,7 @@ def test_a_signed_archive_is_verified_by_its_own_words_against_published_signers
 
 def test_only_sealed_evidence_is_archived(tmp_path: Path) -> None:
     whole_run(tmp_path)
-    with pytest.raises(EvidenceError, match=r"nothing of .* is sealed"):
+    with pytest.raises(EvidenceError, match=r"is not sealed"):
         writing.export(tmp_path, RUN_ID, Format.ZIP, tmp_path.parent)
 
 
@@ -320,7 +320,7 @@ def test_what_is_not_there_is_a_clear_error(tmp_path: Path, to: Format) -> None:
 def test_nothing_is_written_into_the_evidence_folder(tmp_path: Path) -> None:
     run = sealed(tmp_path)
     for output in (tmp_path, run.folder / "executed.ipynb"):
-        with pytest.raises(EvidenceError, match="not written into the evidence folder"):
+        with pytest.raises(EvidenceError, match="cannot be in the evidence folder"):
             writing.export(tmp_path, RUN_ID, Format.HTML, output)
 
 
@@ -427,7 +427,7 @@ class TestWhereItGoes:
 
     def test_an_earlier_export_is_replaced_and_that_is_said(self) -> None:
         assert "replaced" not in evidence("export").stdout
-        assert "it replaced the file of that name" in evidence("export").stdout
+        assert "replaced the existing file" in evidence("export").stdout
 
     def test_folders_above_it_are_not_made(self) -> None:
         done = evidence("export", "-o", "no/such/folder/")

@@ -132,9 +132,9 @@ def test_secrets_are_taken_out_before_they_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("incident_id", ["../INC-1", "INC-", "", "INC-1/..", "INC-1\n"])
 def test_only_incident_ids_are_incident_ids(tmp_path: Path, incident_id: str) -> None:
-    with pytest.raises(EvidenceError, match="is no incident id"):
+    with pytest.raises(EvidenceError, match="is not an incident id"):
         append(tmp_path, incident_id, "note", by="ann", text="x")
-    with pytest.raises(EvidenceError, match="is no incident id"):
+    with pytest.raises(EvidenceError, match="is not an incident id"):
         read(tmp_path, incident_id)
     assert list(tmp_path.iterdir()) == []
 
@@ -155,7 +155,7 @@ def test_a_line_that_a_crash_cut_hurts_no_line_after_it(tmp_path: Path) -> None:
     append(tmp_path, INCIDENT, "note", by="ann", text="second")
     told = read(tmp_path, INCIDENT)
     assert [note.text for note in told.notes] == ["first", "second"]
-    assert [str(one) for one in told.damaged] == ["line 3 is no line of a record"]
+    assert [str(one) for one in told.damaged] == ["line 3 is not a line of a record"]
 
 
 def test_damage_is_told_and_hides_no_other_line(tmp_path: Path) -> None:
@@ -172,20 +172,20 @@ def test_damage_is_told_and_hides_no_other_line(tmp_path: Path) -> None:
     assert [str(one) for one in list_incidents(tmp_path)[0].damaged] == [
         "the record cannot be read"
     ]
-    with pytest.raises(EvidenceError, match=r"is no regular file.*Next: "):
+    with pytest.raises(EvidenceError, match=r"is not a regular file.*Next: "):
         read(tmp_path, INCIDENT)
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ({"at": "2026-13-45"}, "has a time that is none: at 2026-13-45"),
-        ({"at": "tomorrow"}, "has a time that is none: at tomorrow"),
-        ({"text": {}}, "has a field of a wrong type: text"),
-        ({"kind": "status", "status": 7}, "has a field of a wrong type: status"),
-        ({"kind": "alert", "starts_at": "soon"}, "has a time that is none: starts_at soon"),
-        ({"kind": "alert", "labels": "x"}, "has a field of a wrong type: labels"),
-        ({"kind": "closed", "resolution": []}, "has a field of a wrong type: resolution"),
+        ({"at": "2026-13-45"}, "has an invalid time: at 2026-13-45"),
+        ({"at": "tomorrow"}, "has an invalid time: at tomorrow"),
+        ({"text": {}}, "has a field of the wrong type: text"),
+        ({"kind": "status", "status": 7}, "has a field of the wrong type: status"),
+        ({"kind": "alert", "starts_at": "soon"}, "has an invalid time: starts_at soon"),
+        ({"kind": "alert", "labels": "x"}, "has a field of the wrong type: labels"),
+        ({"kind": "closed", "resolution": []}, "has a field of the wrong type: resolution"),
     ],
 )
 def test_values_that_cannot_be_are_damage(tmp_path: Path, line: dict[str, Any], told: str) -> None:
@@ -209,7 +209,7 @@ def test_a_time_of_the_future_is_told(tmp_path: Path) -> None:
     found = read(tmp_path, INCIDENT)
     assert len(found.statuses) == 2
     (damage,) = found.damaged
-    assert (damage.number, "from the future" in damage.what) == (4, True)
+    assert (damage.number, "in the future" in damage.what) == (4, True)
     due = next_due(found, datetime.now(UTC))
     assert due is not None
     assert due.at == soon + timedelta(minutes=30)
@@ -277,7 +277,7 @@ class TestUnderSeal:
             assert "does not begin as MANIFEST.0001 has it" in problem.what
         path.write_bytes(told + b"# a remark\n")
         (problem,) = verify_folder(tmp_path)
-        assert problem.what == "line 4, after the last seal, is no line of a record"
+        assert problem.what == "line 4, after the last seal, is not a line of a record"
 
     def test_a_later_seal_does_not_bless_a_changed_line(self, tmp_path: Path) -> None:
         whole_run(tmp_path)
@@ -316,7 +316,7 @@ class TestUnderSeal:
         record_of(tmp_path).write_bytes(incident.with_lines(record_of(tmp_path).read_bytes(), line))
         lines, ok = verification.verify(tmp_path, INCIDENT)
         assert (len(lines), ok) == (1, False)
-        assert f"says that 0001-record-{RUN_ID} is sealed, which is not there" in lines[0]
+        assert f"says that 0001-record-{RUN_ID} is sealed, but it is missing" in lines[0]
         seal_record(tmp_path, INCIDENT)
         assert verification.verify(tmp_path, INCIDENT)[1]
 
@@ -395,7 +395,7 @@ def test_what_was_acknowledged_survives_every_kill(tmp_path: Path, kills: int) -
             acknowledged += [said for said in writer.stdout.read().splitlines() if said]
     told = read(tmp_path, INCIDENT)
     assert set(acknowledged) <= {note.text for note in told.notes}
-    assert {damage.what for damage in told.damaged} <= {"is cut off", "is no line of a record"}
+    assert {damage.what for damage in told.damaged} <= {"is cut off", "is not a line of a record"}
     assert [line.kind for line in told.lines].count("opened") == 1
 
 

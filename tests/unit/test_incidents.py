@@ -75,7 +75,7 @@ class TestLook:
         found = workflow.look(evidence, INCIDENT)
         assert (found.title, found.verdict) == (LAG, "critical")
         assert [(run.run_id, one.question) for run, one in found.waiting] == [(RUN_ID, "What now?")]
-        assert found.timeline[0].what == f"alert fires: {LAG}"
+        assert found.timeline[0].what == f"alert firing: {LAG}"
 
     def test_a_later_run_answers_for_an_earlier_one(self, evidence: Path) -> None:
         parked(evidence)
@@ -108,7 +108,7 @@ class TestLook:
     def test_an_unknown_one_is_an_error_with_a_next_step(self, evidence: Path) -> None:
         with pytest.raises(EvidenceError, match=r"there is no incident.*incident list"):
             workflow.look(evidence, INCIDENT)
-        with pytest.raises(EvidenceError, match="is no incident id"):
+        with pytest.raises(EvidenceError, match="is not an incident id"):
             workflow.look(evidence, "../etc")
 
     def test_the_list_is_in_the_order_in_which_they_began(self, evidence: Path) -> None:
@@ -146,19 +146,19 @@ class TestDraft:
         heading, state, impact, action, eta = self.drafted(evidence).text.splitlines()
         assert heading == "INCIDENT UPDATE - 2026-11-20 03:10 UTC"
         assert state == "Status: Identified"
-        assert impact.startswith("Impact: ‹for you: ")
-        assert eta.startswith("ETA: ‹for you: ")
-        assert "waits for a decision: What now? (recommended: resume replay)" in action
+        assert impact.startswith("Impact: ‹fill in: ")
+        assert eta.startswith("ETA: ‹fill in: ")
+        assert "waiting for a decision: What now? (recommended: resume replay)" in action
         append(evidence, INCIDENT, "status", by="ann", status="Identified", impact="late mails")
         lines = self.drafted(evidence).text.splitlines()
-        assert "is it still “late mails”" in lines[2]
+        assert "still “late mails”" in lines[2]
         assert lines[4] == eta
 
     def test_after_the_end_nothing_is_asked(self, evidence: Path) -> None:
         parked(evidence)
         append(evidence, INCIDENT, "status", by="ann", status="Resolved", eta="06:40")
         *_, action, eta = self.drafted(evidence).text.splitlines()
-        assert (action, eta) == ("Action: none", "ETA: none: it is resolved")
+        assert (action, eta) == ("Action: none", "ETA: none (resolved)")
         append(evidence, INCIDENT, "note", by="ann", text="watching it")
         assert "Action: note: watching it (" in self.drafted(evidence).text
 
@@ -260,12 +260,12 @@ class TestClose:
         root, come = settings.evidence_root, other_run(1)
         run: dict[str, Any] = {"run_id": come, "runbook": "RUN-005", "state": "queued"}
         append(root, INCIDENT, "run", by="rbkernel", attempt=2, **run)
-        with pytest.raises(EvidenceError, match=rf"still to be made.*{come}.*--anyway"):
+        with pytest.raises(EvidenceError, match=rf"has not finished.*{come}.*--anyway"):
             self.closed(settings, work)
         done = workflow.close(settings, INCIDENT, by="ann", folder=work, anyway=True)
-        assert f"RUN-005 {come} is still to be made" in done.mind
+        assert f"RUN-005 {come} has not finished" in done.mind
         append(root, INCIDENT, "run", by="rbkernel", attempt=2, **{**run, "state": "ended"})
-        assert any("lacks it" in mind for mind in caveats.minds(read(root, INCIDENT)))
+        assert any("lacks it" in mind for mind in caveats.caveats_of(read(root, INCIDENT)))
 
     def test_what_it_took_in_is_its_own(self, settings: Settings, work: Path) -> None:
         root, whole = settings.evidence_root, "INC-20261120-beef"
@@ -299,13 +299,13 @@ class TestClose:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))
         parked(settings.evidence_root)
         assert self.closed(settings, work).mind == (
-            f"alert {LAG} still fires",
-            f"nobody has answered “What now?” (RUN-005 {RUN_ID})",
+            f"alert {LAG} is still firing",
+            f"not answered: “What now?” (RUN-005 {RUN_ID})",
         )
 
     def test_a_place_that_cannot_be_written_leaves_it_open(self, settings: Settings) -> None:
         append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
-        with pytest.raises(EvidenceError, match="not written into the evidence folder"):
+        with pytest.raises(EvidenceError, match="cannot be in the evidence folder"):
             self.closed(settings, settings.evidence_root)
         assert read(settings.evidence_root, INCIDENT).state == "open"
 
@@ -316,7 +316,7 @@ class TestClose:
         whole_run(settings.evidence_root)
         append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
         (work / name).mkdir()
-        with pytest.raises(EvidenceError, match=r"not closed.*another thing has this name"):
+        with pytest.raises(EvidenceError, match=r"not closed.*there is something with this name"):
             self.closed(settings, work)
         told = read(settings.evidence_root, INCIDENT)
         assert (told.state, [line.kind for line in told.lines]) == (
@@ -399,7 +399,7 @@ class TestCommands:
     ) -> None:
         name = rbkernel("open", "Lag", "--severity", "P1", "--service", "orders").strip()
         whole_run(evidence, RUN_ID, name)
-        assert "it was due at once" in rbkernel("show", name)
+        assert "no status update yet: due at" in rbkernel("show", name)
         rbkernel("note", name, "PGPASSWORD=geheim1 works")
         said = rbkernel("status", name, "identified", "--impact", "late mails").splitlines()
         assert said[0].startswith("INCIDENT UPDATE - 20")
@@ -407,14 +407,14 @@ class TestCommands:
             *("Status: Identified", "Impact: late mails", "Action: not stated", "ETA: not stated")
         ]
         assert "next status update due at" in rbkernel("list")
-        assert "Nothing is recorded" in rbkernel("status", name, "--draft")
+        assert "Not recorded yet" in rbkernel("status", name, "--draft")
         path, *rest = rbkernel("close", name, "--resolution", "resumed").splitlines()
         assert Path(path) == work / f"{name}.html"
         assert any(one.startswith("head ") for one in rest)
         assert "geheim1" not in Path(path).read_text()
         assert f"{name} CLOSED Lag" in rbkernel("show", name)
         assert json.loads(rbkernel("list", "--open", "--json")) == []
-        assert rbkernel("reopen", name, "it came back").strip() == f"{name} is open again"
+        assert rbkernel("reopen", name, "it came back").strip() == f"{name} is reopened"
         told = json.loads(rbkernel("show", name, "--json"))
         assert (told["state"], told["severity"], told["runs"][0]["run_id"]) == (
             "open",
@@ -427,10 +427,10 @@ class TestCommands:
         name = rbkernel("open", "Lag").strip()
         for words, error, told in (
             (["note", "INC-nope", "x"], EvidenceError, "there is no incident"),
-            (["status", name, "Fine"], ParameterError, "give one of Investigating"),
-            (["status", name], ParameterError, "which status is it"),
+            (["status", name, "Fine"], ParameterError, "use one of Investigating"),
+            (["status", name], ParameterError, "no status was given"),
             (["open", "x", "--severity", "bad"], ParameterError, "unknown severity"),
-            (["close", name, "-o", "nowhere"], ParameterError, "this is none"),
+            (["close", name, "-o", "nowhere"], ParameterError, "this is not one"),
         ):
             with pytest.raises(error, match=told):
                 rbkernel(*words)
@@ -462,8 +462,8 @@ class TestCommands:
         name = rbkernel("open", "Lag").strip()
         rbkernel("close", name, "--resolution", "resumed")
         again = rbkernel("close", name, "--resolution", "something else")
-        assert f"{name} was closed already by " in again
-        assert "Mind: your resolution is not on record" in again
+        assert f"{name} was already closed by " in again
+        assert "Note: your resolution was not recorded" in again
         assert "not on record" not in rbkernel("close", name)
 
     def test_the_page_shows_each_impact(self, rbkernel: Callable[..., str], work: Path) -> None:
@@ -493,8 +493,8 @@ class TestCommands:
         assert "lacks this run" not in CliRunner().invoke(app, words).stdout
         rbkernel("close", name)
         told = CliRunner().invoke(app, words).stdout
-        assert "so the page that was attached lacks this run" in told
-        assert f"Next: `rbkernel incident close {name}` makes page and archive again" in told
+        assert "so the exported report lacks this run" in told
+        assert f"Next: `rbkernel incident close {name}` exports report and archive again" in told
 
     def test_a_line_taken_away_is_told_and_nothing_is_added(
         self, rbkernel: Callable[..., str], evidence: Path, work: Path
@@ -511,10 +511,10 @@ class TestCommands:
         assert isinstance(shown.exception, Ending)
         assert shown.exception.code == 3
         assert "does not begin as MANIFEST.0001 has it" in shown.stdout
-        assert "believe nothing" in shown.stderr
+        assert "do not trust it" in shown.stderr
         assert "DAMAGED RECORD" in rbkernel("list")
         for words in (["note", name, "y"], ["status", name, "Resolved"], ["close", name]):
-            with pytest.raises(EvidenceError, match=f"nothing is added.*evidence verify {name}"):
+            with pytest.raises(EvidenceError, match=f"cannot be changed.*evidence verify {name}"):
                 rbkernel(*words)
         assert path.read_bytes() == b"".join(lines)
         path.unlink()
@@ -529,8 +529,8 @@ class TestCommands:
             append(evidence, INCIDENT, "alert", by="rbkernel", **said)
         told = rbkernel("show", INCIDENT).splitlines()
         assert told[told.index("Alerts") + 1].split()[:2] == ["FIRING", "Alert119,"]
-        assert "  … and 105 more alerts: --json has all" in told
-        assert sum("more alerts: --json has all [" in line for line in told) == 1
+        assert "  … and 105 more alerts (--json shows all)" in told
+        assert sum("more alerts (--json shows all) [" in line for line in told) == 1
         assert len(told) < 40
         assert len(json.loads(rbkernel("show", INCIDENT, "--json"))["timeline"]) == 121
 

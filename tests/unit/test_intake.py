@@ -175,9 +175,9 @@ class TestPagerDuty:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"event_type": "incident.weird"}, "none that is known"),
-            ({"data": None}, "no incident"),
-            ({"data": {"type": "service", "id": "P1"}}, "no incident"),
+            ({"event_type": "incident.weird"}, "is unknown"),
+            ({"data": None}, "not an incident"),
+            ({"data": {"type": "service", "id": "P1"}}, "not an incident"),
         ],
     )
     def test_what_may_tell_of_an_alert_is_not_taken_for_nothing(
@@ -327,10 +327,10 @@ class TestWhatIsNoAlert:
         ("body", "words"),
         [
             (b" \n", "the body is empty"),
-            (b"[1, 2]", "the body is not an object"),
+            (b"[1, 2]", "the body is not a JSON object"),
             (b"{'a': 1}", "the body is not JSON: line 1 column 2"),
             (b"{}", ""),
-            (b'{"alerts": [{"name": "X", "status": "firing"}], "alerts": []}', "a key twice"),
+            (b'{"alerts": [{"name": "X", "status": "firing"}], "alerts": []}', "a duplicate key"),
         ],
     )
     def test_is_told_in_words_of_ours(self, source: str, body: bytes, words: str) -> None:
@@ -340,7 +340,7 @@ class TestWhatIsNoAlert:
         assert "Input" not in caught.value.what
 
     def test_more_alerts_than_are_read(self, source: str) -> None:
-        with pytest.raises(Unreadable, match="at most 100"):
+        with pytest.raises(Unreadable, match="the limit is 100"):
             read(source, {"alerts": [{}] * 101})
 
     def test_unknown_fields_are_tolerated(self, source: str) -> None:

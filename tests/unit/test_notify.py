@@ -127,7 +127,7 @@ def test_a_more_severe_alert_is_told_unless_a_run_of_its_own_tells_it(root: Path
     assert (raised.kind, raised.severity, raised.page) == ("raised", Severity.CRITICAL, INCIDENT)
     message = Words(None, ADDRESS).message([raised])
     assert message.title == "Now CRITICAL: Pay critical"
-    assert "was high so far" in message.body
+    assert "was high before this alert" in message.body
     assert not events(root, Told(), known, raised.key)
 
 
@@ -136,7 +136,7 @@ def test_a_run_whose_journal_is_lost_is_told_as_unknown(root: Path) -> None:
     [finding] = events(root, Told(None))
     assert finding.facts["verdict"] == "unknown"
     message = Words(None, ADDRESS).message([finding])
-    assert message.title == "RUN-005 UNKNOWN: the run did not come to its end"
+    assert message.title == "RUN-005 UNKNOWN: the run did not finish"
     assert "the worker was killed" in message.body
 
 
@@ -145,7 +145,7 @@ def test_a_run_that_ended_before_its_first_cell_was_no_look(root: Path) -> None:
     [unhandled] = events(root, Told(None))
     assert unhandled.kind == "unhandled"
     message = Words(None, ADDRESS).message([unhandled])
-    assert message.title == "RUN-005 has not run"
+    assert message.title == "RUN-005 did not run"
     assert "Reason: it cannot be run: no connection is called 'gone'" in message.body
     assert "Next: " in message.body
 
@@ -184,7 +184,7 @@ def test_the_path_of_escalation_is_followed_until_it_is_over(root: Path) -> None
     assert escalation.facts["contact"] == "Lead"
     message = Words(None, ADDRESS).message([escalation])
     assert message.title == "Escalate to L2: Lead"
-    assert "The incident has lasted longer than 1 h; it began 61 min ago" in message.body
+    assert "The incident has lasted more than 1 h. It began 61 min ago" in message.body
     assert "The sealed run" in message.body
     for kind, by in (("closed", "ann"), ("reopened", "ann"), ("closed", "ann")):
         say(root, kind, by=by)
@@ -238,13 +238,13 @@ def test_the_end_of_a_run_is_one_message_with_one_link(root: Path) -> None:
     assert message.body.splitlines() == [
         "CRITICAL Replay lag: 31.5 s",
         "",
-        "RUN-005 waits for you: What now?",
+        "RUN-005 needs a decision: What now?",
         "- wait",
         "- resume replay",
         "",
         "RUN-005 is sealed",
         f"Head: {'ab' * 32}",
-        "Keep this message: with the head nobody can change the evidence unnoticed.",
+        "Keep this message: the head proves later that the evidence was not changed.",
         "",
         f"{INCIDENT}: Lag of orders",
         f"{ADDRESS}/rbkernel/runs/{RUN_ID}",
@@ -257,16 +257,16 @@ def test_a_run_that_looked_elsewhere_is_no_all_clear() -> None:
     mind = "RUN-005 cannot be run; RUN-000 looks at sandbox-primary instead"
     looked = event("finding", verdict="ok", complete=True, checks=3, mind=mind)
     for message in (Words(None, ADDRESS).message([looked]), Words(None, ADDRESS).digest([looked])):
-        assert "nothing wrong found" not in message.title + message.body
-        assert f"Mind: {mind}" in message.body
+        assert "no problem found" not in message.title + message.body
+        assert f"Note: {mind}" in message.body
         assert level_of([replace(looked, severity=Severity.LOW)]) == "warning"
-    assert Words(None, ADDRESS).message([looked]).body.startswith(f"Mind: {mind}\n")
+    assert Words(None, ADDRESS).message([looked]).body.startswith(f"Note: {mind}\n")
 
 
 def test_what_was_held_back_comes_together() -> None:
     many = [event("finding", f"INC-{number}") for number in range(30)]
     message = Words(None, ADDRESS).digest([*many, event("started", "INC-0")])
-    assert message.title == "31 things to know about 30 incidents, held back so far"
+    assert message.title == "31 events in 30 incidents, delayed by the rate limit"
     assert "INC-9: Lag" in message.body
     assert "And 20 more incidents:" in message.body
     signed = message.with_links(lambda what: f"<{what}>", ADDRESS)

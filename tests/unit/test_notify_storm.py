@@ -38,8 +38,8 @@ def in_order(*told: Event) -> list[Event]:
 @pytest.mark.parametrize(
     ("by", "title"),
     [
-        ("rbkernel", f"{INCIDENT} is closed: all alerts are resolved"),
-        ("ann", f"{INCIDENT} is closed by ann: all alerts are resolved"),
+        ("rbkernel", f"{INCIDENT} was closed: all alerts are resolved"),
+        ("ann", f"{INCIDENT} was closed by ann: all alerts are resolved"),
     ],
 )
 def test_a_closed_incident_is_told_as_closed_once(tmp_path: Path, by: str, title: str) -> None:
@@ -69,7 +69,7 @@ def test_a_long_resolution_is_told_whole() -> None:
     closed = event("sealed", closed=True, resolution=resolution, head=HEADS[0])
     message = WORDS.message([closed])
     assert len(message.title) == 150
-    assert message.body.startswith(f"{INCIDENT} is closed: {resolution}\n")
+    assert message.body.startswith(f"{INCIDENT} was closed: {resolution}\n")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_message_says_how_many_alerts_there_are(others: int, called: str) -> N
     alerts = [f"Bee{number}" for number in range(others + 1)]
     started = event("started", title="Bee5", alerts=alerts)
     found = event("finding", title="Bee5", alerts=alerts)
-    assert WORDS.message([started]).title == f"RUN-005 has started: {called}"
+    assert WORDS.message([started]).title == f"RUN-005 started: {called}"
     assert f"\n{INCIDENT}: {called}\n" in WORDS.message([found]).body
     # the newest of them knows of the most
     assert f"{INCIDENT}: {called}\n" in WORDS.digest([event("started", title="Bee5"), found]).body
@@ -99,12 +99,12 @@ def test_a_digest_tells_what_happened_in_its_order_with_severity_and_heads() -> 
         f"{ADDRESS}/rbkernel/incidents/INC-2",
         "",
         f"{INCIDENT}: Lag",
-        "- RUN-005 has started: Lag (critical)",
-        "- RUN-005 OK: nothing wrong found",
+        "- RUN-005 started: Lag (critical)",
+        "- RUN-005 OK: no problem found",
         f"- RUN-005 is sealed, head: {HEADS[0]}",
         f"{ADDRESS}/rbkernel/incidents/{INCIDENT}",
         "",
-        f"Newest head, which covers all seals before it: {HEADS[1]}",
+        f"Newest head (covers all earlier seals): {HEADS[1]}",
         f"{ADDRESS}/rbkernel",
     ]
 
@@ -119,7 +119,7 @@ def test_a_digest_that_is_too_long_keeps_what_is_most_telling_and_the_newest_hea
         [replace(one, facts={**one.facts, "title": "x" * 300}) for one in seals]
     ).body
     assert len(body) <= 3000
-    assert f"before it: {39:064}\nAnd 30 more incidents:\n" in body
+    assert f"earlier seals): {39:064}\nAnd 30 more incidents:\n" in body
 
 
 def test_what_is_sealed_was_found_before() -> None:
@@ -153,7 +153,7 @@ def test_the_record_has_the_words_of_a_digest_that_are_its_own(
         return records.read(settings.evidence_root, incident).lines[-1].text("text")
 
     page = f"{settings.gateway.address}/rbkernel"
-    started = "- RUN-005 has started: Lag 1 (critical)"
+    started = "- RUN-005 started: Lag 1 (critical)"
     assert text("INC-1").splitlines() == ["INC-1: Lag 1", started, f"{page}/incidents/INC-1"]
     # of what a digest only counts, that is the text
     assert text("INC-12").splitlines() == ["And 2 more incidents:", page]
@@ -213,5 +213,5 @@ def test_what_ran_for_another_alert_is_no_all_clear() -> None:
     record = records.tell([line("alert", fingerprint="own"), ended, *joined], INCIDENT)
     [found] = due(record, Told(), known=(), now=datetime.now(UTC)).events
     message = WORDS.message([found])
-    assert "but mind" in message.title
-    assert "2 alerts of it came in a storm" in message.body
+    assert "but note" in message.title
+    assert "2 alerts without a runbook came in a storm" in message.body

@@ -52,7 +52,7 @@ def test_without_a_server_it_says_how_to_open_the_copy(work: Path) -> None:
     assert f"-m jupyterlab --ServerApp.root_dir={work}" in how
     assert how.endswith(path)
     again = opened(INCIDENT, "--no-browser").splitlines()[1]
-    assert again.startswith("the working copy that was there already of run")
+    assert again.startswith("the existing working copy of run")
 
 
 def test_a_server_that_runs_is_used_with_its_root(work: Path, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_cookie_is_secure_where_the_gateway_is(
     [
         (lambda: "", "needs a link"),
         (lambda: token(RUN_ID, -1), "has expired"),
-        (lambda: token(RUN_ID)[:-1] + "!", "not whole"),
+        (lambda: token(RUN_ID)[:-1] + "!", "incomplete"),
         (lambda: links.sign(RUN_ID, 2_000_000_000, b"a secret of others"), "another secret"),
         (lambda: token(OTHER_RUN), "does not open this page"),
     ],
@@ -201,7 +201,7 @@ def test_the_machines_own_secret_is_made_once_and_kept_from_others(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [one.name for one in path.parent.iterdir()] == [path.name]
     path.chmod(0o644)
-    with pytest.raises(ConfigError, match="others may read"):
+    with pytest.raises(ConfigError, match="other users can read"):
         links.secret_of(Settings())
     path.chmod(0o600)
     path.write_text("not hex")
@@ -227,7 +227,7 @@ def test_a_secret_that_is_none_is_refused(
 
 def test_open_pages_are_refused_where_others_can_reach_them() -> None:
     reachable = Settings(pages=Pages(open_on_loopback=True), gateway=Gateway(host="0.0.0.0"))
-    with pytest.raises(ConfigError, match="others can reach"):
+    with pytest.raises(ConfigError, match="other machines can reach"):
         pages.handlers(reachable)
 
 
@@ -247,8 +247,8 @@ def test_the_page_of_a_run_says_what_an_engineer_needs(pages_open: httpx.Client)
         *("critical RUN-005 Replication lag", "Replay is paused", "Next: find out who paused"),
         *("2 checks", "What now?", "resume replay (recommended)", "parked", page_scenes.SQL),
         *("ask who paused it", "systemctl", "in a shell", "the batch was stopped"),
-        *("replay lag: 10 to 31 s", f"rbkernel open {RUN_ID}", "verified now: nothing was changed"),
-        *("unsigned", "9 of 9 cells attested"),
+        *("replay lag: 10 to 31 s", f"rbkernel open {RUN_ID}", "verified now: unchanged"),
+        *("not signed", "9 of 9 cells attested"),
     ):
         assert part in said, part
     assert said.index("31.5 s") < said.index("escalate") < said.index(page_scenes.SQL)
@@ -263,7 +263,7 @@ def test_changed_evidence_is_shown_and_said_to_be_changed(
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"31.5 s", b"0.5 s"))
     said = words(pages_open.get(RUN))
-    assert "Not as it was sealed" in said
+    assert "Verification failed" in said
     assert "nothing was changed" not in said
 
 
@@ -283,7 +283,7 @@ def test_that_a_run_looked_elsewhere_stands_on_every_page(rest: Path) -> None:
     incident.append(rest, INCIDENT, "run", by="rbkernel", state="queued", attempt=2, **run)
     with serving(opened()) as client:
         for address in (RUN, THE_INCIDENT, CONSOLE, f"{THE_INCIDENT}/report"):
-            assert "Mind: it looked elsewhere" in words(client.get(address)), address
+            assert "Note: it looked elsewhere" in words(client.get(address)), address
 
 
 def test_downloads_are_the_report_and_the_sealed_bytes(pages_open: httpx.Client) -> None:
@@ -305,21 +305,21 @@ def test_the_console_lists_everything(rest: Path, tmp_path: Path) -> None:
         none = words(client.get(CONSOLE, params={"q": "<script>", "sheet": "99999999999999999"}))
     store.close()
     for part in (
-        *("27 incidents", "sheet 1 of 2", "38 waiting", "2 deliveries came", "2012 bytes more"),
-        *("cell [4] failed: KeyError: 'lag'", "runner-a (process 7, 4 at once", "RUN-000"),
+        *("27 incidents", "page 1 of 2", "38 queued", "2 deliveries from", "2012 more bytes"),
+        *("cell [4] failed: KeyError: 'lag'", "runner-a (process 7, up to 4 runs", "RUN-000"),
     ):
         assert part in said, part
-    assert "sheet 2 of 2" in older
+    assert "page 2 of 2" in older
     assert "Replication lag of the shop" in found
     assert "1 incident found" in found
-    assert "Nothing fits." in none
+    assert "No incident matches." in none
 
 
 def test_an_empty_console_says_how_to_begin(evidence: Path) -> None:
     with serving(opened()) as client:
         said = words(client.get(CONSOLE))
     assert "Nothing is running" in said
-    assert "There is no run yet" in said
+    assert "No runs yet" in said
     assert not evidence.exists()
 
 
@@ -331,7 +331,7 @@ def test_a_store_that_is_gone_keeps_the_rest_of_the_console(rest: Path, tmp_path
     with serving(opened(), store) as client:
         answer = client.get(CONSOLE)
     assert answer.status_code == 200
-    assert "Cannot be shown:" in words(answer)
+    assert "Queue not available:" in words(answer)
     assert INCIDENT in answer.text
 
 
@@ -341,7 +341,7 @@ def test_a_record_without_a_run_is_an_incident_too(evidence: Path) -> None:
     with serving(opened()) as client:
         assert "INC-1" in words(client.get(CONSOLE))
         said = words(client.get("/rbkernel/incidents/INC-1"))
-    assert "No runbook was run for it yet" in said
+    assert "No runbook has run for this incident yet" in said
     assert "firing PostgresReplicationLag" in said
 
 
@@ -354,9 +354,9 @@ def test_a_damaged_journal_is_shown_as_far_as_it_can_be_read(rest: Path) -> None
         report = client.get(f"/rbkernel/runs/{OTHER_RUN}/report")
         console = client.get(CONSOLE)
     assert (answer.status_code, report.status_code) == (200, 200)
-    assert "Cannot be read: line 2 of the journal" in words(answer)
+    assert "Unreadable: line 2 of the journal" in words(answer)
     assert "print('after')" in words(report)
-    assert f"Cannot be read: run {OTHER_RUN}: line 2" in words(console)
+    assert f"Unreadable: run {OTHER_RUN}: line 2" in words(console)
 
 
 def test_a_journal_that_cannot_be_read_at_all_is_an_error_with_a_next_step(rest: Path) -> None:
@@ -372,7 +372,7 @@ def test_a_journal_that_cannot_be_read_at_all_is_an_error_with_a_next_step(rest:
     assert answer.status_code == 500
     assert "no line of the journal can be read" in words(answer)
     assert "Next:" in words(answer)
-    assert "Cannot be read:" in words(console)
+    assert "Unreadable:" in words(console)
 
 
 def test_an_archive_of_what_is_not_sealed_says_so(evidence: Path) -> None:
@@ -407,9 +407,9 @@ def test_a_run_from_alerts_is_shown_from_before_its_kernel_on(
         after = words(client.get(address))
     store.close()
     assert before.status_code == 200
-    assert "RUN-005 is about to begin" in words(before)
+    assert "RUN-005 is about to start" in words(before)
     assert "1 running" in console
-    assert "is starting" in console
+    assert "starting" in console
     assert "critical RUN-005 Replication lag" in after
     assert after.count("the standby is behind") == 1  # both alerts say so
     for cluster in ("shop-1", "shop-2"):
@@ -432,17 +432,17 @@ def unheard(store: Store, seconds: float) -> None:
 def test_that_nobody_takes_jobs_stands_at_the_top_of_the_console(
     evidence: Path, store: Store
 ) -> None:
-    caution = "Mind: nobody takes jobs"
+    caution = "Note: No worker is running"
     ledger = Ledger(store, Queue())
     ledger.register("w-0", 0, "vm", "place", "70 1.00")
     with serving(opened(), store) as client:
         said = words(client.get(CONSOLE))
         assert said.index(caution) < said.index("start rbkernel worker") < said.index("Find")
-        assert "vm (process 70, takes no jobs" in said
+        assert "vm (process 70, runs no jobs" in said
         ledger.register("w-1", 2, "vm", "place", "71 1.00")
         said = words(client.get(CONSOLE))
         assert caution not in said
-        assert "vm (process 71, 2 at once" in said
+        assert "vm (process 71, up to 2 runs" in said
         unheard(store, 30)
         assert caution in words(client.get(CONSOLE))
     with serving(opened()) as client:  # where there is no store, there are no jobs
@@ -462,9 +462,9 @@ def test_a_run_whose_worker_is_silent_is_not_hidden(evidence: Path, store: Store
         sealed = words(client.get(CONSOLE))
         unheard(store, 0)
         assert "Nothing is running" in words(client.get(CONSOLE))  # it will be said at once
-    for said, stage in ((begun, "was begun"), (ended, "has ended"), (sealed, "is sealed")):
+    for said, stage in ((begun, "started"), (ended, "ended"), (sealed, "sealed")):
         assert "1 running" in said
-        assert f"{stage}, and nothing has been heard of its worker for 3 min" in said
+        assert f"{stage}, but its worker has not responded for 3 min" in said
 
 
 def test_a_run_that_was_killed_before_its_kernel_began_leads_to_the_next(
@@ -488,13 +488,13 @@ def test_a_run_that_was_killed_before_its_kernel_began_leads_to_the_next(
         over = words(client.get(f"/rbkernel/runs/{again.run_id}"))
         assert client.get(f"/rbkernel/runs/{OTHER_RUN}").status_code == 404
     assert waits.status_code == 200
-    assert "is about to begin" not in words(waits)
+    assert "is about to start" not in words(waits)
     assert f'href="/rbkernel/runs/{again.run_id}"' in waits.text
-    assert "was interrupted before it began Attempt 1: its worker was killed" in words(waits)
-    assert f"{again.run_id} waits to be begun in its place" in words(waits)
-    assert f"{again.run_id} was made in its place" in made
+    assert "was interrupted before it started Attempt 1: its worker was killed" in words(waits)
+    assert f"{again.run_id} is queued as the next attempt" in words(waits)
+    assert f"{again.run_id} is the next attempt" in made
     assert "Attempt 2: its worker was killed" in over
-    assert "no attempt follows it" in over
+    assert "there is no further attempt" in over
 
 
 def test_a_run_that_did_begin_and_whose_evidence_is_not_there_is_an_error(
@@ -513,10 +513,10 @@ def test_an_incident_that_goes_on_in_another_one_says_so(rest: Path) -> None:
     with serving(opened()) as client:
         console = client.get(CONSOLE, params={"q": "inc-1"})
         page = words(client.get("/rbkernel/incidents/INC-1"))
-    assert f"goes on in {INCIDENT}" in words(console)
+    assert f"merged into {INCIDENT}" in words(console)
     assert f'href="{THE_INCIDENT}"' in console.text
     assert "open" not in words(console).split("Incidents", 2)[2].split("Catalogue")[0]
-    assert f"it goes on in {INCIDENT}" in page
+    assert f"merged into {INCIDENT}" in page
 
 
 # --- what never does

@@ -29,7 +29,7 @@ def schedule(fields: str, name: str = "daily", cron: str = "0 6 * * *") -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (schedule('runbook = "RUN-999"'), ["RUN-999 cannot be run", "[[schedules]] daily"]),
+        (schedule('runbook = "RUN-999"'), ["RUN-999 cannot run", "[[schedules]] daily"]),
         (
             schedule('runbook = "RUN-911"\nparameters = {wich = "a"}'),
             ["no parameter 'wich'", "[[schedules]] daily"],
@@ -99,9 +99,9 @@ ORDERS = '[connections.orders]\nhost = "db1"\ndefault = true\n'
     ("old", "new", "words"),
     [
         ("severity: P1", "severty: P1", ["line 6: severty: unknown field"]),
-        ("labels.cluster", "nowhere", ["trigger DiskFull", "RUN-104 cannot be run", "'nowhere'"]),
+        ("labels.cluster", "nowhere", ["trigger DiskFull", "RUN-104 cannot run", "'nowhere'"]),
         ("db: labels", "bd: labels", ["trigger DiskFull", "declares no parameter 'bd'"]),
-        ('db: "*"', 'db: "shop-*"', ["trigger Other", "db='orders' is no connection"]),
+        ('db: "*"', 'db: "shop-*"', ["trigger Other", "db='orders' is not a connection"]),
     ],
 )
 def test_a_runbook_that_cannot_be_run_is_told(

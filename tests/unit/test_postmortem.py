@@ -111,7 +111,7 @@ def test_the_chapters_come_from_the_evidence(evidence: Path, path: Path) -> None
     timeline = cells["timeline"].splitlines()[4:]
     said = [line.split(" | ")[1] for line in timeline]
     # a journal made by hand: its findings are older than its run
-    order = ["alert fires", "Replay lag: critical", "RUN-005 Replication lag: started"]
+    order = ["alert firing", "Replay lag: critical", "RUN-005 Replication lag: started"]
     order += ["alert resolved", "Somebody paused", "incident closed"]
     places = [next(i for i, line in enumerate(said) if word in line) for word in order]
     assert places == sorted(places)
@@ -131,11 +131,11 @@ def test_what_nobody_told_is_asked_for_and_not_made_up(evidence: Path, path: Pat
     facts = rows(cells["facts"])
     assert facts["Duration"] == (
         f"from 2026-11-20 03:02:11 UTC (run {RUN_ID})"
-        " to ‹PLACEHOLDER: when it was resolved, UTC: no record tells›"
+        " to ‹PLACEHOLDER: when it was resolved (UTC); not recorded›"
     )
     assert facts["Severity"] == "‹PLACEHOLDER: P0, P1, P2 or P3›"
     assert facts["State"] == "open"
-    assert "the record does not tell when that was" in facts["Meeting"]
+    assert "that time is not recorded" in facts["Meeting"]
     assert (result.written_by, result.meeting_by) == (None, None)
     assert "Service" not in facts
     assert "impact-told" not in cells
@@ -156,7 +156,7 @@ def test_a_p3_is_told_that_nobody_asks_for_one(evidence: Path, path: Path) -> No
     say(evidence, "closed", resolution="")
     _, cells = made(evidence, path)
     due = rows(cells["facts"])["To be written"]
-    assert due.endswith("24 h after it was closed (asked of a P0 or P1, which this was not)")
+    assert due.endswith("24 h after it was closed (required for P0 and P1 only)")
 
 
 def test_what_people_wrote_stays_and_what_is_new_comes(evidence: Path, path: Path) -> None:
@@ -208,8 +208,8 @@ def test_what_is_left_open_is_told_of_the_last_look_only(evidence: Path, path: P
         journal.event("plan", None, **plan, state="proposed")
     _, cells = made(evidence, path)
     assert cells["left-open"].splitlines()[2:] == [
-        f"- What now? Nobody answered: wait, resume (recommended) (RUN-005, run `{other_run(2)}`)",
-        f"- proposed, and not recorded as done: Resume replay (RUN-005, run `{other_run(2)}`)",
+        f"- What now? not answered: wait, resume (recommended) (RUN-005, run `{other_run(2)}`)",
+        f"- proposed, not recorded as done: Resume replay (RUN-005, run `{other_run(2)}`)",
     ]
 
 
@@ -233,7 +233,7 @@ def test_no_other_file_is_written_over(evidence: Path, path: Path, tmp_path: Pat
     known_incident(evidence)
     path.parent.mkdir()
     path.write_bytes(catalogue.find("RUN-005", ()).document)
-    with pytest.raises(EvidenceError, match="no postmortem of ours"):
+    with pytest.raises(EvidenceError, match="not an rbkernel postmortem"):
         made(evidence, path)
     path.unlink()
     made(evidence, path)
@@ -242,7 +242,7 @@ def test_no_other_file_is_written_over(evidence: Path, path: Path, tmp_path: Pat
         postmortem.make(evidence, "INC-20261120-0001", path)
     other = path.with_name("other.ipynb")
     other.with_suffix(".html").write_text("<html>somebody's</html>")
-    with pytest.raises(EvidenceError, match="it is not ours"):
+    with pytest.raises(EvidenceError, match="not written by rbkernel"):
         made(evidence, other)
     with pytest.raises(EvidenceError, match="evidence folder"):
         made(evidence, evidence / "postmortem.ipynb")
@@ -269,7 +269,7 @@ def test_the_command_says_where_it_is_and_what_is_left(
     notebook, page, places, written, meeting = said.splitlines()
     assert notebook == str(tmp_path / f"runs/{INCIDENT}/postmortem.ipynb")
     assert page == str(tmp_path / f"runs/{INCIDENT}/postmortem.html")
-    assert re.fullmatch(r"\d+ places are for a human to write, marked ‹…›", places)
+    assert re.fullmatch(r"\d+ places to fill in, marked ‹…›", places)
     assert written.startswith("written: due by 2026-11-21 03:41 UTC, ")
     assert meeting.startswith("meeting: due by 2026-11-22 03:41 UTC, ")
     arguments = ["postmortem", INCIDENT, "-o", str(tmp_path), "--json"]
@@ -283,8 +283,8 @@ def test_nothing_new_is_told(evidence: Path, path: Path) -> None:
     words = ["postmortem", INCIDENT, "-o", str(path)]
     path.parent.mkdir()
     told = [CliRunner().invoke(app, words, catch_exceptions=False).stdout for _ in range(2)]
-    assert ["nothing new on record" in one for one in told] == [False, True]
+    assert ["nothing new in the record" in one for one in told] == [False, True]
     say(evidence, "note", text="one more thing")
     told.append(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
-    assert "brought up to date" in told[2]
-    assert not any("brought up to date" in one for one in told[:2])
+    assert "updated; what people wrote" in told[2]
+    assert not any("updated; what people wrote" in one for one in told[:2])

@@ -64,8 +64,8 @@ def test_the_answer_and_its_reason_come_before_what_cannot_be_read(tmp_path: Pat
     [one] = dry_run_of(b'{"alertname": "Unknown"}', "", settings)
     lines = one.text().splitlines()
     assert lines[0] == "Unknown starts 1"
-    assert lines[4] == "  because RUN-000: it takes what no other runbook takes"
-    assert lines[-1] == "  3 unreadable: nobody can tell whether it is for this alert"
+    assert lines[4] == "  because RUN-000: the runbook for alerts that have none of their own"
+    assert lines[-1] == "  unreadable: 3 documents that may be for this alert"
     assert one.text().count("unreadable") == 1
     assert sum("broken" in why for why in one.routing.why) == 3  # for a machine, and the record
 
@@ -82,7 +82,7 @@ def test_an_unknown_connection_that_a_label_gives_is_told(
         connections={"orders": Connection(name="orders", host="h", default=True)},
     )
     [one] = dry_run_of(b'{"alertname": "Lag", "cluster": "order"}', "", settings)
-    assert "db='order' is no connection that is configured; did you mean orders?" in one.text()
+    assert "db='order' is not a configured connection; did you mean orders?" in one.text()
     assert [route.runbook for route in one.routing.routes] == ["RUN-000"]
     [one] = dry_run_of(b'{"alertname": "Lag", "cluster": "orders"}', "", settings)
     assert [(r.runbook, r.connections) for r in one.routing.routes] == [("RUN-905", ("orders",))]

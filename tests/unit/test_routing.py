@@ -86,12 +86,12 @@ def test_what_is_made_for_everything_comes_after_what_is_made_for_it(books: list
 @pytest.mark.parametrize(
     ("label", "value", "reason"),
     [
-        ("cluster", "billing", "no connection that the runbook lists"),
-        ("cluster", "orders-unknown", "no connection that is configured"),
+        ("cluster", "billing", "not a connection that the runbook lists"),
+        ("cluster", "orders-unknown", "not a configured connection"),
         ("cluster", "postgresql://x:y@h/d", "looks like a secret"),
         ("limit", "7; DROP TABLE x", "wants int"),
-        ("who", "a\0b", "is no text"),
-        ("who", "\ud800", "is no text"),
+        ("who", "a\0b", "not plain text"),
+        ("who", "\ud800", "not plain text"),
         ("who", "x" * 2_000, "too long"),
     ],
 )
@@ -104,14 +104,14 @@ def test_what_a_label_may_not_say_starts_the_overview_instead(
     assert taken.runbook == "RUN-000"
     assert reason in routing.why[0]
     assert reason in routing.mind[0]
-    assert routing.mind[-1] == f"RUN-000 looks at {taken.connections[0]} instead"
+    assert routing.mind[-1] == f"RUN-000 runs on {taken.connections[0]} instead"
     assert value not in taken.parameters.values() or value == "billing"
 
 
 def test_no_connection_no_run_and_the_reason(books: list[Runbook]) -> None:
     routing = route({"alertname": "Nobody"}, Catalogue(runbooks=tuple(books)))
     assert not routing.routes
-    assert "no connection that is configured" in routing.why[-1]
+    assert "not a configured connection" in routing.why[-1]
 
 
 def test_a_rule_of_the_teams_decides_alone(books: list[Runbook]) -> None:

@@ -34,7 +34,7 @@ def test_a_new_runbook_has_its_id_title_and_fields(rbkernel: Run, tmp_path: Path
     assert "TEMPLATE" not in source
     assert 'rb.start("RUN-100"' in source
     assert '# Outbox: it\'s "slow": runbook' in source
-    assert f"{len(made.placeholders)} placeholders are left" in told.output
+    assert f"{len(made.placeholders)} placeholders to fill in" in told.output
     assert "purpose" not in path.read_text()
 
 
@@ -59,7 +59,7 @@ def test_nothing_is_overwritten(rbkernel: Run, tmp_path: Path) -> None:
     ("words", "error", "said"),
     [
         (("servce", "x"), UnknownRunbook, "use one of ai_system, incident"),
-        (("service",), ParameterError, "what is its title"),
+        (("service",), ParameterError, "the title is missing"),
         (("service", "x", "--severity", "SEV9"), RunbookError, "severity: unknown severity"),
         (("service", "x", "--category", "party"), RunbookError, "category: "),
         (("service", "x", "--id", "5"), RunbookError, "id: should be RUN-"),

@@ -73,7 +73,7 @@ def test_a_journal_that_cannot_be_forced_to_disk_says_so_and_stops(
     recorder.record("request", msg_id="m1", code="1")
     Failing(monkeypatch, 1, errno.EIO)
     for _ in range(2):
-        with pytest.raises(RecorderError, match=r"cannot write: Input/output error.*Next: free"):
+        with pytest.raises(RecorderError, match=r"its journal: Input/output error.*Next: free"):
             recorder.record("reply", parent="m1", status="ok", sync=True)
     recorder.close()
     lines = (store.open_folder(tmp_path, RUN_ID) / store.JOURNAL).read_bytes().splitlines()

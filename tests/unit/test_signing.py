@@ -104,7 +104,7 @@ class TestSeal:
         run = sealed(root, key)
         assert run.missing[0].startswith("unsigned: ssh-keygen cannot be run: ")
         [told] = what(root)
-        assert told.startswith(f"{signed.folder / 'SHA256SUMS.sig'}: does not hold: ssh-keygen")
+        assert told.startswith(f"{signed.folder / 'SHA256SUMS.sig'}: is not valid: ssh-keygen")
 
     def test_a_key_with_a_passphrase_asks_nobody(self, root: Path, tmp_path: Path) -> None:
         key = tmp_path / "locked"
@@ -132,7 +132,7 @@ class TestVerify:
         others = tmp_path / "others"
         signing.keygen(root, tmp_path / "other", others, NAME)
         [told] = what(root, signers=others)
-        assert told.startswith(f"{run.folder / 'SHA256SUMS.sig'}: does not hold")
+        assert told.startswith(f"{run.folder / 'SHA256SUMS.sig'}: is not valid")
 
     def test_without_a_list_of_signers_it_cannot_be_checked(self, root: Path, key: Path) -> None:
         run = sealed(root, key)
@@ -156,10 +156,10 @@ class TestVerify:
             (new / name).write_bytes((old / name).read_bytes())
         manifest = new.parent / "MANIFEST.0002"
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that is gone from HEADS" not in told
+        assert f"{new / 'SHA256SUMS'}: names a seal before it that HEADS lacks" not in told
         _rewrite(forged, manifest, new)
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that is gone from HEADS" in told
+        assert f"{new / 'SHA256SUMS'}: names a seal before it that HEADS lacks" in told
 
     def test_the_published_head_must_still_be_there(self, root: Path, key: Path) -> None:
         first, second = (sealed(root, key, other_run(number)) for number in range(2))
@@ -167,7 +167,7 @@ class TestVerify:
         assert verify_folder(first.folder, published=[second.head]) == ()
         [problem] = verify_folder(root, published=["0" * 64])
         assert problem.file == root / "HEADS"
-        assert "has not the published head 000" in problem.what
+        assert "does not have the published head 000" in problem.what
 
 
 class TestCommands:
@@ -201,7 +201,7 @@ class TestCommands:
         assert rbkernel("verify", "--head", head)[1].endswith(f"signed by {NAME}: 1 run\n")
         code, told = rbkernel("verify", "--head", head, "--head", "f" * 64)
         assert code == 1
-        assert "has not the published head ffff" in told
+        assert "does not have the published head ffff" in told
         code, told = rbkernel("verify", "--head", head[:8])
         assert code == 3
         assert "is no head. Next: give the 64 digits" in told

@@ -181,7 +181,7 @@ def test_a_damaged_store_is_refused_and_left_as_it_is(file: Path, damage: Damage
 @pytest.mark.parametrize("damage", [folder, behind_a_file])
 def test_what_stands_in_the_stores_place_is_to_be_moved(file: Path, damage: Damage) -> None:
     damage(file)
-    assert "move away what stands in its place" in refused(file).next_step
+    assert "move away the object at that path" in refused(file).next_step
 
 
 def test_a_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_damaged_queue_is_set_aside_and_made_again(
     [kept] = file.parent.glob("*.damaged-*")
     assert kept.read_bytes() == before
     assert storefile.damage(file) == ""
-    assert "the queue was made again" in caplog.text
+    assert "the queue was rebuilt" in caplog.text
     storefile.prepare_again(file)
     assert len([*file.parent.glob("*.damaged-*")]) == 1
 
@@ -249,14 +249,14 @@ def test_a_store_that_cannot_be_used_says_how_to_give_one(url: str) -> None:
 
 
 def test_other_databases_are_not_known() -> None:
-    with pytest.raises(StoreError, match="only SQLite and PostgreSQL are known"):
+    with pytest.raises(StoreError, match="only SQLite and PostgreSQL are supported"):
         Store.open("mysql://db/x")
 
 
 def test_a_host_that_nobody_knows_is_what_is_to_be_mended() -> None:
     with pytest.raises(StoreError) as caught:
         Store.open("postgresql://no-such-host.invalid/x")
-    assert "mend the host in RBKERNEL_STORE_URL" in caught.value.next_step
+    assert "correct the host in RBKERNEL_STORE_URL" in caught.value.next_step
 
 
 def test_its_files_are_for_their_owner_alone(store: Store, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_everything_that_happened_is_told_once_and_in_its_order(tmp_path: Path) 
     ended = "2026-11-20T03:41:00Z"
     append(tmp_path, INCIDENT, "alert", by="rbkernel", **ALERT, status="resolved", ends_at=ended)
     entries = told(tmp_path)
-    assert entries[0].what == "alert fires: PostgresReplicationLag: replay is 31 s behind"
+    assert entries[0].what == "alert firing: PostgresReplicationLag: replay is 31 s behind"
     assert (entries[0].at, entries[0].source) == ("2026-11-20T03:01:00+00:00", "alertmanager")
     assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
     assert of_kind("finding", entries) == [

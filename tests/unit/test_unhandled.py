@@ -75,13 +75,13 @@ def no_default(folder: Path) -> str:
 
 def default_is_gone(folder: Path) -> str:
     configure(folder, '[[routes]]\nalert = "Critical"\nrunbooks = ["RUN-999"]\n')
-    return "names RUN-999, and there is no such runbook"
+    return "names RUN-999, but there is no such runbook"
 
 
 def unknown_connection(folder: Path) -> str:
     rule = '[[routes]]\nalert = "Critical"\nrunbooks = ["RUN-000"]\nparameters = {db = "gone"}\n'
     configure(folder, rule)
-    return "db='gone' is no connection that is configured"
+    return "db='gone' is not a configured connection"
 
 
 def unreadable(folder: Path) -> str:
@@ -93,7 +93,7 @@ def unreadable(folder: Path) -> str:
 def unfilled(folder: Path) -> str:
     front = FRONT.replace("DiskFull", "Critical").replace("labels.cluster", "labels.gone")
     write(folder / "runbooks/disk.ipynb", document(front))
-    return "RUN-104 (its trigger Critical) cannot be run: the parameter db is empty"
+    return "RUN-104 (its trigger Critical) cannot run: the parameter db is empty"
 
 
 def fallback_unreadable(folder: Path) -> str:
@@ -122,7 +122,7 @@ def test_an_alert_without_a_run_is_notified_and_shown(
     [unhandled] = told(desk, notifier)
     assert (unhandled.kind, unhandled.severity) == ("unhandled", Severity.CRITICAL)
     message = notifier.words.message([unhandled])
-    assert message.title == "Critical: nothing was run for it"
+    assert message.title == "Critical: no runbook ran"
     assert reason in message.body
     assert message.level == "failure"
     shown = "\n".join(incident_text.told(workflow.look(desk.root, unhandled.incident), None))
@@ -141,10 +141,10 @@ def test_a_run_that_fails_before_its_first_cell_is_notified(folder: Path, outcom
     fail(desk, Ending(outcome=outcome, failure="it cannot be run: no connection is called 'x'"))
     [unhandled] = told(desk, notifier)
     message = notifier.words.message([unhandled])
-    assert message.title == "RUN-911 has not run"
+    assert message.title == "RUN-911 did not run"
     assert "no connection is called 'x'" in message.body
     shown = "\n".join(incident_text.told(workflow.look(desk.root, unhandled.incident), None))
-    assert "has not run: it cannot be run: no connection is called 'x'" in shown
+    assert "did not run: it cannot be run: no connection is called 'x'" in shown
 
 
 def test_a_run_that_does_not_start_is_notified(folder: Path) -> None:
@@ -175,9 +175,9 @@ def test_an_alert_that_gets_no_incident_is_notified(
     _begin(notifier, began - 1)
     [unhandled] = told(desk, notifier)
     message = notifier.words.message([unhandled])
-    assert message.title == "Quick: nothing was run for it"
+    assert message.title == "Quick: no runbook ran"
     assert "not yet: division by zero" in message.body
-    assert "There is no incident yet" in message.body
+    assert "No incident yet" in message.body
 
 
 def _begin(notifier: Notifier, since: float) -> None:

@@ -224,18 +224,18 @@ def test_a_run_that_was_made_in_a_copy_is_opened_there(settings: Settings, root:
 def test_a_copy_of_a_live_run_says_so(tmp_path: Path) -> None:
     record = read(whole_run(tmp_path).folder)
     copy = working_notebook(rebuild(record, None), record, INCIDENT, LATER, alive=True)
-    assert "That run was still going on." in copy.cells[0].source
+    assert "That run had not finished." in copy.cells[0].source
 
 
 def test_what_cannot_be_opened_says_what_to_do(settings: Settings, root: Path) -> None:
-    with pytest.raises(EvidenceError, match="no run of INC-20261120-0000"):
+    with pytest.raises(EvidenceError, match="INC-20261120-0000 has no run"):
         working_copy.make(settings, "INC-20261120-0000", root)
     with pytest.raises(EvidenceError, match="there is no run"):
         working_copy.make(settings, RUN_ID, root)
     whole_run(settings.evidence_root)
-    with pytest.raises(EvidenceError, match="not put into the evidence folder"):
+    with pytest.raises(EvidenceError, match="cannot be in the evidence folder"):
         working_copy.make(settings, RUN_ID, settings.evidence_root / "open")
-    with pytest.raises(EvidenceError, match="no folder"):
+    with pytest.raises(EvidenceError, match="not a folder"):
         working_copy.make(settings, RUN_ID, root / "missing")
     (root / "runs").touch()
     with pytest.raises(EvidenceError, match="cannot be written"):

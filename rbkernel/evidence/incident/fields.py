@@ -42,17 +42,17 @@ def wrong(line: Line) -> str:
     >>> def said(at="2026-11-20T03:02:11+00:00", **data):
     ...     return wrong(Line(number=1, kind="note", at=at, by="ann", data=data))
     >>> said(text="x"), said(at="2026-13-45"), said(text={})
-    ('', 'has a time that is none: at 2026-13-45', 'has a field of a wrong type: text')
+    ('', 'has an invalid time: at 2026-13-45', 'has a field of the wrong type: text')
     """
     known = _TEXTS.get(line.kind, ())
     times = {"at": line.at} | {name: line.data.get(name) for name in _TIMES if name in known}
     for name, value in times.items():
         if isinstance(value, str) and not _is_time(value) and (value or name == "at"):
-            return f"has a time that is none: {name} {value[:40]}"
+            return f"has an invalid time: {name} {value[:40]}"
     texts = (name for name in known if not isinstance(line.data.get(name), str | None))
     maps = (name for name in _MAPPINGS if line.kind == "alert" and not _is_mapping(line, name))
     field = next(iter((*texts, *maps)), "")
-    return f"has a field of a wrong type: {field}" if field else ""
+    return f"has a field of the wrong type: {field}" if field else ""
 
 
 def _is_time(value: str) -> bool:

@@ -19,7 +19,7 @@ from rbkernel.evidence.incident.text import added, data_of, entry, lines_with, o
 from rbkernel.model import INCIDENT_ID
 from rbkernel.redact import Redactor
 
-FUTURE = "is from the future, so a clock is wrong or its time was made up"
+FUTURE = "has a time in the future"
 # what tells two lines of a kind apart: the second of two that are the same is not written
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "opened": (),
@@ -66,7 +66,7 @@ def append(
     Raises
     ------
     EvidenceError
-        It is no incident id, or the disk is full or not writable: nothing was written then.
+        It is not an incident id, or the disk is full or not writable: nothing was written then.
     ValueError
         There is no such kind of line, or a time is given for it.
     """
@@ -113,7 +113,7 @@ def look(root: Path, incident: str) -> IncidentRecord:
     if there:
         return read(root, incident)
     sealed = Beginnings.of(root / incident)
-    gone = "is gone, yet it was sealed"
+    gone = "is missing, but it was sealed"
     lost = [Damage(number=0, what=gone)] if sealed.prefixes or sealed.damaged else []
     return tell([], incident, lost)
 
@@ -134,7 +134,7 @@ def closing(by: str, redactor: Redactor | None = None, **fields: Any) -> dict[st
 
 
 def check_id(incident: str) -> None:
-    """Refuse what is no incident id: it becomes the name of a folder.
+    """Refuse what is not an incident id: it becomes the name of a folder.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def check_id(incident: str) -> None:
     """
     if not INCIDENT_ID.fullmatch(incident):
         raise EvidenceError(
-            f"{incident!r} is no incident id",
+            f"{incident!r} is not an incident id",
             next_step="`rbkernel incident list` shows the incidents there are; an id looks like"
             " INC-20261120-7f3a",
         )

@@ -59,7 +59,7 @@ class Beginnings:
             data = suspect.read_bytes(folder / name)
             try:
                 if data is None or sha256 not in ("", manifest.digest(data)):
-                    raise EvidenceError("it is missing, or was changed")
+                    raise EvidenceError("it is missing or was changed")
                 if record := manifest.read_listing(data, name).record:
                     prefixes[name] = record
             except EvidenceError as error:

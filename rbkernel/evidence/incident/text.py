@@ -21,7 +21,7 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
     >>> note = b'{"at": "2026-11-20T03:02:11+00:00", "kind": "note", "by": "ann"}\n'
     >>> lines, damaged = parse(note + b'nonsense\n{"at')
     >>> [line.kind for line in lines], [str(one) for one in damaged]
-    (['note'], ['line 2 is no line of a record', 'line 3 is cut off'])
+    (['note'], ['line 2 is not a line of a record', 'line 3 is cut off'])
     """
     lines, damaged = [], []
     pieces = data.split(b"\n")
@@ -30,7 +30,7 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
         if last and not piece:
             continue
         line = None if last else _line(number, piece)
-        what = "is cut off" if last else "is no line of a record"
+        what = "is cut off" if last else "is not a line of a record"
         what = wrong(line) if line else what
         if line is None or what:
             damaged.append(Damage(number=number, what=what))

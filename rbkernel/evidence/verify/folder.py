@@ -95,7 +95,7 @@ def _kind(path: Path) -> tuple[Path, _Look]:
 def _root(root: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
     for head in {head.incident: head for head in heads or ()}.values():
         if not (root / head.incident).is_dir():
-            yield Problem(file=root / head.incident, what="is gone, yet HEADS has its seals")
+            yield Problem(file=root / head.incident, what="is missing, but HEADS has its seals")
     for path in suspect.entries(root):
         if INCIDENT_ID.fullmatch(path.name):
             yield from incident.check(SealedFiles(path, heads, signers))
@@ -110,7 +110,7 @@ def _incident(folder: Path, heads: list[Head] | None, signers: Path | None) -> I
         raise EvidenceError(
             f"nothing of {folder.name} is sealed yet",
             where=str(folder),
-            next_step=f"`rbkernel incident close {folder.name}` seals what it has",
+            next_step=f"`rbkernel incident close {folder.name}` seals it",
         )
     yield from incident.check(files)
     yield from (one for one in seals.chain(folder.parent, heads or []) if one.file.parent == folder)

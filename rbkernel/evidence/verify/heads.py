@@ -23,7 +23,7 @@ def missing(root: Path, heads: list[Head], published: Collection[str]) -> Iterat
     for sha256 in sorted(set(published) - {head.sha256 for head in heads}):
         yield Problem(
             file=root / manifest.HEADS,
-            what=f"has not the published head {sha256}: seals were removed or rewritten",
+            what=f"does not have the published head {sha256}: seals were removed or rewritten",
         )
 
 

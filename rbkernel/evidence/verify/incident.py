@@ -69,7 +69,7 @@ def _missing_manifests(files: SealedFiles) -> Iterator[Problem]:
 def _strays(files: SealedFiles) -> Iterator[Problem]:
     """Find what the newest manifest does not list, folders that hold nothing, and links."""
     if files.folder.is_symlink():
-        yield Problem(file=files.folder, what="is a link: its files lie elsewhere")
+        yield Problem(file=files.folder, what="is a symbolic link: its files are elsewhere")
     elif not files.folder.is_dir():
         yield Problem(file=files.folder, what="is no folder")
     for empty in suspect.empty_folders(files.folder):

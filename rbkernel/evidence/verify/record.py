@@ -50,8 +50,8 @@ def gone(files: SealedFiles) -> Iterator[Problem]:
         name = str(line.get("folder"))
         there = manifest.is_sealable(name) and (files.folder / name).is_dir()
         if not there and not (made_good and line.get("record")):
-            what = f"says that {name} is sealed, which is not there"
-            died = ": it was removed, or its seal died (`rbkernel incident close` ends it)"
+            what = f"says that {name} is sealed, but it is missing"
+            died = ": removed, or an interrupted seal (`rbkernel incident close` completes it)"
             what += died if line.get("record") else ""
             yield Problem(file=files.folder / manifest.INCIDENT, what=what)
         made_good = made_good or there

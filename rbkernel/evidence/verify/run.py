@@ -45,4 +45,4 @@ def _signature(files: SealedFiles, run: Path) -> Iterator[Problem]:
     elif os.path.lexists(signed):
         yield Problem(file=signed, what="is not under seal")
     if files.before is not None and listing.previous not in files.before:
-        yield Problem(file=path, what="names a seal before it that is gone from HEADS")
+        yield Problem(file=path, what="names a seal before it that HEADS lacks")

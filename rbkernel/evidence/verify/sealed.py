@@ -114,7 +114,7 @@ class SealedFiles:
         if cells is None:
             yield Problem(file=path, what="was changed after the seal")
             return
-        for cell, what in cells or [("", "was changed after the seal, but in no cell")]:
+        for cell, what in cells or [("", "was changed after the seal, but no cell was")]:
             yield Problem(file=path, cell=cell or None, what=what)
 
     def _cells(self, path: Path) -> list[tuple[str, str]] | None:

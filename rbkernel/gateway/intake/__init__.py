@@ -42,14 +42,14 @@ def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -
     value = limits.parse(body)
     if not isinstance(value, dict):
         raise Unreadable(
-            "the body is not an object",
+            "the body is not a JSON object",
             where=source,
-            next_step="compare it with what the sender documents",
+            next_step="compare it with the sender's documentation",
         )
     alerts = value.get("alerts")
     if isinstance(alerts, list) and len(alerts) > most_alerts:
         raise Unreadable(
-            f"{len(alerts)} alerts in one body, and at most {most_alerts} are read",
+            f"{len(alerts)} alerts in one body; the limit is {most_alerts}",
             where=source,
             next_step="let the sender send fewer at once (max_alerts, Max Alerts)",
         )

@@ -1,4 +1,4 @@
-"""Whether a request comes from whom it says: each sender's own way. Pure, and in bytes.
+"""Authentication of requests, by the method of each sender. Pure, and in bytes.
 
 Every comparison takes the same time whatever is wrong, and compares bytes: a header may hold
 anything. No message repeats a secret, a header or a signature.
@@ -23,7 +23,7 @@ Header = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What a sender has to show; the secrets are kept out of every text."""
+    """How a sender authenticates; secrets appear in no text."""
 
     source: str
     method: Method
@@ -76,7 +76,7 @@ class Proof:
         >>> proof.check({"X-PagerDuty-Signature": signed}.get, b"{ }", 0)
         Traceback (most recent call last):
         ...
-        rbkernel.errors.Unauthenticated: the signature is of another body or secret (pagerduty)...
+        rbkernel.errors.Unauthenticated: the signature does not match (pagerduty)...
         """
         match self.method:
             case "bearer":
@@ -98,7 +98,7 @@ class Proof:
         if scheme == b"basic":
             credentials = _canonical(credentials)
         if not _is_one_of(credentials, wanted):
-            raise self._refusal("the header Authorization holds another secret")
+            raise self._refusal("the header Authorization contains a wrong secret")
 
     def _check_signature(self, header: Header, body: bytes, now: float) -> None:
         given = _bytes(header(self.signature_header))
@@ -116,7 +116,7 @@ class Proof:
         # each is compared with each, whatever was found before
         matches = [_is_one_of(signature.lower(), wanted) for signature in offered]
         if not any(matches):
-            raise self._refusal("the signature is of another body or secret")
+            raise self._refusal("the signature does not match")
 
     def _timestamp(self, header: Header, now: float) -> bytes:
         """Return what was signed before the body, having seen that it is recent."""
@@ -124,12 +124,11 @@ class Proof:
             return b""
         given = _bytes(header(self.timestamp_header))
         if given is None or not _DIGITS.fullmatch(given):
-            raise self._refusal(
-                f"there is no time in seconds in the header {self.timestamp_header}"
-            )
+            raise self._refusal(f"there is no Unix time in the header {self.timestamp_header}")
         if abs(now - int(given)) > self.window_s:
             raise self._refusal(
-                f"it was signed more than {self.window_s:g} s ago, or hence", "compare both clocks"
+                f"it was signed more than {self.window_s:g} s in the past or future",
+                "compare both clocks",
             )
         return given + b":"
 
@@ -152,7 +151,7 @@ def _canonical(credentials: bytes) -> bytes:
 
 
 def _is_one_of(given: bytes, wanted: Iterable[bytes]) -> bool:
-    """Compare with all of them, in a time that tells neither which nor how long they are."""
+    """Compare with all secrets in constant time."""
     digest = hashlib.sha256(given).digest()
     matches = 0
     for one in wanted:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rbkernel import amounts
 from rbkernel.config import Settings
 from rbkernel.errors import Unreadable
 from rbkernel.gateway import intake
@@ -30,7 +31,7 @@ class DryRun:
 
     def text(self) -> str:
         """Return it for a terminal."""
-        name = self.labels.get("alertname") or "an alert without a name"
+        name = self.labels.get("alertname") or "unnamed alert"
         lines = [f"{name} starts {len(self.routing.routes) or 'nothing'}"]
         for route in self.routing.routes:
             values = " ".join(f"{key}={json.dumps(v)}" for key, v in route.parameters.items())
@@ -38,16 +39,18 @@ class DryRun:
             live = (
                 ", ".join((*route.key, *(["each incident"] if route.wide else []))) or "any alert"
             )
-            lines.append(f"    {route.severity.value}; one live run for: {live}")
+            lines.append(f"    {route.severity.value}; one live run per: {live}")
             if route.connections:
-                lines.append(f"    asks {', '.join(route.connections)}")
+                lines.append(f"    on {', '.join(route.connections)}")
         # the reason of what is run first, then why nothing else is
         decisive = [route.why for route in self.routing.routes]
         rest = [why for why in self.routing.why if why not in decisive]
         known = [why for why in rest if not why.endswith(routing.NOBODY_KNOWS)]
         lines += [f"  because {why}" for why in [*decisive, *known]]
         if unreadable := len(rest) - len(known):
-            lines.append(f"  {unreadable} unreadable: {routing.NOBODY_KNOWS}")
+            lines.append(
+                f"  unreadable: {amounts.count(unreadable, 'document')} that may be for this alert"
+            )
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
 def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, str]]:
     if source and source not in intake.SOURCES:
         raise Unreadable(
-            f"no sender is called {source!r}",
+            f"there is no sender {source!r}",
             where="--source",
             next_step=f"use one of {', '.join(intake.SOURCES)}",
         )
@@ -109,9 +112,9 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
     if bare:
         return [bare]
     raise Unreadable(
-        "no alert can be found in it",
+        "it contains no alert",
         where=source or "the alert",
-        next_step='give what a sender posts, or labels such as {"alertname": "PostgresLag"}',
+        next_step='use the body of a sender, or labels such as {"alertname": "PostgresLag"}',
     )
 
 

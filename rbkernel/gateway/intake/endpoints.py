@@ -73,7 +73,7 @@ class IntakeState:
     async def problems(self) -> tuple[str, ...]:
         """Return why alerts cannot be kept or run now; the disk is asked every two seconds."""
         if self.ending:
-            return ("the gateway is ending",)
+            return ("the gateway is stopping",)
         if time.monotonic() - self._probed_at > _PROBED_FOR_S:
             self._probed_at = time.monotonic()
             self._problems = await asyncio.to_thread(self._probe)
@@ -159,7 +159,7 @@ class Alerts(Endpoint):
         self._deadline: Any = None
 
     def prepare(self) -> None:
-        """Decide what can be decided before the body has come."""
+        """Check the request before its body arrives."""
         super().prepare()
         self.state.under_way += 1
         self._counted = True
@@ -252,9 +252,9 @@ class Alerts(Endpoint):
         self.state.trust(self.request.server_connection)
 
     def _admit(self) -> None:
-        """Refuse whom we know to be nobody, and everybody when there is no room."""
+        """Refuse unauthenticated requests, and all requests on overload."""
         if self.state.ending:
-            raise Overloaded("the gateway is ending", next_step="send it again in a few seconds")
+            raise Overloaded("the gateway is stopping", next_step="send it again in a few seconds")
         proof = self.state.proofs.get(self._source)
         if proof is None:
             self._admit_unproven()
@@ -275,11 +275,11 @@ class Alerts(Endpoint):
         local = is_loopback(self.request.host_name.strip("[]"))
         plain = headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"
         if self.state.proofs or not self.state.settings.on_loopback:
-            what = "this sender has no secret configured, so nothing is taken from it"
+            what = "no secret is configured for this sender, so its requests are refused"
         elif not local or any(name in headers for name in _FORWARDED):
-            what = "without secrets, only this machine itself may send"
+            what = "without a secret, only this machine may send alerts"
         elif not plain:
-            what = "without secrets, only Content-Type: application/json is taken"
+            what = "without a secret, only Content-Type: application/json is accepted"
         else:
             return
         advice = f"configure [gateway.senders.{self._source}] with secret_env"
@@ -290,11 +290,11 @@ class Alerts(Endpoint):
         return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
 
     def _too_slow(self) -> None:
-        """Answer a body that does not come to its end; the line may be bad, so: come again."""
+        """Answer an incomplete body with 503: the sender should retry."""
         error = Overloaded(
             f"the body did not arrive within {self.state.settings.limits.body_timeout_s:g} s",
             where=self._source,
-            next_step="send it again; see the line between sender and gateway",
+            next_step="send it again; check the network between sender and gateway",
         )
         self._count(error)
         self.tell(error)
@@ -309,9 +309,9 @@ class Alerts(Endpoint):
 
     def _full(self) -> Overloaded:
         return Overloaded(
-            "too much waits for the disk",
+            "too many requests are waiting for the disk",
             where="the gateway's inbox",
-            next_step="send it again; see the disk, or raise [gateway.limits] waiting_mb",
+            next_step="send it again; check the disk, or raise [gateway.limits] waiting_mb",
         )
 
     def _raw_delivery(self, raw: bytes) -> RawDelivery:

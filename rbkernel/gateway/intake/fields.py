@@ -49,7 +49,7 @@ def labels(value: Any) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ValueError("an object is wanted")  # noqa: TRY004  # pydantic wants a ValueError
+        raise ValueError("must be an object")  # noqa: TRY004  # pydantic wants a ValueError
     return {text(name): text(field) for name, field in value.items()}
 
 
@@ -139,7 +139,7 @@ def envelope(kind: type[_Envelope], value: Any, source: str) -> _Envelope:
         return kind.model_validate(value)
     except ValidationError as error:
         raise Unreadable(
-            problem(error), where=source, next_step="compare it with what the sender documents"
+            problem(error), where=source, next_step="compare it with the sender's documentation"
         ) from error
 
 

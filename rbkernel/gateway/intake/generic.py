@@ -1,4 +1,4 @@
-"""Whoever else can post JSON: one alert, or a list of them under ``alerts``.
+"""Other senders: one alert as JSON, or a list under ``alerts``.
 
 The form is ours and written by hand, so a field that nobody knows is likely a misspelt one: the
 alert is taken, and both the answer and the incident's record name the field.
@@ -31,7 +31,7 @@ _IGNORED_TOLD, _LONGEST_NAME = 5, 40
 
 
 class GenericAlertBody(Body):
-    """One alert: a name is enough. Whoever repeats himself gives an ``id`` or ``starts_at``."""
+    """One alert: a name is enough. Senders that repeat alerts give ``id`` or ``starts_at``."""
 
     name: Text = ""
     status: Status = Status.FIRING
@@ -48,7 +48,7 @@ class GenericAlertBody(Body):
     @model_validator(mode="after")
     def _has_a_name(self) -> GenericAlertBody:
         if not (self.name or self.labels.get("alertname")):
-            raise ValueError("there is neither a name nor a label alertname")
+            raise ValueError("it has neither a name nor a label alertname")
         return self
 
 
@@ -74,7 +74,7 @@ def read(value: Any, received_at: datetime) -> Reading:
 
 
 def _ignored(kind: type[Body], bodies: Iterable[Any]) -> str:
-    """Return the names of fields that nobody knows, cut where they are many or long.
+    """Return the names of unknown fields, shortened if many or long.
 
     >>> _ignored(GenericAlertBody, [{"name": "X", "lables": {}}, {"sumary": "", "lables": {}}])
     'lables, sumary'

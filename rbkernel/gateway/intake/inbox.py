@@ -67,7 +67,7 @@ _Read = tuple[_Waiting, RawDelivery, Reading | Unreadable]
 
 
 class Inbox:
-    """Takes deliveries as they came, and gives receipts for what is on disk."""
+    """Stores deliveries, and returns receipts for what is on disk."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Inbox:
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Commit what is there, then end; a store that does not answer is not waited for."""
+        """Commit what is there, then stop; do not wait for a store that does not respond."""
         self._queue.put(None)
         self._thread.join(timeout_s)
 
@@ -119,7 +119,7 @@ class Inbox:
             raise Overloaded(
                 f"the store took longer than {self._timeout_s:g} s",
                 where="the gateway's store",
-                next_step="send it again; see the disk and the load of the gateway",
+                next_step="send it again; check the disk and the load of the gateway",
             ) from None
 
     def _work(self) -> None:
@@ -166,7 +166,7 @@ class Inbox:
             receipts = [error] * len(read)
         except Exception as error:  # noqa: BLE001  # the thread must go on, and the sender be told
             _log.exception("inbox_defect")
-            defect = StoreError(f"a defect of rbkernel ({type(error).__name__})", where="the inbox")
+            defect = StoreError(f"a bug in rbkernel ({type(error).__name__})", where="the inbox")
             receipts = [defect] * len(read)
         for (one, *_), receipt in zip(read, receipts, strict=True):
             _tell(one, receipt)
@@ -184,7 +184,7 @@ class Inbox:
             return error
         except Exception as error:  # noqa: BLE001  # what a known sender sent is never lost
             _log.exception("intake_defect")
-            return Unreadable(f"a defect of rbkernel ({type(error).__name__}) met it")
+            return Unreadable(f"a bug in rbkernel ({type(error).__name__})")
 
     def _keep(self, read: Sequence[_Read]) -> list[Receipt]:
         """Put all of it on disk: the alerts in one transaction, then what could not be read."""
@@ -226,7 +226,7 @@ class Inbox:
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:
-    """Give whoever waits its answer, in its own thread; it may have gone meanwhile."""
+    """Answer the waiting request in its own thread; it may be gone."""
 
     def tell() -> None:
         if one.answer.done():

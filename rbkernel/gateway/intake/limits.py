@@ -1,4 +1,4 @@
-"""What a body may be: packed or not, how long once unpacked, and JSON that is no trap. Pure."""
+"""Limits of a body: compression, size, and safe JSON. Pure."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def unpack(body: bytes, encoding: str, most_bytes: int) -> bytes:
             return _gunzip(body, most_bytes)
         case _:
             raise Unreadable(
-                "its Content-Encoding is not known",
-                next_step="let the sender send gzip, or nothing packed",
+                "its Content-Encoding is not supported",
+                next_step="let the sender use gzip or no compression",
             )
 
 
@@ -63,12 +63,14 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
         raise Unreadable(f"it is not gzip: {error}", next_step="see the raw bytes") from error
     if len(plain) > most_bytes:
         raise TooLarge(
-            f"it is longer than {most_bytes} bytes once unpacked",
+            f"it is longer than {most_bytes} bytes when decompressed",
             where="Content-Encoding: gzip",
             next_step="let the sender send fewer alerts at once, or raise [gateway.limits] body_mb",
         )
     if not unpacker.eof or unpacker.unused_data:
-        raise Unreadable("its gzip stream is cut, or more follows it", next_step="see its bytes")
+        raise Unreadable(
+            "its gzip stream is truncated, or followed by other bytes", next_step="see its bytes"
+        )
     return plain
 
 
@@ -93,7 +95,7 @@ def parse(body: bytes) -> Any:
     >>> parse(b'{"alerts": [1], "alerts": []}')
     Traceback (most recent call last):
     ...
-    rbkernel.errors.Unreadable: an object in it has a key twice. Next: ...
+    rbkernel.errors.Unreadable: an object has a duplicate key. Next: ...
     """
     text = body.removeprefix(_BOM)
     if not text.strip():
@@ -112,7 +114,7 @@ def parse(body: bytes) -> Any:
 
 def _must_be_told_apart(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise _unreadable("an object in it has a key twice")
+        raise _unreadable("an object has a duplicate key")
 
 
 def _unreadable(what: str) -> Unreadable:

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what this process took in, and what the store counts for all of them."""
+"""Metrics for Prometheus: counters of this process, and counts from the store."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Metrics:
         )
         self._deliveries = Counter(
             "rbkernel_deliveries",
-            "Requests of senders by outcome; quarantined ones were acknowledged, too",
+            "Requests of senders by outcome; quarantined ones are acknowledged as well",
             ("source", "outcome"),
             registry=self._registry,
         )
@@ -74,7 +74,7 @@ class Metrics:
         self._answered.labels(source).observe(took_s)
 
     def refused(self, source: str, error: RbkernelError, took_s: float) -> None:
-        """Count a request that was not taken."""
+        """Count a refused request."""
         kinds = (name for kind, name in _OUTCOMES.items() if isinstance(error, kind))
         self._deliveries.labels(source, next(kinds, "failed")).inc()
         self._answered.labels(source).observe(took_s)
@@ -108,26 +108,24 @@ class _Shared:
 def _gauges(store: Store) -> Iterator[Metric]:
     counts = store.counts()
     alive = [worker for worker in store.workers() if worker.silent_s < _SILENT_S]
-    yield _by("rbkernel_alerts_stored", "Alerts by what was done so far", "state", counts.alerts)
-    yield _by("rbkernel_alert_outcomes", "Alerts by what came of them", "outcome", counts.outcomes)
+    yield _by("rbkernel_alerts_stored", "Alerts in the store by state", "state", counts.alerts)
+    yield _by("rbkernel_alert_outcomes", "Alerts by outcome", "outcome", counts.outcomes)
     yield _by("rbkernel_jobs", "Jobs by state", "state", counts.jobs)
-    yield _one("rbkernel_queue_depth", "Jobs that have not been started", counts.waiting)
-    yield _one(
-        "rbkernel_queue_oldest_seconds", "Age of the oldest job not started", counts.oldest_job_s
-    )
+    yield _one("rbkernel_queue_depth", "Queued jobs", counts.waiting)
+    yield _one("rbkernel_queue_oldest_seconds", "Age of the oldest queued job", counts.oldest_job_s)
     yield _one(
         "rbkernel_alerts_oldest_seconds",
-        "Age of the oldest alert that has no place yet",
+        "Age of the oldest alert that is not processed yet",
         counts.oldest_alert_s,
     )
-    yield _one("rbkernel_quarantined", "Deliveries that nobody could read", counts.quarantined)
-    yield _one("rbkernel_kernels_running", "Runs that are executed now", counts.running)
+    yield _one("rbkernel_quarantined", "Unreadable deliveries", counts.quarantined)
+    yield _one("rbkernel_kernels_running", "Running runs", counts.running)
     yield _one(
         "rbkernel_kernels_limit",
-        "Runs that all living workers may execute at once",
+        "Runs that all workers may execute at the same time",
         sum(worker.kernels for worker in alive),
     )
-    yield _one("rbkernel_workers", "Processes that take jobs", len(alive))
+    yield _one("rbkernel_workers", "Processes that execute jobs", len(alive))
 
 
 def _by(name: str, described: str, label: str, values: Mapping[str, int]) -> Metric:

@@ -42,7 +42,7 @@ _RECEIPT = {
             "type": "integer",
             "description": "The running number of the raw bytes, where they could not be read.",
         },
-        "ignored": {"type": "string", "description": "Fields that nobody here knows."},
+        "ignored": {"type": "string", "description": "Unknown fields, ignored."},
         "problem": {"type": "string", "description": "Why they could not be read."},
     },
     "additionalProperties": False,
@@ -61,16 +61,18 @@ def document(gateway: Gateway) -> dict[str, Any]:
         "info": {
             "title": "rbkernel gateway",
             "version": __version__,
-            "description": "Takes alerts. 202 means: on disk. Unknown fields are tolerated.",
+            "description": "Accepts alerts. 202 means: stored. Unknown fields are ignored.",
         },
         "servers": [{"url": gateway.address}],
         "paths": {
             **{f"/alerts/{source}": _intake(source, gateway) for source in _BODIES},
             "/health/live": _page("Whether the process answers", _truth("live")),
             "/health/ready": _page(
-                "Whether alerts can be taken now", _truth("ready", problems=_TEXTS), not_ready=True
+                "Whether alerts can be accepted now",
+                _truth("ready", problems=_TEXTS),
+                not_ready=True,
             ),
-            "/metrics": _page("Figures for Prometheus", {"type": "string"}, kind="text/plain"),
+            "/metrics": _page("Metrics for Prometheus", {"type": "string"}, kind="text/plain"),
             "/openapi.json": _page("This description", {"type": "object"}),
         },
         "components": {
@@ -88,10 +90,10 @@ _TEXTS = {"type": "array", "items": {"type": "string"}}
 
 def _intake(source: str, gateway: Gateway) -> dict[str, Any]:
     answers = {
-        "202": _answer("On disk, or in quarantine.", "Receipt"),
-        "401": _answer("It does not prove that the sender sent it.", "Error"),
+        "202": _answer("Stored, or in quarantine.", "Receipt"),
+        "401": _answer("Authentication failed.", "Error"),
         "413": _answer(f"Longer than {gateway.limits.body_bytes} bytes.", "Error"),
-        "503": _answer("Not kept: send it again.", "Error"),
+        "503": _answer("Not stored: send it again.", "Error"),
     }
     operation: dict[str, Any] = {
         "summary": f"Alerts from {source}",

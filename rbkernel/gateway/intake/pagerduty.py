@@ -87,9 +87,9 @@ def read(value: Any, received_at: datetime) -> Reading:
             alerts = (_alert(event, incident),)
     elif not event.event_type.startswith(_OF_ELSE):
         raise Unreadable(
-            "event.event_type is none that is known",
+            "event.event_type is unknown",
             where="pagerduty",
-            next_step="see the raw bytes; if it tells of an alert, act on it by hand",
+            next_step="see the raw bytes; if it contains an alert, handle it by hand",
         )
     return delivered("pagerduty", alerts, [], received_at)
 
@@ -97,9 +97,9 @@ def read(value: Any, received_at: datetime) -> Reading:
 def _incident(event: EventBody) -> dict[str, Any]:
     if event.data is None or event.data.get("type") != "incident":
         raise Unreadable(
-            "event.data is no incident, as such an event has one",
+            "event.data is not an incident",
             where="pagerduty",
-            next_step="compare it with what the sender documents",
+            next_step="compare it with the sender's documentation",
         )
     return event.data
 

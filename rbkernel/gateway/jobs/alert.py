@@ -1,4 +1,4 @@
-"""One alert, whoever sent it: what the rest of the gateway knows of senders. Pure.
+"""An alert, the same for all senders. Pure.
 
 A sender repeats itself: until it is acknowledged, at every group interval, and from each replica.
 Two tellings are the same alert when they have the same `identity`, whatever else has changed.

@@ -1,4 +1,4 @@
-"""What all who work for a gateway share: the configuration, its store, and what keeps the books."""
+"""What the parts of a gateway share: configuration, store, ledger, incident log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an alert that is on disk to runs that are queued: its place, its record, its jobs.
+"""From a stored alert to queued jobs: its incident, its record, its jobs.
 
 Ordering rules. One transaction gives an alert its incident and its jobs (``received`` →
 ``placed``); then the incident's record is told; then the alert is ``done``. Each step can be said
@@ -70,7 +70,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 class Dispatcher:
-    """Takes alerts from the store, one after the other."""
+    """Processes the alerts in the store, one after the other."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class Dispatcher:
         self._catalogues.catalogue()  # takes a second, in which senders would wait for their answer
 
     def sweep(self) -> int:
-        """Let all alerts go on that can; return how many did.
+        """Process all alerts that can be processed; return how many were.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Dispatcher:
             unplaced = stored.state == StoredAlert.RECEIVED
             placed = self._place(stored, decided) if unplaced else stored
             if placed is None:
-                self._wait(stored, "the alert that it ends has no place yet")
+                self._wait(stored, "the alert that it resolves is not processed yet")
                 return False
             if placed.incident:
                 self._context.incident_log.record_alert(placed, decided.severity)
@@ -113,17 +113,17 @@ class Dispatcher:
         except StoreError:
             raise
         except RbkernelError as error:
-            _log.warning("an alert has to wait: %s", error)
+            _log.warning("an alert cannot be processed yet; retrying: %s", error)
             self._wait(stored, str(error))
             return False
         except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
-            _log.exception("alert %s has to wait", stored.identity)
+            _log.exception("alert %s cannot be processed yet; retrying", stored.identity)
             self._wait(stored, str(error) or type(error).__name__)
             return False
         return True
 
     def _have_looked_at(self, placed: StoredAlert, decided: Routing) -> None:
-        """Have the servers that its runs will look at looked at now: a run begins later."""
+        """Capture the situation of the servers that the runs will check."""
         for connection in dict.fromkeys(route.db for route in decided.routes if route.db):
             ask = Ask(
                 connection=connection,
@@ -177,7 +177,7 @@ class Dispatcher:
             return self._placed(connection, stored, "resolved", incident)
 
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
-        """Look when incidents that the alert may join were closed, before anything is locked."""
+        """Read when candidate incidents were closed, before locking anything."""
         with self._context.store.reading() as connection:
             running, crowd = self._running(connection, decided), self._crowd(connection, decided)
             known = self._known(connection, stored, {*running, crowd})
@@ -191,7 +191,7 @@ class Dispatcher:
         decided: Routing,
         closed: Mapping[str, float],
     ) -> Place:
-        """Return the incident that the alert belongs to, and remember that it heard of it."""
+        """Return the incident of the alert, and store the time of its last alert."""
         at = stored.received_at.timestamp()
         group, service = self._marks(stored)
         running, crowd = self._running(connection, decided), self._crowd(connection, decided)
@@ -289,13 +289,13 @@ class Dispatcher:
         return stored_alert_of(row)
 
     def _is_stale(self, connection: Connection, stored: StoredAlert) -> bool:
-        """Tell whether the alert's end came first, and nothing but the end."""
+        """Whether only the resolved alert was received before this one."""
         thread = alerts.c.thread == stored.alert.thread
         earlier = sa.select(alerts.c.status).where(thread, alerts.c.number < stored.number)
         return set(connection.execute(earlier).scalars()) == {"resolved"}
 
     def _began(self, connection: Connection, stored: StoredAlert) -> StoredAlert | None:
-        """Return the telling that an alert's end belongs to."""
+        """Return the firing alert that a resolved one belongs to."""
         wanted = (
             sa.select(alerts)
             .where(alerts.c.thread == stored.alert.thread, alerts.c.status == "firing")

@@ -1,4 +1,4 @@
-"""What a worker does with a turn: one run in a process of its own, from the lease to the seal.
+"""Execute an attempt: one run in its own process, from the lease to the seal.
 
 Ordering rules: the ledger says that the attempt runs before a process is started, and what it came
 to only after its evidence is sealed, or cannot be. A worker ends its own processes when it learns
@@ -35,7 +35,7 @@ _TRY_AGAIN_S = 1.0
 _OUTPUT_CHARACTERS = 1_000_000
 _log = logging.getLogger(__name__)
 
-LOST, TOO_LONG = "others have taken it over", "it took too long"
+LOST, TOO_LONG = "taken over by another worker", "timed out"
 
 
 @dataclass
@@ -48,7 +48,7 @@ class _Live:
 
 
 class JobExecutor:
-    """Runs turns, each in a thread of the queue's and a process of its own."""
+    """Executes attempts, each in a thread of the queue and its own process."""
 
     def __init__(self, context: GatewayContext, *, worker: str, kernels: int) -> None:
         self._context = context
@@ -66,7 +66,7 @@ class JobExecutor:
         return len(self._live)
 
     def perform(self, job: str, number: int) -> None:
-        """Make an attempt, if it is still to be made; return when it has ended."""
+        """Execute an attempt, if it is still due; return when it has ended."""
         with self._room:
             if self._draining.is_set():
                 return  # it stays queued, and is put in again for somebody else
@@ -76,12 +76,12 @@ class JobExecutor:
                 self._end(taken, self._attempt(taken))
 
     def keep(self, mine: Iterable[tuple[str, int]]) -> None:
-        """End all runs but these: the others are somebody else's by now."""
+        """Stop all runs but these: other workers have reclaimed the rest."""
         kept = frozenset(mine)
         self._ask(LOST, (name for name in tuple(self._live) if name not in kept))
 
     def drain(self, patience_s: float) -> None:
-        """Begin nothing more; let runs end in time, then have them seal what they have."""
+        """Start nothing more; wait for runs to finish, then stop and seal them."""
         self._draining.set()
         self._wait(patience_s)
         self._ask(Outcome.DRAINED, tuple(self._live))
@@ -95,7 +95,7 @@ class JobExecutor:
             try:
                 return self._context.ledger.begin(job, number, self._worker)
             except StoreError as error:
-                _log.warning("a job cannot be begun: %s", error)
+                _log.warning("a job cannot be started: %s", error)
                 if self._draining.wait(_TRY_AGAIN_S):
                     return None
 
@@ -105,7 +105,7 @@ class JobExecutor:
             accept(runbook, job.parameters, job.incident, self._context.settings)
         except RbkernelError as error:
             # it could be run when it was decided on: the catalogue or the configuration changed
-            return Ending(outcome=Outcome.FAILED, failure=f"it cannot be run: {error}")
+            return Ending(outcome=Outcome.FAILED, failure=f"it cannot run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
                 live = self._start(job, said, complained)
@@ -156,7 +156,7 @@ class JobExecutor:
                 live.process.terminate()
 
     def _ending(self, job: Job, live: _Live, why: str) -> Ending | None:
-        """Return what the attempt came to; None when it is no longer ours to say."""
+        """Return the outcome of the attempt; None if another worker has it now."""
         if live.stop == LOST:
             return None
         root = self._context.settings.evidence_root
@@ -166,12 +166,12 @@ class JobExecutor:
             kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
             ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
-            return Ending(outcome=Outcome.FAILED, failure="its kernel does not end")
+            return Ending(outcome=Outcome.FAILED, failure="its kernel does not stop")
         if ending.outcome != Outcome.INTERRUPTED or not live.stop:
             return ending
         outcome = Outcome.DRAINED if live.stop == Outcome.DRAINED else Outcome.FAILED
-        limit = f"it did not end within {self._context.settings.queue.run_timeout_s:.0f} s"
-        failure = "its worker was told to end" if outcome == Outcome.DRAINED else limit
+        limit = f"it did not finish within {self._context.settings.queue.run_timeout_s:.0f} s"
+        failure = "its worker was stopped" if outcome == Outcome.DRAINED else limit
         return replace(ending, outcome=outcome, failure=failure)
 
     def _end(self, job: Job, ending: Ending | None) -> None:
@@ -181,7 +181,7 @@ class JobExecutor:
                 self._context.ledger.end(job.id, job.attempt, ending)
                 ended = self._context.store.job(job.id)
             except StoreError as error:
-                _log.warning("the end of a run cannot be told yet: %s", error)
+                _log.warning("the end of a run cannot be stored yet; retrying: %s", error)
                 self._gone.wait(_TRY_AGAIN_S)
         if ended is not None:
             self._tell(ended)
@@ -192,7 +192,12 @@ class JobExecutor:
             if job.state in Job.ENDED:
                 self._context.incident_log.settle(job.incident)
         except RbkernelError as error:
-            _log.warning("%s does not know yet of %s: %s", job.incident, job.run_id, error)
+            _log.warning(
+                "the record of %s is not updated yet with run %s: %s",
+                job.incident,
+                job.run_id,
+                error,
+            )
 
     # --- ending what runs
 
@@ -217,7 +222,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _why(said: IO[bytes], complained: IO[bytes]) -> str:
-    """Return in its own words why a run did not come to its end; empty when it did."""
+    """Return the reason why a run did not finish; empty if it did."""
     try:
         summary = json.loads(_text(said))
         return str(summary["failure"])

@@ -45,7 +45,7 @@ class Place:
     reopened: bool = False
     crowded: bool = False
     merged: tuple[str, ...] = ()
-    why: str = "it belongs to no open incident"
+    why: str = "no open incident matches"
 
 
 def place(
@@ -96,7 +96,9 @@ def place(
         return Place(incident=oldest.id, merged=rest, why=why, crowded=rank == _CROWD)
     if found:
         _, why, one = max(found, key=lambda each: each[2].last_alert_at)
-        return Place(incident=one.id, reopened=True, why=f"{why}, closed a short while ago")
+        return Place(
+            incident=one.id, reopened=True, why=f"{why}; it was closed recently and is reopened"
+        )
     return Place()
 
 
@@ -115,13 +117,13 @@ def _belongs(
     if one.closed_at is not None and at - one.closed_at > rules.reopen_min * 60:
         return None
     if group and one.group == group:
-        return _SAME_GROUP, "its sender groups it with this incident's alerts"
+        return _SAME_GROUP, "same alert group of the sender"
     if service and one.service == service and at - one.last_alert_at <= rules.window_min * 60:
-        return _SAME_SERVICE, "it is of the same service, within the window"
+        return _SAME_SERVICE, "same service, within the time window"
     if one.id in running and one.closed_at is None:
-        return _SAME_RUN, "the run for it is live in this incident"
+        return _SAME_RUN, "the live run for it belongs to this incident"
     if one.id == crowd and one.closed_at is None:
-        return _CROWD, "so many incidents have a run for such alerts that it joins the newest"
+        return _CROWD, "storm: too many incidents without a runbook; joins the newest"
     return None
 
 

@@ -61,7 +61,9 @@ class IncidentLog:
         if not (self._root / incident / _RECORD).is_file():
             self._open(stored, **how)
         if stored.fires and self.closed_at(incident):
-            self._say(incident, "reopened", why=f"alert {alert.name or alert.fingerprint} fires")
+            self._say(
+                incident, "reopened", why=f"alert {alert.name or alert.fingerprint} is firing"
+            )
         for other in self._merged_into(incident):
             self._merge(incident, other)
         told = {
@@ -102,7 +104,7 @@ class IncidentLog:
         if job.state in Job.NOT_STARTED:
             self._say_run(job, job.run_id, "queued", job.attempt + 1, why=why)
         if job.state == Job.GIVEN_UP:
-            text = f"{job.runbook} was given up after {job.attempt} attempts: {job.failure}"
+            text = f"{job.runbook} failed after {job.attempt} attempts: {job.failure}"
             self._note_once(job.incident, text)
         if job.state in Job.ENDED:
             self._weigh(job)
@@ -124,7 +126,7 @@ class IncidentLog:
             self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
-        """Close the incident of a schedule whose run came to ok; have bad news open a closed one.
+        """Close the incident of a schedule whose run ended ok; have bad news open a closed one.
 
         Whoever closed it without waiting has said so in the record, and is not overruled.
         """
@@ -138,18 +140,18 @@ class IncidentLog:
         ending = next(line for line in reversed(record.lines) if line.kind == "closed")
         if not ending.data.get("lacks"):
             found = job.verdict or job.state
-            why = f"{job.runbook} {job.run_id} ended after it was closed: {found}"
+            why = f"{job.runbook} {job.run_id} ended after the incident was closed: {found}"
             self._say(job.incident, "reopened", why=why)
 
     def _close_for_schedule(self, job: Job) -> None:
         """Close an incident in which nothing was but that run."""
         record = records.read(self._root, job.incident)
         if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
-            self._close(job.incident, f"scheduled, and {job.runbook} came to ok")
+            self._close(job.incident, f"scheduled, and {job.runbook} ended ok")
 
     def _close(self, incident: str, resolution: str) -> None:
-        """Close an incident, under seal, and what it took in."""
-        went_on = f"went on in {incident}, which was closed"
+        """Close and seal an incident, and those merged into it."""
+        went_on = f"merged into {incident}, which was closed"
         parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
         for one, why in {**parts, incident: resolution}.items():
             closing = records.closing(BY, resolution=why)
@@ -168,7 +170,7 @@ class IncidentLog:
         )
 
     def _merge(self, incident: str, other: str) -> None:
-        """Say in both records that one goes on as the other, which is as severe from then on."""
+        """Record a merge in both incidents; the higher severity is kept."""
         if not self._has(other, f'"into": "{incident}"'):
             severity = records.read(self._root, other).severity
             self._say(incident, "merged", **{"from": other, "severity": severity})
@@ -205,7 +207,7 @@ class IncidentLog:
         records.append(self._root, incident, kind, by=BY, **said)
 
     def _has(self, incident: str, words: str) -> bool:
-        """Tell whether these words stand in a record: a long one takes long to understand."""
+        """Whether a record contains this text, without parsing it."""
         try:
             return words.encode() in (self._root / incident / _RECORD).read_bytes()
         except OSError:
@@ -217,7 +219,7 @@ class IncidentLog:
             self._say(incident, "note", text=text)
 
     def _still_fires(self, incident: str) -> bool:
-        """Tell, from the store alone, whether an alert of it, or of its parts, still fires."""
+        """Whether an alert of the incident or its parts is still firing, from the store."""
         parts = [incident, *self._merged_into(incident)]
         of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
         firing = of_this.where(alerts.c.status == "firing")

@@ -1,4 +1,4 @@
-"""What is to run, and who runs it: the jobs in the store, and every change of their state.
+"""The jobs in the store, and every change of their state.
 
 Ordering rules. A job is ``waiting``, ``queued``, ``running``, then ended; only a failed attempt
 puts it back to ``waiting``. It is begun by whoever changes ``queued`` to ``running`` for the next
@@ -47,7 +47,7 @@ class PendingAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """A run that somebody wants: what `add` makes a job of. ``seed`` makes the job's id.
+    """A requested run, of which `add` makes a job. ``seed`` makes the job's id.
 
     ``mind``: what is not as it was meant to be.
     """
@@ -157,7 +157,7 @@ class Ledger:
         return [_turn(row) for row in room]
 
     def queued_since(self, age_s: float) -> list[PendingAttempt]:
-        """Return what was to be queued so long ago that somebody should look for it."""
+        """Return jobs that have been queued for so long that they may be lost."""
         wanted = sa.select(jobs).where(
             jobs.c.state == Job.QUEUED, jobs.c.queued_at < time.time() - age_s
         )
@@ -166,7 +166,7 @@ class Ledger:
     # --- from queued to ended
 
     def begin(self, job: str, number: int, worker: str) -> Job | None:
-        """Take a job for its next attempt; None when somebody else has, or it has ended."""
+        """Claim a job for its next attempt; None if another worker has it, or it has ended."""
         now = time.time()
         with self._store.writing() as connection:
             taken = connection.execute(
@@ -189,7 +189,7 @@ class Ledger:
         return job_of(taken)
 
     def end(self, job: str, number: int, ending: Ending) -> str:
-        """Say what an attempt came to; an interrupted one is made again, up to the limit.
+        """Store the outcome of an attempt; an interrupted job is queued again, up to the limit.
 
         Returns
         -------
@@ -308,13 +308,13 @@ class Ledger:
             )
 
     def all_well(self, incidents: Collection[str]) -> bool:
-        """Tell whether nothing of these incidents is to run, and the newest runs came to ok."""
+        """Whether these incidents have no pending job, and the newest runs ended ok."""
         wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
         newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
         return all(one.state == Job.DONE and one.verdict == Verdict.OK for one in newest.values())
 
     def forget(self, before: float) -> int:
-        """Delete what ended, came in and could not be read before a time; evidence stays."""
+        """Delete ended jobs, alerts and quarantine older than a time; evidence stays."""
         ended = sa.select(jobs.c.id).where(jobs.c.ended_at < before, jobs.c.live.is_(None))
         old = alerts.c.last_seen_at < before, alerts.c.state == "done"
         with self._store.writing() as connection:

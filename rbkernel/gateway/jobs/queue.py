@@ -57,7 +57,7 @@ class Queue:
         self._perform = perform
 
     def start(self, executor: str, *, kernels: int) -> None:
-        """Launch: from now on attempts are put in, and with kernels they are taken, too.
+        """Launch: accept attempts, and with kernels also execute them.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class Queue:
         )
 
     def pause(self) -> None:
-        """Take no more attempts; those that were taken go on."""
+        """Start no more attempts; running ones continue."""
         for event in self._dbos.background_thread_stop_events:
             event.set()
 
@@ -136,7 +136,7 @@ class Queue:
                 DBOS.enqueue_workflow_with_options(options, attempt.job, attempt.number)
 
     def taken(self) -> list[tuple[str, str]]:
-        """Return the attempts that were taken and have not ended: name and executor of each."""
+        """Return the started attempts that have not ended: name and executor of each."""
         with self._told():
             taken = DBOS.list_workflows(
                 status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
@@ -190,7 +190,7 @@ class Queue:
             raise StoreError(
                 f"the queue does not work: {str(cause).splitlines()[0]}",
                 where=self._url.render_as_string(hide_password=True),
-                next_step="start this process again; a damaged SQLite file is then made again"
+                next_step="restart this process; a damaged SQLite file is then rebuilt"
                 " from the store",
             ) from error
 
@@ -209,7 +209,7 @@ def _beside(url: URL) -> URL:
 
 
 def _write_ahead(file: Path) -> None:
-    """Have a file in which readers and a writer go on together; a damaged one is made again.
+    """Prepare the SQLite file (WAL); rebuild a damaged one.
 
     The attempts of a new one are put in again from the ledger, by `restore`.
     """

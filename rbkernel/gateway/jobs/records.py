@@ -1,4 +1,4 @@
-"""What the store holds, as frozen values for those who show or count it. Pure."""
+"""Rows of the store as frozen values. Pure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class StoredAlert:
     PLACED: ClassVar[str] = "placed"
     DONE: ClassVar[str] = "done"
     OUTCOMES: ClassVar[Mapping[str, str]] = {
-        "started": "a run was queued for it",
-        "attached": "it joined a run that was already live",
-        "storm": "it came with many that no runbook is made for, and joined the run of one of them",
-        "resolved": "it resolved an alert that was firing",
+        "started": "a job was queued",
+        "attached": "attached to a job that was already live",
+        "storm": "one of many alerts without a runbook; attached to the job of another one",
+        "resolved": "a firing alert was resolved",
         "nothing open": "resolved, but no firing alert was received",
-        "stale": "it was resolved before it was received as firing",
-        "no run": "no runbook could be run for it",
-        "by rule": "a [[routes]] entry says that nothing is run for it",
+        "stale": "firing, received after its resolved alert",
+        "no run": "no runbook could run",
+        "by rule": "a [[routes]] entry says that no runbook runs",
     }
 
     number: int
@@ -57,7 +57,7 @@ class StoredAlert:
 
     @property
     def fires(self) -> bool:
-        """Whether it tells of a beginning, not of an end."""
+        """Whether the alert is firing, not resolved."""
         return self.alert.status == Status.FIRING
 
 
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def mind(self) -> str:
-        """What whoever reads its findings must know; usually empty."""
+        """Caveats of its findings; usually empty."""
         return "; ".join(self.why[1:])
 
     @property
@@ -139,7 +139,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """A delivery whose sender proved itself, and that nobody could read."""
+    """An unreadable delivery of an authenticated sender."""
 
     SHOWN_BYTES: ClassVar[int] = 2_000
 

@@ -1,4 +1,4 @@
-"""Whether what alerts and schedules are to run can be run: asked before it is due.
+"""Checks, in advance, that the runbooks of alerts and schedules can run.
 
 Each problem says what cannot be run, why, and what to do. A runbook may come later, so a problem is
 no reason not to start: `rbkernel serve` logs it, and `rbkernel serve --check` reports it.
@@ -25,7 +25,7 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True, kw_only=True)
 class Plans:
-    """What is to be said of them: ``problems`` cannot be run, ``cautions`` are to be looked at."""
+    """Result of the checks: ``problems`` cannot run, ``cautions`` should be reviewed."""
 
     problems: tuple[RbkernelError, ...]
     cautions: tuple[RbkernelError, ...]
@@ -54,10 +54,10 @@ def examine(settings: Settings) -> Plans:
 def _of_fallback(settings: Settings) -> Iterator[ConfigError]:
     if not settings.default_connection:
         yield ConfigError(
-            f"no default connection is configured: {FALLBACK} cannot look at an alert that no"
-            " runbook is made for and whose labels name no connection; such an alert is notified",
+            f"no default connection is configured: {FALLBACK} cannot run for an alert that has no"
+            " runbook and whose labels name no connection; such an alert is notified as unhandled",
             where=str(settings.file or "rbkernel.toml"),
-            next_step="add a connection with `rbkernel init`, and write `default = true` into it",
+            next_step="add a connection with `rbkernel init`, and set `default = true` on it",
         )
 
 
@@ -87,7 +87,7 @@ def _of_routes(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
 def _missing(name: str, known: Catalogue) -> Runbook:
     if broken := known.broken(name):
         raise ConfigError(broken.reason, next_step=broken.error.next_step)
-    raise ConfigError("there is no such runbook", next_step="`rbkernel list` shows those there are")
+    raise ConfigError("there is no such runbook", next_step="`rbkernel list` shows all runbooks")
 
 
 def _look_at_route(rule: RouteRule, runbook: Runbook, settings: Settings) -> None:
@@ -144,7 +144,7 @@ def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> No
         settings.connection(name, parameter=parameter)
         if not fnmatchcase(name, carriers.get(parameter, "*")):
             raise ConfigError(
-                f"{parameter}={name!r} is no connection that the runbook lists"
+                f"{parameter}={name!r} is not a connection that the runbook lists"
                 f" ({carriers[parameter]})",
                 next_step="name another connection, or extend `connections` in its front matter",
             )
@@ -156,7 +156,7 @@ def _is_of_label(said: Given) -> bool:
 
 def _told(where: str, runbook: str, error: RbkernelError) -> ConfigError:
     return ConfigError(
-        f"{runbook} cannot be run: {error.what}",
+        f"{runbook} cannot run: {error.what}",
         where=where,
-        next_step=error.next_step or "mend that entry",
+        next_step=error.next_step or "correct that entry",
     )

@@ -26,7 +26,7 @@ from rbkernel.runbook.parameters import Scalar
 from rbkernel.spelling import did_you_mean
 
 FALLBACK = "RUN-000"
-NOBODY_KNOWS = "nobody can tell whether it is for this alert"
+NOBODY_KNOWS = "it may be the runbook for this alert"
 _DEFAULTS = Settings()
 _LONGEST_VALUE = 1_000
 # the labels in which senders usually name a database
@@ -35,7 +35,7 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One runbook to run: `parameters` are typed and declared, ``key`` tells its live run apart.
+    """A runbook to run: `parameters` are typed and declared, ``key`` identifies its live job.
 
     ``wide``: nothing says what it is about, so each incident has a live run of its own. ``db`` is
     the connection that its parameter of that name gives; empty where it has none.
@@ -69,7 +69,7 @@ class Routing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
-    """A runbook that might be run, and how its parameters come about."""
+    """A candidate runbook, and where its parameters come from."""
 
     runbook: Runbook
     trigger: Trigger
@@ -147,15 +147,15 @@ class _Why(list[str]):
 
 
 def _instead(route: Route) -> str:
-    """Say what is looked at in the place of what was meant."""
-    at = f" looks at {', '.join(route.connections)}" if route.connections else " is run"
+    """Name the runbook and connection that replace the intended ones."""
+    at = f" runs on {', '.join(route.connections)}" if route.connections else " runs"
     return f"{route.runbook}{at} instead"
 
 
 def _steps(
     labels: Mapping[str, str], catalogue: Catalogue, settings: Settings, why: _Why
 ) -> Iterable[list[_Choice]]:
-    """Yield who may take the alert, one level after the other; the first that can, does."""
+    """Yield candidates level by level; the first level that can run is used."""
     takers = [rule for rule in settings.routes if triggers.matches(_as_trigger(rule), labels)]
     narrow = [rule for rule in takers if not triggers.is_catch_all(_as_trigger(rule))]
     best = max(narrow, key=lambda rule: triggers.specificity(_as_trigger(rule)), default=None)
@@ -175,7 +175,7 @@ def _steps(
             yield _by_rule(rule, catalogue, why)
     _leave_out_unreadable(labels, catalogue, why, wide=True)
     yield wide
-    why.append("no other runbook can be run" if why.mind else "no runbook is made for this alert")
+    why.append("no other runbook can run" if why.mind else "no runbook handles this alert")
     if broken := catalogue.broken(FALLBACK):
         why.leave_out(broken.reason)
     yield [
@@ -209,7 +209,7 @@ def _by_rule(rule: RouteRule, catalogue: Catalogue, why: _Why) -> list[_Choice]:
     for name in (name for name in rule.runbooks if name not in runbooks):
         broken = catalogue.broken(name)
         reason = broken.reason if broken else "there is no such runbook"
-        why.leave_out(f"{_named(rule)} names {name}, and {reason}")
+        why.leave_out(f"{_named(rule)} names {name}, but {reason}")
     said = {name: value for name, value in rule.parameters.items() if isinstance(value, str)}
     constants = {name: value for name, value in rule.parameters.items() if name not in said}
     return [
@@ -246,10 +246,10 @@ def _fallback(
     known = settings.connections
     label = next((label for label in _DATABASE_LABELS if labels.get(label) in known), None)
     if label is None:
-        why.leave_out("no label names a connection that is configured")
+        why.leave_out("no label names a configured connection")
     given = {"db": f"labels.{label}"} if label and "db" in runbook.parameters else {}
     trigger = Trigger(alert="*", parameters=given)
-    return _chosen(runbook, trigger, "it takes what no other runbook takes")
+    return _chosen(runbook, trigger, "the runbook for alerts that have none of their own")
 
 
 def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
@@ -261,14 +261,14 @@ def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
 def _routed(
     choice: _Choice, labels: Mapping[str, str], settings: Settings, why: _Why
 ) -> Route | None:
-    """Return the route, or None when it cannot be run; ``why`` is told either way."""
+    """Return the route, or None if it cannot run; the reason is added to ``why``."""
     runbook = choice.runbook
     try:
         given = {**_given(choice, labels), **choice.constants}
         values = declared.validate(given, runbook.parameters, runbook.id)
         asked = _connections(runbook, values, settings)
     except ParameterError as error:
-        why.leave_out(f"{runbook.id} ({choice.because}) cannot be run: {error.what}")
+        why.leave_out(f"{runbook.id} ({choice.because}) cannot run: {error.what}")
         return None
     values |= asked.filled
     because = f"{runbook.id}: {choice.because}"
@@ -297,7 +297,7 @@ def _given(choice: _Choice, labels: Mapping[str, str]) -> dict[str, str]:
     given = triggers.parameters(choice.trigger, labels)
     for name, value in given.items():
         if len(value) > _LONGEST_VALUE or not _is_plain(value):
-            raise ParameterError(f"what the alert gives for {name} is too long, or is no text")
+            raise ParameterError(f"the value of the alert for {name} is too long or not plain text")
     return {name: choice.names.get(value, value) for name, value in given.items()}
 
 
@@ -343,12 +343,12 @@ def _connections(runbook: Runbook, values: Mapping[str, Scalar], settings: Setti
     for parameter, name in named.items():
         if not fnmatchcase(name, carriers.get(parameter, "*")):
             raise ParameterError(
-                f"{parameter}={name!r} is no connection that the runbook lists"
+                f"{parameter}={name!r} is not a connection that the runbook lists"
                 f" ({carriers[parameter]})"
             )
         if name not in settings.connections:
             meant = did_you_mean(name, settings.connections)
-            raise ParameterError(f"{parameter}={name!r} is no connection that is configured{meant}")
+            raise ParameterError(f"{parameter}={name!r} is not a configured connection{meant}")
     names = tuple(dict.fromkeys(named.values()))
     return _Asked(names=names, db=named.get("db", ""), filled=filled)
 

@@ -1,4 +1,4 @@
-"""Runbooks that run by the clock. Pure but for `Scheduler`, which makes jobs of what is due.
+"""Schedules. Pure except for `Scheduler`, which creates jobs when they are due.
 
 A time that is due is one job, however many gateways look at the clock: its id is made of the
 schedule's name and that time. After a pause only the newest time that was missed is made up for,
@@ -67,7 +67,7 @@ def _cron(schedule: Schedule, at: datetime, which: str) -> datetime:
 
 
 class Scheduler:
-    """Makes jobs of what is due."""
+    """Creates jobs for due schedules."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
@@ -116,7 +116,7 @@ class Scheduler:
         return is_new
 
     def _planned(self, schedule: Schedule, complain: Callable[[str], None]) -> _Planned:
-        """Return what is to be run; what cannot be run fails as a job, so that it is reported."""
+        """Return the job request; one that cannot run fails as a job, so that it is reported."""
         try:
             runbook = catalogue.find(schedule.runbook, self._context.settings.catalogue.paths)
             values = accept(runbook, schedule.parameters, "", self._context.settings)

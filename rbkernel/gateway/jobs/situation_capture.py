@@ -1,4 +1,4 @@
-"""A look at the server that an alert is about, at the moment when the alert arrives.
+"""Capture the situation of a server when an alert about it arrives.
 
 A run begins seconds later: the queue, a process, a kernel. By then a lock storm may be over, and
 nobody could see any more who caused it. So the server is looked at as soon as the alert has its
@@ -57,7 +57,7 @@ Tell = Callable[[Ask, Diagnosis, Redactor], None]
 
 @dataclass
 class _Server:
-    """What is known of a server: who waits for the look under way, and the last one.
+    """State of a server: requests waiting for the current capture, and the last result.
 
     ``asked`` has the time of the last ask of each incident.
     """
@@ -70,7 +70,7 @@ class _Server:
 
 
 class SituationCapture:
-    """Looks at servers, each in a thread of its own, and tells what was seen."""
+    """Captures situations, one thread for each server, and records them."""
 
     def __init__(self, settings: Settings, tell: Tell) -> None:
         self._settings = settings
@@ -100,7 +100,7 @@ class SituationCapture:
         ).start()
 
     def _capture(self, connection: Connection, server: _Server) -> None:
-        """Look once, and tell all who wait; until nobody waits any more."""
+        """Capture and answer all waiting requests, until none is left."""
         redactor = self._redactor  # before the first look: it learns passwords that are fetched
         while True:
             if server.last is None or time.monotonic() - server.at > _FRESH_S:
@@ -126,9 +126,16 @@ class SituationCapture:
             try:
                 self._tell(ask, _of(ask.connection, seen), redactor)
             except RbkernelError as error:
-                _log.warning("the look at %s is not in %s: %s", ask.connection, ask.incident, error)
+                _log.warning(
+                    "the situation of %s is not recorded in %s: %s",
+                    ask.connection,
+                    ask.incident,
+                    error,
+                )
             except Exception:  # noqa: BLE001  # a thread that nobody waits for: it is logged
-                _log.exception("the look at %s is not in %s", ask.connection, ask.incident)
+                _log.exception(
+                    "the situation of %s is not recorded in %s", ask.connection, ask.incident
+                )
 
     @cached_property
     def _redactor(self) -> Redactor:
@@ -136,7 +143,7 @@ class SituationCapture:
 
 
 class _Look:
-    """One look, in a thread that may come too late."""
+    """One capture, in a thread that may exceed the time-out."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection.model_copy(
@@ -150,14 +157,14 @@ class _Look:
         self._thread.start()
 
     def result(self, limit_s: float) -> Diagnosis:
-        """Return what was seen, or why nothing was, after so many seconds at most."""
+        """Return the situation, or why there is none, within the time-out."""
         self._thread.join(limit_s)
         return self._seen or _nothing_seen(
-            self._connection, f"the look took longer than {limit_s:.0f} s"
+            self._connection, f"reading the situation took longer than {limit_s:.0f} s"
         )
 
     def join(self) -> None:
-        """Wait for the end of the look."""
+        """Wait for the end of the capture."""
         self._thread.join()
 
     def _work(self) -> None:
@@ -167,8 +174,8 @@ class _Look:
         except RbkernelError as error:
             self._seen = _nothing_seen(self._connection, str(error))
         except Exception as error:  # noqa: BLE001  # whatever it is, the record says so
-            _log.exception("the look at %s failed", self._connection.name)
-            self._seen = _nothing_seen(self._connection, f"a defect of rbkernel: {error!r}")
+            _log.exception("reading the situation of %s failed", self._connection.name)
+            self._seen = _nothing_seen(self._connection, f"a bug in rbkernel: {error!r}")
 
 
 def _of(connection: str, seen: Diagnosis) -> Diagnosis:

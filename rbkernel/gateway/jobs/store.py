@@ -1,4 +1,4 @@
-"""The gateway's store: what came in, what is to run, what ran. It delivers, the evidence is true.
+"""The store of the gateway: alerts and jobs. The evidence, not the store, is authoritative.
 
 It is a SQLite file of the user's, or the database that `RBKERNEL_STORE_URL` names, which several
 gateways and workers may share. Ordering rule: what `receive` and `quarantine` return for is on
@@ -46,7 +46,7 @@ _NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libp
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """What a delivery added: alerts that were not known, and tellings of known ones."""
+    """What a delivery added: numbers of new and repeated alerts."""
 
     new: int
     repeated: int
@@ -80,13 +80,13 @@ class Store:
         try:
             address = tables.address(url)
             if address.get_backend_name() not in tables.KNOWN:
-                raise ArgumentError("only SQLite and PostgreSQL are known")
+                raise ArgumentError("only SQLite and PostgreSQL are supported")
             store = cls(tables.engine(address))
         except (ArgumentError, SQLAlchemyError, ImportError, OSError) as error:
             raise StoreError(
                 f"the store cannot be used: {_reason(error)}",
                 where="RBKERNEL_STORE_URL",
-                next_step="give it as sqlite:////path/to/file or postgresql://user@host/database",
+                next_step="use sqlite:////path/to/file or postgresql://user@host/database",
             ) from error
         store._make()
         return store
@@ -143,7 +143,7 @@ class Store:
         return {row.identity for row in kept if row.seen == tellings[row.identity]}
 
     def quarantine(self, source: str, raw: bytes, reason: str) -> int:
-        """Keep bytes that nobody could read; return their number. On disk when it returns."""
+        """Store unreadable bytes; return their number. On disk when it returns."""
         row = {"source": source, "raw": raw, "reason": reason, "received_at": time.time()}
         table = tables.quarantine
         with self.writing() as connection:
@@ -289,7 +289,7 @@ class Store:
 
     @contextmanager
     def planning(self) -> Iterator[Connection]:
-        """Change it while nobody else, of any host, plans: what is read stays true till the end."""
+        """Open an exclusive transaction across hosts: what is read stays valid until its end."""
         with self.writing() as connection:
             if self.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -314,9 +314,9 @@ class Store:
                 connection.execute(sa.insert(tables.version).values(version=tables.VERSION))
             elif known != tables.VERSION:
                 raise StoreError(
-                    f"the store has version {known}, and this rbkernel knows {tables.VERSION}",
+                    f"the store has version {known}, this rbkernel needs {tables.VERSION}",
                     where=self.where,
-                    next_step="use the rbkernel that made it, or another RBKERNEL_STORE_URL",
+                    next_step="use the rbkernel that created it, or another RBKERNEL_STORE_URL",
                 )
 
 
@@ -363,9 +363,9 @@ def _next_step(error: SQLAlchemyError) -> str:
     if isinstance(cause, sqlite3.Error):
         mend = storefile.advice(cause)
     elif any(words in _reason(error) for words in _NO_SUCH_HOST):
-        mend = "mend the host in RBKERNEL_STORE_URL, or the name server"
+        mend = "correct the host in RBKERNEL_STORE_URL, or the DNS server"
     else:
-        mend = "see that the database server runs and has space"
+        mend = "check that the database server is running and has free space"
     return f"{mend}; until then senders are asked to send again"
 
 

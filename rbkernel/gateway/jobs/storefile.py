@@ -25,9 +25,9 @@ _BUSY_S = 3.0
 _MAGIC = b"SQLite format 3\0"
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _BESIDE = ("-wal", "-shm", "-journal")
-_OTHER_PLACE = "or give another place as RBKERNEL_STORE_URL"
+_OTHER_PLACE = "or set RBKERNEL_STORE_URL to another path"
 _RESTORE = (
-    "restore it from a backup, or move it away with the -wal and -shm files beside it: then a new"
+    "restore it from a backup, or move it away together with its -wal and -shm files: then a new"
     " one is made, and alerts that were not routed yet are lost; incidents and evidence are not"
     " in it"
 )
@@ -110,7 +110,7 @@ def _asked(file: Path, owner: str) -> str:
         if told != "ok":
             return f"the database is damaged ({' '.join(told.split())})"
         tables = {name for [name] in connection.execute("SELECT name FROM sqlite_schema")}
-    return "" if not owner or owner in tables else "the database is not one of a gateway"
+    return "" if not owner or owner in tables else "it is the database of another program"
 
 
 def unusable(file: Path, error: Exception) -> StoreError:
@@ -131,7 +131,7 @@ def advice(error: BaseException) -> str:
         case "SQLITE_BUSY" | "SQLITE_LOCKED":
             return "see which process holds it (`fuser FILE`), and end that process if it hangs"
         case "ENOTDIR" | "EISDIR" | "EEXIST":
-            return f"move away what stands in its place, {_OTHER_PLACE}"
+            return f"move away the object at that path, {_OTHER_PLACE}"
         case _:
             return f"let this user read and write the file and its folder, {_OTHER_PLACE}"
 
@@ -154,7 +154,9 @@ def _alone(file: Path) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists() and not file.is_file():
-            raise IsADirectoryError(errno.EISDIR, "something that is no file stands in its place")
+            raise IsADirectoryError(
+                errno.EISDIR, "there is something at that path that is not a file"
+            )
         lock = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise unusable(file, error) from error
@@ -164,7 +166,7 @@ def _alone(file: Path) -> Iterator[None]:
         for path, name in ((file, "the file"), (file.parent, "its folder")):
             if path.exists() and not os.access(path, os.R_OK | os.W_OK):
                 raise unusable(
-                    file, PermissionError(errno.EACCES, f"{name} may not be read and written")
+                    file, PermissionError(errno.EACCES, f"{name} is not readable and writable")
                 )
         yield
     finally:
@@ -198,4 +200,8 @@ def _set_aside(file: Path, problem: str) -> None:
             file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
     except OSError as error:
         raise unusable(file, error) from error
-    _log.warning("the queue was made again from the store, since %s; kept as %s", problem, kept)
+    _log.warning(
+        "the queue was rebuilt from the store, because %s; the old file is kept as %s",
+        problem,
+        kept,
+    )

@@ -49,7 +49,7 @@ _PATIENCE = 3
 _SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU
 _CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
 _SQLITE = (
-    "the store and the queue are SQLite files: right for one host. DBOS, which the queue is made"
+    "the store and the queue are SQLite files, suitable for one host. DBOS, which the queue is made"
     " of, calls SQLite a store for development; where several hosts work, or much depends on it,"
     " set RBKERNEL_STORE_URL to a PostgreSQL database"
 )
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Takes jobs, and sees to it that everybody's alerts and jobs go on."""
+    """Executes jobs, and keeps alerts and jobs of all workers moving."""
 
     def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
         self._context = GatewayContext.of(settings, store)
@@ -81,7 +81,7 @@ class Supervisor:
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
-        """Begin, having said what is planned and cannot be run; returns when jobs are taken."""
+        """Log what cannot run, then start; returns when jobs are executed."""
         plan = route_checks.examine(self._context.settings)
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
@@ -92,7 +92,7 @@ class Supervisor:
         return self
 
     def wake(self) -> None:
-        """Say that something came in: it need not wait for the next look."""
+        """Wake up: new alerts or jobs were stored."""
         self._awake.set()
 
     def drain(self) -> None:
@@ -108,7 +108,7 @@ class Supervisor:
         try:
             self._context.ledger.unregister(self.id)
         except StoreError as error:
-            _log.warning("%s; others will notice that this worker is gone", error)
+            _log.warning("%s; other workers will reclaim the jobs of this one", error)
 
     @property
     def busy(self) -> int:
@@ -123,7 +123,7 @@ class Supervisor:
             try:
                 mine = self._context.ledger.heartbeat(self.id)
                 if mine is None:
-                    _log.warning("this worker was taken for dead, and begins again")
+                    _log.warning("this worker was considered lost and registers again")
                     self._register()
                     mine = set()
                 self._executor.keep(mine)
@@ -142,12 +142,12 @@ class Supervisor:
             except RbkernelError as error:
                 _log.warning("%s", error)
             except Exception:  # noqa: BLE001  # the loop must go on, whatever DBOS raised
-                _log.exception("an unexpected error; the loop goes on")
+                _log.exception("unexpected error; continuing")
             if not busy and not self._draining.is_set():
                 self._awake.wait(_TICK_S)
 
     def _look(self) -> bool:
-        """Let everything go on that can; tell whether there is more to do at once."""
+        """Do all due work; return whether there is more to do now."""
         self._every(_TICK_S, self._can_write)
         if self._evidence_problem:
             return False
@@ -169,7 +169,7 @@ class Supervisor:
     # --- what the loop does
 
     def _can_write(self) -> bool:
-        """Tell whether evidence can be written now; a change is said once."""
+        """Whether evidence can be written now; a change is logged once."""
         with self._asking:
             before, self._evidence_problem = self._evidence_problem, ""
             try:
@@ -178,10 +178,10 @@ class Supervisor:
             except EvidenceError as error:
                 self._evidence_problem = str(error)
                 if not before:
-                    _log.warning("alerts are kept and nothing is run for now: %s", error)
+                    _log.warning("alerts are stored, but no job starts for now: %s", error)
                 return False
             if before:
-                _log.info("evidence can be written again: what waited goes on")
+                _log.info("evidence can be written again: queued jobs start")
             return True
 
     def _perform(self, job: str, number: int) -> None:
@@ -198,10 +198,15 @@ class Supervisor:
             try:
                 self._context.incident_log.record_job(job)
             except RbkernelError as error:
-                _log.warning("%s does not know yet of job %s: %s", job.incident, job.id, error)
+                _log.warning(
+                    "the record of %s is not updated yet with job %s: %s",
+                    job.incident,
+                    job.id,
+                    error,
+                )
 
     def _reclaim_lost_workers(self) -> None:
-        """Unregister lost workers, and have their runs settled and their jobs done by others."""
+        """Unregister lost workers, seal their runs, and reassign their jobs."""
         # who works is asked last: whoever has begun something by now is among them
         running, taken = self._context.ledger.running(), self._queue.taken()
         known = self._context.store.workers()
@@ -213,7 +218,7 @@ class Supervisor:
                 threading.Thread(target=self._settle, args=(job,), name=name, daemon=True).start()
         self._queue.put_back([attempt for attempt, worker in taken if worker not in alive])
         for one in dead:
-            _log.warning("worker %s is gone; its jobs go on elsewhere", one.id)
+            _log.warning("worker %s is lost; its jobs are reassigned", one.id)
             self._context.ledger.unregister(one.id)
 
     def _settle(self, job: Job) -> None:
@@ -230,14 +235,16 @@ class Supervisor:
                     self.wake()
                     return
                 if not told:
-                    _log.warning("run %s has lost its worker, and its kernel lives", job.run_id)
+                    _log.warning(
+                        "run %s has lost its worker, but its kernel is still alive", job.run_id
+                    )
             except Exception:  # noqa: BLE001  # nobody else answers for this run now
                 if not told:
-                    _log.exception("run %s, whose worker is gone, is not settled yet", job.run_id)
+                    _log.exception("run %s has lost its worker and is not sealed yet", job.run_id)
             told = True
 
     def _is_dead(self, worker: Worker) -> bool:
-        """Tell whether a worker is gone: one that can be seen to live is given more time."""
+        """Whether a worker is lost: one whose process is alive gets more time."""
         if worker.place != _place():
             return worker.silent_s > self._rules.lease_s
         return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
@@ -245,7 +252,7 @@ class Supervisor:
     def _restore(self) -> None:
         lost = self._queue.restore(self._context.ledger.queued_since(_STRANDED_JOBS_EVERY_S))
         if lost:
-            _log.warning("%s jobs were no longer in the queue, and were put in again", lost)
+            _log.warning("%s jobs were missing from the queue and were queued again", lost)
 
     def _forget(self) -> None:
         kept = timedelta(days=self._rules.keep_days)
@@ -263,12 +270,12 @@ class Supervisor:
 
 
 def advice(store: Store) -> list[str]:
-    """Return what whoever starts a process should know of its store, once."""
+    """Return notes about the store for the start of a process."""
     return [_SQLITE] if store.dialect == "sqlite" else []
 
 
 def _place() -> str:
-    """Return what tells these process ids from those of other hosts, boots and containers."""
+    """Identify the host, boot and container of these process ids."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -277,12 +284,12 @@ def _place() -> str:
 
 
 def _process(process: psutil.Process) -> str:
-    """Return what a process id alone is not: one process, for ever."""
+    """Identify a process uniquely: its id and start time."""
     return f"{process.pid} {process.create_time():.2f}"
 
 
 def _lives(told: str) -> bool:
-    """Tell whether a process of this place still lives."""
+    """Whether a process of this host is still alive."""
     try:
         pid, began = told.split()
         process = psutil.Process(int(pid))

@@ -1,4 +1,4 @@
-"""Who is told of what happens: events from the evidence, words, an outbox, and apprise."""
+"""Notifications: events from the evidence, templates, an outbox, and apprise."""
 
 from rbkernel.gateway.notify.notifier import Notifier
 

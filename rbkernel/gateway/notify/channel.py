@@ -42,7 +42,7 @@ def services(target: Target) -> apprise.Apprise:
             raise NotifyError(
                 f"apprise does not understand the address{which}",
                 where=f"[notify.targets.{target.name}]",
-                next_step="write it as apprise does, such as slack://… or mailto://…;"
+                next_step="write it in apprise's format, such as slack://… or mailto://…;"
                 " docs/how-to-notify.md has examples",
             )
     return made
@@ -54,7 +54,7 @@ def names(target: Target) -> str:
 
 
 def send(target: Target, title: str, body: str, level: str) -> str:
-    """Send a message, and return the services that took it.
+    """Send a message, and return the services that accepted it.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def send(target: Target, title: str, body: str, level: str) -> str:
         raise NotifyError(
             heard.reason,
             where=f"[notify.targets.{target.name}]",
-            next_step="it is tried again; `rbkernel notify --test` tries it now",
+            next_step="it will be retried; `rbkernel notify --test` sends a test message now",
         )
     return ", ".join(dict.fromkeys(str(one.service_name) for one in made))
 
@@ -85,7 +85,7 @@ def _library() -> Any:
         raise NotifyError(
             "apprise, which sends notifications, is not installed",
             where="[notify]",
-            next_step=f"run `{INSTALL}`, or take the targets out of rbkernel.toml",
+            next_step=f"run `{INSTALL}`, or remove the targets from rbkernel.toml",
         ) from error
     # whatever level a user sets: its lines have hosts and tokens in them
     logging.getLogger("apprise").propagate = False
@@ -95,7 +95,7 @@ def _library() -> Any:
 
 
 class _Heard(logging.Handler):
-    """Hears what apprise says of one sending, and keeps only what is no secret."""
+    """Captures the log of apprise during one sending, without secrets."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -105,7 +105,7 @@ class _Heard(logging.Handler):
     def reason(self) -> str:
         if self._codes:
             return f"the service answered {', '.join(dict.fromkeys(self._codes))}"
-        return "the service could not be reached, or did not take it"
+        return "the service could not be reached, or refused the message"
 
     def __enter__(self) -> Self:
         logging.getLogger("apprise").addHandler(self)

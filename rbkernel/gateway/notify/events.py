@@ -1,4 +1,4 @@
-"""What there is to tell about an incident, worked out from its evidence. Pure.
+"""The events of an incident to notify, derived from its evidence. Pure.
 
 An event is due because a line of `incident.jsonl` says so, or because time has passed. Its key is
 the same whoever works it out and however often, so that nothing is lost with the process that was
@@ -43,7 +43,7 @@ _ENDINGS = frozenset({"closed", "reopened"})
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing to tell; ``page`` is the run or the incident whose page shows more.
+    """One event to notify; ``page`` is the run or incident whose page shows more.
 
     ``facts`` are what templates can say, as JSON.
     """
@@ -61,18 +61,18 @@ class Evidence(Protocol):
     """Where the facts come from; each answer is None or empty when it is not to be had."""
 
     def run(self, run_id: str) -> Record | None:
-        """Return what a run's journal tells."""
+        """Return the journal of a run."""
 
     def head(self, seal_id: str) -> str:
         """Return the hash that a seal published."""
 
     def front_matter(self, runbook: str) -> FrontMatter | None:
-        """Return what a runbook says of itself."""
+        """Return the front matter of a runbook."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """What is to be told now, and when to look again although nothing was written (or None)."""
+    """Events to notify now, and when to check again although nothing was written (or None)."""
 
     events: tuple[Event, ...]
     look_again: datetime | None
@@ -81,7 +81,7 @@ class Due:
 def due(
     record: IncidentRecord, evidence: Evidence, *, known: Collection[str], now: datetime
 ) -> Due:
-    """Return what is to be told about an incident that is not known yet.
+    """Return the new events of an incident.
 
     Parameters
     ----------
@@ -105,9 +105,11 @@ def due(
 def of_waiting(stored: StoredAlert) -> Event:
     """Return the event that an alert, received long ago, has not got to its incident's record."""
     alert = stored.alert
-    reason = stored.problem or "no process has taken it up: see whether `rbkernel serve` works"
+    reason = stored.problem or "it is not processed yet: check that `rbkernel serve` is running"
     if stored.state == StoredAlert.PLACED:
-        reason = f"{stored.incident} cannot be written: see the log of `rbkernel serve`"
+        reason = (
+            f"the record of {stored.incident} cannot be written: see the log of `rbkernel serve`"
+        )
     name = alert.name or alert.fingerprint
     told = next((alert.labels[one] for one in SEVERITY_LABELS if alert.labels.get(one)), "")
     return Event(
@@ -122,7 +124,7 @@ def of_waiting(stored: StoredAlert) -> Event:
 
 
 class _Incident:
-    """One look at an incident."""
+    """The events of one incident at one moment."""
 
     def __init__(
         self, record: IncidentRecord, evidence: Evidence, known: frozenset[str], now: datetime
@@ -133,7 +135,7 @@ class _Incident:
         self.now = now
 
     def unhandled(self) -> Iterator[Event]:
-        """Tell every firing alert for which nothing was run, or not what is made for it."""
+        """Yield an event for each firing alert without the intended run."""
         for line in caveats.unhandled(self.record):
             key = f"unhandled/{line.text('identity')[:16] or line.number}"
             if key in self.known:
@@ -151,8 +153,8 @@ class _Incident:
                 continue
             at = instant(run.queued_at) + WAITS_TOO_LONG
             reason = (
-                f"it was queued at {run.queued_at[:19]} UTC and has not started: see the queue on"
-                " the console, and whether a worker takes jobs"
+                f"it was queued at {run.queued_at[:19]} UTC and has not started: check the queue on"
+                " the console, and that a worker is running"
             )
             facts = {"not_run": reason}
             key = f"unhandled/{run.run_id}"
@@ -192,13 +194,13 @@ class _Incident:
         yield self._event("finding", key, at, run, found, verdict)
 
     def _without_evidence(self, run: RunHistory, key: str) -> Event:
-        """Tell a run that ended before its first cell: what it was for was looked at by nothing."""
+        """Return the event of a run that ended before its first cell."""
         at = run.ended_at or run.sealed_at
-        facts = {"not_run": run.why or "nobody knows why", "verdict": Verdict.UNKNOWN.value}
+        facts = {"not_run": run.why or "unknown", "verdict": Verdict.UNKNOWN.value}
         return self._event("unhandled", key, at, run, facts, Verdict.UNKNOWN)
 
     def raised(self) -> Iterator[Event]:
-        """Tell an alert that is more severe than what was told, unless it starts a run itself."""
+        """Yield an event for each alert that raises the severity, unless it starts its own run."""
         worst, told = "", False
         for line in self.record.lines:
             told = told or (line.kind == "run" and line.text("state") == "started")
@@ -253,13 +255,13 @@ class _Incident:
             "level": level.level,
             "contact": level.contact or told.escalation.contact,
             "provide": level.provide or told.escalation.provide,
-            "why": f"The incident has lasted longer than {level.after}",
+            "why": f"The incident has lasted more than {level.after}",
         }
         key = f"escalation/{runbook}/{level.level or level.after}"
         return at, self._escalation(runbook, key, at, facts)
 
     def _unanswered(self, runbook: str, told: FrontMatter) -> Iterator[tuple[datetime, Event]]:
-        """Return the step that is due when nobody has come to a decision in the response time."""
+        """Yield the escalation when a decision is not answered within the response time."""
         answer_s = duration_s(told.response_time)
         asked = [
             run
@@ -276,7 +278,7 @@ class _Incident:
             "level": "",
             "contact": told.escalation.contact or told.on_call,
             "provide": told.escalation.provide,
-            "why": f"{runbook} waits for a decision, and nobody has come within"
+            "why": f"{runbook} needs a decision, and nobody has responded within"
             f" {told.response_time}",
         }
         at = since + timedelta(seconds=answer_s)
@@ -332,7 +334,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def severity_of(words: str, verdict: Verdict | None) -> Severity:
-    """Return how urgent an event is: by the incident's own words, and by what a run found.
+    """Return the severity of an event, from its incident and the verdict of its run.
 
     >>> [severity_of(*one).value for one in (("warning", None), ("low", Verdict.CRITICAL))]
     ['medium', 'critical']

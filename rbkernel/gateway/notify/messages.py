@@ -99,7 +99,7 @@ class Words:
         left = len(ordered) - len(parts)
         facts = {"incident": incident, "title": _called(ordered)}
         body = self._render("message", parts=parts, left=left, link=self._page(page), **facts)
-        head = "".join(f"Mind: {mind}\n" for mind in _minds(ordered))
+        head = "".join(f"Note: {caveat}\n" for caveat in _caveats(ordered))
         return _message(parts[0]["title"], head + body, ordered)
 
     def digest(self, events: Sequence[Event]) -> Message:
@@ -108,7 +108,7 @@ class Words:
         for event in events:
             incidents.setdefault(event.incident, []).append(event)
         worst_first = sorted(incidents.items(), key=lambda one: _urgency(one[1]))
-        told = [self._told(*one) for one in worst_first[:_IN_A_DIGEST]]
+        told = [self._of_incident(*one) for one in worst_first[:_IN_A_DIGEST]]
         text = self._render(
             "digest",
             count=len(events),
@@ -120,13 +120,13 @@ class Words:
         title, body = _split(text)
         return _message(title, body, events)
 
-    def _told(self, incident: str, events: Sequence[Event]) -> dict[str, Any]:
+    def _of_incident(self, incident: str, events: Sequence[Event]) -> dict[str, Any]:
         ordered = sorted(events, key=_telling)
         told = sorted(ordered[:_OF_AN_INCIDENT], key=_happened)
         return {
             "id": incident,
             "title": _called(ordered),
-            "minds": _minds(ordered),
+            "minds": _caveats(ordered),
             "parts": [self._part(event) for event in told],
             "left": len(ordered) - len(told),
             "link": self._page(incident),
@@ -169,7 +169,7 @@ class Words:
                 raise NotifyError(
                     f"the template cannot be read: {error}",
                     where=name + _SUFFIX,
-                    next_step="mend it, or delete it: then ours is used",
+                    next_step="fix it, or delete it to use the built-in one",
                 ) from error
 
     def _page(self, what: str) -> str:
@@ -193,7 +193,7 @@ def level_of(events: Sequence[Event]) -> str:
     worst = _urgency(events)
     if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
         return "failure"
-    if {"warning", "unknown"} & verdicts or worst == 1 or _minds(events):
+    if {"warning", "unknown"} & verdicts or worst == 1 or _caveats(events):
         return "warning"
     return "success" if "ok" in verdicts else "info"
 
@@ -221,10 +221,10 @@ def _newest_head(events: Sequence[Event]) -> str:
     return str(max(sealed, key=_happened).facts["head"]) if len(sealed) > 1 else ""
 
 
-def _minds(events: Sequence[Event]) -> list[str]:
-    """Return what is to be known before any of it is read: it is no all-clear."""
-    minds = (str(_plain(event.facts.get("mind", ""))) for event in events)
-    return list(dict.fromkeys(filter(None, minds)))
+def _caveats(events: Sequence[Event]) -> list[str]:
+    """Return the caveats: an ok with one of them is no all-clear."""
+    notes = (str(_plain(event.facts.get("mind", ""))) for event in events)
+    return list(dict.fromkeys(filter(None, notes)))
 
 
 def _urgency(events: Sequence[Event]) -> int:
@@ -258,7 +258,7 @@ def _packaged(name: str) -> str | None:
 
 
 def _plain(value: object) -> object:
-    r"""Return what a template prints: one line, nothing that moves a cursor or calls everybody.
+    r"""Return a value for a template: one line, no control characters, no mention of everyone.
 
     >>> _plain("a\nb\x1b[2J"), _plain("@everyone look"), _plain(None), _plain(3)
     ('a b\\x1b[2J', '@\u200beveryone look', '', 3)

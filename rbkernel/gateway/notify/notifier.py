@@ -1,4 +1,4 @@
-"""Look at the evidence, write down what is to be told, send it: a thread of `rbkernel serve`.
+"""Find new events in the evidence, store them, send them: a thread of `rbkernel serve`.
 
 No run waits for it and none is stopped by it: it only reads what runs leave behind, and a target
 that does not answer is tried again, ever less often. What was sent is written into the incident's
@@ -40,7 +40,7 @@ log = logging.getLogger("rbkernel.notify")
 
 
 class Notifier:
-    """Tells people what happens; nothing at all without targets.
+    """Sends notifications; does nothing without targets.
 
     Parameters
     ----------
@@ -66,18 +66,18 @@ class Notifier:
             channel.services(target)
         self.outbox = Outbox(store)
         for name in self.outbox.begin(self.targets):
-            log.info("target %s is new: it is sent what happens from now on", name)
+            log.info("target %s is new: it gets notifications from now on", name)
         self._watch = Watch(settings.evidence_root)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="rbkernel-notify", daemon=True)
 
     def start(self) -> None:
-        """Begin to look and to send."""
+        """Start looking for events and sending."""
         if self.targets:
             self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """End it; what was not sent is sent by whoever starts next."""
+        """Stop; unsent events are sent after the next start."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -95,7 +95,7 @@ class Notifier:
         return sum(self.send_to(target) for target in self.targets)
 
     def look(self) -> None:
-        """Write down what is to be told that was not known."""
+        """Store the new events."""
         now = datetime.now(UTC)
         evidence = OnDisk(self.settings)
         for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
@@ -127,7 +127,7 @@ class Notifier:
             return None
 
     def send_to(self, target: Target) -> int:
-        """Send a target what it is to be told now; return how many messages it took."""
+        """Send a target its due events; return the number of messages."""
         claimed = self.outbox.claim(target.name, self.settings.notify)
         if claimed is None:
             return 0
@@ -148,7 +148,9 @@ class Notifier:
         else:
             yield from map(self.words.message, incidents.values())
         while self.words.problems:
-            log.warning("ours is used in the place of a template: %s", self.words.problems.pop())
+            log.warning(
+                "a template failed; the built-in one was used: %s", self.words.problems.pop()
+            )
 
     def _deliver(self, target: Target, message: Message) -> bool:
         body = message.with_links(partial(self._link, target), self.words.address)
@@ -156,7 +158,7 @@ class Notifier:
             services = channel.send(target, message.title, body, message.level)
         except (NotifyError, ConfigError) as error:
             last = self.outbox.failed(target.name, message.events, error.what, self.settings.notify)
-            log.warning("%s%s", error, " It is given up." if last else "")
+            log.warning("%s%s", error, " Giving up." if last else "")
             if last:
                 self._record(target, message, problem=error.what)
             return False
@@ -165,7 +167,7 @@ class Notifier:
         return True
 
     def _link(self, target: Target, what: str) -> str:
-        """Return a link; who is told of some things only gets none that opens everything."""
+        """Return a link; a target for some events only gets none that opens everything."""
         if not what and not target.hears_all:
             return f"{self.words.address}/rbkernel"
         return links.link(self.settings, what or links.EVERYTHING)
@@ -173,7 +175,7 @@ class Notifier:
     def _record(
         self, target: Target, message: Message, *, how: str = "", problem: str = ""
     ) -> None:
-        """Write into each open incident what was told of it."""
+        """Record the notification in each open incident."""
         incidents = dict.fromkeys(event.incident for event in message.events if event.incident)
         for id_ in incidents:
             told = [event for event in message.events if event.incident == id_]
@@ -191,16 +193,16 @@ class Notifier:
                     problem=problem,
                 )
             except EvidenceError as error:
-                log.warning("it was sent, and could not be recorded: %s", error)
+                log.warning("a notification was sent but not recorded: %s", error)
 
     def _work(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
             try:
                 self.sweep()
             except RbkernelError as error:
-                log.warning("notifications wait: %s", error)
+                log.warning("notifications are delayed: %s", error)
             except Exception:  # a defect here must not end the telling; the edge of the thread
-                log.exception("notifications wait: this is a defect of rbkernel, report it")
+                log.exception("notifications are delayed by a bug in rbkernel; please report it")
 
 
 def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
@@ -253,7 +255,7 @@ class OnDisk:
         self._runbooks: dict[str, FrontMatter | None] = {}
 
     def run(self, run_id: str) -> reading.Record | None:
-        """Return what a run's journal tells."""
+        """Return the journal of a run."""
         try:
             return reading.read(runs.find(self._settings.evidence_root, run_id))
         except EvidenceError:
@@ -267,7 +269,7 @@ class OnDisk:
         return self._heads.get(seal_id, "")
 
     def front_matter(self, runbook: str) -> FrontMatter | None:
-        """Return what a runbook says of itself."""
+        """Return the front matter of a runbook."""
         if runbook not in self._runbooks:
             try:
                 found = catalogue.find(runbook, self._settings.catalogue.paths)

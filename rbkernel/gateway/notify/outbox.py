@@ -62,7 +62,7 @@ targets_since = sa.Table(
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """What one target is to be told now, and how many messages it may get."""
+    """The due events of one target, and how many messages it may get."""
 
     events: tuple[Event, ...]
     messages: int
@@ -141,8 +141,8 @@ class Outbox:
             connection.execute(self._store.insert(notifications).on_conflict_do_nothing(), rows)
 
     def claim(self, target: str, limits: Notify) -> Claimed | None:
-        """Take everything that a target is to be told now; None when there is nothing, it has to
-        wait after a failure or for its next turn, or another gateway is at it.
+        """Claim all due events of a target; None if there are none, it waits for a retry or the
+        rate limit, or another gateway has claimed them.
         """
         now = time.time()
         with self._store.planning() as connection:
@@ -167,7 +167,7 @@ class Outbox:
         self._mark(target, events, state=SENT, sent_at=time.time(), problem="")
 
     def failed(self, target: str, events: Sequence[Event], problem: str, limits: Notify) -> bool:
-        """Have it tried again later; return whether this was the last try."""
+        """Schedule a retry; return whether this was the last try."""
         now, table = time.time(), notifications.c
         first = self._one(target, events[0])
         over = bool(now - first.created_at > limits.give_up_h * 3600)
@@ -182,7 +182,7 @@ class Outbox:
         return over
 
     def release(self, target: str, events: Iterable[Event]) -> None:
-        """Give back what was claimed and not tried."""
+        """Release what was claimed but not sent."""
         self._mark(target, events, state=PENDING)
 
     def waiting(self, target: str) -> Waiting:
@@ -255,7 +255,7 @@ def _sent(connection: Connection, target: str, limits: Notify, now: float) -> Se
 
 
 def _with_critical(events: Sequence[Event]) -> tuple[Event, ...]:
-    """Return all that is to be told of the incidents of which something critical is."""
+    """Return all events of the incidents that have a critical one."""
     critical = {event.incident for event in events if _is_critical(event)}
     return tuple(event for event in events if event.incident in critical)
 

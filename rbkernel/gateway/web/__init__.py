@@ -44,9 +44,9 @@ def handlers(
 
     if settings.pages.open_on_loopback and not settings.gateway.on_loopback:
         raise ConfigError(
-            f"open_on_loopback is set, and others can reach {settings.gateway.host}",
+            f"open_on_loopback is set, but other machines can reach {settings.gateway.host}",
             where="[pages]",
-            next_step="take it out, and give people links (`rbkernel link`); or set [gateway]"
+            next_step="remove it and give people links (`rbkernel link`); or set [gateway]"
             ' host = "127.0.0.1"',
         )
     site = Site(settings=settings, base=BASE, find_store=lambda: store)
@@ -64,7 +64,7 @@ def handlers(
 
 
 def who_may_read(settings: Settings) -> str:
-    """Say in a few words who may read the pages, and how to get in."""
+    """Say who can read the pages, and how."""
     if settings.pages.open_on_loopback:
-        return "anybody on this machine may read them"
-    return "`rbkernel link` prints a link that opens them"
+        return "anyone on this machine can read them"
+    return "open them with a link from `rbkernel link`"

@@ -11,11 +11,11 @@ from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Counts, Job, Quarantined, Worker
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.formatting import lasted
-from rbkernel.gateway.web.overview import incidents, sheet
+from rbkernel.gateway.web.overview import incidents, page_of
 from rbkernel.gateway.web.progress import Progress
 from rbkernel.gateway.web.site import Answer, Asked, Site
 
-_INCIDENTS_A_SHEET = 25
+_INCIDENTS_PER_PAGE = 25
 _JOBS_SHOWN = 20
 _QUARANTINED_SHOWN = 10
 _LIVE_REFRESH_S, _REFRESH_S = 2, 5
@@ -24,7 +24,7 @@ _MOST_WORDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """A run that goes on; without ``progress``, ``words`` say what is being done with it."""
+    """A live run; without ``progress``, ``words`` describe its state."""
 
     run_id: str
     name: str
@@ -64,12 +64,12 @@ class Queue:
     problem: StoreError | None = None
 
     def silent_s(self, worker: str, lease_s: float) -> float | None:
-        """Return for how long nothing was heard of a worker, when that is longer than its lease."""
+        """Return how long a worker has been silent, if longer than its lease."""
         heard = {one.id: one.silent_s for one in self.workers}.get(worker, 0.0)
         return heard if heard > lease_s else None
 
-    def is_taken_up(self, lease_s: float) -> bool:
-        """Tell whether anybody takes jobs, or nobody can tell."""
+    def has_worker(self, lease_s: float) -> bool:
+        """Whether a worker is running, or that is unknown."""
         takes = (one.kernels and one.silent_s <= lease_s for one in self.workers)
         return self.problem is not None or any(takes)
 
@@ -87,7 +87,7 @@ def show(site: Site, asked: Asked) -> Answer:
     lease_s = site.settings.queue.lease_s
     live = [
         *(_live(site, entry) for entry in entries if entry.state == LIVE),
-        *(_at_an_edge(entries, queue, lease_s) if queue else ()),
+        *(_without_kernel(entries, queue, lease_s) if queue else ()),
     ]
     words = asked.query.get("q", "").split()[:_MOST_WORDS]
     every = incidents(entries, site.cache.recorded(), site.cache.record)
@@ -98,12 +98,12 @@ def show(site: Site, asked: Asked) -> Answer:
         "console.html.j2",
         live=live,
         live_state=LIVE,
-        found=sheet(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_A_SHEET),
+        found=page_of(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_PER_PAGE),
         words=visible(" ".join(words)),
         runs=len(entries),
         broken=[entry for entry in entries if entry.problem],
         queue=queue,
-        nobody_works=queue is not None and not queue.is_taken_up(lease_s),
+        no_worker=queue is not None and not queue.has_worker(lease_s),
         runbooks=runbooks,
         unreadable=unreadable,
         refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
@@ -120,15 +120,15 @@ def _live(site: Site, entry: RunEntry) -> LiveRun:
         name=f"{entry.runbook} {entry.title}".strip() or entry.run_id,
         incident=entry.incident,
         since=entry.started_at,
-        words=told.words if told else "is starting",
+        words=told.words if told else "starting",
         progress=told,
     )
 
 
-def _at_an_edge(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> Iterator[LiveRun]:
-    """Give the jobs whose kernel is still to come, or has gone and is being sealed.
+def _without_kernel(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> Iterator[LiveRun]:
+    """Yield the running jobs without a live kernel: starting, or being sealed.
 
-    A sealed run has ended as soon as its worker says so: one that is silent leaves it unsaid.
+    A sealed run is still listed if its worker is silent and has not reported the end.
     """
     known = {entry.run_id: entry for entry in entries}
     for job in queue.running:
@@ -140,17 +140,17 @@ def _at_an_edge(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> It
                 name=f"{job.runbook} {entry.title if entry else ''}".strip(),
                 incident=job.incident,
                 since=job.started_at.isoformat() if job.started_at else "",
-                words=_edge(entry, silent_s),
+                words=_stage(entry, silent_s),
             )
 
 
-def _edge(entry: RunEntry | None, silent_s: float | None) -> str:
-    """Say what is being done with a run that has no kernel."""
+def _stage(entry: RunEntry | None, silent_s: float | None) -> str:
+    """Say what happens to a run that has no kernel."""
     if silent_s is None:
-        return "is being sealed" if entry else "is starting"
-    ended = "is sealed" if entry and entry.state == SEALED else "has ended"
-    stage = ended if entry else "was begun"
-    return f"{stage}, and nothing has been heard of its worker for {lasted(silent_s)}"
+        return "sealing" if entry else "starting"
+    ended = "sealed" if entry and entry.state == SEALED else "ended"
+    stage = ended if entry else "started"
+    return f"{stage}, but its worker has not responded for {lasted(silent_s)}"
 
 
 def _queue(store: Store) -> Queue:

@@ -148,7 +148,7 @@ class EvidenceCache:
         record = self._record(entry.folder)
         return progress(record.cells, steps(reading.snapshot_of(record)), live=live)
 
-    def told(self, run_id: str) -> RunSummary:
+    def summary(self, run_id: str) -> RunSummary:
         """Return what the evidence says of a run.
 
         Raises

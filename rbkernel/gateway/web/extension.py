@@ -115,11 +115,11 @@ def _load_jupyter_server_extension(server: Any) -> None:
         find = _Finder(settings.store_url, server.log)
         site = Site(settings=settings, base=base, find_store=find, in_jupyter=True)
     except RbkernelError as error:
-        server.log.error("rbkernel shows no pages: %s", error)  # noqa: TRY400  # it says what to do
+        server.log.error("rbkernel pages are not available: %s", error)  # noqa: TRY400  # it says what to do
         return
     root = Path(server.contents_manager.root_dir).resolve()
     server.web_app.add_handlers(".*$", rules(site, root))
-    server.log.info("rbkernel shows its pages at %s", base)
+    server.log.info("rbkernel pages are at %s", base)
 
 
 def rules(site: Site, root: Path) -> list[tuple[str, Any, dict[str, Any]]]:
@@ -155,7 +155,7 @@ class _Finder:
             try:
                 self._found = Store.open(self._url)
             except StoreError as error:
-                self._log.warning("rbkernel's pages show no queue: %s", error)
+                self._log.warning("rbkernel pages cannot show the queue: %s", error)
         return self._found
 
     def _is_there(self) -> bool:

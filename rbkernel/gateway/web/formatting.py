@@ -46,9 +46,9 @@ def said(line: Line) -> str:
     >>> said(line("status", status="Identified", impact="orders are late", eta="soon"))
     'Identified; impact: orders are late; eta: soon'
     >>> said(line("notified", whom="phone", title="RUN-005 CRITICAL: Lag", text="Next: …"))
-    'told phone: RUN-005 CRITICAL: Lag'
+    'notified phone: RUN-005 CRITICAL: Lag'
     >>> said(line("merged", **{"from": "INC-1"})), said(line("merged", into="INC-2"))
-    ('took in INC-1', 'goes on in INC-2')
+    ('INC-1 was merged into this incident', 'merged into INC-2')
     >>> said(line("situation", connection="orders", causes=["it blocks 9"], situation={"at": ""}))
     'orders when the alert arrived: it blocks 9'
     """
@@ -73,11 +73,13 @@ def _said(line: Line) -> str:
         rest = (f"; {name}: {line.text(name)}" for name in names if line.text(name))
         return f"{line.text('status')}{''.join(rest)}"
     if line.kind == "notified":
-        told = "could not tell" if line.text("problem") else "told"
+        told = "could not notify" if line.text("problem") else "notified"
         return f"{told} {line.text('whom')}: {line.text('title')}"
     if line.kind == "merged":
         into = line.text("into")
-        return f"goes on in {into}" if into else f"took in {line.text('from')}"
+        return (
+            f"merged into {into}" if into else f"{line.text('from')} was merged into this incident"
+        )
     hidden = {"group_key"}  # a sender's own, of no use to people
     values = (str(value) for name, value in line.data.items() if value and name not in hidden)
     return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")

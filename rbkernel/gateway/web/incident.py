@@ -39,7 +39,7 @@ def show(site: Site, asked: Asked) -> Answer:
     if record is None and not entries:
         raise EvidenceError(
             f"there is no incident {incident}",
-            next_step="the console lists those there are",
+            next_step="the console lists all incidents",
         )
     live = any(entry.state == LIVE for entry in entries)
     lines = record.lines if record else ()

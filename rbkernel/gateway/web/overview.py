@@ -33,13 +33,13 @@ class IncidentLine:
         return caveats.judged(self.record, worst) if self.record else worst
 
     @property
-    def minds(self) -> tuple[str, ...]:
-        """What is to be known before that is believed."""
-        return caveats.minds(self.record) if self.record else ()
+    def caveats(self) -> tuple[str, ...]:
+        """What to know before the verdict is trusted."""
+        return caveats.caveats_of(self.record) if self.record else ()
 
     @property
     def live(self) -> bool:
-        """Whether a run of it goes on."""
+        """Whether one of its runs is live."""
         return any(run.state == LIVE for run in self.runs)
 
     @property
@@ -51,7 +51,7 @@ class IncidentLine:
         return re.sub("[-:]", "", opened)[:15]
 
     def holds(self, words: Sequence[str]) -> bool:
-        """Tell whether each of these words is somewhere in what the list shows of it."""
+        """Whether the list shows each of these words for this incident."""
         runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
         told = self.record
         whose = (told.title, told.service, told.severity) if told else ()
@@ -61,12 +61,12 @@ class IncidentLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class ListPage:
     """One page of a list: what it shows, of how many."""
 
     lines: tuple[IncidentLine, ...]
     number: int
-    sheets: int
+    pages: int
     total: int
 
 
@@ -102,13 +102,13 @@ def _line(
     return IncidentLine(id=incident, runs=tuple(of_it), record=record)
 
 
-def sheet(lines: Sequence[IncidentLine], number: int, length: int) -> Sheet:
-    """Cut a list into sheets, and return one; a number that is none gives the nearest.
+def page_of(lines: Sequence[IncidentLine], number: int, length: int) -> ListPage:
+    """Return one page of a list; a number out of range gives the nearest page.
 
-    >>> sheet((), 3, 25)
-    Sheet(lines=(), number=1, sheets=1, total=0)
+    >>> page_of((), 3, 25)
+    ListPage(lines=(), number=1, pages=1, total=0)
     """
-    sheets = max(1, -(-len(lines) // length))
-    number = min(max(number, 1), sheets)
+    pages = max(1, -(-len(lines) // length))
+    number = min(max(number, 1), pages)
     shown = tuple(lines[(number - 1) * length : number * length])
-    return Sheet(lines=shown, number=number, sheets=sheets, total=len(lines))
+    return ListPage(lines=shown, number=number, pages=pages, total=len(lines))

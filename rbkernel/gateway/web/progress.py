@@ -1,4 +1,4 @@
-"""Pure: how far a run has come: which cell of how many, and what that cell is for."""
+"""Pure: the progress of a run: which cell of how many, and its purpose."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Progress:
         >>> Progress(done=3, total=12, doing="How far behind?").words
         'cell 4 of 12: How far behind?'
         >>> Progress(done=0, total=0, doing="").words, Progress(done=2, total=2, doing="").words
-        ('is starting', '2 of 2 cells have run')
+        ('starting', '2 of 2 cells done')
         """
         if not self.total:
-            return "is starting"
+            return "starting"
         if not self.doing:
-            return f"{self.done} of {self.total} cells have run"
+            return f"{self.done} of {self.total} cells done"
         return f"cell {min(self.done + 1, self.total)} of {self.total}: {self.doing}"
 
 

@@ -85,7 +85,7 @@ ROUTES = (
 
 
 def message(site: Site, error: RbkernelError, status: int, *, command: str = "") -> Answer:
-    """Return the page that tells of an error, with what to do next."""
+    """Return the page of an error, with the next step."""
     return site.render(
         "message.html.j2",
         status=status,
@@ -101,6 +101,6 @@ def nothing_here(site: Site) -> Answer:
     """Return the page for an address that leads nowhere."""
     error = EvidenceError(
         "there is no such page",
-        next_step="go to the console, or check the run id or incident id in the address",
+        next_step="open the console, or check the run id or incident id in the address",
     )
     return message(site, error, 404)

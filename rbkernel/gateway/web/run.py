@@ -30,7 +30,7 @@ def show(site: Site, asked: Asked) -> Answer:
         There is no such run, or its evidence cannot be read.
     """
     try:
-        told = site.cache.told(asked.what)
+        told = site.cache.summary(asked.what)
     except EvidenceError:
         if answer := _without_evidence(site, asked.what):
             return answer
@@ -54,7 +54,7 @@ def show(site: Site, asked: Asked) -> Answer:
 
 
 def _mind(site: Site, told: RunSummary) -> str:
-    """Return what the incident's record says that is not as it was meant to be with this run."""
+    """Return the caveats of this run from the incident's record."""
     record = site.cache.record(told.section.incident)
     runs = record.runs if record else ()
     found = (run for run in runs if run.run_id == told.section.run_id)
@@ -62,37 +62,37 @@ def _mind(site: Site, told: RunSummary) -> str:
 
 
 def _without_evidence(site: Site, run_id: str) -> Answer | None:
-    """Tell of a run that has no evidence what the store knows, if it knows it."""
+    """Show a run without evidence from the store, if it is known there."""
     store = site.store
     job = store.job_of_run(run_id) if store else None
     if store is None or job is None:
         return None
     if job.run_id == run_id and job.state in Job.LIVE:
-        return _to_come(site, job)
+        return _starting(site, job)
     attempts = store.attempts(job.id)
     tried = next((one for one in attempts if one.run_id == run_id), None)
     # one with a verdict has had evidence: that it is missing is an error
     if tried is None or tried.verdict or run_id in site.cache.known():
         return None
     waits = job.run_id not in {one.run_id for one in attempts}
-    return _never_began(site, job, tried, waits=waits)
+    return _not_started(site, job, tried, waits=waits)
 
 
-def _to_come(site: Site, job: Job) -> Answer:
+def _starting(site: Site, job: Job) -> Answer:
     return site.render(
         "message.html.j2",
-        what=f"{job.runbook} is about to begin",
+        what=f"{job.runbook} is about to start",
         where=f"{job.incident}, attempt {job.attempt}",
-        next_step="wait: this page shows what it finds as soon as there is something",
+        next_step="wait; this page shows the findings as soon as there are any",
         command="",
         refresh_s=_LIVE_REFRESH_S,
     )
 
 
-def _never_began(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer:
-    """Tell of an attempt that ended before its kernel began, and where it is gone on."""
+def _not_started(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer:
+    """Show an attempt that ended before its kernel started, and the next one."""
     return site.render(
-        "unbegun.html.j2",
+        "not_started.html.j2",
         job=job,
         tried=tried,
         followed=job.run_id != tried.run_id,
@@ -102,7 +102,7 @@ def _never_began(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer
 
 
 def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """Return those to look at, and those that are ok where they would only be in the way."""
+    """Return the findings to show, and the ok ones to fold."""
     passed = [finding for finding in found if finding.verdict is Verdict.OK]
     other = [finding for finding in found if finding.verdict is not Verdict.OK]
     return (other, passed) if other and len(passed) > 1 else (list(found), [])

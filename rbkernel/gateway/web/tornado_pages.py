@@ -65,7 +65,7 @@ class Shows(RequestHandler):
             return False
 
     def send(self, answer: Answer) -> None:
-        """Send an answer whole; a browser that has it already is told so."""
+        """Send an answer; 304 if the browser already has it."""
         self.set_status(answer.status)
         for name, value in _HEADERS.items():
             self.set_header(name, value)
@@ -139,7 +139,7 @@ class Page(Shows):
             await self.show(self._route, what)
             return
         error = LinkError(
-            "these pages are open on this machine only, under its own name",
+            "these pages are open on this machine only, under a loopback address",
             where=self.request.host,
             next_step="use http://127.0.0.1 with the port of `rbkernel serve`",
         )
@@ -184,7 +184,7 @@ class Page(Shows):
 
 
 class Static(Shows):
-    """What all pages share; it tells nothing of anybody."""
+    """Static files of all pages, without data."""
 
     def initialize(self, site: Site) -> None:
         """Take what the application was made with."""
@@ -217,9 +217,9 @@ def _not_opened(grants: list[Grant], ended: LinkError | None) -> LinkError:
     if grants:
         return LinkError(
             "your link does not open this page",
-            next_step="ask for one that does: this command prints it, where the gateway runs",
+            next_step="ask for one that does; this command prints it, on the gateway host",
         )
     return LinkError(
         "this page needs a link",
-        next_step="open it from a notification, or have it printed where the gateway runs",
+        next_step="open the page from a notification, or print a link on the gateway host",
     )

@@ -55,11 +55,11 @@ def verify_text(head: Head, *, signed: bool, whole: bool) -> str:
 _TEXT = """# How to verify this archive
 
 It holds sealed evidence of {incident}, byte for byte. Unpack it, go into the folder that holds
-this file, and run these commands: they are those of coreutils and OpenSSH, nothing of ours. Each
-ends with exit code 0 when all is well, and else names the file. The last seal is of {at}.
+this file, and run these commands: they use only coreutils and OpenSSH. Each ends with
+exit code 0 when nothing was changed; otherwise it names the file. The last seal is of {at}.
 
-1. The files are those that the manifest lists, and the incident's record, which grows, begins as
-   it did at the seal:
+1. The files match the manifest, and the record of the incident begins as it did at the seal
+   (lines may follow):
 
 ```sh
 (cd {incident} && sha256sum --check --strict --quiet{missing} {name})
@@ -76,23 +76,23 @@ sha256sum {incident}/{name}
 grep --quiet "^$(sha256sum < {incident}/{name} | cut -c 1-64)  {incident}/{name}  " HEADS
 ```
 
-3. Nobody wrote all of it anew. Compare that hash with the head that was published when the run was
-   sealed: `rbkernel run` and `rbkernel evidence seal` print it, for the incident's ticket or
-   channel. What this file says is no proof of it, for it lies in the same archive.
+3. The evidence was not replaced as a whole. Compare that hash with the head that was published
+   when the run was sealed: `rbkernel run` and `rbkernel evidence seal` print it, for the ticket or
+   channel of the incident. A head in this archive proves nothing.
 
 4. {signature}
 
-With rbkernel, `rbkernel evidence verify {incident}` checks the hashes, too, and names what was
-changed down to the cell. For reading, `report.html` in each run's folder needs only a browser.
+With rbkernel, `rbkernel evidence verify {incident}` does the same checks and names the changed
+cell. To read the evidence, open `report.html` in the folder of each run in a browser.
 """
 
 _OTHERS = """
    The manifest also lists the incident's other runs, which are not in this archive:
-   `--ignore-missing` passes over them.
+   `--ignore-missing` skips them.
 """
 
-_SIGNED = """Each run was signed by whom it says. `SIGNERS` is the list of signers that was
-   published elsewhere; a copy that lies in this archive proves nothing:
+_SIGNED = """Check who signed each run. `SIGNERS` is the list of signers that was
+   published elsewhere; a copy in this archive proves nothing:
 
 ```sh
 for run in {incident}/*/; do
@@ -103,4 +103,4 @@ for run in {incident}/*/; do
 done
 ```"""
 
-_UNSIGNED = "It is not signed: that it is unchanged is proved, but not who sealed it."
+_UNSIGNED = "It is not signed: this proves that it is unchanged, but not who sealed it."

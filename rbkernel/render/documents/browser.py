@@ -64,7 +64,7 @@ def needed(what: str) -> str:
     path = find()
     if path is None:
         raise EvidenceError(
-            f"{what} needs Chromium or Chrome, and there is none on PATH",
+            f"{what} needs Chromium or Chrome, but none is on PATH",
             next_step="install it (Debian: `apt install chromium`), or export `--to html` and print"
             " that page to PDF in any browser",
         )

@@ -89,7 +89,7 @@ class Section:
     def headline(self) -> str:
         """What is wrong, else what could not be seen, else that all is well; in one line."""
         wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
-        ok = f"all {len(self.findings)} checks passed" if self.findings else "no check was made"
+        ok = f"all {len(self.findings)} checks passed" if self.findings else "no checks"
         return "; ".join(wording) or ok
 
     @property

@@ -31,8 +31,8 @@ _MOST_ALERTS = 12
 _MOST_IMPACTS = 6
 # what values of a wrong type or shape raise
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-_UNSEALED = "not sealed: this is no evidence yet"
-_AT_SEAL = "made at the seal, from what is sealed with it"
+_UNSEALED = "not sealed yet, so this proves nothing"
+_AT_SEAL = "made when the run was sealed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def sources(root: Path, what: str) -> list[Source]:
     of_it = [run for run in runs.of_incident(root, what) if run.is_readable]
     if not of_it and not (root / what / manifest.INCIDENT).is_file():
         raise EvidenceError(
-            f"there is neither a record nor a run of {what}",
+            f"there is no record and no run of {what}",
             where=str(root),
             next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
             " evidence folder is read",
@@ -159,7 +159,7 @@ def _of_incident(
         incident=record.id,
         facts=tuple(_facts(record)),
         warnings=(
-            *map(visible, caveats.minds(record)),
+            *map(visible, caveats.caveats_of(record)),
             *(f"{record.id}/{manifest.INCIDENT}: {one}" for one in record.damaged),
         ),
         timeline=_timeline(happened),
@@ -169,8 +169,8 @@ def _of_incident(
 
 def _footer(of: str) -> str:
     return (
-        f"Made by rbkernel from the evidence of {of or 'a run'}. A report is for reading:"
-        " what proves is the sealed folder. All times are UTC."
+        f"Made by rbkernel from the evidence of {of or 'a run'}. A report is a view;"
+        " the sealed folder is the proof. All times are UTC."
     )
 
 
@@ -220,7 +220,7 @@ def fit_for_a_report(where: str) -> Iterator[None]:
         yield
     except (*_UNFIT, TemplateError, OSError) as error:
         raise EvidenceError(
-            f"no report can be made of this evidence: {type(error).__name__}: {error}",
+            f"the report cannot be made: {type(error).__name__}: {error}",
             where=where,
             next_step="`rbkernel evidence verify` says whether it was changed; `--to zip` exports"
             " it as it is",

@@ -111,9 +111,9 @@ def _report(report: Report, files: _Files) -> Iterator[str]:
     yield escaped(report.subtitle)
     if report.facts:
         yield _pairs(report.facts)
-    yield _list(f"**Mind:** {escaped(warning)}" for warning in report.warnings)
+    yield _list(f"**Note:** {escaped(warning)}" for warning in report.warnings)
     if report.incident and report.sections:
-        yield "## What the runs found"
+        yield "## Results of the runs"
         yield _list(
             f"{_badge(run.verdict)} {escaped(run.runbook)} {escaped(run.title)}:"
             f" {escaped(run.headline)}"
@@ -134,9 +134,9 @@ def _report(report: Report, files: _Files) -> Iterator[str]:
 def _section(run: Section, files: _Files) -> Iterator[str]:
     yield f"## {escaped(run.runbook)} {escaped(run.title)}: {_badge(run.verdict)}"
     yield _pairs(run.about)
-    yield _list(f"**Mind:** {escaped(warning)}" for warning in run.warnings)
+    yield _list(f"**Note:** {escaped(warning)}" for warning in run.warnings)
     yield "### Findings"
-    yield _list(map(_finding, run.findings)) or "This run made no check."
+    yield _list(map(_finding, run.findings)) or "This run had no checks."
     if run.decisions or run.plans or run.remarks:
         yield "### Decisions and actions"
         yield _list(map(_decision, run.decisions))
@@ -181,7 +181,7 @@ def _plan(plan: Plan, files: _Files) -> str:
 
 def _cell(cell: Cell, files: _Files) -> Iterator[str]:
     if cell.problem:
-        yield f"**Not as the journal has it:** {escaped(cell.problem)}"
+        yield f"**Differs from the journal:** {escaped(cell.problem)}"
     if cell.kind == "markdown":
         yield _rewritten(cell.source)
         return
@@ -200,7 +200,7 @@ def _block(block: Block, files: _Files) -> str:
         return f"**{escaped(block.text)}**\n\n{fenced(block.traceback)}"
     if isinstance(block, Card):
         if block.name in {"run", "overview"}:
-            return "*What it found stands at the head of this report.*"
+            return "*See the findings at the top of this report.*"
         return _quoted(block.lines)
     if isinstance(block, Html):
         if block.tables:

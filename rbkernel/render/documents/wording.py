@@ -203,12 +203,12 @@ def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
 
 def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ...]:
     """Return what a reader must know before believing the rest."""
-    told = [f"Cannot be read: {plain(str(one))}" for one in record.unreadable]
-    told += [f"Not as the journal has it: {problem}" for problem in problems]
+    told = [f"Unreadable: {plain(str(one))}" for one in record.unreadable]
+    told += [f"Differs from the journal: {problem}" for problem in problems]
     if partial:
         told.append(f"Verified in part: {partial}")
     if not record.complete and not record.lost:
-        told.append("The run did not come to its end: what is missing here never happened.")
+        told.append("The run did not finish: the missing steps did not run.")
     left = [cell for cell in record.cells if cell.status != DONE]
     told += [f"{cell.status}: {_where(cell)}" for cell in left if cell.code.strip()]
     return tuple(told)

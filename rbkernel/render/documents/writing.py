@@ -76,7 +76,7 @@ def try_out(root: Path, what: str, paths: Sequence[Path]) -> None:
     for path in paths:
         if path.is_dir() or (_folder(path).exists() and not _folder(path).is_dir()):
             raise EvidenceError(
-                "another thing has this name, so nothing can be written there",
+                "there is something with this name that is not a file",
                 where=str(path),
                 next_step="move it away, or name another folder with -o",
             )
@@ -108,7 +108,7 @@ def _markdown(path: Path, report: Report) -> Exported:
     beside = csv_files(report) | dict(files.values())
     remarks = _undrawn(report, set(drawn))
     if remarks and not chromium:
-        remarks = [f"{remarks[0]}: pictures need Chromium or Chrome, and there is none on PATH"]
+        remarks = [f"{remarks[0]}: pictures need Chromium or Chrome, but none is on PATH"]
     return _write(path, text, beside, *remarks)
 
 
@@ -148,7 +148,7 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
     wanted = [name for name in found if what == incident or name.endswith(what)]
     if not wanted:
         raise NothingSealed(
-            f"nothing of {what} is sealed, and an archive holds sealed evidence only",
+            f"{what} is not sealed; an archive holds sealed evidence only",
             where=str(root),
             next_step="`rbkernel evidence list` shows what there is; `rbkernel evidence seal"
             " RUN_ID` seals a run whose kernel has ended",
@@ -170,7 +170,7 @@ def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
     path = path.absolute()
     if path.resolve().is_relative_to(root.resolve()):
         raise EvidenceError(
-            "an export is not written into the evidence folder: it could replace evidence",
+            "an export cannot be in the evidence folder: it could replace evidence",
             where=str(path),
             next_step="name a file elsewhere with -o",
         )

@@ -11,7 +11,7 @@
       return;
     }
     getSelection().selectAllChildren(pre); // a page without TLS has no clipboard of its own
-    if (!document.execCommand("copy")) throw new Error("this browser does not copy");
+    if (!document.execCommand("copy")) throw new Error("this browser cannot copy");
   };
 
   const offerCopy = (pre) => {
@@ -43,7 +43,7 @@
     return seconds < 172800 ? `${Math.round(seconds / 3600)} h ago` : "";
   };
 
-  const sayAges = () => {
+  const showAges = () => {
     for (const time of main.querySelectorAll(":not(.timeline > li) > time[datetime]")) {
       const words = ago(time.dateTime);
       let said = time.nextElementSibling?.matches(".ago") ? time.nextElementSibling : null;
@@ -64,7 +64,7 @@
     }
   };
 
-  const enliven = (part) => {
+  const activate = (part) => {
     part.querySelectorAll("pre[data-copy]").forEach(offerCopy);
     return drawAll(part);
   };
@@ -72,7 +72,7 @@
   const partsOf = (root) => [...root.querySelectorAll("[data-part]")];
 
   // parts that are the same stay as they are: what is unfolded, selected or zoomed stays so
-  const take = (fresh) => {
+  const update = (fresh) => {
     const known = new Map(partsOf(main).map((part) => [part.dataset.part, part]));
     let before = null;
     for (const part of partsOf(fresh)) {
@@ -90,11 +90,11 @@
       if (old) old.replaceWith(made);
       else if (before) before.after(made);
       else main.prepend(made);
-      enliven(made);
+      activate(made);
       before = made;
     }
     known.forEach((part, name) => { part.remove(); sources.delete(name); });
-    sayAges();
+    showAges();
   };
 
   // plotly.js is loaded as soon as there is something to draw, and not before
@@ -107,7 +107,7 @@
       script.src = source;
       await new Promise((done, failed) => {
         script.onload = done;
-        script.onerror = () => failed(new Error("a script was not loaded"));
+        script.onerror = () => failed(new Error("a script could not be loaded"));
         document.head.append(script);
       });
     }
@@ -124,7 +124,7 @@
         if (!answer.ok) throw new Error(`the gateway answered ${answer.status}`);
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
         await load(fresh);
-        take(fresh.getElementById("main"));
+        update(fresh.getElementById("main"));
         document.title = fresh.title;
         document.body.dataset.refreshS = fresh.body.dataset.refreshS;
         failures = 0;
@@ -139,9 +139,9 @@
   };
 
   partsOf(main).forEach((part) => sources.set(part.dataset.part, part.outerHTML));
-  const drawn = Promise.all(partsOf(main).map(enliven));
-  sayAges();
-  setInterval(sayAges, 20000);
+  const drawn = Promise.all(partsOf(main).map(activate));
+  showAges();
+  setInterval(showAges, 20000);
   setTimeout(follow, 1000 * Number(document.body.dataset.refreshS) || 0);
   drawn.then(() => { document.documentElement.dataset.ready = "yes"; });
 })();
