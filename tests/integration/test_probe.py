@@ -400,7 +400,7 @@ class TestShell:
     def test_a_time_out_ends_the_whole_group(self, probes: Probes, tmp_path: Path) -> None:
         file = tmp_path / "pids"
         found = probes.finding("shell", "Waits", "family", file=str(file), next_step="look")
-        assert (found["verdict"], found["actual"]) == ("unknown", "did not finish within 0.5 s")
+        assert (found["verdict"], found["actual"]) == ("unknown", "did not end within 0.5 s")
         assert found["next_step"] == "look"
         assert probes.events("shell")[-1].data["output"] == "begun\n"
         expect_gone(*map(int, file.read_text().split()))
