@@ -26,10 +26,10 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.sandbox import control
 
-# a run of the suite tries what the last one has tried; leave CI out to look for more
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# How long an example takes says how busy the machine is. In CI, a run of the suite tries what the
+# last one has tried; elsewhere it looks for more.
+hypothesis.settings.register_profile("ours", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("ours")
 
 _NOT_OURS = (
     *("RBKERNEL_RUN_ID", "RBKERNEL_RUNBOOK", "RBKERNEL_PG_BIN", "JPY_SESSION_NAME"),
