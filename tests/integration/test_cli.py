@@ -71,8 +71,8 @@ BAD_RUNS = [
     (["RUN-005", "-p", "db="], ["db is empty"]),
     (["RUN-005"], ["db is empty", "no default connection", "default = true"]),
     (["RUN-005", "-p", "samples"], ["name=value"]),
-    (["RUN-005", "--incident", "../../evil"], ["no incident id"]),
-    (["RUN-005", "--incident", "INC-x/../../y"], ["no incident id"]),
+    (["RUN-005", "--incident", "../../evil"], ["not an incident id"]),
+    (["RUN-005", "--incident", "INC-x/../../y"], ["not an incident id"]),
 ]
 
 

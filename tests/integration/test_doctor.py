@@ -299,7 +299,7 @@ class TestJudging:
     def test_old_server(self) -> None:
         found = doctor.judge_server(server(version="13.4", version_num=130004))
         assert found.verdict is Verdict.CRITICAL
-        assert "13.4 is older" in found.cause
+        assert "13.4 is not supported" in found.cause
         assert "upgrade it to 15" in found.next_step
 
     def test_managed_service_is_named(self) -> None:
@@ -324,11 +324,11 @@ class TestTables:
         [
             ({}, False, Verdict.OK, "all 9 in shop"),
             ({"readable": 7}, False, Verdict.WARNING, "2 of 9 cannot be read (schema shop, owner"),
-            ({"later": False}, False, Verdict.WARNING, "created later cannot be read"),
+            ({"later": False}, False, Verdict.WARNING, "future tables cannot be read"),
             # single tables were granted: a choice, and no fault
-            ({"later": False, "meant": False}, False, Verdict.OK, "created later cannot be read"),
-            ({"later": False, "meant": False}, True, Verdict.WARNING, "created later"),
-            ({"readable": 0}, False, Verdict.OK, "reads no table"),
+            ({"later": False, "meant": False}, False, Verdict.OK, "future tables cannot be read"),
+            ({"later": False, "meant": False}, True, Verdict.WARNING, "future tables"),
+            ({"readable": 0}, False, Verdict.OK, "can read no table"),
             ({"readable": 0}, True, Verdict.WARNING, "9 of 9 cannot be read"),
         ],
     )
@@ -470,7 +470,7 @@ class TestInit:
         code, text = at_a_terminal(desk, ["init"], answers)
         assert code == 0, text
         assert "Where does the password come from?" in text
-        assert "no source of a password" in text
+        assert "not a source of a password" in text
         written = tomllib.loads((desk.folder / "rbkernel.toml").read_text(encoding="utf-8"))
         assert written["connections"]["answered"]["user"] == "rb_diag"
 

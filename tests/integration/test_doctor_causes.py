@@ -120,7 +120,7 @@ class TestRoles:
         title, told, next_step = broken(examine(role.model_copy(update={"user": "nobody_here"})))
         assert title == "login"
         assert "does not accept" in told
-        assert "missing" in next_step
+        assert "the role may not exist" in next_step
 
     def test_no_password_at_all(self, role: Connection) -> None:
         title, told, next_step = broken(examine(role.model_copy(update={"password_env": None})))

@@ -99,5 +99,5 @@ def test_a_plan_for_a_shell_is_shown_to_copy(cells: tuple[Kernel, Path]) -> None
     )
     data = shown(answer)
     assert "kubectl rollout undo api" in data["text/html"]
-    assert "In a shell of your own" in data["text/html"]
+    assert "Run in your own shell" in data["text/html"]
     assert data["application/vnd.rbkernel.plan+json"]["command"] == "kubectl rollout undo api"

@@ -213,7 +213,7 @@ def test_the_command(
     a_run_ends(evidence)
     once = rbkernel(capsys, "--once")
     assert once.code == 0, once.err
-    assert "2 messages were sent" in once.out
+    assert "sent 2 messages" in once.out
     shown = rbkernel(capsys)
     assert shown.code == 0
     assert "decision" in shown.out

@@ -272,13 +272,13 @@ class TestRefusals:
                 (
                     question(where=where),
                     NothingCompared,
-                    "nothing was compared: the where picked no",
+                    "nothing was compared: the where matched no",
                 )
                 for where in ("false", "null", "id < 0")
             ),
             (question(time_zone="Mars/X"), ParameterError, "no time zone 'Mars/X'"),
-            (question(tolerance={"w": 1.0}), QueryError, "is no number"),
-            (question(window_s=1.0, window_column="w"), QueryError, "is no time"),
+            (question(tolerance={"w": 1.0}), QueryError, "is not a number"),
+            (question(window_s=1.0, window_column="w"), QueryError, "is not a time"),
         ],
     )
     def test_a_question_that_cannot_be_answered(

@@ -564,7 +564,7 @@ class TestCheck:
         configuration = text + DEFAULT_CONNECTION
         found = self.check(tmp_path, "--port", str(_free_port()), configuration=configuration)
         assert found["plans"]["verdict"] == "critical"
-        assert "RUN-999 cannot be run" in found["plans"]["actual"]
+        assert "RUN-999 cannot run" in found["plans"]["actual"]
 
     def test_something_else_listens_there(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
