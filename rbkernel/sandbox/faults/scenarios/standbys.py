@@ -143,6 +143,7 @@ SCENARIOS = (
             says="maintenance.*blocks 5 sessions of sandbox-standby",
             alone="transaction of the primary.*blocks 5 sessions",
             opens="RUN-007",
+            may=("maintenance",),
         ),
     ),
     Scenario(
