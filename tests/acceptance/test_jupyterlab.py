@@ -55,7 +55,15 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
     expect(desk.output(START)).to_contain_text("Replay is paused on sandbox-standby")
     expect(desk.output(ACT)).to_contain_text("waits for a decision")
     buttons = desk.output(DECIDE).get_by_role("button")
-    expect(buttons).to_have_text(["wait", "resume replay", "escalate"])
+    expect(buttons).to_have_text(
+        [
+            "wait",
+            "resume replay",
+            "cancel the query that holds up replay",
+            "terminate the session that holds up replay",
+            "escalate",
+        ]
+    )
 
     buttons.get_by_text("resume replay").click()
     expect(desk.output(DECIDE)).to_contain_text(
