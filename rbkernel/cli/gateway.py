@@ -55,9 +55,8 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     from rbkernel.gateway import http_connections, server
 
     http_connections.raise_file_limit()
-    bound = server.bind(
-        settings
-    )  # the rest takes a while to come: a port that is taken is told now
+    # the rest takes seconds to import: a port that is in use is reported now
+    bound = server.bind(settings)
     settings = bound.settings  # links have the port, also when it was any free one
 
     from rbkernel.gateway import web as pages

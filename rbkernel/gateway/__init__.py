@@ -1,1 +1,1 @@
-"""Alerts in, runs out. For now: one run at a time, from the command line."""
+"""Alerts in, runs out: senders, jobs, notifications and pages, and what puts them together."""

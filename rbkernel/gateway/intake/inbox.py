@@ -150,9 +150,8 @@ class Inbox:
     def _settle(self, together: list[_Waiting]) -> None:
         read: list[_Read] = []
         for one in together:
-            raw_delivery = (
-                one.raw_delivery
-            )  # before the look at the answer: it is emptied after that is given
+            # before the look at the answer: it is emptied after that is given
+            raw_delivery = one.raw_delivery
             if one.answer.done():
                 continue  # whoever was told to come again will
             try:

@@ -60,12 +60,7 @@ def _lock(
     several = len(culprits) > 1 and not suspects(tree, situation)
     patient = _are_patient(waiting)
     remedies = () if patient else ranked(tree, situation)
-    victims = Victims(
-        count=len(waiting),
-        longest_s=longest,
-        applications=applications(waiting),
-        slots_pct=situation.share_of_slots(len(waiting)),
-    )
+    victims = _victims(situation, waiting, longest)
     return Cause(
         headline=f"{_who_blocks(situation, tree, culprits)}"
         f" {_blocked(situation, tree, victims, several=several)}",
@@ -165,17 +160,21 @@ def _moving(
         mechanism="the queue moves: each holds the lock for less than a second, as when many change"
         " one row",
         verdict=verdict,
-        victims=Victims(
-            count=len(waiting),
-            longest_s=longest,
-            applications=applications(waiting),
-            slots_pct=situation.share_of_slots(len(waiting)),
-        ),
+        victims=_victims(situation, waiting, longest),
         ruled_out=("ending who holds the lock now: the next one takes it at once",),
         next_step="Ask the owner of the application to change that row less often, or with fewer"
         " sessions at a time",
         opens="RUN-007",
         explains=("RUN-007", *(["RUN-001"] if full else [])),
+    )
+
+
+def _victims(situation: Situation, waiting: list[Backend], longest: float) -> Victims:
+    return Victims(
+        count=len(waiting),
+        longest_s=longest,
+        applications=applications(waiting),
+        slots_pct=situation.share_of_slots(len(waiting)),
     )
 
 
