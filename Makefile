@@ -78,11 +78,11 @@ test-matrix: setup
 	done && \
 	$(BIN)/python -m tests.integration.matrix "$$wheels"
 
-# what goes wrong on servers × every runbook, on PostgreSQL 15 and 18: 15 minutes; see docs/matrix.md
+# what goes wrong on servers × every runbook, on PostgreSQL 15 and 18: 15 minutes; see docs/explanation/matrix.md
 matrix: setup debian
 	$(BIN)/python -m benchmarks.matrix
 
-# the kernel and the engine, held against the test suites of other projects; see docs/conformance.md
+# the kernel and the engine, held against the test suites of other projects; see docs/explanation/conformance.md
 conformance: setup
 	$(BIN)/python -m benchmarks.conformance
 

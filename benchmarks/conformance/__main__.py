@@ -1,7 +1,7 @@
 """Run the suites of other projects for `python3` and `rbkernel`, and compare: `make conformance`.
 
-Exit codes: 0 no difference but those that docs/conformance.md lists, 2 a difference that it does
-not list, 3 a suite could not be run.
+Exit codes: 0 no difference but those that docs/explanation/conformance.md lists, 2 a difference
+that it does not list, 3 a suite could not be run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.conformance.suites import KERNELS, SUITES, Outcomes, Suite, prepare, run
 
-_DOCS = Path(__file__).parents[2] / "docs/conformance.md"
+_DOCS = Path(__file__).parents[2] / "docs/explanation/conformance.md"
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _LISTED = re.compile(r"^\| `(?P<test>[^`]+)` \| \w+ \| \w+ \| (?P<reason>.+?) \|$", re.MULTILINE)
 
@@ -77,11 +77,11 @@ def main() -> int:
     if new:
         print(
             f"{len(new)} differences are not listed: {', '.join(new)}. Next: fix them, or list them"
-            " with their reason in docs/conformance.md.",
+            " with their reason in docs/explanation/conformance.md.",
             file=sys.stderr,
         )
         return 2
-    print("No difference but those that docs/conformance.md lists.")
+    print("No difference but those that docs/explanation/conformance.md lists.")
     return 0
 
 

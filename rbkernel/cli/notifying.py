@@ -61,7 +61,7 @@ def _targets(settings: Settings, name: str) -> list[Target]:
             else "there is no notification target",
             where=str(settings.file or "no rbkernel.toml found"),
             next_step="add [notify.targets.NAME] with url_env to rbkernel.toml"
-            " (docs/how-to-notify.md)",
+            " (docs/how-to/send-notifications.md)",
         )
     return found
 

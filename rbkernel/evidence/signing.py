@@ -187,6 +187,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
         told = error.stderr.decode(errors="replace").strip() or error.stdout.decode().strip()
         raise EvidenceError(
             f"ssh-keygen failed: {told.splitlines()[-1] if told else error.returncode}",
-            next_step="try the same by hand: docs/verify-evidence.md has the commands",
+            next_step="try the same by hand: docs/how-to/verify-evidence.md has the commands",
         ) from error
     return done.stdout

@@ -203,8 +203,8 @@ def must_know_senders(gateway: Gateway) -> None:
         raise GatewayError(
             f"anyone could send alerts to {gateway.host or 'all addresses'}: there is no secret",
             where="[gateway]",
-            next_step="configure [gateway.senders.alertmanager] with secret_env (docs/gateway.md),"
-            " or listen on 127.0.0.1",
+            next_step="configure [gateway.senders.alertmanager] with secret_env"
+            " (docs/reference/gateway.md), or listen on 127.0.0.1",
         )
 
 

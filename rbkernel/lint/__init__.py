@@ -1,4 +1,4 @@
-"""Lint: is this runbook fit for the night? Rules with codes, each a page in `docs/lint`.
+"""Lint: is this runbook fit for the night? Rules with codes, each a page in `docs/reference/lint`.
 
 `check` is pure: a document and its surroundings in, problems out. `read`, `documents` and
 `registry` read files. The rules stand in a module a theme; importing them here registers them.

@@ -1,6 +1,6 @@
-"""The rules' pages for ``docs/lint``, from their docstrings.
+"""The rules' pages for ``docs/reference/lint``, from their docstrings.
 
-``python -m rbkernel.lint.pages docs/lint`` writes them; a test holds what is committed
+``python -m rbkernel.lint.pages docs/reference/lint`` writes them; a test holds what is committed
 against this. Pure but for `main`.
 """
 
@@ -51,7 +51,7 @@ repos:
       - id: rbkernel-lint
 ```
 
-These pages are written by `python -m rbkernel.lint.pages docs/lint`.
+These pages are written by `python -m rbkernel.lint.pages docs/reference/lint`.
 """
 
 

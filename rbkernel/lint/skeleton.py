@@ -165,7 +165,7 @@ def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
     for call in document.calls:
         name = call.name.partition(".")[0]
         if around.calls is not None and name not in around.calls:
-            yield _at(call, f"rb.{name} does not exist", "see docs/reference.md for what does")
+            yield _at(call, f"rb.{name} does not exist", "see docs/reference/notebook.md")
 
 
 @rule_with_surroundings("RB314", "unknown-diagnostic", Level.ERROR, "complete")

@@ -1,8 +1,8 @@
 """Front matter: YAML in the first, raw cell of a runbook, as Quarto and MyST write it.
 
 Visible and editable in JupyterLab, and validated here. A field that nothing reads would be a
-promise that nothing keeps, so unknown fields are refused; `docs/front-matter.md` says what reads
-each one. All problems are told at once, each with its field and its line in the cell.
+promise that nothing keeps, so unknown fields are refused; `docs/reference/front-matter.md` says
+what reads each one. All problems are told at once, each with its field and its line in the cell.
 """
 
 from __future__ import annotations

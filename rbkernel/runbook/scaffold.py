@@ -17,7 +17,7 @@ from rbkernel.runbook import catalogue, frontmatter, frontmatter_text
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.placeholders import PLACEHOLDER, unfilled
 
-# those below are ours, as docs/reference.md lists them
+# those below are ours, as docs/reference/configuration.md lists them
 _FIRST_OF_YOURS = 100
 
 

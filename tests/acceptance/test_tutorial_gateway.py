@@ -1,5 +1,6 @@
-"""docs/tutorial-gateway.md, done as written: its commands in a shell, the human's part in a
-browser.
+"""The tutorial docs/tutorials/alert-to-report.md, done as written.
+
+Its commands run in a shell, the human's part in a browser.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.acceptance.lab import Desk, Lab
 
-PAGE = Path(__file__).parents[2] / "docs/tutorial-gateway.md"
+PAGE = Path(__file__).parents[2] / "docs/tutorials/alert-to-report.md"
 DONE = "the-block-is-done"
 FAILED = "this-command-failed"
 PATIENCE_S = 240.0

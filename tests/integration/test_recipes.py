@@ -1,4 +1,7 @@
-"""docs/engines.md, done as written: what cron, Kubernetes and Airflow run seals and verifies."""
+"""The recipes of docs/how-to/run-from-a-scheduler.md for cron, Kubernetes and Airflow, as written.
+
+Each seals its run, and the evidence verifies.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from rbkernel.evidence.runs import SEALED, list_runs
 from rbkernel.render import verification
 from tests.integration.kernels import PATIENCE_S, START, configure, write_runbook
 
-PAGE = Path(__file__).parents[2] / "docs/engines.md"
+PAGE = Path(__file__).parents[2] / "docs/how-to/run-from-a-scheduler.md"
 HOME = "/srv/rbkernel"
 CELLS = [START, "print(db)", "{middle}", "rb.summary()"]
 

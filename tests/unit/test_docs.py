@@ -17,7 +17,9 @@ from rbkernel.sandbox.faults.catalogue import FAULTS
 from rbkernel.sources.postgres import diagnostics
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+REFERENCE = "\n".join(
+    page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs/reference").glob("*.md"))
+)
 
 
 def _commands() -> list[str]:
@@ -68,3 +70,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8"))
     dead = [link for link in links if not (page.parent / link).exists()]
     assert not dead
+
+
+def test_the_index_leads_to_every_page() -> None:
+    docs = ROOT / "docs"
+    index = re.findall(r"\]\(([^)#]+)\)", (docs / "README.md").read_text(encoding="utf-8"))
+    pages = {str(page.relative_to(docs)) for page in docs.glob("*/*.md")}
+    missing = {page for page in pages - set(index) if not page.startswith("adr/")}
+    assert not missing, "name these pages in docs/README.md"

@@ -216,7 +216,7 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_pages_are_current() -> None:
-    folder = Path(__file__).parents[2] / "docs/lint"
+    folder = Path(__file__).parents[2] / "docs/reference/lint"
     committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
-    assert committed == pages.pages(), "run: python -m rbkernel.lint.pages docs/lint"
+    assert committed == pages.pages(), "run: python -m rbkernel.lint.pages docs/reference/lint"
     assert set(pages.THEMES) == {name[:3] for name in RULES}

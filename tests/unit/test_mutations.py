@@ -1,7 +1,7 @@
 """Whatever is done to sealed evidence is found, by us and by coreutils and OpenSSH alone.
 
-The second is the procedure of docs/verify-evidence.md, run as it is written. Both know what was
-published: the heads and the signers.
+The second is the procedure of docs/how-to/verify-evidence.md, run as it is written. Both know what
+was published: the heads and the signers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rbkernel.evidence.manifest import digest
 from rbkernel.evidence.verify import verify_folder
 from tests.unit.signed_evidence import INCIDENTS, Published, copied, signed_root
 
-PAGE = (Path(__file__).parents[2] / "docs/verify-evidence.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/verify-evidence.md").read_text(encoding="utf-8")
 PROCEDURE = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
 SAMPLE, ALL = 60, 1000
 

@@ -1,4 +1,4 @@
-"""Datadog's webhook: its usual body, or better the template of docs/gateway.md.
+"""Datadog's webhook: its usual body, or better the template of docs/reference/gateway.md.
 
 The times that Datadog sends are those of its messages, so a firing is known by its cycle key,
 ``$ALERT_CYCLE_KEY``; the usual body has none, and then each message is an alert of its own.

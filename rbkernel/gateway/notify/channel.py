@@ -43,7 +43,7 @@ def services(target: Target) -> apprise.Apprise:
                 f"apprise does not understand the address{which}",
                 where=f"[notify.targets.{target.name}]",
                 next_step="write it in apprise's format, such as slack://… or mailto://…;"
-                " docs/how-to-notify.md has examples",
+                " docs/how-to/send-notifications.md has examples",
             )
     return made
 
