@@ -18,7 +18,7 @@ from rich.table import Table
 
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session, provenance
-from tests.integration.servers import ROW, Servers, servers
+from tests.support.servers import ROW, Servers, servers
 
 LIMIT_MS = 150
 QUEUES = {

@@ -32,7 +32,7 @@ from rbkernel.config import Connection
 from rbkernel.reconciliation import Question, compare
 from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers, servers
+from tests.support.servers import Servers, servers
 
 CREATE = """
 CREATE TABLE {name} (

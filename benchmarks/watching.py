@@ -17,8 +17,8 @@ import psutil
 from benchmarks.diagnostics import QUEUES, crowd
 from benchmarks.why import configured
 from rbkernel.sources.postgres.ring import Ring
-from tests.integration.servers import Servers, servers
-from tests.waiting import until
+from tests.support.servers import Servers, servers
+from tests.support.waiting import until
 
 LIMIT_PCT = 0.5
 

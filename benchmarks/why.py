@@ -28,7 +28,7 @@ from benchmarks.diagnostics import QUEUES, crowd
 from rbkernel.sandbox.access import HOST, passfile
 from rbkernel.sources.postgres import overview, setup
 from rbkernel.sources.postgres.diagnosis import diagnose
-from tests.integration.servers import Servers, servers
+from tests.support.servers import Servers, servers
 
 COMMAND_MS, LOOK_MS, OVERVIEW_MS = 1000, 150, 600
 TABLES = 5000

@@ -28,8 +28,8 @@ from rbkernel.evidence import reading
 from rbkernel.evidence.runs import SEALED, list_runs
 from rbkernel.render import verification
 from tests.conftest import missing_part
-from tests.integration.kernels import METADATA
-from tests.waiting import until
+from tests.support.kernels import METADATA
+from tests.support.waiting import until
 
 PROGRAM = "prometheus-alertmanager"
 PATIENCE_S = 120.0

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.acceptance import lab as labs
-from tests.acceptance.lab import Desk, Lab
 from tests.conftest import missing_part
+from tests.support import lab as labs
+from tests.support.lab import Desk, Lab
 
 
 @pytest.fixture(scope="module")

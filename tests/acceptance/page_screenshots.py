@@ -11,10 +11,10 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from rbkernel.gateway.jobs.store import Store
-from tests.acceptance.page_gateway import gateway
-from tests.unit import page_scenes
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal
-from tests.unit.page_scenes import LIVE_RUN
+from tests.support import page_scenes
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal
+from tests.support.page_gateway import gateway
+from tests.support.page_scenes import LIVE_RUN
 
 _CONSOLE, _RUN = "/rbkernel", f"/rbkernel/runs/{RUN_ID}"
 _INCIDENT = f"/rbkernel/incidents/{INCIDENT}"

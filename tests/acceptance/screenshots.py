@@ -25,9 +25,9 @@ from playwright.sync_api import Browser, FloatRect, expect, sync_playwright
 from rbkernel import config
 from rbkernel.runbook import catalogue
 from rbkernel.sandbox import control
-from tests.acceptance import lab as labs
 from tests.acceptance import page_screenshots
-from tests.acceptance.lab import Desk, Lab
+from tests.support import lab as labs
+from tests.support.lab import Desk, Lab
 
 _SCREEN = 1200  # px, height of a picture
 

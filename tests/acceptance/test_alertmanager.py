@@ -20,7 +20,7 @@ from tests.acceptance.alertmanagers import (
     gateway,
     idle_connections,
 )
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 def run_all(one: Gateway, instances: list[str], patience_s: float) -> None:

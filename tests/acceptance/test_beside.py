@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from rbkernel.gateway.jobs.records import Job
-from tests.acceptance.lab import Lab
-from tests.integration.gateways import STEADY, Place, alert, make_place
 from tests.integration.test_gateway_work import cells_of, ended
+from tests.support.gateways import STEADY, Place, alert, make_place
+from tests.support.lab import Lab
 
 # who recovers the queue's work by mistake would run what is under way again
 COMMANDS = (["incident", "list"], ["link"], ["serve", "--check"])

@@ -18,8 +18,8 @@ from rbkernel.render.documents import page, report, wiki, writing
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.svg import clean_svg
-from tests.unit.hostile_evidence import PLOTLY, hostile_run, payloads
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, runbook
+from tests.support.hostile_evidence import PLOTLY, hostile_run, payloads
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, runbook
 
 # what could run, load, send or cover; plotly.js draws with none of it
 LIVE_NODES = r"""() => {

@@ -18,9 +18,9 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import reading
 from rbkernel.sandbox import control
-from tests.acceptance.lab import Desk, Lab
-from tests.integration.odd_runbook import write_odd
-from tests.waiting import until
+from tests.support.lab import Desk, Lab
+from tests.support.odd_runbook import write_odd
+from tests.support.waiting import until
 
 RUNBOOK = "replication_lag.ipynb"
 START, DECIDE, ACT, SUMMARY = 'rb.start("RUN-005"', "rb.decide(", "rb.act(", "rb.summary()"

@@ -14,14 +14,14 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.jobs.store import Store
-from tests.acceptance.lab import Desk, Lab
-from tests.acceptance.page_gateway import gateway
 from tests.acceptance.test_export import LIVE_NODES
-from tests.unit import page_scenes
-from tests.unit.hostile_evidence import hostile_run, payloads
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal
-from tests.unit.page_scenes import LIVE_RUN
-from tests.waiting import until
+from tests.support import page_scenes
+from tests.support.hostile_evidence import hostile_run, payloads
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal
+from tests.support.lab import Desk, Lab
+from tests.support.page_gateway import gateway
+from tests.support.page_scenes import LIVE_RUN
+from tests.support.waiting import until
 
 CONSOLE, RUN = "/rbkernel", f"/rbkernel/runs/{RUN_ID}"
 THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"

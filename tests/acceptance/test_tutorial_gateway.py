@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.acceptance.lab import Desk, Lab
+from tests.support.lab import Desk, Lab
 
 PAGE = Path(__file__).parents[2] / "docs/tutorials/alert-to-report.md"
 DONE = "the-block-is-done"

@@ -10,9 +10,9 @@ from rbkernel import config
 from rbkernel.evidence import reading, runs
 from rbkernel.incidents import working_copy
 from rbkernel.run import runner
-from tests.acceptance.lab import Desk, Lab
-from tests.integration.kernels import write_runbook
-from tests.waiting import until
+from tests.support.kernels import write_runbook
+from tests.support.lab import Desk, Lab
+from tests.support.waiting import until
 
 INCIDENT = "INC-20261120-7f3a"
 START = 'import rbkernel as rb\n\nrb.start("RUN-900", incident=incident)'

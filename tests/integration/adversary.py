@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rbkernel.sandbox import service
 from rbkernel.sources.postgres.connection.driver import RawConnection
-from tests.integration.servers import Servers
+from tests.support.servers import Servers
 
 CLEAN, HOSTILE = "clean", "hostile"
 OWNER = "mallory"

@@ -14,8 +14,8 @@ from rbkernel.sources.postgres import diagnosis
 from rbkernel.sources.postgres.connection import driver
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
-from tests.integration.servers import ROW, Servers, ask
-from tests.waiting import until
+from tests.support.servers import ROW, Servers, ask
+from tests.support.waiting import until
 
 UP_TO_DATE_S = 0.5
 

@@ -15,8 +15,8 @@ from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import working_sandbox
-from tests.integration.places import Place, elsewhere, other_server, place
-from tests.integration.servers import Servers, servers
+from tests.support.places import Place, elsewhere, other_server, place
+from tests.support.servers import Servers, servers
 
 
 @pytest.fixture(scope="session")

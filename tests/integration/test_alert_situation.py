@@ -19,11 +19,11 @@ from rbkernel.model import Verdict
 from rbkernel.sandbox.access import DATABASE, HOST, passfile
 from rbkernel.sources.postgres import setup, stored
 from rbkernel.sources.postgres.diagnosis import judged
-from tests.integration.gateways import Place, Process
-from tests.integration.kernels import METADATA
-from tests.integration.servers import ROW, Servers
-from tests.integration.serving import SECRETS, Serving, serving
-from tests.waiting import until
+from tests.support.gateways import Place, Process
+from tests.support.kernels import METADATA
+from tests.support.servers import ROW, Servers
+from tests.support.serving import SECRETS, Serving, serving
+from tests.support.waiting import until
 
 FRONT_MATTER = """\
 ---

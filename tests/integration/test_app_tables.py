@@ -21,7 +21,7 @@ from rbkernel.run import runner
 from rbkernel.sources.postgres import diagnostics, overview
 from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers, ask, verdicts
+from tests.support.servers import Servers, ask, verdicts
 
 K6 = """\
 http_req_duration..............: avg=130.31ms med=121ms p(90)=201ms p(95)=1.2s

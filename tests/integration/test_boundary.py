@@ -22,8 +22,8 @@ from rbkernel.sandbox.access import Access, Role
 from rbkernel.sources.postgres import diagnostics, doctor, setup
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sql import guard
-from tests.integration.patients import Unguarded, administrate, ask, connection, sandbox
-from tests.unit.sql_corpora import ANALYST, OURS, SHARED
+from tests.support.patients import Unguarded, administrate, ask, connection, sandbox
+from tests.support.sql_corpora import ANALYST, OURS, SHARED
 
 # the memory of a machine, not the state of a server: one value of 1 GB is sent as a whole
 TOO_LARGE = "repeat('x', 1000000000)"

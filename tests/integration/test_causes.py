@@ -16,8 +16,8 @@ from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
 from rbkernel.sources.postgres.remedy import Remedy
 from rbkernel.sources.postgres.situation import Doing, Situation, look, look_once, settled
-from tests.integration.servers import ROW, Servers
-from tests.waiting import until
+from tests.support.servers import ROW, Servers
+from tests.support.waiting import until
 
 Waiting = Callable[[int], Situation]
 

@@ -19,7 +19,7 @@ from rbkernel.cli import output
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError
 from rbkernel.sandbox import control
-from tests.integration.kernels import (
+from tests.support.kernels import (
     PATIENCE_S,
     START,
     configure,

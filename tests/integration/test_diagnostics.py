@@ -20,8 +20,8 @@ from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres import diagnostics, overview, remedy
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import ROW, Servers, ask, verdicts
-from tests.waiting import until
+from tests.support.servers import ROW, Servers, ask, verdicts
+from tests.support.waiting import until
 
 
 class TestHeaders:

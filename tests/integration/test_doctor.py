@@ -29,8 +29,8 @@ from rbkernel.sandbox.access import HOST, Access, Role, passfile
 from rbkernel.sources.postgres import doctor, setup
 from rbkernel.sources.postgres.connection.capabilities import Server
 from rbkernel.sources.postgres.connection.privileges import Tables
-from tests.integration.patients import administrate, ask, sandbox
-from tests.integration.pooler import pgbouncer
+from tests.support.patients import administrate, ask, sandbox
+from tests.support.pooler import pgbouncer
 
 SECRET = "gRq7-vW2x_Tz9!kLm4"
 STEPS = [

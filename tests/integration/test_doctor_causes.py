@@ -26,9 +26,9 @@ from rbkernel.sources.postgres.connection import driver
 from rbkernel.sources.postgres.connection.driver import Ask, RawConnection, Result
 from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import missing_part
-from tests.integration.kernels import PATIENCE_S
-from tests.integration.patients import administrate, ask, connection, sandbox
-from tests.integration.pooler import pgbouncer
+from tests.support.kernels import PATIENCE_S
+from tests.support.patients import administrate, ask, connection, sandbox
+from tests.support.pooler import pgbouncer
 
 _KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 _AS_ANOTHER = "GRANT rb_nobody TO patient; ALTER ROLE patient SET role = rb_nobody"

@@ -18,7 +18,7 @@ from rbkernel.model import Verdict
 from rbkernel.reconciliation import Question, compare
 from rbkernel.sources.postgres import diagnostics, overview
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers
+from tests.support.servers import Servers
 
 ENCODINGS = {
     "enc_utf8": "UTF8",

@@ -25,7 +25,7 @@ from rbkernel.errors import EvidenceError, SecretParameter
 from rbkernel.evidence import bundle, store
 from rbkernel.evidence.attest import run_id_of
 from rbkernel.run import runner
-from tests.integration.kernels import (
+from tests.support.kernels import (
     METADATA,
     PATIENCE_S,
     START,

@@ -23,8 +23,8 @@ from rbkernel.evidence import bundle, reading, store
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import verify_folder
 from rbkernel.model import Verdict
-from tests.integration.kernels import PATIENCE_S, configure, papermill
 from tests.integration.test_kill import expect_honest, traced_runbook
+from tests.support.kernels import PATIENCE_S, configure, papermill
 
 IN_TIME, IN_JOURNAL, IN_SEAL = 70, 70, 60
 # what a seal leaves behind, step by step

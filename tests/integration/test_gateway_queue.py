@@ -17,7 +17,7 @@ from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
 from rbkernel.gateway.jobs.ledger import PendingAttempt
 from rbkernel.gateway.jobs.queue import Queue
-from tests.waiting import until
+from tests.support.waiting import until
 
 PATIENCE_S = 60.0
 

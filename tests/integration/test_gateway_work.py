@@ -15,7 +15,7 @@ from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
-from tests.integration.gateways import Place, alert, make_place
+from tests.support.gateways import Place, alert, make_place
 
 
 def ended(number: int, state: str = Job.DONE) -> Callable[[Store], bool]:

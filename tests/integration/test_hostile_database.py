@@ -25,7 +25,7 @@ from rbkernel.sources.postgres import diagnostics, doctor, overview
 from rbkernel.sources.postgres.connection.session import Session
 from tests.integration import adversary
 from tests.integration.adversary import CLEAN, HOSTILE, ran
-from tests.integration.servers import ROW, Servers
+from tests.support.servers import ROW, Servers
 
 RUNBOOKS = ("RUN-000", "RUN-001", "RUN-005", "RUN-006", "RUN-007")
 WAITERS = 11

@@ -11,7 +11,7 @@ from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
-from tests.unit.markdown_corpus import SEEDS, by_command, command
+from tests.support.markdown_corpus import SEEDS, by_command, command
 
 
 def ran(path: Path, settings: Settings, **values: Any) -> Outcome:

@@ -25,7 +25,7 @@ from rbkernel.gateway.intake import SOURCES, openapi
 from rbkernel.gateway.intake.clean import body_without_secrets
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.redact import Redactor
-from tests.integration.serving import CORPUS
+from tests.support.serving import CORPUS
 
 _PLANNED = {202, 413}
 _PATIENT = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -17,7 +17,7 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets.config import Config
 
 from rbkernel import __version__
-from tests.integration.kernels import PATIENCE_S, Kernel, kernel
+from tests.support.kernels import PATIENCE_S, Kernel, kernel
 
 
 @pytest.fixture

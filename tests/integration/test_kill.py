@@ -29,7 +29,7 @@ from rbkernel.evidence.rebuild import rebuild
 from rbkernel.model import Verdict, new_run_id
 from rbkernel.run import runner
 from rbkernel.runbook import catalogue
-from tests.integration.kernels import (
+from tests.support.kernels import (
     PATIENCE_S,
     START,
     configure,

@@ -17,8 +17,8 @@ from rbkernel.sandbox.access import STANDBY_NAME
 from rbkernel.sources.postgres import diagnostics, stored
 from rbkernel.sources.postgres.diagnosis import judged
 from tests.integration.chain import Chain
-from tests.integration.servers import ROW, cascade, servers, verdicts
-from tests.waiting import until
+from tests.support.servers import ROW, cascade, servers, verdicts
+from tests.support.waiting import until
 
 TOLERANCE_S = 0.5
 

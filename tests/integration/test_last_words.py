@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kernels import PATIENCE_S, Kernel, kernel
+from tests.support.kernels import PATIENCE_S, Kernel, kernel
 
 CANARY = "c4nary-Tr0ub4dor&3/x9"
 MASK = "[redacted:environment CANARY_PASSWORD]"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rbkernel.evidence import reading
-from tests.integration.kernels import START, Answer, Kernel, configure, kernel, write_runbook
+from tests.support.kernels import START, Answer, Kernel, configure, kernel, write_runbook
 
 FINDING = "application/vnd.rbkernel.finding+json"
 

@@ -12,8 +12,8 @@ import pytest
 
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import ROW, Servers, ask, servers, verdicts
-from tests.waiting import until
+from tests.support.servers import ROW, Servers, ask, servers, verdicts
+from tests.support.waiting import until
 
 
 class TestLockTree:

@@ -21,7 +21,7 @@ from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import Notifier
 from tests.integration.receiver import Receiver, receiver
-from tests.unit.journal_builder import INCIDENT, RUN_ID, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, whole_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 PATIENCE_S = 30.0

@@ -22,7 +22,7 @@ from rbkernel.render.documents import browser, writing
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
 from rbkernel.run import runner
-from tests.integration.kernels import (
+from tests.support.kernels import (
     PATIENCE_S,
     START,
     configure,
@@ -30,8 +30,8 @@ from tests.integration.kernels import (
     papermill,
     write_runbook,
 )
-from tests.integration.odd_runbook import ODD_CELLS, PASSWORD, write_odd
-from tests.unit.page_server import opened, serving
+from tests.support.odd_runbook import ODD_CELLS, PASSWORD, write_odd
+from tests.support.page_server import opened, serving
 
 INCIDENT = "INC-20261120-odd1"
 

@@ -16,7 +16,7 @@ from rbkernel.checks.rule import Rule
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.triage import query
-from tests.integration.servers import Servers
+from tests.support.servers import Servers
 
 # type → texts of values; each is read alone, beside NULL, in arrays and in a record
 VALUES = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kernels import Answer, Kernel, kernel
+from tests.support.kernels import Answer, Kernel, kernel
 
 CELL_BYTES = 128 * 1024
 OVER = f"over its limit of {CELL_BYTES / 1024**2:g} MB"

@@ -20,7 +20,7 @@ import pytest
 
 from rbkernel.evidence import reading
 from rbkernel.evidence.reading import Event
-from tests.integration.kernels import (
+from tests.support.kernels import (
     PATIENCE_S,
     START,
     Answer,

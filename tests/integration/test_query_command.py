@@ -20,7 +20,7 @@ from rbkernel import cli
 from rbkernel.config import Settings
 from rbkernel.sandbox import control
 from rbkernel.sources.postgres import diagnostics
-from tests.integration.kernels import PATIENCE_S
+from tests.support.kernels import PATIENCE_S
 
 PRIMARY, STANDBY = "sandbox-primary", "sandbox-standby"
 

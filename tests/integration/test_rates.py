@@ -19,8 +19,8 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers, ask, verdicts
-from tests.waiting import until
+from tests.support.servers import Servers, ask, verdicts
+from tests.support.waiting import until
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
 

@@ -23,7 +23,7 @@ import yaml
 
 from rbkernel.evidence.runs import SEALED, list_runs
 from rbkernel.render import verification
-from tests.integration.kernels import PATIENCE_S, START, configure, write_runbook
+from tests.support.kernels import PATIENCE_S, START, configure, write_runbook
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/run-from-a-scheduler.md"
 HOME = "/srv/rbkernel"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rbkernel.reconciliation.encoding import AS_TEXT, Rule, Type, hashed, of_type, rule
-from tests.integration.places import Place
+from tests.support.places import Place
 
 LONG = st.integers(-(2**63), 2**63 - 1)
 HIGH = st.integers(-(2**31), 2**31 - 1)

@@ -17,8 +17,8 @@ from rbkernel.errors import DatabaseError, ParameterError
 from rbkernel.reconciliation import Outcome, Progress, Question, join, load, parts, verdict
 from rbkernel.reconciliation.parts import Part
 from rbkernel.reconciliation.snapshot import Readers
-from tests.integration.places import Place, answer, found
-from tests.waiting import until
+from tests.support.places import Place, answer, found
+from tests.support.waiting import until
 
 TABLE = """
 CREATE TABLE {name} (id int PRIMARY KEY, v int, w text);

@@ -9,7 +9,7 @@ import pytest
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.reconciliation import Question, comparison, join, verdict
 from rbkernel.reconciliation import layout as layouts
-from tests.integration.places import Place, answer, found
+from tests.support.places import Place, answer, found
 
 Q = Question(source="pairs.s", target="pairs.t")
 TWO = "CREATE TABLE {0} (id int PRIMARY KEY, v text); INSERT INTO {0} VALUES (1, 'a'), (2, 'b');"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rbkernel.errors import QueryError
 from rbkernel.reconciliation import Outcome, Question
 from rbkernel.sources.postgres.connection.driver import quote_literal
-from tests.integration.places import Place, answer, found
+from tests.support.places import Place, answer, found
 
 CORPUS = Path(__file__).parents[1] / "corpora/reconcile_pairs.sql"
 KEYS = {7: ("k",), 8: ("a", "b"), 9: ("Id",), 24: ("k", "t"), 28: ("%(id)s",)}

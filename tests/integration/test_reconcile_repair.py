@@ -10,8 +10,8 @@ import pytest
 
 from rbkernel.reconciliation import Question, repair
 from rbkernel.reconciliation.repair import Repair
-from tests.integration.places import Place, answer
 from tests.integration.test_reconcile_pairs import EXPECTED, pair
+from tests.support.places import Place, answer
 
 CORPUS = Path(__file__).parents[1] / "corpora/reconcile_pairs.sql"
 

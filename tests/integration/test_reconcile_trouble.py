@@ -23,9 +23,9 @@ from rbkernel.errors import ConfigError, DatabaseError, NothingCompared, Paramet
 from rbkernel.reconciliation import Progress, Question, load, parts
 from rbkernel.sandbox.faults import waiting
 from rbkernel.sources.postgres.connection.troubles import Trouble
-from tests.integration.kernels import PATIENCE_S
-from tests.integration.places import Place, answer, found, place
-from tests.integration.servers import servers
+from tests.support.kernels import PATIENCE_S
+from tests.support.places import Place, answer, found, place
+from tests.support.servers import servers
 
 ROWS = """
 CREATE TABLE {name} (id int PRIMARY KEY, v int, w text);

@@ -19,7 +19,7 @@ import pytest
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import reading, runs, store
 from rbkernel.model import RUN_ID
-from tests.integration.kernels import (
+from tests.support.kernels import (
     PATIENCE_S,
     START,
     Kernel,

@@ -27,7 +27,7 @@ from rbkernel.redact.forms import encodings, forms
 from rbkernel.sandbox import control
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.home import Home
-from tests.integration.kernels import (
+from tests.support.kernels import (
     PATIENCE_S,
     START,
     Kernel,

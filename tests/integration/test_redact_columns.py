@@ -10,7 +10,7 @@ from rbkernel.checks.answer import provenance
 from rbkernel.redact.columns import Redaction
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers
+from tests.support.servers import Servers
 
 POLICIES = {"email": "hash", "*_iban": "mask", "note": "drop", "usename": "drop"}
 PEOPLE = """

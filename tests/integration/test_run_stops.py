@@ -15,8 +15,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.integration.kernels import PATIENCE_S, START, configure, write_runbook
-from tests.waiting import until
+from tests.support.kernels import PATIENCE_S, START, configure, write_runbook
+from tests.support.waiting import until
 
 SLEEP = "import time; print('asleep', flush=True); time.sleep(600)"
 CAUGHT = (

@@ -30,7 +30,7 @@ from rbkernel.sandbox.faults import catalogue, pool
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.service import LAST_ID
 from rbkernel.sources.postgres.connection import driver
-from tests.waiting import until
+from tests.support.waiting import until
 
 DIFFERENCES = b"""
 SELECT id, l.id IS NULL AS extra, o.id IS NULL AS missing, l.amount_cents <> o.amount_cents,

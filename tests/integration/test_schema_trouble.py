@@ -13,8 +13,8 @@ import pytest
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers, ask, servers, verdicts
-from tests.waiting import until
+from tests.support.servers import Servers, ask, servers, verdicts
+from tests.support.waiting import until
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
 

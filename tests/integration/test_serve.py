@@ -25,7 +25,7 @@ import psutil
 import pytest
 
 from rbkernel.gateway.jobs.store import Store
-from tests.integration.serving import (
+from tests.support.serving import (
     DEFAULT_CONNECTION,
     NOBODY,
     SECRETS,

@@ -29,7 +29,7 @@ from rbkernel.errors import DatabaseError, QueryError, SqlTextError
 from rbkernel.sandbox import access, control
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.patients import Unguarded
+from tests.support.patients import Unguarded
 
 NAME = "rbkernel/RUN-005/test"
 

@@ -26,8 +26,8 @@ from rbkernel.sandbox.access import HOST, Access
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection import driver
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.patients import ask, connection, sandbox
-from tests.integration.pooler import pgbouncer
+from tests.support.patients import ask, connection, sandbox
+from tests.support.pooler import pgbouncer
 
 DIAGNOSTIC = "connections/saturation"
 STATEMENT_S, CONNECT_S = 1.0, 2

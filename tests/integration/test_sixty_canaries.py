@@ -14,9 +14,9 @@ from rbkernel.evidence import bundle
 from rbkernel.redact.forms import encodings, forms
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.writing import export
-from tests.integration.kernels import kernel
 from tests.integration.test_redact_canary import Wire
-from tests.unit.page_server import opened, serving
+from tests.support.kernels import kernel
+from tests.support.page_server import opened, serving
 
 SHAPES = (
     *(

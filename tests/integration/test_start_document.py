@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kernels import (
+from tests.support.kernels import (
     FRONT_MATTER,
     PATIENCE_S,
     RUNBOOK,

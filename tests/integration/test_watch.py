@@ -20,8 +20,8 @@ from rbkernel.sources.postgres import sampling, setup
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
 from rbkernel.sources.postgres.ring import Ring
-from tests.integration.servers import ROW, Servers
-from tests.waiting import until
+from tests.support.servers import ROW, Servers
+from tests.support.waiting import until
 
 
 @pytest.fixture

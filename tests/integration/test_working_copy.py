@@ -13,7 +13,7 @@ from rbkernel.evidence.timeline import timeline
 from rbkernel.incidents import postmortem, working_copy
 from rbkernel.incidents.facts import Known
 from rbkernel.run import runner
-from tests.integration.kernels import PATIENCE_S, configure, papermill, write_runbook
+from tests.support.kernels import PATIENCE_S, configure, papermill, write_runbook
 
 INCIDENT = "INC-20261120-7f3a"
 PARAMETERS = 'label: str = "a"\nincident: str = ""'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kernels import START, Kernel, configure, kernel, papermill, write_runbook
+from tests.support.kernels import START, Kernel, configure, kernel, papermill, write_runbook
 
 
 @pytest.fixture(scope="module")

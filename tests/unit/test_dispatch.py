@@ -33,7 +33,7 @@ from rbkernel.gateway.jobs.tables import jobs
 from rbkernel.kernel import secrets
 from rbkernel.model import Severity, Verdict
 from rbkernel.run.outcome import Ending, Outcome
-from tests.integration.gateways import QUICK, alert, make_place
+from tests.support.gateways import QUICK, alert, make_place
 
 
 class Desk:

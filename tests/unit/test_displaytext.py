@@ -27,10 +27,10 @@ from rbkernel.model import Severity
 from rbkernel.render import cards
 from rbkernel.render.documents import page, report, wiki
 from rbkernel.strictjson import well_formed
-from tests.unit import page_scenes
-from tests.unit.hostile_evidence import hostile_run
-from tests.unit.journal_builder import INCIDENT, RUN_ID
-from tests.unit.page_server import opened, serving
+from tests.support import page_scenes
+from tests.support.hostile_evidence import hostile_run
+from tests.support.journal_builder import INCIDENT, RUN_ID
+from tests.support.page_server import opened, serving
 
 # these stand before the numbers of Arabic, Syriac and Kaithi text, and are seen
 SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}

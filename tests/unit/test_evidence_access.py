@@ -19,7 +19,7 @@ from rbkernel.incidents import workflow
 from rbkernel.render.documents import writing
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
-from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, other_run
 
 
 @contextmanager

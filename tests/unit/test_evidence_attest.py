@@ -12,7 +12,7 @@ from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
-from tests.unit.journal_builder import CHECK, LAG, RUN_ID, START, Journal, runbook, whole_run
+from tests.support.journal_builder import CHECK, LAG, RUN_ID, START, Journal, runbook, whole_run
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.runs import find, list_runs
 from rbkernel.evidence.verify import verify_folder
 from rbkernel.model import INCIDENT_ID, Verdict
-from tests.unit.crash import dies_at
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
+from tests.support.crash import dies_at
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 
 
 def coreutils_agree(folder: Path, sums: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.reading import CellRun, read
 from rbkernel.model import Verdict
-from tests.unit.journal_builder import Journal, whole_run
+from tests.support.journal_builder import Journal, whole_run
 
 
 def texts(cell: CellRun) -> list[str]:

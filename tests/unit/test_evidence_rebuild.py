@@ -8,7 +8,7 @@ import pytest
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.rebuild import annotate, rebuild
-from tests.unit.journal_builder import (
+from tests.support.journal_builder import (
     CHECK,
     LAG,
     PARAMETERS,

@@ -13,7 +13,7 @@ from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.render import verification
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rbkernel.evidence import notebook as documents
 from rbkernel.evidence import store
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.verify import Problem, verify_folder
-from tests.unit.journal_builder import CHECK, INCIDENT, RUN_ID, other_run, whole_run
+from tests.support.journal_builder import CHECK, INCIDENT, RUN_ID, other_run, whole_run
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from rbkernel.render.documents.blocks import Error, Figure, Html, Reader, Text
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
 from rbkernel.render.documents.sanitize import clean_html, markdown_html
-from tests.unit.hostile_evidence import (
+from tests.support.hostile_evidence import (
     CARDS,
     PLOTLY,
     WIDGET_VIEW,
@@ -33,8 +33,8 @@ from tests.unit.hostile_evidence import (
     hostile_run,
     payloads,
 )
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
-from tests.unit.signed_evidence import INCIDENTS, signed_root
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
+from tests.support.signed_evidence import INCIDENTS, signed_root
 
 TYPED = [f"application/vnd.rbkernel.{name}+json" for name in CARDS]
 ALLOWED = {

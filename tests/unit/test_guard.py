@@ -19,7 +19,7 @@ from rbkernel.sources import postgres
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sql import guard, lexer
-from tests.unit.sql_corpora import ANALYST, DECOYS, OURS, SHARED
+from tests.support.sql_corpora import ANALYST, DECOYS, OURS, SHARED
 
 HOSTILE = [sql for sql in SHARED + OURS if sql not in DECOYS]
 

@@ -13,7 +13,7 @@ from rbkernel.importer.convert import convert
 from rbkernel.importer.notebook import Imported
 from rbkernel.runbook import catalogue, frontmatter
 from rbkernel.runbook.frontmatter import FrontMatter
-from tests.unit.markdown_corpus import FOLDER, SEEDS, code_of, imported, refuses, text_of
+from tests.support.markdown_corpus import FOLDER, SEEDS, code_of, imported, refuses, text_of
 
 
 def _one(text: str) -> Imported:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.unit.markdown_corpus import FOLDER, by_command, command
+from tests.support.markdown_corpus import FOLDER, by_command, command
 
 
 def test_the_same_again_says_so_and_keeps_the_id(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.markdown_corpus import SEEDS, WILD, imported
+from tests.support.markdown_corpus import SEEDS, WILD, imported
 
 LONG = "# A very long runbook\n\n" + "".join(
     f"## Case {n}: service {n} is slow\n\n- [ ] Look at the dashboard of service {n}\n"

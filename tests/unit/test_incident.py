@@ -23,8 +23,8 @@ from rbkernel.evidence.timeline import timeline
 from rbkernel.evidence.verify import unsealed, verify_folder
 from rbkernel.incidents.status import next_due
 from rbkernel.render import verification
-from tests.unit.crash import dies_at
-from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
+from tests.support.crash import dies_at
+from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 FIRED, ENDED = "2026-11-20T03:02:00Z", "2026-11-20T03:41:00Z"
 

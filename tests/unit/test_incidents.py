@@ -28,8 +28,8 @@ from rbkernel.incidents import status, workflow
 from rbkernel.model import Verdict
 from rbkernel.render.documents import writing
 from rbkernel.run import runner
-from tests.integration.kernels import in_tiny_tmpfs
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
+from tests.support.kernels import in_tiny_tmpfs
 
 BEGAN = "2026-11-20T03:00:00+00:00"
 LAG = "PostgresReplicationLag"

@@ -19,7 +19,7 @@ from rbkernel.lint.report import file_line
 from rbkernel.runbook import catalogue, frontmatter_text, registry
 from rbkernel.sandbox.faults.catalogue import FAULTS
 from rbkernel.triage.surroundings import surroundings
-from tests.unit.good_runbook import (
+from tests.support.good_runbook import (
     code,
     document,
     front,

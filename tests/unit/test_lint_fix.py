@@ -13,8 +13,17 @@ from nbformat import NotebookNode
 from rbkernel.lint import Document, Level, check
 from rbkernel.lint.fix import fix
 from rbkernel.runbook import catalogue
-from tests.unit.good_runbook import Spoil, code, document, front, good, replace, surroundings, words
-from tests.unit.lint_examples import EXAMPLES
+from tests.support.good_runbook import (
+    Spoil,
+    code,
+    document,
+    front,
+    good,
+    replace,
+    surroundings,
+    words,
+)
+from tests.support.lint_examples import EXAMPLES
 
 FIXED = {
     code: EXAMPLES[code].bad

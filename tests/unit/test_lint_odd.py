@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rbkernel.errors import RunbookError
 from rbkernel.lint import Document, check, report
 from rbkernel.lint.fix import fix
-from tests.unit.good_runbook import good, surroundings
+from tests.support.good_runbook import good, surroundings
 
 PATH = Path("odd.ipynb")
 

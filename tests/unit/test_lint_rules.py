@@ -14,8 +14,8 @@ import pytest
 
 from rbkernel.errors import RunbookError
 from rbkernel.lint import RULES, Document, Level
-from tests.unit.good_runbook import Spoil, good, problems
-from tests.unit.lint_examples import EXAMPLES
+from tests.support.good_runbook import Spoil, good, problems
+from tests.support.lint_examples import EXAMPLES
 
 
 def _cases(kind: str) -> list[Any]:

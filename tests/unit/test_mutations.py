@@ -17,7 +17,7 @@ import pytest
 
 from rbkernel.evidence.manifest import digest
 from rbkernel.evidence.verify import verify_folder
-from tests.unit.signed_evidence import INCIDENTS, Published, copied, signed_root
+from tests.support.signed_evidence import INCIDENTS, Published, copied, signed_root
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/verify-evidence.md").read_text(encoding="utf-8")
 PROCEDURE = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))

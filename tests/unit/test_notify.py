@@ -25,7 +25,7 @@ from rbkernel.gateway.notify.outbox import Outbox
 from rbkernel.incidents.status import next_due
 from rbkernel.model import Severity
 from rbkernel.runbook.frontmatter import FrontMatter
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 
 # apprise's plugins import it
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")

@@ -21,7 +21,7 @@ from rbkernel.gateway.notify.messages import Words
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
 from rbkernel.model import Severity
-from tests.unit.journal_builder import INCIDENT, RUN_ID
+from tests.support.journal_builder import INCIDENT, RUN_ID
 from tests.unit.test_notify import ADDRESS, ALL, Told, event
 
 WORDS = Words(None, ADDRESS)

@@ -20,7 +20,7 @@ from rbkernel.model import Verdict
 from rbkernel.render.documents import browser, writing
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
-from tests.unit.page_server import opened, serving
+from tests.support.page_server import opened, serving
 
 CORPORA = Path(__file__).parent.parent / "corpora"
 COUNTERS, COUNTED = "INC-20261129-1129", "20261129T073436Z-3e5b09"

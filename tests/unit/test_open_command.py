@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rbkernel.cli import app
 from rbkernel.incidents import jupyterlab
-from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import jobs, workers
 from rbkernel.gateway.links import EVERYTHING
 from rbkernel.run.outcome import Ending, Outcome
-from tests.unit import page_scenes
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
-from tests.unit.page_server import opened, serving
+from tests.support import page_scenes
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
+from tests.support.page_server import opened, serving
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 RUN, CONSOLE = f"/rbkernel/runs/{RUN_ID}", "/rbkernel"

@@ -10,7 +10,7 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.errors import ConfigError
 from rbkernel.gateway.jobs import route_checks
-from tests.integration.gateways import make_place
+from tests.support.gateways import make_place
 from tests.unit.test_unreadable import FRONT, document, write
 
 

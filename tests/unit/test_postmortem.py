@@ -21,7 +21,7 @@ from rbkernel.evidence.bundle import seal
 from rbkernel.incidents import postmortem
 from rbkernel.incidents.postmortem import Postmortem
 from rbkernel.runbook import catalogue
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 FIRING = {

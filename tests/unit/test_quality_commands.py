@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_output
 
 from rbkernel.cli import main
-from tests.unit.good_runbook import good, without, words
+from tests.support.good_runbook import good, without, words
 
 ROOT = Path(__file__).parents[2]
 MIXINS = ROOT / "tests/corpora/alerts/mixins.yml"

@@ -16,7 +16,7 @@ from rbkernel.evidence.recorder import Recorder
 from rbkernel.model import Verdict
 from rbkernel.redact import Redactor
 from rbkernel.render.documents.report import report_files
-from tests.unit.journal_builder import INCIDENT, RUN_ID, runbook
+from tests.support.journal_builder import INCIDENT, RUN_ID, runbook
 
 START = "2026-11-20T03:02:11+00:00"
 # parts of what a line is made of: kinds, states, types, hashes, times, ids, counts, names of rules

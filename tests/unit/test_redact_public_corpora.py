@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from rbkernel.redact.text import TextRedactor
-from tests.secret_corpus import measure, read
+from tests.unit.secret_corpus import measure, read
 
 
 def redact(text: str) -> str:

@@ -14,7 +14,7 @@ from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
 from rbkernel.render import verification
-from tests.unit.journal_builder import RUN_ID, whole_run
+from tests.support.journal_builder import RUN_ID, whole_run
 
 
 def page(record: Record, executed: bytes) -> dict[str, bytes]:

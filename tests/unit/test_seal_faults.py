@@ -22,7 +22,7 @@ from rbkernel.evidence.recorder import Recorder
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.verify import verify_folder
 from rbkernel.incidents import workflow
-from tests.unit.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
 
 class Failing:

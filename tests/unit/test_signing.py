@@ -15,7 +15,7 @@ from rbkernel.evidence.bundle import SealedRun, seal
 from rbkernel.evidence.manifest import digest
 from rbkernel.evidence.verify import verify_folder
 from rbkernel.render import verification
-from tests.unit.journal_builder import RUN_ID, other_run, whole_run
+from tests.support.journal_builder import RUN_ID, other_run, whole_run
 
 NAME = "ops@db1.example.org"
 

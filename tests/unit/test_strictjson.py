@@ -17,7 +17,7 @@ from rbkernel.evidence.incident import append, look
 from rbkernel.evidence.reading import read
 from rbkernel.evidence.recorder import Recorder
 from rbkernel.redact import MessageRedactor, Redactor
-from tests.unit.journal_builder import INCIDENT, RUN_ID
+from tests.support.journal_builder import INCIDENT, RUN_ID
 
 ODD: dict[str, Any] = {
     "nan": float("nan"),

@@ -12,7 +12,7 @@ from rbkernel import config
 from rbkernel.gateway.jobs.alert import Delivery
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.supervisor import Supervisor
-from tests.integration.gateways import alert, make_place
+from tests.support.gateways import alert, make_place
 
 
 def test_while_evidence_cannot_be_written_alerts_wait_and_nothing_is_begun(

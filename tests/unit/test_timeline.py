@@ -11,7 +11,7 @@ from rbkernel.evidence.incident import append, look
 from rbkernel.evidence.reading import Record, read
 from rbkernel.evidence.runs import list_runs
 from rbkernel.evidence.timeline import Entry, timeline
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
 ALERT: dict[str, Any] = {
     "source": "alertmanager",

@@ -23,7 +23,7 @@ from rbkernel.gateway.notify.outbox import receivers, targets_since
 from rbkernel.incidents import workflow
 from rbkernel.model import Severity
 from rbkernel.run.outcome import Ending, Outcome
-from tests.integration.gateways import alert, make_place
+from tests.support.gateways import alert, make_place
 from tests.unit.test_dispatch import Desk
 from tests.unit.test_unreadable import FRONT, document, write
 

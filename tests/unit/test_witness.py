@@ -18,7 +18,7 @@ from rbkernel.sources.postgres import diagnosis
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
 from rbkernel.sources.postgres.situation import Situation
-from tests.waiting import until
+from tests.support.waiting import until
 
 SETTINGS = Settings(
     connections={

@@ -19,7 +19,7 @@ from rbkernel.evidence.rebuild import rebuild
 from rbkernel.incidents import working_copy
 from rbkernel.incidents.working_notebook import working_notebook
 from rbkernel.runbook import catalogue
-from tests.unit.journal_builder import (
+from tests.support.journal_builder import (
     INCIDENT,
     LAG,
     RUN_ID,

@@ -19,8 +19,8 @@ from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Severity
 from rbkernel.render.documents.report import report_files
 from rbkernel.run.outcome import Ending, Outcome
-from tests.unit.hostile_evidence import PLOTLY
-from tests.unit.journal_builder import (
+from tests.support.hostile_evidence import PLOTLY
+from tests.support.journal_builder import (
     CHECK,
     INCIDENT,
     LAG,

@@ -21,7 +21,7 @@ from rbkernel.evidence import bundle, reading
 from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
-from tests.integration.kernels import METADATA, PATIENCE_S
+from tests.support.kernels import METADATA, PATIENCE_S
 
 QUICK, SLOW, DEADLY, STEADY = "RUN-911", "RUN-912", "RUN-913", "RUN-914"
 # process ids of its own, and all of its processes end with the first of them

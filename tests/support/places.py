@@ -18,7 +18,7 @@ from rbkernel.config import Connection
 from rbkernel.reconciliation import Outcome, Question, compare
 from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
-from tests.integration.servers import Servers, servers
+from tests.support.servers import Servers, servers
 
 _OTHER = Path("/usr/lib/postgresql/15/bin")
 # made anew for each test; the diagnostic role may read what is in it

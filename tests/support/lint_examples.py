@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from tests.unit.good_runbook import Spoil, cell, code, front, replace, without, words
+from tests.support.good_runbook import Spoil, cell, code, front, replace, without, words
 
 TOKEN = "ghp_" + "a1B2" * 6
 

@@ -27,7 +27,7 @@ import psutil
 from nbformat import NotebookNode
 from playwright.sync_api import Locator, Page, expect
 
-from tests.waiting import until
+from tests.support.waiting import until
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHROMIUM_ARGUMENTS = [

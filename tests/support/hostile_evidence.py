@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rbkernel.evidence import notebook as documents
-from tests.unit.journal_builder import INCIDENT, RUN_ID, Journal
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 PLOTLY = "application/vnd.plotly.v1+json"

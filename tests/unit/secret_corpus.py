@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rbkernel.redact.span import MASK
 
-CORPORA = Path(__file__).parent / "corpora"
+CORPORA = Path(__file__).parents[1] / "corpora"
 _UPPER, _LOWER, _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789"
 _LETTERS = _UPPER + _LOWER + _DIGITS
 _ALPHABETS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.kernels import START, write_runbook
+from tests.support.kernels import START, write_runbook
 
 PASSWORD = "correct-horse-77-battery"  # a canary
 # numbers that JSON has not, or that a browser rounds

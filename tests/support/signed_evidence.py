@@ -10,7 +10,7 @@ from rbkernel.evidence import signing
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.incident import append
 from rbkernel.evidence.incident.seal import seal_record
-from tests.unit.journal_builder import other_run, whole_run
+from tests.support.journal_builder import other_run, whole_run
 
 INCIDENTS = ("INC-20261120-7f3a", "INC-20261120-0000", "INC-20261121-9c9c")
 NAME = "ops@db1.example.org"
