@@ -9,6 +9,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# without compiled modules, each of the many processes compiles all that it imports again
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.ready
 
 .PHONY: setup demo test quick test-matrix matrix lint debian soak conformance screenshots lock clean

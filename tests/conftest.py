@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ with warnings.catch_warnings():
 from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.sandbox import control
+
+# Compiled modules are kept, here and in what the tests start: hundreds of processes import them.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says how busy the machine is. In CI, a run of the suite tries what the
 # last one has tried; elsewhere it looks for more.
