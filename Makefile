@@ -5,6 +5,7 @@
 #   make quick   the same without the tests that start processes
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
 #   make matrix   every runbook on every scenario, held against the truth
+#   make soak    the long counts, a sample of them; make soak-all: all
 #   make conformance   the kernel and the engine against the test suites of other projects
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,11 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test quick test-matrix matrix lint debian soak conformance screenshots lock clean
+# a file is run by one worker, in the order that tests/conftest.py gives
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: setup demo test quick test-matrix matrix lint debian soak soak-all conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -42,11 +47,11 @@ demo: setup
 	$(BIN)/python -m rbkernel demo
 
 test: setup lint debian
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # what needs no process of its own
 quick: setup lint
-	$(BIN)/python -m pytest -n 2 tests/unit rbkernel
+	$(BIN)/python -m pytest -n $(WORKERS) tests/unit rbkernel
 
 lint: setup
 	$(BIN)/ruff check .
@@ -66,9 +71,15 @@ debian:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	fi
 
-# the long counts: kill -9 at many moments, all seeds of all faults
+# the long counts, kill -9 at many moments and many seeds: a sample of each, another one every day;
+# SEED=2026-11-29 runs that day's again
+SEED ?= $(shell date +%F)
 soak: setup debian
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest $(PARALLEL) -m soak --soak-sample 12 --soak-seed $(SEED)
+
+# every one of them: hours
+soak-all: setup debian
+	$(BIN)/python -m pytest $(PARALLEL) -m soak
 
 # 18 comes with the venv, 15 with Debian; the wheels of 16 and 17 stay out of the lock and the venv.
 # A version that cannot be had here is skipped, and the grid says so.

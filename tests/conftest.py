@@ -7,9 +7,11 @@ not mend it: it is healed afterwards, and built again when a test has taken a pa
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,58 @@ _NOT_OURS = (
     *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
     *("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGSERVICE", "PGPASSFILE"),
 )
+
+
+# the files that take longest; the others of a folder follow, and the folders in this order
+_LONGEST = (
+    *("test_gateway_work", "test_alertmanager", "test_jupyterlab", "test_serve", "test_kill"),
+    *("test_engine_kill", "test_matrix", "test_overview", "test_runbooks", "test_sandbox"),
+)
+_FOLDERS = ("acceptance", "integration", "unit")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make soak` run a sample of what `make soak-all` runs."""
+    group = parser.getgroup("soak")
+    group.addoption("--soak-sample", type=int, help="parametrisations of each soak test to run")
+    group.addoption("--soak-seed", default="0", help="chooses them: a date, for example")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which sample it is, so that it can be run again."""
+    number, seed = config.getoption("soak_sample"), config.getoption("soak_seed")
+    return f"soak: at most {number} parametrisations of a test, seed {seed}" if number else ""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not in the sample, and begin with what takes longest."""
+    number, seed = config.getoption("soak_sample"), config.getoption("soak_seed")
+    if number:
+        left_out = _outside_the_sample(items, number, seed)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+        items[:] = [item for item in items if item.nodeid not in left_out]
+    items.sort(key=_place_in_line)
+
+
+def _outside_the_sample(items: list[pytest.Item], number: int, seed: str) -> set[str]:
+    parametrised: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("soak"):
+            parametrised[item.nodeid.partition("[")[0]].append(item.nodeid)
+    left_out: set[str] = set()
+    for test, nodes in parametrised.items():
+        chosen = random.Random(f"{seed}/{test}").sample(nodes, min(number, len(nodes)))
+        left_out |= set(nodes) - set(chosen)
+    return left_out
+
+
+def _place_in_line(item: pytest.Item) -> tuple[int, int]:
+    """Workers take whole files: a long one that begins last would be waited for."""
+    name, folder = item.path.stem, item.path.parent.name
+    return (
+        _LONGEST.index(name) if name in _LONGEST else len(_LONGEST),
+        _FOLDERS.index(folder) if folder in _FOLDERS else len(_FOLDERS),
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
