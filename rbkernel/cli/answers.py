@@ -96,10 +96,10 @@ def _list(*, as_json: bool) -> None:
 
 
 def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> None:
-    told = provenance(frame)
+    facts = provenance(frame)
     if as_json:
         rows = json.loads(frame.to_json(orient="records", date_format="iso"))
-        origin = dataclasses.asdict(told) if told else None
+        origin = dataclasses.asdict(facts) if facts else None
         found = [dataclasses.asdict(finding) for finding in findings]
         print_json({"rows": rows, "provenance": origin, "findings": found})
         return

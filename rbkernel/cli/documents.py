@@ -124,15 +124,22 @@ _NAMES = ("id", "severity", "category", "title", "response time", "last tested")
 
 
 def _row(runbook: Any) -> tuple[str, ...]:
-    told = runbook.front_matter
-    tested = str(told.last_tested or "never")
-    return (told.id, told.severity, told.category or "", told.title, told.response_time, tested)
+    front = runbook.front_matter
+    tested = str(front.last_tested or "never")
+    return (
+        front.id,
+        front.severity,
+        front.category or "",
+        front.title,
+        front.response_time,
+        tested,
+    )
 
 
 def _as_json(runbook: Any) -> dict[str, Any]:
     declared = [vars(one) for one in runbook.parameters.values()]
-    told = runbook.front_matter.model_dump(mode="json")
-    return {"path": str(runbook.path), **told, "declared_parameters": declared}
+    fields = runbook.front_matter.model_dump(mode="json")
+    return {"path": str(runbook.path), **fields, "declared_parameters": declared}
 
 
 def _asked(field: str, *, optional: bool = False) -> str:

@@ -65,7 +65,7 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     store = Store.open(settings.store_url)
     try:
         parts = assemble(settings, store)
-        # the longest to come: what is configured wrongly is told before
+        # imported last because it is slow: a wrong configuration is reported first
         from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
         work = Supervisor(settings, store, kernels=kernels)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbkernel.importer.notebook import Imported
     from rbkernel.importer.report import Report
 
-# of what was kept as text, so much is told on a terminal; --report has all of it
+# as many blocks kept as text are shown on a terminal; --report has all of them
 _TOLD = 12
 _ROTATE = "it is still in the Markdown file; remove it there, and change it if others have seen it"
 

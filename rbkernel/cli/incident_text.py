@@ -33,8 +33,8 @@ def line(words: object, longest: int = _LONGEST_LINE) -> str:
     ('a\\x1b[31m b', 'abc…')
     """
     # a name may have 100,000 letters, of which nobody reads the last
-    told = one_line(str(words)[: longest * 10])
-    return told if len(told) <= longest else f"{told[: longest - 1]}…"
+    text = one_line(str(words)[: longest * 10])
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def minute(at: str) -> str:
@@ -59,7 +59,7 @@ def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
 
-def told(found: Incident, due: Due | None) -> Iterator[str]:
+def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
     """Yield the lines of `rbkernel incident show`."""
     yield from _head(found, due)
     firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
@@ -208,7 +208,7 @@ def _alert(alert: AlertHistory) -> str:
 
 
 def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Fold alerts that came one after the other: what is said again is counted, the rest told.
+    """Fold alerts that came one after the other: repeated ones are counted, the rest are shown.
 
     >>> def alert(what):
     ...     return Entry(at="2026-11-20T03:00:00+00:00", kind="alert", what=what, source="generic")
@@ -222,11 +222,11 @@ def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
         same: dict[tuple[str, str], list[Entry]] = {}
         for entry in row:
             same.setdefault((entry.what, entry.source), []).append(entry)
-        told = list(same.values())
-        for first, *again in told[:_MOST_IN_A_ROW]:
+        groups = list(same.values())
+        for first, *again in groups[:_MOST_IN_A_ROW]:
             times = f" ({1 + len(again)} times)" if again else ""
             yield replace(first, what=f"{first.what}{times}")
-        rest = [entry for some in told[_MOST_IN_A_ROW:] for entry in some]
+        rest = [entry for some in groups[_MOST_IN_A_ROW:] for entry in some]
         for what in _others(len(rest), "alerts"):
             yield replace(rest[-1], what=what)
 

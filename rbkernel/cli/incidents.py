@@ -1,4 +1,4 @@
-"""`rbkernel incident …`: what is going on, what was told of it, and its end."""
+"""`rbkernel incident …`: list, show, write to, close and reopen incidents."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**_summary(found, due), **_details(found)})
     else:
-        for line in incident_text.told(found, due):
+        for line in incident_text.incident_lines(found, due):
             typer.echo(line)
     if not found.record.is_proven:
         complain(
@@ -130,9 +130,11 @@ def status(
             typer.echo(line)
         return
     _known(name)
-    told = _append(*(name, "status"), status=_status(state), impact=impact, action=action, eta=eta)
-    said = {part: told.text(part) for part in ("status", "impact", "action", "eta")}
-    update = StatusUpdate(at=told.at, by=told.by, **said)
+    recorded = _append(
+        *(name, "status"), status=_status(state), impact=impact, action=action, eta=eta
+    )
+    said = {part: recorded.text(part) for part in ("status", "impact", "action", "eta")}
+    update = StatusUpdate(at=recorded.at, by=recorded.by, **said)
     if as_json:
         print_json({**dataclasses.asdict(update), "text": updates.update_text(update)})
         return

@@ -1,4 +1,4 @@
-"""`rbkernel notify`: who is told, whether that works, and what waits."""
+"""`rbkernel notify`: show the targets, test them, send what is due."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def _test(settings: Settings, targets: list[Target]) -> int:
     code = 0
     for one in targets:
         try:
-            told = f"sent through {channel.send(one, _TEST, body, 'info')}"
+            result = f"sent through {channel.send(one, _TEST, body, 'info')}"
         except (NotifyError, ConfigError) as error:
-            told, code = str(error), ERROR
-        typer.echo(f"{one.name:{width}}  {told}")
+            result, code = str(error), ERROR
+        typer.echo(f"{one.name:{width}}  {result}")
     return code
 
 

@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 
 class Ending(Exception):
-    """A command's own exit code, told apart from those that typer gives for usage errors."""
+    """A command's own exit code, not to be confused with typer's codes for usage errors."""
 
     def __init__(self, code: int) -> None:
         self.code = code

@@ -207,8 +207,8 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("comparing", total=None)
 
         def show(progress: Progress) -> None:
-            told = f"{progress.source_rows} rows, {len(progress.differences)} suspects"
-            bar.update(task, total=len(progress.parts), completed=progress.done, description=told)
+            text = f"{progress.source_rows} rows, {len(progress.differences)} suspects"
+            bar.update(task, total=len(progress.parts), completed=progress.done, description=text)
 
         yield show
 
@@ -248,8 +248,8 @@ def _write_repair(
             where="--repair",
             next_step="name a file where there is space, and run the command again",
         ) from error
-    for told in written.obstacles:
-        complain(f"the repair has an obstacle: {told}")
+    for obstacle in written.obstacles:
+        complain(f"the repair has an obstacle: {obstacle}")
     return path, inverse
 
 
@@ -284,8 +284,8 @@ def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
     verdict = "SAME" if outcome.same else f"DIFFERENT: {counts}{more}"
     yield f"{verdict}  ({question.target} against {question.source})"
     if columns := outcome.columns():
-        told = ", ".join(f"{name} in {count}" for name, count in columns.items())
-        yield f"columns that differ: {told}"
+        per_column = ", ".join(f"{name} in {count}" for name, count in columns.items())
+        yield f"columns that differ: {per_column}"
     if in_flight := len(outcome.differences) - len(outcome.standing):
         rows = amounts.count(in_flight, "row")
         yield f"in flight: {rows} differed at first but matched when rechecked"

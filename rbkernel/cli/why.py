@@ -63,7 +63,7 @@ def why(
     ring = Ring(settings.watch_root, db)
     glances = ring.glances()
     causes = [
-        Told(
+        _FoundCause(
             cause=cause,
             since=history.first_seen(cause, glances),
             connection=seen.situation.connection,
@@ -72,7 +72,7 @@ def why(
         for seen in found
         for cause in seen.causes
     ]
-    causes.sort(key=lambda told: -told.cause.verdict.rank)
+    causes.sort(key=lambda one: -one.cause.verdict.rank)
     earlier = list(history.findings(found[0], ring.earlier(glances)))
     if as_json:
         print_json(_as_json(found, causes, earlier))
@@ -85,7 +85,7 @@ def why(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class _FoundCause:
     """A cause, the server that it was found on, and since when it is there, if that is known."""
 
     cause: Cause
@@ -98,27 +98,27 @@ def _verdict(found: Sequence[Diagnosis]) -> Verdict:
     return Verdict.worst(seen.verdict for seen in found)
 
 
-def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[Told]) -> None:
+def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[_FoundCause]) -> None:
     from rbkernel.sources.postgres.history import clock
 
     if not causes:
         slots = ", ".join(_slots(seen.situation) for seen in found)
         typer.echo(f"OK no cause found: {slots}; no long waits")
-    for told in causes:
-        cause = told.cause
-        elsewhere = "" if told.connection in {db, *cause.headline.split()} else told.connection
+    for one in causes:
+        cause = one.cause
+        elsewhere = "" if one.connection in {db, *cause.headline.split()} else one.connection
         where = f"{elsewhere}: " if elsewhere else ""
         typer.echo(f"{cause.verdict.value.upper()} {where}{cause.headline}")
         typer.echo(f"  why:  {cause.mechanism}")
-        if told.since:
-            typer.echo(f"  seen: since {clock(told.since)}, by rbkernel watch")
+        if one.since:
+            typer.echo(f"  seen: since {clock(one.since)}, by rbkernel watch")
         for excluded in cause.ruled_out:
             typer.echo(f"  not:  {excluded}")
         if cause.next_step:
             typer.echo(f"  next: {cause.next_step}")
         # of a server that lets nobody in, a runbook would see no more
-        if cause.opens and told.reached:
-            typer.echo(f"  open: rbkernel run {cause.opens} -p db={told.connection}")
+        if cause.opens and one.reached:
+            typer.echo(f"  open: rbkernel run {cause.opens} -p db={one.connection}")
     if found[0].sampled is not None:
         _print_waits(found[0].sampled)
 
@@ -141,7 +141,7 @@ def _print_waits(sampled: Answer) -> None:
 
 
 def _as_json(
-    found: Sequence[Diagnosis], causes: Sequence[Told], earlier: Sequence[Finding]
+    found: Sequence[Diagnosis], causes: Sequence[_FoundCause], earlier: Sequence[Finding]
 ) -> dict[str, Any]:
     from rbkernel.sources.postgres import history
 
@@ -152,8 +152,12 @@ def _as_json(
         "standby": "".join(seen.situation.connection for seen in found[1:]),
         "at": here.situation.at,
         "causes": [
-            {"connection": told.connection, **_cause(told.cause), "first_seen": told.since or None}
-            for told in causes
+            {
+                "connection": one.connection,
+                **_cause(one.cause),
+                "first_seen": one.since or None,
+            }
+            for one in causes
         ],
         "earlier": [
             {"said": one.cause, "over": history.is_over(one), "next_step": one.next_step}

@@ -61,16 +61,16 @@ def route(
 
     raw = sys.stdin.buffer.read() if str(alert) == "-" else _read(alert)
     settings = config.load()
-    told = dry_run.dry_run_of(raw, source, settings)
+    dry_runs = dry_run.dry_run_of(raw, source, settings)
     if as_json:
-        print_json([one.to_json() for one in told])
+        print_json([one.to_json() for one in dry_runs])
     else:
-        for one in told:
+        for one in dry_runs:
             typer.echo(one.text())
     sys.stdout.flush()  # the answer comes first, also where both go into one pipe
     for problem in catalogue.look(settings.catalogue.paths).problems:
         complain(problem)
-    raise Ending(0 if all(one.routing.routes for one in told) else 1)
+    raise Ending(0 if all(one.routing.routes for one in dry_runs) else 1)
 
 
 def _read(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 What is compared: the source and the output of each code cell with its last run; Markdown and raw
 cells, and the order of all cells, with the snapshot. Metadata is not, except the status that
 rbkernel itself put there. A snapshot that was taken from the catalogue by the runbook's id may be
-another file than the one that ran: what differs from it is told, and held against nobody.
+another file than the one that ran: differences from it are shown, but do not fail the verification.
 Whether the files are the sealed ones is `rbkernel.evidence.verify`'s question.
 """
 
@@ -177,8 +177,8 @@ def run_id_of(notebook: NotebookNode) -> str | None:
     engine in the metadata, for a run that ends before that.
     """
     own = notebook.metadata.get("rbkernel")
-    told = str(own.get("run_id", "")) if isinstance(own, Mapping) else ""
-    found = told if RUN_ID.fullmatch(told) else None
+    recorded = str(own.get("run_id", "")) if isinstance(own, Mapping) else ""
+    found = recorded if RUN_ID.fullmatch(recorded) else None
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {}).get(RUN_MIMETYPE)
@@ -257,15 +257,15 @@ def _shown(output: Mapping[str, Any]) -> str:
 
 def _claimed_status(cell: NotebookNode, status: str) -> str:
     """Return what is wrong about the status that our own metadata claims."""
-    told = cell.metadata.get("rbkernel")
-    claimed = told.get("status", status) if isinstance(told, Mapping) else status
+    recorded = cell.metadata.get("rbkernel")
+    claimed = recorded.get("status", status) if isinstance(recorded, Mapping) else status
     return "" if claimed == status else f"its metadata says {claimed}, the journal {status}"
 
 
 def _papermills_claim(cell: NotebookNode, status: str) -> str:
     """Return what papermill calls a cell that did not end well: it does not see a kernel die."""
-    told = cell.metadata.get("papermill")
-    claimed = told.get("status") if isinstance(told, Mapping) else None
+    claim = cell.metadata.get("papermill")
+    claimed = claim.get("status") if isinstance(claim, Mapping) else None
     wrong = claimed in ("completed", DONE) and status != DONE and cell.source.strip()
     return f"papermill says {claimed}" if wrong else ""
 

@@ -164,10 +164,12 @@ class _Seal:
             store.write_folder(self.staging / "run", files)
         else:  # an earlier seal came as far as the run folder
             target, files = folder, _intact_files(folder)
-        told = self._incident_lines(target, record)
-        sealed_at = sealed_line(told, self.run_id)["at"]
-        head, listing = new_generation(self.heads, target, files, told, self.run_id, sealed_at)
-        store.write_atomically(self.staging / manifest.INCIDENT, told)
+        record_bytes = self._incident_lines(target, record)
+        sealed_at = sealed_line(record_bytes, self.run_id)["at"]
+        head, listing = new_generation(
+            self.heads, target, files, record_bytes, self.run_id, sealed_at
+        )
+        store.write_atomically(self.staging / manifest.INCIDENT, record_bytes)
         stage_generation(self.staging, self.heads, head, listing)
         self._put_in_place(target, head, new=folder is None)
         return target, head
@@ -208,9 +210,9 @@ class _Seal:
     def _incident_lines(self, target: Path, record: Record) -> bytes:
         """Return the incident's own record with the line of this seal at its end."""
         path = target.parent / manifest.INCIDENT
-        told = path.read_bytes() if path.is_file() else b""
-        if sealed_line(told, record.run_id):
-            return told  # an interrupted seal came that far
+        record_bytes = path.read_bytes() if path.is_file() else b""
+        if sealed_line(record_bytes, record.run_id):
+            return record_bytes  # an interrupted seal came that far
         run = record.run
         line = entry(
             "sealed",
@@ -223,7 +225,7 @@ class _Seal:
             folder=target.name,
             missing=list(self.missing),
         )
-        return with_lines(told, *([] if told else [opening()]), line)
+        return with_lines(record_bytes, *([] if record_bytes else [opening()]), line)
 
 
 def read_heads(root: Path) -> list[Head]:
@@ -260,7 +262,7 @@ def new_generation(
     heads: Sequence[Head],
     target: Path,
     files: Mapping[str, bytes],
-    told: bytes,
+    record_bytes: bytes,
     run_id: str,
     at: str,
 ) -> tuple[Head, bytes]:
@@ -274,7 +276,7 @@ def new_generation(
         The folder that is sealed, inside its incident; it need not be there yet.
     files
         What is or will be in it.
-    told
+    record_bytes
         The incident's record, with the line of this seal.
     run_id, at
         What is sealed, and when.
@@ -286,7 +288,7 @@ def new_generation(
         if manifest.is_sealable(name) and name != manifest.INCIDENT
     }
     sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
-    listing = Listing(previous=previous(heads), sums=sums, record=Prefix.of(told))
+    listing = Listing(previous=previous(heads), sums=sums, record=Prefix.of(record_bytes))
     data = listing.text.encode()
     generation = 1 + sum(head.incident == incident.name for head in heads)
     sha256 = digest(data)
@@ -356,7 +358,7 @@ def _intact_files(folder: Path) -> dict[str, bytes]:
 def _sealed_run(folder: Path, head: Head, given: bytes | None, *, is_new: bool) -> SealedRun:
     record = read(folder)
     sums = folder / manifest.SUMS
-    told = (folder.parent / manifest.INCIDENT).read_bytes()
+    record_bytes = (folder.parent / manifest.INCIDENT).read_bytes()
     data = (folder / EXECUTED).read_bytes()
     notebook = documents.parse(data, where=str(folder / EXECUTED))
     return SealedRun(
@@ -369,7 +371,7 @@ def _sealed_run(folder: Path, head: Head, given: bytes | None, *, is_new: bool) 
         head=head.sha256,
         sealed_at=head.at,
         signer=manifest.read_listing(sums.read_bytes(), str(sums)).signer,
-        missing=tuple(sealed_line(told, head.run_id).get("missing", ())),
+        missing=tuple(sealed_line(record_bytes, head.run_id).get("missing", ())),
         verification=verify_notebook(notebook, record, snapshot_of(record)),
         is_new=is_new,
         other_notebook=given not in (None, data),

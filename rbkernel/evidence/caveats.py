@@ -27,8 +27,8 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
 
     >>> from rbkernel.evidence.incident import tell
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
-    >>> told = Line(number=1, kind="alert", at="", by="", data={**said, "why": "no connection"})
-    >>> caveats_of(tell([told]))
+    >>> line = Line(number=1, kind="alert", at="", by="", data={**said, "why": "no connection"})
+    >>> caveats_of(tell([line]))
     ('alert Disk: no runbook ran: no connection',)
     """
     for line in record.lines:

@@ -63,7 +63,7 @@ def executions(record: Record) -> tuple[Execution, ...]:
     """Return the executions that a journal tells of, at least one."""
     starts = [event for event in record.events if event.kind == "run"]
     bounds = [0, *_beginnings(record.cells, starts), len(record.cells)]
-    told = [0, *(record.events.index(event) for event in starts[1:]), len(record.events)]
+    positions = [0, *(record.events.index(event) for event in starts[1:]), len(record.events)]
     return tuple(
         Execution(
             number=number + 1,
@@ -74,7 +74,7 @@ def executions(record: Record) -> tuple[Execution, ...]:
             events=record.events[start:end],
         )
         for number, ((first, last), (start, end)) in enumerate(
-            zip(pairwise(bounds), pairwise(told), strict=True)
+            zip(pairwise(bounds), pairwise(positions), strict=True)
         )
     )
 

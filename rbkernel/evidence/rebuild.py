@@ -66,21 +66,21 @@ def annotate(notebook: NotebookNode, record: Record) -> NotebookNode:
     papermill does not see all that the journal does: what it says of cells and of the notebook is
     corrected, and ``metadata.rbkernel`` is added to each code cell.
     """
-    told = copy.deepcopy(notebook)
-    places = matching.place(matching.candidates(told), record.cells)
+    rebuilt = copy.deepcopy(notebook)
+    places = matching.place(matching.candidates(rebuilt), record.cells)
     shown = _grouped(record.cells, places)
     reached = True
-    for index, cell in enumerate(told.cells):
+    for index, cell in enumerate(rebuilt.cells):
         if cell.cell_type == "code" and cell.source.strip():
             status = _set_status(cell, shown.get(index, []))
             reached = reached and status == DONE
         elif not reached and "papermill" in cell.metadata:
             _correct_papermill(cell, NOT_RUN)
-    if "papermill" in told.metadata:
+    if "papermill" in rebuilt.metadata:
         troubled = any(run.status in (FAILED, INTERRUPTED) for run in record.cells)
-        told.metadata.papermill["exception"] = True if troubled or not record.complete else None
-    told.metadata["rbkernel"] = {"run_id": record.run_id, "partial": not record.complete}
-    return told
+        rebuilt.metadata.papermill["exception"] = True if troubled or not record.complete else None
+    rebuilt.metadata["rbkernel"] = {"run_id": record.run_id, "partial": not record.complete}
+    return rebuilt
 
 
 def parse_snapshot(snapshot: bytes | None) -> NotebookNode | None:
@@ -218,15 +218,15 @@ def _show(cell: NotebookNode, runs: Sequence[CellRun]) -> None:
 
 def _set_status(cell: NotebookNode, runs: Sequence[CellRun]) -> str:
     last = runs[-1] if runs else None
-    told: dict[str, Any] = {"status": last.status if last else NOT_RUN}
+    facts: dict[str, Any] = {"status": last.status if last else NOT_RUN}
     if last and last.status != NOT_RUN:
-        told |= {"started_at": last.started_at, "ended_at": last.ended_at}
+        facts |= {"started_at": last.started_at, "ended_at": last.ended_at}
     if len(runs) > 1:
-        told["runs"] = len(runs)
-    cell.metadata["rbkernel"] = documents.node(told)
+        facts["runs"] = len(runs)
+    cell.metadata["rbkernel"] = documents.node(facts)
     if "papermill" in cell.metadata:
-        _correct_papermill(cell, told["status"])
-    return str(told["status"])
+        _correct_papermill(cell, facts["status"])
+    return str(facts["status"])
 
 
 def _correct_papermill(cell: NotebookNode, status: str) -> None:

@@ -185,7 +185,7 @@ class Recorder:
             return lines
 
     def tell_redactions(self, parent: str | None) -> None:
-        """Append how often each rule took something out since this was last told, if at all."""
+        """Append how often each redaction rule matched since the last such event, if at all."""
         new = self.redactor.counts - self._told
         if new and os.getpid() == self._pid:
             self.record("redaction", parent=parent, data={"rules": dict(sorted(new.items()))})

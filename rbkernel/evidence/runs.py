@@ -138,18 +138,18 @@ def _folder_of(root: Path, run_id: str) -> Path:
 
 
 def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
-    told: dict[str, dict[str, str]] = {}
+    seals: dict[str, dict[str, str]] = {}
     for incident in root.glob(f"INC-*/{manifest.INCIDENT}"):
         if incident.is_file():
             lines = sealed_lines(incident.read_bytes())
-            told |= {line["run_id"]: line for line in lines if "run_id" in line}
+            seals |= {line["run_id"]: line for line in lines if "run_id" in line}
     # looked for once: a storm leaves hundreds of incidents with hundreds of runs
     folders = {
         folder.name[-RUN_ID_LENGTH:]: folder
         for folder in sorted(root.glob("INC-*/*-*"), reverse=True)
     }
     return [
-        _sealed_entry(run_id, folders[run_id], told.get(run_id, {}))
+        _sealed_entry(run_id, folders[run_id], seals.get(run_id, {}))
         for run_id in sealed
         if run_id in folders and not manifest.is_record(folders[run_id].name)
     ]

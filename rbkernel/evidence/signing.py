@@ -2,7 +2,7 @@
 
 `ssh-keygen` is the only program that touches a key. It is never asked anything: a key with a
 passphrase must be in the agent. A signature tells who sealed a run; that nothing was removed
-since is told by the published head alone.
+since is found by the published head alone.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
             next_step="check that the agent (SSH_AUTH_SOCK) responds",
         ) from error
     except subprocess.CalledProcessError as error:
-        told = error.stderr.decode(errors="replace").strip() or error.stdout.decode().strip()
+        output = error.stderr.decode(errors="replace").strip() or error.stdout.decode().strip()
         raise EvidenceError(
-            f"ssh-keygen failed: {told.splitlines()[-1] if told else error.returncode}",
+            f"ssh-keygen failed: {output.splitlines()[-1] if output else error.returncode}",
             next_step="try the same by hand: docs/how-to/verify-evidence.md has the commands",
         ) from error
     return done.stdout

@@ -34,7 +34,7 @@ def why_unreadable(path: Path) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, sorted; nothing where that cannot be told."""
+    """Return what lies in a folder, sorted; nothing when it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:

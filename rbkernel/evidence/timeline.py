@@ -29,7 +29,7 @@ class Entry:
 
     ``at`` is UTC, ISO 8601; ``kind`` is that of the record's line, or run, cell, finding,
     decision, plan, done; ``source`` is the run, the sender or the person; ``run_id`` is empty for
-    what no run told, ``verdict`` for what has none.
+    what comes from no run, ``verdict`` for what has none.
     """
 
     at: str
@@ -56,9 +56,9 @@ def timeline(record: IncidentRecord, runs: Sequence[Record]) -> tuple[Entry, ...
         What the journals of its runs tell, open or sealed.
     """
     known = {run.run_id for run in runs}
-    told = [entry for line in record.lines for entry in _of_line(line, known)]
+    recorded = [entry for line in record.lines for entry in _of_line(line, known)]
     ran = [entry for run in runs for entry in _of_run(run)]
-    entries = [*told, *ran, *_findings(runs)]
+    entries = [*recorded, *ran, *_findings(runs)]
     return tuple(sorted(entries, key=lambda entry: (instant(entry.at), _RANK.get(entry.kind, 1))))
 
 
@@ -68,8 +68,8 @@ def utc(at: str) -> str:
     >>> utc("2026-11-20T04:02:00+01:00"), utc("soon")
     ('2026-11-20T03:02:00+00:00', 'soon')
     """
-    told = instant(at)
-    return at if told == instant("") else told.astimezone(UTC).isoformat()
+    moment = instant(at)
+    return at if moment == instant("") else moment.astimezone(UTC).isoformat()
 
 
 # of what happened at the same time: an alert before the incident that it opens, a seal at last
@@ -170,8 +170,8 @@ def _sealed(line: Line) -> str:
 def when_alerted(line: Line) -> str:
     """Say what a server looked like.
 
-    >>> told = {"connection": "orders", "causes": ["refund-job blocks 9 sessions"]}
-    >>> when_alerted(Line(number=1, kind="situation", at="", by="rbkernel", data=told))
+    >>> data = {"connection": "orders", "causes": ["refund-job blocks 9 sessions"]}
+    >>> when_alerted(Line(number=1, kind="situation", at="", by="rbkernel", data=data))
     'orders when the alert arrived: refund-job blocks 9 sessions'
     """
     causes = line.data.get("causes")
@@ -185,9 +185,9 @@ def wrong_when_alerted(record: IncidentRecord) -> list[str]:
     """Return what was wrong with servers when alerts arrived, a sentence each.
 
     >>> from rbkernel.evidence.incident import tell
-    >>> told = {"connection": "orders", "verdict": "critical", "causes": ["it blocks 9 sessions"]}
+    >>> data = {"connection": "orders", "verdict": "critical", "causes": ["it blocks 9 sessions"]}
     >>> at = "2026-11-20T03:02:11.5+00:00"
-    >>> wrong_when_alerted(tell([Line(number=1, kind="situation", at=at, by="", data=told)]))
+    >>> wrong_when_alerted(tell([Line(number=1, kind="situation", at=at, by="", data=data)]))
     ['03:02:11 UTC, orders when the alert arrived: it blocks 9 sessions']
     """
     wrong = {Verdict.WARNING.value, Verdict.CRITICAL.value}
@@ -205,14 +205,14 @@ def _merged(line: Line) -> str:
 
 
 def _notified(line: Line) -> str:
-    """Say who was told what.
+    """Say who was notified of what.
 
-    >>> told = {"whom": "on-call", "title": "RUN-005 CRITICAL: Replay is paused"}
-    >>> _notified(Line(number=1, kind="notified", at="", by="rbkernel", data=told))
+    >>> data = {"whom": "on-call", "title": "RUN-005 CRITICAL: Replay is paused"}
+    >>> _notified(Line(number=1, kind="notified", at="", by="rbkernel", data=data))
     'notified on-call: RUN-005 CRITICAL: Replay is paused'
     """
-    told = "could not notify" if line.text("problem") else "notified"
-    said = _said(f"{told} {line.text('whom')}", line.text("title"))
+    verb = "could not notify" if line.text("problem") else "notified"
+    said = _said(f"{verb} {line.text('whom')}", line.text("title"))
     return " ".join(filter(None, [said, line.text("problem") and f"({line.text('problem')})"]))
 
 
@@ -249,8 +249,8 @@ def _of_run(run: Record) -> Iterator[Entry]:
     for one in executions(run):
         yield from _of_execution(run, one, entry)
     for event in run.events:
-        if told := _event(event, entry):
-            yield told
+        if shown := _event(event, entry):
+            yield shown
 
 
 def _of_execution(run: Record, one: Execution, entry: _Teller) -> Iterator[Entry]:

@@ -168,7 +168,7 @@ def _for_the_parser(lines: Sequence[fences.Line]) -> str:
 
 def _block(run: list[tuple[int, _Claim]], remarks: Sequence[tuple[int, str]]) -> Block:
     (start, claim), (last, _) = run[0], run[-1]
-    told = (text for number, text in remarks if start <= number <= last)
+    texts = (text for number, text in remarks if start <= number <= last)
     return Block(
         kind=claim.key[0],
         start=start,
@@ -177,7 +177,7 @@ def _block(run: list[tuple[int, _Claim]], remarks: Sequence[tuple[int, str]]) ->
         info=claim.info,
         level=claim.level,
         codes=claim.codes,
-        remarks=tuple(dict.fromkeys(told)),
+        remarks=tuple(dict.fromkeys(texts)),
     )
 
 

@@ -91,10 +91,10 @@ def remark(lines: Iterable[str]) -> str:
     >>> remark(["Look first", ""]), remark(["Expected", "{}"])
     ('Look first', '```text\\nExpected\\n{}\\n```')
     """
-    told = [line for line in lines if line.strip()]
-    if len(told) > 1 and not any(line.startswith(("`", "‹")) for line in told):
-        return "\n".join(["```text", *told, "```"])
-    return "\n\n".join(told)
+    filled = [line for line in lines if line.strip()]
+    if len(filled) > 1 and not any(line.startswith(("`", "‹")) for line in filled):
+        return "\n".join(["```text", *filled, "```"])
+    return "\n\n".join(filled)
 
 
 def entry(block: Block, went: Went) -> Entry:
@@ -121,6 +121,6 @@ def tasks(block: Block) -> list[str]:
     found = []
     for text, ticked, level in block.tasks:
         words = tables.plain(text, code=True)
-        told = f"{words} (ticked in the source)" if ticked else words
-        found.append("↳ " * level + told if words else "")
+        item = f"{words} (ticked in the source)" if ticked else words
+        found.append("↳ " * level + item if words else "")
     return list(dict.fromkeys(filter(None, found)))

@@ -155,8 +155,8 @@ def _steps(
             steps.take(block)
     if not front.has("category") and (guess := _guess(words, front, part)):
         front.say("category", guess)
-    if not front.has("summary") and (told := _first_words(part)):
-        front.say("summary", told)
+    if not front.has("summary") and (summary := _first_words(part)):
+        front.say("summary", summary)
     return steps
 
 

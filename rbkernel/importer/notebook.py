@@ -109,11 +109,11 @@ def assemble(steps: Steps, *, source: str, digest: str, db: str) -> Imported:
 
 def fingerprint(notebook: NotebookNode) -> str:
     """Return a hash of all that a person could have changed, outputs included."""
-    told = [
+    content = [
         [cell.cell_type, cell.source, cell.metadata.get("tags", []), len(cell.get("outputs", []))]
         for cell in notebook.cells
     ]
-    return hashlib.sha256(json.dumps(told, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()
 
 
 def untouched(notebook: NotebookNode) -> bool:
@@ -196,10 +196,10 @@ def _carriers(steps: Steps) -> list[str]:
 
 
 def _parameter(hole: Hole) -> str:
-    told = " ".join(printable(hole.text).split())
+    hole_text = " ".join(printable(hole.text).split())
     if hole.annotation == "str":
-        return f"{hole.parameter}: str = {calls.quoted(placeholder(hole.hint))}  # {told}"
-    return f"{hole.parameter}: {hole.annotation} = None  # {placeholder(hole.hint)}, {told}"
+        return f"{hole.parameter}: str = {calls.quoted(placeholder(hole.hint))}  # {hole_text}"
+    return f"{hole.parameter}: {hole.annotation} = None  # {placeholder(hole.hint)}, {hole_text}"
 
 
 def _start(runbook_id: str, steps: Steps) -> str:

@@ -42,8 +42,8 @@ class Report:
     @property
     def counts(self) -> dict[str, int]:
         """How many blocks went where; blank ones are not counted."""
-        told = Counter(one.fate for one in self.entries if one.kind not in {"blank", "rule"})
-        return {fate: told[fate] for fate in FATES}
+        fates = Counter(one.fate for one in self.entries if one.kind not in {"blank", "rule"})
+        return {fate: fates[fate] for fate in FATES}
 
     @property
     def kept(self) -> list[Entry]:

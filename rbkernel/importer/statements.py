@@ -227,8 +227,10 @@ class _Binder:
 
     def _refuse_lists(self, tokens: Sequence[tuple[str, str]]) -> None:
         """Refuse a lone hole in ``IN (…)``: a list of unknown length and type is no value."""
-        told = [token.lower() for kind, token in tokens if kind not in _BLANK and token.strip()]
-        for before, opens, inside, closes in zip(told, told[1:], told[2:], told[3:], strict=False):
+        words = [token.lower() for kind, token in tokens if kind not in _BLANK and token.strip()]
+        for before, opens, inside, closes in zip(
+            words, words[1:], words[2:], words[3:], strict=False
+        ):
             lone = (before, opens, closes) == ("in", "(", ")")
             if lone and self._pattern.fullmatch(inside.strip("'")):
                 self._keep(inside, "is a list, and lists cannot be bound here: use = ANY(…)")

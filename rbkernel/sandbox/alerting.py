@@ -53,8 +53,8 @@ def webhook(rules: Sequence[Rule], began: datetime) -> dict[str, Any]:
     """Return what Alertmanager sends for them: one group of firing alerts.
 
     >>> rule = Rule(name="Lag", severity="critical", summary="s", labels={"cluster": "db"})
-    >>> told = webhook([rule], datetime(2026, 11, 20, 3, tzinfo=UTC))
-    >>> told["status"], told["alerts"][0]["labels"]["alertname"]
+    >>> body = webhook([rule], datetime(2026, 11, 20, 3, tzinfo=UTC))
+    >>> body["status"], body["alerts"][0]["labels"]["alertname"]
     ('firing', 'Lag')
     """
     alerts = posted(rules, began)

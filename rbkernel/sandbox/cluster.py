@@ -235,8 +235,8 @@ def last_lines(log: Path) -> str:
 
 def _tail(text: str | bytes, lines: int = 4) -> str:
     decoded = text.decode(errors="replace") if isinstance(text, bytes) else text
-    told = [line.strip() for line in decoded.splitlines() if line.strip()]
-    return " | ".join(told[-lines:]) or "it printed nothing"
+    printed = [line.strip() for line in decoded.splitlines() if line.strip()]
+    return " | ".join(printed[-lines:]) or "it printed nothing"
 
 
 def free_ports(asked: int | None, candidates: Sequence[int]) -> tuple[int, int]:

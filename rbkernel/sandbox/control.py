@@ -59,7 +59,7 @@ def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> St
     port
         Port of the primary; the standby gets the next one. None: a free pair.
     report
-        Is told what is being done.
+        Called with a text for each step that begins.
 
     Raises
     ------

@@ -131,13 +131,13 @@ def _sandbox(console: Console) -> Iterator[None]:
 def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
     """Wait until every alert's run has ended, and say what goes on; in the order of their end."""
     store, deadline = Store.open(gateway.store_url), time.monotonic() + _PATIENCE_S
-    told: set[tuple[str, str]] = set()
+    printed: set[tuple[str, str]] = set()
     try:
         while True:
             jobs = store.jobs()
             for job in sorted(jobs, key=lambda job: job.ended_at or job.created_at):
-                if (job.id, job.state) not in told and job.state in (Job.RUNNING, *Job.ENDED):
-                    told.add((job.id, job.state))
+                if (job.id, job.state) not in printed and job.state in (Job.RUNNING, *Job.ENDED):
+                    printed.add((job.id, job.state))
                     console.print(_state(job))
             if len(jobs) >= len(SCENES) and all(job.state in Job.ENDED for job in jobs):
                 return sorted(jobs, key=lambda job: str(job.ended_at))

@@ -101,7 +101,9 @@ class TestLook:
         )
         found = workflow.Incident(record=tell([], INCIDENT), runs=(begun,))
         assert found.verdict == ""
-        assert f"  RUNNING   RUN-000: {RUN_ID}, open (live)" in incident_text.told(found, None)
+        assert f"  RUNNING   RUN-000: {RUN_ID}, open (live)" in incident_text.incident_lines(
+            found, None
+        )
         critical = replace(found, runs=(replace(begun, verdict=Verdict.CRITICAL),))
         assert critical.verdict == "critical"
 

@@ -125,7 +125,9 @@ def test_an_alert_without_a_run_is_notified_and_shown(
     assert message.title == "Critical: no runbook ran"
     assert reason in message.body
     assert message.level == "failure"
-    shown = "\n".join(incident_text.told(workflow.look(desk.root, unhandled.incident), None))
+    shown = "\n".join(
+        incident_text.incident_lines(workflow.look(desk.root, unhandled.incident), None)
+    )
     assert reason in shown
     # the same alert, said again, is no news
     desk.take(alert("Critical", "x", severity="critical"))
@@ -143,7 +145,9 @@ def test_a_run_that_fails_before_its_first_cell_is_notified(folder: Path, outcom
     message = notifier.words.message([unhandled])
     assert message.title == "RUN-911 did not run"
     assert "no connection is called 'x'" in message.body
-    shown = "\n".join(incident_text.told(workflow.look(desk.root, unhandled.incident), None))
+    shown = "\n".join(
+        incident_text.incident_lines(workflow.look(desk.root, unhandled.incident), None)
+    )
     assert "did not run: it cannot be run: no connection is called 'x'" in shown
 
 

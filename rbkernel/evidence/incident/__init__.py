@@ -2,7 +2,7 @@
 
 Ordering rules: a line is appended under the root's lock and on disk when `append` returns. What
 has a natural key (an alert's identity; a run, its state and attempt) is written once, so whoever
-was killed can say it again. A line that a crash cut off stays, is told as damaged, and hurts no
+was killed can say it again. A line that a crash cut off stays, is reported as damaged, and hurts no
 line after it. A seal proves the record as it was: lines may follow it, none may change.
 
 ==========  ===================================================================================

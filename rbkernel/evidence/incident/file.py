@@ -151,25 +151,25 @@ def check_id(incident: str) -> None:
 
 def _append(folder: Path, kind: str, by: str, said: Mapping[str, Any]) -> Line:
     path = folder / manifest.INCIDENT
-    told = path.read_bytes() if path.is_file() else b""
-    if known := _same(told, kind, said):
+    record_bytes = path.read_bytes() if path.is_file() else b""
+    if known := _same(record_bytes, kind, said):
         return replace(known, is_new=False)
     line = opening(by, **said) if kind == "opened" else entry(kind, by, **said)
-    first = [] if told or kind == "opened" else [opening(by)]
+    first = [] if record_bytes or kind == "opened" else [opening(by)]
     store.make_folder(folder)
-    new = added(told, *first, line)
+    new = added(record_bytes, *first, line)
     store.append(path, new)
-    number = told.count(b"\n") + new.count(b"\n")
+    number = record_bytes.count(b"\n") + new.count(b"\n")
     return Line(number=number, kind=kind, at=line["at"], by=by, data=data_of(line))
 
 
-def _same(told: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
+def _same(record_bytes: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
     """Return the line that says the same already, if its kind is said only once."""
     keys = _KEYS.get(kind)
-    if keys is None or not told or (keys and not any(said.get(key) for key in keys)):
+    if keys is None or not record_bytes or (keys and not any(said.get(key) for key in keys)):
         return None
     rare = next((str(said[key]).encode() for key in keys if said.get(key)), b"")
-    alike = (line for line in lines_with(rare, told) if line.kind == kind)
+    alike = (line for line in lines_with(rare, record_bytes) if line.kind == kind)
     return next((one for one in alike if all(one.data.get(k) == said.get(k) for k in keys)), None)
 
 

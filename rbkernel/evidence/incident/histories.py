@@ -16,7 +16,7 @@ _STATES = ("queued", "started", "ended", "sealed")
 class AlertHistory:
     """All that was heard of one alert; labels and annotations are the newest.
 
-    ``last_resolved_at`` is empty while it fires; ``fired`` is how often it was told to fire.
+    ``last_resolved_at`` is empty while it fires; ``fired`` counts its firing alerts.
     """
 
     source: str
@@ -64,12 +64,12 @@ def alerts_of(lines: Iterable[Line]) -> Iterable[AlertHistory]:
 
 
 def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
-    """Gather what is told of each run, in the order in which each was first told of."""
-    told: dict[str, list[Line]] = {}
+    """Gather the lines of each run, in the order in which the runs were first recorded."""
+    by_run: dict[str, list[Line]] = {}
     for line in lines:
         if line.kind in {"run", *SEALS} and line.data.get("run_id"):
-            told.setdefault(line.text("run_id"), []).append(line)
-    return (_run(run_id, lines) for run_id, lines in told.items())
+            by_run.setdefault(line.text("run_id"), []).append(line)
+    return (_run(run_id, lines) for run_id, lines in by_run.items())
 
 
 def _alert(heard: Sequence[Line]) -> AlertHistory:
@@ -97,12 +97,12 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
     newest = heard[-1]
     latest = max(starts, key=instant)  # the order of lines is the order of hearing
     # a sender may tell the end of one that began again with its first beginning
-    told = [
+    reported = [
         sent_time(line, "ends_at")
         for line in heard
         if line.text("status") == "resolved" and line.text("ends_at")
     ]
-    resolved = any(instant(at) >= instant(latest) for at in (*ends, *told))
+    resolved = any(instant(at) >= instant(latest) for at in (*ends, *reported))
     return AlertHistory(
         source=newest.text("source"),
         fingerprint=newest.text("fingerprint"),
@@ -120,7 +120,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _run(run_id: str, told: Sequence[Line]) -> RunHistory:
+def _run(run_id: str, lines: Sequence[Line]) -> RunHistory:
     """Add up the lines of one run: the state is the furthest, whatever came last.
 
     >>> lines = [Line(number=1, kind="run", at=at, by="", data={"state": state})
@@ -129,12 +129,12 @@ def _run(run_id: str, told: Sequence[Line]) -> RunHistory:
     >>> run.state, run.started_at, run.ended_at
     ('ended', '1', '2')
     """
-    at = {_state(line): line.at for line in told}
-    sealed = [line for line in told if line.kind in SEALS]
-    attempts = [line.data["attempt"] for line in told if isinstance(line.data.get("attempt"), int)]
+    at = {_state(line): line.at for line in lines}
+    sealed = [line for line in lines if line.kind in SEALS]
+    attempts = [line.data["attempt"] for line in lines if isinstance(line.data.get("attempt"), int)]
 
     def newest(name: str) -> str:
-        return next((line.text(name) for line in reversed(told) if line.data.get(name)), "")
+        return next((line.text(name) for line in reversed(lines) if line.data.get(name)), "")
 
     return RunHistory(
         run_id=run_id,

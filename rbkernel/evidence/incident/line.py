@@ -62,10 +62,10 @@ def instant(at: str) -> datetime:
     True
     """
     try:
-        told = datetime.fromisoformat(at)
+        moment = datetime.fromisoformat(at)
     except ValueError:
         return _NEVER
-    return told if told.tzinfo else told.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def sent_time(line: Line, name: str) -> str:
@@ -75,13 +75,13 @@ def sent_time(line: Line, name: str) -> str:
     A time is impossible more than ten years before the line was written, or after it; clocks of
     several hosts are never quite the same.
 
-    >>> def told(starts_at):
+    >>> def sent(starts_at):
     ...     data = {"starts_at": starts_at}
     ...     at = "2026-11-20T03:02:00+00:00"
     ...     return sent_time(Line(number=1, kind="alert", at=at, by="", data=data), "starts_at")
-    >>> told("2026-11-20T02:00:00Z")
+    >>> sent("2026-11-20T02:00:00Z")
     '2026-11-20T02:00:00Z'
-    >>> {told(at) for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "", "soon")}
+    >>> {sent(at) for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "", "soon")}
     {'2026-11-20T03:02:00+00:00'}
     """
     sent = instant(line.text(name))

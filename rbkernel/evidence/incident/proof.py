@@ -66,12 +66,12 @@ class Beginnings:
                 damaged.append(Damage(number=0, what=f"is not proven by {name}: {error.what}"))
         return cls(prefixes, tuple(damaged))
 
-    def damage(self, told: bytes | None) -> list[Damage]:
+    def damage(self, record_bytes: bytes | None) -> list[Damage]:
         """Return what of a record is not as it was sealed."""
         changed = (
             Damage(number=0, what=f"was changed after its seal: it does not begin as {name} has it")
             for name, prefix in self.prefixes.items()
-            if told is not None and not prefix.begins(told)
+            if record_bytes is not None and not prefix.begins(record_bytes)
         )
         return [*self.damaged, *islice(changed, 1)]
 

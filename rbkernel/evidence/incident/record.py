@@ -44,7 +44,7 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusUpdate:
-    """A status as it was told to others; what was not said is empty."""
+    """A status update as it was sent; a part that was not given is empty."""
 
     at: str
     by: str
@@ -61,9 +61,9 @@ class IncidentRecord:
     ``state`` is open, closed, merged into another one, or runs only: an alert, a person, a schedule
     or a run that is not ok opens an incident; runs that are ok do not.
 
-    ``damaged`` lines are left out of all the rest, but for those from the future, which are told.
+    ``damaged`` lines are left out of all the rest, except lines from the future, which count.
 
-    ``exports`` are told by older records alone, before they were made.
+    ``exports`` are only in older records, written before the export was made.
     ``merged_into`` is the incident that goes on in its place, ``merged_from`` those that it took
     in.
     """
@@ -208,8 +208,8 @@ def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHis
 
 def _severity(lines: Iterable[Line]) -> str:
     """Return the most severe of what opened it, its alerts and what it took in, in their words."""
-    told = (line.text("severity") for line in lines if line.kind in SEVERE)
-    return min(told, key=Severity.place, default="")
+    levels = (line.text("severity") for line in lines if line.kind in SEVERE)
+    return min(levels, key=Severity.place, default="")
 
 
 def _status(line: Line) -> StatusUpdate:

@@ -1,11 +1,14 @@
-"""Seal an incident's own record: what was told since the last seal, also when nothing was run.
+"""Seal an incident's own record: the lines since the last seal, also when nothing was run.
 
 The seal of a run proves the record as it was then. This one adds a folder with a copy of the
-record, signed as a run is, and a manifest generation that covers all of it. Ordering rules: all of
-it is first written and fsynced where a full disk does no harm; then the record is told that it is
-closed, if it is to be, and sealed, in one write; then folder, manifest and `HEADS` are put in
-place. A crash in between leaves lines, perhaps a folder, without a head: no reader believes that
-line, and the next seal covers all of it.
+record, signed as a run is, and a manifest generation that covers all of it. Ordering rules:
+
+1. Everything is written and fsynced in a staging folder, where a full disk does no harm.
+2. One write appends the lines `closed` (if the incident is to be closed) and `sealed` to the record.
+3. Folder, manifest and `HEADS` are moved into place.
+
+A crash in between leaves lines, perhaps a folder, without a head: readers ignore such a line, and
+the next seal covers all of it.
 """
 
 from __future__ import annotations
@@ -119,13 +122,13 @@ def _put_under_seal(
     staging: Path,
     key: Path | None,
 ) -> SealedRecord:
-    told = before + new
-    line = parse(told)[0][-1]
+    record_bytes = before + new
+    line = parse(record_bytes)[0][-1]
     target = incident / line.text("folder")
-    sums, missing = content.sums({manifest.INCIDENT: told}, previous(heads), key)
-    files = {manifest.INCIDENT: told, **sums}
+    sums, missing = content.sums({manifest.INCIDENT: record_bytes}, previous(heads), key)
+    files = {manifest.INCIDENT: record_bytes, **sums}
     store.write_folder(staging / "record", files)
-    head, listing = new_generation(heads, target, files, told, line.text("record"), line.at)
+    head, listing = new_generation(heads, target, files, record_bytes, line.text("record"), line.at)
     stage_generation(staging, heads, head, listing)
     store.append(incident / manifest.INCIDENT, new)
     store.move(staging / "record", target)

@@ -39,14 +39,14 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
     return lines, damaged
 
 
-def with_lines(told: bytes, *lines: Mapping[str, Any]) -> bytes:
+def with_lines(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
     """Return the record with lines at its end; a line that was cut off stays one by itself."""
-    return told + added(told, *lines)
+    return record_bytes + added(record_bytes, *lines)
 
 
-def added(told: bytes, *lines: Mapping[str, Any]) -> bytes:
+def added(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
     """Return what has to be appended to the record for these lines."""
-    line_feed = b"\n" if told and not told.endswith(b"\n") else b""
+    line_feed = b"\n" if record_bytes and not record_bytes.endswith(b"\n") else b""
     return line_feed + b"".join(map(_written, lines))
 
 
@@ -64,23 +64,23 @@ def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
     return entry("opened", by, **{**dict.fromkeys(OPENED, ""), **fields})
 
 
-def sealed_lines(told: bytes) -> list[dict[str, Any]]:
+def sealed_lines(record_bytes: bytes) -> list[dict[str, Any]]:
     """Return the seals that a record tells of, of runs and of the record itself."""
-    lines, _damaged = parse(told)
+    lines, _damaged = parse(record_bytes)
     return [{"at": line.at, **line.data} for line in lines if line.kind == "sealed"]
 
 
-def sealed_line(told: bytes, run_id: str) -> dict[str, Any]:
+def sealed_line(record_bytes: bytes, run_id: str) -> dict[str, Any]:
     """Return the line of one run's seal; empty where there is none."""
-    lines = sealed_lines(told)
+    lines = sealed_lines(record_bytes)
     return next((line for line in lines if line.get("run_id") == run_id), {})
 
 
-def lines_with(rare: bytes, told: bytes) -> Iterator[Line]:
+def lines_with(rare: bytes, record_bytes: bytes) -> Iterator[Line]:
     """Yield the lines that hold these bytes: a long record is not read line by line for each."""
-    if rare not in told:
+    if rare not in record_bytes:
         return
-    for number, piece in enumerate(told.split(b"\n")[:-1], 1):
+    for number, piece in enumerate(record_bytes.split(b"\n")[:-1], 1):
         if rare in piece and (line := _line(number, piece)):
             yield line
 

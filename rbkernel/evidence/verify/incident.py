@@ -40,8 +40,8 @@ def check_run(files: SealedFiles, folder: Path) -> Iterator[Problem]:
 
 def claims_seals(files: SealedFiles) -> bool:
     """Tell whether anything says that something is sealed here."""
-    told = sealed_lines(files.told or b"")
-    return bool(files.generations or files.heads or told or _runs(files))
+    seals = sealed_lines(files.record_bytes or b"")
+    return bool(files.generations or files.heads or seals or _runs(files))
 
 
 def _runs(files: SealedFiles) -> list[Path]:

@@ -14,27 +14,27 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 
 def unsealed_lines(files: SealedFiles) -> int:
     """Return how many lines follow the last seal."""
-    told = files.told or b""
-    return len(parse(told[_sealed_bytes(files, told) :])[0])
+    record_bytes = files.record_bytes or b""
+    return len(parse(record_bytes[_sealed_bytes(files, record_bytes) :])[0])
 
 
 def begins(files: SealedFiles) -> Iterator[Problem]:
     """Check that the record begins as each seal has it, and goes on in lines."""
     path = files.folder / manifest.INCIDENT
-    told, prefixes = files.told, _prefixes(files)
-    if told is None:
+    record_bytes, prefixes = files.record_bytes, _prefixes(files)
+    if record_bytes is None:
         if prefixes or os.path.lexists(path):
             yield Problem(file=path, what=suspect.why_unreadable(path))
         return
     for number, prefix in prefixes.items():
-        if not prefix.begins(told):
+        if not prefix.begins(record_bytes):
             name = manifest.manifest_name(number)
             what = f"was changed after the seal: it does not begin as {name} has it"
             yield Problem(file=path, what=what)
             return
-    sealed = _sealed_bytes(files, told)
-    before = told.count(b"\n", 0, sealed)
-    for damage in parse(told[sealed:])[1]:
+    sealed = _sealed_bytes(files, record_bytes)
+    before = record_bytes.count(b"\n", 0, sealed)
+    for damage in parse(record_bytes[sealed:])[1]:
         what = f"line {before + damage.number}, after the last seal, {damage.what}"
         yield Problem(file=path, what=what)
 
@@ -46,7 +46,7 @@ def gone(files: SealedFiles) -> Iterator[Problem]:
     later one.
     """
     made_good = False
-    for line in reversed(sealed_lines(files.told or b"")):
+    for line in reversed(sealed_lines(files.record_bytes or b"")):
         name = str(line.get("folder"))
         there = manifest.is_sealable(name) and (files.folder / name).is_dir()
         if not there and not (made_good and line.get("record")):
@@ -60,13 +60,13 @@ def gone(files: SealedFiles) -> Iterator[Problem]:
 def times(files: SealedFiles) -> Iterator[Problem]:
     """Check the run and the time of each seal in `HEADS` against the record."""
     known = (files.newest or {}).get(manifest.INCIDENT)
-    told = files.told or b""
-    intact = all(prefix.begins(told) for prefix in _prefixes(files).values())
+    record_bytes = files.record_bytes or b""
+    intact = all(prefix.begins(record_bytes) for prefix in _prefixes(files).values())
     if known not in (None, files.hash(manifest.INCIDENT)) or not intact:
         return  # the record was changed: `HEADS` is not to blame
     seals = {
         (str(line.get("run_id") or line.get("record")), str(line.get("at")))
-        for line in sealed_lines(told)
+        for line in sealed_lines(record_bytes)
     }
     for head in files.heads or ():
         if (head.run_id, head.at) not in seals:
@@ -82,8 +82,8 @@ def _prefixes(files: SealedFiles) -> dict[int, Prefix]:
     return {number: one.record for number, one in files.listings.items() if one.record}
 
 
-def _sealed_bytes(files: SealedFiles, told: bytes) -> int:
+def _sealed_bytes(files: SealedFiles, record_bytes: bytes) -> int:
     """Return how much of the record is under seal; an old manifest lists the whole file."""
     if manifest.INCIDENT in (files.newest or {}):
-        return len(told)
+        return len(record_bytes)
     return max((prefix.size_bytes for prefix in _prefixes(files).values()), default=0)

@@ -67,7 +67,7 @@ class SealedFiles:
         return self._hashes[name]
 
     @cached_property
-    def told(self) -> bytes | None:
+    def record_bytes(self) -> bytes | None:
         """The incident's record; None when it cannot be read."""
         return suspect.read_bytes(self.folder / manifest.INCIDENT)
 

@@ -213,9 +213,9 @@ class Reader:
             return Text(text=said)
         if "text/latex" in data:
             return Text(text=_shortened(plain(text(data["text/latex"]))), label="latex")
-        told = next((name for name in data if JSON_MIMETYPE.fullmatch(str(name))), None)
-        if told:
-            return Text(text=_shortened(json.dumps(data[told], indent=1)), label="JSON")
+        json_type = next((name for name in data if JSON_MIMETYPE.fullmatch(str(name))), None)
+        if json_type:
+            return Text(text=_shortened(json.dumps(data[json_type], indent=1)), label="JSON")
         names = ", ".join(sorted(plain(str(name)) for name in data))
         return Text(text=f"not shown here: {names}; the executed notebook has it", label="left out")
 
@@ -223,8 +223,8 @@ class Reader:
 def _error(output: Mapping[str, Any]) -> Error:
     name, value = (plain(text(output.get(part))) for part in ("ename", "evalue"))
     lines = output.get("traceback")
-    told = "\n".join(text(line) for line in lines) if isinstance(lines, list) else ""
-    return Error(text=_shortened(f"{name}: {value}"), traceback=_shortened(plain(told)))
+    lines_joined = "\n".join(text(line) for line in lines) if isinstance(lines, list) else ""
+    return Error(text=_shortened(f"{name}: {value}"), traceback=_shortened(plain(lines_joined)))
 
 
 def _card(data: Mapping[str, Any], said: str) -> Card | None:

@@ -96,8 +96,8 @@ def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str)
         path.write_text(page + scripts, encoding="utf-8")
         # timers run at once: it draws as fast as it can, and ends when nothing is left to do
         options = ["--virtual-time-budget=60000", "--dump-dom"]
-        told = _run(chromium, [*options, path.as_uri()], folder).decode(errors="replace")
-    return {int(number): html.unescape(url) for number, url in _STILL.findall(told)}
+        output = _run(chromium, [*options, path.as_uri()], folder).decode(errors="replace")
+    return {int(number): html.unescape(url) for number, url in _STILL.findall(output)}
 
 
 def pdf(page: bytes, chromium: str) -> bytes:
@@ -112,11 +112,11 @@ def pdf(page: bytes, chromium: str) -> bytes:
         path, output = Path(folder, "report.html"), Path(folder, "report.pdf")
         path.write_bytes(page)
         options = ["--no-pdf-header-footer", f"--print-to-pdf={output}"]
-        told = _run(chromium, [*options, path.as_uri()], folder)
+        printed = _run(chromium, [*options, path.as_uri()], folder)
         try:
             return output.read_bytes()
         except OSError as error:
-            raise _failed(chromium, "it wrote no PDF", told) from error
+            raise _failed(chromium, "it wrote no PDF", printed) from error
 
 
 def bytes_of(url: str) -> bytes:
@@ -140,7 +140,7 @@ def _run(chromium: str, arguments: Sequence[str], folder: str) -> bytes:
         start_new_session=True,
     )
     try:
-        told, complaint = process.communicate(timeout=_TIMEOUT_S)
+        output, complaint = process.communicate(timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise _failed(chromium, f"it did not end within {_TIMEOUT_S:.0f} s", b"") from error
     finally:
@@ -149,11 +149,11 @@ def _run(chromium: str, arguments: Sequence[str], folder: str) -> bytes:
             process.wait()
     if process.returncode:
         raise _failed(chromium, f"it ended with {process.returncode}", complaint)
-    return told
+    return output
 
 
-def _failed(chromium: str, why: str, told: bytes) -> EvidenceError:
-    last = told.decode(errors="replace").strip().splitlines()[-1:]
+def _failed(chromium: str, why: str, output: bytes) -> EvidenceError:
+    last = output.decode(errors="replace").strip().splitlines()[-1:]
     return EvidenceError(
         f"Chromium could not draw the report: {why}{': ' + last[0][:200] if last else ''}",
         where=chromium,

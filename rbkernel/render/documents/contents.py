@@ -28,7 +28,7 @@ from rbkernel.render.documents.widgets import states
 from rbkernel.render.documents.wording import Plan
 
 # as many as a run's first screen tells each for itself
-_TOLD_OK = 6
+_MOST_OK_SHOWN = 6
 _HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 
@@ -93,7 +93,7 @@ class Section:
         return "; ".join(wording) or ok
 
     @property
-    def told(self) -> tuple[Finding, ...]:
+    def findings_shown(self) -> tuple[Finding, ...]:
         """The findings that are not ok, one reason for many unknowns once; few that are ok, too."""
         return tuple(folded(one for one in self.findings if one not in self.passed))
 
@@ -101,7 +101,7 @@ class Section:
     def passed(self) -> tuple[Finding, ...]:
         """The findings that are ok, where they are so many that they would hide what is not."""
         ok = tuple(finding for finding in self.findings if finding.verdict is Verdict.OK)
-        return ok if len(ok) > _TOLD_OK else ()
+        return ok if len(ok) > _MOST_OK_SHOWN else ()
 
 
 def section(

@@ -60,16 +60,16 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
         The notebook or the journal hold what no report can be made of.
     """
     with fit_for_a_report(record.run_id):
-        told = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
-        made = _of_run(told)
+        one_run = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
+        made = _of_run(one_run)
         return {NAME: page.render(made), **csv_files(made)}
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
     """Return the tables that a report cuts, whole, as name → CSV."""
-    blocks = (block for told in report.sections for block in told.blocks)
+    blocks = (block for one in report.sections for block in one.blocks)
     found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
-    found += [plan.targets for told in report.sections for plan in told.plans]
+    found += [plan.targets for one in report.sections for plan in one.plans]
     return {table.name: table.csv for table in found if table.name}
 
 
@@ -109,14 +109,14 @@ def build(root: Path, what: str) -> Report:
         There is no such run or incident, or its evidence cannot be read.
     """
     reader, found = Reader(), sources(root, what)
-    told = tuple(
+    sections = tuple(
         section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
         for n, one in enumerate(found, 1)
     )
     if not INCIDENT_ID.fullmatch(what):
-        return _of_run(told[0])
+        return _of_run(sections[0])
     record = incident.look(root, what)
-    return _of_incident(record, told, timeline(record, [one.record for one in found]))
+    return _of_incident(record, sections, timeline(record, [one.record for one in found]))
 
 
 def _source(folder: Path, heads: Mapping[str, Head]) -> Source:
@@ -139,23 +139,23 @@ def _seal(source: Source) -> Iterator[tuple[str, str]]:
     yield "Seal", f"{head.sha256} ({head.incident}/{manifest.manifest_name(head.generation)})"
 
 
-def _of_run(told: Section) -> Report:
+def _of_run(run_section: Section) -> Report:
     return Report(
-        title=f"{told.runbook} {told.title}: {told.verdict.value.upper()}",
-        subtitle=told.headline,
-        sections=(told,),
-        footer=_footer(told.incident),
+        title=f"{run_section.runbook} {run_section.title}: {run_section.verdict.value.upper()}",
+        subtitle=run_section.headline,
+        sections=(run_section,),
+        footer=_footer(run_section.incident),
     )
 
 
 def _of_incident(
-    record: IncidentRecord, told: tuple[Section, ...], happened: Iterable[Entry]
+    record: IncidentRecord, run_sections: tuple[Section, ...], happened: Iterable[Entry]
 ) -> Report:
-    runs_told = f"{len(told)} run{'' if len(told) == 1 else 's'}"
+    count = f"{len(run_sections)} run{'' if len(run_sections) == 1 else 's'}"
     return Report(
         title=f"Incident {record.id}" + (f": {visible(record.title)}" if record.title else ""),
-        subtitle=f"{runs_told}, as the evidence has them",
-        sections=told,
+        subtitle=f"{count}, as the evidence has them",
+        sections=run_sections,
         incident=record.id,
         facts=tuple(_facts(record)),
         warnings=(
@@ -190,8 +190,11 @@ def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
     yield "Duration", lasted(record.duration) if record.duration is not None else ""
     yield "Closed", clock(record.closed_at)
     yield "Resolution", visible(record.resolution)
-    for told in [one for one in record.statuses if one.impact][-_MOST_IMPACTS:]:
-        yield "Impact", visible(f"{told.impact} ({told.status}, {clock(told.at)}, {told.by})")
+    for update in [one for one in record.statuses if one.impact][-_MOST_IMPACTS:]:
+        yield (
+            "Impact",
+            visible(f"{update.impact} ({update.status}, {clock(update.at)}, {update.by})"),
+        )
     for alert in sorted(record.alerts, key=lambda one: one.status)[:_MOST_ALERTS]:
         yield f"Alert {alert.status}", _alert(alert)
     if (others := len(record.alerts) - _MOST_ALERTS) > 0:

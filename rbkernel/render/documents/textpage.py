@@ -57,13 +57,13 @@ def render(
         clean = _HEADING.sub(anchored, markdown_html(chapter.text))
         return mark.sub(r"<mark>‹\g<hint>›</mark>", clean)
 
-    told = [("", one.text) if one.plain else (markup(one), "") for one in chapters]
+    rendered = [("", one.text) if one.plain else (markup(one), "") for one in chapters]
     return page.from_template(
         "text.html.j2",
         title=title,
         generator=GENERATOR,
         policy=f"{page.POLICY}; script-src 'none'",
-        chapters=told,
+        chapters=rendered,
         headings=headings,
         mind=mind,
         footer=footer,

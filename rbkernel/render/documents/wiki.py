@@ -150,14 +150,14 @@ def _section(run: Section, files: _Files) -> Iterator[str]:
 
 
 def _finding(one: Finding) -> str:
-    told = f"{_badge(one.verdict)} **{escaped(one.title)}**: {escaped(one.actual)}"
-    told += f" (expected {escaped(one.expected)})" if one.expected else ""
+    text = f"{_badge(one.verdict)} **{escaped(one.title)}**: {escaped(one.actual)}"
+    text += f" (expected {escaped(one.expected)})" if one.expected else ""
     if one.cause and one.cause not in {one.title, one.actual}:
-        told += f". {escaped(one.cause)}"
+        text += f". {escaped(one.cause)}"
     if one.which:
-        told += f". Which: {escaped(one.which)}"
+        text += f". Which: {escaped(one.which)}"
     step = "; ".join(filter(None, [one.next_step, one.opens and f"open {one.opens}"]))
-    return told + (f". **Next:** {escaped(step)}" if step else "")
+    return text + (f". **Next:** {escaped(step)}" if step else "")
 
 
 def _decision(one: Decision) -> str:
@@ -173,10 +173,10 @@ def _decision(one: Decision) -> str:
 def _plan(plan: Plan, files: _Files) -> str:
     if not plan.text:
         return f"- {escaped(plan.title)}: nothing to do"
-    told = f"{escaped(plan.state)}: **{escaped(plan.title)}**, {escaped(plan.place)}"
+    heading = f"{escaped(plan.state)}: **{escaped(plan.title)}**, {escaped(plan.place)}"
     after = _pairs([("Risk", plan.risk), ("Undo", plan.undo)])
     language = "sh" if plan.command else "sql"
-    return f"{told}\n\n{fenced(plan.text, language)}\n\n{after}\n\n{files.table(plan.targets)}"
+    return f"{heading}\n\n{fenced(plan.text, language)}\n\n{after}\n\n{files.table(plan.targets)}"
 
 
 def _cell(cell: Cell, files: _Files) -> Iterator[str]:
@@ -230,8 +230,8 @@ def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
     rows = list(rows)
     names = list(header) or [""] * max((len(row) for row in rows), default=1)
     lines = [names, ["---"] * len(names)]
-    told = [f"| {' | '.join(map(escaped, lines[0]))} |", f"| {' | '.join(lines[1])} |"]
-    return "\n".join([*told, *(f"| {' | '.join(map(escaped, row))} |" for row in rows)])
+    rows_written = [f"| {' | '.join(map(escaped, lines[0]))} |", f"| {' | '.join(lines[1])} |"]
+    return "\n".join([*rows_written, *(f"| {' | '.join(map(escaped, row))} |" for row in rows)])
 
 
 class _Rewriter(MarkdownRenderer):

@@ -145,8 +145,8 @@ def started_at(record: Record) -> str:
 
 def facts(record: Record) -> tuple[tuple[str, str], ...]:
     """Return where the run looked, and how much was redacted of what it saw."""
-    told = record.of_kind("run")
-    facts = flat(told[-1].data.get("facts", {})) if told else ()
+    runs = record.of_kind("run")
+    facts = flat(runs[-1].data.get("facts", {})) if runs else ()
     return (*facts, *([("Redacted", said)] if (said := _redacted(record)) else ()))
 
 
@@ -203,15 +203,15 @@ def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
 
 def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ...]:
     """Return what a reader must know before believing the rest."""
-    told = [f"Unreadable: {plain(str(one))}" for one in record.unreadable]
-    told += [f"Differs from the journal: {problem}" for problem in problems]
+    notes = [f"Unreadable: {plain(str(one))}" for one in record.unreadable]
+    notes += [f"Differs from the journal: {problem}" for problem in problems]
     if partial:
-        told.append(f"Verified in part: {partial}")
+        notes.append(f"Verified in part: {partial}")
     if not record.complete and not record.lost:
-        told.append("The run did not finish: the missing steps did not run.")
+        notes.append("The run did not finish: the missing steps did not run.")
     left = [cell for cell in record.cells if cell.status != DONE]
-    told += [f"{cell.status}: {_where(cell)}" for cell in left if cell.code.strip()]
-    return tuple(told)
+    notes += [f"{cell.status}: {_where(cell)}" for cell in left if cell.code.strip()]
+    return tuple(notes)
 
 
 # how IPython points at a line; the first is the cell's own
