@@ -4,7 +4,7 @@ The seal of a run proves the record as it was then. This one adds a folder with 
 record, signed as a run is, and a manifest generation that covers all of it. Ordering rules:
 
 1. Everything is written and fsynced in a staging folder, where a full disk does no harm.
-2. One write appends the lines `closed` (if the incident is to be closed) and `sealed` to the record.
+2. One write appends the lines `closed` (if it is to be closed) and `sealed` to the record.
 3. Folder, manifest and `HEADS` are moved into place.
 
 A crash in between leaves lines, perhaps a folder, without a head: readers ignore such a line, and
