@@ -112,7 +112,12 @@ def run(
     run_id: Annotated[str, typer.Option("--run-id", hidden=True)] = "",
     parameters_on_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Execute a runbook headless, and seal its evidence."""
+    """Execute a runbook headless, and seal its evidence.
+
+    Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown, not finished, or error.
+
+    Example: rbkernel run RUN-005 -p db=orders-primary
+    """
     from rbkernel.run import runner
     from rbkernel.run.stopping import Stop
 
@@ -140,7 +145,12 @@ def run(
 
 @app.command()
 def demo() -> None:
-    """Start the sandbox, inject three faults, and run the runbooks that find them."""
+    """Start the sandbox, inject three faults, and run the runbooks that find them.
+
+    Exit codes: 0 every runbook found its fault, 3 not, or error.
+
+    Example: rbkernel demo
+    """
     from rbkernel.sandbox import demo as demonstration
 
     raise Ending(demonstration.show())
@@ -152,7 +162,12 @@ def up(
         int | None, typer.Option(help="Port of the primary. Default: a free port.")
     ] = None,
 ) -> None:
-    """Start the sandbox."""
+    """Start the sandbox: a PostgreSQL primary and standby with traffic.
+
+    Exit codes: 0 running, 3 error.
+
+    Example: rbkernel sandbox up
+    """
     from rbkernel.sandbox import control
 
     _print_status(control.up(port=port, report=progress))
@@ -160,7 +175,12 @@ def up(
 
 @sandbox_app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show whether the sandbox is up, and its faults."""
+    """Show whether the sandbox is up, and its faults.
+
+    Exit codes: 0 up, 1 down, 3 broken, or error.
+
+    Example: rbkernel sandbox status
+    """
     from rbkernel.sandbox import control
 
     found = control.status()
@@ -176,7 +196,12 @@ def inject(
     fault: Annotated[str, typer.Argument(help="The fault; an unknown name lists all faults.")],
     seed: Annotated[int, typer.Option(help="Varies the fault.")] = 1,
 ) -> None:
-    """Inject a fault."""
+    """Inject a fault, and print what a runbook must find.
+
+    Exit codes: 0 injected, 3 error.
+
+    Example: rbkernel sandbox inject replay-paused
+    """
     from rbkernel.sandbox import control
 
     injected = control.inject(fault, seed)
@@ -188,7 +213,12 @@ def inject(
 def heal(
     fault: Annotated[str | None, typer.Argument(help="The fault. Default: all.")] = None,
 ) -> None:
-    """Remove faults."""
+    """Remove faults.
+
+    Exit codes: 0 removed, 3 error.
+
+    Example: rbkernel sandbox heal replay-paused
+    """
     from rbkernel.sandbox import control
 
     healed = control.heal(fault)
@@ -197,7 +227,12 @@ def heal(
 
 @sandbox_app.command()
 def down() -> None:
-    """Stop the sandbox and delete its data."""
+    """Stop the sandbox and delete its data.
+
+    Exit codes: 0 stopped, 3 error.
+
+    Example: rbkernel sandbox down
+    """
     from rbkernel.sandbox import control
 
     typer.echo("the sandbox is down" if control.down() else "the sandbox was not running")

@@ -35,7 +35,12 @@ def init(
     ] = "",
     test: Annotated[bool, typer.Option("--test/--no-test", help="Test it first.")] = True,
 ) -> None:
-    """Add a connection to rbkernel.toml: ask for missing values, test it, write it."""
+    """Add a connection to rbkernel.toml: ask for missing values, test it, write it.
+
+    Exit codes: verdict of the test (0 ok, 1 warning, 2 critical, 3 unknown); 3 error.
+
+    Example: rbkernel init --no-test
+    """
     from rbkernel.evidence import store
     from rbkernel.sources.postgres import setup
 
@@ -68,7 +73,12 @@ def doctor(
     db: Annotated[str, typer.Argument(help="The connection. Default: all.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check a connection: configuration, login, role, settings, time-outs."""
+    """Check a connection: configuration, login, role, settings, time-outs.
+
+    Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or error.
+
+    Example: rbkernel doctor orders-primary
+    """
     from rbkernel.sources.postgres import doctor as examination
 
     settings = config.load()
@@ -106,7 +116,12 @@ def grant(
         bool, typer.Option("--read-all", help="Allow reading all tables in all schemas.")
     ] = False,
 ) -> None:
-    """Print the SQL of the diagnostic role, for an administrator to read and run."""
+    """Print the SQL of the diagnostic role, for an administrator to read and run.
+
+    Exit codes: 0 printed, 3 error.
+
+    Example: rbkernel grant orders-primary --read public
+    """
     from rbkernel.sources.postgres import setup
 
     connection = config.load().connection(db)

@@ -14,7 +14,12 @@ from rbkernel.errors import ParameterError
 
 
 def list_runbooks(as_json: AsJson = False) -> None:
-    """List the runbooks of the catalogue, most severe first."""
+    """List the runbooks of the catalogue, most severe first.
+
+    Exit codes: 0 listed, 3 error.
+
+    Example: rbkernel list --json
+    """
     from rbkernel.runbook import catalogue
 
     known, problems = catalogue.runbooks(config.load().catalogue.paths)
@@ -32,7 +37,12 @@ def show(
     runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a runbook in the terminal."""
+    """Show a runbook in the terminal: front matter, steps, parameters.
+
+    Exit codes: 0 shown, 3 error.
+
+    Example: rbkernel show RUN-005
+    """
     from rbkernel.runbook import catalogue, page
 
     found = catalogue.find(runbook, config.load().catalogue.paths)
@@ -47,7 +57,12 @@ def search(
     words: Annotated[list[str], typer.Argument(help="Words, an alert's name, or an id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Search titles, symptoms, alerts and text; best match first. Exit code 1: no match."""
+    """Search titles, symptoms, alerts and text; best match first.
+
+    Exit codes: 0 found, 1 no match, 3 error.
+
+    Example: rbkernel search replication lag
+    """
     from rbkernel.runbook import catalogue
     from rbkernel.runbook.search import ranked
 
@@ -88,7 +103,12 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Create a runbook from a template; asks for missing values on a terminal."""
+    """Create a runbook from a template; asks for missing values on a terminal.
+
+    Exit codes: 0 created or listed, 3 error.
+
+    Example: rbkernel new service "Checkout is slow" --severity SEV2
+    """
     from rbkernel.runbook import catalogue, scaffold
 
     if not template:
@@ -114,7 +134,12 @@ def new(
 
 
 def schema() -> None:
-    """Print the JSON Schema of the front matter, for an editor."""
+    """Print the JSON Schema of the front matter, for an editor.
+
+    Exit codes: 0 printed, 3 error.
+
+    Example: rbkernel schema > front-matter.json
+    """
     from rbkernel.runbook import schema as schemas
 
     print_json(schemas.front_matter())

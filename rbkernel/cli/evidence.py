@@ -19,7 +19,12 @@ app.command("export")(exporting.export)
 
 @app.command("list")
 def list_evidence(as_json: AsJson = False) -> None:
-    """List all runs, open and sealed."""
+    """List all runs, open and sealed.
+
+    Exit codes: 0 listed, 3 error.
+
+    Example: rbkernel evidence list
+    """
     from rbkernel.evidence import runs
 
     root = config.load().evidence_root
@@ -43,7 +48,12 @@ def verify(
         list[str], typer.Option(help="A published head that must still exist; repeatable.")
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
 ) -> None:
-    """Verify sealed folders, or a saved notebook against the journal of its run."""
+    """Verify sealed folders, or a saved notebook against the journal of its run.
+
+    Exit codes: 0 unchanged, 1 changed, 3 nothing to verify, or error.
+
+    Example: rbkernel evidence verify INC-20261120-7f3a
+    """
     from rbkernel.render import verification
 
     settings = config.load()
@@ -63,7 +73,12 @@ def rebuild(
     ],
     force: Force = False,
 ) -> None:
-    """Rebuild the notebook of a run from its snapshot and journal."""
+    """Rebuild the notebook of a run from its snapshot and journal.
+
+    Exit codes: 0 written, 3 error.
+
+    Example: rbkernel evidence rebuild 20261120T030211Z-3fa9c1 -o run.ipynb
+    """
     from rbkernel.evidence import notebook, reading, runs, store
     from rbkernel.evidence import rebuild as rebuilding
 
@@ -82,7 +97,12 @@ def seal(
         bool, typer.Option("--edited", help="Seal a notebook that was edited after the run.")
     ] = False,
 ) -> None:
-    """Seal the evidence of a run whose kernel has ended."""
+    """Seal the evidence of a run whose kernel has ended.
+
+    Exit codes: 0 sealed, 1 sealed with differences from the journal, 3 error.
+
+    Example: rbkernel evidence seal out.ipynb
+    """
     from rbkernel.evidence import bundle, reading, runs
     from rbkernel.render import verification
     from rbkernel.render.documents.report import report_files
@@ -106,7 +126,12 @@ def keygen(
         str, typer.Option(help="Name in the signatures. Default: your user at this host.")
     ] = "",
 ) -> None:
-    """Create the key that signs seals, and allow it to sign."""
+    """Create the key that signs seals, and allow it to sign.
+
+    Exit codes: 0 created, 3 error.
+
+    Example: rbkernel evidence keygen
+    """
     from rbkernel.evidence import signing
 
     settings = config.load()

@@ -28,7 +28,12 @@ def export(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Write a run or an incident as a page, a PDF, Markdown, or an archive to verify."""
+    """Write a run or an incident as a page, a PDF, Markdown, or an archive to verify.
+
+    Exit codes: 0 written, 3 error.
+
+    Example: rbkernel evidence export INC-20261120-7f3a --to pdf
+    """
     from rbkernel.render.documents import writing
 
     progress(f"reading the evidence of {what}")

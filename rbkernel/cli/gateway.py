@@ -31,7 +31,13 @@ def serve(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Receive alerts (Alertmanager, Grafana, PagerDuty, Datadog, others) and run runbooks."""
+    """Receive alerts (Alertmanager, Grafana, PagerDuty, Datadog, others) and run runbooks.
+
+    Runs until SIGTERM or Ctrl-C. Exit codes: 0 stopped by a signal, 3 error; with --check 0 ok,
+    1 warning, 2 critical.
+
+    Example: rbkernel serve --check
+    """
     settings = _settings(host, port)
     if check:
         raise Ending(_check(settings, as_json=as_json))

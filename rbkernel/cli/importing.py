@@ -44,7 +44,12 @@ def import_runbook(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a Markdown runbook to a notebook; nothing is lost, nothing is executed."""
+    """Convert a Markdown runbook to a notebook; nothing is lost, nothing is executed.
+
+    Exit codes: 0 written, 3 error.
+
+    Example: rbkernel import RUNBOOK.md -o runbooks/
+    """
     from rbkernel.importer import report as reports
 
     made = _convert(source, output, split=split, db=db)

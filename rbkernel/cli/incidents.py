@@ -27,7 +27,12 @@ def list_incidents(
     only_open: Annotated[bool, typer.Option("--open", help="Only open incidents.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List incidents, the newest last, and say when the next status update is due."""
+    """List incidents, the newest last, and say when the next status update is due.
+
+    Exit codes: 0 listed, 3 error.
+
+    Example: rbkernel incident list --open
+    """
     from rbkernel.incidents import status, workflow
 
     root, now = config.load().evidence_root, datetime.now(UTC)
@@ -52,7 +57,12 @@ def open_incident(
     service: Annotated[str, typer.Option(help="The affected service.")] = "",
     name: Annotated[str, typer.Option("--id", help="The id. Default: a new one.")] = "",
 ) -> None:
-    """Open an incident by hand, and print its id."""
+    """Open an incident by hand, and print its id.
+
+    Exit codes: 0 opened, 3 error.
+
+    Example: rbkernel incident open "Reports are stale" --severity P1
+    """
     from rbkernel.cli import incident_text
     from rbkernel.model import new_incident_id
 
@@ -67,7 +77,12 @@ def open_incident(
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show alerts, runs, open decisions, and the timeline."""
+    """Show alerts, runs, open decisions, and the timeline.
+
+    Exit codes: 0 shown, 3 the record was changed after its seal, or error.
+
+    Example: rbkernel incident show INC-20261120-7f3a
+    """
     from rbkernel.cli import incident_text
     from rbkernel.incidents import status, workflow
 
@@ -91,7 +106,12 @@ def note(
     name: Name,
     text: Annotated[str, typer.Argument(help="The note; - reads standard input.")],
 ) -> None:
-    """Add a note, with the time and your name."""
+    """Add a note, with the time and your name.
+
+    Exit codes: 0 recorded, 3 error.
+
+    Example: rbkernel incident note INC-20261120-7f3a "resumed replay on db2"
+    """
     _known(name)
     text = _said(_from_input() if text == "-" else text, "note")
     line = _append(name, "note", text=text)
@@ -112,7 +132,12 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Record a status update and print it to send, or draft the next one."""
+    """Record a status update and print it to send, or draft the next one.
+
+    Exit codes: 0 recorded or drafted, 3 error.
+
+    Example: rbkernel incident status INC-20261120-7f3a --draft
+    """
     from rbkernel.cli import incident_text
     from rbkernel.evidence.incident import StatusUpdate
     from rbkernel.incidents import status as updates
@@ -156,7 +181,12 @@ def close(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Close and seal an incident, export report and archive, and print the path to attach."""
+    """Close and seal an incident, export report and archive, and print the path to attach.
+
+    Exit codes: 0 closed, 3 not closed, or error.
+
+    Example: rbkernel incident close INC-20261120-7f3a --resolution "replay resumed"
+    """
     from rbkernel.cli import incident_text
     from rbkernel.incidents import workflow
 
@@ -182,7 +212,12 @@ def reopen(
     name: Name,
     why: Annotated[str, typer.Argument(help="The reason.")],
 ) -> None:
-    """Reopen a closed incident; sealed evidence stays sealed."""
+    """Reopen a closed incident; sealed evidence stays sealed.
+
+    Exit codes: 0 reopened, 3 error.
+
+    Example: rbkernel incident reopen INC-20261120-7f3a "it came back"
+    """
     if (state := _known(name).record.state) != "closed":
         typer.echo(f"{name} is {state}")
         return

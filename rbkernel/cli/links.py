@@ -23,7 +23,14 @@ def link(
         ),
     ] = None,
 ) -> None:
-    """Print a signed link to a page of `rbkernel serve`. Anyone with the link can read the page."""
+    """Print a signed link to a page of `rbkernel serve`.
+
+    Anyone with the link can read the page until it expires.
+
+    Exit codes: 0 printed, 3 error.
+
+    Example: rbkernel link INC-20261120-7f3a --hours 4
+    """
     from rbkernel.gateway import links
 
     settings = config.load()

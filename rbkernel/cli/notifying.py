@@ -27,7 +27,12 @@ def notify(
         bool, typer.Option("--once", help="Send what is due now, without `rbkernel serve`.")
     ] = False,
 ) -> None:
-    """Show the notification targets; send a test message, or what is due."""
+    """Show the notification targets; send a test message, or what is due.
+
+    Exit codes: 0 shown or sent, 3 a target is not usable, or error.
+
+    Example: rbkernel notify --test
+    """
     settings = config.load()
     targets = _targets(settings, target)
     code = _test(settings, targets) if test else 0

@@ -26,7 +26,12 @@ def open_copy(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Make a working copy of a run, with its parameters and incident, and open it in JupyterLab."""
+    """Make a working copy of a run, with its parameters and incident, and open it in JupyterLab.
+
+    Exit codes: 0 opened, 3 error.
+
+    Example: rbkernel open INC-20261120-7f3a
+    """
     from rbkernel.incidents import jupyterlab, working_copy
 
     server = jupyterlab.running(root or Path.cwd(), elsewhere=root is None)

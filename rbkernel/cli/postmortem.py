@@ -22,7 +22,12 @@ def postmortem(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create the postmortem of an incident, or update it from the record."""
+    """Create the postmortem of an incident, or update it from the record.
+
+    Exit codes: 0 written, 3 error.
+
+    Example: rbkernel postmortem INC-20261120-7f3a
+    """
     from rbkernel.incidents import postmortem as writing
 
     # a notebook that is there is brought up to date, and never replaced

@@ -42,7 +42,12 @@ def lint(
     explain: Annotated[str, typer.Option(help="Explain a rule, such as RB403.")] = "",
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
 ) -> None:
-    """Check runbooks against the rules. Exit codes: 0 ok, 1 warnings, 2 errors, 3 unreadable."""
+    """Check runbooks against the rules.
+
+    Exit codes: 0 no problems, 1 warnings, 2 errors, 3 unreadable.
+
+    Example: rbkernel lint runbooks/
+    """
     from rbkernel.lint import check, reading, report
     from rbkernel.sandbox.faults.catalogue import FAULTS
     from rbkernel.triage.surroundings import surroundings
@@ -81,7 +86,12 @@ def coverage(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find alerting rules without a runbook. Exit codes: 0 none, 1 some, 2 critical, 3 error."""
+    """Find alerting rules without a runbook.
+
+    Exit codes: 0 no gaps, 1 gaps, 2 a critical alert has no runbook, 3 unreadable.
+
+    Example: rbkernel coverage --rules 'alerts/*.yml'
+    """
     from rbkernel.lint import reading
     from rbkernel.runbook import alerts, catalogue, coverage_report, registry
     from rbkernel.runbook.coverage import compare

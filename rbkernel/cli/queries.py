@@ -20,7 +20,12 @@ def query(
     as_json: AsJson = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, do not run it.")] = False,
 ) -> None:
-    """Run a diagnostic, or all (overview), and show the findings."""
+    """Run a diagnostic, or all (overview), and show the findings.
+
+    Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or error.
+
+    Example: rbkernel query locks/blocking orders-primary
+    """
     from rbkernel.cli import answers
 
     answers.answer(name, db, parameter, as_json=as_json, sql=sql)

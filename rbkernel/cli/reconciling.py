@@ -86,7 +86,12 @@ def reconcile(
     limit: Annotated[int, typer.Option(help="Number of rows to show.", min=0)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two tables row by row; exit code 0 same, 1 different, 3 incomplete."""
+    """Compare two tables row by row.
+
+    Exit codes: 0 same, 1 different, 3 incomplete or error.
+
+    Example: rbkernel reconcile orders-old:shop.orders orders-new:shop.orders --key id
+    """
     from rbkernel.reconciliation import Question, compare
 
     source_db, source_table = _place(source)

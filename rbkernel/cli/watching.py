@@ -15,8 +15,11 @@ def watch(
 ) -> None:
     """Sample servers regularly, and keep the last hour for runbooks.
 
-    Runs until SIGTERM or Ctrl-C, then exits with 0. A server that is slow or refuses connections is
-    sampled less often. Example: rbkernel watch orders-primary orders-standby
+    Runs until SIGTERM or Ctrl-C. A server that is slow or refuses is sampled less often.
+
+    Exit codes: 0 stopped by a signal, 3 error.
+
+    Example: rbkernel watch orders-primary orders-standby
     """
     import os
 

@@ -37,7 +37,8 @@ def why(
 ) -> None:
     """Find the cause of a problem on a server and its configured standby.
 
-    Exit code 0: no cause found; otherwise that of the worst cause.
+    Exit codes: 0 no cause found, 1 warning, 2 critical, 3 unknown or error.
+
     Example: rbkernel why orders-primary
     """
     from rbkernel import config

@@ -22,7 +22,12 @@ def worker(
         typer.Option(help="Runs at the same time. Default: as configured.", min=1),
     ] = None,
 ) -> None:
-    """Execute queued jobs, next to `rbkernel serve` or on another host."""
+    """Execute queued jobs, next to `rbkernel serve` or on another host.
+
+    Runs until SIGTERM or Ctrl-C. Exit codes: 0 stopped by a signal, 3 error.
+
+    Example: rbkernel worker --kernels 4
+    """
     from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
@@ -55,7 +60,12 @@ def route(
     source: Annotated[str, typer.Option(help="The sender, if the format is ambiguous.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show which runbooks an alert would start, with which parameters, and why."""
+    """Show which runbooks an alert would start, with which parameters, and why.
+
+    Exit codes: 0 every alert starts a runbook, 1 one starts none, 3 error.
+
+    Example: rbkernel route alert.json
+    """
     from rbkernel.gateway.intake import dry_run
     from rbkernel.runbook import catalogue
 

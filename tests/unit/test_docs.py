@@ -78,3 +78,12 @@ def test_the_index_leads_to_every_page() -> None:
     pages = {str(page.relative_to(docs)) for page in docs.glob("*/*.md")}
     missing = {page for page in pages - set(index) if not page.startswith("adr/")}
     assert not missing, "name these pages in docs/README.md"
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_the_help_of_every_command_has_exit_codes_and_an_example(command: str) -> None:
+    found = typer.main.get_command(app)
+    for word in command.split()[1:]:
+        found = found.commands[word]  # type: ignore[attr-defined]  # a group
+    assert "Exit codes: 0 " in (found.help or "")
+    assert f"Example: {command}" in (found.help or "")
