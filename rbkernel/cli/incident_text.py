@@ -1,6 +1,6 @@
-"""An incident in a terminal: what somebody wants to know who was called a minute ago.
+"""The text of an incident for a terminal, for somebody who was called a minute ago.
 
-Words of alerts and people are shown without what a terminal would obey.
+Control characters in texts of alerts and people are shown as escapes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def line(words: object, longest: int = _LONGEST_LINE) -> str:
     >>> line("a\x1b[31m\nb"), line("abcdef", 4)
     ('a\\x1b[31m b', 'abc…')
     """
-    # a name may have 100,000 letters, of which nobody reads the last
+    # a name may have 100,000 letters
     text = one_line(str(words)[: longest * 10])
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -47,7 +47,7 @@ def minute(at: str) -> str:
 
 
 def due_words(due: Due | None) -> str:
-    """Say when the next update is due; empty when nobody waits for one."""
+    """Say when the next update is due; empty when none is."""
     return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words
 
 

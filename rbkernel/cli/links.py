@@ -1,4 +1,4 @@
-"""`rbkernel link`: the address of a page, for somebody who has no other way in."""
+"""`rbkernel link`: print a signed link to a page."""
 
 from __future__ import annotations
 

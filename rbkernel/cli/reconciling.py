@@ -167,7 +167,7 @@ class _State:
         return progress
 
     def save(self, progress: Progress) -> None:
-        """Keep how far it is, for whoever resumes."""
+        """Save the progress, for `--resume`."""
         from rbkernel.evidence import store
 
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -15,9 +15,9 @@ from rbkernel.displaytext import visible
 
 
 class VisibleStream:
-    """A stream of text that writes what is not seen as escapes; the rest is the stream's own.
+    """A text stream that writes invisible characters as escapes.
 
-    A carriage return at the beginning of what is written stays, since progress bars need it.
+    A carriage return at the beginning of a text stays, because progress bars need it.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -41,7 +41,7 @@ class VisibleStream:
 
 @contextlib.contextmanager
 def visible_streams() -> Iterator[None]:
-    """Have standard output and standard error write what is not seen as escapes."""
+    """Make standard output and standard error write invisible characters as escapes."""
     output, error = sys.stdout, sys.stderr
     sys.stdout = cast("TextIO", VisibleStream(output))
     sys.stderr = cast("TextIO", VisibleStream(error))

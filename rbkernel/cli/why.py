@@ -117,7 +117,7 @@ def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[_FoundCause]) -
             typer.echo(f"  not:  {excluded}")
         if cause.next_step:
             typer.echo(f"  next: {cause.next_step}")
-        # of a server that lets nobody in, a runbook would see no more
+        # a runbook would see no more of a server that cannot be reached
         if cause.opens and one.reached:
             typer.echo(f"  open: rbkernel run {cause.opens} -p db={one.connection}")
     if found[0].sampled is not None:

@@ -67,10 +67,10 @@ _PAPERMILL_MARK = re.compile(
 class CellCheck:
     """What the journal says of one cell of the notebook.
 
-    ``index`` counts from 0 and is None for a cell that is not there. ``ok`` is true for an
+    ``index`` counts from 0 and is None for a missing cell. ``ok`` is true for an
     attested cell, for one of the document that never ran and does not look as if it had, and for
     what differs from a document that need not be the one that ran. ``corrects`` is what papermill
-    wrongly claims of the cell: it does so by itself, so it is held against nobody.
+    wrongly claims of the cell: papermill does so by itself, so it is not reported as a change.
     """
 
     index: int | None

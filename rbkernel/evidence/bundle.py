@@ -1,17 +1,17 @@
-"""Seal a run: from `open/<run_id>` to files that nobody can change unnoticed.
+"""Seal a run: move `open/<run_id>` into the incident, with hashes that make changes detectable.
 
 Ordering rules: everything that a seal adds is first written and fsynced in a staging folder
 inside the open run, where a full disk does no harm; then it is put in place by renames, in the
 order run folder, `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS` is the seal;
-the open folder goes only after it. So a crash anywhere leaves a run that can be sealed again,
-and sealing a sealed run changes nothing. All of it happens under one lock a root.
+the open folder is removed after it. So a crash anywhere leaves a run that can be sealed again,
+and sealing a sealed run changes nothing. All of it happens under the root's lock.
 
-What is not needed never keeps a run from being sealed: without a key, or without a report, the
-seal says so and is as good otherwise.
+Optional parts never prevent a seal: without a key or a report the run is sealed, and the seal says
+what is missing.
 
 Sealed files and their folder are read-only, so that neither an editor that saves by rename nor a
-stray `rm` changes evidence by accident. That does not stop root or the owner: what stops them is
-that `HEADS` is published.
+stray `rm` changes evidence by accident. This does not stop root or the owner: their changes are
+detected if `HEADS` is published.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _STAGING = "sealing"
 class SealedRun:
     """A run under seal; ``head`` is the hash to publish.
 
-    ``signer`` is who signed it, empty for nobody; ``missing`` says in words what the seal has to
-    do without. ``is_new`` is false for a run that was sealed before; ``other_notebook`` is true
-    when the notebook that was given is not the one under seal.
+    ``signer`` is the name of the signer, empty if unsigned; ``missing`` lists, as texts, what the
+    seal lacks. ``is_new`` is false for a run that was sealed before; ``other_notebook`` is true
+    when the given notebook is not the sealed one.
     """
 
     run_id: str

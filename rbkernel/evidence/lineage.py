@@ -1,4 +1,4 @@
-"""Pure: runs that go on from one another, and the last of each line of them."""
+"""Chains of runs that continue one another, and the last run of each. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rbkernel.evidence.reading import Record
 
 
 def last_of_each(runs: Iterable[Record]) -> list[Record]:
-    """Return the runs that no later one goes on from, in the order of their start.
+    """Return the runs that no later run continues, in the order of their start.
 
-    Two runs that continue the same one are looks in one working copy: the later counts.
+    Two runs that continue the same one were made in one working copy: the later counts.
     """
     in_order = sorted(runs, key=lambda run: run.run_id)
     continues = {run.run_id: run.run.continues for run in in_order if run.run}
@@ -19,7 +19,7 @@ def last_of_each(runs: Iterable[Record]) -> list[Record]:
 
 
 def _first(run_id: str, continues: dict[str, str]) -> str:
-    """Return the run that a line of runs began with, also where that one is not there.
+    """Return the first run of a chain, even if it is missing.
 
     >>> _first("c", {"c": "b", "b": "a"}), _first("c", {"c": "d", "d": "c"})
     ('a', 'd')

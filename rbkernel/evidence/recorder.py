@@ -32,10 +32,10 @@ from rbkernel.redact import Redactor
 
 
 class Recorder:
-    """Journals what a kernel says and what its cells conclude.
+    """Journals the outputs of a kernel and the events of its cells.
 
     The run folder is made at the first record, so that a kernel that never ran a cell leaves
-    nothing behind: whoever records asks `started` first, but for the request of a cell.
+    nothing behind: callers check `started` first, except for the request of a cell.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class RunEntry:
 
     @property
     def is_beginning(self) -> bool:
-        """Whether it goes on, and nothing has been found yet."""
+        """Whether it is still running, without a verdict."""
         return self.state == LIVE and self.verdict is Verdict.UNKNOWN
 
 
@@ -57,12 +57,12 @@ def list_runs(root: Path, open_entry: Callable[[Path], RunEntry] = open_entry) -
     root
         The evidence folder.
     open_entry
-        Reads an open run: whoever lists again and again keeps what has not changed.
+        Reads an open run; pass a cached reader when listing repeatedly.
 
     Raises
     ------
     EvidenceError
-        `HEADS` is damaged, so that nobody can tell which runs are sealed.
+        `HEADS` is damaged, so it is unknown which runs are sealed.
     """
     sealed = {head.run_id for head in read_heads(root)}
     waiting = [

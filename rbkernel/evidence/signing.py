@@ -156,7 +156,7 @@ def _allow(signer: Signer, allowed: Path) -> None:
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
-    """Run it where it can ask nobody for a passphrase.
+    """Run it without a terminal, so that it cannot ask for a passphrase.
 
     Raises
     ------

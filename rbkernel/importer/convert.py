@@ -1,6 +1,6 @@
-"""Bytes in, notebooks and a report out: pure.
+"""Convert the bytes of a Markdown file into notebooks and a report. Pure.
 
-What refuses SQL is handed in, because the guard knows the patient and a document does not.
+The caller passes the function that refuses SQL, because the guard depends on the server.
 """
 
 from __future__ import annotations

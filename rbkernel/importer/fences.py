@@ -1,8 +1,8 @@
-"""Fences that do not close as CommonMark wants, mended on a copy that is only parsed.
+"""Repair fences that CommonMark would not close as intended, on a copy that is only parsed.
 
-Three ways in which people's files go wrong, each seen in the wild: a fence closed by a line such
-as ```` ```text ````, a document in a fence that has fences itself, and a fence that nobody closes.
-A file in which no fence holds what looks like the opening of another one is not touched.
+Three mistakes occur in real files: a fence closed by a line such as ```` ```text ````, a fenced
+document that contains fences, and a fence that is never closed. A file is changed only if a fence
+contains what looks like the opening of another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHOWN = frozenset({"", "markdown", "md"})
 # a tab, an admonition, a fold of MkDocs: what is indented below it belongs to it
 _FOLD = re.compile(r"^ *(?:===[+!]?|!!!|\?\?\?\+?) +[\w\"]")
 _SECTION = re.compile(r"^#{2,6} +\S")
-# so many fences without an end are mended; a file with more is no runbook, and stays as it is
+# a file with more fences without an end is no runbook, and is not changed
 _MOST_MENDED = 50
 
 

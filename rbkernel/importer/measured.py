@@ -1,4 +1,4 @@
-"""Which metrics and conditions of a Markdown runbook a diagnostic of ours measures.
+"""Metrics and conditions of a Markdown runbook that a diagnostic of rbkernel measures.
 
 Pure. A diagnostic is named only where the words and the unit leave no doubt; the rest stays for a
 human.

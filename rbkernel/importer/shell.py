@@ -78,10 +78,10 @@ _EXPANDED = re.compile(r"(?<!\\)(?:\$[\w({]|`)")
 class Piece:
     """A part of a shell fence.
 
-    ``text`` is what it says; for SQL the statement. ``words`` is the command as a list, when it
-    needs no shell. ``reason`` says why it does. ``changes`` says what of it changes something,
-    or may: what nobody knows to only look is taken for a change. ``target`` names the database
-    that SQL is for; empty when nothing does.
+    ``text`` is its text; for SQL the statement. ``words`` is the command as a list, if it needs
+    no shell; ``reason`` says why it needs one. ``changes`` is the part that changes something,
+    or may: a command that is not known to only read counts as a change. ``target`` names the
+    database of the SQL; empty when unknown.
     """
 
     kind: Kind

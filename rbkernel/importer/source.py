@@ -1,7 +1,7 @@
 """The bytes of a Markdown file as lines that join to exactly the same text.
 
 Whatever is not UTF-8 is read as Latin-1, line by line, which loses no byte; the line is named in
-the report, so that somebody can look at it.
+the report, for review.
 """
 
 from __future__ import annotations

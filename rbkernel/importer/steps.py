@@ -178,7 +178,7 @@ class Steps:
             self._say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
 
     def _measure(self, block: Block, went: Went, triggers: Iterable[Mapping[str, str]]) -> None:
-        """Have a condition that a diagnostic of ours measures looked at where it stands."""
+        """Check a condition that a diagnostic of rbkernel measures, in its place."""
         rows = [row for one in triggers for row in measured.metrics(one.get("when", ""))]
         if rows:
             self._say(went, "metrics", rows)

@@ -48,7 +48,7 @@ class Status:
 
 
 def silent(_: str) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> Status:

@@ -129,7 +129,7 @@ def _sandbox(console: Console) -> Iterator[None]:
 
 
 def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
-    """Wait until every alert's run has ended, and say what goes on; in the order of their end."""
+    """Wait until the run of every alert has ended; print progress; return in order of their end."""
     store, deadline = Store.open(gateway.store_url), time.monotonic() + _PATIENCE_S
     printed: set[tuple[str, str]] = set()
     try:
@@ -208,7 +208,7 @@ def _tell_next(console: Console, jobs: list[Job], found: dict[str, Record]) -> N
 
 
 def _open(console: Console, settings: Settings, gateway: DrillGateway, incident: str) -> None:
-    """Open a working copy in JupyterLab: nobody works on sealed files."""
+    """Open a working copy in JupyterLab: sealed files are read-only."""
     reached = settings.gateway.model_copy(update={"url": gateway.url})
     page = links.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
     console.print(Text(f"What a phone would show: {page}"))

@@ -132,7 +132,7 @@ class Home:
             yield
 
     def wipe(self) -> None:
-        """Delete everything but the lock. Ordering: only when no process of ours is left."""
+        """Delete everything but the lock. Ordering: only when no process of the sandbox is left."""
         for name in sorted(self._names() - {_LOCK}):
             path = self.path / name
             if path.is_dir():

@@ -1,9 +1,9 @@
 """The sandbox's detached processes: start, find, stop.
 
-A process is ours when its command line says so: a server of one of our data folders, or a module
-of this package that was given our folder. Server processes that outlived their postmaster are
-found by their working folder. psutil holds (pid, start time) and checks both before each signal,
-so a reused pid is never hit.
+The sandbox's processes are recognized by their command line: a server of one of its data folders,
+or a module of this package with its folder as an argument. Server processes that outlived their
+postmaster are found by their working folder. psutil holds (pid, start time) and checks both before
+each signal, so a reused pid is never hit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STOP_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Found:
-    """A live process of ours; ``name`` is ``primary``, ``standby``, ``traffic``, …"""
+    """A live process of the sandbox; ``name`` is ``primary``, ``standby``, ``traffic``, …"""
 
     name: str
     process: psutil.Process
@@ -93,7 +93,7 @@ def stop_server(home: Home, name: str) -> None:
 
 
 def stop_all(home: Home) -> bool:
-    """End every process of ours and return whether there was one.
+    """End every process of the sandbox, and return whether there was one.
 
     Servers are asked for an immediate shutdown (SIGQUIT): their data is thrown away.
     """

@@ -1,9 +1,10 @@
-"""An incident's own record, `incident.jsonl`: the one truth of it, one JSON object a line.
+"""The record of an incident, `incident.jsonl`: one JSON object a line.
 
-Ordering rules: a line is appended under the root's lock and on disk when `append` returns. What
-has a natural key (an alert's identity; a run, its state and attempt) is written once, so whoever
-was killed can say it again. A line that a crash cut off stays, is reported as damaged, and hurts no
-line after it. A seal proves the record as it was: lines may follow it, none may change.
+Ordering rules: a line is appended under the root's lock and is on disk when `append` returns.
+Events with a natural key (an alert's identity; a run, its state and attempt) are written once, so a
+process that was killed can repeat them. A line that a crash cut off stays, is reported as damaged,
+and does not affect later lines. A seal proves the record at that time: lines may follow, none may
+change.
 
 ==========  ===================================================================================
 kind        fields, besides ``at`` (UTC, ISO 8601) and ``by`` (a user, or "rbkernel")

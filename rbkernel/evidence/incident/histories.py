@@ -14,7 +14,7 @@ _STATES = ("queued", "started", "ended", "sealed")
 
 @dataclass(frozen=True, kw_only=True)
 class AlertHistory:
-    """All that was heard of one alert; labels and annotations are the newest.
+    """All received messages of one alert; labels and annotations are the newest.
 
     ``last_resolved_at`` is empty while it fires; ``fired`` counts its firing alerts.
     """
@@ -55,12 +55,12 @@ class RunHistory:
 
 
 def alerts_of(lines: Iterable[Line]) -> Iterable[AlertHistory]:
-    """Gather what was heard of each alert, in the order in which each was first heard of."""
-    heard: dict[tuple[str, str], list[Line]] = {}
+    """Gather the lines of each alert, in the order in which the alerts were first received."""
+    by_alert: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         if line.kind == "alert":
-            heard.setdefault((line.text("source"), line.text("fingerprint")), []).append(line)
-    return map(_alert, heard.values())
+            by_alert.setdefault((line.text("source"), line.text("fingerprint")), []).append(line)
+    return map(_alert, by_alert.values())
 
 
 def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
@@ -72,7 +72,7 @@ def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
     return (_run(run_id, lines) for run_id, lines in by_run.items())
 
 
-def _alert(heard: Sequence[Line]) -> AlertHistory:
+def _alert(lines: Sequence[Line]) -> AlertHistory:
     """Add up the lines of one alert.
 
     >>> def line(status, starts_at, ends_at=None, at="2026-11-20T04:00:00Z"):
@@ -88,18 +88,18 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
     >>> _alert([line("firing", second), line("resolved", first, "2026-11-20T03:40:00Z")]).status
     'resolved'
     """
-    starts = [sent_time(line, "starts_at") for line in heard]
+    starts = [sent_time(line, "starts_at") for line in lines]
     ends = {
         sent_time(line, "starts_at"): sent_time(line, "ends_at")
-        for line in heard
+        for line in lines
         if line.text("status") == "resolved"
     }
-    newest = heard[-1]
-    latest = max(starts, key=instant)  # the order of lines is the order of hearing
-    # a sender may tell the end of one that began again with its first beginning
+    newest = lines[-1]
+    latest = max(starts, key=instant)  # lines are in order of receipt
+    # a sender may resolve an alert that fired again with the start of its first firing
     reported = [
         sent_time(line, "ends_at")
-        for line in heard
+        for line in lines
         if line.text("status") == "resolved" and line.text("ends_at")
     ]
     resolved = any(instant(at) >= instant(latest) for at in (*ends, *reported))
@@ -112,7 +112,7 @@ def _alert(heard: Sequence[Line]) -> AlertHistory:
         labels=_mapping(newest.data.get("labels")),
         annotations=_mapping(newest.data.get("annotations")),
         url=newest.text("url"),
-        fired=sum(line.text("status") != "resolved" for line in heard),
+        fired=sum(line.text("status") != "resolved" for line in lines),
     )
 
 

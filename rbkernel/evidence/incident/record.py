@@ -17,10 +17,10 @@ from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
 
 OPEN, CLOSED, MERGED = "open", "closed", "merged"
-# runs by hand that all came to ok, and nothing else: nobody has opened an incident
+# only runs by hand, all of which ended ok: no incident was opened
 RUNS_ONLY = "runs only"
 _OF_RUNS = frozenset({"run", *SEALS, "notified"})
-# the lines that say how severe it is
+# kinds of lines that contain a severity
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
@@ -35,7 +35,7 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What somebody wrote down."""
+    """A note of a person."""
 
     at: str
     by: str
@@ -64,8 +64,8 @@ class IncidentRecord:
     ``damaged`` lines are left out of all the rest, except lines from the future, which count.
 
     ``exports`` are only in older records, written before the export was made.
-    ``merged_into`` is the incident that goes on in its place, ``merged_from`` those that it took
-    in.
+    ``merged_into`` is the incident that replaces it, ``merged_from`` those that were merged into
+    it.
     """
 
     id: str
@@ -99,7 +99,7 @@ class IncidentRecord:
 
     @property
     def unfinished(self) -> Line | None:
-        """The newest seal that was begun and is not there; None where a later one covers it."""
+        """The last seal if it was begun but not completed; None if a later one covers it."""
         last = next((line for line in reversed(self.lines) if line.kind in SEALS), None)
         return last if last and last.kind == SEALING else None
 
@@ -115,9 +115,9 @@ class IncidentRecord:
 
     @property
     def resolved(self) -> Moment | None:
-        """When it was over: all alerts resolved, else a status Resolved; None when nobody knows.
+        """When it was resolved: all alerts resolved, else a status Resolved; None when unknown.
 
-        That it was closed says that the work was done, not when the trouble ended.
+        The time of closing says when the work was done, not when the problem ended.
         """
         if self.alerts:
             if not all(alert.last_resolved_at for alert in self.alerts):
@@ -180,9 +180,9 @@ def tell(
 
 
 def _well(lines: Sequence[Line], runs: Sequence[RunHistory]) -> bool:
-    """Tell whether there is nothing but runs that came to ok.
+    """Tell whether the record has only runs that ended ok.
 
-    The first seal of a run writes an opening without words, which says nothing.
+    The first seal of a run writes an `opened` line without texts, which does not count.
     """
     alone = all(line.kind in _OF_RUNS or _is_bare_opening(line) for line in lines)
     return bool(runs) and alone and all(run.verdict == Verdict.OK for run in runs)

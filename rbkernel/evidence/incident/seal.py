@@ -42,7 +42,7 @@ _STAGING = "record.sealing"
 class SealedRecord:
     """An incident's record under seal; ``head`` is the hash to publish.
 
-    ``signer`` is who signed it, empty for nobody; ``missing`` says in words what the seal has to
+    ``signer`` is the name of the signer, empty if unsigned; ``missing`` lists what the seal has to
     do without. ``is_new`` is false when there was nothing that no seal covers; ``closes`` is true
     when this seal closed the incident.
     """

@@ -1,9 +1,9 @@
-"""Are these files the sealed ones? For a run, an incident or a whole evidence folder.
+"""Check that files are as they were sealed: of a run, an incident or a whole evidence folder.
 
 Nothing here trusts a file: each may be damaged, gone, a folder, a link, a pipe, or made by
-somebody who wants a crash. Whatever is wrong becomes a `Problem`; an empty list is a proof as
-good as `HEADS` is: whoever may rewrite all files may rewrite `HEADS`, too, and only a head that
-was published elsewhere tells.
+an attacker. Each difference becomes a `Problem`. An empty list proves as much as `HEADS` does: who
+can rewrite all files can rewrite `HEADS`, too, and only a head that was published elsewhere
+detects that.
 
 Order: what `HEADS` says of the manifests, what each manifest of an incident says of all below it
 (of `incident.jsonl`, which grows, how it began), what `SHA256SUMS` says of a run's files. Lines

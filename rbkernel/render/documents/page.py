@@ -103,10 +103,10 @@ def from_template(name: str, **values: Any) -> bytes:
 
 @cache
 def environment(*folders: Path) -> Environment:
-    """Return what renders our templates, and those of other folders, with all text escaped.
+    """Return the template environment, with all text escaped.
 
     Every value passes `displaytext.escape`. In an attribute and in the page's title, where no
-    element can stand, a value of somebody else's needs the filter ``bare``.
+    element is allowed, an external value needs the filter ``bare``.
     """
     made = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
@@ -120,7 +120,7 @@ def environment(*folders: Path) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as a template prints it; markup is ours, or has been cleaned."""
+    """Return a value as a template prints it; markup is trusted or has been sanitized."""
     if value is None or hasattr(value, "__html__") or isinstance(value, int | float | Undefined):
         return value
     text = visible(str(value))

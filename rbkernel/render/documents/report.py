@@ -37,7 +37,7 @@ _AT_SEAL = "made when the run was sealed"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One run as it lies in the evidence folder; ``head`` is None before it is sealed."""
+    """One run in the evidence folder; ``head`` is None before it is sealed."""
 
     record: Record
     executed: bytes

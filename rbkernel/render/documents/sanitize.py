@@ -108,7 +108,7 @@ def markdown_html(source: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Return what a cell printed, without its colours and with what is not seen as escapes.
+    r"""Return what a cell printed, without colours and with invisible characters as escapes.
 
     >>> plain("\x1b[31mred\x1b[0m\x07 \u202eabc")
     'red\\x07 \\u202eabc'

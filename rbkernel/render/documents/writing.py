@@ -19,7 +19,7 @@ from rbkernel.render.documents.report import build, csv_files, fit_for_a_report
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written: the main file, what lies in the folder beside it, what to mind."""
+    """What was written: the main file, the files in the folder next to it, remarks for the user."""
 
     path: Path
     beside: tuple[Path, ...] = ()

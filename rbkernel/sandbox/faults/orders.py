@@ -136,7 +136,7 @@ def _report(raw: driver.RawConnection, drifted: Drift, figures: random.Random) -
 
 
 def mend(access: Access, seed: int) -> None:
-    """Make the rows of a seed equal again, whatever an operator has mended already."""
+    """Make the rows of a seed equal again, even if an operator has already repaired some."""
     equate(access, plan(seed))
 
 

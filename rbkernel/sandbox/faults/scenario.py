@@ -1,6 +1,6 @@
-"""A scenario: what goes wrong, and the truth that every runbook must come to. Pure.
+"""A scenario: a fault, and the truth that every runbook must find. Pure.
 
-The truth is written down by whoever makes the scenario, never computed from a look at the server.
+The author of the scenario writes the truth; it is never computed from a look at the server.
 `Scenario.inject` makes it on a `Stage`, and `Stage.heal` undoes it.
 """
 
@@ -39,13 +39,13 @@ class Truth:
         Applications that an option beside the recommended one may act on. Every session of another
         application is a victim, or has nothing to do with it, and must be in no plan.
     frees
-        How many sessions the step frees in the end; None where it frees slots, or nobody.
+        How many sessions the step frees in the end; None if it frees slots or no session.
     stays
         How many sessions of the scenario still wait for a lock after the step.
     unseen
         Whether the truth is not visible to the diagnostic role.
     seen_by
-        The runbooks that look at it at all, where it hurts nothing yet; all when empty.
+        The runbooks that can see it; empty: all.
     rows
         Regular expression of how the option begins that RUN-006 must recommend about the two tables
         of orders: to wait where they hold the same, to resolve the cause where that keeps them from

@@ -1,4 +1,4 @@
-"""Servers that do not let us in: frozen, locked, behind an exhausted pooler, or ours to mend."""
+"""Unreachable servers: frozen, locked, behind an exhausted pooler, or misconfigured here."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def _separate(stage: Stage, drifted: Drift) -> None:
 
 
 def _few(stage: Stage) -> None:
-    """Leave out amounts: money is for somebody else to decide."""
+    """Leave out amounts: a human must decide about money."""
     drifted = orders.plan(stage.seed)
     status = {row: ["status"] for row in drifted.changed}
     _separate(stage, dataclasses.replace(drifted, changed=status))
