@@ -37,7 +37,7 @@ def init(
 ) -> None:
     """Add a connection to rbkernel.toml: ask for missing values, test it, write it.
 
-    Exit codes: verdict of the test (0 ok, 1 warning, 2 critical, 3 unknown); 3 error.
+    Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or error.
 
     Example: rbkernel init --no-test
     """
