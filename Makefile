@@ -2,7 +2,7 @@
 # PYTHON=python3.12 chooses the Python, VENV=folder the virtual environment.
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
-#   make quick   the same without the tests that start processes
+#   make quick   the same without the tests that start servers or kernels
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
 #   make matrix   every runbook on every scenario, held against the truth
 #   make soak    the long counts, a sample of them; make soak-all: all
@@ -18,7 +18,7 @@ STAMP := $(VENV)/.ready
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test quick test-matrix matrix lint debian soak soak-all conformance screenshots lock clean
+.PHONY: setup demo test quick unit test-matrix matrix lint debian soak soak-all conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -49,8 +49,11 @@ demo: setup
 test: setup lint debian
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# what needs no process of its own
-quick: setup lint
+# mypy works on one core: the tests that start no servers and kernels run beside it
+quick: setup
+	$(MAKE) --jobs 2 lint unit
+
+unit: setup
 	$(BIN)/python -m pytest -n $(WORKERS) tests/unit rbkernel
 
 lint: setup
