@@ -157,6 +157,10 @@ class EvidenceError(RbkernelError):
     """Evidence that cannot be found, written, sealed or read."""
 
 
+class NewerEvidence(EvidenceError):
+    """Evidence has a format that this version does not know: it is neither right nor wrong."""
+
+
 class NothingSealed(EvidenceError):
     """An archive holds sealed evidence, and there is none of this yet: answered with 409."""
 
@@ -174,7 +178,11 @@ class LinkError(RbkernelError, ValueError):
 
 
 class StoreError(RbkernelError):
-    """The gateway's store cannot be reached, is full, or was made by another version."""
+    """The gateway's store cannot be reached, is full, or has another version."""
+
+
+class OlderStore(StoreError):
+    """The gateway's store has an older version: `rbkernel serve` upgrades it."""
 
 
 class GatewayError(RbkernelError):

@@ -27,6 +27,7 @@ from rbkernel.cli import (
     opening,
     postmortem,
     quality,
+    quarantine,
     queries,
     reconciling,
     watching,
@@ -77,6 +78,7 @@ app.command()(reconciling.reconcile)
 app.command()(gateway.serve)
 app.command()(working.worker)
 app.command()(working.route)
+app.command()(quarantine.quarantine)
 app.command()(links.link)
 app.command()(notifying.notify)
 

@@ -68,7 +68,7 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     from rbkernel.gateway import web as pages
     from rbkernel.gateway.jobs.store import Store
 
-    store = Store.open(settings.store_url)
+    store = Store.open(settings.store_url, upgrade=True)
     try:
         parts = assemble(settings, store)
         # imported last because it is slow: a wrong configuration is reported first

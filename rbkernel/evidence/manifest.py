@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence import formats
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
 SUMS = "SHA256SUMS"
@@ -29,6 +30,7 @@ NO_PREVIOUS = "0" * 64
 _NAME = r"(?!\.)[A-Za-z0-9._-]+(?:/(?!\.)[A-Za-z0-9._-]+)*"
 _SUM = re.compile(rf"([0-9a-f]{{64}})  ({_NAME})", re.ASCII)
 _PREVIOUS = re.compile(r"# previous: ([0-9a-f]{64})", re.ASCII)
+_FORMAT = re.compile(r"# format: (\d{1,9}) rbkernel (\S+)", re.ASCII)
 _RECORD = re.compile(r"# record: ([0-9a-f]{64}) ([1-9]\d{0,17})", re.ASCII)
 _SIGNER = re.compile(r"# signer: ([A-Za-z0-9][A-Za-z0-9._@+-]{0,127})", re.ASCII)
 _HEAD = re.compile(
@@ -76,13 +78,15 @@ class Listing:
     def text(self) -> str:
         r"""What the file holds; `sha256sum --check` passes over the first lines.
 
-        >>> Listing(previous="0" * 64, sums={"b": "00", "a": "11"}, signer="ops@db1").text[77:]
-        '# signer: ops@db1\n11  a\n00  b\n'
+        >>> listing = Listing(previous="0" * 64, sums={"b": "00", "a": "11"}, signer="ops@db1")
+        >>> listing.text.splitlines()[2:]
+        ['# signer: ops@db1', '11  a', '00  b']
         """
+        form = "# format: {format} rbkernel {rbkernel}\n".format(**formats.written())
         signer = f"# signer: {self.signer}\n" if self.signer else ""
         began = self.record
         record = f"# record: {began.sha256} {began.size_bytes}\n" if began else ""
-        return f"# previous: {self.previous}\n{signer}{record}{sums_text(self.sums)}"
+        return f"# previous: {self.previous}\n{form}{signer}{record}{sums_text(self.sums)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +176,18 @@ def read_listing(data: bytes, where: str) -> Listing:
     ------
     EvidenceError
         They are not exactly what `Listing.text` gives, or a name comes twice.
+    NewerEvidence
+        A later version wrote them, in a format that is not known here.
     """
+    if newer := re.search(rf"(?m)^{_FORMAT.pattern}$", data.decode("ascii", "replace")):
+        formats.refuse_newer({"format": int(newer[1]), "rbkernel": newer[2]}, where)
     lines = _lines(data, where)
     previous = _PREVIOUS.fullmatch(lines[0]) if lines else None
     if previous is None:
         raise _damaged(where, 1)
-    signer = _SIGNER.fullmatch(lines[1]) if len(lines) > 1 else None
-    first = 2 if signer else 1
+    first = 2 if len(lines) > 1 and _FORMAT.fullmatch(lines[1]) else 1
+    signer = _SIGNER.fullmatch(lines[first]) if len(lines) > first else None
+    first += 1 if signer else 0
     record = _RECORD.fullmatch(lines[first]) if len(lines) > first else None
     first += 1 if record else 0
     return Listing(

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rbkernel import strictjson
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import store
+from rbkernel.evidence import formats, store
 from rbkernel.evidence.outputs import OutputArea
 from rbkernel.evidence.unreadable import Unreadable, in_rows
 from rbkernel.model import RUN_ID, Decision, Finding, Run, Verdict
@@ -146,12 +146,15 @@ def read_journal(data: bytes, folder: Path) -> Record:
     ------
     EvidenceError
         It has lines, and none of them can be read.
+    NewerEvidence
+        A later version wrote it, in a format that is not known here.
     """
     reader = _Reader()
     # what follows the last line feed is a line that a kill cut
     lines = data.split(b"\n")[:-1]
     for number, line in enumerate(lines, 1):
         reader.read(number, line, last=number == len(lines))
+    formats.refuse_newer(reader.kernel, str(folder / store.JOURNAL))
     if reader.unreadable and not reader.any_read:
         raise EvidenceError(
             f"no line of the journal can be read: {reader.unreadable[0].what}",

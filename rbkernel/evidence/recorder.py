@@ -19,13 +19,12 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rbkernel import strictjson
 from rbkernel.errors import EvidenceError, NotStarted, RecorderError
-from rbkernel.evidence import store
+from rbkernel.evidence import formats, store
 from rbkernel.evidence.lines import redacted_data, redacted_document, redacted_line
 from rbkernel.model import RUN_ID, new_run_id, now
 from rbkernel.redact import Redactor
@@ -270,7 +269,7 @@ class Recorder:
             "host": socket.gethostname(),
             "user": getpass.getuser(),
             "python": platform.python_version(),
-            "rbkernel": version("rbkernel"),
+            **formats.written(),
             # what the caller of the kernel knew, for a run that ends before rb.start
             "runbook": self.redactor.value(os.environ.get("RBKERNEL_RUNBOOK_ID")),
             "incident": self.redactor.value(os.environ.get("RBKERNEL_INCIDENT")),

@@ -23,7 +23,7 @@ import httpx
 
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
-from rbkernel.errors import ConfigError, GatewayError, RbkernelError
+from rbkernel.errors import ConfigError, GatewayError, OlderStore, RbkernelError
 from rbkernel.gateway import server
 from rbkernel.gateway.assembly import assemble
 from rbkernel.gateway.intake import SOURCES, datadog
@@ -52,6 +52,8 @@ async def _check(settings: Settings) -> list[Finding]:
     try:
         with contextlib.closing(Store.open(settings.store_url)) as store:
             assemble(settings, store)
+    except OlderStore as error:
+        return [_wrong("start", error, Verdict.WARNING), *planned]
     except RbkernelError as error:
         return [_wrong("start", error), *planned]
     context = _trusting(gateway)

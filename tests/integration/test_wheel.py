@@ -78,6 +78,18 @@ def test_the_pages_files_are_in_the_package(venv: Path, tmp_path: Path) -> None:
     assert told.strip() == "[True, True, True]"
 
 
+def test_the_migrations_of_the_store_and_its_types_are_in_the_package(
+    venv: Path, tmp_path: Path
+) -> None:
+    ask = "import importlib.resources as r; package = r.files('rbkernel');"
+    ask += "print(package.joinpath('py.typed').is_file(),"
+    ask += " sorted(p.name for p in package.joinpath('gateway/jobs/migrations').glob('v*.py')))"
+    told = run([str(venv / "bin" / "python"), "-c", ask], cwd=tmp_path).strip()
+    there = sorted(path.name for path in CHECKOUT.glob("rbkernel/gateway/jobs/migrations/v*.py"))
+    assert there
+    assert told == f"True {there}"
+
+
 def test_the_catalogue_is_the_installed_copy(venv: Path, tmp_path: Path) -> None:
     told = json.loads(run([str(venv / "bin" / "rbkernel"), "list", "--json"], cwd=tmp_path))
     assert {entry["id"] for entry in told} == {

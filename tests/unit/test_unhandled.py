@@ -16,10 +16,10 @@ from rbkernel.cli import incident_text
 from rbkernel.config.notify import Target
 from rbkernel.config.queue import Queue, Schedule
 from rbkernel.gateway.jobs.schedules import Scheduler
-from rbkernel.gateway.jobs.tables import alerts
+from rbkernel.gateway.jobs.tables import alerts, notification_targets
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
 from rbkernel.gateway.notify.notifier import Notifier, OnDisk
-from rbkernel.gateway.notify.outbox import receivers, targets_since
+from rbkernel.gateway.notify.outbox import receivers
 from rbkernel.incidents import workflow
 from rbkernel.model import Severity
 from rbkernel.run.outcome import Ending, Outcome
@@ -186,7 +186,7 @@ def test_an_alert_that_gets_no_incident_is_notified(
 
 def _begin(notifier: Notifier, since: float) -> None:
     with notifier.outbox._store.writing() as connection:
-        connection.execute(sa.update(targets_since).values(since=since))
+        connection.execute(sa.update(notification_targets).values(since=since))
 
 
 def test_an_alert_that_a_route_silences_is_not_notified(folder: Path) -> None:
@@ -256,6 +256,6 @@ def test_a_target_of_an_earlier_version_began_with_its_first_message(folder: Pat
     notifier.look()
     desk.take(alert("Missed", "x", severity="critical"))
     with desk.store.writing() as connection:
-        connection.execute(sa.delete(targets_since))
+        connection.execute(sa.delete(notification_targets))
     events = told(desk, Notifier(desk.context.settings, desk.store))
     assert {one.facts["alert"] for one in events} == {"Seen", "Missed"}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rbkernel import strictjson
-from rbkernel.errors import EvidenceError
-from rbkernel.evidence import manifest, store, suspect
+from rbkernel.errors import EvidenceError, NewerEvidence
+from rbkernel.evidence import formats, manifest, store, suspect
 from rbkernel.evidence.incident.line import AHEAD, Damage, Line, instant
 from rbkernel.evidence.incident.proof import Beginnings, held
 from rbkernel.evidence.incident.record import IncidentRecord, tell
@@ -91,6 +91,8 @@ def read(root: Path, incident: str) -> IncidentRecord:
     ------
     EvidenceError
         There is no such incident, or its record cannot be read.
+    NewerEvidence
+        A later version wrote it, in a format that is not known here.
     """
     check_id(incident)
     path = root / incident / manifest.INCIDENT
@@ -193,13 +195,19 @@ def _unknown(value: object) -> str:
 
 def _listed(path: Path) -> IncidentRecord:
     proof = Beginnings.of(path.parent)
-    return _told(path.parent, suspect.read_bytes(path), proof)
+    try:
+        return _told(path.parent, suspect.read_bytes(path), proof)
+    except NewerEvidence as error:
+        return tell([], path.parent.name, [Damage(number=0, what=error.what)])
 
 
 def _told(folder: Path, data: bytes | None, proof: Beginnings) -> IncidentRecord:
     if data is None:
         return tell([], folder.name, [Damage(number=0, what="cannot be read")])
     lines, damaged = parse(data)
+    for line in lines:
+        if line.kind == "opened":
+            formats.refuse_newer(line.data, str(folder / manifest.INCIDENT))
     late = datetime.now(UTC) + AHEAD
     early = [
         Damage(number=one.number, what=f"{FUTURE}: {one.at}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rbkernel import strictjson
+from rbkernel.evidence import formats
 from rbkernel.evidence.incident.fields import wrong
 from rbkernel.evidence.incident.line import OPENED, Damage, Line
 from rbkernel.model import now
@@ -61,7 +62,7 @@ def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
 
 def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
     """Return the first line of a record."""
-    return entry("opened", by, **{**dict.fromkeys(OPENED, ""), **fields})
+    return entry("opened", by, **formats.written(), **{**dict.fromkeys(OPENED, ""), **fields})
 
 
 def sealed_lines(record_bytes: bytes) -> list[dict[str, Any]]:

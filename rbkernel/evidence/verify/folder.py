@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from rbkernel.errors import EvidenceError
+from rbkernel.errors import EvidenceError, NewerEvidence
 from rbkernel.evidence import manifest, signing, store, suspect
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.verify import heads as seals
@@ -41,14 +41,21 @@ def verify_folder(
     ------
     EvidenceError
         The path is none of the three, or an incident of which nothing is sealed.
+    NewerEvidence
+        A later version wrote a part of it, and nothing is known to be wrong.
     """
+    found: list[Problem] = []
     try:
-        found = _problems(path.absolute(), signers, published)
-        return tuple(dict.fromkeys(found))
+        for problem in _problems(path.absolute(), signers, published):
+            found.append(problem)  # noqa: PERF402  # kept also when the next one is an error
+    except NewerEvidence:
+        if not found:
+            raise
     except OSError as error:
         raise EvidenceError(
             f"cannot be read: {error.strerror}", where=str(path), next_step="give read permission"
         ) from error
+    return tuple(dict.fromkeys(found))
 
 
 def unsealed(path: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from rbkernel.errors import EvidenceError
+from rbkernel.errors import EvidenceError, NewerEvidence
 from rbkernel.evidence import suspect
 
 T = TypeVar("T")
@@ -33,5 +33,7 @@ def read(path: Path, parse: Callable[[bytes, str], T]) -> tuple[T | None, list[P
         return None, [Problem(file=path, what=suspect.why_unreadable(path))]
     try:
         return parse(data, str(path)), []
+    except NewerEvidence:
+        raise  # nothing is known to be wrong with it
     except EvidenceError as error:
         return None, [Problem(file=path, what=error.what)]

@@ -8,14 +8,16 @@ disk, and stays in the state ``received`` until somebody has dispatched it.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -24,7 +26,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from rbkernel.errors import StoreError
-from rbkernel.gateway.jobs import old_sqlite, storefile, tables
+from rbkernel.gateway.jobs import old_sqlite, schema_version, storefile, tables
 from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.records import (
     Attempt,
@@ -42,6 +44,7 @@ from rbkernel.gateway.jobs.records import (
 
 _LOCK = 7_226_001  # PostgreSQL's advisory lock: one plans at a time, whatever the host
 _NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libpq's
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +71,20 @@ class Store:
         weakref.finalize(self, engine.dispose).atexit = False
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Reach the store, and make its tables where they are missing.
+    def open(cls, url: str, *, upgrade: bool = False) -> Self:
+        """Reach the store, and make its tables where there are none.
+
+        Parameters
+        ----------
+        url
+            Where it is: ``sqlite:///…`` or ``postgresql://…``.
+        upgrade
+            Whether to upgrade an older one; a SQLite file is backed up first.
 
         Raises
         ------
         StoreError
-            It cannot be reached, another version of rbkernel made it, or SQLite is too old.
+            It cannot be reached, has another version, or SQLite is too old.
         """
         old_sqlite.refuse_too_old(url)
         try:
@@ -88,7 +98,7 @@ class Store:
                 where="RBKERNEL_STORE_URL",
                 next_step="use sqlite:////path/to/file or postgresql://user@host/database",
             ) from error
-        store._make()
+        store._prepare(upgrade=upgrade)
         return store
 
     def close(self) -> None:
@@ -156,7 +166,7 @@ class Store:
     def probe(self) -> None:
         """Prove that something can be committed now: ask the disk, and leave nothing behind."""
         with self.writing() as connection:
-            connection.execute(sa.update(tables.version).values(version=tables.VERSION))
+            connection.execute(sa.update(tables.version).values(version=tables.version.c.version))
 
     # --- what pages and figures show
 
@@ -306,18 +316,33 @@ class Store:
                 next_step=_next_step(error),
             ) from error
 
-    def _make(self) -> None:
-        with self.planning() as connection:
-            tables.metadata.create_all(connection)
-            known = connection.execute(sa.select(tables.version.c.version)).scalar()
-            if known is None:
-                connection.execute(sa.insert(tables.version).values(version=tables.VERSION))
-            elif known != tables.VERSION:
-                raise StoreError(
-                    f"the store has version {known}, this rbkernel needs {tables.VERSION}",
-                    where=self.where,
-                    next_step="use the rbkernel that created it, or another RBKERNEL_STORE_URL",
-                )
+    def _prepare(self, *, upgrade: bool) -> None:
+        with self._alone(), self.planning() as connection:
+            found = schema_version.read(connection)
+            if found is None:
+                schema_version.create(connection)
+            elif found.is_older and upgrade:
+                self._back_up(found.number)
+                schema_version.upgrade(connection, found)
+            else:
+                schema_version.require_current(found, self.where)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Have others who open a SQLite file wait; in PostgreSQL, `planning` does that."""
+        file = self._file
+        return storefile.alone(file) if file else nullcontext()
+
+    def _back_up(self, number: int) -> None:
+        """Copy a SQLite file as it is now; nobody can write to it meanwhile."""
+        if file := self._file:
+            kept = storefile.back_up(file, f"version-{number}")
+            _log.info("the store was backed up before its upgrade: %s", kept)
+        else:
+            _log.warning("the store is upgraded without a backup: those of PostgreSQL are yours")
+
+    @property
+    def _file(self) -> Path | None:
+        return Path(self._engine.url.database or "") if self.dialect == "sqlite" else None
 
 
 def _row(alert: Alert, received_at: datetime) -> dict[str, Any]:

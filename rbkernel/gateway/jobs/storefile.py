@@ -54,7 +54,7 @@ def prepare(file: Path, fill: Fill, *, owner: str) -> None:
     StoreError
         It cannot be made, read or written; or it is damaged, empty, or somebody else's.
     """
-    with _alone(file):
+    with alone(file):
         if not file.exists():
             _make(file, fill)
         elif problem := damage(file, owner):
@@ -73,11 +73,36 @@ def prepare_again(file: Path) -> None:
     StoreError
         It cannot be made, read or written.
     """
-    with _alone(file):
+    with alone(file):
         if file.exists() and (problem := damage(file)):
             _set_aside(file, problem)
         if not file.exists():
             _make(file, lambda _connection: None)
+
+
+def back_up(file: Path, label: str) -> Path:
+    """Copy a database that may be in use, and return the copy, which is beside it.
+
+    Parameters
+    ----------
+    file
+        The database's file.
+    label
+        What the copy is of; the time is added to its name.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read, or the copy not be written. There is no copy then.
+    """
+    kept = file.with_name(f"{file.name}.backup-{label}-{_now()}")
+
+    def copy(connection: sqlite3.Connection) -> None:
+        with contextlib.closing(sqlite3.connect(file, timeout=_BUSY_S)) as source:
+            source.backup(connection)
+
+    _make(kept, copy)
+    return kept
 
 
 def damage(file: Path, owner: str = "") -> str:
@@ -149,7 +174,7 @@ def _name(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _alone(file: Path) -> Iterator[None]:
+def alone(file: Path) -> Iterator[None]:
     """Keep other processes away while the block runs, having seen that the file can be used."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -191,9 +216,12 @@ def _make(file: Path, fill: Fill) -> None:
             draft.unlink(missing_ok=True)
 
 
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
 def _set_aside(file: Path, problem: str) -> None:
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    kept = file.with_name(f"{file.name}.damaged-{now}")
+    kept = file.with_name(f"{file.name}.damaged-{_now()}")
     try:
         file.rename(kept)
         for suffix in _BESIDE:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from rbkernel.gateway.jobs import storefile
 
-VERSION = 1
+VERSION = 2  # of these tables; `migrations` has a step to each version from the one before
 KNOWN = ("sqlite", "postgresql")
 _BUSY_MS = 3_000
 _CONNECT_S = 3
@@ -37,7 +37,12 @@ def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=False, default="")
 
 
-version = _table("version", sa.Column("version", sa.Integer, primary_key=True))
+version = _table(
+    "version",
+    sa.Column("version", sa.Integer, primary_key=True),
+    # the rbkernel that made these tables or changed them last; an earlier one may not know them
+    sa.Column("rbkernel", sa.Text),
+)
 
 alerts = _table(
     "alerts",
@@ -134,6 +139,29 @@ workers = _table(
     sa.Column("kernels", sa.Integer, nullable=False),
     sa.Column("started_at", _time, nullable=False),
     sa.Column("heartbeat_at", _time, nullable=False),
+)
+
+notifications = _table(
+    "notifications",
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),  # empty: the mark that the event is known
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("next_at", _time, nullable=False, default=0.0),
+    sa.Column("claimed_until", _time, nullable=False, default=0.0),
+    sa.Column("sent_at", _time),
+    _text("problem"),
+    sa.Index("rbkernel_notifications_to_do", "target", "state"),
+    sa.Index("rbkernel_notifications_sent", "target", "sent_at"),
+)
+
+notification_targets = _table(
+    "notification_targets",
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("since", _time, nullable=False),
 )
 
 

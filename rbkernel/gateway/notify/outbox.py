@@ -25,6 +25,7 @@ from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.alert import Status
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.tables import notification_targets, notifications
 from rbkernel.gateway.notify.events import Event
 from rbkernel.model import Severity
 
@@ -32,32 +33,6 @@ PENDING, SENT, GIVEN_UP, KNOWN = "pending", "sent", "given up", "known"
 _CLAIM_S = 120.0  # longer than one sending may take
 _LONGEST_WAIT_S = 60.0
 _AT_ONCE = 200
-
-notifications = sa.Table(
-    "rbkernel_notifications",
-    tables.metadata,
-    sa.Column("incident", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("target", sa.Text, primary_key=True),  # empty: the mark that the event is known
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("created_at", sa.Double, nullable=False),
-    sa.Column("tries", sa.Integer, nullable=False, default=0),
-    sa.Column("next_at", sa.Double, nullable=False, default=0.0),
-    sa.Column("claimed_until", sa.Double, nullable=False, default=0.0),
-    sa.Column("sent_at", sa.Double),
-    sa.Column("problem", sa.Text, nullable=False, default=""),
-    sa.Index("rbkernel_notifications_to_do", "target", "state"),
-    sa.Index("rbkernel_notifications_sent", "target", "sent_at"),
-)
-
-
-targets_since = sa.Table(
-    "rbkernel_notification_targets",
-    tables.metadata,
-    sa.Column("target", sa.Text, primary_key=True),
-    sa.Column("since", sa.Double, nullable=False),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +58,6 @@ class Outbox:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        with store.planning() as connection:
-            tables.metadata.create_all(connection, tables=[notifications, targets_since])
 
     def begin(self, targets: Sequence[Target]) -> list[str]:
         """Remember that these targets exist from now on; return the names of the new ones.
@@ -92,13 +65,13 @@ class Outbox:
         A target of a store that an earlier version wrote began with the first message for it.
         """
         with self._store.planning() as connection:
-            known = set(connection.execute(sa.select(targets_since.c.target)).scalars())
+            known = set(connection.execute(sa.select(notification_targets.c.target)).scalars())
             new = [one.name for one in targets if one.name not in known]
             for name in new:
                 first = sa.select(sa.func.min(notifications.c.created_at))
                 earlier = connection.execute(first.where(notifications.c.target == name)).scalar()
                 row = {"target": name, "since": earlier or time.time()}
-                insert = self._store.insert(targets_since).values(row)
+                insert = self._store.insert(notification_targets).values(row)
                 connection.execute(insert.on_conflict_do_nothing())
         return [name for name in new if not self._has_rows(name)]
 
@@ -132,7 +105,7 @@ class Outbox:
         rows = [_row(event, "", KNOWN) for event in (*events, *stale)]
         if not rows:
             return
-        since = {row.target: row.since for row in self._store.read(sa.select(targets_since))}
+        since = {row.target: row.since for row in self._store.read(sa.select(notification_targets))}
         for event in events:
             at = instant(event.at).timestamp()
             there = [one for one in targets if since.get(one.name, 0.0) <= at]

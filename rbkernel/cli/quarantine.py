@@ -1,0 +1,62 @@
+"""`rbkernel quarantine`: the deliveries that could not be read."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from typing import Annotated
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, print_json, print_table
+from rbkernel.errors import StoreError
+
+
+def quarantine(
+    number: Annotated[
+        int | None, typer.Argument(help="The delivery whose bytes are printed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the deliveries that could not be read, or print the bytes of one.
+
+    Exit codes: 0 printed, 3 no such delivery or error.
+
+    Example: rbkernel quarantine 7
+    """
+    from rbkernel.gateway.jobs.store import Store
+
+    with contextlib.closing(Store.open(config.load().store_url)) as store:
+        if number is not None:
+            _print_bytes(store.quarantined_bytes(number), number, store.where)
+            return
+        found = store.quarantined()
+    if as_json:
+        print_json(
+            [
+                {**dataclasses.asdict(one), "beginning": one.beginning.decode(errors="replace")}
+                for one in found
+            ]
+        )
+        return
+    rows = [
+        (str(one.number), f"{one.received_at:%F %T}", one.source, str(one.size_bytes), one.reason)
+        for one in found
+    ]
+    print_table(("number", "received (UTC)", "sender", "bytes", "reason"), rows)
+
+
+def _print_bytes(raw: bytes | None, number: int, where: str) -> None:
+    if raw is None:
+        raise StoreError(
+            f"there is no delivery {number} in quarantine",
+            where=where,
+            next_step="`rbkernel quarantine` lists those there are",
+        )
+    if sys.stdout.isatty():  # a terminal obeys control characters
+        typer.echo(raw.decode(errors="replace"))
+    else:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.flush()

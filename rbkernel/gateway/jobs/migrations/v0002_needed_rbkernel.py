@@ -1,0 +1,42 @@
+"""The store says which rbkernel it needs, and has the tables of notifications from the beginning.
+
+Until now the first process that sent notifications made them. A gateway of version 1 that still
+runs sets the store's version back to 1 whenever it is asked whether it is ready, so this step may
+find its work done.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add what is missing."""
+    there = sa.inspect(op.get_bind())
+    if "rbkernel" not in {column["name"] for column in there.get_columns("rbkernel_version")}:
+        op.add_column("rbkernel_version", sa.Column("rbkernel", sa.Text))
+    if not there.has_table("rbkernel_notifications"):
+        op.create_table(
+            "rbkernel_notifications",
+            sa.Column("incident", sa.Text, primary_key=True),
+            sa.Column("key", sa.Text, primary_key=True),
+            sa.Column("target", sa.Text, primary_key=True),
+            sa.Column("event", sa.Text, nullable=False),
+            sa.Column("state", sa.Text, nullable=False),
+            sa.Column("created_at", sa.Double, nullable=False),
+            sa.Column("tries", sa.Integer, nullable=False),
+            sa.Column("next_at", sa.Double, nullable=False),
+            sa.Column("claimed_until", sa.Double, nullable=False),
+            sa.Column("sent_at", sa.Double),
+            sa.Column("problem", sa.Text, nullable=False),
+            sa.Index("rbkernel_notifications_to_do", "target", "state"),
+            sa.Index("rbkernel_notifications_sent", "target", "sent_at"),
+        )
+    if not there.has_table("rbkernel_notification_targets"):
+        op.create_table(
+            "rbkernel_notification_targets",
+            sa.Column("target", sa.Text, primary_key=True),
+            sa.Column("since", sa.Double, nullable=False),
+        )
