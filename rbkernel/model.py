@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from rbkernel.transitions import Transitions
+
 INCIDENT_ID = re.compile(r"INC-[0-9A-Za-z](?:[0-9A-Za-z-]{0,62}[0-9A-Za-z])?", re.ASCII)
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
 RUN_ID_LENGTH = 23
@@ -241,6 +243,27 @@ def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
+class DecisionState(StrEnum):
+    """The state of a question to a human."""
+
+    OPEN = "open"  # it waits for its answer
+    PARKED = "parked"  # it was asked in a headless run: nobody was there to answer
+    NOT_NEEDED = "not needed"  # nothing speaks for acting
+    CHOSEN = "chosen"  # it is answered; another answer may replace that one
+
+
+DECISION_TRANSITIONS = Transitions(
+    "decision",
+    {
+        None: {DecisionState.OPEN, DecisionState.PARKED, DecisionState.NOT_NEEDED},
+        DecisionState.OPEN: {DecisionState.CHOSEN},
+        DecisionState.PARKED: {DecisionState.CHOSEN},
+        DecisionState.NOT_NEEDED: {DecisionState.CHOSEN},
+        DecisionState.CHOSEN: {DecisionState.CHOSEN},
+    },
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """A question to a human and, once there is one, the answer (times are UTC, ISO 8601).
@@ -253,9 +276,35 @@ class Decision:
     options: tuple[str, ...]
     recommended: str | None = None
     reason: str = ""
-    state: str = "open"  # open | parked | not needed | chosen
+    state: DecisionState = DecisionState.OPEN
     choice: str | None = None
     at: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it needs an answer and has none."""
+        return self.state in {DecisionState.OPEN, DecisionState.PARKED}
+
+
+class PlanState(StrEnum):
+    """The state of a proposed action."""
+
+    WAITING = "waits for a decision"  # the question that it depends on is not answered
+    PROPOSED = "proposed"  # a human may execute it
+    NOT_CHOSEN = "not chosen"  # the answer was another one
+    DONE = "done by a human"  # a human has recorded that it was executed
+
+
+PLAN_TRANSITIONS = Transitions(
+    "plan",
+    {
+        None: {PlanState.WAITING, PlanState.PROPOSED, PlanState.NOT_CHOSEN},
+        PlanState.WAITING: {PlanState.PROPOSED, PlanState.NOT_CHOSEN},
+        PlanState.PROPOSED: {PlanState.NOT_CHOSEN, PlanState.DONE},
+        PlanState.NOT_CHOSEN: {PlanState.PROPOSED},
+        PlanState.DONE: {PlanState.DONE},  # recorded again, with another note
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)

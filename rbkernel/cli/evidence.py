@@ -86,7 +86,7 @@ def rebuild(
     built = rebuilding.rebuild(record, reading.snapshot_of(record))
     to_write = destination(output, f"{run_id}.ipynb", force=force)
     store.write_atomically(to_write.path.absolute(), notebook.dump(built))
-    ran = sum(1 for cell in record.cells if cell.status == "done")
+    ran = sum(1 for cell in record.cells if cell.status == reading.DONE)
     typer.echo(f"{to_write.path}: {len(built.cells)} cells, {ran} executions done")
 
 

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from rbkernel.displaytext import one_line
 from rbkernel.evidence import caveats
-from rbkernel.evidence.incident import AlertHistory, IncidentRecord, instant
+from rbkernel.evidence.incident import AlertHistory, IncidentRecord, IncidentState, instant
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.incidents.status import Draft, Due
@@ -83,7 +83,7 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
     if found.record.merged_into:
         yield ""
         yield f"Next: `rbkernel incident show {found.record.merged_into}`"
-    elif found.record.state == "open":
+    elif found.record.state is IncidentState.OPEN:
         yield ""
         yield f"Next: `rbkernel incident status {found.record.id} --draft`, and when it is over"
         yield f"      `rbkernel incident close {found.record.id}`"

@@ -33,11 +33,13 @@ def list_incidents(
 
     Example: rbkernel incident list --open
     """
+    from rbkernel.evidence.incident import IncidentState
     from rbkernel.incidents import status, workflow
 
     root, now = config.load().evidence_root, datetime.now(UTC)
     known = workflow.list_all(root)
-    found = [one for one in known if one.record.state == "open" or not only_open]
+    still_open = [one for one in known if one.record.state is IncidentState.OPEN]
+    found = still_open if only_open else known
     if as_json:
         print_json([_summary(one, status.next_due(one.record, now)) for one in found])
         return
@@ -45,9 +47,8 @@ def list_incidents(
         ("incident", "state", "severity", "began", "runs found", "title", "status update"),
         [_row(one, now) for one in found],
     )
-    still = sum(one.record.state == "open" for one in known)
     count = amounts.count(len(known), "incident")
-    typer.echo(f"{count}, {still} open, in {root}")
+    typer.echo(f"{count}, {len(still_open)} open, in {root}")
 
 
 @app.command("open")
@@ -218,7 +219,9 @@ def reopen(
 
     Example: rbkernel incident reopen INC-20261120-7f3a "it came back"
     """
-    if (state := _known(name).record.state) != "closed":
+    from rbkernel.evidence.incident import IncidentState
+
+    if (state := _known(name).record.state) is not IncidentState.CLOSED:
         typer.echo(f"{name} is {state}")
         return
     _append(name, "reopened", why=why)

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
+from rbkernel.evidence.incident import (
+    AlertOutcome,
+    AlertStatus,
+    IncidentRecord,
+    Line,
+    RunHistory,
+    RunState,
+    instant,
+)
 from rbkernel.evidence.timeline import alert_name
 from rbkernel.model import Verdict
-
-BY_RULE = "by rule"  # the outcome of an alert for which the configuration runs nothing
 
 
 def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
     """Return all caveats of an incident, each once."""
     runs = (of_run(record, run) for run in record.runs)
-    alerts = (_of_alert(line) for line in unhandled(record) if line.text("outcome") != "started")
+    alerts = (
+        _of_alert(line)
+        for line in unhandled(record)
+        if line.text("outcome") != AlertOutcome.STARTED
+    )
     return tuple(dict.fromkeys(filter(None, [*alerts, of_storm(record), *runs])))
 
 
@@ -32,13 +42,14 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
     ('alert Disk: no runbook ran: no connection',)
     """
     for line in record.lines:
-        fires = line.kind == "alert" and line.text("status") == "firing"
-        if fires and line.text("why") and line.text("outcome") != BY_RULE:
+        fires = line.kind == "alert" and line.text("status") == AlertStatus.FIRING
+        if fires and line.text("why") and line.text("outcome") != AlertOutcome.BY_RULE:
             yield line
 
 
 def _of_alert(line: Line) -> str:
-    done = "no runbook ran" if line.text("outcome") == "no run" else "not the intended runbook ran"
+    nothing_ran = line.text("outcome") == AlertOutcome.NO_RUN
+    done = "no runbook ran" if nothing_ran else "not the intended runbook ran"
     return f"alert {alert_name(line)}: {done}: {line.text('why')}"
 
 
@@ -49,7 +60,7 @@ def of_run(record: IncidentRecord, run: RunHistory) -> str:
         f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the exported"
         f" report lacks it; `rbkernel incident close {record.id}` exports it again"
     )
-    ended_early = run.state == "ended" and not run.verdict and run.why
+    ended_early = run.state == RunState.ENDED and not run.verdict and run.why
     not_run = f"{run.runbook} {run.run_id} did not run: {run.why}" if ended_early else ""
     return "; ".join(filter(None, [not_run, run.mind, lacks if late else ""]))
 
@@ -62,7 +73,11 @@ def judged(record: IncidentRecord, found: Verdict) -> Verdict:
 
 def of_storm(record: IncidentRecord) -> str:
     """Return how many alerts have nothing to do with the incident but that they came in a storm."""
-    joined = {line.text("fingerprint") for line in record.lines if line.text("outcome") == "storm"}
+    joined = {
+        line.text("fingerprint")
+        for line in record.lines
+        if line.text("outcome") == AlertOutcome.STORM
+    }
     if not joined:
         return ""
     alerts = "1 alert" if len(joined) == 1 else f"{len(joined)} alerts"

@@ -17,10 +17,18 @@ from typing import Any
 
 from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.executions import Execution, executions
-from rbkernel.evidence.incident import SEALING, IncidentRecord, Line, instant, sent_time
+from rbkernel.evidence.incident import (
+    SEALING,
+    AlertStatus,
+    IncidentRecord,
+    Line,
+    RunState,
+    instant,
+    sent_time,
+)
 from rbkernel.evidence.notebook import first_line
 from rbkernel.evidence.reading import DONE, CellRun, Event, Record
-from rbkernel.model import Verdict
+from rbkernel.model import DecisionState, PlanState, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +89,7 @@ def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
     if line.kind == "alert":
         yield _alert(line)
     elif line.kind == "run":
-        if line.text("state") == "queued" or line.text("run_id") not in known:
+        if line.text("state") == RunState.QUEUED or line.text("run_id") not in known:
             yield _run_line(line)
     else:
         words = _WORDS.get(line.kind, _anything)
@@ -110,14 +118,16 @@ def _alert(line: Line) -> Entry:
     >>> entry.at, entry.what, entry.source
     ('2026-11-20T03:41:00+00:00', 'alert resolved: Lag', 'grafana')
     """
-    resolved = line.text("status") == "resolved"
+    resolved = line.text("status") == AlertStatus.RESOLVED
     annotations = _mapping(line, "annotations")
     summary = "" if resolved else annotations.get("summary") or annotations.get("description")
     return Entry(
         at=utc(sent_time(line, "ends_at" if resolved else "starts_at")),
         kind="alert",
         what=_said(
-            f"alert {'resolved' if resolved else 'firing'}", alert_name(line), str(summary or "")
+            f"alert {AlertStatus.RESOLVED if resolved else AlertStatus.FIRING}",
+            alert_name(line),
+            str(summary or ""),
         ),
         source=line.text("source"),
     )
@@ -309,17 +319,18 @@ def _event(event: Event, entry: _Teller) -> Entry | None:
     """Return what people decided, did and wrote, and what waits for them."""
     data = {name: "" if value is None else str(value) for name, value in event.data.items()}
     at, state = data.get("at") or event.at, data.get("state", "")
-    if event.kind == "decision" and state == "chosen":
+    if event.kind == "decision" and state == DecisionState.CHOSEN:
         said = f"decided: {data.get('question', '')} {data.get('choice', '')}"
         return entry(at, "decision", said, human=True)
-    if event.kind == "decision" and state == "parked":
+    if event.kind == "decision" and state == DecisionState.PARKED:
         advice = f" (recommended: {data['recommended']})" if data.get("recommended") else ""
         return entry(at, "decision", f"waiting for a decision: {data.get('question', '')}{advice}")
-    if event.kind == "plan" and state == "proposed" and (data.get("sql") or data.get("command")):
+    text = data.get("sql") or data.get("command")
+    if event.kind == "plan" and state == PlanState.PROPOSED and text:
         on = f", on {data['connection']}" if data.get("connection") else ""
         return entry(event.at, "plan", f"proposed: {data.get('title', '')}{on}")
     if event.kind == "done":
-        said = _said("done by a human", data.get("title", ""), data.get("note", ""))
+        said = _said(PlanState.DONE, data.get("title", ""), data.get("note", ""))
         return entry(at, "done", said, human=True)
     if event.kind == "note":
         return entry(event.at, "note", _said("note", data.get("text", "")), human=True)

@@ -110,6 +110,6 @@ class OncePerInterval:
         with self._lock:
             last, number = self._left_out.pop(kind, (None, 0))
             if last is None:
-                return  # a later record of this kind has told their number
+                return  # a later record of this kind has given their number
             self._left_out[kind] = (last, number - 1)
         logging.getLogger(last.name).handle(last)

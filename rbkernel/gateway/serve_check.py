@@ -82,9 +82,9 @@ async def _reached(
     """Find the gateway that listens, or start one for as long as the block runs."""
     gateway = settings.gateway
     if gateway.tls_client_ca:
-        told = f"senders need a certificate from {gateway.tls_client_ca.name}; for this check, a"
+        which = f"senders need a certificate from {gateway.tls_client_ca.name}; for this check, a"
         async with _started(settings) as started:
-            yield started, _listening(f"{told} gateway that needs none was started")
+            yield started, _listening(f"{which} gateway that needs none was started")
         return
     where = _ANYWHERE.get(gateway.host, gateway.host)
     address = gateway.model_copy(update={"host": where, "url": ""}).address
@@ -98,9 +98,9 @@ async def _reached(
                 where=str(gateway.tls_certificate),
                 next_step=f"give a certificate for {where} that is valid now",
             ) from error
-        told = f"no gateway is running at {address}; one was started for this check"
+        which = f"no gateway is running at {address}; one was started for this check"
         async with _started(settings) as started:
-            yield started, _listening(told)
+            yield started, _listening(which)
         return
     except (httpx.HTTPError, ValueError) as error:
         raise _stranger(address, type(error).__name__) from error
@@ -109,12 +109,12 @@ async def _reached(
     yield address, _listening(f"a gateway is running at {address}")
 
 
-def _listening(told: str) -> Finding:
+def _listening(which: str) -> Finding:
     return Finding(
         title="listening",
         verdict=Verdict.OK,
         expected="a gateway, or a free port",
-        actual=told,
+        actual=which,
     )
 
 

@@ -166,7 +166,7 @@ class Server:
             await asyncio.sleep(_POLL_S)
 
 
-async def serve(server: Server, told: Callable[[str], None]) -> None:
+async def serve(server: Server, report: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C, then stop; a second signal stops immediately."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -175,7 +175,7 @@ async def serve(server: Server, told: Callable[[str], None]) -> None:
     await asked.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
-    told("stopping: requests in progress are finished first")
+    report("stopping: requests in progress are finished first")
     await server.end()
 
 
@@ -243,15 +243,15 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
 
 def warnings(gateway: Gateway) -> list[str]:
     """Return warnings for the start."""
-    told = []
+    found = []
     if not gateway.senders:
-        told.append("no sender authentication: alerts are accepted from this machine only")
+        found.append("no sender authentication: alerts are accepted from this machine only")
     if not gateway.on_loopback and gateway.tls_certificate is None:
-        told.append(
+        found.append(
             "without TLS, secrets and alerts can be read in transit: set tls_certificate and"
             " tls_key, or listen on 127.0.0.1 behind a proxy that has them"
         )
-    return told
+    return found
 
 
 def _nothing() -> None:

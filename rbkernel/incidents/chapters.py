@@ -1,7 +1,8 @@
 """Pure: what the evidence of an incident knows → the text of a postmortem, chapter by chapter.
 
-Nothing is made up. A time says what it was taken from; what nobody told stays a placeholder, which
-a human fills in. What senders and people wrote is escaped: it is text, whatever it looks like.
+Nothing is made up. A time says what it was taken from; what nobody has recorded stays a
+placeholder, which a human fills in. What senders and people wrote is escaped: it is text, whatever
+it looks like.
 """
 
 from __future__ import annotations
@@ -11,18 +12,17 @@ from datetime import UTC, timedelta
 
 from rbkernel import amounts
 from rbkernel.evidence.bundle import runbook_of
-from rbkernel.evidence.incident import SEALING, IncidentRecord, instant, shown
+from rbkernel.evidence.incident import SEALING, IncidentRecord, IncidentState, instant, shown
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
 from rbkernel.incidents.facts import MEETING_WITHIN, WRITTEN_WITHIN, Known
-from rbkernel.model import Decision, Finding, Severity, Verdict
+from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict
 from rbkernel.render.documents.wiki import escaped
 from rbkernel.render.documents.wording import clock
 from rbkernel.runbook.placeholders import placeholder
 
 _REQUIRED_FOR = (Severity.CRITICAL, Severity.HIGH)
-_UNANSWERED = ("open", "parked")
 _SHOWN_FINDINGS = 8
 
 
@@ -39,8 +39,8 @@ def chapters(known: Known) -> Iterator[tuple[str, str]]:
         ("findings", _findings(known)),
         ("left-open", _left_open(known)),
     ):
-        if told := list(lines):
-            yield name, "\n".join(told)
+        if written := list(lines):
+            yield name, "\n".join(written)
     yield (
         "made",
         (
@@ -113,7 +113,7 @@ def _state(record: IncidentRecord) -> str:
     if record.merged_into:
         return f"merged into {quoted(record.merged_into)}"
     if not record.closed_at:
-        return "open"
+        return IncidentState.OPEN
     closing = next(line for line in reversed(record.lines) if line.kind == "closed")
     why = f": {quoted(record.resolution)}" if record.resolution else ""
     return f"closed {moment(record.closed_at)} by {quoted(closing.by)}{why}"
@@ -122,10 +122,10 @@ def _state(record: IncidentRecord) -> str:
 def _deadline(known: Known, within: timedelta) -> str:
     hours = f"{within / timedelta(hours=1):.0f} h"
     start, due = known.deadline_from, known.due(within)
-    told = f"within {hours} after it was resolved; that time is not recorded"
+    when = f"within {hours} after it was resolved; that time is not recorded"
     if start and due:
-        told = f"by {clock(due.isoformat())}: {hours} after {quoted(start.source)}"
-    return told + _whether_required(known)
+        when = f"by {clock(due.isoformat())}: {hours} after {quoted(start.source)}"
+    return when + _whether_required(known)
 
 
 def _whether_required(known: Known) -> str:
@@ -135,10 +135,10 @@ def _whether_required(known: Known) -> str:
 
 
 def _impact(known: Known) -> Iterator[str]:
-    told = [one for one in known.record.statuses if one.impact]
-    if told:
+    updates = [one for one in known.record.statuses if one.impact]
+    if updates:
         yield "**From the status updates:**\n"
-    for one in told:
+    for one in updates:
         yield f"- {moment(one.at)}, {quoted(one.by)} ({quoted(one.status)}): {quoted(one.impact)}"
 
 
@@ -213,11 +213,11 @@ def _left_open(known: Known) -> Iterator[str]:
 def _open(run: Record) -> Iterator[str]:
     where = f"{quoted(runbook_of(run))}, run `{run.run_id}`"
     for decision in run.decisions:
-        if decision.state in _UNANSWERED:
+        if decision.is_waiting:
             yield f"- {quoted(decision.question)} {_options(decision)} ({where})"
     last = {str(event.data.get("id")): event.data for event in run.of_kind("plan")}
     for plan in last.values():
-        if plan.get("state") == "proposed":
+        if plan.get("state") == PlanState.PROPOSED:
             yield f"- proposed, not recorded as done: {quoted(plan.get('title', ''))} ({where})"
 
 

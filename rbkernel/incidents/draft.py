@@ -70,16 +70,16 @@ def draft(form: Runbook, known: Known) -> NotebookNode:
             notebook.cells.insert(place, cells[name])
         cells[name].source = text
     written = {cell.id: _digest(cell) for cell in notebook.cells}
-    told = {"incident": known.record.id, "written": written}
-    notebook.metadata["rbkernel"] = documents.node(told)
+    origin = {"incident": known.record.id, "written": written}
+    notebook.metadata["rbkernel"] = documents.node(origin)
     return notebook
 
 
 def incident_of(notebook: NotebookNode) -> str:
     """Return the incident that a notebook is the postmortem of; empty when it is none."""
     own = notebook.metadata.get("rbkernel")
-    told = own if isinstance(own, Mapping) and isinstance(own.get("written"), Mapping) else {}
-    return str(told.get("incident", ""))
+    origin = own if isinstance(own, Mapping) and isinstance(own.get("written"), Mapping) else {}
+    return str(origin.get("incident", ""))
 
 
 def refresh(old: NotebookNode, later: NotebookNode) -> Refreshed:

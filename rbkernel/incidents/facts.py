@@ -41,8 +41,8 @@ class Known:
             for run in self.runs
             if run.run and run.run.started_at
         ]
-        told = [one for one in (self.record.began, *starts) if one.at]
-        return min(told, key=lambda one: instant(one.at), default=self.record.began)
+        known = [one for one in (self.record.began, *starts) if one.at]
+        return min(known, key=lambda one: instant(one.at), default=self.record.began)
 
     @property
     def ended(self) -> Moment | None:

@@ -47,15 +47,15 @@ def running(folder: Path, *, elsewhere: bool = True) -> Server | None:
 
 
 def nearest(
-    told: Iterable[Mapping[str, Any]], folder: Path, *, elsewhere: bool = True
+    listed: Iterable[Mapping[str, Any]], folder: Path, *, elsewhere: bool = True
 ) -> Server | None:
     """Choose among servers as Jupyter lists them: pure.
 
-    >>> told = [{"url": f"http://localhost:{n}/", "root_dir": root, "token": ""}
+    >>> listed = [{"url": f"http://localhost:{n}/", "root_dir": root, "token": ""}
     ...         for n, root in enumerate(("/srv", "/srv/a", "/other"))]
-    >>> nearest(told, Path("/srv/a/b")).url, nearest(told, Path("/tmp")).url
+    >>> nearest(listed, Path("/srv/a/b")).url, nearest(listed, Path("/tmp")).url
     ('http://localhost:1/', 'http://localhost:0/')
-    >>> nearest(told, Path("/tmp"), elsewhere=False)
+    >>> nearest(listed, Path("/tmp"), elsewhere=False)
     """
     # one that listens on a Unix socket has no address for a browser
     servers = [
@@ -64,7 +64,7 @@ def nearest(
             root=Path(one["root_dir"]).resolve(),
             token=str(one.get("token") or ""),
         )
-        for one in told
+        for one in listed
         if not one.get("sock") and one.get("root_dir")
     ]
     serving = [server for server in servers if folder.is_relative_to(server.root)]

@@ -105,13 +105,13 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
         There is no such incident, or a journal of it cannot be read.
     """
     entries = [entry for entry in runs.of_incident(root, incident) if entry.is_readable]
-    told = [reading.read(entry.folder) for entry in entries]
-    told = [run for run in told if runbook_of(run) != POSTMORTEM]
-    if told and not (root / incident / manifest.INCIDENT).exists():
+    journals = [reading.read(entry.folder) for entry in entries]
+    journals = [run for run in journals if runbook_of(run) != POSTMORTEM]
+    if journals and not (root / incident / manifest.INCIDENT).exists():
         record = tell((), incident)  # its runs are open still, and nobody else spoke
     else:
         record = incidents.read(root, incident)
-    return Known(record=record, runs=told, timeline=timeline(record, told), made_at=made_at)
+    return Known(record=record, runs=journals, timeline=timeline(record, journals), made_at=made_at)
 
 
 def render(notebook: NotebookNode) -> bytes:
@@ -193,7 +193,7 @@ def _write(path: Path, data: bytes) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_bytes() == data:
-            return False  # an editor that has it open is not told of a change that is none
+            return False  # an editor that has it open would report a change that is none
     except OSError as error:
         raise store.evidence_error(error, path) from error
     store.write_atomically(path, data)

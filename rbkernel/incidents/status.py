@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from rbkernel.evidence.incident import (
     AHEAD,
-    OPEN,
     SEALING,
     STATUSES,
+    AlertStatus,
     IncidentRecord,
+    IncidentState,
     StatusUpdate,
     instant,
 )
@@ -61,7 +62,7 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     >>> next_due(tell([opened, said]), instant("2026-11-20T03:42:00Z")).words
     'status update was due at 03:30 UTC, 12 min ago'
     """
-    if record.state != OPEN:
+    if record.state != IncidentState.OPEN:
         return None
     said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
     last = said[-1] if said else None
@@ -164,7 +165,7 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
     Alerts that are all resolved, or an action that somebody did, speak for Monitoring; a finding
     that is wrong for Identified.
     """
-    firing = any(alert.status == "firing" for alert in record.alerts)
+    firing = any(alert.status == AlertStatus.FIRING for alert in record.alerts)
     over = bool(record.alerts) and not firing
     done = any(entry.kind == "done" for entry in entries)
     wrong = any(e.kind == "finding" and e.verdict in {"warning", "critical"} for e in entries)

@@ -15,7 +15,15 @@ from pathlib import Path
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, caveats, incident, reading, runs
-from rbkernel.evidence.incident import IncidentRecord, Line, RunHistory, instant
+from rbkernel.evidence.incident import (
+    AlertStatus,
+    IncidentRecord,
+    IncidentState,
+    Line,
+    RunHistory,
+    RunState,
+    instant,
+)
 from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
@@ -125,7 +133,7 @@ def look(root: Path, name: str) -> Incident:
             (run, decision)
             for run, journal in newest.values()
             for decision in journal.decisions
-            if decision.state in {"open", "parked"}
+            if decision.is_waiting
         ),
     )
 
@@ -260,7 +268,7 @@ def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
     if not record.lines and entries:
         well = all(run.is_beginning or run.verdict is Verdict.OK for run in entries)
         began = min(run.started_at for run in entries)
-        state = incident.RUNS_ONLY if well else record.state
+        state = IncidentState.RUNS_ONLY if well else record.state
         record = replace(record, opened_at=began, state=state)
     return Incident(record=record, runs=tuple(entries))
 
@@ -301,15 +309,15 @@ def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
     root = settings.evidence_root
     closing = incident.closing(by, resolution=f"merged into {record.id}, which was closed")
     for part in record.merged_from:
-        if incident.look(root, part).state != incident.CLOSED:
+        if incident.look(root, part).state != IncidentState.CLOSED:
             seal_record(root, part, key=settings.signing_key, closing=closing)
 
 
 def _to_come(found: Incident) -> list[RunHistory]:
     """Return the runs that are queued, or whose kernel has not started."""
     there = {run.run_id for run in found.runs}
-    begun = [run for run in found.record.runs if run.state == "started"]
-    queued = [run for run in found.record.runs if run.state == "queued"]
+    begun = [run for run in found.record.runs if run.state == RunState.STARTED]
+    queued = [run for run in found.record.runs if run.state == RunState.QUEUED]
     return [*queued, *(run for run in begun if run.run_id not in there)]
 
 
@@ -326,7 +334,9 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
 def _left(found: Incident) -> list[str]:
     """Return what is unfinished although the incident is closed."""
     firing = [
-        f"alert {a.name} is still firing" for a in found.record.alerts if a.status == "firing"
+        f"alert {alert.name} is still firing"
+        for alert in found.record.alerts
+        if alert.status == AlertStatus.FIRING
     ]
     to_come = [f"{r.runbook} {r.run_id} has not finished" for r in _to_come(found)]
     waiting = [

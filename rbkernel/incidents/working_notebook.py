@@ -83,8 +83,8 @@ def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
     cell.execution_count = None
     if not cell.outputs:
         return
-    told = cell.metadata.get("rbkernel", {})
-    at = str(told.get("ended_at") or told.get("started_at") or "")
+    recorded = cell.metadata.get("rbkernel", {})
+    at = str(recorded.get("ended_at") or recorded.get("started_at") or "")
     said = f"{clock(at)}, {_age(at, made_at)}" if at else "at an unknown time"
     said += ". Run the cell to refresh."
     mark = {
@@ -134,8 +134,8 @@ def _inject(copy: NotebookNode, record: Record, incident: str) -> None:
         before = _injected(copy)
     except (RunbookError, SyntaxError, ValueError):
         return
-    told = record.run.parameters if record.run else {}
-    given = {name: one.default for name, one in declared.items()} | before | dict(told)
+    recorded = record.run.parameters if record.run else {}
+    given = {name: one.default for name, one in declared.items()} | before | dict(recorded)
     given |= {"incident": incident} if incident else {}
     values = {
         name: given[name]

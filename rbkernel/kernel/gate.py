@@ -122,9 +122,9 @@ class OutputGate:
         """Journal that a limit was reached, and interrupt the cell: may raise KeyboardInterrupt."""
         recorder = self._session.recorder
         if excess.first and recorder.started:
-            told = {"of": excess.of, "limit_bytes": excess.limit_bytes, "message": excess.message}
+            data = {"of": excess.of, "limit_bytes": excess.limit_bytes, "message": excess.message}
             with contextlib.suppress(RecorderError):
-                recorder.record("output limit", parent=cell, data=told)
+                recorder.record("output limit", parent=cell, data=data)
         if interrupt:
             self.interrupt(cell, excess)
 

@@ -231,9 +231,9 @@ class RecordingSession(Session):
         kind, parent = message["header"]["msg_type"], message["parent_header"].get("msg_id")
         if kind == "execute_reply":
             kept = ("status", "execution_count", "ename", "evalue")
-            told = {key: clean.content[key] for key in kept if key in clean.content}
+            content = {key: clean.content[key] for key in kept if key in clean.content}
             self.recorder.tell_redactions(parent)
-            self.recorder.record("reply", parent=parent, sync=True, **told)
+            self.recorder.record("reply", parent=parent, sync=True, **content)
         elif kind in _RECORDED and self.recorder.started:
             extra: dict[str, Any] = {"metadata": clean.metadata} if clean.metadata else {}
             if clean.buffers:

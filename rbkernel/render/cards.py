@@ -12,7 +12,17 @@ from typing import Any
 
 from rbkernel import strictjson
 from rbkernel.displaytext import escape, one_line, visible
-from rbkernel.model import ActionPlan, Decision, Finding, Run, Verdict, by_urgency, folded, leading
+from rbkernel.model import (
+    ActionPlan,
+    Decision,
+    DecisionState,
+    Finding,
+    Run,
+    Verdict,
+    by_urgency,
+    folded,
+    leading,
+)
 
 # WCAG AA against white text, and against each other for the colour-blind by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
@@ -164,7 +174,7 @@ def decision_card(decision: Decision) -> str:
 
 def decision_text(decision: Decision) -> str:
     """A question and its state in one line of plain text."""
-    if decision.state == "chosen":
+    if decision.state == DecisionState.CHOSEN:
         return f"DECIDED  {decision.question}: {decision.choice} ({decision.at})"
     state = f"{decision.state.upper():8}"
     options = ", ".join(
@@ -346,7 +356,7 @@ def _tells_more(finding: Finding) -> bool:
 
 def _decision_line(decision: Decision) -> str:
     question = f"<b>{escape(decision.question)}</b>"
-    if decision.state == "chosen":
+    if decision.state == DecisionState.CHOSEN:
         answer = f" {escape(str(decision.choice))}"
         when = f" <span style='color: {_FAINT}'>at {escape(_clock(decision.at))}</span>"
         return _line(badge("decided", "ok"), question, answer + when)
@@ -359,7 +369,7 @@ def _decision_line(decision: Decision) -> str:
     hint = ""
     if decision.reason:
         hint += f"<div style='margin: 2px 0 0 10px'>{escape(decision.reason)}</div>"
-    if decision.state == "parked":
+    if decision.state == DecisionState.PARKED:
         hint += (
             "<div style='margin: 2px 0 0 10px'>Nobody has answered yet: open this runbook in"
             " JupyterLab with the same parameters, run it, and choose.</div>"

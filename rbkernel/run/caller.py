@@ -1,6 +1,6 @@
 """What the caller passes to a kernel: run, document and incident.
 
-It is told in its environment, before the first cell, so that a run which dies before `rb.start`
+It is given in its environment, before the first cell, so that a run which dies before `rb.start`
 keeps its incident and its document.
 """
 
@@ -35,13 +35,13 @@ class Caller:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the kernel reads, besides those of this process."""
-        told = {
+        variables = {
             "RBKERNEL_RUN_ID": self.run_id,
             "RBKERNEL_INCIDENT": self.incident,
             "RBKERNEL_RUNBOOK_ID": self.runbook_id,
             "RBKERNEL_RUNBOOK": str(self.document or ""),
         }
-        return {**os.environ, **{name: value for name, value in told.items() if value}}
+        return {**os.environ, **{name: value for name, value in variables.items() if value}}
 
 
 def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
@@ -93,5 +93,5 @@ def refuse_secret_incident(incident: str, where: str, settings: Settings) -> Non
 
 
 def _parameters(notebook: NotebookNode) -> Mapping[str, Any]:
-    told = notebook.metadata.get("papermill", {}).get("parameters", {})
-    return told if isinstance(told, Mapping) else {}
+    given = notebook.metadata.get("papermill", {}).get("parameters", {})
+    return given if isinstance(given, Mapping) else {}

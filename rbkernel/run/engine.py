@@ -67,7 +67,7 @@ def execute_notebook(
     input_path
         Where the notebook was read from; papermill also gives a notebook in memory here.
     caller
-        What the kernel is told of the run; what papermill knows of it when not given.
+        The description of the run for the kernel; what papermill knows of it when not given.
     options
         The client's, such as ``log_output``, ``stdout_file`` or ``config``.
 
@@ -162,12 +162,12 @@ class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no 
 
     def notebook_complete(self) -> None:
         self.cleanup_pbar()
-        told = self.nb.metadata.papermill
+        metadata = self.nb.metadata.papermill
         self.end_time = self.now()
-        told["end_time"] = self.end_time.isoformat()
-        told["duration"] = (self.end_time - self.start_time).total_seconds()
+        metadata["end_time"] = self.end_time.isoformat()
+        metadata["duration"] = (self.end_time - self.start_time).total_seconds()
         if any(cell.metadata.papermill["exception"] for cell in self.nb.cells):
-            told["exception"] = True
+            metadata["exception"] = True
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types

@@ -18,18 +18,33 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import bundle, reading, store
 from rbkernel.evidence.reading import FAILED, Record, latest
+from rbkernel.transitions import Transitions
 
 _SEAL_S = 120.0
 _TAIL_CHARACTERS = 2_000
 
 
 class Outcome(StrEnum):
-    """The outcome of an attempt."""
+    """The state of an attempt: it runs, or what it came to."""
 
+    RUNNING = ""  # it has no outcome yet
     DONE = "done"  # the runbook finished, whatever it found
     FAILED = "failed"  # a cell failed, or the runbook cannot run
     INTERRUPTED = "interrupted"  # it was killed before it finished
     DRAINED = "drained"  # its worker was stopped and released the job
+
+
+ATTEMPT_TRANSITIONS = Transitions(
+    "attempt",
+    {
+        None: {Outcome.RUNNING},
+        Outcome.RUNNING: {Outcome.DONE, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.DRAINED},
+        Outcome.DONE: (),
+        Outcome.FAILED: (),
+        Outcome.INTERRUPTED: (),
+        Outcome.DRAINED: (),
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +96,7 @@ def ending_of(
         record = reading.read(sealed or folder)
     except EvidenceError:
         return Ending(outcome=Outcome.INTERRUPTED, failure=f"no cell ran: {why or 'it was killed'}")
-    outcome, failure = told_by(record)
+    outcome, failure = outcome_of(record)
     heads = {head.run_id: head.sha256 for head in bundle.read_heads(root)}
     return Ending(
         outcome=outcome,
@@ -91,8 +106,8 @@ def ending_of(
     )
 
 
-def told_by(record: Record) -> tuple[Outcome, str]:
-    """Return an attempt's outcome, and what kept it from coming to its end."""
+def outcome_of(record: Record) -> tuple[Outcome, str]:
+    """Return an attempt's outcome, and why it did not finish; empty if it did."""
     failed = [cell for cell in latest(record.cells) if cell.status == FAILED]
     if failed:
         last = failed[-1]

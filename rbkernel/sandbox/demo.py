@@ -26,6 +26,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs import old_sqlite
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.incidents import jupyterlab, working_copy
 from rbkernel.model import Finding, Verdict, by_urgency
@@ -111,7 +112,7 @@ def _drill(console: Console, settings: Settings, gateway: DrillGateway, folder: 
     _tell_next(console, jobs, found)
     if sys.stdin.isatty() and console.is_terminal:
         _open(console, settings, gateway, incident)
-    all_found = all(job.state == Job.DONE and _bad(found[job.id]) for job in jobs)
+    all_found = all(job.state == JobState.DONE and _bad(found[job.id]) for job in jobs)
     one_incident = {job.incident for job in jobs} == {incident}
     return 0 if all_found and one_incident and verified else 3
 
@@ -136,7 +137,10 @@ def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
         while True:
             jobs = store.jobs()
             for job in sorted(jobs, key=lambda job: job.ended_at or job.created_at):
-                if (job.id, job.state) not in printed and job.state in (Job.RUNNING, *Job.ENDED):
+                if (job.id, job.state) not in printed and job.state in (
+                    JobState.RUNNING,
+                    *Job.ENDED,
+                ):
                     printed.add((job.id, job.state))
                     console.print(_state(job))
             if len(jobs) >= len(SCENES) and all(job.state in Job.ENDED for job in jobs):
@@ -153,7 +157,7 @@ def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
 
 
 def _state(job: Job) -> str:
-    if job.state == Job.RUNNING:
+    if job.state == JobState.RUNNING:
         return f"{job.runbook} runs in the rbkernel kernel, through papermill"
     return f"{job.runbook} {job.state}: {job.failure or job.verdict}"
 

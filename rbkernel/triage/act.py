@@ -12,13 +12,17 @@ from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
 from rbkernel.evidence import current
-from rbkernel.model import ActionPlan, now
+from rbkernel.model import PLAN_TRANSITIONS, ActionPlan, PlanState, now
 from rbkernel.render import cards
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.decide import Condition
 from rbkernel.triage.query import query
 
-_COLOURS = {"proposed": "warning", "not chosen": "unknown", "done by a human": "ok"}
+_COLOURS = {
+    PlanState.PROPOSED: "warning",
+    PlanState.NOT_CHOSEN: "unknown",
+    PlanState.DONE: "ok",
+}
 
 
 class ProposedPlan:
@@ -33,14 +37,14 @@ class ProposedPlan:
             when.decision.listen(self.show)
 
     @property
-    def state(self) -> str:
-        """One of: waits for a decision, proposed, not chosen, done by a human."""
+    def state(self) -> PlanState:
+        """Its state: what the decision makes of it, until a human has executed it."""
         if self._done:
-            return "done by a human"
+            return PlanState.DONE
         chosen = self._when.state if isinstance(self._when, Condition) else self._when
         if chosen is None:
-            return "waits for a decision"
-        return "proposed" if chosen else "not chosen"
+            return PlanState.WAITING
+        return PlanState.PROPOSED if chosen else PlanState.NOT_CHOSEN
 
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""
@@ -61,7 +65,14 @@ class ProposedPlan:
             self._card.update(bundle, raw=True)
 
     def mark_done(self, note: str) -> None:
-        """Record that a human has executed it."""
+        """Record that a human has executed it.
+
+        Raises
+        ------
+        ValueError
+            It is not proposed.
+        """
+        PLAN_TRANSITIONS.check(self.state, PlanState.DONE)
         self._done = True
         current().event("done", plan=self.plan.id, title=self.plan.title, note=note, at=now())
         self.show()
@@ -108,7 +119,7 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
         )
         _say(f"Nothing is recorded as done: {text}.")
         return
-    if proposed.state not in {"proposed", "done by a human"}:
+    if not PLAN_TRANSITIONS.allows(proposed.state, PlanState.DONE):
         _say(f"Not recorded: the plan's state is '{proposed.state}'. Answer its question first.")
         return
     proposed.mark_done(note)

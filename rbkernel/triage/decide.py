@@ -15,7 +15,7 @@ from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
 from rbkernel.errors import ParameterError, Undecided
-from rbkernel.model import Decision, Verdict, now
+from rbkernel.model import DECISION_TRANSITIONS, Decision, DecisionState, Verdict, now
 from rbkernel.render import cards
 from rbkernel.sources.postgres import history
 from rbkernel.sources.postgres.diagnosis import Diagnosis
@@ -51,7 +51,8 @@ class OpenDecision:
         """
         if option not in self.record.options:
             raise ValueError(f"{option!r} is not an option: {', '.join(self.record.options)}")
-        self.record = dataclasses.replace(self.record, state="chosen", choice=option, at=now())
+        state = DECISION_TRANSITIONS.check(self.record.state, DecisionState.CHOSEN)
+        self.record = dataclasses.replace(self.record, state=state, choice=option, at=now())
         triage().add_decision(self.record)
         self.show()
         for listener in self._listeners:
@@ -162,7 +163,7 @@ def decide(
             where="rb.decide",
             next_step=f"recommend {' or '.join(options)}",
         )
-    waiting = "parked" if headless() else "open"
+    waiting = DecisionState.PARKED if headless() else DecisionState.OPEN
     decision = OpenDecision(
         Decision(
             id=hashlib.sha256(question.encode()).hexdigest()[:12],
@@ -170,7 +171,7 @@ def decide(
             options=tuple(options),
             recommended=recommended,
             reason=reason,
-            state="not needed" if needed is False else waiting,
+            state=DecisionState.NOT_NEEDED if needed is False else waiting,
         )
     )
     triage().add_decision(decision.record)

@@ -14,11 +14,12 @@ import pytest
 from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from tests.support.gateways import Place, alert, make_place
 
 
-def ended(number: int, state: str = Job.DONE) -> Callable[[Store], bool]:
+def ended(number: int, state: str = JobState.DONE) -> Callable[[Store], bool]:
     def condition(store: Store) -> bool:
         return store.counts().jobs.get(state, 0) >= number
 
@@ -48,8 +49,8 @@ def killed_while_it_works(place: Place, *, alerts: int, kills: int, seed: int) -
         jobs = store.jobs(limit=alerts + 1)
         attempts = [one for job in jobs for one in store.attempts(job.id)]
     assert len(jobs) == alerts
-    lost = [job for job in jobs if job.state != Job.DONE]
-    assert all(job.state == Job.GIVEN_UP and job.attempt == 3 for job in lost), lost
+    lost = [job for job in jobs if job.state != JobState.DONE]
+    assert all(job.state == JobState.GIVEN_UP and job.attempt == 3 for job in lost), lost
     assert len(lost) <= kills // 5
     assert place.sealed() == {f"w{n}": 1 for n in range(alerts)} | {job.key[0]: 0 for job in lost}
     assert len({one.run_id for one in attempts}) == len(attempts)
@@ -99,7 +100,7 @@ def test_a_run_that_is_told_to_end_is_sealed_and_made_again(tmp_path: Path) -> N
         place.until(lambda store: any(cells_of(place, job) > 2 for job in store.jobs()))
         assert gateway.end() == 0
     (job,) = place.jobs()
-    assert (job.state, job.attempt) == (Job.WAITING, 1)
+    assert (job.state, job.attempt) == (JobState.WAITING, 1)
     with place.store() as store:
         (attempt,) = store.attempts(job.id)
         assert attempt.outcome == "drained"
@@ -116,7 +117,7 @@ def test_what_kills_its_kernel_is_given_up_after_its_attempts(tmp_path: Path) ->
     place = make_place(tmp_path, queue="attempts = 2")
     place.fire(alert("Deadly", "d"))
     with place.process("worker"):
-        place.until(ended(1, Job.GIVEN_UP))
+        place.until(ended(1, JobState.GIVEN_UP))
     (job,) = place.jobs()
     with place.store() as store:
         attempts = store.attempts(job.id)
@@ -198,7 +199,7 @@ def test_the_runs_of_a_host_that_is_gone_are_made_elsewhere_within_a_minute(
 
 def begun_again(store: Store, jobs: list[str]) -> bool:
     found = [store.job(job) for job in jobs]
-    return all(one and (one.attempt > 1 or one.state == Job.DONE) for one in found)
+    return all(one and (one.attempt > 1 or one.state == JobState.DONE) for one in found)
 
 
 def cells_of(place: Place, job: Job) -> int:

@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext
 
 import rbkernel
 from rbkernel.gateway.jobs import tables
-from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from tests.support.gateways import Place
 
@@ -39,7 +39,7 @@ def gateway(tmp_path: Path) -> Place:
 def test_serve_upgrades_it_and_does_what_was_queued(gateway: Place) -> None:
     with gateway.process("serve", "--port", "0") as serving:
         serving.await_text("upgraded from version 1 to 2")
-        gateway.until(lambda store: store.counts().jobs == {Job.DONE: 2})
+        gateway.until(lambda store: store.counts().jobs == {JobState.DONE: 2})
         assert serving.end() == 0
 
 

@@ -18,7 +18,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel.evidence import bundle, reading
-from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.evidence.incident import AlertStatus
+from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
 from tests.support.kernels import METADATA, PATIENCE_S
@@ -179,7 +180,7 @@ def alert(title: str, which: str, status: str = "firing", **labels: str) -> Aler
         source="generic",
         group_key="tests",
         fingerprint=f"{title} {which} {sorted(labels.items())}",
-        status=Status(status),
+        status=AlertStatus(status),
         starts_at=datetime(2026, 11, 20, 3, tzinfo=UTC),
         labels={"alertname": title, "which": which, **labels},
     )

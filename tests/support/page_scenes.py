@@ -12,9 +12,11 @@ from typing import Any
 
 from rbkernel.config.queue import Queue
 from rbkernel.evidence import bundle, incident
-from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.evidence.incident import AlertStatus
+from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.ledger import JobRequest, Ledger
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.model import Severity
 from rbkernel.render.documents.report import report_files
@@ -108,7 +110,7 @@ def _begun(journal: Journal, *, end: bool = True) -> None:
 
 def _recorded(root: Path) -> None:
     _say(root, "opened", title="Replication lag of the shop", severity="high", service="shop")
-    for status in Status:
+    for status in AlertStatus:
         told = alert(0, status=status)
         _say(root, "alert", **told.to_json(), identity=told.identity)
     _say(root, "run", run_id=RUN_ID, runbook="RUN-005", attempt=1, state="started")
@@ -122,7 +124,7 @@ def _say(root: Path, kind: str, **fields: Any) -> None:
 
 
 def alert(
-    number: int, *, status: Status = Status.FIRING, labels: dict[str, str] | None = None
+    number: int, *, status: AlertStatus = AlertStatus.FIRING, labels: dict[str, str] | None = None
 ) -> Alert:
     told = {
         "alertname": "PostgresReplicationLag",
@@ -135,7 +137,7 @@ def alert(
         fingerprint=f"f{number}",
         status=status,
         starts_at=BEGAN,
-        ends_at=BEGAN + timedelta(minutes=40) if status is Status.RESOLVED else None,
+        ends_at=BEGAN + timedelta(minutes=40) if status is AlertStatus.RESOLVED else None,
         labels=told if labels is None else labels,
         annotations={"summary": "the standby is behind", "ignored": "lables"},
         url="http://alertmanager.example/#/alerts",
@@ -157,7 +159,7 @@ def storm(root: Path, store: Store, incidents: int = 60) -> None:
     ids = [_ordered(store, ledger, n) for n in range(40)]
     ledger.promote()
     ledger.register("worker-1", 4, "runner-a", "place", "7 1.00")
-    queued = [one for one in ids if (job := store.job(one)) and job.state == Job.QUEUED]
+    queued = [one for one in ids if (job := store.job(one)) and job.state == JobState.QUEUED]
     for name in queued[:2]:
         ledger.begin(name, 1, "worker-1")
         ledger.end(

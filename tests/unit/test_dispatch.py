@@ -19,15 +19,17 @@ from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats
 from rbkernel.evidence import incident as records
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.gateway.intake import generic
 from rbkernel.gateway.intake.inbox import Inbox, RawDelivery, Receipt
-from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
+from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.dispatch import Dispatcher
 from rbkernel.gateway.jobs.incident_log import IncidentLog
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.schedules import Scheduler, incident_of
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import jobs
 from rbkernel.kernel import secrets
@@ -83,7 +85,7 @@ def desk(settings: Settings) -> Desk:
 def test_an_alert_opens_an_incident_and_has_one_job(desk: Desk) -> None:
     desk.take(alert("Quick", "a", severity="critical", service="shop"))
     (job,) = desk.store.jobs()
-    assert (job.state, job.priority, job.parameters) == (Job.WAITING, 1, {"which": "a"})
+    assert (job.state, job.priority, job.parameters) == (JobState.WAITING, 1, {"which": "a"})
     assert desk.store.job_of_run(job.run_id) == job
     desk.context.incident_log.record_job(job)
     record = desk.record()
@@ -150,7 +152,9 @@ def test_a_live_run_takes_later_alerts_and_an_ended_one_does_not(desk: Desk) -> 
 def test_a_resolved_alert_is_told_and_annotates(desk: Desk) -> None:
     fires = alert("Quick", "a")
     desk.take(fires)
-    desk.take(replace(fires, status=Status.RESOLVED, ends_at=datetime(2026, 11, 20, 4, tzinfo=UTC)))
+    desk.take(
+        replace(fires, status=AlertStatus.RESOLVED, ends_at=datetime(2026, 11, 20, 4, tzinfo=UTC))
+    )
     record = desk.record()
     assert record.resolved is not None
     assert [note.text[:23] for note in record.notes] == ["all alerts are resolved"]
@@ -177,7 +181,7 @@ def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
     desk = Desk(settings.model_copy(update={"grouping": rules}))
     fires = alert("Quick", "a")
     desk.take(fires)
-    desk.take(replace(fires, status=Status.RESOLVED))
+    desk.take(replace(fires, status=AlertStatus.RESOLVED))
     assert desk.record().state == "open"
     desk.run()
     desk.context.incident_log.settle(desk.record().id)
@@ -192,7 +196,7 @@ def test_an_incident_is_closed_by_rule_only_when_nothing_runs_and_reopened(
 
 def test_an_end_that_comes_first_starts_nothing_later(desk: Desk) -> None:
     fires = alert("Quick", "a")
-    desk.take(replace(fires, status=Status.RESOLVED))
+    desk.take(replace(fires, status=AlertStatus.RESOLVED))
     desk.take(fires)
     assert desk.store.counts().outcomes == {"nothing open": 1, "stale": 1}
     assert not desk.store.jobs()
@@ -228,9 +232,9 @@ def test_an_incident_is_closed_by_rule_only_when_all_is_well_in_what_it_took_in(
     both = replace(alert("Quick", "c", service="shop"), group_key="two")
     desk.take(both)
     desk.run()
-    desk.take(*(replace(one, status=Status.RESOLVED) for one in (pay, both)))
+    desk.take(*(replace(one, status=AlertStatus.RESOLVED) for one in (pay, both)))
     assert not any(one.notes for one in records.list_incidents(desk.root))
-    desk.take(replace(shop, status=Status.RESOLVED))
+    desk.take(replace(shop, status=AlertStatus.RESOLVED))
     found = {one.service: one for one in records.list_incidents(desk.root)}
     whole, part = found["pay"], found["shop"]
     assert whole.parts == (whole.id, part.id)
@@ -321,7 +325,7 @@ def test_an_attempt_has_three_tries_and_a_stranger_cannot_end_it(desk: Desk) -> 
         ids.add(job.run_id)
         assert not desk.ledger.end(job.id, number - 1, Ending(outcome=Outcome.DONE))
         state = desk.ledger.end(job.id, number, Ending(outcome=Outcome.INTERRUPTED))
-    assert state == Job.GIVEN_UP
+    assert state == JobState.GIVEN_UP
     assert len(ids) == 3
     assert not desk.ledger.promote()
 

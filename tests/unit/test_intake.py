@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rbkernel.errors import TooLarge, Unreadable
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway import intake
 from rbkernel.gateway.intake import limits
 from rbkernel.gateway.intake.fields import Reading
-from rbkernel.gateway.jobs.alert import Alert, Status
+from rbkernel.gateway.jobs.alert import Alert
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "deliveries"
 NOW = datetime(2026, 11, 20, 4, tzinfo=UTC)
@@ -47,7 +48,7 @@ class TestAlertmanager:
             source="alertmanager",
             group_key='{}:{alertname="PostgresReplicationLag"}',
             fingerprint="a3c1f0d2b4e59687",
-            status=Status.FIRING,
+            status=AlertStatus.FIRING,
             starts_at=datetime(2026, 11, 20, 2, 0, 26, 739266, UTC),
             labels=LAG,
             annotations={
@@ -56,14 +57,14 @@ class TestAlertmanager:
             },
             url="http://prometheus.example.org:9090/graph?g0.expr=pg_replication_lag+%3E+15&g0.tab=1",
         )
-        assert resolved.status is Status.RESOLVED
+        assert resolved.status is AlertStatus.RESOLVED
         assert resolved.ends_at == datetime(2026, 11, 20, 2, 58, 30, 500_000, UTC)
 
     def test_what_is_odd_and_real(self) -> None:
         future, never_seen, bare = alerts("alertmanager-odd")
         assert future.starts_at.year == 2031
         assert future.ends_at is None  # it fires: when that will be told anew is no end
-        assert never_seen.status is Status.RESOLVED
+        assert never_seen.status is AlertStatus.RESOLVED
         assert never_seen.ends_at is None  # the year 1 is no time
         assert never_seen.starts_at.isoformat() == "0001-01-01T00:00:00+00:00"
         assert len(bare.fingerprint) == 16
@@ -90,7 +91,7 @@ class TestAlertmanager:
         body = json.loads((CORPUS / "alertmanager.json").read_bytes())
         body["alerts"][0]["startsAt"] = "yesterday SECRET"
         reading = read("alertmanager", body)
-        assert [alert.status for alert in reading.delivery.alerts] == [Status.RESOLVED]
+        assert [alert.status for alert in reading.delivery.alerts] == [AlertStatus.RESOLVED]
         [problem] = reading.problems
         assert problem.startswith("alerts[0]: startsAt")
         assert "SECRET" not in problem
@@ -136,7 +137,7 @@ class TestPagerDuty:
 
     def test_the_end_belongs_to_the_beginning(self) -> None:
         [triggered], [resolved] = alerts("pagerduty-triggered"), alerts("pagerduty-resolved")
-        assert resolved.status is Status.RESOLVED
+        assert resolved.status is AlertStatus.RESOLVED
         assert resolved.ends_at == datetime(2026, 11, 20, 3, 20, tzinfo=UTC)
         assert resolved.thread == triggered.thread
         assert resolved.identity != triggered.identity
@@ -149,7 +150,7 @@ class TestPagerDuty:
 
     def test_opened_again_it_is_new_and_so_is_its_second_end(self) -> None:
         [triggered], [reopened] = alerts("pagerduty-triggered"), alerts("pagerduty-reopened")
-        assert reopened.status is Status.FIRING
+        assert reopened.status is AlertStatus.FIRING
         assert reopened.identity != triggered.identity
         body = json.loads((CORPUS / "pagerduty-resolved.json").read_bytes())
         body["event"]["occurred_at"] = "2026-11-20T04:00:00Z"
@@ -201,7 +202,7 @@ class TestDatadog:
 
     def test_the_end_belongs_to_the_beginning(self) -> None:
         [triggered], [recovered] = alerts("datadog"), alerts("datadog-recovered")
-        assert recovered.status is Status.RESOLVED
+        assert recovered.status is AlertStatus.RESOLVED
         assert recovered.thread == triggered.thread
         assert recovered.identity != triggered.identity
         assert recovered.url == ""  # a variable that Datadog did not fill
@@ -224,7 +225,7 @@ class TestDatadog:
 
     def test_its_own_payload(self) -> None:
         [alert] = alerts("datadog-usual")
-        assert (alert.name, alert.status) == ("Replication lag is high", Status.FIRING)
+        assert (alert.name, alert.status) == ("Replication lag is high", AlertStatus.FIRING)
 
     def test_only_datadogs_own_key_groups(self) -> None:
         body = json.loads((CORPUS / "datadog.json").read_bytes())
@@ -273,7 +274,7 @@ class TestGeneric:
     def test_several(self) -> None:
         first, second = alerts("generic-several")
         assert first.starts_at == datetime(2026, 11, 21, 6, tzinfo=UTC)
-        assert second.status is Status.RESOLVED
+        assert second.status is AlertStatus.RESOLVED
         assert {first.group_key, second.group_key} == {"export"}
 
     def test_a_field_that_nobody_knows_is_named_and_loses_nothing(self) -> None:

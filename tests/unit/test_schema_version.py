@@ -18,7 +18,7 @@ import rbkernel
 from rbkernel.errors import StoreError
 from rbkernel.gateway.jobs import schema_version, storefile, tables
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.notify.outbox import PENDING
+from rbkernel.gateway.notify.outbox import NotificationState
 
 FROZEN = Path(__file__).parents[1] / "corpora" / "written_by_0_1_0"
 MIGRATIONS = Path(schema_version.__file__).with_name("migrations")
@@ -74,7 +74,9 @@ def test_what_was_in_it_is_in_it(file: Path) -> None:
     assert counts.quarantined == 1
     assert store.quarantined_bytes(1) == b'{"name": '
     of_notifications = tables.notifications.c
-    pending = sa.select(of_notifications.event).where(of_notifications.state == PENDING)
+    pending = sa.select(of_notifications.event).where(
+        of_notifications.state == NotificationState.PENDING
+    )
     assert "ShopSlow" in store.read(pending)[0].event
     store.probe()
     store.close()

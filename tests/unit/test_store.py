@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from rbkernel.errors import StoreError
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.jobs import storefile
-from rbkernel.gateway.jobs.alert import Alert, Delivery, Status
-from rbkernel.gateway.jobs.records import StoredAlert
+from rbkernel.gateway.jobs.alert import Alert, Delivery
+from rbkernel.gateway.jobs.states import AlertState
 from rbkernel.gateway.jobs.store import Received, Store
 
 AT = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -27,7 +28,7 @@ ALERT = Alert(
     source="generic",
     group_key="g",
     fingerprint="f",
-    status=Status.FIRING,
+    status=AlertStatus.FIRING,
     starts_at=AT,
     labels={"alertname": "Lag", "odd": "\0 \ud800 'x'"},
 )
@@ -52,14 +53,14 @@ def test_an_alert_is_there_once_however_often_it_is_told(store: Store) -> None:
     ]
     newest, oldest = store.alerts()
     assert (newest.alert, oldest.alert) == (other, ALERT)
-    assert oldest.state == StoredAlert.RECEIVED
+    assert oldest.state == AlertState.RECEIVED
     assert oldest.seen == 4
     assert store.counts().alerts == {"received": 2}
 
 
 def test_a_resolved_alert_is_another_one(store: Store) -> None:
     store.receive(told(ALERT))
-    assert store.receive(told(replace(ALERT, status=Status.RESOLVED))).new == 1
+    assert store.receive(told(replace(ALERT, status=AlertStatus.RESOLVED))).new == 1
 
 
 def test_many_threads_add_each_alert_once(store: Store) -> None:

@@ -47,16 +47,18 @@ from rbkernel.evidence.incident.line import (
     shown,
 )
 from rbkernel.evidence.incident.record import (
-    CLOSED,
-    MERGED,
-    OPEN,
-    RUNS_ONLY,
     SEVERE,
     STATUSES,
     IncidentRecord,
     Moment,
     StatusUpdate,
     tell,
+)
+from rbkernel.evidence.incident.states import (
+    AlertOutcome,
+    AlertStatus,
+    IncidentState,
+    RunState,
 )
 from rbkernel.evidence.incident.text import (
     RBKERNEL,
@@ -70,21 +72,21 @@ from rbkernel.evidence.incident.text import (
 
 __all__ = [
     "AHEAD",
-    "CLOSED",
     "KINDS",
-    "MERGED",
-    "OPEN",
     "RBKERNEL",
-    "RUNS_ONLY",
     "SEALING",
     "SEVERE",
     "STATUSES",
     "AlertHistory",
+    "AlertOutcome",
+    "AlertStatus",
     "Damage",
     "IncidentRecord",
+    "IncidentState",
     "Line",
     "Moment",
     "RunHistory",
+    "RunState",
     "StatusUpdate",
     "append",
     "closing",

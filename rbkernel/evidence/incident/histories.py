@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbkernel.evidence.incident.line import SEALING, Line, instant, sent_time
+from rbkernel.evidence.incident.states import AlertStatus, RunState
 
 SEALS = frozenset({"sealed", SEALING})
-_STATES = ("queued", "started", "ended", "sealed")
+_ORDER: list[str] = list(RunState)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class AlertHistory:
 
     source: str
     fingerprint: str
-    status: str
+    status: AlertStatus
     first_firing_at: str
     last_resolved_at: str
     labels: Mapping[str, Any]
@@ -37,7 +38,7 @@ class AlertHistory:
 
 @dataclass(frozen=True, kw_only=True)
 class RunHistory:
-    """All that the record says of one run; ``state`` is queued, started, ended or sealed."""
+    """All that the record says of one run; ``state`` is a `RunState`, as it is written there."""
 
     run_id: str
     state: str
@@ -83,16 +84,16 @@ def _alert(lines: Sequence[Line]) -> AlertHistory:
     >>> _alert([over, line("firing", first)]).last_resolved_at
     '2026-11-20T03:10:00Z'
     >>> again = _alert([line("firing", first), over, line("firing", second)])
-    >>> again.status, again.first_firing_at == first, again.last_resolved_at
+    >>> again.status.value, again.first_firing_at == first, again.last_resolved_at
     ('firing', True, '')
     >>> _alert([line("firing", second), line("resolved", first, "2026-11-20T03:40:00Z")]).status
-    'resolved'
+    <AlertStatus.RESOLVED: 'resolved'>
     """
     starts = [sent_time(line, "starts_at") for line in lines]
     ends = {
         sent_time(line, "starts_at"): sent_time(line, "ends_at")
         for line in lines
-        if line.text("status") == "resolved"
+        if line.text("status") == AlertStatus.RESOLVED
     }
     newest = lines[-1]
     latest = max(starts, key=instant)  # lines are in order of receipt
@@ -100,19 +101,19 @@ def _alert(lines: Sequence[Line]) -> AlertHistory:
     reported = [
         sent_time(line, "ends_at")
         for line in lines
-        if line.text("status") == "resolved" and line.text("ends_at")
+        if line.text("status") == AlertStatus.RESOLVED and line.text("ends_at")
     ]
     resolved = any(instant(at) >= instant(latest) for at in (*ends, *reported))
     return AlertHistory(
         source=newest.text("source"),
         fingerprint=newest.text("fingerprint"),
-        status="resolved" if resolved else "firing",
+        status=AlertStatus.RESOLVED if resolved else AlertStatus.FIRING,
         first_firing_at=min(starts, key=instant),
         last_resolved_at=max(ends.values(), key=instant) if resolved else "",
         labels=_mapping(newest.data.get("labels")),
         annotations=_mapping(newest.data.get("annotations")),
         url=newest.text("url"),
-        fired=sum(line.text("status") != "resolved" for line in lines),
+        fired=sum(line.text("status") != AlertStatus.RESOLVED for line in lines),
     )
 
 
@@ -138,14 +139,15 @@ def _run(run_id: str, lines: Sequence[Line]) -> RunHistory:
 
     return RunHistory(
         run_id=run_id,
-        state=max(at, key=lambda state: _STATES.index(state) if state in _STATES else -1),
+        state=max(at, key=lambda state: _ORDER.index(state) if state in _ORDER else -1),
         runbook=newest("runbook"),
         title=newest("title"),
         verdict=newest("verdict"),
-        queued_at=at.get("queued", ""),
-        started_at=(sealed[-1].text("started_at") if sealed else "") or at.get("started", ""),
-        ended_at=at.get("ended", ""),
-        sealed_at=at.get("sealed", ""),
+        queued_at=at.get(RunState.QUEUED, ""),
+        started_at=(sealed[-1].text("started_at") if sealed else "")
+        or at.get(RunState.STARTED, ""),
+        ended_at=at.get(RunState.ENDED, ""),
+        sealed_at=at.get(RunState.SEALED, ""),
         attempt=attempts[-1] if attempts else None,
         **{name: newest(name) for name in ("why", "mind", "folder")},
     )
@@ -153,5 +155,5 @@ def _run(run_id: str, lines: Sequence[Line]) -> RunHistory:
 
 def _state(line: Line) -> str:
     if line.kind == SEALING:
-        return "ended"  # that is when a seal may begin
-    return "sealed" if line.kind == "sealed" else line.text("state")
+        return RunState.ENDED  # that is when a seal may begin
+    return RunState.SEALED if line.kind == "sealed" else line.text("state")

@@ -13,12 +13,10 @@ from datetime import datetime, timedelta
 
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
+from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentState
 from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
 
-OPEN, CLOSED, MERGED = "open", "closed", "merged"
-# only runs by hand, all of which ended ok: no incident was opened
-RUNS_ONLY = "runs only"
 _OF_RUNS = frozenset({"run", *SEALS, "notified"})
 # kinds of lines that contain a severity
 SEVERE = frozenset({"opened", "alert", "merged"})
@@ -44,7 +42,7 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusUpdate:
-    """A status update as it was sent; a part that was not given is empty."""
+    """A status update that was sent; fields that were not given are empty."""
 
     at: str
     by: str
@@ -58,9 +56,6 @@ class StatusUpdate:
 class IncidentRecord:
     """An incident as its record tells it.
 
-    ``state`` is open, closed, merged into another one, or runs only: an alert, a person, a schedule
-    or a run that is not ok opens an incident; runs that are ok do not.
-
     ``damaged`` lines are left out of all the rest, except lines from the future, which count.
 
     ``exports`` are only in older records, written before the export was made.
@@ -73,7 +68,7 @@ class IncidentRecord:
     severity: str
     service: str
     group_key: str
-    state: str
+    state: IncidentState
     opened_at: str
     closed_at: str
     resolution: str
@@ -144,24 +139,23 @@ def tell(
     >>> def said(kind, at, **data):
     ...     return Line(number=1, kind=kind, at=f"2026-11-20T03:{at}:00+00:00", by="ann", data=data)
     >>> record = tell([said("opened", "02", title="Lag"), said("closed", "40", resolution="ok")])
-    >>> record.title, record.state, record.resolution, record.resolved
+    >>> record.title, record.state.value, record.resolution, record.resolved
     ('Lag', 'closed', 'ok', None)
     >>> tell([*record.lines, said("reopened", "50", why="again")]).state
-    'open'
+    <IncidentState.OPEN: 'open'>
     """
     opened = next((line for line in lines if line.kind == "opened"), None)
-    ending = next((line for line in reversed(lines) if line.kind in {"closed", "reopened"}), None)
-    closed = ending if ending and ending.kind == "closed" else None
     runs = tuple(runs_of(lines))
     merged = [line for line in lines if line.kind == "merged"]
     into = next((line.text("into") for line in merged if line.data.get("into")), "")
+    state, closed = _state(lines, runs, into)
     return IncidentRecord(
         id=incident,
         title=opened.text("title") if opened else "",
         severity=_severity(lines),
         service=opened.text("service") if opened else "",
         group_key=opened.text("group_key") if opened else "",
-        state=CLOSED if closed else MERGED if into else RUNS_ONLY if _well(lines, runs) else OPEN,
+        state=state,
         opened_at=_opened_at(opened, lines, runs),
         closed_at=closed.at if closed else "",
         resolution=closed.text("resolution") if closed else "",
@@ -177,6 +171,24 @@ def tell(
         lines=tuple(lines),
         damaged=tuple(damaged),
     )
+
+
+def _state(
+    lines: Sequence[Line], runs: Sequence[RunHistory], into: str
+) -> tuple[IncidentState, Line | None]:
+    """Return the state, and the line that closed the incident if it is closed.
+
+    Of two closes in a row, the later one counts.
+    """
+    unclosed = IncidentState.RUNS_ONLY if _well(lines, runs) else IncidentState.OPEN
+    unclosed = IncidentState.MERGED if into else unclosed
+    after = {"closed": IncidentState.CLOSED, "reopened": unclosed}
+    state, closed = unclosed, None
+    for line in lines:
+        new = after.get(line.kind)
+        if new and (new is state or INCIDENT_TRANSITIONS.allows(state, new)):
+            state, closed = new, line if new is IncidentState.CLOSED else None
+    return state, closed
 
 
 def _well(lines: Sequence[Line], runs: Sequence[RunHistory]) -> bool:
@@ -208,8 +220,8 @@ def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHis
 
 def _severity(lines: Iterable[Line]) -> str:
     """Return the most severe of what opened it, its alerts and what it took in, in their words."""
-    levels = (line.text("severity") for line in lines if line.kind in SEVERE)
-    return min(levels, key=Severity.place, default="")
+    severities = (line.text("severity") for line in lines if line.kind in SEVERE)
+    return min(severities, key=Severity.place, default="")
 
 
 def _status(line: Line) -> StatusUpdate:

@@ -30,7 +30,8 @@ from rbkernel.evidence.bundle import (
 )
 from rbkernel.evidence.incident.file import check_id
 from rbkernel.evidence.incident.line import Line
-from rbkernel.evidence.incident.record import CLOSED, tell
+from rbkernel.evidence.incident.record import tell
+from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentState
 from rbkernel.evidence.incident.text import RBKERNEL, added, entry, parse
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import new_run_id
@@ -97,7 +98,8 @@ def _seal(
     before, heads = _read(path), read_heads(root)
     lines = parse(before)[0]
     last = next(reversed(lines), None)
-    closes = closing is not None and tell(lines).state != CLOSED
+    state = tell(lines).state
+    closes = closing is not None and INCIDENT_TRANSITIONS.allows(state, IncidentState.CLOSED)
     sealed = {head.run_id: head for head in heads}
     if last and last.text("record") in sealed and not closes:
         return _sealed(incident, last, sealed[last.text("record")], is_new=False)

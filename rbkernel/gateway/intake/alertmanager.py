@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.intake.fields import (
     Body,
     Count,
@@ -24,13 +25,13 @@ from rbkernel.gateway.intake.fields import (
     read_each,
     unless_zero,
 )
-from rbkernel.gateway.jobs.alert import Alert, Status
+from rbkernel.gateway.jobs.alert import Alert
 
 
 class AlertBody(Body):
     """One alert of a group."""
 
-    status: Status
+    status: AlertStatus
     labels: Labels
     annotations: Labels = Field(default_factory=dict)
     startsAt: Time  # noqa: N815  # as sent
@@ -68,7 +69,7 @@ def _alert(source: str, group_key: str, body: AlertBody) -> Alert:
         fingerprint=body.fingerprint or fingerprint(body.labels),
         status=body.status,
         starts_at=body.startsAt,
-        ends_at=unless_zero(body.endsAt) if body.status is Status.RESOLVED else None,
+        ends_at=unless_zero(body.endsAt) if body.status is AlertStatus.RESOLVED else None,
         labels=body.labels,
         annotations=body.annotations,
         url=body.generatorURL,

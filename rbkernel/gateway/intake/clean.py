@@ -70,7 +70,7 @@ def _value(name: str, value: str, redactor: Redactor) -> str:
     if clean != value or not is_secret(name):
         return clean
     if _MAY_NAME_ONE.fullmatch(name):
-        told = bool(redactor.spans(f"{name}: {value}"))
+        is_secret_value = bool(redactor.spans(f"{name}: {value}"))
     else:
-        told = redactor.value({name: value})[name] != value
-    return mask("password") if told else value
+        is_secret_value = redactor.value({name: value})[name] != value
+    return mask("password") if is_secret_value else value

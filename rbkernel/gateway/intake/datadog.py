@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError, model_validator
 
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.intake.fields import (
     Body,
     Reading,
@@ -21,7 +22,7 @@ from rbkernel.gateway.intake.fields import (
     fingerprint,
     text,
 )
-from rbkernel.gateway.jobs.alert import Alert, Status
+from rbkernel.gateway.jobs.alert import Alert
 
 # what `rbkernel serve --check` sends: a body that tells of no alert
 NOTHING = {"rbkernel": "serve --check"}
@@ -102,7 +103,7 @@ def read(value: Any, received_at: datetime) -> Reading:
         source="datadog",
         group_key=body.aggregate,
         fingerprint=_fingerprint(body),
-        status=Status.RESOLVED if resolved else Status.FIRING,
+        status=AlertStatus.RESOLVED if resolved else AlertStatus.FIRING,
         starts_at=at,
         ends_at=at if resolved else None,
         labels=_labels(body),

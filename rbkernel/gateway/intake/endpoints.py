@@ -80,13 +80,13 @@ class IntakeState:
         return self._problems
 
     def _probe(self) -> tuple[str, ...]:
-        told = []
+        problems = []
         for probe in (self.store.probe, partial(prepare, self.evidence_root)):
             try:
                 probe()
             except (StoreError, EvidenceError) as error:
-                told.append(str(error))
-        return tuple(told)
+                problems.append(str(error))
+        return tuple(problems)
 
 
 @stream_request_body
@@ -212,7 +212,7 @@ class Alerts(Endpoint):
         else:
             self.state.metrics.accepted(source, receipt, time.perf_counter() - self._began)
             self.set_status(HTTPStatus.ACCEPTED)
-            self.finish(_told(receipt))
+            self.finish(_as_json(receipt))
             if receipt.new:
                 self.state.came_in()
 
@@ -396,5 +396,5 @@ def handlers(state: IntakeState) -> list[tuple[str, type[Endpoint], dict[str, An
     ]
 
 
-def _told(receipt: Receipt) -> dict[str, Any]:
+def _as_json(receipt: Receipt) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(receipt).items() if value is not None}

@@ -19,7 +19,7 @@ from rbkernel.config.words import advice
 from rbkernel.errors import Unreadable
 from rbkernel.gateway.jobs.alert import Alert, Delivery
 
-_TOLD_PROBLEMS = 5
+_PROBLEMS_SHOWN = 5
 _Envelope = TypeVar("_Envelope", bound=BaseModel)
 
 
@@ -110,13 +110,13 @@ def delivered(
 ) -> Reading:
     """Return what was read, or say why nothing was."""
     found = tuple(alerts)
-    told = problems[:_TOLD_PROBLEMS]
-    if len(problems) > len(told):
-        told.append(f"and {len(problems) - len(told)} more")
+    shown = problems[:_PROBLEMS_SHOWN]
+    if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} more")
     if problems and not found:
-        raise Unreadable("; ".join(told), where=source, next_step="see the sender's template")
+        raise Unreadable("; ".join(shown), where=source, next_step="see the sender's template")
     delivery = Delivery(source=source, alerts=found, truncated=truncated, received_at=at)
-    return Reading(delivery=delivery, problems=tuple(told))
+    return Reading(delivery=delivery, problems=tuple(shown))
 
 
 def problem(error: ValidationError) -> str:

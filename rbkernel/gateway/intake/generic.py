@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.intake.fields import (
     Body,
     Labels,
@@ -25,16 +26,16 @@ from rbkernel.gateway.intake.fields import (
     read_each,
     text,
 )
-from rbkernel.gateway.jobs.alert import Alert, Status
+from rbkernel.gateway.jobs.alert import Alert
 
-_IGNORED_TOLD, _LONGEST_NAME = 5, 40
+_IGNORED_SHOWN, _LONGEST_NAME = 5, 40
 
 
 class GenericAlertBody(Body):
     """One alert: a name is enough. Senders that repeat alerts give ``id`` or ``starts_at``."""
 
     name: Text = ""
-    status: Status = Status.FIRING
+    status: AlertStatus = AlertStatus.FIRING
     labels: Labels = Field(default_factory=dict)
     annotations: Labels = Field(default_factory=dict)
     summary: Text = ""
@@ -81,8 +82,8 @@ def _ignored(kind: type[Body], bodies: Iterable[Any]) -> str:
     """
     names = (name for body in bodies if isinstance(body, Mapping) for name in body)
     unknown = dict.fromkeys(text(name) for name in names if name not in kind.model_fields)
-    told = [name[:_LONGEST_NAME] for name in list(unknown)[:_IGNORED_TOLD]]
-    return ", ".join([*told, *(["…"] if len(unknown) > len(told) else [])])
+    shown = [name[:_LONGEST_NAME] for name in list(unknown)[:_IGNORED_SHOWN]]
+    return ", ".join([*shown, *(["…"] if len(unknown) > len(shown) else [])])
 
 
 def _alert(entry: Any, group_key: str, received_at: datetime) -> Alert:
@@ -97,10 +98,10 @@ def _alert(entry: Any, group_key: str, received_at: datetime) -> Alert:
         fingerprint=body.id or body.fingerprint or fingerprint(labels),
         status=body.status,
         starts_at=body.starts_at or received_at,
-        ends_at=body.ends_at if body.status is Status.RESOLVED else None,
+        ends_at=body.ends_at if body.status is AlertStatus.RESOLVED else None,
         labels=labels,
         annotations={**summary, **body.annotations, **({"ignored": ignored} if ignored else {})},
         url=body.url,
-        # with other labels the same firing is told anew: it may have become more severe
+        # with other labels the same firing is a new alert: it may have become more severe
         episode=f"{fingerprint(body.id)}/{fingerprint(labels)}" if body.id else "",
     )

@@ -3,7 +3,7 @@
 What is a secret in an alert is taken out here, before it is on disk or anybody routes by it.
 Nobody who serves requests waits for a disk or parses a body. A commit takes whatever came while
 the one before it was under way, so that a wait for the disk is shared. Ordering rule: a receipt
-is given only for what the store has on disk; whatever else happens, the sender is told to come
+is given only for what the store has on disk; whatever else happens, the sender is asked to send
 again.
 """
 
@@ -153,7 +153,7 @@ class Inbox:
             # before the look at the answer: it is emptied after that is given
             raw_delivery = one.raw_delivery
             if one.answer.done():
-                continue  # whoever was told to come again will
+                continue  # its sender was asked to send again
             try:
                 read.append((one, raw_delivery, self._read(raw_delivery)))
             except TooLarge as error:
@@ -163,7 +163,7 @@ class Inbox:
         except StoreError as error:
             _log.error("store_failed: %s", error)
             receipts = [error] * len(read)
-        except Exception as error:  # noqa: BLE001  # the thread must go on, and the sender be told
+        except Exception as error:  # noqa: BLE001  # the thread must go on, and answer the sender
             _log.exception("inbox_defect")
             defect = StoreError(f"a bug in rbkernel ({type(error).__name__})", where="the inbox")
             receipts = [defect] * len(read)

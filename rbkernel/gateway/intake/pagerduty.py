@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from rbkernel.errors import Unreadable
+from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, delivered, envelope
-from rbkernel.gateway.jobs.alert import Alert, Status
+from rbkernel.gateway.jobs.alert import Alert
 from rbkernel.model import Severity
 
 _REOPENED = "incident.reopened"
@@ -115,7 +116,7 @@ def _alert(event: EventBody, incident: IncidentBody) -> Alert:
         source="pagerduty",
         group_key=incident.id,
         fingerprint=incident.id,
-        status=Status.RESOLVED if resolved else Status.FIRING,
+        status=AlertStatus.RESOLVED if resolved else AlertStatus.FIRING,
         starts_at=event.occurred_at if event.event_type == _REOPENED else incident.created_at,
         ends_at=event.occurred_at if resolved else None,
         labels=_labels(incident),

@@ -11,15 +11,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
-
-class Status(StrEnum):
-    """Whether what an alert warns of still holds."""
-
-    FIRING = "firing"
-    RESOLVED = "resolved"
+from rbkernel.evidence.incident import AlertStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +29,7 @@ class Alert:
     source: str
     group_key: str
     fingerprint: str
-    status: Status
+    status: AlertStatus
     starts_at: datetime
     ends_at: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +42,7 @@ class Alert:
         """What repeated tellings have in common: a SHA-256, in hex.
 
         >>> at = datetime(2026, 11, 20, 3, tzinfo=UTC)
-        >>> one = Alert(source="generic", group_key="g", fingerprint="f", status=Status.FIRING,
+        >>> one = Alert(source="generic", group_key="g", fingerprint="f", status=AlertStatus.FIRING,
         ...             starts_at=at, labels={"alertname": "A"})
         >>> one.identity == Alert.from_json(one.to_json() | {"url": "http://x"}).identity
         True
@@ -99,7 +93,7 @@ class Alert:
             "starts_at": datetime.fromisoformat(stored["starts_at"]),
             "ends_at": datetime.fromisoformat(ends_at) if ends_at else None,
         }
-        return cls(**{**stored, **times, "status": Status(stored["status"])})
+        return cls(**{**stored, **times, "status": AlertStatus(stored["status"])})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """From a stored alert to queued jobs: its incident, its record, its jobs.
 
-Ordering rules. One transaction gives an alert its incident and its jobs (``received`` →
-``placed``); then the incident's record is told; then the alert is ``done``. Each step can be said
-again, so whoever finds an alert in one of the first two states goes on from there. They go in the
-order in which they came; one that cannot go on waits, and holds up no other.
+Ordering rules. One transaction stores the alert's incident and its jobs (``received`` →
+``placed``); then the alert is written into the incident's record; then it is ``done``. Each step
+can be repeated, so any process may continue with an alert in one of the first two states. Alerts
+are processed in the order in which they came; one that cannot be processed waits, and the others
+do not wait for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.evidence.caveats import BY_RULE
+from rbkernel.evidence.incident import AlertOutcome, AlertStatus
 from rbkernel.gateway.jobs import grouping, routing
 from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.grouping import Known, Place
@@ -27,6 +28,7 @@ from rbkernel.gateway.jobs.ledger import JobRequest, live_key
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.routing import Route, Routing
 from rbkernel.gateway.jobs.situation_capture import Ask, SituationCapture
+from rbkernel.gateway.jobs.states import ALERT_TRANSITIONS, AlertState, move
 from rbkernel.gateway.jobs.tables import alerts, incidents
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue
@@ -88,7 +90,7 @@ class Dispatcher:
         """
         wanted = (
             sa.select(alerts)
-            .where(alerts.c.state != StoredAlert.DONE, alerts.c.retry_at <= time.time())
+            .where(alerts.c.state != AlertState.DONE, alerts.c.retry_at <= time.time())
             .order_by(alerts.c.number)
             .limit(_AT_ONCE)
         )
@@ -98,7 +100,7 @@ class Dispatcher:
     def _go_on(self, stored: StoredAlert) -> bool:
         try:
             decided = self._decided(stored) if stored.fires else Routing()
-            unplaced = stored.state == StoredAlert.RECEIVED
+            unplaced = stored.state == AlertState.RECEIVED
             placed = self._place(stored, decided) if unplaced else stored
             if placed is None:
                 self._wait(stored, "the alert that it resolves is not processed yet")
@@ -147,34 +149,32 @@ class Dispatcher:
         closed = self._closed(stored, decided)
         with self._context.store.planning() as connection:
             now = self._again(connection, stored)
-            if now.state != StoredAlert.RECEIVED:
+            if now.state != AlertState.RECEIVED:
                 return now
             if self._is_stale(connection, stored):
-                return self._placed(connection, stored, "stale", "")
+                return self._placed(connection, stored, AlertOutcome.STALE, "")
             place = self._incident(connection, stored, decided, closed)
             incident = place.incident
             orders = [
                 self._order(stored, route, incident, decided.mind) for route in decided.routes
             ]
             added = [self._add(connection, stored, order) for order in orders]
-            joined = "storm" if place.crowded else "attached"
-            unrun = BY_RULE if decided.by_rule else "no run"
-            outcome = "started" if any(added) else joined if added else unrun
+            outcome = _outcome(added, crowded=place.crowded, by_rule=decided.by_rule)
             why = decided.mind if added else decided.why
             return self._placed(connection, stored, outcome, incident, "; ".join(why))
 
     def _place_resolved(self, stored: StoredAlert) -> StoredAlert | None:
         with self._context.store.planning() as connection:
             now = self._again(connection, stored)
-            if now.state != StoredAlert.RECEIVED:
+            if now.state != AlertState.RECEIVED:
                 return now
             began = self._began(connection, stored)
             if began is None:
-                return self._placed(connection, stored, "nothing open", "")
-            if began.state == StoredAlert.RECEIVED:
+                return self._placed(connection, stored, AlertOutcome.NOTHING_OPEN, "")
+            if began.state == AlertState.RECEIVED:
                 return None
             incident = self._goes_on_as(connection, began.incident)
-            return self._placed(connection, stored, "resolved", incident)
+            return self._placed(connection, stored, AlertOutcome.RESOLVED, incident)
 
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
         """Read when candidate incidents were closed, before locking anything."""
@@ -292,13 +292,13 @@ class Dispatcher:
         """Whether only the resolved alert was received before this one."""
         thread = alerts.c.thread == stored.alert.thread
         earlier = sa.select(alerts.c.status).where(thread, alerts.c.number < stored.number)
-        return set(connection.execute(earlier).scalars()) == {"resolved"}
+        return set(connection.execute(earlier).scalars()) == {AlertStatus.RESOLVED}
 
     def _began(self, connection: Connection, stored: StoredAlert) -> StoredAlert | None:
         """Return the firing alert that a resolved one belongs to."""
         wanted = (
             sa.select(alerts)
-            .where(alerts.c.thread == stored.alert.thread, alerts.c.status == "firing")
+            .where(alerts.c.thread == stored.alert.thread, alerts.c.status == AlertStatus.FIRING)
             .order_by(alerts.c.number.desc())
             .limit(1)
         )
@@ -315,22 +315,24 @@ class Dispatcher:
         self,
         connection: Connection,
         stored: StoredAlert,
-        outcome: str,
+        outcome: AlertOutcome,
         incident: str,
         why: str = "",
     ) -> StoredAlert:
-        state = StoredAlert.PLACED if incident else StoredAlert.DONE
-        told = {"state": state, "outcome": outcome, "incident": incident, "problem": why}
-        number = alerts.c.number == stored.number
-        connection.execute(sa.update(alerts).where(number).values(**told))
+        state = AlertState.PLACED if incident else AlertState.DONE
+        connection.execute(
+            move(alerts, ALERT_TRANSITIONS, state)
+            .where(alerts.c.number == stored.number)
+            .values(outcome=outcome, incident=incident, problem=why)
+        )
         return self._again(connection, stored)
 
     def _done(self, stored: StoredAlert) -> None:
         with self._context.store.writing() as connection:
             connection.execute(
-                sa.update(alerts)
-                .where(alerts.c.number == stored.number, alerts.c.state == StoredAlert.PLACED)
-                .values(state=StoredAlert.DONE)
+                move(alerts, ALERT_TRANSITIONS, AlertState.DONE).where(
+                    alerts.c.number == stored.number
+                )
             )
 
     def _wait(self, stored: StoredAlert, why: str) -> None:
@@ -338,10 +340,19 @@ class Dispatcher:
             own = alerts.c.number == stored.number
             tries = connection.execute(sa.select(alerts.c.tries).where(own)).scalar_one()
             pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**tries)
-            told = {"tries": min(tries + 1, 10), "retry_at": time.time() + pause_s}
-            connection.execute(sa.update(alerts).where(own).values(told))
-            unplaced = sa.update(alerts).where(own, alerts.c.state == StoredAlert.RECEIVED)
+            retry = {"tries": min(tries + 1, 10), "retry_at": time.time() + pause_s}
+            connection.execute(sa.update(alerts).where(own).values(retry))
+            unplaced = sa.update(alerts).where(own, alerts.c.state == AlertState.RECEIVED)
             connection.execute(unplaced.values(problem=f"not yet: {why}"))
+
+
+def _outcome(added: Sequence[bool], *, crowded: bool, by_rule: bool) -> AlertOutcome:
+    """Return what was done about a firing alert; ``added``: for each job, whether it is new."""
+    if any(added):
+        return AlertOutcome.STARTED
+    if added:
+        return AlertOutcome.STORM if crowded else AlertOutcome.ATTACHED
+    return AlertOutcome.BY_RULE if by_rule else AlertOutcome.NO_RUN
 
 
 def _known(row: Any, closed: Mapping[str, float]) -> Known:

@@ -30,7 +30,7 @@ from rbkernel.run.preflight import accept
 from rbkernel.runbook import catalogue
 
 _LOOK_EVERY_S = 0.2
-_TO_SEAL_S = 20.0  # a run that is told to end seals what it has
+_TO_SEAL_S = 20.0  # a run that is asked to stop seals what it has
 _TRY_AGAIN_S = 1.0
 _OUTPUT_CHARACTERS = 1_000_000
 _log = logging.getLogger(__name__)

@@ -130,10 +130,10 @@ def _belongs(
 def group_of(alert: Alert) -> str:
     """Return a digest of the sender's group; empty when the sender groups by nothing.
 
-    >>> from rbkernel.gateway.jobs.alert import Status
+    >>> from rbkernel.evidence.incident import AlertStatus
     >>> def group(key):
     ...     return group_of(Alert(source="alertmanager", group_key=key, fingerprint="f",
-    ...         status=Status.FIRING, starts_at=datetime(2026, 11, 20, tzinfo=UTC)))
+    ...         status=AlertStatus.FIRING, starts_at=datetime(2026, 11, 20, tzinfo=UTC)))
     >>> group(""), group("{}:{}"), group('{}/{team="orders"}:{}'), len(group('{}:{a="b"}'))
     ('', '', '', 64)
     """
@@ -163,10 +163,10 @@ def service_of(alert: Alert, rules: Grouping) -> str:
 def incident_id(alert: Alert, at: datetime) -> str:
     """Return the id of the incident that an alert opens, the same one however often it is asked.
 
-    >>> from rbkernel.gateway.jobs.alert import Status
+    >>> from rbkernel.evidence.incident import AlertStatus
     >>> when = datetime(2026, 11, 20, 3, tzinfo=UTC)
-    >>> incident_id(Alert(source="generic", group_key="g", fingerprint="f", status=Status.FIRING,
-    ...                   starts_at=when), when)
+    >>> incident_id(Alert(source="generic", group_key="g", fingerprint="f", starts_at=when,
+    ...                   status=AlertStatus.FIRING), when)
     'INC-20261120-...'
     """
     return f"INC-{at.astimezone(UTC):%Y%m%d}-{alert.identity[:6]}"

@@ -14,12 +14,19 @@ import sqlalchemy as sa
 
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
-from rbkernel.evidence.incident import SEALING, instant
+from rbkernel.evidence.incident import (
+    SEALING,
+    AlertStatus,
+    IncidentState,
+    RunState,
+    instant,
+)
 from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.jobs.grouping import service_name
 from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.jobs.situation_capture import Ask
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import alerts, incidents
 from rbkernel.model import Severity, Verdict
@@ -66,14 +73,14 @@ class IncidentLog:
             )
         for other in self._merged_into(incident):
             self._merge(incident, other)
-        told = {
+        processed = {
             **how,
             "identity": alert.identity,
             "outcome": stored.outcome,
             "runs": [job.run_id for job in jobs],
             "why": stored.problem,
         }
-        self._say(incident, "alert", **alert.to_json(), **told)
+        self._say(incident, "alert", **alert.to_json(), **processed)
 
     def record_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
         """Write what a server looked like when an alert arrived, or why it could not be seen."""
@@ -102,8 +109,8 @@ class IncidentLog:
             self._tell_attempt(job, attempt, why)
             why = f"attempt {attempt.number} was {attempt.outcome}: {attempt.failure}"
         if job.state in Job.NOT_STARTED:
-            self._say_run(job, job.run_id, "queued", job.attempt + 1, why=why)
-        if job.state == Job.GIVEN_UP:
+            self._say_run(job, job.run_id, RunState.QUEUED, job.attempt + 1, why=why)
+        if job.state == JobState.GIVEN_UP:
             text = f"{job.runbook} failed after {job.attempt} attempts: {job.failure}"
             self._note_once(job.incident, text)
         if job.state in Job.ENDED:
@@ -118,7 +125,7 @@ class IncidentLog:
         if not incident or self._still_fires(incident):
             return
         record = records.read(self._root, incident)
-        if record.state == "closed" or record.resolved is None:
+        if record.state == IncidentState.CLOSED or record.resolved is None:
             return
         text = f"all alerts are resolved, the last one at {clock(record.resolved.at)}"
         self._note_once(incident, text)
@@ -130,7 +137,7 @@ class IncidentLog:
 
         Whoever closed it without waiting has said so in the record, and is not overruled.
         """
-        well = job.state == Job.DONE and job.verdict == Verdict.OK
+        well = job.state == JobState.DONE and job.verdict == Verdict.OK
         if well and job.source == "schedule":
             self._close_for_schedule(job)
         closed = self.closed_at(job.incident)
@@ -177,20 +184,20 @@ class IncidentLog:
             self._say(other, "merged", into=incident)
 
     def _tell_attempt(self, job: Job, attempt: Attempt, why: str) -> None:
-        self._say_run(job, attempt.run_id, "queued", attempt.number, why=why)
-        self._say_run(job, attempt.run_id, "started", attempt.number)
+        self._say_run(job, attempt.run_id, RunState.QUEUED, attempt.number, why=why)
+        self._say_run(job, attempt.run_id, RunState.STARTED, attempt.number)
         if attempt.ended_at:
             self._say_run(
                 job,
                 attempt.run_id,
-                "ended",
+                RunState.ENDED,
                 attempt.number,
                 outcome=attempt.outcome,
                 verdict=attempt.verdict,
                 why=attempt.failure,
             )
 
-    def _say_run(self, job: Job, run_id: str, state: str, attempt: int, **said: str) -> None:
+    def _say_run(self, job: Job, run_id: str, state: RunState, attempt: int, **said: str) -> None:
         mind = {"mind": job.mind} if job.mind else {}
         self._say(
             job.incident,
@@ -222,8 +229,8 @@ class IncidentLog:
         """Whether an alert of the incident or its parts is still firing, from the store."""
         parts = [incident, *self._merged_into(incident)]
         of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
-        firing = of_this.where(alerts.c.status == "firing")
-        ended = sa.select(alerts.c.thread).where(alerts.c.status == "resolved")
+        firing = of_this.where(alerts.c.status == AlertStatus.FIRING)
+        ended = sa.select(alerts.c.thread).where(alerts.c.status == AlertStatus.RESOLVED)
         return bool(self._store.read(firing.where(alerts.c.thread.not_in(ended)).limit(1)))
 
     def _merged_into(self, incident: str) -> list[str]:

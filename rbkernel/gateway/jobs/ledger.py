@@ -1,10 +1,10 @@
 """The jobs in the store, and every change of their state.
 
-Ordering rules. A job is ``waiting``, ``queued``, ``running``, then ended; only a failed attempt
-puts it back to ``waiting``. It is begun by whoever changes ``queued`` to ``running`` for the next
-attempt's number, which one alone can; and it is ended only by the attempt that runs now. So a
-worker that was thought dead cannot end what another one has taken over. ``told`` is false from
-every change until the incident's record has it.
+Ordering rules. A job changes its state only as `JOB_TRANSITIONS` allows. The worker that changes
+``queued`` to ``running`` for the next attempt's number executes that attempt: only one worker can.
+Only the attempt that runs now ends the job, so a worker that was considered lost cannot end a job
+that another worker has reclaimed. The column ``told`` is false from every change until the
+incident's record has it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ from sqlalchemy.engine import Connection
 
 from rbkernel.config.queue import Queue
 from rbkernel.gateway.jobs.records import Job, job_of
+from rbkernel.gateway.jobs.states import (
+    JOB_TRANSITIONS,
+    AlertState,
+    JobState,
+    move,
+)
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import alerts, attempts, job_alerts, jobs, quarantine, workers
 from rbkernel.model import Severity, Verdict, new_run_id
-from rbkernel.run.outcome import Ending, Outcome
+from rbkernel.run.outcome import ATTEMPT_TRANSITIONS, Ending, Outcome
 
 _LOOK_AT_ONCE = 1_000
 _FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # before the second attempt, and before each further one
@@ -100,7 +106,7 @@ class Ledger:
             "why": json.dumps([order.why, *order.mind]),
             "live": live,
             "priority": priority,
-            "state": Job.WAITING,
+            "state": JobState.WAITING,
             "run_id": new_run_id(),
             "created_at": time.time(),
             "told": False,
@@ -133,7 +139,7 @@ class Ledger:
         """Let those waiting jobs queue that have room at their connections, the urgent first."""
         waiting = (
             sa.select(jobs)
-            .where(jobs.c.state == Job.WAITING, jobs.c.not_before <= time.time())
+            .where(jobs.c.state == JobState.WAITING, jobs.c.not_before <= time.time())
             .order_by(jobs.c.priority, jobs.c.created_at)
             .limit(_LOOK_AT_ONCE)
         )
@@ -141,10 +147,10 @@ class Ledger:
             return []  # the common case, without a transaction that writes
         with self._store.planning() as connection:
             active = sa.select(jobs.c.connections).where(
-                jobs.c.state.in_([Job.QUEUED, Job.RUNNING])
+                jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING])
             )
             taken = Counter(
-                name for told in connection.execute(active).scalars() for name in json.loads(told)
+                name for names in connection.execute(active).scalars() for name in json.loads(names)
             )
             room = [
                 row
@@ -152,14 +158,14 @@ class Ledger:
                 if _take(taken, json.loads(row.connections), self._rules.per_connection)
             ]
             ids = [row.id for row in room]
-            queued = sa.update(jobs).where(jobs.c.id.in_(ids))
-            connection.execute(queued.values(state=Job.QUEUED, queued_at=time.time()))
+            queued = move(jobs, JOB_TRANSITIONS, JobState.QUEUED).where(jobs.c.id.in_(ids))
+            connection.execute(queued.values(queued_at=time.time()))
         return [_turn(row) for row in room]
 
     def queued_since(self, age_s: float) -> list[PendingAttempt]:
         """Return jobs that have been queued for so long that they may be lost."""
         wanted = sa.select(jobs).where(
-            jobs.c.state == Job.QUEUED, jobs.c.queued_at < time.time() - age_s
+            jobs.c.state == JobState.QUEUED, jobs.c.queued_at < time.time() - age_s
         )
         return [_turn(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
 
@@ -170,10 +176,9 @@ class Ledger:
         now = time.time()
         with self._store.writing() as connection:
             taken = connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == job, jobs.c.state == Job.QUEUED, jobs.c.attempt == number - 1)
+                move(jobs, JOB_TRANSITIONS, JobState.RUNNING)
+                .where(jobs.c.id == job, jobs.c.attempt == number - 1)
                 .values(
-                    state=Job.RUNNING,
                     attempt=number,
                     worker=worker,
                     started_at=now,
@@ -188,50 +193,52 @@ class Ledger:
             connection.execute(sa.insert(attempts).values({**row, "started_at": now}))
         return job_of(taken)
 
-    def end(self, job: str, number: int, ending: Ending) -> str:
+    def end(self, job: str, number: int, ending: Ending) -> JobState | None:
         """Store the outcome of an attempt; an interrupted job is queued again, up to the limit.
 
         Returns
         -------
-        str
-            The job's new state; empty when that attempt no longer runs, so that nothing was said.
+        JobState
+            The job's new state; None when that attempt no longer runs, so that nothing changed.
         """
-        now = time.time()
+        outcome = ATTEMPT_TRANSITIONS.check(Outcome.RUNNING, ending.outcome)
+        now, failure = time.time(), ending.failure
         with self._store.writing() as connection:
-            tried = attempts.c.job == job, attempts.c.number == number
-            told = {"ended_at": now, "outcome": ending.outcome, "failure": ending.failure}
             connection.execute(
                 sa.update(attempts)
-                .where(*tried, attempts.c.ended_at.is_(None))
-                .values(**told, verdict=ending.verdict)
+                .where(attempts.c.job == job, attempts.c.number == number)
+                .where(attempts.c.outcome == Outcome.RUNNING)
+                .values(ended_at=now, outcome=outcome, failure=failure, verdict=ending.verdict)
             )
-            changes = self._after(connection, job, ending, now)
+            state, changes = self._after(connection, job, ending, now)
             ended = connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == job, jobs.c.state == Job.RUNNING, jobs.c.attempt == number)
-                .values(**changes, ended_at=now, failure=ending.failure, told=False)
+                move(jobs, JOB_TRANSITIONS, state)
+                .where(jobs.c.id == job, jobs.c.attempt == number)
+                .values(**changes, ended_at=now, failure=failure, told=False)
             )
-        return str(changes["state"]) if ended.rowcount else ""
+        return state if ended.rowcount else None
 
     def _after(
         self, connection: Connection, job: str, ending: Ending, now: float
-    ) -> dict[str, Any]:
-        if ending.outcome in (Outcome.DONE, Outcome.FAILED):
-            last = {"verdict": ending.verdict, "head": ending.head}
-            return {"state": ending.outcome, "live": None, **last}
+    ) -> tuple[JobState, dict[str, Any]]:
+        """Return the job's state after an attempt, and what else changes in its row."""
+        last = {"live": None, "verdict": ending.verdict, "head": ending.head}
+        if ending.outcome is Outcome.DONE:
+            return JobState.DONE, last
+        if ending.outcome is Outcome.FAILED:
+            return JobState.FAILED, last
         counted = connection.execute(
             sa.select(sa.func.count()).where(
                 attempts.c.job == job, attempts.c.outcome == Outcome.INTERRUPTED
             )
         ).scalar_one()
         if counted >= self._rules.attempts:
-            # what nobody found out is not well
-            last = {"verdict": ending.verdict or Verdict.UNKNOWN.value, "head": ending.head}
-            return {"state": Job.GIVEN_UP, "live": None, **last}
+            # without a verdict nothing is known
+            return JobState.GIVEN_UP, {**last, "verdict": ending.verdict or Verdict.UNKNOWN.value}
         pause_s = (
             0.0 if ending.outcome == Outcome.DRAINED else _FIRST_PAUSE_S * _LONGER ** (counted - 1)
         )
-        return {"state": Job.WAITING, "not_before": now + pause_s, "run_id": new_run_id()}
+        return JobState.WAITING, {"not_before": now + pause_s, "run_id": new_run_id()}
 
     # --- who works
 
@@ -257,7 +264,7 @@ class Ledger:
                 .values(heartbeat_at=self._store.clock)
             )
             own = sa.select(jobs.c.id, jobs.c.attempt).where(
-                jobs.c.worker == worker, jobs.c.state == Job.RUNNING
+                jobs.c.worker == worker, jobs.c.state == JobState.RUNNING
             )
             mine = {(row.id, row.attempt) for row in connection.execute(own)}
         return mine if alive.rowcount else None
@@ -274,7 +281,7 @@ class Ledger:
                 sa.update(jobs)
                 .where(
                     jobs.c.id == job.id,
-                    jobs.c.state == Job.RUNNING,
+                    jobs.c.state == JobState.RUNNING,
                     jobs.c.attempt == job.attempt,
                     jobs.c.worker == job.worker,
                 )
@@ -284,7 +291,7 @@ class Ledger:
 
     def running(self) -> list[Job]:
         """Return the jobs that run, whether or not their worker lives."""
-        wanted = sa.select(jobs).where(jobs.c.state == Job.RUNNING)
+        wanted = sa.select(jobs).where(jobs.c.state == JobState.RUNNING)
         return [job_of(row) for row in self._store.read(wanted)]
 
     # --- what the incidents' records are to say
@@ -311,12 +318,14 @@ class Ledger:
         """Whether these incidents have no pending job, and the newest runs ended ok."""
         wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
         newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
-        return all(one.state == Job.DONE and one.verdict == Verdict.OK for one in newest.values())
+        return all(
+            one.state == JobState.DONE and one.verdict == Verdict.OK for one in newest.values()
+        )
 
     def forget(self, before: float) -> int:
         """Delete ended jobs, alerts and quarantine older than a time; evidence stays."""
         ended = sa.select(jobs.c.id).where(jobs.c.ended_at < before, jobs.c.live.is_(None))
-        old = alerts.c.last_seen_at < before, alerts.c.state == "done"
+        old = alerts.c.last_seen_at < before, alerts.c.state == AlertState.DONE
         with self._store.writing() as connection:
             for table in (attempts, job_alerts):
                 connection.execute(sa.delete(table).where(table.c.job.in_(ended)))

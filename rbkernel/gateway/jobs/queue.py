@@ -132,12 +132,12 @@ class Queue:
                 "app_version": VERSION,
                 "priority": attempt.priority,
             }
-            with self._told():
+            with self._errors():
                 DBOS.enqueue_workflow_with_options(options, attempt.job, attempt.number)
 
     def taken(self) -> list[tuple[str, str]]:
         """Return the started attempts that have not ended: name and executor of each."""
-        with self._told():
+        with self._errors():
             taken = DBOS.list_workflows(
                 status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
             )
@@ -145,7 +145,7 @@ class Queue:
 
     def put_back(self, names: Sequence[str]) -> None:
         """Give attempts to others, whose executors are gone."""
-        with self._told():
+        with self._errors():
             if names:
                 DBOS.resume_workflows(list(names), queue_name=_QUEUE)
 
@@ -154,7 +154,7 @@ class Queue:
         if not attempts:
             return 0
         names = [attempt.name for attempt in attempts]
-        with self._told():
+        with self._errors():
             found = DBOS.list_workflows(workflow_ids=names, load_input=False, load_output=False)
             known = {one.workflow_id: one.status for one in found}
             missing = [
@@ -167,7 +167,7 @@ class Queue:
 
     def forget(self, before: str) -> int:
         """Delete what ended before a time (ISO 8601); return how many workflows there were."""
-        with self._told():
+        with self._errors():
             over = DBOS.list_workflows(
                 status=list(_ENDED),
                 queue_name=_QUEUE,
@@ -181,8 +181,8 @@ class Queue:
         return len(over)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say in a sentence that the database failed; a damaged file is made again at a start."""
+    def _errors(self) -> Iterator[None]:
+        """Raise `StoreError` where the database fails; a start rebuilds a damaged file."""
         try:
             yield
         except (dbos_error.DBOSException, SQLAlchemyError) as error:

@@ -8,39 +8,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from rbkernel.evidence.incident import is_possible
-from rbkernel.gateway.jobs.alert import Alert, Status
+from rbkernel.evidence.incident import AlertOutcome, AlertStatus, is_possible
+from rbkernel.gateway.jobs.alert import Alert
+from rbkernel.gateway.jobs.states import JOB_TRANSITIONS, AlertState, JobState
+from rbkernel.run.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredAlert:
-    """An alert, and what became of it.
-
-    ``state`` is ``received`` until it has its place, ``placed`` until incident and queue know of
-    it, then ``done``. ``outcome`` says what it came to: `OUTCOMES`.
-    """
-
-    RECEIVED: ClassVar[str] = "received"
-    PLACED: ClassVar[str] = "placed"
-    DONE: ClassVar[str] = "done"
-    OUTCOMES: ClassVar[Mapping[str, str]] = {
-        "started": "a job was queued",
-        "attached": "attached to a job that was already live",
-        "storm": "one of many alerts without a runbook; attached to the job of another one",
-        "resolved": "a firing alert was resolved",
-        "nothing open": "resolved, but no firing alert was received",
-        "stale": "firing, received after its resolved alert",
-        "no run": "no runbook could run",
-        "by rule": "a [[routes]] entry says that no runbook runs",
-    }
+    """An alert, how far it is processed, and what was done about it."""
 
     number: int
     alert: Alert
     received_at: datetime
     last_seen_at: datetime
     seen: int
-    state: str
-    outcome: str
+    state: AlertState
+    outcome: AlertOutcome
     incident: str
     problem: str
 
@@ -58,30 +42,20 @@ class StoredAlert:
     @property
     def fires(self) -> bool:
         """Whether the alert is firing, not resolved."""
-        return self.alert.status == Status.FIRING
+        return self.alert.status == AlertStatus.FIRING
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run that was decided on, with as many attempts as it takes.
+    """A runbook to execute, in as many attempts as it takes.
 
-    ``state``: ``waiting`` (for room at its connections, or for another attempt), ``queued``,
-    ``running``, then ``done`` (the runbook came to its end, whatever it found), ``failed`` (a cell
-    failed, or it cannot be run as it is) or ``given up`` (every attempt was interrupted).
-    ``why`` is what it is for, then what is not as it was meant to be, if anything.
-    ``priority`` is 1 for critical to 4 for low. ``verdict`` and ``head`` are of the last attempt
-    that was sealed.
+    ``why`` is the reason for it, then its caveats, if any. ``priority`` is 1 for critical to 4 for
+    low. ``verdict`` and ``head`` are of the last attempt that was sealed.
     """
 
-    WAITING: ClassVar[str] = "waiting"
-    QUEUED: ClassVar[str] = "queued"
-    RUNNING: ClassVar[str] = "running"
-    DONE: ClassVar[str] = "done"
-    FAILED: ClassVar[str] = "failed"
-    GIVEN_UP: ClassVar[str] = "given up"
-    NOT_STARTED: ClassVar[tuple[str, ...]] = (WAITING, QUEUED)
-    LIVE: ClassVar[tuple[str, ...]] = (WAITING, QUEUED, RUNNING)
-    ENDED: ClassVar[tuple[str, ...]] = (DONE, FAILED, GIVEN_UP)
+    NOT_STARTED: ClassVar[tuple[JobState, ...]] = (JobState.WAITING, JobState.QUEUED)
+    LIVE: ClassVar[tuple[JobState, ...]] = (*NOT_STARTED, JobState.RUNNING)
+    ENDED: ClassVar[tuple[JobState, ...]] = JOB_TRANSITIONS.final
 
     id: str
     runbook: str
@@ -92,7 +66,7 @@ class Job:
     priority: int
     connections: tuple[str, ...]
     why: tuple[str, ...]
-    state: str
+    state: JobState
     attempt: int
     created_at: datetime
     not_before: datetime | None
@@ -120,11 +94,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One execution of a job: a run of its own, with evidence of its own.
-
-    ``outcome`` is empty while it runs, then ``done``, ``failed``, ``interrupted``, or ``drained``
-    when a worker that was told to end gave it back.
-    """
+    """One execution of a job: a run of its own, with evidence of its own."""
 
     job: str
     number: int
@@ -132,7 +102,7 @@ class Attempt:
     worker: str
     started_at: datetime
     ended_at: datetime | None
-    outcome: str
+    outcome: Outcome
     verdict: str
     failure: str
 
@@ -187,7 +157,7 @@ class Counts:
     @property
     def running(self) -> int:
         """Jobs that run now: the kernels in use."""
-        return self.jobs.get(Job.RUNNING, 0)
+        return self.jobs.get(JobState.RUNNING, 0)
 
 
 def at(seconds: float | None) -> datetime | None:
@@ -206,17 +176,18 @@ def stored_alert_of(row: Any) -> StoredAlert:
         alert=Alert.from_json(json.loads(row.alert)),
         received_at=_at(row.received_at),
         last_seen_at=_at(row.last_seen_at),
-        **{
-            name: getattr(row, name) for name in ("seen", "state", "outcome", "incident", "problem")
-        },
+        state=AlertState(row.state),
+        outcome=AlertOutcome(row.outcome),
+        **{name: getattr(row, name) for name in ("seen", "incident", "problem")},
     )
 
 
 def job_of(row: Any) -> Job:
     """Return what a row of the table of jobs says."""
-    texts = ("id", "runbook", "incident", "source", "state", "run_id", "worker", "verdict")
+    texts = ("id", "runbook", "incident", "source", "run_id", "worker", "verdict")
     return Job(
         **{name: getattr(row, name) for name in (*texts, "failure", "head", "priority", "attempt")},
+        state=JobState(row.state),
         created_at=_at(row.created_at),
         queued_at=at(row.queued_at),
         started_at=at(row.started_at),
@@ -231,9 +202,10 @@ def job_of(row: Any) -> Job:
 
 def attempt_of(row: Any) -> Attempt:
     """Return what a row of the table of attempts says."""
-    texts = ("job", "number", "run_id", "worker", "outcome", "verdict", "failure")
+    texts = ("job", "number", "run_id", "worker", "verdict", "failure")
     return Attempt(
         **{name: getattr(row, name) for name in texts},
+        outcome=Outcome(row.outcome),
         started_at=_at(row.started_at),
         ended_at=at(row.ended_at),
     )

@@ -70,7 +70,7 @@ def _of_schedules(known: Catalogue, settings: Settings) -> Iterator[ConfigError]
             runbook = runbooks.get(name.upper()) or catalogue.find(name, settings.catalogue.paths)
             accept(runbook, schedule.parameters, "", settings)
         except RbkernelError as error:
-            yield _told(f"[[schedules]] {schedule.name}", name, error)
+            yield _with_place(f"[[schedules]] {schedule.name}", name, error)
 
 
 def _of_routes(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
@@ -81,7 +81,7 @@ def _of_routes(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
             try:
                 _look_at_route(rule, runbooks.get(name) or _missing(name, known), settings)
             except RbkernelError as error:
-                yield _told(f"[[routes]] {named}", name, error)
+                yield _with_place(f"[[routes]] {named}", name, error)
 
 
 def _missing(name: str, known: Catalogue) -> Runbook:
@@ -108,7 +108,7 @@ def _of_triggers(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
                 _look(runbook, _with_matched(trigger.parameters, trigger.match), settings)
             except RbkernelError as error:
                 where = f"trigger {trigger.alert or dict(trigger.match)} of {runbook.path}"
-                yield _told(where, runbook.id, error)
+                yield _with_place(where, runbook.id, error)
 
 
 def _with_matched(
@@ -154,7 +154,7 @@ def _is_of_label(said: Given) -> bool:
     return isinstance(said, str) and said.startswith(_OF_LABEL)
 
 
-def _told(where: str, runbook: str, error: RbkernelError) -> ConfigError:
+def _with_place(where: str, runbook: str, error: RbkernelError) -> ConfigError:
     return ConfigError(
         f"{runbook} cannot run: {error.what}",
         where=where,

@@ -41,6 +41,7 @@ from rbkernel.gateway.jobs.records import (
     stored_alert_of,
     worker_of,
 )
+from rbkernel.gateway.jobs.states import AlertState
 
 _LOCK = 7_226_001  # PostgreSQL's advisory lock: one plans at a time, whatever the host
 _NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libpq's
@@ -123,7 +124,7 @@ class Store:
         -------
         list
             For each delivery, how many of its alerts were new. An alert counts as new once, in
-            the delivery that told of it first.
+            the delivery that reported it first.
         """
         rows: dict[str, dict[str, Any]] = {}
         for delivery in deliveries:
@@ -260,7 +261,7 @@ class Store:
                 jobs=_counted(connection, jobs.c.state),
                 quarantined=_number_of(connection, tables.quarantine),
                 oldest_alert_s=_age_s(
-                    connection, alerts.c.received_at, alerts.c.state != StoredAlert.DONE
+                    connection, alerts.c.received_at, alerts.c.state != AlertState.DONE
                 ),
                 oldest_job_s=_age_s(
                     connection, jobs.c.created_at, jobs.c.state.in_(Job.NOT_STARTED)
@@ -286,13 +287,13 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Look at one state of the store while the block runs."""
-        with self._told(), self._engine.begin() as connection:
+        with self._errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Change the store in one transaction, that is on disk when the block has ended."""
-        with self._told(), self._turn, self._engine.connect() as connection:
+        with self._errors(), self._turn, self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection
@@ -306,7 +307,7 @@ class Store:
             yield connection
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:

@@ -47,7 +47,7 @@ _STRANDED_JOBS_EVERY_S = 5.0
 _FORGET_EVERY_S = 3_600.0
 _PATIENCE = 3
 _SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU
-_CLOCK_STEP_S = 2.0  # the start of a process is told by a clock that may be set
+_CLOCK_STEP_S = 2.0  # the clock that gives the start of a process may be set
 _SQLITE = (
     "the store and the queue are SQLite files, suitable for one host. DBOS, which the queue is made"
     " of, calls SQLite a store for development; where several hosts work, or much depends on it,"
@@ -223,8 +223,8 @@ class Supervisor:
 
     def _settle(self, job: Job) -> None:
         """Settle a run whose worker is gone, once its kernel has ended."""
-        root, told = self._context.settings.evidence_root, False
-        while not self._end.wait(_LOST_WORKERS_EVERY_S if told else 0):
+        root, logged = self._context.settings.evidence_root, False
+        while not self._end.wait(_LOST_WORKERS_EVERY_S if logged else 0):
             try:
                 with self._sealing:
                     ending = ending_of(root, job.run_id, self._executor.environment, wait_s=0)
@@ -234,14 +234,14 @@ class Supervisor:
                     self._context.ledger.end(job.id, job.attempt, ending)
                     self.wake()
                     return
-                if not told:
+                if not logged:
                     _log.warning(
                         "run %s has lost its worker, but its kernel is still alive", job.run_id
                     )
             except Exception:  # noqa: BLE001  # nobody else answers for this run now
-                if not told:
+                if not logged:
                     _log.exception("run %s has lost its worker and is not sealed yet", job.run_id)
-            told = True
+            logged = True
 
     def _is_dead(self, worker: Worker) -> bool:
         """Whether a worker is lost: one whose process is alive gets more time."""
@@ -288,10 +288,10 @@ def _process(process: psutil.Process) -> str:
     return f"{process.pid} {process.create_time():.2f}"
 
 
-def _lives(told: str) -> bool:
-    """Whether a process of this host is still alive."""
+def _lives(identity: str) -> bool:
+    """Whether a process of this host, as `_process` identifies it, is still alive."""
     try:
-        pid, began = told.split()
+        pid, began = identity.split()
         process = psutil.Process(int(pid))
         same = abs(process.create_time() - float(began)) < _CLOCK_STEP_S
         return same and process.status() != psutil.STATUS_ZOMBIE

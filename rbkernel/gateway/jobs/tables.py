@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from rbkernel.gateway.jobs import storefile
+from rbkernel.gateway.jobs.states import AlertState
 
 VERSION = 2  # of these tables; `migrations` has a step to each version from the one before
 KNOWN = ("sqlite", "postgresql")
@@ -55,7 +56,7 @@ alerts = _table(
     sa.Column("received_at", _time, nullable=False),
     sa.Column("last_seen_at", _time, nullable=False),
     sa.Column("seen", sa.Integer, nullable=False, default=1),
-    sa.Column("state", sa.Text, nullable=False, default="received"),
+    sa.Column("state", sa.Text, nullable=False, default=AlertState.RECEIVED.value),
     _text("outcome"),
     sa.Column("incident", sa.Text, nullable=False, default="", index=True),
     sa.Column("tries", sa.Integer, nullable=False, default=0),

@@ -1,8 +1,8 @@
 """The events of an incident to notify, derived from its evidence. Pure.
 
 An event is due because a line of `incident.jsonl` says so, or because time has passed. Its key is
-the same whoever works it out and however often, so that nothing is lost with the process that was
-to tell it, and nothing is told twice.
+the same in every process, however often the event is derived: so nothing is lost with a process,
+and nothing is notified twice.
 """
 
 from __future__ import annotations
@@ -15,28 +15,37 @@ from typing import Any, Protocol
 from rbkernel.config.notify import EventKind
 from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
-    CLOSED,
-    RUNS_ONLY,
     SEVERE,
+    AlertOutcome,
     IncidentRecord,
+    IncidentState,
     Line,
     RunHistory,
+    RunState,
     instant,
 )
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import alert_name, wrong_when_alerted
 from rbkernel.gateway.jobs.records import StoredAlert
-from rbkernel.model import SEVERITY_LABELS, Finding, Severity, Verdict, by_urgency
+from rbkernel.gateway.jobs.states import AlertState
+from rbkernel.model import (
+    SEVERITY_LABELS,
+    DecisionState,
+    Finding,
+    Severity,
+    Verdict,
+    by_urgency,
+)
 from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
 from rbkernel.runbook.quantities import duration_s
 
-_OVER = frozenset({"ended", "sealed"})
+_OVER = frozenset({RunState.ENDED, RunState.SEALED})
 # what a human writes into the record; then somebody is there
 _BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
 _RBKERNEL = "rbkernel"
-# a run that has not started by then is told: its alert has been looked at by nothing
+# a run that has not started by then is an event: nothing has looked at its alert
 WAITS_TOO_LONG = timedelta(minutes=5)
 _ENDINGS = frozenset({"closed", "reopened"})
 
@@ -106,18 +115,18 @@ def of_waiting(stored: StoredAlert) -> Event:
     """Return the event that an alert, received long ago, has not got to its incident's record."""
     alert = stored.alert
     reason = stored.problem or "it is not processed yet: check that `rbkernel serve` is running"
-    if stored.state == StoredAlert.PLACED:
+    if stored.state == AlertState.PLACED:
         reason = (
             f"the record of {stored.incident} cannot be written: see the log of `rbkernel serve`"
         )
     name = alert.name or alert.fingerprint
-    told = next((alert.labels[one] for one in SEVERITY_LABELS if alert.labels.get(one)), "")
+    severity = next((alert.labels[one] for one in SEVERITY_LABELS if alert.labels.get(one)), "")
     return Event(
         key=f"unhandled/{alert.identity[:16]}",
         kind="unhandled",
         at=stored.received_at.isoformat(),
         incident="",
-        severity=severity_of(told, None),
+        severity=severity_of(severity, None),
         page="",
         facts={"title": name, "alert": name, "not_run": reason, "ran": False},
     )
@@ -140,16 +149,20 @@ class _Incident:
             key = f"unhandled/{line.text('identity')[:16] or line.number}"
             if key in self.known:
                 continue
-            ran = line.text("outcome") != "no run"
+            ran = line.text("outcome") != AlertOutcome.NO_RUN
             facts = {"alert": alert_name(line), "not_run": line.text("why"), "ran": ran}
             yield self._event("unhandled", key, line.at, None, facts)
 
     def not_started(self) -> Iterator[tuple[datetime, Event]]:
         """Return the runs for alerts that wait, with the time at which that is too long."""
-        if not self.record.alerts or self.record.state == CLOSED or self.record.merged_into:
+        if (
+            not self.record.alerts
+            or self.record.state == IncidentState.CLOSED
+            or self.record.merged_into
+        ):
             return
         for run in self.record.runs:
-            if run.state != "queued":
+            if run.state != RunState.QUEUED:
                 continue
             at = instant(run.queued_at) + WAITS_TOO_LONG
             reason = (
@@ -163,7 +176,7 @@ class _Incident:
     def of_runs(self) -> Iterator[Event]:
         for run in self.record.runs:
             started = f"started/{run.run_id}"
-            if started not in self.known and _said(self.record, run, "started"):
+            if started not in self.known and _said(self.record, run, RunState.STARTED):
                 facts = {"seen": wrong_when_alerted(self.record)}
                 yield self._event("started", started, run.started_at, run, facts)
             found = f"finding/{run.run_id}"
@@ -171,25 +184,25 @@ class _Incident:
                 yield from self._ended(run, found)
 
     def _ended(self, run: RunHistory, key: str) -> Iterator[Event]:
-        told = self.evidence.run(run.run_id)
-        if told is None and not run.verdict:
+        journal = self.evidence.run(run.run_id)
+        if journal is None and not run.verdict:
             yield self._without_evidence(run, key)
             return
         verdict = Verdict(run.verdict) if run.verdict in list(Verdict) else Verdict.UNKNOWN
-        verdict = told.verdict if told else verdict
+        verdict = journal.verdict if journal else verdict
         # what is sealed was found before, also where the end is written down after it
         at = min(filter(None, (run.ended_at, run.sealed_at)), key=instant, default="")
         # both are due at the same time, and the finding's key stands for both
-        for decision in told.decisions if told else ():
-            if decision.state == "parked":
+        for decision in journal.decisions if journal else ():
+            if decision.state == DecisionState.PARKED:
                 facts = {"decision": asdict(decision), "verdict": verdict.value}
                 parked = f"decision/{run.run_id}/{decision.id}"
                 yield self._event("decision", parked, at, run, facts, verdict)
         found: dict[str, Any] = {
             "verdict": verdict.value,
-            "findings": [_finding(one) for one in _worst_first(told)],
-            "checks": len(told.findings) if told else 0,
-            "complete": bool(told and told.complete),
+            "findings": [_finding(one) for one in _worst_first(journal)],
+            "checks": len(journal.findings) if journal else 0,
+            "complete": bool(journal and journal.complete),
         }
         yield self._event("finding", key, at, run, found, verdict)
 
@@ -201,16 +214,16 @@ class _Incident:
 
     def raised(self) -> Iterator[Event]:
         """Yield an event for each alert that raises the severity, unless it starts its own run."""
-        worst, told = "", False
+        worst, started = "", False
         for line in self.record.lines:
-            told = told or (line.kind == "run" and line.text("state") == "started")
+            started = started or (line.kind == "run" and line.text("state") == RunState.STARTED)
             said = line.text("severity") if line.kind in SEVERE else ""
             if Severity.place(said) >= Severity.place(worst):
                 continue
             was, worst = worst, said
             key = f"raised/{said}"
-            joins = line.kind == "alert" and line.text("outcome") != "started"
-            if told and joins and key not in self.known:
+            joins = line.kind == "alert" and line.text("outcome") != AlertOutcome.STARTED
+            if started and joins and key not in self.known:
                 facts = {"severity": said, "was": was, "alert": alert_name(line)}
                 yield self._event("raised", key, line.at, None, facts)
 
@@ -228,24 +241,28 @@ class _Incident:
                 facts = {"head": head, **_closing(None if run else ending)}
                 yield self._event("sealed", key, line.at, run, facts)
             if line.text("record"):
-                ending = None  # a close is told once, by the first seal of the record after it
+                ending = None  # a close is notified once: with the next seal of the record
 
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
         """Return every step of every runbook's path, with the time at which it is due."""
         record = self.record
-        if record.state in {CLOSED, RUNS_ONLY} or record.merged_into or record.resolved:
+        if (
+            record.state in {IncidentState.CLOSED, IncidentState.RUNS_ONLY}
+            or record.merged_into
+            or record.resolved
+        ):
             return
         for runbook in dict.fromkeys(run.runbook for run in record.runs if run.runbook):
-            told = self.evidence.front_matter(runbook)
-            if told is None:
+            front_matter = self.evidence.front_matter(runbook)
+            if front_matter is None:
                 continue
-            for level in told.escalation.levels:
+            for level in front_matter.escalation.levels:
                 if level.after_s is not None:
-                    yield self._level(runbook, told, level, level.after_s)
-            yield from self._unanswered(runbook, told)
+                    yield self._level(runbook, front_matter, level, level.after_s)
+            yield from self._unanswered(runbook, front_matter)
 
     def _level(
-        self, runbook: str, told: FrontMatter, level: EscalationLevel, after_s: float
+        self, runbook: str, front_matter: FrontMatter, level: EscalationLevel, after_s: float
     ) -> tuple[datetime, Event]:
         began = instant(self.record.began.at)
         # by the runbook's own rule, at this severity; one that never is due lies in the far future
@@ -253,16 +270,18 @@ class _Incident:
         at = began + timedelta(seconds=after_s) if ever else _NEVER
         facts = {
             "level": level.level,
-            "contact": level.contact or told.escalation.contact,
-            "provide": level.provide or told.escalation.provide,
+            "contact": level.contact or front_matter.escalation.contact,
+            "provide": level.provide or front_matter.escalation.provide,
             "why": f"The incident has lasted more than {level.after}",
         }
         key = f"escalation/{runbook}/{level.level or level.after}"
         return at, self._escalation(runbook, key, at, facts)
 
-    def _unanswered(self, runbook: str, told: FrontMatter) -> Iterator[tuple[datetime, Event]]:
+    def _unanswered(
+        self, runbook: str, front_matter: FrontMatter
+    ) -> Iterator[tuple[datetime, Event]]:
         """Yield the escalation when a decision is not answered within the response time."""
-        answer_s = duration_s(told.response_time)
+        answer_s = duration_s(front_matter.response_time)
         asked = [
             run
             for run in self.record.runs
@@ -276,10 +295,10 @@ class _Incident:
             return
         facts = {
             "level": "",
-            "contact": told.escalation.contact or told.on_call,
-            "provide": told.escalation.provide,
+            "contact": front_matter.escalation.contact or front_matter.on_call,
+            "provide": front_matter.escalation.provide,
             "why": f"{runbook} needs a decision, and nobody has responded within"
-            f" {told.response_time}",
+            f" {front_matter.response_time}",
         }
         at = since + timedelta(seconds=answer_s)
         key = f"escalation/{runbook}/unanswered"
@@ -342,10 +361,10 @@ def severity_of(words: str, verdict: Verdict | None) -> Severity:
     'medium'
     """
     try:
-        told = Severity.parse(words)
+        severity = Severity.parse(words)
     except ValueError:
-        told = Severity.MEDIUM
-    return Severity.CRITICAL if verdict is Verdict.CRITICAL else told
+        severity = Severity.MEDIUM
+    return Severity.CRITICAL if verdict is Verdict.CRITICAL else severity
 
 
 def _verdict(run: RunHistory | None) -> Verdict | None:
@@ -356,7 +375,7 @@ def _mind(record: IncidentRecord, run: RunHistory) -> str:
     return "; ".join(filter(None, [caveats.of_storm(record), caveats.of_run(record, run)]))
 
 
-def _said(record: IncidentRecord, run: RunHistory, state: str) -> bool:
+def _said(record: IncidentRecord, run: RunHistory, state: RunState) -> bool:
     return any(
         line.kind == "run"
         and line.data.get("run_id") == run.run_id
@@ -365,9 +384,9 @@ def _said(record: IncidentRecord, run: RunHistory, state: str) -> bool:
     )
 
 
-def _worst_first(told: Record | None) -> list[Finding]:
+def _worst_first(journal: Record | None) -> list[Finding]:
     """Return what is not ok, without the symptoms that a cause explains."""
-    every = by_urgency(told.findings if told else ())
+    every = by_urgency(journal.findings if journal else ())
     return [one for one in every if one.verdict is not Verdict.OK and not one.explained_by]
 
 

@@ -108,12 +108,12 @@ class Words:
         for event in events:
             incidents.setdefault(event.incident, []).append(event)
         worst_first = sorted(incidents.items(), key=lambda one: _urgency(one[1]))
-        told = [self._of_incident(*one) for one in worst_first[:_IN_A_DIGEST]]
+        shown = [self._of_incident(*one) for one in worst_first[:_IN_A_DIGEST]]
         text = self._render(
             "digest",
             count=len(events),
-            incidents=told,
-            more=len(incidents) - len(told),
+            incidents=shown,
+            more=len(incidents) - len(shown),
             head=_newest_head(events),
             link=self._page(""),
         )
@@ -122,13 +122,13 @@ class Words:
 
     def _of_incident(self, incident: str, events: Sequence[Event]) -> dict[str, Any]:
         ordered = sorted(events, key=_telling)
-        told = sorted(ordered[:_OF_AN_INCIDENT], key=_happened)
+        shown = sorted(ordered[:_OF_AN_INCIDENT], key=_happened)
         return {
             "id": incident,
             "title": _called(ordered),
             "minds": _caveats(ordered),
-            "parts": [self._part(event) for event in told],
-            "left": len(ordered) - len(told),
+            "parts": [self._part(event) for event in shown],
+            "left": len(ordered) - len(shown),
             "link": self._page(incident),
         }
 

@@ -20,7 +20,7 @@ from rbkernel.config import Settings
 from rbkernel.config.notify import Target
 from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
-from rbkernel.evidence.incident import CLOSED, instant
+from rbkernel.evidence.incident import IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import channel
@@ -99,15 +99,15 @@ class Notifier:
         now = datetime.now(UTC)
         evidence = OnDisk(self.settings)
         for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
-            found = {id_: told for id_ in ids if (told := self._due(id_, evidence, now))}
-            events = [event for told in found.values() for event in told.events]
+            found = {id_: due for id_ in ids if (due := self._due(id_, evidence, now))}
+            events = [event for due in found.values() for event in due.events]
             fresh = [one for one in events if now - instant(one.at) < _NEWS]
             stale = [one for one in events if now - instant(one.at) >= _NEWS]
             self.outbox.add(fresh, self.targets, stale)
             for id_ in ids:
-                told = found.get(id_, Due(events=(), look_again=None))
+                due = found.get(id_, Due(events=(), look_again=None))
                 # what is known now may make something else due
-                self._watch.seen(id_, look_again=now if told.events else told.look_again)
+                self._watch.seen(id_, look_again=now if due.events else due.look_again)
         self._look_at_waiting(now)
 
     def _look_at_waiting(self, now: datetime) -> None:
@@ -178,15 +178,15 @@ class Notifier:
         """Record the notification in each open incident."""
         incidents = dict.fromkeys(event.incident for event in message.events if event.incident)
         for id_ in incidents:
-            told = [event for event in message.events if event.incident == id_]
+            events = [event for event in message.events if event.incident == id_]
             try:
-                if incident.read(self.settings.evidence_root, id_).state == CLOSED:
+                if incident.read(self.settings.evidence_root, id_).state == IncidentState.CLOSED:
                     continue  # else a closed record would always have a line that no seal covers
                 incident.append(
                     *(self.settings.evidence_root, id_, "notified"),
                     by="rbkernel",
                     whom=target.name,
-                    events=[event.key for event in told],
+                    events=[event.key for event in events],
                     title=message.title,
                     text=message.about(id_),
                     how=how,

@@ -14,25 +14,34 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from rbkernel.config.notify import Notify, Target
-from rbkernel.evidence.incident import instant
+from rbkernel.evidence.incident import AlertStatus, instant
 from rbkernel.gateway.jobs import tables
-from rbkernel.gateway.jobs.alert import Status
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
+from rbkernel.gateway.jobs.states import AlertState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.jobs.tables import notification_targets, notifications
 from rbkernel.gateway.notify.events import Event
 from rbkernel.model import Severity
 
-PENDING, SENT, GIVEN_UP, KNOWN = "pending", "sent", "given up", "known"
 _CLAIM_S = 120.0  # longer than one sending may take
 _LONGEST_WAIT_S = 60.0
 _AT_ONCE = 200
+
+
+class NotificationState(StrEnum):
+    """How far a notification is."""
+
+    KNOWN = "known"  # the mark that the event was written down, of no target
+    PENDING = "pending"  # to be sent, perhaps again
+    SENT = "sent"  # the target has accepted it
+    GIVEN_UP = "given up"  # every try failed for hours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +98,8 @@ class Outbox:
         """Return the firing alerts that were received before a time and still wait."""
         table = tables.alerts.c
         wanted = sa.select(tables.alerts).where(
-            table.state != StoredAlert.DONE,
-            table.status == Status.FIRING,
+            table.state != AlertState.DONE,
+            table.status == AlertStatus.FIRING,
             table.received_at < before,
         )
         return [stored_alert_of(row) for row in self._store.read(wanted.limit(_AT_ONCE))]
@@ -102,14 +111,16 @@ class Outbox:
 
         A target gets nothing that happened before it began.
         """
-        rows = [_row(event, "", KNOWN) for event in (*events, *stale)]
+        rows = [_row(event, "", NotificationState.KNOWN) for event in (*events, *stale)]
         if not rows:
             return
         since = {row.target: row.since for row in self._store.read(sa.select(notification_targets))}
         for event in events:
             at = instant(event.at).timestamp()
             there = [one for one in targets if since.get(one.name, 0.0) <= at]
-            rows += [_row(event, name, PENDING) for name in receivers(event, there)]
+            rows += [
+                _row(event, name, NotificationState.PENDING) for name in receivers(event, there)
+            ]
         with self._store.writing() as connection:
             connection.execute(self._store.insert(notifications).on_conflict_do_nothing(), rows)
 
@@ -137,7 +148,7 @@ class Outbox:
 
     def sent(self, target: str, events: Iterable[Event]) -> None:
         """Mark as sent what has been sent."""
-        self._mark(target, events, state=SENT, sent_at=time.time(), problem="")
+        self._mark(target, events, state=NotificationState.SENT, sent_at=time.time(), problem="")
 
     def failed(self, target: str, events: Sequence[Event], problem: str, limits: Notify) -> bool:
         """Schedule a retry; return whether this was the last try."""
@@ -147,7 +158,7 @@ class Outbox:
         wait_s = min(_LONGEST_WAIT_S, 5.0 * 2 ** min(first.tries, 10))
         self._mark(
             *(target, events),
-            state=GIVEN_UP if over else PENDING,
+            state=NotificationState.GIVEN_UP if over else NotificationState.PENDING,
             tries=table.tries + 1,
             next_at=now + wait_s,
             problem=problem,
@@ -156,7 +167,7 @@ class Outbox:
 
     def release(self, target: str, events: Iterable[Event]) -> None:
         """Release what was claimed but not sent."""
-        self._mark(target, events, state=PENDING)
+        self._mark(target, events, state=NotificationState.PENDING)
 
     def waiting(self, target: str) -> Waiting:
         """Return how a target is doing."""
@@ -166,13 +177,13 @@ class Outbox:
         )
         counts = {row.state: row.number for row in self._store.read(wanted.group_by(table.state))}
         troubled = sa.select(table.problem).where(
-            table.target == target, table.state == PENDING, table.problem != ""
+            table.target == target, table.state == NotificationState.PENDING, table.problem != ""
         )
         problems = self._store.read(troubled.limit(1))
         return Waiting(
-            pending=counts.get(PENDING, 0),
-            sent=counts.get(SENT, 0),
-            given_up=counts.get(GIVEN_UP, 0),
+            pending=counts.get(NotificationState.PENDING, 0),
+            sent=counts.get(NotificationState.SENT, 0),
+            given_up=counts.get(NotificationState.GIVEN_UP, 0),
             problem=problems[0].problem if problems else "",
         )
 
@@ -214,7 +225,9 @@ def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:
 
 def _pending(connection: Connection, target: str) -> Sequence[Row[Any]]:
     table = notifications.c
-    wanted = sa.select(notifications).where(table.target == target, table.state == PENDING)
+    wanted = sa.select(notifications).where(
+        table.target == target, table.state == NotificationState.PENDING
+    )
     return connection.execute(wanted.order_by(table.created_at, table.key)).all()
 
 
@@ -250,7 +263,7 @@ def _is(target: str, incident: Any, key: Any) -> sa.ColumnElement[bool]:
     return sa.and_(table.target == target, table.incident == incident, table.key == key)
 
 
-def _row(event: Event, target: str, state: str) -> Mapping[str, Any]:
+def _row(event: Event, target: str, state: NotificationState) -> Mapping[str, Any]:
     return {
         "incident": event.incident,
         "key": event.key,
@@ -262,5 +275,5 @@ def _row(event: Event, target: str, state: str) -> Mapping[str, Any]:
 
 
 def _event(row: Row[Any]) -> Event:
-    told = json.loads(row.event)
-    return Event(**{**told, "severity": Severity(told["severity"])})
+    fields = json.loads(row.event)
+    return Event(**{**fields, "severity": Severity(fields["severity"])})

@@ -9,6 +9,7 @@ from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError, StoreError
 from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Counts, Job, Quarantined, Worker
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.formatting import lasted
 from rbkernel.gateway.web.overview import incidents, page_of
@@ -112,16 +113,16 @@ def show(site: Site, asked: Asked) -> Answer:
 
 def _live(site: Site, entry: RunEntry) -> LiveRun:
     try:
-        told = site.cache.progress(entry)
+        progress = site.cache.progress(entry)
     except EvidenceError:
-        told = None
+        progress = None
     return LiveRun(
         run_id=entry.run_id,
         name=f"{entry.runbook} {entry.title}".strip() or entry.run_id,
         incident=entry.incident,
         since=entry.started_at,
-        words=told.words if told else "starting",
-        progress=told,
+        words=progress.words if progress else "starting",
+        progress=progress,
     )
 
 
@@ -157,9 +158,11 @@ def _queue(store: Store) -> Queue:
     try:
         return Queue(
             counts=store.counts(),
-            running=tuple(store.jobs(states=(Job.RUNNING,), limit=_JOBS_SHOWN)),
+            running=tuple(store.jobs(states=(JobState.RUNNING,), limit=_JOBS_SHOWN)),
             waiting=tuple(store.jobs(states=Job.NOT_STARTED, limit=_JOBS_SHOWN)),
-            failed=tuple(store.jobs(states=(Job.FAILED, Job.GIVEN_UP), limit=_JOBS_SHOWN)),
+            failed=tuple(
+                store.jobs(states=(JobState.FAILED, JobState.GIVEN_UP), limit=_JOBS_SHOWN)
+            ),
             workers=tuple(store.workers()),
             quarantined=tuple(
                 Unreadable(of=one) for one in store.quarantined(limit=_QUARANTINED_SHOWN)

@@ -36,7 +36,7 @@ _VERIFIED_S = 30.0
 _CATALOGUE_S = 30.0
 # how many of a kind are kept: a whole run may take megabytes, a line of a list takes little
 _KEPT = {
-    "told": 24,
+    "summary": 24,
     "record": 24,
     "verified": 200,
     "catalogue": 1,
@@ -125,10 +125,10 @@ class EvidenceCache:
         path = self.root / incident / manifest.INCIDENT
         if not INCIDENT_ID.fullmatch(incident) or not path.is_file():
             return None
-        told: IncidentRecord = self._keep(
+        kept: IncidentRecord = self._keep(
             "incident", (incident, _stamp(path)), lambda: incidents.read(self.root, incident)
         )
-        return told
+        return kept
 
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
         """Return the runbooks as an engineer on call needs them, and those that are unreadable."""
@@ -158,17 +158,17 @@ class EvidenceCache:
         """
         folder = runs.find(self.root, run_id)
         live = store.kernel_is_alive(folder)
-        told: RunSummary = self._keep(
-            "told",
+        summary: RunSummary = self._keep(
+            "summary",
             (folder, live, _stamp(folder / store.JOURNAL)),
             lambda: self._read(run_id, live=live),
         )
-        if not told.head:
-            return told
+        if not summary.head:
+            return summary
         problems = self._keep(
             "verified", (folder, time.monotonic() // _VERIFIED_S), lambda: self._verify(folder)
         )
-        return replace(told, problems=problems)
+        return replace(summary, problems=problems)
 
     def _read(self, run_id: str, *, live: bool) -> RunSummary:
         with report.fit_for_a_report(run_id):

@@ -59,8 +59,8 @@ def _said(line: Line) -> str:
     if line.kind == "alert":
         return f"alert {alert_name(line)} is {line.text('status')}"
     if line.kind == "run":
-        told = ", ".join(filter(None, [line.text(name) for name in ("verdict", "why")]))
-        return f"{line.text('runbook')} {line.text('state')}{': ' if told else ''}{told}"
+        details = ", ".join(filter(None, [line.text(name) for name in ("verdict", "why")]))
+        return f"{line.text('runbook')} {line.text('state')}{': ' if details else ''}{details}"
     if line.kind == "sealed":
         what = f"{line.text('runbook')} {line.text('title')}".strip() or "the record"
         return f"sealed: {what}{': ' if line.text('verdict') else ''}{line.text('verdict')}"
@@ -73,8 +73,8 @@ def _said(line: Line) -> str:
         rest = (f"; {name}: {line.text(name)}" for name in names if line.text(name))
         return f"{line.text('status')}{''.join(rest)}"
     if line.kind == "notified":
-        told = "could not notify" if line.text("problem") else "notified"
-        return f"{told} {line.text('whom')}: {line.text('title')}"
+        result = "could not notify" if line.text("problem") else "notified"
+        return f"{result} {line.text('whom')}: {line.text('title')}"
     if line.kind == "merged":
         into = line.text("into")
         return (

@@ -49,7 +49,7 @@ def show(site: Site, asked: Asked) -> Answer:
         record=record,
         runs=[_line(site, entry) for entry in reversed(entries)],
         waiting=_waiting(site, incident),
-        told=IncidentLine(id=incident, runs=tuple(entries), record=record),
+        summary=IncidentLine(id=incident, runs=tuple(entries), record=record),
         alerts=(record.alerts if record else ())[:_ALERTS_SHOWN],
         lines=tuple(reversed(lines[-_LINES_SHOWN:])),
         sealed=any(entry.state == SEALED for entry in entries),
@@ -59,10 +59,10 @@ def show(site: Site, asked: Asked) -> Answer:
 
 def _line(site: Site, entry: RunEntry) -> RunLine:
     try:
-        told = site.cache.progress(entry) if entry.state == LIVE else None
+        progress = site.cache.progress(entry) if entry.state == LIVE else None
     except EvidenceError:
-        told = None
-    return RunLine(entry=entry, progress=told)
+        progress = None
+    return RunLine(entry=entry, progress=progress)
 
 
 def _waiting(site: Site, incident: str) -> list[Job]:

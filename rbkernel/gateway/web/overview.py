@@ -53,9 +53,9 @@ class IncidentLine:
     def holds(self, words: Sequence[str]) -> bool:
         """Whether the list shows each of these words for this incident."""
         runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
-        told = self.record
-        whose = (told.title, told.service, told.severity) if told else ()
-        stage = (told.merged_into or told.state,) if told else ()
+        record = self.record
+        whose = (record.title, record.service, record.severity) if record else ()
+        stage = (record.merged_into or record.state,) if record else ()
         shown = " ".join([self.id, *whose, *stage, *runs]).lower()
         return all(word.lower() in shown for word in words)
 

@@ -82,10 +82,10 @@ def progress(cells: Iterable[CellRun], steps: Iterable[Step], *, live: bool) -> 
     live
         Whether the kernel lives: only then a cell without an end is one that runs.
     """
-    told, steps = list(cells), tuple(steps)
+    steps = tuple(steps)
     if not steps:
         return Progress(done=0, total=0, doing="")
-    began = [cell for cell in told if cell.status != NOT_RUN]
+    began = [cell for cell in cells if cell.status != NOT_RUN]
     last = began[-1] if began else None
     running = last if live and last and last.status == INTERRUPTED else None
     wanted = Counter(step.source for step in steps)

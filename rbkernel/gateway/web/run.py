@@ -18,7 +18,6 @@ _LIVE_REFRESH_S = 2
 _REFRESH_S = 5
 _SEALED_REFRESH_S = 0
 # states of a decision that nobody has made
-_WAITS = ("open", "parked")
 
 
 def show(site: Site, asked: Asked) -> Answer:
@@ -30,34 +29,34 @@ def show(site: Site, asked: Asked) -> Answer:
         There is no such run, or its evidence cannot be read.
     """
     try:
-        told = site.cache.summary(asked.what)
+        summary = site.cache.summary(asked.what)
     except EvidenceError:
         if answer := _without_evidence(site, asked.what):
             return answer
         raise
-    figures = [one for one in told.section.blocks if isinstance(one, Figure | Image)]
+    figures = [one for one in summary.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
         "run.html.j2",
-        told=told,
-        verdict=_verdict(told),
-        headline=_headline(told),
-        mind=_mind(site, told),
+        summary=summary,
+        verdict=_verdict(summary),
+        headline=_headline(summary),
+        mind=_mind(site, summary),
         # what a run that goes on has not come to yet is no warning
-        warnings=() if told.live else told.section.warnings,
+        warnings=() if summary.live else summary.section.warnings,
         figures=figures,
-        findings=_findings(told.section.findings),
-        waits=[one for one in told.section.decisions if one.state in _WAITS],
+        findings=_findings(summary.section.findings),
+        waits=[one for one in summary.section.decisions if one.is_waiting],
         alerts=_alerts(site, asked.what),
         xsrf=asked.xsrf,
-        refresh_s=_refresh_s(told),
+        refresh_s=_refresh_s(summary),
     )
 
 
-def _mind(site: Site, told: RunSummary) -> str:
+def _mind(site: Site, summary: RunSummary) -> str:
     """Return the caveats of this run from the incident's record."""
-    record = site.cache.record(told.section.incident)
+    record = site.cache.record(summary.section.incident)
     runs = record.runs if record else ()
-    found = (run for run in runs if run.run_id == told.section.run_id)
+    found = (run for run in runs if run.run_id == summary.section.run_id)
     return next((caveats.of_run(record, run) for run in found if record), "")
 
 
@@ -108,24 +107,24 @@ def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
     return (other, passed) if other and len(passed) > 1 else (list(found), [])
 
 
-def _verdict(told: RunSummary) -> str:
+def _verdict(summary: RunSummary) -> str:
     """Return the worst so far; a run that has not looked yet is running."""
-    if not told.live:
-        return told.section.verdict.value
-    found = told.section.findings
+    if not summary.live:
+        return summary.section.verdict.value
+    found = summary.section.findings
     return Verdict.worst(finding.verdict for finding in found).value if found else "running"
 
 
-def _headline(told: RunSummary) -> str:
-    if told.live and not told.section.findings:
+def _headline(summary: RunSummary) -> str:
+    if summary.live and not summary.section.findings:
         return "No check has run yet"
-    return f"{told.section.headline}{' (so far)' if told.live else ''}"
+    return f"{summary.section.headline}{' (so far)' if summary.live else ''}"
 
 
-def _refresh_s(told: RunSummary) -> int:
-    if told.live:
+def _refresh_s(summary: RunSummary) -> int:
+    if summary.live:
         return _LIVE_REFRESH_S
-    return _SEALED_REFRESH_S if told.head else _REFRESH_S
+    return _SEALED_REFRESH_S if summary.head else _REFRESH_S
 
 
 def _alerts(site: Site, run_id: str) -> list[StoredAlert]:

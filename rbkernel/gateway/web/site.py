@@ -14,10 +14,14 @@ from jinja2 import Environment
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence.incident import AlertStatus
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
 from rbkernel.gateway.web.formatting import counted, lasted, said
+from rbkernel.model import DecisionState
 from rbkernel.render.documents import figures, page
+from rbkernel.run.outcome import Outcome
 
 _FOLDER = Path(__file__).parent
 _HTML = "text/html; charset=UTF-8"
@@ -120,8 +124,14 @@ def static_file(name: str) -> Answer | None:
 @cache
 def _environment() -> Environment:
     made = page.environment(_FOLDER / "templates")
-    made.filters |= {"counted": counted, "lasted": lasted, "said": said}
+    made.filters |= {"counted": counted, "lasted": lasted, "said": said, "tone": _tone}
+    made.globals |= {one.__name__: one for one in (AlertStatus, DecisionState, Outcome)}
     return made
+
+
+def _tone(word: str) -> str:
+    """Return the colour of a badge, also of a job's state."""
+    return "critical" if word in {JobState.FAILED, JobState.GIVEN_UP} else page.tone(word)
 
 
 @cache

@@ -20,6 +20,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 from rbkernel.displaytext import escape, isolated, reads_from_right, visible
+from rbkernel.model import PlanState
 from rbkernel.render.documents import figures
 from rbkernel.render.documents.blocks import Figure
 from rbkernel.render.documents.contents import Section
@@ -33,14 +34,12 @@ TEMPLATES = Path(__file__).parent / "templates"
 _TONES = {
     "ok": "ok",
     "decided": "ok",
-    "done by a human": "ok",
+    PlanState.DONE: "ok",
     "warning": "warning",
-    "proposed": "warning",
+    PlanState.PROPOSED: "warning",
     "critical": "critical",
-    "failed": "critical",
-    "given up": "critical",
     "unknown": "unknown",
-    "not chosen": "unknown",
+    PlanState.NOT_CHOSEN: "unknown",
 }
 _LIGHT, _DARK = "default", "github-dark"
 
@@ -115,7 +114,7 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         finalize=_shown,
     )
-    made.filters |= {"bare": _bare, "clock": clock, "code": _code, "tone": _tone}
+    made.filters |= {"bare": _bare, "clock": clock, "code": _code, "tone": tone}
     return made
 
 
@@ -131,7 +130,8 @@ def _bare(value: object) -> Markup:
     return Markup(html.escape(isolated(str(value))))  # noqa: S704  # it was escaped
 
 
-def _tone(word: str) -> str:
+def tone(word: str) -> str:
+    """Return the colour of a badge: that of a verdict, or ``open``."""
     return _TONES.get(str(word), "open")
 
 

@@ -17,6 +17,7 @@ from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import DONE, CellRun, Record
+from rbkernel.model import PlanState
 from rbkernel.render.documents.blocks import Reader
 from rbkernel.render.documents.sanitize import plain
 from rbkernel.render.documents.tables import Table
@@ -197,7 +198,7 @@ def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
             found.append((event.at, "note", visible(str(event.data.get("text", "")))))
         elif event.kind == "done":
             said = f"{event.data.get('title', '')}. {event.data.get('note', '')}"
-            found.append((event.at, "done by a human", visible(said)))
+            found.append((event.at, PlanState.DONE, visible(said)))
     return tuple(found)
 
 

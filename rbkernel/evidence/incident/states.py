@@ -1,0 +1,69 @@
+"""The states that an incident's record tells: of the incident, its alerts and its runs. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rbkernel.transitions import Transitions
+
+
+class IncidentState(StrEnum):
+    """The state of an incident, which follows from the lines of its record."""
+
+    RUNS_ONLY = "runs only"  # runs by hand that were all ok: nobody has opened an incident
+    OPEN = "open"  # an alert, a person, a schedule or a run that is not ok opened it
+    MERGED = "merged"  # another incident continues it
+    CLOSED = "closed"  # the work is done; it can be reopened
+
+
+INCIDENT_TRANSITIONS = Transitions(
+    "incident",
+    {
+        None: {IncidentState.RUNS_ONLY, IncidentState.OPEN},
+        IncidentState.RUNS_ONLY: {
+            IncidentState.OPEN,
+            IncidentState.MERGED,
+            IncidentState.CLOSED,
+        },
+        IncidentState.OPEN: {
+            IncidentState.RUNS_ONLY,  # its only run has now ended, and was ok
+            IncidentState.MERGED,
+            IncidentState.CLOSED,
+        },
+        IncidentState.MERGED: {IncidentState.CLOSED},
+        IncidentState.CLOSED: {
+            IncidentState.OPEN,
+            IncidentState.MERGED,  # it was merged before it was closed
+        },
+    },
+)
+
+
+class AlertStatus(StrEnum):
+    """The state of an alert as its sender reports it; reports come in any order."""
+
+    FIRING = "firing"  # what the alert warns of is the case
+    RESOLVED = "resolved"  # it is over
+
+
+class AlertOutcome(StrEnum):
+    """What the gateway did about an alert."""
+
+    NONE = ""  # nothing yet
+    STARTED = "started"  # a job was queued
+    ATTACHED = "attached"  # attached to a job that was already live
+    STORM = "storm"  # one of many without a runbook: attached to the job of another one
+    RESOLVED = "resolved"  # a firing alert was resolved
+    NOTHING_OPEN = "nothing open"  # resolved, but no firing alert was received
+    STALE = "stale"  # firing, received after its resolved alert
+    NO_RUN = "no run"  # no runbook could run
+    BY_RULE = "by rule"  # an entry of [[routes]] says that no runbook runs
+
+
+class RunState(StrEnum):
+    """How far a run has come, in this order; its lines in the record may come in any order."""
+
+    QUEUED = "queued"  # it waits for a worker
+    STARTED = "started"  # a worker executes it
+    ENDED = "ended"  # it has an outcome
+    SEALED = "sealed"  # its evidence is sealed
