@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rbkernel.actions import plans as actions
     from rbkernel.render import figure
     from rbkernel.triage.act import act, done
-    from rbkernel.triage.check import assess, check
+    from rbkernel.triage.assess import assess
+    from rbkernel.triage.breakdown import breakdown
+    from rbkernel.triage.check import check
     from rbkernel.triage.checklist import checklist
     from rbkernel.triage.decide import decide
     from rbkernel.triage.diagnose import diagnose
@@ -33,7 +35,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "act": "rbkernel.triage.act",
-    "assess": "rbkernel.triage.check",
+    "assess": "rbkernel.triage.assess",
+    "breakdown": "rbkernel.triage.breakdown",
     "check": "rbkernel.triage.check",
     "checklist": "rbkernel.triage.checklist",
     "commands": "rbkernel.triage.handover",
@@ -69,6 +72,7 @@ __all__ = [
     "act",
     "actions",
     "assess",
+    "breakdown",
     "check",
     "checklist",
     "commands",

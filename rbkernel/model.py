@@ -137,9 +137,29 @@ class Finding:
         return self if known else dataclasses.replace(self, opens="")
 
     @property
+    def ok(self) -> bool:
+        """Whether the verdict is ok."""
+        return self.verdict is Verdict.OK
+
+    @property
+    def warning(self) -> bool:
+        """Whether the verdict is warning."""
+        return self.verdict is Verdict.WARNING
+
+    @property
+    def critical(self) -> bool:
+        """Whether the verdict is critical."""
+        return self.verdict is Verdict.CRITICAL
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the verdict is unknown: then it is neither ok nor wrong."""
+        return self.verdict is Verdict.UNKNOWN
+
+    @property
     def wrong(self) -> bool:
-        """Whether something is known to be wrong; not knowing is neither wrong nor right."""
-        return self.verdict in {Verdict.WARNING, Verdict.CRITICAL}
+        """Whether the verdict is warning or critical."""
+        return self.warning or self.critical
 
     @property
     def is_cause(self) -> bool:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from rbkernel import amounts
 from rbkernel.arguments import checked
+from rbkernel.checks.frames import Frame
 from rbkernel.config.quantities import Pause
 from rbkernel.model import ActionPlan
 from rbkernel.reconciliation import Question
@@ -36,7 +37,7 @@ _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client",
 
 @checked
 def terminate_sessions(
-    db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
+    db: str, sessions: Frame | Diagnosis, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
     """Plan to terminate sessions; their open transactions are rolled back.
 
@@ -72,7 +73,7 @@ def terminate_sessions(
 
 @checked
 def cancel_queries(
-    db: str, sessions: pd.DataFrame | Diagnosis, *, stuck_after_s: Pause = 5.0
+    db: str, sessions: Frame | Diagnosis, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
     """Plan to cancel running queries; the sessions stay connected.
 
@@ -103,7 +104,7 @@ def cancel_queries(
 
 
 @checked
-def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
+def resume_replay(db: str, standby: Frame | None = None) -> ActionPlan:
     """Plan to resume the replay of WAL on a standby where it is paused.
 
     Parameters
@@ -111,14 +112,15 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
     db
         Connection name of the standby.
     standby
-        Rows of ``replication/standby``, to show what would be resumed.
+        Rows of ``replication/standby``, to show what would be resumed; of samples, the last is
+        shown.
     """
     columns = ["paused", "stalled_s", "received_not_replayed_bytes", "last_replayed_at"]
     return _plan(
         title="Resume replay",
         connection=db,
         sql="SELECT pg_catalog.pg_wal_replay_resume();",
-        targets=_rows(standby, columns) if standby is not None else (),
+        targets=_rows(standby.tail(1), columns) if standby is not None else (),
         undo="SELECT pg_catalog.pg_wal_replay_pause();",
         risk="If replay was paused on purpose (a backup, to read old rows, to stop before a"
         " mistake), that state is lost: ask who paused it.",
@@ -128,7 +130,7 @@ def resume_replay(db: str, standby: pd.DataFrame | None = None) -> ActionPlan:
 
 @checked
 def repair_rows(
-    differences: pd.DataFrame,
+    differences: Frame,
     *,
     db: str = "",
     question: Question | None = None,

@@ -10,13 +10,23 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import BeforeValidator
 
 from rbkernel.checks import values
 from rbkernel.checks.answer import BOOLEAN, FLOATS, INTEGERS, INTERVAL, TIMESTAMPS, Answer, failed
+from rbkernel.checks.assessed import Assessed
 from rbkernel.errors import RbkernelError
+
+
+def _frame_of(given: Any) -> Any:
+    return given.frame if isinstance(given, Assessed) else given
+
+
+# what a call takes for a frame: a frame, or what `rb.assess` returned
+Frame = Annotated[pd.DataFrame, BeforeValidator(_frame_of)]
 
 
 def to_frame(answer: Answer) -> pd.DataFrame:

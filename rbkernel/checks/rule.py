@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.checks.answer import Answer
 
@@ -20,6 +20,8 @@ class Rule(BaseModel):
     column
         Numeric or boolean column; not needed for ``agg: rows``, where a row counts unless it is
         NULL there.
+    name
+        Short name, by which a runbook addresses the finding; the column when not given.
     agg
         ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
         Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
@@ -57,6 +59,7 @@ class Rule(BaseModel):
 
     title: str
     column: str = ""
+    name: str = Field(default_factory=lambda given: str(given.get("column", "")))
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
     where: dict[str, Any] = {}
     ranked: bool = False

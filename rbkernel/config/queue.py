@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from rbkernel.config.quantities import Count, Days, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
-Given = str | int | float | bool
+Given = str | int | float | bool | list[str] | list[int] | list[float]
 
 
 def _listed(value: object) -> object:

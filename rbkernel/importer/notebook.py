@@ -82,7 +82,7 @@ def assemble(steps: Steps, *, source: str, digest: str, db: str) -> Imported:
             new_code_cell(
                 _parameters(steps, db), id="parameters", metadata={"tags": ["parameters"]}
             ),
-            new_code_cell(_start(values["id"], steps), id="start"),
+            new_code_cell(_start(values["id"]), id="start"),
             *(_node(cell) for cell in decided),
             new_markdown_cell(_RECORD, id="record"),
             new_code_cell("rb.summary()", id="summary"),
@@ -202,10 +202,8 @@ def _parameter(hole: Hole) -> str:
     return f"{hole.parameter}: {hole.annotation} = None  # {placeholder(hole.hint)}, {hole_text}"
 
 
-def _start(runbook_id: str, steps: Steps) -> str:
-    names = [*_carriers(steps), *steps.parameters, "incident"]
-    start = calls.call("rb.start", calls.quoted(runbook_id), **{name: name for name in names})
-    return f"import rbkernel as rb\n\n{start}"
+def _start(runbook_id: str) -> str:
+    return f"import rbkernel as rb\n\n{calls.call('rb.start', calls.quoted(runbook_id))}"
 
 
 def identity(document: bytes, source: str) -> tuple[str, str] | None:

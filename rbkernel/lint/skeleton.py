@@ -35,12 +35,13 @@ def one_cell(document: Document) -> Iterator[Found]:
 
 @rule("RB306", "parameters-wrong", Level.ERROR, "complete")
 def declarations(document: Document) -> Iterator[Found]:
-    """The cell of parameters does not declare annotated scalars.
+    """The cell of parameters holds something else than declarations.
 
     Why: without a type, an alert's text cannot be turned into a number, and nothing can refuse a
     wrong one.
 
-    Instead: `name: type = default  # what it means`, with str, int, float, bool, or `… | None`.
+    Instead: `name: type = default  # what it means`, with `str`, `int`, `float`, `bool`, one of
+    them `| None`, `list[str]`, `list[int]`, `list[float]`, or `Literal["a", "b"]`.
     """
     error = document.declared[1]
     if error:
@@ -73,6 +74,8 @@ def unused(document: Document) -> Iterator[Found]:
     Instead: use it, or remove it.
     """
     used = names.used(document)
+    if document.called("start"):
+        used |= {"incident", *(document.front.connections if document.front else ())}
     for name in document.declared[0]:
         if name not in used:
             cell = document.parameter_cells[0]
@@ -86,7 +89,7 @@ def start(document: Document) -> Iterator[Found]:
 
     Why: the run would be recorded under another runbook, or start too late.
 
-    Instead: `rb.start("RUN-005", db=db, incident=incident)` right after the parameters.
+    Instead: `rb.start("RUN-005")` right after the parameters, which it takes from the notebook.
     """
     calls, front = document.called("start"), document.front
     if not calls:
@@ -108,24 +111,19 @@ def start(document: Document) -> Iterator[Found]:
 
 @rule("RB310", "start-incomplete", Level.WARNING, "complete")
 def start_parameters(document: Document) -> Iterator[Found]:
-    """`rb.start` is not given the incident, or a parameter that names a connection.
+    """There is no parameter `incident`, which `rb.start` takes from the notebook.
 
-    Why: without the incident the run is not part of its record; without the connection's name
-    the first screen does not show where you are.
+    Why: without it an alert cannot say to which incident the run belongs, and the run is not part
+    of its record.
 
-    Instead: `rb.start("RUN-005", db=db, incident=incident)`.
+    Instead: `incident: str = ""  # incident id; empty for a new one`.
     """
-    calls = document.called("start")
-    declared, front = document.declared[0], document.front
-    if not calls or front is None or any(word.arg is None for word in calls[0].node.keywords):
-        return
-    if declared and "incident" not in declared:
+    calls, declared = document.called("start"), document.declared[0]
+    given = calls and any(word.arg in {None, "incident"} for word in calls[0].node.keywords)
+    if calls and declared and "incident" not in declared and not given:
         cell = document.parameter_cells[0]
         step = 'add `incident: str = ""  # incident id; empty for a new one`'
         yield in_cell(cell, 1, "there is no parameter incident", step)
-    for name in [*front.connections, "incident"]:
-        if name in declared and calls[0].keyword(name) is None:
-            yield _at(calls[0], f"rb.start is not given {name}", f"write {name}={name}")
 
 
 @rule("RB311", "no-summary", Level.WARNING, "complete")
@@ -170,13 +168,13 @@ def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
 
 @rule_with_surroundings("RB314", "unknown-diagnostic", Level.ERROR, "complete")
 def unknown_diagnostics(document: Document, around: Surroundings) -> Iterator[Found]:
-    """`rb.query` or `rb.sample` names a diagnostic that does not exist.
+    """`rb.assess`, `rb.query` or `rb.sample` names a diagnostic that does not exist.
 
     Why: the run stops there.
 
     Instead: `rbkernel query` lists them.
     """
-    for call in document.called("query", "sample"):
+    for call in document.called("assess", "query", "sample"):
         named = call.node.args[0] if call.node.args else call.keyword("what")
         said = literal(named) if named is not None else None
         known = around.diagnostics

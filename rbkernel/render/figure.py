@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from rbkernel.arguments import checked
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
+from rbkernel.checks.frames import Frame
 from rbkernel.checks.rules import numbers
 from rbkernel.config.quantities import Measured
 from rbkernel.errors import ParameterError
@@ -45,8 +46,15 @@ class Picture:
 
 
 @checked
-def of(frame: pd.DataFrame) -> Picture:
+def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
     """Draw a diagnostic's frame as the diagnostic itself declares, with its thresholds.
+
+    Parameters
+    ----------
+    frame
+        What `rb.query` or `rb.sample` returned; or, as for every call of `rb.figure`, `rb.assess`.
+    limit
+        As for `bars`: a line to compare with; other pictures have none.
 
     Raises
     ------
@@ -75,13 +83,13 @@ def of(frame: pd.DataFrame) -> Picture:
             title=drawn.title,
         )
     if drawn.kind == "bars":
-        return bars(frame, drawn.x, drawn.y, by=drawn.by, title=drawn.title)
+        return bars(frame, drawn.x, drawn.y, by=drawn.by, limit=limit, title=drawn.title)
     return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
 
 
 @checked
 def timeline(
-    frame: pd.DataFrame,
+    frame: Frame,
     y: str,
     *,
     by: str = "",
@@ -135,7 +143,7 @@ def timeline(
 
 @checked
 def bars(
-    frame: pd.DataFrame,
+    frame: Frame,
     x: str,
     y: str,
     *,
@@ -181,7 +189,7 @@ def bars(
 
 @checked
 def strip(
-    frame: pd.DataFrame,
+    frame: Frame,
     x: str,
     *,
     by: str,
@@ -221,7 +229,7 @@ def strip(
 
 
 @checked
-def differences(frame: pd.DataFrame, *, title: str = "Where the rows differ") -> Picture:
+def differences(frame: Frame, *, title: str = "Where the rows differ") -> Picture:
     """Show where in the key range rows differ, and below in which columns.
 
     Parameters
@@ -279,7 +287,7 @@ def _dtick(counts: pd.Series[Any]) -> float | None:
 
 @checked
 def tree(
-    frame: pd.DataFrame,
+    frame: Frame,
     node: str,
     *,
     parent: str,

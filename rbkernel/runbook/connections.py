@@ -17,7 +17,10 @@ from rbkernel.runbook.placeholders import unfilled
 
 DB, STANDBY, STANDBY_NAME = "db", "standby", "standby_name"
 # the calls of `rb` that take a connection's name, and at which place
-CALLS: Mapping[str, int] = {"query": 1, "sample": 1, "diagnose": 0, "overview": 0, "reconcile": 0}
+CALLS: Mapping[str, int] = {
+    **dict.fromkeys(("assess", "query", "sample"), 1),
+    **dict.fromkeys(("diagnose", "overview", "reconcile"), 0),
+}
 _KEYWORDS = frozenset({DB, "target_db", STANDBY})
 
 

@@ -1,17 +1,19 @@
-"""Declared parameters: annotated scalars in the one cell that is tagged `parameters`.
+"""Declared parameters: annotated names in the one cell that is tagged `parameters`.
 
 papermill itself drops the types and does not escape names, so what comes from outside is held
-against the declaration here: known names, exact scalar types, and nothing that is a secret.
+against the declaration here: known names, exact types, and nothing that is a secret. A list is
+given as such, or as text: ``a,b``.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nbformat import NotebookNode
 from pydantic import TypeAdapter
@@ -22,6 +24,7 @@ from rbkernel.redact.names import is_secret
 from rbkernel.spelling import nearest
 
 Scalar = str | int | float | bool | None
+Value = Scalar | list[str] | list[int] | list[float]
 
 _TYPES: Mapping[str, Any] = {
     "str": str,
@@ -32,13 +35,20 @@ _TYPES: Mapping[str, Any] = {
     "int | None": int | None,
     "float | None": float | None,
     "bool | None": bool | None,
+    "list[str]": list[str],
+    "list[int]": list[int],
+    "list[float]": list[float],
 }
+_CHOICE = 'Literal["a", "b"]'
+# the only statement beside the declarations: a `Literal` is a name like any other
+_IMPORT = "from typing import Literal"
 _NAMES = {
     str: "text",
     int: "a whole number",
     float: "a number",
     bool: "True or False",
     type(None): "None",
+    list: "a list",
 }
 # from here on a float does not tell one integer from the next
 _EXACT = 2.0**53
@@ -63,8 +73,13 @@ class Parameter:
 
     name: str
     annotation: str
-    default: Scalar
+    default: Value
     help: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a `Literal`; none of another type."""
+        return _choices(ast.parse(self.annotation, mode="eval").body)
 
 
 def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
@@ -73,7 +88,7 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
     Raises
     ------
     RunbookError
-        More than one cell is tagged, or a line is not an annotated scalar with a literal default.
+        More than one cell is tagged, or a line is not an annotated name with a literal default.
     """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     if not cells:
@@ -92,13 +107,19 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
         raise RunbookError(
             f"line {error.lineno} is not Python", where=place, next_step="correct it"
         ) from error
+    imported = [ast.unparse(node) for node in statements].count(_IMPORT)
+    statements = [node for node in statements if ast.unparse(node) != _IMPORT]
     found = [_parameter(node, source.splitlines(), place) for node in statements]
+    if not imported and any(parameter.choices for parameter in found):
+        raise RunbookError(
+            "`Literal` is not imported", where=place, next_step=f"begin the cell with `{_IMPORT}`"
+        )
     return {parameter.name: parameter for parameter in found}
 
 
 def validate(
     given: Mapping[str, Any], declaration: Mapping[str, Parameter], where: str
-) -> dict[str, Scalar]:
+) -> dict[str, Value]:
     """Hold values from outside against the declaration, and convert text to the declared type.
 
     Returns
@@ -112,7 +133,7 @@ def validate(
         An unknown name, a value of the wrong type, or something that looks like a secret. The
         value itself is never in the message.
     """
-    accepted: dict[str, Scalar] = {}
+    accepted: dict[str, Value] = {}
     for name, value in given.items():
         if name not in declaration:
             known = ", ".join(declaration) or "none"
@@ -150,7 +171,9 @@ def refuse_secret(name: str, value: object, where: str, redactor: Redactor | Non
     ...
     rbkernel.errors.SecretParameter: the parameter db looks like a secret or a DSN...
     """
-    if _is_secret_name(name) or (isinstance(value, str) and _is_secret(value, redactor)):
+    texts = value if isinstance(value, list | tuple) else [value]
+    secret = any(isinstance(text, str) and _is_secret(text, redactor) for text in texts)
+    if _is_secret_name(name) or secret:
         raise SecretParameter(
             f"the parameter {name} looks like a secret or a DSN, and parameters are kept in plain"
             " text in the executed notebook",
@@ -188,11 +211,12 @@ def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
     if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
         raise _not_declared(node, where)
     annotation = ast.unparse(node.annotation)
-    if annotation not in _TYPES or node.value is None:
+    wanted = _type(annotation)
+    if wanted is None or node.value is None:
         raise _not_declared(node, where)
     try:
         default = ast.literal_eval(node.value)
-        TypeAdapter(_TYPES[annotation]).validate_python(default, strict=True)
+        TypeAdapter(wanted).validate_python(default, strict=True)
     except ValueError:  # pydantic's ValidationError is one
         raise _not_declared(node, where) from None
     # ast counts bytes
@@ -203,33 +227,93 @@ def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
     )
 
 
+def _type(annotation: str) -> Any:
+    """Return the type that an annotation names; None for one that no parameter can have.
+
+    >>> _type("list[str]"), _type("Literal['a', 'b']"), _type("dict")
+    (list[str], typing.Literal['a', 'b'], None)
+    """
+    if annotation in _TYPES:
+        return _TYPES[annotation]
+    choices = _choices(ast.parse(annotation, mode="eval").body)
+    return Literal[choices] if choices else None
+
+
+def _choices(node: ast.expr) -> tuple[str, ...]:
+    """Return the texts of a `Literal`; none for anything else."""
+    match node:
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=elements)):
+            pass
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=element):
+            elements = [element]
+        case _:
+            return ()
+    texts = [one.value for one in elements if isinstance(one, ast.Constant)]
+    all_texts = len(texts) == len(elements) and all(isinstance(text, str) for text in texts)
+    return tuple(map(str, texts)) if all_texts else ()
+
+
 def _not_declared(node: ast.stmt, where: str) -> RunbookError:
     return RunbookError(
         f"`{ast.unparse(node).splitlines()[0]}` declares no parameter",
         where=where,
         next_step="write `name: str = 'default'  # what it means`, with one of the types "
-        + ", ".join(_TYPES),
+        + ", ".join([*_TYPES, _CHOICE]),
     )
 
 
-def _convert(parameter: Parameter, value: Any, where: str) -> Scalar:
+def _convert(parameter: Parameter, value: Any, where: str) -> Value:
     annotation = parameter.annotation
     try:
-        if not _keeps_all(value, annotation):
+        if annotation.startswith("list["):
+            value = _items(value, annotation)
+        items = value if isinstance(value, list) else [value]
+        if not all(_keeps_all(item, annotation.removeprefix("list[")) for item in items):
             raise ValueError("another type, of which something would be lost")
-        converted: Scalar = TypeAdapter(_TYPES[annotation]).validate_python(value)
-        if isinstance(converted, float) and not math.isfinite(converted):
+        converted: Value = TypeAdapter(_type(annotation)).validate_python(value)
+        if any(isinstance(one, float) and not math.isfinite(one) for one in _each(converted)):
             raise ValueError("a threshold that is no number holds nothing back")
     except ValueError:  # pydantic's ValidationError is one
+        if parameter.choices:
+            raise _no_choice(parameter, value, where) from None
         raise ParameterError(
             f"the parameter {parameter.name} wants {annotation}, such as {parameter.default!r},"
             f" and was given {_NAMES.get(type(value), 'another type')}",
             where=where,
             next_step=_as_text(parameter.name)
-            if annotation.startswith("str") and not isinstance(value, str)
+            if annotation.startswith(("str", "list[str")) and not isinstance(value, str)
             else "pass a value of that type",
         ) from None
     return converted
+
+
+def _no_choice(parameter: Parameter, value: object, where: str) -> ParameterError:
+    meant = nearest(value, parameter.choices) if isinstance(value, str) else ""
+    return ParameterError(
+        f"the parameter {parameter.name} is one of {', '.join(parameter.choices)}, and was given"
+        " something else",
+        where=where,
+        next_step=f"write {meant}" if meant else "use one of these values",
+    )
+
+
+def _each(value: Value) -> Iterable[Scalar]:
+    return value if isinstance(value, list) else [value]
+
+
+def _items(value: Any, annotation: str) -> Any:
+    """Return a list out of what stands for one: text with commas, JSON, or a single number.
+
+    >>> _items("a, b,", "list[str]"), _items('["a,b"]', "list[str]"), _items(5, "list[int]")
+    (['a', 'b'], ['a,b'], [5])
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        return json.loads(value)
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, int | float) and annotation != "list[str]":
+        return [value]  # papermill makes a number of `-p name 5`
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _keeps_all(value: object, annotation: str) -> bool:
@@ -238,7 +322,7 @@ def _keeps_all(value: object, annotation: str) -> bool:
     >>> _keeps_all(True, "int"), _keeps_all(True, "bool"), _keeps_all(1e300, "int")
     (False, True, False)
     """
-    kind = annotation.partition(" ")[0]
+    kind = annotation.partition(" ")[0].rstrip("]")
     if isinstance(value, bool):
         return kind == "bool"
     return not (kind == "int" and isinstance(value, float) and abs(value) >= _EXACT)

@@ -1,36 +1,32 @@
-"""`rb.check` and `rb.assess`: judge a frame, show the finding, keep it for the first screen."""
+"""`rb.check`: judge a frame, show the finding, keep it for the first screen."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 import pandas as pd
 from IPython.display import display
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.arguments import checked
 from rbkernel.checks import rules
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
+from rbkernel.checks.frames import Frame
 from rbkernel.checks.rule import Rule
 from rbkernel.config.quantities import Measured, Number
 from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
 from rbkernel.render import cards
-from rbkernel.sources.postgres import diagnostics
 from rbkernel.triage.context import triage
-
-# warn, critical
-Limits = Annotated[tuple[Measured | None, Measured | None], Field(strict=False)]
 
 
 @checked
 def check(
     title: str,
-    frame: pd.DataFrame,
+    frame: Frame,
     column: str = "",
     *,
     where: pd.Series | None = None,
@@ -56,7 +52,7 @@ def check(
     title
         What is checked, in words.
     frame
-        The result of `rb.query`, `rb.sample` or `rb.reconcile`.
+        The result of `rb.query`, `rb.sample`, `rb.assess` or `rb.reconcile`.
     column
         Numeric or boolean column; not needed for ``agg="rows"``.
     where
@@ -112,10 +108,10 @@ def check(
         )
     chosen = _chosen(frame, where)
     undecided = int(where.isna().sum()) if where is not None else 0
-    return keep(_explained(rules.apply(made, frame, rows=chosen, undecided=undecided)))
+    return keep(explained(rules.apply(made, frame, rows=chosen, undecided=undecided)))
 
 
-def _explained(finding: Finding) -> Finding:
+def explained(finding: Finding) -> Finding:
     """Say why a figure that is known could not be judged: its threshold is NaN."""
     if finding.verdict is not Verdict.UNKNOWN or finding.actual:
         return finding
@@ -133,55 +129,6 @@ def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None
             next_step="make it from this frame, such as where=frame['state'] == 'active'",
         )
     return frame[where.fillna(False).astype(bool)]
-
-
-class Findings(tuple[Finding, ...]):
-    """What `assess` found, to unpack; it has been shown."""
-
-    def _ipython_display_(self) -> None:
-        """Show nothing as the last value of a cell."""
-
-
-@checked
-def assess(frame: pd.DataFrame, **thresholds: Limits) -> Findings:
-    """Judge a diagnostic's frame by the rules that the diagnostic itself declares.
-
-    Parameters
-    ----------
-    frame
-        The result of `rb.query` or `rb.sample` with a diagnostic's name.
-    thresholds
-        Column → (warn, critical), to use instead of the declared ones.
-
-    Returns
-    -------
-    Findings
-        One for each rule, in the header's order.
-    """
-    told = provenance(frame)
-    if told is None or told.name not in diagnostics.names():
-        raise ParameterError(
-            "rb.assess needs the frame of a named diagnostic", next_step="use rb.check instead"
-        )
-    declared = diagnostics.get(told.name).rules
-    for column in thresholds:
-        if column not in {rule.column for rule in declared}:
-            raise unknown_keyword("rb.assess", column, [rule.column for rule in declared])
-    judged = (_explained(rules.apply(_with(rule, thresholds), frame)) for rule in declared)
-    return Findings(keep(finding) for finding in judged)
-
-
-def _with(rule: Rule, thresholds: Mapping[str, Limits]) -> Rule:
-    if rule.column not in thresholds:
-        return rule
-    warn, critical = thresholds[rule.column]
-    try:
-        return Rule(**{**rule.model_dump(), "warn": warn, "critical": critical})
-    except ValidationError as error:
-        raise ParameterError(
-            f"rb.assess: {rule.column} {advice(error.errors()[0])}",
-            next_step=f"write {rule.column}=(warn, critical)",
-        ) from None
 
 
 def keep(finding: Finding) -> Finding:

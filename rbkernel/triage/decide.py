@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
 from rbkernel.errors import ParameterError, Undecided
-from rbkernel.model import DECISION_TRANSITIONS, Decision, DecisionState, Verdict, now
+from rbkernel.model import DECISION_TRANSITIONS, Decision, DecisionState, now
 from rbkernel.render import cards
 from rbkernel.sources.postgres import history
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.triage.context import headless, triage
+from rbkernel.triage.overview import Overview
+from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditions, offers
 
 
 class OpenDecision:
@@ -116,12 +119,12 @@ class Condition:
 @checked
 def decide(
     question: str,
-    options: Sequence[str],
+    options: Sequence[str] | Mapping[str, Any],
     *,
-    recommended: str | Diagnosis | None = None,
+    recommended: str | Diagnosis | Overview | None = None,
     needed: bool | None = None,
 ) -> OpenDecision:
-    """Ask the engineer without blocking.
+    """Ask the engineer without blocking, recommend an option, and say why.
 
     In JupyterLab it shows a button for each option; a headless run parks the question, to be
     answered when a human opens the runbook.
@@ -131,47 +134,56 @@ def decide(
     question
         What is to be decided.
     options
-        The possible answers, two at the least.
+        The possible answers, two at the least; or option → condition, in the order in which they
+        count: ``{"escalate": slots.critical, "terminate …": holders, "wait": True}``. The first
+        whose condition holds is recommended. A condition is a finding or what `rb.assess` returned
+        (it holds when something is wrong), true or false, or a list of conditions of which one must
+        hold. Where a condition, or any finding of the run, is unknown, ``wait …`` and the default
+        at the end (``True``) are not recommended: the option that begins with ``escalate`` is.
     recommended
-        The one that the findings speak for; or what `rb.diagnose` returned, which chooses by the
+        The option that the findings speak for. Or what `rb.diagnose` returned, which chooses by the
         cause: the option that begins with the verb of the least harmful action, such as
-        ``terminate …``, or ``wait …`` where all findings are ok, else ``escalate …``.
+        ``terminate …``; without a cause the conditions choose, and without conditions it is
+        ``wait …`` where all findings are ok, else ``escalate …``. Or what `rb.overview` returned.
     needed
         False when nothing speaks for acting: a headless run then parks nothing. Without it, a
-        question with a diagnosis is needed unless all findings are ok.
+        question is not needed where all findings are ok, or where the conditions choose to wait.
 
     Returns
     -------
     OpenDecision
         At once. Use ``.chose(option)`` as `when=` of `rb.act`.
+
+    Raises
+    ------
+    ParameterError
+        Fewer than two options, a recommendation that is none of them, or a condition that is
+        neither true nor false.
     """
-    if len(set(options)) < 2 or len(set(options)) < len(options):
+    names = [*options]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ParameterError(
             "a decision needs at least two different options",
             where="rb.decide",
             next_step="give each option once, in a list",
         )
-    reason = ""
-    if isinstance(recommended, Diagnosis):
-        left = [one for one in triage().findings.values() if not history.is_over(one)]
-        well = all(one.verdict is Verdict.OK for one in left)
-        needed = not well if needed is None else needed
-        recommended, reason = recommend(recommended, options, well=well)
-    if recommended is not None and recommended not in options:
+    chosen = _recommendation(options, recommended)
+    if chosen.option is not None and chosen.option not in names:
         raise ParameterError(
-            f"recommended={recommended!r} is not one of the options",
+            f"recommended={chosen.option!r} is not one of the options",
             where="rb.decide",
-            next_step=f"recommend {' or '.join(options)}",
+            next_step=f"recommend {' or '.join(names)}",
         )
+    needed = chosen.needed if needed is None else needed
     waiting = DecisionState.PARKED if headless() else DecisionState.OPEN
     decision = OpenDecision(
         Decision(
             id=hashlib.sha256(question.encode()).hexdigest()[:12],
             question=question,
-            options=tuple(options),
-            recommended=recommended,
-            reason=reason,
-            state=DecisionState.NOT_NEEDED if needed is False else waiting,
+            options=tuple(names),
+            recommended=chosen.option,
+            reason=chosen.reason,
+            state=waiting if needed else DecisionState.NOT_NEEDED,
         )
     )
     triage().add_decision(decision.record)
@@ -181,25 +193,22 @@ def decide(
     return decision
 
 
-def recommend(
-    diagnosis: Diagnosis, options: Sequence[str], *, well: bool
-) -> tuple[str | None, str]:
-    """Choose among options by what a diagnosis found, and say why.
-
-    An option is found by its first word: the verb of the least harmful action, ``wait`` where all
-    findings are ok, else ``escalate``. None where no option begins with one of these words.
-    """
-    first = diagnosis.first
-    if first is None:
-        word, reason = (
-            ("wait", "no cause was found") if well else ("escalate", "no cause was found")
-        )
-    else:
-        verb = first.remedy.verb if first.remedy else first.option
-        word, reason = verb or "escalate", first.next_step
-    words = {option.split()[0]: option for option in reversed(options)}
-    # what helps may be no option here, but of the runbook that the cause opens
-    return words.get(word, words.get("escalate")), reason
+def _recommendation(
+    options: Sequence[str] | Mapping[str, Any], recommended: str | Diagnosis | Overview | None
+) -> Recommendation:
+    """Choose by what was given: a cause, an option by its name, or conditions."""
+    findings = [one for one in triage().findings.values() if not history.is_over(one)]
+    conditions = options if isinstance(options, Mapping) else {}
+    if isinstance(recommended, Overview):
+        seen = recommended
+        return Recommendation(option=seen.recommended, reason="", needed=seen.needed)
+    if isinstance(recommended, Diagnosis):
+        if not conditions or offers([*options], recommended):
+            return by_cause(recommended, [*options], findings)
+        recommended = None
+    if recommended is None and conditions:
+        return by_conditions(conditions, findings)
+    return Recommendation(option=recommended, reason="", needed=True)
 
 
 def _show_buttons(decision: OpenDecision) -> None:

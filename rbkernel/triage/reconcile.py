@@ -12,7 +12,7 @@ from rbkernel import actions
 from rbkernel import reconciliation as tables
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks.answer import Provenance
-from rbkernel.checks.frames import failed_frame
+from rbkernel.checks.frames import Frame, failed_frame
 from rbkernel.config.quantities import Number, Pause, Whole
 from rbkernel.errors import DatabaseError, NothingCompared
 from rbkernel.model import ActionPlan
@@ -105,6 +105,7 @@ def reconcile(
         frame = outcome.protected(policies, rules.key() if hashed else b"").frame()
         frame.attrs["rbkernel"] = _told(asked, outcome, policies, db, target_db)
         frame.attrs["asked"] = (asked, outcome, db, target_db or db)
+    frame.attrs["question"] = asked
     show(frame)
     return frame
 
@@ -137,7 +138,7 @@ def _told(
 
 
 @checked
-def repair(differences: pd.DataFrame) -> ActionPlan:
+def repair(differences: Frame) -> ActionPlan:
     """Plan to make the target's rows equal to the source's; nothing is executed.
 
     Parameters

@@ -35,11 +35,14 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     runbook
         The runbook's id, such as ``RUN-005``.
     incident
-        The incident that the run belongs to, such as ``INC-20261120-7f3a``; empty for a new one.
+        The incident that the run belongs to, such as ``INC-20261120-7f3a``; the variable
+        ``incident`` when not given, and a new one where that is empty.
     values
-        The runbook's parameters, by name. An empty ``db`` means the default connection, an empty
-        ``standby`` its standby; later cells find their names in the variables ``db`` and
-        ``standby``.
+        Parameters of the runbook by name, where they are not to be what the notebook's variables
+        say. Normally none: all declared parameters are taken from the variables, as papermill or a
+        person has set them, and converted to their declared types. An empty ``db`` means the
+        default connection, an empty ``standby`` its standby; later cells find their names in the
+        variables ``db`` and ``standby``.
 
     Raises
     ------
@@ -55,10 +58,15 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     """
     settings = config.load()
     document, found = _document(runbook, settings)
-    _accept(values, document, runbook)
-    filled = connections.filled(_carriers(document), values, settings)
+    variables = _variables()
+    given = {**_declared(document, variables), **values}
+    named = str(given.pop("incident", "") or "")
+    incident = incident or named
+    values = _accepted(given, document, runbook)
+    carriers = _carriers(document)
+    filled = connections.filled(carriers, values, settings)
+    _set_variables(variables, given, values, filled)
     values |= filled
-    _give_to_later_cells(filled)
     if incident and not INCIDENT_ID.fullmatch(incident):
         raise ParameterError(
             f"{incident!r} is not an incident id",
@@ -67,8 +75,8 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         )
     incident = incident or _incident(document)
     parameters.refuse_secret_incident(incident, runbook, current().redactor)
-    given = connections.named(_carriers(document), values, "rb.start")
-    for parameter, name in given.items():
+    used = connections.named(carriers, values, "rb.start")
+    for parameter, name in used.items():
         settings.connection(name, parameter=parameter)
     run = Run(
         id=current().run_id,
@@ -80,7 +88,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         parameters=values,
         continues=document.continues if document else "",
     )
-    _begin(run, settings, document, found, list(dict.fromkeys(given.values())), filled)
+    _begin(run, settings, document, found, list(dict.fromkeys(used.values())), filled)
 
 
 def _incident(document: Runbook | None) -> str:
@@ -98,7 +106,10 @@ def _begin(
     filled: Mapping[str, str],
 ) -> None:
     recorder = current()
-    kept = "not found: the evidence will contain only code cells"
+    kept = (
+        "not found: the evidence will contain only code cells, and the types of the parameters were"
+        " not checked; put it into a folder of [catalogue] paths, or execute it with `rbkernel run`"
+    )
     if document:
         digest = hashlib.sha256(document.document).hexdigest()
         recorder.snapshot(document.document, document.path, digest, found)
@@ -125,14 +136,14 @@ def _who(document: Runbook | None) -> list[tuple[str, str]]:
     """Return owner, response time and last test of the runbook."""
     if document is None:
         return []
-    told = document.front_matter
-    tested = f"last tested {told.last_tested}" if told.last_tested else "never tested"
+    front = document.front_matter
+    tested = f"last tested {front.last_tested}" if front.last_tested else "never tested"
     parts = [
-        told.severity,
-        told.response_time and f"respond within {told.response_time}",
-        f"owner {told.owner}",
-        told.on_call and f"on call: {told.on_call}",
-        f"{tested}{f' (schedule: {told.testing_schedule})' if told.testing_schedule else ''}",
+        front.severity,
+        front.response_time and f"respond within {front.response_time}",
+        f"owner {front.owner}",
+        front.on_call and f"on call: {front.on_call}",
+        f"{tested}{f' (schedule: {front.testing_schedule})' if front.testing_schedule else ''}",
     ]
     return [("Runbook", " · ".join(filter(None, parts)))]
 
@@ -186,10 +197,33 @@ def _on_the_command_line(runbook: str) -> str:
     return str(folder / first) if first and catalogue.id_of(folder / first) == runbook else ""
 
 
-def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> None:
+def _variables() -> dict[str, Any]:
+    """Return the notebook's variables; none outside a notebook."""
+    shell = get_ipython()
+    return shell.user_ns if shell is not None else {}
+
+
+def _declared(document: Runbook | None, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that are parameters of the runbook.
+
+    Where the document was not found, they are those that a cell has declared with a type.
+    """
+    if document:
+        return {name: variables[name] for name in document.parameters if name in variables}
+    names = variables.get("__annotations__", {})
+    return {name: value for name, value in variables.items() if name in names and _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str | int | float) for item in items)
+
+
+def _accepted(values: dict[str, Any], document: Runbook | None, runbook: str) -> dict[str, Any]:
+    """Return the values as their declaration wants them."""
     try:
         if document:
-            parameters.validate(values, document.parameters, runbook)
+            values = dict(parameters.validate(values, document.parameters, runbook))
         for name, value in values.items():
             parameters.refuse_secret(name, value, runbook, current().redactor)
     except SecretParameter as error:
@@ -200,6 +234,7 @@ def _accept(values: dict[str, Any], document: Runbook | None, runbook: str) -> N
             next_step=f"{error.next_step}; the value was already written: delete the"
             f" notebook that papermill wrote, and {folder}",
         ) from None
+    return values
 
 
 def _carriers(document: Runbook | None) -> Mapping[str, str]:
@@ -210,9 +245,19 @@ def _said(filled: Mapping[str, str]) -> str:
     return ", ".join(f"{parameter} = {name}" for parameter, name in filled.items())
 
 
-def _give_to_later_cells(filled: Mapping[str, str]) -> None:
-    """Set the notebook's variables that are empty, as papermill sets those that it is given."""
-    shell = get_ipython()
+def _set_variables(
+    variables: dict[str, Any],
+    given: Mapping[str, Any],
+    values: Mapping[str, Any],
+    filled: Mapping[str, str],
+) -> None:
+    """Give the converted values, and what fills empty ones, to the variables that later cells read.
+
+    A variable that differs from what `start` was given is left as it is.
+    """
+    for name, value in values.items():
+        if name in variables and variables[name] is given[name]:
+            variables[name] = value
     for name, value in filled.items():
-        if shell is not None and shell.user_ns.get(name) in (None, ""):
-            shell.user_ns[name] = value
+        if variables.get(name) in (None, ""):
+            variables[name] = value

@@ -71,7 +71,7 @@ incident: str = ""  # incident id; empty for a new one
 stuck_after_s: float = 5.0  # s in one state after which a session counts as stuck"""
 START = """import rbkernel as rb
 
-rb.start("RUN-900", db=db, incident=incident, stuck_after_s=stuck_after_s)"""
+rb.start("RUN-900")"""
 STEP = """## Step {number}: {title}
 
 **Goal:** see what is wrong now, by `{title}`.
@@ -79,14 +79,13 @@ STEP = """## Step {number}: {title}
 **Expected:** below 80 %. Do not ask for `:name` in step 1.
 
 **If it does not work:** after 2 attempts, escalate."""
-QUERY = """slots = rb.query("connections/saturation", db)
-[saturation] = rb.assess(slots)
+QUERY = """slots = rb.assess("connections/saturation", db)
 sessions = rb.query("connections/sessions", db, stuck_after_s=stuck_after_s)"""
 SQL = """%%sql db --into stuck
 SELECT pid, state FROM pg_stat_activity -- not ':name'
 WHERE now() - state_change > make_interval(secs => :stuck_after_s)"""
 DECIDE = """choice = rb.decide("How?", ["wait", "end them", "escalate"], recommended="wait")
-note = f"{len(stuck)} are stuck, {saturation.verdict}\""""
+note = f"{len(stuck)} are stuck, {slots.verdict}\""""
 ACT = """plan = rb.act(rb.actions.terminate_sessions(db, sessions), when=choice.chose("end them"))
 rb.done(plan, note="")
 rb.note(note)"""

@@ -201,26 +201,33 @@ EXAMPLES: dict[str, Example] = {
     "RB309": Example(
         (
             replace("start", "RUN-900", "RUN-901"),
-            code('rb.start("RUN-900", db=db, incident=incident)'),
-            replace("start", 'rb.start("RUN-900", db=db, incident=incident, ', "print("),
+            code('rb.start("RUN-900")'),
+            replace("start", "rb.start(", "print("),
             replace("start", "import rbkernel as rb\n", "import rbkernel as rb\nrb.note('x')"),
         ),
     ),
     "RB310": Example(
-        (
-            replace("start", "incident=incident, ", ""),
-            replace("start", "db=db, ", ""),
-            replace("parameters", "incident: str", "case: str"),
-        ),
-        (replace("start", "db=db, incident=incident, ", "**{'db': db}, "),),
+        (replace("parameters", "incident: str", "case: str"),),
+        (replace("start", '"RUN-900"', '"RUN-900", db=db, incident=incident'),),
     ),
     "RB311": Example((without("summary"), code("rb.note('x')", after="summary"))),
     "RB312": Example(
-        (replace("query", "[saturation] = rb.assess(slots)", "saturation = slots"),),
-        (replace("query", "rb.assess(slots)", "[rb.check('x', slots, 'used_pct', warn=80)]"),),
+        (replace("query", "rb.assess(", "rb.query("),),
+        (
+            replace(
+                "query",
+                'rb.assess("connections/saturation", db)',
+                "rb.check('x', rb.query('connections/saturation', db), 'used_pct', warn=80)",
+            ),
+        ),
     ),
     "RB313": Example((code("rb.querry('x', db)"),), (code("rb.figure.of(slots)"),)),
-    "RB314": Example((code("rb.query('connections/holder', db)"),)),
+    "RB314": Example(
+        (
+            code("rb.query('connections/holder', db)"),
+            code("rb.assess('connections/holder', db)"),
+        ),
+    ),
     "RB315": Example(
         (
             code("answer = input()"),

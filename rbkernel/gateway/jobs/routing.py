@@ -22,7 +22,7 @@ from rbkernel.runbook import connections, triggers
 from rbkernel.runbook import parameters as declared
 from rbkernel.runbook.catalogue import Catalogue, Runbook, Unreadable
 from rbkernel.runbook.frontmatter_sections import Trigger
-from rbkernel.runbook.parameters import Scalar
+from rbkernel.runbook.parameters import Value
 from rbkernel.spelling import did_you_mean
 
 FALLBACK = "RUN-000"
@@ -42,7 +42,7 @@ class Route:
     """
 
     runbook: str
-    parameters: Mapping[str, Scalar]
+    parameters: Mapping[str, Value]
     key: tuple[str, ...]
     connections: tuple[str, ...]
     severity: Severity
@@ -74,7 +74,7 @@ class _Choice:
     runbook: Runbook
     trigger: Trigger
     names: Mapping[str, str]
-    constants: Mapping[str, Scalar]
+    constants: Mapping[str, Value]
     severity: str
     because: str
 
@@ -325,7 +325,7 @@ class _Asked:
     filled: Mapping[str, str]
 
 
-def _connections(runbook: Runbook, values: Mapping[str, Scalar], settings: Settings) -> _Asked:
+def _connections(runbook: Runbook, values: Mapping[str, Value], settings: Settings) -> _Asked:
     """Return the connections that a run would use.
 
     Raises

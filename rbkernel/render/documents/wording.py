@@ -127,7 +127,11 @@ def about(record: Record) -> tuple[tuple[str, str], ...]:
     ended = max((cell.ended_at for cell in record.cells), default="")
     executed = "headless" if run and run.headless else "by hand, in a notebook"
     values = run.parameters if run else {}
-    given = ", ".join(visible(f"{name} = {value}") for name, value in values.items())
+    given = ", ".join(
+        visible(f"{name} = {value}")
+        for name, value in values.items()
+        if value not in ("", None, [])
+    )
     pairs = (
         ("Run", record.run_id),
         ("Started", clock(started_at(record))),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rbkernel.checks.assessed import RESERVED
 from rbkernel.checks.rule import Rule
 from rbkernel.errors import QueryError
 from rbkernel.sources.postgres.apptable import Table
@@ -112,6 +113,18 @@ class Diagnostic(_Part):
             pause_s = Twice.model_validate(told).every_s
             own[PAUSE] = {"help": "s between the two looks", "default": pause_s}
         return {**data, "parameters": {**data.get("parameters", {}), **own}}
+
+    @model_validator(mode="after")
+    def _rules_are_named_apart(self) -> Diagnostic:
+        taken = {*self.parameters, *RESERVED}
+        for rule in self.rules:
+            if not rule.name.isidentifier() or rule.name in taken:
+                raise ValueError(
+                    f"the rule {rule.title!r} needs a `name:` of its own: {rule.name!r} is"
+                    f" {'taken' if rule.name else 'empty'}"
+                )
+            taken.add(rule.name)
+        return self
 
     @property
     def shown_sql(self) -> str:

@@ -24,6 +24,7 @@ rules:
     opens: RUN-018
     source: pg_stat_archiver
   - title: Archive command
+    name: unconfigured
     agg: rows
     where: {enabled: true, configured: false}
     critical: 0

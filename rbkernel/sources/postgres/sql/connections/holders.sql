@@ -17,6 +17,7 @@ parameters:
   stuck_after_s: {help: "s, how long a state may last before it counts as stuck", default: 5}
 rules:
   - title: Slots held idle in a transaction
+    name: idle_in_transaction
     column: stuck_pct
     agg: sum
     where: {state: [idle in transaction, idle in transaction (aborted)]}
@@ -29,6 +30,7 @@ rules:
     opens: RUN-001
     source: ours; 10 % leave room to act before the pool is full at 90
   - title: Slots held by long queries
+    name: long_queries
     column: stuck_pct
     agg: sum
     where: {state: active}
@@ -41,6 +43,7 @@ rules:
     opens: RUN-001
     source: ours; as for idle in a transaction
   - title: Slots held by idle pools
+    name: idle_pools
     column: stuck_pct
     agg: sum
     where: {state: idle, crowded: true}

@@ -19,6 +19,7 @@ parameters:
   stuck_after_s: {help: "s, how long a state may last before it counts as stuck", default: 5}
 rules:
   - title: Stuck sessions
+    name: stuck
     agg: rows
     # those that wait are held up by another session; backups, maintenance and we are at work
     where: {state: [active, idle in transaction, idle in transaction (aborted)]}

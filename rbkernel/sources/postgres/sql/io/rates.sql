@@ -49,6 +49,7 @@ rules:
       checkpoint_warning, 30 s: PostgreSQL's log warns of checkpoints that WAL has requested and that
       are closer than that
   - title: Archiving rate
+    name: falls_behind
     agg: rows
     where: {falls_behind: true}
     critical: 0

@@ -60,6 +60,7 @@ twice:
   worst_first: slower
 rules:
   - title: Statements that read more than before
+    name: reads_more
     column: slower
     empty: 0
     where: {regressed: true, more_rows: false, more_pages: true}
@@ -76,6 +77,7 @@ rules:
     source: >-
       ours; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session
   - title: Statements that return more than before
+    name: returns_more
     column: slower
     empty: 0
     where: {regressed: true, more_rows: true}
@@ -88,6 +90,7 @@ rules:
     unseen: the counters were reset, so there is no history to compare with; run it again later
     source: as above
   - title: Statements that take longer for the same work
+    name: takes_longer
     column: slower
     empty: 0
     where: {regressed: true, more_rows: false, more_pages: false}

@@ -16,6 +16,7 @@ columns:
   sampled_at: the server's clock
 rules:
   - title: Logical slots not kept in a failover
+    name: not_kept
     agg: rows
     where: {survives: false, matters: true}
     each: slot
@@ -32,6 +33,7 @@ rules:
     opens: RUN-030
     source: the manual's chapter on logical replication failover, PostgreSQL 17
   - title: Logical slots not held back for the standby
+    name: not_held_back
     agg: rows
     where: {waits: false, failover: true, matters: true}
     each: slot

@@ -19,6 +19,7 @@ columns:
   sampled_at: the server's clock
 rules:
   - title: Logical slots without a reader
+    name: unread
     agg: rows
     where: {active: false}
     each: slot
@@ -43,6 +44,7 @@ rules:
     opens: RUN-005
     source: as for replication/lag
   - title: Logical slots losing their WAL
+    name: losing_wal
     agg: rows
     where: {wal_status: [unreserved, lost]}
     each: slot

@@ -34,6 +34,7 @@ rules:
     opens: RUN-018
     source: half of the limit leaves as much time again as has passed
   - title: Slots losing their WAL
+    name: losing_wal
     agg: rows
     where: {wal_status: [unreserved, lost]}
     each: slot
@@ -44,6 +45,7 @@ rules:
     opens: RUN-018
     source: pg_replication_slots.wal_status
   - title: Slots without a reader
+    name: unread
     agg: rows
     where: {active: false}
     each: slot

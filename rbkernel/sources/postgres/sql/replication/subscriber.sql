@@ -23,6 +23,7 @@ columns:
   sampled_at: the server's clock
 rules:
   - title: Subscriptions without a worker
+    name: without_worker
     agg: rows
     where: {enabled: true, working: false}
     each: subscription
@@ -44,6 +45,7 @@ rules:
     opens: RUN-007
     source: as for replication/lag
   - title: Errors while applying
+    name: failing
     agg: rows
     where: {failing: true}
     each: subscription

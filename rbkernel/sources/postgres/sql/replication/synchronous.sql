@@ -19,6 +19,7 @@ columns:
   sampled_at: the server's clock
 rules:
   - title: Synchronous standbys
+    name: missing
     agg: rows
     where: {missing: true}
     each: names

@@ -10,6 +10,7 @@ columns:
   count: 1, for the picture
 rules:
   - title: Superusers that can log in
+    name: superusers
     agg: rows
     where: {power: superuser, can_login: true}
     each: role
@@ -20,6 +21,7 @@ rules:
     opens: RUN-027
     source: ours; the first is made by initdb
   - title: Logins with far-reaching privileges
+    name: far_reaching
     agg: rows
     where: {far_reaching: true, can_login: true}
     by: power

@@ -11,6 +11,7 @@ columns:
   pending_restart: the file says otherwise, and a restart will make it so
 rules:
   - title: Settings that endanger data
+    name: endanger_data
     agg: rows
     column: at_risk
     where: {danger: data}
@@ -25,6 +26,7 @@ rules:
     opens: RUN-017
     source: the manual's chapters on reliability and on developer options
   - title: Settings that endanger the service
+    name: endanger_service
     agg: rows
     column: at_risk
     where: {danger: service}
@@ -39,6 +41,7 @@ rules:
     opens: RUN-017
     source: the manual's chapters on client connection defaults and on replication
   - title: Settings waiting for a restart
+    name: pending_restart
     agg: rows
     where: {pending_restart: true}
     each: setting

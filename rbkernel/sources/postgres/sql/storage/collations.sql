@@ -9,6 +9,7 @@ columns:
   indexes: indexes of this database that use the collation; NULL for another database
 rules:
   - title: Collation versions that changed
+    name: changed
     agg: rows
     where: {differs: true}
     each: name

@@ -13,6 +13,7 @@ columns:
   counted_since: when the counters were reset; NULL since the database was made
 rules:
   - title: Foreign keys without an index
+    name: without_index
     agg: rows
     where: {large: true}
     ranked: true

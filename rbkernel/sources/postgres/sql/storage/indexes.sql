@@ -11,6 +11,7 @@ columns:
   counted_since: when the counters were reset; NULL since the database was made
 rules:
   - title: Invalid indexes
+    name: invalid
     agg: rows
     where: {problem: invalid}
     ranked: true
@@ -23,6 +24,7 @@ rules:
     opens: RUN-017
     source: pg_index.indisvalid
   - title: Incomplete indexes of partitioned tables
+    name: incomplete
     agg: rows
     where: {problem: incomplete}
     ranked: true
@@ -36,6 +38,7 @@ rules:
     opens: RUN-017
     source: pg_index.indisvalid, of an index that was made with ON ONLY
   - title: Duplicate indexes
+    name: duplicate
     agg: rows
     where: {problem: duplicate}
     ranked: true
@@ -47,6 +50,7 @@ rules:
     opens: RUN-017
     source: the same columns, operator classes, order and condition
   - title: Redundant indexes
+    name: redundant
     agg: rows
     where: {problem: redundant}
     ranked: true
@@ -62,6 +66,7 @@ rules:
       the columns of a B-tree are the first of another, with the same condition, or those of a
       primary key or UNIQUE constraint
   - title: Unused indexes
+    name: unused
     column: size_mb
     agg: sum
     where: {problem: unused}

@@ -28,6 +28,7 @@ rules:
     opens: RUN-017
     source: ours; pg_partman keeps four ahead
   - title: Tables without a current partition
+    name: without_current
     agg: rows
     where: {over: true, has_default: false, in_use: true}
     each: relation

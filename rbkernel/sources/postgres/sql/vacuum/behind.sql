@@ -22,6 +22,7 @@ parameters:
   slow_s: {help: "s, how long a vacuum may run", default: 3600}
 rules:
   - title: Overdue tables with autovacuum off
+    name: switched_off
     agg: rows
     where: {why: switched off}
     each: relation
@@ -34,6 +35,7 @@ rules:
     opens: RUN-019
     source: pg_class.reloptions and pg_settings
   - title: Overdue tables blocked by a lock
+    name: blocked
     agg: rows
     where: {why: blocked by a lock}
     by: detail
@@ -45,6 +47,7 @@ rules:
     opens: RUN-019
     source: autovacuum skips a table that it cannot lock at once; 60 s is autovacuum_naptime by default
   - title: Overdue tables held back from vacuum
+    name: held_back
     agg: rows
     where: {why: held back}
     by: detail
@@ -57,6 +60,7 @@ rules:
     opens: RUN-019
     source: the oldest transaction is older than the last vacuum, and than 60 s, which is ours
   - title: Overdue tables waiting for a worker
+    name: waiting_for_worker
     agg: rows
     where: {why: workers busy}
     each: relation
@@ -69,6 +73,7 @@ rules:
     opens: RUN-019
     source: as many workers as autovacuum_max_workers, each for 60 s, which is ours
   - title: Overdue tables with a slow vacuum
+    name: slow
     agg: rows
     where: {slow: true}
     by: detail

@@ -53,6 +53,7 @@ rules:
     source: >-
       as for dead rows; due at autovacuum_analyze_threshold + autovacuum_analyze_scale_factor x rows
   - title: Tables with autovacuum off
+    name: autovacuum_off
     agg: rows
     where: {autovacuum: false}
     each: relation

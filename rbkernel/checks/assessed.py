@@ -1,0 +1,108 @@
+"""A frame and the findings on it, each addressed by the name of its rule. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, overload
+
+from rbkernel.errors import ParameterError
+from rbkernel.model import Finding, Verdict
+from rbkernel.spelling import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Assessed(Sequence[Finding]):
+    """What `rb.assess` found: ``lag["replay_lag_s"]``, ``lag.replay_lag_s``, or all in order.
+
+    Parameters
+    ----------
+    frame
+        The frame that was judged.
+    findings
+        Name of the rule → its finding, in the order of the header.
+    """
+
+    def __init__(self, frame: pd.DataFrame, findings: Mapping[str, Finding]) -> None:
+        self.frame = frame
+        self._findings = dict(findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The most urgent verdict."""
+        return Verdict.worst(one.verdict for one in self)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all findings are ok."""
+        return self.verdict is Verdict.OK
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a finding is warning or critical."""
+        return any(one.wrong for one in self)
+
+    @property
+    def critical(self) -> bool:
+        """Whether a finding is critical."""
+        return any(one.critical for one in self)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether a finding is unknown."""
+        return any(one.unknown for one in self)
+
+    @property
+    def opens(self) -> tuple[str, ...]:
+        """The runbooks that the findings open, the most urgent first, each once."""
+        ranked = sorted(self, key=lambda one: -one.verdict.rank)
+        return tuple(dict.fromkeys(one.opens for one in ranked if one.opens))
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._findings.values())
+
+    @overload
+    def __getitem__(self, place: str | int) -> Finding: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Finding]: ...
+    def __getitem__(self, place: str | int | slice) -> Finding | Sequence[Finding]:
+        if not isinstance(place, str):
+            return tuple(self._findings.values())[place]
+        if place not in self._findings:
+            raise ParameterError(unknown_rule(place, self._findings), next_step="use that name")
+        return self._findings[place]
+
+    def __getattr__(self, name: str) -> Finding:
+        findings: Mapping[str, Finding] = self.__dict__.get("_findings", {})
+        if name in findings:
+            return findings[name]
+        raise AttributeError(unknown_rule(name, findings))
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *self._findings]
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.assess` has shown it."""
+
+
+# what a rule cannot be called, since the result or `rb.assess` itself has something of that name
+RESERVED = frozenset(
+    {*("what", "db", "n", "every_s"), *(name for name in vars(Assessed) if name[0] != "_")}
+    | {"frame", "count", "index"}
+)
+
+
+def unknown_rule(name: str, known: Iterable[str]) -> str:
+    """Say that no rule is called so.
+
+    >>> unknown_rule("replay_lag", ["connected", "replay_lag_s"])
+    "no rule is called 'replay_lag'; did you mean replay_lag_s?"
+    """
+    known = list(known)
+    meant = nearest(name, known)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known) or 'none'}"
+    return f"no rule is called {name!r}; {hint}"

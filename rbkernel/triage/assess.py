@@ -1,0 +1,162 @@
+"""`rb.assess`: ask a diagnostic and judge the answer by its own rules, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import Field, TypeAdapter, ValidationError
+
+from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
+from rbkernel.checks.assessed import Assessed
+from rbkernel.checks.frames import Frame
+from rbkernel.checks.rule import Rule
+from rbkernel.config.quantities import Count, Measured, Pause
+from rbkernel.config.words import advice
+from rbkernel.errors import ParameterError
+from rbkernel.reconciliation import Question
+from rbkernel.reconciliation.rules import rules as rules_of_differences
+from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.twice import PAUSE
+from rbkernel.triage.check import explained, keep
+from rbkernel.triage.query import query, sample
+
+# warn, critical
+_LIMITS: TypeAdapter[tuple[float | None, float | None]] = TypeAdapter(
+    Annotated[tuple[Measured | None, Measured | None], Field(strict=False)]
+)
+
+
+@checked
+def assess(
+    what: Frame | str,
+    db: str | None = None,
+    *,
+    n: Count | None = None,
+    every_s: Pause | None = None,
+    **values: Any,
+) -> Assessed:
+    """Ask a diagnostic, and judge the answer by the rules that the diagnostic itself declares.
+
+    Parameters
+    ----------
+    what
+        A diagnostic's name, such as ``replication/lag``; or the result of `rb.query`, `rb.sample`
+        or `rb.reconcile`, which is judged without asking again.
+    db
+        Connection name; needed with a diagnostic's name.
+    n
+        How many samples to take, as `rb.sample` does; one query when not given.
+    every_s
+        Seconds between two samples; for a diagnostic of rates, between the two looks of each.
+    values
+        The diagnostic's parameters by their names, and thresholds by the names of its rules:
+        ``replay_lag_s=(2, 15)`` warns above 2 and is critical above 15. The name of a column
+        stands for all rules on it.
+
+    Returns
+    -------
+    Assessed
+        The findings by the names of the rules: ``lag["replay_lag_s"]`` or ``lag.replay_lag_s``, or
+        in the order of the header. ``.frame`` holds the rows; `rb.figure` and `rb.actions` take it
+        in the place of a frame.
+
+    Raises
+    ------
+    ParameterError
+        No diagnostic, an unknown keyword, or thresholds that are not (warn, critical).
+    """
+    if isinstance(what, str):
+        frame, values = _asked(what, db, n, every_s, values)
+    else:
+        frame = what
+        given = {"db": db, "n": n, "every_s": every_s}
+        if surplus := [name for name, value in given.items() if value is not None]:
+            raise ParameterError(
+                f"rb.assess was given a frame, which is not asked again, and {', '.join(surplus)}",
+                next_step='leave that out, or give the name of a diagnostic: rb.assess("…", db)',
+            )
+    declared = _declared(frame)
+    known = {rule.name for rule in declared} | {rule.column for rule in declared if rule.column}
+    for name in values:
+        if name not in known:
+            raise unknown_keyword("rb.assess", name, [rule.name for rule in declared])
+    limits = {name: _limits(name, value) for name, value in values.items()}
+    judged = {
+        rule.name: keep(explained(rules.apply(_with(rule, limits), frame))) for rule in declared
+    }
+    return Assessed(frame, judged)
+
+
+def _asked(
+    name: str, db: str | None, n: int | None, every_s: float | None, values: Mapping[str, Any]
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Ask a diagnostic, and return its frame and those of the values that are thresholds."""
+    if " " in name.strip():
+        raise ParameterError(
+            "rb.assess judges diagnostics, and SQL has no rules of its own",
+            next_step="use rb.query for the SQL, and rb.check for its rule",
+        )
+    diagnostic = diagnostics.get(name)
+    if db is None:
+        raise ParameterError(
+            f"rb.assess was not told which database to ask {name}",
+            next_step=f'write rb.assess("{name}", db)',
+        )
+    names = [rule.name for rule in diagnostic.rules]
+    columns = [rule.column for rule in diagnostic.rules if rule.column]
+    thresholds = {one: value for one, value in values.items() if one in {*names, *columns}}
+    asked = {one: value for one, value in values.items() if one not in thresholds}
+    for one in asked:
+        if one not in diagnostic.parameters:
+            own = ("db", "n", "every_s")
+            raise unknown_keyword("rb.assess", one, [*own, *diagnostic.parameters, *names])
+    if n is not None:
+        pause = {} if every_s is None else {"every_s": every_s}
+        return sample(name, db, n=n, **pause, **asked), thresholds
+    if every_s is not None and PAUSE not in diagnostic.parameters:
+        raise ParameterError(
+            f"rb.assess asks {name} once, so every_s={every_s:g} has no meaning",
+            next_step="add n=3 for three samples, or leave every_s out",
+        )
+    if every_s is not None:
+        asked[PAUSE] = every_s
+    return query(name, db, **asked), thresholds
+
+
+def _declared(frame: pd.DataFrame) -> Sequence[Rule]:
+    told = provenance(frame)
+    if isinstance(question := frame.attrs.get("question"), Question):
+        return rules_of_differences(question)
+    if told is None or told.name not in diagnostics.names():
+        raise ParameterError(
+            "rb.assess needs the frame of a named diagnostic", next_step="use rb.check instead"
+        )
+    return diagnostics.get(told.name).rules
+
+
+def _limits(name: str, value: Any) -> tuple[float | None, float | None]:
+    try:
+        return _LIMITS.validate_python(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise ParameterError(
+            f"rb.assess: {name} {advice(problem)}", next_step=f"write {name}=(warn, critical)"
+        ) from None
+
+
+def _with(rule: Rule, limits: Mapping[str, tuple[float | None, float | None]]) -> Rule:
+    given = limits.get(rule.name, limits.get(rule.column))
+    if given is None:
+        return rule
+    warn, critical = given
+    try:
+        return Rule(**{**rule.model_dump(), "warn": warn, "critical": critical})
+    except ValidationError as error:
+        raise ParameterError(
+            f"rb.assess: {rule.name} {advice(error.errors()[0])}",
+            next_step=f"write {rule.name}=(warn, critical)",
+        ) from None
