@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,3 +79,78 @@ def test_an_empty_db_is_the_default_connection_and_its_standby(
         # without one, nothing is asked, and that is said
         told = one.run('rb.query("replication/standby", standby)')
         assert "no connection was given" in str(told.messages)
+
+
+DECLARED = """from typing import Literal
+incident: str = ""  # incident
+ignore: list[str] = []  # columns
+mode: Literal["fast", "slow"] = "fast"  # how
+limit_s: float = 5.0  # s"""
+SHORT = f'import rbkernel as rb\nrb.start("{RUNBOOK}")'
+TOLD = "print(ignore, mode, limit_s)"
+
+
+def recorded(evidence: Path) -> dict[str, object]:
+    """The parameters that the journal of the only run holds."""
+    [journal] = evidence.rglob("journal.jsonl")
+    runs = [json.loads(line) for line in journal.read_text().splitlines() if '"run"' in line]
+    [parameters] = [told["parameters"] for told in map(_data, runs) if "parameters" in told]
+    return dict(parameters)
+
+
+def _data(line: dict[str, Any]) -> dict[str, Any]:
+    return dict(line.get("data") or line)
+
+
+def test_start_takes_the_parameters_from_the_notebook(tmp_path: Path, evidence: Path) -> None:
+    document = write_runbook(tmp_path / "x.ipynb", [SHORT, TOLD], parameters=DECLARED)
+    out = tmp_path / "out.ipynb"
+    process = papermill(document, out, "-p", "ignore", "a, b", "-p", "mode", "slow")
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said
+    assert "['a', 'b'] slow 5.0" in out.read_text()
+    assert recorded(evidence) == {"ignore": ["a", "b"], "mode": "slow", "limit_s": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("mode = 'slw'", "is one of fast, slow, and was given something else. Next: write slow"),
+        ("ignore = 3", "the parameter ignore wants list[str], such as []"),
+        ("limit_s = 'many'", "the parameter limit_s wants float"),
+    ],
+)
+def test_a_wrong_variable_is_refused(tmp_path: Path, evidence: Path, given: str, said: str) -> None:
+    document = write_runbook(tmp_path / "x.ipynb", [SHORT], parameters=DECLARED)
+    file = str(configure(tmp_path))
+    with kernel(RBKERNEL_CONFIG=file, JPY_SESSION_NAME=str(document)) as one:
+        one.run(DECLARED)
+        one.run(given)
+        reply = one.run(SHORT).reply
+    assert reply["ename"] == "ParameterError"
+    assert said in reply["evalue"]
+
+
+def test_a_keyword_wins_over_the_variable(tmp_path: Path, evidence: Path) -> None:
+    document = write_runbook(tmp_path / "x.ipynb", [SHORT], parameters=DECLARED)
+    file = str(configure(tmp_path))
+    with kernel(RBKERNEL_CONFIG=file, JPY_SESSION_NAME=str(document)) as one:
+        one.run(DECLARED)
+        answer = one.run(f"{SHORT[:-1]}, limit_s=9, incident='INC-20261120-7f3a')\n{TOLD}")
+        assert answer.reply["status"] == "ok", answer.reply
+        assert answer.text.strip() == "[] fast 5.0"
+    assert recorded(evidence) == {"ignore": [], "mode": "fast", "limit_s": 9.0}
+
+
+def test_without_the_document_the_run_goes_on_and_says_so(tmp_path: Path, evidence: Path) -> None:
+    with kernel(RBKERNEL_CONFIG=str(configure(tmp_path)), JPY_SESSION_NAME="a console") as one:
+        one.run("db: str = 'nobody'\nignore: list[str] = ['a']\nother = 3\nincident: str = ''")
+        one.run("import pandas as pd\nframe: pd.DataFrame = pd.DataFrame()")
+        answer = one.run('import rbkernel as rb\nrb.start("RUN-999", db="")')
+        assert "no default connection" in str(answer.messages), "a wrong db is still refused"
+        answer = one.run(
+            "import rbkernel as rb\ndel db, __annotations__['db']\nrb.start('RUN-999')"
+        )
+        assert answer.reply["status"] == "ok", answer.reply
+        assert "types of the parameters were not checked" in str(answer.messages)
+    assert recorded(evidence) == {"ignore": ["a"]}
