@@ -208,7 +208,8 @@ def _asked_for(what: str) -> Sequence[str] | None:
 
 
 def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
-    return failed_frame([], error, name=lexer.first_line(what), connection=db, sql=what)
+    known = list(diagnostics.get(what).columns) if what in diagnostics.names() else []
+    return failed_frame(known, error, name=lexer.first_line(what), connection=db, sql=what)
 
 
 _NO_CONNECTION = ParameterError(
