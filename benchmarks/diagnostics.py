@@ -70,8 +70,8 @@ def measure(session: Session, name: str, runs: int) -> tuple[float, float]:
         began = time.perf_counter()
         frame = diagnostics.run(session, name)
         waited.append(1000 * (time.perf_counter() - began))
-        told = provenance(frame)
-        worked.append(1000 * told.duration_s if told else 0.0)
+        source = provenance(frame)
+        worked.append(1000 * source.duration_s if source else 0.0)
     # the first asks for plans and guard, too
     return statistics.median(waited[1:]), statistics.median(worked[1:])
 

@@ -104,7 +104,7 @@ def memory_mb(process: psutil.Process) -> float:
 
 
 def request(number: int) -> bytes:
-    """Return one request: a group with one alert that nobody has told of yet."""
+    """Return one request: a group with one new alert."""
     body = {
         "version": "4",
         "groupKey": f'{{}}:{{alertname="Lag", shard="{number}"}}',

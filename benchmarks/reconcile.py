@@ -6,7 +6,7 @@ whatever else the machine does hits all of them. The floor is a scan with a hash
 tables at once, measured right before and right after each method: a ratio is the median of the
 rounds' ratios to the mean of these two. reladiff is measured where it is installed (``pip install
 rbkernel[benchmark]``), with its defaults and tuned. At the end 10 % of the rows are changed, and
-the peak memory of a process that compares is told.
+the peak memory of a comparing process is printed.
 """
 
 from __future__ import annotations
@@ -267,8 +267,8 @@ def _compare(source: Connection, target: Connection, **options: Any) -> int:
 
 def peak_mb(one: Servers, two: Servers) -> int:
     """Compare in a process of its own, and return the memory that it had at the most."""
-    told = [connection(made).model_dump_json() for made in (one, two)]
-    command = [sys.executable, "-m", "benchmarks.reconcile", "--once", *told]
+    connections = [connection(made).model_dump_json() for made in (one, two)]
+    command = [sys.executable, "-m", "benchmarks.reconcile", "--once", *connections]
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 

@@ -186,7 +186,7 @@ class OlderStore(StoreError):
 
 
 class GatewayError(RbkernelError):
-    """The gateway cannot start as it is configured, or where it is told to."""
+    """The gateway cannot start with this configuration, or at this address."""
 
 
 class Unauthenticated(RbkernelError, PermissionError):

@@ -212,16 +212,16 @@ def leading(findings: Iterable[Finding]) -> list[Finding]:
     >>> [finding.title for finding in leading([late, root])]
     ['Cause']
     """
-    told = [finding for finding in findings if not finding.explained_by]
-    wrong = [finding for finding in told if finding.wrong]
-    chosen = wrong or [finding for finding in told if finding.verdict is Verdict.UNKNOWN]
+    unexplained = [finding for finding in findings if not finding.explained_by]
+    wrong = [finding for finding in unexplained if finding.wrong]
+    chosen = wrong or [finding for finding in unexplained if finding.verdict is Verdict.UNKNOWN]
     worst = Verdict.worst(finding.verdict for finding in chosen)
     leaders = [finding for finding in chosen if finding.verdict is worst]
     return sorted(leaders, key=lambda finding: not finding.is_cause)
 
 
 def folded(findings: Iterable[Finding]) -> list[Finding]:
-    """Tell one reason for many unknowns once, with the titles of all that it keeps from being seen.
+    """Merge the unknown findings that have the same reason into one with all their titles.
 
     >>> def unseen(title, why):
     ...     return Finding(title=title, verdict=Verdict.UNKNOWN, expected="", actual=why)
@@ -229,17 +229,17 @@ def folded(findings: Iterable[Finding]) -> list[Finding]:
     >>> [(one.title, one.actual) for one in folded(found)]
     [('a · c', 'no pg_monitor'), ('b', 'cut')]
     """
-    told: dict[object, Finding] = {}
+    merged: dict[object, Finding] = {}
     for place, one in enumerate(findings):
         unseen = one.verdict is Verdict.UNKNOWN and not one.explained_by
         reason = (one.actual, one.next_step, one.opens) if unseen else place
-        first = told.get(reason)
-        told[reason] = (
+        first = merged.get(reason)
+        merged[reason] = (
             dataclasses.replace(first, title=f"{first.title} · {one.title}", expected="")
             if first
             else one
         )
-    return list(told.values())
+    return list(merged.values())
 
 
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:

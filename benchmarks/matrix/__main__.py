@@ -90,15 +90,15 @@ def _rows(version: str, process: subprocess.Popen[str]) -> list[dict[str, Any]]:
     for line in process.stdout or ():
         rows.append(json.loads(line))
         wrong = [f"{k}: {c['why']}" for k, c in rows[-1]["cells"].items() if c["mark"] == "WRONG"]
-        told = f"{rows[-1]['scenario']:32} {rows[-1]['took_s']:5.1f} s {' | '.join(wrong)}"
-        print(f"{version} {told}", file=sys.stderr, flush=True)
+        line = f"{rows[-1]['scenario']:32} {rows[-1]['took_s']:5.1f} s {' | '.join(wrong)}"
+        print(f"{version} {line}", file=sys.stderr, flush=True)
     process.wait()
     return rows
 
 
 def _show(grid: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
     console = Console(width=200)
-    table = Table(title="ok: right · ?: unknown · step: carried out, it does what was foretold")
+    table = Table(title="ok: right · ?: unknown · step: carrying it out does what was predicted")
     table.add_column("scenario", no_wrap=True)
     for version in grid:
         for runbook in RUNBOOKS:
@@ -128,9 +128,9 @@ def _show(grid: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
             if row and row["headline"]:
                 lines = (f"{version} {name}", f"   {row['headline']}", f"   {row['title']}")
                 console.print("\n".join(lines), highlight=False, markup=False)
-    for what, told in (("wrong", wrong), ("unknown", unknown)):
-        console.print(f"\n{len(told)} of {every} cells are {what}", highlight=False)
-        for line in told:
+    for what, lines in (("wrong", wrong), ("unknown", unknown)):
+        console.print(f"\n{len(lines)} of {every} cells are {what}", highlight=False)
+        for line in lines:
             console.print(f"   {line}", highlight=False, markup=False)
     return int(bool(wrong) or len(unknown) > _UNKNOWN_SHARE * every or not every)
 

@@ -53,8 +53,8 @@ _AFTERWARDS = "done"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a runbook came to; ``first_s`` until its first cell had ended, ``took_s`` in all.
+class Result:
+    """The result of a runbook; ``first_s`` until its first cell ended, ``took_s`` in all.
 
     ``first_s`` is None where a kernel had to start first.
     """
@@ -71,8 +71,8 @@ class Told:
     error: str = ""
 
 
-def run(runbook: str, parameters: Mapping[str, Any]) -> Told:
-    """Run the cells of a runbook, and return what they came to."""
+def run(runbook: str, parameters: Mapping[str, Any]) -> Result:
+    """Run the cells of a runbook, and return the result."""
     notebook = nbformat.read(_FOLDER / f"{NOTEBOOKS[runbook]}.ipynb", as_version=4)
     shell = InteractiveShell.instance()
     shell.reset(new_session=False)
@@ -101,12 +101,12 @@ def run(runbook: str, parameters: Mapping[str, Any]) -> Told:
                         raise RunError(error, where=runbook)
                     break
         took_s = time.monotonic() - started
-        told = _told(runbook, shell.user_ns, first_s, took_s, error)
+        result = _result(runbook, shell.user_ns, first_s, took_s, error)
         _close_sessions()
-    return told
+    return result
 
 
-def papermill(runbook: str, parameters: Mapping[str, Any]) -> Told:
+def papermill(runbook: str, parameters: Mapping[str, Any]) -> Result:
     """Run the whole notebook as an alert does, in a kernel of its own, and read its evidence."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rbkernel-matrix-") as folder:
@@ -121,7 +121,7 @@ def papermill(runbook: str, parameters: Mapping[str, Any]) -> Told:
     record = outcome.record
     plans = {event.data["id"]: event.data for event in record.of_kind("plan")}
     names = {field.name for field in dataclasses.fields(ActionPlan)}
-    return Told(
+    return Result(
         runbook=runbook,
         verdict=outcome.verdict,
         headline=f"{outcome.verdict.value.upper()}: "
@@ -139,14 +139,14 @@ def papermill(runbook: str, parameters: Mapping[str, Any]) -> Told:
     )
 
 
-def _told(
+def _result(
     runbook: str, namespace: Mapping[str, Any], first_s: float, took_s: float, error: str
-) -> Told:
+) -> Result:
     run = context.triage()
     findings = tuple(run.findings.values())
     screen = cards.Screen(run=run.run, facts=(), findings=findings, decisions=(), finished=True)
     plans = {one.plan.id: one.plan for one in namespace.values() if isinstance(one, ProposedPlan)}
-    return Told(
+    return Result(
         runbook=runbook,
         verdict=run.verdict,
         headline=screen.headline,
@@ -163,8 +163,8 @@ def _told(
 def _title(runbook: str, verdict: Verdict, findings: tuple[Finding, ...]) -> str:
     """Return the title of the notification that the gateway would send."""
     wrong = [f for f in by_urgency(findings) if f.verdict is not Verdict.OK and not f.explained_by]
-    told = [{"verdict": one.verdict.value, "headline": one.headline} for one in wrong]
-    facts = {"runbook": runbook, "verdict": verdict.value, "findings": told, "complete": True}
+    shown = [{"verdict": one.verdict.value, "headline": one.headline} for one in wrong]
+    facts = {"runbook": runbook, "verdict": verdict.value, "findings": shown, "complete": True}
     event = Event(
         key="", kind="finding", at=now(), incident="", severity=Severity.HIGH, page="", facts=facts
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.matrix import cells
-from benchmarks.matrix.cells import Told
+from benchmarks.matrix.cells import Result
 from benchmarks.matrix.judge import OF_ROWS, Cell, judge
 from rbkernel.config import Connection
 from rbkernel.errors import RbkernelError
@@ -23,10 +23,10 @@ from rbkernel.sandbox.faults.scenario import Scenario
 from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sandbox.home import Home
 
-# s until all that was foretold must have been freed
+# s until everything predicted must have been freed
 _FREED_S = 10.0
 _STEP = "step"
-Run = Callable[[str, Mapping[str, object]], Told]
+Run = Callable[[str, Mapping[str, object]], Result]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +80,15 @@ def _row(scenario: Scenario, stage: Stage, started: float, run: Run) -> Row:
     may = frozenset(stage.pids(*truth.may) if truth.may else ())
     named = {actor.pid for actor in stage.actors if actor.name in truth.says}
     innocent = frozenset(stage.pids()) - acts - may - named
-    told: dict[str, Told] = {}
+    results: dict[str, Result] = {}
     for runbook, parameters in _runs(scenario).items():
-        told[runbook] = run(runbook, parameters)
-    judged = {name: judge(scenario, one, acts, may, innocent) for name, one in told.items()}
+        results[runbook] = run(runbook, parameters)
+    judged = {name: judge(scenario, one, acts, may, innocent) for name, one in results.items()}
     if truth.rows == "patch":
-        judged[_STEP] = _patched(stage, told[OF_ROWS])
+        judged[_STEP] = _patched(stage, results[OF_ROWS])
     if truth.step:
-        judged[_STEP] = _carried_out(scenario, stage, told[truth.opens], acts)
-    right = told.get(truth.opens) or next(iter(told.values()))
+        judged[_STEP] = _carried_out(scenario, stage, results[truth.opens], acts)
+    right = results.get(truth.opens) or next(iter(results.values()))
     return Row(
         scenario=scenario.name,
         cells=judged,
@@ -119,22 +119,22 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
     return {name: parameters for name, parameters in runs.items() if name in seen_by}
 
 
-def _carried_out(scenario: Scenario, stage: Stage, told: Told, acts: frozenset[int]) -> Cell:
+def _carried_out(scenario: Scenario, stage: Stage, result: Result, acts: frozenset[int]) -> Cell:
     """Do what is recommended, as an administrator would, and see whom that frees."""
     assert scenario.truth.step
     verb, _ = scenario.truth.step
-    plans = [plan for plan in told.plans if plan.title.lower().startswith(verb) and plan.sql]
+    plans = [plan for plan in result.plans if plan.title.lower().startswith(verb) and plan.sql]
     if not plans:
         return Cell(mark="WRONG", why="there is no plan to carry out")
     with stage.access.connect("postgres", scenario.on) as raw:
         raw.execute(plans[0].sql.encode())
     if scenario.truth.frees is None:
         return _ended(stage, acts, scenario)
-    foretold = sum(
+    predicted = sum(
         int(number) for number in re.findall(r"(\d+) (?:sessions? at once|more)", plans[0].effect)
     )
-    if foretold != scenario.truth.frees:
-        why = f"foretold: {plans[0].effect}; {scenario.truth.frees} would be right"
+    if predicted != scenario.truth.frees:
+        why = f"predicted: {plans[0].effect}; {scenario.truth.frees} would be right"
         return Cell(mark="WRONG", why=why)
     deadline = time.monotonic() + _FREED_S
     while (left := stage.still_waiting(server=scenario.on)) != scenario.truth.stays:
@@ -144,17 +144,17 @@ def _carried_out(scenario: Scenario, stage: Stage, told: Told, acts: frozenset[i
     return Cell(mark="ok", why=plans[0].effect)
 
 
-def _patched(stage: Stage, told: Told) -> Cell:
+def _patched(stage: Stage, result: Result) -> Cell:
     """Mend the rows, as an administrator would with psql, and see that the tables are the same."""
-    plans = [plan for plan in told.plans if plan.sql]
+    plans = [plan for plan in result.plans if plan.sql]
     if not plans:
         return Cell(mark="WRONG", why="there is no plan to carry out")
-    foretold = sum(int(number) for number in re.findall(r"\d+", plans[0].title))
+    predicted = sum(int(number) for number in re.findall(r"\d+", plans[0].title))
     with stage.access.connect("postgres") as raw:
         differing = orders.differing(raw)
         raw.execute(plans[0].sql.encode())
         left = orders.differing(raw)
-    if foretold != differing or left:
+    if predicted != differing or left:
         why = f"{plans[0].title}: {differing} rows differed, {left} still do"
         return Cell(mark="WRONG", why=why)
     return Cell(mark="ok", why=plans[0].title)

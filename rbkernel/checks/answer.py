@@ -79,12 +79,12 @@ class Answer:
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Any]]
-    told: Provenance
+    provenance: Provenance
 
     @property
     def complete(self) -> bool:
         """Whether the server has answered, and no cap has cut the answer."""
-        return not self.told.reason and not self.told.cut_by
+        return not self.provenance.reason and not self.provenance.cut_by
 
     def records(self) -> list[dict[str, Any]]:
         """Return a mapping of column to value for each row; NULL is None."""
@@ -130,7 +130,7 @@ class Answer:
             rows=[
                 [_changed(row[place], changes.get(place)) for place in kept] for row in self.rows
             ],
-            told=replace(self.told, protected=applied),
+            provenance=replace(self.provenance, protected=applied),
         )
 
 
@@ -190,7 +190,7 @@ def failed(
     return Answer(
         columns=tuple(Column(one, TEXT) for one in columns),
         rows=[],
-        told=Provenance(
+        provenance=Provenance(
             name=name,
             connection=connection,
             server="",

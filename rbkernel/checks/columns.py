@@ -20,8 +20,8 @@ def must_have(call: str, frame: pd.DataFrame, **columns: str) -> None:
     ParameterError
         A column is missing; the message has the name that was meant, or those there are.
     """
-    told = provenance(frame)
-    if (told and told.reason) or frame.columns.empty:
+    source = provenance(frame)
+    if (source and source.reason) or frame.columns.empty:
         return
     for argument, column in columns.items():
         if column and column not in frame.columns:

@@ -43,7 +43,9 @@ def to_frame(answer: Answer) -> pd.DataFrame:
     frame.columns = pd.Index(names)
     notes = (f"{name}: {why}" for name, (_, whys) in zip(names, taken, strict=True) for why in whys)
     frame.attrs["rbkernel"] = replace(
-        answer.told, notes=(*answer.told.notes, *notes), missing=missing(frame, answer.rows)
+        answer.provenance,
+        notes=(*answer.provenance.notes, *notes),
+        missing=missing(frame, answer.rows),
     )
     return frame
 

@@ -50,7 +50,7 @@ class Rule(BaseModel):
     opens
         The runbook to open when it is wrong.
     unseen
-        Why there may be no figure, and what gives one; told where there is none.
+        Why there may be no figure, and what gives one; shown where there is none.
     source
         Where the thresholds come from.
     """

@@ -53,15 +53,15 @@ def apply(
     TypeError
         The frame lacks a column that the rule names: a programming error.
     """
-    told = provenance(frame)
+    source = provenance(frame)
     if rows is None:
         rows = _matching(frame, rule.where)
         undecided = len(_matching(frame, rule.where, or_null=True)) - len(rows)
     value, reason = _value(rule, rows, frame)
-    if reason and rule.unseen and told and not told.reason:
+    if reason and rule.unseen and source and not source.reason:
         reason = f"{reason}: {rule.unseen}"
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
-    cut = told.cut_by if told and not _worst_seen(rule, rows, frame) else ""
+    cut = source.cut_by if source and not _worst_seen(rule, rows, frame) else ""
     shown = _shown(rule, value, frame, capped=bool(cut))
     if value is not None and (cut or undecided) and not _final(rule, verdict):
         verdict = Verdict.UNKNOWN
@@ -70,8 +70,8 @@ def apply(
     wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
     top = _top(rule, rows) if rule.by else ""
     which = _which(rows, rule.each, rule.by) if rule.each and wrong else ""
-    advice = told.next_step if told else ""
-    elsewhere = told.opens if told and verdict is Verdict.UNKNOWN else ""
+    advice = source.next_step if source else ""
+    elsewhere = source.opens if source and verdict is Verdict.UNKNOWN else ""
     return Finding(
         title=rule.title,
         verdict=verdict,
@@ -191,11 +191,11 @@ def _unseen(rule: Rule, cut: str, undecided: int) -> str:
 
 def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float | None, str]:
     """Return the figure, or None and the reason why there is none."""
-    told = provenance(frame)
-    if told is None:
+    source = provenance(frame)
+    if source is None:
         return None, "the frame is not from rb.query, rb.sample or rb.reconcile"
-    if told.reason:
-        return None, told.reason
+    if source.reason:
+        return None, source.reason
     if rule.agg == "rows":
         return _count(rule, rows)
     if rule.column not in frame.columns:
@@ -207,7 +207,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
         empty = 0.0 if rule.agg == "sum" else rule.empty
         return empty, "" if empty is not None else "no rows"
     if figures.isna().any() and not _wrong_anyway(rule, figures):
-        missing = told.missing.get(rule.column, "NULL")
+        missing = source.missing.get(rule.column, "NULL")
         return None, _no_figure(rule.column, rows[rule.column], figures, missing)
     if rule.agg == "last":
         return float(figures.iloc[-1]), ""

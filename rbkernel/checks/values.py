@@ -1,6 +1,6 @@
 """Values that Python cannot hold are shown as PostgreSQL's own text, with a note of the reason.
 
-Pure. The driver's loaders make an `AsText`; `notes` collects what a reader must be told of a
+Pure. The driver's loaders make an `AsText`; `notes` collects what a reader must know about a
 column; `plain` then leaves ordinary text behind.
 """
 

@@ -131,10 +131,10 @@ def _slots(situation: Situation) -> str:
 def _print_waits(sampled: Answer) -> None:
     from rbkernel.sources.postgres.sampling import waits
 
-    if sampled.told.reason:
-        typer.echo(f"waits: unknown, {sampled.told.reason}")
+    if sampled.provenance.reason:
+        typer.echo(f"waits: unknown, {sampled.provenance.reason}")
         return
-    typer.echo(f"waits of the busy sessions ({sampled.told.notes[0]}):")
+    typer.echo(f"waits of the busy sessions ({sampled.provenance.notes[0]}):")
     for wait in waits(sampled)[:_WAITS]:
         typer.echo(f"  {wait.share_pct:3.0f} % {wait.wait} ({wait.application})")
     if not sampled.rows:

@@ -64,7 +64,7 @@ class Connection(BaseModel):
             for key in ("host", "user", "dbname", "service"):
                 value = str(data.get(key) or "")
                 if "://" in value or (key == "host" and "@" in value):
-                    # not told: it may hold a password
+                    # not shown: it may hold a password
                     raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
         return data
 
@@ -113,5 +113,5 @@ _listeners: list[Callable[[Connection, str], None]] = []
 
 
 def tell_passwords_to(listener: Callable[[Connection, str], None]) -> None:
-    """Have somebody told of every password that is fetched from now on: it must not be shown."""
+    """Register a function that receives every fetched password, so that it can be redacted."""
     _listeners.append(listener)

@@ -108,8 +108,10 @@ class Sender(BaseModel):
         return tuple(secret for secret in found if secret)
 
     def _from_command(self) -> tuple[str, ...]:
-        told = printed_by(self.secret_command, "secret_command", f"[gateway.senders.{self.name}]")
-        return tuple(line.strip() for line in told.splitlines() if line.strip())
+        printed = printed_by(
+            self.secret_command, "secret_command", f"[gateway.senders.{self.name}]"
+        )
+        return tuple(line.strip() for line in printed.splitlines() if line.strip())
 
     def _problem(self, what: str) -> ConfigError:
         mend = f"set {' or '.join(self.secret_env)}" if self.secret_env else "run it by hand"
@@ -138,7 +140,7 @@ class Limits(BaseModel):
 
     @property
     def waiting_bytes(self) -> int:
-        """How much may wait for the disk before further senders are told to come again."""
+        """How much may wait for the disk before further requests are refused with 503."""
         return int(self.waiting_mb * 1024 * 1024)
 
 

@@ -1,4 +1,4 @@
-"""`[notify]`: who is told what, how often, and in which words.
+"""`[notify]`: who is notified of what, how often, and in which words.
 
 A target's address is a secret, as who knows it can write there: it comes from a variable or a
 command and is never in the file.
@@ -34,7 +34,7 @@ def _severities(value: object) -> object:
 
 
 class Target(BaseModel):
-    """Somebody who is told: what, from which severities on, and where.
+    """Where notifications go: about what, from which severity on.
 
     ``url_env`` names the variable, ``url_command`` prints it: one or more addresses as apprise
     reads them, separated by blanks.
@@ -62,7 +62,7 @@ class Target(BaseModel):
         return self
 
     def wants(self, kind: str, severity: Severity) -> bool:
-        """Tell whether this target is told of such an event.
+        """Tell whether this target is notified of such an event.
 
         An alert that is not handled goes to every target of its severity, except to one that only
         keeps heads: a list of events that was written for runs must not hide that there is none.
@@ -78,7 +78,7 @@ class Target(BaseModel):
 
     @property
     def hears_all(self) -> bool:
-        """Whether it is told of everything there is."""
+        """Whether it is notified of everything."""
         return {*self.events} == {*EVENT_KINDS} and {*self.severities} == {*Severity}
 
     def urls(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Target(BaseModel):
 
 
 class Notify(BaseModel):
-    """Who is told, and how much at once.
+    """Who is notified, and how much at once.
 
     A target gets ``burst`` messages at once, then one every ``every_s`` seconds; what is held back
     comes together in one message. ``templates`` is a folder with words of a team's own.

@@ -30,7 +30,7 @@ def printed_by(command: Sequence[str], field: str, where: str) -> str:
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        # its output may hold the secret: only its kind of failure is told
+        # its output may hold the secret: only the kind of failure is shown
         raise ConfigError(
             f"{field} failed ({type(error).__name__})",
             where=where,

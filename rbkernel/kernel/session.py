@@ -28,7 +28,7 @@ from rbkernel.errors import RecorderError
 from rbkernel.evidence import Recorder
 from rbkernel.kernel.gate import OutputGate
 from rbkernel.kernel.limits import OutputLimits
-from rbkernel.redact import Carry, MessageRedactor, told_in
+from rbkernel.redact import Carry, MessageRedactor, secrets_in
 from rbkernel.redact.messages import Clean
 from rbkernel.strictjson import well_formed
 
@@ -138,7 +138,7 @@ class RecordingSession(Session):
     def _hear(self, kind: str, message: Mapping[str, Any]) -> None:
         asked = message["content"]
         if kind == "execute_request":
-            for rule, value in told_in(str(asked.get("code", ""))):
+            for rule, value in secrets_in(str(asked.get("code", ""))):
                 self.recorder.learn(rule, value)
             clean = self._messages.clean("execute_input", {"code": asked.get("code", "")}, {}, ())
             self.recorder.record(

@@ -83,11 +83,11 @@ def undeclared_connections(document: Document) -> Iterator[Found]:
     Instead: `connections: {db: "orders-*"}` in the front matter.
     """
     declared, front = document.declared[0], document.front
-    told: set[str] = set()
+    reported: set[str] = set()
     for cell, line, node in _connection_arguments(document) if front else ():
         name = node.id if isinstance(node, ast.Name) else ""
-        if front and name in declared and name not in {*front.connections, *told}:
-            told.add(name)
+        if front and name in declared and name not in {*front.connections, *reported}:
+            reported.add(name)
             message = f"{name} contains a connection's name, but `connections` does not list it"
             yield in_cell(cell, line, message, f'add `connections: {{{name}: "*"}}`')
 

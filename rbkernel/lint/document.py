@@ -87,7 +87,7 @@ class Step:
 
 
 class Document:
-    """One notebook; what it is not, is told by `rules.file`."""
+    """One notebook; `rules.file` reports what is wrong with the file itself."""
 
     def __init__(self, path: Path, raw: bytes) -> None:
         self.path = path

@@ -20,7 +20,7 @@ _IPYTHON = frozenset({"display", "get_ipython", "In", "Out", "_", "__", "___", "
 def into(code: Code) -> str:
     """Return the name that a ``%%sql … --into NAME`` assigns; empty when there is none.
 
-    Whatever is odd in that line is told when the cell runs.
+    Errors in that line are reported when the cell runs.
     """
     words = code.arguments.split()
     return words[2] if len(words) == 3 and words[1] == "--into" and words[2].isidentifier() else ""

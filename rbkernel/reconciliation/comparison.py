@@ -180,9 +180,9 @@ def _outcome(
 ) -> Outcome:
     layout, both = work.layout, work.both
     of_columns = tuple(
-        Difference(key=(), kind=kind, columns=(told,), state=State.PERSISTENT)
+        Difference(key=(), kind=kind, columns=(name,), state=State.PERSISTENT)
         for kind, names in (("column", layout.lacking), ("type", layout.odd))
-        for told in names
+        for name in names
     )
     hashed = "MD5 of rows" if portable else "hashes of rows"
     ends = [part for part in progress.parts if part.kind == "range"]

@@ -27,7 +27,7 @@ _BITS = 62
 # the first two flags: which sides have the row
 _LEFT, _RIGHT = 1, 2
 # what a row of numbers takes
-_TOLD_BYTES = 200
+_NUMBERS_BYTES = 200
 
 
 def search(
@@ -35,7 +35,7 @@ def search(
 ) -> Searched:
     """Compare one part; that takes as long whether or not differences are `dense`."""
     reader = both.source
-    differing = " FILTER (WHERE told IS NOT NULL)"
+    differing = " FILTER (WHERE packed IS NOT NULL)"
     ends, texts, on = [], [], []
     for i, column in enumerate(layout.key):
         ends.append(f"l.c{i} AS l{i}, r.c{i} AS r{i}")
@@ -45,14 +45,18 @@ def search(
     alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
     # OFFSET: else the join would hand on all columns of all rows
     [found] = reader.rows(
-        f"SELECT string_agg(told, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
-        f" FROM (SELECT {', '.join(ends)}, {_told(layout, reader)} AS told"
+        f"SELECT string_agg(packed, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
+        f" FROM (SELECT {', '.join(ends)}, {_packed(layout, reader)} AS packed"
         f" FROM (SELECT {_columns(layout, target=False)} {pair[0].rows(part)}) l"
         f" FULL JOIN (SELECT {_columns(layout, target=True)} {pair[1].rows(part)}) r"
         f" ON {' AND '.join(on)} OFFSET 0) rb_j"
     )
-    told, keys, (joined, *alone_rows) = found[0], found[1 : len(texts) + 1], found[len(texts) + 1 :]
-    numbers = _numbers(layout, told)
+    packed, keys, (joined, *alone_rows) = (
+        found[0],
+        found[1 : len(texts) + 1],
+        found[len(texts) + 1 :],
+    )
+    numbers = _numbers(layout, packed)
     # a row of the join is one of each side, but for those that lack a side
     rows = [joined - int(np.count_nonzero(~numbers[:, 0] & flag)) for flag in (_LEFT, _RIGHT)]
     if rows != (alone_rows or rows):
@@ -79,7 +83,7 @@ def examine(
     both
         The two sides, which are one.
     """
-    for some in batches(keys, _TOLD_BYTES):
+    for some in batches(keys, _NUMBERS_BYTES):
         yield from _examine(layout, pair, some, both.source)
 
 
@@ -92,16 +96,16 @@ def _examine(
         f" WHERE {sought(layout, target=target)}) {alias} ON true"
         for side, alias, target in zip(pair, "lr", (False, True), strict=True)
     )
-    [(numbers, told)] = reader.rows(
-        "SELECT array_agg(rb_n), string_agg(told, '')"
-        f" FROM (SELECT rb_n, {_told(layout, reader)} AS told FROM {table} {joins}) rb_j"
-        " WHERE told IS NOT NULL",
+    [(numbers, packed)] = reader.rows(
+        "SELECT array_agg(rb_n), string_agg(packed, '')"
+        f" FROM (SELECT rb_n, {_packed(layout, reader)} AS packed FROM {table} {joins}) rb_j"
+        " WHERE packed IS NOT NULL",
         values,
     )
     found = numbers or []
     if len(set(found)) < len(found):
         raise twice(pair, reader)
-    return _differences(layout, [keys[n - 1] for n in found], _numbers(layout, told))
+    return _differences(layout, [keys[n - 1] for n in found], _numbers(layout, packed))
 
 
 def _columns(layout: Layout, *, target: bool) -> str:
@@ -109,7 +113,7 @@ def _columns(layout: Layout, *, target: bool) -> str:
     return ", ".join(f"{name} AS c{i}" for i, name in enumerate(names))
 
 
-def _told(layout: Layout, reader: Reader) -> str:
+def _packed(layout: Layout, reader: Reader) -> str:
     """Return the numbers of a suspect row, as bytes; NULL of an equal one, and of none."""
     first = len(layout.key)
     places = range(first, first + len(layout.columns))
@@ -141,19 +145,19 @@ def _differs(column: Column, place: int) -> str:
     return f"({differs} AND {apart(one, other, column.tolerance)})"
 
 
-def _numbers(layout: Layout, told: bytes | None) -> NDArray[np.int64]:
+def _numbers(layout: Layout, packed: bytes | None) -> NDArray[np.int64]:
     """Return a row for each suspect: masks of what differs, and the version."""
     masks = -(-(len(layout.columns) + 2) // _BITS)
-    return np.frombuffer(told or b"", ">i8").astype(np.int64).reshape(-1, masks + 1)
+    return np.frombuffer(packed or b"", ">i8").astype(np.int64).reshape(-1, masks + 1)
 
 
 def _differences(
     layout: Layout, keys: Sequence[Key], numbers: NDArray[np.int64]
 ) -> Iterator[list[Difference]]:
-    for places in batches(range(len(keys)), _TOLD_BYTES):
+    for places in batches(range(len(keys)), _NUMBERS_BYTES):
         start, stop = places[0], places[-1] + 1
         some = numbers[start:stop]
         # a mask's flags, the first one in its last bit
         flags = some[:, :-1, None] >> np.arange(_BITS) & 1
-        told = flags.reshape(len(some), -1)[:, : len(layout.columns) + 2].astype(np.bool_)
-        yield found_of(keys[start:stop], told.T, some[:, -1], layout.names)
+        bits = flags.reshape(len(some), -1)[:, : len(layout.columns) + 2].astype(np.bool_)
+        yield found_of(keys[start:stop], bits.T, some[:, -1], layout.names)

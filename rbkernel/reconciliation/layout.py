@@ -1,8 +1,8 @@
 """What both catalogues say of the two tables, and how their columns are compared.
 
 The columns that both have are compared, by name or by the mapping. A column that the target lacks
-is a difference, unless somebody ignores it; what only the target has, and what cannot be compared
-as it is, is told once and never left out in silence.
+is a difference, unless it is ignored; columns that only the target has, or that cannot be compared
+as they are, are reported once.
 """
 
 from __future__ import annotations

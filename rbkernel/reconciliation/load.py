@@ -16,7 +16,7 @@ from rbkernel.sources.postgres.connection.capabilities import grant
 
 PATIENCE_S = 60.0
 _EVERY_S = 1.0
-# pg_stat_activity is read once a transaction, unless it is told to forget
+# PostgreSQL keeps what it read of pg_stat_activity until the transaction ends, unless it is cleared
 _FORGET = "SELECT 1 FROM (SELECT pg_stat_clear_snapshot()) AS forgotten"
 _LOAD = f"""
 SELECT count(*) FILTER (WHERE state = 'active')

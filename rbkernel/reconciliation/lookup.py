@@ -50,9 +50,9 @@ def fetch(
         Key → values; without the keys that are not there.
     """
     rows, values = by_key(layout, keys, target=target)
-    told = "".join(f", array_agg({text})" for text in texts)
+    aggregates = "".join(f", array_agg({text})" for text in texts)
     # an array a column: one by one, rows would take a driver several times as long
-    [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){told} {rows}", values)
+    [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){aggregates} {rows}", values)
     if numbers is None:  # no row
         return {}
     lines = zip(*found, strict=True) if found else ((),) * len(numbers)

@@ -102,8 +102,8 @@ def found_of(
     packed = np.packbits(flags, axis=0)
     bits: list[bytes] = packed.T.copy().view(f"V{len(packed)}").reshape(-1).tolist()
     # there are few combinations
-    told = {some: _kind(some, names) for some in set(bits)}
-    rows = zip(keys, map(told.__getitem__, bits), versions.tolist(), strict=True)
+    kinds = {some: _kind(some, names) for some in set(bits)}
+    rows = zip(keys, map(kinds.__getitem__, bits), versions.tolist(), strict=True)
     return [
         Difference(key=key, kind=kind, columns=columns, version=f"{version:x}")
         for key, (kind, columns), version in rows

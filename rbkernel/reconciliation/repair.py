@@ -118,10 +118,10 @@ class _Script:
         names = (column.target_name for column in self.layout.key)
         row = ", ".join(f"{name} = {value}" for name, value in zip(names, key, strict=True))
         where = f"{self.layout.target.shown} ({row})"
-        told = f"{where} is not as it was when it was compared"
-        self.forth.append(self._guarded(key, statement, told, where, after))
-        told = f"{where} is not as the repair left it"
-        self.back.append(self._guarded(key, inverse, told, where, before))
+        message = f"{where} is not as it was when it was compared"
+        self.forth.append(self._guarded(key, statement, message, where, after))
+        message = f"{where} is not as the repair left it"
+        self.back.append(self._guarded(key, inverse, message, where, before))
 
     def _guarded(self, key: Key, statement: str, message: str, where: str, wanted: str) -> str:
         said = _said(message)
@@ -357,8 +357,8 @@ def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
     """Say which sequences still stand where they stood, although rows with values were inserted."""
     set_here = {column.target_name for column in script.layout.everything}
     table = _plain(script.layout.target.sql)
-    for told in sequences:
-        name, _, sequence = told.partition(" ")
+    for shown in sequences:
+        name, _, sequence = shown.partition(" ")
         if name in set_here:
             column, literal = quote_identifier(name), quote_literal(sequence).strip()
             script.note(
@@ -398,7 +398,7 @@ def _heading(question: Question, script: _Script, connection: str) -> list[str]:
         f"Written {now()} for connection {connection}.",
         "Read it, then run it with psql as a role that may write. It is one transaction: if a row",
         "has changed since the comparison, an error names it, and nothing is changed.",
-        *(f"OBSTACLE: {told}" for told in script.obstacles),
+        *(f"OBSTACLE: {obstacle}" for obstacle in script.obstacles),
         *script.notes,
     ]
 

@@ -143,8 +143,8 @@ class Side:
 
 def _md5(texts: Sequence[str]) -> str:
     # lengths keep ('a|b', 'c') from being ('a', 'b|c'), and - is no length, so it can be NULL
-    told = " || ".join(f"coalesce(length({text}) || ':' || {text}, '-')" for text in texts)
-    digest = f"substr(md5(convert_to({told}, 'UTF8')), 1, 16)"
+    row = " || ".join(f"coalesce(length({text}) || ':' || {text}, '-')" for text in texts)
+    digest = f"substr(md5(convert_to({row}, 'UTF8')), 1, 16)"
     return f"('x' || {digest})::bit(64)::int8"
 
 
@@ -181,8 +181,8 @@ def hash_alike(both: Readers) -> bool:
 
 def _vector(reader: Reader) -> list[tuple[Any, ...]]:
     values = [(value, of_type(name)) for value, name in _VECTOR.items()]
-    told = hashed(values, "42", bytea=has(reader.session.server, "hash_of_bytea"))
-    return reader.rows(f"SELECT {told}, getdatabaseencoding()::text")
+    hashes = hashed(values, "42", bytea=has(reader.session.server, "hash_of_bytea"))
+    return reader.rows(f"SELECT {hashes}, getdatabaseencoding()::text")
 
 
 def twice(sides: Sequence[Side], reader: Reader) -> QueryError:

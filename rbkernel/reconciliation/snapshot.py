@@ -52,7 +52,7 @@ _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 @dataclass
 class Reader:
-    """A read-only connection, in one transaction until it is told to start a new one."""
+    """A read-only connection, in one transaction until `begin` starts a new one."""
 
     session: Session
     raw: driver.RawConnection

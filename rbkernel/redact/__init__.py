@@ -1,8 +1,8 @@
 """What keeps secrets out of the evidence: pure rules, without IO.
 
 `Redactor` redacts values, `Carry` a stream, `leaks` finds what a notebook still holds,
-`told_in` what a source tells. Each is loaded at its first use: their patterns take a while, and
-the settings need the column policies alone.
+`secrets_in` finds the secrets of a source. Each is loaded at its first use: their patterns take a
+while to compile, and the settings need only the column policies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rbkernel.redact.messages import MessageRedactor
     from rbkernel.redact.notebook import Leak, leaks
-    from rbkernel.redact.source import told_in
+    from rbkernel.redact.source import secrets_in
     from rbkernel.redact.stream import Carry
     from rbkernel.redact.values import Redactor
 
@@ -23,10 +23,10 @@ _HOMES = {
     "MessageRedactor": "messages",
     "Redactor": "values",
     "leaks": "notebook",
-    "told_in": "source",
+    "secrets_in": "source",
 }
 
-__all__ = ["Carry", "Leak", "MessageRedactor", "Redactor", "leaks", "told_in"]
+__all__ = ["Carry", "Leak", "MessageRedactor", "Redactor", "leaks", "secrets_in"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Pure: the secrets that a cell's source tells, so that they are known for the rest of the run."""
+"""Pure: the secrets in a cell's source, so that they are known for the rest of the run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _RULES = frozenset({"password", "dsn", "sql password", "sql argument", "user opt
 _LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d)|[^\w\s.-]|[a-z][A-Z]")
 
 
-def told_in(source: str) -> Iterator[tuple[str, str]]:
-    """Give rule and value of what a source calls a secret, long and odd enough to be searched for.
+def secrets_in(source: str) -> Iterator[tuple[str, str]]:
+    """Yield rule and value of each secret that is long and unusual enough to search for.
 
-    >>> list(told_in("password = 'Quetzal9silent'; pw = 'postgres'; conn(password='changeme')"))
+    >>> list(secrets_in("password = 'Quetzal9silent'; pw = 'postgres'; conn(password='changeme')"))
     [('password', 'Quetzal9silent')]
-    >>> list(told_in("user, password = 'app', ('in two ' 'parts-9')"))
+    >>> list(secrets_in("user, password = 'app', ('in two ' 'parts-9')"))
     [('password', 'in two parts-9')]
     """
-    told = dict.fromkeys(
+    found = dict.fromkeys(
         (rule, source[start:end]) for start, end, rule in pattern_spans(source) if rule in _RULES
     )
-    told |= dict.fromkeys(("password", value) for value in _assigned(source))
-    for rule, value in told:
+    found |= dict.fromkeys(("password", value) for value in _assigned(source))
+    for rule, value in found:
         if len(value) >= SHORTEST_ENCODED and _LOOK.search(value):
             yield rule, value
 
@@ -38,7 +38,7 @@ def _assigned(source: str) -> Iterator[str]:
     """Give the texts that Python code assigns to a name of a secret, however they are written."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the cell's author is told of, when it runs
+            warnings.simplefilter("ignore")  # the cell's author sees them when it runs
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # no Python, or a magic: the patterns have looked at it

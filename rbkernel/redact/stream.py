@@ -27,7 +27,7 @@ _LONGEST_HELD = 65_536
 # what tells that a text is a secret stands at most so far before it
 _CONTEXT = 300
 _HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
-# a secret of that many characters can be told from a word; the first two of one may show
+# a secret of that many characters can be distinguished from a word; the first two of one may show
 _SHORTEST_BEGINNING = 3
 _SHORTEST_MASKED = 6
 

@@ -70,11 +70,11 @@ class Screen:
         if self.verdict is Verdict.OK:
             return f"OK{so_far}: {self.run.title}: all {len(self.findings)} checks passed"
         leaders = leading(self.findings)
-        told = [finding.headline for finding in leaders]
+        parts = [finding.headline for finding in leaders]
         unseen = sum(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
         if unseen and leaders and leaders[0].wrong:
-            told.append(f"{unseen} of {len(self.findings)} checks failed to run")
-        return f"{self.verdict.value.upper()}{so_far}: {'; '.join(dict.fromkeys(told))}"
+            parts.append(f"{unseen} of {len(self.findings)} checks failed to run")
+        return f"{self.verdict.value.upper()}{so_far}: {'; '.join(dict.fromkeys(parts))}"
 
 
 def screen_card(screen: Screen) -> str:
@@ -129,8 +129,8 @@ def _expected(finding: Finding) -> str:
 
 def findings_text(findings: Iterable[Finding]) -> list[str]:
     """Findings, a line each, the worst first; what a cause explains is one line below them."""
-    told = [finding for finding in findings if not finding.explained_by]
-    lines = [finding_text(finding) for finding in folded(by_urgency(told))]
+    unexplained = [finding for finding in findings if not finding.explained_by]
+    lines = [finding_text(finding) for finding in folded(by_urgency(unexplained))]
     symptoms = _symptoms(findings)
     return [*lines, f"EXPLAINED by the cause: {symptoms}"] if symptoms else lines
 
@@ -214,10 +214,10 @@ def plan_text(plan: ActionPlan, state: str) -> str:
         return f"Nothing to do: {plan.title}"
     place = f"on {plan.connection}" if plan.sql else "in a shell"
     facts = [("Effect", plan.effect), ("Risk", plan.risk), ("Undo", plan.undo)]
-    told = "".join(f"\n{name}: {words}" for name, words in facts if words)
+    details = "".join(f"\n{name}: {words}" for name, words in facts if words)
     return (
         f"{state.upper()}: {plan.title} {place} (plan {plan.id}, not executed by rbkernel)"
-        f"\n{plan.text}{told}"
+        f"\n{plan.text}{details}"
     )
 
 
@@ -229,13 +229,13 @@ def command_card(title: str, command: str, reason: str) -> str:
 
 def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str = "") -> str:
     """A checklist as it stands."""
-    told = list(items)
-    ticked = sum(done for _, done in told)
-    colour = "ok" if ticked == len(told) else "open"
-    head = _line(badge(f"{ticked} of {len(told)}", colour), f"<b>{escape(title)}</b>", "")
+    entries = list(items)
+    ticked = sum(done for _, done in entries)
+    colour = "ok" if ticked == len(entries) else "open"
+    head = _line(badge(f"{ticked} of {len(entries)}", colour), f"<b>{escape(title)}</b>", "")
     lines = "".join(
         f"<div style='margin: 2px 10px'>{'☑' if done else '☐'} {escape(text)}</div>"
-        for text, done in told
+        for text, done in entries
     )
     faint = f"<div style='margin: 4px 10px; color: {_FAINT}; font-size: 12px'>{escape(hint)}</div>"
     return frame(head + lines + (faint if hint else ""))
@@ -249,9 +249,9 @@ def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
     [x] VPN is up
     [ ] Access
     """
-    told = list(items)
-    lines = [f"[{'x' if done else ' '}] {text}" for text, done in told]
-    return "\n".join([f"{title}: {sum(done for _, done in told)} of {len(told)}", *lines])
+    entries = list(items)
+    lines = [f"[{'x' if done else ' '}] {text}" for text, done in entries]
+    return "\n".join([f"{title}: {sum(done for _, done in entries)} of {len(entries)}", *lines])
 
 
 def message_card(label: str, text: str, colour: str = "unknown") -> str:
@@ -264,21 +264,21 @@ def provenance_line(facts: Iterable[str], sql: str) -> str:
 
     It stands on the page itself, so it takes the page's colour, light or dark.
     """
-    told = " · ".join(escape(fact) for fact in facts if fact)
+    summary = " · ".join(escape(fact) for fact in facts if fact)
     return (
         f"<details {_NO_MATH} style='{_FONT}; font-size: 12px'>"
-        f"<summary>{told}</summary><pre>{escape(sql)}</pre></details>"
+        f"<summary>{summary}</summary><pre>{escape(sql)}</pre></details>"
     )
 
 
 # up to this many ok findings are listed one by one; more would hide what is wrong
-_TOLD_OK = 6
+_MOST_OK = 6
 
 
 def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
     ok = [finding for finding in findings if finding.verdict is Verdict.OK]
-    told = [f for f in by_urgency(findings) if not f.explained_by]
-    return folded(f for f in told if f not in ok or len(ok) <= _TOLD_OK)
+    unexplained = [f for f in by_urgency(findings) if not f.explained_by]
+    return folded(f for f in unexplained if f not in ok or len(ok) <= _MOST_OK)
 
 
 def _explained(findings: Iterable[Finding]) -> str:
@@ -291,7 +291,7 @@ def _explained(findings: Iterable[Finding]) -> str:
 
 def _passed(findings: tuple[Finding, ...]) -> str:
     ok = [finding.title for finding in findings if finding.verdict is Verdict.OK]
-    if len(ok) <= _TOLD_OK:
+    if len(ok) <= _MOST_OK:
         return ""
     titles = f": <span style='color: {_FAINT}'>{escape(' · '.join(ok))}</span>"
     return _line(badge("ok", "ok"), f"<b>{len(ok)} checks</b>", titles)

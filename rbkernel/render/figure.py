@@ -61,9 +61,9 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
     ParameterError
         The frame comes from no diagnostic, or from one that declares no picture.
     """
-    told = provenance(frame)
-    known = told is not None and told.name in diagnostics.names()
-    declared = diagnostics.get(told.name) if told and known else None
+    source = provenance(frame)
+    known = source is not None and source.name in diagnostics.names()
+    declared = diagnostics.get(source.name) if source and known else None
     if declared is None or declared.figure is None:
         raise ParameterError(
             "this frame comes from no diagnostic that declares a picture",
@@ -117,7 +117,7 @@ def timeline(
     if (empty := _empty(figure, frame, y)) is not None:
         return empty
     groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
-    told = []
+    parts = []
     for number, (name, rows) in enumerate(groups):
         values = numbers(rows[y])
         colour = _PALETTE[number % len(_PALETTE)]
@@ -130,7 +130,7 @@ def timeline(
             cliponaxis=False,  # a mark at 0 lies on the axis
         )
         label = str(name) or y
-        told.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
+        parts.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
     for threshold, colour, word in ((warn, _WARN, "warning"), (critical, _CRITICAL, "critical")):
         if threshold is not None and pd.notna(threshold):
             line = {"color": colour, "dash": "dash"}
@@ -138,7 +138,7 @@ def timeline(
     figure.update_layout(showlegend=bool(by))
     figure.update_xaxes(nticks=4, tickangle=0)  # level, also on a phone
     figure.update_yaxes(rangemode="tozero")
-    return Picture(figure, f"{title or y}: {'; '.join(told)}")
+    return Picture(figure, f"{title or y}: {'; '.join(parts)}")
 
 
 @checked
@@ -183,8 +183,8 @@ def bars(
     figure.update_yaxes(categoryorder="total ascending")
     totals = frame.assign(_total=numbers(frame[x])).groupby(y, dropna=False)["_total"].sum()
     largest = totals.sort_values(ascending=False).head(5)
-    told = ", ".join(f"{name!s} {total:g}" for name, total in largest.items())
-    return Picture(figure, f"{title or x}: {told}")
+    parts = (f"{name!s} {total:g}" for name, total in largest.items())
+    return Picture(figure, f"{title or x}: {', '.join(parts)}")
 
 
 @checked
@@ -214,18 +214,18 @@ def strip(
     figure = _figure(title or x, "")
     if (empty := _empty(figure, frame, x)) is not None:
         return empty
-    told = []
+    parts = []
     for number, (name, rows) in enumerate(frame.groupby(by, dropna=False, sort=True)):
         positions = numbers(rows[x])
         marker = {"color": _PALETTE[number % len(_PALETTE)], "size": 9, "symbol": "line-ns-open"}
         figure.add_scatter(
             x=positions, y=[str(name)] * len(rows), name=str(name), mode="markers", marker=marker
         )
-        told.append(f"{len(rows)} {name} from {positions.min():g} to {positions.max():g}")
+        parts.append(f"{len(rows)} {name} from {positions.min():g} to {positions.max():g}")
     if low is not None and high is not None and pd.notna(low) and pd.notna(high):
         figure.update_xaxes(range=[low, high])
     figure.update_layout(xaxis_title=x)
-    return Picture(figure, f"{title or x}: {'; '.join(told)}")
+    return Picture(figure, f"{title or x}: {'; '.join(parts)}")
 
 
 @checked
@@ -250,7 +250,7 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
         placed = frame.assign(key=keys.astype("float64"))
     else:
         placed = frame.assign(key=frame["key"].astype(str)).sort_values("key")
-    told = []
+    parts = []
     for number, (kind, rows) in enumerate(placed.groupby("kind", sort=True)):
         colour = _PALETTE[number % len(_PALETTE)]
         marker = {"color": colour, "size": 9, "symbol": "line-ns-open"}
@@ -258,7 +258,7 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
         figure.add_scatter(x=rows["key"], y=names, mode="markers", name=str(kind), marker=marker)
         first, last = rows["key"].min(), rows["key"].max()
         span = f"{first:g} to {last:g}" if numeric else f"{first} to {last}"
-        told.append(f"{len(rows)} {kind} from {span}")
+        parts.append(f"{len(rows)} {kind} from {span}")
     columns = frame.loc[frame["kind"] == "changed", "columns"].str.split(", ").explode()
     counts = columns.value_counts().head(10)
     figure.add_bar(
@@ -276,8 +276,8 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
         yaxis2={"domain": [0, 0.28], "autorange": "reversed", "automargin": True},
         showlegend=False,
     )
-    told += [f"{name} differs in {count}" for name, count in counts.items()]
-    return Picture(figure, f"{title}: {'; '.join(told)}")
+    parts += [f"{name} differs in {count}" for name, count in counts.items()]
+    return Picture(figure, f"{title}: {'; '.join(parts)}")
 
 
 def _dtick(counts: pd.Series[Any]) -> float | None:
@@ -318,8 +318,8 @@ def tree(
         return empty
     ids = [str(value) for value in frame[node]]
     parents = {
-        one: [p for p in str(told or "").split(", ") if p in ids and p != one]
-        for one, told in zip(ids, frame[parent].fillna(""), strict=True)
+        one: [p for p in str(parents or "").split(", ") if p in ids and p != one]
+        for one, parents in zip(ids, frame[parent].fillna(""), strict=True)
     }
     places = _places(ids, parents)
     for one in ids:
@@ -389,8 +389,8 @@ def _empty(figure: go.Figure, frame: pd.DataFrame, column: str) -> Picture | Non
     """A picture that says why there is nothing to draw, or None when there is something."""
     if column in frame and frame[column].notna().any():
         return None
-    told = provenance(frame)
-    reason = told.reason if told and told.reason else "no rows"
+    source = provenance(frame)
+    reason = source.reason if source and source.reason else "no rows"
     shown = reason if len(reason) <= 90 else reason[:89] + "…"
     figure.add_annotation(text=shown, showarrow=False, font={"size": 13})
     figure.update_xaxes(visible=False)

@@ -34,14 +34,14 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
     remark
         A line under it.
     """
-    told = remark
+    note = remark
     if not table.rows:
-        told = f"the front matter says nothing under `{table.heading.replace(' ', '_')}`"
-    data = {"heading": table.heading, "names": table.names, "rows": table.rows, "remark": told}
+        note = f"the front matter says nothing under `{table.heading.replace(' ', '_')}`"
+    data = {"heading": table.heading, "names": table.names, "rows": table.rows, "remark": note}
     card = cards.frame(
-        _html(table) + (f"<div style='margin: 6px 10px'>{loud(told)}</div>" if told else "")
+        _html(table) + (f"<div style='margin: 6px 10px'>{loud(note)}</div>" if note else "")
     )
-    display(cards.bundle(kind, data, card, text(table, told)), raw=True)
+    display(cards.bundle(kind, data, card, text(table, note)), raw=True)
 
 
 def text(table: Table, remark: str = "") -> str:

@@ -168,7 +168,7 @@ def _notebook(root: Path, path: Path, signers: Path | None) -> tuple[list[str], 
     if folder.parent != root / "open":
         problems = verify_folder(folder, signers=signers)
         return lines + [f"under seal: {problem}" for problem in problems], found.ok and not problems
-    # whoever is told to seal an edited notebook would shut the true one out
+    # sealing an edited notebook would lock the true one out
     hint = f": `rbkernel evidence seal {shlex.quote(str(path))}`" if found.ok else ""
     return [*lines, f"the run is not sealed yet{hint}"], found.ok
 

@@ -61,7 +61,7 @@ def _answer(db: str, ring: Ring, glances: list[Glance]) -> Answer:
         rows=len(glances),
         cut_by="",
     )
-    return Answer(columns=_COLUMNS, rows=list(map(_row, glances)), told=told)
+    return Answer(columns=_COLUMNS, rows=list(map(_row, glances)), provenance=told)
 
 
 def _row(glance: Glance) -> tuple[str, str, float | None, float | None, str]:

@@ -207,13 +207,13 @@ class TestSampling:
         found = diagnose(diag, seconds=0.5)
         assert [one.pid for one in found.causes[0].culprits] == [root]
         assert found.sampled is not None
-        assert "looks in" in found.sampled.told.notes[0]
+        assert "looks in" in found.sampled.provenance.notes[0]
 
     def test_who_is_not_answered_does_not_ask_again(self, server: Servers) -> None:
         connection = server.access.connection("shop_app", "primary")
         with closing(Session(connection, application_name="test")) as session:
             answer = sampling.sample(session, 600)
-        assert "may do more than read" in answer.told.reason
+        assert "may do more than read" in answer.provenance.reason
         assert not answer.rows
 
     def test_the_command_says_what_is_waited_for(

@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 
-from benchmarks.matrix.cells import Told
+from benchmarks.matrix.cells import Result
 from benchmarks.matrix.judge import judge
 from rbkernel.model import ActionPlan, Decision, Finding, Verdict
 from rbkernel.sandbox.faults.scenarios import SCENARIOS
 
 CAUSE = "price-update (pid 7, idle in transaction for 3 s) blocks 8 sessions"
-RIGHT = Told(
+RIGHT = Result(
     runbook="RUN-007",
     verdict=Verdict.WARNING,
     headline=f"WARNING: {CAUSE}",
@@ -38,9 +38,9 @@ RIGHT = Told(
 )
 
 
-def mark(told: Told, scenario: str = "tuple-queue") -> str:
+def mark(result: Result, scenario: str = "tuple-queue") -> str:
     acts, innocent = frozenset({7}), frozenset({8})
-    return judge(SCENARIOS[scenario], told, acts, frozenset(), innocent).mark
+    return judge(SCENARIOS[scenario], result, acts, frozenset(), innocent).mark
 
 
 def test_what_is_right() -> None:
@@ -77,10 +77,10 @@ def test_what_is_wrong(change: dict[str, object]) -> None:
 def test_what_is_recommended_about_rows(scenario: str, recommended: str, expected: str) -> None:
     cause = SCENARIOS[scenario].truth.says.replace(".*", " ")
     decision = Decision(id="1", question="?", options=(recommended,), recommended=recommended)
-    told = dataclasses.replace(
+    result = dataclasses.replace(
         RIGHT, runbook="RUN-006", headline=cause, title=cause, decision=decision, plans=()
     )
-    assert mark(told, scenario) == expected
+    assert mark(result, scenario) == expected
 
 
 def test_alarm_on_a_healthy_server_is_wrong() -> None:

@@ -41,7 +41,9 @@ def look(
         for name, values in columns.items()
     ]
     return to_frame(
-        Answer(columns=tuple(typed), rows=list(zip(*columns.values(), strict=True)), told=told)
+        Answer(
+            columns=tuple(typed), rows=list(zip(*columns.values(), strict=True)), provenance=told
+        )
     )
 
 

@@ -330,7 +330,7 @@ class TestColumns:
             (2, "a@x", None, "n", None, False),
             (3, None, "DE3", "n", "y", None),
         ],
-        told=TOLD,
+        provenance=TOLD,
     )
 
     def test_policies(self) -> None:
@@ -339,7 +339,7 @@ class TestColumns:
         )
         made = self.ANSWER.protected(rules)
         frame = to_frame(made)
-        assert made.told.protected == {
+        assert made.provenance.protected == {
             "email": "hash",
             "iban": "mask",
             "id": "mask",

@@ -10,7 +10,7 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.kernel.secrets import gather
-from rbkernel.redact import Redactor, told_in
+from rbkernel.redact import Redactor, secrets_in
 from rbkernel.runbook.placeholders import placeholder
 
 SECRETS = ("hunter2-Quetzal", "prod_password_9", "correcthorse9", "Quetzal9silent")
@@ -196,7 +196,7 @@ def test_names_of_connections_users_databases_and_hosts_are_public() -> None:
 )
 def test_our_own_marks_are_neither_learned_nor_changed(source: str) -> None:
     made = Redactor()
-    for rule, value in told_in(source):
+    for rule, value in secrets_in(source):
         made.learn(rule, value)
     assert made.text(source) == source
     page = f"replace each {placeholder('the password of the role')} before the first run"

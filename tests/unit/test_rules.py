@@ -169,7 +169,7 @@ def test_what_is_surely_ok_is_ok(
         rows=len(rows),
         cut_by=cut_by,
     )
-    answer = Answer(columns=(Column("n", TEXT), Column("kind", TEXT)), rows=rows, told=told)
+    answer = Answer(columns=(Column("n", TEXT), Column("kind", TEXT)), rows=rows, provenance=told)
     if rule.surely_ok(answer):
         assert apply(rule, to_frame(answer)).verdict is OK
 
@@ -188,6 +188,6 @@ def test_a_healthy_answer_is_surely_ok() -> None:
         cut_by="",
     )
     columns = (Column("n", FLOAT8), Column("kind", TEXT))
-    answer = Answer(columns=columns, rows=[(1.0, "a"), (9.0, "b")], told=told)
+    answer = Answer(columns=columns, rows=[(1.0, "a"), (9.0, "b")], provenance=told)
     assert Rule(title="x", column="n", where={"kind": "a"}, warn=2).surely_ok(answer)
     assert not Rule(title="x", column="n", warn=2).surely_ok(answer)

@@ -3,7 +3,7 @@
 Teams name their columns in their own ways: what one calls ``created_at`` another calls
 ``enqueued_at``, or has only ``updated_at``. So a diagnostic asks for meanings. A column is found by
 its name, the most telling first; a time also by its type, where the table has only one. What is
-read in the place of the first choice is told, and a parameter names the column where it is wrong.
+read instead of the first choice is reported, and a parameter names the column if it is wrong.
 """
 
 from __future__ import annotations

@@ -240,9 +240,9 @@ def both(
     if second.is_copy_of(first):
         here, there = with_replayed_locks(here, there)
     its = standby.connection.name == primary.connection.standby
-    told = [*there.causes, *(here.causes if its else ())]
-    here = replace(here, causes=tuple(without_symptoms(here.causes, told)))
-    if any(REPLICATION in cause.explains for cause in told) or not second.is_copy_of(first):
+    causes = [*there.causes, *(here.causes if its else ())]
+    here = replace(here, causes=tuple(without_symptoms(here.causes, causes)))
+    if any(REPLICATION in cause.explains for cause in causes) or not second.is_copy_of(first):
         return here, there
     return here, there.led_by(_behind(first, second, standby))
 
@@ -309,7 +309,7 @@ def _finding(title: str, cause: Cause) -> Finding:
         verdict=cause.verdict,
         expected="none",
         actual=cause.headline,
-        # what is not known to be the cause of anything is told as it is
+        # what is not known to cause anything is shown as it is
         cause=cause.mechanism if cause.explains else cause.headline,
         which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
         next_step=cause.next_step,

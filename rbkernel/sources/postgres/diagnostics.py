@@ -115,11 +115,11 @@ def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) 
 
     assert diagnostic.twice
     first = _ask(session, diagnostic, values, texts=False)
-    if first.told.reason:
+    if first.provenance.reason:
         return framed(diagnostic.name, first)
     time.sleep(values.get(PAUSE, diagnostic.twice.every_s))
     second = _ask(session, diagnostic, values)
-    if second.told.reason:
+    if second.provenance.reason:
         return framed(diagnostic.name, second)
     looks = (frames.to_frame(first), frames.to_frame(second))
     try:
@@ -158,7 +158,7 @@ def _ask(
             sql = filled(sql, {"texts": "false"})
         _check_fit(session, diagnostic)
         ask_all = _answered_in_batches if diagnostic.batch else _answered
-        answer = _told_of_all(ask_all(session, diagnostic, sql, values))
+        answer = _with_limit(ask_all(session, diagnostic, sql, values))
         answer = _asked_again(session, diagnostic, sql, values, answer)
         return answer.protected(session.connection.redaction)
     # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
@@ -213,7 +213,7 @@ def _answered(
         sql = filled(sql, {**fills, "texts": "false"})
         answer = session.answer(sql, values, name=diagnostic.name)
         notes = (*notes, "query: left out, since a text is not valid in the encoding here")
-    return replace(answer.cut(diagnostic.cut), told=replace(answer.told, notes=notes))
+    return replace(answer.cut(diagnostic.cut), provenance=replace(answer.provenance, notes=notes))
 
 
 def _answered_in_batches(
@@ -229,17 +229,18 @@ def _answered_in_batches(
         part = _answered(session, diagnostic, sql, {**values, "after": after, "batch": batch.rows})
         parts.append(part)
         rows += len(part.rows)
-        if part.told.cut_by or len(part.rows) < batch.rows or rows >= row_cap:
+        if part.provenance.cut_by or len(part.rows) < batch.rows or rows >= row_cap:
             break
         after = max(part.values("batch_key"))
     return replace(
         parts[0],
         rows=_worst_first([row for part in parts for row in part.rows], parts[0], batch),
-        told=replace(
-            parts[0].told,
+        provenance=replace(
+            parts[0].provenance,
             rows=rows,
-            duration_s=round(sum(part.told.duration_s for part in parts), 4),
-            cut_by=part.told.cut_by or (f"the row cap of {row_cap}" if rows >= row_cap else ""),
+            duration_s=round(sum(part.provenance.duration_s for part in parts), 4),
+            cut_by=part.provenance.cut_by
+            or (f"the row cap of {row_cap}" if rows >= row_cap else ""),
         ),
     )
 
@@ -251,13 +252,13 @@ def _worst_first(
     return sorted(rows, key=lambda row: (row[place] is None, row[place] or 0), reverse=True)
 
 
-def _told_of_all(answer: Answer) -> Answer:
-    """Read how many rows there would be without the LIMIT of the SQL, and say what it cut."""
+def _with_limit(answer: Answer) -> Answer:
+    """Note what the LIMIT of the SQL cut, by the number of rows without it."""
     of_all = max(answer.values("of_all"), default=0)
-    if of_all <= len(answer.rows) or answer.told.cut_by:
+    if of_all <= len(answer.rows) or answer.provenance.cut_by:
         return answer
     limit = f"the limit of this diagnostic: {len(answer.rows)} of {of_all} rows"
-    return replace(answer, told=replace(answer.told, cut_by=limit))
+    return replace(answer, provenance=replace(answer.provenance, cut_by=limit))
 
 
 def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
@@ -267,7 +268,7 @@ def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
         raise _not_applicable(reason, where)
     server = session.server
     if "pg_monitor" in diagnostic.needs and not server.monitor:
-        # the same words for every diagnostic: one reason is told once
+        # the same words for every diagnostic, so that one reason is shown once
         raise DatabaseError(
             lacking(server, ["pg_monitor"]),
             where=where,

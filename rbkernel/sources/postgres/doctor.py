@@ -1,9 +1,9 @@
 """What is wrong with a connection, from the file to the role, each with cause and next step.
 
 Ordering: configuration, reach, login, server, role, settings, functions, extensions, tables,
-time-outs. A step that fails ends the examination; those after it are ``unknown``. What is wrong is
-told by SQLSTATE, error number and other codes (module troubles), never by the words of a message,
-which the server may translate. No finding holds a password or a part of one.
+time-outs. A step that fails ends the examination; later steps are ``unknown``. Errors are
+recognized by SQLSTATE, error number and other codes (module troubles), never by the words of a
+message, which the server may translate. No finding holds a password or a part of one.
 """
 
 from __future__ import annotations
@@ -365,7 +365,7 @@ def _tables(session: Session) -> Finding:
 def _time_outs(session: Session) -> Finding:
     connection = session.connection
     found = session.look(_OURS).iloc[0]
-    told = (
+    shown = (
         f"statement {connection.statement_timeout_s:g} s, lock {connection.lock_timeout_s:g} s,"
         f" first answer {connection.connect_timeout_s} s"
     )
@@ -385,8 +385,8 @@ def _time_outs(session: Session) -> Finding:
         cause = "a query waits for locks until its statement timeout, and makes the queue longer"
         advice = "set lock_timeout_s to 0.5"
     else:
-        return _finding("time-outs", Verdict.OK, told)
-    return _finding("time-outs", Verdict.WARNING, told, cause=cause, next_step=advice)
+        return _finding("time-outs", Verdict.OK, shown)
+    return _finding("time-outs", Verdict.WARNING, shown, cause=cause, next_step=advice)
 
 
 def _finding(

@@ -1,6 +1,6 @@
 """What earlier looks at a server have shown: since when a cause is there, and which are over. Pure.
 
-Two causes are the same when they have a culprit in common, told by process id and start, since
+Two causes are the same when they share a culprit, identified by process id and start, since
 process ids are used again. Causes without a culprit are the same when their mechanism is.
 """
 
@@ -17,8 +17,8 @@ from rbkernel.sources.postgres.diagnosis import Diagnosis
 
 # looks that are further apart say nothing of the time between them
 _GAP = timedelta(minutes=6)
-# causes that are over, and are told one by one
-_TOLD = 3
+# causes that are over, and are shown one by one
+_MOST_SHOWN = 3
 _OVER = "over by now"
 
 
@@ -148,7 +148,7 @@ def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding
     """
     db = present.situation.connection
     left = "the server cannot be asked whether it is over" if present.situation.reason else ""
-    for place, (look, cause) in enumerate(before(present, earlier)[:_TOLD]):
+    for place, (look, cause) in enumerate(before(present, earlier)[:_MOST_SHOWN]):
         at = f"at {clock(look.diagnosis.situation.at)}, {look.occasion}"
         yield Finding(
             title=title(db, place),

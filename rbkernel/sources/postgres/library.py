@@ -106,11 +106,11 @@ class Diagnostic(_Part):
         if not isinstance(data, dict):
             return data
         own: dict[str, Any] = {}
-        if told := data.get("requires_table"):
-            table = Table.model_validate(told)
+        if wanted := data.get("requires_table"):
+            table = Table.model_validate(wanted)
             own |= {n: {"help": words, "default": ""} for n, words in table.parameters().items()}
-        if told := data.get("twice"):
-            pause_s = Twice.model_validate(told).every_s
+        if twice := data.get("twice"):
+            pause_s = Twice.model_validate(twice).every_s
             own[PAUSE] = {"help": "s between the two looks", "default": pause_s}
         return {**data, "parameters": {**data.get("parameters", {}), **own}}
 

@@ -144,8 +144,8 @@ def next_runbooks(findings: Iterable[Finding]) -> list[str]:
     >>> next_runbooks([bad, worse, bad])
     ['RUN-005', 'RUN-018']
     """
-    told = (finding for finding in findings if finding.opens and not finding.explained_by)
-    wrong = sorted(told, key=lambda finding: (not finding.is_cause, -finding.verdict.rank))
+    unexplained = (finding for finding in findings if finding.opens and not finding.explained_by)
+    wrong = sorted(unexplained, key=lambda finding: (not finding.is_cause, -finding.verdict.rank))
     return list(dict.fromkeys(finding.opens for finding in wrong))
 
 

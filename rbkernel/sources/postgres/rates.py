@@ -41,22 +41,22 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
     Raises
     ------
     DatabaseError
-        Two servers have answered, or it cannot be told which row is which.
+        Two servers answered, or the rows of the two looks cannot be matched.
 
-    >>> told = Provenance(name="", connection="db", server="one", role="", sql="", values={}, at="",
-    ...                   duration_s=0.0, rows=2, cut_by="")
+    >>> source = Provenance(name="", connection="db", server="one", role="", sql="", values={},
+    ...                     at="", duration_s=0.0, rows=2, cut_by="")
     >>> def look(second, deadlocks):
     ...     at = pd.Timestamp("2026-01-01", tz="UTC") + pd.Timedelta(seconds=second)
     ...     frame = pd.DataFrame({"database": ["shop", "copy"], "deadlocks": deadlocks})
-    ...     frame.attrs["rbkernel"] = told
+    ...     frame.attrs["rbkernel"] = source
     ...     return frame.assign(sampled_at=at)
     >>> twice = Twice(every_s=5, key=("database",), counters=("deadlocks",))
     >>> found = between(look(0, [4, 9]), look(5, [5, 2]), twice)  # the second row was reset
     >>> found[["deadlocks_before", "deadlocks", "deadlocks_per_s"]].to_numpy().tolist()
     [[4.0, 1.0, 0.2], [9.0, nan, nan]]
     """
-    told = _both(first, second)
-    before, frame = (_by_key(one, twice, told) for one in (first, second))
+    source = _both(first, second)
+    before, frame = (_by_key(one, twice, source) for one in (first, second))
     new = ~frame.index.isin(before.index)
     before = before.reindex(frame.index)
     reset = _reset(before, frame, twice) & ~new
@@ -72,10 +72,10 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
         frame[column] = change if counts else value
     frame = _made(frame.reset_index(drop=True), twice)
     passed = f", {window_s:.1f} s apart" if window_s is not None else ""
-    notes = [*told.notes, f"two looks{passed}"]
+    notes = [*source.notes, f"two looks{passed}"]
     if many := int(reset.sum()):
         notes.append(f"{many} row{'s' * (many > 1)} unknown: reset between the looks")
-    frame.attrs["rbkernel"] = replace(told, rows=len(frame), notes=tuple(notes))
+    frame.attrs["rbkernel"] = replace(source, rows=len(frame), notes=tuple(notes))
     return frame
 
 
@@ -95,7 +95,7 @@ def _both(first: pd.DataFrame, second: pd.DataFrame) -> Provenance:
     return replace(two, duration_s=duration_s, cut_by=two.cut_by or one.cut_by)
 
 
-def _by_key(frame: pd.DataFrame, twice: Twice, told: Provenance) -> pd.DataFrame:
+def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFrame:
     """Return the rows with their key as index, and every column that is counted."""
     counted = (*twice.key, *twice.counters, *twice.gauges, *twice.since)
     # a column policy may have dropped some
@@ -105,7 +105,7 @@ def _by_key(frame: pd.DataFrame, twice: Twice, told: Provenance) -> pd.DataFrame
     if unclear:
         raise DatabaseError(
             f"the rows of two looks cannot be matched by {', '.join(twice.key)}",
-            where=f"connection {told.connection}",
+            where=f"connection {source.connection}",
             next_step="hash these columns instead of masking or dropping them: [redaction] columns"
             " in rbkernel.toml",
         )

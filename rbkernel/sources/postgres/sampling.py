@@ -65,17 +65,19 @@ def sample(session: Session, seconds: float) -> Answer:
         answers.append(diagnostics.ask(session, WAITS))
         took_s = time.monotonic() - look_began
         pause_s = max(EVERY_S - took_s, _REST * took_s)
-        if answers[-1].told.reason or time.monotonic() + pause_s - began > seconds:
+        if answers[-1].provenance.reason or time.monotonic() + pause_s - began > seconds:
             break
         time.sleep(pause_s)
     lasted_s = time.monotonic() - began
-    seen = [answer for answer in answers if not answer.told.reason]
+    seen = [answer for answer in answers if not answer.provenance.reason]
     if not seen:
         return answers[-1]
     note = f"the mean of {len(seen)} looks in {lasted_s:.1f} s"
     rows = [astuple(wait) for wait in histogram([answer.records() for answer in seen])]
-    told = replace(seen[-1].told, rows=len(rows), duration_s=round(lasted_s, 4), notes=(note,))
-    return Answer(columns=_COLUMNS, rows=rows, told=told)
+    provenance = replace(
+        seen[-1].provenance, rows=len(rows), duration_s=round(lasted_s, 4), notes=(note,)
+    )
+    return Answer(columns=_COLUMNS, rows=rows, provenance=provenance)
 
 
 def waits(answer: Answer) -> list[Wait]:

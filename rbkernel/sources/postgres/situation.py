@@ -344,14 +344,14 @@ def look_once(session: Session) -> Situation:
     at, name = now(), session.connection.name
     sessions = diagnostics.ask(session, "situation/sessions")
     server = diagnostics.ask(session, "situation/server")
-    for told in (sessions.told, server.told):
-        if told.reason or told.cut_by:
+    for provenance in (sessions.provenance, server.provenance):
+        if provenance.reason or provenance.cut_by:
             return Situation(
                 connection=name,
                 at=at,
-                reason=told.reason or f"the answer was cut by {told.cut_by}",
-                next_step=told.next_step,
-                trouble=told.trouble,
+                reason=provenance.reason or f"the answer was cut by {provenance.cut_by}",
+                next_step=provenance.next_step,
+                trouble=provenance.trouble,
             )
     backends = _folded(_backend(row) for row in sessions.records())
     return _situation(name, at, backends, server.records()[0])

@@ -34,7 +34,7 @@ def to_json(situation: Situation) -> dict[str, Any]:
     >>> from_json(strictjson.loads(strictjson.dumps(to_json(seen)))) == seen
     True
     """
-    return {"version": VERSION, **_told(situation)}
+    return {"version": VERSION, **_json(situation)}
 
 
 def from_json(stored: object) -> Situation:
@@ -84,7 +84,7 @@ def condensed(situation: Situation, named: Collection[int]) -> Situation:
     return replace(situation, backends=tuple(backends))
 
 
-def _told(value: Backend | Prepared | Measured | Situation) -> dict[str, Any]:
+def _json(value: Backend | Prepared | Measured | Situation) -> dict[str, Any]:
     return {
         field.name: _plain(getattr(value, field.name))
         for field in fields(value)
@@ -95,7 +95,7 @@ def _told(value: Backend | Prepared | Measured | Situation) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         parts = Backend | Prepared | Measured
-        return [_told(one) if isinstance(one, parts) else one for one in value]
+        return [_json(one) if isinstance(one, parts) else one for one in value]
     return value
 
 

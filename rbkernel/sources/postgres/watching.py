@@ -65,7 +65,7 @@ def pause_s(
 
 
 class Watcher:
-    """Looks at one connection until it is told to stop."""
+    """Looks at one connection until it is stopped."""
 
     def __init__(
         self, connection: Connection, ring: Ring, redactor: Redactor, *, every_s: float = EVERY_S

@@ -77,7 +77,7 @@ def identity(backend: Backend) -> str:
 _WAITS = {
     "ClientRead": "waits for its client to send more",
     "ClientWrite": "waits for its client to read the answer",
-    "PgSleep": "sleeps, as told by its query,",
+    "PgSleep": "sleeps, as its query requests,",
 }
 
 

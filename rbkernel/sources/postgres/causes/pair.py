@@ -136,7 +136,7 @@ def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | No
     waiting = [standby.backend(pid) for pid in tree.waiters]
     wanted = {f"{_REPLAYED} on {one.relation}" for one in waiting if one}
     holders = [one for one in primary.backends if (one.strong_lock or "").startswith(_REPLAYED)]
-    # of the locks of a session one is told, so that the only one that has any is it, too
+    # only one lock of a session is known; if one session alone has locks, it is that one
     holders = [one for one in holders if one.strong_lock in wanted] or holders
     if len(holders) != 1:
         return None

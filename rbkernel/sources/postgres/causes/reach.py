@@ -11,7 +11,7 @@ from rbkernel.sources.postgres.causes.cause import Cause
 from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 from rbkernel.sources.postgres.situation import Situation
 
-# what follows from a server that does not answer: nothing else can be told of it
+# findings that follow from a server that does not answer
 _EVERYTHING = ("RUN-001", "RUN-005", "RUN-007", "RUN-010")
 _FULL = {
     Trouble.SLOTS_FULL: (
@@ -56,7 +56,7 @@ def unseen(situation: Situation) -> Cause:
             opens="RUN-010",
             explains=_EVERYTHING,
         )
-    # what each diagnostic says of the role is told once
+    # the same complaint of each diagnostic about the role is shown once
     ours = trouble == Trouble.FORBIDDEN
     return Cause(
         headline=situation.reason

@@ -89,7 +89,7 @@ class Server:
 def grant(server: Server, role: str) -> str:
     """Return the SQL that gives our role the privileges of another one.
 
-    A member that does not inherit has to be told so from PostgreSQL 16 on with the grant itself,
+    A member that does not inherit needs an option of the grant itself from PostgreSQL 16 on,
     before with an attribute of the role.
     """
     ours = driver.quote_identifier(server.role)

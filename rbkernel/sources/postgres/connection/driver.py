@@ -264,8 +264,8 @@ def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
 
 def encoding(raw: RawConnection) -> str:
     """Return the ``client_encoding`` in which the server has to convert nothing."""
-    told = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
-    return settings.client_encoding(told.decode())
+    reported = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
+    return settings.client_encoding(reported.decode())
 
 
 def fetch(
@@ -326,7 +326,7 @@ def cancel(raw: RawConnection, *, timeout_s: float) -> None:
 
 
 def backend_pid(raw: RawConnection) -> int:
-    """Return the process id that the other end told at connect."""
+    """Return the process id that the other end reported at connect."""
     return raw.info.backend_pid
 
 

@@ -54,14 +54,14 @@ SELECT current_setting('server_version') AS version,
 _MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure Database"}
 
 
-def read(row: Mapping[str, Any], *, told_pid: int | None) -> Server:
+def read(row: Mapping[str, Any], *, reported_pid: int | None) -> Server:
     """Read the answer to `PROBE`.
 
     Parameters
     ----------
     row
         Its one row.
-    told_pid
+    reported_pid
         The process id that the other end gave at connect. A pooler makes one up, to route cancels.
     """
     fields = dict(row)
@@ -76,6 +76,6 @@ def read(row: Mapping[str, Any], *, told_pid: int | None) -> Server:
         not_inherited=not_inherited,
         extensions=extensions,
         overrides=overrides,
-        pooler=told_pid is not None and told_pid != backend_pid,
+        pooler=reported_pid is not None and reported_pid != backend_pid,
         managed="".join(managed[:1]),
     )

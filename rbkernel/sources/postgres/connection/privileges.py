@@ -137,7 +137,7 @@ UNION ALL
  WHERE p.proname IN ({_listed(_FUNCTIONS)}) AND o.rolsuper
    AND has_function_privilege(a.oid, p.oid, 'EXECUTE') LIMIT 4)
 UNION ALL
--- tables and sequences have been told
+-- tables and sequences are reported above
 (SELECT a.role, 'owns', pg_describe_object(d.classid, d.objid, d.objsubid)
  FROM acting a JOIN pg_shdepend d ON d.refobjid = a.oid AND d.deptype = 'o'
  WHERE d.refclassid = 'pg_authid'::regclass AND d.classid <> 'pg_class'::regclass

@@ -96,8 +96,8 @@ class Session:
         """
         if self._server is None:
             [row] = self._records(identity.PROBE, self._first_s)
-            told_pid = driver.backend_pid(self._raw) if self._raw else None
-            self._server = identity.read(row, told_pid=told_pid)
+            reported_pid = driver.backend_pid(self._raw) if self._raw else None
+            self._server = identity.read(row, reported_pid=reported_pid)
         return self._server
 
     def excess(self) -> list[str]:
@@ -188,7 +188,7 @@ class Session:
             timeout_s or self.connection.statement_timeout_s,
             team=team,
         )
-        told = Provenance(
+        provenance = Provenance(
             name=name or lexer.first_line(sql),
             connection=self.connection.name,
             server=str(server),
@@ -201,7 +201,7 @@ class Session:
             cut_by=cut_by,
             search_path=settings.path(own_path) if team else "",
         )
-        return Answer(columns=columns, rows=rows, told=told)
+        return Answer(columns=columns, rows=rows, provenance=provenance)
 
     @contextmanager
     def lent(self) -> Iterator[driver.RawConnection]:

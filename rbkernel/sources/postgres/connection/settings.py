@@ -51,8 +51,8 @@ _OWN: Mapping[str, str] = {
     },
     **{f"enable_{way}": "on" for way in ("sort", "hashagg", "material")},
 }
-# not ours to set, but they change what a session sees or may do
-_TOLD: Mapping[str, str] = {
+# rbkernel does not set them, but they change what a session sees or may do
+_REPORTED: Mapping[str, str] = {
     "role": "none",
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "read committed",
@@ -153,23 +153,23 @@ def begun(row: Sequence[object], connection: str) -> Begun:
     return Begun(tuple(str(name) for name in schemas))
 
 
-def overrides(told: Iterable[str]) -> tuple[Override, ...]:
+def overrides(stored: Iterable[str]) -> tuple[Override, ...]:
     """Pick, of what a role and a database have set, what differs from our settings.
 
     Parameters
     ----------
-    told
+    stored
         Texts such as ``database:search_path=shop, public``.
 
     >>> [str(one) for one in overrides(["role:timezone=UTC", "database:jit=on", "role:a.b=c"])]
     ['jit = on (set for the database)']
     """
-    ours = {name.lower(): value for name, value in {**_TOLD, **_TEXT, **_OWN}.items()}
+    expected = {name.lower(): value for name, value in {**_REPORTED, **_TEXT, **_OWN}.items()}
     found = []
-    for text in told:
+    for text in stored:
         scope, _, setting = text.partition(":")
         name, _, value = setting.partition("=")
-        wanted = ours.get(name.lower())
+        wanted = expected.get(name.lower())
         if wanted is not None and value.lower() != wanted.lower():
             found.append(Override(name=name, value=value, scope=scope))
     return tuple(found)

@@ -1,7 +1,7 @@
 """What can be wrong with a connection or a query, and the next step: by SQLSTATE and by cause.
 
 Pure. A server writes its messages in the language of ``lc_messages``, and one cause comes with many
-texts. So nothing here reads a message. A refused login is told apart by its SQLSTATE and, where one
+texts. So nothing here reads a message. A refused login is recognized by its SQLSTATE and, where one
 code stands for several causes, by the server's routine that raised it, which is not translated.
 """
 

@@ -35,7 +35,7 @@ rules:
     source: the field's usual threshold, a third; heavy keeps idle servers quiet, ours
 figure: {kind: bars, x: total_ms, y: query_id, by: username, unit: ms, title: Where the time goes}
 */
-WITH told AS MATERIALIZED (
+WITH statements AS MATERIALIZED (
     SELECT s.*,
            s.blk_read_time + s.blk_write_time AS io_ms,
            (SELECT stats_reset FROM {schema}.pg_stat_statements_info) AS counted_since,
@@ -50,7 +50,7 @@ measured AS (
            -- right after a reset an average says nothing
            total_exec_time / 1000
                / greatest(extract(epoch FROM clock_timestamp() - counted_since), 60) AS sessions
-    FROM told
+    FROM statements
 )
 SELECT m.queryid::text AS query_id,
        u.rolname::text AS username,

@@ -1,5 +1,5 @@
 /* From 17 on: times by kind of page, and each statement knows since when it is counted. */
-WITH told AS MATERIALIZED (
+WITH statements AS MATERIALIZED (
     SELECT s.*,
            s.shared_blk_read_time + s.shared_blk_write_time
                + s.local_blk_read_time + s.local_blk_write_time AS io_ms,
@@ -15,7 +15,7 @@ measured AS (
            -- right after a reset an average says nothing
            total_exec_time / 1000
                / greatest(extract(epoch FROM clock_timestamp() - counted_since), 60) AS sessions
-    FROM told
+    FROM statements
 )
 SELECT m.queryid::text AS query_id,
        u.rolname::text AS username,

@@ -77,7 +77,7 @@ FROM (
                WHERE r.setdatabase IN (0, (SELECT oid FROM pg_database
                                            WHERE datname = current_database()))
                  AND r.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
-           ) AS told
+           ) AS listed
     FROM (
         VALUES
             ('fsync', 'data', 'off', 'off: a crash of the machine can damage the whole cluster'),
@@ -127,5 +127,5 @@ FROM (
     ) v (name, danger, dangerous, why)
 ) n
 JOIN pg_settings s ON s.name = n.name
-CROSS JOIN LATERAL (SELECT n.told OR s.source = 'client' AS hidden) h
+CROSS JOIN LATERAL (SELECT n.listed OR s.source = 'client' AS hidden) h
 ORDER BY CASE WHEN h.hidden OR (s.reset_val = ANY (n.dangerous) AND n.holds) THEN 0 ELSE 1 END, s.name

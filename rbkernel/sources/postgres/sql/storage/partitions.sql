@@ -46,7 +46,7 @@ WITH bound AS (
            c.oid,
            n.nspname || '.' || c.relname AS name,
            -- without the table: the text of its bounds needs no lock
-           pg_get_expr(c.relpartbound, 0) AS told,
+           pg_get_expr(c.relpartbound, 0) AS bounds,
            pg_stat_get_tuples_inserted(c.oid) AS inserted
     FROM pg_partitioned_table p
     JOIN pg_inherits i ON i.inhparent = p.partrelid
@@ -59,12 +59,12 @@ WITH bound AS (
 ),
 spanned AS (
     SELECT b.*,
-           CAST(substring(told FROM 'FROM \(''([^'']+)''\)') AS timestamptz) AS starts,
+           CAST(substring(bounds FROM 'FROM \(''([^'']+)''\)') AS timestamptz) AS starts,
            CASE
-               WHEN told LIKE '%TO (MAXVALUE)%' THEN 'infinity'
-               ELSE CAST(substring(told FROM 'TO \(''([^'']+)''\)') AS timestamptz)
+               WHEN bounds LIKE '%TO (MAXVALUE)%' THEN 'infinity'
+               ELSE CAST(substring(bounds FROM 'TO \(''([^'']+)''\)') AS timestamptz)
            END AS ends,
-           told = 'DEFAULT' AS is_default
+           bounds = 'DEFAULT' AS is_default
     FROM bound b
 ),
 newest AS (
