@@ -1,1 +1,1 @@
-"""What can be asked."""
+"""Sources: the systems that runbooks query."""

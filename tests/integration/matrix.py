@@ -67,7 +67,7 @@ EMPTY_ON_STANDBY = EMPTY | {
 }
 # the reasons for which a healthy sandbox may not answer
 REASONS = (
-    r"can only be asked of a (primary|standby)",
+    r"runs only on a (primary|standby)",
     r"there is no table \w+",
     r"needs PostgreSQL \d+ or later",
     r"the extension \w+ is not created",

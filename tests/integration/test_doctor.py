@@ -470,7 +470,7 @@ class TestInit:
         code, text = at_a_terminal(desk, ["init"], answers)
         assert code == 0, text
         assert "Where does the password come from?" in text
-        assert "not a source of a password" in text
+        assert "not a password source" in text
         written = tomllib.loads((desk.folder / "rbkernel.toml").read_text(encoding="utf-8"))
         assert written["connections"]["answered"]["user"] == "rb_diag"
 

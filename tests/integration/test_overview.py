@@ -132,7 +132,7 @@ class TestLook:
         gone = Connection(name="gone", host="127.0.0.1", port=port, user="nobody", dbname="shop")
         [found] = overview.survey(Session(gone, application_name="rbkernel/test"))
         assert found.verdict is Verdict.CRITICAL
-        assert found.headline.startswith("gone does not answer: nothing listens there")
+        assert found.headline.startswith("gone does not answer: nothing listens on that port")
         assert "refused" in found.actual
         assert "check that the server runs" in found.next_step
         assert overview.next_runbooks([found]) == ["RUN-010"]

@@ -101,7 +101,7 @@ class TestOne:
         ("arguments", "reason"),
         [
             (("locks/blocking", "sandbox-unprivileged"), "lacks pg_monitor"),
-            (("replication/standby", PRIMARY), "can only be asked of a standby"),
+            (("replication/standby", PRIMARY), "runs only on a standby"),
             (("queue/depth", PRIMARY), "there is no table outbox_messages"),
         ],
     )

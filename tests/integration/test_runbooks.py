@@ -255,7 +255,7 @@ def expect_down(played: Round, name: str) -> None:
             assert found.verdict in {Verdict.CRITICAL, Verdict.UNKNOWN}, (runbook, found.title)
             assert "refused" in found.actual, (runbook, found.actual)
         first = next(found for found in told if found.is_cause)
-        assert first.headline.startswith(f"{name} does not answer: nothing listens there")
+        assert first.headline.startswith(f"{name} does not answer: nothing listens on that port")
 
 
 # what PostgreSQL tells every role
@@ -290,7 +290,7 @@ def test_role_without_privileges_is_unknown(shop: Settings, tmp_path: Path) -> N
     [line] = cards.findings_text(played.outcomes["RUN-001"].record.findings)
     assert f": {why} (connection sandbox-unprivileged) Next:" in line
     assert line.endswith(
-        'Next: ask an administrator to run GRANT pg_monitor TO "rb_nobody", or open this as a role'
+        'Next: ask an administrator to run GRANT pg_monitor TO "rb_nobody", or connect as a role'
         " that has it"
     )
 

@@ -104,7 +104,7 @@ class TestLockedCatalogue:
         self, access: Access, lock: driver.RawConnection
     ) -> None:
         with session(connection(access, **QUICK)) as cold:
-            assert "lets nobody in" in reason(cold, within_s=CONNECT_S + 2)
+            assert "blocks all logins" in reason(cold, within_s=CONNECT_S + 2)
         lock.rollback()
         deadline = time.monotonic() + 5
         while running(access) and time.monotonic() < deadline:

@@ -122,7 +122,7 @@ def test_what_is_over_is_told(alone: Servers, environment: dict[str, str], tmp_p
     [earlier] = found["earlier"]
     assert earlier["over"]
     assert f"refund-job (pid {root}" in earlier["said"]
-    assert "end nothing because of it" in earlier["next_step"]
+    assert "do not end a session because of it" in earlier["next_step"]
 
 
 def test_its_standby_is_looked_at_too(environment: dict[str, str]) -> None:

@@ -377,7 +377,7 @@ class TestWaitsWithoutALock:
         assert cause.verdict is Verdict.WARNING
         assert cause.remedies == ()
         assert "report (pid 2) is SERIALIZABLE READ ONLY DEFERRABLE" in cause.mechanism
-        assert cause.next_step.startswith("Wait: it goes on by itself")
+        assert cause.next_step.startswith("Wait: it continues by itself")
 
 
 class TestTheLeastForEach:

@@ -99,7 +99,7 @@ def test_a_damaged_file_costs_one_look(kept: Ring) -> None:
 
 
 def test_one_process_adds_to_it(kept: Ring, tmp_path: Path) -> None:
-    with pytest.raises(WatchError, match="another process watches"), kept.owned():
+    with pytest.raises(WatchError, match="another process already watches"), kept.owned():
         pass
 
 
@@ -133,6 +133,6 @@ class TestHistory:
         silent = judged(Situation(connection="orders", at="", reason="no answer"))
         [finding] = history.findings(silent, [earlier])
         assert "over by now" not in finding.cause
-        assert finding.actual == "the server cannot be asked whether it is over"
+        assert finding.actual == "unknown: the server does not answer now"
         [finding] = history.findings(look(0), [earlier])
         assert finding.cause.endswith("blocks 4 sessions, over by now")

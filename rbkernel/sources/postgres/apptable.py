@@ -1,9 +1,9 @@
-"""The table of the application that a diagnostic reads, and which of its columns is which.
+"""Find the application's table that a diagnostic reads, and its columns by meaning.
 
-Teams name their columns in their own ways: what one calls ``created_at`` another calls
-``enqueued_at``, or has only ``updated_at``. So a diagnostic asks for meanings. A column is found by
-its name, the most telling first; a time also by its type, where the table has only one. What is
-read instead of the first choice is reported, and a parameter names the column if it is wrong.
+Teams name their columns differently: ``created_at`` in one database is ``enqueued_at`` in another.
+So a diagnostic asks for meanings. A column is found by one of its usual names, in order of
+preference, and a time also by its type if the table has only one such column. A column found under
+another name than the preferred one is reported; a parameter can name the right one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _TIMES = "D"
 
 
 class Column(BaseModel):
-    """A column that is wanted, by its meaning.
+    """A column that a diagnostic needs, by its meaning.
 
-    ``names`` are tried in order, whatever their case and underscores. ``time`` wants a date or
-    time. An ``optional`` one that the table lacks is NULL.
+    ``names`` are tried in order, ignoring case and underscores. ``time`` requires a date or
+    time. An ``optional`` column that the table lacks is read as NULL.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +38,7 @@ class Column(BaseModel):
 
 
 class Table(BaseModel):
-    """A table of the application, and the columns that are read, by their meaning."""
+    """A table of the application, and the columns to read, by meaning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,14 +58,14 @@ class Table(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What stands for ``{table}`` and for each ``{meaning}`` in the SQL; notes for people."""
+    """The replacement of ``{table}`` and of each ``{meaning}`` in the SQL; notes for people."""
 
     fills: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
 def lacks(session: Session, table: Table) -> str:
-    """Say why a database has no such table; empty when it has.
+    """Return why a database has no such table; empty when it has one.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def lacks(session: Session, table: Table) -> str:
     except _NotThere as error:
         return error.what
     except DatabaseError:
-        return ""  # it is there, and its own finding says what is wrong with it
+        return ""  # it exists; its own finding reports the problem
     return ""
 
 
@@ -87,24 +87,23 @@ def find(session: Session, table: Table, given: Mapping[str, str]) -> Found:
     Parameters
     ----------
     given
-        The table's and columns' names that somebody has given, by parameter; empty ones do not
-        count.
+        Names of the table and its columns from the caller, by parameter; empty ones are ignored.
 
     Raises
     ------
     DatabaseError
-        There is none, it lacks a column, it is unclear which one is meant, or reading it would run
-        code of the database's own.
+        There is no such table, it lacks a column, several tables match, or reading it would run
+        functions defined in this database.
     """
     one, columns = _one_of(session, table, given)
     where = f"connection {session.connection.name}"
     code = session.answer(relations.CODE, {"oid": one.oid}, name="code").values("what")
     if code:
         raise DatabaseError(
-            f"reading {one} would run code of the database's own as the role"
+            f"reading {one} would run code defined in this database as the role"
             f" {session.server.role}: {', '.join(code)}",
             where=where,
-            next_step="look at that code; then ask in a %%sql cell, if it may run",
+            next_step="review that code; if it may run, query the table in a %%sql cell",
         )
     fills = {"table": f"{quote_identifier(one.schema)}.{quote_identifier(one.name)}"}
     for meaning, spec in table.columns.items():
@@ -166,7 +165,7 @@ def _candidates(session: Session, schema: str, name: str) -> list[Candidate]:
 
 
 class _NotThere(DatabaseError):
-    """The database has no such table: it may be that of another application."""
+    """The database has no such table: it may belong to another application."""
 
 
 def columns_of(table: Table, has: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """Who waits for whom, and who is freed when a session ends. Pure.
 
 A session is freed when every session that blocks it has ended or is itself freed: the least
-fixpoint. What `pg_blocking_pids` says is taken as it is, with one addition: a session that waits
-for the right to lock a row (a tuple lock) also waits for the transaction that holds that row, so
-that ending the first in such a queue frees nobody. Measured: ending the root of a hot-row queue of
-30 frees 1 at once where the transactions stay open, and all where each commits.
+fixpoint. `pg_blocking_pids` is used with one addition: a session that waits for the right to lock a
+row (a tuple lock) also waits for the transaction that holds that row, so that ending the first in
+such a queue frees nobody. Measured: ending the root of a hot-row queue of 30 frees 1 at once if the
+transactions stay open, and all if each commits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Freed:
 
     @property
     def all(self) -> frozenset[int]:
-        """Everything that is freed."""
+        """All freed sessions."""
         return self.at_once | self.later
 
 
@@ -127,10 +127,10 @@ def _groups(edges: Edges) -> list[set[int]]:
     """
     groups: list[set[int]] = []
     for waiter, blockers in edges.items():
-        mine = {waiter, *blockers} - {PREPARED}
-        touching = [group for group in groups if group & mine]
-        groups = [group for group in groups if not group & mine]
-        groups.append(mine.union(*touching))
+        connected = {waiter, *blockers} - {PREPARED}
+        touching = [group for group in groups if group & connected]
+        groups = [group for group in groups if not group & connected]
+        groups.append(connected.union(*touching))
     return groups
 
 

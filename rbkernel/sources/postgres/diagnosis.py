@@ -1,7 +1,7 @@
-"""Look at a server, and say what is wrong: one look, the causes that explain it.
+"""Diagnose a server: look at it once, and find the causes of what is wrong.
 
-Never raises because the server is sick: a server that does not answer, or whose slots are all
-taken, is a cause itself.
+It does not raise if the server fails: a server that does not answer, or that has no free slot, is a
+cause itself.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.connection.troubles import DOWN
 from rbkernel.sources.postgres.situation import Measured, Situation
 
-# s after which WAL that a primary had written is on a healthy standby (as long as replication/lag
-# and this look can differ: both were within 0.5 s of the truth)
+# s after which a healthy standby has the WAL that its primary had written (measured:
+# replication/lag and this look were both within 0.5 s of the truth)
 _ON_ITS_WAY_S = 0.5
 
 
@@ -30,8 +30,8 @@ _ON_ITS_WAY_S = 0.5
 class Diagnosis:
     """A look at a server, and the causes of what it shows, the most harmful first.
 
-    ``sampled`` is what the busy sessions waited for, where the look took some seconds. ``reached``
-    is false where nobody let us in, so that nothing else can be asked either.
+    ``sampled`` holds the waits of the busy sessions, if the look took some seconds. ``reached`` is
+    false if the login failed, so that no other query is possible either.
     """
 
     situation: Situation
@@ -41,7 +41,7 @@ class Diagnosis:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of the worst cause; ok where there is none."""
+        """The verdict of the worst cause; ok if there is none."""
         return Verdict.worst([Verdict.OK, *(cause.verdict for cause in self.causes)])
 
     @property
@@ -51,9 +51,9 @@ class Diagnosis:
 
     @property
     def holds_up_changes(self) -> bool:
-        """Whether a cause may keep changes from being made on this server, or from reaching it.
+        """Whether a cause may delay changes on this server, or their replay.
 
-        What is wrong with the standby of a primary holds up nothing on the primary itself.
+        A problem of a primary's standby does not delay changes on the primary.
         """
         return any(
             cause.verdict in {Verdict.WARNING, Verdict.CRITICAL}
@@ -62,11 +62,11 @@ class Diagnosis:
         )
 
     def explains(self, runbook: str) -> bool:
-        """Tell whether one of the causes is what that runbook looks for."""
+        """Tell whether one of the causes explains the symptoms of that runbook."""
         return any(runbook in cause.explains for cause in self.causes)
 
     def led_by(self, found: Sequence[Cause]) -> Diagnosis:
-        """Return it with further causes, before those of replication, which they explain."""
+        """Return a copy with further causes, which replace those of replication."""
         if not found:
             return self
         others = (cause for cause in self.causes if REPLICATION not in cause.explains)
@@ -82,14 +82,13 @@ def diagnose(session: Session, *, seconds: float = 0.0) -> Diagnosis:
     session
         The connection.
     seconds
-        How long to look: what the busy sessions wait for is sampled meanwhile. 0 for a fast look,
-        which is made twice where waits are too young to count.
+        How long to look; the waits of the busy sessions are sampled meanwhile. 0 for a fast look,
+        which is repeated once if waits are too young to count.
 
     Returns
     -------
     Diagnosis
-        Without causes where nothing is wrong that a look at its sessions and its replication can
-        show.
+        Without causes if sessions and replication show no problem.
     """
     try:
         _ = session.server
@@ -104,14 +103,14 @@ def diagnose(session: Session, *, seconds: float = 0.0) -> Diagnosis:
 
 
 def followed(session: Session, before: Situation | None) -> tuple[Diagnosis, Situation | None]:
-    """Look once, as one who looks all the time: young waits count that the last look showed, too.
+    """Look once, for a caller that looks repeatedly: young waits count if the last look had them.
 
     Parameters
     ----------
     session
         The connection.
     before
-        What the last look has seen, as it is returned here; None at the first.
+        The situation that the last call returned; None at the first.
     """
     try:
         _ = session.server
@@ -129,7 +128,7 @@ def looked(
     primary: str = "",
     seconds: float = 0.0,
 ) -> tuple[Diagnosis, ...]:
-    """Look at a server and, where one is named, at its standby.
+    """Look at a server and, if one is named, at its standby.
 
     Parameters
     ----------
@@ -140,8 +139,8 @@ def looked(
     standby
         Connection name of its standby; empty for none.
     primary
-        Connection name of the server that it is configured to be the standby of: it is asked who
-        of the two is the primary, where this one is no standby.
+        Connection name of the server whose standby it is by configuration. If this server is no
+        standby, both are compared to find out which one is the primary.
     seconds
         As for `diagnose`.
 
@@ -169,24 +168,24 @@ def _diagnosed(session: Session, seen: Situation) -> Diagnosis:
 
 
 def judged(seen: Situation) -> Diagnosis:
-    """Return the causes of what a situation shows, whenever it was."""
+    """Return a situation with its causes; it may be a stored one."""
     return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
 
 
 def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
-    """Return what is known of a server that could not be asked."""
+    """Return the diagnosis of a server that could not be queried."""
     return replace(judged(situation.unanswered(connection, error)), reached=False)
 
 
 def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
-    """Judge what a standby says of itself, or a primary of the standby that it must have."""
+    """Yield what the rules of replication find wrong on a standby, or on a primary with one."""
     name = session.connection.standby_name
     if not standby and not name:
         return
     found = _judged(session, standby=standby)
     late = found.get("replay_lag_s")
     if late and late.verdict is Verdict.WARNING:
-        # a burst, unless it does not get smaller
+        # a burst of writes, unless the lag stays
         time.sleep(_ON_ITS_WAY_S)
         found = _judged(session, standby=standby)
         since = found.get("replay_lag_s")
@@ -222,25 +221,25 @@ def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
 def both(
     primary: Session, standby: Session, *, seconds: float = 0.0
 ) -> tuple[Diagnosis, Diagnosis]:
-    """Look at a primary and its standby, and through both connections at what they are together.
+    """Diagnose a primary and its standby together.
 
-    Each server alone can be wrong about the other, see `causes.pair`. The primary is looked at for
-    so many ``seconds``, as by `diagnose`.
+    Each server alone can be wrong about the other, see `causes.pair`. ``seconds`` is the time of
+    the look at the primary, as for `diagnose`.
     """
     here, there = diagnose(primary, seconds=seconds), diagnose(standby)
     first, second = _member(primary, here), _member(standby, there)
     if here.situation.trouble in DOWN and not here.reached:
-        # that it sends nothing is a symptom
-        its_own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
-        return here, replace(there, causes=its_own)
+        # that the primary sends nothing is a symptom
+        own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
+        return here, replace(there, causes=own)
     if first is None or second is None:
         return here, there
     if roles := list(pair.roles(first, second)):
         return here.led_by(roles), there
     if second.is_copy_of(first):
         here, there = with_replayed_locks(here, there)
-    its = standby.connection.name == primary.connection.standby
-    causes = [*there.causes, *(here.causes if its else ())]
+    configured = standby.connection.name == primary.connection.standby
+    causes = [*there.causes, *(here.causes if configured else ())]
     here = replace(here, causes=tuple(without_symptoms(here.causes, causes)))
     if any(REPLICATION in cause.explains for cause in causes) or not second.is_copy_of(first):
         return here, there
@@ -248,7 +247,7 @@ def both(
 
 
 def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
-    """Tell a lock of the primary that readers of the standby wait for as the primary's cause."""
+    """Move a lock that the standby replays, and its readers wait for, to the primary's causes."""
     for cause in there.causes:
         found = pair.replayed(here.situation, there.situation, cause)
         if found is None:
@@ -257,7 +256,7 @@ def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, D
         [holder] = found.culprits
         blocks = [one for one in here.causes if holder in one.culprits and one.victims.count]
         if blocks:
-            merged = {id(blocks[0]): pair.also(blocks[0], cause, there.situation)}
+            merged = {id(blocks[0]): pair.with_victims(blocks[0], cause, there.situation)}
             here = replace(here, causes=tuple(merged.get(id(one), one) for one in here.causes))
             continue
         others = [one for one in here.causes if holder not in one.culprits]
@@ -270,14 +269,14 @@ def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, D
 def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:
     found = list(pair.behind(first, second))
     if found:
-        # WAL that is on its way arrives within a moment
+        # WAL that is already sent arrives shortly
         time.sleep(_ON_ITS_WAY_S)
         found = list(pair.behind(first, _member(standby) or second))
     return found
 
 
 def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
-    """Return who a server is and how far it is; None where it does not answer."""
+    """Return a server's identity and WAL position; None if it does not answer."""
     if seen and not seen.reached:
         return None
     rows = diagnostics.ask(session, "situation/position").records()
@@ -285,7 +284,7 @@ def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
 
 
 def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
-    """Add what it means that a server, configured as the standby of another one, is none."""
+    """Add the cause why a server that is configured as a standby is not one."""
     second = _member(standby, seen)
     first = _member(primary)
     if second is None:
@@ -296,7 +295,7 @@ def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
 
 
 def findings(seen: Diagnosis) -> list[Finding]:
-    """Return the causes as findings, the most harmful first; one that is ok where there is none."""
+    """Return the causes as findings, the most harmful first; if there is none, one that is ok."""
     db = seen.situation.connection
     if not seen.causes:
         return [none_found(title(db, 0))]
@@ -321,13 +320,13 @@ def _finding(title: str, cause: Cause) -> Finding:
 
 
 def unreached(connection: str, error: DatabaseError) -> Finding:
-    """Return the finding on a server that does not answer, or that we must not or cannot ask."""
+    """Return the finding on a server that does not answer or cannot be queried."""
     [found] = findings(unanswered(connection, error))
     return found if found.is_cause else replace(found, title=f"{connection} answers")
 
 
 def none_found(title: str) -> Finding:
-    """Return the finding that a look has found no cause."""
+    """Return the finding of a look that found no cause."""
     return Finding(title=title, verdict=Verdict.OK, expected="none", actual="none found", at=now())
 
 

@@ -1,7 +1,7 @@
-"""Ask a named diagnostic of the `library`.
+"""Run a named diagnostic of the `library`.
 
-A diagnostic never raises because the server is failing. It returns an empty frame with the columns
-that its header declares and the reason attached, which every rule reads as ``unknown``.
+A diagnostic does not raise if the server fails. It returns an empty frame with the columns that its
+header declares and the reason attached; every rule then gives ``unknown``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rbkernel.checks.answer import Answer, failed
 from rbkernel.errors import DatabaseError, QueryError, RbkernelError
 from rbkernel.sources.postgres import apptable
-from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection import driver, troubles
 from rbkernel.sources.postgres.connection.capabilities import grant, lacking
 from rbkernel.sources.postgres.connection.driver import quote_identifier
 from rbkernel.sources.postgres.connection.session import Session
@@ -41,10 +41,10 @@ _NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
 
 
 def inapplicable(session: Session, name: str) -> str:
-    """Say why a diagnostic has nothing to say of this database; empty when it has.
+    """Return why a diagnostic does not apply to this database; empty if it does.
 
-    An overview leaves out what is inapplicable. What is applicable and cannot be answered, for
-    want of a privilege or an extension, it must not leave out.
+    An overview leaves out inapplicable diagnostics. It must not leave out one that applies but
+    fails, for example because a privilege or an extension is missing.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
     kind = "standby" if session.server.standby else "primary"
     if diagnostic.runs_on in {"any", kind}:
         return ""
-    return f"{diagnostic.name} can only be asked of a {diagnostic.runs_on}, and this is a {kind}"
+    return f"{diagnostic.name} runs only on a {diagnostic.runs_on}, and this is a {kind}"
 
 
 def _statements_schema(session: Session) -> str:
@@ -70,7 +70,7 @@ def _statements_schema(session: Session) -> str:
     if schema := session.server.statements_schema:
         return quote_identifier(schema)
     raise DatabaseError(
-        "the extension pg_stat_statements has not its own views in its schema",
+        "the views of the extension pg_stat_statements are not in its schema",
         where=f"connection {session.connection.name}",
         next_step="have an administrator drop the extension and create it again",
     )
@@ -80,19 +80,19 @@ def _not_applicable(reason: str, where: str) -> DatabaseError:
     return DatabaseError(
         f"not applicable: {reason}",
         where=where,
-        next_step="give the connection name of the server and database that it is about; if"
-        " primary and standby have changed roles, a failover has happened",
+        next_step="give the connection of the right server and database; if primary and standby"
+        " have changed roles, a failover has happened",
     )
 
 
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
-    """Run a diagnostic, as `ask` does; twice, with a pause, where its header says so.
+    """Run a diagnostic, as `ask` does; twice, with a pause, if its header says so.
 
     Returns
     -------
     pandas.DataFrame
-        Rows × the header's columns; empty, with a reason in its provenance, when the patient
-        could not or would not answer.
+        Rows × the header's columns; empty, with a reason in its provenance, if the server could
+        not answer or refused.
     """
     if get(name).twice:
         return _twice(session, get(name), values)
@@ -101,15 +101,15 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
 
 def framed(name: str, answer: Answer) -> pd.DataFrame:
     """Return the answer of a diagnostic as a frame of its header's columns."""
-    # imported late: pandas takes a second, and a look at a server needs no frame
+    # imported late: importing pandas takes a second, and a look at a server needs no frame
     from rbkernel.checks import frames
 
-    # a policy may have dropped a column that the rules ask for: they find it empty
+    # a policy may have dropped a column that the rules need: they then find it empty
     return frames.to_frame(answer).reindex(columns=list(get(name).columns))
 
 
 def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) -> pd.DataFrame:
-    """Look, wait with nothing open on the server, look again, and return what has changed."""
+    """Run it, wait without an open transaction, run it again, and return the changes."""
     from rbkernel.checks import frames
     from rbkernel.sources.postgres import rates
 
@@ -130,13 +130,12 @@ def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) 
 
 
 def ask(session: Session, name: str, **values: Any) -> Answer:
-    """Ask a diagnostic's question once, and return what may be shown of the answer.
+    """Run a diagnostic once, and return its answer after the column policies.
 
     Returns
     -------
     Answer
-        Without rows, with a reason in its provenance, when the server could not or would not
-        answer.
+        Without rows, with a reason in its provenance, if the server could not answer or refused.
 
     Raises
     ------
@@ -149,7 +148,7 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
 def _ask(
     session: Session, diagnostic: Diagnostic, given: Mapping[str, Any], *, texts: bool = True
 ) -> Answer:
-    """Ask as `ask` does, without the texts of statements where nobody will read them."""
+    """Run it as `ask` does; without ``texts`` it leaves out the texts of statements."""
     values = complete(diagnostic, given)
     values.pop(PAUSE, None)
     try:
@@ -161,7 +160,7 @@ def _ask(
         answer = _with_limit(ask_all(session, diagnostic, sql, values))
         answer = _asked_again(session, diagnostic, sql, values, answer)
         return answer.protected(session.connection.redaction)
-    # the text is ours and tested on all versions, so a server that finds it wrong is a strange one
+    # the SQL is tested on all versions, so an error in it means an unusual server
     except (DatabaseError, QueryError) as error:
         return _failed(session, diagnostic, error)
 
@@ -212,14 +211,14 @@ def _answered(
             raise
         sql = filled(sql, {**fills, "texts": "false"})
         answer = session.answer(sql, values, name=diagnostic.name)
-        notes = (*notes, "query: left out, since a text is not valid in the encoding here")
+        notes = (*notes, "query: left out, because a text is not valid in this database's encoding")
     return replace(answer.cut(diagnostic.cut), provenance=replace(answer.provenance, notes=notes))
 
 
 def _answered_in_batches(
     session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
 ) -> Answer:
-    """Ask for one part after the other, until one is not full or the row cap is reached."""
+    """Run it batch by batch, until a batch is not full or the row cap is reached."""
     batch = diagnostic.batch
     assert batch
     parts: list[Answer] = []
@@ -253,7 +252,7 @@ def _worst_first(
 
 
 def _with_limit(answer: Answer) -> Answer:
-    """Note what the LIMIT of the SQL cut, by the number of rows without it."""
+    """Note in the provenance how many rows the LIMIT of the SQL cut."""
     of_all = max(answer.values("of_all"), default=0)
     if of_all <= len(answer.rows) or answer.provenance.cut_by:
         return answer
@@ -262,23 +261,23 @@ def _with_limit(answer: Answer) -> Answer:
 
 
 def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
-    """Refuse before asking what the server could only answer wrongly."""
+    """Raise if this server or role would give a wrong answer."""
     where = f"connection {session.connection.name}"
     if reason := _wrong_kind(session, diagnostic):
         raise _not_applicable(reason, where)
     server = session.server
     if "pg_monitor" in diagnostic.needs and not server.monitor:
         # the same words for every diagnostic, so that one reason is shown once
-        raise DatabaseError(
+        raise troubles.error(
+            Trouble.FORBIDDEN,
             lacking(server, ["pg_monitor"]),
             where=where,
-            next_step=f"ask an administrator to run {grant(server, 'pg_monitor')}, or open this as"
-            " a role that has it",
-            trouble=Trouble.FORBIDDEN,
+            next_step=f"ask an administrator to run {grant(server, 'pg_monitor')}, or connect as a"
+            " role that has it",
         )
     if reason := lacking(server, diagnostic.needs):
         raise DatabaseError(
             f"{diagnostic.name} cannot be answered: {reason}",
             where=where,
-            next_step="have an administrator provide it, or do without this look",
+            next_step="have an administrator provide it, or skip this diagnostic",
         )

@@ -1,4 +1,4 @@
-"""What is wrong with a connection, from the file to the role, each with cause and next step.
+"""Examine a connection, from the configuration to the role; each finding has a next step.
 
 Ordering: configuration, reach, login, server, role, settings, functions, extensions, tables,
 time-outs. A step that fails ends the examination; later steps are ``unknown``. Errors are
@@ -41,13 +41,13 @@ _STEPS = {
     "tables": "the role can read every table of its schemas, including future ones",
     "time-outs": "read-only transactions with the configured timeouts",
 }
-_OURS = """
+_SESSION = """
 SELECT current_setting('transaction_read_only') AS read_only,
        extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS statement_s,
        extract(epoch FROM current_setting('lock_timeout')::interval)::float8 AS lock_s
 """
-# What the role may call, that was created here, and runs as somebody else. An extension's own are
-# its maker's business.
+# Functions created in this database that the role may call and that run as another role; functions
+# of extensions are left out.
 _DEFINERS = """
 SELECT p.oid::regprocedure::text AS function, pg_get_userbyid(p.proowner)::text AS owner
 FROM pg_proc p
@@ -58,7 +58,7 @@ WHERE p.prosecdef AND p.proowner <> CAST(CAST(current_user AS regrole) AS oid)
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 ORDER BY 1
 """
-# what role and database have set for this session, the more special first
+# settings of role and database for this session, the most specific first
 _SETTINGS = (
     "role",
     "statement_timeout",
@@ -71,7 +71,7 @@ _SETTINGS = (
     "default_transaction_read_only",
     "default_transaction_deferrable",
 )
-_SET = """
+_STORED_SETTINGS = """
 SELECT s.setting, session_user::text AS login, current_user::text AS acting
 FROM pg_db_role_setting d, unnest(d.setconfig) s (setting)
 WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
@@ -80,7 +80,7 @@ WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
 ORDER BY d.setrole DESC, d.setdatabase DESC, 1
 """
 _CANCELLED = "57014"
-# longer, and a run waits for a patient that will not answer
+# with a longer time-out, a run waits too long for a server that does not answer
 _LONG_STATEMENT_S = 60.0
 
 
@@ -95,7 +95,7 @@ def examine(connection: Connection) -> list[Finding]:
     Returns
     -------
     list of Finding
-        One a step, in order.
+        One per step, in order.
     """
     session = Session(connection, application_name="rbkernel/doctor")
     steps: Sequence[Callable[[], Finding]] = (
@@ -120,7 +120,7 @@ def examine(connection: Connection) -> list[Finding]:
 
 
 def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -> Finding:
-    """Take a step, or say which one before has to succeed first."""
+    """Run a step, or return which earlier step must succeed first."""
     broken = [f.title for f in before if f.verdict is Verdict.CRITICAL]
     if broken:
         return _finding(title, Verdict.UNKNOWN, "not checked", next_step=f"fix {broken[0]} first")
@@ -138,7 +138,7 @@ def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -
 
 
 def judge_server(server: Server) -> Finding:
-    """Judge version and surroundings."""
+    """Judge version and pooler."""
     if server.version_num < OLDEST_SUPPORTED:
         return _finding(
             "server",
@@ -159,7 +159,7 @@ def judge_server(server: Server) -> Finding:
 
 
 def judge_role(server: Server, excess: Sequence[str]) -> Finding:
-    """Judge what the role can see, and what it must not be able to do."""
+    """Judge whether the role can see enough, and no more than it must."""
     if excess:
         return _finding(
             "role",
@@ -197,7 +197,7 @@ def _functions(session: Session) -> Finding:
 
 
 def judge_extensions(server: Server) -> Finding:
-    """Judge what has to be created for some diagnostics."""
+    """Judge whether the extensions of some diagnostics exist."""
     if has(server, "pg_stat_statements"):
         return _finding("extensions", Verdict.OK, "pg_stat_statements")
     return _finding(
@@ -261,7 +261,7 @@ def _reach(connection: Connection) -> Finding:
         return _finding("reach", Verdict.OK, place if known else "left to libpq")
     waited = trouble in {Trouble.FROZEN, Trouble.HOST_SILENT}
     within = f" within {connection.connect_timeout_s} s" if waited else ""
-    raise DatabaseError(f"{trouble}{within} ({place})", next_step=troubles.next_step(trouble))
+    raise troubles.error(trouble, f"{trouble}{within} ({place})")
 
 
 def _login(session: Session) -> Finding:
@@ -269,18 +269,17 @@ def _login(session: Session) -> Finding:
     try:
         server = session.identify()
     except DatabaseError as error:
-        # our own limit has not been reached: somebody has set a shorter one
+        # cancelled before rbkernel's own time-out: the role or the database has a shorter one
         early = time.monotonic() - started < min(1, session.connection.statement_timeout_s)
         if error.sqlstate != _CANCELLED or not early:
             raise
-        trouble = Trouble.CANCELLED_EARLY
-        raise DatabaseError(trouble, next_step=troubles.next_step(trouble)) from error
+        raise troubles.error(Trouble.CANCELLED_EARLY) from error
     return _finding("login", Verdict.OK, f"as {server.role}")
 
 
 def _settings(session: Session) -> Finding:
-    """Judge what a role or a database has set: ours hold all the same, except for its role."""
-    found = session.look(_SET, {"names": list(_SETTINGS)})
+    """Judge the settings of the role and the database; rbkernel overrides all but ``role``."""
+    found = session.look(_STORED_SETTINGS, {"names": list(_SETTINGS)})
     if found.empty:
         return _finding(
             "settings", Verdict.OK, "neither the role nor the database sets one of them"
@@ -293,16 +292,16 @@ def _settings(session: Session) -> Finding:
     cause = f"a session of {login} acts as {acting} from login"
     if acting == login:
         cause = (
-            f"the setting role = {wanted} has no effect: there is no such role, or {login} may not"
-            f" become it; the server warns of it at every login, and {login} acts as itself"
+            f"the setting role = {wanted} has no effect: no such role exists, or {login} may not"
+            f" become it; the server warns at every login, and {login} keeps its own role"
         )
-    ours = driver.quote_identifier(login)
+    name = driver.quote_identifier(login)
     return _finding(
         "settings",
         Verdict.WARNING,
         ", ".join(texts),
         cause=cause,
-        next_step=f"have an administrator run ALTER ROLE {ours} RESET role; `SELECT * FROM"
+        next_step=f"have an administrator run ALTER ROLE {name} RESET role; `SELECT * FROM"
         " pg_db_role_setting` shows where it is set",
     )
 
@@ -313,12 +312,12 @@ def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding
     Parameters
     ----------
     looked
-        What there is, by schema and owner.
+        The tables, by schema and owner.
     role
         The diagnostic role.
     named
-        Whether the configuration names the schemas; else those with a table that it can read.
-        Tables to come count where the schema is named, or has a grant for them.
+        Whether the configuration names the schemas; else those with a readable table count.
+        Future tables count if the schema is named or has default privileges.
     """
     known = {one.schema for one in looked if one.readable}
     looked = [one for one in looked if named or one.schema in known]
@@ -364,7 +363,7 @@ def _tables(session: Session) -> Finding:
 
 def _time_outs(session: Session) -> Finding:
     connection = session.connection
-    found = session.look(_OURS).iloc[0]
+    found = session.look(_SESSION).iloc[0]
     shown = (
         f"statement {connection.statement_timeout_s:g} s, lock {connection.lock_timeout_s:g} s,"
         f" first answer {connection.connect_timeout_s} s"
@@ -375,7 +374,7 @@ def _time_outs(session: Session) -> Finding:
             "time-outs",
             Verdict.CRITICAL,
             f"statement {found['statement_s']:g} s, lock {found['lock_s']:g} s",
-            cause="something between rbkernel and the server changes its settings",
+            cause="a pooler or proxy between rbkernel and the server changes the settings",
             next_step="connect directly to the server",
         )
     if connection.statement_timeout_s > _LONG_STATEMENT_S:

@@ -1,7 +1,7 @@
-"""What earlier looks at a server have shown: since when a cause is there, and which are over. Pure.
+"""The history of causes: since when a cause exists, and which causes are over. Pure.
 
 Two causes are the same when they share a culprit, identified by process id and start, since
-process ids are used again. Causes without a culprit are the same when their mechanism is.
+process ids are reused. Causes without a culprit are the same if they have the same mechanism.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rbkernel.model import Finding, Verdict, now
 from rbkernel.sources.postgres.causes import Cause
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 
-# looks that are further apart say nothing of the time between them
+# looks that are further apart do not show what happened in between
 _GAP = timedelta(minutes=6)
 # causes that are over, and are shown one by one
 _MOST_SHOWN = 3
@@ -24,7 +24,7 @@ _OVER = "over by now"
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A cause as one look showed it; ``culprits`` are texts, each of which is one session."""
+    """A cause as one look showed it; each text of ``culprits`` identifies a session."""
 
     verdict: str
     headline: str
@@ -33,7 +33,7 @@ class Sighting:
 
     @classmethod
     def of(cls, cause: Cause) -> Sighting:
-        """Return a cause in short."""
+        """Return the summary of a cause."""
         culprits = tuple(f"{one.pid} {one.backend_start}" for one in cause.culprits)
         return cls(
             verdict=cause.verdict.value,
@@ -51,7 +51,7 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """A look in short: what a history is made of; ``reason`` says why there was no look."""
+    """The summary of a look, for the history; ``reason`` says why the look failed."""
 
     at: str
     verdict: str
@@ -63,7 +63,7 @@ class Glance:
 
     @classmethod
     def of(cls, seen: Diagnosis) -> Glance:
-        """Return a look in short."""
+        """Return the summary of a look."""
         situation = seen.situation
         return cls(
             at=situation.at,
@@ -81,7 +81,7 @@ class Glance:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Glance:
-        """Return what `to_json` has made a value of."""
+        """Return the look that `to_json` stored."""
         causes = (
             Sighting(**{**one, "culprits": tuple(one["culprits"])}) for one in stored["causes"]
         )
@@ -90,21 +90,21 @@ class Glance:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """A look that was made before, and in words on what occasion."""
+    """An earlier look, and its occasion in words."""
 
     diagnosis: Diagnosis
     occasion: str
 
 
 def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
-    """Return since when every look has shown a cause; empty where the last one did not.
+    """Return since when every look has shown a cause; empty if the last look did not.
 
     Parameters
     ----------
     cause
-        A cause of now.
+        A present cause.
     glances
-        Earlier looks, the oldest first. Those that saw nothing say neither yes nor no.
+        Earlier looks, the oldest first. Failed looks are ignored.
 
     >>> held = Sighting(verdict="critical", headline="", mechanism="m")
     >>> def glance(minute, *causes):
@@ -130,7 +130,7 @@ def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
 
 
 def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier, Cause]]:
-    """Return the causes that were there and are not seen now, each once, the most harmful first."""
+    """Return the earlier causes that are not seen now, each once, the most harmful first."""
     found: list[tuple[Earlier, Cause]] = []
     for look in earlier:
         for cause in look.diagnosis.causes:
@@ -142,12 +142,12 @@ def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier
 
 
 def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding]:
-    """Yield the findings on causes that were there and are not seen now.
+    """Yield the findings on earlier causes that are not seen now.
 
-    Where the server does not answer now, nobody knows whether they are over.
+    If the server does not answer now, it is not known whether they are over.
     """
     db = present.situation.connection
-    left = "the server cannot be asked whether it is over" if present.situation.reason else ""
+    left = "unknown: the server does not answer now" if present.situation.reason else ""
     for place, (look, cause) in enumerate(before(present, earlier)[:_MOST_SHOWN]):
         at = f"at {clock(look.diagnosis.situation.at)}, {look.occasion}"
         yield Finding(
@@ -163,7 +163,7 @@ def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding
 
 
 def is_over(finding: Finding) -> bool:
-    """Whether a finding tells of what was wrong, and is not any more."""
+    """Whether a finding describes a problem that is over."""
     return finding.actual == _OVER
 
 
@@ -177,7 +177,7 @@ def title(db: str, place: int) -> str:
 
 
 def clock(at: str) -> str:
-    """Return the time of day (UTC), as a person reads it.
+    """Return the time of day (UTC) for people.
 
     >>> clock("2026-11-20T04:02:11.5+01:00")
     '03:02:11 UTC'
@@ -188,4 +188,4 @@ def clock(at: str) -> str:
 def _next_step(cause: Cause) -> str:
     names = list(dict.fromkeys(culprit.name for culprit in cause.culprits))
     who = f"Ask the owner of {' and '.join(names[:3])}" if names else "Find out"
-    return f"{who} what happened then, so that it does not come again; end nothing because of it"
+    return f"{who} what happened then, to prevent a repetition; do not end a session because of it"

@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class Parameter(_Part):
-    """A value that a diagnostic is asked with; without a default it must be given."""
+    """A parameter of a diagnostic; without a default it is required."""
 
     help: str
     default: str | int | float | None = None
@@ -47,10 +47,10 @@ class Figure(_Part):
 
 
 class Again(_Part):
-    """When to ask again: what one look shows may have passed within a moment.
+    """When to repeat the query, because the state that one look shows may be over at once.
 
-    While the ``column`` is not NULL, it is asked again every ``every_s`` seconds, with the first
-    value of it as ``parameter``, and ``times`` times at the most.
+    While ``column`` is not NULL, the query is repeated every ``every_s`` seconds, with the first
+    value of the column as ``parameter``, at most ``times`` times.
     """
 
     column: str
@@ -60,10 +60,10 @@ class Again(_Part):
 
 
 class Batch(_Part):
-    """An answer that is asked for in parts, each in a transaction of its own, to hold few locks.
+    """Run the query in batches, each in its own transaction, to hold few locks.
 
     The SQL takes ``:after`` and ``:batch``, and returns one more column ``batch_key``, the largest
-    of which is the next ``:after``. The whole is sorted by `worst_first`, unknown values first.
+    of which is the next ``:after``. All rows are sorted by `worst_first`, unknown values first.
     """
 
     rows: int
@@ -71,16 +71,16 @@ class Batch(_Part):
 
 
 class Diagnostic(_Part):
-    """A named query and what its header says of it.
+    """A named query and its header.
 
     ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to
-    the SQL for servers that have it, newest first. Without its ``requires_table`` a diagnostic
-    makes no sense for a database, which is no defect of the database: see `inapplicable`.
-    ``{schema}`` in the SQL stands for the schema of that table, or of the extension that is needed.
-    SQL with a LIMIT returns one more column, ``of_all``: how many rows there would be without it.
+    the SQL for servers that have it, newest first. If a database lacks the ``requires_table``, the
+    diagnostic does not apply to it, which is no problem of the database: see `inapplicable`.
+    ``{schema}`` in the SQL is the schema of that table, or of the needed extension.
+    SQL with a LIMIT returns one more column, ``of_all``: the number of rows without the LIMIT.
     ``cut`` maps a column to the characters that are kept of its text: functions of the server that
     count characters fail on text of another database that is not valid in the encoding of this one.
-    With ``twice`` there are two looks, ``every_s`` apart, and the answer is what has changed.
+    With ``twice`` the query runs twice, ``every_s`` apart, and the answer is the changes.
     """
 
     name: str
@@ -128,11 +128,11 @@ class Diagnostic(_Part):
 
     @property
     def shown_sql(self) -> str:
-        """The text for people."""
+        """The SQL as shown to people."""
         return self.shown(self.sql)
 
     def shown(self, sql: str) -> str:
-        """Return one of its texts with the usual names in the place of what is found."""
+        """Return one of its SQL texts with default names instead of placeholders."""
         fills = {"texts": "true"}
         if table := self.requires_table:
             fills["table"] = table.name
@@ -140,13 +140,13 @@ class Diagnostic(_Part):
         return filled(sql.replace("{schema}.", ""), fills)
 
     def sql_for(self, server: Server) -> str:
-        """Return the text for this server: the newest variant that it is capable of."""
+        """Return the SQL for this server: the newest variant that it supports."""
         fitting = (sql for name, sql in self.variants.items() if has(server, name))
         return next(fitting, self.sql)
 
 
 def filled(sql: str, fills: Mapping[str, str]) -> str:
-    """Put SQL in the place of each ``{name}``.
+    """Replace each ``{name}`` with SQL.
 
     >>> filled("SELECT {at} FROM {table}", {"at": '"queued_at"', "table": '"shop"."outbox"'})
     'SELECT "queued_at" FROM "shop"."outbox"'
@@ -167,7 +167,7 @@ def get(name: str) -> Diagnostic:
     Raises
     ------
     QueryError
-        There is none of that name; the message lists those there are.
+        No diagnostic has that name; the message lists the names.
     """
     if name not in names():
         raise QueryError(
@@ -182,7 +182,7 @@ def get(name: str) -> Diagnostic:
 
 
 def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> Diagnostic:
-    """Read a diagnostic: a YAML header in a comment, then the SQL.
+    """Parse a diagnostic: a YAML header in a comment, then the SQL.
 
     >>> text = "/*\\npurpose: x\\ncolumns: {n: how many}\\n*/\\nSELECT 1 AS n"
     >>> parse("a/b", text).columns
@@ -194,12 +194,12 @@ def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> 
 
 
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """Turn text from a command line into the types of a diagnostic's defaults.
+    """Convert values from a command line to the types of a diagnostic's defaults.
 
     Raises
     ------
     QueryError
-        A value is no number where a number is wanted.
+        A value is not a number, but a number is required.
     """
     declared = get(name).parameters
     try:
@@ -211,7 +211,7 @@ def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
         }
     except ValueError as error:
         raise QueryError(
-            f"{name} wants numbers: {error}", next_step="pass a number, such as 5"
+            f"{name} needs a number: {error}", next_step="pass a number, such as 5"
         ) from error
 
 
@@ -242,7 +242,7 @@ def _without_comment(source: str) -> str:
 
 
 def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in defaults, and refuse what is missing or unknown."""
+    """Fill in defaults, and refuse missing or unknown parameters."""
     declared = diagnostic.parameters
     defaults = {name: p.default for name, p in declared.items() if p.default is not None}
     complete = {**defaults, **values}

@@ -1,7 +1,7 @@
-"""A first look at everything that goes wrong often: which runbook should be opened next?
+"""A first look at all common problems: which runbook should be opened next?
 
-Each topic is a diagnostic with its own rules; what makes no sense for a database (a table that it
-lacks, a question for a standby) is left out, and what could not be answered is not.
+Each topic is a diagnostic with its own rules. Topics that do not apply to a database (it lacks the
+table, or the topic is about standbys) are left out; topics that fail are not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rbkernel.sources.postgres import diagnosis, diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 
-# in the order in which an engineer would ask
+# in the order in which an engineer would look
 TOPICS = (
     "connections/saturation",
     "connections/holders",
@@ -41,7 +41,7 @@ TOPICS = (
     "archive/status",
     "archive/wal",
 )
-# what can wait until it is calm
+# topics that are not urgent
 HOUSEKEEPING = (
     "vacuum/tables",
     "storage/indexes",
@@ -63,20 +63,20 @@ def survey(
     housekeeping: bool = False,
     tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
 ) -> Iterator[Finding]:
-    """Tell the causes of what is wrong, then ask every topic.
+    """Yield the findings on causes, then those of every topic.
 
     Parameters
     ----------
     session
         The connection.
     seen
-        Its diagnosis, where there is one already.
+        Its diagnosis, if there is one already.
     standby_name
         As for `look`.
     housekeeping
-        Whether to ask what can wait, too.
+        Whether to include the topics that are not urgent.
     tell
-        Returns the findings on the causes.
+        Returns the findings of a diagnosis.
     """
     seen = seen or diagnosis.diagnose(session)
     yield from tell(seen)
@@ -88,7 +88,7 @@ def survey(
 def look(
     session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
 ) -> Iterator[Finding]:
-    """Ask each topic, and yield what its rules find.
+    """Run each topic, and yield the findings of its rules.
 
     Parameters
     ----------
@@ -106,12 +106,12 @@ def look(
         frame = diagnostics.run(session, name, **values)
         for rule in diagnostics.get(name).rules:
             if name == "replication/lag" and not standby_name and frame.empty:
-                continue  # a primary without standbys, and none is wanted
+                continue  # a primary without standbys, as configured
             yield rules.apply(rule, frame)
 
 
 def belongs(standby: Session, primary: Session) -> bool:
-    """Whether two servers are copies of one cluster; true when that cannot be known."""
+    """Whether two servers are copies of one cluster; true if that cannot be found out."""
     try:
         return _cluster_of(standby) == _cluster_of(primary)
     except RbkernelError:
@@ -119,12 +119,12 @@ def belongs(standby: Session, primary: Session) -> bool:
 
 
 def _cluster_of(session: Session) -> str:
-    """Return what initdb gives a cluster, and its standbys copy."""
+    """Return the system identifier, which initdb creates and standbys copy."""
     return str(session.look("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
 
 
 def stranger(standby: str, primary: str) -> Finding:
-    """Return the finding that a standby was named that is another database's."""
+    """Return the finding that the named standby belongs to another cluster."""
     return Finding(
         title=f"Standby {standby} of {primary}",
         verdict=Verdict.UNKNOWN,
@@ -153,4 +153,4 @@ def _left_out(session: Session, name: str) -> bool:
     try:
         return bool(diagnostics.inapplicable(session, name))
     except DatabaseError:
-        return False  # nobody knows, and its rules will say why
+        return False  # not known; its rules will report why

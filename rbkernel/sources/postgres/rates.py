@@ -1,10 +1,9 @@
-"""What a server did between two looks: counters that only grow become growth and rates. Pure.
+"""Growth and rates between two looks at counters. Pure.
 
-A counter that PostgreSQL has kept since some reset says how much there ever was. Two looks say what
-there is now.
+A counter of PostgreSQL is a total since its last reset. Two looks give the present rate.
 
-Never a wrong rate: where a counter was reset there is none, and none where another server gave the
-second answer. What did not exist at the first look has grown from zero.
+A rate is never wrong: there is none if a counter was reset or if another server gave the second
+answer. A row that did not exist at the first look has grown from zero.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from rbkernel.sources.postgres.twice import Twice
 
 
 def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataFrame:
-    """Make one answer of two.
+    """Return the changes from one answer to the next.
 
     Parameters
     ----------
@@ -30,12 +29,12 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
         Frames of the same query with a `Provenance`, a row for each key; ``sampled_at`` is the
         server's clock.
     twice
-        Which columns count, and what is made of them.
+        Which columns are counters, and the columns derived from them.
 
     Returns
     -------
     pandas.DataFrame
-        The rows of the second look × its columns and those that `Twice` makes. Growth and rates
+        The rows of the second look × its columns and the derived ones. Growth and rates
         are NaN where a counter was reset.
 
     Raises
@@ -80,23 +79,23 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
 
 
 def _both(first: pd.DataFrame, second: pd.DataFrame) -> Provenance:
-    """Return where both answers came from, as one."""
+    """Return the provenance of both answers as one."""
     one, two = provenance(first), provenance(second)
     assert one is not None
     assert two is not None
     if one.server != two.server:
         raise DatabaseError(
-            f"two servers have answered: first {one.server}, then {two.server}",
+            f"two servers answered: first {one.server}, then {two.server}",
             where=f"connection {two.connection}",
-            next_step="look again, if there was a failover; else give a connection that leads to"
-            " one server",
+            next_step="run it again if there was a failover; else use a connection that leads to"
+            " only one server",
         )
     duration_s = round(one.duration_s + two.duration_s, 4)
     return replace(two, duration_s=duration_s, cut_by=two.cut_by or one.cut_by)
 
 
 def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFrame:
-    """Return the rows with their key as index, and every column that is counted."""
+    """Return the rows with their key as index, and with every declared column."""
     counted = (*twice.key, *twice.counters, *twice.gauges, *twice.since)
     # a column policy may have dropped some
     missing = [column for column in counted if column not in frame]
@@ -113,7 +112,7 @@ def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFra
 
 
 def _seconds(first: pd.DataFrame, second: pd.DataFrame) -> float | None:
-    """Return the s between two looks by the server's clock; None where it does not tell."""
+    """Return the s between two looks by the server's clock; None if unknown."""
     if first.empty or second.empty:
         return None
     passed = (second["sampled_at"].max() - first["sampled_at"].max()).total_seconds()
@@ -121,7 +120,7 @@ def _seconds(first: pd.DataFrame, second: pd.DataFrame) -> float | None:
 
 
 def _reset(before: pd.DataFrame, now: pd.DataFrame, twice: Twice) -> pd.Series[bool]:
-    """Tell the rows whose counters do not go on from those of the first look."""
+    """Return which rows have counters that were reset since the first look."""
     found = pd.Series(False, index=now.index)
     for column in twice.counters:
         found |= (_exact(now[column]) < _exact(before[column])).fillna(False).astype(bool)
@@ -132,12 +131,12 @@ def _reset(before: pd.DataFrame, now: pd.DataFrame, twice: Twice) -> pd.Series[b
 
 
 def _exact(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return numbers of a type that tells unknown (NA) from 0 / 0 (NaN)."""
+    """Return numbers of a type that distinguishes unknown (NA) from 0 / 0 (NaN)."""
     return column if str(column.dtype) == "Int64" else numbers(column).astype("Float64")
 
 
 def _made(frame: pd.DataFrame, twice: Twice) -> pd.DataFrame:
-    """Add the columns that are made of others, and return the rows that are kept, in order."""
+    """Add the derived columns, and return the rows to keep, sorted."""
     for column, expression in twice.made.items():
         frame[column] = _evaluated(frame, expression)
     if twice.keep:
@@ -151,6 +150,6 @@ def _made(frame: pd.DataFrame, twice: Twice) -> pd.DataFrame:
 def _evaluated(frame: pd.DataFrame, expression: str) -> pd.Series[Any]:
     try:
         found: Any = frame.eval(expression, engine="python")
-    except UndefinedVariableError:  # a column policy has dropped what it is made of
+    except UndefinedVariableError:  # a column policy has dropped a column of the expression
         found = None
     return pd.Series(found, index=frame.index)

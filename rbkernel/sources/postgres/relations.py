@@ -1,10 +1,10 @@
-"""Which table of the application is meant, and whether reading it would run code of the database's.
+"""Find the application's table of a name, and the code that reading it would run.
 
-A name without a schema may stand for several tables, and a search path can be set so that another
-one comes first. So a table is taken only where there is no other of that name, unless somebody
-named its schema. Reading a table may run functions: of a view, of an index or a partition key (the
-planner evaluates what is constant in them), of a cast. They would run as our role, so a table that
-has any is not read; functions of superusers are PostgreSQL's own and those of its extensions.
+A name without a schema may match several tables, and a search path can put the wrong one first. So
+a table is used only if no other has that name, unless the caller names its schema. Reading a table
+may run functions: of a view, of an index or a partition key (the planner evaluates their constant
+parts), of a cast. They would run as the diagnostic role, so a table with such functions is not
+read. Functions of superusers are allowed: they belong to PostgreSQL and its extensions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# which tables of that name there are, with their columns and the category of each column's type
+# tables of a name, with their columns and the category of each column's type
 CANDIDATES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relkind::text AS kind,
        array_agg(a.attname::text ORDER BY a.attnum) AS names,
@@ -28,7 +28,7 @@ WHERE c.relname = :name
 GROUP BY 1, 2, 3
 ORDER BY schema
 """
-# what reading a table would run that is not of a superuser
+# functions of non-superusers that reading a table would run
 CODE = """
 WITH RECURSIVE reached (oid) AS (
     SELECT CAST(CAST(:oid AS int8) AS oid)
@@ -86,9 +86,9 @@ LIMIT 5
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A table that a name may stand for.
+    """A table that matches a name.
 
-    ``place`` is where its schema stands in the search path; None when it is not in it. ``columns``
+    ``place`` is the position of its schema in the search path; None if it is not in it. ``columns``
     maps each column to the category of its type.
     """
 
@@ -104,10 +104,10 @@ class Candidate:
 
 
 def searched(candidates: list[Candidate], *, path_is_set: bool) -> Candidate | None:
-    """Return the candidate that a search path finds, if there can be no doubt; else None.
+    """Return the candidate that a search path finds, if it is unambiguous; else None.
 
-    There is doubt where two schemas of the path have such a table, and where somebody has set the
-    path of the role or the database, so that the one which is meant may not be in it.
+    It is ambiguous if two schemas of the path have such a table, or if the role or the database
+    sets the path, so that the right schema may not be in it.
 
     >>> one, two = (Candidate(oid=i, schema=s, kind="r", place=i) for i, s in ((1, "a"), (2, "b")))
     >>> far = Candidate(oid=3, schema="c", kind="r")

@@ -1,10 +1,10 @@
 """The least harmful step that frees the most sessions of a tree. Pure.
 
-Candidates are the roots, alone and together, and the requests for a whole table that others queue
-behind, or a VACUUM that waits, each alone and all together. Never one of these: a session that
-waits for a row (others wait for the same row, and for its holder), a WAL sender or another process
-of the server, a backup, a session whose state is not known, and one of several that may be the
-blocker. A prepared transaction has no session that could be ended.
+Candidates are the roots, alone and together, and the sessions that wait for a whole table (or a
+waiting VACUUM) with others queued behind, each alone and all together. Never a candidate: a session
+that waits for a row (others wait for the same row and its holder), a WAL sender or another process
+of the server, a backup, a session with an unknown state, and one of several possible blockers. A
+prepared transaction has no session that could be ended.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from rbkernel.sources.postgres.situation import Backend, Doing, Situation
 
 Verb = Literal["cancel", "terminate"]
 
-# locks on a table that a request for them makes later readers or writers wait for
+# table locks whose requests block later readers or writers
 _TABLE_MODES = frozenset(
     {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
 )
-# pids that a sentence names one by one
+# a sentence names at most so many pids
 _NAMED = 5
-# programs that make backups: what they have read so far would be lost (as connections/holders)
+# backup programs: what they have read so far would be lost (as connections/holders)
 _BACKUP = re.compile(
     r"pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup", re.IGNORECASE
 )
@@ -34,14 +34,14 @@ _BACKUP = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """What to do to which sessions, what that frees, and what is lost by it.
+    """A step: which sessions to cancel or terminate, what that frees, and what is lost.
 
-    The least that works is done to each: a query that runs is cancelled, a session at rest has none
-    and is terminated. ``left`` counts the sessions that still wait afterwards, ``slots`` the slots
-    that are freed; with ``replay`` it is replay on a standby that goes on.
-    ``sure`` is false where a row may have holders that could not be seen, so that fewer may be
-    freed. ``advisory``: the lock is one that the applications themselves give a meaning; it may
-    outlive the query.
+    Each session gets the mildest treatment: a running query is cancelled, a session at rest has no
+    query and is terminated. ``left`` counts the sessions that still wait afterwards, ``slots`` the
+    freed slots; with ``replay`` the step lets replay on a standby continue.
+    ``sure`` is false if a row may have unseen holders, so that fewer sessions may be freed.
+    ``advisory``: it is an advisory lock, whose meaning only the applications know; it may outlive
+    the query.
     """
 
     targets: tuple[Backend, ...]
@@ -55,12 +55,12 @@ class Remedy:
 
     @property
     def verb(self) -> Verb:
-        """The harshest of what is done."""
+        """The harshest treatment of a target."""
         return "terminate" if self.terminated else "cancel"
 
     @property
     def terminated(self) -> tuple[Backend, ...]:
-        """The sessions that are ended."""
+        """The sessions to terminate."""
         return tuple(one for one in self.targets if self._ends(one))
 
     @property
@@ -114,17 +114,17 @@ def _who(targets: Sequence[Backend]) -> str:
 
 
 def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
-    """Return the steps that free somebody, the best first.
+    """Return the steps that free a session, the best first.
 
-    The best leaves the fewest sessions waiting; among such it loses least. Empty where no step
-    frees anybody, or none may be proposed.
+    The best step leaves the fewest sessions waiting; among those, it loses least. Empty if no step
+    frees a session, or none may be proposed.
     """
     useful = [remedy for remedy in _candidates(tree, situation) if remedy.freed.all]
     return tuple(sorted(useful, key=_cost))
 
 
 def forbidden(backend: Backend) -> str:
-    """Say why a session must not be cancelled or terminated; empty when it may be.
+    """Return why a session must not be cancelled or terminated; empty if it may be.
 
     >>> forbidden(Backend(pid=1, backend_type="walsender"))
     'it is a walsender process of the server'
@@ -136,19 +136,19 @@ def forbidden(backend: Backend) -> str:
     if backend.doing is Doing.UNKNOWN:
         return "its state is not known"
     if backend.doing is Doing.SYNCHRONOUS:
-        return "its commit waits for a standby: cancelled, it is committed on this server only"
+        return "its commit waits for a standby: if cancelled, it is committed on this server only"
     if is_backup(backend):
         return "it is a backup"
     return ""
 
 
 def is_backup(backend: Backend) -> bool:
-    """Whether a program that makes backups is connected through it."""
+    """Whether it is a session of a backup program."""
     return _BACKUP.search(backend.application) is not None
 
 
 def suspects(tree: Tree, situation: Situation) -> frozenset[int]:
-    """Return those of whom one blocks a session, and it is not known which.
+    """Return the possible blockers of sessions whose one blocker is not known.
 
     >>> tree = Tree(waiters={3: frozenset({1, 2})}, roots=(1, 2))
     >>> page = Backend(pid=3, wait_type="BufferPin", blocked_by=(1, 2))
@@ -167,7 +167,7 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
     suspected = suspects(tree, situation)
     unsure = frozenset(pid for pid, one in known.items() if one is not None and one.row_unseen)
     for group in _groups_of_roots(tree):
-        # who waits is a victim, also where it was not seen for whom
+        # a waiting session is a victim, also if its blocker was not seen
         if suspected.isdisjoint(group) and all(
             pid in allowed and not allowed[pid].held_up for pid in group
         ):
@@ -180,7 +180,7 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
 
 
 def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
-    """Return each root, and the roots of each waiter together, and all of them."""
+    """Return each root alone, the roots of each waiter together, and all roots."""
     groups: dict[tuple[int, ...], None] = {(root,): None for root in tree.roots}
     reached = {root: tree.behind(root) for root in tree.roots}
     for waiter in tree.waiters:
@@ -190,7 +190,7 @@ def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
 
 
 def _has_a_queue(backend: Backend) -> bool:
-    """Whether others can wait for a session because it waits: it wants or has a whole table."""
+    """Whether others can queue behind this waiting session: it wants a whole table."""
     if backend.doing is Doing.PAGE:
         return True
     return backend.locktype == "relation" and backend.mode in _TABLE_MODES
@@ -220,12 +220,12 @@ _LOSS = (
     "uncommitted work is lost",
 )
 
-# an advisory lock may stand for a job, or for who is the leader
+# an advisory lock may protect a job, or mark the leader
 _GUARDED = "what the lock protects is not known: ask its owner first"
 
 
 def loss(targets: Iterable[Backend]) -> str:
-    """Say what is lost when these sessions are cancelled or terminated."""
+    """Return what is lost if these sessions are cancelled or terminated."""
     return _LOSS[max(_harm(target) for target in targets)]
 
 

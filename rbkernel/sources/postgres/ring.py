@@ -1,8 +1,8 @@
-"""The last hour of looks at one server, in files that the oldest of is deleted as new ones come.
+"""Store the last hour of looks at one server; the oldest files are deleted.
 
-A file is two lines of JSON, packed: the look in short (`history.Glance`), then the whole situation
+A file is two lines of JSON, compressed: the summary (`history.Glance`), then the whole situation
 (`stored`). So a history is read without the situations. Files are named by the time of the look,
-written whole or not at all, and readable by their owner alone.
+written atomically, and readable only by their owner.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from rbkernel.sources.postgres.history import Earlier, Glance, Sighting
 from rbkernel.sources.postgres.situation import Situation
 
 KEPT = timedelta(hours=1)
-# what an hour has at one look every 5 s
+# an hour, with a look every 5 s
 _MOST = 720
 _SUFFIX = ".json.gz"
-# fast: a look is packed every 10 s, and read hardly ever
+# fast: a look is compressed every 10 s, and rarely read
 _LEVEL = 1
 
 
 class Ring:
-    """The looks at one connection; ``root`` holds a folder for each."""
+    """The stored looks at one connection; ``root`` holds a folder for each connection."""
 
     def __init__(self, root: Path, connection: str) -> None:
         self.folder = root / quote(connection, safe="")
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Be the one who adds to it, while the block runs.
+        """Hold the exclusive right to add looks, for the time of the block.
 
         Raises
         ------
         WatchError
-            Another process does, or the folder cannot be written.
+            Another process holds it, or the folder cannot be written.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,19 +59,19 @@ class Ring:
         except OSError:
             os.close(lock)
             raise WatchError(
-                "another process watches this connection already",
+                "another process already watches this connection",
                 where=str(self.folder),
-                next_step="one is enough; its situations are used by all runbooks of this user",
+                next_step="one is enough: all runbooks of this user use its situations",
             ) from None
         try:
-            for left in self.folder.glob("*.tmp"):  # what a crash has left
+            for left in self.folder.glob("*.tmp"):  # left by a crash
                 left.unlink()
             yield
         finally:
             os.close(lock)
 
     def add(self, seen: Diagnosis, redactor: Redactor) -> None:
-        """Keep a look, without secrets, and forget those that are too old.
+        """Store a look, without secrets, and delete old ones.
 
         Raises
         ------
@@ -89,11 +89,11 @@ class Ring:
             raise self._unwritable(error) from error
 
     def glances(self) -> list[Glance]:
-        """Return the looks of the last hour in short, the oldest first."""
+        """Return the summaries of the last hour, the oldest first."""
         return [glance for path in self._files() for glance in _glance(path)]
 
     def situation(self, at: str) -> Situation | None:
-        """Return the look of that time whole, if it is there and can be read."""
+        """Return the whole situation of that time, if it is stored and readable."""
         try:
             with gzip.open(self.folder / f"{_name(at)}{_SUFFIX}") as file:
                 return stored.from_json(strictjson.loads(file.readlines()[1]))
@@ -101,7 +101,7 @@ class Ring:
             return None
 
     def earlier(self, glances: Sequence[Glance]) -> Iterator[Earlier]:
-        """Yield a look for each critical cause that some looks have shown, the newest first."""
+        """Yield the newest look that showed each critical cause, the newest first."""
         known: list[Sighting] = []
         for glance in reversed(glances):
             critical = [one for one in glance.causes if one.verdict == Verdict.CRITICAL.value]
@@ -112,7 +112,7 @@ class Ring:
                 yield Earlier(diagnosis=judged(situation), occasion="seen by rbkernel watch")
 
     def _files(self) -> list[Path]:
-        """Return the files of the last hour; a watcher that has ended leaves older ones."""
+        """Return the files of the last hour; a stopped watcher leaves older ones."""
         oldest = _name((datetime.now(UTC) - KEPT).isoformat())
         return sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if path.name >= oldest)
 
@@ -141,7 +141,7 @@ class Ring:
 
 
 def _name(at: str) -> str:
-    """Return what files of this time begin with; they sort by time.
+    """Return the file name, without suffix, of a look at this time; names sort by time.
 
     >>> _name("2026-11-20T04:02:11.5+01:00")
     '20261120T030211.500000'
@@ -153,6 +153,6 @@ def _glance(path: Path) -> Iterator[Glance]:
     try:
         with gzip.open(path) as file:
             yield Glance.from_json(strictjson.loads(file.readline()))
-    # deleted meanwhile, damaged, or of a later version
+    # deleted meanwhile, damaged, or written by a later version
     except (OSError, EOFError, ValueError, TypeError, KeyError):
         return

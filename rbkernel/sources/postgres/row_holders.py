@@ -1,7 +1,7 @@
-"""Who holds a row that a session waits for, where `pg_blocking_pids` names only one of several.
+"""Find all holders of a row that a session waits for: `pg_blocking_pids` names only one.
 
 A row locked FOR SHARE (or by foreign keys: FOR KEY SHARE) can have several holders. A session that
-wants to change it waits for one of them at a time, and `pg_blocking_pids` knows only that one.
+wants to change it waits for one of them at a time, and `pg_blocking_pids` returns only that one.
 The row's xmax is then a multixact, whose members are all holders.
 """
 
@@ -15,7 +15,7 @@ from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.situation import Backend, Situation
 
-# rows that are looked up in one look; each takes up to three short queries
+# rows to look up per look; each takes up to three short queries
 _ROWS = 5
 
 _NAME = "SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.oid = :relation"
@@ -28,9 +28,10 @@ WHERE l.pid IS NOT NULL
 
 
 def completed(session: Session, situation: Situation) -> Situation:
-    """Add the further holders of rows to those who block, where the rows can be read.
+    """Add the further holders of rows to the blockers, if the rows can be read.
 
-    A waiter whose row could not be read has ``row_unseen`` set: what a step frees is then not sure.
+    If the row of a waiter could not be read, its ``row_unseen`` is set: the effect of a step is
+    then not sure.
     """
     waiters = [one for one in situation.backends if one.blocked_by and one.waits_for_xid]
     changed = {one.pid: _completed(session, one) for one in waiters[:_ROWS]}
@@ -44,7 +45,7 @@ def _completed(session: Session, waiter: Backend) -> Backend:
         return replace(waiter, row_unseen=True)
     try:
         holders = _holders(session, waiter)
-    except (DatabaseError, QueryError):  # no SELECT on the table, for one
+    except (DatabaseError, QueryError):  # for example, no SELECT on the table
         holders = None
     if holders is None:
         return replace(waiter, row_unseen=True)
@@ -53,9 +54,9 @@ def _completed(session: Session, waiter: Backend) -> Backend:
 
 
 def _holders(session: Session, waiter: Backend) -> list[int] | None:
-    """Return the pids of all transactions that hold the row, where they are several.
+    """Return the pids of all transactions that hold the row, if there are several.
 
-    None where the table or the row is gone by now.
+    None if the table or the row no longer exists.
     """
     name = _value(session, _NAME, {"relation": waiter.row_relation})
     if name is None:
@@ -69,5 +70,5 @@ def _holders(session: Session, waiter: Backend) -> list[int] | None:
 
 
 def _value(session: Session, sql: str, values: Mapping[str, Any]) -> Any:
-    """Return the one value of an answer; None where there is no row."""
+    """Return the one value of an answer; None if there is no row."""
     return next((value for (value,) in session.answer(sql, values).rows), None)

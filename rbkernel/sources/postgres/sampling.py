@@ -1,7 +1,7 @@
-"""Look at what the busy sessions do for some seconds: a histogram of what they wait for.
+"""Sample the waits of the busy sessions for some seconds, as a histogram.
 
-Each look is one short statement over the one connection. A server that answers slowly is looked at
-less often: pauses are at least `_REST` times as long as a look.
+Each look is one short statement over one connection. A slow server is sampled less often: pauses
+are at least `_REST` times as long as a look.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rbkernel.sources.postgres.connection.session import Session
 WAITS = "activity/waits"
 # s between two looks: 20 in 5 s, so that a share has an error of about 10 %
 EVERY_S = 0.25
-# times the duration of a look: the server works for us for a tenth of the time at most
+# times the duration of a look: the server works for rbkernel at most a tenth of the time
 _REST = 9.0
-# rows that a histogram has; the rest are one row
+# rows of a histogram; the rest are merged into one row
 _ROWS = 30
 OTHERS = "others"
 _NAMES = ("application", "wait_type", "wait")
@@ -33,7 +33,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """What sessions of one application did: the mean number of sessions, and % of all busy ones."""
+    """A wait of one application: the mean number of sessions, and % of all busy sessions."""
 
     application: str
     wait_type: str
@@ -43,20 +43,20 @@ class Wait:
 
 
 def sample(session: Session, seconds: float) -> Answer:
-    """Look for some seconds, and return the means in the columns of ``activity/waits``.
+    """Sample for some seconds, and return the means in the columns of ``activity/waits``.
 
     Parameters
     ----------
     session
         The connection.
     seconds
-        How long; one look is made in any case.
+        How long; at least one look is made.
 
     Returns
     -------
     Answer
-        Largest share first; what was seen before the server ceased to answer counts. Without rows,
-        and with the reason, where it gave no answer at all.
+        Largest share first. If the server stops answering, the looks before count; if it never
+        answered, there are no rows, and the provenance has the reason.
     """
     began = time.monotonic()
     answers: list[Answer] = []
@@ -86,7 +86,7 @@ def waits(answer: Answer) -> list[Wait]:
 
 
 def histogram(looks: Sequence[Iterable[Mapping[str, Any]]]) -> list[Wait]:
-    """Add up looks, each of which has a row for what sessions of one application do.
+    """Merge looks; each look has a row per application and wait.
 
     >>> web = {"application": "web", "wait_type": "Lock", "wait": "Lock: tuple", "sessions": 3.0}
     >>> job = {"application": "job", "wait_type": "running", "wait": "running", "sessions": 1.0}

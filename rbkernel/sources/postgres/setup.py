@@ -1,6 +1,6 @@
-"""What a team needs to start: the SQL of its roles, and a connection in `rbkernel.toml`.
+"""What a team needs to start: the SQL for its roles, and a connection in `rbkernel.toml`.
 
-Pure: texts come in, texts go out. Nothing here connects, writes, or knows a password.
+Pure: texts in, texts out. It does not connect, write files, or handle passwords.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def grant_sql(
     read: Sequence[str] = (),
     read_all: bool = False,
 ) -> str:
-    """Return the SQL that makes the roles, or brings them up to date.
+    """Return the SQL that creates or updates the roles.
 
     Parameters
     ----------
@@ -131,14 +131,14 @@ def grant_sql(
     action
         Name of the action role; empty for none.
     read
-        Schemas whose tables the diagnostic role may read, also those that are created later.
+        Schemas whose tables the diagnostic role may read, including future tables.
     read_all
         Whether it may read every table of every schema.
 
     Raises
     ------
     ConfigError
-        Both roles have the same name, so that neither bounds the other; or one is not plain.
+        Both roles have the same name, or a name contains special characters.
     """
     for name in (diagnostic, action, *read):
         if "$" in name or not name.isprintable() or not (name or name is action):
@@ -148,7 +148,7 @@ def grant_sql(
             f"{diagnostic} cannot be both roles", next_step="give --diagnostic and --action"
         )
     role = quote_identifier(diagnostic)
-    database = quote_identifier(dbname or diagnostic)  # libpq takes the user's name, too
+    database = quote_identifier(dbname or diagnostic)  # like libpq, the user's name by default
     return _GRANT.format(
         roles="The two roles" if action else "The diagnostic role",
         database=database,
@@ -164,14 +164,14 @@ def grant_sql(
 
 
 def read_sql(schemas: Iterable[str], creators: Iterable[tuple[str, str]], role: str) -> str:
-    """Return the SQL with which a role reads all tables of schemas, and those created later.
+    """Return the SQL that lets a role read all tables of schemas, including future tables.
 
     Parameters
     ----------
     schemas
-        Those with tables that it cannot read.
+        Schemas with tables that it cannot read.
     creators
-        Schema and role of each that creates tables there without default privileges.
+        Schema and role of each creator of tables without default privileges.
     role
         The diagnostic role.
 
@@ -215,7 +215,7 @@ def _create(role: str) -> str:
 
 
 def password_source(words: str) -> dict[str, Field]:
-    """Read where the password comes from.
+    """Parse the source of the password.
 
     >>> password_source("env DB_PASSWORD"), password_source("command pass show db")
     ({'password_env': 'DB_PASSWORD'}, {'password_command': ['pass', 'show', 'db']})
@@ -232,14 +232,14 @@ def password_source(words: str) -> dict[str, Field]:
         return {"passfile": str(Path(rest[0]).expanduser().absolute())}
     if kind == "command" and rest:
         return {"password_command": rest}
-    # what was written may be the password itself: it is not repeated
+    # the input may be the password itself, so the message does not repeat it
     raise ConfigError(
-        "this is not a source of a password", next_step="write env NAME, file PATH or command …"
+        "this is not a password source", next_step="write env NAME, file PATH or command …"
     )
 
 
 def connection(name: str, fields: Mapping[str, Field]) -> Connection:
-    """Build a connection from what was answered.
+    """Build a connection from the answers.
 
     Raises
     ------
@@ -257,12 +257,12 @@ def connection(name: str, fields: Mapping[str, Field]) -> Connection:
 
 
 def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
-    """Add a connection to the text of an `rbkernel.toml`, and keep what is there as it is.
+    """Add a connection to the text of an `rbkernel.toml`; the rest stays unchanged.
 
     Raises
     ------
     ConfigError
-        There is one of that name, or the text leaves no room for a section.
+        A connection has that name already, or a section cannot be appended.
 
     >>> print(with_connection("# ours", "db", {"host": "h", "port": 5433}))
     # ours

@@ -1,11 +1,11 @@
-"""One look at a server: who is connected, what each session does, and who waits for whom.
+"""One look at a server: its sessions, what each does, and who waits for whom.
 
 A `Situation` is a value: it can be stored, and judged later by the same rules. Every session is in
-exactly one class (`doing`), and a parallel worker is a part of its leader.
+exactly one class (`doing`), and a parallel worker counts as a part of its leader.
 
-One statement is not one moment. Measured under load, 22 % of the lock waiters had no blocker in
-the same statement. So a wait counts when it has lasted `SETTLED_S`, or when two looks show it
-(`settled`); the others are passing.
+One statement does not see one moment. Measured under load, 22 % of the lock waiters had no blocker
+in the same statement. So a wait counts only if it has lasted `SETTLED_S`, or if two looks show it
+(`settled`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rbkernel.model import Verdict, now
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 
-# s that a wait must have lasted to count in one look: deadlock_timeout, after which PostgreSQL
+# a wait counts in one look if it has lasted so many s: deadlock_timeout, after which PostgreSQL
 # itself reports a wait (log_lock_waits)
 SETTLED_S = 1.0
-# s between two looks: the head of a queue that moves has mostly gone on by then
+# s between two looks: by then the head of a moving queue has usually changed
 _APART_S = 0.4
-# the pid that pg_blocking_pids gives for every prepared transaction
+# the pid that pg_blocking_pids returns for prepared transactions
 PREPARED = 0
 
 
@@ -54,8 +54,8 @@ class Doing(StrEnum):
 class Backend:
     """One process of the server; the fields are the columns of ``situation/sessions``.
 
-    Times are in s; ``blocked_by`` holds pids, `PREPARED` for prepared transactions; where it waits
-    for a page, all who may hold that. ``row_unseen`` means that the row it waits for may have
+    Times are in s. ``blocked_by`` holds pids, `PREPARED` for prepared transactions; if the process
+    waits for a page, all possible holders. ``row_unseen``: the row that it waits for may have
     holders that could not be seen.
     """
 
@@ -91,32 +91,32 @@ class Backend:
 
     @property
     def name(self) -> str:
-        """The application, else the role and where it comes from, else the kind of process."""
+        """The application, else role and client address, else the type of the process."""
         if self.application or not (self.is_client and self.username):
             return self.application or self.backend_type
         return f"{self.username}@{self.client or 'local'}"
 
     @property
     def is_client(self) -> bool:
-        """Whether an application is connected through it."""
+        """Whether it is a session of an application."""
         return self.backend_type == "client backend"
 
     @property
     def idle_in_transaction(self) -> bool:
-        """Whether it has a transaction open and does nothing."""
+        """Whether it has an open transaction and does nothing."""
         return (self.state or "").startswith("idle in transaction")
 
     @property
     def at_rest(self) -> bool:
-        """Whether no query runs that could be cancelled.
+        """Whether there is no running query to cancel.
 
-        A COPY whose client sends nothing does not notice that it is cancelled.
+        A COPY whose client sends nothing does not react to a cancel.
         """
         return self.idle_in_transaction or self.state == "idle" or self.wait_event == "ClientRead"
 
     @property
     def passes_on(self) -> bool:
-        """Whether it cannot have held up others for longer than a moment.
+        """Whether its transaction is so young that it cannot have blocked others for long.
 
         >>> Backend(pid=1, transaction_s=0.2).passes_on, Backend(pid=1, transaction_s=9).passes_on
         (True, False)
@@ -125,7 +125,7 @@ class Backend:
 
     @property
     def held_up(self) -> bool:
-        """Whether it waits for another session: a victim, and never a culprit."""
+        """Whether it waits for another session: a victim, never a culprit."""
         return self.doing in _HELD_UP
 
     @property
@@ -147,7 +147,7 @@ class Backend:
             return Doing.LOCK
         if self.wait_event == "SafeSnapshot":
             return Doing.SAFE_SNAPSHOT
-        # replay has waits of its own: `causes.recovery`
+        # for replay see `causes.recovery`
         if self.wait_type == "BufferPin" and self.backend_type != "startup":
             return Doing.PAGE
         if self.wait_event == "SyncRep":
@@ -174,7 +174,7 @@ _HELD_UP = {Doing.LOCK, Doing.SAFE_SNAPSHOT, Doing.PAGE}
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A prepared transaction, and s since it was prepared."""
+    """A prepared transaction; ``prepared_s`` is the time since it was prepared."""
 
     name: str
     owner: str
@@ -183,7 +183,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a rule of replication found wrong, by the ``column`` that it judges."""
+    """A problem that a rule of replication found, with the ``column`` that it judges."""
 
     column: str
     title: str
@@ -194,7 +194,7 @@ class Measured:
 
     @property
     def wrong(self) -> bool:
-        """Whether it is known to be wrong."""
+        """Whether the verdict is warning or critical."""
         return self.verdict in {Verdict.WARNING, Verdict.CRITICAL}
 
 
@@ -202,10 +202,10 @@ class Measured:
 class Situation:
     """One look at a server.
 
-    ``backends`` are all its processes but our own, parallel workers folded into their leaders;
-    ``passing`` counts waits that are too young to count. ``replication`` is what its rules found
-    wrong, and ``standby_name`` the standby that a primary must have. ``reason`` says why there was
-    no look, and ``trouble`` which of `troubles.Trouble` that is.
+    ``backends`` are all its processes except rbkernel's own, with parallel workers merged into
+    their leaders; ``passing`` is the number of waits that are too young. ``replication`` holds the
+    problems that its rules found, ``standby_name`` the standby that a primary must have. If the
+    look failed, ``reason`` says why, and ``trouble`` is its `troubles.Trouble`.
     """
 
     connection: str
@@ -237,12 +237,12 @@ class Situation:
         return next((backend for backend in self.backends if backend.pid == pid), None)
 
     def share_of_slots(self, sessions: int) -> float:
-        """Return the share, in %, of the slots for ordinary roles that so many sessions hold."""
+        """Return the share of these sessions, in % of the slots for ordinary roles."""
         return 100.0 * sessions / self.usable if self.usable else 0.0
 
 
 def look(session: Session) -> Situation:
-    """Look at a server; a second time where a wait is too young to count.
+    """Look at a server; a second time if a wait is too young to count.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def look(session: Session) -> Situation:
     Returns
     -------
     Situation
-        With ``reason`` set where the server could not be asked.
+        With ``reason`` set if the server could not be queried.
     """
     first = look_once(session)
     if not any(_too_young(backend) for backend in first.backends):
@@ -262,12 +262,12 @@ def look(session: Session) -> Situation:
 
 
 def settled(first: Situation, second: Situation | None = None) -> Situation:
-    """Drop the waits that do not count: younger than `SETTLED_S`, and not in two looks.
+    """Drop the waits that do not count: younger than `SETTLED_S`, and not in both looks.
 
-    A wait is in two looks when the session waits in both behind one session, directly or not:
-    clients with a short lock_timeout wait again and again, each time in another place of the queue.
-    A queue whose head has been there for a moment only moves by itself, and does not count. What
-    somebody who counts waits behind counts, too.
+    A wait is in both looks if the session waits behind the same root in both, directly or not:
+    clients with a short lock_timeout wait repeatedly, each time in another place of the queue. If
+    the head of a queue is new, the queue moves by itself and does not count. The blockers of a wait
+    that counts also count.
 
     >>> waits = Backend(pid=2, locktype="tuple", wait_s=0.1, blocked_by=(1,))
     >>> one = Situation(connection="db", at="", backends=(waits,))
@@ -306,7 +306,7 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
 
 def _ahead(backends: Iterable[Backend]) -> dict[Hashable, frozenset[Hashable]]:
-    """Return for each session that waits the roots that it waits behind, if they stay."""
+    """Return the roots of each waiting session, without roots with a young transaction."""
     known = {one.pid: one for one in backends}
     waiters: dict[int, list[int]] = defaultdict(list)
     for one in known.values():
@@ -330,7 +330,7 @@ def _who(backend: Backend) -> Hashable:
 
 
 def _same(known: Mapping[int, Backend], pid: int) -> Hashable:
-    """Tell a session in what it does now: one that has gone on since is another obstacle."""
+    """Identify a session and its present query; with the next query it is another obstacle."""
     one = known.get(pid)
     return (pid, one.backend_start, one.query_start) if one else pid
 
@@ -340,7 +340,7 @@ def _too_young(backend: Backend) -> bool:
 
 
 def look_once(session: Session) -> Situation:
-    """Look once; which waits count is said by `settled`."""
+    """Look once; `settled` decides which waits count."""
     at, name = now(), session.connection.name
     sessions = diagnostics.ask(session, "situation/sessions")
     server = diagnostics.ask(session, "situation/server")
@@ -358,7 +358,7 @@ def look_once(session: Session) -> Situation:
 
 
 def unanswered(connection: str, error: DatabaseError) -> Situation:
-    """Return the situation of a server that could not be asked."""
+    """Return the situation of a server that could not be queried."""
     return Situation(
         connection=connection,
         at=now(),
@@ -389,7 +389,7 @@ def _backend(row: Mapping[str, Any]) -> Backend:
 
 
 def _folded(backends: Iterable[Backend]) -> tuple[Backend, ...]:
-    """Make parallel workers a part of their leader: what one waits for, the leader waits for.
+    """Merge parallel workers into their leaders: the leader waits for what its worker waits for.
 
     >>> leader = Backend(pid=1, state="active", wait_type="IPC")
     >>> worker = Backend(pid=2, leader_pid=1, backend_type="parallel worker", locktype="relation",

@@ -1,8 +1,8 @@
-"""A situation as it is stored: a value in strict JSON, to be judged later by the rules of then.
+"""Convert a situation to strict JSON and back, so that it can be judged again later. Pure.
 
-Pure. Fields that have their default are left out, so that most sessions take one short line. A
-version is written with it: what a later version wrote is refused, since a rule that does not know
-a field might say that all is well.
+Fields with their default value are left out, so that most sessions take one short line. The format
+has a version: a later version is refused, since a rule that does not know a field might wrongly
+give ok.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rbkernel.errors import StoredSituationError
 from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation
 
 VERSION = 2
-# the first version knew no replication
+# version 1 had no replication
 _READ = {1, VERSION}
 # waiters whose statements are kept in a condensed situation
 _SHOWN_WAITERS = 5
@@ -38,17 +38,19 @@ def to_json(situation: Situation) -> dict[str, Any]:
 
 
 def from_json(stored: object) -> Situation:
-    """Return the situation that `to_json` has made a value of.
+    """Return the situation that `to_json` converted.
 
     Raises
     ------
     StoredSituationError
-        It is none, or a later version wrote it.
+        It is not a situation, or a later version wrote it.
     """
     if not isinstance(stored, Mapping) or "version" not in stored:
-        raise _unusable("it is no situation")
+        raise _unusable("it is not a situation")
     if stored["version"] not in _READ:
-        raise _unusable(f"it has version {stored['version']!r}, and this rbkernel knows {VERSION}")
+        raise _unusable(
+            f"it has version {stored['version']!r}, this rbkernel reads up to {VERSION}"
+        )
     try:
         return _read(
             Situation,
@@ -64,7 +66,7 @@ def from_json(stored: object) -> Situation:
 
 
 def condensed(situation: Situation, named: Collection[int]) -> Situation:
-    """Return a situation without the statements of those who play no part; all is judged as before.
+    """Return a situation with only the statements that matter; its verdict stays the same.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read(kind: type[_Value], stored: Mapping[str, Any]) -> _Value:
-    """Make a value of its fields; those that this version does not know are left out."""
+    """Build a value from its fields; unknown fields are left out."""
     known = {field.name: field for field in fields(kind)}
     return kind(**{name: _field(known[name], one) for name, one in stored.items() if name in known})
 
@@ -111,7 +113,7 @@ def _field(field: Field[Any], value: Any) -> Any:
     # the annotations are text: `from __future__ import annotations`
     if isinstance(value, str) and str(field.type).startswith("datetime"):
         return datetime.fromisoformat(value)
-    # how strict JSON writes infinity and large numbers
+    # strict JSON writes infinity and large numbers as text
     if isinstance(value, str) and str(field.type).startswith(("float", "int")):
         return float(value) if "float" in str(field.type) else int(value)
     return value

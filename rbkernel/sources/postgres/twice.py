@@ -1,4 +1,4 @@
-"""How a diagnostic that is looked at twice declares what becomes of its counters; see `rates`."""
+"""The declaration of a diagnostic that runs twice to get rates; see `rates`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 PAUSE = "every_s"
-# s; sessions report what they have done once a second (PGSTAT_MIN_INTERVAL in pgstat.c), and in an
-# hour a server is another one
+# s; sessions report their counters once a second (PGSTAT_MIN_INTERVAL in pgstat.c), and a run must
+# not wait for more than an hour
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
 
 
 class Twice(BaseModel):
-    """Which columns of a query are counters, and what two looks at them make.
+    """Which columns of a query are counters, and the columns derived from two looks.
 
     Parameters
     ----------
     every_s
-        s between the looks, unless the caller says otherwise.
+        Default time between the looks, in s.
     key
-        Columns that tell which row is which; none for an answer of one row.
+        Columns that identify a row; none for an answer of one row.
     counters
         Columns that only grow until they are reset. Each becomes its growth between the looks;
         ``…_per_s`` is the growth per s, ``…_before`` the value at the first look.
     gauges
-        Numbers that go up and down. They stay as they are; ``…_per_s`` and ``…_before`` as above.
+        Numbers that rise and fall. They stay unchanged; ``…_per_s`` and ``…_before`` as above.
     since
-        Columns that say since when is counted. Another value there is a reset.
+        Columns with the start of counting. A different value means a reset.
     made
-        Further columns, in order: name → expression of `pandas.DataFrame.eval` over all of these
-        and ``window_s``, the time between the looks. What cannot be known is NULL.
+        Derived columns, in order: name → expression of `pandas.DataFrame.eval` over all of these
+        and ``window_s``, the time between the looks. Unknown values are NULL.
     keep
-        Expression: the rows that are shown, besides those of which nobody knows.
+        Expression that selects the rows to show; rows for which it is unknown are shown, too.
     worst_first
         Column by which the rows are sorted, unknown values last.
     """

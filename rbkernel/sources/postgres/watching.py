@@ -1,7 +1,7 @@
-"""Look at servers again and again, cheaply, and keep the last hour: what `rbkernel watch` does.
+"""Look at servers regularly, at little cost, and keep the last hour (`rbkernel watch`).
 
-One connection for each server, one short look at a time. Looks come less often when the server is
-slow or refuses, and when they would cost more than `CPU_SHARE` of a core here.
+One connection per server, one short look at a time. Looks are less frequent if the server is slow
+or refuses, or if they would cost more than `CPU_SHARE` of a local core.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rbkernel.sources.postgres.ring import Ring
 from rbkernel.sources.postgres.situation import Situation
 
 EVERY_S = 10.0
-# of a core, for all of a look; the aim is 0.005, and threads and the log take a little, too
+# share of a core for a look; the aim is 0.005 in all, and threads and the log need some, too
 CPU_SHARE = 0.004
-# of the time in which a look may be under way at a server that is slow
+# at a slow server, looks may take this share of the time
 _BUSY_SHARE = 0.02
 _LONGEST_PAUSE_S = 300.0
 _END_S = 10.0
@@ -36,16 +36,16 @@ _log = logging.getLogger(__name__)
 def pause_s(
     every_s: float, *, took_s: float, cpu_s: float, answered: bool, before_s: float = 0.0
 ) -> float:
-    """Return the seconds from the beginning of a look to that of the next one.
+    """Return the seconds from the start of a look to the start of the next.
 
     Parameters
     ----------
     every_s
-        What is wanted.
+        The configured interval.
     took_s, cpu_s
-        How long the look took, and the CPU time that it took here.
+        Duration of the look, and its local CPU time.
     answered
-        Whether the server has answered.
+        Whether the server answered.
     before_s
         The pause before this look.
 
@@ -97,29 +97,29 @@ class Watcher:
                 wait_s = before_s - took_s
 
     def _look(self, session: Session) -> bool:
-        """Look once, and keep it; tell whether the server has answered."""
+        """Look once, and store the look; return whether the server answered."""
         try:
             seen, self._before = diagnosis.followed(session, self._before)
             self._ring.add(seen, self._redactor)
         except RbkernelError as error:
-            self._say_reason(str(error))
+            self._log_reason(str(error))
             return False
-        except Exception:  # noqa: BLE001  # the other connections are watched all the same
+        except Exception:  # noqa: BLE001  # the other connections are still watched
             _log.exception("the look at %s failed", self._connection.name)
             return False
-        self._say_reason(seen.situation.reason)
+        self._log_reason(seen.situation.reason)
         if not seen.situation.reason:
-            self._say_causes(seen.causes)
+            self._log_causes(seen.causes)
         return not seen.situation.reason
 
-    # What is as it was is not said again: the log tells changes.
+    # The log shows only changes.
 
-    def _say_reason(self, reason: str) -> None:
+    def _log_reason(self, reason: str) -> None:
         if reason and reason != self._reason:
             self._log(logging.WARNING, reason)
         self._reason = reason
 
-    def _say_causes(self, causes: Sequence[Cause]) -> None:
+    def _log_causes(self, causes: Sequence[Cause]) -> None:
         wrong = (one for one in causes if one.verdict in {Verdict.WARNING, Verdict.CRITICAL})
         present = [Sighting.of(one) for one in wrong]
         for one in present:
@@ -136,12 +136,12 @@ class Watcher:
 
 
 def watch(watchers: Sequence[Watcher], rings: Sequence[Ring], stop: threading.Event) -> None:
-    """Have all of them work, each in a thread, until ``stop`` is set.
+    """Run all watchers, each in a thread, until ``stop`` is set.
 
     Raises
     ------
     WatchError
-        A connection is watched by another process already.
+        Another process already watches a connection.
     """
     with ExitStack() as stack:
         for ring in rings:
@@ -154,6 +154,6 @@ def watch(watchers: Sequence[Watcher], rings: Sequence[Ring], stop: threading.Ev
             thread.start()
         while not stop.wait(1.0):
             if not any(thread.is_alive() for thread in threads):
-                raise WatchError("nothing is watched any more", next_step="see the log above")
+                raise WatchError("all watchers have stopped", next_step="see the log above")
         for thread in threads:
             thread.join(_END_S)

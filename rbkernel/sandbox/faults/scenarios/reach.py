@@ -91,7 +91,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="nothing-listens",
-        summary="nothing listens there",
+        summary="nothing listens on that port",
         inject=_nothing_listens,
         db="nowhere",
         standby="",

@@ -2,8 +2,7 @@
 
 A cause names the culprit with its identity, the mechanism in one sentence, the victims, what was
 ruled out, and the least harmful step. Sessions that only wait are victims and never culprits, and
-each of them is counted once: a pool that is full of sessions that wait for a lock is the lock's
-doing.
+each is counted once: if a pool is full of sessions that wait for a lock, the lock is the cause.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from rbkernel.model import Verdict
 from rbkernel.sources.postgres.remedy import Remedy
 from rbkernel.sources.postgres.situation import Backend, Doing
 
-# the share of the slots in use from which a group of sessions explains that they are taken (ours)
+# a group of sessions with this share of the used slots explains that they are taken (own choice)
 EXPLAINS = 0.5
 # the runbook of replication: the causes that explain it are about replication
 REPLICATION = "RUN-005"
@@ -19,7 +19,7 @@ REPLICATION = "RUN-005"
 
 @dataclass(frozen=True, kw_only=True)
 class Victims:
-    """Who suffers: how many sessions, s of the longest wait, applications, % of all slots."""
+    """The victims: number of sessions, longest wait in s, applications, % of all slots."""
 
     count: int = 0
     longest_s: float = 0.0
@@ -31,11 +31,11 @@ class Victims:
 class Cause:
     """What explains findings.
 
-    ``headline`` is one sentence with the culprit in it; ``opens`` is the runbook that goes on, and
+    ``headline`` is one sentence that names the culprit; ``opens`` is the runbook to open next, and
     ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
-    that help, the least harmful first. Where something else than a session is to be acted on,
-    ``option`` is the first word of the option that does it, such as ``resume``. ``late`` says that
-    it is no more than that a standby is behind: a symptom, where another cause explains it.
+    that help, the least harmful first. If the step does not act on a session, ``option`` is the
+    first word of the option that takes it, such as ``resume``. ``late`` is true if the cause is
+    only that a standby is behind, which is a symptom if another cause explains it.
     """
 
     headline: str
@@ -64,7 +64,7 @@ class Cause:
 
 
 def identity(backend: Backend) -> str:
-    """Name a session: application, pid, and what it does for how long.
+    """Describe a session: application, pid, what it does and for how long.
 
     >>> identity(Backend(pid=422, application="refund-job", state="idle in transaction",
     ...                  state_s=346.0))
@@ -115,7 +115,7 @@ def worse(one: Verdict, other: Verdict) -> Verdict:
 
 
 def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
-    """Drop that a standby is late where one of the known causes explains replication.
+    """Drop causes that only say "late" if a known cause explains replication.
 
     >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
     >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,

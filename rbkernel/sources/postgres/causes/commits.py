@@ -10,12 +10,12 @@ from rbkernel.sources.postgres.blocking import Tree
 from rbkernel.sources.postgres.causes.cause import Cause, Victims, applications
 from rbkernel.sources.postgres.situation import Doing, Situation
 
-# s after which a commit that waits for a synchronous standby is more than a slow network (ours)
+# own choice: s after which a wait for a synchronous standby is more than a slow network
 _COMMIT_WARN_S = 5.0
 
 
 def at_the_root(situation: Situation, tree: Tree) -> bool:
-    """Tell whether all that a group of sessions waits for is a commit that waits itself."""
+    """Tell whether a group of sessions waits only for commits that wait for a standby."""
     roots = [situation.backend(pid) for pid in tree.roots]
     return bool(roots) and all(root and root.doing is Doing.SYNCHRONOUS for root in roots)
 

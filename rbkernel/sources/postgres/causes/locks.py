@@ -1,4 +1,4 @@
-"""Sessions that wait for a lock, and who is at the root. Pure."""
+"""Sessions that wait for a lock, and the session at the root. Pure."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rbkernel.sources.postgres.causes.cause import (
 from rbkernel.sources.postgres.remedy import forbidden, ranked, suspects
 from rbkernel.sources.postgres.situation import PREPARED, SETTLED_S, Backend, Doing, Situation
 
-# s that a session has waited for a lock: 5 s is more than a passing wait, 30 s is the usual
-# time-out of the requests that stand behind (ours)
+# s that a session has waited for a lock: 5 s is more than a short wait, 30 s is the usual time-out
+# of the requests behind it (own choice)
 _WAIT_WARN_S, _WAIT_CRITICAL_S = 5.0, 30.0
-# sessions that wait behind one root (ours: 20 fill a pool of the usual size)
+# sessions that wait behind one root (own choice: 20 fill a pool of the usual size)
 _BLOCKED_WARN, _BLOCKED_CRITICAL = 3, 20
 
 
 def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
-    """Yield a cause for each group of sessions that wait for too long, or are too many."""
+    """Yield a cause for each group that waits too long or has too many sessions."""
     groups = list(groups)
     full = _fills(situation, sum(len(tree.waiters) for tree in groups))
     for tree in groups:
@@ -77,7 +77,7 @@ def _lock(
 
 
 def _also(situation: Situation, tree: Tree, *, full: bool) -> Iterator[str]:
-    """Name the pool, where most of its sessions wait for locks, and replay, where it waits."""
+    """Yield the runbooks whose symptoms this lock explains: a full pool, waiting replay."""
     if full:
         yield "RUN-001"
     if recovery.replay_waits(situation, tree):
@@ -96,7 +96,7 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
 
 
 def _named(culprit: Backend) -> str:
-    """Name a culprit; replay holds locks only for transactions of the primary."""
+    """Describe a culprit; replay holds locks only for transactions of the primary."""
     if culprit.backend_type == "startup":
         return f"A transaction of the primary, whose lock pid {culprit.pid} replays here,"
     return identity(culprit)
@@ -123,10 +123,10 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
 
 
 def _moves(situation: Situation, tree: Tree, waiting: list[Backend]) -> bool:
-    """Whether the queue goes on by itself: the first in it has waited for a moment only.
+    """Whether the queue moves by itself: the first session in it has only just begun to wait.
 
-    Who is first waits for the transaction of the one who has the row, from the moment on at which
-    that one got it; the others wait for their turn.
+    The first session has waited for the transaction that holds the row since that transaction got
+    it; the others wait for their turn.
     """
     roots = [situation.backend(pid) for pid in tree.roots]
     return bool(roots) and all(one is not None and _has_just_begun(one, waiting) for one in roots)
@@ -148,7 +148,7 @@ def _has_just_begun(root: Backend, waiting: list[Backend]) -> bool:
 def _moving(
     situation: Situation, waiting: list[Backend], longest: float, *, full: bool
 ) -> Iterator[Cause]:
-    """Yield that sessions wait for their turn, where that takes long; no session is to blame."""
+    """Yield the cause of a moving queue with long waits; it has no culprit."""
     verdict = level(longest, _WAIT_WARN_S, _WAIT_CRITICAL_S)
     if verdict is Verdict.OK:
         return
@@ -157,11 +157,11 @@ def _moving(
     yield Cause(
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} in turn for the same lock"
         f"{f' on {relation}' if relation else ''}, for up to {amounts.duration(longest)} ({most})",
-        mechanism="the queue moves: each holds the lock for less than a second, as when many change"
-        " one row",
+        mechanism="the queue moves: each session holds the lock for less than a second, as when"
+        " many sessions change one row",
         verdict=verdict,
         victims=_victims(situation, waiting, longest),
-        ruled_out=("ending who holds the lock now: the next one takes it at once",),
+        ruled_out=("ending the session that holds the lock now: the next one takes it at once",),
         next_step="Ask the owner of the application to change that row less often, or with fewer"
         " sessions at a time",
         opens="RUN-007",
@@ -179,17 +179,17 @@ def _victims(situation: Situation, waiting: list[Backend], longest: float) -> Vi
 
 
 def _fills(situation: Situation, sessions: int) -> bool:
-    """Whether so many sessions are most of those that hold a slot."""
+    """Whether these sessions hold most of the used slots."""
     return sessions >= EXPLAINS * situation.used
 
 
 def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
-    """Return what is known where the first in a queue waits, too, and its blocker was not seen."""
+    """Return the cause if even the first session of a queue waits, for an unseen blocker."""
     return Cause(
-        headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, and who holds it"
+        headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, but its holder"
         " was not seen",
-        mechanism=f"the longest has waited for {amounts.duration(longest)}; the first in the queue"
-        " waits, too, for a session that had gone when it was looked for",
+        mechanism=f"the longest wait is {amounts.duration(longest)}; the first session in the queue"
+        " also waits, for a session that was already gone",
         verdict=Verdict.UNKNOWN,
         victims=Victims(count=len(waiting), longest_s=longest, applications=applications(waiting)),
         ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
@@ -200,12 +200,12 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
 
 
 def _are_patient(waiting: list[Backend]) -> bool:
-    """Whether all who wait let older transactions end, as CREATE INDEX CONCURRENTLY does."""
+    """Whether all wait for older transactions only, as CREATE INDEX CONCURRENTLY does."""
     return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
 
 
 def _may_be_meant(waiting: list[Backend]) -> bool:
-    """Whether a few wait for a lock of the applications' own, as a follower does for its leader."""
+    """Whether a few sessions wait for an advisory lock, as a follower waits for its leader."""
     return len(waiting) < _BLOCKED_WARN and all(one.locktype == "advisory" for one in waiting)
 
 
@@ -214,7 +214,7 @@ def _is_deferrable(one: Backend) -> bool:
 
 
 def _patience(waiting: list[Backend]) -> str:
-    """Name a command that lets all older transactions end first, and blocks nobody meanwhile."""
+    """Describe a command that waits for all older transactions and blocks nobody meanwhile."""
     first = waiting[0]
     if _is_deferrable(first):
         return (
@@ -229,7 +229,7 @@ def _patience(waiting: list[Backend]) -> str:
 
 
 def _mechanism(waiting: list[Backend], tree: Tree) -> str:
-    """Say what is waited for, and how the queue forms."""
+    """Describe what the sessions wait for, and how the queue forms."""
     first = max(waiting, key=lambda one: (len(tree.behind(one.pid)), one.wait_s or 0.0))
     queue = len(tree.behind(first.pid))
     kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock"}
@@ -248,7 +248,7 @@ def _mechanism(waiting: list[Backend], tree: Tree) -> str:
 
 
 def _page(first: Backend, queue: int) -> str:
-    """Say what VACUUM waits for; PostgreSQL does not tell who has a page in use."""
+    """Describe what VACUUM waits for; PostgreSQL does not report who uses a page."""
     many = len(first.blocked_by)
     who = f"one of the {many} sessions that use" if many > 1 else "the only session that uses"
     behind = f"; {amounts.clause(queue, 'session', 'wait')} behind it" if queue else ""
@@ -279,13 +279,13 @@ def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend])
         )
     if any(map(_is_deferrable, waiting)) and _are_patient(waiting):
         return (
-            "Wait: it goes on by itself when those transactions end; if it may not wait, ask their"
-            " owners to commit or roll back"
+            "Wait: it continues by itself when those transactions end; if it must not wait, ask"
+            " their owners to commit or roll back"
         )
     if _are_patient(waiting):
         return (
-            "Wait: it goes on by itself when that transaction ends. If it may not wait, cancel the"
-            " build; it leaves an invalid index, to be dropped"
+            "Wait: it continues by itself when that transaction ends. If it must not wait, cancel"
+            " the build, then drop the invalid index that it leaves"
         )
     reasons = [f"pid {one.pid}: {why}" for one in culprits if (why := forbidden(one))]
     if reasons:
@@ -293,7 +293,7 @@ def _without_remedy(tree: Tree, culprits: list[Backend], waiting: list[Backend])
     if any(one.doing is Doing.PAGE for one in waiting):
         return (
             "Ask the owners of these sessions to close their cursors or to end their transactions,"
-            " one after the other until VACUUM goes on; PostgreSQL does not tell which one it is"
+            " one by one until VACUUM continues; PostgreSQL does not report which one it is"
         )
     members = ", ".join(str(pid) for pid in sorted(tree.waiters)[:5])
     return (

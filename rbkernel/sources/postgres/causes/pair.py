@@ -1,8 +1,8 @@
 """A primary and its standby, looked at through both connections. Pure.
 
-Each server alone can be wrong about the other: a standby that was cut off from its sender, or whose
-sender is cut off itself, has replayed all that it received; and two servers that both accept writes
-are each a healthy primary.
+Each server alone can be wrong about the other: a standby that is cut off from its sender, or whose
+sender is cut off, has replayed everything it received; and two servers that both accept writes each
+look like a healthy primary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rbkernel.sources.postgres.situation import Situation
 
 # s that a standby may be behind (as replication/standby: seeds 001 and 003, and a burst)
 _WARN_S, _CRITICAL_S = 2.0, 15.0
-# the only lock on a table that is replayed
+# the only table lock that is replayed
 _REPLAYED = "AccessExclusiveLock"
 
 
@@ -39,9 +39,9 @@ class Member:
     address: str | None = None
 
     def is_copy_of(self, other: Member) -> bool:
-        """Whether both are copies of one cluster, as far as that can be known."""
-        mine, its = self.system_identifier, other.system_identifier
-        return mine is not None and mine == its
+        """Whether both are known to be copies of one cluster."""
+        own, others = self.system_identifier, other.system_identifier
+        return own is not None and own == others
 
     def is_same_server(self, other: Member) -> bool:
         """Whether two connections lead to one and the same server."""
@@ -49,7 +49,7 @@ class Member:
 
 
 def roles(primary: Member, standby: Member) -> Iterator[Cause]:
-    """Yield what is wrong with who of the two accepts writes.
+    """Yield the cause if the wrong one of the two servers accepts writes.
 
     >>> def member(name, standby, start=0):
     ...     return Member(connection=name, standby=standby, system_identifier="7", timeline=1,
@@ -65,7 +65,7 @@ def roles(primary: Member, standby: Member) -> Iterator[Cause]:
     if standby.is_same_server(primary):
         yield Cause(
             headline=f"{standby.connection} leads to the same server as {primary.connection},"
-            " so no standby was looked at",
+            " so no standby was checked",
             mechanism="two connections lead to one server",
             verdict=Verdict.UNKNOWN,
             next_step=f"correct host and port of {standby.connection} in rbkernel.toml",
@@ -79,16 +79,16 @@ def roles(primary: Member, standby: Member) -> Iterator[Cause]:
             mechanism=f"{standby.connection} was promoted, and {primary.connection} still accepts"
             " writes: what is written to one is missing on the other",
             verdict=Verdict.CRITICAL,
-            next_step="Decide which of them is the primary, and stop all writes to the other one at"
-            " once; keep its data until what was written there is saved, then rebuild it as a"
-            " standby (pg_rewind or a new base backup)",
+            next_step="Decide which of them is the primary, and stop all writes to the other one"
+            " now; save what was written there, then rebuild it as a standby (pg_rewind or a new"
+            " base backup)",
             opens="RUN-005",
             explains=("RUN-005", "RUN-018"),
         )
     elif primary.standby and not standby.standby:
         yield Cause(
             headline=f"{standby.connection} is the primary now, and {primary.connection} a standby",
-            mechanism="a failover has happened, and the connections still have their old roles",
+            mechanism="a failover has happened, but the connections still have their old roles",
             verdict=Verdict.WARNING,
             next_step="check that the applications write to the new primary; then exchange the two"
             " connections in rbkernel.toml",
@@ -98,11 +98,11 @@ def roles(primary: Member, standby: Member) -> Iterator[Cause]:
 
 
 def alone(primary: str, standby: Member) -> Iterator[Cause]:
-    """Yield that a standby was promoted, where the primary that it belongs to does not answer."""
+    """Yield the cause if a standby was promoted and its primary does not answer."""
     if not standby.standby:
         yield Cause(
             headline=f"{standby.connection} accepts writes (timeline {standby.timeline}): it is no"
-            f" standby of {primary} any more, which does not answer",
+            f" longer a standby of {primary}, which does not answer",
             mechanism="it was promoted, and its old primary was not seen",
             verdict=Verdict.WARNING,
             next_step=f"make sure that {primary} does not come back as a primary; then correct the"
@@ -113,19 +113,19 @@ def alone(primary: str, standby: Member) -> Iterator[Cause]:
 
 
 def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:
-    """Return who of the primary holds the lock that readers of the standby wait for.
+    """Return the session of the primary whose lock blocks readers of the standby, as a cause.
 
     Parameters
     ----------
     primary, standby
-        What was seen of each.
+        The situation of each.
     cause
         A cause on the standby.
 
     Returns
     -------
     Cause or None
-        In place of that cause; None where it is another one, or the session is not known.
+        It replaces that cause; None if that cause is another one, or the session is not known.
     """
     if [one.backend_type for one in cause.culprits] != ["startup"]:
         return None
@@ -157,10 +157,10 @@ def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | No
     )
 
 
-def also(mine: Cause, theirs: Cause, standby: Situation) -> Cause:
-    """Return a cause on the primary with the sessions of the standby that it blocks, too."""
-    victims = replace(mine.victims, count=mine.victims.count + theirs.victims.count)
-    return replace(mine, headline=f"{mine.headline}, and {_of(standby, theirs)}", victims=victims)
+def with_victims(cause: Cause, other: Cause, standby: Situation) -> Cause:
+    """Return a cause on the primary with the blocked sessions of the standby added."""
+    victims = replace(cause.victims, count=cause.victims.count + other.victims.count)
+    return replace(cause, headline=f"{cause.headline}, and {_of(standby, other)}", victims=victims)
 
 
 def _of(standby: Situation, cause: Cause) -> str:
@@ -168,7 +168,7 @@ def _of(standby: Situation, cause: Cause) -> str:
 
 
 def behind(primary: Member, standby: Member) -> Iterator[Cause]:
-    """Yield how far the standby is behind what the primary had written before it was looked at.
+    """Yield the cause if the standby lags behind what the primary had written before the look.
 
     >>> had = Member(connection="one", standby=False, position=5000)
     >>> has = Member(connection="two", standby=True, position=3000, newest_commit_s=6.8)
@@ -189,8 +189,8 @@ def behind(primary: Member, standby: Member) -> Iterator[Cause]:
             f" {primary.connection} ({missing:,} bytes of WAL not replayed)",
             mechanism="its newest commit is that old, and the primary has written more since",
             verdict=verdict,
-            next_step="see whether it receives (its WAL receiver, and that of the standby that it"
-            " receives from), and whether it replays",
+            next_step="check whether it receives WAL (its WAL receiver, and that of the standby it"
+            " receives from) and whether it replays it",
             opens="RUN-005",
             explains=("RUN-005",),
             late=True,

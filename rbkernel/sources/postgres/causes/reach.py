@@ -1,7 +1,7 @@
-"""A server that does not let us in, or does not answer. Pure.
+"""A server that refuses connections, or does not answer. Pure.
 
-That nobody is served is the worst that can be found. What is wrong with our own role, password or
-address tells nothing of the server.
+A server that serves nobody is critical. A problem with rbkernel's own role, password or address
+says nothing about the server, so it is unknown.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _FULL = {
         "No connection slot is left on {}",
         "the server refused this runbook's own connection",
         (
-            "Have an administrator connect as a superuser, for whom slots are reserved, and end"
-            " sessions that are idle in transaction; then run this again. From PostgreSQL 16 on,"
-            " grant pg_use_reserved_connections to the diagnostic role beforehand"
+            "Have an administrator connect as a superuser, for whom slots are reserved, and"
+            " terminate sessions that are idle in transaction; then run this again. From PostgreSQL"
+            " 16 on, grant pg_use_reserved_connections to the diagnostic role beforehand"
         ),
     ),
     Trouble.DATABASE_FULL: (
@@ -35,7 +35,7 @@ _FULL = {
 
 
 def unseen(situation: Situation) -> Cause:
-    """Return the cause of a server that was not seen: it is down, is full, or not known."""
+    """Return the cause why a server could not be queried: down, full, or unknown."""
     trouble = situation.trouble
     if trouble in _FULL:
         headline, mechanism, next_step = _FULL[Trouble(trouble)]
@@ -57,12 +57,12 @@ def unseen(situation: Situation) -> Cause:
             explains=_EVERYTHING,
         )
     # the same complaint of each diagnostic about the role is shown once
-    ours = trouble == Trouble.FORBIDDEN
+    own_role = trouble == Trouble.FORBIDDEN
     return Cause(
         headline=situation.reason
-        if ours
-        else f"{situation.connection} could not be looked at: {situation.reason}",
-        mechanism="the server was not seen",
+        if own_role
+        else f"{situation.connection} could not be queried: {situation.reason}",
+        mechanism="the server could not be queried",
         verdict=Verdict.UNKNOWN,
         next_step=situation.next_step,
     )

@@ -1,13 +1,13 @@
 """Replay of a standby that waits for readers of the standby itself. Pure.
 
-Where replay waits for a lock, the reader is at the root of its queue, as anywhere (`locks`). For
-the other waits no lock tells who it is, and PostgreSQL calls them by these names from 15 on:
+If replay waits for a lock, the reader is at the root of its queue, as anywhere (`locks`). The other
+waits have no lock that identifies the reader. PostgreSQL has these names for them from 15 on:
 
-- a reader's snapshot may still need rows that the primary has removed: the oldest snapshot is one
-  that replay waits for;
-- a tablespace is dropped that has temporary files: replay waits for all transactions that were open
-  then, so that the oldest is one of them;
-- a page is in use, as by an open cursor: any session with a snapshot can be the one.
+- a reader's snapshot may still need rows that the primary has removed: replay waits at least for
+  the oldest snapshot;
+- a tablespace with temporary files is dropped: replay waits for all transactions that were open
+  then, the oldest among them;
+- a page is in use, for example by an open cursor: any session with a snapshot may use it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rbkernel.sources.postgres.situation import Backend, Situation
 
 @dataclass(frozen=True, kw_only=True)
 class _Conflict:
-    """What replay waits for: how old a reader's claim on it is, and whether the oldest is known."""
+    """What replay waits for; ``age`` ranks the readers, ``oldest``: the oldest one blocks it."""
 
     why: str
     what: str
@@ -54,7 +54,7 @@ _CONFLICTS = {
 
 
 def conflicts(situation: Situation) -> Iterator[Cause]:
-    """Yield who holds up replay, where it waits for a reader and not for a lock."""
+    """Yield the cause if replay waits for a reader, but not for a lock."""
     events = (one.wait_event for one in situation.backends if one.backend_type == "startup")
     conflict = next((_CONFLICTS[event] for event in events if event in _CONFLICTS), None)
     if conflict is None:
@@ -91,8 +91,8 @@ def _suspected(situation: Situation, conflict: _Conflict, readers: list[Backend]
         conflict,
         tuple(readers),
         (),
-        "Ask their owners to close cursors or to end these transactions, one after the other until"
-        " replay goes on; PostgreSQL does not tell which one it is",
+        "Ask their owners to close cursors or to end these transactions, one by one until replay"
+        " continues; PostgreSQL does not report which one it is",
     )
 
 
@@ -108,7 +108,7 @@ def _cause(
         mechanism=f"replay waits, because {conflict.why}",
         verdict=Verdict.CRITICAL,
         culprits=culprits,
-        ruled_out=("ending the startup process: it replays, and waits for readers",),
+        ruled_out=("ending the startup process: it replays WAL, and only waits for readers",),
         remedies=remedies,
         next_step=remedies[0].sentence if remedies else otherwise,
         opens="RUN-007",
@@ -117,6 +117,6 @@ def _cause(
 
 
 def replay_waits(situation: Situation, tree: Tree) -> bool:
-    """Tell whether replay is among those that wait for a lock."""
+    """Tell whether replay is one of the waiters."""
     waiting = (situation.backend(pid) for pid in tree.waiters)
     return any(one and one.backend_type == "startup" for one in waiting)

@@ -1,4 +1,4 @@
-"""Replication that is broken, as one server sees it: what its rules found, as a cause. Pure."""
+"""Broken replication, as one server sees it: the findings of its rules as a cause. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HEADLINES = {
     "silent_s": "{connection} hears nothing from its sender: an answer is {lag} overdue",
     "stalled_s": "Replay on {connection} has stalled: the newest commit there is {lag} old",
 }
-# what counts at a warning already; the age of the newest commit may be a burst's
+# these count as soon as they warn; for others a warning may be due to a burst of writes
 _NO_BURST = {"apply_delay_s", "replay_lag_s"}
 _LATE = {"replay_lag_s", "stalled_s"}
-# the first word of the option that mends it, where one does
+# the first word of the option that repairs it, if there is one
 _OPTIONS = {"paused": "resume"}
 
 

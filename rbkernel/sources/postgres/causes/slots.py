@@ -1,4 +1,4 @@
-"""Connection slots that are taken, and who holds them. Pure."""
+"""Used connection slots, and who holds them. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rbkernel.sources.postgres.situation import Backend, Doing, Situation
 # % of the slots for ordinary roles (template RUN-001; 80 % is the field's usual warning)
 _WARN_PCT, _CRITICAL_PCT = 80.0, 90.0
 
-# what most sessions of one kind mean, and what to do about them
+# the mechanism when most sessions do the same, and what to do about it
 _MECHANISM = {
     Doing.IDLE: "a pool keeps more connections open than it uses",
     Doing.IDLE_IN_TRANSACTION: "sessions hold a transaction open and do nothing",
@@ -38,7 +38,7 @@ _STUCK_S = 5.0
 
 
 def limits(situation: Situation) -> Iterator[Cause]:
-    """Yield the limits of single roles and databases that are reached, while slots are free."""
+    """Yield the reached connection limits of roles and databases."""
     for kind, names in (
         ("role", situation.limited_roles),
         ("database", situation.limited_databases),
@@ -57,13 +57,13 @@ def limits(situation: Situation) -> Iterator[Cause]:
 
 
 def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> Iterator[Cause]:
-    """Yield who holds the slots, unless the causes that were found explain them already."""
+    """Yield who holds the slots, unless the causes found so far explain it."""
     used_pct = situation.share_of_slots(situation.used)
     verdict = level(used_pct, _WARN_PCT, _CRITICAL_PCT)
     explained = sum(cause.victims.count for cause in found)
     if verdict is Verdict.OK or explained >= EXPLAINS * situation.used:
         return
-    # who waits for a moment only is a victim, too, of whom nobody knows the cause yet
+    # sessions with short waits are victims, too, of a cause that is not known yet
     briefly = [one for one in situation.clients if one.held_up and one.pid not in victims]
     if len(briefly) >= EXPLAINS * situation.used:
         yield _brief_waits(situation, briefly, verdict)
@@ -97,13 +97,13 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
 
 
 def _brief_waits(situation: Situation, waiting: list[Backend], verdict: Verdict) -> Cause:
-    """Return that the slots are full of sessions that wait for a lock, again and again."""
+    """Return the cause if the slots are full of sessions with short waits for locks."""
     share = situation.share_of_slots(len(waiting))
     return Cause(
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, each for less than"
         f" a second, and hold {share:.0f} % of the slots ({', '.join(applications(waiting))})",
-        mechanism="they try again and again, or take turns; this look does not show who holds the"
-        " lock for long",
+        mechanism="they retry, or take turns; this look does not show a session that holds the lock"
+        " for long",
         verdict=verdict,
         victims=Victims(count=len(waiting), applications=applications(waiting), slots_pct=share),
         ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
@@ -116,11 +116,11 @@ def _brief_waits(situation: Situation, waiting: list[Backend], verdict: Verdict)
 def _mechanism(kind: Doing, *, stuck: bool) -> str:
     if kind not in _MECHANISM:
         return f"its sessions are in one state: {_doing(kind)}"
-    return _MECHANISM[kind] if stuck else "its sessions are at work: none is in one state for long"
+    return _MECHANISM[kind] if stuck else "its sessions are working: none is in one state for long"
 
 
 def _doing(kind: Doing) -> str:
-    """Write what sessions do, as a part of a sentence.
+    """Return what sessions do, as a part of a sentence.
 
     >>> _doing(Doing.SYNCHRONOUS), _doing(Doing.IDLE_IN_TRANSACTION)
     ('waiting for a synchronous standby', 'idle in transaction')
@@ -146,14 +146,14 @@ def _many(situation: Situation, groups: Counter[tuple[str, Doing]], verdict: Ver
 
 
 def _kind(backend: Backend) -> Doing:
-    """Fold what holds a slot alike: idle in transaction of three kinds, and busy in any way."""
+    """Merge the kinds of idle in transaction into one, and the kinds of busy into one."""
     if backend.idle_in_transaction:
         return Doing.IDLE_IN_TRANSACTION
     return Doing.RUNNING if backend.doing in _BUSY else backend.doing
 
 
 def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
-    """Return the step that frees the slots of those that have been in one state for long."""
+    """Return the step that frees the slots of sessions that are in one state for long."""
     stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
     if kind not in _MECHANISM or not stuck:
         return None

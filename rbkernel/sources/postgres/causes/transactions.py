@@ -1,4 +1,4 @@
-"""Transactions that are open and do nothing, before any session waits for them. Pure."""
+"""Open transactions that do nothing, before any session waits for them. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.sources.postgres.situation import Backend, Doing, Situation
 
 # s idle in transaction (pganalyze and pgwatch warn at 60 s; 10 min is the template's)
 _IDLE_WARN_S, _IDLE_CRITICAL_S = 60.0, 600.0
-# s that a session idle in transaction may hold a lock that blocks writers (ours)
+# s that a session idle in transaction may hold a lock that blocks writers (own choice)
 _STRONG_LOCK_WARN_S = 10.0
 # s since a transaction was prepared (as locks/prepared)
 _PREPARED_WARN_S, _PREPARED_CRITICAL_S = 30.0, 300.0
@@ -26,19 +26,19 @@ _ASK = {
 }
 
 
-# what a transaction that does nothing keeps; an aborted one has let go of all but its slot
+# what an idle transaction holds; an aborted one holds only its slot
 _MECHANISM = {
     Doing.HOLDS_LOCKS: "an open transaction keeps its locks, and keeps VACUUM from removing dead"
     " rows",
     Doing.HOLDS_HORIZON: "its snapshot keeps VACUUM from removing dead rows",
 }
-_NOTHING_YET = "it holds a connection, and takes locks as soon as it goes on"
+_NOTHING_YET = "it holds a connection, and takes locks as soon as it continues"
 
 
 def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
-    """Yield each application that leaves transactions open, without the sessions named before.
+    """Yield each application that leaves transactions open, without the culprits of known causes.
 
-    While sessions wait for somebody else, it is a warning at most.
+    If known causes have victims, it is a warning at most.
     """
     known = list(known)
     named = {culprit.pid for cause in known for culprit in cause.culprits}
@@ -59,7 +59,7 @@ def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
 
 
 def prepared(situation: Situation) -> Iterator[Cause]:
-    """Yield the oldest prepared transaction that nobody has ended."""
+    """Yield the oldest prepared transaction that is left open."""
     late = [one for one in situation.prepared if one.prepared_s > _PREPARED_WARN_S]
     if not late:
         return

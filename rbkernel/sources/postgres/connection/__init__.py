@@ -1,1 +1,1 @@
-"""How PostgreSQL is spoken to: driver, login, sessions, time limits, and what can go wrong."""
+"""Connections to PostgreSQL: driver, login, sessions, time limits, troubles."""

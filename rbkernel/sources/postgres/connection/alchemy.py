@@ -1,4 +1,4 @@
-"""Queries that teams write, by SQLAlchemy, in a transaction that is begun for them."""
+"""Run the queries that teams write through SQLAlchemy, in a transaction begun by rbkernel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rbkernel.sql import lexer
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
-    """SQLAlchemy's own, with the one name that cursors of ours have."""
+    """SQLAlchemy's context, with the cursor name that all cursors of rbkernel have."""
 
     def create_server_side_cursor(self) -> Any:
         """Open the one cursor of this transaction."""
@@ -28,20 +28,20 @@ class _ExecutionContext(PGExecutionContext_psycopg):
 
 
 class _Dialect(PGDialect_psycopg):
-    """SQLAlchemy's own, without its look-ups at connect: they come before our time-outs are set."""
+    """SQLAlchemy's dialect without its queries at connect, which come before our time-outs."""
 
     supports_statement_cache = True
     execution_ctx_cls = _ExecutionContext
 
     def initialize(self, connection: Connection) -> None:
-        """Ask nothing."""
+        """Query nothing."""
 
 
 registry.register("postgresql.rbkernel", __name__, "_Dialect")
 
 
 class _Result:
-    """What SQLAlchemy fetches."""
+    """Rows that SQLAlchemy fetches."""
 
     def __init__(self, result: CursorResult[Any]) -> None:
         self._result = result
@@ -54,7 +54,7 @@ class _Result:
         return self._result.fetchmany(size)
 
     def close(self) -> None:
-        """Take no more."""
+        """Close the result."""
         self._result.close()
 
 
@@ -65,21 +65,21 @@ def engine(raw: driver.RawConnection) -> Engine:
 
 @contextmanager
 def asking(engine: Engine) -> Iterator[driver.Ask]:
-    """Give what runs a query on the engine's connection; errors are the driver's own.
+    """Yield a function that runs a query on the engine's connection; errors are the driver's.
 
-    To be entered before the transaction begins: SQLAlchemy ends what it finds under way on a
-    connection that is new to it.
+    Enter it before the transaction begins: SQLAlchemy rolls back what is open on a connection that
+    is new to it.
     """
     try:
         with engine.connect() as connection:
             yield partial(_ask, connection)
     except DBAPIError as error:
-        raise error.orig or error from None  # it has that cause itself
+        raise error.orig or error from None  # the original error already has its cause
 
 
 def _ask(connection: Connection, sql: str, values: Mapping[str, Any]) -> _Result:
     if lexer.is_cursor_query(sql):
-        # a server-side cursor: the caps bound what the server sends, not only what we keep
+        # a server-side cursor: the caps limit what the server sends, not only what is kept
         connection = connection.execution_options(stream_results=True)
     result = connection.execute(text(lexer.to_sqlalchemy(sql)), dict(values))
     if not result.returns_rows or result.cursor is None:

@@ -1,8 +1,8 @@
-"""What a server, its role and its surroundings can do: the one table that variants are picked by.
+"""What a server and its role can do: the table by which SQL variants are chosen.
 
 A diagnostic ``io/checkpoints`` may have a second file, ``io/checkpoints@pg_stat_checkpointer``:
-it is the one to use where the server has that capability. ``needs`` in a header names those
-without which there is no answer at all, and what is missing is said in the finding.
+it is used if the server has that capability. ``needs`` in a header names the capabilities that the
+diagnostic requires; the finding reports the missing ones.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """Whom we are talking to, as the server itself tells it.
+    """Identity of a server and of the role, as the server reports them.
 
-    ``pooler`` is true when something between us and the server keeps the connections; ``managed``
-    names the service that runs the server, if it is one of those that we know;
-    ``not_inherited`` are roles of which the role is a member without their privileges;
-    ``statements_schema`` is where the views of pg_stat_statements are; ``overrides`` are settings
-    of the role and the database that our sessions replace by their own.
+    ``pooler`` is true if a pooler is between rbkernel and the server; ``managed`` is the name of
+    the managed service, if it is a known one; ``not_inherited`` are roles of which the role is a
+    member without their privileges; ``statements_schema`` is the schema of the pg_stat_statements
+    views; ``overrides`` are settings of the role and the database that rbkernel's sessions
+    override.
     """
 
     version: str
@@ -87,17 +87,17 @@ class Server:
 
 
 def grant(server: Server, role: str) -> str:
-    """Return the SQL that gives our role the privileges of another one.
+    """Return the SQL that grants the diagnostic role the privileges of another role.
 
-    A member that does not inherit needs an option of the grant itself from PostgreSQL 16 on,
-    before with an attribute of the role.
+    For a member that does not inherit, inheritance is an option of the grant from PostgreSQL 16 on,
+    and an attribute of the role before.
     """
-    ours = driver.quote_identifier(server.role)
+    grantee = driver.quote_identifier(server.role)
     if role not in server.not_inherited:
-        return f"GRANT {role} TO {ours}"
+        return f"GRANT {role} TO {grantee}"
     if server.version_num >= _INHERITS_BY_GRANT:
-        return f"GRANT {role} TO {ours} WITH INHERIT TRUE"
-    return f"ALTER ROLE {ours} INHERIT"
+        return f"GRANT {role} TO {grantee} WITH INHERIT TRUE"
+    return f"ALTER ROLE {grantee} INHERIT"
 
 
 def has(server: Server, name: str) -> bool:
@@ -106,7 +106,7 @@ def has(server: Server, name: str) -> bool:
 
 
 def lacking(server: Server, names: Iterable[str]) -> str:
-    """Say what is missing of these capabilities and how to get it; empty when nothing is."""
+    """Return which of these capabilities are missing and how to get them; empty if none is."""
     reasons = (_reason(server, CAPABILITIES[name]) for name in names)
     return "; ".join(reason for reason in reasons if reason)
 

@@ -1,8 +1,8 @@
-"""A wall clock beside a query: at the deadline it is cancelled, and then given up.
+"""A client-side deadline for a query: first it is cancelled, then the connection is cut.
 
-The server's own time-outs do not help when a backend is frozen, a pooler has no server for us, or
-the network drops everything. The cancel goes by protocol, which needs no slot and no catalogue; a
-connection that does not end even then is cut, so that the notebook goes on.
+The server's own time-outs do not help if a backend is frozen, a pooler has no free server, or the
+network drops all packets. The cancel is a protocol message, which needs no slot and no catalogue.
+If the query does not end even then, the connection is cut, so that the notebook continues.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from rbkernel.sources.postgres.connection.troubles import Trouble
 
 # A cancel needs one round trip; a healthy server on a slow network answers well within this.
 _CANCEL_S = 2.0
-# A pooler without a free server answers no cancel either: do not wait for it as long.
+# A pooler without a free server does not answer a cancel either: do not wait as long.
 FIRST_CANCEL_S = 0.5
 
 
 class Deadline:
-    """Watches what is done within it.
+    """Context manager that limits the time of its block.
 
     Parameters
     ----------
     seconds
-        From entering to the cancel.
+        Time from entering the block to the cancel.
     connection
-        Returns the connection that is watched; None while it is being made, which has a time-out
-        of its own.
+        Returns the watched connection; None while it is being opened, which has its own time-out.
     first
-        Whether it is the first query of a session: then nobody has answered yet.
+        Whether it is the first query of a session, so that the server has not answered before.
     """
 
     def __init__(
@@ -64,35 +63,29 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether it was reached before the query ended."""
+        """Whether the deadline passed before the query ended."""
         return self._cancelled
 
-    def error(self, said: RbkernelError) -> DatabaseError:
-        """Return what to tell of a query that did not end in time; `said` is the driver's word."""
+    def error(self, original: RbkernelError) -> DatabaseError:
+        """Return the error of a query that did not end in time; `original` is the driver's."""
         what = f"no answer within {self._seconds:.0f} s"
         if self._first:
             what = f"it accepts logins, but the first query got {what}"
             advice = (
-                "a pooler may have no free server connection, or the backend be frozen: look at"
-                " them from outside the database"
+                "check pooler and server from outside the database: the pooler may have no free"
+                " server connection, or the backend may be frozen"
             )
             what += "; a pooler without a free server connection, or a backend that is stuck"
         elif self._abandoned:
             what += "; not even a cancel was answered, so the connection was cut"
             advice = (
-                "the backend may be frozen, the host gone, or a pooler without a free server"
-                " connection: look at them from outside the database"
+                "check server, host and pooler from outside the database: the backend may be"
+                " frozen, the host down, or a pooler without a free server connection"
             )
         else:
-            what += f", so the query was cancelled: {said.what}"
-            advice = "the server is slow or blocked: look at its load and at locks first"
-        return DatabaseError(
-            what,
-            where=said.where,
-            next_step=advice,
-            trouble=Trouble.SILENT,
-            opens=troubles.opens(Trouble.SILENT),
-        )
+            what += f", so the query was cancelled: {original.what}"
+            advice = "the server is slow or blocked: check its load and locks first"
+        return troubles.error(Trouble.SILENT, what, where=original.where, next_step=advice)
 
     def _watch(self) -> None:
         if self._finished.wait(self._seconds):

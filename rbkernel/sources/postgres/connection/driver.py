@@ -1,10 +1,8 @@
-"""The only module that uses psycopg: connect, cancel, quote, and name what went wrong.
+"""The only module that uses psycopg: connect, cancel, quote, and translate errors.
 
-How values are read is in `loaders`.
-
-What teams write is sent through SQLAlchemy (`alchemy`, beside this module). Connections are opened
-with keyword parameters and never with a DSN string, because libpq's complaint about a malformed
-one echoes a part of it.
+`loaders` reads values. SQL of teams is sent through SQLAlchemy (`alchemy`). Connections are opened
+with keyword parameters, never with a DSN string: libpq's error for a malformed DSN repeats a part
+of it.
 """
 
 from __future__ import annotations
@@ -30,8 +28,8 @@ from rbkernel.sql import lexer
 
 RawConnection = psycopg.Connection[Any]
 Error = psycopg.Error
-# One name for the cursor of every query: a name of its own for each would be an entry of its own
-# in the server's pg_stat_statements.
+# One cursor name for all queries: with different names, each would be a separate entry of the
+# server's pg_stat_statements.
 CURSOR = "rbkernel"
 
 # the first version that has transaction_timeout: release notes of PostgreSQL 17
@@ -41,7 +39,7 @@ _APPLICATION_NAME_BYTES = 63
 
 
 class _Described(psycopg.Cursor[Any]):
-    """Names every column of a result, also one whose name is not valid in the encoding."""
+    """A cursor that also describes columns whose names are not valid in the encoding."""
 
     @property
     def description(self) -> list[psycopg.Column] | None:
@@ -54,7 +52,7 @@ class _Described(psycopg.Cursor[Any]):
 
 
 class _OneStatementCursor(_Described):
-    """Speaks the extended protocol always: the server itself refuses a second statement."""
+    """A cursor that always uses the extended protocol: the server refuses a second statement."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         if not params:
@@ -64,15 +62,15 @@ class _OneStatementCursor(_Described):
 
 
 class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
-    """A cursor of the server's, for results of any size."""
+    """A server-side cursor, for results of any size."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What each row has."""
+        """The columns of each row."""
         return tuple(Column(one.name, one.type_code) for one in self.description or ())
 
     def close(self) -> None:
-        """Close it; with its session it is gone already, and SQLAlchemy would log a traceback."""
+        """Close it; a cursor of a closed session is gone, and SQLAlchemy would log a traceback."""
         try:
             super().close()
         except psycopg.OperationalError:
@@ -81,20 +79,20 @@ class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
 
 
 class Result(Protocol):
-    """Rows that come batch by batch, until it is closed."""
+    """A query's result, read in batches."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What each row has; to be read before the rows."""
+        """The columns of each row; read them before the rows."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
         """Return the next rows, at most so many."""
 
     def close(self) -> None:
-        """Take no more."""
+        """Close the result."""
 
 
-# runs a query in the transaction that has begun: the text with ``:name``, and the values
+# runs a query in the current transaction: the text with ``:name``, and the values
 Ask = Callable[[str, Mapping[str, Any]], Result]
 
 
@@ -107,7 +105,7 @@ class _EscapedColumn(psycopg.Column):
 
 
 class _AnyBytes:
-    """A cursor as `psycopg.Column` reads it, in an encoding in which all bytes are valid."""
+    """A stand-in for the cursor of a `psycopg.Column`, in an encoding where all bytes are valid."""
 
     _encoding = "latin-1"
 
@@ -125,34 +123,34 @@ def connect(
     all_timeouts: bool = False,
     version_num: int = 0,
 ) -> RawConnection:
-    """Open one connection of the named kind.
+    """Open a connection.
 
     Parameters
     ----------
     connection
         The named connection.
     application_name
-        Cut at 63 bytes, as the server does.
+        Shown by the server; cut at 63 bytes, as the server does.
     autocommit
         Whether each statement is a transaction of its own.
     guarded
         For diagnostics: each transaction begins read-only, the server refuses a text of two
         statements, and a value that Python cannot hold is read as text.
     all_timeouts
-        Whether all of our time-outs hold from the login on; see `_first_settings`.
+        Whether all time-outs apply from the login on; see `_first_settings`.
     version_num
-        The server's version, such as 170002, where it is known from an earlier login.
+        The server's version, such as 170002, if known from an earlier login.
 
     Raises
     ------
     DatabaseError
-        Refused, unreachable, wrong password, or no slot is left.
+        Refused, unreachable, wrong password, or no free slot.
     """
     parameters: dict[str, Any] = dict(connection.libpq_parameters())
     if (password := connection.password()) is not None:
         parameters["password"] = password
     if guarded:
-        # every server takes it; each transaction then sets what fits the database
+        # every server accepts it; each transaction then sets what fits the database
         parameters["client_encoding"] = "SQL_ASCII"
     try:
         raw = login.connect(
@@ -173,12 +171,12 @@ def connect(
 
 
 def _first_settings(connection: Connection, version_num: int, all_timeouts: bool) -> str:
-    """Return the settings that must hold before our first statement can set any.
+    """Return the settings to send at login, because the first statement would set them too late.
 
-    A login can wait for a lock on the catalogue, and an idle time-out that a role or database has
-    set can end the session between two queries. Its other time-outs could end our first statement;
-    ours are sent at login only where they did, because what is sent there hides the server's own
-    values: `settings.AT_LOGIN` tells `settings/notable` which.
+    A login can wait for a lock on the catalogue, and an idle time-out of the role or the database
+    can end the session between two queries. Their other time-outs can end the first statement;
+    rbkernel's are sent at login only after that happened, because settings sent at login hide the
+    server's own values: `settings.AT_LOGIN` lists them for `settings/notable`.
     """
     wanted = {
         "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
@@ -193,20 +191,20 @@ def _first_settings(connection: Connection, version_num: int, all_timeouts: bool
 
 
 def no_transaction_timeout(version_num: int) -> dict[str, str]:
-    """Return the setting that lifts a time-out of whole transactions, where the server has it.
+    """Return the setting that turns off the transaction time-out, if the server has one.
 
-    A transaction of ours is bound by its statement time-out and its deadline.
+    Statement time-out and deadline limit rbkernel's transactions.
     """
     return {"transaction_timeout": "0"} if version_num >= _TRANSACTION_TIMEOUT else {}
 
 
 def version_num(raw: RawConnection) -> int:
-    """Return the server's version as it tells it at login, such as 170002."""
+    """Return the server's version as reported at login, such as 170002."""
     return raw.info.server_version
 
 
 def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
-    """Say why nobody got in: by SQLSTATE, else by a look at the way to the server."""
+    """Return why the login failed: by SQLSTATE, else by checking the way to the server."""
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, pg_errors.ConnectionTimeout):
         trouble = Trouble.LOGIN_SILENT
@@ -218,13 +216,11 @@ def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
         trouble = Trouble.NO_SERVICE
     else:
         trouble = reach.look(connection) or Trouble.NOT_REACHED
-    return DatabaseError(
+    return troubles.error(
+        trouble,
         f"{trouble}: {_words(error)}",
         where=f"connection {connection.name}",
-        next_step=troubles.next_step(trouble),
         sqlstate=state,
-        trouble=trouble,
-        opens=troubles.opens(trouble),
     )
 
 
@@ -245,14 +241,14 @@ def one_row(raw: RawConnection, statement: str, values: Mapping[str, Any]) -> Se
 
 
 def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
-    """Run one query, ``:name`` for each value, by a cursor of the server's.
+    """Run one query, ``:name`` for each value, with a server-side cursor.
 
-    So the caps bound what the server sends, not only what we keep.
+    So the caps limit what the server sends, not only what is kept.
 
     Raises
     ------
     Error
-        As psycopg has it; see `translate`.
+        The driver's error; see `translate`.
     """
     cursor = cast("_ServerCursor", raw.cursor(CURSOR))
     try:
@@ -263,7 +259,7 @@ def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
 
 
 def encoding(raw: RawConnection) -> str:
-    """Return the ``client_encoding`` in which the server has to convert nothing."""
+    """Return the ``client_encoding`` that needs no conversion by the server."""
     reported = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
     return settings.client_encoding(reported.decode())
 
@@ -271,7 +267,7 @@ def encoding(raw: RawConnection) -> str:
 def fetch(
     raw: RawConnection, statement: str, values: Mapping[str, Any], *, name: str
 ) -> list[tuple[Any, ...]]:
-    """Run one statement within the present transaction, and return all of its rows.
+    """Run one statement in the current transaction, and return all of its rows.
 
     Parameters
     ----------
@@ -280,9 +276,9 @@ def fetch(
     statement
         SQL with ``%(name)s`` for each value, and ``%%`` for a percent sign.
     values
-        What is bound.
+        The bound values.
     name
-        The connection's name, for an error.
+        The connection's name, for errors.
 
     Raises
     ------
@@ -312,7 +308,7 @@ def execute(raw: RawConnection, statement: str, *, name: str) -> None:
 
 
 def roll_back(raw: RawConnection) -> None:
-    """End the present transaction; a connection that cannot is closed."""
+    """Roll back the current transaction; close the connection if that fails."""
     try:
         raw.rollback()
     except psycopg.Error:
@@ -320,7 +316,7 @@ def roll_back(raw: RawConnection) -> None:
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:
-    """Cancel what the connection is doing, by protocol: it works when no new session gets in."""
+    """Cancel the running query by protocol, which needs no new session."""
     with contextlib.suppress(psycopg.Error):
         raw.cancel_safe(timeout=timeout_s)
 
@@ -331,7 +327,7 @@ def backend_pid(raw: RawConnection) -> int:
 
 
 def abandon(raw: RawConnection) -> None:
-    """Cut the socket under a connection whose backend no longer answers even a cancel."""
+    """Shut down the socket of a connection whose backend does not answer even a cancel."""
     with contextlib.suppress(OSError, psycopg.Error):
         duplicate = socket.socket(fileno=os.dup(raw.fileno()))
         with duplicate:
@@ -348,7 +344,7 @@ def quote_identifier(*parts: str) -> str:
 
 
 def quote_literal(value: object) -> str:
-    """Quote a value for SQL text that a human will copy; never for text that we execute.
+    """Quote a value for SQL text that a human will copy; never for text that rbkernel executes.
 
     >>> quote_literal("it's"), quote_literal(None), quote_literal(7)
     ("'it''s'", 'NULL', '7')
@@ -356,44 +352,44 @@ def quote_literal(value: object) -> str:
     return sql.Literal(value).as_string(None)
 
 
-# Catalogues that superusers alone read: nobody should be led to grant them. A server translates
-# the words around the name of an object, and not the name.
+# Catalogues for superusers only: no advice should suggest granting them. A server translates the
+# words around the name of an object, but not the name.
 _CLOSED = re.compile(
     r"\bpg_(?:authid|shadow|statistic|statistic_ext_data|largeobject|subscription|user_mapping"
     r"|file_settings|hba_file_rules|ident_file_mappings|replication_origin_status)\b"
 )
 
 
-# SQLSTATE classes and codes of a patient that is failing, slow, locked or closed; every other code
-# tells of wrong SQL. Without a code the connection was lost.
+# SQLSTATE classes and codes of a server that is failing, slow, locked or closed; every other code
+# means wrong SQL. Without a code the connection was lost.
 _SICK = {"", "08", "28", "3D", "53", "57", "58", "XX", "42501", "55P03", "25P03", "25P04"}
 
 
 def _words(error: BaseException) -> str:
-    """Return the server's words, or libpq's own, in one line."""
+    """Return the message of the server or of libpq, in one line."""
     diagnosis = getattr(error, "diag", None)
     text = getattr(diagnosis, "message_primary", None) or str(error)
-    # libpq asks whether the server is running, which the way to it tells (`reach`)
+    # libpq asks whether the server is running, which `reach` checks
     return " ".join(text.split("\n\n")[0].split("\n\tIs the server running")[0].split())
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE that an error of ours was made from, if the server gave one."""
+    """Return the SQLSTATE behind an error of rbkernel, if the server sent one."""
     cause = getattr(error, "__cause__", None)
     return getattr(getattr(cause, "orig", cause), "sqlstate", None)
 
 
 def ended_by_timeout(error: Error) -> bool:
-    """Tell whether a time-out of the server's may have ended a statement or the session.
+    """Tell whether a server-side time-out may have ended a statement or the session.
 
-    A session that was ended is often seen as a lost connection, without a code.
+    A terminated session often looks like a lost connection, without a code.
     """
     return error.sqlstate in {None, "57014", "57P05", "25P03", "25P04"}
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:
-    """Turn a driver's error into ours: `DatabaseError` when the server fails or refuses,
-    `QueryError` when the SQL is wrong.
+    """Translate a driver's error: `DatabaseError` if the server fails or refuses, `QueryError` if
+    the SQL is wrong.
     """
     original = getattr(error, "orig", None) or error
     text = _words(original)
@@ -408,13 +404,5 @@ def translate(error: Exception, connection_name: str) -> RbkernelError:
         trouble = troubles.afterwards(state)
         if trouble is Trouble.FORBIDDEN and _CLOSED.search(text):
             trouble = Trouble.CLOSED_CATALOGUE
-        advice = troubles.next_step(trouble)
-        return DatabaseError(
-            text,
-            where=where,
-            next_step=advice,
-            sqlstate=state,
-            trouble=trouble,
-            opens=troubles.opens(trouble),
-        )
+        return troubles.error(trouble, text, where=where, sqlstate=state)
     return QueryError(text, where=where, next_step="correct the SQL and run the cell again")

@@ -1,6 +1,6 @@
-"""Who answers: the one question that every session asks first, and how its answer is read.
+"""The identity of a server: the first query of every session, and how its row is read. Pure.
 
-Pure. It is asked after the session's settings are set, so its names are PostgreSQL's own.
+It runs after the session's settings are set, so its names resolve to PostgreSQL's own objects.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SELECT current_setting('server_version') AS version,
        (SELECT n.nspname::text
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
         WHERE e.extname = 'pg_stat_statements'
-          -- the views of the extension itself, and not what bears their names
+          -- the views of the extension itself, not other objects of these names
           AND 2 = (SELECT count(*)
                    FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
                    WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
@@ -60,9 +60,9 @@ def read(row: Mapping[str, Any], *, reported_pid: int | None) -> Server:
     Parameters
     ----------
     row
-        Its one row.
+        Its single row.
     reported_pid
-        The process id that the other end gave at connect. A pooler makes one up, to route cancels.
+        The process id from the connect. A pooler makes one up, to route cancels.
     """
     fields = dict(row)
     marks, backend_pid = fields.pop("marks"), fields.pop("backend_pid")

@@ -1,8 +1,8 @@
-"""How values of the server become values of Python: a value that Python cannot hold becomes text.
+"""Load the server's values into Python: a value that Python cannot hold becomes text.
 
 psycopg raises for the whole answer when one value is ``infinity``, before year 1, ``24:00``, or not
-valid in the encoding; and it takes a month for 30 days. Here such a value is an `AsText`, which
-says why. Arrays, ranges and records load their parts by the same loaders.
+valid in the encoding; and it reads a month as 30 days. Here such a value is an `AsText` with the
+reason. Arrays, ranges and records load their elements with the same loaders.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _JSON = ("json", "jsonb")
 _OTHERS = ("numeric", "inet", "cidr", "uuid")
 # also of types that psycopg does not know: enums, composites, xml, money, …
 _UNKNOWN = 0
-# levels of JSON: what reads values part by part, ours and pandas, goes down a call for each;
-# Python's own parser reads 10,000 of them from 3.12 on
+# levels of JSON: rbkernel and pandas read values recursively, with a call per level; Python's own
+# parser reads 10,000 levels from 3.12 on
 _DEEPEST = 200
 
 
 def register(raw: psycopg.Connection[Any]) -> None:
-    """Have a connection load values as this module says; the text format only."""
+    """Register this module's loaders with a connection; for the text format only."""
     for name in (*_TEXT, _UNKNOWN):
         raw.adapters.register_loader(name, _TextLoader)
     for names, why in ((_TIMES, NO_TIME), (_JSON, NO_JSON), (_OTHERS, NO_VALUE)):
@@ -76,7 +76,7 @@ class _TextLoader(BaseLoader):
 
 
 class _TolerantLoader(BaseLoader):
-    """Loads as `inner` does; where that fails, keeps the text."""
+    """Loads with `inner`; if that fails, keeps the text."""
 
     inner: ClassVar[type[Loader]]
     why: ClassVar[str]
@@ -99,7 +99,7 @@ class _TolerantLoader(BaseLoader):
 
 
 class _JsonLoader(_TolerantLoader):
-    """Decodes before it parses: JSON is in the encoding of the connection, not always in UTF-8."""
+    """Decodes before it parses: JSON has the encoding of the connection, which may not be UTF-8."""
 
     def load(self, data: Buffer) -> Any:
         text = decoded(bytes(data), self._encoding)
@@ -131,7 +131,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 class _IntervalLoader(IntervalLoader):
-    """Refuses what has no fixed length; psycopg takes a month for 30 days, and infinity for 0."""
+    """Keeps intervals without a fixed length as text; psycopg reads a month as 30 days."""
 
     def load(self, data: Buffer) -> Any:
         text = bytes(data)

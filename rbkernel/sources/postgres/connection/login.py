@@ -1,8 +1,8 @@
-"""Open a session, and learn the SQLSTATE of a refusal.
+"""Open a session, and read the SQLSTATE of a refused login.
 
-libpq gives a refused login as text only. Asked to be verbose, it puts the SQLSTATE before the
-server's words and the routine behind them, and neither is translated. psycopg does not wrap that
-call of libpq's; it documents `pgconn_ptr` for this.
+libpq reports a refused login as text only. In verbose mode it puts the SQLSTATE before the server's
+message and the routine after it; neither is translated. psycopg does not wrap that function of
+libpq; it documents `pgconn_ptr` for such calls.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from psycopg.waiting import Wait
 _DEFAULT, _VERBOSE = 1, 2
 _SAID = re.compile(r"^.*?:  (?P<sqlstate>[0-9A-Z]{5}): (?P<words>.*)$", re.MULTILINE)
 _RAISED = re.compile(r"^\S+:  (?P<routine>\w+), \w+\.c:\d+$", re.MULTILINE)
-# who takes no settings at login: pgbouncer (protocol_violation), RDS Proxy (feature), and a server
+# these refuse settings at login: pgbouncer (protocol_violation), RDS Proxy (feature), and a server
 # that is too old to know one of them (undefined_object)
 _TAKES_NO_OPTIONS = {"08P01", "0A000", "42704"}
 
 
 class Refused(psycopg.OperationalError):
-    """A login that was refused, or did not come about.
+    """A login that was refused or failed.
 
-    ``sqlstate`` and ``routine`` are the server's, empty when it sent none; ``needs_password`` tells
-    that it asked for one and there was none, ``unresolved`` that libpq itself could not make out
-    which server is meant.
+    ``sqlstate`` and ``routine`` come from the server, empty if it sent none; ``needs_password``: it
+    asked for a password and there was none; ``unresolved``: libpq could not determine the server.
     """
 
     def __init__(
@@ -57,8 +56,8 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
     Parameters
     ----------
     options
-        Settings that hold from the first statement on, as ``-c name=value``: they win over what a
-        role or a database has set. Left out where a pooler does not take them.
+        Settings from the first statement on, as ``-c name=value``: they override those of the role
+        and the database. Left out if a pooler refuses them.
     parameters
         As for `psycopg.connect`.
 
@@ -68,7 +67,7 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
         `Refused`, or a time-out.
     """
     if options:
-        # what the user has there is kept: some services route by it
+        # the user's own options are kept: some services route by them
         options = f"{os.environ.get('PGOPTIONS', '')} {options}".strip()
         try:
             return _Session.connect(**parameters, options=options)
@@ -79,7 +78,7 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
 
 
 class _Session(psycopg.Connection[Any]):
-    """psycopg's own, except that libpq is verbose during the login."""
+    """A psycopg connection with libpq's verbose errors during the login."""
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
@@ -97,11 +96,11 @@ class _Session(psycopg.Connection[Any]):
 
 
 def _set_verbosity(pgconn: Any, verbosity: int) -> None:
-    """Call libpq's PQsetErrorVerbosity, in the very library that psycopg uses."""
+    """Call PQsetErrorVerbosity of the libpq that psycopg uses."""
     module = sys.modules[type(pgconn).__module__]
     # a pure Python psycopg has loaded libpq by itself
     library = getattr(getattr(module, "impl", None), "pq", None)
-    with contextlib.suppress(OSError, AttributeError):  # then there are words, but no SQLSTATE
+    with contextlib.suppress(OSError, AttributeError):  # then there is a message, but no SQLSTATE
         call = (library or ctypes.CDLL(module.__file__)).PQsetErrorVerbosity
         call.argtypes = [ctypes.c_void_p, ctypes.c_int]
         call(pgconn.pgconn_ptr, verbosity)
@@ -117,18 +116,18 @@ def _refused(pgconn: Any) -> Refused:
 
 
 def read(text: str, *, needs_password: bool = False) -> Refused:
-    r"""Read what libpq says of a login; of several tries, with TLS and without, the last counts.
+    r"""Parse libpq's message about a login; of several attempts (with and without TLS), the last.
 
-    >>> said = read('server at "h" failed: FATAL:  28P01: no\nLOCATION:  auth_failed, auth.c:1')
-    >>> str(said), said.sqlstate, said.routine
+    >>> refused = read('server at "h" failed: FATAL:  28P01: no\nLOCATION:  auth_failed, auth.c:1')
+    >>> str(refused), refused.sqlstate, refused.routine
     ('no', '28P01', 'auth_failed')
     >>> read("FATALE:  28P01: non").sqlstate, read("Connection refused").sqlstate
     ('28P01', '')
     """
-    said, raised = list(_SAID.finditer(text)), list(_RAISED.finditer(text))
+    messages, raised = list(_SAID.finditer(text)), list(_RAISED.finditer(text))
     return Refused(
-        said[-1]["words"] if said else text,
-        sqlstate=said[-1]["sqlstate"] if said else "",
+        messages[-1]["words"] if messages else text,
+        sqlstate=messages[-1]["sqlstate"] if messages else "",
         routine=raised[-1]["routine"] if raised else "",
         needs_password=needs_password,
     )

@@ -1,8 +1,8 @@
-"""What a diagnostic role must not be able to do, and how a server is asked whether it can.
+"""What a diagnostic role must not be able to do, and the query that finds out whether it can.
 
-A read-only transaction is no boundary: whoever may write may also end it. So the role itself must
-not be able to write, signal, or leave the database. What it could become with SET ROLE counts as
-much as what it is, whether or not it inherits.
+A read-only transaction is no boundary: a role that may write may also end it. So the role itself
+must not be able to write, signal, or leave the database. Roles that it can become with SET ROLE
+count, too, whether or not it inherits their privileges.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 ADVICE = (
     "connect as a role of least privilege: `rbkernel grant DB --diagnostic rb_diag` prints its SQL"
 )
-# Predefined roles that do more than look, and the administrators of managed services.
+# Predefined roles that do more than read, and the administrators of managed services.
 _POWERFUL = (
     "pg_checkpoint",
     "pg_create_subscription",
@@ -29,7 +29,7 @@ _POWERFUL = (
     "rds_replication",
     "rds_superuser",
 )
-# Functions that are not PUBLIC's; EXECUTE on one of them may have been granted alone.
+# Functions without EXECUTE for PUBLIC; it may have been granted on a single one.
 _FUNCTIONS = (
     "lo_export",
     "lo_import",
@@ -63,7 +63,7 @@ WITH self AS MATERIALIZED (
     SELECT oid, rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication,
            rolbypassrls
     FROM pg_roles
-    -- a setting of the role or the database may have made it another one, which RESET ROLE undoes
+    -- a setting of the role or the database may have changed the role, which RESET ROLE undoes
     WHERE pg_has_role(current_user, oid, 'MEMBER') OR pg_has_role(session_user, oid, 'MEMBER')
 ), acting AS MATERIALIZED (
     -- the predefined roles are known by name
@@ -131,7 +131,7 @@ UNION ALL
 (SELECT a.role, 'may create in database', current_database()::text FROM acting a
  WHERE has_database_privilege(a.oid, current_database(), 'CREATE') LIMIT 4)
 UNION ALL
--- an extension's, too, but not what only bears such a name
+-- also in extensions, but not other functions of these names
 (SELECT a.role, 'may call', p.oid::regprocedure::text
  FROM acting a, pg_proc p JOIN pg_roles o ON o.oid = p.proowner
  WHERE p.proname IN ({_listed(_FUNCTIONS)}) AND o.rolsuper
@@ -148,7 +148,7 @@ UNION ALL
 """
 
 
-# Partitions are read through their parent, and an extension's tables are its maker's business.
+# Partitions are read through their parent; the extension decides about its own tables.
 TABLES = """
 SELECT n.nspname::text AS schema, pg_get_userbyid(c.relowner)::text AS owner,
        count(*)::int AS tables,
@@ -177,9 +177,9 @@ ORDER BY 1, 2
 class Tables:
     """The tables that one role owns in a schema: a row of `TABLES`.
 
-    ``readable`` counts those that the diagnostic role can read; ``later`` tells whether it will be
-    able to read those that the owner creates later, ``meant`` whether somebody has granted it
-    tables to come in this schema, of whatever owner.
+    ``readable`` counts those that the diagnostic role can read; ``later``: it will be able to read
+    tables that the owner creates later; ``meant``: it has default privileges in this schema for
+    tables of some owner.
     """
 
     schema: str
@@ -192,7 +192,7 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """Something that a role, or one that it can become, may do: a row of `PROBE`."""
+    """Something that a role, or a role that it can become, may do: a row of `PROBE`."""
 
     role: str
     may: str
@@ -200,7 +200,7 @@ class Power:
 
 
 def excess(user: str, powers: Iterable[Power]) -> list[str]:
-    """Say what a diagnostic role can do and must not, the worst first; empty for a fit one.
+    """Return what a diagnostic role can do but must not, the worst first; empty if nothing.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def excess(user: str, powers: Iterable[Power]) -> list[str]:
     []
     """
     found = sorted(powers, key=lambda power: (power.may != "is", power.may, power.role))
-    # everything else follows from that one: a superuser is as good as a member of every role
+    # everything else follows from superuser, which is like a member of every role
     superusers = [power for power in found if power.what == "superuser"]
     found = [power for power in superusers if power.role == user] or superusers or found
     groups: dict[str, list[str]] = {}

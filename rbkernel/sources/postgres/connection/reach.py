@@ -1,8 +1,8 @@
 """Is there a PostgreSQL server at that address, and does TLS work as `sslmode` asks?
 
-Asked over a socket of our own, without a login: an error number, a name look-up or a certificate
-check says why in numbers, while libpq says it in words. A server answers ``SSLRequest`` with one
-byte before any login; whatever else comes back is another program.
+It opens a socket, without a login: the errors of the socket, of the name look-up and of the
+certificate check are numbers, while libpq reports texts. A server answers ``SSLRequest`` with one
+byte before any login; any other answer comes from another program.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _OTHER_HOST = {62, 64}
 
 
 def look(connection: Connection) -> Trouble | None:
-    """Look at the way to a server, up to where the login would begin.
+    """Check the way to a server, up to the login.
 
     Returns
     -------
     Trouble or None
-        What is wrong; None when a login can begin, or libpq alone knows where.
+        What is wrong; None if a login can begin, or if only libpq knows the address.
     """
     hosts = (connection.host or "").split(",")
     if connection.service or not connection.host or len(hosts) > 1:
@@ -57,7 +57,7 @@ def look(connection: Connection) -> Trouble | None:
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """Return what a failed connect means.
+    """Return the trouble of a failed connect.
 
     >>> trouble_of(ConnectionRefusedError(111, "x")).name, trouble_of(TimeoutError()).name
     ('NOT_LISTENING', 'HOST_SILENT')
@@ -75,7 +75,7 @@ def trouble_of(error: Exception) -> Trouble:
 
 
 def certificate_trouble(verify_code: int) -> Trouble:
-    """Return what a failed check of a certificate means.
+    """Return the trouble of a failed certificate check.
 
     >>> [certificate_trouble(code).name for code in (10, 62, 19)]
     ['EXPIRED', 'OTHER_HOST', 'UNTRUSTED']
@@ -101,7 +101,7 @@ def _connected(connection: Connection) -> socket.socket:
 
 
 def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
-    """Ask for TLS, as libpq would; a server without it says so, and one that is stuck is silent."""
+    """Ask for TLS, as libpq does; a server without TLS says so, and a stuck one is silent."""
     try:
         found.sendall(_SSL_REQUEST)
         answer = found.recv(1)
@@ -119,7 +119,7 @@ def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
 
 
 def _another_or_frozen(connection: Connection) -> Trouble:
-    """Tell a server that is stuck from a program that waits for the end of a line, as HTTP's do."""
+    """Distinguish a stuck server from a program that waits for a line, such as an HTTP server."""
     with _connected(connection) as found:
         try:
             found.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
@@ -141,7 +141,7 @@ def _encrypted(found: socket.socket, connection: Connection) -> Trouble | None:
 
 
 def _context(connection: Connection) -> ssl.SSLContext:
-    """Return how `sslmode` wants the certificate checked."""
+    """Return the TLS context that checks the certificate as `sslmode` says."""
     context = ssl.create_default_context()
     context.check_hostname = connection.sslmode == "verify-full"
     authority = connection.sslrootcert or Path("~/.postgresql/root.crt").expanduser()

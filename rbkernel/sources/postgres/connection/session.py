@@ -1,8 +1,9 @@
 """One guarded connection to the server.
 
 Every query runs in its own read-only transaction with local time-outs, caps on rows and on their
-size, and a wall-clock deadline. At the deadline it is cancelled by protocol, which needs no new
-slot and no catalogue; a backend that ignores even that is abandoned, so that the notebook goes on.
+size, and a client-side deadline. At the deadline it is cancelled by protocol, which needs no new
+slot and no catalogue. If the backend ignores even that, the connection is cut, so that the notebook
+continues.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ if TYPE_CHECKING:
 
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
-# After a connect that nobody answered; a runbook of ten diagnostics then ends soon.
+# After an unanswered connect; so a runbook of ten diagnostics ends soon.
 _PAUSE_S = 15.0
 
 
 class Session:
-    """One connection, held warm for a run; it is opened at the first query.
+    """One connection, kept open for a run; it is opened at the first query.
 
     Parameters
     ----------
     connection
         The named connection.
     application_name
-        What the server's administrator sees in ``pg_stat_activity``.
+        Shown to the server's administrator in ``pg_stat_activity``.
     """
 
     def __init__(self, connection: Connection, *, application_name: str) -> None:
         self.connection = connection
         self._application_name = application_name
         self._raw: driver.RawConnection | None = None
-        self._engine: Engine | None = None  # of that connection, once a team's query is asked
+        self._engine: Engine | None = None  # of that connection, after the first query of a team
         self._server: Server | None = None
         self._excess: list[str] | None = None
         self._silence: DatabaseError | None = None
         self._again_at = 0.0
-        # a time-out of the role or the database has ended a session before ours were set
+        # a time-out of the role or the database ended a session before rbkernel set its own
         self._all_timeouts = False
         self._version_num = 0
         self._own_path: tuple[str, ...] = ()
@@ -63,13 +64,13 @@ class Session:
 
     @property
     def server(self) -> Server:
-        """The server's identity, asked once, of a role that is fit to ask.
+        """The server's identity, queried once; the role must be fit for diagnostics.
 
         Raises
         ------
         DatabaseError
             The server cannot be reached, does not answer in time, or the role may do more than
-            look.
+            read.
         """
         server = self.identify()
         if server.version_num < OLDEST_SUPPORTED:
@@ -87,7 +88,7 @@ class Session:
         return server
 
     def identify(self) -> Server:
-        """Return who answers, whatever the role may do; asked once.
+        """Return the server's identity, whatever the role may do; queried once.
 
         Raises
         ------
@@ -101,7 +102,7 @@ class Session:
         return self._server
 
     def excess(self) -> list[str]:
-        """Return what the role can do and a diagnostic role must not; asked once.
+        """Return what the role can do but a diagnostic role must not; queried once.
 
         Raises
         ------
@@ -124,20 +125,20 @@ class Session:
         timeout_s: float | None = None,
         protect: bool = True,
     ) -> pd.DataFrame:
-        """Run one query of a team's; `protect` applies the column policies, for all that is shown.
+        """Run one query that a team wrote; `protect` applies the column policies.
 
-        Its names are looked up in ``pg_catalog`` first, then in the role's own search path.
+        Names are looked up in ``pg_catalog`` first, then in the role's search path.
 
         Returns
         -------
         pandas.DataFrame
-            Rows × columns as the server gives them, at most `row_cap` rows, with a `Provenance`
+            Rows × columns as the server returns them, at most `row_cap` rows, with a `Provenance`
             in ``attrs["rbkernel"]``. NULL is NA, NaN, NaT or None, by type.
 
         Raises
         ------
         DatabaseError
-            The server fails, is slow or locked, or refuses; or the role may do more than look.
+            The server fails, is slow, locked, or refuses; or the role may do more than read.
         QueryError, SqlTextError
             The SQL is wrong, or the guard refuses it.
         """
@@ -148,23 +149,23 @@ class Session:
         return _frame(answer.protected(self.connection.redaction) if protect else answer)
 
     def _check(self, sql: str) -> None:
-        """Let nothing of a team's through that does more than read."""
+        """Refuse SQL of a team that does more than read."""
         guard.check(sql, self.connection.allow_functions)
 
     def look(
         self, sql: str, values: Mapping[str, Any] | None = None, *, name: str = ""
     ) -> pd.DataFrame:
-        """Run one query of our own as `answer` does, and return what may be shown of it."""
+        """Run one query of rbkernel as `answer` does, and apply the column policies."""
         return _frame(self.answer(sql, values, name=name).protected(self.connection.redaction))
 
     def answer(
         self, sql: str, values: Mapping[str, Any] | None = None, *, name: str = ""
     ) -> Answer:
-        """Run one query of our own; errors as for `query`.
+        """Run one query of rbkernel; errors as for `query`.
 
-        Its names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
-        database can take the place of PostgreSQL's. The guard does not read it: what we send is
-        read by the guard in our tests.
+        Names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
+        database can replace PostgreSQL's. The guard does not check it at run time: the tests run
+        the guard on all of rbkernel's SQL.
         """
         return self._answer(sql, values, name=name)
 
@@ -205,10 +206,10 @@ class Session:
 
     @contextmanager
     def lent(self) -> Iterator[driver.RawConnection]:
-        """Lend the one connection for transactions of several statements (module reconcile).
+        """Yield the connection for transactions of several statements (package reconciliation).
 
-        The borrower sets the time-outs and watches the deadline; whatever transaction it leaves
-        open is rolled back.
+        The caller sets the time-outs and watches the deadline; a transaction that it leaves open is
+        rolled back.
         """
         _ = self.server
         with self._borrowed() as raw:
@@ -216,7 +217,7 @@ class Session:
 
     @contextmanager
     def _borrowed(self) -> Iterator[driver.RawConnection]:
-        """Take the connection for one transaction, which is rolled back at the end."""
+        """Yield the connection for one transaction, which is rolled back at the end."""
         with self._turn:
             raw = self._raw
             if raw is None or raw.closed:
@@ -227,7 +228,7 @@ class Session:
                 driver.roll_back(raw)
 
     def another(self) -> Session:
-        """Return one more session like this one, not opened yet: for work at the same time."""
+        """Return another session like this one, not opened yet, for parallel work."""
         return Session(self.connection, application_name=self._application_name)
 
     def close(self) -> None:
@@ -236,7 +237,7 @@ class Session:
             self._raw.close()
 
     def _records(self, sql: str, timeout_s: float) -> list[dict[str, Any]]:
-        """Return what we ask for ourselves, a row each: a frame would take longer."""
+        """Run an internal query, and return its rows; a frame would take longer."""
         rows, columns, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
         return [dict(zip([one.name for one in columns], row, strict=True)) for row in rows]
 
@@ -260,7 +261,7 @@ class Session:
         return self._raw
 
     def _pause_after(self, error: DatabaseError) -> None:
-        """Try no more for a while: every try may leave a backend that waits to get in."""
+        """Do not retry for a while: every attempt may leave a waiting backend."""
         self._again_at = time.monotonic() + _PAUSE_S
         self._silence = DatabaseError(
             error.what,
@@ -299,10 +300,10 @@ class Session:
                 self._all_timeouts = True
                 self.close()
                 return self._fetch(sql, values, cap, timeout_s, team=team)
-            said = driver.translate(error, self.connection.name)
+            translated = driver.translate(error, self.connection.name)
             if not deadline.passed:
-                raise said from error
-            late = deadline.error(said)
+                raise translated from error
+            late = deadline.error(translated)
             if first:
                 self._pause_after(late)
             raise late from error
@@ -311,11 +312,11 @@ class Session:
 
     @contextmanager
     def _asking(self, raw: driver.RawConnection, *, team: bool) -> Iterator[driver.Ask]:
-        """Give what runs a query: SQLAlchemy for what teams write, the driver for our own."""
+        """Yield a function that runs a query: through SQLAlchemy if a team wrote it."""
         if not team:
             yield partial(driver.ask, raw)
             return
-        # imported late: it takes longer than a look at a server, which is our own
+        # imported late: it takes longer than a look at a server, which does not need it
         from rbkernel.sources.postgres.connection import alchemy
 
         if self._engine is None:
@@ -324,10 +325,10 @@ class Session:
             yield ask
 
     def _begin(self, raw: driver.RawConnection, timeout_s: float, *, team: bool) -> None:
-        """Set what the rest of the transaction relies on, and see that it cannot write."""
-        ours = settings.for_team_sql(self._own_path) if team else settings.for_own_sql()
+        """Set the session's settings for this transaction, and check that it cannot write."""
+        chosen = settings.for_team_sql(self._own_path) if team else settings.for_own_sql()
         self._encoding = driver.encoding(raw)
-        wanted = {**ours, **self._limits(timeout_s), "client_encoding": self._encoding}
+        wanted = {**chosen, **self._limits(timeout_s), "client_encoding": self._encoding}
         row = driver.one_row(raw, settings.statement(wanted), wanted)
         self._own_path = settings.begun(row, self.connection.name).own_path
 
@@ -342,9 +343,9 @@ class Session:
 
     @property
     def _first_s(self) -> float:
-        """Seconds for the first answer: a pooler without a free server lets us wait for minutes.
+        """Seconds for the first answer: a pooler without a free server would wait for minutes.
 
-        With the grace before the deadline, it is as long as a login may take.
+        With the grace before the deadline, it is the longest time of a login.
         """
         longest = min(self.connection.connect_timeout_s, self.connection.statement_timeout_s)
         return max(longest - _GRACE_S - FIRST_CANCEL_S, 0.5)
@@ -359,7 +360,7 @@ class Session:
 
 
 def _frame(answer: Answer) -> pd.DataFrame:
-    # imported late: pandas takes a second, and not every look needs a frame
+    # imported late: importing pandas takes a second, and not every look needs a frame
     from rbkernel.checks import frames
 
     return frames.to_frame(answer)

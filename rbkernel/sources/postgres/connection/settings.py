@@ -1,12 +1,12 @@
-"""The settings of every session of ours: set first, by qualified names, for one transaction.
+"""The settings of every session: set by the first statement of each transaction. Pure.
 
-A role or database can have settings of its own (``ALTER … SET``), and the owner of a database need
-not be its administrator. A search path of theirs would put functions, operators and tables of
-theirs before PostgreSQL's, run as our role. So the first statement of each transaction names
-nothing without its schema, and from then on nothing but ``pg_catalog`` is searched. ``pg_temp``
-stands last: where it is not named, temporary tables come first.
+A role or database can have its own settings (``ALTER … SET``), and the owner of a database need not
+be its administrator. With such a search path, the owner's functions, operators and tables would
+replace PostgreSQL's and run as the diagnostic role. So the first statement of each transaction
+qualifies every name, and from then on only ``pg_catalog`` is searched. ``pg_temp`` is last: if it
+is not in the path, temporary tables come first.
 
-Pure. Everything is for the transaction only, since a pooler hands a session on to other clients.
+All settings are for the transaction only, since a pooler hands a session on to other clients.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rbkernel.errors import DatabaseError
 
-# the text of values, and what SQL means: the same for every role and database
+# the format of values and the meaning of SQL: the same for every role and database
 _TEXT: Mapping[str, str] = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -36,8 +36,8 @@ _TEXT: Mapping[str, str] = {
     "exit_on_error": "off",
     "cursor_tuple_fraction": "1.0",
 }
-# For queries of our own. Row security: an error where policies would hide rows, and run functions
-# of the table's owner. Constraints: the planner would evaluate functions of theirs.
+# For rbkernel's own queries. row_security off: an error instead of policies that hide rows and run
+# functions of the table's owner. constraint_exclusion: the planner would evaluate such functions.
 _OWN: Mapping[str, str] = {
     "row_security": "off",
     "constraint_exclusion": "off",
@@ -61,16 +61,16 @@ _REPORTED: Mapping[str, str] = {
     "search_path": "pg_catalog",
 }
 _TEAM: Mapping[str, str] = {"row_security": "on"}
-# Python has no codec for these encodings of a server: what is not ASCII is escaped
+# Python has no codec for these encodings of a server: non-ASCII bytes are escaped
 _WITHOUT_CODEC = frozenset({"EUC_TW", "MULE_INTERNAL"})
 _READ_ONLY = "transaction_read_only"
-# what a session of ours has set at login, by name: these hide the server's own values from it
+# lists the settings sent at login: the session does not see the server's values of these
 AT_LOGIN = "rbkernel.set_at_login"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """A setting that the role or the database has, in place of the server's own."""
+    """A setting of the role or the database that overrides the server's."""
 
     name: str
     value: str
@@ -82,16 +82,16 @@ class Override:
 
 @dataclass(frozen=True)
 class Begun:
-    """What the first statement of a transaction tells: the schemas that the role would search."""
+    """The result of a transaction's first statement: the schemas of the role's search path."""
 
     own_path: tuple[str, ...]
 
 
 def client_encoding(server_encoding: str) -> str:
-    """Return the encoding to talk in: the server's own, so that it converts nothing.
+    """Return the client encoding: the server's own, so that it converts nothing.
 
-    A conversion, and UTF8 where the server has SQL_ASCII, would fail for the whole answer where
-    one byte is not valid.
+    A conversion, or UTF8 with a server of SQL_ASCII, would fail for the whole answer if one byte is
+    not valid.
 
     >>> [client_encoding(name) for name in ("UTF8", "LATIN1", "SQL_ASCII", "EUC_TW")]
     ['UTF8', 'LATIN1', 'SQL_ASCII', 'SQL_ASCII']
@@ -100,12 +100,12 @@ def client_encoding(server_encoding: str) -> str:
 
 
 def for_own_sql() -> dict[str, str]:
-    """Return the settings for SQL that we wrote: only ``pg_catalog`` is searched."""
+    """Return the settings for rbkernel's SQL: only ``pg_catalog`` is searched."""
     return {"search_path": path(()), **_TEXT, **_OWN}
 
 
 def for_team_sql(own_path: Sequence[str]) -> dict[str, str]:
-    """Return the settings for SQL that a team wrote, with the role's path behind ``pg_catalog``."""
+    """Return the settings for SQL of a team: the role's path follows ``pg_catalog``."""
     return {"search_path": path(own_path), **_TEXT, **_TEAM}
 
 
@@ -120,7 +120,7 @@ def path(schemas: Iterable[str]) -> str:
 
 
 def statement(settings: Mapping[str, str]) -> str:
-    """Return the first statement of a transaction; it names nothing without its schema.
+    """Return the first statement of a transaction; all its names are qualified.
 
     >>> print(statement({"jit": "off"}))
     SELECT pg_catalog.current_schemas(false), pg_catalog.set_config('jit', %(jit)s, true), \
@@ -147,14 +147,14 @@ def begun(row: Sequence[object], connection: str) -> Begun:
         raise DatabaseError(
             f"the transaction is not read-only: {_READ_ONLY} is {row[-1]}",
             where=f"connection {connection}",
-            next_step="connect directly to the server: something in between changes the settings",
+            next_step="connect directly to the server: a pooler or proxy changes the settings",
         )
     schemas = row[0] if isinstance(row[0], list) else []
     return Begun(tuple(str(name) for name in schemas))
 
 
 def overrides(stored: Iterable[str]) -> tuple[Override, ...]:
-    """Pick, of what a role and a database have set, what differs from our settings.
+    """Return the settings of a role and a database that differ from rbkernel's.
 
     Parameters
     ----------

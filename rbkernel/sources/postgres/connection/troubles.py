@@ -1,8 +1,8 @@
-"""What can be wrong with a connection or a query, and the next step: by SQLSTATE and by cause.
+"""What can be wrong with a connection or a query, by SQLSTATE, and the next step. Pure.
 
-Pure. A server writes its messages in the language of ``lc_messages``, and one cause comes with many
-texts. So nothing here reads a message. A refused login is recognized by its SQLSTATE and, where one
-code stands for several causes, by the server's routine that raised it, which is not translated.
+A server translates its messages (``lc_messages``), and one cause has many texts. So this module
+reads no message. A refused login is recognized by its SQLSTATE and, if one code has several causes,
+by the server's routine that raised it, which is not translated.
 """
 
 from __future__ import annotations
@@ -10,37 +10,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from rbkernel.errors import DatabaseError
+
 
 class Trouble(StrEnum):
-    """A cause, in the words of a person who looks for it."""
+    """What is wrong, in words for people."""
 
-    # on the way to the server
-    HOST_UNKNOWN = "there is no host of that name"
+    # between rbkernel and the server
+    HOST_UNKNOWN = "the host name is unknown"
     NAME_SERVER_SILENT = "the name server does not answer"
-    NOT_LISTENING = "nothing listens there"
+    NOT_LISTENING = "nothing listens on that port"
     HOST_SILENT = "the host does not answer"
-    NO_ROUTE = "there is no way to the host"
+    NO_ROUTE = "there is no route to the host"
     CLOSED_AT_ONCE = "the other end closes the connection at once"
-    NO_SOCKET = "there is no socket of a server in that folder"
+    NO_SOCKET = "that folder has no socket of a server"
     SOCKET_FORBIDDEN = "this user may not open the server's socket"
     FROZEN = "the port is open, but the server does not answer"
     ANOTHER_PROGRAM = "the program that listens there is not PostgreSQL"
     NOT_REACHED = "the server cannot be reached"
     # encryption
-    NO_TLS = "the server offers no TLS, and sslmode asks for it"
+    NO_TLS = "the server offers no TLS, but sslmode requires it"
     OTHER_HOST = "the certificate of the server is for another host"
     UNTRUSTED = "the certificate of the server is signed by an authority that is not trusted here"
     EXPIRED = "the certificate of the server has expired, or is not valid yet"
     TLS_FAILED = "the TLS handshake failed"
     # the login
-    CATALOGUE_LOCKED = "a lock on the server's catalogue lets nobody in"
+    CATALOGUE_LOCKED = "a lock on the server's catalogue blocks all logins"
     LOGIN_SILENT = "no login: the server does not answer in time"
-    CREDENTIALS_MISSING = "the server asks for a password, and none was found"
+    CREDENTIALS_MISSING = "the server asks for a password, but none was found"
     CREDENTIALS_WRONG = "the server does not accept the password"
-    NO_RULE = "no rule of pg_hba.conf lets this role in from here"
+    NO_RULE = "no rule of pg_hba.conf allows this role from this host"
     ROLE_CLOSED = "the role does not exist, or may not log in"
-    NOT_ALLOWED = "the server does not let this role in from here"
-    NO_DATABASE = "there is no database of that name"
+    NOT_ALLOWED = "the server does not allow this role from this host"
+    NO_DATABASE = "the database does not exist"
     DATABASE_CLOSED = "the database accepts no connections"
     NO_CONNECT = "the role has no CONNECT privilege on the database"
     ROLE_FULL = "the role has reached its own connection limit"
@@ -48,16 +50,16 @@ class Trouble(StrEnum):
     SLOTS_FULL = "the server has no free connection slot for this role"
     STARTING = "the server is starting, stopping or in recovery"
     LIBRARY_MISSING = "a library that the role or the database has set cannot be loaded"
-    FILE_MISSING = "the server misses one of its files"
+    FILE_MISSING = "a file of the server is missing"
     NO_SERVICE = "libpq finds no usable definition of the service"
-    POOLER_REFUSED = "a pooler in between refused the login"
+    POOLER_REFUSED = "a pooler refused the login"
     LOGIN_REFUSED = "the server refused the login"
-    # afterwards
+    # after the login
     ENDED = "the server is starting, stopping or was stopped"
-    CANCELLED_EARLY = "a statement time-out of the role or the database is shorter than ours"
+    CANCELLED_EARLY = "a statement time-out of the role or the database is shorter than rbkernel's"
     CANCELLED = "the query was cancelled"
-    ENDED_BY_TIMEOUT = "a time-out that the role or the database has set ends our sessions"
-    LOCKED = "another session holds a lock that this needs"
+    ENDED_BY_TIMEOUT = "a time-out of the role or the database ends rbkernel's sessions"
+    LOCKED = "another session holds a lock that the query needs"
     FORBIDDEN = "the role lacks a privilege"
     CLOSED_CATALOGUE = "the catalogue is open to superusers only"
     NO_RESOURCES = "the server is short of memory, disk or another resource"
@@ -74,8 +76,8 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.CLOSED_AT_ONCE: "check the port, and whether a proxy or a firewall is in between",
     Trouble.NO_SOCKET: "check that the server runs, and the folder and port of its socket",
     Trouble.SOCKET_FORBIDDEN: "check the permissions of the socket's folder, or give a host name",
-    Trouble.FROZEN: "the host may be gone, or the server stuck: frozen, out of memory, its"
-    " catalogue locked; look at it from its own host",
+    Trouble.FROZEN: "the host may be down, or the server stuck: frozen, out of memory, its"
+    " catalogue locked; check it on its own host",
     Trouble.ANOTHER_PROGRAM: "check host and port of this connection; the port of PostgreSQL is"
     " 5432 unless it was changed",
     Trouble.NOT_REACHED: "check that the server runs, and host and port of this connection",
@@ -88,8 +90,8 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.TLS_FAILED: "check the TLS versions and ciphers of both ends, and sslrootcert",
     Trouble.CATALOGUE_LOCKED: "in a session that is open already, find who holds the lock"
     " (pg_locks, pg_blocking_pids) and end that transaction",
-    Trouble.LOGIN_SILENT: "the host may be gone, the server stuck (frozen, out of memory, its"
-    " catalogue locked), or a pooler without a free server: look at it from its own host",
+    Trouble.LOGIN_SILENT: "the host may be down, the server stuck (frozen, out of memory, its"
+    " catalogue locked), or a pooler without a free server: check it on its own host",
     Trouble.CREDENTIALS_MISSING: "name the password source of this connection: password_env,"
     " passfile or password_command",
     Trouble.CREDENTIALS_WRONG: "check the password source of this connection, then the role: the"
@@ -137,7 +139,7 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.LOST: "check that the server runs, and host and port of this connection",
     Trouble.SILENT: "look at the server's load, at locks, and at a pooler in between",
 }
-# nobody is served: not a matter of our own role, password or address
+# the server serves nobody: not a problem of rbkernel's own role, password or address
 DOWN = frozenset(
     {
         Trouble.NOT_LISTENING,
@@ -157,7 +159,7 @@ DOWN = frozenset(
 )
 # a second attempt waits as long as the first, and may leave a waiting backend
 FUTILE = frozenset({Trouble.CATALOGUE_LOCKED, Trouble.LOGIN_SILENT, Trouble.HOST_SILENT})
-# by SQLSTATE, and by the routine that raised it where the code alone does not tell; the routines
+# by SQLSTATE, and by the routine that raised it if the code is ambiguous; the routines
 # are those of PostgreSQL 15 to 18 (miscinit.c, postinit.c, auth.c)
 _AT_LOGIN: Mapping[str, Trouble] = {
     "28P01": Trouble.CREDENTIALS_WRONG,
@@ -173,7 +175,7 @@ _AT_LOGIN: Mapping[str, Trouble] = {
     "53300": Trouble.SLOTS_FULL,
     "53": Trouble.NO_RESOURCES,
     "57P": Trouble.STARTING,
-    # a server of another language, too, names the routine that loads libraries (dfmgr.c)
+    # also in a server of another language, the routine that loads libraries (dfmgr.c)
     "58P01 internal_load_library": Trouble.LIBRARY_MISSING,
     "42501 check_restricted_library_name": Trouble.LIBRARY_MISSING,
     "58P01": Trouble.FILE_MISSING,
@@ -221,7 +223,7 @@ def at_login(sqlstate: str, routine: str = "") -> Trouble:
 
 
 def afterwards(sqlstate: str) -> Trouble:
-    """Return why a session that is open does not answer.
+    """Return why an open session does not answer.
 
     >>> afterwards("57014").name, afterwards("57P05").name, afterwards("").name
     ('CANCELLED', 'ENDED_BY_TIMEOUT', 'LOST')
@@ -230,7 +232,7 @@ def afterwards(sqlstate: str) -> Trouble:
 
 
 def opens(trouble: str) -> str:
-    """Return the runbook about what keeps a server from answering; empty for other reasons.
+    """Return the runbook for a server that does not answer; empty for other troubles.
 
     >>> opens(Trouble.LOCKED), opens(Trouble.SLOTS_FULL)
     ('RUN-007', 'RUN-001')
@@ -244,8 +246,27 @@ def opens(trouble: str) -> str:
     return "RUN-010" if trouble in DOWN else ""
 
 
+def error(
+    trouble: Trouble, what: str = "", *, where: str = "", next_step: str = "", sqlstate: str = ""
+) -> DatabaseError:
+    """Return the error of a trouble; text and next step are the trouble's own by default.
+
+    >>> found = error(Trouble.LOCKED, where="connection db")
+    >>> found.what, found.opens
+    ('another session holds a lock that the query needs', 'RUN-007')
+    """
+    return DatabaseError(
+        what or trouble,
+        where=where,
+        next_step=next_step or _NEXT_STEPS[trouble],
+        sqlstate=sqlstate,
+        trouble=trouble,
+        opens=opens(trouble),
+    )
+
+
 def next_step(trouble: Trouble) -> str:
-    """Return what to do about it.
+    """Return what to do about a trouble.
 
     >>> next_step(Trouble.NO_DATABASE)
     'check dbname of this connection'
