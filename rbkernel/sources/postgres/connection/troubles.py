@@ -256,7 +256,7 @@ def error(
     ('another session holds a lock that the query needs', 'RUN-007')
     """
     return DatabaseError(
-        what or trouble,
+        what or trouble.value,
         where=where,
         next_step=next_step or _NEXT_STEPS[trouble],
         sqlstate=sqlstate,
