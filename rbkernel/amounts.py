@@ -9,7 +9,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in its two largest units; a part of a unit is cut off.
+    """Write a duration in its two largest units, rounded down.
 
     >>> [duration(seconds) for seconds in (0, 42.9, 1025, 12_000, 86_400, 200_000)]
     ['0 s', '42 s', '17 min 5 s', '3 h 20 min', '1 d', '2 d 7 h']
@@ -37,7 +37,7 @@ def count(number: int, noun: str) -> str:
 
 
 def singular(plural: str) -> str:
-    """Return the singular of a regular plural; what is none, such as a unit of measure, stays.
+    """Return the singular of a regular plural; other words, such as units, stay unchanged.
 
     >>> [singular(word) for word in ("slots", "queries", "indexes", "ms", "MB", "% of the slots")]
     ['slot', 'query', 'index', 'ms', 'MB', '% of the slots']

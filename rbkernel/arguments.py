@@ -1,4 +1,4 @@
-"""Wrong arguments of a call: one sentence that names the argument, before anything is asked."""
+"""Check the arguments of a call before it runs: one sentence names the wrong argument."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREFIXES = {"rbkernel.render.figure": "figure.", "rbkernel.actions.plans": "act
 
 
 def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Hold a call of `rb` to its signature and its annotations.
+    """Check the calls of an `rb` function against its signature and annotations.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def unknown_keyword(call: str, given: str, known: Iterable[str]) -> ParameterError:
-    """Return the error about a keyword that a call does not take, with the one that was meant.
+    """Return the error about an unknown keyword, with the probably meant one.
 
     >>> unknown_keyword("rb.check", "critcal", ["warn", "critical"]).next_step
     'write critical=…'
@@ -66,7 +66,7 @@ def _name(call: Callable[..., object]) -> str:
 def _must_fit(
     signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Refuse a keyword that is unknown, and an argument that is missing, twice or too many."""
+    """Refuse unknown keywords, and missing, duplicate or too many arguments."""
     declared = signature.parameters.values()
     known = [one.name for one in declared if one.kind is not one.VAR_POSITIONAL]
     if not any(one.kind is one.VAR_KEYWORD for one in declared):
@@ -82,13 +82,13 @@ def _must_fit(
 
 
 def _outline(signature: inspect.Signature) -> str:
-    """Return how a call is written: the arguments that it needs, then what it may take."""
+    """Return the call's form: its required arguments, then … if there are optional ones."""
     needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
     return f"({', '.join(needed)}{', …' if len(needed) < len(signature.parameters) else ''})"
 
 
 def _validator(call: Callable[..., object]) -> Callable[..., _Arguments]:
-    """Return what holds arguments to the annotations; made at a call's first use, as it is slow."""
+    """Return the validator of the annotations; made at the first use, because that is slow."""
 
     @functools.wraps(call)
     def take(*args: Any, **kwargs: Any) -> _Arguments:

@@ -1,12 +1,12 @@
-r"""Pure: text of anybody → text that can be shown: in a page, a terminal, a log, a message.
+r"""Pure: make untrusted text safe to show in a page, a terminal, a log or a message.
 
-A label, a table's name or a note may hold characters that nobody sees and that change what is seen
-around them: a terminal obeys ESC, U+202E turns the rest of a line round, zero-width characters make
-two different names look alike. They are written as escapes, as Python writes them. What a script
-needs to be read stays: joiners in emoji, in Persian and in Indic scripts, marks of Arabic and
-Hebrew text, one variation selector after a character that has variants.
+A label, a table's name or a note may hold invisible characters that change how other text looks:
+a terminal executes ESC sequences, U+202E reverses the rest of a line, zero-width characters make
+two different names look alike. They are written as escapes, as Python writes them. Characters that
+a script needs stay: joiners in emoji, in Persian and in Indic scripts, marks of Arabic and Hebrew
+text, one variation selector after a character that has variants.
 
-Only what is shown passes through here. The record keeps every character.
+It applies only to what is shown. The record keeps every character.
 
 >>> visible("db\x1b[2J\u202e1"), visible("a\nb\tc")
 ('db\\x1b[2J\\u202e1', 'a\nb\tc')
@@ -35,9 +35,9 @@ _RIGHT_TO_LEFT = re.compile(f"[{_RTL}]")
 # of names and values in a row, each by itself
 _RIGHT_TO_LEFT_PART = re.compile(f"[{_RTL}](?:[^=;·|\n]*[{_RTL}\u200c-\u200f])?")
 _VIRAMA = 9  # the class of the marks that join Indic letters
-_PILING = ("Mn", "Me")  # marks that need no room of their own
-_PILE = re.compile(r"[^\w\s\x21-\u02ff]{6}")  # no letter, digit or sign of Latin text
-_MOST_MARKS = 5  # on one letter: as many as Hebrew with vowels and accents has
+_PILING = ("Mn", "Me")  # marks without a width of their own
+_PILE = re.compile(r"[^\w\s\x21-\u02ff]{6}")  # not a letter, digit or sign of Latin text
+_MOST_MARKS = 5  # marks on one letter: as many as Hebrew with vowels and accents has
 _JOINERS, _DIRECTION_MARKS = "\u200c\u200d", "\u200e\u200f\u061c"
 _TEXT_STYLE, _EMOJI_STYLE = "\ufe0e", "\ufe0f"
 _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
@@ -47,7 +47,7 @@ _FIRST_STRONG, _ISOLATE_END = "\u2068", "\u2069"
 
 
 def visible(text: str) -> str:
-    r"""Return text with what is not seen in it as escapes; line ends and tabs stay.
+    r"""Return text with invisible characters as escapes; line ends and tabs stay.
 
     >>> visible("a\u200bb \x9b31m \ud800 \u2066x\u2069 \U000e0041")
     'a\\u200bb \\x9b31m \\ud800 \\u2066x\\u2069 \\U000e0041'
@@ -73,7 +73,7 @@ def one_line(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return text as HTML; what reads from right to left cannot turn round what stands beside it.
+    r"""Return text as HTML; right-to-left text is isolated and cannot reorder text beside it.
 
     >>> escape("<b> \u202e"), escape("host=שלום עולם, 3 & 4")
     ('&lt;b&gt; \\u202e', 'host=<bdi>שלום עולם</bdi>, 3 &amp; 4')
@@ -82,7 +82,7 @@ def escape(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    r"""Return text for a place that takes no markup, such as a page's title, on one line.
+    r"""Return text, on one line, for a place without markup, such as a page's title.
 
     >>> isolated("a\u202eb"), isolated("שלום: 3") == "\u2068שלום\u2069: 3"
     ('a\\u202eb', True)
@@ -91,7 +91,7 @@ def isolated(text: str) -> str:
 
 
 def _with_isolates(text: str, start: str, end: str, quote: Callable[[str], str]) -> str:
-    """Isolate what reads from right to left, from its first letter to its last, by values."""
+    """Isolate right-to-left text, from its first letter to its last."""
     parts, done = [], 0
     for found in _RIGHT_TO_LEFT_PART.finditer(text):
         parts += [quote(text[done : found.start()]), start, quote(found[0]), end]
@@ -109,7 +109,7 @@ def reads_from_right(text: str) -> bool:
 
 
 def _shown(found: re.Match[str], *, keep_direction: bool) -> str:
-    """Return a character as it is, where its neighbours need it, else as an escape."""
+    """Return a character unchanged if its neighbours need it, else as an escape."""
     character, text, at = found[0], found.string, found.start()
     before = text[at - 1 : at]
     if character in _JOINERS:
@@ -128,7 +128,7 @@ def _shown(found: re.Match[str], *, keep_direction: bool) -> str:
 
 
 def _joins(text: str, at: int) -> bool:
-    """Tell whether a joiner stands in an emoji, or after a letter of a script that joins."""
+    """Tell whether a joiner is part of an emoji, or follows a letter of a joining script."""
     last = text[max(0, at - 3) : at].rstrip(f"{_EMOJI_STYLE}{_SKIN_TONES}")[-1:]
     after = text[at + 1 : at + 2]
     if not last or last in _JOINERS:
@@ -179,7 +179,7 @@ def _has_variant(before: str, selector: str) -> bool:
 
 
 def _is_in_a_flag(text: str, at: int) -> bool:
-    """Tell whether a tag belongs to a flag, such as Scotland's, that is whole."""
+    """Tell whether a tag belongs to a complete flag, such as Scotland's."""
     start = text.rfind("\U0001f3f4", max(0, at - _LONGEST_FLAG), at)
     found = _FLAG.match(text, start) if start >= 0 else None
     return found is not None and at < found.end()
@@ -193,7 +193,7 @@ def _escaped(character: str) -> str:
 
 
 def _with_few_marks(text: str) -> str:
-    r"""Write combining marks as escapes that would pile up over other lines.
+    r"""Escape combining marks that would stack up and cover other lines.
 
     >>> _with_few_marks("e\u0301" + "\u0301" * 20).count("\\u0301")
     16

@@ -41,7 +41,7 @@ class RbkernelError(Exception):
         return f"{self.what}{place}.{advice}"
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows, as IPython asks it of an error: no frames of ours."""
+        """Return what IPython shows of an error: without frames of rbkernel."""
         lines = [f"{type(self).__name__}: {self}"]
         if place := _line_that_called(self.__traceback__):
             lines.append(f"line {place.lineno}: {place.line}")
@@ -52,7 +52,7 @@ class RbkernelError(Exception):
 
 
 def _line_that_called(frames: types.TracebackType | None) -> traceback.FrameSummary | None:
-    """Return the last line outside of rbkernel that led to an error; None where a magic did."""
+    """Return the last line outside of rbkernel that led to an error; None for a magic."""
     called: traceback.FrameSummary | None = None
     for frame in traceback.extract_tb(frames):
         if pathlib.Path(frame.filename).is_relative_to(_PACKAGE):
@@ -82,7 +82,7 @@ class UnknownRunbook(RunbookError, LookupError):
 
 
 class ExecutedNotebook(RunbookError):
-    """A notebook with the results of a run, where a runbook is wanted."""
+    """A notebook with the results of a run, given instead of a runbook."""
 
 
 class AlertRulesError(RbkernelError, ValueError):
@@ -98,7 +98,7 @@ class SecretParameter(ParameterError):
 
 
 class NothingCompared(ParameterError):
-    """The conditions of a comparison pick no row on either side, so that nothing is known."""
+    """The conditions of a comparison select no row on either side, so nothing is compared."""
 
 
 class SqlTextError(RbkernelError, ValueError):
@@ -106,11 +106,11 @@ class SqlTextError(RbkernelError, ValueError):
 
 
 class DatabaseError(RbkernelError):
-    """The patient did not answer as asked: refused, timed out, locked, forbidden.
+    """The database did not answer the query: refused, timed out, locked, forbidden.
 
     A diagnostic turns it into an ``unknown`` finding with this reason. ``sqlstate`` is the server's
-    code, empty when it sent none; ``trouble`` names what is wrong, as its source tells them apart
-    (PostgreSQL: `connection.troubles`), empty where nobody has; ``opens`` is the runbook about it.
+    code, empty if it sent none; ``trouble`` is the kind of problem as the source classifies it
+    (PostgreSQL: `connection.troubles`), empty if unknown; ``opens`` is the runbook about it.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class QueryError(RbkernelError, ValueError):
 
 
 class StoredSituationError(RbkernelError, ValueError):
-    """A situation that was stored and cannot be read: damaged, or of a later version."""
+    """A stored situation that cannot be read: damaged, or of a later version."""
 
 
 class WatchError(RbkernelError):
-    """Situations cannot be kept, or another process keeps those of this connection."""
+    """Situations cannot be stored, or another process watches this connection."""
 
 
 class NotStarted(RbkernelError, RuntimeError):
@@ -146,7 +146,7 @@ class NotStarted(RbkernelError, RuntimeError):
 
 
 class Undecided(RbkernelError, RuntimeError):
-    """The truth value of a decision that nobody has made yet was asked for."""
+    """The truth value of an open decision was used."""
 
 
 class RecorderError(RbkernelError, OSError):
@@ -162,7 +162,7 @@ class NewerEvidence(EvidenceError):
 
 
 class NothingSealed(EvidenceError):
-    """An archive holds sealed evidence, and there is none of this yet: answered with 409."""
+    """There is no sealed evidence to archive yet: answered with 409."""
 
 
 class RunError(RbkernelError):
@@ -174,7 +174,7 @@ class SandboxError(RbkernelError):
 
 
 class LinkError(RbkernelError, ValueError):
-    """A link to a page that opens nothing: altered, expired, or of nothing there is."""
+    """An invalid link to a page: altered, expired, or its page does not exist."""
 
 
 class StoreError(RbkernelError):
@@ -194,7 +194,7 @@ class Unauthenticated(RbkernelError, PermissionError):
 
 
 class Unreadable(RbkernelError, ValueError):
-    """A body from a known sender that holds no alerts as they are known: quarantined."""
+    """A body from a known sender without alerts in a known format: quarantined."""
 
 
 class TooLarge(RbkernelError, ValueError):
@@ -202,8 +202,8 @@ class TooLarge(RbkernelError, ValueError):
 
 
 class Overloaded(RbkernelError):
-    """The gateway cannot take more now: answered with 503, so that the sender comes again."""
+    """The gateway cannot accept more now: answered with 503, so that the sender retries."""
 
 
 class NotifyError(RbkernelError):
-    """A notification cannot be sent: apprise is missing, or the service did not take it."""
+    """A notification cannot be sent: apprise is missing, or the service refused it."""

@@ -1,4 +1,4 @@
-"""The values that everything else passes around: frozen, without IO.
+"""The values that all packages share: frozen, without IO.
 
 Verdicts are ordered by how soon a human must look, which also gives the exit codes.
 """
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position from least (0) to most urgent (3); not knowing outranks a warning."""
+        """Position from least (0) to most urgent (3); unknown is more urgent than warning."""
         return list(Verdict).index(self)
 
     @property
@@ -47,16 +47,16 @@ class Verdict(StrEnum):
 
     @classmethod
     def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
-        """Return the most urgent verdict; nothing checked means nothing known."""
+        """Return the most urgent verdict; unknown if there is none."""
         return max(verdicts, key=lambda verdict: verdict.rank, default=cls.UNKNOWN)
 
 
-# the labels in which senders say how severe an alert is
+# the labels in which senders give the severity of an alert
 SEVERITY_LABELS = ("severity", "priority", "level")
 
 
 class Severity(StrEnum):
-    """The one internal scale; a runbook's own words (P1, SEV2, high …) are shown as written.
+    """The internal scale of severity; a runbook's words (P1, SEV2, high …) are shown as written.
 
     >>> Severity.parse("SEV1"), Severity.parse("P3"), Severity.parse("High")
     (<Severity.CRITICAL: 'critical'>, <Severity.LOW: 'low'>, <Severity.HIGH: 'high'>)
@@ -69,7 +69,7 @@ class Severity(StrEnum):
 
     @classmethod
     def parse(cls, words: str) -> Severity:
-        """Map any of the four scales in use onto ours.
+        """Convert a word of one of the four usual scales.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Severity(StrEnum):
 
     @classmethod
     def place(cls, words: str) -> int:
-        """Return 0 for the most severe, and more than for all others for words of no scale.
+        """Return 0 for the most severe; unknown words get the largest number.
 
         >>> Severity.place("SEV1"), Severity.place("low"), Severity.place("")
         (0, 3, 4)
@@ -113,9 +113,9 @@ _SEVERITY_WORDS = {
 class Finding:
     """The result of one check, in words that can be acted on.
 
-    ``which`` names the very rows that are wrong, such as process ids or keys; ``opens`` is the
-    runbook that goes on from here. A cause ``explains`` the findings that would open these
-    runbooks; each of those says by which cause it is explained.
+    ``which`` identifies the wrong rows, for example by process ids or keys; ``opens`` is the
+    runbook to open next. A cause ``explains`` the findings that would open these runbooks; each of
+    them names its cause in ``explained_by``.
     """
 
     title: str
@@ -132,7 +132,7 @@ class Finding:
     explained_by: str = ""
 
     def that_can_open(self, runbooks: Container[str]) -> Finding:
-        """Return the finding, sending nobody to a runbook that is not among these."""
+        """Return the finding, without a runbook to open if it is not one of these."""
         known = not self.opens or self.opens in runbooks
         return self if known else dataclasses.replace(self, opens="")
 
@@ -163,7 +163,7 @@ class Finding:
 
     @property
     def is_cause(self) -> bool:
-        """Whether it names what is behind other findings."""
+        """Whether it is the cause of other findings."""
         return bool(self.explains)
 
     def _ipython_display_(self) -> None:
@@ -171,14 +171,14 @@ class Finding:
 
     @property
     def headline(self) -> str:
-        """The cause where one is known, else the title."""
+        """The cause if one is known, else the title."""
         return self.actual if self.is_cause else self.cause or self.title
 
 
 def explained(finding: Finding, topic: str, causes: Iterable[Finding]) -> Finding:
-    """Name the cause that explains a finding: the one that its runbook would look for.
+    """Return the finding with the cause that explains it.
 
-    What could not be seen because of a cause is no worse than that cause.
+    A finding that is unknown because of a cause becomes no more urgent than that cause.
 
     Parameters
     ----------
@@ -201,9 +201,9 @@ def explained(finding: Finding, topic: str, causes: Iterable[Finding]) -> Findin
 
 
 def leading(findings: Iterable[Finding]) -> list[Finding]:
-    """Return what a headline is made of: the worst that is wrong and unexplained, causes first.
+    """Return the findings for a headline: the worst unexplained ones, causes first.
 
-    Where nothing is wrong: what could not be seen.
+    If nothing is wrong: the unknown ones.
 
     >>> late = Finding(title="Wait", verdict=Verdict.CRITICAL, expected="", actual="40 s",
     ...                explained_by="refund-job blocks 9 sessions")
@@ -243,7 +243,7 @@ def folded(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort: what is not ok first, causes before others of the same verdict, the explained last.
+    """Sort by urgency: causes before others of the same verdict, explained findings last.
 
     >>> def found(title, verdict, **more):
     ...     return Finding(title=title, verdict=verdict, expected="", actual="", **more)
@@ -329,11 +329,11 @@ PLAN_TRANSITIONS = Transitions(
 
 @dataclass(frozen=True, kw_only=True)
 class ActionPlan:
-    """A mutation that is proposed, never executed by the one who proposes it.
+    """A proposed change, which the runbook itself does not execute.
 
     It is SQL for a connection, or a ``command`` for a shell. ``targets`` are rows that identify
-    what would be touched, and what it holds now. ``effect`` says what it should bring about.
-    ``verify`` names the diagnostic that shows whether it worked, asked with ``verify_values``.
+    what would change, with the present values. ``effect`` describes the expected result.
+    ``verify`` is the diagnostic that shows whether it worked, run with ``verify_values``.
     """
 
     id: str
@@ -350,15 +350,15 @@ class ActionPlan:
 
     @property
     def text(self) -> str:
-        """What a human copies; empty when there is nothing to do."""
+        """The text to copy; empty when there is nothing to do."""
         return self.command or self.sql
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of a runbook, as the journal's ``run`` record tells it.
+    """One execution of a runbook, as in the journal's ``run`` record.
 
-    ``continues`` is the run that this one goes on from, in a working copy of it.
+    ``continues`` is the run that this one continues, in a working copy of it.
     """
 
     id: str

@@ -1,7 +1,7 @@
-"""The bytes of a notebook, in the one format that we read: version 4, which Jupyter writes.
+"""Read the bytes of a notebook in format 4, the only supported one, which Jupyter writes.
 
 Pure. An older notebook could be converted, but its cells have no ids and its outputs another form,
-so nothing of it could be compared with a record; and nobody knows what a newer one means.
+so it could not be compared with a record. A newer format is unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def load(data: bytes) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The bytes are no such notebook; the message says why, as part of a sentence.
+        The bytes are not such a notebook; the message says why, as part of a sentence.
 
     >>> load(b'{"nbformat": 3, "worksheets": []}')
     Traceback (most recent call last):
@@ -54,5 +54,5 @@ def _json(data: bytes) -> Any:
         raise ValueError(f"it is not JSON (line {error.lineno}){cut}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            "it is not JSON that can be read: nested too deep, or a number too long"
+            "its JSON cannot be read: nested too deep, or a number too long"
         ) from error

@@ -1,4 +1,4 @@
-"""The name that was meant by a misspelt one. Pure."""
+"""Suggest the right name for a misspelt one. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """Return the known name that a misspelt one was meant to be; empty when none is near.
+    """Return the known name that is closest to a misspelt one; empty if none is close.
 
     >>> nearest("rowcap", ["row_cap", "untried"]), nearest("colour", ["row_cap", "untried"])
     ('row_cap', '')
@@ -16,7 +16,7 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that asks for the name that was meant, or nothing.
+    """Return the end of a sentence that suggests the closest name, or nothing.
 
     >>> did_you_mean("order", ["orders", "payments"]), did_you_mean("x", ["orders"])
     ('; did you mean orders?', '')

@@ -1,7 +1,7 @@
-"""One normal form of values, in strict JSON: for the wire, the journal and what compares them.
+"""One normal form of values, in strict JSON: for messages, the journal and their comparison.
 
-A client, a journal and a notebook say the same only if a value is written in one way. So values
-take their normal form before they are sent or written:
+A message, a journal and a notebook can be compared only if each value has one form. So values are
+converted to their normal form before they are sent or written:
 
 - NaN and the infinities are the texts ``nan``, ``inf`` and ``-inf``, as Jupyter writes them;
 - a whole number beyond ±(2**53 - 1) is the text of its digits: a browser would round the number;
@@ -22,7 +22,7 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-# the whole numbers up to this one are the same in a browser; RFC 7493 names the limit, too
+# browsers represent whole numbers up to this one exactly; RFC 7493 has the same limit
 LARGEST = 2**53 - 1
 _NOT_FINITE = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _MISSING = ("NAType", "NaTType")  # pandas, without an import of it
@@ -39,12 +39,12 @@ def normal(value: Any, other: Other = lambda value: value) -> Any:
     value
         Anything.
     other
-        What to do with a value that JSON has no form for; it stays as it is when not given.
+        Converts a value that JSON cannot represent; by default it stays unchanged.
 
     Raises
     ------
     RecursionError
-        It is nested too deeply, or holds itself.
+        It is nested too deeply, or contains itself.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -64,7 +64,7 @@ def normal(value: Any, other: Other = lambda value: value) -> Any:
 
 
 def well_formed(text: str) -> str:
-    r"""Return a text that has a form in UTF-8.
+    r"""Return a text that UTF-8 can encode.
 
     >>> well_formed("caf\u00e9 \ud83d\ude00 \udc80") == "caf\u00e9 \U0001f600 \\udc80"
     True
@@ -80,7 +80,7 @@ def well_formed(text: str) -> str:
 
 
 def whole(number: int) -> int | str:
-    """Return a whole number, or its digits where a browser would round it.
+    """Return a whole number, or its digits if a browser would round it.
 
     >>> whole(2**53 - 1), whole(-(2**53)), len(whole(10**5000))
     (9007199254740991, '-9007199254740992', 5001)
@@ -96,12 +96,12 @@ def dumps(value: Any, other: Other = str) -> bytes:
 
 
 def loads(data: bytes | str) -> Any:
-    """Return what JSON holds, in normal form: also what an earlier version wrote.
+    """Parse JSON into normal form, also JSON of earlier versions.
 
     Raises
     ------
     ValueError
-        It is no JSON, or not UTF-8.
+        It is not JSON, or not UTF-8.
 
     >>> loads('{"value": -Infinity, "id": 9007199254740993}')
     {'value': '-inf', 'id': '9007199254740993'}
@@ -117,7 +117,7 @@ def _written(value: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether it is a number that needs no change: a figure has very many."""
+    """Tell whether it is a number that needs no change; plots have very many."""
     kind = value.__class__
     return (kind is float and math.isfinite(value)) or (
         kind is int and -LARGEST <= value <= LARGEST
@@ -156,7 +156,7 @@ def _other(value: Any, other: Other) -> Any:
 
 
 def _key(key: Any) -> str:
-    """Return the name of a field; what is no text is written as JSON writes it."""
+    """Return the name of a field; a key that is not text is written as JSON."""
     if isinstance(key, str):
         return well_formed(key)
     plain = normal(key, str)
@@ -164,7 +164,7 @@ def _key(key: Any) -> str:
 
 
 def _read_whole(digits: str) -> int | str:
-    # what is longer is beyond the limit, and Python refuses to read the longest
+    # longer ones are beyond the limit, and Python refuses to read the longest
     return whole(int(digits)) if len(digits) < 18 else _plain_digits(digits)
 
 

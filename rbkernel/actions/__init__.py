@@ -1,4 +1,4 @@
-"""What can be done about a finding, as plans that a human reads and runs: ``rb.actions``."""
+"""Plans that fix what a finding reports; a human reads and runs them: ``rb.actions``."""
 
 from rbkernel.actions.plans import (
     cancel_queries,

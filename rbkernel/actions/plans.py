@@ -1,7 +1,6 @@
-"""Plans of mutations: exact SQL or a command, what it would touch, how to undo it. Nothing here
-executes.
+"""Plans of changes: exact SQL or a command, its targets, how to undo it. Nothing here executes.
 
-Pure: a plan is made from names and from rows that a diagnostic has returned. Process ids are
+Pure: a plan is made from names and from the rows of a diagnostic. Process ids are
 reused by the server, so a session is matched by ``(pid, backend_start)``, in the statement itself.
 """
 
@@ -223,7 +222,7 @@ def command(
     text
         The command as it is written.
     values
-        What stands in the text, such as ``<pod>`` → its value. A value with characters that are
+        Placeholder in the text, such as ``<pod>``, → its value. A value with characters that are
         special in a shell is not written in; the text then says so.
     undo, risk
         Words for the one who copies it.
@@ -249,7 +248,7 @@ def _hole(place: str) -> str:
 
 
 def _fill_in_first(text: str, risk: str) -> str:
-    """Say before any other risk what a plan still lacks.
+    """Put the placeholders that are not filled in before any other risk.
 
     >>> _fill_in_first("rm ‹PLACEHOLDER: file›", "It is gone.")
     'Fill in first: file. It is gone.'
@@ -269,7 +268,7 @@ def _chosen(
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return the sessions to end and those whose query is cancelled, and the effect of both.
 
-    Rows that were given are all to be acted on alike; they come first.
+    Rows that the caller passes all get the same treatment; they come first.
     """
     if not isinstance(sessions, Diagnosis):
         return sessions, _targets(()), ""
@@ -301,13 +300,13 @@ def _cancel(sessions: pd.DataFrame) -> str:
 
 
 def _script(*signals: str) -> str:
-    """Write one statement: all sessions are matched in the same moment."""
+    """Write one statement, so that all sessions are matched at the same moment."""
     written = "\nUNION ALL\n".join(filter(None, signals))
     return f"{written};" if written else ""
 
 
 def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
-    """Write a query; its names are qualified, whatever the search path of who runs it."""
+    """Write a query with qualified names, because it runs with any search path."""
     if not identities:
         return ""
     sessions = "\n     OR ".join(f"{identity} OPERATOR(pg_catalog.=) {one}" for one in identities)

@@ -1,1 +1,1 @@
-"""Rules, findings' provenance and the contract of a frame, whatever the source. Pure."""
+"""Rules, provenance of answers and the contract of a frame, for every source. Pure."""

@@ -1,7 +1,7 @@
-"""What a query brought back: rows within caps, and where they came from. Pure, and without pandas.
+"""The answer to a query: rows within caps, and their provenance. Pure, and without pandas.
 
-Causes are found from rows; only notebooks want frames (`rbkernel.checks.frames`), which take a
-second to import.
+Causes are found from rows; only notebooks need frames (`rbkernel.checks.frames`), because importing
+pandas takes a second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMESTAMPS: Mapping[int, bool] = {1114: False, TIMESTAMPTZ: True}
 INTERVAL = 1186
 TEXT = 25
 _NO_TEXT = INTEGERS | FLOATS | {BOOLEAN, INTERVAL, *TIMESTAMPS}
-# Each batch of rows is so many times larger than the one before, once their size is known.
+# Growth of the batches, once the size of a row is known.
 _GROWTH = 8
 
 
@@ -41,9 +41,9 @@ class Provenance:
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
     ``next_step`` what to do about that, ``trouble`` its kind, and ``opens`` the runbook about it;
     ``protected`` names the columns that a policy of ``[redaction]`` changed; ``notes`` says which
-    values are shown as text, and why; ``search_path`` is where names of the SQL were looked up,
-    when not in ``pg_catalog`` alone; ``missing`` says, of columns of floats, what stands where
-    there is no number, if not NULL alone. Each is empty when there is nothing to tell.
+    values are shown as text, and why; ``search_path`` is where names of the SQL were looked up, if
+    not only in ``pg_catalog``; ``missing`` names, for columns of floats, the missing values (NaN,
+    NULL), if they are not only NULL. Each is empty by default.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Answer:
 
     @property
     def complete(self) -> bool:
-        """Whether the server has answered, and no cap has cut the answer."""
+        """Whether the server answered, and no cap cut the answer."""
         return not self.provenance.reason and not self.provenance.cut_by
 
     def records(self) -> list[dict[str, Any]]:
@@ -92,12 +92,12 @@ class Answer:
         return [dict(zip(names, map(plain, row), strict=True)) for row in self.rows]
 
     def values(self, column: str) -> list[Any]:
-        """Return the values of a column; none where there is no such column."""
+        """Return the values of a column; empty if there is no such column."""
         places = [place for place, one in enumerate(self.columns) if one.name == column]
         return [row[place] for place in places for row in self.rows]
 
     def cut(self, lengths: Mapping[str, int]) -> Answer:
-        """Return the answer with so many characters kept of the texts of these columns."""
+        """Return the answer with the texts of these columns cut to a number of characters."""
         if not lengths:
             return self
         limits = [lengths.get(column.name) for column in self.columns]
@@ -105,12 +105,12 @@ class Answer:
         return replace(self, rows=rows)
 
     def protected(self, redaction: Redaction) -> Answer:
-        """Return what may be shown: the column policies applied, NULL still NULL.
+        """Return the answer after the column policies; NULL stays NULL.
 
         Raises
         ------
         ConfigError
-            A column is to be hashed, and the key is not there.
+            A column must be hashed, but the key is missing.
         """
         policies = {
             place: policy
@@ -141,7 +141,7 @@ def _beginning(value: Any, limit: int | None) -> Any:
 
 
 def _change(policy: Policy, redaction: Redaction) -> Callable[[Any], str] | None:
-    """Return what makes a value showable; None for a column that is dropped."""
+    """Return the function that protects a value; None for a dropped column."""
     if policy is Policy.DROP:
         return None
     return (lambda _: MASKED) if policy is Policy.MASK else partial(token, key=redaction.key())
@@ -152,7 +152,7 @@ def _changed(value: Any, change: Callable[[Any], str] | None) -> Any:
 
 
 class Fetching(Protocol):
-    """What rows are fetched from: a result of SQLAlchemy's, or a cursor."""
+    """Something to fetch rows from: a result of SQLAlchemy, or a cursor."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
         """Return the next rows, at most so many."""
@@ -164,8 +164,8 @@ def within_caps(
 ) -> tuple[list[Sequence[Any]], str]:
     """Fetch in batches until a cap is reached, and name that cap.
 
-    A batch is one round trip, and no larger than the sizes seen so far let expect: the whole stays
-    near the cap, unless a few rows are far larger than those before them.
+    A batch is one round trip; its size follows from the row sizes so far. So the total stays near
+    the cap, unless a few rows are far larger than those before.
     """
     rows: list[Sequence[Any]] = []
     cap_bytes, held_bytes, batch = size_cap_mb * 1_000_000, 0, 1
@@ -186,7 +186,7 @@ def within_caps(
 def failed(
     columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
 ) -> Answer:
-    """Return an answer without rows that knows why it has none."""
+    """Return an answer without rows, with the reason in its provenance."""
     return Answer(
         columns=tuple(Column(one, TEXT) for one in columns),
         rows=[],
@@ -210,6 +210,6 @@ def failed(
 
 
 def provenance(frame: pd.DataFrame) -> Provenance | None:
-    """Return where a frame came from, if one of our queries made it."""
+    """Return the provenance of a frame; None if it is not from rbkernel."""
     found = frame.attrs.get("rbkernel")
     return found if isinstance(found, Provenance) else None

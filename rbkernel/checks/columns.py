@@ -1,4 +1,4 @@
-"""The columns that a call names: of an answered query, each must be there."""
+"""Check that the columns that a call names exist in the frame."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rbkernel.spelling import nearest
 
 
 def must_have(call: str, frame: pd.DataFrame, **columns: str) -> None:
-    """Refuse a column that the frame has not, by the name of the argument that names it.
+    """Raise if the frame lacks a column that an argument names.
 
-    Nothing is asked of a frame whose query failed, or that has no column at all: the call says why
-    it is empty.
+    A frame of a failed query, or without any column, is not checked: the call reports why it is
+    empty.
 
     Raises
     ------
     ParameterError
-        A column is missing; the message has the name that was meant, or those there are.
+        A column is missing; the message has the probably meant name, or all names.
     """
     source = provenance(frame)
     if (source and source.reason) or frame.columns.empty:
@@ -28,6 +28,6 @@ def must_have(call: str, frame: pd.DataFrame, **columns: str) -> None:
             known = [str(name) for name in frame.columns]
             meant = nearest(column, known)
             raise ParameterError(
-                f"{call}: {argument} names {column!r}, which is no column of this frame",
+                f"{call}: {argument} names {column!r}, but this frame has no such column",
                 next_step=f"write {meant!r}" if meant else f"use {', '.join(known)}",
             )

@@ -1,6 +1,6 @@
-"""Answers → DataFrame, by the server's own types.
+"""Convert answers to DataFrames, by the server's types.
 
-Integers stay integers although there are NULLs, and a numeric keeps its digits: a figure in the
+Integers stay integers even with NULLs, and a numeric keeps its digits: a figure in the
 evidence is the figure in the database.
 """
 
@@ -32,7 +32,7 @@ Frame = Annotated[pd.DataFrame, BeforeValidator(_frame_of)]
 def to_frame(answer: Answer) -> pd.DataFrame:
     """Build a frame of rows × columns, with the answer's `Provenance` in ``attrs["rbkernel"]``.
 
-    The provenance's notes say of which columns values are shown as text, and why.
+    The notes of the provenance name the columns with values shown as text, and why.
     """
     names = _unique([column.name for column in answer.columns])
     taken = [
@@ -53,14 +53,14 @@ def to_frame(answer: Answer) -> pd.DataFrame:
 def failed_frame(
     columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
 ) -> pd.DataFrame:
-    """Return an empty frame (0 × columns) that knows why it is empty."""
+    """Return an empty frame (0 × columns) with the reason in its provenance."""
     return to_frame(failed(columns, error, name=name, connection=connection, sql=sql))
 
 
 def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str]:
-    """Say of columns of floats with NaN in them whether NULL is in them, too.
+    """Return, for columns of floats with NaN, whether they also contain NULL.
 
-    pandas shows both as NaN, and in a finding they are two matters.
+    pandas shows both as NaN, but findings distinguish them.
 
     >>> rows = [(1.0, float("nan")), (None, 2.0)]
     >>> missing(pd.DataFrame(rows, columns=["a", "b"]), rows)
@@ -77,7 +77,7 @@ def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Number the names that come again, as in a join of two tables with the same column.
+    """Number repeated names, as in a join of two tables with the same column.
 
     >>> _unique(["id", "sum", "id", "id"])
     ['id', 'sum', 'id_2', 'id_3']
@@ -96,7 +96,7 @@ def _taken(items: list[Any], oid: int) -> tuple[pd.Series[Any], list[str]]:
         return _column(items, oid), []
     items = [values.plain(item) for item in items]
     if oid in TIMESTAMPS or oid == INTERVAL:
-        # text stands beside times: each is kept as it is
+        # texts and times in one column: each value stays unchanged
         items = [_as_pandas(item, oid) for item in items]
     return pd.Series(items, dtype=object), whys
 

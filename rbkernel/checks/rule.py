@@ -1,4 +1,4 @@
-"""A rule on one figure of an answer, as a diagnostic's header declares it; `rules` applies it."""
+"""A rule about one figure of an answer, as declared in a diagnostic's header; see `rules`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbkernel.checks.answer import Answer
 
 
 class Rule(BaseModel):
-    """What is right, and what to say and do when it is not.
+    """Which figure is ok, and what to report and do if it is not.
 
     Parameters
     ----------
@@ -29,28 +29,28 @@ class Rule(BaseModel):
     where
         Column → value or values: the rows that count. A row with NULL there may count or not.
     ranked
-        The rows come worst first by this rule (those that count, the largest figure first), so
-        that rows which were cut can be no worse than those that were seen.
+        The rows are sorted worst first by this rule (those that count, the largest figure first),
+        so that cut rows cannot be worse than those that were read.
     empty
-        The figure when no row counts, where that is an answer: the longest of no queries is 0.
+        The figure when no row counts, if there is one: the longest of no queries is 0.
     by
         Column that groups the rows in the finding, largest first.
     each
-        Column that names every single row, such as a process id or a key.
+        Column that identifies each row, such as a process id or a key.
     warn, critical
         Thresholds; a value beyond one of them (above, or under with `below`) has that verdict.
     unit
         Unit for people, such as ``s`` or ``%``.
     expected
-        Words for what is right; made from the thresholds when empty.
+        Words for the ok state; made from the thresholds when empty.
     cause, next_step
         Words for what is wrong and what to do. In the cause, ``{value}``, ``{top}`` and ``{which}``
-        stand for the figure, the rows that `by` names, and those that `each` names; of ``{is|are}``
-        the first is taken where the figure is one.
+        are replaced by the figure, the groups of `by`, and the rows of `each`; ``{is|are}`` by the
+        first word if the figure is one, else by the second.
     opens
         The runbook to open when it is wrong.
     unseen
-        Why there may be no figure, and what gives one; shown where there is none.
+        Why the figure may be missing, and how to get it; shown if it is missing.
     source
         Where the thresholds come from.
     """
@@ -94,10 +94,10 @@ class Rule(BaseModel):
         return self
 
     def surely_ok(self, answer: Answer) -> bool:
-        """Whether an answer is ok beyond doubt, so that `rules`, which needs pandas, need not look.
+        """Whether an answer is certainly ok, so that `rules`, which needs pandas, is not needed.
 
-        All of it was seen, every row counts or does not, each that counts has a number, and none
-        of these is beyond a threshold. Sums, means and numbers of rows are left to `rules`.
+        The answer is complete, for each row it is known whether it counts, each counting row has a
+        number, and no number is beyond a threshold. Sums, means and row counts are left to `rules`.
         """
         if not answer.complete or self.agg not in {"max", "min", "last"}:
             return False

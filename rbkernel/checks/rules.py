@@ -1,11 +1,11 @@
 """A rule compares one figure of a frame with thresholds. What cannot be judged is ``unknown``.
 
-Pure. A rule takes the frame and not a scalar, because a scalar has forgotten that its query
-failed: ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their
-header, and `rb.check` makes one from its arguments.
+Pure. A rule takes the frame and not a scalar, because a scalar does not show that its query failed:
+``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their header,
+and `rb.check` makes a rule from its arguments.
 
-Ok has to be earned: where rows were cut, or nobody knows whether a row counts, a verdict stands
-only if the rows that were not seen cannot change it.
+If rows were cut, or it is not known whether a row counts, a verdict is given only if the missing
+rows cannot change it; else it is ``unknown``.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def apply(
     rule
         The rule.
     frame
-        A frame with a `Provenance`: without one nobody knows whether its query failed.
+        A frame with a `Provenance`, which shows whether its query failed.
     rows
-        The rows that count, where the caller has chosen them; else by the rule's ``where``.
+        The rows that count, if the caller has chosen them; else by the rule's ``where``.
     undecided
-        How many other rows may count, where the caller has chosen.
+        How many other rows may count, if the caller has chosen the rows.
 
     Raises
     ------
@@ -97,9 +97,9 @@ def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
 
 
 def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
-    """Say which threshold a column of true and false can never be beyond; empty when there is none.
+    """Return why a threshold is out of reach of a boolean column; empty if it is not.
 
-    Its largest, smallest, mean and last figure lie between 0 (false) and 1 (true).
+    Its maximum, minimum, mean and last value are between 0 (false) and 1 (true).
 
     >>> frame = pd.DataFrame({"down": pd.Series([True], dtype="boolean")})
     >>> out_of_reach(Rule(title="t", column="down", critical=5), frame)
@@ -149,7 +149,7 @@ def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = Fal
 
 
 def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
-    """Whether rows that were cut can be no worse than those that were seen.
+    """Whether cut rows cannot be worse than those that were read.
 
     >>> frame = pd.DataFrame({"kind": ["bad", "bad", "good"]})
     >>> rule = Rule(title="a", agg="rows", where={"kind": "bad"}, ranked=True, warn=9)
@@ -158,12 +158,12 @@ def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
     """
     if not rule.ranked or rule.agg not in {"max", "rows"}:
         return False
-    # of the rows that are counted, more may follow, unless others came after them
+    # for a count, more rows that count may follow, unless other rows came after them
     return rule.agg == "max" or frame.empty or frame.index[-1] not in rows.index
 
 
 def _final(rule: Rule, verdict: Verdict) -> bool:
-    """Whether further rows can only make it worse: a largest value or a count beyond its limit.
+    """Whether further rows can only make it worse: a maximum or a count beyond its limit.
 
     >>> rule = Rule(title="a", column="n", agg="sum", warn=9)
     >>> _final(rule, Verdict.WARNING), _final(rule, Verdict.OK)
@@ -174,7 +174,7 @@ def _final(rule: Rule, verdict: Verdict) -> bool:
 
 
 def _unseen(rule: Rule, cut: str, undecided: int) -> str:
-    """Say what was not seen.
+    """Describe the rows that were not read or may count.
 
     >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
     '2 more may count: state is NULL'
@@ -215,7 +215,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
 
 
 def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
-    """Count rows; those of which nobody knows whether they count do not matter beyond a threshold.
+    """Count rows; rows that may or may not count do not matter beyond a threshold.
 
     >>> rows = pd.DataFrame({"dangerous": [True, None]}, dtype="boolean")
     >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=0), rows)
@@ -236,7 +236,7 @@ def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
-    """Whether the known figures alone are beyond a threshold: the NULLs cannot mend that."""
+    """Whether the known figures alone are beyond a threshold, whatever the NULLs are."""
     if rule.agg != ("min" if rule.below else "max"):
         return False
     known = float(getattr(figures, rule.agg)())
@@ -245,7 +245,7 @@ def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
 
 
 def numbers(values: pd.Series[Any]) -> pd.Series[float]:
-    """Return a column as floats; an interval is its seconds, and what is no number is NaN.
+    """Return a column as floats; an interval in seconds, and NaN for other values.
 
     >>> from decimal import Decimal
     >>> numbers(pd.Series([Decimal("NaN"), pd.Timedelta("90 s"), None, "1 mon", True])).tolist()
@@ -256,7 +256,7 @@ def numbers(values: pd.Series[Any]) -> pd.Series[float]:
 
 
 def _figure_of(value: Any) -> float:
-    if isinstance(value, timedelta):  # pandas' own, too
+    if isinstance(value, timedelta):  # also those of pandas
         return math.nan if value is pd.NaT else value.total_seconds()
     if isinstance(value, str | int | float | Decimal | np.number | np.bool_):
         with suppress(ValueError, OverflowError):
@@ -267,7 +267,7 @@ def _figure_of(value: Any) -> float:
 def _no_figure(
     column: str, values: pd.Series[Any], figures: pd.Series[float], missing: str = "NULL"
 ) -> str:
-    """Say why there is no figure in some rows; `missing` is what stands there in place of a number.
+    """Return why some rows have no figure; `missing` names the value instead of a number.
 
     >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
     >>> nans = pd.Series([float("nan"), 2.0])
@@ -294,7 +294,7 @@ def _no_figure(
 
 
 def _top(rule: Rule, rows: pd.DataFrame) -> str:
-    """Name the three that count most, each with its share of the figure.
+    """Return the three largest groups, each with its share of the figure.
 
     >>> rows = pd.DataFrame({"module": ["a", "a", "b"], "n": [9, 5, 11]})
     >>> _top(Rule(title="n", column="n", agg="sum", by="module", warn=0), rows)
@@ -311,7 +311,7 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
 
 
 def _which(rows: pd.DataFrame, each: str, by: str) -> str:
-    """Name every row, grouped.
+    """Return the names of the rows, grouped.
 
     >>> _which(pd.DataFrame({"key": [3, 1], "kind": ["extra", "missing"]}), "key", "kind")
     'extra: 3; missing: 1'

@@ -1,7 +1,7 @@
-"""Values that Python cannot hold are shown as PostgreSQL's own text, with a note of the reason.
+"""Show values that Python cannot represent as PostgreSQL's text, with a note of the reason.
 
 Pure. The driver's loaders make an `AsText`; `notes` collects what a reader must know about a
-column; `plain` then leaves ordinary text behind.
+column; `plain` then converts to ordinary text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-UNDECODABLE = "bytes that are no text in this encoding are written as \\xNN"
+UNDECODABLE = "bytes that are not valid text in this encoding are shown as \\xNN"
 NO_TIME = "a date or time that Python cannot hold is shown as text"
 NO_LENGTH = "a month or year has no fixed length in seconds, so the interval is shown as text"
 NO_INTERVAL = "an interval that Python cannot hold is shown as text"
@@ -18,13 +18,13 @@ NO_VALUE = "a value that Python cannot hold is shown as text"
 
 
 class AsText(str):
-    """The server's text of a value that Python cannot hold; `why` says what stood in the way."""
+    """The server's text of a value that Python cannot represent; `why` is the reason."""
 
     __slots__ = ("why",)
     why: str
 
     def __new__(cls, text: str, why: str) -> Self:
-        """Make one."""
+        """Create the text with its reason."""
         made = super().__new__(cls, text)
         made.why = why
         return made
@@ -52,7 +52,7 @@ def notes(values: Iterable[Any]) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value with ordinary text instead of `AsText`; what is inside a range stays.
+    """Return a value with ordinary text instead of `AsText`; values inside a range stay unchanged.
 
     >>> type(plain(AsText("infinity", NO_TIME))), plain([AsText("24:00:00", NO_TIME)])
     (<class 'str'>, ['24:00:00'])
@@ -72,7 +72,7 @@ def _odd(value: Any) -> Iterator[AsText]:
     elif isinstance(value, (list, tuple)):
         for part in value:
             yield from _odd(part)
-    elif hasattr(value, "lower_inc"):  # a range of the driver's
+    elif hasattr(value, "lower_inc"):  # a range of the driver
         yield from _odd((value.lower, value.upper))
-    elif hasattr(value, "_ranges"):  # a multirange of the driver's
+    elif hasattr(value, "_ranges"):  # a multirange of the driver
         yield from _odd(tuple(value))

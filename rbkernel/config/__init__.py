@@ -1,4 +1,4 @@
-"""`rbkernel.toml` + the environment → one frozen `Settings`.
+"""Read `rbkernel.toml` and the environment into one frozen `Settings`.
 
 Secrets are never in the file: a password comes from the environment, a passfile, a service file
 or a command.

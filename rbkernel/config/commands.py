@@ -1,4 +1,4 @@
-"""What `rb.shell` may run: arguments as a list, and a pattern for whatever fills a placeholder."""
+"""Commands that `rb.shell` may run: a list of arguments, and a pattern per placeholder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Command(BaseModel):
         return self
 
     def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
-        """Return the arguments with which this command is exactly these words; None if it is not.
+        """Return the values of the placeholders that give exactly these words; None if impossible.
 
         >>> pods = Command(name="pods", argv=("kubectl", "-n", "{ns}"), arguments={"ns": "[a-z]+"})
         >>> pods.arguments_of(["kubectl", "-n", "shop"]), pods.arguments_of(["kubectl", "-n", "-A"])
@@ -93,7 +93,7 @@ class Command(BaseModel):
 
 
 def must_compile(pattern: str, name: str = "") -> None:
-    """Refuse a text that is no regular expression, with a ValueError that names it."""
+    """Raise a ValueError if a text is not a regular expression."""
     try:
         re.compile(pattern)
     except re.error as error:
@@ -101,7 +101,7 @@ def must_compile(pattern: str, name: str = "") -> None:
 
 
 def _fits(value: object, pattern: str) -> bool:
-    """Tell whether a value may stand in an argument, whatever a notebook passed.
+    """Tell whether a value from a notebook is allowed in an argument.
 
     >>> _fits("web", "[a-z]+"), _fits("-web", ".+"), _fits("a\\0", ".+"), _fits(3, "3")
     (True, False, False, False)

@@ -1,4 +1,4 @@
-"""How to reach a database: named connections, which hold no secret but know where theirs is."""
+"""Named connections to databases; they contain no secret, only its source."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from rbkernel.redact.columns import Redaction
 
 
 class Connection(BaseModel):
-    """How to reach one database with its diagnostic role. Holds no secret.
+    """How to reach one database with its diagnostic role. It contains no secret.
 
     ``default``: runs use it when no connection is given. ``standby`` is the connection of its
     standby, ``standby_name`` that standby's application_name, as the primary sees it.
-    ``read_schemas`` names the schemas whose tables the role should be able to read: `doctor` says
-    which it cannot, and `grant` prints the SQL. Not given, those count that it reads a table of.
+    ``read_schemas`` names the schemas whose tables the role should be able to read: `doctor`
+    reports tables that it cannot read, and `grant` prints the SQL. By default, the schemas with at
+    least one readable table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +43,7 @@ class Connection(BaseModel):
     lock_timeout_s: Seconds = 0.5
     row_cap: Count = 10_000
     size_cap_mb: Annotated[Whole, Field(ge=1, le=1_000_000)] = 64
-    # where the diagnostics find the application's own tables, if several schemas have them
+    # the schema of the application's tables, if several schemas have such tables
     app_schema: str | None = None
     allow_functions: tuple[str, ...] = ()
     read_schemas: tuple[str, ...] | None = None
@@ -72,7 +73,7 @@ class Connection(BaseModel):
         """Return libpq's connection parameters, without the password."""
         wanted = {
             **{key: getattr(self, key) for key in ("host", "dbname", "user", "service", "sslmode")},
-            # a service file carries its own port
+            # a service file has its own port
             "port": None if self.service else self.port,
             "passfile": self.passfile and str(self.passfile),
             "sslrootcert": self.sslrootcert and str(self.sslrootcert),
@@ -81,7 +82,7 @@ class Connection(BaseModel):
         return {key: value for key, value in wanted.items() if value is not None}
 
     def password(self) -> str | None:
-        """Fetch the password, or None where libpq finds it by itself.
+        """Fetch the password, or None if libpq finds it by itself.
 
         Raises
         ------

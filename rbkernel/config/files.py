@@ -1,8 +1,8 @@
 """Where the configuration is found, and how it is read.
 
 The file is ``$RBKERNEL_CONFIG``, else found upwards from the working folder, else in the user's
-configuration folder. The sandbox publishes a connections file of its own, which is read last and
-never hides a name of the team's. Its primary is the default connection while the team has none.
+configuration folder. The sandbox publishes its own connections file, which is read last and never
+replaces a connection of the team. Its primary is the default connection if the team has none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sandbox_home() -> Path:
 
 
 def sandbox_connections_file() -> Path:
-    """Return where the sandbox publishes its connections while it is up."""
+    """Return the connections file of the running sandbox."""
     return sandbox_home() / "connections.toml"
 
 
@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     if field:
         raise ConfigError(
-            f"{field}: holds the character U+0000, which no path, name or command can hold",
+            f"{field}: contains the character U+0000, which no path, name or command can contain",
             where=str(path),
             next_step="take it out: TOML writes it as \\u0000",
         )
@@ -112,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a configuration file, without the mark that Windows puts before UTF-8.
+    """Return the text of a configuration file, without a byte order mark.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def text_of(path: Path) -> str:
 
 
 def _with_nul(value: Any, name: str = "") -> str:
-    """Return the name of a field that holds a NUL, where texts end in C; empty when none does."""
+    """Return the name of a field with a NUL character; empty if there is none."""
     if isinstance(value, str):
         return name if "\0" in value else ""
     if isinstance(value, Mapping):
@@ -136,14 +136,14 @@ def _with_nul(value: Any, name: str = "") -> str:
 
 
 def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the sandbox's connections and the team's together; the team's win, and its default."""
+    """Merge the connections of the sandbox and the team; the team's have priority."""
     if any(isinstance(fields, Mapping) and fields.get("default") for fields in own.values()):
         published = {name: {**fields, "default": False} for name, fields in published.items()}
     return {**published, **own}
 
 
 def _tables(data: Mapping[str, Any], key: str, path: Path | None) -> Any:
-    """Return a section that holds a table for each name."""
+    """Return a section with a table per name."""
     found = data.get(key, {})
     if not isinstance(found, Mapping):
         raise ConfigError(
@@ -159,7 +159,7 @@ def _named(name: str, fields: Any) -> Any:
 
 
 def _resolved(settings: Settings, folder: Path) -> Settings:
-    """Make the paths in the file relative to the file, not to wherever a kernel was started."""
+    """Resolve paths relative to the file, not to the folder where a kernel was started."""
 
     def place(path: Path | None) -> Path | None:
         return path and folder / path.expanduser()

@@ -1,7 +1,7 @@
-"""`[gateway]`: where it listens, who may send alerts and how each proves it, and what is too much.
+"""`[gateway]`: its address, the senders of alerts and their authentication, and limits.
 
 A sender's secret is never in the file: ``secret_env`` names variables, ``secret_command`` prints
-one secret a line. There may be two, so that a secret can be changed without losing an alert.
+one secret per line. Two are allowed, so that a secret can be changed without losing an alert.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rbkernel.errors import ConfigError
 
 SenderName = Literal["alertmanager", "grafana", "pagerduty", "datadog", "generic"]
 Method = Literal["bearer", "basic", "hmac"]
-_METHODS: Mapping[str, tuple[Method, ...]] = {  # the first is what is meant when none is named
+_METHODS: Mapping[str, tuple[Method, ...]] = {  # the first one is the default
     "alertmanager": ("bearer", "basic"),
     "grafana": ("hmac", "bearer", "basic"),
     "pagerduty": ("hmac", "bearer"),
@@ -38,7 +38,7 @@ _SHORTEST_SECRET = 8
 
 
 class Sender(BaseModel):
-    """Who posts to ``/alerts/<name>``, and how it proves that it is the one."""
+    """A sender that posts to ``/alerts/<name>``, and its authentication."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,13 +97,13 @@ class Sender(BaseModel):
         """
         found = self._from_command() if self.secret_command else self._from_environment()
         if not 1 <= len(found) <= _SECRETS_AT_ONCE:
-            raise self._problem(f"{len(found)} secrets are set, and one or two are wanted")
+            raise self._problem(f"{len(found)} secrets are set, but one or two are needed")
         if any(len(secret) < _SHORTEST_SECRET for secret in found):
             raise self._problem(f"a secret is shorter than {_SHORTEST_SECRET} characters")
         return found
 
     def _from_environment(self) -> tuple[str, ...]:
-        """Return what is set; the second variable need not be, when nothing is being changed."""
+        """Return the variables that are set; the second one is optional."""
         found = (os.environ.get(name, "").strip() for name in self.secret_env)
         return tuple(secret for secret in found if secret)
 
@@ -119,7 +119,7 @@ class Sender(BaseModel):
 
 
 class Limits(BaseModel):
-    """What is too much for one request, and for all of them."""
+    """Limits of one request, and of all together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -145,7 +145,7 @@ class Limits(BaseModel):
 
 
 class Gateway(BaseModel):
-    """Where `rbkernel serve` listens, for whom, and under which address people reach it."""
+    """Where `rbkernel serve` listens, its senders, and the address for people."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -186,19 +186,19 @@ class Gateway(BaseModel):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether it is reachable only from this machine."""
         return is_loopback(self.host)
 
     @property
     def address(self) -> str:
-        """The address that links begin with."""
+        """The base address of links."""
         scheme = "https" if self.tls_certificate else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.url or f"{scheme}://{host}:{self.port}").rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can only be this machine.
+    """Tell whether a host name or address is a loopback one.
 
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "", "db1")]
     [True, True, True, False, False, False]

@@ -1,4 +1,4 @@
-"""`[kernel]`: how much a cell and a run may put out."""
+"""`[kernel]`: how much output a cell and a run may have."""
 
 from __future__ import annotations
 

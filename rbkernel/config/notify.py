@@ -1,7 +1,7 @@
 """`[notify]`: who is notified of what, how often, and in which words.
 
-A target's address is a secret, as who knows it can write there: it comes from a variable or a
-command and is never in the file.
+A target's address is a secret, because anybody who knows it can write there: it comes from a
+variable or a command and is never in the file.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Target(BaseModel):
     def wants(self, kind: str, severity: Severity) -> bool:
         """Tell whether this target is notified of such an event.
 
-        An alert that is not handled goes to every target of its severity, except to one that only
-        keeps heads: a list of events that was written for runs must not hide that there is none.
+        An unhandled alert goes to every target of its severity, except to one that only gets heads:
+        a target's list of events about runs must not hide an alert without a run.
 
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
@@ -108,8 +108,8 @@ class Target(BaseModel):
 class Notify(BaseModel):
     """Who is notified, and how much at once.
 
-    A target gets ``burst`` messages at once, then one every ``every_s`` seconds; what is held back
-    comes together in one message. ``templates`` is a folder with words of a team's own.
+    A target gets ``burst`` messages at once, then one every ``every_s`` seconds; held-back messages
+    are combined into one digest. ``templates`` is a folder with the team's own templates.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -12,17 +12,17 @@ from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Hours
 from rbkernel.errors import ConfigError
 
-LONGEST_LINK_H = 24 * 30  # nobody can take one link back
-# half of what HMAC-SHA-256 gives is what nobody guesses
+LONGEST_LINK_H = 24 * 30  # a single link cannot be revoked
+# half of an HMAC-SHA-256 cannot be guessed
 _SHORTEST_SECRET = 16
 
 
 class Pages(BaseModel):
-    """Links that expire, or an open door on this machine alone.
+    """Access by links that expire, or without links on this machine only.
 
-    ``open_on_loopback`` lets anybody on this machine read without a link; it is refused where
-    others can reach the gateway. Links are signed with a secret: of the variable
-    ``link_secret_env``, of a command, or, with neither, made once for this machine.
+    ``open_on_loopback`` lets all users of this machine read without a link; it is refused if other
+    machines can reach the gateway. Links are signed with a secret: from the variable
+    ``link_secret_env``, from a command, or, by default, created once for this machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class Pages(BaseModel):
         return url.rstrip("/")
 
     def link_secret(self) -> bytes | None:
-        """Fetch the secret that links are signed with; None when the file names none.
+        """Fetch the secret that signs links; None if the file names none.
 
         Raises
         ------

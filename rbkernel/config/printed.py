@@ -1,4 +1,4 @@
-"""What a command prints, when that is a secret: nothing of it may ever be shown."""
+"""Read a secret that a command prints; its output must never be shown."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def printed_by(command: Sequence[str], field: str, where: str) -> str:
     command
         The program and its arguments.
     field, where
-        Which field of the configuration names it, and where that stands.
+        The field of the configuration, and its place.
 
     Raises
     ------
     ConfigError
-        It cannot be run, failed, took more than 30 s, or printed what is no text.
+        It cannot be run, failed, took more than 30 s, or did not print text.
     """
     try:
         done = subprocess.run(

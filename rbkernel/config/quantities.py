@@ -1,7 +1,7 @@
-"""Numbers that a person writes, in `rbkernel.toml` or in a call: finite, in range, not in quotes.
+"""Numbers in `rbkernel.toml` or in a call: finite, in range, not in quotes.
 
-NaN compares as false with everything, so it would pass every limit; infinity and values beyond
-these ranges overflow a timer or a counter later, where nobody can tell which field they came from.
+Every comparison with NaN is false, so it would pass every limit; infinity and values beyond these
+ranges would overflow a timer or a counter later, far from the wrong field.
 `true` and text are not numbers.
 """
 
@@ -18,23 +18,23 @@ _YEAR_DAYS = 366
 
 
 def _measured(value: Any) -> Any:
-    """Return infinity, and pandas' mark for a missing number, as NaN; anything else as is."""
+    """Return infinity and pandas' NA as NaN; other values unchanged."""
     infinite = isinstance(value, float) and math.isinf(value)
     return math.nan if infinite or type(value).__name__ == "NAType" else value
 
 
 def _whole(value: Any) -> Any:
-    """Return an integer of another type, such as numpy's, as Python's own; anything else as is."""
+    """Return an integer of another type, such as numpy's, as int; other values unchanged."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return value
     return operator.index(value)
 
 
-# What a cell computes from an answer: NaN where there was none. That is no fault of the cell: a run
-# goes on although the server is down, and what is compared with NaN is unknown.
+# A number that a cell computes from an answer: NaN if there was no answer. That is not an error: a
+# run continues although the server is down, and a comparison with NaN gives unknown.
 Measured = Annotated[float, BeforeValidator(_measured), Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-# a length of time, and one that may be 0
+# a duration, and a duration that may be 0
 Seconds = Annotated[Number, Field(gt=0, le=_DAY_S)]
 Pause = Annotated[Number, Field(ge=0, le=_DAY_S)]
 Minutes = Annotated[Number, Field(ge=0, le=_YEAR_DAYS * 24 * 60)]

@@ -1,4 +1,4 @@
-"""`[queue]`, `[grouping]`, `[[routes]]` and `[[schedules]]`: what becomes of an alert, and when."""
+"""`[queue]`, `[grouping]`, `[[routes]]` and `[[schedules]]`: from alerts and times to runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Queue(BaseModel):
-    """How much runs at once, and how long anything may take.
+    """How many jobs run at once, and time limits.
 
-    ``kernels`` is for each process that takes jobs, the other limits are for all of them.
-    A worker that is silent for ``lease_s`` has lost its jobs; it then ends them itself, if it
-    still can.
+    ``kernels`` is the limit of each worker process, the other limits are for all together. A worker
+    that is silent for ``lease_s`` loses its jobs; it then ends them itself, if it still can.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,17 +41,17 @@ class Queue(BaseModel):
 
     @property
     def heartbeat_s(self) -> float:
-        """How often a worker says that it lives: several times in a lease."""
+        """The heartbeat interval of a worker: several per lease."""
         return self.lease_s / 6
 
 
 class Grouping(BaseModel):
     """Which alerts belong to one incident.
 
-    Those of one group of the sender's, or of one service (the first of these labels that an alert
-    has) within the window since the incident's last alert. An incident that was closed is opened
-    again within ``reopen_min``. Once ``storm`` incidents have a live run each that nothing but the
-    incident tells apart, further such alerts join the newest of them.
+    Alerts of one group of the sender, or of one service (the first of these labels that an alert
+    has), belong together within the window since the incident's last alert. A closed incident is
+    reopened within ``reopen_min``. If ``storm`` incidents have live runs that differ only in their
+    incident, further such alerts join the newest of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +64,7 @@ class Grouping(BaseModel):
 
 
 class RouteRule(BaseModel):
-    """An alert that starts other runbooks, or with other parameters, than the front matter says.
+    """A rule: which runbooks an alert starts instead of those by front matter, and parameters.
 
     ``alert`` and ``match`` are globs as in a trigger. An empty ``runbooks`` starts none. In
     ``names``, a parameter's value from a label is looked up, such as ``{"db1:5432" = "orders"}``.
@@ -91,7 +90,7 @@ class RouteRule(BaseModel):
 
 
 class Schedule(BaseModel):
-    """A runbook that runs by the clock: five fields of cron, in the time zone that is named."""
+    """A runbook that runs on a schedule: five fields of cron, in a time zone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -112,7 +111,7 @@ class Schedule(BaseModel):
         try:
             croniter(text).get_next()
         except CroniterBadDateError as error:
-            raise ValueError(f"{text!r} never comes: there is no such day") from error
+            raise ValueError(f"{text!r} never occurs: there is no such day") from error
         return text
 
     @field_validator("timezone")

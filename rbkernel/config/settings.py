@@ -1,4 +1,4 @@
-"""Everything that is configured, as one frozen value."""
+"""The whole configuration, as one frozen value."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FILE_NAME = "rbkernel.toml"
 
 
 class Evidence(BaseModel):
-    """Where evidence is kept and with whose keys it is sealed.
+    """Where evidence is stored, and the keys that seal it.
 
-    ``group_access`` lets the group of the evidence folder read it, not its owner alone.
+    ``group_access`` lets the group of the evidence folder read it, not only its owner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,14 +38,14 @@ class Evidence(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """The folders that a team's runbooks are in."""
+    """The folders of a team's runbooks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     paths: tuple[Path, ...] = ()
 
 
 class Lint(BaseModel):
-    """Levels of lint's rules by code, and what a team calls outdated: pattern → what instead."""
+    """Levels of lint rules by code, and outdated texts: pattern → replacement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
@@ -60,14 +60,14 @@ class Lint(BaseModel):
 
 
 class Coverage(BaseModel):
-    """Must-have runbooks that a team does without, each with the reason."""
+    """Must-have runbooks that a team does not need, each with the reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     not_needed: Mapping[str, str] = Field(default_factory=dict)
 
 
 class Settings(BaseModel):
-    """Everything that is configured, with where it came from."""
+    """The whole configuration, with its files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -114,7 +114,7 @@ class Settings(BaseModel):
 
     @property
     def default_connection(self) -> str:
-        """The connection that is used when none is given; empty when none is configured."""
+        """The default connection; empty if none is configured."""
         return next((name for name, one in self.connections.items() if one.default), "")
 
     @property
@@ -134,23 +134,23 @@ class Settings(BaseModel):
 
     @property
     def store_url(self) -> str:
-        """Where the gateway keeps what came in; only the environment says, as it may be secret."""
+        """The address of the gateway's store, from the environment, because it may be secret."""
         if url := os.environ.get("RBKERNEL_STORE_URL"):
             return url
         return f"sqlite:///{platformdirs.user_state_path('rbkernel') / 'gateway.sqlite'}"
 
     @property
     def signing_key(self) -> Path:
-        """The private key that seals are signed with: never in the evidence folder."""
+        """The private key that signs seals: never in the evidence folder."""
         return self.evidence.signing_key or platformdirs.user_config_path("rbkernel") / "seal_key"
 
     @property
     def allowed_signers(self) -> Path:
-        """The file of OpenSSH's that says whose seals are trusted."""
+        """The OpenSSH allowed signers file: whose seals are trusted."""
         return self.evidence.allowed_signers or self.evidence_root / "allowed_signers"
 
     def connection(self, name: str, *, parameter: str = "") -> Connection:
-        """Return the connection of that name, which a runbook's parameter may have given.
+        """Return the connection of a name, which may come from a runbook's parameter.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Settings(BaseModel):
             return self.connections[name]
         except KeyError:
             if "://" in name or "=" in name or "@" in name:
-                # not repeated: it may hold a password
+                # not repeated: it may contain a password
                 raise UnknownConnection(
                     "this looks like an address, and the name of a connection is wanted",
                     where=parameter or "the name of a connection",
@@ -179,7 +179,7 @@ class Settings(BaseModel):
             ) from None
 
     def primary_of(self, standby: str) -> str:
-        """Return the connection that has this one as its standby; empty where none has."""
+        """Return the connection that has this one as its standby; empty if none has."""
         return next((name for name, one in self.connections.items() if one.standby == standby), "")
 
     def command(self, name: str) -> Command:
@@ -188,7 +188,7 @@ class Settings(BaseModel):
         Raises
         ------
         ConfigError
-            No file allows it; the message lists those there are.
+            No file allows it; the message lists the allowed commands.
         """
         if name not in self.commands:
             known = ", ".join(sorted(self.commands)) or "none"

@@ -1,4 +1,4 @@
-"""What is wrong with a field, in words of ours: pydantic's are for programmers. Pure."""
+"""Describe errors of fields for users; pydantic's messages are for programmers. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 _WORDS = {
     "missing": "is missing",
-    "extra_forbidden": "is no field that is known here",
+    "extra_forbidden": "is not a known field",
     "string_type": "should be text",
     "list_type": "should be a list",
     "path_type": "should be a path, as text in quotes",
@@ -33,7 +33,7 @@ _BEGINNINGS = {
 
 
 def advice(problem: Mapping[str, Any]) -> str:
-    """Say what is wrong, of one of the errors that pydantic lists.
+    """Describe one of pydantic's errors.
 
     >>> advice({"type": "missing", "msg": "Field required"})
     'is missing'

@@ -1,4 +1,4 @@
-"""Which rows of two tables differ, on one server or on two, and keep on differing.
+"""Find the rows of two tables that differ permanently, on one server or on two.
 
 A question is a `Question` (module question). `compare` (module comparison) answers it:
 
@@ -7,11 +7,11 @@ A question is a `Question` (module question). `compare` (module comparison) answ
 3. *search* finds suspects in a part: a full join where one server holds both tables, else hashes of
    buckets of rows, on both servers at once, and only the bad buckets row by row.
 4. *verdict* looks each suspect up on both sides, and says which columns differ.
-5. After a delay each suspect is looked at again: rows in flight are no drift.
+5. After a delay each suspect is compared again: rows in flight are not drift.
 
-Invariants: a hash acquits a bucket only as a whole, and *encoding* shows that it is then taken of
-equal values; whatever could not be compared ends in an error, never in "same";
-nothing is written, and every statement has a time-out and a deadline.
+Invariants: a bucket counts as equal only if its whole hash is equal, and *encoding* shows that
+equal hashes mean equal values; anything that could not be compared ends in an error, never in
+"same"; nothing is written, and every statement has a time-out and a deadline.
 """
 
 from rbkernel.reconciliation.comparison import compare

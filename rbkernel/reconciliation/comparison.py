@@ -1,7 +1,7 @@
-"""Answer a question about two tables; see the package's docstring for the way it goes.
+"""Compare two tables; see the package's docstring for the steps.
 
 Ordering: the question and both catalogues are checked before any row is read; then the parts are
-searched (module jobs); suspects are looked at again after all parts.
+searched (module jobs); suspects are compared again after all parts.
 """
 
 from __future__ import annotations
@@ -46,36 +46,36 @@ def compare(
     Parameters
     ----------
     source, target
-        The connections; the same session where one server holds both tables.
+        The connections; the same session if one server holds both tables.
     question
         What is compared with what.
     recheck_after_s
-        Seconds between two looks at a suspect: longer than a row is ever in flight. 0 looks once.
+        Seconds between two looks at a suspect: longer than a row can be in flight. 0: one look.
     max_load
-        Sessions at work or waiting for a lock on either server, above which nothing is asked.
+        If more sessions of a server are active or wait for a lock, the comparison pauses.
     jobs
-        How many parts are compared at the same time, 1 to `MOST_JOBS`; each job has a session of
-        its own on each server, which works as long as the comparison does.
+        How many parts are compared at the same time, 1 to `MOST_JOBS`; each job has its own session
+        on each server, which works as long as the comparison.
     most
-        How many differences are listed, and looked at again; more are only counted.
+        How many differences are listed and compared again; further ones are only counted.
     resume
-        Where an earlier run of the same question ended.
+        The progress of an earlier run of the same question.
     report
-        Called after each part, with all that a later run would need.
+        Called after each part, with the progress that a later run needs.
     portable
-        Use the hash that all servers share, although these two may have a quicker one.
+        Use the hash that all servers have, even if these two have a faster one.
 
     Returns
     -------
     Outcome
-        Only when every part was compared.
+        Only if every part was compared.
 
     Raises
     ------
     DatabaseError
         A server fails or refuses: the comparison is incomplete.
     QueryError, ParameterError, ConfigError
-        The question cannot be answered as it is, or its conditions pick no row at all.
+        The question is not valid, or its conditions select no row.
     """
     _check_jobs(jobs)
     for session in (source, target):
@@ -152,7 +152,7 @@ def _window_start(question: Question, both: Readers) -> str:
 
 
 def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
-    """Look again at what differs, until it is settled or enough was looked."""
+    """Compare the differences again, until they are settled or the looks are used up."""
     seen: Sequence[Difference] = progress.differences
     for _ in range(_LOOKS - 1):
         if delay_s <= 0 or not any(one.state in _OPEN for one in seen):
@@ -167,7 +167,7 @@ def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
 
 
 def _look_again(work: Work, seen: Sequence[Difference]) -> list[Difference]:
-    """Look at unsettled differences in a new snapshot, and say what has become of them."""
+    """Compare unsettled differences in a new snapshot, and return their new states."""
     open_keys = [one.key for one in seen if one.state in _OPEN]
     way = join if work.both.one_server else verdict
     examined = way.examine(work.layout, work.pair, open_keys, work.both)

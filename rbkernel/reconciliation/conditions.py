@@ -1,4 +1,4 @@
-"""The conditions on the rows of both sides: SQL that a human wrote, and the window."""
+"""The conditions on the rows of both sides: SQL of a human, and the window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(question: Question, layout: Layout, both: Readers, since: str) -> tuple
     Raises
     ------
     QueryError
-        A server does not understand one, or it does not pick the same rows twice.
+        A server does not understand one, or it may select different rows each time.
     """
     of_target = question.target_where or question.where
     windows = layouts.windows(question, layout, since)
@@ -41,7 +41,7 @@ def read(question: Question, layout: Layout, both: Readers, since: str) -> tuple
 
 
 def nothing_compared(question: Question) -> NothingCompared:
-    """Say that no row was picked on either side, so that nothing is known."""
+    """Return the error that no row was selected on either side."""
     asked = [name for name, given in (("where", question.where), ("window", question.window_s))
              if given]  # fmt: skip
     return NothingCompared(
@@ -52,7 +52,7 @@ def nothing_compared(question: Question) -> NothingCompared:
 
 
 def calls(condition: str) -> list[str]:
-    """Return the names of what may be a function's call, as PostgreSQL folds them.
+    """Return the names of possible function calls, folded as PostgreSQL does.
 
     >>> calls("v < random () AND pg_catalog.\\"F\\"(1) > 0 -- g(1)")
     ['random', 'F']
@@ -85,7 +85,7 @@ def _check(reader: Reader, of: Table, condition: str, written: str) -> None:
     if volatile:
         raise QueryError(
             f"the condition calls {', '.join(volatile)}, which may return another value for each"
-            " row: it would not pick the same rows on both sides",
+            " row: it would not select the same rows on both sides",
             where=f"connection {reader.name}",
             next_step="write the value itself, or use now()",
         )

@@ -1,4 +1,4 @@
-"""How the values of a type become equal bytes on both servers exactly when they are equal.
+"""Encode values so that their bytes are equal on both servers exactly if the values are equal.
 
 Pure. Each type has a `Rule` of three expressions:
 
@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# what stands for NULL in a piece, which must not be NULL itself
+# represents NULL in a piece, which must not be NULL itself
 _EMPTY = {
     "hashint4extended": "0",
     "hashint8extended": "0",
@@ -53,7 +53,7 @@ _MARKS = 31
 
 @dataclass(frozen=True)
 class Piece:
-    """A function of PostgreSQL's that hashes with a seed, and what of a column it hashes."""
+    """A PostgreSQL function that hashes with a seed, and its input expression."""
 
     function: str
     value: str
@@ -156,7 +156,7 @@ _FAMILY = {"varchar": "text", "name": "text", "bpchar": "bpchar", "int2": "int8"
 
 @dataclass(frozen=True, kw_only=True)
 class Type:
-    """A column's type, as the catalogue tells it; of a domain, what lies under it.
+    """A column's type from the catalogue; for a domain, its base type.
 
     Parameters
     ----------
@@ -181,19 +181,19 @@ class Type:
 
     @property
     def family(self) -> str:
-        """What must be the same on both sides to be compared without being asked to."""
+        """What must be equal on both sides for a comparison without a declared mapping."""
         return "enum" if self.kind == "e" else _FAMILY.get(self.name, self.name)
 
 
 def rule(source: Type, target: Type, *, declared: bool = False, zoned: bool = False) -> Rule | None:
-    """Return how two columns are compared, or None where their types differ.
+    """Return how two columns are compared, or None if their types differ.
 
     Parameters
     ----------
     source, target
         The types of the two columns.
     declared
-        Whether somebody said that these two belong together.
+        Whether the user declared that these two belong together.
     zoned
         Whether a timestamp without time zone is given one.
 
@@ -214,7 +214,7 @@ def rule(source: Type, target: Type, *, declared: bool = False, zoned: bool = Fa
 
 
 def _numbers() -> Rule:
-    # by way of text: a float as numeric keeps only 15 digits
+    # through text: a float cast to numeric keeps only 15 digits
     cast = "{}::text::numeric"
     return Rule(
         pieces=tuple(Piece(one.function, fill(one.value, cast)) for one in AS_NUMBER.pieces),
@@ -246,7 +246,7 @@ def as_key(given: Rule) -> bool:
 
 
 def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str:
-    """Return SQL of 64 bits that stand for values in their order, and for a seed.
+    """Return SQL of a 64-bit hash of values, in their order, and a seed.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str
     seed
         SQL of an int8 that is not NULL.
     bytea
-        Whether the server hashes bytes by a function of its own.
+        Whether the server has a hash function for bytes.
 
     >>> hashed([("v", of_type("int4"))], "7", bytea=True)  # doctest: +ELLIPSIS
     'coalesce(hashint4extended(v::int4, 7), hashint4extended(coalesce(v::int4, 0), ...))'
@@ -265,12 +265,12 @@ def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str
         for piece in of.pieces:
             without_null = piece.hashed(column, without_null, bytea=bytea, filled=False)
             found = piece.hashed(column, found, bytea=bytea, filled=True)
-    # most rows have no NULL, and the functions hand one on: so it is looked for only where it is
+    # most rows have no NULL, and the functions return NULL for one: so only such rows are checked
     return f"coalesce({without_null}, {found})" if values else found
 
 
 def _marked(columns: Sequence[str], seed: str) -> str:
-    """Return the seed, made another by the places of NULLs."""
+    """Return the seed, changed by the positions of NULLs."""
     if not columns:
         return f"hashint4extended(0, {seed})"
     for start in range(0, len(columns), _MARKS):

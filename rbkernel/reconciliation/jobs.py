@@ -1,9 +1,9 @@
-"""Search the parts, one after the other or several at the same time.
+"""Search the parts, one by one or several at the same time.
 
-A job is a pair of connections that compares one part at a time. Invariants: whatever part ends
-first, parts are counted in their order, so that `Progress` always holds the first ones, and the
-answer does not depend on how many jobs there are; what waits for the parts before it is bounded;
-when one job fails, or a human interrupts, what the others ask is cancelled.
+A job is a pair of connections that compares one part at a time. Invariants: parts are counted in
+their order, whichever ends first, so that `Progress` always holds the first ones and the result
+does not depend on the number of jobs; the number of finished parts that wait for earlier ones is
+bounded; if a job fails, or a human interrupts, the queries of the other jobs are cancelled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What the steps of one comparison share."""
+    """The values that all steps of a comparison share."""
 
     question: Question
     layout: Layout
@@ -44,7 +44,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What a part holds: differences for which there was room when it began, and how many more."""
+    """The result of a part: differences up to the limit at its start, and the number of others."""
 
     searched: Searched
     differences: Sequence[Difference]
@@ -53,12 +53,12 @@ class _Found:
 
 
 def search_parts(work: Work, progress: Progress, jobs: int) -> Progress:
-    """Compare the parts that are left, and report each of them.
+    """Compare the remaining parts, and report each of them.
 
     Raises
     ------
     DatabaseError
-        A part could not be compared: how many before it were.
+        A part could not be compared; the message says how many parts were.
     """
     left = progress.parts[progress.done :]
     ranged = any(part.kind == "range" for part in progress.parts)
@@ -86,14 +86,14 @@ def _in_order(jobs: _Jobs, progress: Progress) -> Progress:
             progress = _and(progress, found, jobs.work)
             jobs.work.report(progress)
     except BaseException:
-        # also when a human interrupts: no query may be left behind
+        # also when a human interrupts: no query may keep running
         jobs.stop()
         raise
     return progress
 
 
 class _Jobs:
-    """Those who compare parts, and the parts that were asked for, in their order."""
+    """The jobs, and the parts that they work on, in order."""
 
     def __init__(self, work: Work, crew: Sequence[Readers], pool: ThreadPoolExecutor) -> None:
         self.work = work
@@ -106,15 +106,15 @@ class _Jobs:
 
     @property
     def free(self) -> int:
-        """How many parts more may be asked for; each of the other jobs may be one ahead."""
+        """How many more parts may start; each of the other jobs may be one ahead."""
         return 2 * len(self._crew) - 1 - len(self._asked)
 
     def ask(self, part: Part, *, room: int, dense: bool) -> None:
-        """Have one more part compared."""
+        """Start the comparison of one more part."""
         self._asked.append(self._pool.submit(self._compare, part, room, dense))
 
     def first(self) -> _Found:
-        """Wait for the first part, and take it; a later part that fails ends it at once."""
+        """Wait for the first part and return it; if a later part fails, raise at once."""
         while not self._asked[0].done():
             done, running = wait(self._asked, timeout=0)
             for later in done:
@@ -123,20 +123,20 @@ class _Jobs:
         return self._asked.popleft().result()
 
     def stop(self) -> None:
-        """Cancel whatever is asked."""
+        """Cancel all running queries."""
         stop(self._asked, [one for both in self._crew for one in (both.source, both.target)])
 
     def _compare(self, part: Part, room: int, dense: bool) -> _Found:
         work, both = self.work, self._idle.get()
         try:
             if work.max_load is not None:
-                load.wait_for_calm(both, work.max_load, ours=self._crew)
+                load.wait_for_calm(both, work.max_load, own=self._crew)
             both.release(older_than_s=LONGEST_S)
             way = join if both.one_server else verdict
             searched = way.search(work.layout, work.pair, part, both, dense=dense)
             found = _keep(work, searched, room, both)
             if len(self._crew) > 1:
-                # it may wait long for another part
+                # it may wait for long for another part
                 both.release()
             return found
         finally:
@@ -144,7 +144,7 @@ class _Jobs:
 
 
 def _keep(work: Work, searched: Searched, room: int, both: Readers) -> _Found:
-    """Take the differences for which there is room, and count the others."""
+    """Keep the differences up to the limit, and count the others."""
     kept: list[Difference] = []
     beyond = surplus = 0
     for some in searched.differences:
@@ -158,7 +158,7 @@ def _keep(work: Work, searched: Searched, room: int, both: Readers) -> _Found:
 
 
 def _and(progress: Progress, found: _Found, work: Work) -> Progress:
-    """Count the next part; those before it may have left less room than when it began."""
+    """Add the next part; the parts before it may have left less room than at its start."""
     kept = found.differences[: max(0, work.most - len(progress.differences))]
     beyond = found.beyond + len(found.differences) - len(kept)
     if progress.parts[progress.done].kind == "slice" and work.layout.integer_key:
@@ -175,9 +175,9 @@ def _and(progress: Progress, found: _Found, work: Work) -> Progress:
 
 
 def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
-    """See that missing and extra rows account for the counts of both sides.
+    """Check that missing and extra rows explain the row counts of both sides.
 
-    A condition picks rows on one side that it may not pick on the other: there they need not.
+    With conditions this does not hold: they may select a row on one side only.
     """
     counted = searched.target_rows - searched.source_rows
     if surplus != counted and not any(side.condition for side in work.pair):
@@ -191,7 +191,7 @@ def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
 
 
 def incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
-    """Say of an error how far the comparison had come."""
+    """Add the progress of the comparison to an error."""
     advice = error.next_step
     if "statement timeout" in error.what:
         advice = (

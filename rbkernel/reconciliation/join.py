@@ -1,9 +1,9 @@
-"""One server holds both tables: a full join compares every column, and says what differs.
+"""One server holds both tables: a full join compares every column, and returns the differences.
 
-PostgreSQL itself decides, by ``IS DISTINCT FROM``. Of each suspect row the server tells a few
-numbers: which sides have it, which columns differ, and a version that stands for its values; so
-nothing of it needs to be looked up again. Where conditions pick rows, one side may have a row that
-was not picked; suspects are then looked up by their keys.
+PostgreSQL itself decides, by ``IS DISTINCT FROM``. For each suspect row the server returns a few
+numbers: which sides have it, which columns differ, and a version that represents its values; so no
+further look-up is needed. With conditions, a side may have a row that was not selected; suspects
+are then looked up by their keys.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from rbkernel.reconciliation.search import Key, Searched, Side, apart, twice
 from rbkernel.reconciliation.snapshot import Reader, Readers
 from rbkernel.sources.postgres.connection.capabilities import has
 
-# of an int8, whose last bit is its sign
+# usable bits of an int8, without its sign
 _BITS = 62
 # the first two flags: which sides have the row
 _LEFT, _RIGHT = 1, 2
-# what a row of numbers takes
+# size of a row of numbers
 _NUMBERS_BYTES = 200
 
 
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part; that takes as long whether or not differences are `dense`."""
+    """Compare one part; `dense` differences make no difference in time."""
     reader = both.source
     differing = " FILTER (WHERE packed IS NOT NULL)"
     ends, texts, on = [], [], []
@@ -41,9 +41,9 @@ def search(
         ends.append(f"l.c{i} AS l{i}, r.c{i} AS r{i}")
         texts.append(f"array_agg({fill(column.rule.text, f'coalesce(l{i}, r{i})')}){differing}")
         on.append(" = ".join(fill(column.rule.compared, f"{of}.c{i}") for of in "lr"))
-    # a key that comes twice would join its rows with each other
+    # rows with a duplicate key would be joined with each other
     alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
-    # OFFSET: else the join would hand on all columns of all rows
+    # OFFSET: else the join would pass on all columns of all rows
     [found] = reader.rows(
         f"SELECT string_agg(packed, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
         f" FROM (SELECT {', '.join(ends)}, {_packed(layout, reader)} AS packed"
@@ -57,7 +57,7 @@ def search(
         found[len(texts) + 1 :],
     )
     numbers = _numbers(layout, packed)
-    # a row of the join is one of each side, but for those that lack a side
+    # a row of the join is a row of each side, except for rows that lack a side
     rows = [joined - int(np.count_nonzero(~numbers[:, 0] & flag)) for flag in (_LEFT, _RIGHT)]
     if rows != (alone_rows or rows):
         raise twice(pair, reader)
@@ -72,7 +72,7 @@ def search(
 def examine(
     layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
 ) -> Iterator[list[Difference]]:
-    """Compare the rows of these keys, a batch after the other; those that are equal are left out.
+    """Compare the rows of these keys in batches, and yield the differences.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _columns(layout: Layout, *, target: bool) -> str:
 
 
 def _packed(layout: Layout, reader: Reader) -> str:
-    """Return the numbers of a suspect row, as bytes; NULL of an equal one, and of none."""
+    """Return SQL for the numbers of a suspect row, as bytes; NULL if the row is equal or absent."""
     first = len(layout.key)
     places = range(first, first + len(layout.columns))
     differs = [_differs(column, i) for i, column in zip(places, layout.columns, strict=True)]
@@ -146,7 +146,7 @@ def _differs(column: Column, place: int) -> str:
 
 
 def _numbers(layout: Layout, packed: bytes | None) -> NDArray[np.int64]:
-    """Return a row for each suspect: masks of what differs, and the version."""
+    """Return a row for each suspect: bit masks of the differences, and the version."""
     masks = -(-(len(layout.columns) + 2) // _BITS)
     return np.frombuffer(packed or b"", ">i8").astype(np.int64).reshape(-1, masks + 1)
 
@@ -157,7 +157,7 @@ def _differences(
     for places in batches(range(len(keys)), _NUMBERS_BYTES):
         start, stop = places[0], places[-1] + 1
         some = numbers[start:stop]
-        # a mask's flags, the first one in its last bit
+        # the flags of a mask; the first flag is the lowest bit
         flags = some[:, :-1, None] >> np.arange(_BITS) & 1
         bits = flags.reshape(len(some), -1)[:, : len(layout.columns) + 2].astype(np.bool_)
         yield found_of(keys[start:stop], bits.T, some[:, -1], layout.names)

@@ -1,4 +1,4 @@
-"""What both catalogues say of the two tables, and how their columns are compared.
+"""Read both catalogues, and decide how the columns of the two tables are compared.
 
 The columns that both have are compared, by name or by the mapping. A column that the target lacks
 is a difference, unless it is ignored; columns that only the target has, or that cannot be compared
@@ -18,7 +18,7 @@ from rbkernel.reconciliation.tables import Table, TableColumn, check_two, needed
 from rbkernel.reconciliation.tables import read as read_table
 from rbkernel.sources.postgres.connection.driver import quote_identifier
 
-# what a key's text is read as; of every other type the text itself is compared
+# types that a key's text is cast to; for other types the text itself is compared
 _SOUGHT = {
     **dict.fromkeys(("int2", "int4", "int8"), "int8"),
     **dict.fromkeys(("text", "varchar", "name"), "text"),
@@ -31,7 +31,7 @@ _SOUGHT = {
 class Column:
     """A pair of columns that is compared; `source` and `target` are expressions on ``t.``.
 
-    ``sought`` are conditions, one a side, that a key has the text that stands for ``{}``.
+    ``sought`` are conditions, one per side, that a key has the text in place of ``{}``.
     """
 
     name: str
@@ -52,9 +52,8 @@ class Column:
 class Layout:
     """How two tables are compared.
 
-    ``odd`` names columns whose types differ, ``lacking`` those of the source that the target has
-    not; ``notes`` says in words what was not compared, and what was compared in a way that somebody
-    might not expect.
+    ``odd`` names columns whose types differ, ``lacking`` columns of the source that the target
+    lacks; ``notes`` describe what was not compared, or was compared in an unexpected way.
     """
 
     source: Table
@@ -95,8 +94,8 @@ def read(question: Question, both: Readers) -> Layout:
     Raises
     ------
     QueryError
-        A table or a named column does not exist, the key cannot serve as one, or nothing is left
-        to compare.
+        A table or a named column does not exist, the key is not usable, or nothing is left to
+        compare.
     DatabaseError
         A column may not be read.
     """
@@ -132,12 +131,12 @@ def read(question: Question, both: Readers) -> Layout:
 
 
 def check_key(layout: Layout, both: Readers) -> None:
-    """See that the key identifies each row, where no index of the server's says so.
+    """Check that the key identifies each row, if no index guarantees it.
 
     Raises
     ------
     QueryError
-        It does not; the message names keys that come twice.
+        It does not; the message names duplicate keys.
     """
     both.both(
         lambda reader: _check_unique(reader, layout.source, layout.key, target=False),
@@ -146,7 +145,7 @@ def check_key(layout: Layout, both: Readers) -> None:
 
 
 def windows(question: Question, layout: Layout, since: str) -> tuple[str, str]:
-    """Return the conditions of lying in the window; empty where the question has none."""
+    """Return the conditions for the window; empty if the question has none."""
     if not since:
         return "", ""
     name = question.window_column
@@ -169,7 +168,7 @@ def windows(question: Question, layout: Layout, since: str) -> tuple[str, str]:
 def _pairs(
     question: Question, source: Table, target: Table
 ) -> list[tuple[TableColumn, TableColumn]]:
-    """Return the columns to compare beside the key, in the source's order."""
+    """Return the columns to compare besides the key, in the source's order."""
     for name in (*question.columns, *question.ignore, *question.mapping, *question.tolerance):
         needed(source, name)
     for name in question.mapping.values():
@@ -223,7 +222,7 @@ def _column(question: Question, one: TableColumn, other: TableColumn) -> Column 
 
 
 def _sought(expression: str, column: TableColumn | None, found: Rule) -> str:
-    """Return the condition that a column has a text, in a form that its index can serve."""
+    """Return the condition that a column has a text, in a form that can use its index."""
     cast = _SOUGHT.get(column.type.name) if column and column.deterministic else None
     return f"{expression} = {{}}::{cast}" if cast else f"{fill(found.text, expression)} = {{}}"
 
@@ -267,7 +266,7 @@ def _key_column(
 def _check_something_is_compared(
     question: Question, source: Table, target: Table, found: bool
 ) -> None:
-    # tables of nothing but a key are compared by it
+    # tables with only key columns are compared by the key
     rest = len(source.columns) - len(question.ignore)
     if not found and min(rest, len(target.columns)) > len(question.key):
         raise QueryError(
@@ -299,7 +298,7 @@ def _alone(question: Question, source: Table, target: Table) -> list[str]:
 
 
 def _texts(columns: Iterable[Column]) -> list[str]:
-    """Say which columns are compared as text although they are none."""
+    """Note which columns are compared as text although they have another type."""
     plain = {"text", "varchar", "bpchar", "name", "_text", "_varchar", "_bpchar", "_name"}
     odd = [
         f"{c.name} ({c.type.shown})"

@@ -1,8 +1,8 @@
 """Measure the server's load during a comparison, and pause when it is high.
 
-The load is what a glance at pg_stat_activity tells: sessions at work, and those that wait for a
-lock once more, since they are what hurts. While it is above the limit nothing is asked and no
-snapshot is held; after a while the comparison gives up, incomplete.
+The load is the number of active sessions in pg_stat_activity; those that wait for a lock count
+twice, since they hurt most. While it is above the limit, no query runs and no snapshot is held;
+after a while the comparison gives up, incomplete.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ SELECT count(*) FILTER (WHERE state = 'active')
        count(*) FILTER (WHERE backend_type IS NULL)
 FROM pg_stat_activity
 WHERE (backend_type = 'client backend' OR backend_type IS NULL)  -- NULL is hidden from this role
-  AND datid IS NOT NULL AND ({BACKEND} = ANY(%(ours)s::text[])) IS NOT TRUE
+  AND datid IS NOT NULL AND ({BACKEND} = ANY(%(own)s::text[])) IS NOT TRUE
 """
 
 
-def wait_for_calm(both: Readers, most: float, *, ours: Sequence[Readers]) -> None:
-    """Wait until neither server has more load than that.
+def wait_for_calm(both: Readers, most: float, *, own: Sequence[Readers]) -> None:
+    """Wait until neither server has more load than the limit.
 
     Parameters
     ----------
     both
         The two sides.
     most
-        Sessions at work, and sessions that wait for a lock, together.
-    ours
+        Active sessions plus sessions that wait for a lock.
+    own
         All sides of this comparison, which are no load.
 
     Raises
     ------
     DatabaseError
-        The load stays above for `PATIENCE_S`, or the role cannot see it.
+        The load stays above the limit for `PATIENCE_S`, or the role cannot see it.
     """
     give_up_at = time.monotonic() + PATIENCE_S
     while True:
-        loads = both.both(lambda reader: _load(reader, ours), lambda reader: _load(reader, ours))
+        loads = both.both(lambda reader: _load(reader, own), lambda reader: _load(reader, own))
         if max(loads) <= most:
             return
         both.release()
@@ -62,10 +62,10 @@ def wait_for_calm(both: Readers, most: float, *, ours: Sequence[Readers]) -> Non
         time.sleep(_EVERY_S)
 
 
-def _load(reader: Reader, ours: Sequence[Readers]) -> int:
+def _load(reader: Reader, own: Sequence[Readers]) -> int:
     reader.rows(_FORGET)
-    backends = [one.backend for both in ours for one in (both.source, both.target)]
-    [(load, hidden)] = reader.rows(_LOAD, {"ours": backends})
+    backends = [one.backend for both in own for one in (both.source, both.target)]
+    [(load, hidden)] = reader.rows(_LOAD, {"own": backends})
     if hidden:
         raise DatabaseError(
             f"{reader.session.server.role} cannot see what {hidden} sessions do, so it cannot"

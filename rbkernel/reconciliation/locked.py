@@ -1,4 +1,4 @@
-"""Who keeps a comparison from its tables: only AccessExclusiveLock keeps readers out."""
+"""Find the session that blocks a comparison: only AccessExclusiveLock blocks readers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rbkernel.sources.postgres.connection.troubles import Trouble
 
 @contextmanager
 def holders_named(source: Session, target: Session, question: Question) -> Iterator[None]:
-    """Name in the error of a table that is locked who holds the lock, or is queued for it."""
+    """Add the holder of the lock, or who is queued for it, to the error about a locked table."""
     try:
         yield
     except DatabaseError as error:
@@ -34,7 +34,7 @@ def _holders(session: Session, table: str) -> Iterator[str]:
 
 
 def _closes(lock: str, table: str) -> bool:
-    """Tell whether a lock keeps readers out of a table, named as it was asked for.
+    """Tell whether a lock blocks readers of a table, named as in the question.
 
     >>> _closes("AccessExclusiveLock on public.orders", 'public."orders"')
     True

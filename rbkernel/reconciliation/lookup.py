@@ -10,11 +10,11 @@ from rbkernel.reconciliation.layout import Layout
 from rbkernel.reconciliation.search import Key
 from rbkernel.reconciliation.snapshot import Reader
 
-# of both sides together, so that wide rows do not fill the memory
+# bytes of both sides together, so that wide rows do not fill the memory
 _BATCH_BYTES = 32 * 2**20
 _LARGEST_BATCH = 20_000
 Item = TypeVar("Item")
-# of one row; None is NULL
+# the values of one row; None is NULL
 Line = tuple[str | None, ...]
 
 
@@ -36,7 +36,7 @@ def fetch(
     Parameters
     ----------
     reader, target
-        Where to ask, and which side that is.
+        The side, and whether it is the target.
     layout
         The two tables.
     keys
@@ -47,11 +47,11 @@ def fetch(
     Returns
     -------
     dict
-        Key → values; without the keys that are not there.
+        Key → values; keys without a row are left out.
     """
     rows, values = by_key(layout, keys, target=target)
     aggregates = "".join(f", array_agg({text})" for text in texts)
-    # an array a column: one by one, rows would take a driver several times as long
+    # one array per column: reading row by row would take several times as long
     [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){aggregates} {rows}", values)
     if numbers is None:  # no row
         return {}
@@ -77,7 +77,7 @@ def sought(layout: Layout, *, target: bool) -> str:
 def by_key(
     layout: Layout, keys: Sequence[Key], *, target: bool
 ) -> tuple[str, dict[str, list[str]]]:
-    """Return ``FROM …`` of the rows that have these keys, each with its number, and the values."""
+    """Return ``FROM …`` of the rows with these keys, each with its number, and the bound values."""
     table, values = wanted(layout, keys)
     of = layout.target if target else layout.source
     return f"FROM {table} JOIN {of.sql} t ON {sought(layout, target=target)}", values

@@ -1,4 +1,4 @@
-"""What a comparison found: frozen values, and the frame that a notebook gets."""
+"""The result of a comparison: frozen values, and the frame for a notebook."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 COLUMNS = ("key", "kind", "columns", "state")
 _STRICTNESS = (Policy.KEEP, Policy.HASH, Policy.MASK, Policy.DROP)
-# those of columns, not of rows: the target lacks it, or its type differs
+# kinds for columns, not rows: the target lacks it, or its type differs
 OF_COLUMNS = ("column", "type")
 KINDS = ("missing", "extra", "changed", *OF_COLUMNS)
 
 
 class State(StrEnum):
-    """What several looks at a difference made of it."""
+    """State of a difference after several looks."""
 
     ONCE = "seen once"
     UNSETTLED = "unsettled"
@@ -47,9 +47,9 @@ class Difference:
     columns
         Those that differ, by the source's names.
     version
-        Stands for the values of both sides: it tells whether they are the same at another look.
+        Represents the values of both sides, to find out whether they changed between two looks.
     state
-        What several looks made of it.
+        Its state after several looks.
     """
 
     key: tuple[str, ...]
@@ -59,11 +59,11 @@ class Difference:
     state: State = State.ONCE
 
     def become(self, state: State) -> Difference:
-        """Return it in another state."""
+        """Return a copy with another state."""
         return dataclasses.replace(self, state=state)
 
     def settled(self, now: Difference | None) -> Difference:
-        """Say what a later look makes of it.
+        """Return the difference with its state after a later look.
 
         >>> one = Difference(key=("1",), kind="missing", version="a")
         >>> one.settled(None).state, one.settled(one).state
@@ -101,7 +101,7 @@ def found_of(
     """
     packed = np.packbits(flags, axis=0)
     bits: list[bytes] = packed.T.copy().view(f"V{len(packed)}").reshape(-1).tolist()
-    # there are few combinations
+    # few distinct combinations
     kinds = {some: _kind(some, names) for some in set(bits)}
     rows = zip(keys, map(kinds.__getitem__, bits), versions.tolist(), strict=True)
     return [
@@ -112,7 +112,7 @@ def found_of(
 
 
 def _kind(bits: bytes, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Say what is wrong with rows, and in which columns; nothing when nothing is."""
+    """Return the kind of difference and its columns; both empty for equal rows."""
     source, target, *unlike = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(names) + 2)
     if source != target:
         return "missing" if source else "extra", ()
@@ -122,9 +122,9 @@ def _kind(bits: bytes, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a comparison is: what a later run needs to go on.
+    """The progress of a comparison, from which a later run can continue.
 
-    ``layout`` stands for both tables and how they are compared; ``since`` is where a window began.
+    ``layout`` identifies both tables and their comparison; ``since`` is the start of the window.
     """
 
     digest: str
@@ -140,7 +140,7 @@ class Progress:
     differences: tuple[Difference, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a state file keeps."""
+        """Return the contents of a state file."""
         rows = [[getattr(one, name) for name in _FIELDS] for one in self.differences]
         parts = [dataclasses.asdict(part) for part in self.parts]
         return {**vars(self), "parts": parts, "differences": rows}
@@ -152,7 +152,7 @@ class Progress:
         Raises
         ------
         ConfigError
-            It is not what this version writes.
+            It is not a state file of this version.
         """
         try:
             parts = tuple(Part(**part) for part in found["parts"])
@@ -168,12 +168,12 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The answer to a question; it exists only when everything was compared.
+    """The result of a comparison; it exists only if everything was compared.
 
     Parameters
     ----------
     differences
-        All of them, up to as many as were asked for.
+        The differences, up to the requested number.
     beyond
         How many more there were at the first look.
     source_rows, target_rows
@@ -181,7 +181,7 @@ class Outcome:
     compared
         Columns that were compared, key first, by the source's names.
     notes
-        In words: what was not compared, or not as one might expect.
+        What was not compared, or was compared in an unexpected way.
     key_range
         Smallest and largest key of the two, where the key is one integer.
     snapshots
@@ -210,13 +210,13 @@ class Outcome:
     resumed: bool = field(default=False)
 
     def __deepcopy__(self, _: object) -> Outcome:
-        """Return it itself: pandas copies the attrs of a frame at every step."""
+        """Return the same object: pandas copies the attrs of a frame at every step."""
         return self
 
     def policies(
         self, source: Redaction, target: Redaction, mapping: Mapping[str, str]
     ) -> Mapping[str, Policy]:
-        """Return what the two sides' column policies make of the compared columns, if anything.
+        """Return the column policies of both sides for the compared columns, if there are any.
 
         Parameters
         ----------
@@ -234,9 +234,9 @@ class Outcome:
         return {name: policy for name, policy in found.items() if policy is not Policy.KEEP}
 
     def protected(self, policies: Mapping[str, Policy], hash_key: bytes) -> Outcome:
-        """Return it with the key's columns as their policies let them be seen.
+        """Return it with the column policies applied to the key's columns.
 
-        A key is never left out: where it must not be seen at all it is masked.
+        A key is never left out: if its policy drops it, it is masked.
         """
         if not any(name in policies for name in self.key):
             return self
@@ -258,16 +258,16 @@ class Outcome:
 
     @property
     def standing(self) -> tuple[Difference, ...]:
-        """Everything but what was only in flight."""
+        """All differences except rows in flight."""
         return tuple(one for one in self.differences if one.state is not State.IN_FLIGHT)
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs, and stays different."""
+        """Whether there is no lasting difference."""
         return not self.standing and not self.beyond
 
     def counts(self) -> Mapping[str, int]:
-        """Count the differences that stand, by kind."""
+        """Count the lasting differences, by kind."""
         found = Counter(one.kind for one in self.standing)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
@@ -277,7 +277,7 @@ class Outcome:
         return dict(Counter(name for one in changed for name in one.columns).most_common())
 
     def frame(self) -> pd.DataFrame:
-        """Return a row a difference: key, kind, columns, state (`COLUMNS`)."""
+        """Return one row per difference: key, kind, columns, state (`COLUMNS`)."""
         rows = [(self._key(one), one.kind, ", ".join(one.columns), one.state.value)
                 for one in self.differences]  # fmt: skip
         frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS), dtype=object)
@@ -294,7 +294,7 @@ class Outcome:
         return frame
 
     def listed(self, frame: pd.DataFrame) -> list[Difference]:
-        """Return the differences that a frame made of this one still holds."""
+        """Return the differences that are still in a frame derived from this one's."""
         kept = set(zip(frame["key"].astype(object), frame["kind"], strict=True))
         return [one for one in self.differences if (self._key(one), one.kind) in kept]
 

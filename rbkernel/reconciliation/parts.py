@@ -1,8 +1,8 @@
-"""How the tables are split, so that one statement works on some hundred thousand rows.
+"""Split the tables, so that one statement works on some hundred thousand rows.
 
 A part is a condition on the key. Both sides of a part are compared within one snapshot each, and a
-part that was found equal was equal then, whatever happens to the others: that is what makes a long
-run resumable. A key of one integer with an index is split into *ranges*, at the quantiles of a
+part that was found equal was equal then, whatever happens to the others: so a long run can be
+resumed. A key of one integer with an index is split into *ranges*, at the quantiles of a
 sample. Every other key, and one that has nothing to do with where its rows lie, is split into
 *slices* by a hash of it; each of them reads the whole table, so they are larger. Text is never
 split into ranges: two servers may sort it differently.
@@ -37,7 +37,7 @@ _INTEGERS = frozenset({"int2", "int4", "int8"})
 class Part:
     """A range of an integer key (`low` ≤ key < `high`, None is open), or slice `number` of `of`.
 
-    ``rows`` is an estimate of either side, ``least`` and ``most`` of where its keys begin and end.
+    ``rows`` is an estimate per side, ``least`` and ``most`` estimates of its first and last key.
     """
 
     kind: str
@@ -149,14 +149,14 @@ def slices(rows: int, jobs: int = 1) -> list[Part]:
 
 
 def estimated_rows(reader: Reader, of: Table, condition: str) -> int:
-    """Ask the planner how many rows there are; it knows, for views and conditions as well."""
+    """Return the planner's estimate of the number of rows, also for views and conditions."""
     where = f" WHERE {condition}" if condition else ""
     [(plan,)] = reader.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {of.sql} t{where}")
     return int(plan[0]["Plan"]["Plan Rows"])
 
 
 def _in_order(reader: Reader, of: Table, name: str) -> bool:
-    """Tell whether rows lie on disk about as their keys go; else each range reads all pages."""
+    """Tell whether rows are stored roughly in key order; else each range reads all pages."""
     rows = reader.rows(_CORRELATION, {"oid": of.oid, "name": name})
     return all(correlation is None or abs(correlation) > _IN_ORDER for (correlation,) in rows)
 

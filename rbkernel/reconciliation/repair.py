@@ -1,11 +1,11 @@
 """A script that makes the target's rows equal to the source's, and its inverse; never run here.
 
 Every statement names what it expects to find: the key and the present value of each compared
-column, as text under pinned settings, so that the types do not matter. It counts the rows that it
-changed, and raises when that is not one, or when the row is then not as it was meant to be,
-because a trigger or a rule had its own mind; the whole is one transaction, so a row that has moved
-on since leaves everything as it was. Extra rows go first and missing ones come last, so that a
-unique value can move from one row to another; the inverse goes the other way round.
+column, as text under pinned settings, so that the types do not matter. It raises if it did not
+change exactly one row, or if the row does not have the intended values afterwards, because a
+trigger or a rule changed it. The script is one transaction, so if a row has changed since, nothing
+is changed. Extra rows are deleted first and missing ones inserted last, so that a unique value can
+move from one row to another; the inverse has the reverse order.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Script:
     def add(
         self, key: Key, statement: str, inverse: str, *, before: str = "", after: str = ""
     ) -> None:
-        """Add a statement and what takes it back.
+        """Add a statement and its inverse.
 
         ``before`` and ``after`` are the conditions of the row as it is without and with the
         statement, empty where there is none.
@@ -118,14 +118,14 @@ class _Script:
         names = (column.target_name for column in self.layout.key)
         row = ", ".join(f"{name} = {value}" for name, value in zip(names, key, strict=True))
         where = f"{self.layout.target.shown} ({row})"
-        message = f"{where} is not as it was when it was compared"
+        message = f"{where} has changed since it was compared"
         self.forth.append(self._guarded(key, statement, message, where, after))
-        message = f"{where} is not as the repair left it"
+        message = f"{where} has changed since the repair"
         self.back.append(self._guarded(key, inverse, message, where, before))
 
     def _guarded(self, key: Key, statement: str, message: str, where: str, wanted: str) -> str:
         said = _said(message)
-        otherwise = _said(f"a trigger or rule has made something else of {where}")
+        otherwise = _said(f"a trigger or rule has changed {where} in another way")
         body = statement + wanted + said + otherwise
         tag = next(tag for tag in (f"$rb{n or ''}$" for n in range(10**6)) if tag not in body)
         return _GUARDED.format(
@@ -139,7 +139,7 @@ class _Script:
         )
 
     def note(self, text: str) -> None:
-        """Say something in the header, once."""
+        """Add a note to the header, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -147,12 +147,12 @@ class _Script:
 def write(
     source: Session, target: Session, question: Question, differences: Sequence[Difference]
 ) -> Repair:
-    """Write the script, from the rows as they are now.
+    """Write the script from the present rows.
 
     Parameters
     ----------
     source, target, question
-        As the comparison was asked.
+        As in the comparison.
     differences
         What to repair; rows that no longer differ are left out.
 
@@ -182,7 +182,7 @@ def write(
                 ours = _values(both.target, layout, some, target=True)
                 for key in some:
                     add(script, key, theirs.get(key), ours.get(key), columns[key])
-        # triggers of the table may need the path of whoever writes to it
+        # triggers of the table may need the search path of the session
         path = settings.path(both.target.own_path)
     _note_surroundings(script, triggers, foreign)
     if any(one.kind == "missing" for one in rows):
@@ -200,9 +200,9 @@ def write(
 def _values(
     reader: Reader, layout: Layout, keys: Sequence[Key], *, target: bool
 ) -> dict[Key, Values]:
-    """Fetch rows as text, exactly as they are: target column → value."""
+    """Fetch exact rows as text: target column → value."""
     if target:
-        # an extra row is deleted, so all of it must be known to bring it back
+        # an extra row is deleted, so all its values must be known to restore it
         names = [column.name for column in layout.target.columns]
         hidden = [column.name for column in layout.target.columns if not column.readable]
         if hidden:
@@ -296,7 +296,7 @@ def _updating(script: _Script, new: Values, expected: str) -> str:
 
 
 def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = False) -> str:
-    """Return the condition that a row is there and holds these values.
+    """Return the condition that a row exists and has these values.
 
     They are compared as text, since json has no ``=``: as it was read from these very columns, or
     after the column's type has read it, since numeric(8,2) rounds.
@@ -306,7 +306,7 @@ def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = Fals
     for name, value in values.items():
         if name not in keys:
             declared = _column(script, name).declared
-            # regclass and its like are written as the search path of the session has it
+            # the text of regclass and similar types depends on the session's search path
             as_is = as_read and not declared.startswith("reg")
             plain = as_is or value is None or declared == "text"
             text = _literal(value) if plain else f"({_cast(script, name, value)})::text"
@@ -319,7 +319,7 @@ def _cast(script: _Script, name: str, value: str | None) -> str:
 
 
 def _literal(value: str | None) -> str:
-    # without a cast what is too long for the column is an error; a cast would cut it
+    # no cast: a value that is too long must be an error; a cast would cut it
     return quote_literal(value).strip()
 
 
@@ -354,7 +354,7 @@ def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str])
 
 
 def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
-    """Say which sequences still stand where they stood, although rows with values were inserted."""
+    """Note which sequences were not advanced although rows with values were inserted."""
     set_here = {column.target_name for column in script.layout.everything}
     table = _plain(script.layout.target.sql)
     for shown in sequences:

@@ -29,7 +29,7 @@ _ROWS_OF_A_BUCKET = 1000
 # with more bad buckets than this, reading the whole part is quicker than looking them up
 _MANY = 0.1
 _INT8 = 2**63
-# one of each kind of piece, and text beyond ASCII
+# one value of each kind of piece, and non-ASCII text
 _VECTOR = {
     "(-7)::int8": "int8",
     "(-12.50)::numeric": "numeric",
@@ -39,7 +39,7 @@ _VECTOR = {
     "NULL::text": "text",
     "'00000000-0000-0000-0000-00000000002a'::uuid": "uuid",
 }
-# names that no condition of a human's will mean
+# names that do not occur in conditions
 _BAD = "unnest(%(lows)s::int8[], %(highs)s::int8[]) AS rb_bad (rb_low, rb_high)"
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -47,9 +47,9 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """What a part holds: rows on both sides, and the differences, some at a time.
+    """The result of a part: row counts of both sides, and an iterator of differences.
 
-    ``dense`` when there are so many that the next part is better searched row by row at once.
+    ``dense`` if there are so many that the next part is better searched row by row at once.
     """
 
     source_rows: int
@@ -60,7 +60,7 @@ class Searched:
 
 @dataclass(frozen=True, kw_only=True)
 class Suspects:
-    """Rows on both sides of a part, and the keys that are suspect; ``dense`` as above."""
+    """Row counts of both sides of a part, and the suspect keys; ``dense`` as above."""
 
     source_rows: int
     target_rows: int
@@ -89,7 +89,7 @@ class Side:
         return f"FROM {self.table.sql} t" + (f" WHERE {where}" if where else "")
 
     def within(self, part: Part) -> str:
-        """Return the condition of being in a part."""
+        """Return the condition that a row is in a part."""
         if part.kind == "range":
             edges = ((part.low, ">="), (part.high, "<"))
             return " AND ".join(
@@ -105,7 +105,7 @@ class Side:
 
     @property
     def key_hash(self) -> str:
-        """Return 64 bits that stand for the key."""
+        """Return a 64-bit hash of the key."""
         return self._hashed(self.key, "0")
 
     @property
@@ -115,7 +115,7 @@ class Side:
 
     @property
     def column_hashes(self) -> tuple[str, ...]:
-        """Return 64 bits for each column."""
+        """Return a 64-bit hash of each column."""
         return tuple(self._hashed((one,), "0") for one in self.columns)
 
     def identity(self, part: Part) -> str:
@@ -123,10 +123,10 @@ class Side:
         return f"{self.first}::int8" if part.kind == "range" else self.key_hash
 
     def row_hash(self, part: Part) -> str:
-        """Return 64 bits that stand for the row, its key included."""
+        """Return a 64-bit hash of the row, including its key."""
         if part.kind == "range" and not self.portable:
             return self._hashed(self.columns, self.identity(part))
-        # another seed than the key's own hash has: keys that share the one do not share the other
+        # a different seed than the key's own hash: keys that collide in one do not collide in both
         return self._hashed((*self.key, *self.columns), "1")
 
     def _hashed(self, values: Sequence[tuple[str, Rule]], seed: str) -> str:
@@ -135,7 +135,7 @@ class Side:
         return hashed(values, seed, bytea=self.bytea)
 
     def bucket(self, part: Part) -> str:
-        """Return the number of the bucket that a row is in."""
+        """Return the number of a row's bucket."""
         if part.kind == "range":
             return f"{self.first}::int8 / {width(part)}"
         return f"{self.key_hash} & {buckets_of_a_slice(part) - 1}"
@@ -186,7 +186,7 @@ def _vector(reader: Reader) -> list[tuple[Any, ...]]:
 
 
 def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
-    """Say that a key came twice although it had been checked."""
+    """Return the error about a duplicate key that appeared after the check."""
     names = " or ".join(side.table.shown for side in sides)
     return QueryError(
         f"the key does not identify a row of {names}: rows with an existing key were"
@@ -197,12 +197,12 @@ def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
 
 
 def apart(one: str, other: str, most: float) -> str:
-    """Return the condition that two numbers are further apart than that, or one is NULL."""
+    """Return the condition that two numbers differ by more than the tolerance, or one is NULL."""
     return f"(abs({one}::text::numeric - {other}::text::numeric) <= {most!r}) IS NOT TRUE"
 
 
 def suspects(pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool) -> Suspects:
-    """Look through one part; `dense` as the part before it was."""
+    """Search one part; `dense` as the previous part."""
     if dense:
         return _row_by_row(pair, part, both, [])
     source, target = pair
@@ -229,7 +229,7 @@ def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
 
 
 def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> Suspects:
-    """Look for rows that do not match, in bad buckets; in all, when none is named."""
+    """Search for rows that do not match, in bad buckets, or in all if none is named."""
     source, target = pair
     left, right = both.both(
         lambda reader: _pairs(reader, source, part, bad),
@@ -248,7 +248,7 @@ def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[in
 def _texts(
     pair: tuple[Side, Side], part: Part, both: Readers, found: Sequence[int]
 ) -> Sequence[Key]:
-    """Return the keys that numbers stand for."""
+    """Return the keys that the numbers represent."""
     if part.kind == "range":
         return [(str(key),) for key in found]
     if not found:
@@ -261,12 +261,12 @@ def _texts(
 
 
 def _pairs(reader: Reader, side: Side, part: Part, bad: list[int]) -> Pairs:
-    """Fetch what stands for each key and row; a row of the result is a bucket, so they are few."""
+    """Fetch the hashes of keys and rows, one row per bucket, so that there are few."""
     values: dict[str, Any] = {}
     if not bad:
         rows = side.rows(part)
     elif part.kind == "range":
-        # by the index: a join with the ranges of the bad buckets
+        # uses the index: a join with the ranges of the bad buckets
         edges = [edges_of(number, width(part)) for number in bad]
         values = {"lows": [low for low, _ in edges], "highs": [high for _, high in edges]}
         within = side.rows(part, f"{side.first} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
@@ -293,7 +293,7 @@ def _keys(reader: Reader, side: Side, part: Part, hashes: Sequence[int]) -> list
 
 
 def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:
-    """Return the keys that not both sides have once and with the same hash.
+    """Return the keys except those that both sides have once with the same hash.
 
     >>> some, others = np.array([1, 2, 3]), np.array([10, 20, 30])
     >>> unmatched((some, others), (some[:2], others[1:])).tolist()

@@ -1,12 +1,12 @@
-"""One snapshot a server: a repeatable-read, read-only transaction that all statements share.
+"""One snapshot per server: a repeatable-read, read-only transaction that all statements share.
 
-The two servers work at the same time, each in a thread of its own. Where one server holds both
-tables there is one connection, one transaction and one snapshot for both. A standby takes part as
-it is: its snapshot is of what it has replayed, and a conflict with replay ends it with an error.
+The two servers work at the same time, each in its own thread. If one server holds both tables,
+there is one connection, one transaction and one snapshot for both. A standby can be compared, too:
+its snapshot shows what it has replayed, and a conflict with replay ends it with an error.
 
 A snapshot holds back vacuum while it is open, so it is renewed after a while; each part of the
-tables is compared within one. Where several parts are compared at the same time, each has
-connections, and so snapshots, of its own.
+tables is compared within one. If several parts are compared at the same time, each has its own
+connections, and so snapshots.
 """
 
 from __future__ import annotations
@@ -76,21 +76,21 @@ class Reader:
         )
 
     def begin(self) -> None:
-        """Take a snapshot, where there is none."""
+        """Take a snapshot if there is none."""
         self._watched(lambda: None)
 
     def read_by_index(self) -> None:
-        """Read tables by an index wherever one serves, from now on."""
+        """From now on, read tables by an index if possible."""
         self._more = _BY_INDEX
         self.rows(settings.statement(_BY_INDEX), _BY_INDEX)
 
     def end(self) -> None:
-        """Let the snapshot go; the next statement takes a new one."""
+        """Release the snapshot; the next statement takes a new one."""
         driver.roll_back(self.raw)
         self._begun = False
 
     def cancel(self) -> None:
-        """Cancel what runs, and ask nothing more."""
+        """Cancel the running query, and start no other."""
         self._cancelled = True
         driver.cancel(self.raw, timeout_s=_GRACE_S)
 
@@ -120,7 +120,7 @@ class Reader:
             "lock_timeout": f"{limits.lock_timeout_s * 1000:.0f}",
             **driver.no_transaction_timeout(driver.version_num(self.raw)),
         }
-        # no rows: psycopg has none to fetch
+        # no rows: psycopg has nothing to fetch
         driver.execute(self.raw, _BEGIN, name=self.name)
         [row] = driver.fetch(self.raw, settings.statement(wanted), wanted, name=self.name)
         self.own_path = settings.begun(row, self.name).own_path
@@ -131,7 +131,7 @@ class Reader:
 
 @dataclass
 class Readers:
-    """The two sides; `source` is `target` where one server holds both tables."""
+    """The two sides; `source` is `target` if one server holds both tables."""
 
     source: Reader
     target: Reader
@@ -146,7 +146,7 @@ class Readers:
     def both(
         self, of_source: Callable[[Reader], Found], of_target: Callable[[Reader], Found]
     ) -> tuple[Found, Found]:
-        """Ask both sides, at the same time where they are two; a failure cancels the other."""
+        """Query both sides, in parallel if they are two; if one fails, the other is cancelled."""
         if self.one_server:
             return of_source(self.source), of_target(self.target)
         with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
@@ -154,7 +154,7 @@ class Readers:
             try:
                 self._wait(asked)
             except BaseException:
-                # also when a human interrupts: no query may be left behind
+                # also when a human interrupts: no query may keep running
                 pairs = zip((self.source, self.target), asked, strict=True)
                 stop(asked, [reader for reader, future in pairs if not future.done()])
                 raise
@@ -167,7 +167,7 @@ class Readers:
             future.result()
 
     def release(self, *, older_than_s: float = 0.0) -> None:
-        """Let the snapshots go, if they are that old; the next statement takes new ones."""
+        """Release the snapshots if they are that old; the next statement takes new ones."""
         if time.monotonic() - self._since >= older_than_s:
             self.source.end()
             self.target.end()
@@ -175,13 +175,13 @@ class Readers:
             self._new = True
 
     def taken(self) -> int:
-        """Return 1 the first time it is asked in a snapshot, else 0: their sum counts them."""
+        """Return 1 at the first call in a snapshot, else 0; the sum is the number of snapshots."""
         new, self._new = self._new, False
         return int(new)
 
 
 def stop(asked: Iterable[Future[Any]], readers: Sequence[Reader]) -> None:
-    """Cancel until nothing is asked any more: a cancel between two statements hits none."""
+    """Cancel until no query runs: a cancel between two statements has no effect."""
     running = [future for future in asked if not future.cancel()]
     while True:
         for reader in readers:
@@ -206,7 +206,7 @@ def readers(source: Session, target: Session) -> Iterator[Readers]:
 
 @contextmanager
 def several(first: Readers, count: int) -> Iterator[Sequence[Readers]]:
-    """Open more of the same, so that there are `count`; the first is one of them.
+    """Open further connections, so that there are `count` with the first.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def _another(first: Readers, stack: ExitStack) -> Readers:
 
 
 def _reach(source: Session, target: Session) -> None:
-    """Log in at both servers at the same time, and see that the roles are fit to ask."""
+    """Log in at both servers at the same time, and check that the roles are fit."""
     with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
         # a session that is both is reached once
         for _ in pool.map(lambda session: session.server, dict.fromkeys((source, target))):

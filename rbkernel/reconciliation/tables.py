@@ -1,4 +1,4 @@
-"""What a catalogue says of one table: its columns, their types, and what its indexes prove."""
+"""Read one table from the catalogue: its columns, their types, and its unique indexes."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ SELECT i.indisunique AND i.indimmediate,
 FROM pg_index i
 WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 """
-# to the microsecond: a standby, or another server, has another
+# to the microsecond: another server or a standby has a different value
 _PLACE = "SELECT pg_postmaster_start_time()::text, current_database()::text"
 _READABLE = frozenset("rpvmf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableColumn:
-    """A column as the catalogue tells it; `declared` is its type with domain and modifier."""
+    """A column from the catalogue; `declared` is its type with domain and modifier."""
 
     name: str
     type: Type
@@ -92,7 +92,7 @@ class TableColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table as the catalogue tells it; `sql` is its quoted name, `row_bytes` an average."""
+    """A table from the catalogue; `sql` is its quoted name, `row_bytes` an average."""
 
     sql: str
     shown: str
@@ -110,12 +110,12 @@ class Table:
 
 
 def read(reader: Reader, name: str) -> Table:
-    """Look a table up.
+    """Look up a table.
 
     Raises
     ------
     QueryError
-        There is none of that name.
+        No table has that name.
     DatabaseError
         Row security hides some of its rows.
     """
@@ -142,7 +142,7 @@ def read(reader: Reader, name: str) -> Table:
 
 
 def _located(reader: Reader, name: str) -> int:
-    """Return the OID of the table that a name stands for (module relations)."""
+    """Return the OID of the table of a name (module relations)."""
     *schema, relation = parts_of(name)
     rows = reader.rows(
         _CANDIDATES,
@@ -176,12 +176,12 @@ def _located(reader: Reader, name: str) -> int:
 
 
 def check_two(source: Table, target: Table, both: Readers) -> None:
-    """See that they are not one table, also where two connections lead to it.
+    """Check that they are not the same table, also through two connections.
 
     Raises
     ------
     QueryError
-        They are one.
+        They are the same table.
     """
     if source.oid != target.oid:
         return
@@ -226,12 +226,12 @@ def _table_column(row: tuple[Any, ...]) -> TableColumn:
 
 
 def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
-    """Return a column that must be there.
+    """Return a column that must exist.
 
     Raises
     ------
     QueryError
-        It is not; the message lists those there are.
+        It does not; the message lists the columns.
     """
     found = of.column(name)
     if found is None:
@@ -247,5 +247,5 @@ def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
 
 
 def percent(sql: str) -> str:
-    """Keep psycopg from reading a percent sign in a name as the place of a value."""
+    """Escape percent signs in a name, which psycopg would read as placeholders."""
     return sql.replace("%", "%%")

@@ -1,9 +1,8 @@
-"""Two servers: say of each suspect what differs, column by column.
+"""Two servers: find what differs in each suspect, column by column.
 
-Each side hashes the columns of the suspects by themselves; hashes that differ are of values that
-differ, for they are functions of the value (module encoding). Where PostgreSQL calls values equal
-that are encoded otherwise, and where a tolerance was given, the values themselves are fetched, and
-the source's server settles it.
+Each side hashes each column of the suspects; different hashes mean different values (module
+encoding). If PostgreSQL may treat differently encoded values as equal, or a tolerance was given,
+the values themselves are fetched, and the source's server decides.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from rbkernel.reconciliation.parts import Part
 from rbkernel.reconciliation.search import Key, Searched, Side, apart, suspects, twice
 from rbkernel.reconciliation.snapshot import Reader, Readers
 
-# what a row of hashes takes
+# size of a row of hashes
 _HASHED_BYTES = 200
 Texts = tuple[str | None, str | None]
 
@@ -29,7 +28,7 @@ Texts = tuple[str | None, str | None]
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part; what differs is looked up when it is asked for."""
+    """Compare one part; differences are looked up lazily."""
     found = suspects(pair, part, both, dense=dense)
     return Searched(
         source_rows=found.source_rows,
@@ -42,7 +41,7 @@ def search(
 def examine(
     layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
 ) -> Iterator[list[Difference]]:
-    """Compare the rows of these keys, a batch after the other; those that are equal are left out.
+    """Compare the rows of these keys in batches, and yield the differences.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def _examine(
     for i, column in enumerate(layout.columns):
         if column.rule.typed or column.tolerance is not None:
             _settle(layout, column, keys, unlike[i], both)
-    # odd multipliers: the values of one side, then of the other, each in its place
+    # odd multipliers: so the position and the side of each value count
     factors = np.arange(1, 4 * len(unlike), 2, dtype=np.uint64)[:, None]
     version = (np.concatenate([left.hashes, right.hashes]).astype(np.uint64) * factors).sum(axis=0)
     flags = np.concatenate([[left.present, right.present], unlike])
@@ -77,7 +76,7 @@ def _examine(
 
 @dataclass(frozen=True)
 class _Seen:
-    """Which rows one side has, and the hashes of their columns (columns × rows)."""
+    """The rows that one side has, and the hashes of their columns (columns × rows)."""
 
     present: NDArray[np.bool_]
     hashes: NDArray[np.int64]
@@ -102,7 +101,7 @@ def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, tar
 def _settle(
     layout: Layout, column: Column, keys: Sequence[Key], unlike: NDArray[np.bool_], both: Readers
 ) -> None:
-    """Take those out of `unlike` whose values are held to be the same."""
+    """Remove rows from `unlike` whose values count as equal."""
     row_bytes = max(layout.source.row_bytes, layout.target.row_bytes)
     places: list[int] = np.flatnonzero(unlike).tolist()
     for some in batches(places, row_bytes):
@@ -114,7 +113,7 @@ def _settle(
 def _texts(
     layout: Layout, column: Column, keys: Sequence[Key], both: Readers
 ) -> list[tuple[str | None, str | None]]:
-    """Fetch the values of one column on both sides, of rows that both have."""
+    """Fetch the values of one column on both sides, for rows that both have."""
     left, right = both.both(
         lambda reader: fetch(reader, layout, keys, [column.text(target=False)], target=False),
         lambda reader: fetch(reader, layout, keys, [column.text(target=True)], target=True),

@@ -1,7 +1,7 @@
-"""Display: each thing as HTML, as plain text and as JSON of its own MIME type.
+"""Render findings, decisions and plans as HTML, as plain text and as typed JSON.
 
-Pure. All text is escaped. Styles are inline and give both colours, because JupyterLab strips
-style sheets from notebooks it does not trust, and an executed notebook from an alert is one.
+Pure. All text is escaped. Styles are inline, with both colours, because JupyterLab removes
+style sheets from untrusted notebooks, and the notebook of an alert's run is untrusted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rbkernel.model import (
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
 _OPEN = "#2458a6"
 _INK, _PAPER, _FAINT, _EDGE = "#1f2328", "#ffffff", "#57606a", "#d0d7de"
-# SQL may hold $1 and $2: JupyterLab would set what lies between them as mathematics
+# SQL may contain $1 and $2: JupyterLab would render the text between them as mathematics
 _NO_MATH = "class='tex2jax_ignore mathjax_ignore'"
 _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
@@ -36,7 +36,7 @@ _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
     """Return a mime bundle that a machine, a browser and a terminal can each read.
 
-    The data keep every character; what is not seen is an escape in HTML and text.
+    The data keep every character; HTML and text show invisible characters as escapes.
     """
     plain = strictjson.normal(data, str)
     return {
@@ -101,7 +101,7 @@ def screen_text(screen: Screen) -> str:
 
 
 def finding_card(finding: Finding) -> str:
-    """One finding, as the cell that made it shows it."""
+    """One finding, as its cell shows it."""
     return frame(_finding_line(finding, expected=True))
 
 
@@ -128,7 +128,7 @@ def _expected(finding: Finding) -> str:
 
 
 def findings_text(findings: Iterable[Finding]) -> list[str]:
-    """Findings, a line each, the worst first; what a cause explains is one line below them."""
+    """Findings, one per line, the worst first; one more line for those that a cause explains."""
     unexplained = [finding for finding in findings if not finding.explained_by]
     lines = [finding_text(finding) for finding in folded(by_urgency(unexplained))]
     symptoms = _symptoms(findings)
@@ -141,7 +141,7 @@ def _symptoms(findings: Iterable[Finding]) -> str:
 
 
 def overview_card(findings: Iterable[Finding]) -> str:
-    """All findings of an overview as one table: what is wrong first, with the runbook to open."""
+    """All findings of an overview as one table: problems first, with the runbook to open."""
     # each cell has both colours: a dark JupyterLab paints the rows of tables
     cell = (
         f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top;"
@@ -163,7 +163,7 @@ def overview_card(findings: Iterable[Finding]) -> str:
 
 
 def overview_text(findings: Iterable[Finding]) -> str:
-    """All findings of an overview, a line each."""
+    """All findings of an overview, one per line."""
     return "\n".join(findings_text(list(findings)))
 
 
@@ -199,7 +199,7 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
 
 
 def _undo(plan: ActionPlan) -> str:
-    """How to revert it; a script is folded away, and can be copied."""
+    """How to revert it; a script is collapsed, and can be copied."""
     if "\n" not in plan.undo:
         return _facts([("Undo", plan.undo)])
     return (
@@ -222,13 +222,13 @@ def plan_text(plan: ActionPlan, state: str) -> str:
 
 
 def command_card(title: str, command: str, reason: str) -> str:
-    """A read-only command that was not run here: to copy, with the reason."""
+    """A read-only command that was not run here: to copy, with the reason why."""
     head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
     return frame(head + _to_copy(command))
 
 
 def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str = "") -> str:
-    """A checklist as it stands."""
+    """A checklist with its ticked items."""
     entries = list(items)
     ticked = sum(done for _, done in entries)
     colour = "ok" if ticked == len(entries) else "open"
@@ -260,9 +260,9 @@ def message_card(label: str, text: str, colour: str = "unknown") -> str:
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
-    """Under a table: where it came from, with the SQL to unfold.
+    """The line under a table: its provenance, with the SQL to unfold.
 
-    It stands on the page itself, so it takes the page's colour, light or dark.
+    It has no background of its own, so it takes the page's colours, light or dark.
     """
     summary = " · ".join(escape(fact) for fact in facts if fact)
     return (
@@ -315,7 +315,7 @@ def _band(text: str, verdict: str | None) -> str:
 
 
 def badge(word: str, colour: str) -> str:
-    """A word on the colour of a verdict."""
+    """A word with the background colour of a verdict."""
     shade = _COLOURS.get(colour, _OPEN)
     return (
         f"<span style='background-color: {shade}; color: #ffffff; border-radius: 4px;"
@@ -344,13 +344,13 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
 def _step(finding: Finding) -> str:
     """What to do next, with the runbook to open."""
     if finding.explained_by:
-        # its own advice is about a symptom, and may do harm where the cause is known
+        # its own next step is about a symptom, and may do harm if the cause is known
         return f"fix the cause: {finding.explained_by}"
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
 def _tells_more(finding: Finding) -> bool:
-    """Whether the cause says what title and figure do not say already."""
+    """Whether the cause adds something to title and figure."""
     return finding.cause not in {"", finding.title, finding.actual}
 
 

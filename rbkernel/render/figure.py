@@ -1,8 +1,8 @@
 """Pictures that show the problem at a glance, as plotly figures with a caption in words.
 
-The caption is the plain text beside the figure: what a mail, a diff and a screen reader show. The
-bundle is made here, because plotly's own imports nbformat's validators (about a second) and may
-embed the whole of plotly.js.
+The caption is the plain text of the figure, for mail, diffs and screen readers. The MIME bundle is
+made here, because plotly's own code imports nbformat's validators (about a second) and may embed
+the whole of plotly.js.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Picture:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         drawn = json.loads(self.figure.to_json(validate=False))
-        # not "responsive": where the window changes it forgets the height, and JupyterLab has none
+        # not "responsive": when the window changes it forgets the height, and JupyterLab sets none
         config = {"displaylogo": False, "showSendToCloud": False}
         return {
             "application/vnd.plotly.v1+json": {**drawn, "config": config},
@@ -59,14 +59,14 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
     Raises
     ------
     ParameterError
-        The frame comes from no diagnostic, or from one that declares no picture.
+        The frame is not from a diagnostic, or its diagnostic declares no figure.
     """
     source = provenance(frame)
     known = source is not None and source.name in diagnostics.names()
     declared = diagnostics.get(source.name) if source and known else None
     if declared is None or declared.figure is None:
         raise ParameterError(
-            "this frame comes from no diagnostic that declares a picture",
+            "this frame is not from a diagnostic that declares a figure",
             where="rb.figure.of",
             next_step="draw it with rb.figure.timeline, bars, strip or tree",
         )
@@ -99,18 +99,18 @@ def timeline(
     unit: str = "",
     title: str = "",
 ) -> Picture:
-    """Draw a figure over time, a line for each value of `by`, with the thresholds.
+    """Draw a quantity over time, one line per value of `by`, with the thresholds.
 
     Parameters
     ----------
     frame
         Rows of `rb.sample`.
     y, x, by
-        Columns: figure, time, and what names a line.
+        Columns: quantity, time, and the name of the line.
     warn, critical
         Thresholds in the unit of `y`.
     unit, title
-        Words for the axis and above the figure.
+        Texts at the axis and above the figure.
     """
     must_have("rb.figure.timeline", frame, y=y, x=x, by=by)
     figure = _figure(title or y, unit or y)
@@ -127,7 +127,7 @@ def timeline(
             name=str(name),
             mode="lines+markers",
             line={"color": colour},
-            cliponaxis=False,  # a mark at 0 lies on the axis
+            cliponaxis=False,  # a mark at 0 is on the axis
         )
         label = str(name) or y
         parts.append(f"{label}: {values.iloc[0]:.1f} to {values.iloc[-1]:.1f} {unit}".strip())
@@ -136,7 +136,7 @@ def timeline(
             line = {"color": colour, "dash": "dash"}
             figure.add_hline(threshold, line=line, annotation_text=word)
     figure.update_layout(showlegend=bool(by))
-    figure.update_xaxes(nticks=4, tickangle=0)  # level, also on a phone
+    figure.update_xaxes(nticks=4, tickangle=0)  # horizontal labels, also on a phone
     figure.update_yaxes(rangemode="tozero")
     return Picture(figure, f"{title or y}: {'; '.join(parts)}")
 
@@ -156,11 +156,11 @@ def bars(
     Parameters
     ----------
     frame
-        A row a piece of a bar.
+        One row per part of a bar.
     x, y, by
-        Columns: length, name of the bar, and what is stacked.
+        Columns: length, name of the bar, and name of the part.
     limit
-        A line to compare with, such as all slots there are.
+        A line to compare with, such as the number of all slots.
     title
         Words above the figure.
     """
@@ -197,16 +197,16 @@ def strip(
     high: Measured | None = None,
     title: str = "",
 ) -> Picture:
-    """Mark where along a range something lies, a row of marks for each value of `by`.
+    """Mark positions in a range, one row of marks per value of `by`.
 
     Parameters
     ----------
     frame
-        A row a mark.
+        One row per mark.
     x, by
-        Columns: position, and what names a row of marks.
+        Columns: position, and the name of the row of marks.
     low, high
-        Ends of the range, so that a cluster is seen as one.
+        Ends of the range, so that clusters are visible.
     title
         Words above the figure.
     """
@@ -235,7 +235,7 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
     Parameters
     ----------
     frame
-        Rows of `rb.reconcile`. Keys that are no numbers stand in their order.
+        Rows of `rb.reconcile`. Keys that are not numbers are placed by rank.
     title
         Words above the figure.
     """
@@ -281,7 +281,7 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
 
 
 def _dtick(counts: pd.Series[Any]) -> float | None:
-    """Return the step of an axis that counts: whole numbers."""
+    """Return the step of an axis of counts: a whole number."""
     return 1 if len(counts) and counts.max() < 10 else None
 
 
@@ -296,17 +296,17 @@ def tree(
     title: str = "Who waits for whom",
     things: str = "sessions",
 ) -> Picture:
-    """Draw who hangs on whom: roots at the left, a line to each that they hold up.
+    """Draw a tree of who blocks whom: roots at the left, a line to each blocked node.
 
     Parameters
     ----------
     frame
-        A row a node.
+        One row per node.
     node, parent
         Columns: the node's id, and the ids of its parents (text, separated by commas). A node
         whose parents are not in the frame is a root.
     label, by
-        Columns: what is written beside the id, and what colours the mark.
+        Columns: the text beside the id, and the colour of the mark.
     title
         Words above the figure.
     things
@@ -364,7 +364,7 @@ def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[fl
 
     for root in [one for one in ids if not parents[one]] or ids[:1]:
         put(root, 0)
-    for left in ids:  # what hangs in a cycle
+    for left in ids:  # nodes of a cycle
         put(left, 0)
     return places
 
@@ -386,7 +386,7 @@ def _figure(title: str, y_title: str) -> go.Figure:
 
 
 def _empty(figure: go.Figure, frame: pd.DataFrame, column: str) -> Picture | None:
-    """A picture that says why there is nothing to draw, or None when there is something."""
+    """Return a picture that says why there is nothing to draw, or None."""
     if column in frame and frame[column].notna().any():
         return None
     source = provenance(frame)

@@ -1,4 +1,4 @@
-"""Tables of the front matter in a notebook: loud where something is not filled in."""
+"""Tables of the front matter in a notebook; empty placeholders are highlighted."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LOUD = "background-color: #ffe08a; color: #1f2328"
 
 
 def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
-    """Show a table, or that the front matter says nothing of it.
+    """Show a table, or a note that the front matter does not have it.
 
     Parameters
     ----------
     table
-        What to show; a cell that is a verdict's word gets its badge.
+        The table; a cell with a verdict gets its badge.
     kind
         The kind of the typed JSON mimetype.
     remark
@@ -36,7 +36,7 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
     """
     note = remark
     if not table.rows:
-        note = f"the front matter says nothing under `{table.heading.replace(' ', '_')}`"
+        note = f"the front matter has no `{table.heading.replace(' ', '_')}`"
     data = {"heading": table.heading, "names": table.names, "rows": table.rows, "remark": note}
     card = cards.frame(
         _html(table) + (f"<div style='margin: 6px 10px'>{loud(note)}</div>" if note else "")
@@ -45,7 +45,7 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
 
 
 def text(table: Table, remark: str = "") -> str:
-    """A table as plain text, a line a row.
+    """A table as plain text, one line per row.
 
     >>> print(text(Table(heading="links", names=("title", "url"), rows=(("Logs", "http://l"),))))
     LINKS

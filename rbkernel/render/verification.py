@@ -1,4 +1,4 @@
-"""Verification and seals in words, for a notebook, a run, an incident, or everything sealed."""
+"""Results of verifying and sealing in words: a notebook, a run, an incident, or all evidence."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
-# incidents named one by one
+# at most so many incidents are named one by one
 _NAMED = 3
 
 
 def verify(
     root: Path, what: str = "", *, signers: Path | None = None, published: Collection[str] = ()
 ) -> tuple[list[str], bool]:
-    """Verify, and say what was found.
+    """Verify, and return the results in words.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def verify(
     what
         A saved notebook, a run id, an incident id, a sealed folder; empty for all that is sealed.
     signers
-        The list of those whose signatures are trusted; None for the evidence folder's own.
+        The list of trusted signers; None for the list in the evidence folder.
     published
         Heads that were published, which must still be in `HEADS`.
 
     Returns
     -------
     tuple
-        Lines to print, and whether all is as it was recorded.
+        Lines to print, and whether everything is unchanged.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def verify(
     _check_heads(published)
     path = _path(root, what)
     if path.is_file() and manifest.RUN_FOLDER.fullmatch(path.absolute().parent.name):
-        path = path.absolute().parent  # a file under seal is verified as such
+        path = path.absolute().parent  # a sealed file is verified with its seal
     if path.absolute() == root.absolute() and not has_seals(root):
         if published:
             return [f"{root / manifest.HEADS}: is gone, with all that was sealed"], False
@@ -72,7 +72,7 @@ def verify(
 
 
 def sealed(run: SealedRun) -> list[str]:
-    """Say what was sealed, or that it was before, and what of it is not as recorded."""
+    """Describe what was sealed, or that it was sealed before, and what differs from the record."""
     lines = [f"sealed {run.folder}", f"head   {run.head}"]
     lines += [f"  {line}" for line in signed(run)]
     if not run.is_new:
@@ -86,7 +86,7 @@ def sealed(run: SealedRun) -> list[str]:
 
 
 def signed(run: SealedRun) -> list[str]:
-    """Say who signed a seal, and what it has to do without."""
+    """Describe who signed a seal, and what the seal lacks."""
     return [*([f"signed by {run.signer}"] if run.signer else []), *run.missing]
 
 
@@ -94,13 +94,13 @@ def _check_heads(published: Collection[str]) -> None:
     for head in published:
         if not manifest.is_head(head):
             raise EvidenceError(
-                f"{head!r} is no head",
+                f"{head!r} is not a head",
                 next_step="give the 64 digits that `seal` or `rbkernel run` printed after head",
             )
 
 
 def _signers(path: Path) -> list[str]:
-    """Count the runs of a folder that verified, and the records, by who signed them."""
+    """Count the verified runs and records of a folder, by signer."""
     signers = Counter(
         (
             manifest.read_listing(sums.read_bytes(), str(sums)).signer,
@@ -115,7 +115,7 @@ def _signers(path: Path) -> list[str]:
 
 
 def _unsealed(path: Path) -> list[str]:
-    """Say which incidents' records go on after their last seal."""
+    """Describe which incidents have lines of their record after the last seal."""
     if manifest.RUN_FOLDER.fullmatch(path.absolute().name):
         return []
     counts = unsealed(path.absolute())

@@ -92,7 +92,9 @@ def test_every_bytes_are_shown(server: Servers) -> None:
     assert shown["bytes-enc_ascii"] == r"SELECT '\xff\xfe\x80'"
     told = provenance(frame)
     assert told
-    assert told.notes == ("query: bytes that are no text in this encoding are written as \\xNN",)
+    assert told.notes == (
+        "query: bytes that are not valid text in this encoding are shown as \\xNN",
+    )
 
 
 @pytest.mark.usefixtures("no_pause")

@@ -57,7 +57,8 @@ def test_a_row_that_moved_on_stops_all_of_it(pairs: tuple[Place, Place]) -> None
     other.run("UPDATE current_3 SET v = 'other' WHERE id = 5")
     before = content(other, "current_3")
     with pytest.raises(
-        psycopg.errors.RaiseException, match=r"current_3 \(id = 5\) is not as it was"
+        psycopg.errors.RaiseException,
+        match=r"current_3 \(id = 5\) has changed since it was compared",
     ):
         other.raw.execute(script.sql.encode())
     other.raw.execute(b"ROLLBACK")

@@ -214,7 +214,7 @@ class TestRefusals:
     def test_a_nul_is_named_by_its_field(self, folder: Path, text: str, field: str) -> None:
         with pytest.raises(ConfigError) as caught:
             load(folder, text)
-        assert f"{field}: holds the character U+0000" in caught.value.what
+        assert f"{field}: contains the character U+0000" in caught.value.what
         assert "\0" not in str(caught.value)
 
     @pytest.mark.parametrize(

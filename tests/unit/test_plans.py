@@ -71,7 +71,7 @@ def test_what_can_be_run_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (schedule('runbook = "RUN-911"', cron="0 0 30 2 *"), "never comes"),
+        (schedule('runbook = "RUN-911"', cron="0 0 30 2 *"), "never occurs"),
         (schedule('runbook = "RUN-911"') * 2, "two are called 'daily'"),
         ('[[routes]]\nalert = "X"\nrunbooks = []\nseverity = "hihg"', "unknown severity"),
         ('[gateway]\nurl = "javascript:x"', "give an address such as https://"),
@@ -80,7 +80,7 @@ def test_what_can_be_run_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "timestamp_header is signed with method hmac",
         ),
         ('[gateway]\nport = "many"', "gateway.port: should be a whole number"),
-        ("[gateway]\ncolour = 1", "gateway.colour: is no field that is known here"),
+        ("[gateway]\ncolour = 1", "gateway.colour: is not a known field"),
     ],
 )
 def test_what_is_plainly_wrong_is_refused(

@@ -204,7 +204,7 @@ class TestCommands:
         assert "does not have the published head ffff" in told
         code, told = rbkernel("verify", "--head", head[:8])
         assert code == 3
-        assert "is no head. Next: give the 64 digits" in told
+        assert "is not a head. Next: give the 64 digits" in told
 
     def test_all_that_was_sealed_is_gone(
         self, root: Path, rbkernel: Callable[..., tuple[int, str]]

@@ -1,4 +1,4 @@
-"""What evidence is exported to."""
+"""Formats of exported evidence."""
 
 from enum import StrEnum
 

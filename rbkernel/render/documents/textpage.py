@@ -1,4 +1,4 @@
-"""Pure: chapters in Markdown → one HTML page that needs nothing but a browser, and no script."""
+"""Pure: render chapters in Markdown as one HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATOR = '<meta name="generator" content="rbkernel">'
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """Markdown, or with ``plain`` text that is shown as it is."""
+    """Markdown, or with ``plain`` text that is shown unchanged."""
 
     text: str
     plain: bool = False
@@ -36,11 +36,11 @@ def render(
     Parameters
     ----------
     title
-        What the window is called.
+        The title of the window.
     chapters
-        What it tells, in order; each is cleaned of what could run or load something.
+        The chapters, in order; each is sanitized.
     mark
-        What is marked wherever it stands; the group ``hint`` is what is shown of it.
+        Pattern of the text to mark; the group ``hint`` is shown.
     mind
         What a reader must know before the rest.
     footer
