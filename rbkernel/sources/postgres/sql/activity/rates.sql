@@ -13,7 +13,7 @@ columns:
   deadlocks: deadlocks between the looks
   deadlocks_before: deadlocks from stats_reset to the first look
   conflicts: queries cancelled because of recovery between the looks, on a standby
-  stats_reset: since when it is counted; NULL since the database was made
+  stats_reset: start of counting; NULL means since the database was created
   window_s: s between the looks
   sampled_at: the server's clock at the second look
 twice:
@@ -35,7 +35,7 @@ rules:
       these files also fill the disk
     opens: RUN-018
     unseen: the counters were reset between the two samples; run it again
-    source: ours; a tenth of what a common cloud disk writes, 125 MB/s
+    source: rbkernel's choice; a tenth of what a common cloud disk writes, 125 MB/s
   - title: Deadlocks, now
     column: deadlocks
     agg: sum

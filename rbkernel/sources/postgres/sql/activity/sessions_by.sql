@@ -2,12 +2,12 @@
 purpose: Sessions by application, user, client and state, and how many of them wait for a lock
 needs: [pg_monitor]
 columns:
-  application: application_name, or the user where there is none
+  application: application_name, or the user if there is none
   username: the role
   database: the database
   client: address of the client; NULL for a local socket
   state: active, idle, idle in transaction, …
-  sessions: client backends of this kind, ours left out
+  sessions: client backends of this kind, without rbkernel's
   waiting: those of them that wait for a lock
   waiting_pct: "%, waiting of all client backends"
   oldest_state_s: s, how long the oldest has been in this state

@@ -2,7 +2,7 @@
 purpose: "What the busy sessions do now: run, or wait for what, by application"
 needs: [pg_monitor]
 columns:
-  application: application_name, or the user where there is none
+  application: application_name, or the user if there is none
   wait_type: running, or wait_event_type
   wait: "running, or wait_event_type and wait_event, such as Lock: tuple"
   sessions: sessions with a query under way that do this; the mean of several looks

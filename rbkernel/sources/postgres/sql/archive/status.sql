@@ -12,7 +12,7 @@ columns:
   failed: attempts that failed since stats_reset
   last_failed: the newest file that failed
   last_failed_s: s since then; NULL when never
-  stats_reset: since when it is counted
+  stats_reset: start of counting
   sampled_at: the server's clock
 rules:
   - title: WAL archiving
@@ -41,7 +41,7 @@ rules:
     next_step: >-
       see whether the archive is slow, full or unreachable; these files fill the primary's disk
     opens: RUN-018
-    source: ours; 100 files are 1.6 GB that a restore would miss
+    source: rbkernel's choice; 100 files are 1.6 GB that a restore would miss
 figure: {kind: timeline, y: waiting, unit: files, title: WAL that waits to be archived}
 */
 SELECT s.enabled,

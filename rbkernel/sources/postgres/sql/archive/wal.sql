@@ -30,7 +30,7 @@ rules:
       is not needed (replication/slots). The archiver: see why archiving fails (archive/status).
       Never remove files from this folder by hand
     opens: RUN-018
-    source: ours; twice max_wal_size or wal_keep_size, and 1 GiB as for replication/slots
+    source: rbkernel's choice; twice max_wal_size or wal_keep_size, and 1 GiB as for replication/slots
 figure: {kind: bars, x: held_mb, y: holder, by: kind, title: What keeps WAL in its folder}
 source: >-
   pg_ls_waldir(), pg_ls_archive_statusdir(), pg_replication_slots, pg_control_checkpoint(); a server

@@ -38,7 +38,7 @@ rules:
       see whether archiving fails (archive/status); on a quiet server set archive_timeout. Only the
       backup tool knows when the last base backup was made and whether it can be restored
     opens: RUN-021
-    source: ours; an hour is a usual recovery point objective
+    source: rbkernel's choice; an hour is a usual recovery point objective
   - title: Running base backups
     column: running_s
     empty: 0
@@ -48,7 +48,7 @@ rules:
     cause: "A base backup has been running for {value}"
     next_step: see whether it makes progress (done_pct); it keeps WAL while it runs
     opens: RUN-021
-    source: ours
+    source: rbkernel's choice
 figure: {kind: timeline, y: last_archived_s, x: sampled_at, unit: s, title: Age of the newest archived WAL}
 */
 SELECT s.enabled AS archiving,

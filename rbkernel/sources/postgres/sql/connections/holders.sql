@@ -2,7 +2,7 @@
 purpose: Who holds the connection slots, and in which state
 needs: [pg_monitor]
 columns:
-  application: application_name, or the user where there is none
+  application: application_name, or the user if there is none
   username: the role
   database: the database
   state: >-
@@ -28,7 +28,7 @@ rules:
     cause: "Sessions idle in a transaction hold {value}, by application: {top}"
     next_step: terminate them, then find out why the application does not commit
     opens: RUN-001
-    source: ours; 10 % leave room to act before the pool is full at 90
+    source: rbkernel's choice; 10 % leave room to act before the pool is full at 90
   - title: Slots held by long queries
     name: long_queries
     column: stuck_pct
@@ -41,7 +41,7 @@ rules:
     cause: "Long-running queries hold {value}, by application: {top}"
     next_step: cancel them if their work can be lost, then find out what made them slow
     opens: RUN-001
-    source: ours; as for idle in a transaction
+    source: rbkernel's choice; as for idle in a transaction
   - title: Slots held by idle pools
     name: idle_pools
     column: stuck_pct
@@ -55,7 +55,7 @@ rules:
     next_step: >-
       reduce the size of these pools, or put a pooler in transaction mode in front of the server
     opens: RUN-001
-    source: ours; a pool may keep idle connections as long as there are slots for others
+    source: rbkernel's choice; a pool may keep idle connections as long as there are slots for others
 figure: {kind: bars, x: sessions, y: application, by: state, title: Sessions by application and state}
 */
 SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,

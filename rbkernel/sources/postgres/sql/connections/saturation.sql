@@ -2,7 +2,7 @@
 purpose: How many of the connection slots for ordinary roles are in use
 needs: [pg_monitor]
 columns:
-  used: client backends that hold a slot, ours included
+  used: client backends that hold a slot, rbkernel's included
   usable: max_connections less the reserved slots
   free: usable less used, 0 at the least
   used_pct: "%, used of usable; above 100 when reserved slots are taken"

@@ -30,7 +30,7 @@ rules:
     cause: "{value} {is|are} stuck: {top}"
     next_step: "read their last queries: sessions with the same query usually have the same cause"
     opens: RUN-001
-    source: template RUN-001, which calls a session stuck after 5 s; five of them are ours
+    source: template RUN-001, which calls a session stuck after 5 s; five of them are rbkernel's choice
 figure: {kind: bars, x: state_s, y: pid, by: application, unit: s, title: How long each session has been stuck}
 cut: {query: 300}
 */

@@ -9,13 +9,13 @@ columns:
   written_mb: MiB written since stats_reset
   extended_mb: MiB by which files grew since stats_reset
   hits: pages found in memory
-  evictions: pages thrown out to make room
-  fsyncs: times that it made the disk keep its writes itself
+  evictions: pages evicted to make room
+  fsyncs: fsync calls that it made itself
   read_ms: ms of reading; 0 while track_io_timing is off
   write_ms: ms of writing; 0 while track_io_timing is off
   write_pct: "%, of all that was written to relations; NULL for other objects"
-  enough: more than 1 GiB was written to relations, so that the share says something
-  stats_reset: since when it is counted
+  enough: more than 1 GiB was written to relations, so that the share is meaningful
+  stats_reset: start of counting
   sampled_at: the server's clock
 rules:
   - title: Pages written by sessions
@@ -28,7 +28,7 @@ rules:
     next_step: >-
       increase shared_buffers, or let the background writer write more (bgwriter_lru_maxpages)
     opens: RUN-009
-    source: ours; pages should be written by the checkpointer and the background writer
+    source: rbkernel's choice; pages should be written by the checkpointer and the background writer
 figure: {kind: bars, x: written_mb, y: backend_type, by: context, title: Who writes}
 */
 SELECT backend_type,

@@ -3,7 +3,7 @@ purpose: How often each database finds its pages in shared_buffers, and its othe
 columns:
   database: the database
   hit_pct: "%, pages found of all asked for since stats_reset; NULL when none was"
-  enough: more than 100 000 pages were asked for, so that the share says something
+  enough: more than 100 000 pages were asked for, so that the share is meaningful
   hits: pages found
   reads: pages fetched from the system, which may have had them in memory too
   temp_mb: MiB written to temporary files since stats_reset
@@ -11,7 +11,7 @@ columns:
   rolled_back_pct: "%, transactions rolled back of all since stats_reset; NULL when there was none"
   conflicts: queries cancelled because of recovery, on a standby, since stats_reset
   checksum_failures: pages found damaged since stats_reset; 0 when checksums are off
-  stats_reset: since when it is counted; NULL since the database was made
+  stats_reset: start of counting; NULL means since the database was created
   sampled_at: the server's clock
 rules:
   - title: Cache hit ratio
@@ -28,7 +28,7 @@ rules:
       run it twice and compare hits and reads, to see the current ratio; then find the query that
       reads the most (queries/top)
     opens: RUN-009
-    source: the field's usual threshold, 98 to 99 %; critical is ours
+    source: the field's usual threshold, 98 to 99 %; critical is rbkernel's choice
   - title: Damaged pages
     column: checksum_failures
     agg: sum

@@ -1,16 +1,16 @@
 /*
 purpose: Checkpoints (restartpoints on a standby), why they came, and what they cost
 columns:
-  timed: checkpoints because their time had come
-  requested: checkpoints because WAL was full, or somebody asked for one
+  timed: checkpoints because of checkpoint_timeout
+  requested: checkpoints because of max_wal_size, or on request
   requested_pct: "%, requested of both; NULL when there was none"
-  enough: ten or more, so that the share says something
+  enough: ten or more, so that the share is meaningful
   every_s: s between two, on the average since stats_reset
-  write_ms: ms spent writing, all of them
-  sync_ms: ms spent making the disk keep it, all of them
+  write_ms: ms of writing, in all
+  sync_ms: ms of fsync, in all
   sync_each_ms: ms of that, each; NULL when there was none
   buffers: pages written by checkpoints
-  stats_reset: since when it is counted
+  stats_reset: start of counting
   sampled_at: the server's clock
 rules:
   - title: Requested checkpoints
@@ -22,7 +22,7 @@ rules:
     cause: "{value} of the checkpoints were requested, not timed"
     next_step: raise max_wal_size, unless CHECKPOINT commands or backups explain it
     opens: RUN-018
-    source: ours; the manual wants checkpoints to be timed, as a rule
+    source: rbkernel's choice; the manual wants checkpoints to be timed, as a rule
   - title: Checkpoint sync time
     column: sync_each_ms
     empty: 0
@@ -32,7 +32,7 @@ rules:
     cause: A checkpoint waits {value} for the disk on average
     next_step: see what else uses the disk; meanwhile the writes of all sessions are slow
     opens: RUN-018
-    source: ours
+    source: rbkernel's choice
 figure: {kind: timeline, y: write_ms, unit: ms, title: "Time spent writing checkpoints, since the reset"}
 */
 SELECT timed,

@@ -4,8 +4,8 @@ needs: [pg_monitor]
 columns:
   wal_mb_per_s: MiB of WAL written a second; on a standby, received
   max_wal_pct: "%, of max_wal_size that is written between two timed checkpoints, at this rate"
-  timed: checkpoints between the looks because their time had come
-  requested: checkpoints because WAL was full, or somebody asked for one
+  timed: checkpoints between the looks because of checkpoint_timeout
+  requested: checkpoints because of max_wal_size, or on request
   buffers_per_s: pages written by checkpoints a second
   archived: WAL files archived between the looks
   failed: attempts to archive that failed
@@ -59,7 +59,7 @@ rules:
       see whether archiving fails (archive/status), or how long archive_command takes for a file;
       the backlog fills the primary's disk
     opens: RUN-018
-    source: ours; ten files as for archive/status
+    source: rbkernel's choice; ten files as for archive/status
 figure: {kind: timeline, y: wal_mb_per_s, unit: MiB/s, title: WAL written a second}
 source: pg_stat_bgwriter or pg_stat_checkpointer, pg_stat_archiver, pg_ls_waldir()
 */

@@ -1,7 +1,7 @@
 /*
 purpose: How much WAL is written, how fast, and its cost
 columns:
-  position_bytes: bytes from the beginning of time to the newest WAL here; two samples give a rate
+  position_bytes: position of the newest WAL here, in bytes from the start of the WAL; two samples give a rate
   wal_mb: MiB of WAL written by this server since stats_reset; 0 on a standby
   mb_per_s: MiB a second, on the average since stats_reset
   max_wal_pct: "%, of max_wal_size that is written between two timed checkpoints, on the average"
@@ -9,10 +9,10 @@ columns:
   full_page_images: whole pages in them, after checkpoints
   buffers_full: how often a session had to write WAL because wal_buffers was full
   writes: times that WAL was written to its files
-  syncs: times that the disk was made to keep it
+  syncs: fsync calls
   write_ms: ms of writing; NULL while track_wal_io_timing is off
-  sync_ms: ms of making the disk keep it; NULL while track_wal_io_timing is off
-  stats_reset: since when it is counted
+  sync_ms: ms of fsync; NULL while track_wal_io_timing is off
+  stats_reset: start of counting
   sampled_at: the server's clock
 rules:
   - title: WAL between two checkpoints
@@ -46,7 +46,7 @@ SELECT pg_wal_lsn_diff(
        clock_timestamp() AS sampled_at
 FROM (
     SELECT w.*,
-           -- right after a reset an average says nothing
+           -- right after a reset an average is meaningless
            greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), l.timeout_s) AS counted_s,
            l.timeout_s,
            l.max_wal_mb,

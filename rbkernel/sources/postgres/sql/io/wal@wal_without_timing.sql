@@ -20,7 +20,7 @@ SELECT pg_wal_lsn_diff(
        clock_timestamp() AS sampled_at
 FROM (
     SELECT w.*,
-           -- right after a reset an average says nothing
+           -- right after a reset an average is meaningless
            greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), l.timeout_s) AS counted_s,
            l.timeout_s,
            l.max_wal_mb,

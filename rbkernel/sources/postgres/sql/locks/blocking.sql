@@ -13,7 +13,7 @@ columns:
   wait_s: s that it has been waiting; NULL for a root
   locktype: kind of what it waits for (relation, transactionid, tuple, advisory, …)
   mode: lock mode that it asks for
-  relation: table or index concerned, where there is one
+  relation: table or index concerned, if there is one
   state: active, idle in transaction, …, or prepared
   query_start: with pid and backend_start, the identity of the query
   transaction_s: s since its transaction began or was prepared
@@ -35,8 +35,8 @@ rules:
     next_step: "find the root of the tree: the blocker must commit or be terminated"
     opens: RUN-007
     source: >-
-      log_lock_waits reports from deadlock_timeout (1 s) on, 5 s is more than a passing wait; 30 s is
-      the usual time-out of the requests that stand behind
+      log_lock_waits reports from deadlock_timeout (1 s) on, 5 s is more than a short wait; 30 s is
+      the usual time-out of the requests behind it
 figure: {kind: bars, x: waits, y: pid, by: depth, title: How many wait behind each session}
 source: pg_blocking_pids, the only right answer; it knows lock modes, queues and parallel groups
 cut: {query: 300}

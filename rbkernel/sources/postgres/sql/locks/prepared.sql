@@ -4,7 +4,7 @@ purpose: >-
   rolled back
 runs_on: primary
 columns:
-  gid: the name that COMMIT PREPARED and ROLLBACK PREPARED want
+  gid: the name for COMMIT PREPARED and ROLLBACK PREPARED
   age_s: s since it was prepared
   xid: its transaction id
   xid_age: transactions begun since

@@ -44,7 +44,7 @@ rules:
       (queries/regression); read its plan
     opens: RUN-009
     unseen: the counters were reset between the two samples; run it again
-    source: the field's usual threshold, a third; heavy keeps idle servers quiet, ours
+    source: the field's usual threshold, a third; heavy keeps idle servers quiet, rbkernel's choice
 figure: {kind: bars, x: sessions, y: query_id, by: username, title: Sessions that each statement keeps busy}
 source: pg_stat_statements; a call that has not ended is not counted (activity/long_queries)
 */

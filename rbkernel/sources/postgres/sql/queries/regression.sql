@@ -24,7 +24,7 @@ columns:
   regressed: >-
     it is comparable, and a call takes twice as long or more, beyond the spread of the past; NULL where
     there is none, since all counters were reset within the last 10 min
-  more_rows: a call returns twice as many rows or more, so that the question is another one
+  more_rows: a call returns twice as many rows or more, so that it is a different request
   more_pages: a call reads twice as many pages or more
   endless: a call is under way for over 5 s and twice as long as the longest before
   counted_since: when the counters of the statement, or of all, were reset
@@ -75,7 +75,7 @@ rules:
     opens: RUN-009
     unseen: the counters were reset, so there is no history to compare with; run it again later
     source: >-
-      ours; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session
+      rbkernel's choice; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session
   - title: Statements that return more than before
     name: returns_more
     column: slower
@@ -117,7 +117,7 @@ rules:
       counted only when it ends
     opens: RUN-009
     unseen: the counters were reset, so there is no history to compare with; run it again later
-    source: ours; twice the longest call since the reset
+    source: rbkernel's choice; twice the longest call since the reset
 figure: {kind: bars, x: slower, y: statement, title: Times that a call takes of what it took before}
 source: >-
   pg_stat_statements: what happened before the first look is the past, so that a change long ago does

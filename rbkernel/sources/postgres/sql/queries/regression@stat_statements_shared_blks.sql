@@ -1,4 +1,4 @@
-/* From 17 on: each statement knows since when it is counted. */
+/* From 17 on: each statement knows start of counting. */
 SELECT s.queryid::text AS query_id,
        s.userid::bigint AS user_id,
        s.dbid::bigint AS database_id,

@@ -32,7 +32,7 @@ rules:
     next_step: >-
       read its plan; run this twice and compare calls and total_ms, to see whether it does so now
     opens: RUN-009
-    source: the field's usual threshold, a third; heavy keeps idle servers quiet, ours
+    source: the field's usual threshold, a third; heavy keeps idle servers quiet, rbkernel's choice
 figure: {kind: bars, x: total_ms, y: query_id, by: username, unit: ms, title: Where the time goes}
 */
 WITH statements AS MATERIALIZED (
@@ -47,7 +47,7 @@ WITH statements AS MATERIALIZED (
 ),
 measured AS (
     SELECT *,
-           -- right after a reset an average says nothing
+           -- right after a reset an average is meaningless
            total_exec_time / 1000
                / greatest(extract(epoch FROM clock_timestamp() - counted_since), 60) AS sessions
     FROM statements

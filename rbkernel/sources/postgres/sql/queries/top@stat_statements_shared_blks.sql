@@ -1,4 +1,4 @@
-/* From 17 on: times by kind of page, and each statement knows since when it is counted. */
+/* From 17 on: times by kind of page, and each statement knows start of counting. */
 WITH statements AS MATERIALIZED (
     SELECT s.*,
            s.shared_blk_read_time + s.shared_blk_write_time
@@ -12,7 +12,7 @@ WITH statements AS MATERIALIZED (
 ),
 measured AS (
     SELECT *,
-           -- right after a reset an average says nothing
+           -- right after a reset an average is meaningless
            total_exec_time / 1000
                / greatest(extract(epoch FROM clock_timestamp() - counted_since), 60) AS sessions
     FROM statements

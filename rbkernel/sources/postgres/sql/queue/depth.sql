@@ -12,7 +12,7 @@ requires_table:
       names: [destination, target, recipient, topic, queue, channel, endpoint, type]
       optional: true
 columns:
-  destination: where they should go; NULL where the table does not say
+  destination: where they go; NULL if the table has no such column
   status: pending, processing, ...
   messages: how many
   oldest_s: s since the oldest was written, or last touched where the table has only that time
@@ -35,7 +35,7 @@ rules:
     cause: "A message has been waiting for {value}: {top}"
     next_step: see whether the workers run, and whether they wait for a lock (locks/blocking)
     opens: RUN-011
-    source: seed RUN-001 calls a message stuck after an hour; 300 s is ours
+    source: seed RUN-001 calls a message stuck after an hour; 300 s is rbkernel's choice
   - title: Undelivered messages
     column: messages
     agg: sum
@@ -46,7 +46,7 @@ rules:
     cause: "{value} {is|are} not delivered: {top}"
     next_step: see which destination they are for, and whether it responds
     opens: RUN-011
-    source: ours; set your own with rb.assess
+    source: rbkernel's choice; set your own with rb.assess
 figure: {kind: bars, x: messages, y: destination, by: status, title: Undelivered messages}
 */
 SELECT destination, status, count(*) AS messages,

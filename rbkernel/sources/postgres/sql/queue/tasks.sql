@@ -10,7 +10,7 @@ requires_table:
       time: true
     kind: {names: [kind, type, task_type, workflow, workflow_id, module, queue], optional: true}
 columns:
-  kind: kind of task, or its workflow; NULL where the table does not say
+  kind: kind of task, or its workflow; NULL if the table has no such column
   tasks: how many are pending
   oldest_s: s since the oldest was made, or last touched where the table has only that time
   sampled_at: the server's clock

@@ -15,7 +15,7 @@ requires_table:
     status: {names: [status, state, resolved, is_resolved], optional: true}
 columns:
   module: the module
-  kind: missing, extra, changed; NULL where the table does not say
+  kind: missing, extra, changed; NULL if the table has no such column
   differences: how many are open
   oldest_s: s since the oldest was found
   newest_s: s since the newest was found

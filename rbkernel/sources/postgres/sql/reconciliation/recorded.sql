@@ -20,9 +20,9 @@ requires_table:
 columns:
   detected_at: when it was found
   module: the module
-  entity_id: the row that differs; NULL where the table does not say
-  kind: missing, extra, changed; NULL where the table does not say
-  details: what was found; NULL where the table does not say
+  entity_id: the row that differs; NULL if the table has no such column
+  kind: missing, extra, changed; NULL if the table has no such column
+  details: what was found; NULL if the table has no such column
   oldest_h: h since the oldest that is open was found, the same in each row
   sampled_at: the server's clock
 parameters:

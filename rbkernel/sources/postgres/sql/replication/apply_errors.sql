@@ -12,7 +12,7 @@ columns:
   sync_errors_before: errors while copying tables from stats_reset to the first look
   retry_s: s after which a worker that has ended starts again
   window_s: s between the looks
-  stats_reset: since when errors are counted; NULL since the subscription was made
+  stats_reset: start of counting errors; NULL means since the subscription was created
   sampled_at: the server's clock at the second look
 twice:
   every_s: 12
@@ -33,7 +33,7 @@ rules:
       SUBSCRIPTION ... SKIP)
     opens: RUN-005
     unseen: the counters were reset between the two samples; run it again
-    source: an error while applying comes again at each start of the worker, until it is mended
+    source: an error while applying recurs at each start of the worker until it is fixed
   - title: Errors while copying tables, now
     column: sync_errors
     agg: sum
@@ -45,7 +45,7 @@ rules:
       read the server's log for the table and the reason; the copy restarts until it succeeds
     opens: RUN-005
     unseen: the counters were reset between the two samples; run it again
-    source: an error while copying comes again at each start of the worker, until it is mended
+    source: an error while copying recurs at each start of the worker until it is fixed
 figure: {kind: bars, x: apply_errors, y: subscription, title: Errors while applying between two looks}
 source: >-
   pg_stat_subscription_stats; a worker starts again after wal_retrieve_retry_interval, 5 s by

@@ -7,7 +7,7 @@ columns:
   cancelled: queries cancelled between the looks
   cancelled_per_s: the same a second
   cancelled_before: queries cancelled from stats_reset to the first look
-  stats_reset: since when it is counted; NULL since the database was made
+  stats_reset: start of counting; NULL means since the database was created
   window_s: s between the looks
   sampled_at: the server's clock at the second look
 twice:
@@ -31,7 +31,7 @@ rules:
       reads here; let the application retry
     opens: RUN-005
     unseen: the counters were reset between the two samples; run it again
-    source: each is an error that an application was given
+    source: each is an error for an application
 figure: {kind: bars, x: cancelled_before, y: kind, by: database, title: Queries cancelled by recovery since the reset}
 source: >-
   pg_stat_database_conflicts, which counts a query when it is cancelled: while replay still waits for

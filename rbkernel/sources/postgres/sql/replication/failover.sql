@@ -4,15 +4,15 @@ needs: [pg_monitor]
 columns:
   slot: name of the slot
   database: the database that it decodes
-  active: somebody reads from it
-  failover: it is meant to be copied to the standbys; before 17 there is no such thing
+  active: it has a reader
+  failover: it is meant to be copied to the standbys; PostgreSQL 17 and later only
   survives: >-
     on a primary: failover is set; on a standby: the copy is complete and valid. NULL on a standby
     for a copy that is not complete yet
   waits: it sends a subscriber only what the standbys have (synchronized_standby_slots)
   matters: there is a standby to fail over to
   why: what is missing
-  count: 1, for the picture
+  count: 1, for the figure
   sampled_at: the server's clock
 rules:
   - title: Logical slots not kept in a failover

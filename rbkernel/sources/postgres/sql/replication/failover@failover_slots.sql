@@ -26,6 +26,6 @@ SELECT s.slot_name::text AS slot,
        clock_timestamp() AS sampled_at
 FROM pg_replication_slots s
 CROSS JOIN (SELECT pg_is_in_recovery() AS standby) p
--- of a standby only the copies: its own slots are another server's
+-- on a standby only the copies; its other slots belong to another server
 WHERE s.slot_type = 'logical' AND CASE WHEN p.standby THEN s.synced ELSE NOT s.temporary END
 ORDER BY survives, slot

@@ -14,7 +14,7 @@ columns:
   reply_age_s: s since the standby last reported
   sampled_at: the server's clock
 parameters:
-  standby: {help: application_name of the standby that must be there; empty for none, default: ""}
+  standby: {help: application_name of the expected standby; empty for none, default: ""}
 rules:
   - title: Standby connection
     column: connected
@@ -29,7 +29,7 @@ rules:
       WAL receiver runs (replication/standby)
     unseen: no standby is connected; name the expected one with standby=…
     opens: RUN-005
-    source: pg_stat_replication; one standby of that name is wanted
+    source: pg_stat_replication; one standby of that name is expected
   - title: Replay lag, seen from the primary
     column: replay_lag_s
     where: {asked: true}

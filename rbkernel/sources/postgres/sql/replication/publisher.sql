@@ -6,8 +6,8 @@ columns:
   slot: name of the slot
   database: the database that it decodes
   plugin: output plug-in
-  active: somebody reads from it
-  subscriber: application_name of who reads; NULL when nobody does
+  active: it has a reader
+  subscriber: application_name of the reader; NULL without one
   lag_s: s, age of the newest change here that the subscriber has applied; NULL when nobody reads,
     or when it was idle at its last report and has reported nothing of what came after
   unconfirmed_mb: MiB of WAL since what the subscriber has confirmed
@@ -58,7 +58,7 @@ rules:
 figure: {kind: timeline, y: unconfirmed_mb, by: slot, unit: MB, title: WAL since what each subscriber has confirmed}
 source: >-
   as for replication/lag: a worker that is held up reports nothing, so the age of its last report
-  counts; where it was idle then, nobody here knows when the first change after it was sent
+  counts; where it was idle then, it is not known here when the first change after it was sent
 */
 SELECT s.slot_name::text AS slot,
        s.database::text AS database,

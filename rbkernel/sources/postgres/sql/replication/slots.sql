@@ -5,7 +5,7 @@ needs: [pg_monitor]
 columns:
   slot: name of the slot
   kind: physical or logical
-  active: somebody reads from it
+  active: it has a reader
   retained_mb: MiB of WAL kept for it
   wal_status: reserved, extended, unreserved, lost, or none where the slot keeps no WAL yet
   retained_pct: "%, retained of max_slot_wal_keep_size; NULL when there is no limit"
@@ -21,7 +21,7 @@ rules:
     cause: "The primary keeps {value} of WAL for its slots"
     next_step: watch the primary's disk (RUN-018); drop a slot that is no longer needed
     opens: RUN-018
-    source: ours; 1 GB is more than a reader that is up leaves behind
+    source: rbkernel's choice; 1 GB is more than a reader that is up leaves behind
   - title: WAL kept for a slot, against its limit
     column: retained_pct
     empty: 0
@@ -32,7 +32,7 @@ rules:
     cause: "A slot keeps {value}; at 100 % its reader must be rebuilt: {top}"
     next_step: let the reader catch up, or raise the limit while the disk has room
     opens: RUN-018
-    source: half of the limit leaves as much time again as has passed
+    source: at half of the limit, the time left is as long as the time that has passed
   - title: Slots losing their WAL
     name: losing_wal
     agg: rows

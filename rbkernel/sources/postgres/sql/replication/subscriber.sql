@@ -15,11 +15,11 @@ columns:
   worker_s: s since the apply worker started; NULL when there is none
   apply_errors: errors while applying, since stats_reset
   failing: >-
-    its errors go on: no worker runs; NULL where the one that runs may yet meet the error again. An
+    its errors go on: no worker runs; NULL if the one that runs may yet meet the error again. An
     error ends the worker, so it is over once a worker has run for longer than
     wal_retrieve_retry_interval (5 s at least) and has left its first transaction
   sync_errors: errors while copying tables, since stats_reset
-  stats_reset: since when errors are counted; NULL since the subscription was made
+  stats_reset: start of counting errors; NULL means since the subscription was created
   sampled_at: the server's clock
 rules:
   - title: Subscriptions without a worker

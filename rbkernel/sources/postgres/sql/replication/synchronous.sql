@@ -5,7 +5,7 @@ purpose: >-
 runs_on: primary
 needs: [pg_monitor]
 columns:
-  standby: application_name of a connected standby that is configured; NULL where none is
+  standby: application_name of a connected standby that is configured; NULL if none is
   state: streaming, catchup, startup; only one that streams confirms commits
   sync_state: sync, quorum, or potential (takes the place of another), as PostgreSQL itself says
   priority: place in the list of a FIRST; 1 for each of an ANY
@@ -42,10 +42,10 @@ rules:
       (replication/downstream); with remote_apply also whether replay is paused there. Do not cancel
       the commits: they would remain committed here but not on the standby
     opens: RUN-005
-    source: ours; a commit waits for one round trip and one flush
+    source: rbkernel's choice; a commit waits for one round trip and one flush
 figure: {kind: bars, x: not_flushed_bytes, y: standby, by: sync_state, title: Bytes that are not on the standby's disk}
 source: >-
-  pg_stat_replication and pg_stat_activity (wait event SyncRep); the list is read by PostgreSQL, not
+  pg_stat_replication and pg_stat_activity (wait event SyncRep); PostgreSQL reads the list, not
   by us, so that how many standbys it asks for is seen by the commits that wait
 */
 SELECT r.application_name AS standby,

@@ -7,7 +7,7 @@ columns:
   through: the roles by which it is a member; empty for a power of its own
   far_reaching: with it one can become superuser, pass row security, write every table, or touch the server's files
   valid_until: when its password ends; NULL for never
-  count: 1, for the picture
+  count: 1, for the figure
 rules:
   - title: Superusers that can log in
     name: superusers
@@ -19,7 +19,7 @@ rules:
     cause: "{value} {is a superuser|are superusers} and can log in"
     next_step: one for the administrator is enough; remove the attribute from the others
     opens: RUN-027
-    source: ours; the first is made by initdb
+    source: rbkernel's choice; the first is made by initdb
   - title: Logins with far-reaching privileges
     name: far_reaching
     agg: rows

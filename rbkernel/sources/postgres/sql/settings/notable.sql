@@ -3,12 +3,12 @@ purpose: Settings that matter in an incident, what they mean, and which of them 
 needs: [pg_monitor]
 columns:
   setting: name of the setting
-  value: the server's, with its unit; NULL where this role, this database or our login has its own
+  value: the server's, with its unit; NULL if this role, this database or rbkernel's login sets it
   danger: data (rows can be lost or damaged), service (one session or slot can take all down), or empty
   at_risk: the value is dangerous; NULL when a setting of this role or database hides the server's own
   why: what it means
   source: where the value comes from (default, configuration file, database, user, …)
-  pending_restart: the file says otherwise, and a restart will make it so
+  pending_restart: the file has another value, which a restart applies
 rules:
   - title: Settings that endanger data
     name: endanger_data
@@ -19,7 +19,7 @@ rules:
     unit: settings
     critical: 0
     unseen: >-
-      a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
+      a setting of the role or the database (pg_db_role_setting), or of rbkernel's login, hides the
       server's value; ALTER ROLE ... RESET of it shows it
     cause: "{value} {puts|put} data at risk"
     next_step: correct them, and reload or restart; until then a crash can lose or damage rows
@@ -34,7 +34,7 @@ rules:
     unit: settings
     warn: 0
     unseen: >-
-      a setting of the role's or the database's own (pg_db_role_setting), or of our login, hides the
+      a setting of the role or the database (pg_db_role_setting), or of rbkernel's login, hides the
       server's value; ALTER ROLE ... RESET of it shows it
     cause: "{value} {lets|let} one session or slot take the whole server down"
     next_step: read why, and set a limit

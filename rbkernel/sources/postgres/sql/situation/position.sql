@@ -8,7 +8,7 @@ columns:
   lsn: position in the WAL, written on a primary, replayed on a standby
   position: lsn as bytes
   newest_commit_s: s since the newest commit that a standby has replayed; NULL on a primary
-  started_at: when this server was started; with the same cluster, which of its copies it is
+  started_at: when this server was started; with the same cluster, identifies the copy
   address: address and port of this server, as this connection reaches it; NULL for a local socket
 source: pg_control_system, pg_control_checkpoint, WAL functions
 */

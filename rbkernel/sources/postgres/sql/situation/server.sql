@@ -4,7 +4,7 @@ needs: [pg_monitor]
 columns:
   standby: whether the server is in recovery
   usable: connection slots that an ordinary role may use
-  used: client backends, ours included
+  used: client backends, rbkernel's included
   limited_roles: roles whose CONNECTION LIMIT is reached, each as name (used of limit)
   limited_databases: databases whose connection limit is reached, each as name (used of limit)
   synchronous_standbys: synchronous_standby_names; empty for none

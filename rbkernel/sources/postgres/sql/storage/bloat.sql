@@ -21,7 +21,7 @@ rules:
       this is an estimate from row widths: run pgstattuple_approx before you rewrite the table;
       first find out why vacuum came too late (vacuum/tables)
     opens: RUN-019
-    source: ours; the field's tools warn between 30 and 50 %, and the estimate may be 20 % off
+    source: rbkernel's choice; the field's tools warn between 30 and 50 %, and the estimate may be 20 % off
 figure: {kind: bars, x: bloat_mb, y: relation, title: "Wasted room in each table, estimated"}
 source: >-
   expected pages = rows × (24 bytes header + 4 bytes pointer + average widths, aligned) / page; room

@@ -3,8 +3,8 @@ purpose: Collations whose library version differs from the one that their indexe
 columns:
   kind: database (its default collation) or collation
   name: the database or the collation
-  recorded: the version that the indexes were built with; NULL where none was recorded
-  actual: the version of the library now; NULL where it has none, such as C
+  recorded: the version that the indexes were built with; NULL if none was recorded
+  actual: the version of the library now; NULL if it has none, such as C
   differs: both are known and not the same
   indexes: indexes of this database that use the collation; NULL for another database
 rules:

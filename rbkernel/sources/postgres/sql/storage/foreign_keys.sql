@@ -27,7 +27,7 @@ rules:
     next_step: >-
       CREATE INDEX CONCURRENTLY on the columns, if rows of the referenced table are ever deleted
     opens: RUN-017
-    source: the manual's chapter on constraints; PostgreSQL makes no such index. 10 MiB is ours
+    source: the manual's chapter on constraints; PostgreSQL makes no such index. 10 MiB is rbkernel's choice
 figure: {kind: bars, x: size_mb, y: constraint_name, by: relation, title: Tables that a foreign key without an index reads}
 */
 SELECT k.conname::text AS constraint_name,

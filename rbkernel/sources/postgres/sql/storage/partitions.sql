@@ -26,7 +26,7 @@ rules:
     next_step: >-
       see why the job that creates partitions does not run, and create the next ones by hand
     opens: RUN-017
-    source: ours; pg_partman keeps four ahead
+    source: rbkernel's choice; pg_partman keeps four ahead
   - title: Tables without a current partition
     name: without_current
     agg: rows

@@ -21,7 +21,7 @@ rules:
     cause: "A table has reached {value}: {top}"
     next_step: partition it in time
     opens: RUN-018
-    source: PostgreSQL's limit of 2^32 - 1 pages; the shares are ours
+    source: PostgreSQL's limit of 2^32 - 1 pages; the shares are rbkernel's choice
 figure: {kind: bars, x: total_mb, y: relation, title: The largest tables}
 source: relpages, which needs no lock; pg_total_relation_size would wait behind any DDL
 */

@@ -13,7 +13,7 @@ columns:
   slow: its vacuum has been running for longer than :slow_s
   detail: who or what it is
   pid: process id of who holds the lock or the horizon, or of the worker; NULL otherwise
-  since_s: s for which that has lasted; NULL where nobody knows
+  since_s: s for which that has lasted; NULL if nobody knows
   last_vacuum_s: s since the last vacuum; NULL when never counted
 parameters:
   held_s:
@@ -58,7 +58,7 @@ rules:
       Vacuum could not remove the dead rows of {value}, because they may still be visible to: {top}
     next_step: end that transaction, or let its slot catch up or drop it (vacuum/xmin)
     opens: RUN-019
-    source: the oldest transaction is older than the last vacuum, and than 60 s, which is ours
+    source: the oldest transaction is older than the last vacuum, and than 60 s, which is rbkernel's choice
   - title: Overdue tables waiting for a worker
     name: waiting_for_worker
     agg: rows
@@ -71,7 +71,7 @@ rules:
       see the progress of the running vacuums (vacuum/progress); raise autovacuum_vacuum_cost_limit,
       then autovacuum_max_workers
     opens: RUN-019
-    source: as many workers as autovacuum_max_workers, each for 60 s, which is ours
+    source: as many workers as autovacuum_max_workers, each for 60 s, which is rbkernel's choice
   - title: Overdue tables with a slow vacuum
     name: slow
     agg: rows
@@ -85,7 +85,7 @@ rules:
       if the disks are not busy, raise autovacuum_vacuum_cost_limit or lower
       autovacuum_vacuum_cost_delay; see vacuum/progress
     opens: RUN-019
-    source: ours; an hour
+    source: rbkernel's choice; an hour
 figure: {kind: bars, x: dead_of_due, y: relation, by: why, title: Dead rows as a multiple of what autovacuum waits for}
 cut: {detail: 120}
 source: >-

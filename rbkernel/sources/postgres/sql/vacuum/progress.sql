@@ -34,7 +34,7 @@ rules:
     cause: "A vacuum to prevent wraparound has been running for {value}: {top}"
     next_step: let it finish; it blocks DDL on its table until then. See vacuum/wraparound
     opens: RUN-019
-    source: ours
+    source: rbkernel's choice
 figure: {kind: bars, x: scanned_pct, y: relation, by: phase, unit: "%", title: How far each vacuum is}
 */
 SELECT p.pid,

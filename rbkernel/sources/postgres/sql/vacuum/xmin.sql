@@ -23,7 +23,7 @@ rules:
       terminate the session, end the prepared transaction, drop the slot if it is not needed, or
       find the old query on the standby
     opens: RUN-019
-    source: ours; critical is half of autovacuum_freeze_max_age, by default
+    source: rbkernel's choice; critical is half of autovacuum_freeze_max_age, by default
 figure: {kind: bars, x: xmin_age, y: holder, by: kind, title: How far back each keeps dead rows}
 cut: {detail: 220}
 */
