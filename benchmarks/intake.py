@@ -149,7 +149,7 @@ class Sender:
         assert head.startswith("HTTP/1.1 202"), head
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams:
             self._streams[1].close()
 

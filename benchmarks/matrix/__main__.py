@@ -1,8 +1,8 @@
 """The matrix of scenarios and runbooks: ``python -m benchmarks.matrix [SCENARIO …]``.
 
-Builds a sandbox of each PostgreSQL version, makes one scenario after the other, and holds what
-every runbook says against the truth, which stands with the scenario. Exits 1 when a cell is wrong
-or more than 5 % are unknown. The versions run side by side; all takes about a quarter of an hour.
+Builds a sandbox of each PostgreSQL version, creates one scenario after the other, and compares the
+result of every runbook with the scenario's truth. Exits with 1 if a cell is wrong or more than 5 %
+are unknown. The versions run in parallel; it takes about a quarter of an hour.
 """
 
 from __future__ import annotations

@@ -39,13 +39,13 @@ def judge(
     scenario
         With its truth.
     result
-        What the runbook came to.
+        The result of the runbook.
     acts
         Process ids of the sessions that the recommended action is for.
     may
-        Those that another option may act on as well.
+        Process ids that another option may act on.
     innocent
-        Those that no cause may accuse.
+        Process ids that no cause may name as culprits.
     """
     truth = scenario.truth
     if result.error:

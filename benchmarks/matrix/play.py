@@ -43,7 +43,7 @@ class Row:
 def play(
     scenario: Scenario, access: Access, folder: Path, *, seed: int = 1, real: bool = False
 ) -> Row:
-    """Make a scenario, and hold every runbook against its truth.
+    """Create a scenario, and compare the result of every runbook with its truth.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
 
 
 def _carried_out(scenario: Scenario, stage: Stage, result: Result, acts: frozenset[int]) -> Cell:
-    """Do what is recommended, as an administrator would, and see whom that frees."""
+    """Carry out the recommendation, as an administrator would, and check whom that frees."""
     assert scenario.truth.step
     verb, _ = scenario.truth.step
     plans = [plan for plan in result.plans if plan.title.lower().startswith(verb) and plan.sql]
@@ -145,7 +145,7 @@ def _carried_out(scenario: Scenario, stage: Stage, result: Result, acts: frozens
 
 
 def _patched(stage: Stage, result: Result) -> Cell:
-    """Mend the rows, as an administrator would with psql, and see that the tables are the same."""
+    """Repair the rows, as an administrator would with psql, and check that the tables are equal."""
     plans = [plan for plan in result.plans if plan.sql]
     if not plans:
         return Cell(mark="WRONG", why="there is no plan to carry out")
@@ -203,7 +203,7 @@ def _toml(connection: Connection) -> str:
 
 @contextmanager
 def sandbox() -> Iterator[Access]:
-    """Have the sandbox that is up, or one that lasts as long as the block."""
+    """Yield the running sandbox, or one that lasts as long as the block."""
     made = control.status()
     ours = made.state != "up"
     if ours:

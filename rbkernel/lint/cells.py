@@ -70,7 +70,7 @@ class Code:
 
 
 def taken_apart(cell: Cell) -> Code:
-    """Take a code cell apart; what is no Python has an error in place of a tree."""
+    """Parse a code cell; if it is not Python, it has an error instead of a tree."""
     magic, arguments, body = "", "", cell.source
     if found := _CELL_MAGIC.match(cell.source):
         magic, arguments, body = found[1], found[2], cell.source[found.end() :]

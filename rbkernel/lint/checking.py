@@ -52,7 +52,7 @@ def _problem(document: Document, rule: Rule, level: Level, found: Found) -> Prob
 
 
 def quality(problems: Iterable[Problem]) -> dict[Criterion, list[Problem]]:
-    """Sort problems by the quality that they hurt; an empty list means that it holds.
+    """Group problems by the quality that they violate; an empty list means that it is met.
 
     The seven of the checklist (actionable, complete, verifiable, scoped, escalatable, tested,
     maintained), and safe.

@@ -60,7 +60,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL that a runbook asks a database: its text, None when it is built while running."""
+    """SQL that a runbook sends to a database: its text, None if it is built at run time."""
 
     cell: Cell
     line: int
@@ -94,7 +94,7 @@ class Document:
         self.raw = raw
         try:
             with warnings.catch_warnings():
-                # ids that are missing or there twice are given anew, and RB009 tells
+                # missing or duplicate ids are replaced, and RB009 reports them
                 warnings.simplefilter("ignore")
                 self.notebook = catalogue.parse(raw)
             if _HALF_CHARACTER.search(raw):
@@ -128,7 +128,7 @@ class Document:
 
     @cached_property
     def text(self) -> str:
-        """The sources of all cells, to see at once that something is in none."""
+        """The sources of all cells, to check quickly that none contains a text."""
         return "\n".join(cell.source for cell in self.cells)
 
     @cached_property
@@ -207,7 +207,7 @@ class Document:
 
     @cached_property
     def imported(self) -> dict[str, str]:
-        """What each imported name stands for: `sp` for `subprocess`, `run` for `subprocess.run`."""
+        """The full name of each imported name: `sp` is `subprocess`, `run` is `subprocess.run`."""
         found: dict[str, str] = {}
         for _, node in self.nodes(ast.Import):
             found.update({alias.asname: alias.name for alias in node.names if alias.asname})
@@ -218,7 +218,7 @@ class Document:
 
     @cached_property
     def assigned(self) -> dict[str, list[ast.expr]]:
-        """What simple assignments anywhere give each name."""
+        """The values of simple assignments to each name."""
         found: dict[str, list[ast.expr]] = {}
         for _, node in self.nodes(ast.stmt):
             if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:

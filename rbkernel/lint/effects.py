@@ -1,6 +1,6 @@
-"""Calls that reach beyond the notebook: shells, files, the network; whatever they were imported as.
+"""Calls with effects outside the notebook: shells, files, the network; by their imported names.
 
-Pure. Judged by the text of the cells: what a library does by itself nobody sees here.
+Pure. It reads only the text of the cells: effects inside libraries are not visible.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _ROUNDS = 5
 
 
 def fix(document: Document, levels: Mapping[str, Level]) -> tuple[Document, list[str]]:
-    """Mend what is plain.
+    """Correct what does not depend on the author's intent.
 
     Returns
     -------

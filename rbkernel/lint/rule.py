@@ -1,4 +1,4 @@
-"""What a rule is, and the one registry of them.
+"""Lint rules and their registry.
 
 A rule is a function from a document and its surroundings to what it found, with a code that never
 changes its meaning. Its docstring is its page in the documentation: what, why it matters, and what
@@ -23,7 +23,7 @@ from rbkernel.runbook.registry import Entry
 
 
 class Level(StrEnum):
-    """How much a problem weighs; `off` silences its rule."""
+    """The severity of a problem; `off` turns the rule off."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -1,4 +1,4 @@
-"""What keeps secrets out of the evidence: pure rules, without IO.
+"""Keep secrets out of the evidence: pure rules, without IO.
 
 `Redactor` redacts values, `Carry` a stream, `leaks` finds what a notebook still holds,
 `secrets_in` finds the secrets of a source. Each is loaded at its first use: their patterns take a

@@ -1,4 +1,4 @@
-"""Does a piece of a text stand alone, or is it a part of a longer word or number?
+"""Decide whether a piece of text stands alone or is a part of a longer word or number.
 
 A known password of digits must not take digits out of a longer number, and one that is a plain
 word must not take letters out of a longer word. What stands around a value is looked at as text,
@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 
-# from this length on, a value with letters in it is in no other word by chance
+# from this length on, a value with letters is not a part of another word by chance
 _LONG = 12
 # words of at least three letters and numbers, joined by nothing, a hyphen or an underscore
 _PLAIN = re.compile(r"(?:[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d+)(?:[_-]?(?:[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d+))*")
@@ -36,7 +36,7 @@ def needs_to_be_alone(value: str) -> bool:
 
 
 def as_word(text: str, start: int, end: int) -> bool:
-    r"""Tell whether no word and no number goes on beyond these places.
+    r"""Tell whether the text between these places is a whole word or number.
 
     >>> as_word("wal_bytes 9123456780", 11, 19), as_word("pw 12345678.", 3, 11)
     (False, True)

@@ -1,4 +1,4 @@
-"""Known secrets of which a text, that has not ended yet, has the beginning."""
+"""Find known secrets that begin at the end of an unfinished text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def begun(text: str, values: Mapping[str, str], shortest: int) -> Span | None:
     values
         The names of the secrets, by value.
     shortest
-        How many characters of the secret there must be.
+        The minimum number of characters of the secret.
 
     Examples
     --------
@@ -40,12 +40,12 @@ def begun(text: str, values: Mapping[str, str], shortest: int) -> Span | None:
 
 
 def _is_word(form: str) -> bool:
-    """Tell whether a form is so short, or so plain, that it counts as a whole word only."""
+    """Tell whether a form is so short or so common that it counts only as a whole word."""
     return len(form) < SHORTEST_ENCODED or form.isdigit()
 
 
 @lru_cache(maxsize=2)
 def _forms_of(values: tuple[tuple[str, str], ...]) -> tuple[list[str], dict[str, str]]:
-    """Return all forms of the values in the order of their letters, and whose they are."""
+    """Return all forms of the values, sorted, each with the name of its secret."""
     names = {form: name for value, name in values for form in forms(value) | encodings(value)}
     return sorted(names), names

@@ -1,4 +1,4 @@
-"""What a query's result may show of personal data: a policy for each column, by its name."""
+"""Column policies: how a query's result shows personal data, by column name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rbkernel.redact.names import is_secret_column
 
 MASKED = "[masked]"
 _TOKEN_DIGITS = 12
-# without a key of the team's own: equal values are recognised within one process
+# without a key of the team: equal values have equal hashes within one process only
 _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
 
 
 class Policy(StrEnum):
-    """What becomes of a column's values."""
+    """The policy for a column's values."""
 
     KEEP = "keep"
     MASK = "mask"
@@ -46,7 +46,7 @@ class Redaction(BaseModel):
     environment: tuple[str, ...] = ()
 
     def over(self, other: Redaction) -> Redaction:
-        """Return these policies, and those of the other for what these do not name."""
+        """Return these policies, completed with those of the other."""
         return Redaction(
             columns={
                 **self.columns,
@@ -57,7 +57,7 @@ class Redaction(BaseModel):
         )
 
     def policy(self, column: str, *, text: bool = True) -> Policy:
-        """Return what becomes of a column; one of texts that is named as a secret is masked.
+        """Return the policy of a column; a text column with the name of a secret is masked.
 
         >>> rules = Redaction(columns={"email": "hash", "*_iban": "mask"})
         >>> [rules.policy(name).value for name in ("Email", "from_iban", "rolpassword", "id")]
@@ -84,7 +84,7 @@ class Redaction(BaseModel):
             return _KEY_OF_THIS_PROCESS
         if not (key := os.environ.get(self.hash_key_env)):
             raise ConfigError(
-                f"the environment variable {self.hash_key_env} is not set, and columns are to be"
+                f"the environment variable {self.hash_key_env} is not set, but columns must be"
                 " hashed with it",
                 where="[redaction] hash_key_env",
                 next_step=f"export {self.hash_key_env} where the kernel is started",
@@ -93,7 +93,7 @@ class Redaction(BaseModel):
 
 
 def token(value: Any, key: bytes) -> str:
-    """Return the same short token for equal values, that only the key's owner can guess from.
+    """Return the same short token for equal values; without the key, values cannot be guessed.
 
     >>> token("bob@example.org", b"k") == token("bob@example.org", b"k")
     True

@@ -1,4 +1,4 @@
-"""Secrets on command lines: which option of which program is a password.
+"""Secrets on command lines: the password options of programs.
 
 ``-p`` is a password for `mysql` and `sshpass`, a port for `psql`, `ssh` and `redis-cli`.
 """
@@ -137,7 +137,7 @@ def _net_password(match: re.Match[str]) -> Iterator[tuple[int, int]]:
 
 
 def _end(text: str, start: int) -> int:
-    """Return where the command ends that begins there."""
+    """Return the end of the command that begins there."""
     end = min(start + _LONGEST_COMMAND, len(text))
     stop = _END.search(text, start, end)
     return stop.start() if stop else end

@@ -1,7 +1,7 @@
-"""Where a key stands: in code, in a shell, in a URL, in a connection string, in a settings file.
+"""The context of a key: code, a shell, a URL, a connection string, a settings file.
 
-In ``connect(password=db_password)`` the name is code and stays readable. In the others the same
-letters are the password itself.
+In ``connect(password=db_password)`` the value is a variable and stays readable. In the other
+contexts the same text is the password itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _NAME = re.compile(r"[\w.-]{0,60}\Z")
-# how far a look reaches: no line of a shell or a connection string is longer before its password
+# how far to look back: no shell line or connection string is longer before its password
 _NEAR = 300
 _SECTION = re.compile(r"^[ \t]*\[[\w .:/-]{1,60}\][ \t]*$", re.MULTILINE)
 _PAIR_BEFORE = re.compile(r"(?:^|[\s\"'])[\w.-]+=(?!=)[^\s,()]*[ \t]+\Z")
@@ -29,7 +29,7 @@ _UNTIL_QUOTE = {
     "'": re.compile(r"[^'\n\\]{1,256}+(?=')"),
 }
 _NEXT_PAIR = re.compile(r"\s+[A-Za-z_][\w.]*\s?=|[&;\"']|\s--?\w")
-# no call is open in this line
+# no open call in this line
 _ASSIGNS = re.compile(r"(?:.*[\"'])?[^(,{]*\Z")
 _ENDS = re.compile(r"[\s;&|#\"'\]}]|\Z")
 FUNCTION = re.compile(
@@ -71,7 +71,7 @@ def _is_letters(words: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A key in a text: ``name`` is all of its name, ``line`` what stands before it in its line."""
+    """A key in a text: ``name`` is its full name, ``line`` the text before it in its line."""
 
     text: str
     name: str
@@ -103,7 +103,7 @@ class Place:
 
     @property
     def in_connection_string(self) -> bool:
-        """``Server=…;Uid=…;Pwd=…;``: the value goes on to the semicolon."""
+        """``Server=…;Uid=…;Pwd=…;``: the value ends at the semicolon."""
         return not self.colon and bool(_CONNECTION_STRING.search(self.line))
 
     def until_semicolon(self) -> tuple[int, int] | None:
@@ -130,7 +130,7 @@ class Place:
 
     @cached_property
     def names_variable(self) -> bool:
-        """``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…`` are no parameters of code."""
+        """``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…`` are not parameters of code."""
         named = self.name.isupper() and "_" in self.name
         return (
             (named and not self.line.rstrip().endswith("("))
@@ -170,7 +170,7 @@ class Place:
         return bool(after and _LIST_BEFORE.fullmatch(before) and (before or "=" in after[0]))
 
     def phrase(self, end: int, word: str) -> int:
-        """Return where a value of several words ends, of which the first ends there; 0: it is one.
+        """Return the end of a value of several words whose first word ends there; 0: only one word.
 
         In a settings file, in a variable of YAML and under ``passphrase`` a value goes on to the
         end of its line, unless it reads like a remark.
@@ -193,7 +193,7 @@ class Place:
 
     @property
     def is_variable(self) -> bool:
-        """``POSTGRES_PASSWORD`` and ``smtp_auth_password`` are names of settings, no words."""
+        """``POSTGRES_PASSWORD`` and ``smtp_auth_password`` are names of settings, not words."""
         return "_" in self.name and (self.name.isupper() or self.name.islower())
 
     def is_remark(self, value: str) -> bool:

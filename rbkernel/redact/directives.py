@@ -1,4 +1,4 @@
-"""Secrets in directives of settings files and protocols, behind words and no sign.
+"""Secrets in directives of settings files and protocols, after a keyword without a sign.
 
 Netrc, Redis, HAProxy, strongSwan, network devices, NetworkManager, FTP and POP3.
 """

@@ -1,4 +1,4 @@
-"""Pure: a known value → every form in which texts carry it."""
+"""Pure: list every form in which texts may contain a known value."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
-# what is shorter is in the middle of too many words
+# shorter values occur inside too many words
 SHORTEST_ENCODED = 8
 _SHELL_SPECIAL = re.compile(r"[^\w@%+=:,./\x80-\U0010ffff-]", re.ASCII)
 
 
 def forms(value: str) -> set[str]:
-    """Return the value as texts carry it: raw, URL-, JSON-, HTML-, SQL- and shell-quoted, as bytes.
+    """Return the forms of the value: raw, URL-, JSON-, HTML-, SQL- and shell-quoted, as bytes.
 
     >>> sorted(forms("a&b"))
     ['a%2526b', 'a%26b', 'a&amp;b', 'a&b', 'a\\\\&b']
@@ -55,7 +55,7 @@ def _bytes(value: str) -> bytes:
 
 
 def encodings(value: str) -> set[str]:
-    """Return what of the value is always seen in base64 and hex, wherever in the data it stands.
+    """Return the parts of the value's base64 and hex that do not depend on its position.
 
     >>> sorted(encodings("hunter2!"))
     ['68756E7465723221', '68756e7465723221', 'aHVudGVyMi', 'h1bnRlcjIh', 'odW50ZXIyI']
@@ -71,7 +71,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:
-    """Return what base64 makes of the data wherever it begins, without the edges it shares."""
+    """Return the base64 of the data at each offset, without the characters at the edges."""
     for offset, first in ((0, 0), (1, 2), (2, 3)):
         encoded = base64.b64encode(b"\0" * offset + data).decode()
         last = (offset + len(data)) * 8 // 6

@@ -1,7 +1,7 @@
-"""Secrets in headers of HTTP that are no ``Authorization``: ``X-Honeycomb-Team: …``.
+"""Secrets in HTTP headers other than ``Authorization``: ``X-Honeycomb-Team: …``.
 
-A header that is named as a key holds one; another one of a vendor is taken for one where its value
-is random, unless its name says that it identifies something.
+A header with the name of a key holds one; another header of a vendor counts as one if its value is
+random, unless its name says that it is an identifier.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MIXED = re.compile(r"(?=[^\d]*\d)(?=[\d_-]*[A-Za-z])[\w-]{12,}+\Z")
 
 
 def headers(text: str) -> Iterator[tuple[int, int]]:
-    """Find the values of headers that are keys of an interface.
+    """Find the values of headers that are API keys.
 
     >>> text = "X-Honeycomb-Team: hcaik01abcDEF23ghi45 X-Request-Id: 4f1c9aB24f1c9aB24f1c9aB2"
     >>> [text[start:end] for start, end in headers(text)]

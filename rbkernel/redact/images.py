@@ -1,7 +1,7 @@
-"""Pictures without what does not show: text, EXIF, thumbnails, comments, colour profiles.
+"""Remove metadata from pictures: text, EXIF, thumbnails, comments, colour profiles.
 
-Only PNG and JPEG are understood; every other binary format is withheld, because nobody can tell
-what it carries. What a picture *shows* is not read.
+Only PNG and JPEG are supported; every other binary format is withheld, because its contents are not
+known. What a picture *shows* is not read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def plain_picture(data: bytes) -> bytes:
 
 
 def plain_base64(text: str) -> str:
-    """Return the base64 of a PNG or JPEG without its metadata; as it was when there was none.
+    """Return the base64 of a PNG or JPEG without its metadata; unchanged if there is none.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _png(data: bytes) -> bytes:
             kept.append(data[position:end])
         position = end
         if kind == b"IEND":
-            break  # what follows is not a part of the picture
+            break  # the rest is not a part of the picture
     return b"".join(kept)
 
 

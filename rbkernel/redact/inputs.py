@@ -1,4 +1,4 @@
-"""Secrets that a command reads from its input: a pipe, a here-document, a list of cloud-init."""
+"""Secrets in the input of commands: a pipe, a here-document, a list of cloud-init."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEEDLES = (
     *("passwd", "stdin", "sudo", "kinit", "cryptsetup", "with-token", "login", "gpg", "expect"),
     "su ",
 )
-# what reads a password from its input
+# commands that read a password from their input
 _READER = (
     r"(?:sudo(?:[ \t]{1,4}-[A-Za-z]{1,9})*[ \t]{1,4})?(?:(?:smb|ch)?passwd\b|kinit\b|cryptsetup\b"
     r"|sudo\b[^\n|]{0,40}?[ \t]-\w{0,4}S|[^\n|;&]{1,160}?--(?:password|passwd|token)-stdin"
@@ -49,7 +49,7 @@ _USER = re.compile(r"[^\s:\"']{1,64}:(?=\S)")
 
 
 def inputs(text: str) -> Iterator[tuple[int, int]]:
-    """Find what is piped into `passwd`, `chpasswd`, `sudo -S`, `docker login` and the like.
+    """Find passwords piped into `passwd`, `chpasswd`, `sudo -S`, `docker login` and the like.
 
     >>> text = "echo sesame | passwd --stdin bob; chpasswd <<< 'eve:tulip'; echo done | tee x"
     >>> [text[start:end] for start, end in inputs(text)]
@@ -72,7 +72,7 @@ def _found(expression: re.Pattern[str], text: str, sign: str) -> Iterable[re.Mat
 
 
 def _words(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple[int, int]]:
-    """Find the words of `echo` and `printf` that are no options and no formats."""
+    """Find the words of `echo` and `printf`, without options and formats."""
     found = [match.span(match.lastindex or 0) for match in _WORD.finditer(text, start, end)]
     words = [span for span in found if not _OPTION.fullmatch(text, *span)]
     for span in words:

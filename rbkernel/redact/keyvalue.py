@@ -1,8 +1,8 @@
 """Secrets by their key: ``key = value`` in shells, libpq, INI, YAML, JSON, Python, URLs, headers.
 
-A placeholder, a type, a variable, a call and a remark in prose are no values. A bare name such as
+A placeholder, a type, a variable, a call and a remark in prose are not values. A bare name such as
 ``db_password`` is code in ``connect(password=db_password)`` and a value in ``PGPASSWORD=…``, in a
-URL, in a connection string and in a settings file: `rbkernel.redact.context` tells which.
+URL, in a connection string and in a settings file: `rbkernel.redact.context` decides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KEY_KINDS = re.compile(
     r"|subscription|instrumentation|sentry)[_-]?$",
     re.IGNORECASE,
 )
-# these keys also name things that are no secrets: a queue, a document, a user's choice
+# these keys are also names of other things: a queue, a document, a user's choice
 _WEAK_KINDS = re.compile(r"(?:routing|[A-Z]{3,20}_)[_-]?$")
 _NO_KINDS = re.compile(
     r"(?:CACHE|PRIMARY|FOREIGN|PARTITION|SORT|PUBLIC|IDEMPOTENCY|OBJECT|GROUP|DEDUP|ROW|HOT)_$"
@@ -63,7 +63,7 @@ _QUOTED = {
 }
 _BARE = re.compile(r"(?:[^\s\"'<>&;,(){}\[\]|`\\]|\\ ){1,512}+")
 _BLOCK_END = re.compile(r"[ \t]*+(?:[\r\n,}\]\"'#\\]|$)")
-# what stands where a secret would: nothing, a placeholder, a type, a reference, a remark
+# values that are not secrets: nothing, a placeholder, a type, a reference, a remark
 _NO_SECRET = re.compile(
     r"none|null|nil|true|false|yes|no|on|off|str|string|text|bytes|int|bool|any|optional|secretstr"
     r"|required|missing|unset|empty|invalid|expired|incorrect|wrong|failed|ok|set|unknown|n/a"
@@ -84,7 +84,7 @@ def is_no_secret(value: str) -> bool:
     return bool(_NO_SECRET.fullmatch(value)) or is_reference(value)
 
 
-# what a log says of a setting
+# what a log reports about a setting
 _STATE = re.compile(
     r"(?:accepted|added|applied|available|cached|changed|created|defined|deleted|denied|deprecated"
     r"|encrypted|exists|failed|found|generated|given|hashed|here|ignored|leaked|loaded|matches"
@@ -97,7 +97,7 @@ _STATE = re.compile(
 
 
 def is_state(value: str) -> bool:
-    """Tell whether a word is what a log says of a setting: ``smtp_password rotated``.
+    """Tell whether a word is a log's report about a setting: ``smtp_password rotated``.
 
     >>> is_state("rotated"), is_state("sesame")
     (True, False)
@@ -106,12 +106,12 @@ def is_state(value: str) -> bool:
 
 
 def key_values(text: str) -> Iterator[tuple[int, int]]:
-    """Find the values of keys that say they are secrets.
+    """Find the values of keys that are named as secrets.
 
     >>> [slice(*place) for place in key_values("password=x1 user=b, token_count = 3")]
     [slice(9, 11, None)]
     """
-    done = 0  # a value is looked at once: what looks like a key in it is a part of it
+    done = 0  # a value is examined once: a text in it that looks like a key is a part of it
     for key in _keys(text):
         if key.start() < done:
             continue
@@ -141,7 +141,7 @@ def _keys(text: str) -> Iterator[re.Match[str]]:
 
 
 def _places(lower: str, words: Iterable[str]) -> Iterator[int]:
-    """Find where words begin: much faster than an expression of alternatives."""
+    """Find the positions of words: much faster than a regular expression of alternatives."""
     for word in words:
         place = lower.find(word)
         while place >= 0:

@@ -1,8 +1,8 @@
-"""The values that are known to be secrets, and every form in which they may leave.
+"""Known secrets, and every form in which they may appear in the output.
 
-Not every value can be searched for: `can_be_secret` tells. A value that may be a part of another
-word by chance counts where it stands alone: see `rbkernel.redact.alone`. The patterns still see
-the others where the words around them tell.
+Not every value can be searched for: see `can_be_secret`. A value that may be a part of another word
+by chance counts only if it stands alone: see `rbkernel.redact.alone`. The patterns still find the
+others by the words around them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rbkernel.redact.reading import unescaped
 from rbkernel.redact.span import Span
 
 SHORTEST = 4
-# a word of letters only, or a number, that is shorter is in too many texts
+# a shorter word of letters, or a shorter number, is in too many texts
 _SHORTEST_PLAIN = 8
-# what tables, `reprlib` and `%whos` leave of a value that they cut
+# what is left of a value that tables, `reprlib` and `%whos` cut
 _CUT = ("...", "…", "<...>")
 _SHORTEST_PIECE = 6
 # base64 that goes on in the next line, also where the line's end stands as an escape in a text
@@ -58,7 +58,7 @@ def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
 
 
 class _Form(NamedTuple):
-    """One form of a value, and how to tell whether it stands alone; None when it need not."""
+    """One form of a value, and the test whether it stands alone; None if that is not needed."""
 
     text: str
     name: str
@@ -80,12 +80,12 @@ class KnownSecrets:
         self._public: set[str] = set()
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
-        """Remember a secret; False when it is none that can be searched for, or known already.
+        """Remember a secret; False if it cannot be searched for, or is known already.
 
         Parameters
         ----------
         name
-            What to call it in the mask.
+            Its name in the mask.
         value
             The secret; each line of it counts by itself, too.
         public
@@ -109,7 +109,7 @@ class KnownSecrets:
         return bool(new)
 
     def spans(self, text: str) -> Iterator[Span]:
-        """Find all places where a known secret stands, in any form."""
+        """Find all places of known secrets, in any form."""
         if not self._forms:
             return
         long = "\n".join(_LONG_WORD.findall(text))
@@ -124,7 +124,7 @@ class KnownSecrets:
             yield from self._wrapped(text)
 
     def _cut(self, text: str) -> Iterator[Span]:
-        """Find what a cut has left of a value: its beginning, its end, or both."""
+        """Find the rest of a cut value: its beginning, its end, or both."""
         for value, name in self.values.items():
             if len(value) < SHORTEST_ENCODED:
                 continue
@@ -184,7 +184,7 @@ def _found(form: _Form, text: str) -> Iterator[Span]:
 
 
 def places(text: str, piece: str) -> Iterator[int]:
-    """Find where a piece stands in a text."""
+    """Find the places of a piece in a text."""
     start = text.find(piece)
     while start >= 0:
         yield start

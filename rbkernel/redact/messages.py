@@ -15,7 +15,7 @@ from typing import Any
 from rbkernel import strictjson
 from rbkernel.redact.values import Buffer, Redactor, marked, withheld
 
-# what kinds of messages carry besides texts: it cannot be a secret and a client depends on it
+# fields of messages that cannot be secrets, and that clients need
 _STRUCTURE = frozenset(
     {"status", "execution_count", "execution_state", "name", "comm_id", "target_name", "wait"}
     | {"target_module", "cursor_start", "cursor_end", "found", "restart", "password", "transient"}
@@ -29,7 +29,7 @@ _PASSWORD_WIDGET = "PasswordModel"  # noqa: S105 - the name of a class
 
 @dataclass(frozen=True, kw_only=True)
 class Clean:
-    """What may be sent, and journaled, of a message."""
+    """The part of a message that may be sent and journaled."""
 
     content: dict[str, Any]
     metadata: dict[str, Any]
@@ -37,7 +37,7 @@ class Clean:
 
     @property
     def marks(self) -> list[str]:
-        """What stands in the place of buffers that are withheld."""
+        """The replacement of withheld buffers."""
         found = (_MARK.match(bytes(memoryview(one)[:_LONGEST_MARK])) for one in self.buffers)
         return sorted({match[0].decode() for match in found if match})
 
@@ -59,7 +59,7 @@ class Clean:
 
 
 class MessageRedactor:
-    """Redacts one message after the other; it knows which widgets are for passwords."""
+    """Redacts messages; it remembers which widgets are password fields."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -72,10 +72,10 @@ class MessageRedactor:
         metadata: Mapping[str, Any],
         buffers: Sequence[Buffer],
     ) -> Clean:
-        """Return what may be sent of a message; never raises for what a cell can make."""
+        """Return the redacted message; it never raises for a message that a cell can send."""
         try:
             return self._clean(kind, content, metadata, buffers)
-        # whatever goes wrong, the client must get an answer, and not the message
+        # on any error the client must get an answer, but not the original message
         except Exception as error:  # noqa: BLE001
             self._redactor.counts["withheld"] += 1
             return Clean.withheld(kind, content, error, buffers)
@@ -96,7 +96,7 @@ class MessageRedactor:
         )
 
     def typed(self, content: Mapping[str, Any]) -> str:
-        """Return what a person has typed into a password field, if this message tells."""
+        """Return the text typed into a password field, if this message has it."""
         if content.get("comm_id") not in self._password_widgets:
             return ""
         return str(_state(content).get("value", ""))
@@ -120,7 +120,7 @@ def _state(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def withheld_content(kind: str, content: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """Return a content of that kind that says that the rest was withheld.
+    """Return a content of that kind with a note that the rest was withheld.
 
     >>> withheld_content("stream", {"name": "stdout", "text": "…"}, "ValueError")
     {'name': 'stdout', 'text': '[withheld: it could not be searched for secrets (ValueError)]'}

@@ -1,4 +1,4 @@
-"""Which names say that their value is a secret: of parameters, columns, JSON keys, variables."""
+"""Names of secrets: of parameters, columns, JSON keys, variables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HARMLESS = frozenset({"has_password", "conninfo", "pwd", "credentials", "token"
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a name says that its value is a secret.
+    """Tell whether a name is that of a secret.
 
     >>> [is_secret(name) for name in ("db_password", "apiKey", "PGPASSWORD", "X-Auth-Token")]
     [True, True, True, True]
@@ -49,7 +49,7 @@ def is_secret(name: str) -> bool:
 
 
 def is_login_variable(name: str, value: str) -> bool:
-    """Tell whether a variable such as ``REDISCLI_AUTH`` holds what to log in with.
+    """Tell whether a variable such as ``REDISCLI_AUTH`` holds credentials.
 
     >>> is_login_variable("REDISCLI_AUTH", "sesame"), is_login_variable("SMTP_AUTH", "plain")
     (True, False)

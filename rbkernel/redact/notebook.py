@@ -1,4 +1,4 @@
-"""Which secrets does a notebook hold, and where? The answer never tells them."""
+"""Find the secrets in a notebook; the result has their places, never their values."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _parts(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _in(redactor: Redactor, value: Any) -> list[str]:
     redactor.counts.clear()
     redactor.value(value)
-    # a picture that an author attached is no secret, although nobody can search it
+    # an attached picture does not count as a secret, although it cannot be searched
     return [rule for rule in redactor.counts if not rule.startswith("withheld")]
 
 

@@ -1,4 +1,4 @@
-r"""A text as its reader sees it, with the way back from its places to those of the text.
+r"""A text as its reader sees it, and the mapping of positions back to the original text.
 
 `as_read` drops terminal colours, inline tags and invisible characters and decodes HTML entities and
 JSON escapes. With `JOINED` it also drops Markdown's emphasis and the ends of lines; with `ERASED`
@@ -60,7 +60,7 @@ Back = Callable[..., int]
 
 
 def looks_written(text: str) -> bool:
-    """Tell whether a text may read otherwise than it is written."""
+    """Tell whether a text may look different from its characters."""
     return any(sign in text for sign in _SIGNS) or not text.isascii()
 
 
@@ -74,7 +74,7 @@ def unescaped(text: str) -> str:
 
 
 def roughly_as_read(text: str) -> str:
-    """Fast approximation of `as_read`, without the way back."""
+    """Fast approximation of `as_read`, without the mapping of positions."""
     if any(sign in text for sign in ("\x1b", "\x9b", "\\x1b", "\\033", "\\u001b", "\\e[")):
         text = _TERMINAL.sub("", text)
     if "<" in text:
@@ -87,7 +87,7 @@ def roughly_as_read(text: str) -> str:
 
 
 def as_read(text: str, markup: re.Pattern[str] = MARKUP) -> tuple[str, Back]:
-    r"""Return a text as it is read, and a function from its places to those in the text.
+    r"""Return a text as it is read, and a function from its positions to those in the original.
 
     >>> plain, back = as_read("a<b>b</b>&lt;c")
     >>> plain, back(2), back(3, last=True)
@@ -131,7 +131,7 @@ def as_read(text: str, markup: re.Pattern[str] = MARKUP) -> tuple[str, Back]:
 
 
 def _shown(match: re.Match[str], markup: re.Pattern[str]) -> str:
-    """Return what a reader sees of a piece of markup."""
+    """Return the visible text of a piece of markup."""
     piece = match[0]
     if markup is ERASED:
         return ""

@@ -1,4 +1,4 @@
-r"""Pure rules: find secrets that are not known, by their form or by the words around them.
+r"""Pure rules: find unknown secrets, by their form or by the words around them.
 
 Each rule has a cheap needle: a lower-case text without which it cannot match, so that an output
 without secrets costs a few searches and no regular expression. Every expression is linear: it
@@ -37,7 +37,7 @@ class Rule:
 
 
 def pattern_spans(text: str) -> Iterator[Span]:
-    """Find all secrets that show by their form or by the words around them.
+    """Find all secrets, by their form or by the words around them.
 
     >>> text = "host=db1 user=rb password=hunter2 dbname=x"
     >>> [(text[start:end], rule) for start, end, rule in pattern_spans(text)]
@@ -95,7 +95,7 @@ _LONGEST_KEY = 32_768
 
 
 def _private_keys(text: str) -> Iterator[tuple[int, int]]:
-    """Find the bodies of private keys; one that is cut off ends with its base64."""
+    """Find the bodies of private keys; a truncated one ends with its base64."""
     position, end_is_near = 0, True
     while begin := _PEM.search(text, position):
         end = text.find("-----END", begin.end()) if end_is_near else -1

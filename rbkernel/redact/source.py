@@ -11,9 +11,9 @@ from rbkernel.redact.forms import SHORTEST_ENCODED
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.rules import pattern_spans
 
-# where a value stands alone in its quotes; what shows by its own form is found anywhere
+# rules for values alone in quotes; secrets with a form of their own are found anywhere
 _RULES = frozenset({"password", "dsn", "sql password", "sql argument", "user option", "option"})
-# no word of a language, and no name: a digit inside, or a sign that stands in neither
+# not an ordinary word or name: with a digit, or a sign that neither has
 _LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d)|[^\w\s.-]|[a-z][A-Z]")
 
 
@@ -35,13 +35,13 @@ def secrets_in(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _assigned(source: str) -> Iterator[str]:
-    """Give the texts that Python code assigns to a name of a secret, however they are written."""
+    """Yield the texts that Python code assigns to a name of a secret, in any notation."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the cell's author sees them when it runs
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # no Python, or a magic: the patterns have looked at it
+        return  # not Python, or a magic: the patterns have searched it
     for node in ast.walk(tree):
         for target, value in _pairs(node):
             if is_secret(_name(target)):
@@ -78,7 +78,7 @@ def _name(target: ast.AST) -> str:
 
 
 def _texts(value: ast.AST) -> Iterator[str]:
-    """Give the texts of a value: a literal, a list of them, or one with values filled in."""
+    """Yield the texts of a value: a literal, a list of literals, or an f-string."""
     match value:
         case ast.Constant(value=str() as text):
             yield text

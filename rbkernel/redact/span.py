@@ -1,4 +1,4 @@
-"""A place in a text that must go, and how places become a redacted text."""
+"""A place to redact in a text, and how places become a redacted text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MASK = re.compile(r"\[redacted:[\w .,/-]{1,120}\]")
 
 
 class Span(NamedTuple):
-    """From ``start`` to ``end`` (exclusive) stands a secret, found by the rule of that name."""
+    """A secret from ``start`` to ``end`` (exclusive), found by the rule of that name."""
 
     start: int
     end: int
@@ -18,7 +18,7 @@ class Span(NamedTuple):
 
 
 def mask(rule: str) -> str:
-    """Return what stands in the place of a secret.
+    """Return the mask that replaces a secret.
 
     >>> mask("dsn")
     '[redacted:dsn]'
@@ -27,7 +27,7 @@ def mask(rule: str) -> str:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Join the places that overlap, under the name of the one that begins first.
+    """Merge overlapping places, under the name of the first.
 
     >>> merged([Span(5, 9, "b"), Span(0, 6, "a"), Span(20, 22, "c")])
     [Span(start=0, end=9, rule='a'), Span(start=20, end=22, rule='c')]

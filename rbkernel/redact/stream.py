@@ -1,4 +1,4 @@
-r"""What a stream holds back until the rest of a secret may have come.
+r"""Hold back the end of a stream while it may be the beginning of a secret.
 
 A text is let go up to its last whole line; what follows waits for the next message, because a
 secret may go on there. Blanks and dots are let go at once: a progress bar should move. A private
@@ -21,7 +21,7 @@ from rbkernel.redact.rules import RULES
 from rbkernel.redact.span import Span, merged
 from rbkernel.redact.values import Redactor
 
-# longer lines go on without their last part: no secret but a private key is longer than that
+# of longer lines only the end is held: no secret except a private key is longer than that
 _LONGEST_TAIL = 4_096
 _LONGEST_HELD = 65_536
 # what tells that a text is a secret stands at most so far before it
@@ -67,13 +67,13 @@ class Carry:
         return bool(self._held)
 
     def take(self, text: str) -> str:
-        """Return what may go, redacted, and hold the rest: the line that has not ended."""
+        """Return what may be sent, redacted, and hold the unfinished line."""
         whole = self._sent + self._held + text
         spans = self._redactor.spans(whole)
         return self._let_go(whole, spans, _cut(whole, len(self._sent)))
 
     def flushed(self) -> str:
-        """Return what is held, redacted, up to what may be the beginning of a secret."""
+        """Return the held text, redacted, up to a possible beginning of a secret."""
         if not self._held:
             return ""
         whole = self._sent + self._held
@@ -85,7 +85,7 @@ class Carry:
         return self._let_go(whole, spans, min([len(whole), *starts]))
 
     def rest(self) -> str:
-        """Return all that is held, redacted, also what only begins as a known secret does."""
+        """Return all held text, redacted, including the beginning of a known secret."""
         if not self._held:
             return ""
         whole = self._sent + self._held
@@ -107,7 +107,7 @@ class Carry:
         return found
 
     def _let_go(self, whole: str, spans: Sequence[Span], cut: int) -> str:
-        """Let a text go up to there, but for a secret that may go on, and hold the rest."""
+        """Release a text up to there, except for a secret that may continue, and hold the rest."""
         for start, end, _ in spans:
             # also one that reaches to the end, and may not be at its own
             open_end = end == len(whole) and end - start < _LONGEST_HELD
@@ -119,7 +119,7 @@ class Carry:
         return self._redacted(whole, spans, cut)
 
     def _redacted(self, whole: str, spans: Iterable[Span], cut: int) -> str:
-        """Return what was not sent yet up to there, redacted; it counts as sent."""
+        """Return the unsent text up to there, redacted; it then counts as sent."""
         sent = len(self._sent)
         new = whole[sent:cut]
         inside = [

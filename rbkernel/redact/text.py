@@ -22,14 +22,14 @@ from rbkernel.redact.split import split_spans
 
 
 class TextRedactor:
-    """Redacts texts, and counts what it took by rule."""
+    """Redacts texts, and counts the redactions by rule."""
 
     def __init__(self, known: KnownSecrets | None = None) -> None:
         self.known = known or KnownSecrets()
         self.counts: Counter[str] = Counter()
 
     def spans(self, text: str) -> list[Span]:
-        """Return the places that must go, in order and apart."""
+        """Return the places to redact, sorted and without overlaps."""
         found = [*self._both(text)]
         rough = text
         if looks_written(text):
@@ -45,11 +45,11 @@ class TextRedactor:
         return self._without_own(text, spans) if spans and "[redacted:" in text else spans
 
     def first(self, text: str) -> Span | None:
-        """Return one place that must go, if there is any, in data that nobody reads as a text."""
+        """Return one place to redact, if there is any, in binary data."""
         return next(self._both(text), None)
 
     def text(self, text: str) -> str:
-        """Return the text without its secrets; the very same text where there are none.
+        """Return the text without its secrets; the same object if there are none.
 
         >>> TextRedactor().text("ALTER ROLE x PASSWORD 'geheim'; -- x")
         "ALTER ROLE x PASSWORD '[redacted:sql password]'; -- x"
@@ -58,7 +58,7 @@ class TextRedactor:
         return self.without(text, spans) if spans else text
 
     def without(self, text: str, spans: Iterable[Span]) -> str:
-        """Put masks in the places of these spans, and count them."""
+        """Replace these spans with masks, and count them."""
         parts, position = [], 0
         for start, end, rule in spans:
             self.counts[rule] += 1
@@ -68,11 +68,11 @@ class TextRedactor:
         return "".join([*parts, text[position:]])
 
     def _as_read(self, text: str, rough: str, levels: int = 2) -> Iterable[Span]:
-        """Find what shows when markup and escapes are gone; escapes may stand in escapes."""
+        """Find secrets that are visible without markup and escapes; escapes may be nested."""
         deeper = roughly_as_read(rough) if levels > 1 and "\\" in rough else rough
         shows = rough != text and any(True for _ in self._both(rough))
         shows_deeper = deeper != rough and any(True for _ in self._both(deeper))
-        # the exact look, with its way back, is for the few texts that need it
+        # the exact search, with the mapping of positions, is for the few texts that need it
         if not (shows or shows_deeper):
             return
         plain, back = as_read(text)
@@ -86,13 +86,13 @@ class TextRedactor:
         plain, back = as_read(text, ERASED)
         for start, end, rule in self._both(plain):
             begin = back(start)
-            # with what was struck over
+            # including erased characters
             while text[begin - 1 : begin] == "\b" and begin >= 2:
                 begin -= 2
             yield Span(begin, back(end, last=True), rule)
 
     def _without_own(self, text: str, spans: Iterable[Span]) -> list[Span]:
-        """Leave out what is a part of a mask that stands there already."""
+        """Leave out places inside existing masks."""
         own = [
             match.span()
             for match in MASK.finditer(text)

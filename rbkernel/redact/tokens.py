@@ -1,4 +1,4 @@
-"""Tokens that show by their own form: by kind, the beginning and an expression for the rest.
+"""Tokens with a recognizable form: by kind, the beginning and an expression for the rest.
 
 The forms are those that the issuers document. Each begins behind a boundary, so that a long word
 is looked at once, and what repeats is possessive.
@@ -67,7 +67,7 @@ TOKENS: Mapping[str, Mapping[str, str]] = {
         "ops_eyJ": r"[\w-]{40,8192}+",
     },
 }
-# addresses that let in whoever knows them; their host may stay
+# addresses that give access to anybody who knows them; their host may stay
 WEB_HOOKS: Mapping[str, str] = {
     "hooks.slack.com/": r"(?:services|workflows|triggers)/[\w/-]{10,255}+",
     "/api/webhooks/": r"\d{10,25}/[\w-]{20,255}+",

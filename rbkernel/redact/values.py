@@ -1,4 +1,4 @@
-"""Redact what a kernel says: JSON of any shape, MIME bundles, pictures, binary buffers.
+"""Redact a kernel's output: JSON of any shape, MIME bundles, pictures, binary buffers.
 
 One quick look decides for most: all texts of a value, joined, are searched at once, and a value
 without secrets is returned as it is. Otherwise each text is redacted in its place. What cannot be
@@ -27,7 +27,7 @@ _TEXT = re.compile(
 )
 _PICTURE = ("image/png", "image/jpeg")
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[\w=;.+-]*?;base64,([A-Za-z0-9+/=]++|[\w=-]++)")
-# formats that pack what they carry: GIF, WebP, PDF, zip, gzip, zstd, bzip2, xz
+# compressed formats: GIF, WebP, PDF, zip, gzip, zstd, bzip2, xz
 _PACKED = (
     b"GIF8",
     b"RIFF",
@@ -48,7 +48,7 @@ _ARRAY = {"dtype", "bdata"}
 
 
 class Redactor:
-    """Redacts all that leaves a kernel. Not thread-safe: whoever sends holds a lock."""
+    """Redacts everything that a kernel sends. Not thread-safe: the caller holds a lock."""
 
     def __init__(self, texts: TextRedactor | None = None) -> None:
         self.texts = texts or TextRedactor()
@@ -65,11 +65,11 @@ class Redactor:
         return self.texts.text(text)
 
     def spans(self, text: str) -> list[Span]:
-        """Return the places of a text that must go."""
+        """Return the places to redact in a text."""
         return self.texts.spans(text)
 
     def value(self, value: Any) -> Any:
-        """Return a JSON value without secrets; the very same object where there are none.
+        """Return a JSON value without secrets; the same object if there are none.
 
         A MIME bundle is known by its place (see `_is_bundle`), never by its keys: anything may have
         a key that looks like a MIME type.
@@ -85,7 +85,7 @@ class Redactor:
         return self._value(value) if self._may_hold_a_secret(value) else value
 
     def fields(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return fields without secrets; the very same object where there are none.
+        """Return fields without secrets; the same object if there are none.
 
         Their names are the protocol's or the recorder's own: they stay as they are.
 
@@ -98,7 +98,7 @@ class Redactor:
         return self._mapping(fields, own=True) if self._may_hold_a_secret(fields) else fields
 
     def _may_hold_a_secret(self, value: Any) -> bool:
-        """Take one quick look at all texts of a value, joined."""
+        """Search all texts of a value at once, joined."""
         gathered = _Gathered()
         gathered.add(value)
         return gathered.suspicious or bool(self.texts.spans("\n".join(gathered.texts)))
@@ -164,7 +164,7 @@ class Redactor:
         }
 
     def _secret(self, value: Any) -> Any:
-        """Mask what stands under a name that says it is a secret; a flag is none."""
+        """Mask the value of a name that is that of a secret; flags are not secrets."""
         if isinstance(value, list | tuple):
             return [self._secret(one) for one in value]
         if isinstance(value, Mapping):
@@ -231,7 +231,7 @@ class Redactor:
 
 
 def withheld(what: str) -> str:
-    """Return what stands in the place of something that could not be searched.
+    """Return the replacement of data that could not be searched.
 
     >>> withheld("image/gif")
     '[withheld: image/gif]'
@@ -240,7 +240,7 @@ def withheld(what: str) -> str:
 
 
 def marked(length: int, reason: str) -> bytes:
-    """Return the buffer that stands in the place of one that is withheld.
+    """Return the buffer that replaces a withheld one.
 
     >>> marked(20, "picture")
     b'[withheld: picture]\\x00'

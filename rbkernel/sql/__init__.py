@@ -1,1 +1,1 @@
-"""Text of SQL: the lexer, the guard, and what words do. Pure."""
+"""SQL text: the lexer, the guard, and the classification of statements by words. Pure."""

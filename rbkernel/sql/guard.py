@@ -1,10 +1,10 @@
-"""What may be sent to a patient: one query that only reads. Whatever is not understood is refused.
+"""The guard: only one query that only reads is sent to a database; unknown SQL is refused.
 
 Pure. Two readers must agree: our own lexer, which knows PostgreSQL's quoting exactly, and sqlglot,
 which knows the grammar. sqlglot never sees a literal or a comment, only a skeleton of the text, so
-the two cannot disagree on where a string ends. Ordering: odd text, statement, words, functions.
+the two cannot disagree on where a string ends. Ordering: characters, statement, words, functions.
 
-The guard keeps accidents and injected text out; it is no boundary against somebody who may create
+The guard prevents accidents and injection; it is no boundary against a role that may create
 functions, views or operators on the server. That boundary is the role (`rbkernel grant`), in a
 read-only transaction.
 """
@@ -57,7 +57,7 @@ _SYNTAX = _words("""
     xmlagg xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi
     xmlroot xmlserialize xmltable
 """)
-# An on-call engineer never means more; the server's memory may be gone before a time-out ends it.
+# Nobody needs more during an incident; the server may run out of memory before the time-out.
 _LARGEST_SERIES = 10_000_000
 _JOINS_WITHOUT_CONDITION = 3
 
@@ -84,7 +84,7 @@ class _Token(NamedTuple):
 
 @lru_cache(maxsize=512)
 def check(sql: str, allow_functions: tuple[str, ...] = ()) -> None:
-    """Refuse everything but one statement that only reads.
+    """Refuse everything except one statement that only reads.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def check(sql: str, allow_functions: tuple[str, ...] = ()) -> None:
 
 @cache
 def known_functions() -> frozenset[str]:
-    """Return the names of the functions that only read, in any version from 15 on."""
+    """Return the names of functions that only read, in any version from 15 on."""
     text = (files("rbkernel.sql") / "read_only_functions.txt").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return frozenset(name for line in lines for name in line.split())
@@ -130,7 +130,7 @@ def _refused(reason: str, where: str, next_step: str = _PROPOSE) -> QueryError:
 
 
 def _read(sql: str, where: str) -> Iterator[_Token]:
-    """Split into tokens without blanks and comments; refuse what PostgreSQL may split otherwise."""
+    """Split into tokens without blanks and comments; refuse ambiguous text."""
     glued = False
     for kind, text in lexer.tokens(sql):
         quoted = kind in _STRINGS or kind == "identifier"
@@ -184,7 +184,7 @@ def _explained(tokens: list[_Token], where: str) -> list[_Token]:
 
 
 def _check_words(tokens: Sequence[_Token], where: str) -> None:
-    """Refuse what writes or locks, wherever it stands; sqlglot has to agree later."""
+    """Refuse words that write or lock, anywhere in the text; sqlglot must agree later."""
     if tokens[0].word not in _QUERIES and tokens[0].text != "(":
         raise _refused(f"{tokens[0].text.upper()[:30]} is no query", where)
     nothing = _Token("", "", glued=False)
@@ -194,7 +194,7 @@ def _check_words(tokens: Sequence[_Token], where: str) -> None:
         if token.word == "u" and after.text == "&" and after.glued:
             raise _refused("U& hides characters", where, "write the characters themselves")
         if token.kind in _STRINGS and after.kind in _STRINGS:
-            # an E'' literal goes on in the next one, with its own rules for backslashes
+            # an E'' literal continues in the next one, with its own rules for backslashes
             raise _refused("two literals stand side by side", where, "join them with ||")
         if token.word == "for" and after.word in _LOCKS:
             raise _refused(f"FOR {after.text.upper()} locks rows", where, "leave it out")
@@ -205,11 +205,11 @@ def _check_words(tokens: Sequence[_Token], where: str) -> None:
 
 
 def _parse(tokens: Sequence[_Token], where: str) -> exp.Expr:
-    # imported late: it is large, and not every kernel asks a database
+    # imported late: it is large, and not every kernel queries a database
     import sqlglot
     from sqlglot.errors import SqlglotError
 
-    # what it does not understand it would only warn of; `_check_tree` refuses it
+    # sqlglot only warns about statements that it does not know; `_check_tree` refuses them
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
     try:
         statements = sqlglot.parse(_skeleton(tokens), read="postgres")
@@ -222,7 +222,7 @@ def _parse(tokens: Sequence[_Token], where: str) -> exp.Expr:
 
 def _not_understood(where: str) -> QueryError:
     return _refused(
-        "the guard cannot read the statement, so it cannot know that it only reads",
+        "the guard cannot parse the statement, so it cannot know that it only reads",
         where,
         "check the syntax; if PostgreSQL takes it, write it in a simpler way",
     )
@@ -243,7 +243,7 @@ def _skeleton(tokens: Sequence[_Token]) -> str:
 
 
 def _check_tree(tree: exp.Expr, where: str) -> None:
-    """Refuse a tree that is not all query."""
+    """Refuse a tree with anything but queries."""
     from sqlglot import exp
 
     queries = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
@@ -279,7 +279,7 @@ def _folded(alias: exp.TableAlias) -> str:
 
 
 def _calls(tokens: Sequence[_Token]) -> Iterator[str]:
-    """Yield what is called, with its schema where that is written.
+    """Yield the called functions, with their schema if it is written.
 
     >>> list(_calls(list(_read('SELECT a . "B"(c IN (1)), lower(d)', ""))))
     ['a.B', 'lower']
@@ -295,13 +295,13 @@ def _calls(tokens: Sequence[_Token]) -> Iterator[str]:
 
 
 def _check_size(tree: exp.Expr, where: str) -> None:
-    """Refuse what takes the memory of server or client before a time-out or the row cap ends it."""
+    """Refuse queries that may use up memory before a time-out or the row cap ends them."""
     from sqlglot import exp
 
     makers = (exp.GenerateSeries, exp.ExplodingGenerateSeries, exp.Repeat, exp.Pad)
     for maker in tree.find_all(*makers):
         sizes = [float(n.this) for n in maker.find_all(exp.Literal) if n.is_number]
-        # of a series the length counts, not where it begins
+        # for a series the length counts, not its start
         size = max(sizes, default=0.0) - (min(sizes) if len(sizes) > 1 else 0.0)
         if size > _LARGEST_SERIES:
             raise _refused(f"a series or text of {size:.0f} is too long", where, "ask for less")

@@ -1,4 +1,4 @@
-"""SQL text, read without a server: where its values are, and whether it is a plain query.
+"""Parse SQL text without a server: find its parameters, and whether it is a plain query.
 
 Pure. The lexer knows PostgreSQL's literals (plain, ``E''``, dollar-quoted), quoted identifiers,
 nested comments and casts, so that a colon inside any of them is not a parameter.
@@ -74,7 +74,7 @@ def parameters(sql: str) -> list[str]:
 
 
 def to_sqlalchemy(sql: str) -> str:
-    r"""Escape every colon that is not one of our parameters, as `sqlalchemy.text` wants it.
+    r"""Escape every colon that is not part of a parameter, as `sqlalchemy.text` requires.
 
     >>> print(to_sqlalchemy("SELECT ':x', :v::int"))
     SELECT '\:x', :v\:\:int
@@ -85,7 +85,7 @@ def to_sqlalchemy(sql: str) -> str:
 
 
 def to_driver(sql: str) -> str:
-    """Write our parameters as the driver wants them.
+    """Convert ``:name`` parameters to the driver's form.
 
     >>> to_driver("SELECT :v::int % 5, ':x'")
     "SELECT %(v)s::int %% 5, ':x'"
@@ -97,7 +97,7 @@ def to_driver(sql: str) -> str:
 
 
 def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the values that the text asks for.
+    """Return the values of the parameters in the text.
 
     Raises
     ------

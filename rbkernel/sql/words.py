@@ -1,6 +1,6 @@
-"""SQL that stands in a text, judged by its words: does it change something, does it only look?
+"""Classify SQL inside a text by its words: does it change something, or only read?
 
-For text that nobody here sends to a database. What is sent, the guard reads. Pure.
+For text that rbkernel does not send to a database; the guard checks what is sent. Pure.
 """
 
 from __future__ import annotations
