@@ -222,7 +222,7 @@ def _parse(tokens: Sequence[_Token], where: str) -> exp.Expr:
 
 def _not_understood(where: str) -> QueryError:
     return _refused(
-        "the guard cannot parse the statement, so it cannot know that it only reads",
+        "the guard cannot read the statement, so it cannot know that it only reads",
         where,
         "check the syntax; if PostgreSQL takes it, write it in a simpler way",
     )

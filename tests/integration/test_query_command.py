@@ -195,7 +195,7 @@ class TestParameters:
         ("text", "words"),
         [
             ("stuck_after_s", "name=value"),
-            ("stuck_after_s=soon", "wants numbers"),
+            ("stuck_after_s=soon", "needs a number"),
             ("colour=red", "takes the parameters stuck_after_s"),
         ],
     )

@@ -112,7 +112,7 @@ class TestReasons:
             ("", "no statement"),
             ("-- nothing", "no statement"),
             ("SELEC 1", "SELEC is no query"),
-            ("SELECT * FROM", "cannot parse the statement"),
+            ("SELECT * FROM", "cannot read the statement"),
         ],
     )
     def test_says_why(self, sql: str, reason: str) -> None:
