@@ -1,6 +1,6 @@
-"""Pure: the archive of sealed files, byte for byte, with instructions to verify them.
+"""Pure: the archive that proves: the sealed files, byte for byte, and how to verify them.
 
-The archive is deterministic; verifying it needs only `sha256sum` and `ssh-keygen`.
+The archive is deterministic, and holds what `sha256sum` and `ssh-keygen` need: nothing of ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rbkernel.evidence import manifest
 from rbkernel.evidence.manifest import Head
 
 VERIFY = "VERIFY.md"
-# only the time in HEADS counts for a seal; this is the earliest time that zip supports
+# a seal has no time that counts other than the one in HEADS; this is the first that zip knows
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -39,7 +39,7 @@ def verify_text(head: Head, *, signed: bool, whole: bool) -> str:
     signed
         Whether a run in the archive has a signature.
     whole
-        Whether the archive holds all runs of the incident.
+        Whether all of the incident is in it; else other runs of it are not.
     """
     return _TEXT.format(
         head=head.sha256,

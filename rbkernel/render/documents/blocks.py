@@ -1,7 +1,7 @@
-"""Pure: convert the outputs of a cell, which may hold anything, to blocks of a report.
+"""Pure: one output of a cell → one block of a report, whatever the output holds.
 
-Each block has its plain text, for Markdown and for readers without scripts. An output that cannot
-be shown leaves a note; the executed notebook has it.
+Each block has its plain text, for Markdown and for readers without scripts. Nothing is left out
+in silence: what cannot be shown leaves a note, and the executed notebook has it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from rbkernel.render.documents.widgets import WIDGET_VIEW, widget_text
 _CARD = re.compile(r"application/vnd\.rbkernel\.([a-z]+)\+json", re.ASCII)
 _VERDICTS = ("critical", "unknown", "warning", "ok")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-# as much as a person scrolls through; a report of a run that printed for hours must still open
+# what a person scrolls through; a report of a run that printed for hours must still open
 _SHOWN_CHARACTERS = 20_000
-# errors of an output with an unexpected shape: the other outputs are still shown
+# what an output of an unexpected shape raises: it costs no other output
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError)
 _LEFT_OUT = "parts that could run or load something were left out; the executed notebook has them"
 _NO_SVG = "not shown here, because it is not well-formed SVG; the executed notebook has it"
@@ -58,7 +58,7 @@ class Error:
 
 @dataclass(frozen=True, kw_only=True)
 class Html:
-    """Clean markup with shortened tables, and the full tables."""
+    """Clean markup with its tables cut, and the tables whole."""
 
     kind: ClassVar = "html"
     markup: str
@@ -68,13 +68,13 @@ class Html:
 
     @property
     def coloured(self) -> bool:
-        """Whether it sets its own colours, which were chosen for a white background."""
+        """Whether it brings colours, which were chosen for white paper."""
         return has_colours(self.markup)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plotly figure; if ``drawn`` is None it cannot be drawn, and ``note`` says why."""
+    """A plotly figure; ``drawn`` is None when it is not drawn, and ``note`` says why."""
 
     kind: ClassVar = "figure"
     number: int
@@ -124,7 +124,7 @@ Block = Text | Error | Html | Figure | Image | Card
 
 
 class Reader:
-    """Creates blocks; numbers pictures and shortened tables across the whole report."""
+    """Makes blocks; pictures and cut tables are numbered through the whole report."""
 
     def __init__(self) -> None:
         self._pictures = count(1)
@@ -133,7 +133,7 @@ class Reader:
     def blocks(
         self, outputs: list[Mapping[str, Any]], widgets: Mapping[str, Any]
     ) -> Iterator[Block]:
-        """Yield a block for each output of a cell that is not empty.
+        """Give a block for each output of a cell that says anything.
 
         Parameters
         ----------
@@ -163,12 +163,12 @@ class Reader:
         return self._display(data, widgets) if isinstance(data, Mapping) and data else None
 
     def table(self, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
-        """Return a table made by rbkernel, with the name of its CSV if it is too long to show."""
+        """Give a table of ours, with a name for its CSV where it is too long to be shown."""
         name = next(self._tables) if len(rows) > tables.SHOWN_ROWS else ""
         return Table(header=header, rows=rows, name=name)
 
     def html(self, markup: str, said: str = "") -> Html:
-        """Return the block of untrusted markup."""
+        """Give the block of untrusted markup."""
         clean, found = tables.cut(clean_html(markup), self._tables)
         note = _LEFT_OUT if has_live_parts(markup) else ""
         return Html(markup=clean, text=said, tables=found, note=note)
@@ -228,7 +228,7 @@ def _error(output: Mapping[str, Any]) -> Error:
 
 
 def _card(data: Mapping[str, Any], said: str) -> Card | None:
-    """Return the card of a typed output with all its fields as text."""
+    """Give the card of a typed output; its text says all of it."""
     for mimetype, value in data.items():
         found = _CARD.fullmatch(str(mimetype))
         if found and isinstance(value, Mapping):
@@ -239,7 +239,7 @@ def _card(data: Mapping[str, Any], said: str) -> Card | None:
 
 
 def _shortened(said: str) -> str:
-    """Cut the middle of a long text, with a note.
+    """Cut text in its middle, and say so.
 
     >>> _shortened("abc"), len(_shortened("a" * 30_000)) < 21_000
     ('abc', True)

@@ -1,8 +1,8 @@
 """The only module that starts Chromium: pictures of figures, and the PDF of a page.
 
-It gets its own profile, loads only files of rbkernel, and is killed with its process group if it
-takes too long. Its sandbox needs a user other than root; as root it is switched off, which is
-acceptable because of the page's policy and the offline switches.
+It gets a profile of its own, loads files of ours only, and is ended with its whole process group
+when it takes too long. Its sandbox needs a user other than root; as root it is switched off,
+which the page's policy and the offline switches make bearable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TIMEOUT_S = 120.0
 _ARGUMENTS = (
     *("--headless", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-extensions"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # no host name resolves
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # no name leads anywhere
 )
 _WIDTH_PX = 720
 _STILL = re.compile(r'<img id="still-(\d+)" src="(data:image/[^"]*)">')
@@ -49,7 +49,7 @@ _DRAW = """
 
 
 def find() -> str | None:
-    """Return the path of the system's Chromium or Chrome; None if there is none."""
+    """Return the path of the system's Chromium or Chrome; None where there is none."""
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
@@ -72,7 +72,7 @@ def needed(what: str) -> str:
 
 
 def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str) -> dict[int, str]:
-    """Draw figures, and return their pictures as data URLs by number.
+    """Draw figures, and return their pictures as data addresses by number.
 
     One that Chromium cannot draw is missing.
 
@@ -94,7 +94,7 @@ def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str)
         path = Path(folder, "figures.html")
         scripts = f'<script src="{library}"></script><script>{own}</script>'
         path.write_text(page + scripts, encoding="utf-8")
-        # timers run at once: it draws as fast as possible, and ends when done
+        # timers run at once: it draws as fast as it can, and ends when nothing is left to do
         options = ["--virtual-time-budget=60000", "--dump-dom"]
         output = _run(chromium, [*options, path.as_uri()], folder).decode(errors="replace")
     return {int(number): html.unescape(url) for number, url in _STILL.findall(output)}
@@ -129,7 +129,7 @@ def bytes_of(url: str) -> bytes:
 
 
 def _run(chromium: str, arguments: Sequence[str], folder: str) -> bytes:
-    """Run Chromium in its own process group, and return its output."""
+    """Run Chromium in a process group of its own, and return what it printed."""
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     profile = f"--user-data-dir={folder}/profile"
     process = subprocess.Popen(

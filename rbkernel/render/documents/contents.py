@@ -1,7 +1,7 @@
-"""Pure: build the contents of a report from the record and the notebook of a run.
+"""Pure: the record and the notebook of a run → what a report says of it.
 
-Findings, decisions and actions come from the journal, which is attested. The notebook gives the
-steps in their order; a step that differs from the journal is marked.
+What was found, decided and done comes from the journal, which is what is attested. The notebook
+gives the steps in their order; where it says otherwise than the journal, the step is marked.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Everything in a report about one run."""
+    """All that a report says of one run."""
 
     anchor: str
     run_id: str
@@ -87,7 +87,7 @@ class Section:
 
     @property
     def headline(self) -> str:
-        """The problems, else the unknowns, else that all checks passed; in one line."""
+        """What is wrong, else what could not be seen, else that all is well; in one line."""
         wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
         ok = f"all {len(self.findings)} checks passed" if self.findings else "no checks"
         return "; ".join(wording) or ok
@@ -99,7 +99,7 @@ class Section:
 
     @property
     def passed(self) -> tuple[Finding, ...]:
-        """The findings that are ok, if they are so many that they would hide the others."""
+        """The findings that are ok, where they are so many that they would hide what is not."""
         ok = tuple(finding for finding in self.findings if finding.verdict is Verdict.OK)
         return ok if len(ok) > _MOST_OK_SHOWN else ()
 
@@ -112,20 +112,20 @@ def section(
     anchor: str = "run-1",
     seal: Iterable[tuple[str, str]] = (),
 ) -> Section:
-    """Build the section of a report about one run.
+    """Gather what a report says of one run.
 
     Parameters
     ----------
     record
-        The record of its journal.
+        What its journal tells.
     executed
         Its notebook, sealed or rebuilt.
     reader
-        Creates the blocks of the whole report.
+        Makes the blocks of the whole report.
     anchor
-        The id of the run inside the page.
+        What the run is called inside the page.
     seal
-        Known facts about the seal, by name.
+        Facts of the seal, by name, as far as they are known.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def _code_cell(index: int, cell: NotebookNode, blocks: tuple[Block, ...], proble
 
 
 def _markdown(cell: NotebookNode) -> str:
-    """Return a cell's clean markup, including pasted pictures."""
+    """Return a cell's clean markup, with the pictures that were pasted into it."""
     source = str(cell.source)
     attached = cell.get("attachments")
     for name, bundle in attached.items() if isinstance(attached, Mapping) else ():
@@ -213,7 +213,7 @@ def _markdown(cell: NotebookNode) -> str:
 
 
 def _anchored(markup: str, anchor: str) -> tuple[str, list[Heading]]:
-    """Add anchors to the headings in clean markup, and put them below the report's headings."""
+    """Give the headings in clean markup their anchors, below the headings of the report."""
     found: list[Heading] = []
 
     def mark(match: re.Match[str]) -> str:

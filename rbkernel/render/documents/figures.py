@@ -1,8 +1,8 @@
 """Plotly figures in a page: checked, without addresses, and plotly.js once, packed.
 
-plotly.py contains the whole of plotly.js, 4.8 MB, in the matching version. Deflated and encoded in
-base 85 it takes 1.8 MB, so nothing needs to be vendored, versions cannot differ, and every kind of
-trace that needs no network is drawn. Browsers since 2023 can unpack it.
+plotly.py brings the whole of plotly.js, 4.8 MB, which always has its own version. Deflated and
+written in base 85 it takes 1.8 MB, so nothing needs to be vendored, no version can mismatch, and
+every kind of trace is drawn that needs no network. Browsers since 2023 unpack it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _DEFAULT_HEIGHT_PX = 360
 
 
 def plotly_path() -> Path:
-    """Return the plotly.js of plotly.py."""
-    import plotly  # not through the package itself: its import takes a second
+    """Return plotly.js as plotly.py brings it."""
+    import plotly  # not the package's parts: they take a second
 
     return Path(plotly.__file__).parent / "package_data/plotly.min.js"
 
@@ -44,12 +44,12 @@ def packed_plotly() -> tuple[str, str]:
 
 
 def csp_hash(script: bytes) -> str:
-    """Return the hash of an inline script for a Content-Security-Policy."""
+    """Return how a Content-Security-Policy names an inline script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode('ascii')}'"
 
 
 def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
-    """Return the drawable part of a figure, or None and the reason.
+    """Return what of a figure is drawn, or None and the reason why it is not.
 
     >>> readable({"data": [{"type": "scatter"}], "layout": {"height": 99}, "config": {"x": 1}})
     ({'data': [{'type': 'scatter'}], 'layout': {'height': 99}}, '')
@@ -70,12 +70,12 @@ def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
     try:
         json.dumps(drawn, allow_nan=False)
     except (ValueError, RecursionError):
-        return None, "it holds values that JSON cannot represent"
+        return None, "it holds values that JSON does not know"
     return _harmless(drawn), ""
 
 
 def for_script(value: object) -> str:
-    r"""Return JSON that cannot end the script element around it.
+    r"""Return JSON that cannot end the script element that it stands in.
 
     >>> for_script({"a": "</script>\u2028"})
     '{"a":"\\u003c/script>\\u2028"}'
@@ -84,7 +84,7 @@ def for_script(value: object) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Remove pictures and links, which plotly.js would load or open; escape invisible text."""
+    """Leave out pictures and links, which plotly.js would load and lead to; make text visible."""
     if isinstance(value, dict):
         return {
             name: _harmless(part)
@@ -97,7 +97,7 @@ def _harmless(value: Any) -> Any:
 
 
 def _holds_address(value: Any) -> bool:
-    """Tell whether a layout's images, or a picture's source, are not embedded bytes."""
+    """Tell whether a layout's images, or a picture's source, are other than bytes."""
     if isinstance(value, list):
         return any(_holds_address(one) for one in value)
     if isinstance(value, Mapping):

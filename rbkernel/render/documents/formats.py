@@ -1,4 +1,4 @@
-"""Formats of exported evidence."""
+"""What evidence is exported to."""
 
 from enum import StrEnum
 

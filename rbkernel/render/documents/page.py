@@ -1,7 +1,7 @@
-"""Pure: render sections as one HTML page that needs only a browser.
+"""Pure: sections → one HTML page that needs nothing but a browser.
 
 The page is self-contained and deterministic: the same evidence gives the same bytes. Its
-Content-Security-Policy forbids every request and all scripts except two, allowed by hash.
+Content-Security-Policy forbids every request, and every script but two, which it names by hash.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _LIGHT, _DARK = "default", "github-dark"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The contents of a page: one run, or an incident with its timeline and all its runs.
+    """What a page tells: one run, or an incident with its timeline and all its runs.
 
-    ``timeline`` holds time, event and source; ``incident`` is empty for a single run.
+    ``timeline`` is when, what and who says so; ``incident`` is empty for a run by itself.
     """
 
     title: str
@@ -62,7 +62,7 @@ class Report:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """All figures that can be drawn."""
+        """All figures that are drawn."""
         blocks = (block for section in self.sections for block in section.blocks)
         return tuple(block for block in blocks if isinstance(block, Figure) and block.drawn)
 
@@ -73,10 +73,10 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
     Parameters
     ----------
     report
-        Its contents.
+        What it tells.
     stills
-        Pictures of the figures by their number, as data URLs. If given, the page contains these
-        instead of live figures, and no script.
+        Pictures of the figures by their number, as data addresses. Given, the page holds these
+        instead of live figures, and no script at all.
     """
     live = bool(report.figures) and stills is None
     scripts = ("plots.js", "report.js") if live else ()
@@ -95,7 +95,7 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
 
 
 def from_template(name: str, **values: Any) -> bytes:
-    """Return a page from one of rbkernel's templates, with the style that all pages have."""
+    """Return a page from one of our templates, with the style that all pages have."""
     page = environment().get_template(name).render(style=style(), **values)
     return page.encode(errors="replace")
 
@@ -136,7 +136,7 @@ def tone(word: str) -> str:
 
 
 def _code(source: str) -> Markup:
-    """Highlight a code cell: SQL after a line `%%sql`, else Python."""
+    """Highlight a code cell: SQL below a line `%%sql`, Python else."""
     name = "sql" if source.lstrip().startswith("%%sql") else "python"
     lexer, formatter = get_lexer_by_name(name), HtmlFormatter(cssclass="source")
     # pygments escapes what it colours

@@ -1,4 +1,4 @@
-"""The report of a run, or of an incident with all its runs, from the evidence folder."""
+"""The report of a run, or of an incident with all its runs, from what the evidence folder holds."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.wording import clock, lasted
 
 NAME = "report.html"
-# many entries of a storm would push the findings off the first screen
+# a storm would push what was found off the first screen
 _MOST_ALERTS = 12
 _MOST_IMPACTS = 6
-# errors of values with a wrong type or shape
+# what values of a wrong type or shape raise
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _UNSEALED = "not sealed yet, so this proves nothing"
 _AT_SEAL = "made when the run was sealed"
@@ -45,19 +45,19 @@ class Source:
 
 
 def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
-    """Return the report of one run, and the tables that it shortens, as name → bytes.
+    """Return the report of one run, and the tables that it cuts, as name → bytes.
 
     Parameters
     ----------
     record
-        The record of the run's journal.
+        What the journal of the run tells.
     executed
         Its notebook.
 
     Raises
     ------
     EvidenceError
-        No report can be made of the notebook or the journal.
+        The notebook or the journal hold what no report can be made of.
     """
     with fit_for_a_report(record.run_id):
         one_run = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
@@ -66,7 +66,7 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
-    """Return the full tables that a report shortens, as name → CSV."""
+    """Return the tables that a report cuts, whole, as name → CSV."""
     blocks = (block for one in report.sections for block in one.blocks)
     found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
     found += [plan.targets for one in report.sections for plan in one.plans]
@@ -94,8 +94,8 @@ def sources(root: Path, what: str) -> list[Source]:
         raise EvidenceError(
             f"there is no record and no run of {what}",
             where=str(root),
-            next_step="`rbkernel evidence list` shows all runs; RBKERNEL_EVIDENCE sets the"
-            " evidence folder",
+            next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
+            " evidence folder is read",
         )
     return [_source(run.folder, heads) for run in of_it]
 
@@ -175,12 +175,12 @@ def _footer(of: str) -> str:
 
 
 def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
-    """Return time, event and source of each entry."""
+    """Return when what happened, and who says so."""
     return tuple((clock(one.at), visible(one.what), visible(one.short_source)) for one in entries)
 
 
 def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
-    """Yield the facts in the record about the whole incident."""
+    """Return what the record says of the incident as a whole, without what it does not say."""
     yield "Severity", visible(record.severity)
     yield "Service", visible(record.service)
     yield "State", record.state
@@ -212,12 +212,12 @@ def _alert(alert: AlertHistory) -> str:
 
 @contextmanager
 def fit_for_a_report(where: str) -> Iterator[None]:
-    """Convert errors: evidence may hold anything, also what no report can be made of.
+    """Say so when evidence holds what no report can be made of: a journal may be anything.
 
     Raises
     ------
     EvidenceError
-        Any error of the block.
+        Whatever was met.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Pure: sanitize untrusted markup, so that it runs, loads and covers nothing.
+"""Pure: markup from anybody → markup that runs nothing, loads nothing, and covers nothing.
 
-People trust a report and open it in a browser with their sessions. So markup from outputs, Markdown
-and front matter passes an allowlist (`nh3`, with html5ever's parser). The page's
-Content-Security-Policy is a second protection.
+A report is opened by people who trust it, in browsers that keep its sessions. So what comes from
+outputs, Markdown and front matter passes an allowlist here (`nh3`, html5ever's parser), and the
+page's Content-Security-Policy is the second lock, not the first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan"},
 }
-# no attribute with an address, and none that could move text over other text
+# none that takes an address, and none that could move a text over another
 _STYLES = {
     *("background-color", "color", "font-family", "font-size", "font-style", "font-weight"),
     *("border", "border-bottom", "border-left", "border-right", "border-top", "border-color"),
@@ -41,14 +41,14 @@ _LIVE = re.compile(
     r"|base)\b|<img\b(?![^>]*\bsrc\s*=\s*[\"']?data:)",
     re.IGNORECASE,
 )
-# ESC [ … letter: colours and movements of terminals; then other characters that are not text
+# ESC [ … letter, as terminals read colours and movements; then what else is no text
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 
 _markdown = mistune.create_markdown(escape=False, plugins=["strikethrough", "table", "task_lists"])
 
 
 def clean_html(markup: str) -> str:
-    r"""Return markup without anything that runs, loads, hides, moves or reverses text.
+    r"""Return markup without anything that runs, loads, hides, moves or turns round.
 
     >>> clean_html('<b onclick="x()">a</b><script>x()</script><img src=http://x alt=b>')
     '<b>a</b><img alt="b">'
@@ -57,7 +57,7 @@ def clean_html(markup: str) -> str:
     >>> clean_html("a &#x202e;b")
     'a \\u202eb'
     """
-    # before, since nh3 refuses half of a surrogate pair; after, since it decodes `&#x202e;`
+    # before, since nh3 takes no half of a surrogate pair; after, since it reads `&#x202e;`
     return visible(
         nh3.clean(
             visible(markup),
@@ -74,7 +74,7 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
     if name == "src":
         return value if _PICTURE.fullmatch(value) else None
     if name == "href":
-        # a relative address would lead to a different place for every reader
+        # a relative address would lead somewhere else for every reader
         return value if re.match(r"(https?|mailto):", value, re.IGNORECASE) else None
     if name == "style" and "url(" in value.lower().replace(" ", ""):
         return None
@@ -82,7 +82,7 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
 
 
 def has_live_parts(markup: str) -> bool:
-    """Tell whether markup has visible elements that a report leaves out.
+    """Tell whether markup holds elements that a report leaves out and a reader may miss.
 
     >>> has_live_parts("<p><script>x()</script>"), has_live_parts("<p>a < script</p>")
     (True, False)
@@ -91,19 +91,19 @@ def has_live_parts(markup: str) -> bool:
 
 
 def has_colours(markup: str) -> bool:
-    """Tell whether clean markup sets its own colours, so that it needs a white background."""
+    """Tell whether clean markup sets colours of its own, so that it needs its own paper."""
     return bool(re.search(r'style="[^"]*color:', markup))
 
 
 def markdown_html(source: str) -> str:
-    """Return Markdown as clean markup; formulas stay unchanged.
+    """Return Markdown as clean markup; formulas stay as they were written.
 
     >>> markdown_html("# Lag\\n[x](javascript:x) <img src=x onerror=y>").split("\\n")[:1]
     ['<h1>Lag</h1>']
     """
     try:
         return clean_html(str(_markdown(source)))
-    except RecursionError:  # deeply nested quotes
+    except RecursionError:  # quotes in quotes in quotes
         return f"<pre>{escape(source)}</pre>"
 
 

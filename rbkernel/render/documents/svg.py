@@ -1,7 +1,8 @@
-"""Pure: sanitize an untrusted SVG picture, so that it runs and loads nothing.
+"""Pure: a picture in SVG from anybody → one that runs nothing and loads nothing, also by itself.
 
-In an `<img>` a browser runs no script of an SVG, but a reader may open the file as a page. So it is
-parsed as XML, as a browser does, and rewritten from an allowlist. Malformed XML is not shown.
+In an `<img>` a browser runs no script of it, but a file beside a page is opened as a page. So it
+is read as XML, as a browser reads it, and written again from an allowlist; what is no XML has no
+picture.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ELEMENTS = frozenset(
     | {"line", "polyline", "polygon", "text", "tspan", "textPath", "linearGradient", "stop"}
     | {"radialGradient", "clipPath", "mask", "pattern", "marker", "image"}
 )
-# drawing attributes; also allowed in `style`
+# what draws; it may also stand in `style`
 _DRAWING = frozenset(
     {"alignment-baseline", "baseline-shift", "clip-path", "clip-rule", "color", "display"}
     | {"dominant-baseline", "fill", "fill-opacity", "fill-rule", "font", "font-family"}
@@ -38,12 +39,12 @@ _ATTRIBUTES = _DRAWING | frozenset(
 )
 _PLACE_HERE = re.compile(r"#[\w.:-]+", re.ASCII)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.ASCII)
-# an external address, an escape that could spell one, an at-rule
+# an address outside of the picture, an escape that could spell one, a rule
 _LOADS = re.compile(r"url\(\s*[\"']?(?!#)|image|src\(|[\\@{}<]|/\*", re.IGNORECASE)
 
 
 def clean_svg(source: str) -> str | None:
-    """Return a picture that is safe to open as a file; None if it is not SVG.
+    """Return a picture that is safe to open as a file; None for what is no SVG.
 
     >>> head = '<svg xmlns="http://www.w3.org/2000/svg"'
     >>> clean_svg(head + ' onload="x()"><script>x()</script><a href="javascript:x()">y</a></svg>')
@@ -67,7 +68,7 @@ def clean_svg(source: str) -> str | None:
 
 
 def _local(tag: object) -> str:
-    """Return the name of an SVG element, also without its namespace."""
+    """Return the name of an SVG element, also of one that forgot its namespace."""
     name = tag if isinstance(tag, str) else ""
     return name.removeprefix(f"{{{_SVG}}}")
 
@@ -87,7 +88,7 @@ def _cleaned(element: ET.Element) -> ET.Element:
 
 
 def _attribute(tag: str, name: str, value: str) -> str:
-    """Return the allowed value of an attribute; empty to drop it."""
+    """Return what may stay of an attribute; empty for nothing."""
     if name in {"href", f"{{{_XLINK}}}href"}:
         allowed = _PICTURE if tag == "image" else _PLACE_HERE
         return value if allowed.fullmatch(value) else ""

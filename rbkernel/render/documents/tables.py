@@ -1,7 +1,7 @@
-"""Pure: shorten the tables inside clean markup, and return them in full as CSV.
+"""Pure: tables inside clean markup, cut to what a person reads, and whole as CSV.
 
 Clean markup is well-formed: each start tag has its end tag, and each row is a `tr`. So reading it
-once, tag by tag, is enough, and sealing needs no slow library that repairs markup.
+once, tag by tag, is enough, and a seal need not wait for a library that mends markup.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
 
-# nobody reads more rows in a report; `rb.query` itself shows 20
+# more rows than these nobody reads in a report; `rb.query` itself shows 20
 SHOWN_ROWS = 30
-# a table with more columns is printed in a small font
+# so many are printed in small letters
 WIDE_COLUMNS = 7
 
 
@@ -29,7 +29,7 @@ class Table:
 
     @property
     def wide(self) -> bool:
-        """Whether it has too many columns for paper in the normal font."""
+        """Whether it has so many columns that paper is too narrow for ordinary letters."""
         return len(self.header) >= WIDE_COLUMNS
 
     @property
@@ -39,14 +39,14 @@ class Table:
 
     @property
     def note(self) -> str:
-        """A note that rows are missing, and where they are; empty if all are shown."""
+        """That rows are missing, and where they are; empty when all are shown."""
         if not self.name:
             return ""
         return f"{SHOWN_ROWS} of {len(self.rows)} rows are shown; all of them are in {self.name}"
 
     @property
     def csv(self) -> bytes:
-        """The full table; values are exact, so a spreadsheet should import them as text."""
+        """The whole table; the values are exact, so a spreadsheet should import them as text."""
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerows([self.header, *self.rows] if self.header else self.rows)
@@ -54,20 +54,20 @@ class Table:
 
 
 def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
-    """Shorten the tables in clean markup, and return them in full.
+    """Cut the tables in clean markup, and return them whole.
 
     Parameters
     ----------
     markup
         From `clean_html`.
     names
-        Names for the CSV of the shortened tables.
+        What the CSV of the next cut table is called.
 
     Returns
     -------
     tuple
-        The markup with at most `SHOWN_ROWS` rows per table and a note under each shortened one,
-        and all tables that are not inside another table.
+        The markup with at most `SHOWN_ROWS` rows a table and a note under each that was cut, and
+        all tables that are not inside another one.
 
     >>> cut("<table><tr><th>a</th></tr><tr><td>1 &amp; 2</td></tr></table>", iter(()))[1]
     (Table(header=('a',), rows=(('1 & 2',),), name=''),)
@@ -81,7 +81,7 @@ def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
 
 
 class _Reader(HTMLParser):
-    """Copies markup without the surplus rows; collects the cells of outer tables."""
+    """Copies markup, less the rows that are too many; gathers the cells of outer tables."""
 
     def __init__(self, names: Iterator[str]) -> None:
         super().__init__(convert_charrefs=True)

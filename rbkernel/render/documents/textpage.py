@@ -1,4 +1,4 @@
-"""Pure: render chapters in Markdown as one HTML page without scripts."""
+"""Pure: chapters in Markdown → one HTML page that needs nothing but a browser, and no script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATOR = '<meta name="generator" content="rbkernel">'
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """Markdown, or with ``plain`` text that is shown unchanged."""
+    """Markdown, or with ``plain`` text that is shown as it is."""
 
     text: str
     plain: bool = False
@@ -36,11 +36,11 @@ def render(
     Parameters
     ----------
     title
-        The title of the window.
+        What the window is called.
     chapters
-        The chapters, in order; each is sanitized.
+        What it tells, in order; each is cleaned of what could run or load something.
     mark
-        Pattern of the text to mark; the group ``hint`` is shown.
+        What is marked wherever it stands; the group ``hint`` is what is shown of it.
     mind
         What a reader must know before the rest.
     footer

@@ -1,4 +1,4 @@
-"""Pure: describe in words what a widget showed; it would not work without its kernel."""
+"""Pure: what a widget showed, in words; without its kernel it could do nothing anyway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def states(metadata: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def widget_text(view: object, known: Mapping[str, Any]) -> str:
-    """Return a line for each part of a widget with text.
+    """Return a line for each part of a widget that says something.
 
     >>> box = {"a": {"children": ["IPY_MODEL_b"]}, "b": {"description": "Rows", "value": 5}}
     >>> widget_text({"model_id": "a"}, box)

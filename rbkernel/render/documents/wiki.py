@@ -1,7 +1,7 @@
 """Pure: a report as Markdown with pictures beside it, for a wiki or GitHub.
 
-All text is escaped, and Markdown of the runbook is parsed and rewritten without HTML and without
-addresses that run something: a wiki may allow more than GitHub does.
+All text is escaped, and Markdown of the runbook is parsed and written again without markup and
+without addresses that run something: a wiki may believe more than GitHub does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rbkernel.render.documents.tables import Table
 from rbkernel.render.documents.wording import Plan, clock
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
-# the start of a list, a heading or a rule
+# what makes a list, a heading or a rule of a line
 _LEADING = re.compile(r"^(?:(?=[-+#=])|(\d+)(?=[.)] ))")
 _RUNS = re.compile(r"`+")
 _SAFE = re.compile(r"(https?|mailto):[^\s<>]*", re.IGNORECASE)
@@ -32,7 +32,7 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "ima
 
 
 def escaped(words: object) -> str:
-    r"""Return text that Markdown shows unchanged, in one line.
+    r"""Return text that Markdown shows as it is, in one line.
 
     >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b"), escaped("2026-11-20")
     ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b', '2026-11-20')
@@ -54,12 +54,12 @@ def fenced(words: str, language: str = "") -> str:
 
 
 def file_name(image: Image) -> str:
-    """Return the file name of a picture beside the Markdown."""
+    """Return what a picture is called beside the Markdown."""
     return f"figure-{image.number:02d}.{_EXTENSIONS.get(image.mimetype, 'svg')}"
 
 
 def address(folder: str) -> str:
-    """Return a folder's name as a URL in Markdown.
+    """Return a folder's name as an address in Markdown.
 
     >>> address("my report (2).files")
     'my%20report%20%282%29.files'
@@ -73,17 +73,17 @@ def render(report: Report, pictures: Mapping[int, str], folder: str) -> str:
     Parameters
     ----------
     report
-        Its contents.
+        What it tells.
     pictures
-        The file of each picture by its number; a figure without one is shown as its caption.
+        The file of each picture by its number; for a figure that has none, its caption stands.
     folder
-        The folder of pictures and tables, relative to the Markdown, as an `address`.
+        Where pictures and tables lie, relative to the Markdown, as an `address`.
     """
     return "\n\n".join(part for part in _report(report, _Files(pictures, folder)) if part) + "\n"
 
 
 class _Files:
-    """The files beside the Markdown."""
+    """What lies beside the Markdown."""
 
     def __init__(self, pictures: Mapping[int, str], folder: str) -> None:
         self.pictures = pictures
@@ -235,7 +235,7 @@ def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 class _Rewriter(MarkdownRenderer):
-    """Rewrites Markdown: HTML as text, and only addresses of pages."""
+    """Writes Markdown again: markup as text, addresses only where they lead to a page."""
 
     def text(self, token: dict[str, Any], _state: BlockState) -> str:
         return _marked(str(token["raw"]))
@@ -264,7 +264,7 @@ _rewrite = mistune.create_markdown(renderer=_Rewriter())
 
 
 def _marked(words: str) -> str:
-    """Escape characters that could begin HTML; Markdown itself is parsed already."""
+    """Escape what could begin markup; Markdown's own signs were read already."""
     marked = re.sub(r"([\\`*_\[\]|])", r"\\\1", words)
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -272,5 +272,5 @@ def _marked(words: str) -> str:
 def _rewritten(source: str) -> str:
     try:
         return str(_rewrite(source)).strip()
-    except RecursionError:  # deeply nested quotes
+    except RecursionError:  # quotes in quotes in quotes
         return fenced(source)

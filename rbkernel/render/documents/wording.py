@@ -1,4 +1,4 @@
-"""Pure: the journal and the front matter of a run in words: when, what, by whom."""
+"""Pure: what the journal and the front matter of a run say, in words: when, what, by whom."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rbkernel.render.documents.blocks import Reader
 from rbkernel.render.documents.sanitize import plain
 from rbkernel.render.documents.tables import Table
 
-# a runbook has about 40; aliases in YAML can multiply without end
+# a runbook says about 40; aliases in YAML can multiply without end
 _MOST_LINES = 200
 
 
@@ -42,17 +42,17 @@ class Plan:
 
     @property
     def text(self) -> str:
-        """The text to copy; empty when there is nothing to do."""
+        """What a human copies; empty when there is nothing to do."""
         return self.command or self.sql
 
     @property
     def place(self) -> str:
-        """Where to run it."""
+        """Where it is to be run."""
         return "in a shell" if self.command else f"on {self.connection}"
 
 
 def clock(at: object) -> str:
-    """Write a time for people.
+    """Write a time of ours for people.
 
     >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
     ('2026-11-20 23:45:35 UTC', '')
@@ -62,7 +62,7 @@ def clock(at: object) -> str:
 
 
 def lasted(duration: timedelta) -> str:
-    """Write a duration for people.
+    """Write how long something took, for people.
 
     >>> lasted(timedelta(seconds=42)), lasted(timedelta(hours=26, minutes=5, seconds=9))
     ('42 s', '1 d 2 h 5 min')
@@ -80,7 +80,7 @@ def lasted(duration: timedelta) -> str:
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Return a line for each nested value.
+    """Give nested values a line each.
 
     >>> list(flat({"scope": {"not_handled": ["a", "b"]}, "slo": None}))
     [('scope, not handled', 'a'), ('scope, not handled', 'b'), ('slo', '')]
@@ -97,7 +97,7 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
-    """Return the front matter, by name; its plain text if it is not YAML."""
+    """Return what the runbook says of itself, by name; as it was written when it is no YAML."""
     first = notebook.cells[0] if notebook.cells else None
     if first is None or first.cell_type != "raw":
         return ()
@@ -105,12 +105,12 @@ def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
     try:
         fields = yaml.safe_load(source)
     except (yaml.YAMLError, ValueError, RecursionError):
-        return (("as written", visible(source)),)
+        return (("as it was written", visible(source)),)
     return _gathered(islice(flat(fields, "" if isinstance(fields, dict) else "text"), _MOST_LINES))
 
 
 def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Collect the lines of each name.
+    """Gather the lines of each name.
 
     >>> _gathered([("a", "1"), ("a", "2"), ("b", "3")])
     (('a', '1\\n2'), ('b', '3'))
@@ -122,7 +122,7 @@ def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 
 def about(record: Record) -> tuple[tuple[str, str], ...]:
-    """Return id, time, way of execution and parameters of the run."""
+    """Return which run it is, when it was, how it was executed, and with which parameters."""
     run = record.run
     ended = max((cell.ended_at for cell in record.cells), default="")
     executed = "headless" if run and run.headless else "by hand, in a notebook"
@@ -156,9 +156,9 @@ def facts(record: Record) -> tuple[tuple[str, str], ...]:
 
 
 def _redacted(record: Record) -> str:
-    """Return how often each rule redacted something.
+    """Return how often each rule took something out.
 
-    An earlier version masked some of these counts: they are reported as unknown.
+    An earlier version wrote a mask in the place of some counts: these are said to be unknown.
     """
     counts: Counter[str] = Counter()
     unknown: set[str] = set()
@@ -195,7 +195,7 @@ def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
 
 
 def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
-    """Return what people added: time, kind and text."""
+    """Return what people added: when, what kind, and their words."""
     found = []
     for event in record.events:
         if event.kind == "note":
@@ -219,12 +219,12 @@ def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ..
     return tuple(notes)
 
 
-# how IPython marks a line; the first mark is in the cell
+# how IPython points at a line; the first is the cell's own
 _POINTER = re.compile(r"^-+> \d+ (.*\S)", re.MULTILINE)
 
 
 def _where(cell: CellRun) -> str:
-    """Return the failed line and its error; the cell's first line if unknown."""
+    """Return the line that failed and its error; the cell's first line where nothing tells."""
     error = next((one for one in cell.outputs if one.get("output_type") == "error"), None)
     if error is None:
         return documents.first_line(cell.code)

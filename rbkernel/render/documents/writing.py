@@ -1,4 +1,4 @@
-"""Write an export to disk: everything is rendered first, then each file is replaced atomically."""
+"""Write an export to disk: everything is made first, then each file is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def export(
     to
         The format.
     output
-        A file, or an existing folder; by default the working folder. Further files go into a folder
-        of the same name that ends in `.files`.
+        A file, or a folder that exists; the working folder when not given. What lies beside the
+        file goes into a folder of the same name that ends in `.files`.
     signers
-        The list of allowed signers; an archive contains a copy of it.
+        The list of those who may sign; an archive holds a copy of it.
 
     Raises
     ------
@@ -59,14 +59,14 @@ def export(
 
 
 def try_out(root: Path, what: str, paths: Sequence[Path]) -> None:
-    """Render the page of a run or an incident, and check that files of its size can be written.
+    """Make the page of a run or an incident, and prove that files of its size can be written.
 
-    It leaves no files: it only finds out beforehand whether `export` will work.
+    Nothing stays: it finds out beforehand whether `export` can do its work.
 
     Raises
     ------
     EvidenceError
-        The export would fail.
+        It cannot.
     """
     with fit_for_a_report(what):
         size_bytes = len(page.render(build(root, what)))
@@ -118,7 +118,7 @@ def _undrawn(report: Report, drawn: set[int]) -> list[str]:
 
 
 def _zip(root: Path, what: str, signers: Path | None) -> bytes:
-    with store.locked(root / store.LOCK):  # a seal in between would make the archive inconsistent
+    with store.locked(root / store.LOCK):  # a seal in between would tear it
         heads = bundle.read_heads(root)
         incident, folders, whole = _sealed(root, what, heads)
         names = [
@@ -137,7 +137,7 @@ def _zip(root: Path, what: str, signers: Path | None) -> bytes:
 
 
 def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], bool]:
-    """Return the incident's folder, the sealed runs to export, and whether these are all runs."""
+    """Return the incident's folder, the sealed runs to export, and whether these are all."""
     by_run = {head.run_id: head.incident for head in heads}
     incident = what if INCIDENT_ID.fullmatch(what) else by_run.get(what, "")
     found = [
@@ -157,12 +157,12 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
 
 
 def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
-    """Return the path of an export.
+    """Return where an export goes.
 
     Raises
     ------
     EvidenceError
-        It is in the evidence folder, or its folder does not exist.
+        That lies in the evidence folder, or in none.
     """
     path = output or Path()
     if path.is_dir():
