@@ -120,9 +120,6 @@ def test_a_journal_of_a_later_format_names_the_version(sample: Path, run_ids: li
     newer(folder / "journal.jsonl", b'"kind":"kernel"', b'"kind":"kernel","format":2')
     with pytest.raises(NewerEvidence, match=r"has format 2 and needs rbkernel 0\.1\.0 or later"):
         reading.read(folder)
-    listed = json.loads(said("evidence", "list", "--json"))
-    [problem] = [one["problem"] for one in listed if one["run_id"] == run_ids[0]]
-    assert "does not mean that it was changed" in problem
 
 
 def test_a_record_of_a_later_format_names_the_version(sample: Path, incident_id: str) -> None:
