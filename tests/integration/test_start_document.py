@@ -115,7 +115,10 @@ def test_start_takes_the_parameters_from_the_notebook(tmp_path: Path, evidence: 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("mode = 'slw'", "is one of fast, slow, and was given something else. Next: write slow"),
+        (
+            "mode = 'slw'",
+            "is one of fast, slow, and was given something else (RUN-900). Next: write slow",
+        ),
         ("ignore = 3", "the parameter ignore wants list[str], such as []"),
         ("limit_s = 'many'", "the parameter limit_s wants float"),
     ],
