@@ -97,7 +97,7 @@ def test_a_misspelt_keyword_of_a_call_that_takes_values(
         ("decide", ["q", "abc"], "options should be a list of texts, not one text"),
         ("decide", ["q", ["a", "a"]], "different options"),
         ("assess", [pd.DataFrame()], "named diagnostic"),
-        ("figure.of", [pd.DataFrame()], "no diagnostic"),
+        ("figure.of", [pd.DataFrame()], "not from a diagnostic"),
         ("act", [3], "plan should be"),
         ("summary", [3], "too many positional"),
     ],
