@@ -22,6 +22,7 @@ from rbkernel.cli import (
     gateway,
     importing,
     incidents,
+    kernel,
     links,
     notifying,
     opening,
@@ -57,6 +58,7 @@ app = typer.Typer(
 sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(incidents.app, name="incident", no_args_is_help=True)
+app.add_typer(kernel.app, name="kernel", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)

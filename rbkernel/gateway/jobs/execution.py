@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.run.outcome import Ending, Outcome, ending_of, kernel_has_ended, last_line
 from rbkernel.run.preflight import accept
+from rbkernel.run.process import Process, start_process
 from rbkernel.runbook import catalogue
 
 _LOOK_EVERY_S = 0.2
@@ -42,7 +42,7 @@ LOST, TOO_LONG = "taken over by another worker", "timed out"
 class _Live:
     """A process that runs, and why it is to end before its time."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     stop: str = ""
     asked_at: float = field(default=0.0)
 
@@ -121,20 +121,13 @@ class JobExecutor:
 
     def _start(self, job: Job, said: IO[bytes], complained: IO[bytes]) -> _Live:
         """Start the run, with its parameters on standard input: an argument may not hold all."""
-        command = [sys.executable, "-m", "rbkernel.run.with_parent", str(os.getpid())]
-        options = ["--run-id", job.run_id, "--incident", job.incident, "--json"]
-        options += ["--timeout", "0"]  # `_watch` has the deadline
+        arguments = ["run", job.runbook, "--run-id", job.run_id, "--incident", job.incident]
+        arguments += ["--json", "--parameters-on-stdin"]
+        arguments += ["--timeout", "0"]  # `_watch` has the deadline
         with tempfile.TemporaryFile() as given, self._lock:
             given.write(json.dumps(dict(job.parameters)).encode())
             given.seek(0)
-            process = subprocess.Popen(
-                [*command, "run", job.runbook, *options, "--parameters-on-stdin"],
-                stdin=given,
-                stdout=said,
-                stderr=complained,
-                env=self.environment,
-                start_new_session=True,  # Ctrl-C on a terminal is for us: we tell it to end
-            )
+            process = start_process(arguments, self.environment, (given, said, complained))
             live = self._live[job.id, job.attempt] = _Live(process)
         return live
 
@@ -236,7 +229,7 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+def _signal(process: Process, number: int) -> None:
     """Send a signal to a process and all that it started; it leads a group of its own."""
     try:
         os.killpg(process.pid, number)

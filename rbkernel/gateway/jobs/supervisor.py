@@ -31,6 +31,7 @@ import psutil
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
+from rbkernel.forkserver.client import prepare as prepare_fast_start
 from rbkernel.gateway.jobs import route_checks
 from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.dispatch import Dispatcher
@@ -86,6 +87,8 @@ class Supervisor:
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
         self._register()
+        if self.kernels:
+            prepare_fast_start(self._executor.environment)
         self._queue.start(self.id, kernels=self.kernels)
         for thread in self._threads:
             thread.start()

@@ -1,0 +1,58 @@
+"""`rbkernel kernel …`: the process that starts kernels and runs quickly."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from rbkernel import amounts
+from rbkernel.cli.output import AsJson, print_json
+from rbkernel.forkserver import client, place
+
+app = typer.Typer(help="Fast start of kernels: is it on, and how to stop it.")
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show the fork servers of this user: processes that start kernels and runs quickly."""
+    servers = client.living()
+    if as_json:
+        print_json(
+            [
+                {
+                    "pid": one.pid,
+                    "ready": one.ready,
+                    "programs": one.programs,
+                    "age_s": round(time.time() - one.since, 1),
+                    "log": str(one.place.log),
+                }
+                for one in servers
+            ]
+        )
+        return
+    if not place.is_supported():
+        typer.echo(f"fast start is off: it needs Linux, and {place.SWITCH} not to be off")
+    elif not servers:
+        typer.echo("no fork server runs; the next kernel starts one")
+    for one in servers:
+        state = f"{amounts.count(one.programs, 'program')} running" if one.ready else "starting"
+        typer.echo(f"process {one.pid}: {state}, for {amounts.duration(time.time() - one.since)}")
+
+
+@app.command()
+def stop(
+    now: Annotated[
+        bool, typer.Option("--now", help="End the running kernels and runs, too.")
+    ] = False,
+) -> None:
+    """Stop the fork servers of this user when their programs have ended."""
+    servers = client.living()
+    for one in servers:
+        client.stop(one, now=now)
+    typer.echo(
+        f"{amounts.count(len(servers), 'fork server')} told to stop"
+        if servers
+        else "no fork server runs"
+    )

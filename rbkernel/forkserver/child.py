@@ -1,0 +1,136 @@
+"""Turn a fork of the server into the program that a client asked for."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import importlib
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from rbkernel.forkserver import wire
+
+#: The programs that can be asked for, and the function that each runs.
+PROGRAMS = {"kernel": "rbkernel.kernel.app:main", "rbkernel": "rbkernel.cli:main"}
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def await_request(post: socket.socket, server: int) -> None:
+    """Wait for the connection of a client, and become what it asks for; does not return.
+
+    Parameters
+    ----------
+    post
+        Where the server sends the connection.
+    server
+        The server's process id: this process ends with it.
+    """
+    status = 1
+    try:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != server:  # it ended before that
+            return
+        _keep_only({0, 1, 2, post.fileno()})
+        _data, connections, _flags, _address = socket.recv_fds(post, 1, 1)
+        if not connections:
+            return  # the server needs no more children
+        with socket.socket(fileno=connections[0]) as connection:
+            request, streams = wire.receive_request(connection)
+            main = _main_of(request)
+            _become(request, streams)
+            wire.send(connection, {"pid": os.getpid()})
+        post.close()
+        status = _run(main)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _main_of(request: wire.Request) -> Callable[[], object]:
+    module, _, function = PROGRAMS[request.program].partition(":")
+    main: Callable[[], object] = getattr(importlib.import_module(module), function)
+    return main
+
+
+def _become(request: wire.Request, streams: list[int]) -> None:
+    """Take over what `subprocess.Popen` would have given to a new process."""
+    os.setsid()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    for number in _SIGNALS:
+        with contextlib.suppress(OSError, ValueError):  # the C library keeps some for itself
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python does at its start
+    signal.set_wakeup_fd(-1)
+    os.umask(request.umask)
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    time.tzset()
+    sys.argv = [request.program, *request.arguments]
+    if not sys.flags.safe_path:
+        sys.path[0] = request.folder
+    _seed()
+    _libc.prctl(_PR_SET_NAME, f"rb-{request.program}".encode())
+
+
+def _seed() -> None:
+    """Draw new random numbers: a fork continues the server's."""
+    random.seed()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
+def _run(main: Callable[[], object]) -> int:
+    """Run the program, and what Python does at the end of one; return its exit status."""
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = _status(end.code)
+    except BaseException:  # noqa: BLE001  # the last one who could say it
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as at Python's end
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    return status
+
+
+def _status(code: object) -> int:
+    """Return the exit status that Python makes of `sys.exit`'s argument.
+
+    >>> _status(None), _status(3), _status(-1)
+    (0, 3, 255)
+    """
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _keep_only(numbers: set[int]) -> None:
+    """Close all files but these: connections of other programs, first of all."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) not in numbers:
+            with contextlib.suppress(OSError):
+                os.close(int(name))

@@ -1,0 +1,274 @@
+"""Ask a fork server for a program, and hold it as `subprocess.Popen` holds a process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel.forkserver import place as places
+from rbkernel.forkserver import wire
+from rbkernel.forkserver.place import Place
+
+_log = logging.getLogger(__name__)
+# a child is there already; on a busy machine it may take its time
+_ANSWER_S = 5.0
+_LOST = -signal.SIGKILL  # the server was killed, and the program with it
+# the first program is started plainly, and should not compete with the server's imports
+_AFTER_S = 10.0
+# programs are ended with their connection: it must not be collected before
+_running: set[ForkedProcess] = set()
+
+
+class ForkedProcess:
+    """A program that a fork server started for us; used like `subprocess.Popen`.
+
+    It ends when this process ends, like a daemon thread. Methods may be called from one thread at
+    a time.
+    """
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, connection: socket.socket, pid: int, received: bytes) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._connection = connection
+        self._received = received
+        connection.settimeout(None)
+        _running.add(self)
+
+    def fileno(self) -> int:
+        """Return what becomes readable when the program has ended; -1 after that was noticed."""
+        return self._connection.fileno()
+
+    def poll(self) -> int | None:
+        """Return the exit status if it has ended, as `subprocess.Popen.poll` does."""
+        return self._receive(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit status.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            It goes on after ``timeout`` seconds.
+        """
+        status = self._receive(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired("a forked program", timeout or 0.0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM, unless it has ended."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless it has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def _receive(self, timeout: float | None) -> int | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None:
+            self._connection.settimeout(
+                None if deadline is None else max(0.0, deadline - time.monotonic())
+            )
+            try:
+                received = self._connection.recv(4096)
+            except (TimeoutError, BlockingIOError):
+                return None
+            except OSError:
+                received = b""
+            self._received += received
+            if not received or b"\n" in self._received:
+                self._end()
+        return self.returncode
+
+    def _end(self) -> None:
+        line = self._received.partition(b"\n")[0]
+        status = json.loads(line).get("exit", _LOST) if line else _LOST
+        self.returncode = int(status)
+        self._connection.close()  # the server reaps it now: no signal must be sent any more
+        _running.discard(self)
+
+
+def start(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: str,
+    streams: tuple[int, int, int],
+) -> ForkedProcess | None:
+    """Start a program by a fork server; without one, have one started for the next time.
+
+    Parameters
+    ----------
+    program
+        A name in `rbkernel.forkserver.child.PROGRAMS`.
+    arguments
+        Its arguments, without its name.
+    environment, folder
+        Its environment and working folder.
+    streams
+        File descriptors of its standard input, output and error.
+
+    Returns
+    -------
+    ForkedProcess
+        None when the program must be started plainly.
+    """
+    if not places.is_supported():
+        return None
+    try:
+        place = places.place_for(environment)
+    except OSError as error:
+        _log.warning("programs start slowly, since there can be no fork server: %s", error)
+        return None
+    request = wire.Request(
+        program=program,
+        arguments=list(arguments),
+        environment=dict(environment),
+        folder=folder,
+        umask=_umask(),
+    )
+    started = _ask(place, request, streams)
+    if started is None:
+        launch(place, environment, after_s=_AFTER_S)
+    return started
+
+
+def prepare(environment: Mapping[str, str]) -> None:
+    """Have a server started for programs with this environment, where there can be one."""
+    if places.is_supported():
+        with contextlib.suppress(OSError):
+            launch(places.place_for(environment), environment)
+
+
+def _ask(
+    place: Place, request: wire.Request, streams: tuple[int, int, int]
+) -> ForkedProcess | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(_ANSWER_S)
+    try:
+        connection.connect(str(place.socket))
+        wire.send_request(connection, request, list(streams))
+        line, rest = _line(connection)
+        return ForkedProcess(connection, int(json.loads(line)["pid"]), rest)
+    except (FileNotFoundError, ConnectionRefusedError):
+        pass  # there is none
+    except (OSError, ValueError, KeyError) as error:
+        _log.info("the fork server did not start a program: %s", error)
+    connection.close()  # a child that is late ends with it
+    return None
+
+
+def _line(connection: socket.socket) -> tuple[bytes, bytes]:
+    received = b""
+    while b"\n" not in received:
+        more = connection.recv(4096)
+        if not more:
+            raise ConnectionResetError("it closed the connection")
+        received += more
+    line, _, rest = received.partition(b"\n")
+    return line, rest
+
+
+def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0) -> None:
+    """Start a server in the background, unless there is one or one is starting.
+
+    Parameters
+    ----------
+    place
+        Where.
+    environment
+        That of the programs; the server gets the part that matters while modules are imported.
+    after_s
+        How long it waits before it loads its libraries, in seconds.
+    """
+    if is_locked(place):
+        return
+    command = [sys.executable, "-m", "rbkernel.forkserver.server", str(place.socket)]
+    command += ["--after-s", str(after_s)]
+    try:
+        with place.log.open("wb") as log:
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=places.environment_of_server(environment),
+                cwd="/",
+                start_new_session=True,
+            )
+    except OSError as error:
+        _log.info("no fork server could be started: %s", error)
+
+
+def is_locked(place: Place) -> bool:
+    """Tell whether a server lives here, or is starting."""
+    try:
+        lock = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A living server."""
+
+    place: Place
+    pid: int
+    since: float
+    programs: int
+    ready: bool
+
+
+def living() -> list[Status]:
+    """Return the servers of this user that live."""
+    found = []
+    for place in places.servers():
+        if is_locked(place):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                said = json.loads(place.lock.read_bytes())
+                ready = place.socket.exists()
+                children = Path(f"/proc/{said['pid']}/task/{said['pid']}/children").read_text()
+                programs = max(0, len(children.split()) - ready)  # one waits for a request
+                found.append(Status(place=place, ready=ready, programs=programs, **said))
+    return found
+
+
+def stop(status: Status, *, now: bool = False) -> None:
+    """Tell a server to end: when its programs have ended, or now, together with them."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(status.pid, signal.SIGQUIT if now else signal.SIGTERM)
+
+
+def _umask() -> int:
+    # the only way to read it that does not change it for other threads
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022

@@ -1,0 +1,155 @@
+"""Which fork server a process may use: one for each user, environment and code version.
+
+A forked program inherits from the server what it would otherwise get from the process that starts
+it: limits, control group, namespaces, and what libraries read from the environment while they are
+imported. Processes in which these differ use different servers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Set to ``off``, programs start plainly.
+SWITCH = "RBKERNEL_FORK_SERVER"
+
+# read by Python itself, by C libraries, or by modules while they are imported
+_PREFIXES_READ_AT_IMPORT = (
+    *("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "COVERAGE_"),
+    *("MKL_", "OPENBLAS_", "OMP_", "NUMEXPR_", "PLOTLY_"),
+)
+_NAMES_READ_AT_IMPORT = (
+    *("LANG", "LANGUAGE"),
+    *("PY_COLORS", "FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS"),
+)
+# for the server itself; not part of the identity, since programs get their own
+_FOR_THE_SERVER = ("HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR")
+# a BLAS that has started threads cannot be forked; pydevd complains of its own import
+_FIXED = {"OPENBLAS_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The files of one server."""
+
+    socket: Path
+
+    @property
+    def lock(self) -> Path:
+        """The file that a server locks for as long as it lives; it holds its description."""
+        return self.socket.with_suffix(".json")
+
+    @property
+    def log(self) -> Path:
+        """What the server and its children print before a program has started."""
+        return self.socket.with_suffix(".log")
+
+
+def is_supported() -> bool:
+    """Tell whether this system has what a fork server needs, and nobody switched it off."""
+    return (
+        sys.platform == "linux"
+        and hasattr(os, "pidfd_open")
+        and os.environ.get(SWITCH, "").lower() not in ("off", "0", "no", "false")
+    )
+
+
+def folder() -> Path:
+    """Return the folder of all servers of this user.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or belongs to somebody else.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if base and os.access(base, os.W_OK):
+        path = Path(base) / "rbkernel"
+    else:
+        path = Path(tempfile.gettempdir()) / f"rbkernel-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or not path.is_dir():
+        raise PermissionError(f"{path} is not a folder of this user alone")
+    return path
+
+
+def servers() -> Iterator[Place]:
+    """Return the places of all servers of this user, living or not."""
+    for lock in sorted(folder().glob("*.json")):
+        yield Place(socket=lock.with_suffix(".socket"))
+
+
+def place_for(environment: Mapping[str, str]) -> Place:
+    """Return the place of the server for programs with this environment.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be used.
+    """
+    return Place(socket=folder() / f"{identity(environment)}.socket")
+
+
+def identity(environment: Mapping[str, str]) -> str:
+    """Return a hash of what a forked program would inherit from its server."""
+    own = {
+        "python": [sys.executable, sys.prefix, sys.version],
+        "code": str(Path(__file__).parent.parent),
+        "user": [os.getuid(), os.geteuid(), os.getgid(), os.getegid(), sorted(os.getgroups())],
+        "limits": [resource.getrlimit(getattr(resource, name)) for name in _LIMITS],
+        "nice": [os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0))],
+        "namespaces": [_link(f"/proc/self/ns/{name}") for name in _NAMESPACES],
+        "root": _link("/proc/self/root"),
+        "group": _text("/proc/self/cgroup"),
+        "security": _text("/proc/self/attr/current"),
+        "oom": _text("/proc/self/oom_score_adj"),
+        "environment": read_at_import(environment),
+    }
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that take effect while modules are imported.
+
+    >>> read_at_import({"PYTHONPATH": "lib", "PGPASSWORD": "x", "LANG": "C"})
+    {'PYTHONPATH': 'lib', 'LANG': 'C'}
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_PREFIXES_READ_AT_IMPORT) or name in _NAMES_READ_AT_IMPORT
+    }
+
+
+def environment_of_server(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the server for such programs: no secret is in it.
+
+    >>> sorted(environment_of_server({"HOME": "/root", "PGPASSWORD": "x", "LANG": "C"}))
+    ['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PYDEVD_DISABLE_FILE_VALIDATION']
+    """
+    own = {name: environment[name] for name in _FOR_THE_SERVER if name in environment}
+    return {**read_at_import(environment), **own, **_FIXED}
+
+
+def _link(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(path)  # noqa: PTH115  # not a file of this file system
+    return ""
+
+
+def _text(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(errors="replace")
+    return ""

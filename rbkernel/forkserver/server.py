@@ -1,0 +1,236 @@
+"""``python -m rbkernel.forkserver.server SOCKET``: the process that forks our programs.
+
+One child is always forked ahead and waits for the next connection. The server only passes
+connections on, watches them, and reaps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel.forkserver import wire
+from rbkernel.forkserver.place import Place
+
+_BACKLOG = 64
+_GONE = select.POLLHUP | select.POLLRDHUP | select.POLLERR | select.POLLNVAL
+_LOOK_EVERY_MS = 1000
+
+
+@dataclass(kw_only=True)
+class _Child:
+    """A forked process; without a connection it waits for one."""
+
+    pid: int
+    ended: int  # a pidfd: readable when it has ended
+    post: socket.socket | None  # where it gets its connection from
+    connection: socket.socket | None = None
+    status: int | None = None
+
+
+class Server:
+    """Forks programs until it has been idle for a while, or is told to stop."""
+
+    def __init__(self, place: Place, idle_s: float) -> None:
+        self._place = place
+        self._idle_s = idle_s
+        self._children: dict[int, _Child] = {}  # by pidfd
+        self._by_connection: dict[int, _Child] = {}
+        self._spare: _Child | None = None
+        self._poll = select.poll()
+        self._stopping = self._stopping_now = False
+
+    def serve(self) -> None:
+        """Load the libraries and serve; return when it is over.
+
+        Raises
+        ------
+        NotAlone
+            A library started a thread.
+        OSError
+            The socket cannot be made.
+        """
+        from rbkernel.forkserver import preload
+
+        # the code on disk before it is loaded: what changes in between is seen later
+        version = preload.version()
+        preload.preload()
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGQUIT, self._stop_now)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with _listening(self._place.socket) as listener:
+            self._poll.register(listener, select.POLLIN)
+            self._fork_ahead()
+            quiet_since = time.monotonic()
+            while not self._is_over(quiet_since):
+                for number, events in self._poll.poll(_LOOK_EVERY_MS):
+                    if number == listener.fileno():
+                        # checked now: a program must never run older code than there is on disk
+                        self._stopping |= version != preload.version() or preload.threads() > 1
+                        self._accept(listener)
+                    elif number in self._children:
+                        self._ended(self._children[number])
+                    elif number in self._by_connection and events & _GONE:
+                        self._left(self._by_connection[number])
+                if self._stopping:
+                    self._withdraw(listener)
+                if self._by_connection:
+                    quiet_since = time.monotonic()
+            self._withdraw(listener)
+
+    def _is_over(self, quiet_since: float) -> bool:
+        if self._stopping_now:
+            return True  # its programs end with it
+        if self._by_connection:
+            return False
+        return self._stopping or time.monotonic() - quiet_since > self._idle_s
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+
+    def _stop_now(self, _number: int, _frame: object) -> None:
+        self._stopping = self._stopping_now = True
+
+    def _withdraw(self, listener: socket.socket) -> None:
+        """Take no more requests: the name is free for a new server, programs go on."""
+        with contextlib.suppress(KeyError):
+            self._poll.unregister(listener)
+            self._place.socket.unlink(missing_ok=True)
+            listener.close()
+        if self._spare and self._spare.post:
+            self._spare.post.close()  # it ends
+            self._spare = None
+
+    def _fork_ahead(self) -> None:
+        ours, theirs = socket.socketpair()
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            from rbkernel.forkserver.child import await_request
+
+            await_request(theirs, server)
+        theirs.close()
+        self._spare = _Child(pid=pid, ended=os.pidfd_open(pid), post=ours)
+        self._children[self._spare.ended] = self._spare
+        self._poll.register(self._spare.ended, select.POLLIN)
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _address = listener.accept()
+        child, self._spare = self._spare, None
+        if self._stopping or child is None or child.post is None or not _is_own(connection):
+            connection.close()  # the client starts its program plainly
+            self._spare = child
+            return
+        with contextlib.suppress(OSError):  # a child that has died is seen by its pidfd
+            socket.send_fds(child.post, [b"+"], [connection.fileno()])
+        child.post.close()
+        child.post, child.connection = None, connection
+        self._by_connection[connection.fileno()] = child
+        # requests are the child's to read: only the end of the connection is of interest here
+        self._poll.register(connection, select.POLLRDHUP)
+        self._fork_ahead()
+
+    def _ended(self, child: _Child) -> None:
+        """Report the exit status; keep the process until the client has closed the connection."""
+        self._poll.unregister(child.ended)
+        result = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert result is not None
+        killed = result.si_code != os.CLD_EXITED
+        child.status = -result.si_status if killed else result.si_status
+        if child.connection is None:
+            self._reap(child)
+            if child is self._spare:
+                self._fork_ahead()
+            return
+        with contextlib.suppress(OSError):
+            wire.send(child.connection, {"exit": child.status})
+
+    def _left(self, child: _Child) -> None:
+        """End a program whose client has gone, with all that it started."""
+        assert child.connection is not None
+        if child.status is None:
+            for kill in (os.killpg, os.kill):  # before `setsid` it leads no group
+                with contextlib.suppress(OSError):
+                    kill(child.pid, signal.SIGKILL)
+            self._poll.unregister(child.ended)
+        self._poll.unregister(child.connection)
+        del self._by_connection[child.connection.fileno()]
+        child.connection.close()
+        self._reap(child)
+
+    def _reap(self, child: _Child) -> None:
+        os.waitpid(child.pid, 0)
+        del self._children[child.ended]
+        os.close(child.ended)
+        if child.post:
+            child.post.close()
+
+
+def _listening(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path.unlink(missing_ok=True)  # of a server that was killed: we hold the lock
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _is_own(connection: socket.socket) -> bool:
+    """Tell whether the other side is a process of the same user."""
+    size = 3 * 4  # pid, uid, gid
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int.from_bytes(peer[4:8], sys.byteorder) == os.getuid()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve, unless another server does so already."""
+    parser = argparse.ArgumentParser(prog="rbkernel.forkserver.server")
+    parser.add_argument("socket", type=Path)
+    parser.add_argument("--after-s", type=float, default=0.0)
+    parser.add_argument("--idle-s", type=float, default=900.0)
+    given = parser.parse_args(arguments)
+    place = Place(socket=given.socket)
+    if not _take(place):
+        return 0
+    try:
+        time.sleep(given.after_s)  # the program that was started plainly meanwhile goes first
+        Server(place, given.idle_s).serve()
+    finally:
+        for file in (place.socket, place.log, place.lock):
+            file.unlink(missing_ok=True)
+    return 0
+
+
+def _take(place: Place) -> bool:
+    """Lock the place for as long as this process lives; False when another server has it."""
+    while True:
+        lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), place.lock.stat()):
+                break
+        os.close(lock)  # a server that ended has just removed it
+    os.ftruncate(lock, 0)
+    os.write(lock, json.dumps({"pid": os.getpid(), "since": time.time()}).encode())
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What goes over the connection between client, child and server.
+
+The client sends one request, with its three standard streams. The child answers with its process
+id. When the program has ended, the server sends its exit status and keeps the ended process until
+the client has closed the connection, so that no signal of the client can reach another process.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_LENGTH = struct.Struct("!I")
+_STREAMS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A program to start, as `subprocess.Popen` would."""
+
+    program: str
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+    umask: int
+
+
+def send_request(connection: socket.socket, request: Request, streams: list[int]) -> None:
+    """Send a request and the file descriptors of its standard streams.
+
+    Raises
+    ------
+    OSError
+        The other side went away, or takes too long.
+    """
+    # surrogates stand for bytes that are no text
+    body = json.dumps(asdict(request)).encode()
+    socket.send_fds(connection, [_LENGTH.pack(len(body))], streams)
+    connection.sendall(body)
+
+
+def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
+    """Receive a request and its streams; the streams are not inherited.
+
+    Raises
+    ------
+    OSError, ValueError, TypeError
+        The other side went away, or sent something else.
+    """
+    head, streams, _flags, _address = socket.recv_fds(connection, _LENGTH.size, _STREAMS)
+    while len(head) < _LENGTH.size:
+        head += _some(connection, _LENGTH.size - len(head))
+    [length] = _LENGTH.unpack(head)
+    body = b""
+    while len(body) < length:
+        body += _some(connection, length - len(body))
+    if len(streams) != _STREAMS:
+        raise ValueError(f"{len(streams)} streams instead of {_STREAMS}")
+    return Request(**json.loads(body)), streams
+
+
+def send(connection: socket.socket, message: dict[str, Any]) -> None:
+    """Send a message: one line of JSON.
+
+    Raises
+    ------
+    OSError
+        The other side went away.
+    """
+    connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _some(connection: socket.socket, size: int) -> bytes:
+    received = connection.recv(size)
+    if not received:
+        raise ConnectionResetError("the client closed the connection")
+    return received

@@ -1,0 +1,96 @@
+"""How Jupyter starts our kernel: by the fork server where there is one, else as any kernel.
+
+Jupyter, nbclient and papermill need to know nothing of it: the kernelspec names this provisioner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from typing import Any, cast
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from rbkernel.forkserver.client import ForkedProcess, start
+
+_MODULE = ["-m", "rbkernel.kernel"]
+# what a plain start may be given besides, and a forked one cannot do
+_KNOWN = frozenset({"cwd", "env", "extra_arguments", "independent", "kernel_id"})
+_STREAMS = ("stdin", "stdout", "stderr")
+
+
+class KernelProvisioner(LocalProvisioner):
+    """A local kernel that is forked where possible."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Start the kernel, forked or plainly."""
+        forked = _forked(cmd, kwargs)
+        if forked is None:
+            return await super().launch_kernel(cmd, **kwargs)
+        self.process = cast("Any", forked)  # it has what is used of `subprocess.Popen`
+        self.pid = self.pgid = forked.pid  # it leads its own session
+        self.cwd = kwargs.get("cwd") or os.getcwd()  # noqa: PTH109
+        return self.connection_info
+
+    async def wait(self) -> int | None:
+        """Wait for the kernel's end, without looking at intervals."""
+        await self._end(None)
+        return await super().wait()
+
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        """Wait for the kernel to do what it was asked for: clients would look at intervals."""
+        await super().shutdown_requested(restart=restart)
+        await self._end(self.get_shutdown_wait_time() / 2)
+
+    async def _end(self, timeout_s: float | None) -> None:
+        """Wait for the end of a forked kernel."""
+        process = self.process
+        if not isinstance(process, ForkedProcess) or process.poll() is not None:
+            return
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        number = process.fileno()
+        loop.add_reader(number, ended.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), timeout_s)
+        finally:
+            loop.remove_reader(number)
+
+
+def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedProcess | None:
+    """Start the kernel by the fork server, if that comes to the same."""
+    streams = [kwargs.get(name) for name in _STREAMS]
+    if cmd[:3] != [sys.executable, *_MODULE]:
+        return None
+    if kwargs.get("independent") or kwargs.keys() - _KNOWN - {*_STREAMS}:
+        return None
+    if any(stream is not None and not hasattr(stream, "fileno") for stream in streams):
+        return None  # a pipe to be made
+    folder = os.path.abspath(kwargs.get("cwd") or ".")  # noqa: PTH100
+    environment = {**kwargs["env"], "JPY_PARENT_PID": str(os.getpid())}
+    with contextlib.ExitStack() as stack:
+        stdin, stdout, stderr = (
+            _number(stack, default, stream)
+            for default, stream in zip((None, 1, 2), streams, strict=True)
+        )
+        return start(
+            "kernel",
+            cmd[3:],
+            environment=environment,
+            folder=folder,
+            streams=(stdin, stdout, stderr),
+        )
+
+
+def _number(stack: contextlib.ExitStack, default: int | None, stream: Any) -> int:
+    """Return the file descriptor of a stream; the null device where there is none."""
+    if stream is not None:
+        return int(stream.fileno())
+    if default is not None:
+        with contextlib.suppress(OSError):
+            os.fstat(default)
+            return default
+    return stack.enter_context(open(os.devnull, "r+b")).fileno()  # noqa: PTH123
