@@ -27,6 +27,7 @@ with warnings.catch_warnings():
 
 from rbkernel import config
 from rbkernel.config import Settings
+from rbkernel.forkserver import client as forkserver
 from rbkernel.sandbox import control
 
 # Compiled modules are kept, here and in what the tests start: hundreds of processes import them.
@@ -114,7 +115,10 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         patch.setenv("RBKERNEL_CONFIG", str(empty))
         patch.setenv("RBKERNEL_EVIDENCE", str(home / "evidence"))
         patch.setenv("RBKERNEL_SANDBOX", str(home / "no-sandbox"))
+        patch.setenv("XDG_RUNTIME_DIR", str(home))  # fork servers of this session's own
         yield home
+        for server in forkserver.living():
+            forkserver.stop(server, now=True)
 
 
 @pytest.fixture(autouse=True)

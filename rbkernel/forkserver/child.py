@@ -21,6 +21,7 @@ from rbkernel.forkserver import wire
 #: The programs that can be asked for, and the function that each runs.
 PROGRAMS = {"kernel": "rbkernel.kernel.app:main", "rbkernel": "rbkernel.cli:main"}
 
+_PARENT = "JPY_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
@@ -81,6 +82,8 @@ def _become(request: wire.Request, streams: list[int]) -> None:
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
+    if _PARENT in os.environ:  # a kernel looks whether it still has this parent
+        os.environ[_PARENT] = str(os.getppid())
     time.tzset()
     sys.argv = [request.program, *request.arguments]
     if not sys.flags.safe_path:

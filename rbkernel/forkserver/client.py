@@ -202,12 +202,15 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
     """
     if is_locked(place):
         return
-    command = [sys.executable, "-m", "rbkernel.forkserver.server", str(place.socket)]
+    # the shell ends at once, so that the server is nobody's child
+    command = ["/bin/sh", "-c", '"$@" &', "sh"]
+    command += [sys.executable, "-m", "rbkernel.forkserver.server", str(place.socket)]
     command += ["--after-s", str(after_s)]
     try:
         with place.log.open("wb") as log:
-            subprocess.Popen(
+            subprocess.run(
                 command,
+                check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -243,6 +243,11 @@ class RecordingKernelApp(IPKernelApp):
         sys.stderr.flush()
         self.session.recorder.close()
 
+    @default("parent_handle")
+    def _parent_handle_default(self) -> int:
+        # ipykernel reads it while it is imported, which may be long before, in another process
+        return int(os.environ.get("JPY_PARENT_PID") or 0)
+
     @default("extensions")
     def _extensions_default(self) -> list[str]:
         return ["rbkernel.kernel.magics"]
