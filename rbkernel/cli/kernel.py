@@ -16,7 +16,12 @@ app = typer.Typer(help="Fast start of kernels: is it on, and how to stop it.")
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show the fork servers of this user: processes that start kernels and runs quickly."""
+    """Show the fork servers of this user: processes that start kernels and runs quickly.
+
+    Exit codes: 0 shown, 3 error.
+
+    Example: rbkernel kernel status
+    """
     servers = client.living()
     if as_json:
         print_json(
@@ -33,9 +38,9 @@ def status(as_json: AsJson = False) -> None:
         )
         return
     if not place.is_supported():
-        typer.echo(f"fast start is off: it needs Linux, and {place.SWITCH} not to be off")
+        typer.echo(f"fast start is off: it needs Linux and {place.SWITCH}=on")
     elif not servers:
-        typer.echo("no fork server runs; the next kernel starts one")
+        typer.echo("no fork server runs: the next kernel starts one")
     for one in servers:
         state = f"{amounts.count(one.programs, 'program')} running" if one.ready else "starting"
         typer.echo(f"process {one.pid}: {state}, for {amounts.duration(time.time() - one.since)}")
@@ -47,7 +52,12 @@ def stop(
         bool, typer.Option("--now", help="End the running kernels and runs, too.")
     ] = False,
 ) -> None:
-    """Stop the fork servers of this user when their programs have ended."""
+    """Stop the fork servers of this user when their programs have ended.
+
+    Exit codes: 0 told to stop or none was there, 3 error.
+
+    Example: rbkernel kernel stop --now
+    """
     servers = client.living()
     for one in servers:
         client.stop(one, now=now)

@@ -1,7 +1,7 @@
 """Start our programs quickly: a process that has the libraries loaded forks them.
 
 `server` is that process, `client` asks it, `child` turns a fork into the program that was asked
-for, and `place` says which server a process may use. Rules:
+for, `programs` names these, and `place` says which server a process may use. Rules:
 
 - The server has one thread, no event loop, no zmq context, no connection, no configuration and no
   secret. It never reads a request: the child does, so nothing of one program reaches another.

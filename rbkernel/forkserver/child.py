@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import importlib
 import os
 import random
 import signal
@@ -16,10 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from rbkernel.forkserver import wire
-
-#: The programs that can be asked for, and the function that each runs.
-PROGRAMS = {"kernel": "rbkernel.kernel.app:main", "rbkernel": "rbkernel.cli:main"}
+from rbkernel.forkserver import programs, wire
 
 _PARENT = "JPY_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
@@ -49,7 +45,7 @@ def await_request(post: socket.socket, server: int) -> None:
             return  # the server needs no more children
         with socket.socket(fileno=connections[0]) as connection:
             request, streams = wire.receive_request(connection)
-            main = _main_of(request)
+            main = programs.load(programs.PROGRAMS[request.program])
             _become(request, streams)
             wire.send(connection, {"pid": os.getpid()})
         post.close()
@@ -58,12 +54,6 @@ def await_request(post: socket.socket, server: int) -> None:
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def _main_of(request: wire.Request) -> Callable[[], object]:
-    module, _, function = PROGRAMS[request.program].partition(":")
-    main: Callable[[], object] = getattr(importlib.import_module(module), function)
-    return main
 
 
 def _become(request: wire.Request, streams: list[int]) -> None:

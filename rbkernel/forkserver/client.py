@@ -119,7 +119,7 @@ def start(
     Parameters
     ----------
     program
-        A name in `rbkernel.forkserver.child.PROGRAMS`.
+        A name in `rbkernel.forkserver.programs.PROGRAMS`.
     arguments
         Its arguments, without its name.
     environment, folder

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Set to ``off``, programs start plainly.
+#: Set to ``on``, programs are forked; else they start plainly.
 SWITCH = "RBKERNEL_FORK_SERVER"
 
 # read by Python itself, by C libraries, or by modules while they are imported
@@ -56,11 +56,11 @@ class Place:
 
 
 def is_supported() -> bool:
-    """Tell whether this system has what a fork server needs, and nobody switched it off."""
+    """Tell whether this system has what a fork server needs, and it is switched on."""
     return (
         sys.platform == "linux"
         and hasattr(os, "pidfd_open")
-        and os.environ.get(SWITCH, "").lower() not in ("off", "0", "no", "false")
+        and os.environ.get(SWITCH, "").lower() == "on"
     )
 
 

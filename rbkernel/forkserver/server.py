@@ -15,11 +15,13 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rbkernel.forkserver import wire
+from rbkernel.forkserver import programs, state, wire
+from rbkernel.forkserver.child import await_request
 from rbkernel.forkserver.place import Place
 
 _BACKLOG = 64
@@ -36,6 +38,10 @@ class _Child:
     post: socket.socket | None  # where it gets its connection from
     connection: socket.socket | None = None
     status: int | None = None
+
+
+class NotAlone(RuntimeError):
+    """A library started a thread: a fork would copy its locks, and not the thread."""
 
 
 class Server:
@@ -60,11 +66,12 @@ class Server:
         OSError
             The socket cannot be made.
         """
-        from rbkernel.forkserver import preload
-
         # the code on disk before it is loaded: what changes in between is seen later
-        version = preload.version()
-        preload.preload()
+        version = state.version()
+        programs.load(programs.PRELOAD)()
+        if state.threads() > 1:
+            names = ", ".join(thread.name for thread in threading.enumerate())
+            raise NotAlone(f"an import started threads, and a fork copies their locks: {names}")
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGQUIT, self._stop_now)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,7 +83,7 @@ class Server:
                 for number, events in self._poll.poll(_LOOK_EVERY_MS):
                     if number == listener.fileno():
                         # checked now: a program must never run older code than there is on disk
-                        self._stopping |= version != preload.version() or preload.threads() > 1
+                        self._stopping |= version != state.version() or state.threads() > 1
                         self._accept(listener)
                     elif number in self._children:
                         self._ended(self._children[number])
@@ -116,8 +123,6 @@ class Server:
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
-            from rbkernel.forkserver.child import await_request
-
             await_request(theirs, server)
         theirs.close()
         self._spare = _Child(pid=pid, ended=os.pidfd_open(pid), post=ours)

@@ -37,6 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[client.Status]:
 def _server(folder: Path, **environment: str) -> Iterator[client.Status]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv(place.SWITCH, "on")
         for name, value in environment.items():
             patch.setenv(name, value)
         client.prepare(os.environ)

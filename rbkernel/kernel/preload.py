@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
-import threading
-from pathlib import Path
 
 import rbkernel
 
@@ -41,18 +38,8 @@ _MODULES = (
 )
 
 
-class NotAlone(RuntimeError):
-    """A module started a thread: a fork would take its locks along, and not the thread."""
-
-
 def preload() -> None:
-    """Import everything.
-
-    Raises
-    ------
-    NotAlone
-        There is more than one thread afterwards.
-    """
+    """Import everything, and use it once."""
     from ipykernel.zmqshell import ZMQInteractiveShell
     from traitlets.config import Config
 
@@ -65,16 +52,8 @@ def preload() -> None:
             getattr(rbkernel, name)
         _use()
     ZMQInteractiveShell.clear_instance()  # each kernel makes its own
-    if threads() > 1:
-        names = ", ".join(thread.name for thread in threading.enumerate())
-        raise NotAlone(f"threads were started by an import: {names}")
     gc.collect()
     gc.freeze()  # a collection in a child would copy the pages of all these objects
-
-
-def threads() -> int:
-    """Return how many threads this process has, those of C libraries included."""
-    return len(os.listdir("/proc/self/task"))  # noqa: PTH208
 
 
 def _use() -> None:
@@ -87,22 +66,3 @@ def _use() -> None:
     frame._repr_html_()  # type: ignore[operator]
     go.Figure(go.Scatter(x=frame["at"], y=frame["value"]))._repr_mimebundle_()
     nbformat.validate(nbformat.v4.new_notebook())
-
-
-def version() -> dict[str, int]:
-    """Return when the code last changed: our files, and the folders that packages are in.
-
-    A server must not start programs any more when it has older code than there is on disk.
-    """
-    own = Path(rbkernel.__file__).parent
-    packages = {Path(file).parent.parent for file in _package_files()}
-    paths = [*own.rglob("*.py"), *own.rglob("*.sql"), *packages]
-    return {str(path): path.stat().st_mtime_ns for path in paths}
-
-
-def _package_files() -> list[str]:
-    import ipykernel
-    import numpy as np
-    import papermill
-
-    return [ipykernel.__file__, np.__file__, papermill.__file__]
