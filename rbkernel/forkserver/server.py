@@ -208,6 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--idle-s", type=float, default=900.0)
     given = parser.parse_args(arguments)
     place = Place(socket=given.socket)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores it
     if not _take(place):
         return 0
     try:

@@ -49,6 +49,7 @@ def _server(folder: Path, **environment: str) -> Iterator[client.Status]:
         finally:
             for status in client.living():
                 client.stop(status, now=True)
+            until(lambda: client.living() == [], "the end of the servers")
 
 
 def _ready() -> client.Status | None:
