@@ -19,7 +19,7 @@ from rbkernel.importer import holes, psql, statements
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.quantities import threshold
 from rbkernel.runbook.shell import text as shelltext
-from rbkernel.runbook.shell.programs import Effect
+from rbkernel.runbook.shell.effect import Effect
 
 Kind = Literal[
     "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output"

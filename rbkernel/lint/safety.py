@@ -13,7 +13,7 @@ from rbkernel.lint.expressions import literal
 from rbkernel.lint.rule import Found, Level, in_cell, in_field, rule
 from rbkernel.runbook import parameters
 from rbkernel.runbook.shell import text as shelltext
-from rbkernel.runbook.shell.programs import Effect
+from rbkernel.runbook.shell.effect import Effect
 from rbkernel.sql.words import changing_sql
 
 _SHELL_LANGUAGES = frozenset({"sh", "bash", "shell", "console", "zsh"})

@@ -125,6 +125,15 @@ def known_functions() -> frozenset[str]:
     return frozenset(name for line in lines for name in line.split())
 
 
+def calls_only_read(name: str) -> bool:
+    """Tell whether a name before a parenthesis is syntax, or a function that only reads.
+
+    >>> calls_only_read("COUNT"), calls_only_read("IN"), calls_only_read("pg_promote")
+    (True, True, False)
+    """
+    return name.lower() in known_functions() or name.lower() in _SYNTAX
+
+
 def _refused(reason: str, where: str, next_step: str = _PROPOSE) -> QueryError:
     return QueryError(f"refused: {reason}", where=where, next_step=next_step)
 

@@ -6,6 +6,9 @@ For text that rbkernel does not send to a database; the guard checks what is sen
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+from rbkernel.sql import guard
 
 _CHANGING = re.compile(
     r"\b(?:insert\s+into|update\s+(?:only\s+)?\S+\s+(?:(?:as\s+)?\w+\s+)?set|delete\s+from"
@@ -49,3 +52,19 @@ def only_reads(text: str) -> bool:
     said = [piece for piece in pieces if piece and piece != "''"]
     reads = all(_READING.search(piece) and not _INTO.search(piece) for piece in said)
     return bool(said) and reads and not changing_sql(text)
+
+
+_CALL = re.compile(
+    r"(?<![\w.])(?:pg_catalog\.)?([A-Za-z_]\w*)\s*\(|([A-Za-z_]\w*\.[A-Za-z_]\w*)\s*\("
+)
+
+
+def unknown_calls(text: str) -> Iterator[str]:
+    """Yield the functions that SQL calls and that are not known to only read.
+
+    >>> list(unknown_calls("SELECT count(*), tidy_up() FROM t WHERE x IN (1) AND s.f(1)"))
+    ['tidy_up', 's.f']
+    """
+    for plain, qualified in _CALL.findall(_HIDDEN.sub("''", text)):
+        if qualified or not guard.calls_only_read(plain):
+            yield qualified or plain

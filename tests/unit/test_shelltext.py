@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbkernel.runbook.shell.programs import Effect
+from rbkernel.runbook.shell.effect import Effect
 from rbkernel.runbook.shell.text import changes, judged
 
 CHANGES = {
     "kubectl rollout undo deployment/[service-name]": "kubectl rollout undo",
     "kubectl -n prod scale deployment/web --replicas=5": "kubectl scale",
     "kubectl create secret generic x --dry-run=client | kubectl apply -f -": "kubectl apply",
-    "gcloud run services update-traffic api --to-revisions=<prev>=100": "gcloud update-traffic",
-    "aws rds reboot-db-instance --db x": "aws reboot-db-instance",
+    "gcloud run services update-traffic api --to=<x>=1": "gcloud run services update-traffic",
+    "aws rds reboot-db-instance --db x": "aws rds reboot-db-instance",
     "./scripts/deploy/rollback.sh --service=x": "rollback.sh",
     "pnpm --filter @<org>/worker reconcile --module <module>": "pnpm reconcile",
     'git tag -a "pre-deploy-$(date +%Y%m%d)" -m "x"': "git tag",
@@ -52,11 +55,12 @@ UNKNOWN = {
     "frobnicate --all": "frobnicate",
     "python fix.py": "python",
     "bash repair.sh": "bash repair.sh",
-    'echo "SELECT 1" | psql': "psql",
+    "psql": "psql",
+    "ls > files.txt 2>&1": "writing to files.txt",
     "psql -c 'CALL tidy_up()'": "psql",
     "kubectl plugin-of-ours x": "kubectl plugin-of-ours",
     "kubectl logs x > ~/x.log": "writing to ~/x.log",
-    "[log query command]": "placeholder",
+    "[log query command]": "[log query command]",
     "find . -exec frobnicate {} +": "find -exec",
 }
 
@@ -69,7 +73,7 @@ LOOKS = [
     "curl -G http://loki --data-urlencode 'query={app=\"x\"}'",
     'psql "$DATABASE_URL" -c "SELECT * FROM pg_stat_activity;"',
     "systemctl status postgresql",
-    "ls > files.txt 2>&1",
+    'echo "SELECT 1" | psql',
     "gh run list --workflow=deploy",
     "helm history web",
     "ip -s link show eth0",
@@ -100,6 +104,82 @@ def test_what_only_looks_is_let_through(text: str) -> None:
 def test_what_nobody_knows_is_said_to_be_unknown(text: str, what: str) -> None:
     assert judged(text) == (Effect.UNKNOWN, what)
     assert changes(text) == ""
+
+
+def _corpus() -> list[tuple[str, str]]:
+    """Return what each command of the corpus does, and the command."""
+    folder = Path(__file__).parents[1] / "corpora"
+    lines = (folder / "shell_commands.txt").read_text("utf-8").splitlines()
+    own = [line.partition(" ")[::2] for line in lines if line and not line.startswith("#")]
+    field = (folder / "markdown" / "field" / "adversarial_commands.md").read_text("utf-8")
+    commands = re.findall(r"## s(\d+)\n\n```bash\n(.*?)\n```", field, re.DOTALL)
+    found = [("looks" if int(n) in _FIELD_LOOKS else "not", text) for n, text in commands]
+    assert len(found) == 70
+    assert len(own) > 800
+    return [
+        (what, text.replace("\\n", "\n") if "<<" in text else text) for what, text in [*found, *own]
+    ]
+
+
+# of the sections of adversarial_commands.md, those that only look; 55, `redis-cli monitor`, only
+# reads too, but at half the speed of the server
+_FIELD_LOOKS = frozenset(
+    [
+        23,
+        24,
+        26,
+        28,
+        29,
+        31,
+        32,
+        33,
+        34,
+        35,
+        37,
+        39,
+        45,
+        47,
+        48,
+        49,
+        50,
+        52,
+        53,
+        55,
+        56,
+        57,
+        61,
+        63,
+        64,
+        65,
+        66,
+        67,
+        69,
+    ]
+)
+
+
+def test_nothing_that_may_change_something_is_taken_for_a_look() -> None:
+    taken = [text for what, text in _corpus() if what == "not" and _looks(text)]
+    assert taken == []
+
+
+def test_what_only_looks_is_known_to() -> None:
+    looks = [text for what, text in _corpus() if what == "looks"]
+    assert [text for text in looks if not _looks(text)] == ["redis-cli monitor"]
+
+
+def _looks(text: str) -> bool:
+    return judged(text).effect is Effect.LOOKS
+
+
+@pytest.mark.parametrize(
+    "wrap", ["sudo {}", "time {}", "ssh db-1 {}", "( {} )", "true && {}", "if true; then {}; fi"]
+)
+def test_what_runs_a_command_makes_it_no_look(wrap: str) -> None:
+    plain = [text for _, text in _corpus() if re.fullmatch(r"[\w ./=:-]+", text)]
+    taken = [text for text in plain if _looks(wrap.format(text)) and not _looks(text)]
+    assert taken == []
+    assert len(plain) > 300
 
 
 @given(st.text(alphabet="ab'\"\\|&;()<>[]$# \n-", max_size=60))

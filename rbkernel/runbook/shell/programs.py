@@ -1,185 +1,209 @@
-"""Ways to judge a program by its arguments: by its verb, its options, its SQL, its method. Pure.
+"""The programs that are known, read from `programs.toml`: which of their uses only look. Pure.
 
-What no judge knows is unknown, and that is said. Which program goes by which: `shelltable`.
+A use that the table does not name is unknown.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from enum import StrEnum
-from itertools import pairwise
-from typing import NamedTuple
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import Any
 
-from rbkernel.sql.words import changing_sql, only_reads
+Phrase = tuple[str, ...]
 
-Words = list[str]
-
-
-class Effect(StrEnum):
-    """What a command does, from the best to the worst."""
-
-    LOOKS = "only looks"
-    UNKNOWN = "unknown"
-    CHANGES = "changes"
-
-
-class Judgement(NamedTuple):
-    """An effect, and the command that has it; empty where all only look."""
-
-    effect: Effect
-    what: str = ""
-
-
-Judge = Callable[[str, Words], Judgement]
-LOOKS = Judgement(Effect.LOOKS)
-_OPTIONS_WITH_VALUE = frozenset(
-    {"-u", "-n", "--namespace", "--context", "--profile", "--region", "-f", "-g", "-C", "-c", "-h"}
-    | {"-D", "-I", "-P"}
+_BINARIES = re.compile(r"^(?:.*/)?s?bin$")
+# a reader that is told one of these does more than read, whatever program it is
+_SUSPICIOUS = re.compile(
+    r"^--?(?:output-(?:dir|file)|out-?(?:dir|file)|save|write|delete|remove|purge|flush|clear|reset"
+    r"|repair|fix|kill|apply|execute|exec|in-?place|overwrite|install|upgrade|restore|rotate|vacuum"
+    r"|drop|truncate|shutdown|terminate|reload|restart)(?:-[\w-]+)?(?:=|$)"
 )
-_OWN_FILE = re.compile(r"^(?:/dev/(?:null|stdout|stderr)|/tmp/(?!.*\.\.).*|&?\d|-|\w[\w.-]*)$")
+_MOST_GROUPS = 5
 
 
-def changes_something(*words: str) -> Judgement:
-    """Return that a command changes something."""
-    return Judgement(Effect.CHANGES, " ".join(filter(None, words)))
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What `programs.toml` says of a program, or of a sub-command that runs another command."""
+
+    always: str = ""
+    reads: tuple[Phrase, ...] = ()
+    changes: tuple[Phrase, ...] = ()
+    reads_with: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
+    writes: tuple[str, ...] = ()
+    dry: tuple[str, ...] = ()
+    bare: str = ""
+    values: frozenset[str] = frozenset()
+    flags: tuple[str, ...] = ()
+    most: int | None = None
+    options_are_words: bool = False
+    local: bool = False
+    judge: str = ""
+    runs: str = ""
+    skip: int = 0
+    refuses: tuple[str, ...] = ()
+    runs_by: Mapping[Phrase, Program] = field(default_factory=dict)
+
+    @property
+    def exact_reads(self) -> tuple[Phrase, ...]:
+        """The reading sub-commands that are written out: `stash list` wins over `stash`."""
+        return tuple(one for one in self.reads if not any("*" in word for word in one))
+
+    def takes_value(self, option: str) -> bool:
+        """Tell whether an option takes the next word: `-n`, `--namespace`, `-iu` for `-u`."""
+        if option in self.values:
+            return True
+        cluster = re.fullmatch(r"-[A-Za-z]{2,5}", option)
+        return bool(cluster) and option not in self.flags and f"-{option[-1]}" in self.values
+
+    def is_flag(self, option: str) -> bool:
+        """Tell whether an option is known to take no further word."""
+        if "=" in option or option.startswith("--no-") or _matches(option, self.flags):
+            return True
+        attached = option[:2] in self.values and not option.startswith("--") and len(option) > 2
+        cluster = re.fullmatch(r"-[A-Za-z0-9]{2,6}", option)
+        return attached or (bool(cluster) and all(f"-{one}" in self.flags for one in option[1:]))
+
+    def words(self, arguments: Sequence[str], *, unknown_takes_value: bool = False) -> list[str]:
+        """Return the arguments that are no options and no values of options.
+
+        >>> named("kubectl").words(["-n", "shop", "get", "-A", "pods"])
+        ['get', 'pods']
+        """
+        if self.options_are_words:
+            return list(arguments)
+        found: list[str] = []
+        rest = list(arguments)
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                return found + rest
+            if not _is_option(word):
+                found.append(word)
+            elif rest and (
+                self.takes_value(word) or (unknown_takes_value and not self.is_flag(word))
+            ):
+                rest.pop(0)
+        return found
+
+    def after_options(self, arguments: Sequence[str]) -> tuple[list[str], list[str], str]:
+        """Split arguments into options, the rest, and an option that is not known; else empty."""
+        rest, options = list(arguments), list[str]()
+        while rest and _is_option(rest[0]):
+            word = rest.pop(0)
+            if word == "--":
+                break
+            options.append(word)
+            if self.takes_value(word) and rest:
+                options.append(rest.pop(0))
+            elif not (self.is_flag(word) or _matches(word, (*self.refuses, *self.reads_with))):
+                return options, rest, word
+        return options, rest, ""
+
+    def option_in(self, patterns: Iterable[str], arguments: Iterable[str]) -> str:
+        """Return the first argument that one of the patterns matches; a letter also in a cluster.
+
+        >>> named("sort").option_in(["-o"], ["-uo", "x"]), named("sort").option_in(["-o"], ["-u"])
+        ('-uo', '')
+        """
+        wanted = tuple(patterns)
+        letters = {one[1] for one in wanted if re.fullmatch(r"-[A-Za-z]", one)}
+        for word in arguments:
+            cluster = re.match(r"-([A-Za-z0-9]+)", word)
+            if _matches(word, wanted) or (cluster and letters & set(cluster[1])):
+                return word
+        return ""
+
+    def phrase(self, wanted: Iterable[Phrase], words: Sequence[str]) -> str:
+        """Return the words that one of the phrases matches, the longest; empty for none.
+
+        >>> named("kubectl").phrase([("rollout", "status")], ["rollout", "status", "deploy/x"])
+        'rollout status'
+        """
+        found = [n for one in wanted if (n := _matched(one, words)) is not None]
+        return " ".join(words[: max(found)]) if found else ""
 
 
-def unknown(*words: str) -> Judgement:
-    """Return that nobody knows what a command does."""
-    return Judgement(Effect.UNKNOWN, " ".join(filter(None, words)))
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "-"
 
 
-def written(target: str) -> Judgement:
-    """Judge a file that is written: one of the working folder or of /tmp is nobody else's."""
-    if _OWN_FILE.match(target):
-        return LOOKS
-    return (changes_something if target.startswith("/") else unknown)(f"writing to {target}")
+def _matches(word: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(word, one) for one in patterns)
 
 
-def without_options(words: Words) -> Words:
-    """Return the words behind leading options and their values."""
-    while words and words[0].startswith("-"):
-        words = words[2:] if words[0] in _OPTIONS_WITH_VALUE else words[1:]
-    return words
+def _matched(phrase: Phrase, words: Sequence[str]) -> int | None:
+    """Return how many words a phrase matches from the first one on; None when it does not."""
+    if phrase[0] == "**":
+        ends = (_matched(phrase[1:], words[at:]) for at in range(min(len(words), _MOST_GROUPS)))
+        return next((at + end for at, end in enumerate(ends) if end is not None), None)
+    if phrase[-1] == "$":
+        phrase = phrase[:-1]
+        if len(words) != len(phrase):
+            return None
+    fits = len(words) >= len(phrase) and all(map(fnmatchcase, words, phrase))
+    return len(phrase) if fits else None
 
 
-def _plain(arguments: Words) -> Words:
-    """Return the words that are no options: `-n x rollout undo` is `rollout undo`."""
-    words: Words = []
-    rest = list(arguments)
-    while rest := without_options(rest):
-        words.append(rest.pop(0))
-    return words
+def suspicious(arguments: Iterable[str]) -> str:
+    """Return an option that says that something is written, changed or removed; else nothing."""
+    return next((word for word in arguments if _SUSPICIOUS.match(word)), "")
 
 
-def looks(_name: str, _arguments: Words) -> Judgement:
-    """Judge a program that cannot change anything."""
-    return LOOKS
+def name_of(word: str) -> str:
+    """Return the name of a program, as it is called; empty for a file of somebody's own.
+
+    >>> name_of("/usr/bin/kubectl"), name_of("./kubectl"), name_of("/"), name_of("ls")
+    ('kubectl', '', '', 'ls')
+    >>> name_of("bin/kafka-topics.sh")
+    'kafka-topics.sh'
+    """
+    path = PurePosixPath(word)
+    if "/" not in word:
+        return word
+    known = known_programs().get(path.name)
+    if word.startswith("/"):
+        return path.name if _BINARIES.match(str(path.parent)) else ""
+    return path.name if known and known.local else ""
 
 
-def always(name: str, _arguments: Words) -> Judgement:
-    """Judge a program that does nothing else."""
-    return changes_something(name)
+def named(name: str) -> Program | None:
+    """Return what is known of a program; None when nothing is."""
+    return known_programs().get(name)
 
 
-def reader(writing: re.Pattern[str], name: str, arguments: Words) -> Judgement:
-    """Judge a reader by its options that write."""
-    found = next((word for word in arguments if writing.search(word)), "")
-    return changes_something(name, found) if found else LOOKS
+@cache
+def known_programs() -> Mapping[str, Program]:
+    """Return all programs by name, from `programs.toml`."""
+    text = files("rbkernel.runbook.shell").joinpath("programs.toml").read_text("utf-8")
+    found: dict[str, Program] = {}
+    for name, said in tomllib.loads(text).items():
+        names = _listed(said.pop("also", ""))
+        program = _program(said)
+        found.update(dict.fromkeys(names if name.startswith("_") else [name, *names], program))
+    return found
 
 
-def verb(reads: frozenset[str], writes: frozenset[str], name: str, arguments: Words) -> Judgement:
-    """Look for a verb among the words that are no options."""
-    words = _plain(arguments)
-    pair = " ".join(words[:2])
-    if pair in reads and pair not in writes:
-        return LOOKS
-    for said in (pair, *words[:2]):
-        if said in writes:
-            return changes_something(name, said)
-    return LOOKS if words and words[0] in reads else unknown(name, *words[:1])
+def _program(said: Mapping[str, Any]) -> Program:
+    fields: dict[str, Any] = dict(said)
+    for name in ("reads", "changes"):
+        if name in fields:
+            fields[name] = tuple(tuple(one.split()) for one in _listed(fields[name]))
+    for name in ("reads_with", "needs", "only", "writes", "dry", "flags", "refuses"):
+        if name in fields:
+            fields[name] = tuple(_listed(fields[name]))
+    fields["values"] = frozenset(_listed(fields.get("values", "")))
+    runs_by = fields.pop("runs_by", {})
+    fields["runs_by"] = {tuple(verb.split()): _program(one) for verb, one in runs_by.items()}
+    return Program(**fields)
 
 
-def matching(
-    writes: re.Pattern[str], reads: re.Pattern[str], place: slice, name: str, arguments: Words
-) -> Judgement:
-    """Look for a word that writes anywhere, and for one that reads where the verb stands."""
-    if found := next((word for word in arguments if writes.search(word)), ""):
-        return changes_something(name, found)
-    words = _plain(arguments)
-    return LOOKS if any(map(reads.search, words[place])) else unknown(name, *words[:2])
-
-
-_METHOD = re.compile(
-    r"(?:^| )(?:-\w*X|--request|--method)[ =]?['\"]?(?!GET|HEAD|OPTIONS)(\w+)", re.IGNORECASE
-)
-_SENT = re.compile(
-    r"^(?:--(?:data|form|upload-file|json|post-data|post-file|body-data|body-file)(?:-\w+)?(?==|$)"
-    r"|-[a-zA-Z]*?[dFT])"
-)
-_OUTPUT = re.compile(r"^(?:-\w*o|--output|--output-document)$")
-
-
-def curl(name: str, arguments: Words) -> Judgement:
-    """Judge by the method, by what is sent, and by where the answer is written."""
-    if method := _METHOD.search(" ".join(arguments)):
-        return changes_something(name, "-X", method[1].upper())
-    asks_with_get = {"-G", "--get"} & set(arguments)
-    sent = next((found[0] for word in arguments if (found := _SENT.match(word))), "")
-    if sent and not asks_with_get:
-        return changes_something(name, sent)
-    if {"-K", "--config"} & set(arguments):
-        return unknown(name, "--config")
-    return first_bad(
-        written(target) for option, target in pairwise(arguments) if _OUTPUT.match(option)
-    )
-
-
-def wget(name: str, arguments: Words) -> Judgement:
-    """Judge by what is sent, and by where the answer is written."""
-    sent = next((word for word in arguments if re.match(r"--(?:post|body|method)", word)), "")
-    if sent and not re.fullmatch(r"--method=(?:GET|HEAD)", sent, re.IGNORECASE):
-        return changes_something(name, sent.partition("=")[0])
-    targets = [target for option, target in pairwise(arguments) if option.endswith("O")]
-    return first_bad(map(written, targets))
-
-
-def httpie(name: str, arguments: Words) -> Judgement:
-    """Judge by the method; `a=b` may be sent, or belong to the address."""
-    if method := re.search(r"\b(POST|PUT|PATCH|DELETE)\b", " ".join(arguments), re.IGNORECASE):
-        return changes_something(name, method[1].upper())
-    return unknown(name) if any("=" in word for word in arguments) else LOOKS
-
-
-def first_bad(judgements: Iterable[Judgement]) -> Judgement:
-    """Return the first that does more than look."""
-    return next((one for one in judgements if one.effect is not Effect.LOOKS), LOOKS)
-
-
-_ASKS = re.compile(r"^(?:-\w*[ce]|--command|--execute)(?:=(?P<sql>.*))?$", re.DOTALL)
-_RUNS_FILE = re.compile(r"^(?:-\w*f|--file(?:=.*)?|<)$")
-_META = re.compile(r"\\(?:(?:copy|i|ir|o|w|g|gexec|e|ef|ev|password|c|connect|setenv)\b|lo_|!)")
-
-
-def sql(name: str, arguments: Words) -> Judgement:
-    """Judge psql and its like by the SQL they are given; what a file holds nobody sees here."""
-    # an option's dashes would begin a comment in SQL
-    texts = "\n".join(re.sub(r"^--[\w-]*=?", "", word) for word in arguments)
-    if word := changing_sql(texts):
-        return changes_something(name, "with", word)
-    if found := next((word for word in arguments if _RUNS_FILE.match(word)), ""):
-        return changes_something(name, found.partition("=")[0])
-    given = list(_given(arguments))
-    if meta := next(filter(None, map(_META.search, given)), None):
-        return changes_something(name, "with", meta[0])
-    lists = {"-l", "--list", "-V"} & set(arguments)
-    return LOOKS if lists or (given and all(map(only_reads, given))) else unknown(name)
-
-
-def _given(arguments: Words) -> Iterable[str]:
-    for word, following in pairwise([*arguments, ""]):
-        if word == "<<<":
-            yield following
-        elif asks := _ASKS.match(word):
-            yield following if asks["sql"] is None else asks["sql"]
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.replace("\n", " ").split(",") if one.strip()]

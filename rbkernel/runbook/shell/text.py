@@ -1,52 +1,45 @@
 """Shell text, read without a shell: does it change something, or only look?
 
-Pure, and made for people's runbooks: it knows the commands that operations people write, through
-pipes, lists, `sudo`, continuation lines and here-documents. A program that it does not know is
-unknown, and never taken for one that only looks. What it finds is proposed, never run.
+Pure. A text is judged by its whole tree: every command in it, through pipes, loops, functions,
+substitutions, here-documents, and what `sudo`, `ssh`, `kubectl exec` run. It only looks when every
+part is known to; the rest is unknown. What it finds is proposed, never run.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from rbkernel.runbook.shell import table
-from rbkernel.runbook.shell.programs import (
+from rbkernel.runbook.shell import programs, syntax
+from rbkernel.runbook.shell.effect import (
     LOOKS,
     Effect,
     Judgement,
-    Words,
     changes_something,
     unknown,
-    without_options,
+    worst,
     written,
 )
+from rbkernel.runbook.shell.judges import JUDGES
+from rbkernel.runbook.shell.judges.call import Call
+from rbkernel.runbook.shell.programs import Program, suspicious
+from rbkernel.runbook.shell.syntax import Command
 
-_PLACEHOLDER = re.compile(r"‹[^›]*›|(?<!<)<[A-Za-z][\w .|/-]*>|\[[A-Za-z][\w .|/-]*\]")
-_PUNCTUATION = "();<>|&`\n"
-_SEPARATORS = re.compile(r"^(?:[;&|()`\n]+|[<>]\(+)$")
-_QUOTED_OR_COMMENT = re.compile(
-    r"""("(?:\\.|[^"\\])*"|'[^']*'|\\.)|(?:^|(?<=[\s;&|()]))\#[^\n]*""", re.DOTALL
+# programs of somebody's own that say in their names what they do
+_CHANGING_NAME = re.compile(
+    r"(?:^|[-_.])(?:deploy|rollback|roll-back|restart|hotfix|migrate|rotate|delete|drop|purge|clear"
+    r"|flush|failover|promote|scale|kill|restore|notify|reconcile|cleanup|clean)(?:$|[-_.])",
+    re.IGNORECASE,
 )
-_DOUBLE_QUOTED = re.compile(r"""'[^']*'|"((?:\\.|[^"\\])*)\"""", re.DOTALL)
-_SUBSTITUTED = re.compile(r"\$\((?!\()([^)]*)|`([^`]*)", re.DOTALL)
-_HERE = re.compile(
-    r"<<-?[ \t]*(['\"]?)(\w+)\1(?P<rest>[^\n]*)\n(?P<text>.*?)(?:^[ \t]*\2[ \t]*$|\Z)",
-    re.DOTALL | re.MULTILINE,
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*\+?=")
+# variables that name a program to run, or a file of commands
+_RUNS = re.compile(
+    r"^(?:LD_PRELOAD|LD_LIBRARY_PATH|LD_AUDIT|BASH_ENV|ENV|PROMPT_COMMAND|PSQLRC|PYTHONSTARTUP"
+    r"|PERL5OPT|\w*(?:_COMMAND|_ASKPASS|PAGER|EDITOR|VISUAL|_SSH))\+?="
 )
-_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
-_WRITES = re.compile(r"^(?:>>|>\||&>>?|>&?)$")
-# they run what follows them; the number is how many words after their options belong to them
-_WRAPPERS = {
-    **dict.fromkeys(["sudo", "env", "time", "nohup", "xargs", "doas", "nice", "command"], 0),
-    "timeout": 1,
-}
-_KEYWORDS = frozenset({"do", "then", "else", "{", "!", "$", "while", "until", "if", "elif"})
-_SHELLS = frozenset({"bash", "sh", "zsh", "su"})
-_ON_HOST = {"watch": 0, "eval": 0, "ssh": 1}
+_HARMLESS_PAGER = re.compile(r"^\w*PAGER=(?:cat|less|more)?$")
+_MOST_WRAPPED = 12
 
 
 def judged(text: str) -> Judgement:
@@ -56,11 +49,10 @@ def judged(text: str) -> Judgement:
     'only looks'
     >>> judged("cat x | frobnicate").what, judged("frobnicate; rm x").what
     ('frobnicate', 'rm')
+    >>> judged("sudo -u postgres psql -c 'DROP TABLE x'").what, judged("ls )").what
+    ('psql with DROP', 'text that is no valid shell')
     """
-    rank = list(Effect).index
-    inner = (judged(one) for one in _substituted(text))
-    found = [*map(_judged, commands(text)), *inner]
-    return max(found, key=lambda one: rank(one.effect), default=LOOKS)
+    return _judged(text, _MOST_WRAPPED)
 
 
 def changes(text: str) -> str:
@@ -77,85 +69,155 @@ def changes(text: str) -> str:
     return found.what if found.effect is Effect.CHANGES else ""
 
 
-def commands(text: str) -> Iterator[Words]:
-    """Yield the words of each simple command, without wrappers such as `sudo`.
-
-    >>> list(commands("FOO=1 sudo -u postgres psql -c 'a; b' | wc -l; [command]"))
-    [['psql', '-c', 'a; b'], ['wc', '-l'], ['placeholder']]
-    """
-    simple: Words = []
-    for word in [*_words(_plain(text)), ";"]:
-        if not _SEPARATORS.match(word):
-            simple.append(word)
-            continue
-        if bare := _unwrapped(simple):
-            yield bare
-        simple = []
+def _judged(text: str, depth: int) -> Judgement:
+    script = syntax.read(text)
+    found = worst(_command(one, script.functions, depth) for one in script.commands)
+    if script.problem and found is LOOKS:
+        return unknown("text that is no valid shell")
+    return found
 
 
-def _plain(text: str) -> str:
-    """Return the text without placeholders, comments, continuation lines and here-documents."""
-    text = _HERE.sub(lambda m: f"<<< {shlex.quote(m['text'])}{m['rest']}\n", text)
-    text = _PLACEHOLDER.sub("placeholder", text).replace("\\\n", " ")
-    return _QUOTED_OR_COMMENT.sub(lambda found: found[1] or "", text)
+def _command(command: Command, functions: frozenset[str], depth: int) -> Judgement:
+    return worst(
+        [
+            *map(_assigned, command.assignments),
+            *map(written, command.writes),
+            _of_words(command.words, command.stdin, depth, functions),
+        ]
+    )
 
 
-def _words(text: str) -> Words:
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=_PUNCTUATION)
-    lexer.whitespace_split, lexer.whitespace, lexer.commenters = True, " \t\r", ""
-    try:
-        return list(lexer)
-    except ValueError:  # a quote that does not end
-        bare = re.sub(r"([;&|()<>\n`]+)", r" \1 ", text.replace("'", " ").replace('"', " "))
-        return [word.strip(" ") for word in re.split(r"[ \t\r]+", bare) if word.strip(" ")]
+def _assigned(assignment: str) -> Judgement:
+    runs = _RUNS.match(assignment) and not _HARMLESS_PAGER.match(assignment)
+    return unknown(assignment.partition("=")[0]) if runs else LOOKS
 
 
-def _substituted(text: str) -> Iterator[str]:
-    """Yield the commands inside double quotes: "today $(date)"."""
-    for quoted in _DOUBLE_QUOTED.findall(_plain(text)):
-        for dollar, tick in _SUBSTITUTED.findall(quoted):
-            yield dollar or tick
+def _of_words(
+    words: Sequence[str], stdin: str | None, depth: int, functions: frozenset[str] = frozenset()
+) -> Judgement:
+    """Judge a command by its words; a function's body is judged where it stands."""
+    if not words or words[0] in functions:
+        return LOOKS
+    if depth == 0:
+        return unknown(words[0])
+    name = programs.name_of(words[0])
+    program = programs.named(name)
+    if program is None:
+        own = PurePosixPath(words[0]).name or words[0]
+        return changes_something(own) if _CHANGING_NAME.search(own) else unknown(own)
+    call = Call(
+        name=name,
+        arguments=list(words[1:]),
+        program=program,
+        stdin=stdin,
+        of_words=lambda inner: _of_words(inner, stdin, depth - 1),
+        of_text=lambda text: _judged(text, depth - 1),
+    )
+    return _program(call)
 
 
-def _unwrapped(words: Words) -> Words:
-    while words:
-        name = PurePosixPath(words[0]).name
-        if _ASSIGNMENT.match(words[0]) or words[0] in _KEYWORDS:
-            words = words[1:]
-        elif name in _WRAPPERS:
-            words = without_options(words[1:])[_WRAPPERS[name] :]
-        else:
-            break
-    return words
+def _program(call: Call) -> Judgement:
+    program, arguments = call.program, call.arguments
+    if list(arguments) in (["--help"], ["--version"]):
+        return LOOKS
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if program.dry and program.option_in(program.dry, own):
+        return LOOKS
+    if program.judge and (found := JUDGES[program.judge](call)) is not None:
+        return found
+    if program.runs:
+        return _runs(call, program, arguments, call.name)
+    if program.runs_by and (inner := _run_by(call)) is not None:
+        return inner
+    if option := program.option_in(program.writes, arguments):
+        return changes_something(call.name, option)
+    found = _listed(call)
+    if found is LOOKS and (option := suspicious(own)):
+        return unknown(call.name, option)
+    return found
 
 
-def _judged(words: Words) -> Judgement:
-    for sign, target in pairwise(words):
-        if _WRITES.match(sign) and written(target) is not LOOKS:
-            return written(target)
-    name, arguments = PurePosixPath(words[0]).name, words[1:]
-    if name in _SHELLS:
-        return _by_shell(name, arguments)
-    if name in _ON_HOST:
-        text = " ".join(without_options(arguments)[_ON_HOST[name] :])
-        return judged(text.replace("<<< ", "")) if text else unknown(name)
-    if name == "find":
-        return _find(arguments)
-    return table.program(name, arguments)
+def _listed(call: Call) -> Judgement:
+    """Judge a use by what the table says of the program."""
+    program, arguments, name = call.program, call.arguments, call.name
+    words = program.words(arguments)
+    if program.most is not None and len(words) > program.most:
+        return changes_something(name, f"writes {words[program.most]}")
+    if program.always:
+        return LOOKS if program.always == "reads" else changes_something(name)
+    said, exact = program.phrase(program.changes, words), program.phrase(program.exact_reads, words)
+    if said and len(exact) <= len(said):
+        return changes_something(name, said)
+    if program.reads_with and program.option_in(program.reads_with, arguments) and not words:
+        return LOOKS
+    if not arguments or (not words and program.bare and program.only is None):
+        return LOOKS if program.bare else unknown(name)
+    if program.needs and program.option_in(program.needs, arguments):
+        return LOOKS
+    if program.only is not None:
+        return _only(call, program.only)
+    other = program.words(arguments, unknown_takes_value=True)
+    if program.phrase(program.reads, words) and program.phrase(program.reads, other):
+        return LOOKS
+    return unknown(name, *words[:1])
 
 
-def _by_shell(name: str, arguments: Words) -> Judgement:
-    for option, text in pairwise(arguments):
-        if option == "<<<" or re.match(r"^-\w*c$", option):
-            return judged(text)
-    return unknown(name, *arguments[:1])
-
-
-def _find(arguments: Words) -> Judgement:
-    for number, word in enumerate(arguments):
-        if word in {"-delete", "-fprint", "-fprintf", "-fls"}:
-            return changes_something("find", word)
-        if word in {"-exec", "-execdir", "-ok", "-okdir"}:
-            inner = _judged(arguments[number + 1 :] or ["placeholder"])
-            return inner if inner.effect is Effect.LOOKS else inner._replace(what=f"find {word}")
+def _only(call: Call, only: Sequence[str]) -> Judgement:
+    rest = list(call.arguments)
+    while rest:
+        word = rest.pop(0)
+        if call.program.takes_value(word):
+            rest = rest[1:]
+        elif not call.program.option_in(only, [word]) or _more_than(only, word):
+            return changes_something(call.name, word)
     return LOOKS
+
+
+def _more_than(only: Sequence[str], word: str) -> bool:
+    """Tell whether a cluster of options holds a letter that is not allowed: `-ls` for `-l`."""
+    letters = {one[1] for one in only if re.fullmatch(r"-\w", one)}
+    cluster = re.fullmatch(r"-(\w{2,})", word)
+    return cluster is not None and word not in only and not set(cluster[1]) <= letters
+
+
+def _runs(call: Call, how: Program, arguments: Sequence[str], named: str) -> Judgement:
+    """Judge what a program runs: `sudo`, `ssh host`, `kubectl exec pod --`."""
+    options, rest, odd = how.after_options(arguments)
+    if odd or (odd := _refused(how, options)):
+        return unknown(named, odd)
+    if how.reads_with and how.option_in(how.reads_with, options):
+        return LOOKS
+    rest = rest[how.skip :]
+    if how.skip:
+        more, rest, odd = how.after_options(rest)
+        if odd or (odd := _refused(how, more)):
+            return unknown(named, odd)
+    rest = list(rest)
+    assigned: list[Judgement] = []
+    while rest and _ASSIGNMENT.match(rest[0]):
+        assigned.append(_assigned(rest.pop(0)))
+    if not rest:
+        if how.runs == "text" and call.stdin is not None:
+            return call.of_text(call.stdin)
+        return worst([*assigned, LOOKS if how.bare else unknown(named)])
+    inner = call.of_text(" ".join(rest)) if how.runs == "text" else call.of_words(rest)
+    if call.name == "xargs":
+        inner = call.of_words([*rest, "{}"])
+    return worst([*assigned, inner])
+
+
+def _refused(how: Program, options: Sequence[str]) -> str:
+    """Return an option, or a value of one, with which it is unknown what is run."""
+    return how.option_in(how.refuses, options) if how.refuses else ""
+
+
+def _run_by(call: Call) -> Judgement | None:
+    """Judge a sub-command that runs another command; None for any other."""
+    words = call.program.words(call.arguments)
+    for phrase, how in call.program.runs_by.items():
+        if tuple(words[: len(phrase)]) == phrase:
+            rest = list(call.arguments)
+            for word in phrase:
+                rest = rest[rest.index(word) + 1 :]
+            return _runs(call, how, rest, " ".join([call.name, *phrase]))
+    return None

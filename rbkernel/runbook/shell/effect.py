@@ -1,0 +1,66 @@
+"""What a command does: it only looks, it changes something, or it is unknown. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Effect(StrEnum):
+    """What a command does, from the best to the worst."""
+
+    LOOKS = "only looks"
+    UNKNOWN = "unknown"
+    CHANGES = "changes"
+
+
+class Judgement(NamedTuple):
+    """An effect, and the command that has it; empty where all only look."""
+
+    effect: Effect
+    what: str = ""
+
+
+LOOKS = Judgement(Effect.LOOKS)
+# nothing is kept there
+_NOWHERE = re.compile(r"^(?:/dev/(?:null|stdout|stderr|tty|fd/\d+)|&?\d|-|[<>]\(.*\))$", re.DOTALL)
+_OWN_FILE = re.compile(r"^(?:/tmp/(?!.*\.\.).*|\$.*)$")
+
+
+def changes_something(*words: str) -> Judgement:
+    """Return that a command changes something."""
+    return Judgement(Effect.CHANGES, " ".join(filter(None, words)))
+
+
+def unknown(*words: str) -> Judgement:
+    """Return that it is unknown what a command does."""
+    return Judgement(Effect.UNKNOWN, " ".join(filter(None, words)))
+
+
+def written(target: str) -> Judgement:
+    """Judge a file that is written; one outside of the working folder and /tmp is a change.
+
+    >>> written("/dev/null").effect.value, written("/etc/hosts").effect.value
+    ('only looks', 'changes')
+    >>> written("pods.txt").effect.value
+    'unknown'
+    """
+    if _NOWHERE.match(target):
+        return LOOKS
+    elsewhere = target.startswith("/") and not _OWN_FILE.match(target)
+    return (changes_something if elsewhere else unknown)(f"writing to {target}")
+
+
+def first_bad(judgements: Iterable[Judgement]) -> Judgement:
+    """Return the first that does more than look."""
+    return next((one for one in judgements if one.effect is not Effect.LOOKS), LOOKS)
+
+
+def worst(judgements: Iterable[Judgement]) -> Judgement:
+    """Return the first of the worst."""
+    return max(judgements, key=lambda one: _RANK[one.effect], default=LOOKS)
+
+
+_RANK = {effect: rank for rank, effect in enumerate(Effect)}

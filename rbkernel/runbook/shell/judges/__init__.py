@@ -1,0 +1,41 @@
+"""Judges of programs whose arguments are more than sub-commands and options. Pure.
+
+A judge returns None for what the table of programs judges. What it does not know for certain to
+only look is unknown. `programs.toml` names the judge of a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rbkernel.runbook.shell.judges import databases, files, http, shells, system, tools
+from rbkernel.runbook.shell.judges.call import Judge, unknown_here
+
+JUDGES: Mapping[str, Judge] = {
+    "unknown": unknown_here,
+    "shell": shells.shell,
+    "su": shells.su,
+    "source": shells.source,
+    "trap": shells.trap,
+    "find": files.find,
+    "sed": files.sed,
+    "awk": files.awk,
+    "tar": files.tar,
+    "dd": files.dd,
+    "tee": files.tee,
+    "ip": system.ip,
+    "date": system.date,
+    "kill": system.kill,
+    "nc": system.nc,
+    "python": system.python,
+    "curl": http.curl,
+    "wget": http.wget,
+    "httpie": http.httpie,
+    "psql": databases.psql,
+    "sql": databases.sql,
+    "bq": databases.bq,
+    "mongo": databases.mongo,
+    "redis": databases.redis,
+    "git": tools.git,
+    "ansible": tools.ansible,
+}

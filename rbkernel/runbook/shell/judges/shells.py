@@ -1,0 +1,49 @@
+"""Shells, and what they read: `bash -c`, `su`, `source`, `trap`. Pure."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from rbkernel.runbook.shell.effect import LOOKS, Judgement, unknown
+from rbkernel.runbook.shell.judges.call import Call, unknown_here
+
+
+def shell(call: Call) -> Judgement:
+    """Judge a shell by its `-c`, or by what it reads."""
+    if call.has("-n") and not call.has("-c"):
+        return LOOKS
+    for option, text in pairwise(call.arguments):
+        if re.match(r"^-[a-z]*c$", option):
+            return call.of_text(text)
+    scripts = [word for word in call.arguments if not word.startswith("-")]
+    if call.stdin is not None and not scripts:
+        return call.of_text(call.stdin)
+    return unknown(call.name, *call.arguments[:1])
+
+
+def su(call: Call) -> Judgement:
+    """Judge what is run as another user."""
+    if (text := call.value("-c", "--command")) is not None:
+        return call.of_text(text)
+    for option, following in pairwise(call.arguments):
+        if re.match(r"^-[a-z]*c$", option):
+            return call.of_text(following)
+    if "--" in call.arguments:
+        return call.of_words(call.arguments[call.arguments.index("--") + 1 :])
+    if call.name == "runuser" and (user := call.value("-u")) is not None:
+        rest = list(call.arguments)
+        return call.of_words(rest[rest.index(user) + 1 :])
+    return call.of_text(call.stdin) if call.stdin is not None else unknown_here(call)
+
+
+def source(call: Call) -> Judgement:
+    """Judge a sourced script: nobody here sees what is in it."""
+    return unknown("source", *call.arguments[:1])
+
+
+def trap(call: Call) -> Judgement:
+    """Judge the commands that run at a signal."""
+    if call.arguments[:1] in (["-l"], ["-p"], ["-"]) or len(call.arguments) < 2:
+        return LOOKS
+    return call.of_text(call.arguments[0])

@@ -1,0 +1,313 @@
+"""Shell text as a tree: the one module that knows tree-sitter and its grammar of bash.
+
+Pure; nothing is run. A placeholder (``<pod>``, ``[name]``, ``{{ pod }}``) is read as a word. Text
+with a syntax error is read as far as it goes, and its ``problem`` says so: it is no command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+import tree_sitter_bash
+from tree_sitter import Language, Node, Parser
+
+# what a person is to fill in, in the ways people write it; not `<in >out`, not `[ -f x ]`
+PLACEHOLDER = re.compile(
+    r"‹[^›\n]*›"
+    r"|(?<!<)<[A-Za-z](?:[\w .,:|/-]{0,58}\w)?>(?!\w)"
+    r"|(?<![\w\])$])\[[A-Za-z#@][\w .,:|/'’-]{0,120}?\](?![(\[])"
+    r"|\{\{\s*\.?[A-Za-z][\w. -]*?\s*\}\}"
+)
+# `[a-z]` and `[n]ginx` are patterns; `[host]` is none
+_PATTERN = re.compile(r"^\[(?:.-.)+\]$|^\[\w\]$")
+_NOT_A_WORD = re.compile(r"[^A-Za-z0-9_]")
+_WRITING = frozenset({">", ">>", ">|", "&>", "&>>", ">&", "<>"})
+_WORD_TYPES = frozenset(
+    {
+        *("word", "string", "raw_string", "ansi_c_string", "translated_string", "concatenation"),
+        *("simple_expansion", "expansion", "command_substitution", "process_substitution"),
+        *("number", "arithmetic_expansion", "brace_expression", "extglob_pattern", "regex"),
+        *("test_operator", "variable_assignment", "variable_name", "array", "subscript"),
+    }
+)
+_COMMANDS = frozenset({"command", "declaration_command", "unset_command", "test_command"})
+_ESCAPED = re.compile(r"\\(\n|.)", re.DOTALL)
+_ESCAPED_IN_QUOTES = re.compile(r"\\([$`\"\\]|\n)")
+_MOST_DEPTH = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One simple command, with what stands around it.
+
+    ``words`` are unquoted; an expansion stays as it is written (``$POD``, ``$(date)``).
+    ``assignments`` are the ``NAME=value`` before it. ``writes`` are the files that its output goes
+    to. ``stdin`` is the text that it reads, where that is known: of a here-document, of a
+    here-string, of an ``echo`` before the pipe.
+    """
+
+    words: tuple[str, ...] = ()
+    assignments: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    stdin: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A shell text: all simple commands in it, however deep they lie, and its functions.
+
+    ``problem`` says why it is no shell text; empty when it is one.
+    """
+
+    commands: tuple[Command, ...]
+    functions: frozenset[str]
+    problem: str = ""
+
+
+def masked(text: str) -> str:
+    """Return a text of the same length, in which a placeholder is a word, and all is ASCII.
+
+    >>> masked("kubectl logs <pod-name> | grep [word] > ‹PLACEHOLDER: x›")
+    'kubectl logs _pod_name_ | grep _word_ > _PLACEHOLDER__x_'
+    >>> masked("grep [a-z] <in >out; [ -f x ]")
+    'grep [a-z] <in >out; [ -f x ]'
+    """
+
+    def word(found: re.Match[str]) -> str:
+        return found[0] if _PATTERN.match(found[0]) else _NOT_A_WORD.sub("_", found[0])
+
+    text = PLACEHOLDER.sub(word, text)
+    return "".join(letter if letter.isascii() else "X" for letter in text).replace("\r", " ")
+
+
+@cache
+def _parser() -> Parser:
+    return Parser(Language(tree_sitter_bash.language()))
+
+
+def read(text: str) -> Script:
+    """Read a shell text.
+
+    >>> [one.words for one in read("sudo ls -l 'a b' | wc -l; echo $(date)").commands]
+    [('sudo', 'ls', '-l', 'a b'), ('wc', '-l'), ('echo', '$(date)'), ('date',)]
+    >>> read("jq . a > /etc/x").commands[0].writes, read("(1 row").problem
+    (('/etc/x',), 'it is no valid shell text')
+    """
+    tree = _Tree(text)
+    return Script(
+        commands=tuple(tree.commands), functions=frozenset(tree.functions), problem=tree.problem
+    )
+
+
+def is_complete(text: str) -> bool:
+    r"""Tell whether a text is whole shell statements, without a syntax error.
+
+    >>> [is_complete(one) for one in ("ls", "for i in a; do", "echo 'a", "cat <<E\nx", "(1 row)")]
+    [True, False, False, False, True]
+    """
+    return not _Tree(text).problem
+
+
+class _Tree:
+    """Walks the tree of one text, and collects its simple commands."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._masked = masked(text)
+        self.commands: list[Command] = []
+        self.functions: set[str] = set()
+        root = _parser().parse(self._masked.encode()).root_node
+        self.problem = self._problem(root)
+        self._walk(root, _Around())
+
+    def _problem(self, root: Node) -> str:
+        odd = root.has_error or "\0" in self._masked
+        # a continuation line without the line that it is continued by
+        odd = odd or bool(re.search(r"(?<!\\)(?:\\\\)*\\\s*\Z", self._masked))
+        if odd or not all(map(_is_closed, _heredocs(root))):
+            return "it is no valid shell text"
+        return ""
+
+    def _walk(self, node: Node, around: _Around, depth: int = 0) -> None:
+        if depth > _MOST_DEPTH:
+            self.problem = "it is nested too deep"
+            return
+        if node.type == "redirected_statement":
+            self._redirected(node, around, depth)
+        elif node.type == "pipeline":
+            self._pipeline(node, around, depth)
+        elif node.type == "function_definition":
+            if name := node.child_by_field_name("name"):
+                self.functions.add(self._source(name))
+            self._inside(node.children, around, depth)
+        elif node.type in _COMMANDS:
+            self._command(node, around, depth)
+        elif node.type == "variable_assignment":
+            self.commands.append(
+                Command(assignments=(self._value(node),), writes=tuple(around.writes))
+            )
+            self._inside(node.children, _Around(), depth)
+        elif node.type == "file_redirect":
+            self._bare_redirect(node, depth)
+        else:
+            self._inside(node.children, around, depth)
+
+    def _inside(self, nodes: Iterable[Node], around: _Around, depth: int) -> None:
+        for node in nodes:
+            self._walk(node, around, depth + 1)
+
+    def _redirected(self, node: Node, around: _Around, depth: int) -> None:
+        redirects = [one for one in node.children if one.type.endswith("_redirect")]
+        inner = _Around(writes=[*around.writes], stdin=around.stdin)
+        for one in redirects:
+            inner.take(self, one)
+        body = node.child_by_field_name("body")
+        if body is not None:
+            self._walk(body, inner, depth + 1)
+        elif inner.writes:
+            self.commands.append(Command(words=(":",), writes=tuple(inner.writes)))
+        self._in_redirects(redirects, depth)
+
+    def _in_redirects(self, redirects: Iterable[Node], depth: int) -> None:
+        """Walk what redirections hold: the rest of a here-document's line, substitutions."""
+        for redirect in redirects:
+            if redirect.type != "heredoc_redirect":
+                self._inside(redirect.children, _Around(), depth)
+                continue
+            for part in redirect.children:
+                if part.type == "file_redirect":
+                    self.commands.append(Command(words=(":",), writes=tuple(self.written(part))))
+                elif part.type not in {"heredoc_start", "heredoc_end", "<<", "<<-"}:
+                    self._walk(part, _Around(), depth + 1)
+
+    def _bare_redirect(self, node: Node, depth: int) -> None:
+        if writes := self.written(node):
+            self.commands.append(Command(words=(":",), writes=tuple(writes)))
+        self._inside(node.children, _Around(), depth)
+
+    def _pipeline(self, node: Node, around: _Around, depth: int) -> None:
+        stdin = around.stdin
+        for part in node.named_children:
+            start = len(self.commands)
+            self._walk(part, _Around(writes=around.writes, stdin=stdin), depth + 1)
+            first = self.commands[start] if start < len(self.commands) else Command()
+            stdin = _echoed(first.words)
+
+    def _command(self, node: Node, around: _Around, depth: int) -> None:
+        inner = _Around(writes=[*around.writes], stdin=around.stdin)
+        words: list[str] = []
+        assignments: list[str] = []
+        for part in node.children:
+            if part.type.endswith("_redirect"):
+                inner.take(self, part)
+            elif part.type == "variable_assignment" and node.type == "command":
+                assignments.append(self._value(part))
+            elif part.type == "command_name" or part.type in _WORD_TYPES:
+                words.append(self._value(part))
+            elif not part.is_named and node.type != "command" and part.type.isalpha():
+                words.append(part.type)  # export, declare, unset
+        if node.type == "test_command":
+            words = ["test"]
+        self.commands.append(
+            Command(
+                words=tuple(words),
+                assignments=tuple(assignments),
+                writes=tuple(inner.writes),
+                stdin=inner.stdin,
+            )
+        )
+        redirects = [one for one in node.children if one.type.endswith("_redirect")]
+        self._in_redirects(redirects, depth)
+        rest = (one for one in node.children if not one.type.endswith("_redirect"))
+        for part in rest:
+            if part.type == "variable_assignment":
+                self._inside(part.children, _Around(), depth)
+            else:
+                self._walk(part, _Around(), depth + 1)
+
+    # values
+
+    def _source(self, node: Node) -> str:
+        return self._text[node.start_byte : node.end_byte]
+
+    def _value(self, node: Node) -> str:
+        """Return a word without its quotes; what is expanded stays as it is written."""
+        source = self._source(node)
+        if node.type == "raw_string":
+            return source[1:-1]
+        if node.type == "ansi_c_string":
+            return source[2:-1]
+        if node.type == "string":
+            return _ESCAPED_IN_QUOTES.sub(r"\1", source[1:-1])
+        if node.type == "command_name" and node.children:
+            return "".join(map(self._value, node.children))
+        if node.type in {"concatenation", "variable_assignment"}:
+            return self._joined(node)
+        if node.type == "word":
+            return _ESCAPED.sub(lambda found: found[1].replace("\n", ""), source)
+        return source
+
+    def _joined(self, node: Node) -> str:
+        parts, position = [], node.start_byte
+        for child in node.children:
+            parts += [self._text[position : child.start_byte], self._value(child)]
+            position = child.end_byte
+        return "".join([*parts, self._text[position : node.end_byte]])
+
+    def written(self, redirect: Node) -> list[str]:
+        """Return the files that a redirection writes."""
+        signs = [one.type for one in redirect.children if one.type in _WRITING]
+        targets = redirect.children_by_field_name("destination")
+        if not signs:
+            return []
+        if signs == [">&"] and all(one.type == "number" for one in targets):
+            return []
+        values = [self._value(one) for one in targets]
+        return [one for one in values if not (signs == [">&"] and one == "-")]
+
+    def stdin_of(self, redirect: Node) -> str | None:
+        """Return the text that a here-document or a here-string gives."""
+        if redirect.type == "heredoc_redirect":
+            bodies = [one for one in redirect.children if one.type == "heredoc_body"]
+            return "".join(map(self._source, bodies))
+        if redirect.type == "herestring_redirect":
+            return "".join(map(self._value, redirect.named_children))
+        return None
+
+
+@dataclass(kw_only=True)
+class _Around:
+    """The redirections that a statement stands in."""
+
+    writes: list[str] = field(default_factory=list)
+    stdin: str | None = None
+
+    def take(self, tree: _Tree, redirect: Node) -> None:
+        if redirect.type == "file_redirect":
+            self.writes += tree.written(redirect)
+            if any(one.type == "<" for one in redirect.children):
+                self.stdin = None
+        elif (text := tree.stdin_of(redirect)) is not None:
+            self.stdin = text
+
+
+def _echoed(words: tuple[str, ...]) -> str | None:
+    """Return what an `echo` prints, for the command behind the pipe."""
+    if words[:1] not in {("echo",), ("printf",)}:
+        return None
+    said = [word for word in words[1:] if word not in {"-e", "-n", "-ne", "-en", "--"}]
+    return " ".join(said).replace("\\n", "\n")
+
+
+def _heredocs(node: Node) -> Iterator[Node]:
+    if node.type == "heredoc_redirect":
+        yield node
+    for child in node.children:
+        yield from _heredocs(child)
+
+
+def _is_closed(heredoc: Node) -> bool:
+    return any(one.type == "heredoc_end" and not one.is_missing for one in heredoc.children)
