@@ -38,8 +38,8 @@ class Block:
     """Consecutive lines of the source that are one thing.
 
     ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
-    html, rule, frame, blank. ``content`` is the inside of a fence, or a heading's words. ``codes``
-    are the inline code spans. ``path`` are the headings above it. ``document`` counts documents
+    html, definition, rule, frame, blank. ``content`` is the inside of a fence, or a heading's words. ``codes``
+    are the inline code spans. ``caption`` is what a fence says behind its word. ``path`` are the headings above it. ``document`` counts documents
     that are shown in a fence, and is 0 outside of them. ``secrets`` says what was taken out of it.
     """
 
@@ -49,6 +49,7 @@ class Block:
     text: str = ""
     content: str = ""
     info: str = ""
+    caption: str = ""
     level: int = 0
     codes: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
@@ -141,6 +142,7 @@ class _Claim:
     end: int
     content: str = ""
     info: str = ""
+    caption: str = ""
     level: int = 0
     codes: tuple[str, ...] = ()
 
@@ -152,6 +154,7 @@ def _parse(texts: Sequence[str], offset: int, speaks: Speaks) -> list[Block]:
     for claim in _claims(tokens, speaks):
         end = min(claim.end, len(owners))
         owners[claim.start : end] = [claim] * (end - claim.start)
+    _claim_definitions(mended.lines, owners)
     owned = [
         (line.origin + offset, claim)
         for line, claim in zip(mended.lines, owners, strict=True)
@@ -159,6 +162,14 @@ def _parse(texts: Sequence[str], offset: int, speaks: Speaks) -> list[Block]:
     ]
     remarks = [(number + offset, text) for number, text in mended.remarks]
     return [_block(list(run), remarks) for _, run in groupby(owned, key=lambda one: one[1].key)]
+
+
+def _claim_definitions(lines: Sequence[fences.Line], owners: list[_Claim | None]) -> None:
+    """Claim what the parser gives no token for: definitions of links, and `[//]: # (comments)`."""
+    for at, line in enumerate(lines):
+        if owners[at] is None and line.origin is not None and line.text.strip():
+            goes_on = at > 0 and (before := owners[at - 1]) and before.key[0] == "definition"
+            owners[at] = before if goes_on else _Claim(key=("definition", at), start=at, end=at + 1)
 
 
 def _for_the_parser(lines: Sequence[fences.Line]) -> str:
@@ -175,6 +186,7 @@ def _block(run: list[tuple[int, _Claim]], remarks: Sequence[tuple[int, str]]) ->
         end=last + 1,
         content=claim.content,
         info=claim.info,
+        caption=claim.caption,
         level=claim.level,
         codes=claim.codes,
         remarks=tuple(dict.fromkeys(texts)),
@@ -225,10 +237,27 @@ def _insets(tokens: Sequence[Token]) -> Iterator[_Claim]:
         start, end = token.map or (0, 0)
         if token.type in {"fence", "code_block"}:
             kind = "fence" if token.type == "fence" else "code"
-            info = (token.info.split() or [""])[0].lower().strip("{}.")
-            yield _Claim(key=(kind, at), start=start, end=end, content=token.content, info=info)
+            word, _, rest = token.info.strip().partition(" ")
+            yield _Claim(
+                key=(kind, at),
+                start=start,
+                end=end,
+                content=token.content,
+                info=word.lower().strip("{}."),
+                caption=_caption(rest),
+            )
         elif token.type == "table_open":
             yield _Claim(key=("table", at), start=start, end=end)
+
+
+def _caption(attributes: str) -> str:
+    """Return what a fence's attributes say to people.
+
+    >>> _caption('title="On the primary" {3}'), _caption("{1,2} linenos")
+    ('On the primary', '')
+    """
+    named = re.search(r"""(?:title|caption|file|filename|name)\s*=\s*["']?([^"'}]+)""", attributes)
+    return named[1].strip() if named else ""
 
 
 def _codes(inline: Token) -> tuple[str, ...]:

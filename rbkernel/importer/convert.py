@@ -14,7 +14,17 @@ from pathlib import PurePath
 
 import yaml
 
-from rbkernel.importer import blocks, fields, holes, secrets, shell, source, statements, tables
+from rbkernel.importer import (
+    blocks,
+    fields,
+    holes,
+    references,
+    secrets,
+    shell,
+    source,
+    statements,
+    tables,
+)
 from rbkernel.importer.blocks import Block
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.notebook import Imported, assemble
@@ -68,11 +78,13 @@ def convert(
     whole = _told_secrets(blocks.read(lines, _speaks), hidden)
     parts = _parts(whole) if split else [whole]
     digest = hashlib.sha256(document).hexdigest()
+    links = references.defined(block.text for block in whole if block.kind == "definition")
     used = set(taken)
     made = []
     for part in parts:
         steps = _steps(_told(part, read.odd_lines), name, refuses, used, earlier or {})
         used.add(steps.fields.values["id"])
+        references.complete(steps.cells, links)
         made.append(assemble(steps, source=PurePath(name).name, digest=digest, db=db))
     return made
 

@@ -27,7 +27,11 @@ _HOLE = re.compile(
     re.VERBOSE,
 )
 # a set of characters, as in grep "[a-z]", and what only looks like a hole in SQL
-_NO_HOLE = re.compile(r"^(?:.-.)+$|\b(?:AND|OR|SELECT|FROM|and|or)\b.*[<>=]|^(?:x|X)$")
+_NO_HOLE = re.compile(
+    r"^(?:.-.)+$|\b(?:AND|OR|SELECT|FROM|and|or)\b.*[<>=]|^(?:x|X)$"
+    # PostgreSQL itself writes these in pg_stat_activity
+    r"|^(?:IDLE|insufficient privilege|command string not enabled)$"
+)
 # in words, where no code can be meant: also "[2-3 sentences]" and "[Immediate | < 30 min]"
 _IN_WORDS = re.compile(r"(?<!\w)\[(?P<wide>[^\[\]`\n]*[A-Za-z]{2}[^\[\]`\n]*)\](?![(\[])")
 _EXAMPLE_DATE = re.compile(r"\bYYYY-MM-DD\b")

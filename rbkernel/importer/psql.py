@@ -7,7 +7,6 @@ exec`, `ssh`, `docker exec`). It is never moved to another one.
 
 from __future__ import annotations
 
-import getopt
 import re
 import shlex
 from collections.abc import Sequence
@@ -16,56 +15,66 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from rbkernel.importer import holes
+from rbkernel.runbook.shell.judges.databases import psql_options
 
-_SHORT = "aAbc:d:eEf:F:h:HlL:no:p:P:qR:sStT:U:v:VwWxXz0?1"
-_LONG = [
-    *("echo-all", "no-align", "command=", "csv", "dbname=", "echo-errors", "echo-queries"),
-    *("echo-hidden", "file=", "field-separator=", "host=", "html", "list", "log-file="),
-    *("no-readline", "output=", "port=", "pset=", "quiet", "record-separator=", "single-step"),
-    *("single-line", "tuples-only", "table-attr=", "username=", "set=", "variable=", "version"),
-    *("no-password", "password", "expanded", "no-psqlrc", "single-transaction", "help"),
-]
 _FILES = {"-f", "--file", "-o", "--output", "-L", "--log-file", "-l", "--list"}
 _ENVIRONMENT = re.compile(r"^(?:export\s+)?PG(?P<what>HOST|DATABASE|SERVICE)=(?P<value>.+)$")
 _VARIABLE = re.compile(r"(?<!\\)\$([A-Za-z_]\w*)")
 _NO_PLACE = frozenset(
     {"sudo", "env", "kubectl", "oc", "docker", "podman", "exec", "ssh", "run", "su", "compose"}
 )
+_PORT = "5432"
+_WHERE = frozenset(
+    {"-h", "--host", "-d", "--dbname", "-U", "--username", "-p", "--port", "-v", "--set"}
+)
 _WHO = frozenset({"-u", "-U", "--user", "-c", "--container", "-i", "-l"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What psql is asked, and where: ``target`` is what names the database, empty for none."""
+    """What psql is asked, and where.
+
+    ``target`` is what names the database, empty for none. ``says_where`` tells whether the command
+    says more of where than its SQL does: a host, a user, a port, what runs psql elsewhere.
+    """
 
     queries: tuple[str, ...]
     target: str = ""
+    says_where: bool = False
 
 
 def read(words: Sequence[str]) -> Asked | None:
     """Read the words of a command; None when it is no psql, or one that reads or writes files.
 
     >>> read(["psql", "-hdb9", "-d", "orders", "-Atc", "SELECT 1"])
-    Asked(queries=('SELECT 1',), target='db9 orders')
+    Asked(queries=('SELECT 1',), target='db9 orders', says_where=True)
     >>> read(["kubectl", "exec", "-it", "db-0", "-n", "prod", "--", "psql", "-c", "SELECT 1"])
-    Asked(queries=('SELECT 1',), target='db-0 prod')
+    Asked(queries=('SELECT 1',), target='db-0 prod', says_where=True)
+    >>> read(["psql", "-p", "5433", "-c", "SELECT 1"]).target
+    '5433'
     >>> read(["sudo", "-u", "postgres", "psql", "-c", "SELECT 1"]).target
     ''
     """
     at = next((i for i, word in enumerate(words) if PurePosixPath(word).name == "psql"), None)
     if at is None:
         return None
-    try:
-        options, free = getopt.gnu_getopt(list(words[at + 1 :]), _SHORT, _LONG)
-    except getopt.GetoptError:
+    known = psql_options(words[at + 1 :])
+    if known is None:
         return None
+    options, free = known
     if any(name in _FILES for name, _ in options) or any(" " in word for word in free[1:]):
         return None
     queries = tuple(value for name, value in options if name in {"-c", "--command"})
     named = [value for name, value in options if name in {"-h", "--host"}]
     named += [value for name, value in options if name in {"-d", "--dbname"}] + free[:1]
-    places = [*_around(words[:at]), *(place for word in named for place in _places(word))]
-    return Asked(queries=queries, target=" ".join(dict.fromkeys(places)))
+    ports = [value for name, value in options if name in {"-p", "--port"} and value != _PORT]
+    places = [*_around(words[:at]), *(place for word in named for place in _places(word)), *ports]
+    says = {name for name, _ in options} & _WHERE
+    return Asked(
+        queries=queries,
+        target=" ".join(dict.fromkeys(places)),
+        says_where=bool(at or free or says),
+    )
 
 
 def _around(words: Sequence[str]) -> list[str]:

@@ -1,134 +1,369 @@
 """A shell fence, read without a shell: its commands, its SQL, its comments, its output.
 
-Pure. Nothing is ever run from here. A command that one program with plain words does becomes a list
-of words; whatever needs a shell (a pipe, a redirection, a variable) stays as it is written, to be
-copied.
+Pure. Nothing is ever run from here. A command is what the parser of shell text reads as whole
+statements, so that a loop stays one command; what it cannot read, and what looks like the output of
+a program, stays text. What is set (`cd`, `export`, a variable, a function) goes with the commands
+that follow it.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from typing import Literal
+from dataclasses import replace
 
 from rbkernel.errors import SecretParameter
-from rbkernel.importer import holes, psql, statements
+from rbkernel.importer import commands, languages, psql, statements
+from rbkernel.importer.commands import Piece
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.quantities import threshold
+from rbkernel.runbook.shell import programs, syntax
 from rbkernel.runbook.shell import text as shelltext
-from rbkernel.runbook.shell.effect import Effect
-
-Kind = Literal[
-    "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output"
-]
+from rbkernel.runbook.shell.effect import LOOKS
 
 LANGUAGES = frozenset(
     {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
 )
-_PROMPT = re.compile(r"^\s*(?:[\w@:~/.-]*[$%>]|PS [^>]*>) (?=\S)")
-_REQUIREMENT = re.compile(r"^(?P<tool>[\w.+-]+)\s*(?P<sign>>=|==|>|~>)\s*v?(?P<version>\d[\w.]*)$")
-_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(?P<word>\w+)\1")
-_OPENS = re.compile(
-    r"^\s*(?:for|while|until|if|case|select)\b|\{\s*$|^\s*(?:function\s+)?\w+\s*\(\)"
+# they show what a terminal shows: commands and what they print
+_SESSIONS = frozenset({"console", "shell-session", "terminal", "shellsession"})
+_PROMPT = re.compile(
+    r"^\s*(?:(?P<where>\[[^\]\n]{1,60}\] ?|[\w.-]+@[\w.-]+(?:[: ][^\s$#>%]*)? ?"
+    r"|[\w.-]*(?:bash|sh)-[\d.]+|/[\w/.-]* |[\w.:~/-]*)(?P<sign>[$%>#])|PS [^>]*>) (?=\S)"
 )
-_CLOSES = re.compile(r"^\s*(?:done|fi|esac|\})(?:\s|;|$)|;\s*(?:done|fi|esac)\s*(?:$|[|>&;])")
-_NEEDS_A_SHELL = (
-    ("a pipeline: rb.shell takes one command only", re.compile(r"\|")),
-    ("it writes to or reads from a file", re.compile(r"[<>]")),
-    ("several commands in one line", re.compile(r"&&|;|&")),
-    ("it contains a command substitution", re.compile(r"\$\(|`")),
-    ("shell variables", re.compile(r"\$\w|\$\{")),
-    ("a shell glob pattern", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
-    ("shell brackets", re.compile(r"[()]")),
+_SQL_PROMPT = re.compile(r"^\s*(?P<database>[\w-]+)(?P<sign>[=\-('\"])[#>] (?=\S)")
+# prompts of other programs: what is typed there is no shell text
+_OTHER_PROMPT = re.compile(
+    r"^\s*(?:(?P<mysql>mysql|MariaDB \[[^\]]*\])|(?P<redis>redis(?: [\w.:]+)?|[\d.]+:\d+(?:\[\d+\])?)"
+    r"|(?P<other>sqlite|cqlsh(?::\w+)?|\w+:(?:PRIMARY|SECONDARY)|mongo\w*|test|irb\S*|pry\S*|ghci|iex\S*"
+    r"|>>))> (?=\S)"
 )
-SETS = "it changes the shell's state"
-_STATE = frozenset(
-    ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
+_OPENS = re.compile(r"^\s*(?:for|while|until|if|case|select|function)\b|^\s*[\w-]+\s*\(\)|\{\s*$")
+# a shell somewhere else: what follows is typed there
+_ENTERS = re.compile(
+    r"^(?:sudo\s+(?:-\w+\s+)*)?(?:ssh\s+(?:-\w\s+\S+\s+|-\w+\s+)*\S+|su(?:\s+-l?)?(?:\s+[\w-]+)?|sudo\s+-\w*[is]\w*"
+    r"(?:\s+-?u?\s*\w+)?|(?:kubectl|oc|docker|podman|nerdctl|crictl|docker-compose)\s.*\bexec\b.*[\s/](?:ba|z|a|da)?sh"
+    r"|oc\s+(?:-\S+\s+\S+\s+)*(?:rsh|debug)\s+\S+|gcloud\s+compute\s+ssh\s+\S+(?:\s+--\S+)*|chroot\s+\S+"
+    r"|(?:ba|z)?sh|gitlab-rails\s+console|(?:sudo\s+)?gitlab-psql|redis-cli(?:\s+-\w\s+\S+)*"
+    r"|mysql(?:\s+-\S+(?:\s+[\w.<>\[\]$-]+)?)*|mongosh?(?:\s+\S+)?|sqlite3\s+\S+|tmux(?:\s+new\S*)?|screen)$"
 )
-_HEALTH = re.compile(
-    r"/(?:\w*health\w*|ready|readyz|live|livez|ping|status|up|metrics)/?(?:\?.*)?$"
-)
-_LOOKING_OPTIONS = frozenset(
-    [
-        "-s",
-        "-S",
-        "-f",
-        "-i",
-        "-I",
-        "-L",
-        "-v",
-        "-k",
-        "-sS",
-        "-fsS",
-        "-sf",
-        "-fs",
-        "-sSf",
-        "--silent",
-        "--fail",
-    ]
-)
-_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
-_EXPANDED = re.compile(r"(?<!\\)(?:\$[\w({]|`)")
+_SET_NOTHING = re.compile(r"^\s*(?:set\s+[-+]|shopt\b)")
+_OF_POSTGRES = re.compile(r"^\s*export\s+PG[A-Z]+=[^;|&$`]*$")
+_POSTGRES = re.compile(r"\b(?:psql|pg\w+|\w+db|PG[A-Z]+)\b")
+_MOST_LINES = 60
+_NOT_SHELL = "it is no valid shell text"
+THERE = "it is typed in a shell or a program that the command before it opens"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A part of a shell fence.
-
-    ``text`` is its text; for SQL the statement. ``words`` is the command as a list, if it needs
-    no shell; ``reason`` says why it needs one. ``changes`` is the part that changes something,
-    or may: a command that is not known to only read counts as a change. ``target`` names the
-    database of the SQL; empty when unknown.
-    """
-
-    kind: Kind
-    text: str
-    words: tuple[str, ...] = ()
-    reason: str = ""
-    changes: str = ""
-    target: str = ""
-
-
-def read(text: str) -> list[Piece]:
+def read(text: str, info: str = "bash") -> list[Piece]:
     """Take a shell fence apart.
+
+    Parameters
+    ----------
+    text
+        What it holds.
+    info
+        The word behind its mark, such as ``bash`` or ``console``.
 
     >>> [piece.kind for piece in read("# pods\\nkubectl get pods\\nkubectl logs x | grep y")]
     ['comment', 'words', 'text']
     >>> [piece.kind for piece in read("psql -h [host]\\n\\n# depth\\nSELECT 1\\n  FROM t;")]
     ['connect', 'comment', 'sql']
+    >>> read("cd /srv\\nls -l")[-1].text, [piece.kind for piece in read("ls\\n(1 row)")]
+    ('cd /srv\\nls -l', ['words', 'output'])
     """
-    lines = text.expandtabs(4).splitlines()
-    prompted = any(_PROMPT.match(line) for line in lines)
-    found: list[Piece] = []
-    position, target = 0, ""
-    while position < len(lines):
-        line = lines[position]
-        if not line.strip():
-            position += 1
+    return list(_joined([*_Reader(text, info).pieces()]))
+
+
+class _Reader:
+    """Reads a fence line by line: a comment, SQL, a query, output, or a command of some lines."""
+
+    def __init__(self, text: str, info: str) -> None:
+        self._lines = text.splitlines()
+        self._prompted = any(map(self._is_prompt, self._lines))
+        self._session = info in _SESSIONS or self._prompted
+        self._state: list[str] = []
+        self._target = ""
+        self._printed = False
+        self._at = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the parts in order."""
+        if re.match(r"\s*#!", "\n".join(self._lines)) and self._is_whole(0, len(self._lines)):
+            yield self._one("\n".join(self._lines))
+            return
+        while self._at < len(self._lines):
+            if not self._lines[self._at].strip():
+                self._at += 1
+                self._printed = False
+                continue
+            yield from self._next()
+
+    def _next(self) -> Iterator[Piece]:
+        lines, line = self._lines, self._lines[self._at]
+        if _OTHER_PROMPT.match(line):
+            yield from self._other()
+        elif _SQL_PROMPT.match(line):
+            yield from self._sql_prompt()
+        elif self._prompted:
+            yield from self._of_session()
         elif line.lstrip().startswith("#"):
-            found.append(Piece(kind="comment", text=line.strip().lstrip("#").strip()))
-            position += 1
-        elif statements.is_sql("\n".join(lines[position:])):
-            end = _end_of_sql(lines, position)
-            sql = "\n".join(lines[position:end])
-            found += [Piece(kind="sql", text=one, target=target) for one in statements.split(sql)]
-            position = end
-        elif prompted and not _PROMPT.match(line):
-            found.append(Piece(kind="output", text=line.rstrip()))
-            position += 1
+            self._at += 1
+            yield Piece(kind="comment", text=_comment(line))
+        elif self._query():
+            yield self._taken(languages.end_of_query(lines, self._at), self._query())
+        elif statements.is_sql("\n".join(lines[self._at :])):
+            end = _end_of_sql(lines, self._at)
+            sql = "\n".join(lines[self._at : end])
+            self._at = end
+            yield from (
+                Piece(kind="sql", text=one, target=self._target) for one in statements.split(sql)
+            )
+        elif label := self._output(line):
+            yield self._taken(self._at + 1, label)
+            self._printed = True
         else:
-            end = _end_of_command(lines, position)
-            command = "\n".join([_PROMPT.sub("", line), *lines[position + 1 : end]])
-            pieces = _command(command)
-            if pieces[0].kind == "connect":
-                target = pieces[0].target or target
-            target = psql.set_by(command) or target
-            found += [one if one.target else replace(one, target=target) for one in pieces]
-            position = end
-    return list(_joined(found))
+            yield from self._command_at()
+
+    def _taken(self, end: int, label: str) -> Piece:
+        """Keep lines as they are, and say what they are."""
+        text = "\n".join(line.rstrip() for line in self._lines[self._at : end])
+        self._at = end
+        return Piece(kind="output", text=text, reason=label)
+
+    def _query(self) -> str:
+        """Say whether a query of a monitoring system begins here."""
+        rest = self._lines[self._at :]
+        blank = next((at for at, line in enumerate(rest) if not line.strip()), len(rest))
+        return languages.query(rest[:blank])
+
+    def _output(self, line: str) -> str:
+        """Say whether a line was printed; a row only behind a line that was."""
+        if languages.begins_table(self._lines, self._at):
+            return "table"
+        known = _begins_with_a_program(line)
+        if (label := languages.output(line)) and not (known and label == "output"):
+            return label
+        rows = self._printed and languages.is_row(line)
+        return "table" if rows and not (known and not line.startswith(" ")) else ""
+
+    # prompts
+
+    @staticmethod
+    def _is_prompt(line: str) -> bool:
+        found = _PROMPT.match(line)
+        if found is None or found["sign"] is None:
+            return found is not None
+        # "# x" is a comment, "> x" a quotation: as prompts they need a place before them
+        return bool(found["where"]) or found["sign"] in "$%"
+
+    def _of_session(self) -> Iterator[Piece]:
+        line = self._lines[self._at]
+        found = _PROMPT.match(line)
+        if not self._is_prompt(line) or found is None:
+            if re.match(r"\s*#+\s", line) and not self._printed:
+                self._at += 1
+                yield Piece(kind="comment", text=_comment(line))
+                return
+            label = languages.query([line]) or languages.output(line) or "output"
+            yield self._taken(self._at + 1, label)
+            self._printed = True
+            return
+        self._printed = False
+        where = (found["where"] or "").strip("[] ")
+        self._lines[self._at] = line[found.end() :]
+        if self._lines[self._at].startswith("#"):
+            yield Piece(kind="comment", text=_comment(self._lines[self._at]))
+            self._at += 1
+            return
+        if re.search(r"\w@|\w\.\w|[a-z]\d", where):
+            yield Piece(kind="comment", text=f"On {where}:")
+        yield from self._command_at()
+
+    def _sql_prompt(self) -> Iterator[Piece]:
+        """SQL behind psql's prompt, which names the database."""
+        found = _SQL_PROMPT.match(self._lines[self._at])
+        assert found is not None
+        said = [self._lines[self._at][found.end() :]]
+        self._at += 1
+        while self._at < len(self._lines) and not said[-1].rstrip().endswith(";"):
+            line = self._lines[self._at]
+            goes_on = _SQL_PROMPT.match(line)
+            if goes_on is None or goes_on["sign"] == "=" or said[0].startswith("\\"):
+                break
+            said.append(line[goes_on.end() :])
+            self._at += 1
+        self._prompted = self._session = True
+        sql = "\n".join(said)
+        target = self._target or found["database"]
+        if not statements.is_sql(sql) and not sql.startswith("\\"):
+            yield Piece(kind="output", text=sql, reason=f"typed into psql, database {target}")
+            return
+        for one in statements.split(sql):
+            yield Piece(kind="sql", text=one, target=target, place=f"database {found['database']}")
+
+    def _other(self) -> Iterator[Piece]:
+        """What is typed into another program: it is kept, and said of which."""
+        line = self._lines[self._at]
+        found = _OTHER_PROMPT.match(line)
+        assert found is not None
+        name = "MySQL" if found["mysql"] else "Redis" if found["redis"] else "another program"
+        self._prompted = self._session = True
+        yield self._taken(self._at + 1, f"typed into {name}")
+
+    # commands
+
+    def _command_at(self) -> Iterator[Piece]:
+        start = self._at
+        end = self._end_of_command(start)
+        text = "\n".join(self._lines[start : end or start + 1]).strip()
+        if (own := commands.itself(text)) is not None:
+            self._at = start + 1
+            yield own
+        elif end is None:
+            # a loop that does not end is not torn apart
+            to = len(self._lines) if _OPENS.search(self._lines[start]) else start + 1
+            yield self._taken(to, _NOT_SHELL)
+        elif not self._is_command(text):
+            yield self._taken(end, languages.output(text) or "it is no command that is known")
+            self._printed = True
+        elif end < len(self._lines) and _ENTERS.match(text) and self._rest(end):
+            yield from self._inside(start, end)
+        else:
+            self._at = end
+            yield from self._of_command(text, start)
+
+    def _end_of_command(self, start: int) -> int | None:
+        """Return the line after a command that is whole: continuations, quotes, loops."""
+        last = min(len(self._lines), start + _MOST_LINES)
+        for end in range(start + 1, last + 1):
+            if self._prompted and end > start + 1:
+                self._lines[end - 1] = re.sub(r"^> ", "", self._lines[end - 1])
+            if self._is_whole(start, end):
+                return end
+        return None
+
+    def _is_whole(self, start: int, end: int) -> bool:
+        return syntax.is_complete("\n".join(self._lines[start:end]))
+
+    def _is_command(self, text: str) -> bool:
+        """Tell whether valid shell text is a command: it names a program, and no word of prose."""
+        script = syntax.read(text)
+        if not script.commands:
+            return False
+        if any(map(_is_known, script.commands)):
+            return True
+        first = script.commands[0]
+        if not first.words:
+            return all(re.match(r"[A-Z_][A-Z0-9_]*\+?=", one) for one in first.assignments) or (
+                script.sets
+                and f"${first.assignments[0].partition('=')[0]}" in "\n".join(self._lines)
+            )
+        if self._session or self._printed or not re.fullmatch(r"[a-z][\w.+-]*", first.words[0]):
+            return False
+        options = any(re.match(r"--?\w", word) for word in first.words[1:])
+        prose = re.search(r"[.:!?]$|, |\b(?:the|is|are|and|of|to|if)\b", text)
+        return options or (len(first.words) > 1 and not prose)
+
+    def _rest(self, end: int) -> str:
+        return "\n".join(self._lines[end:]).strip()
+
+    def _inside(self, start: int, end: int) -> Iterator[Piece]:
+        """Keep what is typed in a shell that a command opens together with that command."""
+        whole = "\n".join(self._lines[start:]).strip()
+        self._at = len(self._lines)
+        found = shelltext.judged(self._rest(end))
+        if found is LOOKS or not syntax.is_complete(whole):
+            yield Piece(kind="output", text=whole, reason=THERE)
+        else:
+            yield Piece(kind="text", text=whole, reason=THERE, changes=commands.changes(whole))
+
+    def _of_command(self, text: str, start: int) -> Iterator[Piece]:
+        script = syntax.read(text)
+        if script.sets:
+            yield from self._set(text, start)
+            return
+        for piece in commands.read(text):
+            if piece.kind == "connect":
+                self._target = piece.target or self._target
+            target = piece.target or self._target
+            yield self._with_state(replace(piece, target=target))
+
+    def _set(self, text: str, start: int) -> Iterator[Piece]:
+        """What is set goes with the commands after it; where it does more, all goes together."""
+        self._target = psql.set_by(text) or self._target
+        rest = self._rest(self._at)
+        if shelltext.judged(text) is LOOKS:
+            self._state.append(text)
+            yield Piece(kind="state", text=text)
+        elif rest and self._is_whole(start, len(self._lines)):
+            self._at = len(self._lines)
+            yield self._one("\n".join(self._lines[start:]).strip())
+        else:
+            yield self._one(text)
+
+    def _one(self, text: str) -> Piece:
+        self._at = len(self._lines) if text.endswith(self._rest(0)[-40:]) else self._at
+        known = Piece(kind="text", text=text, reason=commands.SETS, changes=commands.changes(text))
+        return self._with_state(known)
+
+    def _with_state(self, piece: Piece) -> Piece:
+        if piece.kind not in {"words", "text"}:
+            return piece
+        needed = _needed(self._state, piece.text)
+        if not needed:
+            return piece
+        text = "\n".join([*needed, piece.text])
+        return replace(
+            piece,
+            kind="text",
+            text=text,
+            words=(),
+            reason="it needs what is set before it",
+            changes=commands.changes(text),
+            own=piece.text,
+        )
+
+
+def _needed(state: Sequence[str], text: str) -> list[str]:
+    """Return what was set that a command needs: where it is, what is exported, what it names.
+
+    >>> _needed(["cd /srv", "A=1", "B=2", "export C=$B", "set -e"], "ls $A")
+    ['cd /srv', 'A=1', 'B=2', 'export C=$B']
+    """
+    found: list[str] = []
+    for one in reversed(state):
+        name = re.match(r"\s*(?:function\s+)?([A-Za-z_][\w-]*)(?:=|\s*\(\)|\s*\{)", one)
+        used = "\n".join([*found, text])
+        if _SET_NOTHING.match(one) or (_OF_POSTGRES.match(one) and not _POSTGRES.search(used)):
+            continue
+        if name and not re.search(rf"(?<![\w-]){re.escape(name[1])}(?![\w-])", used):
+            continue
+        found.insert(0, one)
+    return found
+
+
+def _is_known(command: syntax.Command) -> bool:
+    """Tell whether a command names a program that is known, or a file."""
+    if not command.words:
+        return False
+    word = command.words[0]
+    if programs.named(programs.name_of(word)) or word in {"[", "[[", "!"}:
+        return True
+    return (
+        re.match(r"(?:\.{1,2}|~|\$\{?\w+\}?)?/\w|^[\w./-]+\.(?:sh|py|pl|rb|bash)$", word)
+        is not None
+    )
+
+
+def _begins_with_a_program(line: str) -> bool:
+    found = syntax.read(line).commands
+    return bool(found) and not found[0].assignments and _is_known(found[0])
+
+
+def _comment(line: str) -> str:
+    """Return the words of a comment."""
+    stripped = line.strip()
+    return stripped if stripped.startswith("#!") else re.sub(r"^#+\s?", "", stripped).rstrip()
 
 
 def _end_of_sql(lines: Sequence[str], start: int) -> int:
@@ -141,149 +376,15 @@ def _end_of_sql(lines: Sequence[str], start: int) -> int:
     return len(lines)
 
 
-def _end_of_command(lines: Sequence[str], start: int) -> int:
-    """Return the line after a command: continuations, quotes, here-documents, loops."""
-    if heredoc := _HEREDOC.search(lines[start]):
-        for number in range(start + 1, len(lines)):
-            if lines[number].strip() == heredoc["word"]:
-                return number + 1
-    if _OPENS.search(lines[start]) and not _CLOSES.search(lines[start]):
-        for number in range(start + 1, len(lines)):
-            if _CLOSES.search(lines[number]):
-                return number + 1
-    end = start + 1
-    while end < len(lines) and lines[end - 1].rstrip().endswith("\\"):
-        end += 1
-    for further in range(end, len(lines) + 1):
-        if _quotes_end("\n".join(lines[start:further])):
-            return further
-    return end
-
-
-def _quotes_end(text: str) -> bool:
-    try:
-        shlex.split(text, comments=True)
-    except ValueError:
-        return False
-    return True
-
-
-def _command(text: str) -> list[Piece]:
-    text = text.strip()
-    if requirement := _REQUIREMENT.match(text):
-        return [Piece(kind="requirement", text=text, words=requirement.group("tool", "version"))]
-    if holes.only(text):
-        return [Piece(kind="hole", text=holes.only(text))]
-    changes = _changes(text)
-    if pieces := _psql(text):
-        return pieces
-    words, reason = words_of(text)
-    if not reason and (url := _health_address(words)):
-        return [Piece(kind="http", text=text, words=(url,))]
-    kind: Kind = "text" if reason else "words"
-    return [Piece(kind=kind, text=text, words=words, reason=reason, changes=changes)]
-
-
-def _changes(text: str) -> str:
-    """Say why a command is not known to only look; empty when it is.
-
-    >>> _changes("kubectl get pods"), _changes("kubectl delete pod x"), _changes("./frobnicate")
-    ('', 'kubectl delete changes something', 'it is unknown whether frobnicate changes something')
-    """
-    found = shelltext.judged(text)
-    if found.effect is Effect.CHANGES:
-        return f"{found.what} changes something"
-    return f"it is unknown whether {found.what} changes something" if found.what else ""
-
-
-def words_of(text: str) -> tuple[tuple[str, ...], str]:
-    """Return the words of a command that needs no shell; else the reason why it does.
-
-    >>> words_of("kubectl get pods -l 'app=[name]'")
-    (('kubectl', 'get', 'pods', '-l', 'app=[name]'), '')
-    >>> words_of("ls *.log"), words_of("echo it's")
-    (((), 'a shell glob pattern'), ((), 'its quotes are not closed'))
-    """
-    marks: dict[str, str] = {}
-    marked = holes.with_marks(text, marks).replace("\\\n", " ")
-    bare = _outside_quotes(re.sub(r"\s#.*$", "", marked))
-    for reason, pattern in _NEEDS_A_SHELL:
-        if pattern.search(bare):
-            return (), reason
-    try:
-        words = [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]
-    except ValueError:
-        return (), "its quotes are not closed"
-    if not words:
-        return (), "there is no command"
-    if words[0] in _STATE or re.match(r"\w+=", words[0]):
-        return (), SETS
-    if "\n" in marked.strip():
-        return (), "several lines"
-    return tuple(words), ""
-
-
-def _outside_quotes(text: str) -> str:
-    r"""Return what a shell gives a meaning to: what is not quoted, and what quotes do not stop.
-
-    >>> _outside_quotes("psql -c \"a <> b $C\" > 'x y'")
-    'psql -c $C > '
-    """
-
-    def kept(match: re.Match[str]) -> str:
-        return "".join(_EXPANDED.findall(match[0])) if match[0].startswith('"') else ""
-
-    return _QUOTED.sub(kept, text)
-
-
-def _psql(text: str) -> list[Piece]:
-    """Read ``psql … -c "SQL"``, a here-document for psql, and psql that only connects."""
-    first, _, rest = text.partition("\n")
-    heredoc = _HEREDOC.search(first) if rest else None
-    line = (first[: heredoc.start()] + first[heredoc.end() :]) if heredoc else text
-    marks: dict[str, str] = {}
-    marked = holes.with_marks(psql.expanded(line), marks).replace("\\\n", " ")
-    if re.search(r"[|;&<>`]|\$\(", _outside_quotes(re.sub(r"\s#.*$", "", marked))):
-        return []
-    try:
-        asked = psql.read(psql.words(psql.expanded(line)))
-    except ValueError:
-        return []
-    if asked is None:
-        return []
-    queries = list(asked.queries)
-    if heredoc:
-        body = rest.rsplit("\n", 1)[0]
-        queries.append(body if heredoc[1] else psql.expanded_body(body))
-    if queries and all(statements.is_sql(query) for query in queries):
-        return [
-            Piece(kind="sql", text=one, target=asked.target)
-            for query in queries
-            for one in statements.split(query)
-        ]
-    return [] if queries else [Piece(kind="connect", text=text, target=asked.target)]
-
-
-def _health_address(words: Sequence[str]) -> str:
-    """Return the address of a plain GET of a health endpoint."""
-    if words[0] != "curl":
-        return ""
-    addresses = [word for word in words[1:] if not word.startswith("-")]
-    plain = set(words[1:]) <= {*_LOOKING_OPTIONS, *addresses}
-    if not plain or len(addresses) != 1 or "-k" in words or "@" in addresses[0]:
-        return ""
-    address = addresses[0]
-    known = re.match(r"https?://[\w.-]+(?::\d+)?/", address) and _HEALTH.search(address)
-    return address if known else ""
-
-
 def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
     """Join neighbouring comments, and neighbouring lines of output."""
     last: Piece | None = None
     for piece in pieces:
         if last and piece.kind == last.kind and piece.kind in {"comment", "output"}:
-            last = replace(last, text=f"{last.text}\n{piece.text}")
-            continue
+            labels = dict.fromkeys(filter(None, [last.reason, piece.reason]))
+            if len(labels) < 2 or piece.reason in {"table", "output", "log lines"}:
+                last = replace(last, text=f"{last.text}\n{piece.text}")
+                continue
         if last:
             yield last
         last = piece
@@ -298,17 +399,31 @@ def is_command(text: str) -> bool:
     [True, True, False, False]
     """
     words = text.split()
-    return len(words) > 1 and PurePosixPath(words[0].lstrip("$")).name in _KNOWN_PROGRAMS
+    if len(words) < 2 or not syntax.is_complete(text):
+        return False
+    name = words[0].lstrip("$").rpartition("/")[2]
+    return name in _PLAIN_PROGRAMS or (
+        programs.named(name) is not None and name not in _ENGLISH and not _is_prose(words)
+    )
+
+
+def _is_prose(words: Sequence[str]) -> bool:
+    """Tell whether words are rather a sentence than arguments."""
+    return (
+        words[0].isalpha()
+        and not any(re.search(r"[-/=.$<\[{|*]|\d", word) for word in words[1:])
+        and len(words) > 4
+    )
 
 
 def looks_like_one(text: str) -> bool:
     """Tell whether a fence without a word is one for a shell: nothing but known commands."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    commands = [line for line in lines if not line.startswith("#")]
-    if any(re.match(r"\$ \S", line) for line in commands):
+    commands_only = [line for line in lines if not line.startswith("#")]
+    if any(re.match(r"\$ \S", line) for line in commands_only):
         return True
-    return bool(commands) and all(
-        is_command(line) or line.startswith(("./", "sudo ")) for line in commands
+    return bool(commands_only) and all(
+        is_command(line) or line.startswith(("./", "sudo ")) for line in commands_only
     )
 
 
@@ -321,16 +436,22 @@ def holds_a_secret(text: str) -> bool:
     return False
 
 
-_PROGRAMS = """
-    ansible apt aws az bash cat curl date df dig dmesg docker du find free gcloud gh git grep
-    helm htop ip iostat journalctl jq kill kubectl less ls lsof make mysql netstat nc npm
-    nslookup oc openssl pg_basebackup pg_ctl pg_ctlcluster pg_dump pg_isready pg_lsclusters
-    pg_restore ping pnpm podman ps psql python rabbitmqctl redis-cli rm rsync sar sed service
-    sh ss ssh sudo systemctl tail tcpdump telnet terraform top traceroute uptime vault vercel
-    vmstat wget yarn patronictl repmgr pgbackrest barman etcdctl consul nomad k6 istioctl
-    argocd
-"""
-_KNOWN_PROGRAMS = frozenset(_PROGRAMS.split())
+# they are no words of English, or always mean the program in a code span
+_PLAIN_PROGRAMS = frozenset(
+    """
+    cat date free find kill less make ping python service top watch yarn vault consul
+    """.split()
+)
+# programs that are words too
+_ENGLISH = frozenset(
+    """
+    at time host type test read write who last sort join split cut head tail file history set
+    true false wait which look id sleep exit return continue break local export info help man
+    shift times link link install patch dump restore script mail fold size size column size nice
+    command bind step agent crm cf w mc ed ex init sync sum users groups route batch wall kind at
+    factor strings page hold fly flux step screen expect parallel go node php perl lua ruby thanos
+    """.split()
+)
 
 
 _EXPECTED = re.compile(

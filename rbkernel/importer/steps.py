@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rbkernel.importer import (
     calls,
+    commands,
     fields,
     holes,
+    languages,
     measured,
     psql,
     shell,
@@ -36,7 +39,7 @@ from rbkernel.importer.cells import (
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.holes import Hole
 from rbkernel.importer.report import Entry
-from rbkernel.importer.shell import Piece
+from rbkernel.importer.commands import Piece
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import placeholder
 
@@ -82,6 +85,7 @@ class Steps:
             "paragraph": self._words,
             "quote": self._words,
             "html": self._html,
+            "definition": self._text,
         }
         if block.kind in handlers:
             handlers[block.kind](block, went)
@@ -274,6 +278,8 @@ class Steps:
                 self._pieces(block, went, shell.read(code))
 
     def _fence(self, block: Block, went: Went) -> None:
+        if block.caption:
+            self._remark(block, went, [f"{block.caption}:"])
         if block.info in statements.LANGUAGES or (
             not block.info and statements.is_sql(block.content)
         ):
@@ -283,16 +289,30 @@ class Steps:
         if block.info in shell.LANGUAGES or (
             not block.info and shell.looks_like_one(block.content)
         ):
-            pieces = shell.read(block.content)
+            if language := languages.whole(block.content):
+                self._foreign(block, went, language)
+                return
+            pieces = shell.read(block.content, block.info)
             if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
                 self._pieces(block, went, pieces)
                 return
-            went.reasons.append("there is no command in it yet" if pieces else "it is empty")
+            went.reasons += dict.fromkeys(piece.reason for piece in pieces if piece.reason)
+            if not went.reasons:
+                went.reasons.append("there is no command in it yet" if pieces else "it is empty")
             self._text(block, went, holes.loud(as_fence(block)))
+            return
+        if language := languages.QUERIES.get(block.info) or _query(block):
+            self._foreign(block, went, language)
             return
         if block.info not in {"", "text", "txt", "mermaid"}:
             went.reasons.append(f"{block.info} is not run")
         self._text(block, went, as_fence(block))
+
+    def _foreign(self, block: Block, went: Went, language: str) -> None:
+        """Keep what is written in another language, and say in which."""
+        went.reasons.append(f"{language}: rbkernel has no source for it")
+        text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
+        self._text(block, went, f"{language}:\n\n{text}" if language in languages.INFO else text)
 
     def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
         said: list[str] = []
@@ -300,13 +320,12 @@ class Steps:
             if piece.kind == "comment":
                 said += piece.text.splitlines()
             elif piece.kind in {"words", "text", "http"}:
-                *before, title = said or [""]
-                self._remark(block, went, before)
                 expected = shell.expected_after(pieces[number + 1 :])
-                self._command(block, went, piece, title, expected)
+                self._command(block, went, piece, [*said, piece.behind], expected)
                 said = []
             elif piece.kind == "sql":
-                self._sql(block, went, piece.text, "\n".join(said), piece.target)
+                remarks = [*said, piece.place, piece.behind]
+                self._sql(block, went, piece.text, "\n".join(filter(None, remarks)), piece.target)
                 said = []
             else:
                 self._aside(block, went, piece, said)
@@ -332,51 +351,85 @@ class Steps:
         elif piece.kind == "hole":
             self._remark(block, went, [*said, placeholder(piece.text)])
             went.reasons.append(f"{piece.text}: there is no command yet")
+        elif piece.kind == "state":
+            self._remark(block, went, [*said, f"`{piece.text}`" if "`" not in piece.text else ""])
+            if "`" in piece.text or "\n" in piece.text:
+                self._text(block, went, f"```sh\n{piece.text}\n```")
         else:
             self._remark(block, went, said)
-            self._text(block, went, f"```text\n{piece.text}\n```")
+            info = languages.INFO.get(piece.reason, "text")
+            if piece.reason not in {"", "output", "table", "log lines"}:
+                went.reasons.append(piece.reason)
+            self._text(block, went, f"```{info}\n{piece.text}\n```")
 
     def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
         self._text(block, went, remark(lines))
 
     def _command(
-        self, block: Block, went: Went, piece: Piece, said: str, expected: Mapping[str, str]
+        self,
+        block: Block,
+        went: Went,
+        piece: Piece,
+        said: Sequence[str],
+        expected: Mapping[str, str],
     ) -> None:
+        """Write a command: shown to copy where it only looks, else proposed behind the decision.
+
+        A test says what is right; it runs only where somebody has allowed it.
+        """
         if shell.holds_a_secret(piece.text):
             went.notes.append("it contains what looks like a password: remove it from the runbook")
+        told = [line for line in said if line.strip()]
+        words = told[-1] if told and not piece.behind else (told[-2:-1] or [""])[0]
         found = self._declare(holes.find(piece.text))
-        # in a shell of its own a value could be a command, and what is set there is gone at once
-        # a test says what is right; it runs only where somebody has allowed it
         is_test = bool(expected) and piece.kind == "words"
-        odd = piece.kind == "text" and (found or piece.reason == shell.SETS)
-        if odd or (piece.changes and not is_test):
-            self._proposed(block, went, piece, said)
+        if piece.changes and not is_test:
+            title = self._titles.one_of_its_own(words or titles.of_code(piece.name))
+            self._keep_remarks(block, went, told, title)
+            self._proposed(block, went, piece, title, found)
             return
-        title = calls.quoted(self._look(block, said, piece.text))
+        title = self._look(block, words, piece.name)
+        self._keep_remarks(block, went, told, title)
         if piece.kind == "http":
-            call = calls.call("rb.http", title, calls.filled(piece.words[0], found))
+            call = calls.call("rb.http", calls.quoted(title), calls.filled(piece.words[0], found))
         else:
-            words = piece.words or ("bash", "-c", piece.text)
             went.notes += [piece.reason] if piece.reason else []
             call = calls.call(
                 "rb.shell",
-                title,
-                calls.listed([calls.filled(word, found) for word in words]),
+                calls.quoted(title),
+                self._argv(piece, found),
                 expect=calls.mapped({name: calls.quoted(of) for name, of in expected.items()}),
             )
         self._code(block, went, call, joins=True)
+
+    def _keep_remarks(self, block: Block, went: Went, told: Sequence[str], title: str) -> None:
+        """Write the comments of a command as text, but for one that its title says in full."""
+        self._remark(block, went, [line for line in told if tables.plain(line) not in title])
+
+    def _argv(self, piece: Piece, found: Sequence[Hole]) -> str:
+        """Write the words of a command; what fills a placeholder can be no command."""
+        if piece.words:
+            return calls.listed([calls.filled(word, found) for word in piece.words])
+        taken = commands.with_arguments(piece.text, found) if found else (piece.text, [])
+        if taken is None:
+            text = commands.louder(piece.text, found)
+            return calls.listed([calls.quoted(word) for word in ("bash", "-c", text)])
+        text, names = taken
+        shown = [calls.quoted(word) for word in ("bash", "-c", text, *(["bash"] if names else []))]
+        of = {hole.parameter: hole for hole in found}
+        return calls.listed([*shown, *(calls.filled(of[name].text, [of[name]]) for name in names)])
 
     def _look(self, block: Block, said: str, text: str) -> str:
         """Return the title of a look: what stands right above it, else what it is."""
         words, self._label = said or self._label, ""
         return self._titles.of_a_look(titles.heading_of(block), words, text)
 
-    def _proposed(self, block: Block, went: Went, piece: Piece, said: str) -> None:
+    def _proposed(
+        self, block: Block, went: Went, piece: Piece, title: str, found: Sequence[Hole]
+    ) -> None:
         """Write a plan that waits for the decision; its title is its command."""
-        went.notes.append(f"proposed: {piece.changes or piece.reason}")
-        title = self._titles.one_of_its_own(said or titles.of_code(piece.text))
-        risk = "" if piece.changes else f"It seems to only look. Not run here: {piece.reason}"
-        self._act(block, went, calls.command(title, piece.text, holes.find(piece.text), risk))
+        went.notes.append(f"proposed: {piece.changes}")
+        self._act(block, went, calls.command(title, piece.text, found))
 
     def _connection(self, went: Went, target: str) -> str:
         """Return the parameter that carries a target's connection."""
@@ -387,11 +440,14 @@ class Steps:
 
     def _sql(self, block: Block, went: Went, text: str, remark: str, target: str = "") -> None:
         statement = statements.read(text)
-        of_psql = "a command of psql, to be run there" if text.startswith("\\") else ""
-        refused = of_psql or statement.problem or self._refuses(statement.sql)
-        self._remark(block, went, remark.splitlines())
-        if of_psql or statement.problem:
-            went.reasons.append(of_psql or statement.problem)
+        kept = "a command of psql, to be run there" if text.startswith("\\") else ""
+        if dialect := languages.dialect(text):
+            kept = f"SQL for {dialect}: it is not sent to PostgreSQL"
+        kept = kept or statement.problem
+        refused = kept or self._refuses(statement.sql)
+        self._remark(block, went, [*remark.splitlines(), f"For {dialect}:" if dialect else ""])
+        if kept:
+            went.reasons.append(kept)
             self._text(block, went, f"```sql\n{statement.source}\n```")
             return
         db = self._connection(went, target)
@@ -425,3 +481,9 @@ class Steps:
             if hole.parameter:
                 self.parameters.setdefault(hole.parameter, hole)
         return known
+
+
+def _query(block: Block) -> str:
+    """Say whether a fence without a word holds a query of a monitoring system."""
+    language = languages.whole(block.content) if not block.info else ""
+    return language if language in languages.INFO else ""

@@ -144,7 +144,7 @@ class TestSecrets:
             "line 5: a secret (authorization)",
             "line 6: a secret (dsn)",
         ]
-        assert '"export PGPASSWORD=‹PLACEHOLDER: secret›"' in code_of(one)
+        assert "`export PGPASSWORD=‹PLACEHOLDER: secret›`" in text_of(one)
         assert '"bash"' not in code_of(one)
         assert "%%sql db_at_db9_orders --untried\nSELECT 1" in code_of(one)
 
@@ -188,7 +188,7 @@ class TestShell:
         ("command", "reason"),
         [
             ("kubectl logs x | grep ERROR", "a pipeline"),
-            ("ls > /tmp/x", "a file"),
+            ("wc -l < /tmp/x", "a file"),
             ("ls *.log", "a shell glob pattern"),
             ("echo $(date)", "command substitution"),
             ("uptime && free", "several commands"),
@@ -200,7 +200,8 @@ class TestShell:
         assert any(reason in entry.note for entry in one.report.entries)
 
     @pytest.mark.parametrize(
-        "command", ["./frobnicate now", "mysql -e 'DELETE FROM x'", "date -s 1", "cat x | frob"]
+        "command",
+        ["./frobnicate now", "mysql -e 'DELETE FROM x'", "date -s 1", "cat x | frob", "ls > x"],
     )
     def test_what_nobody_knows_to_only_look_waits_for_the_decision(self, command: str) -> None:
         code = code_of(_one(_fence("bash", command)))
@@ -213,7 +214,8 @@ class TestShell:
             "kubectl logs <pod> | grep x\n```\n\n```sql\nDELETE FROM orders;\n```\n"
         )
         code = code_of(_one(text))
-        assert code.count("rb.act(") == code.count("when=choice.chose(") == 3
+        assert code.count("rb.act(") == code.count("when=choice.chose(") == 2
+        assert '["bash", "-c", \'kubectl logs "$1" | grep x\', "bash", pod]' in code
         assert 'rb.actions.command("kubectl rollout undo deploy/x", ' in code
         assert 'title="DELETE FROM orders"' in code
 

@@ -34,6 +34,15 @@ _WORD_TYPES = frozenset(
     }
 )
 _COMMANDS = frozenset({"command", "declaration_command", "unset_command", "test_command"})
+_SETTING = frozenset(
+    {
+        *("variable_assignment", "variable_assignments", "declaration_command", "unset_command"),
+        *("function_definition", "comment"),
+    }
+)
+_STATE = frozenset(
+    ["cd", "pushd", "popd", "set", "shopt", "alias", "unalias", "ulimit", "umask", "source", ".", "exec"]
+)
 _ESCAPED = re.compile(r"\\(\n|.)", re.DOTALL)
 _ESCAPED_IN_QUOTES = re.compile(r"\\([$`\"\\]|\n)")
 _MOST_DEPTH = 200
@@ -59,11 +68,15 @@ class Command:
 class Script:
     """A shell text: all simple commands in it, however deep they lie, and its functions.
 
-    ``problem`` says why it is no shell text; empty when it is one.
+    ``sets`` tells whether it does nothing but set something in the shell: ``cd``, ``export``,
+    variables, functions. ``remark`` is the comment behind its last line. ``problem`` says why it is
+    no shell text; empty when it is one.
     """
 
     commands: tuple[Command, ...]
     functions: frozenset[str]
+    sets: bool = False
+    remark: str = ""
     problem: str = ""
 
 
@@ -98,7 +111,11 @@ def read(text: str) -> Script:
     """
     tree = _Tree(text)
     return Script(
-        commands=tuple(tree.commands), functions=frozenset(tree.functions), problem=tree.problem
+        commands=tuple(tree.commands),
+        functions=frozenset(tree.functions),
+        sets=tree.sets,
+        remark=tree.remark,
+        problem=tree.problem,
     )
 
 
@@ -121,10 +138,21 @@ class _Tree:
         self.functions: set[str] = set()
         root = _parser().parse(self._masked.encode()).root_node
         self.problem = self._problem(root)
+        self.sets = bool(root.named_children) and all(map(self._sets, root.named_children))
+        last = root.named_children[-1] if root.named_children else root
+        self.remark = self._source(last).lstrip("#").strip() if last.type == "comment" else ""
         self._walk(root, _Around())
+
+    def _sets(self, node: Node) -> bool:
+        if node.type == "list":
+            return all(map(self._sets, node.named_children))
+        if node.type == "command" and (name := node.child_by_field_name("name")):
+            return self._source(name) in _STATE
+        return node.type in _SETTING
 
     def _problem(self, root: Node) -> str:
         odd = root.has_error or "\0" in self._masked
+        odd = odd or any(map(_is_misplaced, root.children))
         # a continuation line without the line that it is continued by
         odd = odd or bool(re.search(r"(?<!\\)(?:\\\\)*\\\s*\Z", self._masked))
         if odd or not all(map(_is_closed, _heredocs(root))):
@@ -300,6 +328,11 @@ def _echoed(words: tuple[str, ...]) -> str | None:
         return None
     said = [word for word in words[1:] if word not in {"-e", "-n", "-ne", "-en", "--"}]
     return " ".join(said).replace("\\n", "\n")
+
+
+def _is_misplaced(node: Node) -> bool:
+    """Tell whether a statement ends as only a branch of `case` may."""
+    return node.type in {";;", ";&", ";;&"}
 
 
 def _heredocs(node: Node) -> Iterator[Node]:

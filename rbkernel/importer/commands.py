@@ -1,0 +1,269 @@
+"""One command of a shell fence: a list of words, SQL for psql, a health endpoint, or text to copy.
+
+Pure. A command that one program with plain words does becomes a list of words; whatever needs a
+shell (a pipe, a redirection, a variable) stays as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rbkernel.importer import holes, languages, psql, statements
+from rbkernel.importer.holes import Hole
+from rbkernel.runbook.placeholders import placeholder
+from rbkernel.runbook.shell import syntax
+from rbkernel.runbook.shell import text as shelltext
+from rbkernel.runbook.shell.effect import Effect
+
+Kind = Literal[
+    "comment", "sql", "connect", "http", "words", "text", "requirement", "hole", "output", "state"
+]
+_REQUIREMENT = re.compile(r"^(?P<tool>[\w.+-]+)\s*(?P<sign>>=|==|>|~>)\s*v?(?P<version>\d[\w.]*)$")
+_HEREDOC = re.compile(r"<<-?\s*(['\"]?)(?P<word>\w+)\1")
+_NEEDS_A_SHELL = (
+    ("a pipeline: rb.shell takes one command only", re.compile(r"\|")),
+    ("it writes to or reads from a file", re.compile(r"[<>]")),
+    ("several commands in one line", re.compile(r"&&|;|&")),
+    ("it contains a command substitution", re.compile(r"\$\(|`")),
+    ("shell variables", re.compile(r"\$\w|\$\{")),
+    ("a shell glob pattern", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
+    ("shell brackets", re.compile(r"[()]")),
+)
+SETS = "it changes the shell's state"
+_STATE = frozenset(
+    ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
+)
+_HEALTH = re.compile(
+    r"/(?:\w*health\w*|ready|readyz|live|livez|ping|status|up|metrics)/?(?:\?.*)?$"
+)
+_LOOKING_OPTIONS = frozenset(
+    "-s -S -f -i -I -L -v -k -sS -fsS -sf -fs -sSf --silent --fail".split()  # noqa: SIM905
+)
+_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_EXPANDED = re.compile(r"(?<!\\)(?:\$[\w({]|`)")
+# an argument of these is read as a program, where a value could say anything
+_READS_CODE = re.compile(
+    r"(?:^|[\s;|&(])(?:ssh|(?:ba|z|da|k)?sh|su|runuser|eval|watch|[gmn]?awk|sed|perl|python[\d.]*|ruby"
+    r"|node|psql|mysql|mariadb|mongosh?|sqlite3|xargs|parallel|find|ansible|trap)(?=\s)|<<"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of a shell fence.
+
+    ``text`` is what it says; for SQL the statement. ``words`` is the command as a list, when it
+    needs no shell. ``reason`` says why it does, and of output what it is. ``changes`` says what of
+    it changes something, or may: what nobody knows to only look is taken for a change. ``target``
+    names the database that SQL is for; empty when nothing does. ``behind`` is the comment behind
+    it, ``place`` where it is to be typed, ``own`` its text without what is set before it.
+    """
+
+    kind: Kind
+    text: str
+    words: tuple[str, ...] = ()
+    reason: str = ""
+    changes: str = ""
+    target: str = ""
+    behind: str = ""
+    place: str = ""
+    own: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called by: its own text."""
+        return self.own or self.text
+
+
+def itself(text: str) -> Piece | None:
+    """Return what a line is that is no command at all: a requirement, something to fill in.
+
+    >>> itself("kubectl >= 1.24").kind, itself("[log query command]").kind, itself("ls")
+    ('requirement', 'hole', None)
+    """
+    if requirement := _REQUIREMENT.match(text):
+        return Piece(kind="requirement", text=text, words=requirement.group("tool", "version"))
+    if holes.only(text):
+        return Piece(kind="hole", text=holes.only(text))
+    return None
+
+
+def read(text: str) -> list[Piece]:
+    """Read one command.
+
+    >>> [(one.kind, one.words) for one in read("df -h  # above 90 %: stop")]
+    [('words', ('df', '-h'))]
+    >>> read("df -h  # above 90 %: stop")[0].behind
+    'above 90 %: stop'
+    """
+    text = text.strip()
+    if pieces := _psql(text):
+        return pieces
+    behind = syntax.read(text).remark
+    words, reason = words_of(text)
+    if not reason and (url := _health_address(words)):
+        return [Piece(kind="http", text=text, words=(url,), behind=behind)]
+    kind: Kind = "text" if reason else "words"
+    return [
+        Piece(
+            kind=kind,
+            text=text,
+            words=words,
+            reason=reason,
+            changes=changes(text),
+            behind=behind,
+        )
+    ]
+
+
+def changes(text: str) -> str:
+    """Say why a command is not known to only look; empty when it is.
+
+    >>> changes("kubectl get pods"), changes("kubectl delete pod x"), changes("./frobnicate")
+    ('', 'kubectl delete changes something', 'it is unknown whether frobnicate changes something')
+    """
+    found = shelltext.judged(text)
+    if found.effect is Effect.CHANGES:
+        return f"{found.what} changes something"
+    return f"it is unknown whether {found.what} changes something" if found.what else ""
+
+
+def words_of(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the words of a command that needs no shell; else the reason why it does.
+
+    >>> words_of("kubectl get pods -l 'app=[name]'")
+    (('kubectl', 'get', 'pods', '-l', 'app=[name]'), '')
+    >>> words_of("ls *.log"), words_of("echo it's")
+    (((), 'a shell glob pattern'), ((), 'its quotes are not closed'))
+    """
+    marks: dict[str, str] = {}
+    marked = holes.with_marks(text, marks).replace("\\\n", " ")
+    bare = _outside_quotes(re.sub(r"\s#.*$", "", marked))
+    for reason, pattern in _NEEDS_A_SHELL:
+        if pattern.search(bare):
+            return (), reason
+    try:
+        words = [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]
+    except ValueError:
+        return (), "its quotes are not closed"
+    if not words:
+        return (), "there is no command"
+    if words[0] in _STATE or re.match(r"\w+=", words[0]):
+        return (), SETS
+    if "\n" in marked.strip():
+        return (), "several lines"
+    return tuple(words), ""
+
+
+def _outside_quotes(text: str) -> str:
+    r"""Return what a shell gives a meaning to: what is not quoted, and what quotes do not stop.
+
+    >>> _outside_quotes("psql -c \"a <> b $C\" > 'x y'")
+    'psql -c $C > '
+    """
+
+    def kept(match: re.Match[str]) -> str:
+        return "".join(_EXPANDED.findall(match[0])) if match[0].startswith('"') else ""
+
+    return _QUOTED.sub(kept, text)
+
+
+def with_arguments(text: str, found: Sequence[Hole]) -> tuple[str, list[str]] | None:
+    """Return a shell text that takes its placeholders as arguments, and their parameters, in order.
+
+    A value can then be no command, whatever it is. None where the text would read an argument as
+    code, or has a placeholder that can be no parameter.
+
+    >>> known = holes.find("kubectl logs <pod> | grep '[word]'")
+    >>> with_arguments("kubectl logs <pod> | grep '[word]'", known)
+    ('kubectl logs "$1" | grep \\'\\'"$2"\\'\\'', ['pod', 'word'])
+    >>> with_arguments("ssh <host> uptime | wc", holes.find("ssh <host> uptime")) is None
+    True
+    """
+    if _READS_CODE.search(text) or not all(hole.parameter for hole in found):
+        return None
+    numbers = {hole.text: number for number, hole in enumerate(found, 1)}
+    pattern = re.compile("|".join(re.escape(one) for one in sorted(numbers, key=len, reverse=True)))
+    out, position, quote = "", 0, ""
+    while position < len(text):
+        if match := pattern.match(text, position):
+            number = numbers[match[0]]
+            out += {"": f'"${number}"', '"': f"${{{number}}}", "'": f"'\"${number}\"'"}[quote]
+            position = match.end()
+            continue
+        letter = text[position]
+        if letter == "\\" and quote != "'":
+            out += text[position : position + 2]
+            position += 2
+            continue
+        if quote == '"' and (letter == "`" or text.startswith("$(", position)):
+            return None  # quotes inside of it begin anew
+        if letter in "'\"" and quote in {"", letter}:
+            quote = "" if quote else letter
+        out += letter
+        position += 1
+    return out, [hole.parameter for hole in found]
+
+
+def louder(text: str, found: Sequence[Hole]) -> str:
+    """Write the placeholders of a command for people, to be filled in by hand."""
+    for hole in found:
+        text = text.replace(hole.text, placeholder(hole.hint))
+    return text
+
+
+def _psql(text: str) -> list[Piece]:
+    """Read ``psql … -c "SQL"``, a here-document for psql, and psql that only connects."""
+    first, _, rest = text.partition("\n")
+    heredoc = _HEREDOC.search(first) if rest else None
+    line = (first[: heredoc.start()] + first[heredoc.end() :]) if heredoc else text
+    marks: dict[str, str] = {}
+    marked = holes.with_marks(psql.expanded(line), marks).replace("\\\n", " ")
+    if re.search(r"[|;&<>`]|\$\(", _outside_quotes(re.sub(r"\s#.*$", "", marked))):
+        return []
+    try:
+        asked = psql.read(psql.words(psql.expanded(line)))
+    except ValueError:
+        return []
+    if asked is None:
+        return []
+    queries = list(asked.queries)
+    if heredoc:
+        body = rest.rsplit("\n", 1)[0]
+        queries.append(body if heredoc[1] else psql.expanded_body(body))
+    if any(map(languages.dialect, queries)):
+        return []  # it is for a pooler, not for PostgreSQL
+    if queries and all(statements.is_sql(query) for query in queries):
+        place = f"`{first.strip()}`" if asked.says_where and "`" not in first else ""
+        found = [
+            Piece(kind="sql", text=one, target=asked.target)
+            for query in queries
+            for one in statements.split(query)
+        ]
+        behind = "" if heredoc else syntax.read(text).remark
+        return [
+            Piece(kind="sql", text=one.text, target=one.target, place=place, behind=behind)
+            if number == 0
+            else one
+            for number, one in enumerate(found)
+        ]
+    if queries:
+        return []
+    return [Piece(kind="connect", text=text, target=asked.target)]
+
+
+def _health_address(words: Sequence[str]) -> str:
+    """Return the address of a plain GET of a health endpoint."""
+    if words[0] != "curl":
+        return ""
+    addresses = [word for word in words[1:] if not word.startswith("-")]
+    plain = set(words[1:]) <= {*_LOOKING_OPTIONS, *addresses}
+    if not plain or len(addresses) != 1 or "-k" in words or "@" in addresses[0]:
+        return ""
+    address = addresses[0]
+    known = re.match(r"https?://[\w.-]+(?::\d+)?/", address) and _HEALTH.search(address)
+    return address if known else ""
