@@ -41,7 +41,10 @@ _HEALTH = re.compile(
     r"/(?:\w*health\w*|ready|readyz|live|livez|ping|status|up|metrics)/?(?:\?.*)?$"
 )
 _LOOKING_OPTIONS = frozenset(
-    "-s -S -f -i -I -L -v -k -sS -fsS -sf -fs -sSf --silent --fail".split()  # noqa: SIM905
+    {
+        *("-s", "-S", "-f", "-i", "-I", "-L", "-v", "-k", "-sS", "-fsS", "-sf", "-fs", "-sSf"),
+        *("--silent", "--fail"),
+    }
 )
 _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _EXPANDED = re.compile(r"(?<!\\)(?:\$[\w({]|`)")
@@ -238,7 +241,7 @@ def _psql(text: str) -> list[Piece]:
     if any(map(languages.dialect, queries)):
         return []  # it is for a pooler, not for PostgreSQL
     if queries and all(statements.is_sql(query) for query in queries):
-        place = f"`{first.strip()}`" if asked.says_where and "`" not in first else ""
+        place = (first if heredoc else text) if asked.says_where else ""
         found = [
             Piece(kind="sql", text=one, target=asked.target)
             for query in queries

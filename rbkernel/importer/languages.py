@@ -46,8 +46,8 @@ _HEADER = re.compile(r"^\s*[A-Z][A-Z0-9_()%/.:#-]*(?:(?:\s{2,}|\t)[A-Z%#][A-Za-z
 _COLUMNS = re.compile(r"^\s*\S+(?: \S+)?(?:\s{2,}|\t)\S.*")
 _LOG = re.compile(
     r"^\s*(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d|\[?\d\d:\d\d:\d\d|\w{3} +\d+ \d\d:\d\d:\d\d"
-    r"|[IWEF]\d{4} \d\d:\d\d:\d\d|(?:ts|time|level|lvl|msg)=\S|(?:ERROR|FATAL|WARN(?:ING)?|INFO|DEBUG"
-    r"|PANIC|HINT|DETAIL|STATEMENT|CONTEXT|NOTICE|LOG|CRITICAL|Error|Warning|Traceback)\b[:\s(\[]"
+    r"|[IWEF]\d{4} \d\d:\d\d:\d\d|(?:ts|time|level|lvl|msg)=\S|(?:ERROR|FATAL|WARN(?:ING)?|INFO"
+    r"|DEBUG|PANIC|HINT|DETAIL|STATEMENT|CONTEXT|NOTICE|LOG|CRITICAL|Error|Warning|Traceback)\b[:\s(\[]"
     r"|panic:|fatal:|error:|warning:|goroutine \d+|Caused by:|\s+at [\w.$<>]+\(|\s+File \"|npm ERR!"
     r"|\d{1,3}(?:\.\d{1,3}){3} - )"
 )

@@ -22,10 +22,15 @@ from rbkernel.runbook.shell import text as shelltext
 from rbkernel.runbook.shell.effect import LOOKS
 
 LANGUAGES = frozenset(
-    {"bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession", "ksh"}
+    {
+        *("bash", "sh", "shell", "console", "zsh", "shell-session", "terminal", "shellsession"),
+        *("ksh", "sh-session", "bash-session"),
+    }
 )
 # they show what a terminal shows: commands and what they print
-_SESSIONS = frozenset({"console", "shell-session", "terminal", "shellsession"})
+_SESSIONS = frozenset(
+    ["console", "shell-session", "terminal", "shellsession", "sh-session", "bash-session"]
+)
 _PROMPT = re.compile(
     r"^\s*(?:(?P<where>\[[^\]\n]{1,60}\] ?|[\w.-]+@[\w.-]+(?:[: ][^\s$#>%]*)? ?"
     r"|[\w.-]*(?:bash|sh)-[\d.]+|/[\w/.-]* |[\w.:~/-]*)(?P<sign>[$%>#])|PS [^>]*>) (?=\S)"
@@ -33,7 +38,8 @@ _PROMPT = re.compile(
 _SQL_PROMPT = re.compile(r"^\s*(?P<database>[\w-]+)(?P<sign>[=\-('\"])[#>] (?=\S)")
 # prompts of other programs: what is typed there is no shell text
 _OTHER_PROMPT = re.compile(
-    r"^\s*(?:(?P<mysql>mysql|MariaDB \[[^\]]*\])|(?P<redis>redis(?: [\w.:]+)?|[\d.]+:\d+(?:\[\d+\])?)"
+    r"^\s*(?:(?P<mysql>mysql|MariaDB \[[^\]]*\])"
+    r"|(?P<redis>redis(?: [\w.:]+)?|[\w.-]+:\d+(?:\[\d+\])?)"
     r"|(?P<other>sqlite|cqlsh(?::\w+)?|\w+:(?:PRIMARY|SECONDARY)|mongo\w*|test|irb\S*|pry\S*|ghci|iex\S*"
     r"|>>))> (?=\S)"
 )
@@ -175,9 +181,8 @@ class _Reader:
             yield Piece(kind="comment", text=_comment(self._lines[self._at]))
             self._at += 1
             return
-        if re.search(r"\w@|\w\.\w|[a-z]\d", where):
-            yield Piece(kind="comment", text=f"On {where}:")
-        yield from self._command_at()
+        place = f"On {where}:" if re.search(r"\w@|\w\.\w|[a-z]\d", where) else ""
+        yield from (replace(one, place=one.place or place) for one in self._command_at())
 
     def _sql_prompt(self) -> Iterator[Piece]:
         """SQL behind psql's prompt, which names the database."""
@@ -199,7 +204,7 @@ class _Reader:
             yield Piece(kind="output", text=sql, reason=f"typed into psql, database {target}")
             return
         for one in statements.split(sql):
-            yield Piece(kind="sql", text=one, target=target, place=f"database {found['database']}")
+            yield Piece(kind="sql", text=one, target=target, place=f"On {found['database']}:")
 
     def _other(self) -> Iterator[Piece]:
         """What is typed into another program: it is kept, and said of which."""
@@ -436,21 +441,26 @@ def holds_a_secret(text: str) -> bool:
     return False
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # they are no words of English, or always mean the program in a code span
-_PLAIN_PROGRAMS = frozenset(
+_PLAIN_PROGRAMS = _words(
     """
     cat date free find kill less make ping python service top watch yarn vault consul
-    """.split()
+    """
 )
 # programs that are words too
-_ENGLISH = frozenset(
+_ENGLISH = _words(
     """
     at time host type test read write who last sort join split cut head tail file history set
     true false wait which look id sleep exit return continue break local export info help man
-    shift times link link install patch dump restore script mail fold size size column size nice
-    command bind step agent crm cf w mc ed ex init sync sum users groups route batch wall kind at
-    factor strings page hold fly flux step screen expect parallel go node php perl lua ruby thanos
-    """.split()
+    shift times link link install patch dump restore script mail fold size size column size
+    nice command bind step agent crm cf w mc ed ex init sync sum users groups route batch
+    wall kind at factor strings page hold fly flux step screen expect parallel go node php
+    perl lua ruby thanos
+    """
 )
 
 

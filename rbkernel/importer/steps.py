@@ -36,10 +36,10 @@ from rbkernel.importer.cells import (
     unfolded,
     with_breaks,
 )
+from rbkernel.importer.commands import Piece
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.holes import Hole
 from rbkernel.importer.report import Entry
-from rbkernel.importer.commands import Piece
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import placeholder
 
@@ -316,7 +316,9 @@ class Steps:
 
     def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
         said: list[str] = []
+        place = ""
         for number, piece in enumerate(pieces):
+            place = self._placed(block, went, piece, place)
             if piece.kind == "comment":
                 said += piece.text.splitlines()
             elif piece.kind in {"words", "text", "http"}:
@@ -324,7 +326,7 @@ class Steps:
                 self._command(block, went, piece, [*said, piece.behind], expected)
                 said = []
             elif piece.kind == "sql":
-                remarks = [*said, piece.place, piece.behind]
+                remarks = [*said, piece.behind]
                 self._sql(block, went, piece.text, "\n".join(filter(None, remarks)), piece.target)
                 said = []
             else:
@@ -346,7 +348,7 @@ class Steps:
             db = self._connection(went, piece.target)
             went.bound(f"connections.{db}")
             self._remark(
-                block, went, [f"`{piece.text}`: the parameter `{db}` names the connection."]
+                block, went, [*said, f"`{piece.text}`: the parameter `{db}` names the connection."]
             )
         elif piece.kind == "hole":
             self._remark(block, went, [*said, placeholder(piece.text)])
@@ -361,6 +363,13 @@ class Steps:
             if piece.reason not in {"", "output", "table", "log lines"}:
                 went.reasons.append(piece.reason)
             self._text(block, went, f"```{info}\n{piece.text}\n```")
+
+    def _placed(self, block: Block, went: Went, piece: Piece, last: str) -> str:
+        """Write down where a piece belongs, once: a prompt's host, the command that named it."""
+        if piece.place and piece.place != last:
+            prompt = piece.place.startswith("On ")
+            self._text(block, went, piece.place if prompt else f"```sh\n{piece.place}\n```")
+        return piece.place or last
 
     def _remark(self, block: Block, went: Went, lines: Iterable[str]) -> None:
         self._text(block, went, remark(lines))

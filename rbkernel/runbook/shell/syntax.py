@@ -41,7 +41,10 @@ _SETTING = frozenset(
     }
 )
 _STATE = frozenset(
-    ["cd", "pushd", "popd", "set", "shopt", "alias", "unalias", "ulimit", "umask", "source", ".", "exec"]
+    {
+        *("cd", "pushd", "popd", "set", "shopt", "alias", "unalias", "ulimit", "umask"),
+        *("source", ".", "exec"),
+    }
 )
 _ESCAPED = re.compile(r"\\(\n|.)", re.DOTALL)
 _ESCAPED_IN_QUOTES = re.compile(r"\\([$`\"\\]|\n)")
