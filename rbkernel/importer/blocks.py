@@ -38,10 +38,10 @@ class Block:
     """Consecutive lines of the source that are one thing.
 
     ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
-    html, definition, rule, frame, blank. ``content`` is the inside of a fence, or a heading's words.
-    ``caption`` is what a fence says behind its word. ``codes`` are the inline code spans. ``path``
-    are the headings above it. ``document`` counts documents that are shown in a fence, and is 0
-    outside of them. ``secrets`` says what was taken out of it.
+    html, definition, rule, frame, blank. ``content`` is the inside of a fence, or a heading's
+    words. ``caption`` is what a fence says behind its word. ``codes`` are the inline code spans.
+    ``path`` are the headings above it. ``document`` counts documents that are shown in a fence, and
+    is 0 outside of them. ``secrets`` says what was taken out of it.
     """
 
     kind: str

@@ -59,10 +59,10 @@ _READS_CODE = re.compile(
 class Piece:
     """A part of a shell fence.
 
-    ``text`` is what it says; for SQL the statement. ``words`` is the command as a list, when it
-    needs no shell. ``reason`` says why it does, and of output what it is. ``changes`` says what of
-    it changes something, or may: what nobody knows to only look is taken for a change. ``target``
-    names the database that SQL is for; empty when nothing does. ``behind`` is the comment behind
+    ``text`` is its text; for SQL the statement. ``words`` is the command as a list, if it needs
+    no shell; ``reason`` says why it needs one, and of output what it is. ``changes`` is the part
+    that changes something, or may: a command that is not known to only read counts as a change.
+    ``target`` names the database of the SQL; empty when unknown. ``behind`` is the comment behind
     it, ``place`` where it is to be typed, ``own`` its text without what is set before it.
     """
 
@@ -124,7 +124,7 @@ def read(text: str) -> list[Piece]:
 
 
 def changes(text: str) -> str:
-    """Say why a command is not known to only look; empty when it is.
+    """Say why a command is not known to only read; empty if it is.
 
     >>> changes("kubectl get pods"), changes("kubectl delete pod x"), changes("./frobnicate")
     ('', 'kubectl delete changes something', 'it is unknown whether frobnicate changes something')

@@ -18,6 +18,7 @@ from rbkernel.importer import (
     blocks,
     fields,
     holes,
+    queries,
     references,
     secrets,
     shell,
@@ -165,6 +166,11 @@ def _steps(
             _yaml(block, steps)
         else:
             steps.take(block)
+    if metrics := front.values.get("metrics"):
+        measured = queries.bound(metrics, part, refuses)
+        front.replace("metrics", measured)
+        if any("query" in one for one in measured):
+            steps.connections.of("")
     if not front.has("category") and (guess := _guess(words, front, part)):
         front.say("category", guess)
     if not front.has("summary") and (summary := _first_words(part)):

@@ -126,6 +126,15 @@ class Fields:
         self._said.add(field)
         return ""
 
+    def replace(self, field: str, value: Any) -> None:
+        """Set a field again, where the model takes the value."""
+        trial = {**self.values, field: value}
+        try:
+            FrontMatter.model_validate(trial)
+        except ValidationError:
+            return
+        self.values = trial
+
     def has(self, field: str) -> bool:
         """Whether the source said something for a field."""
         return field in self._said

@@ -73,9 +73,9 @@ def whole(text: str) -> str:
         return "JSON"
     if _is_yaml(text, lines):
         return "YAML"
-    told = [line for line in lines if not line.lstrip().startswith("#")]
-    if told and query(told) and end_of_query(told, 0) == len(told):
-        return query(told)
+    bare = [line for line in lines if not line.lstrip().startswith("#")]
+    if bare and query(bare) and end_of_query(bare, 0) == len(bare):
+        return query(bare)
     return ""
 
 

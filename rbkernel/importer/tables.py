@@ -141,6 +141,7 @@ def _metrics(table: Table) -> Bound | None:
         warning="warn",
         slo="slo|target",
         normal="normal|baseline|expected",
+        query="query|sql",
         panel="dashboard|panel",
         next_step="action|response",
     )

@@ -134,11 +134,17 @@ def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
     front = document.front
     here = document.path.resolve()
     ours = catalogue.packaged("notebooks").resolve()
-    for other in around.runbooks.get(front.id, ()) if front else ():
-        replaced = ours in {here.parent, other.parent} and here.parent != other.parent
-        if other != here and not replaced:
-            message = f"{other} has the same id"
-            yield in_field(document, "id", message, "give one of the two another id")
+    same = around.runbooks.get(front.id, ()) if front else ()
+    others = [other for other in same if other != here and not _replaces(here, other, ours)]
+    if others:
+        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+        message = f"{others[0]} has the same id{more}"
+        yield in_field(document, "id", message, "give each its own id")
+
+
+def _replaces(here: Path, other: Path, ours: Path) -> bool:
+    """Tell whether one of two notebooks is ours, and the other a team's in its place."""
+    return ours in {here.parent, other.parent} and here.parent != other.parent
 
 
 @rule_with_surroundings("RB610", "unknown-drill", Level.WARNING, "tested")

@@ -109,6 +109,20 @@ class TestSql:
         assert "CAST((:n || ' hours') AS interval)" in code
         assert 'n: str = "‹PLACEHOLDER: n›"' in code
 
+    @pytest.mark.parametrize(
+        "text", ["<IDLE>", "<insufficient privilege>", "<IDLE> in transaction"]
+    )
+    def test_what_postgresql_itself_writes_is_no_placeholder(self, text: str) -> None:
+        one = _one(_fence("sql", f"SELECT 1 FROM pg_stat_activity WHERE query <> '{text}'"))
+        assert f"query <> '{text}'" in code_of(one)
+        assert "PLACEHOLDER" not in code_of(one)
+
+    def test_the_port_belongs_to_the_connection(self) -> None:
+        text = "psql -h db9 -p 5433 -c 'SELECT 1'\npsql -h db9 -p 5432 -c 'SELECT 2'"
+        code = code_of(_one(_fence("bash", text)))
+        assert "%%sql db_at_db9_5433 --untried\nSELECT 1" in code
+        assert "%%sql db_at_db9 --untried\nSELECT 2" in code
+
     def test_a_list_is_no_value(self) -> None:
         one = _one(_fence("sql", "SELECT * FROM t WHERE id IN (<ids>)"))
         assert "%%sql" not in code_of(one)
@@ -291,6 +305,30 @@ class TestWords:
         assert "rb.metrics()" in code_of(one)
         other = _one("# T\n\n**Detect:** the approver is away, or orders > 50\n")
         assert _front(other).metrics == ()
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "Outbox queue depth: `SELECT count(*) FROM outbox`",
+            "```sql\n-- Outbox queue depth\nSELECT count(*) FROM outbox;\n```",
+            "## Outbox queue depth\n\n```sql\nSELECT count(*) FROM outbox\n```",
+        ],
+    )
+    def test_a_metric_is_measured_by_the_query_of_the_document(self, query: str) -> None:
+        table = "| Metric | Warning | Critical |\n|-|-|-|\n| Outbox queue depth | > 5 | > 50 |"
+        [metric] = _front(_one(f"# T\n\n{table}\n\n{query}\n")).metrics
+        assert (metric.query, metric.column) == ("SELECT count(*) FROM outbox", "count")
+        assert metric.diagnostic == ""
+        [other] = _front(_one(f"# T\n\n{table}\n\nOther: `SELECT a, b FROM x`\n")).metrics
+        assert other.query == ""
+
+    def test_a_query_that_changes_something_measures_nothing(self) -> None:
+        table = "| Metric | Critical | Query |\n|-|-|-|\n| Depth of x | > 5 | `{}` |"
+        changing = "SELECT pg_advisory_lock(1) AS depth FROM x"
+        [metric] = _front(_one(f"# T\n\n{table.format(changing)}\n")).metrics
+        assert metric.query == ""
+        [metric] = _front(_one(f"# T\n\n{table.format('SELECT max(n) FROM x')}\n")).metrics
+        assert metric.query == "SELECT max(n) FROM x"
 
     @pytest.mark.parametrize("words", ["P1", "SEV2", "High", "warning", "Critical (P0)", "Sev-3"])
     def test_severity_of_four_scales(self, words: str) -> None:

@@ -201,12 +201,13 @@ def test_what_our_registry_plans_is_not_there_yet() -> None:
 
 
 def test_two_runbooks_with_one_id_are_found_in_a_folder(tmp_path: Path) -> None:
-    for name in ("a.ipynb", "b.ipynb"):
+    for name in ("a.ipynb", "b.ipynb", "c.ipynb"):
         nbformat.write(good(), tmp_path / name)
     read, unread = reading.documents(reading.notebooks([tmp_path]))
     around = real(*read)
     duplicates = [p for one in read for p in check(one, around) if p.code == "RB609"]
-    assert len(duplicates) == 2
+    assert len(duplicates) == 3
+    assert all(problem.message.endswith("has the same id, and 1 more") for problem in duplicates)
     assert unread == []
 
 

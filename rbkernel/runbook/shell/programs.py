@@ -18,7 +18,7 @@ from typing import Any
 Phrase = tuple[str, ...]
 
 _BINARIES = re.compile(r"^(?:.*/)?s?bin$")
-# a reader that is told one of these does more than read, whatever program it is
+# with one of these options a program does more than read, whatever program it is
 _SUSPICIOUS = re.compile(
     r"^--?(?:output-(?:dir|file)|out-?(?:dir|file)|save|write|delete|remove|purge|flush|clear|reset"
     r"|repair|fix|kill|apply|execute|exec|in-?place|overwrite|install|upgrade|restore|rotate|vacuum"
