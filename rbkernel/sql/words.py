@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rbkernel.sql import guard
 
 _CHANGING = re.compile(
-    r"\b(?:insert\s+into|update\s+(?:only\s+)?\S+\s+(?:(?:as\s+)?\w+\s+)?set|delete\s+from"
+    r"\b(?:(?:commit|rollback)\s+prepared|prepare\s+transaction|insert\s+into|update\s+(?:only\s+)?\S+\s+(?:(?:as\s+)?\w+\s+)?set|delete\s+from"
     r"|merge\s+into|truncate|drop|alter|create|grant|revoke|vacuum|reindex|cluster"
     r"|refresh\s+materialized|copy\s[^;]*\b(?:from|program)\b"
     r"|setval|nextval|lo_\w+(?=\s*\()|dblink_exec"
@@ -26,7 +26,10 @@ _READING = re.compile(
     r"|^\\(?:d\w*\+?|l\+?|z|x|conninfo|timing|pset|q|h|\?)(?:\s|$)",
     re.IGNORECASE,
 )
-_INTO = re.compile(r"\binto\b", re.IGNORECASE)
+# a table that is made, and rows that are locked
+_INTO = re.compile(
+    r"\binto\b|\bfor\s+(?:no\s+key\s+update|update|share|key\s+share)\b", re.IGNORECASE
+)
 
 
 def changing_sql(text: str) -> str:

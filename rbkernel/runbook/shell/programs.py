@@ -20,7 +20,7 @@ Phrase = tuple[str, ...]
 _BINARIES = re.compile(r"^(?:.*/)?s?bin$")
 # with one of these options a program does more than read, whatever program it is
 _SUSPICIOUS = re.compile(
-    r"^--?(?:output-(?:dir|file)|out-?(?:dir|file)|save|write|delete|remove|purge|flush|clear|reset"
+    r"^--?(?:output-(?:dir|file)|out-?(?:dir|file)|save|write(?!-out)|delete|remove|purge|flush|clear|reset"
     r"|repair|fix|kill|apply|execute|exec|in-?place|overwrite|install|upgrade|restore|rotate|vacuum"
     r"|drop|truncate|shutdown|terminate|reload|restart)(?:-[\w-]+)?(?:=|$)"
 )

@@ -109,6 +109,8 @@ def read(text: str) -> Script:
 
     >>> [one.words for one in read("sudo ls -l 'a b' | wc -l; echo $(date)").commands]
     [('sudo', 'ls', '-l', 'a b'), ('wc', '-l'), ('echo', '$(date)'), ('date',)]
+    >>> read("sort <in -o out").commands[0].words, read("psql -f - <<E\\nx\\nE").commands[0].words
+    (('sort', '-o', 'out'), ('psql', '-f', '-'))
     >>> read("jq . a > /etc/x").commands[0].writes, read("(1 row").problem
     (('/etc/x',), 'it is no valid shell text')
     """
@@ -197,10 +199,17 @@ class _Tree:
             inner.take(self, one)
         body = node.child_by_field_name("body")
         if body is not None:
+            inner.words += self._between(node)
             self._walk(body, inner, depth + 1)
         elif inner.writes:
             self.commands.append(Command(words=(":",), writes=tuple(inner.writes)))
         self._in_redirects(redirects, depth)
+
+    def _between(self, node: Node) -> list[str]:
+        """Return the words between the parts of a node that the grammar leaves out: a lone `-`."""
+        gaps = zip(node.children, node.children[1:], strict=False)
+        texts = (self._text[one.end_byte : following.start_byte] for one, following in gaps)
+        return [word for text in texts for word in text.replace("\\\n", " ").split()]
 
     def _in_redirects(self, redirects: Iterable[Node], depth: int) -> None:
         """Walk what redirections hold: the rest of a here-document's line, substitutions."""
@@ -228,7 +237,7 @@ class _Tree:
             stdin = _echoed(first.words)
 
     def _command(self, node: Node, around: _Around, depth: int) -> None:
-        inner = _Around(writes=[*around.writes], stdin=around.stdin)
+        inner = _Around(writes=[*around.writes], stdin=around.stdin, words=[*around.words])
         words: list[str] = []
         assignments: list[str] = []
         for part in node.children:
@@ -240,6 +249,7 @@ class _Tree:
                 words.append(self._value(part))
             elif not part.is_named and node.type != "command" and part.type.isalpha():
                 words.append(part.type)  # export, declare, unset
+        words += inner.words
         if node.type == "test_command":
             words = ["test"]
         self.commands.append(
@@ -291,13 +301,21 @@ class _Tree:
     def written(self, redirect: Node) -> list[str]:
         """Return the files that a redirection writes."""
         signs = [one.type for one in redirect.children if one.type in _WRITING]
-        targets = redirect.children_by_field_name("destination")
+        targets = redirect.children_by_field_name("destination")[:1]
         if not signs:
             return []
         if signs == [">&"] and all(one.type == "number" for one in targets):
             return []
         values = [self._value(one) for one in targets]
         return [one for one in values if not (signs == [">&"] and one == "-")]
+
+    def words_of(self, redirect: Node) -> list[str]:
+        """Return the arguments that the grammar counts to a redirection: `sort <x -u`."""
+        if redirect.type == "heredoc_redirect":
+            found = redirect.children_by_field_name("argument")
+        else:
+            found = redirect.children_by_field_name("destination")[1:]
+        return [self._value(one) for one in found]
 
     def stdin_of(self, redirect: Node) -> str | None:
         """Return the text that a here-document or a here-string gives."""
@@ -315,8 +333,10 @@ class _Around:
 
     writes: list[str] = field(default_factory=list)
     stdin: str | None = None
+    words: list[str] = field(default_factory=list)
 
     def take(self, tree: _Tree, redirect: Node) -> None:
+        self.words += tree.words_of(redirect)
         if redirect.type == "file_redirect":
             self.writes += tree.written(redirect)
             if any(one.type == "<" for one in redirect.children):

@@ -17,6 +17,7 @@ JUDGES: Mapping[str, Judge] = {
     "su": shells.su,
     "source": shells.source,
     "trap": shells.trap,
+    "alias": shells.alias,
     "find": files.find,
     "sed": files.sed,
     "awk": files.awk,

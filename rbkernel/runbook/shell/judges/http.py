@@ -29,7 +29,7 @@ _TO_FILES = frozenset(
 )
 # an address that says that something is done when it is asked for
 _DOES = re.compile(
-    r"^(?:flush\w*|purge|reload|restart|shutdown|quit\w*|stop|start|reset|delete|remove|drop|kill"
+    r"^(?:flush\w*|purge|reload|restart|shutdown|quit\w*|stop|start|reset|delete\w*|remove\w*|drop|kill"
     r"|trigger|enable|disable|promote|failover|rollback|deploy|clear\w*|evict|drain|cancel|pause"
     r"|resume|rebuild|refresh|execute|approve|unlock|activate|deactivate|toggle|invalidate|build"
     r"|abort|terminate|reboot|run|sync|update|create|destroy|install|unseal|seal|snapshot|compact"
@@ -72,7 +72,8 @@ def curl(call: Call) -> Judgement:
         if method not in _READS_BY:
             return changes_something(call.name, "-X", method)
     asks_with_get = {"-G", "--get", "-sG", "-Gs", "-sSG", "-GsS"} & set(arguments)
-    sent = next((found[0] for word in arguments if (found := _SENT.match(word))), "")
+    others = (word for word in arguments if not _METHOD.match(word))
+    sent = next((found[0] for word in others if (found := _SENT.match(word))), "")
     if sent and not (asks_with_get and re.search(r"d|data", sent)):
         return changes_something(call.name, sent)
     if option := call.has("-K", "--config*", "--engine*", "--libcurl*"):

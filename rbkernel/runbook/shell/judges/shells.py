@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+from rbkernel.runbook.shell import programs
 from rbkernel.runbook.shell.effect import LOOKS, Judgement, unknown
 from rbkernel.runbook.shell.judges.call import Call, unknown_here
 
@@ -40,6 +41,16 @@ def su(call: Call) -> Judgement:
 def source(call: Call) -> Judgement:
     """Judge a sourced script: nobody here sees what is in it."""
     return unknown("source", *call.arguments[:1])
+
+
+def alias(call: Call) -> Judgement:
+    """Judge a new name: that of a program that is known must still mean that program."""
+    for word in call.arguments:
+        name, equals, text = word.partition("=")
+        meant = programs.named((text.split() or [""])[0])
+        if equals and (known := programs.named(name)) and known is not meant:
+            return unknown("alias", name)
+    return LOOKS
 
 
 def trap(call: Call) -> Judgement:
