@@ -79,7 +79,8 @@ class Piece:
     @property
     def name(self) -> str:
         """What it is called by: its own text."""
-        return self.own or self.text
+        name = self.own or self.text
+        return re.sub(r"\s+#[^\n]*$", "", name) if self.behind else name
 
 
 def itself(text: str) -> Piece | None:

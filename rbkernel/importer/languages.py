@@ -53,6 +53,7 @@ _LOG = re.compile(
 )
 _YAML_LINE = re.compile(r"^\s*(?:- )*[\w./-]+:(?:\s+\S.*|\s*)$|^\s*- \S|^---\s*$|^\s*#")
 _JSON_LINE = re.compile(r"^\s*(?:[\[{]\s*$|[\]}],?\s*$|\"[^\"]*\"\s*:|[\]}]\s*,?\s*[\[{]?\s*$)")
+_MOST_JSON = 200
 _ARROWS = re.compile(r"^\s*(?:->|=>|→|✓|✔|✗|✘|…|\.\.\.|>>>|\* \w+ -|●|├|└|│)\s?")
 _NAMED = re.compile(r"^\s*[A-Z][\w ()/-]{0,40}:(?:\s|$)")
 _STATUS = re.compile(r"^\s*(?:HTTP/\d|OK\b|[A-Z][a-z]+ing\b.*\.\.\.)|^\s*\d+(?:\.\d+)?%?\s*$")
@@ -137,6 +138,36 @@ def is_row(line: str) -> bool:
     (True, True, False)
     """
     return _COLUMNS.match(line) is not None or re.match(r"^\s.* \| ", line) is not None
+
+
+def is_header(line: str) -> bool:
+    """Tell whether a line behind a command is rather the header of what it prints.
+
+    >>> is_header("       total      used"), is_header("a   b    c"), is_header("  ls -l   /x")
+    (True, True, False)
+    """
+    return re.match(r"^\s*\w\S*(?:\s{2,}\w\S*){2,}$|^\s{6,}\w+(?:\s{2,}\w+)+$", line) is not None
+
+
+def end_of_json(lines: Sequence[str], at: int) -> int | None:
+    """Return the line after an answer in JSON that begins in a line; None when none does.
+
+    >>> end_of_json(["{", '  "a": [1]', "}", "ls"], 0), end_of_json(["{ ls; }"], 0)
+    (3, None)
+    """
+    if not re.match(r"\s*[\[{]\s*(?:$|[\]}\"\[{\d])", lines[at]):
+        return None
+    for end in range(at + 1, min(len(lines), at + _MOST_JSON) + 1):
+        if re.search(r"[\]}]\s*$", lines[end - 1]) and _parses("\n".join(lines[at:end])):
+            return end
+    return None
+
+
+def _parses(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False
 
 
 def begins_table(lines: Sequence[str], at: int) -> bool:

@@ -89,7 +89,7 @@ class _Reader:
         self._session = info in _SESSIONS or self._prompted
         self._state: list[str] = []
         self._target = ""
-        self._printed = False
+        self._printed = self._ran = False
         self._at = 0
 
     def pieces(self) -> Iterator[Piece]:
@@ -100,7 +100,7 @@ class _Reader:
         while self._at < len(self._lines):
             if not self._lines[self._at].strip():
                 self._at += 1
-                self._printed = False
+                self._printed = self._ran = False
                 continue
             yield from self._next()
 
@@ -115,6 +115,9 @@ class _Reader:
         elif line.lstrip().startswith("#"):
             self._at += 1
             yield Piece(kind="comment", text=_comment(line))
+        elif end := languages.end_of_json(lines, self._at):
+            yield self._taken(end, "output")
+            self._printed = True
         elif self._query():
             yield self._taken(languages.end_of_query(lines, self._at), self._query())
         elif statements.is_sql("\n".join(lines[self._at :])):
@@ -150,6 +153,7 @@ class _Reader:
         if (label := languages.output(line)) and not (known and label == "output"):
             return label
         rows = self._printed and languages.is_row(line)
+        rows = rows or (self._ran and languages.is_header(line))
         return "table" if rows and not (known and not line.startswith(" ")) else ""
 
     # prompts
@@ -228,13 +232,14 @@ class _Reader:
             # a loop that does not end is not torn apart
             to = len(self._lines) if _OPENS.search(self._lines[start]) else start + 1
             yield self._taken(to, _NOT_SHELL)
+            self._printed = True
         elif not self._is_command(text):
             yield self._taken(end, languages.output(text) or "it is no command that is known")
             self._printed = True
         elif end < len(self._lines) and _ENTERS.match(text) and self._rest(end):
             yield from self._inside(start, end)
         else:
-            self._at = end
+            self._at, self._ran = end, True
             yield from self._of_command(text, start)
 
     def _end_of_command(self, start: int) -> int | None:
@@ -265,6 +270,8 @@ class _Reader:
             )
         if self._session or self._printed or not re.fullmatch(r"[a-z][\w.+-]*", first.words[0]):
             return False
+        if first.words[1:2] == ("=",):
+            return False  # a setting of some file
         options = any(re.match(r"--?\w", word) for word in first.words[1:])
         prose = re.search(r"[.:!?]$|, |\b(?:the|is|are|and|of|to|if)\b", text)
         return options or (len(first.words) > 1 and not prose)
@@ -274,6 +281,7 @@ class _Reader:
 
     def _inside(self, start: int, end: int) -> Iterator[Piece]:
         """Keep what is typed in a shell that a command opens together with that command."""
+        self._lines[end:] = [_without_prompt(line) for line in self._lines[end:]]
         whole = "\n".join(self._lines[start:]).strip()
         self._at = len(self._lines)
         found = shelltext.judged(self._rest(end))
@@ -363,6 +371,10 @@ def _is_known(command: syntax.Command) -> bool:
 def _begins_with_a_program(line: str) -> bool:
     found = syntax.read(line).commands
     return bool(found) and not found[0].assignments and _is_known(found[0])
+
+
+def _without_prompt(line: str) -> str:
+    return re.sub(r"^\s*[$#] (?=\S)", "", line)
 
 
 def _comment(line: str) -> str:
