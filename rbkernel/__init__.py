@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rbkernel.actions import plans as actions
+    from rbkernel import actions
     from rbkernel.render import figure
     from rbkernel.triage.act import act, done
+    from rbkernel.triage.ask import ask
     from rbkernel.triage.assess import assess
     from rbkernel.triage.breakdown import breakdown
     from rbkernel.triage.check import check
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "act": "rbkernel.triage.act",
+    "ask": "rbkernel.triage.ask",
     "assess": "rbkernel.triage.assess",
     "breakdown": "rbkernel.triage.breakdown",
     "check": "rbkernel.triage.check",
@@ -71,6 +73,7 @@ __all__ = [
     "__version__",
     "act",
     "actions",
+    "ask",
     "assess",
     "breakdown",
     "check",

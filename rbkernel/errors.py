@@ -169,6 +169,10 @@ class RunError(RbkernelError):
     """A runbook could not be executed to its end."""
 
 
+class ExtensionError(RbkernelError):
+    """An extension of another package is broken, of the wrong kind, or has a name that is taken."""
+
+
 class SandboxError(RbkernelError):
     """The sandbox cannot be started, changed or stopped."""
 

@@ -1,4 +1,10 @@
-"""Plans that fix what a finding reports; a human reads and runs them: ``rb.actions``."""
+"""Plans that fix what a finding reports; a human reads and runs them: ``rb.actions``.
+
+An action is a function that returns an `ActionPlan`; those of other packages are found by name.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 from rbkernel.actions.plans import (
     cancel_queries,
@@ -8,8 +14,12 @@ from rbkernel.actions.plans import (
     statement,
     terminate_sessions,
 )
+from rbkernel.extensions import Group
+from rbkernel.model import ActionPlan
+from rbkernel.spelling import did_you_mean
 
 __all__ = [
+    "ActionPlan",
     "cancel_queries",
     "command",
     "repair_rows",
@@ -17,3 +27,18 @@ __all__ = [
     "statement",
     "terminate_sessions",
 ]
+_OURS = (cancel_queries, command, repair_rows, resume_replay, statement, terminate_sessions)
+ACTIONS: Group[Callable[..., ActionPlan]] = Group(
+    "rbkernel.actions", Callable, {one.__name__: one for one in _OURS}
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") or name not in ACTIONS:
+        meant = did_you_mean(name, ACTIONS)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{meant}")
+    return ACTIONS[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *ACTIONS})

@@ -43,7 +43,8 @@ class Provenance:
     ``protected`` names the columns that a policy of ``[redaction]`` changed; ``notes`` says which
     values are shown as text, and why; ``search_path`` is where names of the SQL were looked up, if
     not only in ``pg_catalog``; ``missing`` names, for columns of floats, the missing values (NaN,
-    NULL), if they are not only NULL. Each is empty by default.
+    NULL), if they are not only NULL; ``origin`` is the file of a team's diagnostic with its
+    SHA-256, or the package of a source. Each is empty by default.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Provenance:
     notes: tuple[str, ...] = ()
     search_path: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
 
 class Column(NamedTuple):

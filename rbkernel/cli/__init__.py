@@ -19,6 +19,7 @@ from rbkernel.cli import (
     connections,
     documents,
     evidence,
+    extending,
     gateway,
     importing,
     incidents,
@@ -76,6 +77,7 @@ app.command()(watching.watch)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
+app.command("extensions")(extending.show)
 app.command()(reconciling.reconcile)
 app.command()(gateway.serve)
 app.command()(working.worker)

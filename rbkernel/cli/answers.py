@@ -16,7 +16,7 @@ from rbkernel import config
 from rbkernel.checks import rules
 from rbkernel.checks.answer import provenance
 from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
-from rbkernel.errors import ParameterError
+from rbkernel.errors import ParameterError, QueryError
 from rbkernel.model import Finding, Verdict, explained
 from rbkernel.render.cards import findings_text
 from rbkernel.runbook import catalogue
@@ -28,6 +28,8 @@ OVERVIEW = "overview"
 
 def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool) -> None:
     """Ask, print, and end with the verdict's exit code."""
+    settings = config.load()
+    diagnostics.use(settings.catalogue.diagnostics)
     if not name:
         _list(as_json=as_json)
         return
@@ -47,7 +49,6 @@ def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool
             next_step=f"run `rbkernel query {name} DB` with the name of a connection",
         )
     values = dict(name_and_value(text) for text in given)
-    settings = config.load()
     connection = settings.connection(db)
     with closing(Session(connection, application_name=f"rbkernel/query/{name}")) as session:
         if name == OVERVIEW:
@@ -87,12 +88,19 @@ def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
 
 
 def _list(*, as_json: bool) -> None:
-    known = [diagnostics.get(name) for name in diagnostics.names()]
+    known = [(name, _purpose(name)) for name in diagnostics.names()]
     if as_json:
-        print_json([{"name": one.name, "purpose": one.purpose} for one in known])
+        print_json([{"name": name, "purpose": purpose} for name, purpose in known])
         return
-    print_table(("diagnostic", "purpose"), [(one.name, one.purpose) for one in known])
+    print_table(("diagnostic", "purpose"), known)
     typer.echo(f"{OVERVIEW}: the most common problems, in one call")
+
+
+def _purpose(name: str) -> str:
+    try:
+        return diagnostics.get(name).purpose
+    except QueryError as error:
+        return str(error)
 
 
 def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> None:

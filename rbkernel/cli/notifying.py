@@ -10,7 +10,7 @@ from rbkernel import amounts, config
 from rbkernel.cli.output import Ending, complain, print_table
 from rbkernel.config import Settings
 from rbkernel.config.notify import EVENT_KINDS, Target
-from rbkernel.errors import ConfigError, NotifyError
+from rbkernel.errors import ConfigError, ExtensionError, NotifyError
 from rbkernel.model import Severity
 
 if TYPE_CHECKING:
@@ -72,15 +72,15 @@ def _targets(settings: Settings, name: str) -> list[Target]:
 
 
 def _test(settings: Settings, targets: list[Target]) -> int:
-    from rbkernel.gateway.notify import channel
+    from rbkernel.gateway.notify import channels
 
     width = max(len(one.name) for one in targets)
     body = f"Notifications of the gateway at {settings.gateway.address} arrive here."
     code = 0
     for one in targets:
         try:
-            result = f"sent through {channel.send(one, _TEST, body, 'info')}"
-        except (NotifyError, ConfigError) as error:
+            result = f"sent through {channels.send(one, _TEST, body, 'info')}"
+        except (NotifyError, ConfigError, ExtensionError) as error:
             result, code = str(error), ERROR
         typer.echo(f"{one.name:{width}}  {result}")
     return code
@@ -106,7 +106,7 @@ def _once(settings: Settings) -> int:
 
 def _show(settings: Settings, targets: list[Target]) -> int:
     from rbkernel.gateway.jobs.store import Store
-    from rbkernel.gateway.notify import channel
+    from rbkernel.gateway.notify import channels
     from rbkernel.gateway.notify.outbox import Outbox
 
     store, code, rows = Store.open(settings.store_url), 0, []
@@ -114,8 +114,8 @@ def _show(settings: Settings, targets: list[Target]) -> int:
         outbox = Outbox(store)
         for one in targets:
             try:
-                service = channel.names(one)
-            except (NotifyError, ConfigError) as error:
+                service = channels.names(one)
+            except (NotifyError, ConfigError, ExtensionError) as error:
                 complain(error)
                 service, code = "not usable", ERROR
             rows.append((one.name, service, *_wants(one), *_state(outbox, one)))

@@ -32,7 +32,8 @@ class Format(StrEnum):
 
 def lint(
     paths: Annotated[
-        list[Path], typer.Argument(help="Notebooks or folders. Default: the catalogue.")
+        list[Path],
+        typer.Argument(help="Notebooks, diagnostics (.sql) or folders. Default: the catalogue."),
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     fix: Annotated[bool, typer.Option("--fix", help="Fix simple problems in the files.")] = False,
     format: Annotated[  # noqa: A002  # the name of the option
@@ -42,33 +43,38 @@ def lint(
     explain: Annotated[str, typer.Option(help="Explain a rule, such as RB403.")] = "",
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
 ) -> None:
-    """Check runbooks against the rules.
+    """Check runbooks and diagnostics against the rules.
 
     Exit codes: 0 no problems, 1 warnings, 2 errors, 3 unreadable.
 
     Example: rbkernel lint runbooks/
     """
-    from rbkernel.lint import check, reading, report
+    from rbkernel.lint import check, diagnostics, load_extensions, reading, report
     from rbkernel.sandbox.faults.catalogue import FAULTS
     from rbkernel.triage.surroundings import surroundings
 
+    if problems_of_extensions := load_extensions():
+        raise problems_of_extensions[0]
     if rules or explain:
         _explain(explain)
         return
     settings = config.load()
     folders = [one for one in reading.catalogue_folders(settings.catalogue.paths) if one.is_dir()]
+    own = [one for one in settings.catalogue.diagnostics if one.is_dir()]
     documents, unread = reading.documents(reading.notebooks(paths or folders))
+    sql_files = reading.diagnostics(paths or own, own)
     around = surroundings(settings, documents, faults=list(FAULTS))
     if fix:
         documents = [_mended(document, around.levels) for document in documents]
     problems = [problem for document in documents for problem in check(document, around)]
+    problems += [problem for one in sql_files for problem in diagnostics.check(one, around)]
     if format is Format.JSON:
         typer.echo(report.dumps(report.as_json(problems, unread)))
     elif format is Format.GITHUB:
         for line in report.github(problems, unread, documents):
             typer.echo(line)
     else:
-        for line in report.text(problems, unread, len(documents)):
+        for line in report.text(problems, unread, len(documents), len(sql_files)):
             typer.echo(line)
     raise Ending(report.exit_code(problems, unread))
 

@@ -73,6 +73,7 @@ def load() -> Settings:
         entries = {
             "connections": _together(published, _tables(data, "connections", file)),
             "commands": _tables(data, "commands", file),
+            "sources": _tables(data, "sources", file),
         }
         rest = {key: value for key, value in data.items() if key not in entries}
         named = {
@@ -175,8 +176,13 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
         )
         for name, one in settings.connections.items()
     }
+    sources = {
+        name: one.model_copy(update={"redaction": one.redaction.over(settings.redaction)})
+        for name, one in settings.sources.items()
+    }
     update = {
         "connections": connections,
+        "sources": sources,
         "evidence": Evidence(
             root=place(evidence.root),
             signing_key=place(evidence.signing_key),
@@ -191,7 +197,10 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
         "notify": settings.notify.model_copy(
             update={"templates": place(settings.notify.templates)}
         ),
-        "catalogue": Catalogue(paths=tuple(filter(None, map(place, settings.catalogue.paths)))),
+        "catalogue": Catalogue(
+            paths=tuple(filter(None, map(place, settings.catalogue.paths))),
+            diagnostics=tuple(filter(None, map(place, settings.catalogue.diagnostics))),
+        ),
     }
     return settings.model_copy(update=update)
 

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel import extensions
 from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Count, Megabytes, Number, Seconds, Whole
 from rbkernel.errors import ConfigError
 
-SenderName = Literal["alertmanager", "grafana", "pagerduty", "datadog", "generic"]
+SENDERS = "rbkernel.senders"  # the group of those that other packages add
 Method = Literal["bearer", "basic", "hmac"]
 _METHODS: Mapping[str, tuple[Method, ...]] = {  # the first one is the default
     "alertmanager": ("bearer", "basic"),
@@ -42,7 +43,7 @@ class Sender(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: SenderName
+    name: str
     method: Method = "bearer"
     user: str = ""
     secret_env: tuple[str, ...] = Field((), max_length=_SECRETS_AT_ONCE)
@@ -62,12 +63,22 @@ class Sender(BaseModel):
                     f"{key!r} would put a secret into the file: use secret_env or secret_command"
                 )
         name = str(data.get("name"))
-        usual = _METHODS.get(name, ("bearer",))[0]
+        usual = _METHODS[_as_known(name)][0]
         return {
             "method": "basic" if data.get("user") else usual,
-            "signature_header": _SIGNATURE_HEADERS.get(name, ""),
+            "signature_header": _SIGNATURE_HEADERS.get(_as_known(name), ""),
             **data,
         }
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = dict.fromkeys(
+            [*_METHODS, *(one.name for one in extensions.installed() if one.group == SENDERS)]
+        )
+        if name not in known:
+            raise ValueError(f"there is no sender {name!r}; there are {', '.join(known)}")
+        return name
 
     @field_validator("secret_env", mode="before")
     @classmethod
@@ -76,7 +87,7 @@ class Sender(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Sender:
-        possible = _METHODS[self.name]
+        possible = _METHODS[_as_known(self.name)]
         if self.method not in possible:
             raise ValueError(f"{self.name} can do {' or '.join(possible)}, not {self.method}")
         if self.method == "basic" and not self.user:
@@ -116,6 +127,11 @@ class Sender(BaseModel):
     def _problem(self, what: str) -> ConfigError:
         mend = f"set {' or '.join(self.secret_env)}" if self.secret_env else "run it by hand"
         return ConfigError(what, where=f"[gateway.senders.{self.name}]", next_step=mend)
+
+
+def _as_known(name: str) -> str:
+    """Return whose ways to authenticate a sender has: one of another package has all of them."""
+    return name if name in _METHODS else "generic"
 
 
 class Limits(BaseModel):

@@ -37,12 +37,14 @@ class Target(BaseModel):
     """Where notifications go: about what, from which severity on.
 
     ``url_env`` names the variable, ``url_command`` prints it: one or more addresses as apprise
-    reads them, separated by blanks.
+    reads them, separated by blanks. ``channel`` names what carries them there: ``apprise``, or one
+    that another package adds, which reads addresses in its own way.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    channel: str = "apprise"
     url_env: str = ""
     url_command: tuple[str, ...] = ()
     events: Annotated[tuple[EventKind, ...], BeforeValidator(_listed)] = EVENT_KINDS

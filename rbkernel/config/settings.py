@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
@@ -17,6 +17,7 @@ from rbkernel.config.kernel import Kernel
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
+from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
 from rbkernel.spelling import did_you_mean
@@ -38,10 +39,11 @@ class Evidence(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """The folders of a team's runbooks."""
+    """The folders of a team's runbooks and diagnostics."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     paths: tuple[Path, ...] = ()
+    diagnostics: tuple[Path, ...] = ()
 
 
 class Lint(BaseModel):
@@ -87,6 +89,7 @@ class Settings(BaseModel):
     kernel: Kernel = Kernel()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
+    sources: Mapping[str, Source] = Field(default_factory=dict)
 
     @field_validator("schedules")
     @classmethod
@@ -111,6 +114,12 @@ class Settings(BaseModel):
                     " connection"
                 )
         return connections
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Settings:
+        if both := {*self.connections} & {*self.sources}:
+            raise ValueError(f"{min(both)!r} is a connection and a source: rename one of them")
+        return self
 
     @property
     def default_connection(self) -> str:
@@ -177,6 +186,25 @@ class Settings(BaseModel):
                 next_step=f"{other}add it with `rbkernel init`; sandbox-primary and"
                 " sandbox-standby come with `rbkernel sandbox up`",
             ) from None
+
+    def source(self, name: str) -> Source:
+        """Return the source of that name.
+
+        Raises
+        ------
+        ConfigError
+            No file declares it; the message lists the names there are.
+        """
+        if name not in self.sources:
+            known = ", ".join(sorted(self.sources)) or "none"
+            raise ConfigError(
+                f"no source is called {name!r}; known: {known}{did_you_mean(name, self.sources)}",
+                where=str(self.file or f"no {FILE_NAME} found"),
+                next_step=f"add [sources.{name}] with its kind to {FILE_NAME}"
+                if name.isidentifier()
+                else "give the name of a section [sources.NAME]",
+            )
+        return self.sources[name]
 
     def primary_of(self, standby: str) -> str:
         """Return the connection that has this one as its standby; empty if none has."""

@@ -16,17 +16,22 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 import httpx
 
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
-from rbkernel.errors import ConfigError, GatewayError, OlderStore, RbkernelError
+from rbkernel.errors import (
+    ConfigError,
+    ExtensionError,
+    GatewayError,
+    OlderStore,
+    RbkernelError,
+)
 from rbkernel.gateway import server
 from rbkernel.gateway.assembly import assemble
-from rbkernel.gateway.intake import SOURCES, datadog
+from rbkernel.gateway.intake import SENDERS
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.jobs import route_checks
 from rbkernel.gateway.jobs.store import Store
@@ -60,7 +65,7 @@ async def _check(settings: Settings) -> list[Finding]:
     async with httpx.AsyncClient(verify=context, timeout=_TIMEOUT_S, trust_env=False) as client:
         try:
             async with _reached(settings, client) as (address, listening):
-                senders = [await _sender(source, gateway, address, client) for source in SOURCES]
+                senders = [await _sender(source, gateway, address, client) for source in SENDERS]
                 return [listening, await _ready(address, client), *planned, *senders]
         except RbkernelError as error:
             return [_wrong("listening", error), *planned]
@@ -164,7 +169,7 @@ async def _sender(
     try:
         proof = Proof.of(sender) if sender else None
         seen = await _asked(source, url, proof, client)
-    except ConfigError as error:
+    except (ConfigError, ExtensionError) as error:
         return _wrong(source, error)
     except httpx.HTTPError as error:
         reason = type(error).__name__
@@ -173,7 +178,7 @@ async def _sender(
 
 
 async def _asked(source: str, url: str, proof: Proof | None, client: httpx.AsyncClient) -> _Seen:
-    body = json.dumps(_nothing(source)).encode()
+    body = json.dumps(SENDERS[source].nothing()).encode()
     right = await _post(client, url, body, _headers(proof, proof.secrets[0], body) if proof else {})
     if proof is None:
         return _Seen(right=right.status_code, wrong=None, what=_what(right))
@@ -215,14 +220,6 @@ def _judged(source: str, url: str, proof: Proof | None, gateway: Gateway, seen: 
         if fine
         else f"compare [gateway.senders.{source}] with the configuration of the running gateway",
     )
-
-
-def _nothing(source: str) -> dict[str, object]:
-    """Return a body in the sender's format without an alert."""
-    if source == "pagerduty":
-        now = datetime.now(UTC).isoformat()
-        return {"event": {"event_type": "pagey.ping", "occurred_at": now, "data": None}}
-    return dict(datadog.NOTHING) if source == "datadog" else {"alerts": []}
 
 
 def _headers(proof: Proof, secret: bytes, body: bytes) -> dict[str, bytes]:

@@ -1,15 +1,21 @@
 """Lint: is this runbook fit for the night? Rules with codes, each a page in `docs/reference/lint`.
 
 `check` is pure: a document and its surroundings in, problems out. `read`, `documents` and
-`registry` read files. The rules stand in a module a theme; importing them here registers them.
+`registry` read files. The rules stand in a module a theme, and in those that other packages add;
+importing a module registers its rules.
 """
 
 from __future__ import annotations
 
-from rbkernel.lint import (  # noqa: F401  # registers the rules
+from types import ModuleType
+
+from rbkernel.errors import ExtensionError
+from rbkernel.extensions import Group
+from rbkernel.lint import (
     code,
     completeness,
     connections,
+    diagnostics,
     file,
     references,
     safety,
@@ -20,15 +26,63 @@ from rbkernel.lint import (  # noqa: F401  # registers the rules
 )
 from rbkernel.lint.checking import check, quality
 from rbkernel.lint.document import Document
-from rbkernel.lint.rule import RULES, Level, Problem, Rule, Surroundings
+from rbkernel.lint.rule import (
+    RULES,
+    Found,
+    Level,
+    Problem,
+    Rule,
+    Surroundings,
+    in_cell,
+    in_field,
+    rule,
+    rule_with_surroundings,
+)
 
 __all__ = [
     "RULES",
+    "THEMES",
     "Document",
+    "Found",
     "Level",
     "Problem",
     "Rule",
     "Surroundings",
     "check",
+    "in_cell",
+    "in_field",
+    "load_extensions",
     "quality",
+    "rule",
+    "rule_with_surroundings",
 ]
+
+THEMES: Group[ModuleType] = Group(
+    "rbkernel.lint_rules",
+    ModuleType,
+    {
+        "code": code,
+        "completeness": completeness,
+        "connections": connections,
+        "diagnostics": diagnostics,
+        "file": file,
+        "references": references,
+        "safety": safety,
+        "skeleton": skeleton,
+        "sql": sql,
+        "steps": steps,
+        "upkeep": upkeep,
+    },
+)
+
+
+def load_extensions() -> list[ExtensionError]:
+    """Register the rules of other packages; return why those of some cannot be used."""
+    problems = []
+    for extension in THEMES.extensions():
+        before = dict(RULES)
+        if problem := THEMES.problem(extension):
+            RULES.clear()
+            RULES.update(before)
+            problems.append(problem)
+    return problems

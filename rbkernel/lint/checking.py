@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import get_args
 
+from rbkernel.errors import ExtensionError, RbkernelError
 from rbkernel.lint import suppression
 from rbkernel.lint.document import Document
 from rbkernel.lint.rule import RULES, Criterion, Found, Level, Problem, Rule, Surroundings
@@ -28,12 +29,26 @@ def check(document: Document, around: Surroundings) -> list[Problem]:
     found = [
         _problem(document, rule, level, one)
         for rule in RULES.values()
-        if (level := around.levels.get(rule.code, rule.level)) is not Level.OFF
+        if rule.about == "runbook"
+        and (level := around.levels.get(rule.code, rule.level)) is not Level.OFF
         and (rule.forms or not document.is_template)
-        for one in rule.check(document, around)
+        for one in _found(rule, document, around)
         if rule.code in _ALWAYS or (one.cell, rule.code) not in silenced
     ]
     return sorted(set(found), key=lambda problem: (problem.cell, problem.line, problem.code))
+
+
+def _found(rule: Rule, document: Document, around: Surroundings) -> list[Found]:
+    try:
+        return list(rule.check(document, around))
+    except RbkernelError:
+        raise
+    except Exception as error:
+        raise ExtensionError(
+            f"the rule {rule.code} failed: {type(error).__name__}: {error}",
+            where=f"{document.path}, rule of {rule.check.__module__}",
+            next_step=f'correct the rule; until then, `{rule.code} = "off"` under [lint.severity]',
+        ) from error
 
 
 def _problem(document: Document, rule: Rule, level: Level, found: Found) -> Problem:

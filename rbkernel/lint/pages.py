@@ -20,6 +20,7 @@ THEMES = {
     "RB5": "Safety",
     "RB6": "References",
     "RB7": "Upkeep",
+    "RB8": "A team's diagnostics",
 }
 _INTRODUCTION = """\
 # Rules of `rbkernel lint`

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rbkernel.errors import RunbookError
+from rbkernel.lint.diagnostics import files
 from rbkernel.lint.document import Document
+from rbkernel.lint.rule import DiagnosticFile
 from rbkernel.runbook import catalogue
 
 
@@ -24,12 +26,23 @@ def notebooks(paths: Iterable[Path]) -> list[Path]:
             below = sorted(path.glob("**/*.ipynb"))
             found += [one for one in below if ".ipynb_checkpoints" not in one.parts]
         elif path.exists():
-            found.append(path)
+            found += [path] if path.suffix != ".sql" else []
         else:
             raise RunbookError(
                 "there is no such file or folder", where=str(path), next_step="check the path"
             )
     return list({catalogue.real_path(path): _short(path) for path in found}.values())
+
+
+def diagnostics(paths: Iterable[Path], folders: Sequence[Path]) -> list[DiagnosticFile]:
+    """Return a team's diagnostics that paths name: files as they are, and those of ``folders``,
+    which ``[catalogue] diagnostics`` gives, that lie below.
+    """
+    wanted = {catalogue.real_path(path) for path in paths}
+    homes = {file.parent.parent for file in wanted if file.suffix == ".sql"}
+    homes |= {catalogue.real_path(folder) for folder in folders}
+    known = ((one, catalogue.real_path(one.path)) for one in files(map(_short, sorted(homes))))
+    return [one for one, path in known if wanted & {path, *path.parents}]
 
 
 def _short(path: Path) -> Path:

@@ -24,12 +24,15 @@ def exit_code(problems: Iterable[Problem], unread: Sequence[RbkernelError]) -> i
     return ERRORS if Level.ERROR in levels else WARNINGS if levels else OK
 
 
-def text(problems: Sequence[Problem], unread: Sequence[RbkernelError], count: int) -> list[str]:
+def text(
+    problems: Sequence[Problem], unread: Sequence[RbkernelError], count: int, diagnostics: int = 0
+) -> list[str]:
     """Return a line a problem, and the sum."""
     lines = [*map(unreadable, unread), *map(str, problems)]
     levels = Counter(problem.level for problem in problems)
     fixable = sum(1 for problem in problems if RULES[problem.code].fixable)
-    total = f"{_count(count, 'notebook')}: {_count(levels[Level.ERROR], 'error')}, "
+    beside = f", {_count(diagnostics, 'diagnostic')}" if diagnostics else ""
+    total = f"{_count(count, 'notebook')}{beside}: {_count(levels[Level.ERROR], 'error')}, "
     total += _count(levels[Level.WARNING], "warning")
     if unread:
         total += f", {len(unread)} unreadable"
@@ -68,7 +71,8 @@ def github(
     for problem in problems:
         place = f"cell {problem.cell} ({problem.cell_id}), line {problem.line}: "
         said = f"{place if problem.cell else ''}{problem.message}. Next: {problem.next_step}."
-        line = file_line(read[problem.path], problem)
+        document = read.get(problem.path)
+        line = file_line(document, problem) if document else problem.line or 1
         lines.append(_command(problem.level.value, str(problem.path), line, problem.code, said))
     return lines
 

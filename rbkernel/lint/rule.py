@@ -3,7 +3,7 @@
 A rule is a function from a document and its surroundings to what it found, with a code that never
 changes its meaning. Its docstring is its page in the documentation: what, why it matters, and what
 to do instead. Themes: RB0 the file, RB1 the front matter, RB2 words and steps, RB3 code, RB4 SQL,
-RB5 safety, RB6 references, RB7 upkeep.
+RB5 safety, RB6 references, RB7 upkeep, RB8 a diagnostic.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 import datetime
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from rbkernel.errors import ExtensionError
 from rbkernel.lint.cells import Cell
 from rbkernel.lint.document import Document
 from rbkernel.runbook.registry import Entry
+from rbkernel.sources.postgres.library import Diagnostic
 
 
 class Level(StrEnum):
@@ -63,7 +66,7 @@ class Problem:
     def where(self) -> str:
         """File, cell and line in words."""
         if not self.cell:
-            return str(self.path)
+            return f"{self.path}, line {self.line}" if self.line else str(self.path)
         named = f" ({self.cell_id})" if self.cell_id else ""
         return f"{self.path}, cell {self.cell}{named}, line {self.line}"
 
@@ -100,7 +103,8 @@ CheckAlone = Callable[[Document], Iterator[Found]]
 class Rule:
     """One rule. ``criterion`` is the quality that it stands for; ``fixable`` if --fix corrects it.
 
-    A rule with ``forms`` also judges a template, in which much is not said yet.
+    A rule with ``forms`` also judges a template, in which much is not said yet. It is about a
+    runbook, or about a ``diagnostic``: then its check takes a `DiagnosticFile`.
     """
 
     code: str
@@ -108,7 +112,8 @@ class Rule:
     level: Level
     criterion: Criterion
     text: str
-    check: Check
+    check: Callable[[Any, Surroundings], Iterator[Found]]
+    about: Literal["runbook", "diagnostic"] = "runbook"
     fixable: bool = False
     forms: bool = True
 
@@ -118,7 +123,26 @@ class Rule:
         return self.text.splitlines()[0].rstrip(".")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticFile:
+    """A team's diagnostic as rules see it; `declared` is None where it cannot be read.
+
+    ``others`` are files with the same name, and ``ours`` says that a diagnostic of rbkernel has it.
+    ``texts`` are the contents of the file and of its variants, by path.
+    """
+
+    path: Path
+    name: str
+    texts: Mapping[Path, str]
+    declared: Diagnostic | None
+    problem: str = ""
+    others: tuple[Path, ...] = ()
+    ours: bool = False
+
+
+CheckDiagnostic = Callable[[DiagnosticFile, Surroundings], Iterator[Found]]
 RULES: dict[str, Rule] = {}
+CODE = re.compile(r"[A-Z]{2}\d{3}")
 
 
 def rule_with_surroundings(
@@ -174,9 +198,42 @@ def rule(
     return register_alone
 
 
+def diagnostic_rule(
+    code: str, name: str, level: Level, criterion: Criterion
+) -> Callable[[CheckDiagnostic], CheckDiagnostic]:
+    """Register a function as a rule about a team's diagnostic."""
+
+    def register(check: CheckDiagnostic) -> CheckDiagnostic:
+        text = inspect.cleandoc(check.__doc__ or "")
+        add(
+            Rule(
+                code=code,
+                name=name,
+                level=level,
+                criterion=criterion,
+                text=text,
+                check=check,
+                about="diagnostic",
+            )
+        )
+        return check
+
+    return register
+
+
 def add(new: Rule) -> None:
-    """Register a rule; a code is given once."""
-    assert new.code not in RULES, new.code
+    """Register a rule; a code is given once.
+
+    Raises
+    ------
+    ExtensionError
+        The code is taken, or is not two letters and three digits.
+    """
+    if new.code in RULES or not CODE.fullmatch(new.code):
+        raise ExtensionError(
+            f"{new.code} is {'taken' if new.code in RULES else 'no code of a rule'}",
+            next_step="give the rule a code of its own: two letters, three digits, such as AC101",
+        )
     RULES[new.code] = new
 
 

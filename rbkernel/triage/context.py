@@ -20,8 +20,10 @@ from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.conditions import Fact, Quantity
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import hints, unfilled
+from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import unreached
+from rbkernel.sources.source import Source, open_source
 
 
 class Triage:
@@ -51,6 +53,7 @@ class Triage:
         self.decisions: dict[str, Decision] = {}
         self.finished = False
         self._sessions: dict[str, Session] = {}
+        self._sources: dict[str, Source] = {}
         self._screen: DisplayHandle | None = None
 
     @property
@@ -72,6 +75,27 @@ class Triage:
                 application_name=f"rbkernel/{self.run.runbook}/{self.run.id}",
             )
         return self._sessions[name]
+
+    def source(self, name: str) -> Source:
+        """Return the run's one opened source of that name.
+
+        Raises
+        ------
+        ConfigError
+            The configuration does not declare it, or no package adds its kind.
+        ExtensionError
+            The package is broken.
+        """
+        if name not in self._sources:
+            self._sources[name] = open_source(self.settings.source(name))
+        return self._sources[name]
+
+    def close(self) -> None:
+        """Close the connections and sources."""
+        for session in self._sessions.values():
+            session.close()
+        for source in self._sources.values():
+            source.close()
 
     def unfilled(self, values: Mapping[str, Any]) -> list[str]:
         """Return the names of the values that are still placeholders.
@@ -190,8 +214,8 @@ def begin(triage: Triage) -> None:
     """Make a run the current one; a second `rb.start` in the same kernel starts a new one."""
     global _current
     if _current is not None:
-        for session in _current._sessions.values():
-            session.close()
+        _current.close()
+    diagnostics.use(triage.settings.catalogue.diagnostics)
     _current = triage
 
 

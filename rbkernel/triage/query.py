@@ -254,6 +254,7 @@ def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
         f"at {told.at}",
         ", ".join(f"{column}: {policy}" for column, policy in told.protected.items()),
         f"names looked up in {told.search_path}" if told.search_path else "",
+        f"from {told.origin}" if told.origin else "",
         *told.notes,
     ]
 

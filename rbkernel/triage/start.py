@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from IPython.core.getipython import get_ipython
 
-from rbkernel import config
+from rbkernel import config, extensions
 from rbkernel.arguments import checked
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter, UnknownRunbook
@@ -123,6 +123,7 @@ def _begin(
         *_who(document),
         *([("Continues", f"run {run.continues}")] if run.continues else []),
         ("Configuration", str(settings.file or "no rbkernel.toml: defaults and the sandbox")),
+        *([("Extensions", added)] if (added := extensions.packages()) else []),
         ("Evidence", str(recorder.root)),
         ("Document", kept),
     )

@@ -10,7 +10,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import ConfigError, RbkernelError
 from rbkernel.lint import RULES, Document, Level, Surroundings, reading
 from rbkernel.runbook import registry
-from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.library import Library
 from rbkernel.sql import guard
 
 # the sandbox publishes them while it is up; a runbook may name them always
@@ -58,7 +58,7 @@ def surroundings(
         runbooks=reading.ids(read, folders),
         registry=registry.read(settings.catalogue.paths),
         refuse_sql=refuse_sql,
-        diagnostics=frozenset(diagnostics.names()),
+        diagnostics=frozenset(Library(settings.catalogue.diagnostics).names()),
         faults=frozenset(faults) if faults is not None else None,
         calls=frozenset(rbkernel.__all__),
         deprecated=settings.lint.deprecated,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rbkernel.arguments import checked
-from rbkernel.lint import Document, Problem, check, quality
+from rbkernel.lint import Document, Problem, check, load_extensions, quality
 from rbkernel.lint.rule import Criterion
 from rbkernel.render import tables
 from rbkernel.runbook.digest import Table
@@ -34,10 +34,12 @@ def validation() -> None:
     """
     held = document()
     read = Document(held.path, held.document)
+    broken = load_extensions()
     problems = check(read, surroundings(triage().settings, [read]))
     left = len(held.placeholders)
     shown = table(quality(problems), left)
-    tables.show(shown, kind="validation", remark=_remark(problems, left))
+    remark = ". ".join(filter(None, [_remark(problems, left), *map(str, broken)]))
+    tables.show(shown, kind="validation", remark=remark)
 
 
 def table(found: Mapping[Criterion, list[Problem]], left: int) -> Table:

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.gateway import server
-from rbkernel.gateway.intake import SOURCES, openapi
+from rbkernel.gateway.intake import SENDERS, openapi
 from rbkernel.gateway.intake.clean import body_without_secrets
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.redact import Redactor
@@ -89,7 +89,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
 
 _EXAMPLES = {
     source: [json.loads(path.read_bytes()) for path in sorted(CORPUS.glob(f"{source}*.json"))]
-    for source in SOURCES
+    for source in SENDERS
 }
 _NASTY: list[Any] = [
     *(None, True, 0, -1, 1e308, 10**4200, "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"),
@@ -147,9 +147,9 @@ _TRAPS = [
     *(b" " * 300_000, gzip.compress(b"0" * 3_000_000), b"--x\r\n\r\n", b"{}" * 1_000),
 ]
 bodies = st.one_of(
-    *(st.tuples(st.just(source), mutated(source)) for source in SOURCES),
+    *(st.tuples(st.just(source), mutated(source)) for source in SENDERS),
     st.tuples(
-        st.sampled_from(SOURCES),
+        st.sampled_from(sorted(SENDERS)),
         st.binary(max_size=200)
         | st.integers(0, len(_TRAPS) - 1).map(lambda number: _TRAPS[number]),
     ),

@@ -290,7 +290,7 @@ class TestGeneric:
             read("generic", {"labels": {"severity": "low"}})
 
 
-@pytest.mark.parametrize("source", intake.SOURCES)
+@pytest.mark.parametrize("source", list(intake.SENDERS))
 class TestWhatIsNoAlert:
     @pytest.mark.parametrize(
         "body",
@@ -396,7 +396,7 @@ _field = st.sampled_from(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    source=st.sampled_from(intake.SOURCES),
+    source=st.sampled_from(sorted(intake.SENDERS)),
     value=st.dictionaries(_field, _json | st.dictionaries(_field, _json), max_size=6),
 )
 def test_whatever_is_sent_is_read_or_refused(source: str, value: Any) -> None:

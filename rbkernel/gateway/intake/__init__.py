@@ -1,23 +1,26 @@
-"""What five senders post, as alerts: one module a sender, each pure. `read` is the way in."""
+"""What senders post, as alerts: one module a sender, each pure. `read` is the way in.
+
+Five are ours; other packages add more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from rbkernel.errors import Unreadable
+from rbkernel.extensions import Group
 from rbkernel.gateway.intake import alertmanager, datadog, generic, grafana, limits, pagerduty
 from rbkernel.gateway.intake.fields import Reading
+from rbkernel.gateway.intake.sender import Sender
 
-_READERS: Mapping[str, Callable[[Any, datetime], Reading]] = {
-    "alertmanager": alertmanager.read,
-    "grafana": grafana.read,
-    "pagerduty": pagerduty.read,
-    "datadog": datadog.read,
-    "generic": generic.read,
-}
-SOURCES = tuple(_READERS)
+SENDERS: Group[Sender] = Group(
+    "rbkernel.senders",
+    Sender,
+    {
+        module.SENDER.name: module.SENDER
+        for module in (alertmanager, grafana, pagerduty, datadog, generic)
+    },
+)
 
 
 def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -> Reading:
@@ -26,7 +29,7 @@ def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -
     Parameters
     ----------
     source
-        One of `SOURCES`.
+        The name of one of `SENDERS`.
     body
         JSON, already unpacked.
     received_at
@@ -38,7 +41,10 @@ def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -
     ------
     Unreadable
         Nothing in it could be read; the message says why and never quotes the body.
+    ExtensionError
+        The package that adds the sender is broken.
     """
+    sender = SENDERS[source]
     value = limits.parse(body)
     if not isinstance(value, dict):
         raise Unreadable(
@@ -53,4 +59,4 @@ def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -
             where=source,
             next_step="let the sender send fewer at once (max_alerts, Max Alerts)",
         )
-    return _READERS[source](value, received_at)
+    return sender.read(value, received_at)

@@ -25,6 +25,7 @@ from rbkernel.gateway.intake.fields import (
     read_each,
     unless_zero,
 )
+from rbkernel.gateway.intake.sender import Sender
 from rbkernel.gateway.jobs.alert import Alert
 
 
@@ -74,3 +75,6 @@ def _alert(source: str, group_key: str, body: AlertBody) -> Alert:
         annotations=body.annotations,
         url=body.generatorURL,
     )
+
+
+SENDER = Sender(name="alertmanager", read=read, body=GroupBody, alert=AlertBody)

@@ -22,6 +22,7 @@ from rbkernel.gateway.intake.fields import (
     fingerprint,
     text,
 )
+from rbkernel.gateway.intake.sender import Sender
 from rbkernel.gateway.jobs.alert import Alert
 
 # what `rbkernel serve --check` sends: a body that tells of no alert
@@ -157,3 +158,6 @@ def _time(written: str) -> datetime | None:
         return _Moment.model_validate({"at": written}).at if written else None
     except ValidationError:
         return None
+
+
+SENDER = Sender(name="datadog", read=read, body=MonitorBody, nothing=lambda: NOTHING)

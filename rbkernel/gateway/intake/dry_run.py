@@ -12,7 +12,7 @@ from typing import Any
 
 from rbkernel import amounts
 from rbkernel.config import Settings
-from rbkernel.errors import Unreadable
+from rbkernel.errors import ExtensionError, Unreadable
 from rbkernel.gateway import intake
 from rbkernel.gateway.intake import limits
 from rbkernel.gateway.intake.clean import labels_without_secrets
@@ -89,21 +89,21 @@ def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
 
 
 def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, str]]:
-    if source and source not in intake.SOURCES:
+    if source and source not in intake.SENDERS:
         raise Unreadable(
             f"there is no sender {source!r}",
             where="--source",
-            next_step=f"use one of {', '.join(intake.SOURCES)}",
+            next_step=f"use one of {', '.join(intake.SENDERS)}",
         )
     most = settings.gateway.limits.alerts
     body = limits.parse(raw)
     bare = not source and _bare(body)
     if bare and "alertname" in bare:
         return [bare]
-    for one in [source] if source else intake.SOURCES:
+    for one in [source] if source else intake.SENDERS:
         try:
             reading = intake.read(one, raw, datetime.now(UTC), most_alerts=most)
-        except Unreadable:
+        except (Unreadable, ExtensionError):
             if source:
                 raise
             continue

@@ -33,7 +33,7 @@ from rbkernel.errors import (
     Unauthenticated,
 )
 from rbkernel.evidence.store import prepare
-from rbkernel.gateway.intake import SOURCES
+from rbkernel.gateway.intake import SENDERS
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.intake.inbox import Inbox, RawDelivery, Receipt
 from rbkernel.gateway.intake.metrics import Metrics
@@ -164,7 +164,7 @@ class Alerts(Endpoint):
         self.state.under_way += 1
         self._counted = True
         self._source = str(self.path_args[0])
-        if self._source not in SOURCES or self.request.method != "POST":
+        if self._source not in SENDERS or self.request.method != "POST":
             return  # 404 or 405, after the body
         self._wait(self.state.settings.limits.body_timeout_s, self._too_slow)
         try:
@@ -192,7 +192,7 @@ class Alerts(Endpoint):
 
     async def post(self, source: str) -> None:
         """Commit, then acknowledge."""
-        if source not in SOURCES:
+        if source not in SENDERS:
             raise HTTPError(HTTPStatus.NOT_FOUND)
         self._deadline.cancel()
         if self._refused:

@@ -26,6 +26,7 @@ from rbkernel.gateway.intake.fields import (
     read_each,
     text,
 )
+from rbkernel.gateway.intake.sender import Sender
 from rbkernel.gateway.jobs.alert import Alert
 
 _IGNORED_SHOWN, _LONGEST_NAME = 5, 40
@@ -105,3 +106,6 @@ def _alert(entry: Any, group_key: str, received_at: datetime) -> Alert:
         # with other labels the same firing is a new alert: it may have become more severe
         episode=f"{fingerprint(body.id)}/{fingerprint(labels)}" if body.id else "",
     )
+
+
+SENDER = Sender(name="generic", read=read, body=GenericBody, alert=GenericAlertBody, alone=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import model_validator
 
-from rbkernel.gateway.intake.alertmanager import AlertBody, read_group
+from rbkernel.gateway.intake.alertmanager import AlertBody, GroupBody, read_group
 from rbkernel.gateway.intake.fields import Reading, text
+from rbkernel.gateway.intake.sender import Sender
 
 _ANNOTATED = {"valueString": "values", "dashboardURL": "dashboard", "panelURL": "panel"}
 
@@ -29,3 +30,6 @@ class GrafanaAlertBody(AlertBody):
 def read(value: Any, received_at: datetime) -> Reading:
     """Return the alerts of a group."""
     return read_group("grafana", value, received_at, GrafanaAlertBody)
+
+
+SENDER = Sender(name="grafana", read=read, body=GroupBody, alert=GrafanaAlertBody)

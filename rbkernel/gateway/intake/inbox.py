@@ -18,7 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unreadable
+from rbkernel.errors import (
+    ExtensionError,
+    Overloaded,
+    RbkernelError,
+    StoreError,
+    TooLarge,
+    Unreadable,
+)
 from rbkernel.gateway import intake
 from rbkernel.gateway.intake import clean, limits
 from rbkernel.gateway.intake.fields import Reading
@@ -181,9 +188,13 @@ class Inbox:
             raise
         except Unreadable as error:
             return error
+        except ExtensionError as error:
+            _log.error("%s", error)
+            return Unreadable(error.what)
         except Exception as error:  # noqa: BLE001  # what a known sender sent is never lost
             _log.exception("intake_defect")
-            return Unreadable(f"a bug in rbkernel ({type(error).__name__})")
+            whose = intake.SENDERS.origin(raw_delivery.source) or "rbkernel"
+            return Unreadable(f"a bug in {whose} ({type(error).__name__})")
 
     def _keep(self, read: Sequence[_Read]) -> list[Receipt]:
         """Put all of it on disk: the alerts in one transaction, then what could not be read."""

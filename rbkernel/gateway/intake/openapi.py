@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from rbkernel import __version__
 from rbkernel.config.gateway import Gateway
-from rbkernel.gateway.intake import alertmanager, datadog, generic, grafana, pagerduty
+from rbkernel.errors import ExtensionError
+from rbkernel.gateway.intake import SENDERS
+from rbkernel.gateway.intake.sender import Sender
 
 _REFERENCE = "#/components/schemas/{model}"
-_BODIES: Mapping[str, tuple[type[BaseModel], type[BaseModel] | None]] = {
-    "alertmanager": (alertmanager.GroupBody, alertmanager.AlertBody),
-    "grafana": (alertmanager.GroupBody, grafana.GrafanaAlertBody),
-    "pagerduty": (pagerduty.WebhookBody, None),
-    "datadog": (datadog.MonitorBody, None),
-    "generic": (generic.GenericBody, generic.GenericAlertBody),
-}
 _ERROR = {
     "type": "object",
     "required": ["what", "where", "next_step"],
@@ -51,7 +46,8 @@ _RECEIPT = {
 
 def document(gateway: Gateway) -> dict[str, Any]:
     """Return the description of this gateway's interface."""
-    kinds = {kind for pair in _BODIES.values() for kind in pair if kind}
+    senders = _usable()
+    kinds = {kind for one in senders for kind in (one.body, one.alert) if kind}
     _, schemas = models_json_schema(
         [(kind, "validation") for kind in sorted(kinds, key=lambda kind: kind.__name__)],
         ref_template=_REFERENCE,
@@ -65,7 +61,7 @@ def document(gateway: Gateway) -> dict[str, Any]:
         },
         "servers": [{"url": gateway.address}],
         "paths": {
-            **{f"/alerts/{source}": _intake(source, gateway) for source in _BODIES},
+            **{f"/alerts/{sender.name}": _intake(sender, gateway) for sender in senders},
             "/health/live": _page("Whether the process answers", _truth("live")),
             "/health/ready": _page(
                 "Whether alerts can be accepted now",
@@ -88,7 +84,17 @@ def document(gateway: Gateway) -> dict[str, Any]:
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
-def _intake(source: str, gateway: Gateway) -> dict[str, Any]:
+def _usable() -> list[Sender]:
+    """Return the senders; one whose package is broken is told of by `rbkernel extensions`."""
+    found = []
+    for name in SENDERS:
+        with contextlib.suppress(ExtensionError):
+            found.append(dataclasses.replace(SENDERS[name], name=name))
+    return found
+
+
+def _intake(sender: Sender, gateway: Gateway) -> dict[str, Any]:
+    source = sender.name
     answers = {
         "202": _answer("Stored, or in quarantine.", "Receipt"),
         "401": _answer("Authentication failed.", "Error"),
@@ -100,7 +106,7 @@ def _intake(source: str, gateway: Gateway) -> dict[str, Any]:
         "operationId": f"post_{source}",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _body(source)}},
+            "content": {"application/json": {"schema": _body(sender)}},
         },
         "responses": answers,
     }
@@ -109,16 +115,15 @@ def _intake(source: str, gateway: Gateway) -> dict[str, Any]:
     return {"post": operation}
 
 
-def _body(source: str) -> dict[str, Any]:
-    whole, one = _BODIES[source]
-    reference = {"$ref": _REFERENCE.format(model=whole.__name__)}
-    if one is None:
+def _body(sender: Sender) -> dict[str, Any]:
+    reference = {"$ref": _REFERENCE.format(model=sender.body.__name__)}
+    if sender.alert is None:
         return reference
-    alert = {"$ref": _REFERENCE.format(model=one.__name__)}
+    alert = {"$ref": _REFERENCE.format(model=sender.alert.__name__)}
     group: dict[str, Any] = {
         "allOf": [reference, {"properties": {"alerts": {"type": "array", "items": alert}}}]
     }
-    return {"anyOf": [group, alert]} if source == "generic" else group
+    return {"anyOf": [group, alert]} if sender.alone else group
 
 
 def _answer(description: str, model: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ open incident says that it is open, so one that was missed is made good by the n
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from pydantic import Field
 from rbkernel.errors import Unreadable
 from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.intake.fields import Body, Reading, Text, Time, delivered, envelope
+from rbkernel.gateway.intake.sender import Sender
 from rbkernel.gateway.jobs.alert import Alert
 from rbkernel.model import Severity
 
@@ -145,3 +146,11 @@ def _severity(words: str) -> str:
         return Severity.parse(words).value
     except ValueError:
         return ""
+
+
+def _ping() -> dict[str, object]:
+    now = datetime.now(UTC).isoformat()
+    return {"event": {"event_type": "pagey.ping", "occurred_at": now, "data": None}}
+
+
+SENDER = Sender(name="pagerduty", read=read, body=WebhookBody, nothing=_ping)

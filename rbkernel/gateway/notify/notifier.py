@@ -18,12 +18,19 @@ from typing import Self
 
 from rbkernel.config import Settings
 from rbkernel.config.notify import Target
-from rbkernel.errors import ConfigError, EvidenceError, NotifyError, RbkernelError, RunbookError
+from rbkernel.errors import (
+    ConfigError,
+    EvidenceError,
+    ExtensionError,
+    NotifyError,
+    RbkernelError,
+    RunbookError,
+)
 from rbkernel.evidence import bundle, incident, manifest, reading, runs
 from rbkernel.evidence.incident import IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.notify import channel
+from rbkernel.gateway.notify import channels
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
@@ -63,7 +70,7 @@ class Notifier:
         self.words = Words(settings.notify.templates, settings.gateway.address)
         self.words.check()
         for target in self.targets:
-            channel.services(target)
+            channels.names(target)
         self.outbox = Outbox(store)
         for name in self.outbox.begin(self.targets):
             log.info("target %s is new: it gets notifications from now on", name)
@@ -155,8 +162,8 @@ class Notifier:
     def _deliver(self, target: Target, message: Message) -> bool:
         body = message.with_links(partial(self._link, target), self.words.address)
         try:
-            services = channel.send(target, message.title, body, message.level)
-        except (NotifyError, ConfigError) as error:
+            services = channels.send(target, message.title, body, message.level)
+        except (NotifyError, ConfigError, ExtensionError) as error:
             last = self.outbox.failed(target.name, message.events, error.what, self.settings.notify)
             log.warning("%s%s", error, " Giving up." if last else "")
             if last:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from rbkernel.errors import SandboxError
+from rbkernel.extensions import Group
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import locks, orders, pool, replication, row_queue
 
@@ -30,7 +31,7 @@ class Fault:
     look_alike_of: str | None = None
 
 
-FAULTS: dict[str, Fault] = {
+_OURS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
         Fault(
@@ -87,6 +88,7 @@ FAULTS: dict[str, Fault] = {
         ),
     )
 }
+FAULTS: Group[Fault] = Group("rbkernel.faults", Fault, _OURS)
 
 
 def find(name: str) -> Fault:
@@ -96,6 +98,8 @@ def find(name: str) -> Fault:
     ------
     SandboxError
         There is none; the message lists those there are.
+    ExtensionError
+        The package that adds it is broken.
     """
     if name not in FAULTS:
         raise SandboxError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rbkernel.checks.answer import Answer, failed
@@ -28,13 +29,25 @@ from rbkernel.sources.postgres.library import (
     names,
     parse,
     typed,
+    use,
 )
 from rbkernel.sources.postgres.twice import PAUSE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Diagnostic", "ask", "framed", "get", "inapplicable", "names", "parse", "run", "typed"]
+__all__ = [
+    "Diagnostic",
+    "ask",
+    "framed",
+    "get",
+    "inapplicable",
+    "names",
+    "parse",
+    "run",
+    "typed",
+    "use",
+]
 
 # character_not_in_repertoire, untranslatable_character; undefined_function: no such conversion
 _NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
@@ -160,19 +173,21 @@ def _ask(
         answer = _with_limit(ask_all(session, diagnostic, sql, values))
         answer = _asked_again(session, diagnostic, sql, values, answer)
         return answer.protected(session.connection.redaction)
-    # the SQL is tested on all versions, so an error in it means an unusual server
+    # our SQL is tested on all versions, so an error in it means an unusual server; an error in a
+    # team's SQL becomes the reason why there is no answer
     except (DatabaseError, QueryError) as error:
         return _failed(session, diagnostic, error)
 
 
 def _failed(session: Session, diagnostic: Diagnostic, error: RbkernelError) -> Answer:
-    return failed(
+    answer = failed(
         list(diagnostic.columns),
         error,
         name=diagnostic.name,
         connection=session.connection.name,
         sql=diagnostic.shown_sql,
     )
+    return replace(answer, provenance=replace(answer.provenance, origin=diagnostic.origin))
 
 
 def _asked_again(
@@ -197,6 +212,7 @@ def _answered(
 ) -> Answer:
     notes: tuple[str, ...] = ()
     fills = {"texts": "true"}
+    answered = partial(session.answer, name=diagnostic.name, team=bool(diagnostic.origin))
     if table := diagnostic.requires_table:
         given = {name: str(values[name]) for name in table.parameters()}
         values = {name: value for name, value in values.items() if name not in given}
@@ -205,14 +221,15 @@ def _answered(
     elif "{schema}" in sql:
         fills["schema"] = _statements_schema(session)
     try:
-        answer = session.answer(filled(sql, fills), values, name=diagnostic.name)
+        answer = answered(filled(sql, fills), values)
     except QueryError as error:
         if "{texts}" not in sql or driver.sqlstate(error) not in _NOT_IN_ENCODING:
             raise
         sql = filled(sql, {**fills, "texts": "false"})
-        answer = session.answer(sql, values, name=diagnostic.name)
+        answer = answered(sql, values)
         notes = (*notes, "query: left out, because a text is not valid in this database's encoding")
-    return replace(answer.cut(diagnostic.cut), provenance=replace(answer.provenance, notes=notes))
+    provenance = replace(answer.provenance, notes=notes, origin=diagnostic.origin)
+    return replace(answer.cut(diagnostic.cut), provenance=provenance)
 
 
 def _answered_in_batches(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from rbkernel.checks.assessed import RESERVED
 from rbkernel.checks.rule import Rule
+from rbkernel.config.words import advice
 from rbkernel.errors import QueryError
 from rbkernel.sources.postgres.apptable import Table
 from rbkernel.sources.postgres.connection.capabilities import CAPABILITIES, Server, has
@@ -81,6 +86,8 @@ class Diagnostic(_Part):
     ``cut`` maps a column to the characters that are kept of its text: functions of the server that
     count characters fail on text of another database that is not valid in the encoding of this one.
     With ``twice`` the query runs twice, ``every_s`` apart, and the answer is the changes.
+    ``origin`` is the file of a team's diagnostic and its SHA-256; empty for a built-in one. The
+    guard checks a team's SQL, and its names are looked up in the role's search path, too.
     """
 
     name: str
@@ -99,6 +106,7 @@ class Diagnostic(_Part):
     twice: Twice | None = None
     sql: str
     variants: dict[str, str] = Field(default_factory=dict)
+    origin: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -155,42 +163,159 @@ def filled(sql: str, fills: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda found: fills.get(found[1], found[0]), sql)
 
 
+class Library:
+    """Our diagnostics, and those of a team: ``sql/orders/stuck.sql`` is ``orders/stuck``.
+
+    A file is read when it is asked for, so one that is wrong stops nothing else. A team's file
+    never takes the place of a diagnostic of ours; `rbkernel lint` reports it.
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self.files = team_files(folders)
+        self._read: dict[str, Diagnostic] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of all diagnostics, sorted."""
+        return sorted({*_packaged(), *self.files})
+
+    def get(self, name: str) -> Diagnostic:
+        """Return a diagnostic by name; see `rbkernel.sources.postgres.library.get`."""
+        if name not in self._read:
+            if name in _packaged():
+                return _ours(name)
+            self._read[name] = self._team(name)
+        return self._read[name]
+
+    def _team(self, name: str) -> Diagnostic:
+        if name not in self.files:
+            known = self.names()
+            raise QueryError(
+                f"no diagnostic is called {name!r}; there are {', '.join(known)}"
+                f"{did_you_mean(name, known)}",
+                next_step="use one of these names, or write the query in a %%sql cell",
+            )
+        first, *others = self.files[name]
+        if others:
+            raise QueryError(
+                f"two files are the diagnostic {name}: {first} and {others[0]}",
+                where="[catalogue] diagnostics",
+                next_step="rename one of them",
+            )
+        return read(name, first)
+
+
+def team_files(folders: Iterable[Path]) -> dict[str, list[Path]]:
+    """Return the files of a team's diagnostics by name; more than one has a name if two clash."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted({file for folder in folders for file in folder.glob("*/*.sql")}):
+        if "@" not in file.name:
+            found.setdefault(f"{file.parent.name}/{file.stem}", []).append(file)
+    return found
+
+
+def variant_files(file: Path) -> dict[str, Path]:
+    """Return the variants of a diagnostic's file by capability: ``stuck@pg_stat_io.sql``."""
+    beside = sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.sql"))
+    return {one.stem.partition("@")[2]: one for one in beside}
+
+
+def read(name: str, file: Path) -> Diagnostic:
+    """Read a team's diagnostic.
+
+    Raises
+    ------
+    QueryError
+        The file or a variant of it cannot be read, or its header is wrong.
+    """
+    variants = variant_files(file)
+    try:
+        source = file.read_bytes()
+        texts = {one: path.read_text(encoding="utf-8") for one, path in variants.items()}
+        if unknown := texts.keys() - CAPABILITIES.keys():
+            raise ValueError(
+                f"@{min(unknown)} is no capability; there are {', '.join(CAPABILITIES)}"
+            )
+        origin = f"{file} sha256:{hashlib.sha256(source).hexdigest()}"
+        return _assembled(name, source.decode(), texts, origin=origin)
+    except ValidationError as error:
+        what = "; ".join(map(_problem, error.errors(include_url=False)))
+        raise _unreadable(file, what) from error
+    except yaml.YAMLError as error:
+        raise _unreadable(
+            file, f"the header is not YAML: {' '.join(str(error).split())}"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(file, str(error)) from error
+
+
+def _problem(found: ErrorDetails) -> str:
+    place = ".".join(map(str, found["loc"]))
+    return f"{place}: {advice(found)}" if place else advice(found)
+
+
+def _unreadable(file: Path, what: str) -> QueryError:
+    return QueryError(
+        f"the diagnostic cannot be used: {what}",
+        where=str(file),
+        next_step=f"correct it; `rbkernel lint {file.parent.parent}` checks it",
+    )
+
+
+_library = Library()
+
+
+def use(folders: Sequence[Path]) -> None:
+    """Make the diagnostics of these folders those of this process, beside ours; read them anew."""
+    global _library
+    _library = Library(folders)
+
+
 def names() -> list[str]:
     """Return the names of all diagnostics, sorted."""
-    return sorted(_sources())
+    return _library.names()
 
 
-@cache
 def get(name: str) -> Diagnostic:
     """Return a diagnostic by name, such as ``replication/lag``.
 
     Raises
     ------
     QueryError
-        No diagnostic has that name; the message lists the names.
+        No diagnostic has that name, and the message lists the names; or a team's file cannot be
+        read.
     """
-    if name not in names():
-        raise QueryError(
-            f"no diagnostic is called {name!r}; there are {', '.join(names())}"
-            f"{did_you_mean(name, names())}",
-            next_step="use one of these names, or write the query in a %%sql cell",
-        )
-    base, variants = _sources()[name]
+    return _library.get(name)
+
+
+@cache
+def _ours(name: str) -> Diagnostic:
+    base, variants = _packaged()[name]
+    return _assembled(name, base, variants)
+
+
+def _assembled(
+    name: str, base: str, variants: Mapping[str, str], *, origin: str = ""
+) -> Diagnostic:
     newest_first = sorted(variants, key=lambda variant: -CAPABILITIES[variant].since)
     texts = {variant: _without_comment(variants[variant]) for variant in newest_first}
-    return parse(name, base, texts)
+    return parse(name, base, texts, origin=origin)
 
 
-def parse(name: str, source: str, variants: Mapping[str, str] | None = None) -> Diagnostic:
+def parse(
+    name: str, source: str, variants: Mapping[str, str] | None = None, *, origin: str = ""
+) -> Diagnostic:
     """Parse a diagnostic: a YAML header in a comment, then the SQL.
 
     >>> text = "/*\\npurpose: x\\ncolumns: {n: how many}\\n*/\\nSELECT 1 AS n"
     >>> parse("a/b", text).columns
     {'n': 'how many'}
     """
-    header, _, sql = source.lstrip().removeprefix("/*").partition("*/")
-    fields = yaml.safe_load(header)
-    return Diagnostic(name=name, sql=sql.strip(), variants=dict(variants or {}), **fields)
+    header, _, sql = source.lstrip().partition("*/")
+    fields = yaml.safe_load(header.removeprefix("/*"))
+    if not header.startswith("/*") or not isinstance(fields, dict):
+        raise TypeError("it does not begin with a header: YAML within /* and */")
+    own = {"name": name, "sql": sql.strip(), "variants": dict(variants or {}), "origin": origin}
+    return Diagnostic.model_validate({**fields, **own})
 
 
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
@@ -215,8 +340,9 @@ def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
         ) from error
 
 
-def _sources() -> dict[str, tuple[str, dict[str, str]]]:
-    """Return the text of each base file, and of its variants by capability."""
+@cache
+def _packaged() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the text of each base file of ours, and of its variants by capability."""
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for file in _sql_files():
         stem, _, capability = file.name.removesuffix(".sql").partition("@")

@@ -159,15 +159,23 @@ class Session:
         return _frame(self.answer(sql, values, name=name).protected(self.connection.redaction))
 
     def answer(
-        self, sql: str, values: Mapping[str, Any] | None = None, *, name: str = ""
+        self,
+        sql: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        team: bool = False,
     ) -> Answer:
-        """Run one query of rbkernel; errors as for `query`.
+        """Run one query of rbkernel, or of a ``team`` as `query` does; errors as for `query`.
 
         Names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
         database can replace PostgreSQL's. The guard does not check it at run time: the tests run
-        the guard on all of rbkernel's SQL.
+        the guard on all of rbkernel's SQL. The guard checks a team's SQL each time, and its names
+        are looked up in the role's search path, too.
         """
-        return self._answer(sql, values, name=name)
+        if team:
+            self._check(sql)
+        return self._answer(sql, values, name=name, team=team)
 
     def _answer(
         self,

@@ -1,4 +1,4 @@
-"""The only module that knows apprise: one message to one target.
+"""The channel ``apprise``, and the only module that knows it: one message to one target.
 
 A target's address is a secret. apprise writes hosts and addresses into its own log, so nothing of
 that goes on into ours; what failed is said in words of our own.

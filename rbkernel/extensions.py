@@ -1,0 +1,169 @@
+"""Extensions: what other packages add through their entry points.
+
+A `Group` maps names to things of one kind: ours first, then those of installed packages. To list
+names reads the metadata of packages; a package is imported when one of its names is asked for, so
+one that is broken stops only what needs it. A name of ours is never given to another package, and
+a name that two packages claim is given to neither. An extension runs with all rights of rbkernel.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from typing import Any, Generic, TypeVar, cast
+
+from rbkernel.errors import ExtensionError
+
+PREFIX = "rbkernel."
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """One entry point of an installed package."""
+
+    group: str
+    name: str
+    package: str
+    version: str
+    entry: metadata.EntryPoint
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}, {self.group}, {self.name} = {self.entry.value}"
+
+
+def installed() -> tuple[Extension, ...]:
+    """Return the extensions of all installed packages, by group, name and package."""
+    return _installed(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _installed(_path: tuple[str, ...]) -> tuple[Extension, ...]:
+    every = metadata.entry_points()
+    groups = [group for group in every.groups if group.startswith(PREFIX)]
+    found = [
+        Extension(
+            group=entry.group,
+            name=entry.name,
+            package=entry.dist.name,
+            version=entry.dist.version,
+            entry=entry,
+        )
+        for group in groups
+        for entry in every.select(group=group)
+        if entry.dist
+    ]
+    return tuple(sorted(found, key=lambda one: (one.group, one.name, one.package)))
+
+
+def packages() -> str:
+    """Return the packages with extensions and what each adds; empty when there are none.
+
+    Such as ``acme-rbkernel 1.2 (channels: pager; sources: flags, stock)``.
+    """
+    added: dict[str, dict[str, list[str]]] = {}
+    for one in installed():
+        groups = added.setdefault(f"{one.package} {one.version}", {})
+        groups.setdefault(one.group.removeprefix(PREFIX), []).append(one.name)
+    return ", ".join(f"{package} ({_added(groups)})" for package, groups in added.items())
+
+
+def _added(groups: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{group}: {', '.join(names)}" for group, names in groups.items())
+
+
+class Group(Mapping[str, _Kind], Generic[_Kind]):
+    """The things of one kind by name: ours, and those of extensions, which are loaded when asked.
+
+    Parameters
+    ----------
+    name
+        The group of entry points, such as ``rbkernel.senders``.
+    kind
+        The class, or the protocol that can be checked at run time, of what an entry point names.
+    ours
+        What rbkernel itself brings.
+    """
+
+    def __init__(self, name: str, kind: Any, ours: Mapping[str, _Kind]) -> None:
+        self.name = name
+        self._kind = kind
+        self._ours = ours
+        self._loaded: dict[metadata.EntryPoint, _Kind] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._ours, *(one.name for one in self.extensions())]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(iter(self))
+
+    def __getitem__(self, name: str) -> _Kind:
+        """Return the thing of that name.
+
+        Raises
+        ------
+        KeyError
+            There is none.
+        ExtensionError
+            It cannot be loaded, is of another kind, or two packages have it.
+        """
+        if name in self._ours:
+            return self._ours[name]
+        found = [one for one in self.extensions() if one.name == name]
+        if not found:
+            raise KeyError(name)
+        if len(found) > 1:
+            raise _cannot(
+                found[0], f"{found[1].package} has the same name", "uninstall one of them"
+            )
+        return self._load(found[0])
+
+    def extensions(self) -> list[Extension]:
+        """Return what installed packages add to this group."""
+        return [one for one in installed() if one.group == self.name]
+
+    def origin(self, name: str) -> str:
+        """Return package and version of what an extension adds; empty for what is ours."""
+        found = [] if name in self._ours else self.extensions()
+        return next((f"{one.package} {one.version}" for one in found if one.name == name), "")
+
+    def problem(self, extension: Extension) -> ExtensionError | None:
+        """Load an extension, and return what is wrong with it; None when it can be used."""
+        if extension.name in self._ours:
+            what = (
+                f"{extension.name} is the name of one that rbkernel brings, which is used instead"
+            )
+            return _cannot(extension, what, "have the package choose another name")
+        try:
+            self[extension.name]
+        except ExtensionError as error:
+            return error
+        return None
+
+    def _load(self, extension: Extension) -> _Kind:
+        if extension.entry in self._loaded:
+            return self._loaded[extension.entry]
+        repair = f"repair it, or run `pip uninstall {extension.package}`"
+        try:
+            thing = extension.entry.load()
+        except ExtensionError as error:
+            raise _cannot(extension, error.what, error.next_step or repair) from error
+        except (Exception, SystemExit) as error:  # code of others may raise anything
+            raise _cannot(extension, f"{type(error).__name__}: {error}", repair) from error
+        if not isinstance(thing, self._kind):
+            what = f"it names no {self._kind.__name__}, but a {type(thing).__name__}"
+            raise _cannot(extension, what, "see docs/how-to/extend.md for what it should name")
+        self._loaded[extension.entry] = cast("_Kind", thing)
+        return self._loaded[extension.entry]
+
+
+def _cannot(extension: Extension, what: str, next_step: str) -> ExtensionError:
+    return ExtensionError(
+        f"an extension cannot be used: {what}", where=str(extension), next_step=next_step
+    )

@@ -1,0 +1,94 @@
+"""Channels: what carries a notification to a target. apprise is ours; other packages add more."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from rbkernel.config.notify import Target
+from rbkernel.errors import NotifyError, RbkernelError
+from rbkernel.extensions import Group
+from rbkernel.gateway.notify import apprise_channel
+from rbkernel.spelling import did_you_mean
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """What a channel offers: a module or an object with two functions.
+
+    An address is a secret: it comes from ``target.urls()``, and no error may repeat it.
+    """
+
+    def names(self, target: Target) -> str:
+        """Return the services behind a target without their addresses, such as ``Slack``.
+
+        Raises
+        ------
+        NotifyError
+            The target cannot be used: `rbkernel serve` does not start, and says why.
+        """
+        ...
+
+    def send(self, target: Target, title: str, body: str, level: str) -> str:
+        """Send a message and return the services that accepted it; it ends within a minute.
+
+        ``level`` is ``info``, ``success``, ``warning`` or ``failure``.
+
+        Raises
+        ------
+        NotifyError
+            It was not accepted: it is tried again later.
+        """
+        ...
+
+
+CHANNELS: Group[Channel] = Group("rbkernel.channels", Channel, {"apprise": apprise_channel})
+
+
+def names(target: Target) -> str:
+    """Return the services behind a target.
+
+    Raises
+    ------
+    NotifyError
+        The target cannot be used, or there is no such channel.
+    ExtensionError
+        The package that adds the channel is broken.
+    """
+    channel = _channel(target)
+    try:
+        return channel.names(target)
+    except RbkernelError:
+        raise
+    except Exception as error:
+        raise _failed(target, error) from error
+
+
+def send(target: Target, title: str, body: str, level: str) -> str:
+    """Send a message through the target's channel; as `names`, and returns who accepted it."""
+    channel = _channel(target)
+    try:
+        return channel.send(target, title, body, level)
+    except RbkernelError:
+        raise
+    except Exception as error:
+        raise _failed(target, error) from error
+
+
+def _channel(target: Target) -> Channel:
+    if target.channel not in CHANNELS:
+        raise NotifyError(
+            f"there is no channel {target.channel!r}; there are {', '.join(CHANNELS)}"
+            f"{did_you_mean(target.channel, CHANNELS)}",
+            where=f"[notify.targets.{target.name}]",
+            next_step="correct `channel`, or install the package that adds it",
+        )
+    return CHANNELS[target.channel]
+
+
+def _failed(target: Target, error: Exception) -> NotifyError:
+    # its text may hold the address
+    return NotifyError(
+        f"the channel {target.channel} failed with {type(error).__name__}",
+        where=f"[notify.targets.{target.name}]",
+        next_step="it will be retried; `rbkernel notify --test` sends a test message now",
+    )

@@ -1,0 +1,170 @@
+"""What a source offers to the cells of a runbook, whatever system stands behind it.
+
+A source is asked by `rb.query`, which journals and shows the answer: a frame by the contract of
+`rbkernel.checks`, with its `Provenance`, for `rb.check` to judge. A system that fails is not an
+error but an empty frame with the reason, which every rule reads as ``unknown``.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from rbkernel.checks import answer
+from rbkernel.checks.answer import Answer, Column, Provenance
+from rbkernel.config.sources import Source as Configured
+from rbkernel.errors import ConfigError, QueryError, RbkernelError
+from rbkernel.extensions import Group
+from rbkernel.model import now
+from rbkernel.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TYPES: Mapping[type, int] = {
+    str: answer.TEXT,
+    int: 20,
+    float: answer.FLOAT8,
+    bool: answer.BOOLEAN,
+    datetime: answer.TIMESTAMPTZ,
+}
+
+
+class Source(Protocol):
+    """A system that cells can query; it is opened at the first query of a run."""
+
+    def query(
+        self, question: str, values: Mapping[str, Any], *, row_cap: int | None = None
+    ) -> pd.DataFrame:
+        """Return the answer, or an empty frame with the reason why there is none.
+
+        Raises
+        ------
+        QueryError
+            The question or a value is wrong.
+        """
+        ...
+
+    def parameters(self, question: str) -> Sequence[str] | None:
+        """Return the names of the values that a question takes; None when that is not known."""
+        ...
+
+    def close(self) -> None:
+        """Release what was opened."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """An answer: ``columns`` maps names to str, int, float, bool or datetime; None is no value."""
+
+    columns: Mapping[str, type]
+    rows: Sequence[Sequence[Any]]
+
+
+class TableSource(ABC):
+    """Base of a source whose answers are tables: a subclass implements `ask`.
+
+    The row cap, the column policies of ``[redaction]``, the provenance and the handling of
+    failures are done here.
+    """
+
+    def __init__(self, configured: Configured) -> None:
+        self.configured = configured
+
+    @abstractmethod
+    def ask(self, question: str, values: Mapping[str, Any]) -> Table:
+        """Ask the system, within a time-out of its own.
+
+        Raises
+        ------
+        QueryError
+            The question or a value is wrong: the cell fails.
+        Exception
+            Anything else means that the system did not answer.
+        """
+
+    def parameters(self, question: str) -> Sequence[str] | None:  # noqa: ARG002  # others know
+        """Return the names of the values that a question takes; None when that is not known."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to release
+        """Release what was opened."""
+
+    @final
+    def query(
+        self, question: str, values: Mapping[str, Any], *, row_cap: int | None = None
+    ) -> pd.DataFrame:
+        """Ask, and return the answer as a frame with its provenance."""
+        from rbkernel.checks import frames
+
+        at, started = now(), time.monotonic()
+        try:
+            table = self.ask(question, values)
+            columns = tuple(Column(name, _TYPES[kind]) for name, kind in table.columns.items())
+            rows = [tuple(row) for row in table.rows]
+            if wrong := [row for row in rows if len(row) != len(columns)]:
+                raise ValueError(f"a row has {len(wrong[0])} values for {len(columns)} columns")
+            cap = row_cap or self.configured.row_cap
+            provenance = Provenance(
+                name=question,
+                connection=self.configured.name,
+                server=self.configured.kind,
+                role="",
+                sql=question,
+                values=values,
+                at=at,
+                duration_s=round(time.monotonic() - started, 4),
+                rows=min(len(rows), cap),
+                cut_by=f"the row cap of {cap}" if len(rows) > cap else "",
+                origin=SOURCES.origin(self.configured.kind),
+            )
+            found = Answer(columns=columns, rows=rows[:cap], provenance=provenance)
+            return frames.to_frame(found.protected(self.configured.redaction))
+        except (QueryError, ConfigError):
+            raise
+        except Exception as error:  # noqa: BLE001  # code of others; its reason is in the answer
+            return self._failed(question, error)
+
+    def _failed(self, question: str, error: Exception) -> pd.DataFrame:
+        from rbkernel.checks import frames
+
+        reason = (
+            error
+            if isinstance(error, RbkernelError)
+            else RbkernelError(
+                f"{type(error).__name__}: {error}",
+                where=self.configured.kind,
+                next_step=f"look at the system behind [sources.{self.configured.name}]",
+            )
+        )
+        return frames.failed_frame(
+            [], reason, name=question, connection=self.configured.name, sql=question
+        )
+
+
+SOURCES: Group[Callable[[Configured], Source]] = Group("rbkernel.sources", Callable, {})
+
+
+def open_source(configured: Configured) -> Source:
+    """Open a configured source.
+
+    Raises
+    ------
+    ConfigError
+        No package adds its kind.
+    ExtensionError
+        The package is broken.
+    """
+    if configured.kind not in SOURCES:
+        raise ConfigError(
+            f"no installed package adds a source of the kind {configured.kind!r}"
+            f"{did_you_mean(configured.kind, SOURCES)}",
+            where=f"[sources.{configured.name}]",
+            next_step="install the package, or correct `kind`; `rbkernel extensions` lists them",
+        )
+    return SOURCES[configured.kind](configured)

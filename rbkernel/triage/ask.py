@@ -1,0 +1,63 @@
+"""`rb.ask`: query a source that another package adds, show the answer and where it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks.frames import failed_frame
+from rbkernel.config.quantities import Count
+from rbkernel.errors import ParameterError
+from rbkernel.triage.context import triage
+from rbkernel.triage.query import show
+
+
+@checked
+def ask(source: str, question: str, *, row_cap: Count | None = None, **values: Any) -> pd.DataFrame:
+    """Ask a source a question, and show the answer.
+
+    Parameters
+    ----------
+    source
+        Name of a section ``[sources.NAME]`` of `rbkernel.toml`.
+    question
+        What the source understands; see its package.
+    row_cap
+        Rows at the most; the source's setting when not given.
+    values
+        The values that the question takes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × columns, for `rb.check`. When the source could not answer, or a value is still a
+        placeholder: empty, with the reason attached, which `rb.check` reads as ``unknown``.
+
+    Raises
+    ------
+    ConfigError
+        There is no such source, or no package adds its kind.
+    ExtensionError
+        The package is broken.
+    QueryError
+        The question or a value is wrong.
+    ParameterError
+        A keyword that neither the call nor the question knows.
+    """
+    if holes := triage().unfilled({"source": source, **values}):
+        error = ParameterError(
+            f"not filled in: {', '.join(holes)}, so nothing was asked",
+            next_step="write the values into the parameters cell",
+        )
+        frame = failed_frame([], error, name=question, connection=source, sql=question)
+    else:
+        asked = triage().source(source)
+        known = asked.parameters(question)
+        for name in values:
+            if known is not None and name not in known:
+                raise unknown_keyword("rb.ask", name, ["row_cap", *known])
+        frame = asked.query(question, values, row_cap=row_cap)
+    show(frame)
+    return frame
