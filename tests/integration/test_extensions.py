@@ -41,7 +41,7 @@ CELLS = (
     'import rbkernel as rb\nrb.start("RUN-950", incident=incident)',
     'low = rb.ask("warehouse", "low", below=5)',
     'rb.check("Low articles", low, agg="rows", warn=0, next_step="order them")',
-    'rb.assess(rb.query("orders/stuck", "sandbox-primary"))',
+    'rb.assess("orders/stuck", "sandbox-primary")',
     "rb.act(rb.actions.restock(low.article[0], 50))",
     "rb.summary()",
 )
