@@ -1,4 +1,4 @@
-"""Turn a fork of the server into the program that a client asked for."""
+"""Turn a fork of the server into the program that a client requested."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def await_request(post: socket.socket, server: int) -> None:
-    """Wait for the connection of a client, and become what it asks for; does not return.
+    """Wait for a client's connection, and run the program that it requests; does not return.
 
     Parameters
     ----------
     post
-        Where the server sends the connection.
+        The socket on which the server sends the connection.
     server
-        The server's process id: this process ends with it.
+        The server's process id: this process ends with the server.
     """
     status = 1
     try:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != server:  # it ended before that
+        if os.getppid() != server:  # the server ended before that
             return
         _keep_only({0, 1, 2, post.fileno()})
         _data, connections, _flags, _address = socket.recv_fds(post, 1, 1)
         if not connections:
-            return  # the server needs no more children
+            return  # the server needs no further child
         with socket.socket(fileno=connections[0]) as connection:
             request, streams = wire.receive_request(connection)
             main = programs.load(programs.PROGRAMS[request.program])
@@ -57,13 +57,13 @@ def await_request(post: socket.socket, server: int) -> None:
 
 
 def _become(request: wire.Request, streams: list[int]) -> None:
-    """Take over what `subprocess.Popen` would have given to a new process."""
+    """Set up the process state that `subprocess.Popen` would have given to a new process."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     for number in _SIGNALS:
-        with contextlib.suppress(OSError, ValueError):  # the C library keeps some for itself
+        with contextlib.suppress(OSError, ValueError):  # the C library reserves some signals
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python does at its start
@@ -72,7 +72,7 @@ def _become(request: wire.Request, streams: list[int]) -> None:
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
-    if _PARENT in os.environ:  # a kernel looks whether it still has this parent
+    if _PARENT in os.environ:  # a kernel polls whether this is still its parent
         os.environ[_PARENT] = str(os.getppid())
     time.tzset()
     sys.argv = [request.program, *request.arguments]
@@ -83,20 +83,20 @@ def _become(request: wire.Request, streams: list[int]) -> None:
 
 
 def _seed() -> None:
-    """Draw new random numbers: a fork continues the server's."""
+    """Seed the random number generators: a fork would repeat the server's numbers."""
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
 
 
 def _run(main: Callable[[], object]) -> int:
-    """Run the program, and what Python does at the end of one; return its exit status."""
+    """Run the program, then Python's usual shutdown steps; return the exit status."""
     status = 0
     try:
         main()
     except SystemExit as end:
         status = _status(end.code)
-    except BaseException:  # noqa: BLE001  # the last one who could say it
+    except BaseException:  # noqa: BLE001  # nothing above here would report the error
         traceback.print_exc()
         status = 1
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as at Python's end
@@ -108,7 +108,7 @@ def _run(main: Callable[[], object]) -> int:
 
 
 def _status(code: object) -> int:
-    """Return the exit status that Python makes of `sys.exit`'s argument.
+    """Return the exit status that Python derives from the argument of `sys.exit`.
 
     >>> _status(None), _status(3), _status(-1)
     (0, 3, 255)
@@ -122,7 +122,7 @@ def _status(code: object) -> int:
 
 
 def _keep_only(numbers: set[int]) -> None:
-    """Close all files but these: connections of other programs, first of all."""
+    """Close all other files, in particular the connections of other programs."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) not in numbers:
             with contextlib.suppress(OSError):

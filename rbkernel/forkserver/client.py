@@ -1,4 +1,4 @@
-"""Ask a fork server for a program, and hold it as `subprocess.Popen` holds a process."""
+"""Start a program through a fork server, and control it like a `subprocess.Popen` process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from rbkernel.forkserver import wire
 from rbkernel.forkserver.place import Place
 
 _log = logging.getLogger(__name__)
-# a child is there already; on a busy machine it may take its time
+# a child is already waiting, but may be slow on a busy machine
 _ANSWER_S = 5.0
-_LOST = -signal.SIGKILL  # the server was killed, and the program with it
-# the first program is started plainly, and should not compete with the server's imports
+_LOST = -signal.SIGKILL  # the exit status if the server was killed, and the program with it
+# the first program is started as a new process, and should not compete with the server's imports
 _AFTER_S = 10.0
-# programs are ended with their connection: it must not be collected before
+# a program ends when its connection closes: the object must not be garbage-collected before
 _running: set[ForkedProcess] = set()
 
 
 class ForkedProcess:
-    """A program that a fork server started for us; used like `subprocess.Popen`.
+    """A program that a fork server started for this process; used like `subprocess.Popen`.
 
-    It ends when this process ends, like a daemon thread. Methods may be called from one thread at
-    a time.
+    The program ends when this process ends, like a daemon thread. Only one thread may call methods
+    at a time.
     """
 
     stdin = stdout = stderr = None
@@ -48,20 +48,20 @@ class ForkedProcess:
         _running.add(self)
 
     def fileno(self) -> int:
-        """Return what becomes readable when the program has ended; -1 after that was noticed."""
+        """Return a descriptor that is readable after the program's end; -1 once that was seen."""
         return self._connection.fileno()
 
     def poll(self) -> int | None:
-        """Return the exit status if it has ended, as `subprocess.Popen.poll` does."""
+        """Return the exit status if the program has ended, as `subprocess.Popen.poll` does."""
         return self._receive(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end, and return the exit status.
+        """Wait for the end of the program, and return the exit status.
 
         Raises
         ------
         subprocess.TimeoutExpired
-            It goes on after ``timeout`` seconds.
+            The program still runs after ``timeout`` seconds.
         """
         status = self._receive(timeout)
         if status is None:
@@ -69,16 +69,16 @@ class ForkedProcess:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the program has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Send SIGTERM, unless it has ended."""
+        """Send SIGTERM, unless the program has ended."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL, unless it has ended."""
+        """Send SIGKILL, unless the program has ended."""
         self.send_signal(signal.SIGKILL)
 
     def _receive(self, timeout: float | None) -> int | None:
@@ -102,7 +102,7 @@ class ForkedProcess:
         line = self._received.partition(b"\n")[0]
         status = json.loads(line).get("exit", _LOST) if line else _LOST
         self.returncode = int(status)
-        self._connection.close()  # the server reaps it now: no signal must be sent any more
+        self._connection.close()  # the server reaps the process now: no further signal may be sent
         _running.discard(self)
 
 
@@ -114,18 +114,18 @@ def start(
     folder: str,
     streams: tuple[int, int, int],
 ) -> ForkedProcess | None:
-    """Start a program by a fork server; without one, have one started for the next time.
+    """Start a program through a fork server; if there is none, launch one for the next call.
 
     Parameters
     ----------
     program
         A name in `rbkernel.forkserver.programs.PROGRAMS`.
     arguments
-        Its arguments, without its name.
+        The program's arguments, without its name.
     environment, folder
-        Its environment and working folder.
+        The program's environment and working folder.
     streams
-        File descriptors of its standard input, output and error.
+        File descriptors of the program's standard input, output and error.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def start(
 
 
 def prepare(environment: Mapping[str, str]) -> None:
-    """Have a server started for programs with this environment, where there can be one."""
+    """Launch a server for programs with this environment, if the system supports it."""
     if places.is_supported():
         with contextlib.suppress(OSError):
             launch(places.place_for(environment), environment)
@@ -170,10 +170,10 @@ def _ask(
         line, rest = _line(connection)
         return ForkedProcess(connection, int(json.loads(line)["pid"]), rest)
     except (FileNotFoundError, ConnectionRefusedError):
-        pass  # there is none
+        pass  # no server is running
     except (OSError, ValueError, KeyError) as error:
         _log.info("the fork server did not start a program: %s", error)
-    connection.close()  # a child that is late ends with it
+    connection.close()  # a child that exceeds the time limit ends with the connection
     return None
 
 
@@ -189,20 +189,21 @@ def _line(connection: socket.socket) -> tuple[bytes, bytes]:
 
 
 def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0) -> None:
-    """Start a server in the background, unless there is one or one is starting.
+    """Start a server in the background, unless one runs or is starting.
 
     Parameters
     ----------
     place
-        Where.
+        The place of the server.
     environment
-        That of the programs; the server gets the part that matters while modules are imported.
+        The environment of the programs; the server gets the part that matters while modules are
+        imported.
     after_s
-        How long it waits before it loads its libraries, in seconds.
+        How long the server waits before it loads its libraries, in seconds.
     """
     if is_locked(place):
         return
-    # the shell ends at once, so that the server is nobody's child
+    # the shell exits at once, so that the server is not a child of this process
     command = ["/bin/sh", "-c", '"$@" &', "sh"]
     command += [sys.executable, "-m", "rbkernel.forkserver.server", str(place.socket)]
     command += ["--after-s", str(after_s)]
@@ -223,7 +224,7 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
 
 
 def is_locked(place: Place) -> bool:
-    """Tell whether a server lives here, or is starting."""
+    """Return whether a server runs or is starting at this place."""
     try:
         lock = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -239,7 +240,7 @@ def is_locked(place: Place) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """A living server."""
+    """A running server."""
 
     place: Place
     pid: int
@@ -249,7 +250,7 @@ class Status:
 
 
 def living() -> list[Status]:
-    """Return the servers of this user that live."""
+    """Return the running servers of this user."""
     found = []
     for place in places.servers():
         if is_locked(place):
@@ -257,19 +258,19 @@ def living() -> list[Status]:
                 said = json.loads(place.lock.read_bytes())
                 ready = place.socket.exists()
                 children = Path(f"/proc/{said['pid']}/task/{said['pid']}/children").read_text()
-                programs = max(0, len(children.split()) - ready)  # one waits for a request
+                programs = max(0, len(children.split()) - ready)  # one child waits for a request
                 found.append(Status(place=place, ready=ready, programs=programs, **said))
     return found
 
 
 def stop(status: Status, *, now: bool = False) -> None:
-    """Tell a server to end: when its programs have ended, or now, together with them."""
+    """Tell a server to end: after its programs have ended, or now, together with them."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(status.pid, signal.SIGQUIT if now else signal.SIGTERM)
 
 
 def _umask() -> int:
-    # the only way to read it that does not change it for other threads
+    # the umask cannot be read in another way without changing it for other threads
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("Umask:"):

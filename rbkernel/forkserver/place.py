@@ -1,8 +1,8 @@
-"""Which fork server a process may use: one for each user, environment and code version.
+"""Decide which fork server a process may use: one for each user, environment and code version.
 
-A forked program inherits from the server what it would otherwise get from the process that starts
-it: limits, control group, namespaces, and what libraries read from the environment while they are
-imported. Processes in which these differ use different servers.
+A forked program inherits state from the server that a new process would inherit from its starter:
+limits, control group, namespaces, and the settings that libraries read from the environment at
+import. Processes in which these differ use different servers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Set to ``on``, programs are forked; else they start plainly.
+#: Set to ``on`` to fork programs; otherwise they start as new processes.
 SWITCH = "RBKERNEL_FORK_SERVER"
 
-# read by Python itself, by C libraries, or by modules while they are imported
+# variables read by Python itself, by C libraries, or by modules at import
 _PREFIXES_READ_AT_IMPORT = (
     *("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "COVERAGE_"),
     *("MKL_", "OPENBLAS_", "OMP_", "NUMEXPR_", "PLOTLY_"),
@@ -30,9 +30,9 @@ _NAMES_READ_AT_IMPORT = (
     *("LANG", "LANGUAGE"),
     *("PY_COLORS", "FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS"),
 )
-# for the server itself; not part of the identity, since programs get their own
+# variables of the server itself; not part of the identity, since programs get their own
 _FOR_THE_SERVER = ("HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR")
-# a BLAS that has started threads cannot be forked; pydevd complains of its own import
+# a BLAS with running threads cannot be forked; pydevd warns when it is imported
 _FIXED = {"OPENBLAS_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
@@ -46,17 +46,17 @@ class Place:
 
     @property
     def lock(self) -> Path:
-        """The file that a server locks for as long as it lives; it holds its description."""
+        """The file that the server keeps locked while it runs; it holds a description."""
         return self.socket.with_suffix(".json")
 
     @property
     def log(self) -> Path:
-        """What the server and its children print before a program has started."""
+        """The log file: output of the server, and of its children before a program has started."""
         return self.socket.with_suffix(".log")
 
 
 def is_supported() -> bool:
-    """Tell whether this system has what a fork server needs, and it is switched on."""
+    """Return whether the fork server is switched on and this system supports it."""
     return (
         sys.platform == "linux"
         and hasattr(os, "pidfd_open")
@@ -70,7 +70,7 @@ def folder() -> Path:
     Raises
     ------
     OSError
-        It cannot be made, or belongs to somebody else.
+        The folder cannot be created, or belongs to another user.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base and os.access(base, os.W_OK):
@@ -86,7 +86,7 @@ def folder() -> Path:
 
 
 def servers() -> Iterator[Place]:
-    """Return the places of all servers of this user, living or not."""
+    """Return the places of all servers of this user, running or not."""
     for lock in sorted(folder().glob("*.json")):
         yield Place(socket=lock.with_suffix(".socket"))
 
@@ -103,7 +103,7 @@ def place_for(environment: Mapping[str, str]) -> Place:
 
 
 def identity(environment: Mapping[str, str]) -> str:
-    """Return a hash of what a forked program would inherit from its server."""
+    """Return a hash of the state that a forked program would inherit from its server."""
     own = {
         "python": [sys.executable, sys.prefix, sys.version],
         "code": str(Path(__file__).parent.parent),
@@ -134,7 +134,7 @@ def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def environment_of_server(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the server for such programs: no secret is in it.
+    """Return the environment of the server for programs with this one, without any secret.
 
     >>> sorted(environment_of_server({"HOME": "/root", "PGPASSWORD": "x", "LANG": "C"}))
     ['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PYDEVD_DISABLE_FILE_VALIDATION']

@@ -1,13 +1,13 @@
-"""What the server imports and its children run; by name, because those packages stand above."""
+"""The server's imports and programs, by name, because higher packages define them."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 
-#: Imports the libraries, in the server.
+#: Imports the libraries; runs in the server.
 PRELOAD = "rbkernel.kernel.preload:preload"
-#: The programs that can be asked for, and the function that each runs.
+#: The programs that a client can request, and the function that each runs.
 PROGRAMS = {"kernel": "rbkernel.kernel.app:main", "rbkernel": "rbkernel.cli:main"}
 
 
@@ -17,7 +17,7 @@ def load(name: str) -> Callable[[], object]:
     Raises
     ------
     ImportError, AttributeError
-        There is none.
+        There is no such function.
     """
     module, _, function = name.partition(":")
     found: Callable[[], object] = getattr(importlib.import_module(module), function)

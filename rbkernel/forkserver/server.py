@@ -1,7 +1,7 @@
 """``python -m rbkernel.forkserver.server SOCKET``: the process that forks our programs.
 
-One child is always forked ahead and waits for the next connection. The server only passes
-connections on, watches them, and reaps.
+One child is always forked in advance and waits for the next connection. The server only passes
+connections on, watches them, and reaps ended children.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _LOOK_EVERY_MS = 1000
 
 @dataclass(kw_only=True)
 class _Child:
-    """A forked process; without a connection it waits for one."""
+    """A forked process; without a connection, the process waits for one."""
 
     pid: int
-    ended: int  # a pidfd: readable when it has ended
-    post: socket.socket | None  # where it gets its connection from
+    ended: int  # a pidfd: readable when the process has ended
+    post: socket.socket | None  # the socket on which the process gets its connection
     connection: socket.socket | None = None
     status: int | None = None
 
 
 class NotAlone(RuntimeError):
-    """A library started a thread: a fork would copy its locks, and not the thread."""
+    """A library started a thread: a fork would copy the thread's locks, but not the thread."""
 
 
 class Server:
@@ -50,14 +50,14 @@ class Server:
     def __init__(self, place: Place, idle_s: float) -> None:
         self._place = place
         self._idle_s = idle_s
-        self._children: dict[int, _Child] = {}  # by pidfd
+        self._children: dict[int, _Child] = {}  # the key is the pidfd
         self._by_connection: dict[int, _Child] = {}
         self._spare: _Child | None = None
         self._poll = select.poll()
         self._stopping = self._stopping_now = False
 
     def serve(self) -> None:
-        """Load the libraries and serve; return when it is over.
+        """Load the libraries, then serve until the server is idle or stopped.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Server:
         OSError
             The socket cannot be made.
         """
-        # the code on disk before it is loaded: what changes in between is seen later
+        # the version of the code before it is loaded: a change during the loading is then noticed
         version = state.version()
         programs.load(programs.PRELOAD)()
         if state.threads() > 1:
@@ -82,7 +82,8 @@ class Server:
             while not self._is_over(quiet_since):
                 for number, events in self._poll.poll(_LOOK_EVERY_MS):
                     if number == listener.fileno():
-                        # checked now: a program must never run older code than there is on disk
+                        # checked at each request: no program may run older code than the code on
+                        # disk
                         self._stopping |= version != state.version() or state.threads() > 1
                         self._accept(listener)
                     elif number in self._children:
@@ -97,7 +98,7 @@ class Server:
 
     def _is_over(self, quiet_since: float) -> bool:
         if self._stopping_now:
-            return True  # its programs end with it
+            return True  # the server's programs end with it
         if self._by_connection:
             return False
         return self._stopping or time.monotonic() - quiet_since > self._idle_s
@@ -109,13 +110,13 @@ class Server:
         self._stopping = self._stopping_now = True
 
     def _withdraw(self, listener: socket.socket) -> None:
-        """Take no more requests: the name is free for a new server, programs go on."""
+        """Stop taking requests: a new server can use the name, and running programs continue."""
         with contextlib.suppress(KeyError):
             self._poll.unregister(listener)
             self._place.socket.unlink(missing_ok=True)
             listener.close()
         if self._spare and self._spare.post:
-            self._spare.post.close()  # it ends
+            self._spare.post.close()  # the waiting child ends
             self._spare = None
 
     def _fork_ahead(self) -> None:
@@ -133,15 +134,15 @@ class Server:
         connection, _address = listener.accept()
         child, self._spare = self._spare, None
         if self._stopping or child is None or child.post is None or not _is_own(connection):
-            connection.close()  # the client starts its program plainly
+            connection.close()  # the client then starts its program as a new process
             self._spare = child
             return
-        with contextlib.suppress(OSError):  # a child that has died is seen by its pidfd
+        with contextlib.suppress(OSError):  # the pidfd reports a child that has died
             socket.send_fds(child.post, [b"+"], [connection.fileno()])
         child.post.close()
         child.post, child.connection = None, connection
         self._by_connection[connection.fileno()] = child
-        # requests are the child's to read: only the end of the connection is of interest here
+        # the child reads the request: the server only watches for the end of the connection
         self._poll.register(connection, select.POLLRDHUP)
         self._fork_ahead()
 
@@ -161,10 +162,10 @@ class Server:
             wire.send(child.connection, {"exit": child.status})
 
     def _left(self, child: _Child) -> None:
-        """End a program whose client has gone, with all that it started."""
+        """Kill a program whose client has gone, with all processes that it started."""
         assert child.connection is not None
         if child.status is None:
-            for kill in (os.killpg, os.kill):  # before `setsid` it leads no group
+            for kill in (os.killpg, os.kill):  # before `setsid` the child leads no process group
                 with contextlib.suppress(OSError):
                     kill(child.pid, signal.SIGKILL)
             self._poll.unregister(child.ended)
@@ -183,7 +184,7 @@ class Server:
 
 def _listening(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path.unlink(missing_ok=True)  # of a server that was killed: we hold the lock
+    path.unlink(missing_ok=True)  # left over from a killed server: this process holds the lock
     mask = os.umask(0o177)
     try:
         listener.bind(str(path))
@@ -194,7 +195,7 @@ def _listening(path: Path) -> socket.socket:
 
 
 def _is_own(connection: socket.socket) -> bool:
-    """Tell whether the other side is a process of the same user."""
+    """Return whether the peer is a process of the same user."""
     size = 3 * 4  # pid, uid, gid
     peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return int.from_bytes(peer[4:8], sys.byteorder) == os.getuid()
@@ -208,11 +209,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--idle-s", type=float, default=900.0)
     given = parser.parse_args(arguments)
     place = Place(socket=given.socket)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores it
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores SIGINT
     if not _take(place):
         return 0
     try:
-        time.sleep(given.after_s)  # the program that was started plainly meanwhile goes first
+        time.sleep(given.after_s)  # the program that started plainly goes first
         Server(place, given.idle_s).serve()
     finally:
         for file in (place.socket, place.log, place.lock):
@@ -221,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _take(place: Place) -> bool:
-    """Lock the place for as long as this process lives; False when another server has it."""
+    """Lock the place until this process ends; return False if another server holds the lock."""
     while True:
         lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -232,7 +233,7 @@ def _take(place: Place) -> bool:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), place.lock.stat()):
                 break
-        os.close(lock)  # a server that ended has just removed it
+        os.close(lock)  # a server that ended has just removed the file
     os.ftruncate(lock, 0)
     os.write(lock, json.dumps({"pid": os.getpid(), "since": time.time()}).encode())
     return True

@@ -1,4 +1,4 @@
-"""What the server must know of itself before it forks: its threads, and the age of its code."""
+"""Facts that the server needs before it forks: its number of threads, and the age of its code."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import importlib.util
 import os
 from pathlib import Path
 
-# packages are installed into the folders of these
+# packages are installed into the folders of these modules
 _LARGE = ("numpy", "ipykernel", "papermill")
 
 
 def threads() -> int:
-    """Return how many threads this process has, those of C libraries included."""
+    """Return the number of threads of this process, including those of C libraries."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208
 
 
 def version() -> dict[str, int]:
-    """Return when the code last changed: our files, and the folders that packages are in.
+    """Return when the code last changed: rbkernel's files, and the folders of installed packages.
 
-    A server must not start programs any more when it has older code than there is on disk.
+    A server with older code than the code on disk must not start programs.
     """
     own = Path(__file__).parent.parent
     paths = [*own.rglob("*.py"), *own.rglob("*.sql"), *_package_folders()]

@@ -1,7 +1,7 @@
-"""What goes over the connection between client, child and server.
+"""The protocol between client, child and server.
 
 The client sends one request, with its three standard streams. The child answers with its process
-id. When the program has ended, the server sends its exit status and keeps the ended process until
+id. When the program has ended, the server sends the exit status. It keeps the ended process until
 the client has closed the connection, so that no signal of the client can reach another process.
 """
 
@@ -19,7 +19,7 @@ _STREAMS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A program to start, as `subprocess.Popen` would."""
+    """A program to start; the fields correspond to those of `subprocess.Popen`."""
 
     program: str
     arguments: list[str]
@@ -34,21 +34,21 @@ def send_request(connection: socket.socket, request: Request, streams: list[int]
     Raises
     ------
     OSError
-        The other side went away, or takes too long.
+        The peer closed the connection, or takes too long.
     """
-    # surrogates stand for bytes that are no text
+    # surrogates stand for bytes that are not valid text
     body = json.dumps(asdict(request)).encode()
     socket.send_fds(connection, [_LENGTH.pack(len(body))], streams)
     connection.sendall(body)
 
 
 def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
-    """Receive a request and its streams; the streams are not inherited.
+    """Receive a request and its streams; child processes do not inherit the streams.
 
     Raises
     ------
     OSError, ValueError, TypeError
-        The other side went away, or sent something else.
+        The peer closed the connection, or sent something else.
     """
     head, streams, _flags, _address = socket.recv_fds(connection, _LENGTH.size, _STREAMS)
     while len(head) < _LENGTH.size:
@@ -68,7 +68,7 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     Raises
     ------
     OSError
-        The other side went away.
+        The peer closed the connection.
     """
     connection.sendall(json.dumps(message).encode() + b"\n")
 

@@ -1,1 +1,1 @@
-"""Alerts in, runs out: senders, jobs, notifications and pages, and what puts them together."""
+"""The gateway: takes in alerts, starts runs, sends notifications and serves pages."""

@@ -1,7 +1,8 @@
-"""The parts of `rbkernel serve` that a configuration can spoil, made in one place.
+"""Create the parts of `rbkernel serve` that fail when the configuration is wrong.
 
-`serve` starts with them, and `serve --check` makes them too and lets them go: so what one refuses,
-the other refuses. What a variable lacks is found first, since the rest takes seconds to import.
+`serve` creates them at its start. `serve --check` creates them, too, and discards them, so that
+both commands reject the same configurations. Missing environment variables are reported first,
+because the rest takes seconds to import.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class Parts:
 
 
 def must_be_set(settings: Settings) -> None:
-    """Look for every variable that the file names; commands are run once, later.
+    """Check every environment variable that the configuration names; run no secret commands.
 
     Raises
     ------
     ConfigError
-        One is not set, or cannot be a secret.
+        A variable is not set, or its value cannot be a secret.
     StoreError
         SQLite is too old for the store.
     """
@@ -47,12 +48,12 @@ def must_be_set(settings: Settings) -> None:
 
 
 def assemble(settings: Settings, store: Store) -> Parts:
-    """Make them.
+    """Create the pages and the notifier.
 
     Raises
     ------
     RbkernelError
-        Something is configured with which the gateway does not start.
+        The gateway cannot start with this configuration.
     """
     must_be_set(settings)
     from rbkernel.gateway import server

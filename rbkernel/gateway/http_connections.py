@@ -1,9 +1,10 @@
-"""How many connections are open at once, for how long, and which one is closed to make room.
+"""Limits on open connections: their number, their idle time, and which one closes to make room.
 
-Anybody who reaches the port can open connections, and each takes a file descriptor from the alerts,
-the store and the runs. So there is a limit well below the limit of the process. At the limit the
-newcomer is taken and another connection is closed: first one that has never proved to be a
-sender's, then a sender's that waits for its next request. A request of a sender is never cut off.
+Anybody who reaches the port can open connections. Each connection takes a file descriptor that the
+alerts, the store and the runs need. So the number of connections has a limit well below the limit
+of the process. At the limit, a new connection is accepted and another one is closed: first a
+connection that never authenticated as a sender, then a sender's connection that waits for its next
+request. A request of a sender is never cut off.
 
 `Connections` holds the rules and does no IO. `BoundedServer` is tornado's server with these rules.
 """
@@ -32,9 +33,9 @@ from tornado.httputil import (
 from tornado.ioloop import IOLoop
 
 _log = logging.getLogger(__name__)
-_RESERVED = 256  # descriptors for the store, the queue, evidence, runs and notifications
+_RESERVED = 256  # descriptors reserved for the store, the queue, evidence, runs and notifications
 _HIGHEST_LIMIT = 1_048_576  # some programs that runs start close every descriptor below the limit
-_ACCEPTED_AT_ONCE = 32  # then the requests that have arrived have their turn
+_ACCEPTED_AT_ONCE = 32  # accepted before other events are handled: requests that have arrived get their turn
 _PAUSE_S = 0.2
 _SENDER_IDLE_S = 330.0  # Alertmanager and Prometheus keep an idle connection for 5 minutes
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -43,7 +44,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Connections(Generic[Key]):
-    """Which connections are open, in the order of their last activity.
+    """The open connections, ordered by their last activity.
 
     >>> known = Connections(most=2)
     >>> known.opened("a"), known.opened("b")
@@ -58,7 +59,7 @@ class Connections(Generic[Key]):
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._strangers: dict[Key, None] = {}  # the one that was active least recently is first
+        self._strangers: dict[Key, None] = {}  # the least recently active connection is first
         self._senders: dict[Key, bool] = {}  # whether a request is under way
 
     def __contains__(self, key: Key) -> bool:
@@ -68,7 +69,7 @@ class Connections(Generic[Key]):
         return len(self._strangers) + len(self._senders)
 
     def opened(self, key: Key) -> Key | None:
-        """Add a connection; return the one to close, which is no longer counted."""
+        """Add a connection; return the connection to close, which is no longer counted."""
         victim = self.dispensable() if len(self) >= self.most else None
         self._strangers[key] = None
         if victim is None and len(self) > self.most:
@@ -78,12 +79,12 @@ class Connections(Generic[Key]):
         return victim
 
     def dispensable(self) -> Key | None:
-        """Return the connection to close next; None while all are busy with senders' requests."""
+        """Return the connection to close next; None if all handle senders' requests."""
         idle = (key for key, busy in self._senders.items() if not busy)
         return next(iter(self._strangers), None) or next(idle, None)
 
     def begins(self, key: Key) -> None:
-        """Note that the headers of a request have arrived."""
+        """Note that the headers of a request have arrived on this connection."""
         self._active(key, busy=True)
 
     def rests(self, key: Key) -> None:
@@ -91,7 +92,7 @@ class Connections(Generic[Key]):
         self._active(key, busy=False)
 
     def trust(self, key: Key) -> None:
-        """Note that a request on this connection proved that a sender made it."""
+        """Note that a request on this connection was authenticated as a sender's."""
         if key in self._strangers:
             del self._strangers[key]
             self._senders[key] = True
@@ -101,7 +102,7 @@ class Connections(Generic[Key]):
         return key in self._senders
 
     def closed(self, key: Key) -> None:
-        """Forget a connection."""
+        """Remove a connection that has been closed."""
         self._strangers.pop(key, None)
         self._senders.pop(key, None)
 
@@ -116,10 +117,10 @@ class Connections(Generic[Key]):
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long a connection may wait, in seconds, for the headers of a request.
+    """How long a connection may wait for the headers of a request, in seconds.
 
-    ``first_s`` from its beginning; ``next_s`` after an answer; ``sender_s`` after an answer to a
-    sender that proved who it is.
+    ``first_s`` counts from the start of the connection, ``next_s`` from the last answer.
+    ``sender_s`` replaces ``next_s`` for an authenticated sender.
     """
 
     first_s: float
@@ -127,7 +128,7 @@ class Patience:
     sender_s: float = _SENDER_IDLE_S
 
     def of(self, *, first: bool, sender: bool) -> float:
-        """Return the time for the next request.
+        """Return the time limit for the next request.
 
         >>> patience = Patience(first_s=10, next_s=75)
         >>> [patience.of(first=first, sender=sender) for first in (True, False)
@@ -140,18 +141,18 @@ class Patience:
 
 
 class BoundedServer(HTTPServer):
-    """An HTTP server whose open connections are bounded in number and in patience."""
+    """An HTTP server that limits the number of open connections and their idle time."""
 
     def initialize(  # type: ignore[override]  # tornado's own way to give a server its arguments
         self, *args: Any, connections: int, patience: Patience, **options: Any
     ) -> None:
-        """Set it up as tornado's server, with the two limits besides."""
+        """Initialize tornado's server with the two additional limits."""
         super().initialize(*args, **options)
         self.open: Connections[HTTP1ServerConnection] = Connections(connections)
         self._patience = patience
 
     def trust(self, connection: object) -> None:
-        """Note that a request on this connection proved that a sender made it."""
+        """Note that a request on this connection was authenticated as a sender's."""
         self.open.trust(cast("HTTP1ServerConnection", connection))
 
     # --- accepting
@@ -178,7 +179,7 @@ class BoundedServer(HTTPServer):
                 return
             except OSError as error:
                 if error.errno not in _OUT_OF_RESOURCES:
-                    continue  # it was closed before it was accepted
+                    continue  # the client closed it before it was accepted
                 self._pause(listening, error)
                 return
             self._take(connection, address)
@@ -186,12 +187,12 @@ class BoundedServer(HTTPServer):
     def _take(self, connection: socket.socket, address: Any) -> None:
         try:
             self._handle_connection(connection, address)
-        except OSError as error:  # it was closed before TLS began
+        except OSError as error:  # the client closed it before TLS began
             _log.info("a connection was closed immediately: %s", error.strerror)
             connection.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        """Accept nothing for a moment, and free descriptors: the system has none left."""
+        """Stop accepting for a moment and close idle connections: the system has no descriptors left."""
         _log.warning("no connection can be accepted (%s); idle ones were closed", error.strerror)
         for _ in range(1 + len(self.open) // 2):
             self._close(self.open.dispensable())
@@ -204,7 +205,7 @@ class BoundedServer(HTTPServer):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Wait for a request, for as long as this connection may take."""
+        """Start to wait for a request, with the time limit of this connection."""
         connection = cast("HTTP1ServerConnection", server_conn)
         request = cast("HTTP1Connection", request_conn)
         first = connection not in self.open
@@ -219,7 +220,7 @@ class BoundedServer(HTTPServer):
         return _Watched(super().start_request(server_conn, request_conn), began)
 
     def on_close(self, server_conn: object) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self.open.closed(cast("HTTP1ServerConnection", server_conn))
         super().on_close(server_conn)
 
@@ -261,7 +262,7 @@ class _Watched(HTTPMessageDelegate):
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as the system lets it; return how many."""
+    """Raise the limit of open files as far as the system allows; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = _HIGHEST_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _HIGHEST_LIMIT)
     if soft != resource.RLIM_INFINITY and soft < highest:
@@ -276,7 +277,7 @@ def file_limit() -> int:
 
 
 def room(wanted: int, files: int) -> int:
-    """Return how many connections may be open, so that files are left for everything else.
+    """Return how many connections may be open; the other files stay free for other uses.
 
     >>> [room(1000, files) for files in (64, 256, 1024, 20_000)]
     [32, 128, 768, 1000]
@@ -285,4 +286,4 @@ def room(wanted: int, files: int) -> int:
 
 
 def _nothing() -> None:
-    """Stand for a handler that is not installed."""
+    """Do nothing; replaces a handler that is not installed."""

@@ -1,1 +1,1 @@
-"""After the fact: incidents, their timeline, postmortems."""
+"""Work on incidents after the fact: show them, close them, and write postmortems."""

@@ -1,8 +1,8 @@
-"""Pure: what the evidence of an incident knows → the text of a postmortem, chapter by chapter.
+"""Build the text of a postmortem, chapter by chapter, from an incident's evidence. Pure.
 
-Nothing is made up. A time says what it was taken from; what nobody has recorded stays a
-placeholder, which a human fills in. What senders and people wrote is escaped: it is text, whatever
-it looks like.
+No fact is invented. Each time names its source. A fact that is not on record stays a placeholder
+that a human fills in. Text from senders and people is escaped, so that Markdown shows it as plain
+text.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SHOWN_FINDINGS = 8
 
 
 def chapters(known: Known) -> Iterator[tuple[str, str]]:
-    """Give the chapters that the evidence fills: the id of the cell, and its text in Markdown.
+    """Yield the chapters that the evidence fills: the id of the cell, and its text in Markdown.
 
-    A chapter that has nothing to tell is left out.
+    A chapter without content is left out.
     """
     yield "overview", _overview(known)
     yield "facts", _facts(known)
@@ -52,7 +52,7 @@ def chapters(known: Known) -> Iterator[tuple[str, str]]:
 
 
 def moment(at: str) -> str:
-    """Write a time in UTC, whichever zone its sender gave.
+    """Return a time as text in UTC, whatever the time zone of its sender.
 
     >>> moment("2026-11-20T04:02:11+01:00"), moment("soon")
     ('2026-11-20 03:02:11 UTC', 'soon')
@@ -61,7 +61,7 @@ def moment(at: str) -> str:
 
 
 def quoted(words: object) -> str:
-    """Return what somebody else wrote, as text that Markdown shows as it is.
+    """Return foreign text, escaped so that Markdown shows it as plain text.
 
     >>> quoted("# <b>lag</b> ‹PLACEHOLDER: x›")
     '\\\\# &lt;b&gt;lag&lt;/b&gt; (PLACEHOLDER: x)'
@@ -158,7 +158,7 @@ def _timeline(known: Known) -> Iterator[str]:
 
 
 def _source(entry: Entry) -> str:
-    """Return who says so; the whole id of a run stands with its findings."""
+    """Return the source of a timeline entry, with a run id shortened to its last six characters."""
     return entry.source.replace(entry.run_id, entry.run_id[-6:]) if entry.run_id else entry.source
 
 
@@ -203,7 +203,7 @@ def _finding(finding: Finding) -> str:
 
 
 def _left_open(known: Known) -> Iterator[str]:
-    """Say what was asked or proposed in the last run of each line of runs, and not done in it."""
+    """Yield the open questions and proposed actions of the last run in each chain of runs."""
     left = [line for run in last_of_each(known.runs) for line in _open(run)]
     if left:
         yield "**Open in the record.** Already done, or still to do?\n"

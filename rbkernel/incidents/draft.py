@@ -1,7 +1,8 @@
-"""Pure: the postmortem as a notebook: the template filled in, and a later draft brought into it.
+"""Build the postmortem notebook: fill in the template, and merge a later draft. Pure.
 
-A cell is ours as long as it says what we wrote into it; the notebook's metadata keep the SHA-256 of
-that. From the moment that a human changes or deletes a cell, it is theirs, and stays as it is.
+A cell belongs to rbkernel as long as it holds the text that rbkernel wrote; the notebook's metadata
+keep the SHA-256 of that text. Once a human changes or deletes a cell, rbkernel leaves the cell as
+it is.
 """
 
 from __future__ import annotations
@@ -22,25 +23,24 @@ from rbkernel.runbook import catalogue, frontmatter_text
 from rbkernel.runbook.catalogue import POSTMORTEM, Runbook
 from rbkernel.runbook.placeholders import PLACEHOLDER
 
-# where a chapter stands that the template does not have: behind which cell
+# the position of a chapter that the template lacks: the cell that it follows
 _BEHIND = {
     "impact-told": "impact",
     "findings": "cause-data",
     "left-open": "actions",
     "made": "share",
 }
-# it says when the draft was made: news only with other news
+# this cell holds the time of the draft: on its own, a new time is no change
 _MADE = "made"
-# they judge a runbook, and this is none
+# lint rules that apply only to runbooks, not to a postmortem
 _OF_RUNBOOKS = frozenset({"validation"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """A notebook with a later draft in it.
+    """A postmortem notebook with a later draft merged in.
 
-    ``outdated`` names the chapters that people wrote in, and of which the record says something
-    else by now than when they did.
+    ``outdated`` names the chapters that people edited and for which the record has changed since.
     """
 
     notebook: NotebookNode
@@ -48,14 +48,14 @@ class Refreshed:
 
 
 def draft(form: Runbook, known: Known) -> NotebookNode:
-    """Fill the template with what is known.
+    """Fill the template with the known facts; return the notebook.
 
     Parameters
     ----------
     form
         The template of a postmortem.
     known
-        What the evidence knows of the incident.
+        The facts that the evidence holds about the incident.
     """
     notebook = catalogue.parse(form.document)
     notebook.cells = [cell for cell in notebook.cells if cell.id not in _OF_RUNBOOKS]
@@ -76,21 +76,21 @@ def draft(form: Runbook, known: Known) -> NotebookNode:
 
 
 def incident_of(notebook: NotebookNode) -> str:
-    """Return the incident that a notebook is the postmortem of; empty when it is none."""
+    """Return the incident id of a postmortem notebook; empty for any other notebook."""
     own = notebook.metadata.get("rbkernel")
     origin = own if isinstance(own, Mapping) and isinstance(own.get("written"), Mapping) else {}
     return str(origin.get("incident", ""))
 
 
 def refresh(old: NotebookNode, later: NotebookNode) -> Refreshed:
-    """Bring a later draft into a postmortem that people may have written in.
+    """Merge a later draft into a postmortem that people may have edited.
 
     Parameters
     ----------
     old
         The notebook as it is now.
     later
-        The draft of the same incident, made now.
+        A new draft for the same incident.
     """
     notebook = copy.deepcopy(old)
     written = dict(notebook.metadata["rbkernel"]["written"])
@@ -121,7 +121,7 @@ def _without_made(later: NotebookNode) -> dict[str, str]:
 
 
 def to_write(notebook: NotebookNode) -> list[str]:
-    """Return what is still asked of a human, in order."""
+    """Return the placeholders that a human still has to fill in, in document order."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return [found["hint"] for found in PLACEHOLDER.finditer(text)]
 
@@ -153,14 +153,14 @@ def _digest(cell: NotebookNode) -> str:
 
 
 def _place(notebook: NotebookNode, before: str) -> int:
-    """Return where a new chapter goes: behind the one that it follows in the draft."""
+    """Return the position of a new chapter: after the chapter that it follows in the draft."""
     places = [index for index, cell in enumerate(notebook.cells) if cell.id == before]
     return places[0] + 1 if places else len(notebook.cells)
 
 
 def _replace(mine: NotebookNode, fresh: NotebookNode) -> None:
     if mine.source == fresh.source:
-        return  # with what it showed when it was run
+        return  # with the outputs of its last execution
     mine.source = fresh.source
     if mine.cell_type == "code":
         mine.outputs, mine.execution_count = [], None

@@ -1,4 +1,4 @@
-"""Pure: what the evidence knows of an incident: its name, when it began, when it was over."""
+"""The facts that the evidence holds about an incident: its title, start, end and severity. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEETING_WITHIN = timedelta(hours=48)
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """All that the evidence knows of an incident when the postmortem is made."""
+    """The facts about an incident at the time when the postmortem is made."""
 
     record: IncidentRecord
     runs: Sequence[Record]
@@ -35,7 +35,7 @@ class Known:
 
     @property
     def began(self) -> Moment:
-        """The first that is known of it; empty where nothing is."""
+        """The earliest time on record for the incident; empty if there is none."""
         starts = [
             Moment(at=run.run.started_at, source=f"run {run.run_id}")
             for run in self.runs
@@ -46,14 +46,14 @@ class Known:
 
     @property
     def ended(self) -> Moment | None:
-        """When it was over; None when the record does not tell, or an end before it began."""
+        """The end of the incident; None if it is not on record, or is before the start."""
         resolved = self.record.resolved
         backwards = resolved is not None and instant(resolved.at) < instant(self.began.at)
         return None if backwards else resolved
 
     @property
     def severity(self) -> Severity | None:
-        """The severity on our own scale; None when it is not on record."""
+        """The severity on rbkernel's own scale; None if it is not on record."""
         try:
             return Severity.parse(self.record.severity)
         except ValueError:
@@ -61,11 +61,11 @@ class Known:
 
     @property
     def deadline_from(self) -> Moment | None:
-        """What the deadlines count from: the end of the trouble, else the closing."""
+        """The start of the deadlines: the end of the incident, else the time it was closed."""
         closed = Moment(at=self.record.closed_at, source="it was closed")
         return self.ended or (closed if closed.at else None)
 
     def due(self, within: timedelta) -> datetime | None:
-        """When something is due that counts from the end; None while there is none."""
+        """Return the deadline, this long after `deadline_from`; None if that is not known."""
         start = self.deadline_from
         return instant(start.at).astimezone(UTC) + within if start else None

@@ -1,4 +1,4 @@
-"""JupyterLab for a notebook: a server that runs already, else one of our own."""
+"""Open a notebook in JupyterLab: on a running server, or else on a new one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urllib.parse import quote, urlencode
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A Jupyter server of this user: where it answers, what it serves."""
+    """A Jupyter server of this user: its address, its root folder and its token."""
 
     url: str
     root: Path
     token: str = ""
 
     def address(self, name: str) -> str:
-        """Return where JupyterLab shows a file, named by its path below the root.
+        """Return the address of a file in JupyterLab; the path is relative to the server's root.
 
         >>> server = Server(url="http://localhost:8888/", root=Path("/srv"), token="t")
         >>> server.address("runs/INC-1/a b.ipynb")
@@ -32,14 +32,15 @@ class Server:
 
 
 def running(folder: Path, *, elsewhere: bool = True) -> Server | None:
-    """Return the server to open a notebook in; None when there is none.
+    """Return the running server to open a notebook in; None if there is none.
 
     Parameters
     ----------
     folder
-        The server that serves this folder is preferred, and of several the nearest.
+        The folder of the notebook. Servers that serve this folder are preferred; of several, the
+        one with the nearest root.
     elsewhere
-        Take a server that does not serve the folder rather than none.
+        Whether to return another server if none serves the folder.
     """
     from jupyter_server.serverapp import list_running_servers
 
@@ -49,7 +50,7 @@ def running(folder: Path, *, elsewhere: bool = True) -> Server | None:
 def nearest(
     listed: Iterable[Mapping[str, Any]], folder: Path, *, elsewhere: bool = True
 ) -> Server | None:
-    """Choose among servers as Jupyter lists them: pure.
+    """Choose from the servers that Jupyter lists. Pure.
 
     >>> listed = [{"url": f"http://localhost:{n}/", "root_dir": root, "token": ""}
     ...         for n, root in enumerate(("/srv", "/srv/a", "/other"))]
@@ -57,7 +58,7 @@ def nearest(
     ('http://localhost:1/', 'http://localhost:0/')
     >>> nearest(listed, Path("/tmp"), elsewhere=False)
     """
-    # one that listens on a Unix socket has no address for a browser
+    # a server on a Unix socket has no address for a browser
     servers = [
         Server(
             url=str(one["url"]),
@@ -74,14 +75,14 @@ def nearest(
 
 
 def command(notebook: Path, root: Path) -> list[str]:
-    """Return the command that starts JupyterLab on a notebook below a root folder."""
+    """Return the command that starts JupyterLab with a notebook below a root folder."""
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
     lab = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
     return [*lab, *as_root, str(notebook)]
 
 
 def serve(notebook: Path, root: Path) -> int:
-    """Start JupyterLab on a notebook, wait until Ctrl-C ends it, and return its exit code."""
+    """Start JupyterLab with a notebook, wait until Ctrl-C ends it, and return its exit code."""
     lab = subprocess.Popen(command(notebook, root))
     try:
         return lab.wait()

@@ -1,7 +1,7 @@
-"""The postmortem of an incident on disk: a notebook that people edit, and its page.
+"""The postmortem of an incident on disk: a notebook that people edit, and its HTML page.
 
-The notebook is never written over: what is new on record is brought into it, and what people wrote
-stays. The page is made of the notebook, each time anew.
+The notebook is never overwritten: new facts are merged into it, and people's edits stay. The page
+is rendered from the notebook again each time.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from rbkernel.runbook.catalogue import POSTMORTEM
 from rbkernel.runbook.placeholders import PLACEHOLDER
 
 NAME = "postmortem.ipynb"
-# what the first screen and the last word of a run show is of the notebook's own run
+# cells whose output is about the notebook's own run
 _OF_ITS_RUN = frozenset({"parameters", "start", "summary"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Postmortem:
-    """What was written, and what is left to do.
+    """The written postmortem, and the work that is left.
 
-    ``is_changed`` is false when the record had nothing new for the notebook.
-    ``to_write`` says what is still asked of a human; ``outdated`` names the chapters in which
-    people wrote, and of which the record says something else by now. ``written_by`` and
-    ``meeting_by`` are None while nobody knows when the incident was over.
+    ``is_changed`` is false when the record had nothing new for the notebook. ``to_write`` lists the
+    placeholders that a human still has to fill in. ``outdated`` names the chapters that people
+    edited and for which the record has changed since. ``written_by`` and ``meeting_by`` are None
+    until the end of the incident is known.
     """
 
     notebook: Path
@@ -61,17 +61,17 @@ def make(root: Path, incident: str, output: Path) -> Postmortem:
     Parameters
     ----------
     root
-        The evidence folder; nothing in it is changed.
+        The evidence folder; it is not changed.
     incident
         The incident's id.
     output
-        The notebook; the page lies beside it and ends in `.html`.
+        The path of the notebook; the page is beside it, with the suffix `.html`.
 
     Raises
     ------
     EvidenceError
-        There is no such incident; the output lies in the evidence folder, is another file than
-        this incident's postmortem, or cannot be written.
+        There is no such incident; the output is in the evidence folder, is an existing file other
+        than this incident's postmortem, or cannot be written.
     """
     path, page = _paths(root, output)
     known = gather(root, incident, datetime.now(UTC))
@@ -97,25 +97,25 @@ def make(root: Path, incident: str, output: Path) -> Postmortem:
 
 
 def gather(root: Path, incident: str, made_at: datetime) -> Known:
-    """Return all that the evidence knows of an incident.
+    """Return the facts that the evidence holds about an incident.
 
     Raises
     ------
     EvidenceError
-        There is no such incident, or a journal of it cannot be read.
+        There is no such incident, or one of its journals cannot be read.
     """
     entries = [entry for entry in runs.of_incident(root, incident) if entry.is_readable]
     journals = [reading.read(entry.folder) for entry in entries]
     journals = [run for run in journals if runbook_of(run) != POSTMORTEM]
     if journals and not (root / incident / manifest.INCIDENT).exists():
-        record = tell((), incident)  # its runs are open still, and nobody else spoke
+        record = tell((), incident)  # its runs are still open, and the record has no other entries
     else:
         record = incidents.read(root, incident)
     return Known(record=record, runs=journals, timeline=timeline(record, journals), made_at=made_at)
 
 
 def render(notebook: NotebookNode) -> bytes:
-    """Return the page of a postmortem, with what people wrote into it."""
+    """Return the HTML page of a postmortem, including people's edits."""
     left = len(to_write(notebook))
     places = "1 place is" if left == 1 else f"{left} places are"
     title = next(_titles(notebook), "Postmortem")
@@ -142,7 +142,7 @@ def _chapters(notebook: NotebookNode) -> Iterator[Chapter]:
             yield Chapter(text=cell.source)
         elif cell.cell_type == "code" and cell.id not in _OF_ITS_RUN:
             for block in Reader().blocks(cell.outputs, widgets):
-                if not (isinstance(block, Text) and block.label == "widget"):  # the card says it
+                if not (isinstance(block, Text) and block.label == "widget"):  # on the card
                     yield Chapter(text=block.text, plain=True)
 
 
@@ -171,7 +171,7 @@ def _paths(root: Path, output: Path) -> tuple[Path, Path]:
 
 
 def _mine(path: Path, incident: str) -> NotebookNode:
-    """Return the notebook that is there, if it is the postmortem of this incident."""
+    """Return the existing notebook; refuse one that is not the postmortem of this incident."""
     try:
         notebook = documents.parse(path.read_bytes(), where=str(path))
     except OSError as error:
@@ -189,11 +189,11 @@ def _mine(path: Path, incident: str) -> NotebookNode:
 
 
 def _write(path: Path, data: bytes) -> bool:
-    """Write a file that is to hold something else; tell whether it was."""
+    """Write a file unless it already has this content; return whether it was written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.read_bytes() == data:
-            return False  # an editor that has it open would report a change that is none
+            return False  # rewriting would make an open editor report a change
     except OSError as error:
         raise store.evidence_error(error, path) from error
     store.write_atomically(path, data)

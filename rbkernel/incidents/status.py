@@ -1,8 +1,8 @@
-"""Pure: status updates: how they read, when the next is due, what the next one could say.
+"""Status updates of an incident: their form, the time of the next one, and a draft for it. Pure.
 
-The form and the half hour are those of the incident runbook's form: at once, then every 30
-minutes while it lasts, and when it is resolved. A draft says what the record says. What only a
-human can know (impact, ETA) is marked for the human, never invented.
+The form and the interval come from the incident runbook's form: one update at once, then one every
+30 minutes during the incident, and one when the incident is resolved. A draft repeats the record.
+Facts that only a human can know (impact, ETA) are marked for the human, never invented.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_ETA = "none (resolved)"
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """When the next status update is due, and the words for it."""
+    """The time of the next status update, and a text that describes it."""
 
     at: datetime
     overdue: bool
@@ -41,7 +41,7 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """The next update as far as the record has it; ``since`` is what happened since the last."""
+    """A draft of the next update, from the record; ``since`` holds the events since the last."""
 
     text: str
     status: str
@@ -86,7 +86,7 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
 
 
 def update_text(update: StatusUpdate) -> str:
-    """Return an update as it is sent.
+    """Return the text of an update, ready to send.
 
     >>> at = "2026-11-20T03:10:42+00:00"
     >>> print(update_text(StatusUpdate(at=at, by="ann", status="Identified", impact="late mail")))
@@ -106,7 +106,7 @@ def update_text(update: StatusUpdate) -> str:
 
 
 def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Draft:
-    """Return the next update as far as the record has it.
+    """Return a draft of the next update, from the record.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Dr
 
 
 def clock(at: datetime, now: datetime) -> str:
-    """Write a time of day in UTC, with its date when that is another day than today.
+    """Return a time of day in UTC, with the date if it is not today's.
 
     >>> noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     >>> clock(noon, noon), clock(noon - EVERY * 48, noon)
@@ -160,10 +160,10 @@ def _ago(since: datetime, until: datetime) -> str:
 
 
 def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
-    """Return what the record speaks for. That it is resolved is for a human to say.
+    """Return the status that the record supports; only a human can say that it is resolved.
 
-    Alerts that are all resolved, or an action that somebody did, speak for Monitoring; a finding
-    that is wrong for Identified.
+    Monitoring: all alerts are resolved, or somebody carried out an action. Identified: there is a
+    finding with verdict warning or critical.
     """
     firing = any(alert.status == AlertStatus.FIRING for alert in record.alerts)
     over = bool(record.alerts) and not firing
@@ -172,18 +172,18 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
     derived = MONITORING if over or done else IDENTIFIED if wrong else INVESTIGATING
     said = record.statuses[-1].status if record.statuses else INVESTIGATING
     if said not in STATUSES or (said == RESOLVED and firing):
-        return derived  # it came back
+        return derived  # the trouble came back
     return max(derived, said, key=STATUSES.index)
 
 
 def _action_after(since: Sequence[Entry]) -> str:
-    """Return what was done or noted since it was resolved; mostly nothing."""
+    """Return the last action or note after the incident was resolved, or "none"."""
     found = [entry for entry in since if entry.kind in {"done", "note"}]
     return f"{found[-1].what} ({_minute(found[-1].at)})" if found else "none"
 
 
 def _action(entries: Sequence[Entry]) -> str:
-    """Return the last thing that was done, decided or proposed, else what was run."""
+    """Return the last action, decision or proposal; without one, the last run."""
     for kinds in ({"done", "decision", "plan"}, {"run"}):
         found = [entry for entry in entries if entry.kind in kinds]
         if found:

@@ -1,9 +1,9 @@
-"""Work on incidents: show, write, close.
+"""Work on incidents: show them, write to their records, and close them.
 
-Closing, in this order: no kernel of it lives; every open run is sealed; page and archive are
-tried out; the record gets the line that closes it, and is sealed, in one step; page and archive are
-written. An incident is closed only with its attachment: where that cannot be written after all, it
-is open again. An interrupted close can be repeated: it continues where it stopped.
+Closing an incident takes these steps, in this order. Check that no kernel of the incident is alive.
+Seal every open run. Try out the page and the archive. Write the closing line into the record and
+seal the record, in one step. Write the page and the archive. If these cannot be written after all,
+the incident is opened again. An interrupted close can be repeated: it continues where it stopped.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from rbkernel.render.documents.writing import Exported
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """An incident with its runs; all but these two is empty in a list.
+    """An incident with its runs; in a list, all other fields are empty.
 
-    ``waiting`` are the questions that the newest run of each runbook left to a human;
-    ``continues`` maps a run's id to that of the run that it goes on from.
+    ``waiting`` holds the questions that the newest run of each runbook left to a human.
+    ``continues`` maps the id of a run to the id of the run that it continues.
     """
 
     record: IncidentRecord
@@ -51,7 +51,7 @@ class Incident:
 
     @property
     def verdict(self) -> str:
-        """What the newest run of each runbook found, the worst of it; empty where none has."""
+        """The worst verdict among the newest runs of each runbook; empty without a verdict."""
         newest = {run.runbook: run.verdict for run in self.runs if not run.is_beginning}
         if not newest:
             return ""
@@ -59,7 +59,7 @@ class Incident:
 
     @property
     def title(self) -> str:
-        """Its title, else its first alert, else what was run."""
+        """The title of the incident, else its first alert, else the runbooks that were run."""
         alerts = [alert.name for alert in self.record.alerts]
         titles = [f"{run.runbook} {run.title}".strip() for run in self.runs]
         return self.record.title or next(iter([*alerts, *titles]), "")
@@ -67,11 +67,11 @@ class Incident:
 
 @dataclass(frozen=True, kw_only=True)
 class Closed:
-    """A closed incident: what to attach, what is sealed, caveats.
+    """A closed incident: the files to attach, the seals, and caveats.
 
-    ``closed_by`` is who closed it, at ``closed_at`` (UTC, ISO 8601): another one where
-    ``was_closed``, and then the resolution is that one's, too. ``finished`` is true when a seal
-    that had begun before was brought to its end.
+    ``closed_by`` and ``closed_at`` (UTC, ISO 8601) say who closed the incident and when. If
+    ``was_closed``, they and the resolution are those of the earlier close. ``finished`` is true
+    when this call completed a seal that an earlier call had begun.
     """
 
     incident: str
@@ -87,7 +87,7 @@ class Closed:
 
 
 def list_all(root: Path) -> list[Incident]:
-    """Return all incidents, in the order in which they began."""
+    """Return all incidents, ordered by their start."""
     of_each: dict[str, list[RunEntry]] = {}
     for run in runs.list_runs(root):
         of_each.setdefault(run.incident, []).append(run)
@@ -139,12 +139,12 @@ def look(root: Path, name: str) -> Incident:
 
 
 def look_to_write(root: Path, name: str) -> Incident:
-    """Return an incident to add to; one whose record is not as it was sealed takes nothing more.
+    """Return an incident that can be added to; refuse a record that differs from its seal.
 
     Raises
     ------
     EvidenceError
-        There is no such incident, or its record is not as it was sealed.
+        There is no such incident, or its record differs from its seal.
     """
     found = look(root, name)
     if not found.record.is_proven:
@@ -168,31 +168,31 @@ def close(
     redactor: Redactor | None = None,
     anyway: bool = False,
 ) -> Closed:
-    """Seal the open runs of an incident, close it, and export it.
+    """Seal the open runs of an incident, close the incident, and export it.
 
     Parameters
     ----------
     settings
-        Evidence folder, key, signers.
+        The configuration: evidence folder, key, signers.
     name
-        The incident.
+        The incident's id.
     by
-        Who closes it.
+        The person who closes the incident.
     folder
-        Where page and archive go; outside of the evidence folder.
+        The folder for the page and the archive; outside the evidence folder.
     resolution
         How it was resolved.
     redactor
-        Takes secrets out of that.
+        Removes secrets from the resolution.
     anyway
-        Close although runs are still to be made.
+        Whether to close the incident although runs have not finished.
 
     Raises
     ------
     EvidenceError
-        There is no such incident; a kernel of it still lives, a run is still to be made, or one
-        cannot be sealed; the record cannot be sealed; page or archive cannot be written. It stays
-        open then.
+        There is no such incident; one of its kernels is alive; a run has not finished or cannot be
+        sealed; the record cannot be sealed; or the page or archive cannot be written. The incident
+        then stays open.
     """
     root = settings.evidence_root
     found = look_to_write(root, name)
@@ -226,7 +226,7 @@ def close(
 
 
 def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:
-    """Make the page, and prove that page and archive can be written."""
+    """Make the page, and check that page and archive can be written."""
     try:
         writing.try_out(root, name, tuple(exports.values()))
     except EvidenceError as error:
@@ -236,7 +236,7 @@ def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:
 def _attachments(
     settings: Settings, name: str, exports: Mapping[Format, Path], *, by: str, reopen: bool
 ) -> tuple[Exported, Exported]:
-    """Write page and archive; where that fails after all, open the incident again."""
+    """Write page and archive; if that fails, open the incident again."""
     root = settings.evidence_root
     try:
         page, archive = (
@@ -260,9 +260,9 @@ def _not_closed(name: str, error: EvidenceError) -> EvidenceError:
 
 
 def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
-    """Put record and runs together, in the order of their start.
+    """Return the incident made from a record and its runs, ordered by their start.
 
-    An incident that only its runs tell of began with them.
+    An incident without a record began with its first run.
     """
     entries = sorted(entries, key=lambda run: run.run_id)
     if not record.lines and entries:
@@ -278,7 +278,7 @@ def _ending(record: IncidentRecord) -> Line:
 
 
 def _dropped(name: str, resolution: str, ending: Line) -> list[str]:
-    """Say so where a resolution is not the one that an incident was closed with before."""
+    """Return a caveat if the incident was closed earlier with a different resolution."""
     if not resolution or ending.text("resolution") == resolution:
         return []
     other = "your resolution was not recorded: the incident was closed with another one"
@@ -305,7 +305,7 @@ def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
 
 
 def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
-    """Close what went on in an incident that is about to be closed."""
+    """Close the incidents that were merged into an incident that is about to be closed."""
     root = settings.evidence_root
     closing = incident.closing(by, resolution=f"merged into {record.id}, which was closed")
     for part in record.merged_from:
@@ -332,7 +332,7 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
 
 
 def _left(found: Incident) -> list[str]:
-    """Return what is unfinished although the incident is closed."""
+    """Return what is still unfinished when the incident is closed, one sentence an entry."""
     firing = [
         f"alert {alert.name} is still firing"
         for alert in found.record.alerts

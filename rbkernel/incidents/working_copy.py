@@ -1,6 +1,6 @@
-"""A working copy of a run, on disk: people work in copies, never in sealed files.
+"""Working copies of runs on disk: people edit copies, never sealed files.
 
-A copy that is there already is never written over: somebody may have worked in it.
+An existing copy is never overwritten, because somebody may have worked in it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ FOLDER = "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingCopy:
-    """A notebook to continue in.
+    """A notebook in which to continue a run.
 
-    ``is_new`` is false for one that was there already, with whatever was done in it. ``others``
-    are the other runs of the incident that nobody has gone on from, the most urgent first.
+    ``is_new`` is false for a copy that already existed, possibly with changes. ``others`` are the
+    other runs of the incident that nobody has continued, the most urgent first.
     """
 
     path: Path
@@ -44,30 +44,30 @@ class WorkingCopy:
 
     @property
     def name(self) -> str:
-        """The path below Jupyter's root, with slashes: what an address of JupyterLab ends in."""
+        """The path of the copy below Jupyter's root, with slashes, as in a JupyterLab address."""
         return self.path.relative_to(self.root).as_posix()
 
 
 def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
-    """Make the working copy of a run, or find the one that there is.
+    """Make the working copy of a run, or find the existing one.
 
     Parameters
     ----------
     settings
         The configuration.
     what
-        A run id; or an incident id, for the most urgent of its runs that nobody has gone on from,
-        the latest of these.
+        A run id, or an incident id. An incident id stands for its most urgent run that nobody has
+        continued; of several, for the latest.
     root
-        Jupyter's root folder; the copy lies in ``runs/INC-…/`` below it.
+        Jupyter's root folder; the copy is in ``runs/INC-…/`` below it.
 
     Raises
     ------
     EvidenceError
-        There is no such run or incident; its evidence cannot be read; the root is no folder, lies
+        There is no such run or incident; its evidence cannot be read; or the root is no folder, is
         in the evidence folder, or cannot be written.
     ParameterError
-        The journal has a parameter that the runbook cannot take.
+        The journal has a parameter that the runbook does not accept.
     """
     root = _checked(root, settings.evidence_root)
     entry, *others = _by_urgency(settings.evidence_root, what)
@@ -91,7 +91,7 @@ def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
 
 
 def _checked(root: Path, evidence: Path) -> Path:
-    """Return the root with its links resolved, if copies may lie in it."""
+    """Return the root with its links resolved; refuse a root in which copies are not allowed."""
     resolved = root.resolve()
     if not resolved.is_dir():
         raise EvidenceError(
@@ -109,7 +109,7 @@ def _checked(root: Path, evidence: Path) -> Path:
 
 
 def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
-    """Return the run; or the runs of the incident not continued yet, worst first."""
+    """Return the run itself, or the runs of the incident that nobody has continued, worst first."""
     known = runs.list_runs(evidence)
     if not INCIDENT_ID.fullmatch(what):
         folder = runs.find(evidence, what).resolve()
@@ -134,7 +134,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
 
 
 def _where_it_ran(record: Record, root: Path) -> Path | None:
-    """Return the working copy that the run was made in, if it is still there."""
+    """Return the working copy in which the run was made, if the file still exists."""
     if not (record.run and record.run.continues) or record.run.headless:
         return None
     for event in reversed(record.of_kind("snapshot")):
@@ -153,7 +153,7 @@ def _place(root: Path, record: Record, incident: str) -> Path:
 
 
 def _notebook(record: Record) -> NotebookNode:
-    """Return what is under seal; before that, what the journal has so far."""
+    """Return the sealed notebook; before the seal, a notebook rebuilt from the journal."""
     sealed = record.folder / content.EXECUTED
     if sealed.is_file():
         return documents.parse(sealed.read_bytes(), where=str(sealed))

@@ -1,9 +1,9 @@
-"""Pure: the notebook of a run → a working copy.
+"""Turn the notebook of a run into a working copy. Pure.
 
-It holds the parameters and the incident of its run, so that running it asks the same again; that
-is a run of its own, which `continues` the first. What the first one saw stays readable: each old
-output says how old it is, and what could be taken for a present answer is out: execution counts,
-typed findings, widgets.
+The copy holds the parameters and the incident of its run, so that running it repeats the same
+checks. That is a new run, which `continues` the first. The outputs of the first run stay readable,
+and each states its age. Content that could be mistaken for a current result is removed: execution
+counts, typed findings, widgets.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ def working_notebook(
     *,
     alive: bool = False,
 ) -> NotebookNode:
-    """Return the notebook of a run as a working copy: pure.
+    """Return the notebook of a run as a working copy.
 
     Parameters
     ----------
     notebook
-        The executed notebook, or what was rebuilt of it.
+        The executed notebook, or a notebook rebuilt from the journal.
     record
-        What the journal of the run tells.
+        The record read from the run's journal.
     incident
-        The incident that it belongs to; empty for none.
+        The incident that the run belongs to; empty for none.
     made_at
-        The time that the ages of old outputs are counted to, in UTC.
+        The time of the copy, in UTC; the ages of old outputs are relative to it.
     alive
-        The run is still going on.
+        Whether the run is still going on.
 
     Raises
     ------
     ParameterError
-        The journal has a parameter that the runbook cannot take.
+        The journal has a parameter that the runbook does not accept.
     """
     copy = rebuild.annotate(notebook, record)
     known = states(copy.metadata)
@@ -79,7 +79,7 @@ def working_notebook(
 
 
 def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
-    """Mark the output of a cell as old; running the cell replaces mark and output."""
+    """Mark the output of a cell as old; running the cell replaces both mark and output."""
     cell.execution_count = None
     if not cell.outputs:
         return
@@ -97,7 +97,7 @@ def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
 
 
 def _age(at: str, made_at: datetime) -> str:
-    """Say how old something was when the copy was made.
+    """Return a sentence about the age of an output at the time of the copy.
 
     >>> _age("2026-11-20T23:45:35Z", datetime.fromisoformat("2026-11-21T00:02:40Z"))
     '17 min 5 s old when this copy was made'
@@ -107,9 +107,9 @@ def _age(at: str, made_at: datetime) -> str:
 
 
 def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
-    """Return an output for eyes only: no dead button, and nothing that a machine reads.
+    """Return an output for reading only: without dead buttons and machine-readable data.
 
-    A widget of which no words were kept is None: all that is left of it is Python's name for it.
+    Return None for a widget without text: it would show only Python's name for the object.
     """
     if output.output_type == "execute_result":
         output.execution_count = None
@@ -125,9 +125,9 @@ def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
 
 
 def _inject(copy: NotebookNode, record: Record, incident: str) -> None:
-    """Put what the run was given behind the declared parameters, as papermill does.
+    """Insert the run's parameters after the declared parameters, as papermill does.
 
-    A document in which somebody turned the parameters into other code keeps it as it ran.
+    If somebody turned the parameters cell into other code, that document keeps the code that ran.
     """
     try:
         declared = parameters.declared(copy, f"run {record.run_id}")
@@ -152,19 +152,19 @@ def _inject(copy: NotebookNode, record: Record, incident: str) -> None:
 
 
 def _injected(copy: NotebookNode) -> dict[str, Any]:
-    """Return the values of the cell that papermill or an earlier copy injected.
+    """Return the values in the cell that papermill or an earlier copy injected.
 
     Raises
     ------
     SyntaxError, ValueError
-        It holds something else than ``name = literal``.
+        The cell holds something other than ``name = literal``.
     """
     place = _tagged(copy, rebuild.INJECTED)
     nodes = [] if place is None else ast.parse(copy.cells[place].source).body
     found = {}
     for node in nodes:
         if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
-            raise ValueError(  # noqa: TRY004  # the text is wrong, not a type
+            raise ValueError(  # noqa: TRY004  # the text of the cell is wrong, not a type
                 f"`{ast.unparse(node)}` gives no parameter its value"
             )
         found[node.targets[0].id] = ast.literal_eval(node.value)

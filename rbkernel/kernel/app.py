@@ -1,11 +1,12 @@
 """The rbkernel kernel: ipykernel with a flight recorder.
 
-Rules: no cell runs that cannot be recorded. A recorder that broke refuses the next cell with its
-reason, and turns the reply of the cell in which it broke into that error; the client is always
-answered. A cell that puts out more than it may is interrupted, and so is its reply an error.
+Rules: the kernel runs no cell that it cannot record. When the recorder breaks during a cell, the
+reply of that cell becomes an error; the recorder then refuses the next cell and gives the reason.
+The client always gets an answer. A cell that exceeds an output limit is interrupted, and its reply
+is an error.
 
-Nothing leaves past the session: what a subprocess prints is not echoed to the server's log, IPython
-keeps no history file, and the kernel's own log is redacted.
+All output goes through the session. The kernel does not echo the output of subprocesses to the
+server's log, IPython keeps no history file, and the kernel's own log is redacted.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from rbkernel.kernel.limits import Excess, OutputLimits
 from rbkernel.kernel.output import RedactedLog
 from rbkernel.kernel.session import RecordingSession
 
-_CANCELLED = "CancelledError"  # what an interrupt makes of a cell that awaits something
-# how long a thread has to end: a client waits 2.5 s before it kills a kernel
+_CANCELLED = "CancelledError"  # IPython's error for an interrupted cell that awaits something
+# how long a thread may take to end: a client waits 2.5 s before it kills a kernel
 _THREAD_END_S = 1.0
 
 
@@ -67,7 +68,7 @@ class RecordingKernel(IPythonKernel):
         cell_meta: dict[str, Any] | None = None,
         cell_id: str | None = None,
     ) -> dict[str, Any]:
-        """Run a cell, or refuse it when it cannot be recorded."""
+        """Run a cell, or refuse the cell when it cannot be recorded."""
         self.recorder.request = {
             "msg_id": self.get_parent("shell")["header"]["msg_id"],
             "headless": not allow_stdin,
@@ -86,7 +87,7 @@ class RecordingKernel(IPythonKernel):
                 cell_meta=cell_meta,
                 cell_id=cell_id,
             )
-        except KeyboardInterrupt as interrupt:  # IPython's own code was interrupted, not the cell's
+        except KeyboardInterrupt as interrupt:  # it hit IPython's own code, not the cell's
             return self._refuse(interrupt)
         finally:
             self._working_on.pop(threading.get_ident(), None)
@@ -98,44 +99,44 @@ class RecordingKernel(IPythonKernel):
             # the cell caught the interrupt, or awaited something
             return {**self._refuse(error), **count}
         if reply["status"] == "ok" and _leaves(reply):
-            # the kernel ends a moment later, if at all: without an error, more cells would run
+            # the kernel may end a moment later: without an error, the client would run more cells
             return {**self._refuse(SystemExit("exit() or quit() was called")), **count}
         return reply
 
     def pre_handler_hook(self) -> None:
-        """Note what this thread works on, if not on a cell: `do_execute` does that."""
+        """Note which request this thread handles, unless it is a cell: `do_execute` notes cells."""
         request = self.get_parent("shell")["header"]
         if request["msg_type"] != "execute_request":
             self._working_on[threading.get_ident()] = request["msg_id"]
         self.saved_sigint_handler = signal.signal(signal.SIGINT, self._interrupted)
 
     def post_handler_hook(self) -> None:
-        """Undo that."""
+        """Clear the note that `pre_handler_hook` made."""
         self._working_on.pop(threading.get_ident(), None)
         super().post_handler_hook()
 
     def _interrupt_cell(self, cell: str, excess: Excess) -> None:
-        """Interrupt a cell that is over a limit, as a client would; any, where the run is."""
+        """Interrupt this cell, as a client would; at the limit of the run, interrupt any cell."""
         running = self._working_on.get(threading.main_thread().ident or 0)
         if running is not None and (running == cell or excess.of_run):
             self._send_interrupt_children()
         elif self._working_on.get(threading.get_ident()) == cell:
-            # a subshell: signals reach the main thread only
+            # a subshell runs in another thread; signals reach only the main thread
             raise KeyboardInterrupt(excess.message)
 
     def _interrupted(self, _number: int, _frame: object) -> None:
-        """Raise what ends the code that the main thread works on; never in what answers for it."""
+        """Handle SIGINT: raise an error in the request that the main thread handles, if any."""
         main = threading.main_thread().ident
         if main not in self._working_on:
             return
         over = _over(self.session.gate.limits.excess(self._working_on[main]))
         error = over or KeyboardInterrupt()
-        # IPython asks the error for its lines
+        # IPython asks the error object for its traceback lines
         error._render_traceback_ = partial(self._lines_of, error)  # type: ignore[attr-defined]
         raise error
 
     def _lines_of(self, error: BaseException) -> list[str]:
-        """Return the traceback as far as the cell's own code goes."""
+        """Return the traceback, cut after the last frame of the cell's own code."""
         shell: Any = self.shell
         last = step = error.__traceback__
         while step is not None:
@@ -150,7 +151,7 @@ class RecordingKernel(IPythonKernel):
         return lines
 
     def _refuse(self, error: BaseException) -> dict[str, Any]:
-        # what was printed comes before the error, also where a stream still holds it
+        # printed text comes before the error, even if a stream still buffers it
         sys.stdout.flush()
         sys.stderr.flush()
         content = {
@@ -180,7 +181,7 @@ def _leaves(reply: Mapping[str, Any]) -> bool:
 
 
 class RecordingKernelApp(IPKernelApp):
-    """The kernel application with our session, kernel and magics."""
+    """The kernel application; it uses our session, kernel and magics."""
 
     name = "rbkernel-kernel"
     kernel_class = RecordingKernel
@@ -202,24 +203,25 @@ class RecordingKernelApp(IPKernelApp):
         return "rbkernel.kernel.output.RedactedOutput"
 
     def init_kernel(self) -> None:
-        """Set the kernel up, without a history file."""
+        """Create the kernel, without a history file."""
         self.update_config(Config(HistoryManager={"enabled": False}))
         super().init_kernel()
 
     def initialize(self, argv: list[str] | None = None) -> None:
-        """Set everything up, and keep secrets and an idle kernel's interrupt out of the log."""
+        """Initialize; keep secrets and the interrupts of an idle kernel out of the log."""
         super().initialize(argv)
         for handler in self.log.handlers:
             handler.setFormatter(RedactedLog(handler.formatter, self.session.recorder.redactor))
-        # jupyter_client interrupts a kernel before it shuts it down: no error, and at 3 am a riddle
+        # jupyter_client interrupts a kernel before it shuts it down: the log would show a puzzling
+        # error
         self.log.addFilter(lambda record: "KeyboardInterrupt caught" not in record.getMessage())
 
     def start(self) -> None:
-        """Run until a client asks for the end; then end the record, and the threads.
+        """Run until a client requests the shutdown; then end the record, and then the threads.
 
-        The record comes first, because a client kills a kernel that does not end soon. The threads
-        come before Python's own end, which stops the IOPub thread: a thread that has handled a
-        message flushes its output, and waits ten seconds for an IOPub thread that has stopped.
+        The record ends first, because a client kills a kernel that does not end soon. The threads
+        end before Python's own shutdown, which stops the IOPub thread: a thread that has handled a
+        message flushes its output, and would wait ten seconds for a stopped IOPub thread.
         """
         super().start()
         self._end_record()
@@ -228,9 +230,10 @@ class RecordingKernelApp(IPKernelApp):
             thread.join(_THREAD_END_S)
 
     def close(self) -> None:
-        """Close the sockets, unless a subshell runs a cell, which no one can interrupt.
+        """Close the sockets, unless a subshell runs a cell, which nothing can interrupt.
 
-        Closing waits for such a cell; without it, the cell ends with the process.
+        Closing the sockets would wait for such a cell. If they stay open, the cell ends with the
+        process.
         """
         self._end_record()
         thread = self.shell_channel_thread
@@ -245,7 +248,7 @@ class RecordingKernelApp(IPKernelApp):
 
     @default("parent_handle")
     def _parent_handle_default(self) -> int:
-        # ipykernel reads it while it is imported, which may be long before, in another process
+        # ipykernel reads this variable at import, possibly long before and in another process
         return int(os.environ.get("JPY_PARENT_PID") or 0)
 
     @default("extensions")
@@ -258,7 +261,7 @@ def _over(excess: Excess | None) -> KeyboardInterrupt | None:
 
 
 def _settings() -> tuple[config.Settings, RecorderError | None]:
-    """Read the configuration; what is wrong with it is said in the first cell."""
+    """Read the configuration; if it is invalid, the first cell reports the error."""
     try:
         return config.load(), None
     except ConfigError as error:
@@ -275,7 +278,7 @@ def _limits(settings: config.Settings) -> OutputLimits:
 
 
 def _recorder(settings: config.Settings, broken: RecorderError | None) -> Recorder:
-    # taken out of the environment, so that what a cell starts does not inherit the run
+    # removed from the environment, so that processes started by a cell do not inherit the run
     run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
     named = os.environ.get("RBKERNEL_RUNBOOK") if run_id else None
     redactor = secrets.redactor(settings, os.environ)
@@ -287,7 +290,7 @@ def _recorder(settings: config.Settings, broken: RecorderError | None) -> Record
 
 
 def _learn(recorder: Recorder, connection: config.Connection, password: str) -> None:
-    """Take a password that was just fetched out of all that follows, and of what is written."""
+    """Redact a newly fetched password in all later output and in the journal."""
     name, value, public = secrets.of_connection(connection, password)
     if lines := recorder.learn(name, value, public=public):
         print(
@@ -299,5 +302,5 @@ def _learn(recorder: Recorder, connection: config.Connection, password: str) -> 
 
 
 def main() -> None:
-    """Start the kernel, as Jupyter asks for it on the command line."""
+    """Start the kernel with the arguments that Jupyter gives on the command line."""
     RecordingKernelApp.launch_instance()

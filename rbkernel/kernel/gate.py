@@ -1,8 +1,8 @@
-"""What may go out: every message, and every text that is printed, passes the limits here first.
+"""The output gate: checks every message and every printed text against the limits.
 
-Rules: at a limit one line says so in the output, one in the journal, and the cell is interrupted.
-Replies and the state of the kernel always pass. Errors are shortened; a cell that is over its limit
-has a few of them left, so that it can say why it failed.
+Rules: when a limit is reached, the output and the journal each get one line that says so, and the
+cell is interrupted. Replies and status messages always pass. Errors are shortened; a cell over its
+limit may still send a few errors, so that it can report why it failed.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ _LIMITED = frozenset(
 )
 _ERROR_BYTES = 64 * 1024
 _ERRORS_OVER_LIMIT = 16
-# a thread or a subprocess that goes on writing for nothing is slowed down, and belongs to the cell
-# that it was too much for until it has been quiet for a while: later cells are not to blame
+# a thread or a subprocess that keeps writing over the limit is slowed down; its output counts for
+# the cell whose limit it exceeded until it has been quiet for a while, not for later cells
 _PAUSE_S = 0.01
 _QUIET_S = 5.0
 
 
 class _Flood(threading.local):
-    """What a thread, other than the main one, writes over its cell's limit."""
+    """Tracks a thread, other than the main one, that keeps writing over a cell's limit."""
 
     def __init__(self) -> None:
         self._cell, self._until = "", 0.0
 
     @property
     def cell(self) -> str:
-        """The cell that it belongs to; empty when there is none."""
+        """The cell that the thread's output is charged to; empty when there is none."""
         return self._cell if time.monotonic() < self._until else ""
 
     def end(self) -> None:
@@ -62,14 +62,14 @@ class _Flood(threading.local):
 
 
 class OutputGate:
-    """Admits output, and has a cell interrupted that puts out too much.
+    """Admits output, and has a cell interrupted when its output exceeds a limit.
 
     Parameters
     ----------
     session
-        Sends and journals what is said about it.
+        Sends and journals the notice that a limit was reached.
     limits
-        How much is too much.
+        The output limits.
     """
 
     def __init__(self, session: RecordingSession, limits: OutputLimits) -> None:
@@ -77,7 +77,7 @@ class OutputGate:
         self.limits = limits
         self._errors: Counter[str] = Counter()
         self._flood = _Flood()
-        #: interrupts a cell, if it runs; the kernel sets it
+        #: interrupts a cell if the cell is running; the kernel sets this callback
         self.interrupt: Callable[[str, Excess], None] = lambda _cell, _excess: None
 
     def admits(self, socket: Any, message: dict[str, Any], ident: Any, buffers: Any) -> bool:
@@ -86,7 +86,7 @@ class OutputGate:
         if kind in ("error", "execute_reply"):
             message["content"] = shortened(message["content"])
         if kind == "stream" and isinstance(socket, IOPubThread):
-            self.limits.charge(cell, MESSAGE_BYTES)  # its text was charged when it was printed
+            self.limits.charge(cell, MESSAGE_BYTES)  # the text was charged when it was printed
             return True
         if kind not in _LIMITED:
             return True
@@ -95,12 +95,12 @@ class OutputGate:
         reached, is_error = admission.reached, kind == "error"
         if reached:
             self._mark(socket, message, ident, reached)
-            # a cell that fails at its limit should say why; one that goes on is interrupted
+            # a failing cell may report its error at the limit; a cell that goes on is interrupted
             self.reached(cell, reached, interrupt=not (is_error and reached.first))
         return admission.size == size or (is_error and self._is_one_of_the_last(cell))
 
     def print(self, parent: Mapping[str, Any], text: str, put: Callable[[str], Any]) -> None:
-        """Put out as much of a text as may go out: may raise KeyboardInterrupt."""
+        """Write as much of a text as the limits allow; may raise KeyboardInterrupt."""
         cell, size = self._flood.cell or _cell(parent), text_size(text)
         admission = self.limits.admit(cell, size)
         if admission.size == size:
@@ -115,11 +115,11 @@ class OutputGate:
         self._flood.goes_on(cell)
 
     def source_paused(self) -> None:
-        """Let what this thread writes next be the current cell's again."""
+        """Charge the next output of this thread to the current cell again."""
         self._flood.end()
 
     def reached(self, cell: str, excess: Excess, *, interrupt: bool = True) -> None:
-        """Journal that a limit was reached, and interrupt the cell: may raise KeyboardInterrupt."""
+        """Journal that a limit was reached, and interrupt the cell; may raise KeyboardInterrupt."""
         recorder = self._session.recorder
         if excess.first and recorder.started:
             data = {"of": excess.of, "limit_bytes": excess.limit_bytes, "message": excess.message}
@@ -152,7 +152,7 @@ def _cell(parent: Mapping[str, Any]) -> str:
 
 
 def shortened(content: dict[str, Any]) -> dict[str, Any]:
-    """Return an error, or a reply that may hold one, without what is too long to be read.
+    """Return the content of an error or of a reply, with overlong error texts shortened.
 
     >>> short = shortened({"ename": "E", "evalue": "x" * 100_000, "traceback": ["y" * 100_000]})
     >>> len(short["evalue"]) < 70_000, len(short["traceback"][0]) < 70_000
@@ -178,7 +178,7 @@ def _cut(text: str, size: int) -> str:
 
 
 def _last_lines(lines: list[str]) -> list[str]:
-    """Return the last lines of a traceback: they say what happened."""
+    """Return the last lines of a traceback, which contain the error itself."""
     kept: list[str] = []
     left = _ERROR_BYTES
     for line in reversed(lines):

@@ -1,9 +1,9 @@
-"""How much a cell and a run may put out. No message of Jupyter is known here, only its size.
+"""Limits on the output of a cell and of a run. This module counts bytes of any message.
 
-Ordering rules: output is charged before it is kept anywhere, so that memory stays bounded. What
-goes over a limit is dropped, and so is everything that the same cell puts out afterwards; the
-first drop is announced once. When a cell goes on all the same, it is announced again after every
-further `AGAIN_BYTES`, so that it is interrupted again.
+Ordering rules: output is charged before it is stored anywhere, so that memory stays bounded. Output
+over a limit is dropped, and so is all later output of the same cell. The first drop is announced
+once. If the cell continues to write, the limit is announced again after every further
+`AGAIN_BYTES`, so that the cell is interrupted again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 AGAIN_BYTES = 1024 * 1024
-# what a message costs besides its content: its line in the journal, and its header
+# the size of a message without its content: its line in the journal, and its header
 MESSAGE_BYTES = 256
-_DROP_BYTES = 64  # so that many empty texts count, too
+_DROP_BYTES = 64  # counted for each text, so that many empty texts count, too
 _KEPT_ACCOUNTS = 1_000
 _LONG_TEXT = 16 * 1024 * 1024
 
@@ -35,12 +35,12 @@ class Excess:
 
     @property
     def of_run(self) -> bool:
-        """Whether it is the run's, not only a cell's."""
+        """Whether this is the limit of the run, not only of a cell."""
         return self.of == "run"
 
     @property
     def message(self) -> str:
-        """What happened, and what to do next.
+        """The error message: what was dropped, and what to do next.
 
         >>> print(Excess.cell(10 * 1024 * 1024).message)  # doctest: +ELLIPSIS
         the output of this cell is over its limit of 10 MB; what came after that was dropped. ...
@@ -53,12 +53,12 @@ class Excess:
 
     @property
     def mark(self) -> str:
-        """The line in the output where it was cut."""
+        """The line that marks in the output where it was cut."""
         return f"\n[rbkernel: {self.message}]\n"
 
     @classmethod
     def cell(cls, limit_bytes: int) -> Excess:
-        """Return the excess of one cell."""
+        """Return an excess of a cell's limit."""
         return cls(
             of="cell",
             setting="cell_output_mb",
@@ -68,7 +68,7 @@ class Excess:
 
     @classmethod
     def run(cls, limit_bytes: int) -> Excess:
-        """Return the excess of the run."""
+        """Return an excess of the run's limit."""
         return cls(
             of="run",
             setting="run_output_mb",
@@ -86,14 +86,14 @@ class _Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """How much may go out, and the limit that was reached by it, where that is to be said."""
+    """How many bytes may be sent, and the limit that was reached, if it must be announced."""
 
     size: int
     reached: Excess | None = None
 
 
 class OutputLimits:
-    """The accounts of all cells, by the id of the request, and that of the run. Thread-safe.
+    """Counts the output of each cell, by the id of its request, and of the run. Thread-safe.
 
     >>> limits = OutputLimits(cell_bytes=10, run_bytes=15)
     >>> [limits.admit("a", 6).size, limits.admit("a", 6).size, limits.admit("a", 1).size]
@@ -113,16 +113,16 @@ class OutputLimits:
         self._lock = threading.Lock()
 
     def admit(self, cell: str, size: int, *, whole: bool = False) -> Admission:
-        """Charge some output, and return how much of it may go out.
+        """Charge some output to a cell, and return how much of the output may be sent.
 
         Parameters
         ----------
         cell
-            The id of the request that it belongs to.
+            The id of the request that the output belongs to.
         size
-            In bytes.
+            The size of the output in bytes.
         whole
-            It cannot be cut: all of it goes out, or nothing.
+            Whether the output cannot be cut: all of it is sent, or nothing.
         """
         with self._lock:
             account = self._account(cell)
@@ -133,24 +133,24 @@ class OutputLimits:
             return Admission(size=may, reached=self._reached(account, size - may))
 
     def charge(self, cell: str, size: int) -> None:
-        """Charge what has gone out already; the next admission says whether it was too much."""
+        """Charge output that was already sent; the next `admit` reports a limit that it exceeds."""
         with self._lock:
             self._account(cell).used += size
             self._run.used += size
 
     def excess(self, cell: str) -> Excess | None:
-        """Return the limit that a cell, or the run, is over. Takes no lock: signals ask for it."""
+        """Return the limit that a cell or the run exceeds. No lock: signal handlers call this."""
         account = self._cells.get(cell)
         return self._run.excess or (account.excess if account else None)
 
     @property
     def run_excess(self) -> Excess | None:
-        """The limit of the run, when it is over it."""
+        """The run's limit if it is exceeded, else None."""
         return self._run.excess
 
     @property
     def enough(self) -> int:
-        """A size that is over every limit: nobody needs to count further."""
+        """A size above every limit, at which counting can stop."""
         return max(self._cell_bytes, self._run_bytes) + 1
 
     def _account(self, cell: str) -> _Account:
@@ -166,7 +166,7 @@ class OutputLimits:
         return max(0, min(self._cell_bytes - account.used, self._run_bytes - self._run.used))
 
     def _reached(self, account: _Account, dropped: int) -> Excess | None:
-        """Return what is to be announced: a limit, the first time and after every further MiB."""
+        """Return the limit to announce: at the first drop and after every further `AGAIN_BYTES`."""
         if dropped <= 0:
             return None
         before = account.dropped // AGAIN_BYTES
@@ -184,14 +184,14 @@ class OutputLimits:
 
 
 def text_size(text: str) -> int:
-    """Return how many bytes a text takes; at least its length, where it is very long."""
+    """Return the size of a text in bytes; for a very long text, a lower bound."""
     if text.isascii() or len(text) > _LONG_TEXT:
         return len(text)
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def beginning(text: str, size: int) -> str:
-    """Return as much of a text as takes this many bytes.
+    """Return the longest beginning of a text that fits into this many bytes.
 
     >>> beginning("abc", 2), beginning("äöü", 5)
     ('ab', 'äö')

@@ -1,8 +1,9 @@
 """``%%sql CONNECTION [--into NAME] [--untried]``: SQL in a cell, with bound ``:name`` values.
 
-Values come from the notebook's variables, are found by our lexer and bound, never interpolated.
-Wrong SQL raises, unless nobody has tried it yet (``--untried``, as after an import). A sick patient
-gives an empty frame with its reason, as `rb.query` does.
+Our lexer finds the ``:name`` values. They come from the notebook's variables and are bound as
+parameters, never interpolated. Invalid SQL raises an error, unless the cell has ``--untried``,
+which an import adds. A database that cannot answer gives an empty frame with the reason, as in
+`rb.query`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Register the magic, as IPython asks an extension to."""
+    """Register the magic; IPython calls this function when it loads the extension."""
 
     def sql(line: str, cell: str) -> None:
         db, into, untried = read_line(line)
@@ -30,7 +31,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
                 where=f"%%sql {line}",
                 next_step="write SQL under its first line, such as SELECT 1",
             )
-        # imported at the first use: the kernel should start before pandas does
+        # imported at first use, so that the kernel starts without waiting for pandas
         from rbkernel.triage.query import query
 
         namespace = shell.user_ns
@@ -45,7 +46,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def with_body(lines: list[str]) -> list[str]:
-    r"""Give a bare ``%%sql`` an empty line: IPython refuses one without a body before we see it.
+    r"""Add an empty line to a bare ``%%sql``: IPython rejects a cell magic without a body.
 
     >>> with_body(["%%sql orders"]), with_body(["x = 1"])
     (['%%sql orders\n', '\n'], ['x = 1'])
@@ -55,7 +56,7 @@ def with_body(lines: list[str]) -> list[str]:
 
 
 def read_line(line: str) -> tuple[str, str, bool]:
-    """Read the magic's line: connection (a name, or a variable that holds it), target, untried.
+    """Parse the magic's line: connection (a name, or a variable that holds one), target, untried.
 
     >>> read_line("orders --into stuck"), read_line("db --untried")
     (('orders', 'stuck', False), ('db', '', True))
@@ -63,11 +64,11 @@ def read_line(line: str) -> tuple[str, str, bool]:
     Raises
     ------
     SqlTextError
-        The line is not of that form.
+        The line does not have this form.
     """
     try:
         words = shlex.split(line)
-    except ValueError:  # a quotation mark without its other
+    except ValueError:  # an unclosed quotation mark
         words = []
     untried = words[-1:] == ["--untried"]
     words = words[:-1] if untried else words

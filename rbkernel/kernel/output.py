@@ -1,4 +1,4 @@
-"""What a cell prints, and the kernel's log: both reach somebody only through the redaction."""
+"""The streams of printed text and the kernel's log, both with secrets redacted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _CHUNK_BYTES = 65_536
 
 
 class RedactedOutput(OutStream):
-    """A stream of ipykernel's that never writes to the kernel's own standard output.
+    """An ipykernel stream that never writes to the kernel's own standard output.
 
-    ipykernel echoes what subprocesses print there, and gives it to whoever asks for the file:
-    both would end up in the server's log. So the file is always watched, whatever is configured.
+    ipykernel echoes the output of subprocesses to that file, and gives the file to any caller that
+    asks for it. Both would end up in the server's log. So this stream always captures the file,
+    regardless of the configuration.
     """
 
     _fid: int
@@ -31,12 +32,12 @@ class RedactedOutput(OutStream):
         super().__init__(*arguments, **{**options, "watchfd": "force", "echo": None})  # type: ignore[no-untyped-call]  # ipykernel's
 
     def fileno(self) -> int:
-        """Return the file that is watched, so that what a subprocess writes to it is seen."""
+        """Return the captured file, so that output that subprocesses write to it is recorded."""
         watched: int = self._original_stdstream_fd
         return watched
 
     def flush(self) -> None:
-        """Send what was written, also of a line that has not ended (see `RecordingSession`)."""
+        """Send the buffered text, including an unfinished line (see `RecordingSession`)."""
         self._asked_to_flush = True
         super().flush()  # type: ignore[no-untyped-call]  # ipykernel's
 
@@ -50,7 +51,7 @@ class RedactedOutput(OutStream):
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         while (chunk := os.read(self._fid, _CHUNK_BYTES)) and self._should_watch:
             self.write(decoder.decode(chunk))
-            if not self._has_more():  # what comes later may be of another process
+            if not self._has_more():  # later text may come from another process
                 self.session.gate.source_paused()
 
     def _has_more(self) -> bool:
@@ -59,7 +60,7 @@ class RedactedOutput(OutStream):
         return bool(poll.poll(0))
 
     def write(self, string: str) -> int:
-        """Put out a text, or as much of it as the limits of output let through."""
+        """Write a text, or as much of the text as the output limits allow."""
         if not isinstance(string, str):
             raise TypeError(f"write() argument must be str, not {type(string).__name__}")
         self.session.gate.print(self.parent_header, string, super().write)
@@ -67,7 +68,7 @@ class RedactedOutput(OutStream):
 
 
 class RedactedLog(logging.Formatter):
-    """Formats as another formatter does, and takes the secrets out."""
+    """A log formatter that wraps another formatter and redacts secrets."""
 
     def __init__(self, formatter: logging.Formatter | None, redactor: Redactor) -> None:
         super().__init__()
@@ -75,5 +76,5 @@ class RedactedLog(logging.Formatter):
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, with its traceback, without secrets."""
+        """Return the formatted record, with its traceback, without secrets."""
         return self._redactor.text(self._formatter.format(record))

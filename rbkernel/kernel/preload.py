@@ -1,4 +1,4 @@
-"""Import what the programs need, as a kernel would: with a shell, and nothing left behind."""
+"""Import the libraries that the programs need, as a kernel would, and leave no state behind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 
 import rbkernel
 
-# what a kernel imports until the end of its first figure, and a run until its seal
+# the imports of a kernel until the end of its first figure, and of a run until its seal
 _MODULES = (
     "rbkernel.kernel.app",
     "rbkernel.kernel.magics",
@@ -39,11 +39,11 @@ _MODULES = (
 
 
 def preload() -> None:
-    """Import everything, and use it once."""
+    """Import all libraries, and use each once."""
     from ipykernel.zmqshell import ZMQInteractiveShell
     from traitlets.config import Config
 
-    # plotly and pandas choose how they display when they are imported: with a kernel's shell there
+    # plotly and pandas choose their display mode at import: a kernel's shell must exist then
     shell = ZMQInteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     with shell.builtin_trap:
         for name in _MODULES:
@@ -51,13 +51,13 @@ def preload() -> None:
         for name in rbkernel.__all__:
             getattr(rbkernel, name)
         _use()
-    ZMQInteractiveShell.clear_instance()  # each kernel makes its own
+    ZMQInteractiveShell.clear_instance()  # each kernel creates its own shell
     gc.collect()
-    gc.freeze()  # a collection in a child would copy the pages of all these objects
+    gc.freeze()  # a garbage collection in a child would copy the memory pages of all these objects
 
 
 def _use() -> None:
-    """Use the libraries once: some of them import, compile and cache at their first use."""
+    """Use the libraries once: some of them import, compile and fill caches at their first use."""
     import nbformat
     import pandas as pd
     import plotly.graph_objects as go

@@ -1,6 +1,6 @@
-"""How Jupyter starts our kernel: by the fork server where there is one, else as any kernel.
+"""Starts our kernel for Jupyter: through the fork server if there is one, else as a new process.
 
-Jupyter, nbclient and papermill need to know nothing of it: the kernelspec names this provisioner.
+Jupyter, nbclient and papermill need no change: the kernelspec names this provisioner.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from rbkernel.forkserver.client import ForkedProcess, start
 
 _MODULE = ["-m", "rbkernel.kernel"]
-# what a plain start may be given besides, and a forked one cannot do
+# options of a plain start that a forked start does not support
 _KNOWN = frozenset({"cwd", "env", "extra_arguments", "independent", "kernel_id"})
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
 class KernelProvisioner(LocalProvisioner):
-    """A local kernel that is forked where possible."""
+    """Provisioner of a local kernel, which is forked where possible."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Start the kernel, forked or plainly."""
+        """Start the kernel: forked if possible, else as a new process."""
         forked = _forked(cmd, kwargs)
         if forked is None:
             return await super().launch_kernel(cmd, **kwargs)
-        self.process = cast("Any", forked)  # it has what is used of `subprocess.Popen`
-        self.pid = self.pgid = forked.pid  # it leads its own session
+        self.process = cast("Any", forked)  # implements the part of `subprocess.Popen` that is used
+        self.pid = self.pgid = forked.pid  # the process leads its own session
         self.cwd = kwargs.get("cwd") or os.getcwd()  # noqa: PTH109
         return self.connection_info
 
     async def wait(self) -> int | None:
-        """Wait for the kernel's end, without looking at intervals."""
+        """Wait for the kernel's end, without polling."""
         await self._end(None)
         return await super().wait()
 
     async def shutdown_requested(self, restart: bool = False) -> None:
-        """Wait for the kernel to do what it was asked for: clients would look at intervals."""
+        """Wait for the kernel to shut down as requested, without polling."""
         await super().shutdown_requested(restart=restart)
         await self._end(self.get_shutdown_wait_time() / 2)
 
     async def _end(self, timeout_s: float | None) -> None:
-        """Wait for the end of a forked kernel."""
+        """Wait for a forked kernel to end."""
         process = self.process
         if not isinstance(process, ForkedProcess) or process.poll() is not None:
             return
@@ -61,14 +61,14 @@ class KernelProvisioner(LocalProvisioner):
 
 
 def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedProcess | None:
-    """Start the kernel by the fork server, if that comes to the same."""
+    """Start the kernel through the fork server; return None if a plain start is needed."""
     streams = [kwargs.get(name) for name in _STREAMS]
     if cmd[:3] != [sys.executable, *_MODULE]:
         return None
     if kwargs.get("independent") or kwargs.keys() - _KNOWN - {*_STREAMS}:
         return None
     if any(stream is not None and not hasattr(stream, "fileno") for stream in streams):
-        return None  # a pipe to be made
+        return None  # the caller asks for a new pipe
     folder = os.path.abspath(kwargs.get("cwd") or ".")  # noqa: PTH100
     environment = {**kwargs["env"], "JPY_PARENT_PID": str(os.getpid())}
     with contextlib.ExitStack() as stack:
@@ -86,7 +86,7 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedProcess | None:
 
 
 def _number(stack: contextlib.ExitStack, default: int | None, stream: Any) -> int:
-    """Return the file descriptor of a stream; the null device where there is none."""
+    """Return the file descriptor of a stream, or of the null device if there is no stream."""
     if stream is not None:
         return int(stream.fileno())
     if default is not None:

@@ -1,6 +1,6 @@
 """The secrets of a kernel's connections and of its environment.
 
-They are gathered once, when the kernel starts; a password that is fetched later is added then.
+The kernel gathers them once, at its start, and adds each password that it fetches later.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_login_variable, is_secret
 
 _URL_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
-# names that end like a secret's and hold none, or an address of one
+# variables whose names look like a secret's but hold none, or hold only the address of one
 _ADDRESSES = re.compile(r"(?:_FILE|_PATH|_DIR|_COUNT|_ENV|_NAME|_ID|_URL|_TTL)$", re.IGNORECASE)
 
 
 class Secret(NamedTuple):
-    """A value that must not be shown; ``public`` are names that are shown in any case."""
+    """A value that must not be shown; ``public`` holds names that are always shown."""
 
     name: str
     value: str
@@ -41,7 +41,7 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
 def redactor(
     settings: Settings, environment: Mapping[str, str], *, later: bool = False
 ) -> Redactor:
-    """Return a redactor that knows these secrets, and with `later` passwords when fetched."""
+    """Return a redactor for these secrets; `later` adds the passwords that are fetched later."""
     made = Redactor()
     for name, value, public in gather(settings, environment):
         made.learn(name, value, public=public)
@@ -55,7 +55,7 @@ def _learn(redactor: Redactor, connection: Connection, password: str) -> None:
     redactor.learn(name, value, public=public)
 
 
-# variables of libpq and of the system that name what the evidence shows anyway
+# libpq and system variables with values that the evidence shows anyway
 _PUBLIC = (
     "PGUSER",
     "PGHOST",
@@ -94,7 +94,7 @@ def _gathered(settings: Settings, environment: Mapping[str, str]) -> Iterator[Se
 
 
 def of_connection(connection: Connection, password: str) -> Secret:
-    """Return a password that was just fetched, with what is public of its connection."""
+    """Return a newly fetched password, with the public names of its connection."""
     public = {connection.name, connection.user, connection.dbname, connection.host}
     name = f"password of {_plain(connection.name)}"
     return Secret(name, password, frozenset(filter(None, public)))
@@ -106,7 +106,7 @@ def _of_connection(connection: Connection, environment: Mapping[str, str]) -> It
 
 
 def _of_variable(name: str, value: str) -> Iterator[Secret]:
-    """Return what a variable holds: by its name, or as the password in a URL."""
+    """Return the secret in a variable: the whole value by its name, or the password in a URL."""
     named = is_secret(name) or is_login_variable(name, value)
     if named and not _ADDRESSES.search(name) and not Path(value[:4096]).exists():
         yield Secret(f"environment {_plain(name)}", value)
@@ -122,7 +122,7 @@ def _passfiles(settings: Settings, environment: Mapping[str, str]) -> set[Path]:
 
 
 def _of_passfile(path: Path) -> Iterator[Secret]:
-    """Return the passwords of a libpq password file; a colon or backslash in one is escaped."""
+    """Return the passwords in a libpq password file; decode escaped colons and backslashes."""
     for line in _lines(path):
         fields = re.split(r"(?<!\\):", line.strip(), maxsplit=4)
         if len(fields) == 5 and not line.startswith("#"):
@@ -142,7 +142,7 @@ def _of_service_file(path: Path) -> Iterator[Secret]:
     try:
         parser.read_string("\n".join(_lines(path)))
     except configparser.Error:
-        return  # libpq will say what is wrong with it
+        return  # libpq reports the error itself
     for section in parser.sections():
         if value := parser.get(section, "password", fallback=""):
             yield Secret(f"service {_plain(section)}", value)
@@ -156,7 +156,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Return a name as it can stand in a mask.
+    """Return a name in the form that a mask can contain.
 
     >>> _plain("orders[1]")
     'orders-1-'

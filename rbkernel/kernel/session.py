@@ -1,14 +1,15 @@
-"""The one module that knows ipykernel's session: every message is redacted, journaled, then sent.
+"""The only module that knows ipykernel's session: it redacts, journals and sends every message.
 
-Ordering rules: a message is redacted before anybody sees it, and the journal gets it before the
-client does, so that whatever was seen is on record, and neither holds a secret. A redaction that
-fails withholds the message's content and says so; a recorder that fails never keeps a message
-from the client; the kernel refuses the next cell instead (see `rbkernel.kernel.app`).
+Ordering rules: a message is redacted before anybody sees it, and is journaled before the client
+gets it. So everything that a client saw is on record, and no secret is in either place. If the
+redaction fails, the content of the message is withheld and the message says so. A recorder that
+fails never keeps a message from the client; the kernel refuses the next cell instead (see
+`rbkernel.kernel.app`).
 
-A stream is held back to the end of its last whole line, because a secret may go on in the next
-message. What a program flushes is sent at once, but for what may be the beginning of a secret. The
-rest follows after `RELEASE_S` seconds, and before the cell's next output and its reply, so that a
-kernel that is killed loses no more than that, and a thread is heard after its cell has ended.
+A stream is held back to the end of its last whole line, because a secret may continue in the next
+message. Flushed text is sent at once, except for an end that may be the beginning of a secret. The
+rest follows after `RELEASE_S` seconds, and before the cell's next output and its reply. So a killed
+kernel loses no more than that rest, and output of a thread is sent after its cell has ended.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from rbkernel.redact import Carry, MessageRedactor, secrets_in
 from rbkernel.redact.messages import Clean
 from rbkernel.strictjson import well_formed
 
-# `status` brackets every message, also those of completion and the variable inspector: the
-# journal has a cell's start and end from its request and reply.
+# not `status`: it brackets every message, also those of completion and the variable inspector; the
+# journal takes a cell's start and end from its request and reply
 _RECORDED = frozenset(
     {
         "stream",
@@ -48,11 +49,11 @@ _RECORDED = frozenset(
         "comm_close",
     }
 )
-# how long the beginning of what may be a secret waits for the rest
+# how long the possible beginning of a secret waits for the rest
 RELEASE_S = 0.1
-# streams whose last line is remembered: of cells that ended, too, because of their threads
+# for how many streams the last line is kept; ended cells count, since their threads may write
 _STREAMS = 16
-# what stands behind the text that came before it; clients join texts around anything else
+# messages that continue the text before them; clients join texts across all other messages
 _SAID_AFTERWARDS = frozenset(
     {"display_data", "execute_result", "error", "clear_output", "execute_input", "execute_reply"}
     | {"input_request", "shutdown_reply"}
@@ -61,7 +62,7 @@ _SAID_AFTERWARDS = frozenset(
 
 @dataclass
 class _Stream:
-    """One stream of one cell, with its last message and the socket that it goes to."""
+    """One stream of one cell, with its last message and the socket that the message was sent to."""
 
     carry: Carry
     message: dict[str, Any]
@@ -70,18 +71,18 @@ class _Stream:
 
     @property
     def key(self) -> tuple[str, str | None]:
-        """Its name and the cell's request."""
+        """The name of the stream and the request id of the cell."""
         return self.message["content"]["name"], self.message["parent_header"].get("msg_id")
 
 
 class RecordingSession(Session):
-    """A session that redacts all that leaves, and tells its recorder of it."""
+    """A session that redacts every outgoing message and passes it to the recorder."""
 
     recorder: Recorder
     gate: OutputGate
 
     def record_with(self, recorder: Recorder, limits: OutputLimits) -> None:
-        """Tell this recorder of everything, redact with what it knows, and limit the output."""
+        """Set the recorder of all messages, the redactor of secrets, and the output limits."""
         self.recorder = recorder
         self.gate = OutputGate(self, limits)
         self._messages = MessageRedactor(recorder.redactor)
@@ -102,7 +103,7 @@ class RecordingSession(Session):
         header: Any = None,
         metadata: Any = None,
     ) -> Any:
-        """Redact a message, journal it, then pass it on."""
+        """Redact a message, journal the result, then send it."""
         message = msg_or_type
         if not isinstance(message, dict):
             message = self.msg(message, content, parent, header, metadata)
@@ -123,12 +124,12 @@ class RecordingSession(Session):
             return said
 
     def send_stream(self, socket: Any, message: dict[str, Any], ident: Any) -> Any:
-        """Redact printed text, journal it, then pass it on."""
+        """Redact printed text, journal the result, then send it."""
         with self.recorder.lock:
             return self._send_stream(socket, message, ident)
 
     def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> Any:
-        """Read a message; journal what is asked of the kernel, and learn the secrets in it."""
+        """Read a message; journal requests to the kernel, and learn the secrets in them."""
         message = super().deserialize(msg_list, content, copy)
         if content:
             with self.recorder.lock, contextlib.suppress(RecorderError):
@@ -156,7 +157,7 @@ class RecordingSession(Session):
             self.recorder.learn("typed", typed)
 
     def flushed(self, name: str) -> None:
-        """Send what is held of a stream and cannot be the beginning of a secret."""
+        """Send the held text of a stream, except an end that may be the beginning of a secret."""
         with self.recorder.lock:
             for stream in [one for one in self._streams.values() if one.key[0] == name]:
                 self._send_held(stream, stream.carry.flushed)
@@ -178,10 +179,10 @@ class RecordingSession(Session):
         return said
 
     def _release_later(self, stream: _Stream) -> None:
-        """Send what is held unless more text comes; at once where no thread could do it later."""
+        """Send held text after a delay, unless more text comes; at once in a forked child."""
         if getattr(stream.socket, "thread", None) is threading.current_thread():
             stream.socket.io_loop.call_later(RELEASE_S, self._release, stream)
-        else:  # a forked child, or a kernel that ends
+        else:  # a forked child, or a kernel that is ending
             self._send_held(stream, stream.carry.rest)
 
     def _release(self, stream: _Stream) -> None:
@@ -190,7 +191,7 @@ class RecordingSession(Session):
                 self._send_held(stream, stream.carry.rest)
 
     def _say_withheld(self, socket: Any, message: Mapping[str, Any], marks: list[str]) -> None:
-        """Say in the cell what was withheld of a widget, which itself shows nothing; once each."""
+        """Report in the cell, once for each, that content of a widget was withheld."""
         widget = message["content"].get("comm_id")
         new = [mark for mark in marks if (widget, mark) not in self._said_withheld]
         self._said_withheld.update((widget, mark) for mark in new)
@@ -199,14 +200,14 @@ class RecordingSession(Session):
             self.send(socket, "stream", content, message["parent_header"], b"stream.stderr")
 
     def _let_go(self) -> None:
-        """Send what is held of the streams."""
+        """Send the held text of the streams."""
         for stream in self._streams.values():
             self._send_held(stream, stream.carry.rest)
 
     def _send_held(self, stream: _Stream, take: Callable[[], str]) -> None:
         if not stream.carry.holds:
             return
-        # a message of its own: the one that it came in may have been sent
+        # as a new message: the original message may already have been sent
         header = self.msg_header("stream")
         message = {**stream.message, "header": header, "msg_id": header["msg_id"]}
         clean = _clean_stream(message, take)
@@ -225,7 +226,7 @@ class RecordingSession(Session):
         except zmq.ZMQError as error:
             if error.errno != zmq.ENOTSOCK:
                 raise
-            return said  # the kernel is ending and has closed its sockets: nobody listens
+            return said  # the kernel is ending and has closed its sockets: no client listens
 
     def _record(self, message: Mapping[str, Any], clean: Clean) -> None:
         kind, parent = message["header"]["msg_type"], message["parent_header"].get("msg_id")
@@ -241,7 +242,7 @@ class RecordingSession(Session):
             self.recorder.record("iopub", type=kind, parent=parent, content=clean.content, **extra)
 
     def _begin_in_child(self) -> None:
-        """After a fork another thread may have held the lock; what is held is the parent's."""
+        """Renew the lock and drop the held text in a forked child: both belong to the parent."""
         self.recorder.lock = threading.RLock()
         self._streams = {}
 
@@ -249,13 +250,13 @@ class RecordingSession(Session):
 def _clean_stream(message: Mapping[str, Any], take: Callable[[], str]) -> Clean:
     try:
         return Clean.stream(message, take())
-    # whatever goes wrong, the client must get an answer, and not the message
+    # on any error the client must get an answer, without the content of the message
     except Exception as error:  # noqa: BLE001
         return Clean.withheld("stream", message["content"], error)
 
 
 def _redirects_streams(message: Mapping[str, Any]) -> bool:
-    """Tell whether an output widget begins or ends to catch what is printed."""
+    """Return whether a message makes an output widget start or stop capturing printed text."""
     data = message["content"].get("data")
     state = data.get("state") if isinstance(data, dict) else None
     return isinstance(state, dict) and "msg_id" in state

@@ -1,7 +1,7 @@
-"""What the caller passes to a kernel: run, document and incident.
+"""The values that the caller passes to a kernel: run, document and incident.
 
-It is given in its environment, before the first cell, so that a run which dies before `rb.start`
-keeps its incident and its document.
+They are in the kernel's environment before the first cell, so that a run that dies before
+`rb.start` keeps its incident and its document.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rbkernel.runbook import catalogue, parameters
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """What the caller knows of a run; only the id of the run is always known."""
+    """The caller's description of a run; only the id of the run is always known."""
 
     run_id: str
     incident: str = ""
@@ -34,7 +34,7 @@ class Caller:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that the kernel reads, besides those of this process."""
+        """The environment variables of the kernel: those of this process, plus this description."""
         variables = {
             "RBKERNEL_RUN_ID": self.run_id,
             "RBKERNEL_INCIDENT": self.incident,
@@ -45,15 +45,15 @@ class Caller:
 
 
 def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
-    """Return what papermill knows of the notebook that it is about to execute.
+    """Return papermill's description of the notebook that papermill is about to execute.
 
     Parameters
     ----------
     notebook
         The notebook, parameters injected.
     file
-        Where it was read from, if it was a local file; it need not exist. papermill also takes a
-        document's text for a path.
+        The path that the notebook was read from, if it was a local file; the file need not exist.
+        papermill also passes a document's text instead of a path.
 
     Raises
     ------
@@ -64,13 +64,13 @@ def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
     named = _parameters(notebook).get("incident")
     incident = named if isinstance(named, str) and INCIDENT_ID.fullmatch(named) else ""
     incident = incident or os.environ.get("RBKERNEL_INCIDENT", "")
-    with suppress(ConfigError):  # the kernel itself says what is wrong, in its first cell
+    with suppress(ConfigError):  # the kernel itself reports the error, in its first cell
         refuse_secret_incident(incident, str(file or "a notebook in memory"), config.load())
-    # not `Path.is_file`: a document's text is too long for a name, which is an error there
+    # not `Path.is_file`: a document's text is too long for a file name, which raises an error there
     document = file if file and os.path.isfile(file) else None  # noqa: PTH113
     runbook_id = ""
     if document:
-        with suppress(RunbookError):  # so does `rb.start`
+        with suppress(RunbookError):  # `rb.start` does the same
             runbook = catalogue.read(document)
             runbook_id, incident = runbook.id, incident or runbook.incident
     return Caller(
@@ -87,7 +87,7 @@ def refuse_secret_incident(incident: str, where: str, settings: Settings) -> Non
     Raises
     ------
     SecretParameter
-        It does.
+        The incident's id holds a secret.
     """
     parameters.refuse_secret_incident(incident, where, secrets.redactor(settings, os.environ))
 

@@ -1,13 +1,14 @@
-"""papermill's engine `rbkernel`: nothing is called done that did not run to its end.
+"""papermill's engine `rbkernel`: no cell is marked as completed unless it ran to its end.
 
-papermill takes `Engine` (`papermill --engine rbkernel`), and `rbkernel run` uses
-it, too. Rules:
+papermill loads `Engine` (`papermill --engine rbkernel`), and `rbkernel run` uses the same class.
+Rules:
 
-- A cell is `not run` until it begins and `interrupted` until it ends: whatever takes the kernel,
-  the time or papermill away in between leaves that word behind.
-- The notebook is written twice and whole each time: before the first cell, so that an output
-  folder that cannot be written is known before the first query and nobody takes an older file for
-  this run; and at the end, also after Ctrl-C and SIGTERM. In between, the journal is the record.
+- A cell is `not run` until it begins and `interrupted` until it ends. If the kernel dies, the time
+  runs out or papermill is killed in between, the cell keeps that mark.
+- The notebook is written twice, and as a whole each time. The first write is before the first cell:
+  an output folder that cannot be written is found before the first query, and nobody mistakes an
+  older file for this run. The second write is at the end, also after Ctrl-C and SIGTERM. In
+  between, the journal is the record.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from rbkernel.run.stopping import Stop
 __all__ = ["Engine", "execute_notebook"]
 
 KERNEL = "rbkernel"
-# papermill's, and without a meaning here
+# papermill's options that have no meaning here
 _UNUSED = ("autosave_cell_every",)
 
 
@@ -50,37 +51,37 @@ def execute_notebook(
     caller: Caller | None = None,
     **options: Any,
 ) -> NotebookNode:
-    """Execute all cells up to the first that fails; called by papermill.
+    """Execute the cells in order until one fails; papermill calls this function.
 
     Parameters
     ----------
     nb
         The notebook, parameters injected; it is changed in place.
     kernel_name
-        The kernel.
+        The name of the kernel.
     output_path
-        Where to write it; None for nowhere.
+        The path to write the notebook to; None to write nothing.
     progress_bar
-        Show progress on standard error.
+        Whether to show progress on standard error.
     start_timeout, execution_timeout
-        How long to wait for the kernel, and for each cell, in seconds; None for ever.
+        How long to wait for the kernel, and for each cell, in seconds; None for no limit.
     input_path
         Where the notebook was read from; papermill also gives a notebook in memory here.
     caller
-        The description of the run for the kernel; what papermill knows of it when not given.
+        The description of the run for the kernel; by default, papermill's description.
     options
-        The client's, such as ``log_output``, ``stdout_file`` or ``config``.
+        Options of papermill's client, such as ``log_output``, ``stdout_file`` or ``config``.
 
     Raises
     ------
     DeadKernelError, CellTimeoutError
-        The kernel died, or a cell took too long.
+        The kernel died, or a cell exceeded its time limit.
     RuntimeError
         The kernel did not start.
     SecretParameter
         The incident's id is a secret; nothing was written.
     EvidenceError
-        The notebook could not be written; what was there before is intact.
+        The notebook could not be written; the previous file is intact.
     """
     for name in _UNUSED:
         options.pop(name, None)
@@ -129,29 +130,29 @@ class Engine:
 
 
 class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types
-    """papermill's bookkeeping of a run, in our words and without its saves."""
+    """papermill's state of a run, with our cell marks and without papermill's saves."""
 
     PENDING, RUNNING, COMPLETED, FAILED = NOT_RUN, INTERRUPTED, DONE, FAILED
 
     file: Path | None = None
 
     def write(self) -> None:
-        """Write the notebook: a local file whole or not at all, the rest as papermill does it."""
+        """Write the notebook: a local file atomically, any other target as papermill does."""
         if self.file:
             _write_whole(self.file, nbformat.writes(self.nb))
         else:
             super().save()
 
     def save(self, **_nothing: Any) -> None:
-        """Do nothing: papermill would write the whole notebook twice a cell."""
+        """Do nothing: papermill would write the whole notebook twice for each cell."""
 
     def cell_start(self, cell: NotebookNode, cell_index: int) -> None:
         super().cell_start(cell, cell_index)
-        cell.metadata.papermill["exception"] = True  # until it ends
+        cell.metadata.papermill["exception"] = True  # the mark until the cell ends
         self._ended = DONE
 
     def cell_failed(self, execute_reply: Mapping[str, Any], **_cell: Any) -> None:
-        """Tell a failure from an interruption, which the kernel reports as an error, too."""
+        """Mark a cell as failed or as interrupted; the kernel reports both as errors."""
         name = execute_reply["content"].get("ename")
         self._ended = INTERRUPTED if name == KeyboardInterrupt.__name__ else FAILED
 
@@ -171,7 +172,7 @@ class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no 
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has no types
-    """papermill's client, that does not call a cell completed whatever happens."""
+    """papermill's client, except that it never marks a cell as completed by default."""
 
     nb_man: _Run
 
@@ -183,15 +184,15 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
                 self.execute_cell(cell, index)
             except CellExecutionError:
                 may_go_on = False
-            self.nb_man.cell_complete(cell, index)  # not where another error went through
+            self.nb_man.cell_complete(cell, index)  # only where no other error is being raised
             if not may_go_on:
                 break
 
 
 class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
-    """papermill's own last write of an output, after the engine's: whole or not at all.
+    """Replaces papermill's last write of an output, which follows the engine's, by an atomic write.
 
-    It unregisters itself with that write, so that papermill is left as it was.
+    The writer unregisters itself after that write, so that papermill is left unchanged.
     """
 
     def __init__(self, output_path: str, file: Path) -> None:
@@ -203,31 +204,31 @@ class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
         """Take over the next write of the output."""
         papermill_io.register(*self._entry)
 
-    def write(self, text: str, path: str) -> None:  # noqa: ARG002  # it is that file
-        """Write the file and unregister; papermill has no public way to do the latter."""
+    def write(self, text: str, path: str) -> None:  # noqa: ARG002  # the argument is that same file
+        """Write the file and unregister; papermill has no public way to unregister."""
         papermill_io._handlers.remove(self._entry)
         _write_whole(self._file, text)
 
 
 def _write_whole(file: Path, text: str) -> None:
-    # half of a surrogate pair, as a cell may print it, is written as JSON's escape
+    # an unpaired surrogate, which a cell may print, is written as a JSON escape
     store.write_atomically(file, text.encode("utf-8", "backslashreplace"))
 
 
 def _local_file(path: str | NotebookNode | None) -> Path | None:
-    """Return the local file that a path of papermill's stands for, if it stands for one.
+    """Return the local file that a papermill path names; None if the path is no local file.
 
-    Paths are relative to where papermill was started: a run may have another folder.
+    Relative paths start at the folder that papermill was started in: a run may have another folder.
     """
     if not path or not isinstance(path, str):
         return None  # no output, or a notebook in memory
     if not isinstance(papermill_io.get_handler(path), LocalHandler):
-        return None  # an object store, the network, a pipe
+        return None  # an object store, a network address or a pipe
     return (Path(_papermill_folder() or ".") / path).absolute()
 
 
 def _papermill_folder() -> str | None:
-    """Return where papermill was started; None where it is not papermill that executes."""
+    """Return the folder that papermill was started in; None if papermill does not run this."""
     handler = papermill_io.get_handler("local")
     folder: str | None = handler.cwd(None)
     handler.cwd(folder)
@@ -235,5 +236,5 @@ def _papermill_folder() -> str | None:
 
 
 def _papermill_writes_last() -> bool:
-    """Tell whether papermill called the engine: it writes the output once more."""
+    """Return whether papermill called the engine, and so writes the output once more."""
     return _papermill_folder() is not None

@@ -1,7 +1,7 @@
 """The outcome of an attempt, from its evidence alone.
 
-So it does not matter who asks: the worker whose process it was, or whoever finds the attempt after
-that worker was killed. What is not sealed yet is sealed first.
+So every process gets the same outcome: the worker that started the attempt, or another worker that
+finds the attempt after the first was killed. Evidence that is not sealed yet is sealed first.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _TAIL_CHARACTERS = 2_000
 
 
 class Outcome(StrEnum):
-    """The state of an attempt: it runs, or what it came to."""
+    """The state of an attempt: still running, or its result."""
 
     RUNNING = ""  # it has no outcome yet
-    DONE = "done"  # the runbook finished, whatever it found
+    DONE = "done"  # the runbook finished, whatever its verdict
     FAILED = "failed"  # a cell failed, or the runbook cannot run
-    INTERRUPTED = "interrupted"  # it was killed before it finished
-    DRAINED = "drained"  # its worker was stopped and released the job
+    INTERRUPTED = "interrupted"  # the attempt was killed before it finished
+    DRAINED = "drained"  # the attempt's worker was stopped and released the job
 
 
 ATTEMPT_TRANSITIONS = Transitions(
@@ -65,7 +65,7 @@ def ending_of(
     why: str = "",
     wait_s: float = 10.0,
 ) -> Ending | None:
-    """Return the outcome of a run; seal it if it is not sealed.
+    """Return the outcome of a run; seal the run if it is not sealed.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ def ending_of(
     run_id
         The run.
     environment
-        What the process that seals is given.
+        The environment of the process that seals the run.
     why
-        What its process said at the end, where somebody heard it.
+        The last output of the run's process, where it is known.
     wait_s
-        How long to wait for its kernel to end.
+        How long to wait for the run's kernel to end, in seconds.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def ending_of(
 
 
 def outcome_of(record: Record) -> tuple[Outcome, str]:
-    """Return an attempt's outcome, and why it did not finish; empty if it did."""
+    """Return an attempt's outcome, and the reason why it did not finish; empty if it finished."""
     failed = [cell for cell in latest(record.cells) if cell.status == FAILED]
     if failed:
         last = failed[-1]
@@ -119,7 +119,7 @@ def outcome_of(record: Record) -> tuple[Outcome, str]:
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:
-    """Wait for the kernel of an open run to end: it does, soon after its client."""
+    """Wait for the kernel of an open run to end, soon after its client; return whether it did."""
     deadline = time.monotonic() + wait_s
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:
@@ -129,7 +129,7 @@ def kernel_has_ended(folder: Path, wait_s: float) -> bool:
 
 
 def _seal(run_id: str, environment: Mapping[str, str]) -> str:
-    """Seal in a process of its own, since a report takes time and memory; return what failed."""
+    """Seal a run in a separate process (a report takes time and memory); return any error."""
     command = [sys.executable, "-m", "rbkernel.run.with_parent", str(os.getpid())]
     try:
         done = subprocess.run(

@@ -16,7 +16,7 @@ from rbkernel.runbook.catalogue import Runbook
 def accept(
     runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
 ) -> dict[str, Any]:
-    """Check all external values against the declarations, before anything is started.
+    """Check all external values against the declarations; return the parameters.
 
     Returns
     -------
@@ -27,7 +27,8 @@ def accept(
     Raises
     ------
     ParameterError, SecretParameter, UnknownConnection
-        Something is not declared, not of its type, or not configured.
+        A value is not declared, has another type, holds a secret, or names no configured
+        connection.
     """
     where = f"{runbook.id}, {runbook.path}"
     values = parameters.validate(given, runbook.parameters, where)

@@ -1,4 +1,4 @@
-"""`rbkernel …` in a process of its own, which does not outlive the one that starts it."""
+"""Start `rbkernel …` in a separate process, which ends when its parent process ends."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def start_process(
     environment: Mapping[str, str],
     streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
 ) -> Process:
-    """Start it in a session of its own: forked where there is a fork server, else plainly.
+    """Start `rbkernel` in its own session: forked if a fork server exists, else plainly.
 
     Parameters
     ----------
     arguments
-        Those of ``rbkernel``.
+        The command-line arguments of ``rbkernel``.
     environment
-        All of its environment.
+        The complete environment of the process.
     streams
-        Its standard input, output and error.
+        The standard input, output and error of the process.
 
     Raises
     ------
     OSError
-        No process could be started.
+        The process could not be started.
     """
     stdin, stdout, stderr = streams
     forked = start(
@@ -50,5 +50,5 @@ def start_process(
         stdout=stdout,
         stderr=stderr,
         env=environment,
-        start_new_session=True,  # Ctrl-C on a terminal is for the worker: it tells the run to end
+        start_new_session=True,  # Ctrl-C reaches only the worker, which ends the run
     )

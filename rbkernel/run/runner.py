@@ -1,8 +1,7 @@
-"""Execute a runbook headless, seal what remains.
+"""Execute a runbook headless, and seal the evidence.
 
-papermill prepares the notebook, our engine executes it, and the journal has the last word on
-what each cell came to. Whatever happens, what the kernel recorded is sealed, and nothing that did
-not run is called done.
+papermill prepares the notebook and our engine executes it. The journal decides the result of each
+cell. In every case the kernel's record is sealed, and no cell that did not run is marked as done.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 
 _KERNEL_END_S = 20.0
-# the longest path that every system takes for a Unix socket, less what Jupyter adds to it
+# the longest socket path that every system accepts, less the suffix that Jupyter adds
 _SOCKET_PATH_BYTES = 90
 
 
@@ -58,7 +57,7 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; not below ``unknown`` if the run did not finish."""
+        """The worst finding; at least ``unknown`` if the run did not finish."""
         return self.record.verdict
 
     @property
@@ -68,12 +67,12 @@ class Outcome:
 
     @property
     def head(self) -> str | None:
-        """The hash to publish, if the run is sealed."""
+        """The hash to publish; None if the run is not sealed."""
         return self.sealed.head if self.sealed else None
 
     @property
     def folder(self) -> Path:
-        """Where the evidence lies: sealed, or still open."""
+        """The folder that holds the evidence: sealed, or still open."""
         return self.sealed.folder if self.sealed else self.record.folder
 
     def summary(self) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def run(
 ) -> Outcome:
     """Execute a runbook and seal its evidence.
 
-    When ``stop`` ends the execution, what was recorded until then is sealed.
+    When ``stop`` ends the execution, everything recorded until then is sealed.
 
     Parameters
     ----------
@@ -117,18 +116,19 @@ def run(
     settings
         The configuration.
     incident
-        Incident that the run joins; empty for that of a working copy, else a new one.
+        The incident that the run joins. If it is empty, the run joins the incident of its working
+        copy, or else a new one.
     run_id
-        The run's id, where somebody has promised it already; empty for a new one.
+        The run's id, if it was assigned before the start; empty for a new one.
     progress
-        Show a progress bar on standard error.
+        Whether to show a progress bar on standard error.
     stop
-        What may end the execution; Ctrl-C, SIGTERM and SIGHUP when not given.
+        The events that may end the execution; by default Ctrl-C, SIGTERM and SIGHUP.
 
     Raises
     ------
     UnknownRunbook, ParameterError, UnknownConnection
-        Bad input; nothing was started.
+        The input is invalid; nothing was started.
     EvidenceError
         The evidence folder cannot be written.
     RunError
@@ -158,13 +158,13 @@ def run(
 
 
 def _left(record: reading.Record) -> str:
-    """Return which cell left the run; papermill sees no failure in `sys.exit(0)`."""
+    """Return the cell that ended the run early; papermill sees no failure in `sys.exit(0)`."""
     failed = (cell for cell in record.cells if cell.status == reading.FAILED)
     return next((f"cell [{one.execution_count}] failed: {one.error}" for one in failed), "")
 
 
 def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
-    """Return what the kernel recorded, once it has gone."""
+    """Wait for the kernel to end, and return its record."""
     _await_end(folder)
     if not folder.is_dir():
         raise RunError(
@@ -178,10 +178,10 @@ def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
 def _seal(
     settings: Settings, record: reading.Record, executed: NotebookNode
 ) -> tuple[bundle.SealedRun | None, str]:
-    """Seal what the journal attests; say why it could not be sealed, and how to do it later."""
+    """Seal the record in the journal; if that fails, report the reason and how to seal it later."""
     from rbkernel.render.documents.report import report_files
 
-    # where the client saw something else than the kernel said, the journal is the truth
+    # where the client's view differs from the kernel's, the journal is authoritative
     honest = if_attested(rebuild.annotate(executed, record), record)
     try:
         sealed = bundle.seal(
@@ -195,7 +195,7 @@ def _seal(
 
 
 def _unused(run_id: str, root: Path) -> str:
-    """Return a run id that was given, if it is one and nothing was recorded under it."""
+    """Check a given run id: return it if it is valid and nothing was recorded under it."""
     is_one = RUN_ID.fullmatch(run_id)
     taken = is_one and (
         store.open_folder(root, run_id).exists() or bundle.sealed_folder(root, run_id)
@@ -212,7 +212,7 @@ def _unused(run_id: str, root: Path) -> str:
 def _execute(
     runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
 ) -> tuple[NotebookNode, str]:
-    """Return the notebook as far as it was executed, and why it did not finish."""
+    """Return the notebook as far as it was executed, and why the run did not finish."""
     notebook = _prepared(runbook, values)
     failure = ""
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
@@ -222,7 +222,7 @@ def _execute(
                 engine.execute_notebook(
                     notebook, KERNEL, progress_bar=progress, caller=caller, config=transport
                 )
-            raise_for_execution_errors(notebook, None)  # leaves papermill's marks in it
+            raise_for_execution_errors(notebook, None)  # papermill leaves its marks in the notebook
         except PapermillExecutionError as error:
             failure = f"cell [{error.exec_count}] failed: {error.ename}: {error.evalue}"
         except DeadKernelError as error:
@@ -241,8 +241,8 @@ def _execute(
 
 
 def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
-    """Return the document with its parameters injected, as papermill does it."""
-    # its own inspection knows fewer types than ours, and warns of them
+    """Return the document with its parameters injected, as papermill does."""
+    # papermill's own inspection knows fewer types, and warns about the others
     logging.getLogger("papermill").setLevel(logging.ERROR)
     notebook: NotebookNode = papermill.execute_notebook(
         catalogue.parse(runbook.document),
@@ -252,12 +252,12 @@ def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
         language="python",
         prepare_only=True,
     )
-    notebook.metadata.papermill["input_path"] = str(runbook.path)  # it has the whole document there
+    notebook.metadata.papermill["input_path"] = str(runbook.path)  # else the whole text
     return notebook
 
 
 def _transport(folder: Path) -> Config:
-    """Unix sockets in a folder of the run's own: no race for ports, nothing others could read."""
+    """Set up Unix sockets in a private folder: no port conflicts, and no access for other users."""
     sockets = folder / "kernel"
     if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
         return Config()
@@ -265,7 +265,7 @@ def _transport(folder: Path) -> Config:
 
 
 def _await_end(folder: Path) -> None:
-    """Wait for the kernel to write its last line and go."""
+    """Wait for the kernel to write its last line and exit."""
     deadline = time.monotonic() + _KERNEL_END_S
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:

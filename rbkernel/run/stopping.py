@@ -1,9 +1,9 @@
-"""How a run is ended before its time: Ctrl-C, SIGTERM, a closed terminal, or its deadline.
+"""Ends a run early: on Ctrl-C, SIGTERM, a closed terminal, or the run's deadline.
 
-Ordering rules: the first of them ends the execution, with `KeyboardInterrupt`; later ones are
-ignored, so that nothing ends the sealing that follows. A signal that comes before the execution
-keeps it from beginning. What somebody else has set up for a signal stays: an engine inside of a
-run leaves it to the run.
+Ordering rules: the first of these events ends the execution with `KeyboardInterrupt`. Later ones
+are ignored, so that nothing interrupts the sealing that follows. A signal that comes before the
+execution prevents the execution. Signal handlers that other code has installed stay in place: an
+engine inside a run leaves the signals to the run.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _NOBODYS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Stop:
-    """Turns signals into one `KeyboardInterrupt`, inside of `execution`, while the block runs.
+    """Turns signals into one `KeyboardInterrupt` inside the `execution` block.
 
-    Only the main thread gets signals; in another one it does nothing.
+    Only the main thread gets signals; in any other thread this class does nothing.
 
     Parameters
     ----------
     deadline_s
-        How long the execution may take; 0 for ever.
+        How long the execution may take, in seconds; 0 for no limit.
     """
 
     def __init__(self, deadline_s: float = 0.0) -> None:
@@ -47,7 +47,7 @@ class Stop:
         self.end()
 
     def begin(self) -> None:
-        """Take the signals; without `end`, until the process has ended."""
+        """Install the signal handlers; unless `end` is called, they stay until exit."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _ASKED:
@@ -58,7 +58,7 @@ class Stop:
             signal.setitimer(signal.ITIMER_REAL, self._deadline_s)
 
     def end(self) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         if self._deadline_s and self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
@@ -66,12 +66,12 @@ class Stop:
 
     @contextmanager
     def execution(self) -> Iterator[None]:
-        """Let the block be ended by the first signal.
+        """Let the first signal end the block.
 
         Raises
         ------
         KeyboardInterrupt
-            A signal came, or the deadline; `reason` says which.
+            A signal arrived, or the deadline passed; `reason` says which.
         """
         self._may_raise = True
         try:

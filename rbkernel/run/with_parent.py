@@ -1,7 +1,7 @@
-"""`python -m rbkernel.run.with_parent PARENT …`: an `rbkernel …` that does not outlive its parent.
+"""`python -m rbkernel.run.with_parent PARENT …`: an `rbkernel …` that ends with its parent process.
 
-A worker that is killed cannot end its runs any more. The system does it: on Linux the kernel kills
-this process in the instant in which its parent dies, elsewhere a thread looks twice a second.
+A killed worker cannot end its runs. So the system ends them: on Linux the kernel kills this process
+at the moment its parent dies; elsewhere a thread checks twice a second.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LOOK_EVERY_S = 0.5
 
 
 def hold(parent: int) -> None:
-    """End this process, whatever it does, when the process that started it has ended."""
+    """Make sure that this process ends when its parent process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before the leash was on
+    if os.getppid() != parent:  # the parent ended before the signal was set up
         os.kill(os.getpid(), signal.SIGKILL)
 
 

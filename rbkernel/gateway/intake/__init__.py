@@ -1,6 +1,6 @@
-"""What senders post, as alerts: one module a sender, each pure. `read` is the way in.
+"""Parse the bodies of senders into alerts: one pure module for each sender. Start with `read`.
 
-Five are ours; other packages add more.
+Five senders are built in; other packages add more.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ SENDERS: Group[Sender] = Group(
 
 
 def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -> Reading:
-    """Return the alerts of a body, and what of it could not be read.
+    """Return the alerts in a body, with a description of the parts that could not be read.
 
     Parameters
     ----------
     source
         The name of one of `SENDERS`.
     body
-        JSON, already unpacked.
+        The JSON text, already decompressed.
     received_at
-        For senders that do not say when something began.
+        The time of receipt, for senders that do not say when an alert began.
     most_alerts
-        A body with more of them is not read.
+        The highest number of alerts; a body with more is refused.
 
     Raises
     ------
     Unreadable
-        Nothing in it could be read; the message says why and never quotes the body.
+        No part of the body could be read. The message gives the reason and never quotes the body.
     ExtensionError
         The package that adds the sender is broken.
     """

@@ -1,7 +1,7 @@
-"""Prometheus' Alertmanager: the webhook's body, version 4.
+"""Read the webhook body, version 4, of Prometheus' Alertmanager.
 
-``startsAt`` may lie after now, ``endsAt`` may be the year 1, an alert may be resolved before it
-was ever seen firing. Before 0.18 there were no fingerprints.
+``startsAt`` may be in the future, and ``endsAt`` may be in the year 1. An alert may be resolved
+before a firing one was received. Versions before 0.18 send no fingerprints.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read(value: Any, received_at: datetime) -> Reading:
 
 
 def read_group(source: str, value: Any, received_at: datetime, kind: type[AlertBody]) -> Reading:
-    """Return the alerts of a group, as Alertmanager and those who took over its format post it."""
+    """Return the alerts of a group, in Alertmanager's format or one derived from it."""
     group = envelope(GroupBody, value, source)
     alerts, problems = read_each(
         group.alerts, lambda entry: _alert(source, group.groupKey, kind.model_validate(entry))

@@ -1,7 +1,7 @@
-"""Authentication of requests, by the method of each sender. Pure, and in bytes.
+"""Authenticate requests, with the method of each sender. Pure; it works on bytes.
 
-Every comparison takes the same time whatever is wrong, and compares bytes: a header may hold
-anything. No message repeats a secret, a header or a signature.
+Every comparison takes the same time, whatever is wrong. Comparisons use bytes, because a header may
+hold anything. No message repeats a secret, a header or a signature.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Header = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """How a sender authenticates; secrets appear in no text."""
+    """How a sender authenticates; the secrets are hidden from `repr`."""
 
     source: str
     method: Method
@@ -35,7 +35,7 @@ class Proof:
 
     @classmethod
     def of(cls, sender: Sender) -> Proof:
-        """Return what is wanted of a configured sender, with its secrets fetched."""
+        """Return the proof required of a configured sender, with its secrets fetched."""
         return cls(
             source=sender.name,
             method=sender.method,
@@ -48,25 +48,26 @@ class Proof:
 
     @property
     def needs_body(self) -> bool:
-        """Whether the body must be read before anything is known."""
+        """Whether the check needs the body."""
         return self.method == "hmac"
 
     def check(self, header: Header, body: bytes, now: float) -> None:
-        """Refuse what does not prove that the sender sent it.
+        """Check that the sender sent this request.
 
         Parameters
         ----------
         header
             Returns a header by its name, decoded as Latin-1, or None.
         body
-            The bytes as received; not looked at unless `needs_body`.
+            The body as received; ignored unless `needs_body`.
         now
             Seconds since 1970.
 
         Raises
         ------
         Unauthenticated
-            With what is missing or wrong; never with what it should have been.
+            The proof is missing or wrong. The message says which, and never gives the expected
+            value.
 
         >>> import hashlib, hmac
         >>> proof = Proof(source="pagerduty", method="hmac", secrets=(b"new", b"old"),
@@ -113,13 +114,13 @@ class Proof:
             offered = [offered[0].removeprefix(b"sha256=")]
         else:
             offered = []
-        # each is compared with each, whatever was found before
+        # every signature is compared with every secret, even after a match
         matches = [_is_one_of(signature.lower(), wanted) for signature in offered]
         if not any(matches):
             raise self._refusal("the signature does not match")
 
     def _timestamp(self, header: Header, now: float) -> bytes:
-        """Return what was signed before the body, having seen that it is recent."""
+        """Return the signed prefix of the body: the timestamp, checked to be recent."""
         if not self.timestamp_header:
             return b""
         given = _bytes(header(self.timestamp_header))
@@ -138,12 +139,12 @@ class Proof:
 
 
 def _bytes(header: str | None) -> bytes | None:
-    """Return a header as it came over the wire, where Latin-1 is one byte a character."""
+    """Return a header as the bytes that were received: each Latin-1 character is one byte."""
     return None if header is None else header.encode("latin-1", "replace")
 
 
 def _canonical(credentials: bytes) -> bytes:
-    """Return base64 as everybody writes it, so that padding and line ends do not matter."""
+    """Return base64 in its canonical form, so that padding and line ends do not matter."""
     try:
         return base64.b64encode(base64.b64decode(credentials, validate=True))
     except (binascii.Error, ValueError):
@@ -151,7 +152,7 @@ def _canonical(credentials: bytes) -> bytes:
 
 
 def _is_one_of(given: bytes, wanted: Iterable[bytes]) -> bool:
-    """Compare with all secrets in constant time."""
+    """Return whether a value equals one of the secrets; takes constant time."""
     digest = hashlib.sha256(given).digest()
     matches = 0
     for one in wanted:

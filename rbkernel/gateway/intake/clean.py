@@ -1,9 +1,9 @@
-"""Alerts without the secrets in their texts: what the store, routing and evidence get to see.
+"""Remove secrets from the texts of alerts, before the store, routing and evidence see them.
 
-Senders put DSNs and tokens into labels and annotations, and the store keeps them for long. So they
-go before anything is written, looked up or routed. What tells alerts apart is made of the same
-texts, so that an alert's repetition and its end are still known as its own: the same secret gives
-the same mask, and a fingerprint is of the labels as they were sent.
+Senders put DSNs and tokens into labels and annotations, and the store keeps alerts for a long time.
+So secrets are removed before an alert is stored, looked up or routed. Repetitions and the end of an
+alert are still recognized: the same secret always gives the same mask, and a sender's fingerprint
+covers the original labels.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.span import mask
 
-# a label of this name may hold a secret's name: `secret="shop-tls"`, as kube-state-metrics has it
+# such a label may hold the name of a secret: `secret="shop-tls"`, as in kube-state-metrics
 _MAY_NAME_ONE = re.compile(r"(?:.*[._-])?(?:secret|token|credentials?)", re.IGNORECASE)
 
 
 def without_secrets(reading: Reading, redactor: Redactor) -> Reading:
-    """Return what was read of a body, without secrets in its alerts and in what is said of it."""
+    """Return a reading without secrets in its alerts and in its messages."""
     alerts = tuple(_clean(alert, redactor) for alert in reading.delivery.alerts)
     return dataclasses.replace(
         reading,
@@ -34,14 +34,14 @@ def without_secrets(reading: Reading, redactor: Redactor) -> Reading:
 
 
 def body_without_secrets(raw: bytes, redactor: Redactor) -> bytes:
-    """Return the bytes of a body, without secrets; the very same bytes where there are none."""
+    """Return a body without secrets; the same bytes object if it holds none."""
     text = raw.decode("utf-8", "surrogateescape")
     clean = redactor.text(text)
     return raw if clean is text else clean.encode("utf-8", "surrogateescape")
 
 
 def labels_without_secrets(labels: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
-    """Return labels or annotations with a mask in the place of each secret.
+    """Return labels or annotations with each secret replaced by a mask.
 
     >>> redactor = Redactor()
     >>> labels_without_secrets({"password": "tulip", "secret": "shop-tls"}, redactor)
@@ -65,7 +65,7 @@ def _clean(alert: Alert, redactor: Redactor) -> Alert:
 
 
 def _value(name: str, value: str, redactor: Redactor) -> str:
-    """Return a label's value; its name tells, too, what it is."""
+    """Return a label's value without secrets; the label's name helps to detect them."""
     clean = redactor.text(value)
     if clean != value or not is_secret(name):
         return clean

@@ -1,7 +1,8 @@
-"""Datadog's webhook: its usual body, or better the template of docs/reference/gateway.md.
+"""Read Datadog's webhook: its default body, or the better template of docs/reference/gateway.md.
 
-The times that Datadog sends are those of its messages, so a firing is known by its cycle key,
-``$ALERT_CYCLE_KEY``; the usual body has none, and then each message is an alert of its own.
+Datadog sends the times of its messages, not of the alert. So a firing is identified by its cycle
+key, ``$ALERT_CYCLE_KEY``. The default body has no cycle key, so there each message is a separate
+alert.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rbkernel.gateway.intake.fields import (
 from rbkernel.gateway.intake.sender import Sender
 from rbkernel.gateway.jobs.alert import Alert
 
-# what `rbkernel serve --check` sends: a body that tells of no alert
+# `rbkernel serve --check` sends this body, which contains no alert
 NOTHING = {"rbkernel": "serve --check"}
 _UNFILLED = re.compile(r"\$[A-Z_]+(\[.*\])?")
 _PREFIX = re.compile(r"^(?:\[P\d\]\s*)?\[(?P<transition>[A-Za-z -]+?)(?: on \{[^}]*\})?\]\s*")
@@ -34,7 +35,7 @@ _LEVELS = {"warn": "warn", "re-warn": "warn", "no data": "no data", "re-no data"
 
 
 def _filled(value: Any) -> str:
-    """Return a text, or nothing where Datadog had nothing to put in place of its variable."""
+    """Return a text; empty if it is a variable that Datadog did not replace."""
     written = text(value)
     return "" if _UNFILLED.fullmatch(written) or written == "null" else written
 
@@ -74,7 +75,7 @@ class MonitorBody(Body):
 
     @property
     def name(self) -> str:
-        """The monitor's name, without what the event's title puts before it.
+        """The monitor's name: the event's title without its prefixes.
 
         >>> MonitorBody(title="[P1] [Triggered on {host:db1}] Replication lag").name
         'Replication lag'
@@ -83,7 +84,7 @@ class MonitorBody(Body):
 
     @property
     def change(self) -> str:
-        """What happened, in small letters: ``triggered``, ``recovered``, ``re-warn`` …
+        """What happened, in lower case: ``triggered``, ``recovered``, ``re-warn`` …
 
         >>> MonitorBody(title="[Recovered on {host:db1}] Replication lag").change
         'recovered'
@@ -116,7 +117,7 @@ def read(value: Any, received_at: datetime) -> Reading:
 
 
 def _fingerprint(body: MonitorBody) -> str:
-    """Return what is the same when it fires and when it has recovered."""
+    """Return a fingerprint that is the same for the firing and the recovered alert."""
     if body.cycle:
         return body.cycle
     if body.alert_id:
@@ -125,7 +126,7 @@ def _fingerprint(body: MonitorBody) -> str:
 
 
 def _labels(body: MonitorBody) -> dict[str, str]:
-    """Return the tags as labels; what identifies the alert is not left to them."""
+    """Return the tags as labels; Datadog's own fields override tags of the same name."""
     pairs = (tag.strip().partition(":") for tag in f"{body.tags},{body.scope}".split(","))
     tags = {name: value or "true" for name, _, value in pairs if name}
     ours = {
@@ -149,7 +150,7 @@ class _Moment(Body):
 
 
 def _time(written: str) -> datetime | None:
-    """Return the time in a text: ISO 8601, or seconds or milliseconds since 1970.
+    """Parse a time: ISO 8601, or seconds or milliseconds since 1970; None if it is none.
 
     >>> _time("1406662672000").isoformat(), _time("yesterday")
     ('2014-07-29T19:37:52+00:00', None)

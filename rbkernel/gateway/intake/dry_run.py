@@ -1,4 +1,4 @@
-"""What alerts would start, without starting it: for `rbkernel route`."""
+"""Compute what alerts would start, without starting it; for `rbkernel route`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DryRun:
     routing: Routing
 
     def text(self) -> str:
-        """Return it for a terminal."""
+        """Return the result as text for a terminal."""
         name = self.labels.get("alertname") or "unnamed alert"
         lines = [f"{name} starts {len(self.routing.routes) or 'nothing'}"]
         for route in self.routing.routes:
@@ -42,7 +42,7 @@ class DryRun:
             lines.append(f"    {route.severity.value}; one live run per: {live}")
             if route.connections:
                 lines.append(f"    on {', '.join(route.connections)}")
-        # the reason of what is run first, then why nothing else is
+        # the reasons for the runs first, then the reasons against others
         decisive = [route.why for route in self.routing.routes]
         rest = [why for why in self.routing.why if why not in decisive]
         known = [why for why in rest if not why.endswith(routing.NOBODY_KNOWS)]
@@ -54,7 +54,7 @@ class DryRun:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for a machine."""
+        """Return the result as JSON data."""
         return {
             "labels": dict(self.labels),
             "routes": [dataclasses.asdict(route) for route in self.routing.routes],
@@ -69,16 +69,16 @@ def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
     Parameters
     ----------
     raw
-        What a sender posts, or one JSON object of labels, or one with ``labels``.
+        A body that a sender posts, or one JSON object of labels, or one with ``labels``.
     source
-        Whose form it has; empty to find out.
+        The sender whose format the body has; empty to detect it.
     settings
         The configuration.
 
     Raises
     ------
     Unreadable
-        It holds no alert in any form that is known.
+        The body holds no alert in any known format.
     """
     known = catalogue.look(settings.catalogue.paths)
     redactor = secrets.redactor(settings, os.environ)
@@ -119,7 +119,7 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
 
 
 def _bare(body: Any) -> Mapping[str, str] | None:
-    """Return labels that stand alone, or under ``labels``: a name beside them is a sender's.
+    """Return labels that stand alone or under ``labels``; None for the body of a sender.
 
     >>> _bare({"cluster": "a"}), _bare({"labels": {"cluster": "a"}}), _bare({"alerts": []})
     ({'cluster': 'a'}, {'cluster': 'a'}, None)

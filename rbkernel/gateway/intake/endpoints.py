@@ -1,8 +1,8 @@
-"""What `rbkernel serve` answers to machines: senders, probes, Prometheus.
+"""The endpoints of `rbkernel serve` for machines: senders, probes and Prometheus.
 
-Every answer that is not about success is JSON with ``what``, ``where`` and ``next_step``. Which
-status a sender gets follows from what it then does: 4xx makes Alertmanager and PagerDuty drop the
-message, so whatever may pass (a full disk, a slow line, a restart) is 503.
+Every error answer is JSON with ``what``, ``where`` and ``next_step``. The status depends on the
+sender's reaction: Alertmanager and PagerDuty drop a message after a 4xx. So every problem that may
+pass (a full disk, a slow line, a restart) gives 503.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
 }
 _RETRY_AFTER_S = 5
 LINGER_S = 30.0  # how long the rest of a refused body is read and dropped
-_DROPPED_BYTES = 256 * 1024**2  # and how much of it
+_DROPPED_BYTES = 256 * 1024**2  # how many bytes of it are read
 _PROBED_FOR_S = 2.0
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 
 @dataclass(kw_only=True)
 class IntakeState:
-    """What all endpoints share."""
+    """The state that all endpoints share."""
 
     settings: Gateway
     evidence_root: Path
@@ -71,7 +71,7 @@ class IntakeState:
     _problems: tuple[str, ...] = ()
 
     async def problems(self) -> tuple[str, ...]:
-        """Return why alerts cannot be kept or run now; the disk is asked every two seconds."""
+        """Return why alerts cannot be stored or run now; the disk is tested every two seconds."""
         if self.ending:
             return ("the gateway is stopping",)
         if time.monotonic() - self._probed_at > _PROBED_FOR_S:
@@ -91,32 +91,32 @@ class IntakeState:
 
 @stream_request_body
 class Endpoint(RequestHandler):
-    """Base: JSON answers, no cookies, nothing that a cache would keep. A body is dropped."""
+    """Base class: JSON answers, no cookies, no caching. The body of a request is dropped."""
 
     state: IntakeState
 
     def initialize(self, state: IntakeState) -> None:
-        """Take what all share."""
+        """Store the shared state."""
         self.state = state
 
     def set_default_headers(self) -> None:
-        """Say nothing about the server's version, and keep nothing."""
+        """Set headers that hide the server's version and forbid caching."""
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def check_xsrf_cookie(self) -> None:
-        """Nothing: there are no cookies."""
+        """Skip tornado's XSRF check: there are no cookies."""
 
     def prepare(self) -> None:
-        """Let a body be of any length: closing the connection in its middle loses the answer."""
+        """Accept a body of any length: closing the connection midway would lose the answer."""
         cast("HTTP1Connection", self.request.connection).set_max_body_size(sys.maxsize)
 
     def data_received(self, chunk: bytes) -> None:
-        """Drop a piece of the body."""
+        """Drop a chunk of the body."""
 
     def tell(self, error: RbkernelError) -> None:
-        """Write an error's status and its three parts, as an answer that is not sent yet."""
+        """Set an error's status and write its three parts; the answer is not sent yet."""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
         self.set_status(status or HTTPStatus.SERVICE_UNAVAILABLE)
         if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -130,7 +130,7 @@ class Endpoint(RequestHandler):
         self.write(body)
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """Answer tornado's own errors in the same form."""
+        """Answer tornado's own errors in the same JSON form."""
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", self.allowed)
         what = HTTPStatus(status_code).phrase.lower()
@@ -140,16 +140,16 @@ class Endpoint(RequestHandler):
 
 
 class Alerts(Endpoint):
-    """``POST /alerts/<sender>``: who it is, then its body, then the disk, then 202.
+    """``POST /alerts/<sender>``: authenticate, read the body, write to disk, then answer 202.
 
-    A request that is refused is answered at once. The rest of its body is read and dropped, for a
-    while: many senders look for an answer only after they have sent everything.
+    A refused request is answered at once. The rest of its body is read and dropped for a while,
+    because many senders read the answer only after they have sent everything.
     """
 
     allowed = "POST"
 
     def initialize(self, state: IntakeState) -> None:
-        """Begin with nothing received."""
+        """Prepare an empty request state."""
         super().initialize(state)
         self._source = ""
         self._chunks: list[bytes] = []
@@ -165,7 +165,7 @@ class Alerts(Endpoint):
         self._counted = True
         self._source = str(self.path_args[0])
         if self._source not in SENDERS or self.request.method != "POST":
-            return  # 404 or 405, after the body
+            return  # the answer is 404 or 405, after the body
         self._wait(self.state.settings.limits.body_timeout_s, self._too_slow)
         try:
             self._admit()
@@ -175,7 +175,7 @@ class Alerts(Endpoint):
             self._refuse_early(error)
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body, unless it is refused already."""
+        """Keep a chunk of the body, unless the request is already refused."""
         self._size += len(chunk)
         if self._refused or self._deadline is None:
             if self._refused and self._size > _DROPPED_BYTES:
@@ -191,7 +191,7 @@ class Alerts(Endpoint):
             self._chunks.append(chunk)
 
     async def post(self, source: str) -> None:
-        """Commit, then acknowledge."""
+        """Commit the alerts, then acknowledge them."""
         if source not in SENDERS:
             raise HTTPError(HTTPStatus.NOT_FOUND)
         self._deadline.cancel()
@@ -217,16 +217,16 @@ class Alerts(Endpoint):
                 self.state.came_in()
 
     def on_finish(self) -> None:
-        """Give back what was held."""
+        """Release the memory reserved for the request."""
         self._end()
 
     def on_connection_close(self) -> None:
-        """Give back what was held by a sender that went away."""
+        """Release the memory reserved for a sender that disconnected."""
         super().on_connection_close()
         self._end()
 
     def _refuse_early(self, error: RbkernelError) -> None:
-        """Answer before the body has ended; a sender that waits for leave to send it sends none."""
+        """Answer before the body has ended. A sender that awaits ``100 Continue`` sends no body."""
         self._refused = True
         self._let_go()
         self._count(error)
@@ -266,10 +266,10 @@ class Alerts(Endpoint):
             raise self._full()
 
     def _admit_unproven(self) -> None:
-        """Let in what this machine itself sends, when no sender at all has to prove itself.
+        """Admit requests from this machine if no sender has a secret configured.
 
-        A page in a browser of this machine cannot send JSON here without asking first, and a
-        proxy, or a name that was made to lead here, gives itself away.
+        A web page in a browser of this machine cannot send JSON here without a preflight request. A
+        proxy, or a foreign host name that resolves to this machine, is detected by its headers.
         """
         headers = self.request.headers
         local = is_loopback(self.request.host_name.strip("[]"))
@@ -327,7 +327,7 @@ class Alerts(Endpoint):
         self._chunks = []
 
     def _end(self) -> None:
-        """Undo `prepare`, once."""
+        """Undo `prepare`; later calls do nothing."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._let_go()
@@ -337,18 +337,18 @@ class Alerts(Endpoint):
 
 
 class Live(Endpoint):
-    """``GET /health/live``: the process answers."""
+    """``GET /health/live``: answers as long as the process works."""
 
     def get(self) -> None:
-        """Answer."""
+        """Answer 200."""
         self.finish({"live": True})
 
 
 class Ready(Endpoint):
-    """``GET /health/ready``: alerts can be kept, and runs recorded; the disk was asked."""
+    """``GET /health/ready``: checks that alerts can be stored and runs recorded; tests the disk."""
 
     async def get(self) -> None:
-        """Answer 200, or 503 with what is wrong."""
+        """Answer 200, or 503 with the problems."""
         problems = await self.state.problems()
         if problems:
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -356,36 +356,36 @@ class Ready(Endpoint):
 
 
 class MetricsPage(Endpoint):
-    """``GET /metrics``: figures, in Prometheus' text format."""
+    """``GET /metrics``: metrics in Prometheus' text format."""
 
     async def get(self) -> None:
-        """Answer with what is counted here, and what the store counts for all."""
+        """Answer with the counters of this process and the counts in the shared store."""
         self.set_header("Content-Type", self.state.metrics.CONTENT_TYPE)
         self.finish(await asyncio.to_thread(self.state.metrics.page, self.state.store))
 
 
 class OpenApi(Endpoint):
-    """``GET /openapi.json``: this interface, described."""
+    """``GET /openapi.json``: the description of this interface."""
 
     def get(self) -> None:
-        """Answer."""
+        """Answer with the description."""
         from rbkernel.gateway.intake import openapi
 
         self.finish(openapi.document(self.state.settings))
 
 
 class Nothing(Endpoint):
-    """Whatever else is asked for."""
+    """Every other address."""
 
     def get(self) -> None:
-        """Say that there is nothing."""
+        """Answer 404."""
         raise HTTPError(HTTPStatus.NOT_FOUND)
 
     head = post = put = patch = delete = options = get
 
 
 def handlers(state: IntakeState) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:
-    """Return the endpoints, for an application."""
+    """Return the endpoints as handlers for a tornado application."""
     shared = {"state": state}
     return [
         (r"/alerts/([^/]*)", Alerts, shared),

@@ -1,7 +1,7 @@
-"""Other senders: one alert as JSON, or a list under ``alerts``.
+"""Read alerts of other senders: one alert as JSON, or a list under ``alerts``.
 
-The form is ours and written by hand, so a field that nobody knows is likely a misspelt one: the
-alert is taken, and both the answer and the incident's record name the field.
+The format is our own, and people write it by hand. So an unknown field is probably misspelt: the
+alert is accepted, and both the answer and the incident's record name the field.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class GenericBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the alerts of a body."""
+    """Return the alerts in a body."""
     single = isinstance(value, dict) and "alerts" not in value
     body = envelope(GenericBody, {"alerts": [value]} if single else value, "generic")
     alerts, problems = read_each(
@@ -76,7 +76,7 @@ def read(value: Any, received_at: datetime) -> Reading:
 
 
 def _ignored(kind: type[Body], bodies: Iterable[Any]) -> str:
-    """Return the names of unknown fields, shortened if many or long.
+    """Return the names of unknown fields, shortened if they are many or long.
 
     >>> _ignored(GenericAlertBody, [{"name": "X", "lables": {}}, {"sumary": "", "lables": {}}])
     'lables, sumary'
@@ -103,7 +103,7 @@ def _alert(entry: Any, group_key: str, received_at: datetime) -> Alert:
         labels=labels,
         annotations={**summary, **body.annotations, **({"ignored": ignored} if ignored else {})},
         url=body.url,
-        # with other labels the same firing is a new alert: it may have become more severe
+        # changed labels make a new alert of the same firing: it may have become more severe
         episode=f"{fingerprint(body.id)}/{fingerprint(labels)}" if body.id else "",
     )
 

@@ -1,4 +1,4 @@
-"""Grafana's webhook, version 1: Alertmanager's body, with values and links of Grafana's own."""
+"""Read Grafana's webhook, version 1: Alertmanager's body, with Grafana's values and links."""
 
 from __future__ import annotations
 

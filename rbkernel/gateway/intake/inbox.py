@@ -1,10 +1,9 @@
-"""Between the senders and the store: one thread that reads bodies, and commits many at once.
+"""Read delivered bodies and commit them to the store, in a thread of its own.
 
-What is a secret in an alert is taken out here, before it is on disk or anybody routes by it.
-Nobody who serves requests waits for a disk or parses a body. A commit takes whatever came while
-the one before it was under way, so that a wait for the disk is shared. Ordering rule: a receipt
-is given only for what the store has on disk; whatever else happens, the sender is asked to send
-again.
+This thread removes secrets from alerts before they are stored or routed. Threads that serve
+requests never wait for a disk or parse a body. Each commit takes all deliveries that arrived during
+the previous commit, so that they share one wait for the disk. Ordering rule: a receipt is given
+only for what the store has on disk. In every other case the sender is asked to send again.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ class RawDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What is on disk of a delivery: alerts, or its raw bytes in quarantine, or both.
+    """What of a delivery is on disk: alerts, or its raw bytes in quarantine, or both.
 
-    ``quarantine_number`` is the running number of the raw bytes, ``ignored`` names fields of the
-    alerts that nobody knows.
+    ``quarantine_number`` is the number of the raw bytes in quarantine. ``ignored`` names unknown
+    fields of the alerts.
     """
 
     new: int = 0
@@ -74,7 +73,7 @@ _Read = tuple[_Waiting, RawDelivery, Reading | Unreadable]
 
 
 class Inbox:
-    """Stores deliveries, and returns receipts for what is on disk."""
+    """Stores deliveries, and returns receipts for the stored ones."""
 
     def __init__(
         self,
@@ -94,25 +93,25 @@ class Inbox:
         self._thread = threading.Thread(target=self._work, name="rbkernel-inbox", daemon=True)
 
     def start(self) -> None:
-        """Begin to take deliveries."""
+        """Start the thread that takes deliveries."""
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Commit what is there, then stop; do not wait for a store that does not respond."""
+        """Commit the waiting deliveries, then stop; do not wait for a store that does not respond."""
         self._queue.put(None)
         self._thread.join(timeout_s)
 
     async def take(self, raw_delivery: RawDelivery) -> Receipt:
-        """Return a receipt once the delivery is on disk.
+        """Queue a delivery, and return a receipt once the delivery is on disk.
 
         Raises
         ------
         TooLarge
-            It is longer, once unpacked, than is read.
+            The decompressed body is longer than the limit.
         StoreError
-            It cannot be kept.
+            The delivery cannot be stored.
         Overloaded
-            The disk did not keep up: it may yet be kept, and the sender should come again.
+            The disk did not keep up. The delivery may still be stored, and the sender should retry.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Receipt] = loop.create_future()
@@ -121,7 +120,7 @@ class Inbox:
         try:
             return await asyncio.wait_for(answer, self._timeout_s)
         except TimeoutError:
-            # a store that hangs for an hour must not fill the memory with what nobody waits for
+            # if the store hangs, deliveries whose senders have given up must not fill the memory
             waiting.raw_delivery = dataclasses.replace(raw_delivery, raw=b"")
             raise Overloaded(
                 f"the store took longer than {self._timeout_s:g} s",
@@ -137,7 +136,7 @@ class Inbox:
                 return
 
     def _batch(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Return what waits now, and whether nothing will come after it."""
+        """Return the waiting deliveries, and whether the inbox is closing."""
         together, size = [first], self._weight(first.raw_delivery)
         while len(together) < _AT_ONCE and size < _BYTES_AT_ONCE:
             try:
@@ -151,16 +150,16 @@ class Inbox:
         return together, False
 
     def _weight(self, raw_delivery: RawDelivery) -> int:
-        """Return how long its body may be: what is packed may unpack to all that is read."""
+        """Return the maximum length of a delivery's body, for a compressed one after decompression."""
         return self._most_bytes if raw_delivery.encoding else len(raw_delivery.raw)
 
     def _settle(self, together: list[_Waiting]) -> None:
         read: list[_Read] = []
         for one in together:
-            # before the look at the answer: it is emptied after that is given
+            # read before the answer is checked: the body is emptied after the answer was given
             raw_delivery = one.raw_delivery
             if one.answer.done():
-                continue  # its sender was asked to send again
+                continue  # the sender was asked to send again
             try:
                 read.append((one, raw_delivery, self._read(raw_delivery)))
             except TooLarge as error:
@@ -197,7 +196,7 @@ class Inbox:
             return Unreadable(f"a bug in {whose} ({type(error).__name__})")
 
     def _keep(self, read: Sequence[_Read]) -> list[Receipt]:
-        """Put all of it on disk: the alerts in one transaction, then what could not be read."""
+        """Store all deliveries: the alerts in one transaction, then the unreadable bodies."""
         readable = [reading.delivery for *_, reading in read if isinstance(reading, Reading)]
         alerts = [delivery for delivery in readable if delivery.alerts]
         received = iter(self._store.receive_all(alerts) if alerts else ())
@@ -222,13 +221,13 @@ class Inbox:
         return receipts
 
     def _quarantine(self, raw_delivery: RawDelivery, reason: str) -> Receipt:
-        """Keep a body that could not be read, without the secrets that can be found in it."""
+        """Store a body that could not be read, without the secrets that can be found in it."""
         raw = clean.body_without_secrets(self._unpacked(raw_delivery), self._redactor)
         number = self._store.quarantine(raw_delivery.source, raw, self._redactor.text(reason))
         return Receipt(quarantine_number=number, problem=reason)
 
     def _unpacked(self, raw_delivery: RawDelivery) -> bytes:
-        """Return a body unpacked, or as it came where that is what is wrong with it."""
+        """Return a body decompressed, or as received if it cannot be decompressed."""
         try:
             return limits.unpack(raw_delivery.raw, raw_delivery.encoding, self._most_bytes)
         except RbkernelError:
@@ -236,7 +235,7 @@ class Inbox:
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:
-    """Answer the waiting request in its own thread; it may be gone."""
+    """Answer the waiting request in its own thread; the request may be gone."""
 
     def tell() -> None:
         if one.answer.done():

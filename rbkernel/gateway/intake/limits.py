@@ -1,4 +1,4 @@
-"""Limits of a body: compression, size, and safe JSON. Pure."""
+"""Limits on a body: compression, size, and strict JSON. Pure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from rbkernel.errors import TooLarge, Unreadable
 _GZIP = 16 + zlib.MAX_WBITS
 _BOM = b"\xef\xbb\xbf"
 _PLACE = re.compile(r"at (line \d+ column \d+)$")
-_REASONS = {  # the parser's words → ours
+_REASONS = {  # messages of the parser → our own messages
     "recursion limit": "it is nested deeper than 200 levels",
     "number out of range": "a number has more than 4,300 digits",
 }
 
 
 def unpack(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """Return a body as it was before it was packed.
+    """Return a body decompressed.
 
     Parameters
     ----------
     body
-        As received.
+        The body as received.
     encoding
         The header ``Content-Encoding``; empty, ``identity`` and ``gzip`` are known.
     most_bytes
-        How long the result may be. Nothing beyond it is ever unpacked.
+        The maximum length of the result. No more than that is ever decompressed.
 
     Raises
     ------
     TooLarge
-        It would be longer.
+        The result would be longer.
     Unreadable
-        It is not what the header says, or nobody here can unpack it.
+        The body does not have this encoding, or the encoding is unknown.
 
     >>> import gzip
     >>> unpack(gzip.compress(b"{}"), "gzip", 100), unpack(b"{}", "", 100)
@@ -77,14 +77,14 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
 def parse(body: bytes) -> Any:
     """Return the JSON value of a body.
 
-    The parser bounds depth (200 levels) and the digits of a number (4300), and takes neither lone
-    surrogates nor NaN, so that nothing behind it meets them. Of a key that is there twice it would
-    take the last, and lose what the first one says: that is looked for afterwards.
+    The parser limits the depth (200 levels) and the digits of a number (4300), and rejects lone
+    surrogates and NaN. For a duplicate key, the parser would silently take the last value. So
+    duplicate keys are searched for afterwards and rejected.
 
     Raises
     ------
     Unreadable
-        It is not such JSON.
+        The body is not such JSON.
 
     >>> parse(b'{"a": [1]}')
     {'a': [1]}

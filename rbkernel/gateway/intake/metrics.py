@@ -21,7 +21,7 @@ from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is of no use
+disable_created_metrics()  # type: ignore[no-untyped-call]  # no metric for the time at which a counter was created
 _ACK_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _RUN_S = (2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0)
 _SILENT_S = 60.0
@@ -34,7 +34,7 @@ _OUTCOMES: Mapping[type[RbkernelError], str] = {
 
 
 class Metrics:
-    """What is counted; safe from any thread."""
+    """The counters of this process; thread-safe."""
 
     CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,7 +80,7 @@ class Metrics:
         self._answered.labels(source).observe(took_s)
 
     def page(self, store: Store) -> bytes:
-        """Return all figures as text; without those of the store while it does not answer."""
+        """Return all metrics as text; without those of the store if it does not answer."""
         shared = CollectorRegistry()
         shared.register(_Shared(store))
         return generate_latest(self._registry) + generate_latest(shared)
@@ -88,7 +88,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class _Shared:
-    """The figures of the store: the same from whichever gateway they are read."""
+    """Metrics from the store: every gateway reports the same values."""
 
     store: Store
 
@@ -142,7 +142,7 @@ def _one(name: str, described: str, value: float | None) -> Metric:
 
 
 def _durations(store: Store) -> Metric:
-    """Return how long the last attempts of ended jobs ran; the database does the counting."""
+    """Return the durations of the last attempts of ended jobs; the database counts them."""
     jobs = tables.jobs.c
     took_s = jobs.ended_at - jobs.started_at
     within = [sa.func.sum(sa.case((took_s <= bound, 1), else_=0)) for bound in _RUN_S]

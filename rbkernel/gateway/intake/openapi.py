@@ -1,4 +1,4 @@
-"""The interface for senders, described: OpenAPI 3.1, made from the models that read them."""
+"""The OpenAPI 3.1 description of the interface for senders, generated from the body models."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""PagerDuty's webhooks, version 3: what happened to an incident of theirs.
+"""Read PagerDuty's webhooks, version 3: events of a PagerDuty incident.
 
-A redelivery has the same ``X-Webhook-Id`` and the same body; an alert's identity comes from the
-incident in it, so it also holds for a second subscription to the same service. Every event of an
-open incident says that it is open, so one that was missed is made good by the next.
+A redelivery has the same ``X-Webhook-Id`` and the same body. An alert's identity comes from the
+incident in the event, so it is the same for a second subscription to the service. Every event of an
+open incident says that the incident is open, so the next event makes up for a missed one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rbkernel.model import Severity
 
 _REOPENED = "incident.reopened"
 _RESOLVED = "incident.resolved"
-# PagerDuty's documentation, "Webhooks, overview, event types": those that come with the incident
+# event types with an incident; see PagerDuty's documentation, "Webhooks, overview, event types"
 _OF_INCIDENTS = frozenset(
     f"incident.{what}"
     for what in (
@@ -30,7 +30,7 @@ _OF_INCIDENTS = frozenset(
         "incident_type.changed",
     )
 )
-# and those that tell of no alert: families, by what they begin with
+# prefixes of event types without an alert
 _OF_ELSE = (
     *("pagey.", "service.", "incident.annotated", "incident.status_update_published"),
     *("incident.responder.", "incident.conference_bridge.", "incident.custom_field_values."),
@@ -73,13 +73,13 @@ class WebhookBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the one alert of an event, or none: of pings, notes and services.
+    """Return the one alert of an event; none for pings, notes and services.
 
     Raises
     ------
     Unreadable
-        It is of a type that nobody here knows, or an incident is missing where there should be
-        one: neither may be taken for nothing.
+        The event's type is unknown, or its incident is missing. Such an event may be important, so
+        it is not ignored.
     """
     event = envelope(WebhookBody, value, "pagerduty").event
     alerts: tuple[Alert, ...] = ()
@@ -107,10 +107,10 @@ def _incident(event: EventBody) -> dict[str, Any]:
 
 
 def _alert(event: EventBody, incident: IncidentBody) -> Alert:
-    """Return the alert.
+    """Return the alert for an event.
 
-    An incident that is opened again keeps the time at which it was made, so its second firing and
-    its second end are known by the time of the event.
+    A reopened incident keeps its creation time. So its second firing and its second end are
+    identified by the time of the event.
     """
     resolved = event.event_type == _RESOLVED
     return Alert(

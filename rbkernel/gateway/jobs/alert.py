@@ -1,7 +1,7 @@
-"""An alert, the same for all senders. Pure.
+"""An alert in one form for all senders. Pure.
 
-A sender repeats itself: until it is acknowledged, at every group interval, and from each replica.
-Two tellings are the same alert when they have the same `identity`, whatever else has changed.
+A sender repeats an alert: until it is acknowledged, at every group interval, and from each replica.
+Two messages report the same alert if they have the same `identity`, even if other fields differ.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rbkernel.evidence.incident import AlertStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """What one sender says of one alert.
+    """An alert as one sender reports it.
 
-    ``labels`` identify the alert (its name is the label ``alertname``), ``annotations`` describe
-    it. Times are UTC; ``ends_at`` is None as long as the end is not known. ``episode`` is what a
-    sender calls one firing, from beginning to end, when the times that it sends are those of its
-    messages. All texts are as sent: nothing in them may be trusted.
+    ``labels`` identify the alert (its name is the label ``alertname``), and ``annotations``
+    describe it. Times are UTC. ``ends_at`` is None until the end is known. ``episode`` is the
+    sender's own name for one firing, from beginning to end; it is set if the sender gives only the
+    times of its messages. All texts are as sent and must not be trusted.
     """
 
     source: str
@@ -39,7 +39,7 @@ class Alert:
 
     @property
     def identity(self) -> str:
-        """What repeated tellings have in common: a SHA-256, in hex.
+        """The identity that repeated messages share: a SHA-256, in hex.
 
         >>> at = datetime(2026, 11, 20, 3, tzinfo=UTC)
         >>> one = Alert(source="generic", group_key="g", fingerprint="f", status=AlertStatus.FIRING,
@@ -55,10 +55,10 @@ class Alert:
 
     @property
     def thread(self) -> str:
-        """What the firing and the resolved telling of one alert have in common, in hex.
+        """The id that the firing and the resolved message of one alert share, in hex.
 
-        A sender's own name for one firing is ``episode`` up to the first ``/``: then the group
-        may change. Without it, the group and the time of the beginning are the same in both.
+        With an ``episode``, the part of it before the first ``/`` identifies the firing, and the
+        group may change. Without it, both messages have the same group and start time.
         """
         named = self.episode.partition("/")[0]
         group = "" if named else self.group_key
@@ -67,11 +67,11 @@ class Alert:
 
     @property
     def name(self) -> str:
-        """What people call it; empty when the sender gave it no name."""
+        """The name of the alert; empty if the sender gave none."""
         return self.labels.get("alertname", "")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it in JSON's types, with the times as ISO 8601 in UTC."""
+        """Return the alert as JSON data, with the times as ISO 8601 in UTC."""
         return {
             "source": self.source,
             "group_key": self.group_key,
@@ -87,7 +87,7 @@ class Alert:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Alert:
-        """Return the alert that `to_json` gave."""
+        """Return the alert from the data that `to_json` returned."""
         ends_at = stored["ends_at"]
         times = {
             "starts_at": datetime.fromisoformat(stored["starts_at"]),
@@ -98,7 +98,7 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What came in one request: any number of alerts, and how many the sender left out."""
+    """The alerts of one request, and how many more the sender left out."""
 
     source: str
     alerts: tuple[Alert, ...]

@@ -1,4 +1,4 @@
-"""What the parts of a gateway share: configuration, store, ledger, incident log."""
+"""The objects that all parts of a gateway share: configuration, store, ledger, incident log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbkernel.gateway.jobs.store import Store
 
 @dataclass(frozen=True)
 class GatewayContext:
-    """The ledger knows of jobs and workers, the incident log writes the incidents' records."""
+    """The shared objects. The ledger manages jobs and workers; the incident log writes records."""
 
     settings: Settings
     store: Store
@@ -21,7 +21,7 @@ class GatewayContext:
 
     @classmethod
     def of(cls, settings: Settings, store: Store) -> GatewayContext:
-        """Set it up upon an open store."""
+        """Create the context for an open store."""
         ledger = Ledger(store, settings.queue)
         incident_log = IncidentLog(
             *(settings.evidence_root, store, ledger, settings.grouping), key=settings.signing_key

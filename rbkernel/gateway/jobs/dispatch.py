@@ -1,10 +1,10 @@
-"""From a stored alert to queued jobs: its incident, its record, its jobs.
+"""Dispatch stored alerts: find the incident, queue the jobs, and write the incident's record.
 
 Ordering rules. One transaction stores the alert's incident and its jobs (``received`` →
-``placed``); then the alert is written into the incident's record; then it is ``done``. Each step
-can be repeated, so any process may continue with an alert in one of the first two states. Alerts
-are processed in the order in which they came; one that cannot be processed waits, and the others
-do not wait for it.
+``placed``). Then the alert is written into the incident's record, and then the alert is ``done``.
+Each step can be repeated, so any process may continue with an alert in one of the first two states.
+Alerts are processed in the order of their receipt. If one alert cannot be processed, it waits, and
+the others continue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rbkernel.gateway.jobs.tables import alerts, incidents
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue
 
-_AT_ONCE = 20  # then workers, schedules and the queue are looked after again
+_AT_ONCE = 20  # after this many, the supervisor attends to workers, schedules and the queue again
 _LOOK_AGAIN_S = 5.0
 _NOTHING: Mapping[str, float] = {}
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class CatalogueCache:
-    """The catalogue, read again when a file of it has changed."""
+    """The catalogue of runbooks, reloaded when one of its files has changed."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
@@ -50,7 +50,7 @@ class CatalogueCache:
         self._catalogue = Catalogue()
 
     def catalogue(self) -> Catalogue:
-        """Return the catalogue as it is now."""
+        """Return the current catalogue."""
         if time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
             self._looked_at = time.monotonic()
             if (seen := self._state()) != self._seen:
@@ -66,7 +66,7 @@ class CatalogueCache:
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
-    except OSError:  # it was there a moment ago
+    except OSError:  # the file was deleted a moment ago
         return (0, 0)
     return found.st_mtime_ns, found.st_size
 
@@ -78,15 +78,15 @@ class Dispatcher:
         self._context = context
         self._capture = SituationCapture(context.settings, context.incident_log.record_situation)
         self._catalogues = CatalogueCache(context.settings.catalogue.paths)
-        self._catalogues.catalogue()  # takes a second, in which senders would wait for their answer
+        self._catalogues.catalogue()  # loading takes a second, during which senders would wait for their answer
 
     def sweep(self) -> int:
-        """Process all alerts that can be processed; return how many were.
+        """Process all alerts that can be processed; return the number of processed alerts.
 
         Raises
         ------
         StoreError
-            The store does not work; what was under way goes on at the next sweep.
+            The store does not work; the next sweep continues.
         """
         wanted = (
             sa.select(alerts)
@@ -118,14 +118,14 @@ class Dispatcher:
             _log.warning("an alert cannot be processed yet; retrying: %s", error)
             self._wait(stored, str(error))
             return False
-        except Exception as error:  # noqa: BLE001  # one alert may not hold up the others
+        except Exception as error:  # noqa: BLE001  # an error with one alert must not block the others
             _log.exception("alert %s cannot be processed yet; retrying", stored.identity)
             self._wait(stored, str(error) or type(error).__name__)
             return False
         return True
 
     def _have_looked_at(self, placed: StoredAlert, decided: Routing) -> None:
-        """Capture the situation of the servers that the runs will check."""
+        """Request a capture of the situation of each server that the runs will check."""
         for connection in dict.fromkeys(route.db for route in decided.routes if route.db):
             ask = Ask(
                 connection=connection,
@@ -177,7 +177,7 @@ class Dispatcher:
             return self._placed(connection, stored, AlertOutcome.RESOLVED, incident)
 
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
-        """Read when candidate incidents were closed, before locking anything."""
+        """Return when candidate incidents were closed; read before any lock is taken."""
         with self._context.store.reading() as connection:
             running, crowd = self._running(connection, decided), self._crowd(connection, decided)
             known = self._known(connection, stored, {*running, crowd})
@@ -220,7 +220,7 @@ class Dispatcher:
         named: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
-        """Return the incidents that the alert may join; a merged one counts as what it became."""
+        """Return the incidents that the alert may join; a merged incident counts as its successor."""
         group, service = self._marks(stored)
         became = incidents.alias()
         into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id
@@ -242,15 +242,16 @@ class Dispatcher:
         return [_known(row, closed) for row in rows]
 
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
-        """Return the incidents of the live runs that the alert would attach to."""
+        """Return the incidents whose live runs the alert would join."""
         lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
         return self._context.ledger.live_incidents(connection, lives)
 
     def _crowd(self, connection: Connection, decided: Routing) -> str:
-        """Return the newest of so many incidents with a live run of their own that it is a storm.
+        """Return the newest incident of an alert storm; empty if there is no storm.
 
-        Without that, each alert of a storm that no runbook is made for would have its own look at
-        a database that is sick already.
+        A storm is a given number of incidents that each have a live run for an alert without a
+        specific runbook. If each further alert started its own run, all these runs would load a
+        database that already has problems.
         """
         for one in decided.routes:
             if one.wide:
@@ -289,13 +290,13 @@ class Dispatcher:
         return stored_alert_of(row)
 
     def _is_stale(self, connection: Connection, stored: StoredAlert) -> bool:
-        """Whether only the resolved alert was received before this one."""
+        """Return whether only the resolved message was received before this firing one."""
         thread = alerts.c.thread == stored.alert.thread
         earlier = sa.select(alerts.c.status).where(thread, alerts.c.number < stored.number)
         return set(connection.execute(earlier).scalars()) == {AlertStatus.RESOLVED}
 
     def _began(self, connection: Connection, stored: StoredAlert) -> StoredAlert | None:
-        """Return the firing alert that a resolved one belongs to."""
+        """Return the firing alert that a resolved alert belongs to."""
         wanted = (
             sa.select(alerts)
             .where(alerts.c.thread == stored.alert.thread, alerts.c.status == AlertStatus.FIRING)
@@ -347,7 +348,7 @@ class Dispatcher:
 
 
 def _outcome(added: Sequence[bool], *, crowded: bool, by_rule: bool) -> AlertOutcome:
-    """Return what was done about a firing alert; ``added``: for each job, whether it is new."""
+    """Return the outcome of a firing alert; ``added`` says for each job whether it is new."""
     if any(added):
         return AlertOutcome.STARTED
     if added:

@@ -1,9 +1,10 @@
 """Execute an attempt: one run in its own process, from the lease to the seal.
 
-Ordering rules: the ledger says that the attempt runs before a process is started, and what it came
-to only after its evidence is sealed, or cannot be. A worker ends its own processes when it learns
-that others have taken over, and when it could not say for a whole lease that it lives. When it is
-killed, the system kills them (`leash`), and whoever takes over finds what they left.
+Ordering rules: the ledger records the attempt as running before its process starts. The ledger
+records the result only after the evidence is sealed, or cannot be sealed. A worker ends its own
+processes when it learns that other workers have taken over its jobs, or when it could not send a
+heartbeat for a whole lease. If the worker is killed, the system kills its processes (`leash`), and
+another worker finds their evidence.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from rbkernel.run.process import Process, start_process
 from rbkernel.runbook import catalogue
 
 _LOOK_EVERY_S = 0.2
-_TO_SEAL_S = 20.0  # a run that is asked to stop seals what it has
+_TO_SEAL_S = 20.0  # a run that is asked to stop seals its evidence within this time
 _TRY_AGAIN_S = 1.0
 _OUTPUT_CHARACTERS = 1_000_000
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ LOST, TOO_LONG = "taken over by another worker", "timed out"
 
 @dataclass
 class _Live:
-    """A process that runs, and why it is to end before its time."""
+    """A running process, and the reason for ending it early, if any."""
 
     process: Process
     stop: str = ""
@@ -48,7 +49,7 @@ class _Live:
 
 
 class JobExecutor:
-    """Executes attempts, each in a thread of the queue and its own process."""
+    """Executes attempts, each in a thread of the queue and in its own process."""
 
     def __init__(self, context: GatewayContext, *, worker: str, kernels: int) -> None:
         self._context = context
@@ -62,26 +63,26 @@ class JobExecutor:
 
     @property
     def busy(self) -> int:
-        """How many runs there are now."""
+        """The number of current runs."""
         return len(self._live)
 
     def perform(self, job: str, number: int) -> None:
-        """Execute an attempt, if it is still due; return when it has ended."""
+        """Execute an attempt, if it is still due; return when the attempt has ended."""
         with self._room:
             if self._draining.is_set():
-                return  # it stays queued, and is put in again for somebody else
+                return  # the attempt stays queued, and is put in again for another worker
             taken = self._begin(job, number)
             if taken is not None:
                 self._tell(taken)
                 self._end(taken, self._attempt(taken))
 
     def keep(self, mine: Iterable[tuple[str, int]]) -> None:
-        """Stop all runs but these: other workers have reclaimed the rest."""
+        """Stop all runs except these: other workers have reclaimed the others."""
         kept = frozenset(mine)
         self._ask(LOST, (name for name in tuple(self._live) if name not in kept))
 
     def drain(self, patience_s: float) -> None:
-        """Start nothing more; wait for runs to finish, then stop and seal them."""
+        """Start nothing more; wait for the runs to finish, then stop and seal the rest."""
         self._draining.set()
         self._wait(patience_s)
         self._ask(Outcome.DRAINED, tuple(self._live))
@@ -104,7 +105,7 @@ class JobExecutor:
             runbook = catalogue.find(job.runbook, self._context.settings.catalogue.paths)
             accept(runbook, job.parameters, job.incident, self._context.settings)
         except RbkernelError as error:
-            # it could be run when it was decided on: the catalogue or the configuration changed
+            # the catalogue or the configuration has changed since the alert was routed
             return Ending(outcome=Outcome.FAILED, failure=f"it cannot run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
@@ -120,10 +121,10 @@ class JobExecutor:
         return self._ending(job, live, why)
 
     def _start(self, job: Job, said: IO[bytes], complained: IO[bytes]) -> _Live:
-        """Start the run, with its parameters on standard input: an argument may not hold all."""
+        """Start the run, with its parameters on standard input: an argument has a length limit."""
         arguments = ["run", job.runbook, "--run-id", job.run_id, "--incident", job.incident]
         arguments += ["--json", "--parameters-on-stdin"]
-        arguments += ["--timeout", "0"]  # `_watch` has the deadline
+        arguments += ["--timeout", "0"]  # `_watch` enforces the deadline
         with tempfile.TemporaryFile() as given, self._lock:
             given.write(json.dumps(dict(job.parameters)).encode())
             given.seek(0)
@@ -132,7 +133,7 @@ class JobExecutor:
         return live
 
     def _watch(self, live: _Live) -> None:
-        """Wait for a process; have it end when there is a reason to, by force if it must be."""
+        """Wait for a process; if there is a reason to end it, stop it, by force if necessary."""
         deadline = time.monotonic() + self._context.settings.queue.run_timeout_s
         while True:
             try:
@@ -149,13 +150,13 @@ class JobExecutor:
                 live.process.terminate()
 
     def _ending(self, job: Job, live: _Live, why: str) -> Ending | None:
-        """Return the outcome of the attempt; None if another worker has it now."""
+        """Return the outcome of the attempt; None if another worker has taken it over."""
         if live.stop == LOST:
             return None
         root = self._context.settings.evidence_root
         ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
-            _signal(live.process, signal.SIGKILL)  # what its kernel left behind, too
+            _signal(live.process, signal.SIGKILL)  # also processes that the run's kernel left behind
             kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
             ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
@@ -207,7 +208,7 @@ class JobExecutor:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment for runs: ours, without what only the gateway needs to know."""
+    """Return the environment for runs: this process's, without variables only the gateway needs."""
     senders = settings.gateway.senders.values()
     secret = {name for sender in senders for name in sender.secret_env}
     secret |= {"RBKERNEL_STORE_URL", settings.pages.link_secret_env}
@@ -230,7 +231,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _signal(process: Process, number: int) -> None:
-    """Send a signal to a process and all that it started; it leads a group of its own."""
+    """Send a signal to the process group of a run, which includes everything the run started."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):

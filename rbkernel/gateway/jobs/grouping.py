@@ -1,10 +1,11 @@
-"""Which incident an alert belongs to. Pure.
+"""Decide which incident an alert belongs to. Pure.
 
-Ordering rules: an open incident of the same group of its sender's; else one of the same service
-that heard of an alert within the window; else the incident of the run that it would join; else, in
-a storm, the newest of the crowd. One that was closed a short while ago is opened again. Two open
-incidents that one alert belongs to are one: the younger is merged into the older. Else the alert
-opens an incident of its own.
+Ordering rules: an alert joins the first of these. (1) An open incident with the same group of the
+same sender. (2) An open incident of the same service that received an alert within the time window.
+(3) The incident whose live run the alert would join. (4) In an alert storm, the newest incident of
+the storm. An incident that was closed a short while ago is opened again. If two open incidents
+match one alert, the younger is merged into the older. If no incident matches, the alert opens a new
+one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from rbkernel.config.queue import Grouping
 from rbkernel.gateway.jobs.alert import Alert
 
-# how Alertmanager ends the key of a group without labels, whatever route leads to it
+# the end of Alertmanager's key for a group without labels, whatever the route
 _NO_LABELS = ":{}"
 
 
@@ -36,9 +37,10 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where an alert belongs: ``incident`` is empty when it opens one; ``merged`` become part.
+    """The decision for an alert: its incident, and the incidents to merge into that one.
 
-    ``crowded``: it has nothing to do with the incident but for the storm in which both came.
+    ``incident`` is empty when the alert opens a new incident. ``crowded`` is true when only an
+    alert storm connects the alert with the incident.
     """
 
     incident: str = ""
@@ -63,18 +65,17 @@ def place(
     Parameters
     ----------
     group, service
-        The alert's, as `group_of` and `service_of` give them; empty when it has none.
+        The alert's group and service, from `group_of` and `service_of`; empty when it has none.
     known
-        The incidents that share one of them, or that ``running`` or ``crowd`` name.
+        The incidents with the same group or service, and those named by ``running`` or ``crowd``.
     rules
-        ``[grouping]``.
+        The section ``[grouping]`` of the configuration.
     at
-        When the alert came in.
+        The time of receipt of the alert.
     running
         Incidents whose live run the alert would join.
     crowd
-        The newest of many incidents that have a live run each for such alerts; empty when there
-        are not that many.
+        The newest incident of an alert storm; empty when there is no storm.
 
     >>> lag = Known(id="INC-1", group="g", service="shop", opened_at=0, last_alert_at=60)
     >>> place("g", "", [lag], Grouping(), 9_000).incident
@@ -128,7 +129,7 @@ def _belongs(
 
 
 def group_of(alert: Alert) -> str:
-    """Return a digest of the sender's group; empty when the sender groups by nothing.
+    """Return a digest of the sender's group; empty when the sender does not group alerts.
 
     >>> from rbkernel.evidence.incident import AlertStatus
     >>> def group(key):
@@ -144,7 +145,7 @@ def group_of(alert: Alert) -> str:
 
 
 def service_name(labels: Mapping[str, str], rules: Grouping) -> str:
-    """Return the service that an alert is of; empty when no label says.
+    """Return the name of the alert's service; empty when no label gives it.
 
     >>> service_name({"app": "shop", "pod": "a"}, Grouping())
     'shop'
@@ -153,7 +154,7 @@ def service_name(labels: Mapping[str, str], rules: Grouping) -> str:
 
 
 def service_of(alert: Alert, rules: Grouping) -> str:
-    """Return a digest of the service; one of an alert's own name stands in for none."""
+    """Return a digest of the alert's service; without a service, a digest of the alert's name."""
     name = service_name(alert.labels, rules)
     if name:
         return _digest("service", name)
@@ -161,7 +162,7 @@ def service_of(alert: Alert, rules: Grouping) -> str:
 
 
 def incident_id(alert: Alert, at: datetime) -> str:
-    """Return the id of the incident that an alert opens, the same one however often it is asked.
+    """Return the id of the incident that an alert opens; the same arguments give the same id.
 
     >>> from rbkernel.evidence.incident import AlertStatus
     >>> when = datetime(2026, 11, 20, 3, tzinfo=UTC)
