@@ -35,7 +35,7 @@ from tornado.ioloop import IOLoop
 _log = logging.getLogger(__name__)
 _RESERVED = 256  # descriptors reserved for the store, the queue, evidence, runs and notifications
 _HIGHEST_LIMIT = 1_048_576  # some programs that runs start close every descriptor below the limit
-_ACCEPTED_AT_ONCE = 32  # accepted before other events are handled: requests that have arrived get their turn
+_ACCEPTED_AT_ONCE = 32  # then the requests that have arrived are handled
 _PAUSE_S = 0.2
 _SENDER_IDLE_S = 330.0  # Alertmanager and Prometheus keep an idle connection for 5 minutes
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -192,7 +192,7 @@ class BoundedServer(HTTPServer):
             connection.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        """Stop accepting for a moment and close idle connections: the system has no descriptors left."""
+        """Stop accepting for a moment and close idle connections: no descriptors are left."""
         _log.warning("no connection can be accepted (%s); idle ones were closed", error.strerror)
         for _ in range(1 + len(self.open) // 2):
             self._close(self.open.dispensable())

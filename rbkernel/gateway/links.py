@@ -1,8 +1,8 @@
-"""Signed links that expire, and open one run, one incident or everything.
+"""Signed links that expire, and open one run, one incident or all pages.
 
-A link carries ``what~expires~signature``: a run id, an incident id or `EVERYTHING`, the second at
-which it ends, and HMAC-SHA-256 over both. Nothing is kept, so a link works on every host that
-knows the secret, and a new secret ends all links.
+A link carries ``what~expires~signature``: a run id, an incident id or `EVERYTHING`; the second at
+which the link expires; and the HMAC-SHA-256 of both. The server stores nothing, so a link works on
+every host that knows the secret, and a new secret invalidates all links.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What a link opens, and until when (seconds since the epoch)."""
+    """The page that a link opens, and when the link expires (seconds since the epoch)."""
 
     what: str
     expires: int
 
     @property
     def path(self) -> str:
-        """Where below the pages it leads to.
+        """The path of the page, relative to the root of the pages.
 
         >>> Grant(what="INC-1", expires=0).path, Grant(what="everything", expires=0).path
         ('/incidents/INC-1', '')
@@ -53,7 +53,7 @@ class Grant:
 
 
 def sign(what: str, expires: int, secret: bytes) -> str:
-    """Return the token that opens a run, an incident or everything until then.
+    """Return the token that opens a run, an incident or all pages until a time.
 
     >>> sign("INC-1", 1800000000, b"0123456789abcdef")
     'INC-1~1800000000~KhJQ7DDdRWEH-SydrZQ2OKZURqqGdbOX_GljBsbj_6g'
@@ -64,12 +64,12 @@ def sign(what: str, expires: int, secret: bytes) -> str:
 
 
 def read(token: str, secret: bytes, now_s: float) -> Grant:
-    """Return what a token grants.
+    """Return the grant in a token; raise an error if the token is not valid now.
 
     Raises
     ------
     LinkError
-        It was altered, cut, signed with another secret, or has expired.
+        The token was altered or cut, was signed with another secret, or has expired.
 
     >>> token = sign("INC-1", 1800000000, b"0123456789abcdef")
     >>> read(token, b"0123456789abcdef", 1799999999.0)
@@ -79,7 +79,7 @@ def read(token: str, secret: bytes, now_s: float) -> Grant:
     if not found:
         raise LinkError("this link is incomplete", next_step=_ASK)
     what, expires = found[1], int(found[2])
-    # bytes: text that is not ASCII would make the comparison fail
+    # bytes: `compare_digest` raises an error for text that is not ASCII
     if not hmac.compare_digest(sign(what, expires, secret).encode(), token.encode()):
         raise LinkError("this link was altered, or signed with another secret", next_step=_ASK)
     if expires <= now_s:
@@ -88,7 +88,7 @@ def read(token: str, secret: bytes, now_s: float) -> Grant:
 
 
 def opens(grants: Iterable[Grant], *wanted: str) -> bool:
-    """Tell whether one of the grants opens one of these: a run, or the incident that it is of.
+    """Return whether one of the grants opens one of these ids: a run, or the run's incident.
 
     >>> grants = [Grant(what="INC-1", expires=0)]
     >>> opens(grants, "20261120T030211Z-3fa9c1", "INC-1"), opens(grants, EVERYTHING), opens([], "")
@@ -107,18 +107,18 @@ def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
     Parameters
     ----------
     settings
-        The configuration: where the gateway is reached, and the secret.
+        The configuration: the gateway's public address, and the secret.
     what
         A run id, an incident id, or `EVERYTHING` for the console and all below it.
     hours
-        How long it opens the page; None for what is configured.
+        How long the link is valid; None for the configured time.
 
     Raises
     ------
     LinkError
-        What is wanted is none of the three.
+        ``what`` is none of the three.
     ConfigError
-        The secret cannot be had.
+        The secret cannot be read.
     """
     if what != EVERYTHING and not (RUN_ID.fullmatch(what) or INCIDENT_ID.fullmatch(what)):
         raise LinkError(
@@ -138,7 +138,7 @@ def must_be_there(root: Path, what: str) -> None:
     Raises
     ------
     EvidenceError
-        The evidence folder holds no such run, not even as one that an incident waits for.
+        The evidence folder holds no such run, and no incident waits for it.
     """
     if INCIDENT_ID.fullmatch(what):
         if not (root / what).is_dir():
@@ -153,18 +153,18 @@ def must_be_there(root: Path, what: str) -> None:
 
 
 def secret_of(settings: Settings) -> bytes:
-    """Return the secret that links are signed with: the configured one, else this machine's own.
+    """Return the secret that signs links: the configured one, else this machine's own.
 
     Raises
     ------
     ConfigError
-        It cannot be fetched, made, or others may read the file that holds it.
+        The secret cannot be fetched or created, or other users can read its file.
     """
     return settings.pages.link_secret() or _own_secret(secret_file())
 
 
 def secret_file() -> Path:
-    """Return where this machine's own secret is kept: beside the user's other state."""
+    """Return the file of this machine's own secret: beside the user's other state."""
     return platformdirs.user_state_path("rbkernel") / "link_secret"
 
 
@@ -190,7 +190,7 @@ def _own_secret(path: Path) -> bytes:
 
 
 def _make_secret(path: Path) -> None:
-    """Write a new secret, unless another process was quicker: then its secret holds."""
+    """Write a new secret; if another process has just written one, keep that one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,8 +1,8 @@
 """The log of `rbkernel serve` and `rbkernel worker`.
 
-What strangers can cause (refused requests, connections, broken HTTP) is written once for each kind
-in an interval, and the next line of that kind says how many were left out. Everything else is
-written whole. No line holds a control character of somebody else's.
+Messages that strangers can cause (refused requests, connections, broken HTTP) are written once for
+each kind in an interval, and the next line of that kind says how many were left out. All other
+messages are written in full. Control characters from other parties are escaped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOISY = ("tornado", "asyncio", "rbkernel.gateway.server", "rbkernel.gateway.htt
 
 
 def begin() -> None:
-    """Write the log of this process to standard error."""
+    """Set up the log of this process, on standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(Visible(_FORMAT))
     handler.addFilter(OncePerInterval(_NOISY))
@@ -32,14 +32,14 @@ def begin() -> None:
 
 
 def after(delay_s: float, do: Callable[[], object]) -> None:
-    """Call something later, unless the process has ended by then."""
+    """Call a function after a delay, unless the process has ended by then."""
     timer = threading.Timer(delay_s, do)
     timer.daemon = True
     timer.start()
 
 
 class Visible(logging.Formatter):
-    """Writes a record on one line, and its traceback below, with what is not seen as escapes."""
+    """Formats a record on one line, with its traceback below; invisible characters are escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         """Return the line."""
@@ -52,20 +52,20 @@ class Visible(logging.Formatter):
 
 @dataclass
 class OncePerInterval:
-    """A filter of records: of each kind one in an interval, with the number of those left out.
+    """A filter that passes one record of each kind in an interval, and counts the others.
 
     A kind is a logger's message before its values are filled in, with the record's ``kind`` and the
-    type of its exception, where it has them. At the end of an interval the last record that was
-    left out is written after all.
+    type of its exception, where it has them. At the end of an interval, the last suppressed record
+    is written after all.
 
     Parameters
     ----------
     names
-        The loggers that it is for, with all below them. Other records pass.
+        The loggers that are filtered, with their children. Other records pass.
     interval_s
-        How long a kind is left out after it was written, in seconds.
+        How long records of a kind are suppressed after one was written, in seconds.
     clock
-        Returns the time in seconds.
+        Returns the current time in seconds.
     later
         Calls a function after a number of seconds.
     """
@@ -79,7 +79,7 @@ class OncePerInterval:
     _lock: Any = field(default_factory=threading.Lock)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether to write a record."""
+        """Return whether to write a record."""
         if not any(f"{record.name}.".startswith(f"{name}.") for name in self.names):
             return True
         error = record.exc_info[0] if record.exc_info else None
@@ -110,6 +110,6 @@ class OncePerInterval:
         with self._lock:
             last, number = self._left_out.pop(kind, (None, 0))
             if last is None:
-                return  # a later record of this kind has given their number
+                return  # a later record of this kind has reported their number
             self._left_out[kind] = (last, number - 1)
         logging.getLogger(last.name).handle(last)

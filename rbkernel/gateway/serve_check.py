@@ -1,8 +1,8 @@
 """`rbkernel serve --check`: send a test request as each sender, and check the answer.
 
-The gateway that listens at the configured address is asked; when there is none, one is started for
-the moment, on a free port of this machine, with the same secrets and the same store. What is sent
-holds no alert, so nothing is run and nothing is kept.
+The requests go to the gateway that listens at the configured address. If there is none, a temporary
+gateway is started on a free port of this machine, with the same secrets and the same store. The
+requests contain no alert, so nothing is run and nothing is stored.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from rbkernel.model import Finding, Verdict
 
 _TIMEOUT_S = 10.0
 _WRONG = b"not the secret, sent by rbkernel serve --check"
-_ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # asked, not bound
+_ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # noqa: S104  # an address to connect to, not to bind
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Return a finding for its start, where it listens, what it needs, and for each sender."""
+    """Return findings: the start, the listening address, the requirements, and each sender."""
     return asyncio.run(_check(settings))
 
 
@@ -72,10 +72,10 @@ async def _check(settings: Settings) -> list[Finding]:
 
 
 def _trusting(gateway: Gateway) -> ssl.SSLContext:
-    """Trust whom everybody trusts, and the gateway's own certificate, which may be its own root."""
+    """Return a TLS context that trusts the usual authorities and the gateway's own certificate."""
     context = ssl.create_default_context()
     if gateway.tls_certificate and gateway.tls_certificate.is_file():
-        with contextlib.suppress(ssl.SSLError):  # the server says what is wrong with it
+        with contextlib.suppress(ssl.SSLError):  # the server reports the error
             context.load_verify_locations(gateway.tls_certificate)
     return context
 
@@ -84,7 +84,7 @@ def _trusting(gateway: Gateway) -> ssl.SSLContext:
 async def _reached(
     settings: Settings, client: httpx.AsyncClient
 ) -> AsyncIterator[tuple[str, Finding]]:
-    """Find the gateway that listens, or start one for as long as the block runs."""
+    """Find the running gateway, or start one for as long as the block runs."""
     gateway = settings.gateway
     if gateway.tls_client_ca:
         which = f"senders need a certificate from {gateway.tls_client_ca.name}; for this check, a"
@@ -154,7 +154,7 @@ async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """The answers for a sender: with its secret, and with a wrong one."""
+    """The answers to a sender's two requests: with its secret, and with a wrong secret."""
 
     right: int
     wrong: int | None
@@ -190,7 +190,7 @@ async def _post(
     client: httpx.AsyncClient, url: str, body: bytes, headers: Mapping[str, bytes]
 ) -> httpx.Response:
     sent = {"Content-Type": b"application/json", **headers}
-    # as bytes: a secret need not be ASCII
+    # as bytes: a secret may contain other characters than ASCII
     return await client.post(
         url, content=body, headers={name.encode(): value for name, value in sent.items()}
     )
@@ -223,7 +223,7 @@ def _judged(source: str, url: str, proof: Proof | None, gateway: Gateway, seen: 
 
 
 def _headers(proof: Proof, secret: bytes, body: bytes) -> dict[str, bytes]:
-    """Return the headers with which the sender proves itself."""
+    """Return the headers that authenticate the sender."""
     match proof.method:
         case "bearer":
             return {"Authorization": b"Bearer " + secret}

@@ -1,9 +1,8 @@
-"""`rbkernel serve`: listens, hands requests to the endpoints, and ends without losing anything.
+"""`rbkernel serve`: listens, passes requests to the endpoints, and stops without losing alerts.
 
-Ordering rules. Starting: `bind` takes the port, then everything that can be wrong with the
-configuration is found, and only then is anybody answered. Ending: no new connection, then an
-answer for whatever is under way, then the last commit, then the work is given back, then the store
-is closed.
+Ordering rules. Start: `bind` takes the port, then the configuration is checked completely, and only
+then are requests answered. Stop: refuse new connections, answer the current requests, commit the
+last alerts, release the unfinished jobs, and close the store.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from rbkernel.kernel import secrets
 
 _log = logging.getLogger(__name__)
 _HEADERS_BYTES = 64 * 1024
-_OTHER_BODY_BYTES = 64 * 1024  # of requests to pages, which read none
+_OTHER_BODY_BYTES = 64 * 1024  # the limit for requests to pages, which have no body
 _BACKLOG = 1024
 _POLL_S = 0.02
 _SLACK_S = 5.0
@@ -64,12 +63,12 @@ class Bound:
 
 
 def bind(settings: Settings) -> Bound:
-    """Take the address and port to listen on.
+    """Bind the address and port to listen on.
 
     Raises
     ------
     GatewayError
-        It would listen for strangers without asking who they are, or cannot listen there.
+        The address is open to other machines without authentication, or the port cannot be used.
     """
     gateway = settings.gateway
     must_know_senders(gateway)
@@ -92,7 +91,7 @@ def bind(settings: Settings) -> Bound:
 
 @dataclass(kw_only=True)
 class Server:
-    """A gateway that listens."""
+    """The gateway's HTTP server."""
 
     state: IntakeState
     http: BoundedServer
@@ -102,7 +101,7 @@ class Server:
     def start(
         cls, bound: Bound, store: Store, *, work: Work | None = None, pages: Sequence[Any] = ()
     ) -> Self:
-        """Answer, in the running event loop.
+        """Start to answer requests, in the running event loop.
 
         Raises
         ------
@@ -137,7 +136,7 @@ class Server:
             body_timeout=limits.body_timeout_s + endpoints.LINGER_S + _SLACK_S,
         )
         state.trust = http.trust
-        # what is loaded by now stays: a collection that walks all of it holds up senders for 0.2 s
+        # objects loaded so far stay: a garbage collection of all of them delays senders by 0.2 s
         gc.collect()
         gc.freeze()
         state.inbox.start()
@@ -146,7 +145,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Its own address, whatever people call it."""
+        """The local address of the server, whatever its public address."""
         return self.state.settings.model_copy(update={"url": ""}).address
 
     async def end(self) -> None:
@@ -192,12 +191,12 @@ def application(state: IntakeState, pages: Sequence[Any] = ()) -> Application:
 
 
 def must_know_senders(gateway: Gateway) -> None:
-    """Refuse to be open to strangers.
+    """Refuse to listen for other machines without authentication.
 
     Raises
     ------
     GatewayError
-        Nobody has to prove anything, and others than this machine could send.
+        No sender has a secret, and other machines could send.
     """
     if not gateway.senders and not gateway.on_loopback:
         raise GatewayError(
@@ -209,7 +208,7 @@ def must_know_senders(gateway: Gateway) -> None:
 
 
 def tls(gateway: Gateway) -> ssl.SSLContext | None:
-    """Return what TLS needs, when it is configured: 1.2 or newer, and whose clients are let in.
+    """Return the TLS context (1.2 or newer, optional client certificates), or None without TLS.
 
     Raises
     ------
@@ -227,7 +226,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
                 "there is no such file", where=str(path), next_step="correct [gateway] tls_…"
             )
     try:
-        # a key with a passphrase would ask on a terminal that nobody looks at
+        # a key with a passphrase would prompt on a terminal that nobody watches
         context.load_cert_chain(gateway.tls_certificate, gateway.tls_key, password=b"")
         if gateway.tls_client_ca:
             context.load_verify_locations(gateway.tls_client_ca)
@@ -242,7 +241,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
 
 
 def warnings(gateway: Gateway) -> list[str]:
-    """Return warnings for the start."""
+    """Return the warnings to log at the start."""
     found = []
     if not gateway.senders:
         found.append("no sender authentication: alerts are accepted from this machine only")
@@ -255,11 +254,11 @@ def warnings(gateway: Gateway) -> list[str]:
 
 
 def _nothing() -> None:
-    """Do nothing: without a worker, alerts stay in the store."""
+    """Do nothing; used without a worker, so that alerts stay in the store."""
 
 
 def _log_request(handler: RequestHandler) -> None:
-    """Log what went wrong: no query, which may hold a link's token, and nothing of the body."""
+    """Log failed requests, without the query (it may hold a link's token) and without the body."""
     status = handler.get_status()
     if status < 400:
         return

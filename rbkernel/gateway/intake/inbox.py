@@ -97,7 +97,7 @@ class Inbox:
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Commit the waiting deliveries, then stop; do not wait for a store that does not respond."""
+        """Commit the waiting deliveries, then stop; do not wait for a hanging store."""
         self._queue.put(None)
         self._thread.join(timeout_s)
 
@@ -150,7 +150,7 @@ class Inbox:
         return together, False
 
     def _weight(self, raw_delivery: RawDelivery) -> int:
-        """Return the maximum length of a delivery's body, for a compressed one after decompression."""
+        """Return the maximum length of a delivery's body after decompression."""
         return self._most_bytes if raw_delivery.encoding else len(raw_delivery.raw)
 
     def _settle(self, together: list[_Waiting]) -> None:

@@ -21,7 +21,7 @@ from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.store import Store
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # no metric for the time at which a counter was created
+disable_created_metrics()  # type: ignore[no-untyped-call]  # no metric for a counter's start
 _ACK_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _RUN_S = (2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 900.0)
 _SILENT_S = 60.0

@@ -78,7 +78,7 @@ class Dispatcher:
         self._context = context
         self._capture = SituationCapture(context.settings, context.incident_log.record_situation)
         self._catalogues = CatalogueCache(context.settings.catalogue.paths)
-        self._catalogues.catalogue()  # loading takes a second, during which senders would wait for their answer
+        self._catalogues.catalogue()  # loading later would delay senders by a second
 
     def sweep(self) -> int:
         """Process all alerts that can be processed; return the number of processed alerts.
@@ -118,7 +118,7 @@ class Dispatcher:
             _log.warning("an alert cannot be processed yet; retrying: %s", error)
             self._wait(stored, str(error))
             return False
-        except Exception as error:  # noqa: BLE001  # an error with one alert must not block the others
+        except Exception as error:  # noqa: BLE001  # one alert must not block the others
             _log.exception("alert %s cannot be processed yet; retrying", stored.identity)
             self._wait(stored, str(error) or type(error).__name__)
             return False
@@ -220,7 +220,7 @@ class Dispatcher:
         named: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
-        """Return the incidents that the alert may join; a merged incident counts as its successor."""
+        """Return the incidents that the alert may join; a merged one stands for its successor."""
         group, service = self._marks(stored)
         became = incidents.alias()
         into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id

@@ -156,7 +156,7 @@ class JobExecutor:
         root = self._context.settings.evidence_root
         ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
-            _signal(live.process, signal.SIGKILL)  # also processes that the run's kernel left behind
+            _signal(live.process, signal.SIGKILL)  # also what its kernel left behind
             kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
             ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:

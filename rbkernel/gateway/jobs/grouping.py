@@ -154,7 +154,7 @@ def service_name(labels: Mapping[str, str], rules: Grouping) -> str:
 
 
 def service_of(alert: Alert, rules: Grouping) -> str:
-    """Return a digest of the alert's service; without a service, a digest of the alert's name."""
+    """Return a digest of the alert's service, or of its name if it has no service and no group."""
     name = service_name(alert.labels, rules)
     if name:
         return _digest("service", name)

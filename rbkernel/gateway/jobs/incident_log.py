@@ -1,7 +1,8 @@
-"""What the gateway writes into the incidents' records, from what its store knows.
+"""Write the gateway's entries into the incidents' records, from the data in its store.
 
-Everything is said from the store's present state, and what the record has already is not written
-again: so whoever takes over after a crash says it all once more, and nothing is lost or doubled.
+Every entry is derived from the present state of the store, and an entry that the record already
+holds is not written again. So after a crash another process writes all entries once more, and none
+is lost or doubled.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ from rbkernel.sources.postgres.diagnosis import Diagnosis
 
 BY = "rbkernel"
 _RECORD = "incident.jsonl"
-# what there is in the incident of a schedule that nobody else has to do with
+# the kinds of lines in an incident that consists only of a scheduled run
 _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
 class IncidentLog:
-    """Writes the records of one evidence folder; ``key`` signs what it closes."""
+    """Writes the records of one evidence folder; ``key`` signs the records that are closed."""
 
     def __init__(
         self, root: Path, store: Store, ledger: Ledger, rules: Grouping, *, key: Path | None = None
@@ -61,7 +62,7 @@ class IncidentLog:
         return instant(closed_at) if closed_at else None
 
     def record_alert(self, stored: StoredAlert, severity: Severity | None) -> None:
-        """Write an alert into its incident's record, which it may open or open again."""
+        """Write an alert into its incident's record; this may open or reopen the incident."""
         alert, incident = stored.alert, stored.incident
         jobs = self._store.jobs_for(alert.identity)
         how = {"severity": severity.value if severity else ""}
@@ -83,7 +84,7 @@ class IncidentLog:
         self._say(incident, "alert", **alert.to_json(), **processed)
 
     def record_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
-        """Write what a server looked like when an alert arrived, or why it could not be seen."""
+        """Write the situation of a server at the time of an alert, or why it could not be read."""
         named = {pid for cause in seen.causes for pid in cause.named}
         self._say(
             ask.incident,
@@ -102,7 +103,7 @@ class IncidentLog:
         self._say(incident, "opened", title=title, severity=Severity.LOW.value)
 
     def record_job(self, job: Job) -> None:
-        """Write what became of a job, attempt by attempt."""
+        """Write the state of a job into its incident's record, attempt by attempt."""
         attempts = self._store.attempts(job.id)
         why = job.why[0] if job.why else ""
         for attempt in attempts:
@@ -118,9 +119,10 @@ class IncidentLog:
         self._ledger.mark_recorded(job)
 
     def settle(self, incident: str) -> None:
-        """Note, once, that all alerts of an incident are resolved; close it if that is the rule.
+        """Note, once, that all alerts of an incident are resolved; close it if so configured.
 
-        Then, too, it stays open while a run is to come, or found what somebody has to look at.
+        The incident stays open while a run is still to come, or if a run found something that a
+        person must look at.
         """
         if not incident or self._still_fires(incident):
             return
@@ -133,9 +135,10 @@ class IncidentLog:
             self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
-        """Close the incident of a schedule whose run ended ok; have bad news open a closed one.
+        """Close a scheduled incident whose run ended ok; reopen a closed incident on other results.
 
-        Whoever closed it without waiting has said so in the record, and is not overruled.
+        If the person who closed the incident chose not to wait for the run, the incident stays
+        closed.
         """
         well = job.state == JobState.DONE and job.verdict == Verdict.OK
         if well and job.source == "schedule":
@@ -151,13 +154,13 @@ class IncidentLog:
             self._say(job.incident, "reopened", why=why)
 
     def _close_for_schedule(self, job: Job) -> None:
-        """Close an incident in which nothing was but that run."""
+        """Close an incident that consists only of this scheduled run."""
         record = records.read(self._root, job.incident)
         if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
             self._close(job.incident, f"scheduled, and {job.runbook} ended ok")
 
     def _close(self, incident: str, resolution: str) -> None:
-        """Close and seal an incident, and those merged into it."""
+        """Close and seal an incident and the incidents merged into it."""
         went_on = f"merged into {incident}, which was closed"
         parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
         for one, why in {**parts, incident: resolution}.items():
@@ -214,7 +217,7 @@ class IncidentLog:
         records.append(self._root, incident, kind, by=BY, **said)
 
     def _has(self, incident: str, words: str) -> bool:
-        """Whether a record contains this text, without parsing it."""
+        """Return whether a record contains this text, without parsing the record."""
         try:
             return words.encode() in (self._root / incident / _RECORD).read_bytes()
         except OSError:
@@ -226,7 +229,7 @@ class IncidentLog:
             self._say(incident, "note", text=text)
 
     def _still_fires(self, incident: str) -> bool:
-        """Whether an alert of the incident or its parts is still firing, from the store."""
+        """Return whether an alert of the incident or its merged parts is still firing."""
         parts = [incident, *self._merged_into(incident)]
         of_this = sa.select(alerts.c.thread).where(alerts.c.incident.in_(parts))
         firing = of_this.where(alerts.c.status == AlertStatus.FIRING)

@@ -2,9 +2,9 @@
 
 Ordering rules. A job changes its state only as `JOB_TRANSITIONS` allows. The worker that changes
 ``queued`` to ``running`` for the next attempt's number executes that attempt: only one worker can.
-Only the attempt that runs now ends the job, so a worker that was considered lost cannot end a job
-that another worker has reclaimed. The column ``told`` is false from every change until the
-incident's record has it.
+Only the running attempt ends the job, so a worker that was considered lost cannot end a job that
+another worker has reclaimed. The column ``told`` is set to false by every change, until the
+incident's record has that change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # before the second attempt, and before each
 
 @dataclass(frozen=True, kw_only=True)
 class PendingAttempt:
-    """One attempt that may be queued now."""
+    """An attempt that may be queued now."""
 
     job: str
     number: int
@@ -47,15 +47,15 @@ class PendingAttempt:
 
     @property
     def name(self) -> str:
-        """What the queue knows it by: the same, however often it is queued."""
+        """The name of the attempt in the queue: the same each time it is queued."""
         return f"{self.job}.{self.number}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """A requested run, of which `add` makes a job. ``seed`` makes the job's id.
+    """A request for a run; `add` turns it into a job.
 
-    ``mind``: what is not as it was meant to be.
+    ``seed`` determines the job's id. ``mind`` lists caveats about how the alert was routed.
     """
 
     seed: str
@@ -80,9 +80,10 @@ class Ledger:
     # --- from decided to queued
 
     def add(self, connection: Connection, order: JobRequest) -> tuple[str, bool]:
-        """Have a job for an order, in a transaction of the caller's that plans.
+        """Add a job for a request; the caller holds a transaction of `Store.planning`.
 
-        A live one becomes as urgent as the most urgent order for it.
+        If a live job for the same runbook and key exists, no job is added. The live job then takes
+        the highest priority among its requests.
 
         Returns
         -------
@@ -116,7 +117,7 @@ class Ledger:
         return id, connection.execute(once).scalar() is not None
 
     def attach(self, connection: Connection, job: str, identity: str) -> None:
-        """Remember that a job is for an alert, too."""
+        """Store that a job also belongs to this alert."""
         row = {"job": job, "identity": identity}
         connection.execute(self._store.insert(job_alerts).values(row).on_conflict_do_nothing())
 
@@ -128,7 +129,7 @@ class Ledger:
     def own_incidents(
         self, connection: Connection, runbook: str, key: tuple[str, ...]
     ) -> list[str]:
-        """Return the incidents that have a live job of their own for a key, the newest first."""
+        """Return the incidents that have a separate live job for this key, the newest first."""
         live = sa.select(jobs.c.incident, jobs.c.key).where(
             jobs.c.runbook == runbook, jobs.c.live.is_not(None)
         )
@@ -136,7 +137,7 @@ class Ledger:
         return [row.incident for row in found if json.loads(row.key) == [*key, row.incident]]
 
     def promote(self) -> list[PendingAttempt]:
-        """Let those waiting jobs queue that have room at their connections, the urgent first."""
+        """Queue the waiting jobs whose connections have room, the most urgent first."""
         waiting = (
             sa.select(jobs)
             .where(jobs.c.state == JobState.WAITING, jobs.c.not_before <= time.time())
@@ -144,7 +145,7 @@ class Ledger:
             .limit(_LOOK_AT_ONCE)
         )
         if not self._store.read(waiting.limit(1)):
-            return []  # the common case, without a transaction that writes
+            return []  # the common case, which needs no write transaction
         with self._store.planning() as connection:
             active = sa.select(jobs.c.connections).where(
                 jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING])
@@ -163,7 +164,7 @@ class Ledger:
         return [_turn(row) for row in room]
 
     def queued_since(self, age_s: float) -> list[PendingAttempt]:
-        """Return jobs that have been queued for so long that they may be lost."""
+        """Return jobs that have been queued for this long, and may be lost from the queue."""
         wanted = sa.select(jobs).where(
             jobs.c.state == JobState.QUEUED, jobs.c.queued_at < time.time() - age_s
         )
@@ -172,7 +173,7 @@ class Ledger:
     # --- from queued to ended
 
     def begin(self, job: str, number: int, worker: str) -> Job | None:
-        """Claim a job for its next attempt; None if another worker has it, or it has ended."""
+        """Claim a job for its next attempt; None if another worker has it, or the job has ended."""
         now = time.time()
         with self._store.writing() as connection:
             taken = connection.execute(
@@ -194,7 +195,7 @@ class Ledger:
         return job_of(taken)
 
     def end(self, job: str, number: int, ending: Ending) -> JobState | None:
-        """Store the outcome of an attempt; an interrupted job is queued again, up to the limit.
+        """Store the outcome of an attempt; queue an interrupted job again, up to the limit.
 
         Returns
         -------
@@ -221,7 +222,7 @@ class Ledger:
     def _after(
         self, connection: Connection, job: str, ending: Ending, now: float
     ) -> tuple[JobState, dict[str, Any]]:
-        """Return the job's state after an attempt, and what else changes in its row."""
+        """Return the job's state after an attempt, and the other changes in its row."""
         last = {"live": None, "verdict": ending.verdict, "head": ending.head}
         if ending.outcome is Outcome.DONE:
             return JobState.DONE, last
@@ -233,7 +234,7 @@ class Ledger:
             )
         ).scalar_one()
         if counted >= self._rules.attempts:
-            # without a verdict nothing is known
+            # no verdict means unknown
             return JobState.GIVEN_UP, {**last, "verdict": ending.verdict or Verdict.UNKNOWN.value}
         pause_s = (
             0.0 if ending.outcome == Outcome.DRAINED else _FIRST_PAUSE_S * _LONGER ** (counted - 1)
@@ -243,7 +244,7 @@ class Ledger:
     # --- who works
 
     def register(self, id: str, kernels: int, host: str, place: str, process: str) -> None:  # noqa: A002
-        """Say that a process takes jobs from now on."""
+        """Register a process that takes jobs from now on."""
         row = {"id": id, "kernels": kernels, "host": host, "place": place, "process": process}
         clock = self._store.clock
         with self._store.writing() as connection:
@@ -253,9 +254,9 @@ class Ledger:
             )
 
     def heartbeat(self, worker: str) -> set[tuple[str, int]] | None:
-        """Say that a worker lives; return the attempts that are still its own.
+        """Record that a worker is alive; return the attempts that still belong to it.
 
-        None means that others have taken it for dead.
+        Return None if other workers have declared this worker dead.
         """
         with self._store.writing() as connection:
             alive = connection.execute(
@@ -270,12 +271,12 @@ class Ledger:
         return mine if alive.rowcount else None
 
     def unregister(self, worker: str) -> None:
-        """Strike a worker off, whose jobs have all been ended."""
+        """Remove a worker whose jobs have all ended."""
         with self._store.writing() as connection:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
     def reclaim(self, job: Job, worker: str) -> bool:
-        """Let a worker answer for the run of one that is gone; one alone can."""
+        """Let a worker take over a run of a lost worker; only one worker can do so."""
         with self._store.writing() as connection:
             taken = connection.execute(
                 sa.update(jobs)
@@ -290,19 +291,19 @@ class Ledger:
         return bool(taken.rowcount)
 
     def running(self) -> list[Job]:
-        """Return the jobs that run, whether or not their worker lives."""
+        """Return the running jobs, including those of dead workers."""
         wanted = sa.select(jobs).where(jobs.c.state == JobState.RUNNING)
         return [job_of(row) for row in self._store.read(wanted)]
 
     # --- what the incidents' records are to say
 
     def unrecorded(self) -> list[Job]:
-        """Return the jobs with a change that their incident's record may not have yet."""
+        """Return the jobs with a change that their incident's record may lack."""
         wanted = sa.select(jobs).where(jobs.c.told.is_(False)).order_by(jobs.c.created_at)
         return [job_of(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
 
     def mark_recorded(self, job: Job) -> None:
-        """Remember that the record has all there was to say of a job in this state."""
+        """Store that the record has every change of a job up to this state."""
         with self._store.writing() as connection:
             connection.execute(
                 sa.update(jobs)
@@ -315,7 +316,7 @@ class Ledger:
             )
 
     def all_well(self, incidents: Collection[str]) -> bool:
-        """Whether these incidents have no pending job, and the newest runs ended ok."""
+        """Return whether these incidents have no pending job and their newest runs ended ok."""
         wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
         newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
         return all(
@@ -323,7 +324,7 @@ class Ledger:
         )
 
     def forget(self, before: float) -> int:
-        """Delete ended jobs, alerts and quarantine older than a time; evidence stays."""
+        """Delete ended jobs, alerts and quarantined deliveries older than a time; keep evidence."""
         ended = sa.select(jobs.c.id).where(jobs.c.ended_at < before, jobs.c.live.is_(None))
         old = alerts.c.last_seen_at < before, alerts.c.state == AlertState.DONE
         with self._store.writing() as connection:
@@ -338,7 +339,7 @@ class Ledger:
 
 
 def live_key(runbook: str, key: Sequence[str]) -> str:
-    """Return what no two live jobs share.
+    """Return the key that only one live job at a time can have.
 
     >>> live_key("RUN-005", ["a", "b"]) == live_key("RUN-005", ["a b"])
     False
@@ -347,7 +348,7 @@ def live_key(runbook: str, key: Sequence[str]) -> str:
 
 
 def _take(taken: Counter[str], connections: list[str], limit: int) -> bool:
-    """Take a place at each connection, if all have one.
+    """Take a place at each connection, if all have one left; return whether it was taken.
 
     >>> taken = Counter(orders=1)
     >>> _take(taken, ["orders", "billing"], 2), _take(taken, ["orders"], 2), taken["billing"]

@@ -1,8 +1,8 @@
-"""What the gateway needs of SQLite, which comes with Python and may be older than Python is.
+"""Support for SQLite versions that are older than Python.
 
 DBOS uses ``unixepoch('subsec')`` on Python 3.12 and later, in queries and as a column's default.
-SQLite knows it since 3.42; older versions return NULL, or have no such function. `Connection`
-supplies it, so a queue that one Python made works with every other one.
+SQLite has it since 3.42; older versions return NULL, or have no such function. `Connection` adds
+the function, so a queue that one Python made works with every other Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HAS_SUBSEC = (3, 42)  # https://www.sqlite.org/lang_datefunc.html
 
 
 class Connection(sqlite3.Connection):
-    """A connection on which ``unixepoch('subsec')`` works, whatever SQLite's version.
+    """A connection with a working ``unixepoch('subsec')``, whatever SQLite's version.
 
     >>> connection = Connection(":memory:")
     >>> connection.execute("SELECT unixepoch('subsec') > 1700000000").fetchone()
@@ -31,7 +31,8 @@ class Connection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if sqlite3.sqlite_version_info < _HAS_SUBSEC:
-            # a column's default may call it; some builds of SQLite trust no schema
+            # a column's default may call the function; some builds of SQLite do not trust the
+            # schema by default
             self.execute("PRAGMA trusted_schema = ON").close()
             self.create_function("unixepoch", 1, _unixepoch)
 
@@ -49,7 +50,7 @@ def refuse_too_old(store_url: str) -> None:
     Raises
     ------
     StoreError
-        It is too old.
+        SQLite is too old.
     """
     if not store_url.startswith("sqlite") or sqlite3.sqlite_version_info >= OLDEST:
         return

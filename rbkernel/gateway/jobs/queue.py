@@ -1,18 +1,18 @@
 """The queue: the only module that knows DBOS.
 
-An attempt at a job is a workflow of DBOS whose id is the attempt's name, so that it is in the queue
-once, however often it is put there. DBOS keeps the order, the number of runs at once and
-the rate, on SQLite and on PostgreSQL. Its traps, and what is done about each:
+An attempt at a job is a DBOS workflow. Its id is the attempt's name, so an attempt is in the queue
+only once, however often it is put in. DBOS keeps the order, the limit of concurrent runs and the
+rate limit, on SQLite and on PostgreSQL. DBOS has these pitfalls, handled as follows:
 
-- Whoever launches it with an executor id that is in use runs that one's live workflows again. So
-  each launch has an id of its own, and nothing is ever recovered at launch.
-- The workflows of an executor that is gone stay taken for ever. `taken` and `put_back` are for
-  whoever knows that it is gone.
-- A workflow is only given to executors of its own application version, which by default changes
-  with any change of code. It is pinned to what we promise each other: `VERSION`.
-- It uses a function that SQLite may be too old for. `old_sqlite.Connection` supplies it.
-- A workflow that was run once is not run again under the same id, also when it came to nothing.
-  `restore` deletes what is left of it first.
+- A process that launches DBOS with an executor id in use runs that executor's live workflows again.
+  So each launch has a new id, and nothing is ever recovered at launch.
+- The workflows of a lost executor stay assigned to it for ever. `taken` lists them and `put_back`
+  releases them, for a caller that knows that the executor is lost.
+- A workflow is only given to executors of the same application version, which by default changes
+  with any change of code. Here the version is fixed: `VERSION`.
+- DBOS uses an SQL function that old SQLite versions lack. `old_sqlite.Connection` adds it.
+- A workflow that has ended is not run again under the same id, even without a result. `restore`
+  first deletes its remains.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rbkernel.errors import StoreError
 from rbkernel.gateway.jobs import old_sqlite, storefile, tables
 from rbkernel.gateway.jobs.ledger import PendingAttempt
 
-VERSION = "rbkernel-1"  # changes when the arguments of a workflow do
+VERSION = "rbkernel-1"  # increase it when the arguments of a workflow change
 _APPLICATION = "rbkernel"
 _WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
 _SCHEMA = "rbkernel_queue"
@@ -44,12 +44,12 @@ _UNUSABLE_FILE = (
 _UNUSABLE_DATABASE = "check that the role may create a schema and tables there"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
-#: Takes an attempt (job, number), and returns when its attempt has ended.
+#: Takes an attempt (job, number), and returns when the attempt has ended.
 Perform = Callable[[str, int], None]
 
 
 class Queue:
-    """DBOS, launched once in this process under an id of its own."""
+    """DBOS, launched once in this process under a unique id."""
 
     def __init__(self, store_url: str, rules: Rules, perform: Perform) -> None:
         self._url = _beside(tables.address(store_url))
@@ -57,19 +57,19 @@ class Queue:
         self._perform = perform
 
     def start(self, executor: str, *, kernels: int) -> None:
-        """Launch: accept attempts, and with kernels also execute them.
+        """Launch DBOS: accept attempts and, if ``kernels`` is not 0, execute them.
 
         Parameters
         ----------
         executor
-            An id that nobody ever had.
+            An id that was never used before.
         kernels
-            How many attempts this process takes at once; 0 for none.
+            How many attempts this process executes at once; 0 for none.
 
         Raises
         ------
         StoreError
-            Its database cannot be used.
+            The queue's database cannot be used.
         """
         is_file = self._url.get_backend_name() == "sqlite"
         if is_file:
@@ -87,7 +87,7 @@ class Queue:
         )
         if is_file:
             config["db_engine_kwargs"] = {"connect_args": {"factory": old_sqlite.Connection}}
-        logging.getLogger("dbos").addHandler(logging.NullHandler())  # no second console of its own
+        logging.getLogger("dbos").addHandler(logging.NullHandler())  # else: a second console
         perform = self._perform
 
         @DBOS.workflow(name=_WORKFLOW)
@@ -109,21 +109,21 @@ class Queue:
             worker_concurrency=kernels or 1,
             limiter={"limit": self._rules.starts_per_minute, "period": 60.0},
             polling_interval_sec=_POLL_S,
-            # who takes none has no say in how many others take
+            # a process that takes no attempts must not set the limit for the others
             on_conflict="always_update" if kernels else "never_update",
         )
 
     def pause(self) -> None:
-        """Start no more attempts; running ones continue."""
+        """Start no more attempts; running attempts continue."""
         for event in self._dbos.background_thread_stop_events:
             event.set()
 
     def stop(self) -> None:
-        """Let go; attempts that still run are not waited for."""
+        """Stop DBOS, without waiting for running attempts."""
         DBOS.destroy(destroy_registry=True)
 
     def put(self, attempts: Iterable[PendingAttempt]) -> None:
-        """Put attempts in; those that are there already stay where they are."""
+        """Add attempts to the queue; attempts that are already queued stay where they are."""
         for attempt in attempts:
             options: EnqueueOptions = {
                 "queue_name": _QUEUE,
@@ -136,7 +136,7 @@ class Queue:
                 DBOS.enqueue_workflow_with_options(options, attempt.job, attempt.number)
 
     def taken(self) -> list[tuple[str, str]]:
-        """Return the started attempts that have not ended: name and executor of each."""
+        """Return the started attempts that have not ended: the name and the executor of each."""
         with self._errors():
             taken = DBOS.list_workflows(
                 status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
@@ -144,13 +144,13 @@ class Queue:
         return [(one.workflow_id, one.executor_id or "") for one in taken]
 
     def put_back(self, names: Sequence[str]) -> None:
-        """Give attempts to others, whose executors are gone."""
+        """Return attempts of lost executors to the queue."""
         with self._errors():
             if names:
                 DBOS.resume_workflows(list(names), queue_name=_QUEUE)
 
     def restore(self, attempts: Sequence[PendingAttempt]) -> int:
-        """Put in again what should be in the queue and is not; return how many there were."""
+        """Add attempts that are missing from the queue; return how many were missing."""
         if not attempts:
             return 0
         names = [attempt.name for attempt in attempts]
@@ -166,7 +166,7 @@ class Queue:
         return len(missing)
 
     def forget(self, before: str) -> int:
-        """Delete what ended before a time (ISO 8601); return how many workflows there were."""
+        """Delete workflows that ended before a time (ISO 8601); return their number."""
         with self._errors():
             over = DBOS.list_workflows(
                 status=list(_ENDED),
@@ -182,7 +182,7 @@ class Queue:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Raise `StoreError` where the database fails; a start rebuilds a damaged file."""
+        """Raise `StoreError` when the database fails; the next start rebuilds a damaged file."""
         try:
             yield
         except (dbos_error.DBOSException, SQLAlchemyError) as error:
@@ -196,9 +196,9 @@ class Queue:
 
 
 def _beside(url: URL) -> URL:
-    """Return where the queue is: in the store's database, or in a file beside its file.
+    """Return the queue's database: the store's own, or a SQLite file beside the store's file.
 
-    Two files, since whoever writes to a SQLite file has it alone, and senders wait for the store.
+    SQLite needs two files, since a writer locks the whole file, and senders wait for the store.
 
     >>> _beside(tables.address("sqlite:////tmp/gateway.sqlite")).database
     '/tmp/gateway.queue.sqlite'
@@ -209,9 +209,9 @@ def _beside(url: URL) -> URL:
 
 
 def _write_ahead(file: Path) -> None:
-    """Prepare the SQLite file (WAL); rebuild a damaged one.
+    """Switch the SQLite file to write-ahead logging; rebuild a damaged file.
 
-    The attempts of a new one are put in again from the ledger, by `restore`.
+    `restore` fills a rebuilt queue again from the ledger.
     """
     storefile.prepare_again(file)
     with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:

@@ -1,4 +1,4 @@
-"""Rows of the store as frozen values. Pure."""
+"""Rows of the store as immutable values. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.run.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class StoredAlert:
-    """An alert, how far it is processed, and what was done about it."""
+    """An alert in the store, with its processing state and outcome."""
 
     number: int
     alert: Alert
@@ -30,12 +30,12 @@ class StoredAlert:
 
     @property
     def identity(self) -> str:
-        """The alert's own identity."""
+        """The identity of the alert."""
         return self.alert.identity
 
     @property
     def began_at(self) -> datetime:
-        """When it began; when it was received where the sender's time is impossible."""
+        """The start of the alert; the time of receipt if the sender's time is impossible."""
         at = self.alert.starts_at
         return at if is_possible(at, self.received_at) else self.received_at
 
@@ -47,10 +47,10 @@ class StoredAlert:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A runbook to execute, in as many attempts as it takes.
+    """A runbook to execute, in one or more attempts.
 
-    ``why`` is the reason for it, then its caveats, if any. ``priority`` is 1 for critical to 4 for
-    low. ``verdict`` and ``head`` are of the last attempt that was sealed.
+    ``why`` holds the reason for the job, followed by caveats, if any. ``priority`` is from 1
+    (critical) to 4 (low). ``verdict`` and ``head`` are those of the last sealed attempt.
     """
 
     NOT_STARTED: ClassVar[tuple[JobState, ...]] = (JobState.WAITING, JobState.QUEUED)
@@ -81,12 +81,12 @@ class Job:
 
     @property
     def mind(self) -> str:
-        """Caveats of its findings; usually empty."""
+        """Caveats about the job's findings; usually empty."""
         return "; ".join(self.why[1:])
 
     @property
     def duration_s(self) -> float | None:
-        """How long its last attempt ran, in seconds; None before it has ended."""
+        """The duration of the last attempt, in seconds; None before it has ended."""
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
@@ -94,7 +94,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One execution of a job: a run of its own, with evidence of its own."""
+    """One execution of a job: a separate run with its own evidence."""
 
     job: str
     number: int
@@ -125,8 +125,8 @@ class Quarantined:
 class Worker:
     """A process that takes jobs: `rbkernel serve` or `rbkernel worker`.
 
-    ``place`` tells which process ids ``process`` can be looked up among; ``silent_s`` is the time
-    since its last heartbeat, in seconds.
+    ``place`` identifies the host and container in which the process id ``process`` is valid.
+    ``silent_s`` is the time since the last heartbeat, in seconds.
     """
 
     id: str
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How much there is of what; ages are in seconds, None where there is nothing."""
+    """Counts of the rows in the store by state; ages are in seconds, None without a row."""
 
     alerts: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -151,17 +151,17 @@ class Counts:
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not been started: the depth of the queue."""
+        """The number of jobs that have not started: the depth of the queue."""
         return sum(self.jobs.get(state, 0) for state in Job.NOT_STARTED)
 
     @property
     def running(self) -> int:
-        """Jobs that run now: the kernels in use."""
+        """The number of running jobs: the kernels in use."""
         return self.jobs.get(JobState.RUNNING, 0)
 
 
 def at(seconds: float | None) -> datetime | None:
-    """Return a time of the store's, if there is one."""
+    """Convert a time from the store; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
@@ -170,7 +170,7 @@ def _at(seconds: float) -> datetime:
 
 
 def stored_alert_of(row: Any) -> StoredAlert:
-    """Return what a row of the table of alerts says."""
+    """Return the alert in a row of the table of alerts."""
     return StoredAlert(
         number=row.number,
         alert=Alert.from_json(json.loads(row.alert)),
@@ -183,7 +183,7 @@ def stored_alert_of(row: Any) -> StoredAlert:
 
 
 def job_of(row: Any) -> Job:
-    """Return what a row of the table of jobs says."""
+    """Return the job in a row of the table of jobs."""
     texts = ("id", "runbook", "incident", "source", "run_id", "worker", "verdict")
     return Job(
         **{name: getattr(row, name) for name in (*texts, "failure", "head", "priority", "attempt")},
@@ -201,7 +201,7 @@ def job_of(row: Any) -> Job:
 
 
 def attempt_of(row: Any) -> Attempt:
-    """Return what a row of the table of attempts says."""
+    """Return the attempt in a row of the table of attempts."""
     texts = ("job", "number", "run_id", "worker", "verdict", "failure")
     return Attempt(
         **{name: getattr(row, name) for name in texts},
@@ -212,7 +212,7 @@ def attempt_of(row: Any) -> Attempt:
 
 
 def quarantined_of(row: Any) -> Quarantined:
-    """Return what a row of the table of unreadable deliveries says."""
+    """Return the delivery in a row of the table of unreadable deliveries."""
     return Quarantined(
         number=row.number,
         source=row.source,
@@ -224,7 +224,7 @@ def quarantined_of(row: Any) -> Quarantined:
 
 
 def worker_of(row: Any) -> Worker:
-    """Return what a row of the table of workers says."""
+    """Return the worker in a row of the table of workers."""
     texts = ("id", "host", "place", "process", "kernels")
     return Worker(
         **{name: getattr(row, name) for name in texts},

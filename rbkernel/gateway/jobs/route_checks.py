@@ -1,7 +1,8 @@
-"""Checks, in advance, that the runbooks of alerts and schedules can run.
+"""Check in advance that the runbooks of alerts and schedules can run.
 
-Each problem says what cannot be run, why, and what to do. A runbook may come later, so a problem is
-no reason not to start: `rbkernel serve` logs it, and `rbkernel serve --check` reports it.
+Each problem names the runbook that cannot run, the reason, and the next step. The runbook may be
+added later, so a problem does not prevent the start: `rbkernel serve` logs it, and `rbkernel serve
+--check` reports it.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True, kw_only=True)
 class Plans:
-    """Result of the checks: ``problems`` cannot run, ``cautions`` should be reviewed."""
+    """Result of the checks: ``problems`` prevent a run, ``cautions`` should be reviewed."""
 
     problems: tuple[RbkernelError, ...]
     cautions: tuple[RbkernelError, ...]
 
 
 def examine(settings: Settings) -> Plans:
-    """Return what cannot be run as it is, one problem an entry and runbook, and what may surprise.
+    """Return the problems, one for each entry and runbook, and the cautions.
 
-    A document that has no id and no triggers that can be read is only a caution: it may be a
-    notebook that was never meant to be a runbook.
+    A document without an id and without readable triggers is only a caution: it may be a notebook
+    that is not a runbook.
     """
     known = catalogue.look(settings.catalogue.paths)
     runbooks = [one for one in known.unreadable if one.id or one.triggers]
@@ -66,7 +67,7 @@ def _of_schedules(known: Catalogue, settings: Settings) -> Iterator[ConfigError]
     for schedule in settings.schedules:
         name = schedule.runbook
         try:
-            # what is no id may be the path of one
+            # a name that is no id may be the path of a runbook
             runbook = runbooks.get(name.upper()) or catalogue.find(name, settings.catalogue.paths)
             accept(runbook, schedule.parameters, "", settings)
         except RbkernelError as error:
@@ -103,7 +104,7 @@ def _of_triggers(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
     for runbook in known.runbooks:
         for trigger in runbook.front_matter.triggers:
             if not (trigger.alert or trigger.match):
-                continue  # in words, for people
+                continue  # as text for people
             try:
                 _look(runbook, _with_matched(trigger.parameters, trigger.match), settings)
             except RbkernelError as error:
@@ -114,7 +115,7 @@ def _of_triggers(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
 def _with_matched(
     said: Mapping[str, Given], match: Mapping[str, str], names: Mapping[str, str] | None = None
 ) -> dict[str, Given]:
-    """Return what is said, with the values of labels that are matched in full: they are known.
+    """Return the parameters, with labels that a rule matches exactly replaced by their values.
 
     >>> _with_matched({"db": "labels.cluster", "pod": "labels.pod"}, {"cluster": "a", "pod": "b-*"})
     {'db': 'a', 'pod': 'labels.pod'}
@@ -127,8 +128,8 @@ def _with_matched(
 
 
 def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> None:
-    """Raise what keeps a runbook from being run: a label's value is not known yet, all else is."""
-    # that there is such a parameter is held against the declaration, also where a label gives it
+    """Raise an error if a runbook cannot run, as far as is known without the labels' values."""
+    # parameters are checked against the declaration, even if a label gives the value
     open_ones = {name for name, one in said.items() if _is_of_label(one)} & {*runbook.parameters}
     given = {name: one for name, one in said.items() if name not in open_ones}
     defaults = {name: one.default for name, one in runbook.parameters.items()}

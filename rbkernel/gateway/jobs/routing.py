@@ -1,11 +1,11 @@
-"""Which runbooks an alert starts, with which parameters. Pure and deterministic.
+"""Decide which runbooks an alert starts, and with which parameters. Pure and deterministic.
 
-Ordering rules: a `[[routes]]` entry of the team's that takes the alert decides alone (the
-narrowest one); else every runbook whose trigger takes it; else entries and triggers that take
-everything; else RUN-000. A runbook that takes the alert cannot always be run: it may be unreadable,
-what a label gives is held against the runbook's declaration, and a connection must be configured
-and listed by the runbook. Then the next in line is tried, and `Routing.why` and `Routing.mind` say
-so.
+Ordering rules: the first of these that matches the alert decides. (1) The most specific
+`[[routes]]` entry of the team. (2) All runbooks with a matching specific trigger. (3) Entries, then
+triggers, that match every alert. (4) RUN-000. A matching runbook cannot always run: its document
+may be unreadable, a label's value may not fit the declared parameter, or a connection may not be
+configured or not be listed by the runbook. In that case the next level is tried, and `Routing.why`
+and `Routing.mind` explain this.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FALLBACK = "RUN-000"
 NOBODY_KNOWS = "it may be the runbook for this alert"
 _DEFAULTS = Settings()
 _LONGEST_VALUE = 1_000
-# the labels in which senders usually name a database
+# labels that senders commonly use for the name of a database
 _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 
 
@@ -37,8 +37,8 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 class Route:
     """A runbook to run: `parameters` are typed and declared, ``key`` identifies its live job.
 
-    ``wide``: nothing says what it is about, so each incident has a live run of its own. ``db`` is
-    the connection that its parameter of that name gives; empty where it has none.
+    ``wide`` is true when nothing identifies the subject of the alert; each incident then has its
+    own live run. ``db`` is the connection in the parameter ``db``; empty without that parameter.
     """
 
     runbook: str
@@ -53,11 +53,11 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class Routing:
-    """What an alert starts, and in words why this and nothing else.
+    """The runs that an alert starts, and the reasons for this decision.
 
-    ``mind`` is what is not as it was meant to be: whoever reads what the routes find must know it.
-    ``severity`` is the alert's: of its routes the most severe, else what a label says, else None.
-    ``by_rule``: a ``[[routes]]`` entry says that it starts nothing.
+    ``mind`` lists caveats that a reader of the findings must know, such as a runbook that was left
+    out. ``severity`` is the highest severity of the routes, else the severity in a label, else
+    None. ``by_rule`` is true when a ``[[routes]]`` entry says to start nothing.
     """
 
     routes: tuple[Route, ...] = ()
@@ -82,12 +82,12 @@ class _Choice:
 def route(
     labels: Mapping[str, str], catalogue: Catalogue, settings: Settings = _DEFAULTS
 ) -> Routing:
-    """Decide what an alert starts.
+    """Decide which runbooks an alert starts.
 
     Parameters
     ----------
     labels
-        The alert's; its name is the label ``alertname``. Nothing in them is trusted.
+        The alert's labels; its name is the label ``alertname``. The values are not trusted.
     catalogue
         The runbooks, and the documents that cannot be read.
     settings
@@ -96,7 +96,7 @@ def route(
     Returns
     -------
     Routing
-        Without a route when not even RUN-000 can be run as it is; `Routing.why` then says why.
+        Has no route if not even RUN-000 can run; `Routing.why` then gives the reason.
     """
     why = _Why()
     for step in _steps(labels, catalogue, settings, why):
@@ -118,7 +118,7 @@ def route(
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity | None:
-    """Return how severe the sender says it is, on our scale; None when it does not say.
+    """Return the severity in the labels, on rbkernel's scale; None if no label gives it.
 
     >>> severity_of({"severity": "SEV1"}), severity_of({"severity": "page"})
     (<Severity.CRITICAL: 'critical'>, None)
@@ -135,7 +135,7 @@ _NOTHING: list[_Choice] = []
 
 
 class _Why(list[str]):
-    """The reasons, and among them those for which something fitting is left out."""
+    """The reasons for a routing; ``mind`` holds the reasons why matching runbooks were left out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class _Why(list[str]):
 
 
 def _instead(route: Route) -> str:
-    """Name the runbook and connection that replace the intended ones."""
+    """Return a caveat that names the runbook and connection used instead of the intended ones."""
     at = f" runs on {', '.join(route.connections)}" if route.connections else " runs"
     return f"{route.runbook}{at} instead"
 
@@ -186,9 +186,10 @@ def _steps(
 def _leave_out_unreadable(
     labels: Mapping[str, str], catalogue: Catalogue, why: _Why, *, wide: bool
 ) -> None:
-    """Say which runbooks would take the alert, or may, if they could be read.
+    """Add the unreadable runbooks that would match the alert, or may match, to ``why``.
 
-    Those made for everything, and those of which nobody knows what they are for, come last.
+    Runbooks that match every alert, and those with unreadable triggers, are added at the last
+    level.
     """
     for one in catalogue.unreadable:
         if one.triggers is None and wide:
@@ -229,7 +230,7 @@ def _by_rule(rule: RouteRule, catalogue: Catalogue, why: _Why) -> list[_Choice]:
 def _by_triggers(
     labels: Mapping[str, str], catalogue: Catalogue
 ) -> tuple[list[_Choice], list[_Choice]]:
-    """Return the runbooks whose triggers take the alert: made for it, and made for everything."""
+    """Return the runbooks with a specific matching trigger, and those that match every alert."""
     candidates = [(runbook, runbook.front_matter.triggers) for runbook in catalogue.runbooks]
     own: list[_Choice] = []
     wide: list[_Choice] = []
@@ -242,7 +243,7 @@ def _by_triggers(
 def _fallback(
     runbook: Runbook, labels: Mapping[str, str], settings: Settings, why: _Why
 ) -> _Choice:
-    """Return the overview, of the connection that a label names, else of the default one."""
+    """Return RUN-000 for the connection that a label names, else for the default connection."""
     known = settings.connections
     label = next((label for label in _DATABASE_LABELS if labels.get(label) in known), None)
     if label is None:
@@ -287,12 +288,12 @@ def _routed(
 
 
 def _given(choice: _Choice, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts for the parameters.
+    """Return the parameter values from the alert's labels, as text.
 
     Raises
     ------
     ParameterError
-        One is no text that a parameter can hold.
+        A value is too long or is not plain text.
     """
     given = triggers.parameters(choice.trigger, labels)
     for name, value in given.items():
@@ -302,7 +303,7 @@ def _given(choice: _Choice, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_plain(text: str) -> bool:
-    r"""Tell whether a text is one that a database could hold.
+    r"""Return whether a database can store this text.
 
     >>> _is_plain("orders; DROP TABLE x"), _is_plain("a\0"), _is_plain("\ud800")
     (True, False, False)
@@ -315,9 +316,9 @@ def _is_plain(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """The connections that a run uses; ``filled`` are parameters that the configuration gives.
+    """The connections of a run; ``filled`` holds parameters with default connections.
 
-    ``db`` is the one of the parameter of that name.
+    ``db`` is the connection in the parameter ``db``.
     """
 
     names: tuple[str, ...]
@@ -331,7 +332,7 @@ def _connections(runbook: Runbook, values: Mapping[str, Value], settings: Settin
     Raises
     ------
     ParameterError
-        One is not configured, or is not one that the runbook lists.
+        A connection is not configured, or the runbook does not list it.
     """
     carriers = runbook.front_matter.connections
     defaults = {name: one.default for name, one in runbook.parameters.items()}

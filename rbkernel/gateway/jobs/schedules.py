@@ -1,8 +1,8 @@
 """Schedules. Pure except for `Scheduler`, which creates jobs when they are due.
 
-A time that is due is one job, however many gateways look at the clock: its id is made of the
-schedule's name and that time. After a pause only the newest time that was missed is made up for,
-and only while it is not older than the schedule allows.
+Each due time creates one job, however many gateways check it: the job's id derives from the
+schedule's name and the due time. After a pause, only the newest missed time is made up for, and
+only within the delay that the schedule allows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 def last_due(schedule: Schedule, now: datetime) -> datetime | None:
-    """Return the newest time that a schedule was due, in UTC; None when that is too long ago.
+    """Return the newest due time of a schedule, in UTC; None if it is too long ago.
 
     >>> zone = "Europe/Berlin"
     >>> daily = Schedule(name="daily", cron="0 6 * * *", timezone=zone, runbook="RUN-016")
@@ -39,7 +39,7 @@ def last_due(schedule: Schedule, now: datetime) -> datetime | None:
 
 
 def next_due(schedule: Schedule, now: datetime) -> datetime:
-    """Return when a schedule is due next, in UTC.
+    """Return the next due time of a schedule, in UTC.
 
     >>> daily = Schedule(name="daily", cron="0 6 * * *", runbook="RUN-016")
     >>> next_due(daily, datetime(2026, 11, 20, 6, 0, tzinfo=UTC)).isoformat()
@@ -49,7 +49,7 @@ def next_due(schedule: Schedule, now: datetime) -> datetime:
 
 
 def incident_of(schedule: Schedule, due: datetime) -> str:
-    """Return the incident that a scheduled run has for itself.
+    """Return the id of the separate incident for a scheduled run.
 
     >>> incident_of(Schedule(name="daily", cron="0 6 * * *", runbook="RUN-016"),
     ...             datetime(2026, 11, 20, 5, tzinfo=UTC))
@@ -74,12 +74,12 @@ class Scheduler:
         self._done: dict[str, datetime] = {}
 
     def sweep(self, complain: Callable[[str], None]) -> int:
-        """Make jobs of all that is due; return how many were new.
+        """Create jobs for all due schedules; return the number of new jobs.
 
         Raises
         ------
         StoreError
-            The store does not work; what is due is looked at again at the next sweep.
+            The store does not work; the next sweep tries again.
         """
         now, made = datetime.now(UTC), 0
         for schedule in self._context.settings.schedules:
@@ -88,7 +88,7 @@ class Scheduler:
                 continue
             try:
                 made += self._fire(schedule, due, complain)
-            except SecretParameter as error:  # it must not get into the store
+            except SecretParameter as error:  # keep a secret out of the store
                 complain(_cannot(schedule, error))
             self._done[schedule.name] = due
         return made
@@ -116,7 +116,7 @@ class Scheduler:
         return is_new
 
     def _planned(self, schedule: Schedule, complain: Callable[[str], None]) -> _Planned:
-        """Return the job request; one that cannot run fails as a job, so that it is reported."""
+        """Return the job request; a job that cannot run fails, so that it is reported."""
         try:
             runbook = catalogue.find(schedule.runbook, self._context.settings.catalogue.paths)
             values = accept(runbook, schedule.parameters, "", self._context.settings)
@@ -130,7 +130,7 @@ class Scheduler:
 
 
 class _Planned(NamedTuple):
-    """The run that a schedule is for."""
+    """The planned run of a schedule."""
 
     runbook: str
     title: str

@@ -1,12 +1,13 @@
 """The version of the store's tables: an older store is upgraded, a newer one is refused.
 
-`tables` describes the newest version, and new stores are made from it. `migrations` holds a script
-of alembic for each version: the step from the one before. The version is a number in the store's
-own table, which every rbkernel reads, so that an older rbkernel refuses a newer store. Beside it
-stands which rbkernel wrote it, so that the refusal can say what is needed.
+`tables` describes the newest version, and new stores are made from it. `migrations` holds an
+alembic script for each version, which upgrades from the previous version. The store's own table
+holds the version number. Every rbkernel reads this number, so that an older rbkernel refuses a
+newer store. The table also names the rbkernel that wrote the store, so that the refusal can name
+the needed version.
 
-Everything here runs in one transaction of whoever holds the store alone: a step that fails changes
-nothing.
+All functions run in one transaction of a process that holds the store exclusively: a failed step
+changes nothing.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaVersion:
-    """The version of a store, and the rbkernel that wrote it; version 1 does not name it."""
+    """The version of a store, and the rbkernel that wrote the store (unknown in version 1)."""
 
     number: int
     rbkernel: str
 
     @property
     def is_older(self) -> bool:
-        """Whether the tables have to be changed before this rbkernel can use them."""
+        """Whether the tables must be upgraded before this rbkernel can use them."""
         return self.number < tables.VERSION
 
 
 def read(connection: Connection) -> SchemaVersion | None:
-    """Return the version of a store; None where its tables were not made yet."""
+    """Return the version of a store; None if the store has no tables yet."""
     if not sa.inspect(connection).has_table(tables.version.name):
         return None
-    # all columns that there are: an older version has fewer of them, a newer one may have more
+    # all columns of this table: an older version has fewer, a newer one may have more
     row = connection.exec_driver_sql(f"SELECT * FROM {tables.version.name}").mappings().first()
     if row is None:
         return None
@@ -52,14 +53,14 @@ def read(connection: Connection) -> SchemaVersion | None:
 
 
 def create(connection: Connection) -> None:
-    """Make the tables of a new store."""
+    """Create the tables of a new store."""
     tables.metadata.create_all(connection)
     connection.execute(sa.insert(tables.version).values(_current()))
 
 
 def upgrade(connection: Connection, found: SchemaVersion) -> None:
-    """Change the tables of an older store, step by step."""
-    # takes a second to import, and is needed once for each version
+    """Upgrade the tables of an older store, step by step."""
+    # the import takes a second, and is needed only for an upgrade
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -74,14 +75,14 @@ def upgrade(connection: Connection, found: SchemaVersion) -> None:
 
 
 def require_current(found: SchemaVersion, where: str) -> None:
-    """Check that this rbkernel can use a store as it is.
+    """Check that this rbkernel can use the store without an upgrade.
 
     Raises
     ------
     OlderStore
-        It has to be upgraded.
+        The store must be upgraded.
     StoreError
-        It is newer.
+        The store is newer than this rbkernel.
     """
     if found.is_older:
         raise OlderStore(
@@ -108,7 +109,7 @@ def _current() -> dict[str, object]:
 
 
 def _revision(number: int) -> str:
-    """Return the name that alembic's scripts have for a version.
+    """Return alembic's revision name for a version.
 
     >>> _revision(2)
     '0002'

@@ -1,13 +1,13 @@
-"""Capture the situation of a server when an alert about it arrives.
+"""Capture the situation of a server when an alert about the server arrives.
 
-A run begins seconds later: the queue, a process, a kernel. By then a lock storm may be over, and
-nobody could see any more who caused it. So the server is looked at as soon as the alert has its
-incident, and the incident's record keeps the situation.
+A run begins seconds later: it needs the queue, a process and a kernel. By then a lock storm may be
+over, and its cause can no longer be seen. So the situation is captured as soon as the alert has its
+incident, and is kept in the incident's record.
 
-Rules. A look delays nothing: it has a thread of its own. There is one at a time for each server,
-and a further alert within `_FRESH_S` shares it; an incident gets one in `_EVERY_S`: a storm of
-alerts is no storm of looks. A look is given `_LIMIT_S`. What fails is written into the record, and
-hurts nothing else.
+Rules. A capture has a thread of its own, so that it delays nothing else. Each server has one
+capture at a time, and a further alert within `_FRESH_S` shares its result. An incident gets at most
+one capture of a server in `_EVERY_S`, so that a storm of alerts causes no storm of captures. A
+capture may take `_LIMIT_S`. An error is written into the record, and affects nothing else.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from rbkernel.sources.postgres import diagnosis, situation
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 
-# s: a look takes 0.1 s on a server that is well; a run comes after about 3 s
+# s: a capture takes 0.1 s on a healthy server; a run starts after about 3 s
 _LIMIT_S = 10.0
 # s for the login and for each statement
 _PATIENCE_S = 3.0
-# s within which an alert shares the look of the one before it
+# s within which an alert shares the capture of the previous alert
 _FRESH_S = 5.0
-# s from one situation of a server in an incident's record to the next
+# s between two situations of a server in an incident's record
 _EVERY_S = 60.0
 _NAME = "rbkernel/alert"
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """An alert that wants its server looked at."""
+    """A request to capture the server of an alert."""
 
     connection: str
     incident: str
@@ -59,7 +59,7 @@ Tell = Callable[[Ask, Diagnosis, Redactor], None]
 class _Server:
     """State of a server: requests waiting for the current capture, and the last result.
 
-    ``asked`` has the time of the last ask of each incident.
+    ``asked`` holds the time of the last request of each incident.
     """
 
     asked: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class SituationCapture:
         self._servers: dict[tuple[str, ...], _Server] = {}
 
     def look(self, ask: Ask) -> None:
-        """Have a server looked at, unless it was just now for this incident; returns at once."""
+        """Request a capture, unless this incident had one just now; return at once."""
         connection = self._settings.connections.get(ask.connection)
         if connection is None:
             return
@@ -100,15 +100,15 @@ class SituationCapture:
         ).start()
 
     def _capture(self, connection: Connection, server: _Server) -> None:
-        """Capture and answer all waiting requests, until none is left."""
-        redactor = self._redactor  # before the first look: it learns passwords that are fetched
+        """Capture the server and answer all waiting requests, until none is left."""
+        redactor = self._redactor  # created first: it learns passwords that are fetched later
         while True:
             if server.last is None or time.monotonic() - server.at > _FRESH_S:
                 looking = _Look(connection)
                 server.last, server.at = looking.result(_LIMIT_S), time.monotonic()
                 asked = self._take(server)
                 self._tell_all(asked, server.last, redactor)
-                looking.join()  # one that is late still has its connection
+                looking.join()  # a capture that exceeds the time-out still holds its connection
             else:
                 self._tell_all(self._take(server), server.last, redactor)
             with self._lock:
@@ -132,7 +132,7 @@ class SituationCapture:
                     ask.incident,
                     error,
                 )
-            except Exception:  # noqa: BLE001  # a thread that nobody waits for: it is logged
+            except Exception:  # noqa: BLE001  # nobody waits for this thread
                 _log.exception(
                     "the situation of %s is not recorded in %s", ask.connection, ask.incident
                 )
@@ -157,7 +157,7 @@ class _Look:
         self._thread.start()
 
     def result(self, limit_s: float) -> Diagnosis:
-        """Return the situation, or why there is none, within the time-out."""
+        """Return the situation, or the reason why there is none, within the time-out."""
         self._thread.join(limit_s)
         return self._seen or _nothing_seen(
             self._connection, f"reading the situation took longer than {limit_s:.0f} s"
@@ -173,13 +173,13 @@ class _Look:
                 self._seen = diagnosis.diagnose(session)
         except RbkernelError as error:
             self._seen = _nothing_seen(self._connection, str(error))
-        except Exception as error:  # noqa: BLE001  # whatever it is, the record says so
+        except Exception as error:  # noqa: BLE001  # the record reports every error
             _log.exception("reading the situation of %s failed", self._connection.name)
             self._seen = _nothing_seen(self._connection, f"a bug in rbkernel: {error!r}")
 
 
 def _of(connection: str, seen: Diagnosis) -> Diagnosis:
-    """Return what was seen of a server as seen by another connection to it."""
+    """Return the result of a capture under the name of another connection to the same server."""
     if seen.situation.connection == connection:
         return seen
     return diagnosis.judged(replace(seen.situation, connection=connection))
@@ -191,5 +191,5 @@ def _nothing_seen(connection: Connection, why: str) -> Diagnosis:
 
 
 def _address(connection: Connection) -> tuple[str, ...]:
-    """Return what tells servers apart: two connections may be two databases of one server."""
+    """Return the identity of a server: two connections may lead to two databases of one server."""
     return tuple(map(str, (connection.service, connection.host, connection.port)))

@@ -12,9 +12,9 @@ from rbkernel.transitions import State, Transitions
 class AlertState(StrEnum):
     """How far the gateway has processed an alert."""
 
-    RECEIVED = "received"  # stored, no more
-    PLACED = "placed"  # its incident and its jobs are stored; the incident's record lacks it
-    DONE = "done"  # nothing is left to do
+    RECEIVED = "received"  # stored, but not processed
+    PLACED = "placed"  # incident and jobs are stored; the incident's record lacks the alert
+    DONE = "done"  # processing is complete
 
 
 ALERT_TRANSITIONS = Transitions(
@@ -31,10 +31,10 @@ ALERT_TRANSITIONS = Transitions(
 class JobState(StrEnum):
     """The state of a job."""
 
-    WAITING = "waiting"  # for room at its connections, or for the time of its next attempt
+    WAITING = "waiting"  # waits for room at its connections, or for the time of its next attempt
     QUEUED = "queued"  # a worker may begin its next attempt
     RUNNING = "running"  # a worker executes an attempt
-    DONE = "done"  # the runbook finished, whatever it found
+    DONE = "done"  # the runbook finished, whatever its verdict
     FAILED = "failed"  # a cell failed, or the runbook cannot run
     GIVEN_UP = "given up"  # every attempt was interrupted
 
@@ -46,7 +46,7 @@ JOB_TRANSITIONS = Transitions(
         JobState.WAITING: {JobState.QUEUED},
         JobState.QUEUED: {JobState.RUNNING},
         JobState.RUNNING: {
-            JobState.WAITING,  # for another attempt
+            JobState.WAITING,  # waits for another attempt
             JobState.DONE,
             JobState.FAILED,
             JobState.GIVEN_UP,
@@ -59,9 +59,10 @@ JOB_TRANSITIONS = Transitions(
 
 
 def move(table: sa.Table, transitions: Transitions[State], to: State) -> sa.Update:
-    """Return an UPDATE that moves rows to a state, out of those states that it may follow.
+    """Return an UPDATE that moves rows to a state, from the states that allow this transition.
 
-    No other row is changed: of several processes that try, one succeeds. Callers add which rows.
+    Rows in other states do not change: of several processes that try, only one succeeds. The caller
+    adds the condition that selects the rows.
 
     >>> from rbkernel.gateway.jobs.tables import jobs
     >>> statement = move(jobs, JOB_TRANSITIONS, JobState.RUNNING)

@@ -1,8 +1,8 @@
 """The store of the gateway: alerts and jobs. The evidence, not the store, is authoritative.
 
-It is a SQLite file of the user's, or the database that `RBKERNEL_STORE_URL` names, which several
-gateways and workers may share. Ordering rule: what `receive` and `quarantine` return for is on
-disk, and stays in the state ``received`` until somebody has dispatched it.
+The store is a SQLite file of the user, or the database in `RBKERNEL_STORE_URL`, which several
+gateways and workers may share. Ordering rule: when `receive` and `quarantine` return, the data is
+on disk. A received alert stays in the state ``received`` until a process has dispatched it.
 """
 
 from __future__ import annotations
@@ -43,49 +43,49 @@ from rbkernel.gateway.jobs.records import (
 )
 from rbkernel.gateway.jobs.states import AlertState
 
-_LOCK = 7_226_001  # PostgreSQL's advisory lock: one plans at a time, whatever the host
-_NO_SUCH_HOST = ("resolve host", "translate host name")  # psycopg's words, libpq's
+_LOCK = 7_226_001  # key of PostgreSQL's advisory lock: one process plans at a time, on any host
+_NO_SUCH_HOST = ("resolve host", "translate host name")  # error messages of psycopg and of libpq
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """What a delivery added: numbers of new and repeated alerts."""
+    """The result of a delivery: numbers of new and repeated alerts."""
 
     new: int
     repeated: int
 
 
 class Store:
-    """Everything of the gateway that must survive a crash; may be used by any thread.
+    """All data of the gateway that must survive a crash; may be used by any thread.
 
-    Every method raises `StoreError` when the database cannot be reached, is full, or is locked
-    for too long; nothing was changed then.
+    Every method raises `StoreError` when the database cannot be reached, is full, or is locked for
+    too long; the database is then unchanged.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.dialect = engine.dialect.name
-        # SQLite has its writers poll, ever less often: those of one process take turns instead
+        # SQLite writers poll ever less often: the writers of one process take turns instead
         self._turn = threading.Lock() if self.dialect == "sqlite" else nullcontext()
-        # a store that is let go closes its connections, too
+        # a store that is garbage-collected also closes its connections
         weakref.finalize(self, engine.dispose).atexit = False
 
     @classmethod
     def open(cls, url: str, *, upgrade: bool = False) -> Self:
-        """Reach the store, and make its tables where there are none.
+        """Open the store; create its tables if it has none.
 
         Parameters
         ----------
         url
-            Where it is: ``sqlite:///…`` or ``postgresql://…``.
+            The address of the store: ``sqlite:///…`` or ``postgresql://…``.
         upgrade
-            Whether to upgrade an older one; a SQLite file is backed up first.
+            Whether to upgrade an older store; a SQLite file is backed up first.
 
         Raises
         ------
         StoreError
-            It cannot be reached, has another version, or SQLite is too old.
+            The store cannot be reached or has another version, or SQLite is too old.
         """
         old_sqlite.refuse_too_old(url)
         try:
@@ -103,22 +103,22 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     @property
     def where(self) -> str:
-        """Its address, without a password."""
+        """The address of the store, without a password."""
         return self._engine.url.render_as_string(hide_password=True)
 
     # --- what comes in
 
     def receive(self, delivery: Delivery) -> Received:
-        """Keep what a sender delivered: in one transaction, on disk when it returns."""
+        """Store the alerts of a delivery in one transaction; they are on disk on return."""
         return self.receive_all([delivery])[0]
 
     def receive_all(self, deliveries: Sequence[Delivery]) -> list[Received]:
-        """Keep several deliveries in one transaction: one wait for the disk.
+        """Store several deliveries in one transaction: they share one wait for the disk.
 
         Returns
         -------
@@ -131,13 +131,13 @@ class Store:
             for alert in delivery.alerts:
                 row = rows.setdefault(alert.identity, _row(alert, delivery.received_at))
                 row["seen"] += 1
-        # in one order for everybody, so that no two wait for each other's rows
+        # all processes insert in the same order, so that no two wait for each other's rows
         with self.writing() as connection:
             new = self._insert(connection, [rows[identity] for identity in sorted(rows)])
         return [_received(delivery, new) for delivery in deliveries]
 
     def _insert(self, connection: Connection, rows: list[dict[str, Any]]) -> set[str]:
-        """Add the alerts that are not there; return which were not."""
+        """Insert the alerts that are not stored yet; return those that were new."""
         if not rows:
             return set()
         tellings = {row["identity"]: row["seen"] for row in rows}
@@ -149,12 +149,12 @@ class Store:
                 "last_seen_at": insert.excluded.last_seen_at,
             },
         ).returning(tables.alerts.c.identity, tables.alerts.c.seen)
-        # the rows as parameters: SQLAlchemy then compiles the statement once, for all commits
+        # rows as parameters: SQLAlchemy then compiles the statement once, for all commits
         kept = connection.execute(counted, rows)
         return {row.identity for row in kept if row.seen == tellings[row.identity]}
 
     def quarantine(self, source: str, raw: bytes, reason: str) -> int:
-        """Store unreadable bytes; return their number. On disk when it returns."""
+        """Store unreadable bytes; return their number. They are on disk on return."""
         row = {"source": source, "raw": raw, "reason": reason, "received_at": time.time()}
         table = tables.quarantine
         with self.writing() as connection:
@@ -165,7 +165,7 @@ class Store:
             )
 
     def probe(self) -> None:
-        """Prove that something can be committed now: ask the disk, and leave nothing behind."""
+        """Check that a transaction can be committed now; write to the disk, and undo it."""
         with self.writing() as connection:
             connection.execute(sa.update(tables.version).values(version=tables.version.c.version))
 
@@ -174,7 +174,7 @@ class Store:
     def alerts(
         self, *, limit: int = 100, state: str = "", incident: str = "", job: str = ""
     ) -> list[StoredAlert]:
-        """Return alerts, the newest first: all, of one state or incident, or that a job is for."""
+        """Return alerts, the newest first: all, or those of a state, an incident or a job."""
         table, of_jobs = tables.alerts, tables.job_alerts
         wanted = sa.select(table).order_by(table.c.number.desc()).limit(limit)
         if state:
@@ -189,7 +189,7 @@ class Store:
     def jobs(
         self, *, limit: int = 100, states: Iterable[str] = (), incident: str = ""
     ) -> list[Job]:
-        """Return jobs, the newest first: all, or of some states, or of one incident."""
+        """Return jobs, the newest first: all, or those of some states or of an incident."""
         table = tables.jobs
         wanted = sa.select(table).order_by(table.c.created_at.desc(), table.c.id).limit(limit)
         if states := tuple(states):
@@ -199,19 +199,19 @@ class Store:
         return [job_of(row) for row in self.read(wanted)]
 
     def job(self, id: str) -> Job | None:  # noqa: A002  # it is its id
-        """Return one job, if there is one of that id."""
+        """Return the job with this id, or None."""
         rows = self.read(sa.select(tables.jobs).where(tables.jobs.c.id == id))
         return job_of(rows[0]) if rows else None
 
     def job_of_run(self, run_id: str) -> Job | None:
-        """Return the job that a run was or will be an attempt at, if it came from here."""
+        """Return the job whose attempt a run is or will be; None if no job has this run."""
         table = tables.jobs
         found = sa.select(tables.attempts.c.job).where(tables.attempts.c.run_id == run_id)
         rows = self.read(sa.select(table).where(table.c.id.in_(found) | (table.c.run_id == run_id)))
         return job_of(rows[0]) if rows else None
 
     def jobs_for(self, identity: str) -> list[Job]:
-        """Return the jobs that are for an alert, the first one first."""
+        """Return the jobs for an alert, the oldest first."""
         of_alert = sa.select(tables.job_alerts.c.job).where(
             tables.job_alerts.c.identity == identity
         )
@@ -220,13 +220,13 @@ class Store:
         return [job_of(row) for row in self.read(wanted.order_by(table.c.created_at, table.c.id))]
 
     def attempts(self, job: str) -> list[Attempt]:
-        """Return the attempts at a job, the first one first."""
+        """Return the attempts at a job, the oldest first."""
         table = tables.attempts
         wanted = sa.select(table).where(table.c.job == job).order_by(table.c.number)
         return [attempt_of(row) for row in self.read(wanted)]
 
     def quarantined(self, *, limit: int = 100) -> list[Quarantined]:
-        """Return what could not be read, the newest first, with the beginning of its bytes."""
+        """Return unreadable deliveries, the newest first, with the beginning of their bytes."""
         table = tables.quarantine
         wanted = sa.select(
             *(table.c[name] for name in ("number", "source", "received_at", "reason")),
@@ -239,7 +239,7 @@ class Store:
         ]
 
     def quarantined_bytes(self, number: int) -> bytes | None:
-        """Return all the bytes of one delivery that could not be read."""
+        """Return all bytes of one unreadable delivery."""
         table = tables.quarantine
         rows = self.read(sa.select(table.c.raw).where(table.c.number == number))
         return bytes(rows[0].raw) if rows else None
@@ -252,7 +252,7 @@ class Store:
         return [worker_of(row) for row in self.read(wanted)]
 
     def counts(self) -> Counts:
-        """Return the figures of now: how much there is of what, and how old the oldest is."""
+        """Return the current counts: the number of rows by state, and the age of the oldest."""
         alerts, jobs = tables.alerts, tables.jobs
         with self.reading() as connection:
             return Counts(
@@ -272,11 +272,11 @@ class Store:
 
     @property
     def clock(self) -> sa.ColumnElement[float]:
-        """The store's own time, as SQL."""
+        """The database's current time, as an SQL expression."""
         return tables.clock(self.dialect)
 
     def insert(self, table: sa.Table) -> Any:
-        """Return an INSERT that can say what is to happen on a conflict."""
+        """Return an INSERT that supports ON CONFLICT."""
         return (sqlite if self.dialect == "sqlite" else postgresql).insert(table)
 
     def read(self, wanted: sa.Select[Any]) -> Sequence[Row[Any]]:
@@ -286,13 +286,13 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Look at one state of the store while the block runs."""
+        """Read one consistent state of the store while the block runs."""
         with self._errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Change the store in one transaction, that is on disk when the block has ended."""
+        """Write in one transaction, which is on disk when the block has ended."""
         with self._errors(), self._turn, self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
@@ -300,7 +300,7 @@ class Store:
 
     @contextmanager
     def planning(self) -> Iterator[Connection]:
-        """Open an exclusive transaction across hosts: what is read stays valid until its end."""
+        """Open an exclusive transaction across hosts: rows read in it stay valid until its end."""
         with self.writing() as connection:
             if self.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -329,12 +329,12 @@ class Store:
                 schema_version.require_current(found, self.where)
 
     def _alone(self) -> AbstractContextManager[None]:
-        """Have others who open a SQLite file wait; in PostgreSQL, `planning` does that."""
+        """Lock a SQLite file against other processes that open it; PostgreSQL uses `planning`."""
         file = self._file
         return storefile.alone(file) if file else nullcontext()
 
     def _back_up(self, number: int) -> None:
-        """Copy a SQLite file as it is now; nobody can write to it meanwhile."""
+        """Back up a SQLite file; no process can write to it meanwhile."""
         if file := self._file:
             kept = storefile.back_up(file, f"version-{number}")
             _log.info("the store was backed up before its upgrade: %s", kept)
@@ -361,7 +361,7 @@ def _row(alert: Alert, received_at: datetime) -> dict[str, Any]:
 
 
 def _received(delivery: Delivery, new: set[str]) -> Received:
-    """Count a delivery's new alerts, and take them from those that a later one may count."""
+    """Count a delivery's new alerts, and remove them from the set for later deliveries."""
     of_this = {alert.identity for alert in delivery.alerts} & new
     new -= of_this
     return Received(new=len(of_this), repeated=len(delivery.alerts) - len(of_this))
@@ -384,7 +384,7 @@ def _age_s(
 
 
 def _next_step(error: SQLAlchemyError) -> str:
-    """Return what to do when the database of an open store fails."""
+    """Return the next step for a user when the database of an open store fails."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         mend = storefile.advice(cause)
@@ -396,5 +396,5 @@ def _next_step(error: SQLAlchemyError) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the database's own words, without the statement and its values."""
+    """Return the database's error message, without the statement and its values."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

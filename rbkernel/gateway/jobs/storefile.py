@@ -1,10 +1,10 @@
-"""The SQLite files of the gateway: made whole, and looked at before they are used.
+"""The SQLite files of the gateway: created atomically, and checked before use.
 
-A file appears under its name only when it is a database, so an empty file there is one that was
-emptied. The store is never replaced: what it held is lost, and a person must know. The queue holds
-nothing that the store does not, so a damaged queue is set aside and made again.
+A file appears under its name only when it is a complete database, so an empty file is one that was
+emptied later. The store is never replaced: its data would be lost, and a person must know. The
+queue holds no data that the store lacks, so a damaged queue is set aside and created again.
 
-One process at a time does this, under a lock on a file beside it.
+One process at a time does this, under a lock on a file beside the database.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ _RESTORE = (
 )
 _log = logging.getLogger(__name__)
 
-#: Makes the tables of a new database.
+#: Creates the tables of a new database.
 Fill = Callable[[sqlite3.Connection], object]
 
 
 def prepare(file: Path, fill: Fill, *, owner: str) -> None:
-    """Make the file, if it is not there; look at it, if it is.
+    """Create the file if it does not exist; check the file if it exists.
 
     Parameters
     ----------
     file
         The database's file.
     fill
-        Makes the tables of a new one.
+        Creates the tables of a new database.
     owner
         The name of a table that every such file has.
 
     Raises
     ------
     StoreError
-        It cannot be made, read or written; or it is damaged, empty, or somebody else's.
+        The file cannot be created, read or written; or it is damaged, empty, or not a file of this
+        kind.
     """
     with alone(file):
         if not file.exists():
@@ -66,12 +67,12 @@ def prepare(file: Path, fill: Fill, *, owner: str) -> None:
 
 
 def prepare_again(file: Path) -> None:
-    """Make the file, if it is not there; make it again, if it is damaged.
+    """Create the file if it does not exist; replace the file if it is damaged.
 
     Raises
     ------
     StoreError
-        It cannot be made, read or written.
+        The file cannot be created, read or written.
     """
     with alone(file):
         if file.exists() and (problem := damage(file)):
@@ -81,19 +82,19 @@ def prepare_again(file: Path) -> None:
 
 
 def back_up(file: Path, label: str) -> Path:
-    """Copy a database that may be in use, and return the copy, which is beside it.
+    """Copy a database that may be in use; return the path of the copy, beside the original.
 
     Parameters
     ----------
     file
         The database's file.
     label
-        What the copy is of; the time is added to its name.
+        The middle part of the copy's name, before the time.
 
     Raises
     ------
     StoreError
-        It cannot be read, or the copy not be written. There is no copy then.
+        The database cannot be read, or the copy cannot be written. No copy is left.
     """
     kept = file.with_name(f"{file.name}.backup-{label}-{_now()}")
 
@@ -106,12 +107,12 @@ def back_up(file: Path, label: str) -> Path:
 
 
 def damage(file: Path, owner: str = "") -> str:
-    """Return why a file is not the database that it should be; empty when it is.
+    """Return why a file is not the expected database; empty if it is.
 
     Raises
     ------
     StoreError
-        It cannot be asked.
+        The check itself failed.
     """
     try:
         with file.open("rb") as opened:
@@ -139,7 +140,7 @@ def _asked(file: Path, owner: str) -> str:
 
 
 def unusable(file: Path, error: Exception) -> StoreError:
-    """Return what to say of a file that cannot be read, written or made."""
+    """Return an error for a file that cannot be read, written or created."""
     reason = getattr(error, "strerror", None) or str(error)
     return StoreError(
         f"the gateway's store cannot be used: {reason}", where=str(file), next_step=advice(error)
@@ -147,7 +148,7 @@ def unusable(file: Path, error: Exception) -> StoreError:
 
 
 def advice(error: BaseException) -> str:
-    """Return what to do after an error of SQLite or of the file system."""
+    """Return the next step for a user after an error of SQLite or of the file system."""
     match _name(error):
         case "SQLITE_CORRUPT" | "SQLITE_NOTADB":
             return _RESTORE
@@ -162,20 +163,20 @@ def advice(error: BaseException) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """Return an error's name, such as ``SQLITE_CORRUPT`` or ``ENOSPC``.
+    """Return an error's name, such as ``SQLITE_CORRUPT`` or ``ENOSPC``; empty if it has none.
 
     >>> _name(OSError(28, "No space left on device")), _name(ValueError())
     ('ENOSPC', '')
     """
     if isinstance(error, OSError):
         return errno.errorcode.get(error.errno or 0, "")
-    # an extended name, such as SQLITE_CORRUPT_INDEX, begins with the plain one
+    # an extended name, such as SQLITE_CORRUPT_INDEX, begins with the basic name
     return "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
 
 
 @contextlib.contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Keep other processes away while the block runs, having seen that the file can be used."""
+    """Lock out other processes while the block runs; check first that the file can be used."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists() and not file.is_file():
@@ -186,7 +187,7 @@ def alone(file: Path) -> Iterator[None]:
     except OSError as error:
         raise unusable(file, error) from error
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
+        with contextlib.suppress(OSError):  # the file system supports no locks
             fcntl.flock(lock, fcntl.LOCK_EX)
         for path, name in ((file, "the file"), (file.parent, "its folder")):
             if path.exists() and not os.access(path, os.R_OK | os.W_OK):
@@ -199,7 +200,7 @@ def alone(file: Path) -> Iterator[None]:
 
 
 def _make(file: Path, fill: Fill) -> None:
-    """Make a database under another name, and give it its own name when it is whole."""
+    """Create a database under a temporary name; rename the file once it is complete."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         draft.unlink(missing_ok=True)

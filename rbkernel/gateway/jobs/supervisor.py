@@ -1,15 +1,15 @@
-"""What every process that takes jobs does besides: one loop that keeps everything going.
+"""The loop that every process with jobs runs, to keep alerts and jobs moving.
 
-`rbkernel serve` and `rbkernel worker` have one `Supervisor` each. Any of them can do any of it, and
-whatever one of them left half done, another one finishes:
+`rbkernel serve` and `rbkernel worker` have one `Supervisor` each. Every supervisor can do each of
+these tasks, and finishes tasks that another one left half done:
 
-- say that it lives (a thread of its own, so that nothing holds it up);
-- let alerts go on to their incident and their jobs, and jobs into the queue;
-- make jobs of schedules that are due;
-- look for workers that are silent or gone, and have their runs made by others;
-- tell the incidents' records what they do not have yet.
+- send heartbeats (in a thread of its own, so that nothing delays them);
+- dispatch alerts to their incidents and jobs, and put jobs into the queue;
+- create jobs of schedules that are due;
+- find silent or dead workers, and reassign their runs;
+- write missing entries into the incidents' records.
 
-While evidence cannot be written, alerts wait in the store and no attempt is begun.
+While evidence cannot be written, alerts wait in the store and no attempt begins.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _LOST_WORKERS_EVERY_S = 2.0
 _STRANDED_JOBS_EVERY_S = 5.0
 _FORGET_EVERY_S = 3_600.0
 _PATIENCE = 3
-_SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU
-_CLOCK_STEP_S = 2.0  # the clock that gives the start of a process may be set
+_SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU time
+_CLOCK_STEP_S = 2.0  # the clock behind a process's start time may be adjusted
 _SQLITE = (
     "the store and the queue are SQLite files, suitable for one host. DBOS, which the queue is made"
     " of, calls SQLite a store for development; where several hosts work, or much depends on it,"
@@ -82,7 +82,7 @@ class Supervisor:
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
-        """Log what cannot run, then start; returns when jobs are executed."""
+        """Log the runs that are impossible, then start; return when jobs are executed."""
         plan = route_checks.examine(self._context.settings)
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
@@ -95,11 +95,11 @@ class Supervisor:
         return self
 
     def wake(self) -> None:
-        """Wake up: new alerts or jobs were stored."""
+        """Wake up the loop: new alerts or jobs were stored."""
         self._awake.set()
 
     def drain(self) -> None:
-        """End in order: take nothing more, let runs end, give back those that do not."""
+        """Stop in order: take no more jobs, let runs end, and return unfinished jobs."""
         self._draining.set()
         self._awake.set()
         self._queue.pause()
@@ -115,7 +115,7 @@ class Supervisor:
 
     @property
     def busy(self) -> int:
-        """How many runs there are in this process now."""
+        """The number of current runs in this process."""
         return self._executor.busy
 
     # --- the two threads
@@ -134,7 +134,7 @@ class Supervisor:
             except StoreError as error:
                 _log.warning("no heartbeat: %s", error)
                 if time.monotonic() - heard > self._rules.lease_s:
-                    self._executor.keep(())  # by now others may make these runs
+                    self._executor.keep(())  # other workers may have taken over these runs by now
 
     def _work(self) -> None:
         while not self._draining.is_set():
@@ -144,7 +144,7 @@ class Supervisor:
                 busy = self._look()
             except RbkernelError as error:
                 _log.warning("%s", error)
-            except Exception:  # noqa: BLE001  # the loop must go on, whatever DBOS raised
+            except Exception:  # noqa: BLE001  # the loop must go on, whatever error DBOS raised
                 _log.exception("unexpected error; continuing")
             if not busy and not self._draining.is_set():
                 self._awake.wait(_TICK_S)
@@ -172,7 +172,7 @@ class Supervisor:
     # --- what the loop does
 
     def _can_write(self) -> bool:
-        """Whether evidence can be written now; a change is logged once."""
+        """Return whether evidence can be written now; log each change once."""
         with self._asking:
             before, self._evidence_problem = self._evidence_problem, ""
             try:
@@ -191,7 +191,7 @@ class Supervisor:
         while not self._draining.is_set() and not self._can_write():
             self._draining.wait(_TICK_S)
         self._executor.perform(job, number)
-        self.wake()  # there may be room now
+        self.wake()  # a connection may have room now
 
     def _tick_clock(self) -> None:
         self._scheduler.sweep(_log.warning)
@@ -210,7 +210,7 @@ class Supervisor:
 
     def _reclaim_lost_workers(self) -> None:
         """Unregister lost workers, seal their runs, and reassign their jobs."""
-        # who works is asked last: whoever has begun something by now is among them
+        # read the workers last: a worker that has begun a job by now is then in the list
         running, taken = self._context.ledger.running(), self._queue.taken()
         known = self._context.store.workers()
         dead = [one for one in known if one.id != self.id and self._is_dead(one)]
@@ -241,13 +241,13 @@ class Supervisor:
                     _log.warning(
                         "run %s has lost its worker, but its kernel is still alive", job.run_id
                     )
-            except Exception:  # noqa: BLE001  # nobody else answers for this run now
+            except Exception:  # noqa: BLE001  # no other worker is responsible for this run now
                 if not logged:
                     _log.exception("run %s has lost its worker and is not sealed yet", job.run_id)
             logged = True
 
     def _is_dead(self, worker: Worker) -> bool:
-        """Whether a worker is lost: one whose process is alive gets more time."""
+        """Return whether a worker is lost; a worker whose process is alive gets more time."""
         if worker.place != _place():
             return worker.silent_s > self._rules.lease_s
         return not _lives(worker.process) or worker.silent_s > self._rules.lease_s * _PATIENCE
@@ -273,7 +273,7 @@ class Supervisor:
 
 
 def advice(store: Store) -> list[str]:
-    """Return notes about the store for the start of a process."""
+    """Return notes about the store for the log at the start."""
     return [_SQLITE] if store.dialect == "sqlite" else []
 
 
@@ -292,7 +292,7 @@ def _process(process: psutil.Process) -> str:
 
 
 def _lives(identity: str) -> bool:
-    """Whether a process of this host, as `_process` identifies it, is still alive."""
+    """Return whether the process of this host that `_process` identified is still alive."""
     try:
         pid, began = identity.split()
         process = psutil.Process(int(pid))

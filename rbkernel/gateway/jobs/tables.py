@@ -1,7 +1,7 @@
-"""The tables of the gateway's store, and the engine that reaches them. No rule lives here.
+"""The tables of the gateway's store, and the database engine. This module contains no rules.
 
-Times are seconds since 1970, UTC. Whatever a sender wrote is kept as JSON in ASCII, since a text
-with NUL or half a surrogate pair fits no column of PostgreSQL.
+Times are seconds since 1970, UTC. Text from senders is stored as ASCII JSON, because PostgreSQL
+text columns reject NUL and unpaired surrogates.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from rbkernel.gateway.jobs import storefile
 from rbkernel.gateway.jobs.states import AlertState
 
-VERSION = 2  # of these tables; `migrations` has a step to each version from the one before
+VERSION = 2  # the version of these tables; `migrations` has a step from each version to the next
 KNOWN = ("sqlite", "postgresql")
 _BUSY_MS = 3_000
 _CONNECT_S = 3
 
 metadata = sa.MetaData()
-_number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers integers only
+_number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite autonumbers integers only
 _digest = sa.String(64)
-# Float is 4 bytes in PostgreSQL, which rounds a time to minutes
+# Float is 4 bytes in PostgreSQL, which would round a time to minutes
 _time: sa.Double[float] = sa.Double()
 
 
@@ -41,7 +41,7 @@ def _text(name: str) -> sa.Column[str]:
 version = _table(
     "version",
     sa.Column("version", sa.Integer, primary_key=True),
-    # the rbkernel that made these tables or changed them last; an earlier one may not know them
+    # the rbkernel that last created or changed these tables; an earlier one may not know them
     sa.Column("rbkernel", sa.Text),
 )
 
@@ -51,7 +51,7 @@ alerts = _table(
     sa.Column("identity", _digest, nullable=False, unique=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
-    sa.Column("thread", _digest, nullable=False, index=True),  # firing and resolved share it
+    sa.Column("thread", _digest, nullable=False, index=True),  # same for firing and resolved
     sa.Column("alert", sa.Text, nullable=False),
     sa.Column("received_at", _time, nullable=False),
     sa.Column("last_seen_at", _time, nullable=False),
@@ -90,7 +90,7 @@ jobs = _table(
     sa.Column("runbook", sa.Text, nullable=False),
     sa.Column("parameters", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
-    sa.Column("live", sa.Text, unique=True),  # digest of (runbook, key) until the job has ended
+    sa.Column("live", sa.Text, unique=True),  # digest of (runbook, key); null once it ended
     sa.Column("incident", sa.Text, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
@@ -109,7 +109,7 @@ jobs = _table(
     _text("verdict"),
     _text("failure"),
     _text("head"),
-    sa.Column("told", sa.Boolean, nullable=False, default=True),  # its end is in the incident
+    sa.Column("told", sa.Boolean, nullable=False, default=True),  # in the incident's record
 )
 
 attempts = _table(
@@ -135,7 +135,7 @@ workers = _table(
     "workers",
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("host", sa.Text, nullable=False),
-    sa.Column("place", sa.Text, nullable=False),  # which process ids its own can be told among
+    sa.Column("place", sa.Text, nullable=False),  # the host and container of the process id
     sa.Column("process", sa.Text, nullable=False),
     sa.Column("kernels", sa.Integer, nullable=False),
     sa.Column("started_at", _time, nullable=False),
@@ -146,7 +146,7 @@ notifications = _table(
     "notifications",
     sa.Column("incident", sa.Text, primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("target", sa.Text, primary_key=True),  # empty: the mark that the event is known
+    sa.Column("target", sa.Text, primary_key=True),  # empty: this row marks the event as known
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("created_at", _time, nullable=False),
@@ -167,7 +167,7 @@ notification_targets = _table(
 
 
 def address(url: str) -> URL:
-    """Read a store's URL; SQLAlchemy's name of the driver need not be in it.
+    """Parse a store's URL; SQLAlchemy's driver name is optional.
 
     >>> address("postgresql://store/rbkernel").drivername
     'postgresql+psycopg'
@@ -198,25 +198,25 @@ def engine(url: URL) -> Engine:
 
 
 def _mark(connection: sqlite3.Connection) -> None:
-    """Make the table by which a new file is known; its row follows with all other tables."""
+    """Create the table that identifies a new file; its row is inserted with all other tables."""
     connection.execute(str(sa.schema.CreateTable(version).compile(dialect=sqlite.dialect())))
 
 
 def clock(dialect: str) -> sa.ColumnElement[float]:
-    """Return the store's own time as SQL: the clocks of several hosts differ."""
+    """Return the database's time as SQL, because the clocks of several hosts differ."""
     if dialect == "sqlite":
         return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
     return sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Double())
 
 
 def _sqlite_connected(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say when a transaction begins
+    connection.isolation_level = None  # the engine begins transactions explicitly
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _sqlite_begins(connection: Connection) -> None:
-    # one that is to write waits for its turn now: it could not become a writer later
+    # a writing transaction takes the lock at once: a reading one could not become a writer later
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

@@ -1,7 +1,7 @@
-"""The channel ``apprise``, and the only module that knows it: one message to one target.
+"""The channel ``apprise``: send one message to one target. No other module knows apprise.
 
-A target's address is a secret. apprise writes hosts and addresses into its own log, so nothing of
-that goes on into ours; what failed is said in words of our own.
+A target's address is a secret. apprise writes hosts and addresses into its own log, so that log is
+not passed on; errors are described in our own words.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _STATUS = re.compile(r"error=(\d{3})\b")
 
 
 def services(target: Target) -> apprise.Apprise:
-    """Return what apprise makes of a target's addresses.
+    """Return apprise's service objects for a target's addresses.
 
     Raises
     ------
     NotifyError
-        apprise is not installed, or knows no such address.
+        apprise is not installed, or does not support an address.
     ConfigError
         The address cannot be fetched.
     """
@@ -59,7 +59,7 @@ def send(target: Target, title: str, body: str, level: str) -> str:
     Raises
     ------
     NotifyError
-        It could not be sent to all of them.
+        Not every service accepted the message.
     ConfigError
         The address cannot be fetched.
     """
@@ -87,7 +87,7 @@ def _library() -> Any:
             where="[notify]",
             next_step=f"run `{INSTALL}`, or remove the targets from rbkernel.toml",
         ) from error
-    # whatever level a user sets: its lines have hosts and tokens in them
+    # whatever level the user sets: apprise's lines contain hosts and tokens
     logging.getLogger("apprise").propagate = False
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -95,7 +95,7 @@ def _library() -> Any:
 
 
 class _Heard(logging.Handler):
-    """Captures the log of apprise during one sending, without secrets."""
+    """Captures apprise's log while a message is sent, without secrets."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

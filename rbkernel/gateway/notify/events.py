@@ -1,8 +1,8 @@
-"""The events of an incident to notify, derived from its evidence. Pure.
+"""Derive the events of an incident to notify from its evidence. Pure.
 
-An event is due because a line of `incident.jsonl` says so, or because time has passed. Its key is
-the same in every process, however often the event is derived: so nothing is lost with a process,
-and nothing is notified twice.
+An event is due because of a line in `incident.jsonl`, or because time has passed. Its key is the
+same in every process, however often the event is derived. So a crash loses no event, and no event
+is notified twice.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from rbkernel.runbook.frontmatter_sections import EscalationLevel
 from rbkernel.runbook.quantities import duration_s
 
 _OVER = frozenset({RunState.ENDED, RunState.SEALED})
-# what a human writes into the record; then somebody is there
+# lines that a human writes into the record: they show that somebody responds
 _BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
 _RBKERNEL = "rbkernel"
-# a run that has not started by then is an event: nothing has looked at its alert
+# a run that has not started after this time is an event: nothing has checked its alert
 WAITS_TOO_LONG = timedelta(minutes=5)
 _ENDINGS = frozenset({"closed", "reopened"})
 
@@ -54,7 +54,7 @@ _ENDINGS = frozenset({"closed", "reopened"})
 class Event:
     """One event to notify; ``page`` is the run or incident whose page shows more.
 
-    ``facts`` are what templates can say, as JSON.
+    ``facts`` are the values for the templates, as JSON data.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Event:
 
 
 class Evidence(Protocol):
-    """Where the facts come from; each answer is None or empty when it is not to be had."""
+    """The source of the facts; each answer is None or empty when it is not available."""
 
     def run(self, run_id: str) -> Record | None:
         """Return the journal of a run."""
@@ -81,7 +81,7 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """Events to notify now, and when to check again although nothing was written (or None)."""
+    """The events to notify now, and when to check again without a change of the record, or None."""
 
     events: tuple[Event, ...]
     look_again: datetime | None
@@ -97,11 +97,11 @@ def due(
     record
         The incident's record.
     evidence
-        Runs, heads and runbooks; asked only for what is not known.
+        Runs, heads and runbooks; queried only for new events.
     known
-        Keys of events that somebody has seen to.
+        Keys of events that are already recorded.
     now
-        The present time, with its zone.
+        The current time, with its time zone.
     """
     said = _Incident(record, evidence, frozenset(known), now)
     events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
@@ -112,7 +112,7 @@ def due(
 
 
 def of_waiting(stored: StoredAlert) -> Event:
-    """Return the event that an alert, received long ago, has not got to its incident's record."""
+    """Return the event for an alert that has waited too long for its incident's record."""
     alert = stored.alert
     reason = stored.problem or "it is not processed yet: check that `rbkernel serve` is running"
     if stored.state == AlertState.PLACED:
@@ -133,7 +133,7 @@ def of_waiting(stored: StoredAlert) -> Event:
 
 
 class _Incident:
-    """The events of one incident at one moment."""
+    """The events of one incident at one point in time."""
 
     def __init__(
         self, record: IncidentRecord, evidence: Evidence, known: frozenset[str], now: datetime
@@ -144,7 +144,7 @@ class _Incident:
         self.now = now
 
     def unhandled(self) -> Iterator[Event]:
-        """Yield an event for each firing alert without the intended run."""
+        """Yield an event for each firing alert for which the intended run is missing."""
         for line in caveats.unhandled(self.record):
             key = f"unhandled/{line.text('identity')[:16] or line.number}"
             if key in self.known:
@@ -154,7 +154,7 @@ class _Incident:
             yield self._event("unhandled", key, line.at, None, facts)
 
     def not_started(self) -> Iterator[tuple[datetime, Event]]:
-        """Return the runs for alerts that wait, with the time at which that is too long."""
+        """Return the runs for waiting alerts that have not started, with the time limit of each."""
         if (
             not self.record.alerts
             or self.record.state == IncidentState.CLOSED
@@ -190,9 +190,9 @@ class _Incident:
             return
         verdict = Verdict(run.verdict) if run.verdict in list(Verdict) else Verdict.UNKNOWN
         verdict = journal.verdict if journal else verdict
-        # what is sealed was found before, also where the end is written down after it
+        # the sealed finding came first, even if the run's end is recorded after the seal
         at = min(filter(None, (run.ended_at, run.sealed_at)), key=instant, default="")
-        # both are due at the same time, and the finding's key stands for both
+        # both events are due at the same time, and the finding's key marks both as known
         for decision in journal.decisions if journal else ():
             if decision.state == DecisionState.PARKED:
                 facts = {"decision": asdict(decision), "verdict": verdict.value}
@@ -244,7 +244,7 @@ class _Incident:
                 ending = None  # a close is notified once: with the next seal of the record
 
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
-        """Return every step of every runbook's path, with the time at which it is due."""
+        """Yield each step of each runbook's escalation path, with the time at which it is due."""
         record = self.record
         if (
             record.state in {IncidentState.CLOSED, IncidentState.RUNS_ONLY}
@@ -265,7 +265,7 @@ class _Incident:
         self, runbook: str, front_matter: FrontMatter, level: EscalationLevel, after_s: float
     ) -> tuple[datetime, Event]:
         began = instant(self.record.began.at)
-        # by the runbook's own rule, at this severity; one that never is due lies in the far future
+        # by the runbook's rule for this severity; a step that is never due gets a far future time
         ever = bool(is_due(level, 0, after_s, self.record.severity))
         at = began + timedelta(seconds=after_s) if ever else _NEVER
         facts = {
@@ -280,7 +280,7 @@ class _Incident:
     def _unanswered(
         self, runbook: str, front_matter: FrontMatter
     ) -> Iterator[tuple[datetime, Event]]:
-        """Yield the escalation when a decision is not answered within the response time."""
+        """Yield the escalation for a decision that is not answered within the response time."""
         answer_s = duration_s(front_matter.response_time)
         asked = [
             run
@@ -385,7 +385,7 @@ def _said(record: IncidentRecord, run: RunHistory, state: RunState) -> bool:
 
 
 def _worst_first(journal: Record | None) -> list[Finding]:
-    """Return what is not ok, without the symptoms that a cause explains."""
+    """Return the findings that are not ok, the worst first, without symptoms of a known cause."""
     every = by_urgency(journal.findings if journal else ())
     return [one for one in every if one.verdict is not Verdict.OK and not one.explained_by]
 
@@ -396,7 +396,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _closing(ending: Line | None) -> dict[str, Any]:
-    """Return what a seal tells of the close that it seals.
+    """Return the facts about the close that a seal covers.
 
     >>> line = Line(number=1, kind="closed", at="", by="ann", data={"resolution": "resumed"})
     >>> _closing(line), _closing(None)["closed"]

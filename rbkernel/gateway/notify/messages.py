@@ -1,8 +1,8 @@
-"""Events → the words that are sent. Pure, but for the templates of a team's own.
+"""Turn events into the text of messages. Pure, except that it reads a team's own templates.
 
-Every text comes from the evidence, is redacted once more, and has the plain address of a page in
-it. Only what is sent has the signed link in the place of that address: the evidence keeps the
-words, and no key to any door.
+Every text comes from the evidence and is redacted once more. The text holds the plain address of a
+page. A signed link replaces that address only in the message that is sent, so that the evidence
+keeps the text but no valid link.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from rbkernel.redact import Redactor
 
 _SUFFIX = ".txt.j2"
 _PLACE = "rbkernel.gateway.notify"
-# what a phone shows, and what every service takes
+# what a phone shows, and what every service accepts
 _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
 _LONGEST_INCIDENT = 80
 _IN_A_DIGEST = 10
-_IN_A_MESSAGE = 20  # a storm may have hundreds of alerts that nothing is run for
+_IN_A_MESSAGE = 20  # a storm may have hundreds of alerts without a run
 _OF_AN_INCIDENT = 4
-# the most telling one names the message
+# the most important kind of event gives the message its title
 _ORDER = ("unhandled", "escalation", "raised", "finding", "decision", "sealed", "started")
-# what came first where both are of the same time
+# the order of events with the same time
 _HAPPENED = ("unhandled", "started", "raised", "finding", "decision", "sealed", "escalation")
-# what calls everybody of a chat, and may stand in an alert's label
+# mentions that notify everybody in a chat, and may be in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What is sent, with plain addresses; ``level`` is info, success, warning or failure."""
+    """A message with plain addresses; ``level`` is info, success, warning or failure."""
 
     title: str
     body: str
@@ -51,12 +51,12 @@ class Message:
     events: tuple[Event, ...]
 
     def with_links(self, sign: Callable[[str], str], address: str) -> str:
-        """Return the body with signed links: ``sign`` makes one for a run, an incident or all."""
+        """Return the body with signed links; ``sign`` makes one for a run, an incident or all."""
         pages = rf"{re.escape(address)}/rbkernel(?:/(?:runs|incidents)/([\w-]+))?(?![\w/-])"
         return re.sub(pages, lambda found: sign(found[1] or ""), self.body)
 
     def about(self, incident: str) -> str:
-        """Return what the body says of one incident; its last words where it does not name it."""
+        """Return the paragraphs of the body about an incident; the last one if none names it."""
         if len({event.incident for event in self.events}) == 1:
             return self.body
         named = re.compile(rf"(?<![\w-]){re.escape(incident)}(?![\w-])")
@@ -65,20 +65,20 @@ class Message:
 
 
 class Lines(str):
-    """Text of several lines that is as it should be."""
+    """Text of several lines that templates insert unchanged."""
 
     __slots__ = ()
 
 
 class Words:
-    """The templates: a team's own where it has some, else ours.
+    """The message templates: a team's own if it has some, else the built-in ones.
 
     Parameters
     ----------
     folder
-        A team's own templates, or None.
+        The folder of a team's own templates, or None.
     address
-        Where the gateway is reached.
+        The public address of the gateway.
     """
 
     def __init__(self, folder: Path | None, address: str) -> None:
@@ -103,7 +103,7 @@ class Words:
         return _message(parts[0]["title"], head + body, ordered)
 
     def digest(self, events: Sequence[Event]) -> Message:
-        """Return one message about everything that was held back."""
+        """Return one message about all events that were held back."""
         incidents: dict[str, list[Event]] = {}
         for event in events:
             incidents.setdefault(event.incident, []).append(event)
@@ -145,7 +145,7 @@ class Words:
         }
 
     def _render(self, name: str, **facts: Any) -> str:
-        """Fill a template in; where a team's own does not work, ours says it."""
+        """Render a template; if a team's own template fails, render the built-in one."""
         try:
             return self._own.get_template(name + _SUFFIX).render(facts)
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, OSError) as error:
@@ -155,12 +155,12 @@ class Words:
             return self._ours.get_template(name + _SUFFIX).render(facts)
 
     def check(self) -> None:
-        """Read every template of a team's own.
+        """Check that each of a team's own templates can be parsed.
 
         Raises
         ------
         NotifyError
-            One is no template.
+            A file is no valid template.
         """
         for name in (*_ORDER, "message", "digest"):
             try:
@@ -177,7 +177,7 @@ class Words:
 
 
 def path_of(what: str) -> str:
-    """Return the path of a run's or an incident's page below the pages.
+    """Return the path of the page of a run or an incident, relative to the root of the pages.
 
     >>> path_of("20261120T030211Z-3fa9c1"), path_of("INC-1"), path_of("")
     ('/runs/20261120T030211Z-3fa9c1', '/incidents/INC-1', '')
@@ -188,7 +188,7 @@ def path_of(what: str) -> str:
 
 
 def level_of(events: Sequence[Event]) -> str:
-    """Return how urgent a message is, in apprise's words."""
+    """Return the level of a message, one of apprise's notification types."""
     verdicts = {event.facts.get("verdict") for event in events}
     worst = _urgency(events)
     if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
@@ -199,7 +199,7 @@ def level_of(events: Sequence[Event]) -> str:
 
 
 def _called(events: Sequence[Event]) -> str:
-    """Return what an incident is called: it opened with one alert, and others may be in it."""
+    """Return the name of an incident: its first alert, and the number of further alerts."""
     newest = max((event.facts for event in events), key=lambda facts: len(facts.get("alerts", ())))
     title, others = str(newest.get("title", "")), len(newest.get("alerts", ())) - 1
     if not title or others < 1:
@@ -216,13 +216,13 @@ def _happened(event: Event) -> tuple[datetime, int]:
 
 
 def _newest_head(events: Sequence[Event]) -> str:
-    """Return the head that proves all others: seals are a chain, and a line may be left out."""
+    """Return the newest head, which proves all others: seals form a chain."""
     sealed = [event for event in events if event.facts.get("head")]
     return str(max(sealed, key=_happened).facts["head"]) if len(sealed) > 1 else ""
 
 
 def _caveats(events: Sequence[Event]) -> list[str]:
-    """Return the caveats: an ok with one of them is no all-clear."""
+    """Return the caveats; with a caveat, an ok verdict is no all-clear."""
     notes = (str(_plain(event.facts.get("mind", ""))) for event in events)
     return list(dict.fromkeys(filter(None, notes)))
 
@@ -244,7 +244,7 @@ def _message(title: str, body: str, events: Sequence[Event]) -> Message:
 
 
 def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
-    return jinja2.Environment(  # noqa: S701  # plain text; apprise escapes for those that want HTML
+    return jinja2.Environment(  # noqa: S701  # noqa: S701  # plain text; apprise escapes it for HTML services
         loader=loader,
         lstrip_blocks=True,
         undefined=jinja2.ChainableUndefined,
@@ -276,12 +276,12 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _squeezed(body: str) -> str:
-    """Take out blank lines, where a template left some."""
+    """Remove blank lines that a template left."""
     return "\n".join(line.rstrip() for line in body.splitlines() if line.strip())
 
 
 def _shortened(body: str) -> str:
-    """Cut what is too long in the middle: the last lines have incident and link."""
+    """Cut the middle out of a text that is too long: its last lines hold incident and link."""
     body = re.sub(r"\n{3,}", "\n\n", body.strip())
     if len(body) <= _LONGEST_BODY:
         return body

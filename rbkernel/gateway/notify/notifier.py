@@ -1,8 +1,8 @@
-"""Find new events in the evidence, store them, send them: a thread of `rbkernel serve`.
+"""Find new events in the evidence, store them, and send them: a thread of `rbkernel serve`.
 
-No run waits for it and none is stopped by it: it only reads what runs leave behind, and a target
-that does not answer is tried again, ever less often. What was sent is written into the incident's
-own record, without the links' signatures.
+No run waits for this thread, and the thread stops no run: it only reads the files of runs. Sending
+to a target that does not answer is retried at growing intervals. Each sent message is written into
+the incident's own record, without the signatures of links.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter import FrontMatter
 
 _LOOK_EVERY_S = 2.0
-# what is older when it is first seen is no news: evidence that was copied here, a gateway that was
-# away for long
+# an event that is older when it is first found is not sent: the evidence was copied here, or the
+# gateway was down for long
 _NEWS = timedelta(hours=6)
 _IN_ONE_COMMIT = 200
 log = logging.getLogger("rbkernel.notify")
 
 
 class Notifier:
-    """Sends notifications; does nothing without targets.
+    """Sends notifications; does nothing if no target is configured.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Notifier:
             self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Stop; unsent events are sent after the next start."""
+        """Stop the thread; unsent events are sent after the next start."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -97,12 +97,12 @@ class Notifier:
         self.stop()
 
     def sweep(self) -> int:
-        """Look once and send what is due; return how many messages were sent."""
+        """Find and send due events once; return the number of messages sent."""
         self.look()
         return sum(self.send_to(target) for target in self.targets)
 
     def look(self) -> None:
-        """Store the new events."""
+        """Find new events and store them."""
         now = datetime.now(UTC)
         evidence = OnDisk(self.settings)
         for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
@@ -113,12 +113,12 @@ class Notifier:
             self.outbox.add(fresh, self.targets, stale)
             for id_ in ids:
                 due = found.get(id_, Due(events=(), look_again=None))
-                # what is known now may make something else due
+                # an event that is stored now may make another event due
                 self._watch.seen(id_, look_again=now if due.events else due.look_again)
         self._look_at_waiting(now)
 
     def _look_at_waiting(self, now: datetime) -> None:
-        """Write down which alerts have waited too long for an incident."""
+        """Store an event for each alert that has waited too long for an incident."""
         known = self.outbox.known("")
         waiting = self.outbox.waiting_alerts((now - WAITS_TOO_LONG).timestamp())
         self.outbox.add(
@@ -174,7 +174,7 @@ class Notifier:
         return True
 
     def _link(self, target: Target, what: str) -> str:
-        """Return a link; a target for some events only gets none that opens everything."""
+        """Return a signed link; a target for only some events gets no link that opens all pages."""
         if not what and not target.hears_all:
             return f"{self.words.address}/rbkernel"
         return links.link(self.settings, what or links.EVERYTHING)
@@ -188,7 +188,7 @@ class Notifier:
             events = [event for event in message.events if event.incident == id_]
             try:
                 if incident.read(self.settings.evidence_root, id_).state == IncidentState.CLOSED:
-                    continue  # else a closed record would always have a line that no seal covers
+                    continue  # else its last line would be unsealed
                 incident.append(
                     *(self.settings.evidence_root, id_, "notified"),
                     by="rbkernel",
@@ -208,12 +208,12 @@ class Notifier:
                 self.sweep()
             except RbkernelError as error:
                 log.warning("notifications are delayed: %s", error)
-            except Exception:  # a defect here must not end the telling; the edge of the thread
+            except Exception:  # top level of the thread: a bug here must not end the notifications
                 log.exception("notifications are delayed by a bug in rbkernel; please report it")
 
 
 def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Return what there is in tuples of some size; the last one may be smaller.
+    """Yield the items in tuples of a given size; the last tuple may be smaller.
 
     >>> list(batched("abc", 2))
     [('a', 'b'), ('c',)]
@@ -224,7 +224,7 @@ def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
 
 
 class Watch:
-    """Which incidents' records have changed, or are due to be looked at."""
+    """Tracks which incidents' records have changed, or are due for a check."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -232,7 +232,7 @@ class Watch:
         self._again: dict[str, datetime] = {}
 
     def changed(self, now: datetime) -> Iterator[str]:
-        """Return the incidents to look at."""
+        """Return the incidents to check."""
         for path in sorted(self._root.glob(f"INC-*/{manifest.INCIDENT}")):
             id_ = path.parent.name
             try:
@@ -247,14 +247,14 @@ class Watch:
             yield id_
 
     def seen(self, id_: str, *, look_again: datetime | None) -> None:
-        """Remember when an incident is to be looked at although nothing is written."""
+        """Remember when to check an incident even if its record does not change."""
         self._again.pop(id_, None)
         if look_again is not None:
             self._again[id_] = look_again
 
 
 class OnDisk:
-    """The facts of events, from the evidence folder and the catalogue; read once a sweep."""
+    """Reads the facts of events from the evidence folder and the catalogue, once a sweep."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -266,7 +266,7 @@ class OnDisk:
         try:
             return reading.read(runs.find(self._settings.evidence_root, run_id))
         except EvidenceError:
-            return None  # the event says that nothing is known of the run
+            return None  # the event then says that nothing is known about the run
 
     def head(self, seal_id: str) -> str:
         """Return the hash that a seal published."""

@@ -1,11 +1,12 @@
-"""What is still to be sent, in the gateway's store: it survives a crash, and hosts share it.
+"""The unsent notifications in the gateway's store: they survive a crash, and hosts share them.
 
-Ordering rules: an event is written down for every target that wants it, in one transaction with
-the mark that it is known; a row is claimed before it is sent, for a while, so that of several
-gateways one sends; it is marked as sent after it was. Who is killed in between sends it twice:
-better than never.
+Ordering rules: one transaction stores an event for every target that wants it, and marks the event
+as known. A gateway claims a row for a limited time before it sends the row, so that only one of
+several gateways sends it. The row is marked as sent after the sending. A gateway that is killed in
+between sends the message twice, which is better than never.
 
-A target begins when a gateway first knows of it: what happened before is not sent to it.
+A target begins when a gateway first sees it in the configuration: earlier events are not sent to
+it.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ _AT_ONCE = 200
 
 
 class NotificationState(StrEnum):
-    """How far a notification is."""
+    """The state of a notification."""
 
-    KNOWN = "known"  # the mark that the event was written down, of no target
-    PENDING = "pending"  # to be sent, perhaps again
+    KNOWN = "known"  # marks the event as stored; belongs to no target
+    PENDING = "pending"  # to be sent, or sent again
     SENT = "sent"  # the target has accepted it
-    GIVEN_UP = "given up"  # every try failed for hours
+    GIVEN_UP = "given up"  # every attempt failed for hours
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """The due events of one target, and how many messages it may get."""
+    """The due events of one target, and how many messages the target may get."""
 
     events: tuple[Event, ...]
     messages: int
@@ -54,7 +55,7 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """How a target is doing; ``problem`` is why the last try failed, empty when it did not."""
+    """The state of a target; ``problem`` is the error of the last attempt, or empty."""
 
     pending: int
     sent: int
@@ -63,15 +64,15 @@ class Waiting:
 
 
 class Outbox:
-    """The rows of all targets."""
+    """The stored notifications of all targets."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def begin(self, targets: Sequence[Target]) -> list[str]:
-        """Remember that these targets exist from now on; return the names of the new ones.
+        """Store that these targets exist from now on; return the names of the new ones.
 
-        A target of a store that an earlier version wrote began with the first message for it.
+        In a store that an earlier version wrote, a target began with its first message.
         """
         with self._store.planning() as connection:
             known = set(connection.execute(sa.select(notification_targets.c.target)).scalars())
@@ -89,13 +90,13 @@ class Outbox:
         return bool(self._store.read(wanted.limit(1)))
 
     def known(self, incident: str) -> set[str]:
-        """Return the keys of the events of an incident that were written down."""
+        """Return the keys of the stored events of an incident."""
         table = notifications.c
         wanted = sa.select(table.key).where(table.incident == incident, table.target == "")
         return {row.key for row in self._store.read(wanted)}
 
     def waiting_alerts(self, before: float) -> list[StoredAlert]:
-        """Return the firing alerts that were received before a time and still wait."""
+        """Return the firing alerts that were received before a time and are still not processed."""
         table = tables.alerts.c
         wanted = sa.select(tables.alerts).where(
             table.state != AlertState.DONE,
@@ -107,9 +108,9 @@ class Outbox:
     def add(
         self, events: Sequence[Event], targets: Sequence[Target], stale: Sequence[Event] = ()
     ) -> None:
-        """Write events down for the targets that want them; stale ones are only known from now on.
+        """Store events for the targets that want them; mark stale events as known without sending.
 
-        A target gets nothing that happened before it began.
+        A target gets no event that happened before the target began.
         """
         rows = [_row(event, "", NotificationState.KNOWN) for event in (*events, *stale)]
         if not rows:
@@ -125,8 +126,10 @@ class Outbox:
             connection.execute(self._store.insert(notifications).on_conflict_do_nothing(), rows)
 
     def claim(self, target: str, limits: Notify) -> Claimed | None:
-        """Claim all due events of a target; None if there are none, it waits for a retry or the
-        rate limit, or another gateway has claimed them.
+        """Claim all due events of a target.
+
+        Return None if the target has no due events, waits for a retry or for the rate limit, or if
+        another gateway has claimed the events.
         """
         now = time.time()
         with self._store.planning() as connection:
@@ -137,7 +140,7 @@ class Outbox:
             sent = _sent(connection, target, limits, now)
             allowed = allowance([row.sent_at for row in sent], now, limits)
             if not allowed:
-                # what is critical waits for nothing but what is critical
+                # a critical event waits only for other critical events
                 events = _with_critical(events)
                 urgent = {row.sent_at for row in sent if events and _is_critical(_event(row))}
                 allowed = allowance([*urgent], now, limits) if events else 0
@@ -147,11 +150,11 @@ class Outbox:
         return Claimed(events=events, messages=allowed)
 
     def sent(self, target: str, events: Iterable[Event]) -> None:
-        """Mark as sent what has been sent."""
+        """Mark the claimed events as sent."""
         self._mark(target, events, state=NotificationState.SENT, sent_at=time.time(), problem="")
 
     def failed(self, target: str, events: Sequence[Event], problem: str, limits: Notify) -> bool:
-        """Schedule a retry; return whether this was the last try."""
+        """Schedule a retry; return whether this was the last attempt."""
         now, table = time.time(), notifications.c
         first = self._one(target, events[0])
         over = bool(now - first.created_at > limits.give_up_h * 3600)
@@ -166,11 +169,11 @@ class Outbox:
         return over
 
     def release(self, target: str, events: Iterable[Event]) -> None:
-        """Release what was claimed but not sent."""
+        """Release claimed events that were not sent."""
         self._mark(target, events, state=NotificationState.PENDING)
 
     def waiting(self, target: str) -> Waiting:
-        """Return how a target is doing."""
+        """Return the state of a target."""
         table = notifications.c
         wanted = sa.select(table.state, sa.func.count().label("number")).where(
             table.target == target
@@ -199,7 +202,7 @@ class Outbox:
 def receivers(event: Event, targets: Sequence[Target]) -> list[str]:
     """Return the names of the targets that get an event.
 
-    A critical alert that is not handled goes to all when none wants it: it is never kept quiet.
+    If no target wants an unhandled critical alert, all targets get it.
     """
     wanted = [one.name for one in targets if one.wants(event.kind, event.severity)]
     if not wanted and event.kind == "unhandled" and _is_critical(event):
@@ -208,7 +211,7 @@ def receivers(event: Event, targets: Sequence[Target]) -> list[str]:
 
 
 def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:
-    """Return how many messages a target may get now: a bucket that fills by one every so often.
+    """Return how many messages a target may get now, by a token bucket with a steady refill.
 
     >>> limits = Notify(burst=2, every_s=60)
     >>> [allowance(sent, 100.0, limits) for sent in ([], [100.0], [99.0, 100.0], [30.0, 35.0])]
@@ -218,7 +221,7 @@ def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:
     left = most
     for moment in sorted({*sent_at}):
         left = min(most, left + (moment - before) / limits.every_s)
-        # never below nothing: what was sent beyond the limit, as critical, is not paid back
+        # not below zero: critical messages beyond the limit are not charged later
         left, before = max(0.0, left - 1), moment
     return int(min(most, left + (now - before) / limits.every_s) + 1e-9)
 
@@ -241,7 +244,7 @@ def _sent(connection: Connection, target: str, limits: Notify, now: float) -> Se
 
 
 def _with_critical(events: Sequence[Event]) -> tuple[Event, ...]:
-    """Return all events of the incidents that have a critical one."""
+    """Return all events of the incidents that have a critical event."""
     critical = {event.incident for event in events if _is_critical(event)}
     return tuple(event for event in events if event.incident in critical)
 
@@ -251,7 +254,7 @@ def _is_critical(event: Event) -> bool:
 
 
 def _change(connection: Connection, target: str, events: Iterable[Event], **values: Any) -> None:
-    """Change the rows of these events, and no others that came in between."""
+    """Change the rows of these events, but no rows added in the meantime."""
     change = sa.update(notifications).where(_is(target, sa.bindparam("of"), sa.bindparam("named")))
     rows = [{"of": one.incident, "named": one.key} for one in events]
     if rows:

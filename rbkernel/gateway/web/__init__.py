@@ -1,7 +1,7 @@
-"""The pages: what a run found, the console, an incident; for `rbkernel serve` and for Jupyter.
+"""The web pages of runs and incidents, and the console; for `rbkernel serve` and for Jupyter.
 
-`handlers` gives what tornado mounts. Nothing is imported before it is called, so that `rbkernel
-link` does not wait for a web server.
+`handlers` returns tornado's rules. Imports are delayed until it is called, so that `rbkernel link`
+does not wait for a web server.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def handlers(
     settings
         The configuration.
     store
-        What the gateway keeps, for queue and quarantine; None where there is none.
+        The gateway's store, for queue and quarantine; None if there is none.
 
     Raises
     ------
     ConfigError
-        The pages are to be open, and others than this machine can reach them; or the secret that
-        links are signed with cannot be had.
+        The pages are configured as open, but other machines can reach them; or the secret that
+        signs links cannot be read.
     """
     from tornado.web import RedirectHandler
 
@@ -64,7 +64,7 @@ def handlers(
 
 
 def who_may_read(settings: Settings) -> str:
-    """Say who can read the pages, and how."""
+    """Return a sentence that says who can read the pages, and how."""
     if settings.pages.open_on_loopback:
         return "anyone on this machine can read them"
     return "open them with a link from `rbkernel link`"

@@ -1,4 +1,4 @@
-"""The console: what runs now, incidents, queue, quarantine, catalogue."""
+"""The console page: live runs, incidents, queue, quarantine and catalogue."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class Unreadable:
 
     @property
     def text(self) -> str:
-        """The beginning of it, harmless to show."""
+        """The beginning of the text, safe to display."""
         return visible(self.of.beginning.decode(errors="replace"))
 
     @property
     def more_bytes(self) -> int:
-        """How much of it is not shown."""
+        """The number of bytes that are not shown."""
         return max(0, self.of.size_bytes - len(self.of.beginning))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """What the store says, or ``problem``: why it cannot be asked."""
+    """The counts in the store, or ``problem``: why the store cannot be read."""
 
     counts: Counts = field(default_factory=Counts)
     running: tuple[Job, ...] = ()
@@ -65,18 +65,18 @@ class Queue:
     problem: StoreError | None = None
 
     def silent_s(self, worker: str, lease_s: float) -> float | None:
-        """Return how long a worker has been silent, if longer than its lease."""
+        """Return the time since a worker's last heartbeat if it exceeds the lease."""
         heard = {one.id: one.silent_s for one in self.workers}.get(worker, 0.0)
         return heard if heard > lease_s else None
 
     def has_worker(self, lease_s: float) -> bool:
-        """Whether a worker is running, or that is unknown."""
+        """Whether a worker is running; true if that is unknown."""
         takes = (one.kernels and one.silent_s <= lease_s for one in self.workers)
         return self.problem is not None or any(takes)
 
 
 def show(site: Site, asked: Asked) -> Answer:
-    """Return the console.
+    """Return the console page.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def _without_kernel(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -
 
 
 def _stage(entry: RunEntry | None, silent_s: float | None) -> str:
-    """Say what happens to a run that has no kernel."""
+    """Return the stage of a run without a kernel, as text."""
     if silent_s is None:
         return "sealing" if entry else "starting"
     ended = "sealed" if entry and entry.state == SEALED else "ended"

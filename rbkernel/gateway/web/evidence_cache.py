@@ -1,7 +1,7 @@
-"""What the pages read of the evidence folder: each journal once, as long as it stays the same.
+"""A cache of the evidence for the pages: each journal is read once, until it changes.
 
-A page may be asked for every other second by everybody on call, while a storm is on. So what was
-read is kept, under the size and the time of the file that it was read from. Used by one thread.
+During a storm, everybody on call may request a page every other second. So parsed data is cached,
+with the size and the modification time of its file as the key. Only one thread uses the cache.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from rbkernel.render.documents.contents import Section, section
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 
-# a list of runs may be this old; a storm changes it many times a second
+# a list of runs may be this old; in a storm it changes many times a second
 _LIST_S = 1.0
-# so long a verified seal is believed
+# how long the result of verifying a seal is reused
 _VERIFIED_S = 30.0
 _CATALOGUE_S = 30.0
-# how many of a kind are kept: a whole run may take megabytes, a line of a list takes little
+# cached entries of each kind: a whole run may take megabytes, a line of a list takes little
 _KEPT = {
     "summary": 24,
     "record": 24,
@@ -47,10 +47,10 @@ _KEPT = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """One run: what its evidence says, and whether that is sealed.
+    """The evidence of one run, and whether it is sealed.
 
-    ``head`` is None before the seal; ``problems`` is what verification found, empty when all is as
-    it was sealed.
+    ``head`` is None before the seal. ``problems`` holds the errors that verification found; it is
+    empty when the evidence is unchanged since the seal.
     """
 
     section: Section
@@ -62,7 +62,7 @@ class RunSummary:
 
     @property
     def live(self) -> bool:
-        """Whether its kernel lives."""
+        """Whether the run's kernel is alive."""
         return self.stage == runs.LIVE
 
 
@@ -115,12 +115,12 @@ class EvidenceCache:
         return [path.parent.name for path in paths if INCIDENT_ID.fullmatch(path.parent.name)]
 
     def record(self, incident: str) -> IncidentRecord | None:
-        """Return what an incident's own record tells; None when it has none yet.
+        """Return an incident's own record; None if the incident has none yet.
 
         Raises
         ------
         EvidenceError
-            It cannot be read.
+            The record cannot be read.
         """
         path = self.root / incident / manifest.INCIDENT
         if not INCIDENT_ID.fullmatch(incident) or not path.is_file():
@@ -131,25 +131,25 @@ class EvidenceCache:
         return kept
 
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
-        """Return the runbooks as an engineer on call needs them, and those that are unreadable."""
+        """Return the readable runbooks for engineers on call, and the unreadable ones."""
         age = time.monotonic() // _CATALOGUE_S
         known, problems = self._keep("catalogue", age, lambda: catalogue.runbooks(folders))
         return catalogue.by_need(known), problems
 
     def progress(self, entry: RunEntry) -> Progress:
-        """Say how far a run has come.
+        """Return the progress of a run.
 
         Raises
         ------
         EvidenceError
-            Its journal cannot be read.
+            The run's journal cannot be read.
         """
         live = entry.state == runs.LIVE
         record = self._record(entry.folder)
         return progress(record.cells, steps(reading.snapshot_of(record)), live=live)
 
     def summary(self, run_id: str) -> RunSummary:
-        """Return what the evidence says of a run.
+        """Return the summary of a run's evidence.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class EvidenceCache:
         return entry
 
     def _keep(self, kind: str, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return what was made for that key, of the kinds in `_KEPT`; make it when it is new."""
+        """Return the cached value for a key; create the value if it is missing."""
         kept = self._kept[kind]
         if key not in kept:
             kept[key] = make()
@@ -222,7 +222,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _signer(folder: Path) -> str:
-    """Return who signed a run; whether the signature holds is what verification tells."""
+    """Return the name of a run's signer; verification checks the signature itself."""
     path = folder / manifest.SUMS
     try:
         return manifest.read_listing(path.read_bytes(), str(path)).signer

@@ -1,7 +1,7 @@
-"""The pages in Jupyter: a server extension, for people who are logged in there.
+"""The pages in Jupyter: a server extension, for users who are logged in to Jupyter.
 
-Every handler is Jupyter's own, so identity, authorization, XSRF and the check of the host are
-Jupyter's. What goes wrong here is logged, and never keeps Jupyter from starting.
+Every handler is a Jupyter handler, so identity, authorization, XSRF and the host check are
+Jupyter's. An error of this extension is logged, and never prevents Jupyter's start.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from rbkernel.incidents import working_copy
 
 
 class Page(Shows, JupyterHandler):
-    """A page, for whoever may read files in this Jupyter."""
+    """A page, for users who may read files in this Jupyter."""
 
     auth_resource = "contents"
 
     def initialize(self, site: Site, route: Route) -> None:
-        """Take what the extension was loaded with."""
+        """Store the arguments that the extension was loaded with."""
         self.site, self._route = site, route
 
     @authenticated
     @authorized
     async def get(self, what: str = "") -> None:
-        """Show it."""
+        """Answer with the page."""
         await self.show(self._route, what, xsrf=self.xsrf_token.decode("ascii"))
 
     head = get
 
 
 class Continue(Shows, JupyterHandler):
-    """*Continue in JupyterLab*: makes a working copy, and goes there."""
+    """*Continue in JupyterLab*: makes a working copy, and redirects to it."""
 
     auth_resource = "contents"
 
     def initialize(self, site: Site, root: Path) -> None:
-        """Take what the extension was loaded with."""
+        """Store the arguments that the extension was loaded with."""
         self.site, self._root = site, root
 
     @authenticated
     @authorized
     async def post(self, run_id: str) -> None:
-        """Make the copy, or find the one that is there."""
+        """Make the copy, or find the existing one; redirect to it."""
         try:
             copy = await asyncio.to_thread(self._make, run_id)
         except RbkernelError as error:
@@ -72,18 +72,18 @@ class Continue(Shows, JupyterHandler):
 
 
 class Static(Shows, JupyterHandler):
-    """What all pages share."""
+    """The static files that all pages share."""
 
     auth_resource = "contents"
 
     def initialize(self, site: Site) -> None:
-        """Take what the extension was loaded with."""
+        """Store the arguments that the extension was loaded with."""
         self.site = site
 
     @authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """Send it."""
+        """Answer with the file."""
         await self.send_static(name)
 
     head = get
@@ -95,13 +95,13 @@ class Nothing(Shows, JupyterHandler):
     auth_resource = "contents"
 
     def initialize(self, site: Site) -> None:
-        """Take what the extension was loaded with."""
+        """Store the arguments that the extension was loaded with."""
         self.site = site
 
     @authenticated
     @authorized
     def get(self) -> None:
-        """Say that there is nothing."""
+        """Answer 404."""
         self.send(pages.nothing_here(self.site))
 
     head = get
@@ -115,7 +115,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
         find = _Finder(settings.store_url, server.log)
         site = Site(settings=settings, base=base, find_store=find, in_jupyter=True)
     except RbkernelError as error:
-        server.log.error("rbkernel pages are not available: %s", error)  # noqa: TRY400  # it says what to do
+        server.log.error("rbkernel pages are not available: %s", error)  # noqa: TRY400  # noqa: TRY400  # the message says what to do
         return
     root = Path(server.contents_manager.root_dir).resolve()
     server.web_app.add_handlers(".*$", rules(site, root))
@@ -123,12 +123,12 @@ def _load_jupyter_server_extension(server: Any) -> None:
 
 
 def rules(site: Site, root: Path) -> list[tuple[str, Any, dict[str, Any]]]:
-    """Return what is mounted, as tornado's rules: pattern, handler, arguments.
+    """Return the handlers of the extension, as tornado's rules: pattern, handler, arguments.
 
     Parameters
     ----------
     site
-        What the pages are made from.
+        The site that renders the pages.
     root
         Jupyter's root folder, in which working copies are made.
     """
@@ -142,7 +142,7 @@ def rules(site: Site, root: Path) -> list[tuple[str, Any, dict[str, Any]]]:
 
 
 class _Finder:
-    """Reaches the gateway's store as soon as there is one: Jupyter itself makes none."""
+    """Finds the gateway's store once it exists; Jupyter itself never creates one."""
 
     def __init__(self, url: str, log: logging.Logger) -> None:
         self._address = tables.address(url)

@@ -1,4 +1,4 @@
-"""Pure: figures and lines of a record in words."""
+"""Format counts, durations and lines of a record as text. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rbkernel.evidence.timeline import alert_name, when_alerted
 
 
 def counted(numbers: Mapping[str, int]) -> str:
-    """Write how much there is of what.
+    """Return counts as text.
 
     >>> counted({"done": 3, "failed": 1}), counted({})
     ('3 done, 1 failed', 'none')
@@ -19,7 +19,7 @@ def counted(numbers: Mapping[str, int]) -> str:
 
 
 def lasted(seconds: float) -> str:
-    """Write a time span, as exact as anybody needs it.
+    """Return a duration as text, rounded for readers.
 
     >>> lasted(4.2), lasted(185), lasted(7500), lasted(200_000)
     ('4 s', '3 min', '2 h 5 min', '2 d 7 h')
@@ -35,7 +35,7 @@ def lasted(seconds: float) -> str:
 
 
 def said(line: Line) -> str:
-    """Write a line of an incident's record for people.
+    """Return a line of an incident's record as text for people.
 
     >>> def line(kind, **data):
     ...     return Line(number=1, kind=kind, at="", by="ann", data=data)
@@ -80,6 +80,6 @@ def _said(line: Line) -> str:
         return (
             f"merged into {into}" if into else f"{line.text('from')} was merged into this incident"
         )
-    hidden = {"group_key"}  # a sender's own, of no use to people
+    hidden = {"group_key"}  # a sender's internal name, of no use to readers
     values = (str(value) for name, value in line.data.items() if value and name not in hidden)
     return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")

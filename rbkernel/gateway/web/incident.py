@@ -1,4 +1,4 @@
-"""The page of an incident: alerts, runs, notes, status updates, what happened when, downloads."""
+"""The page of an incident: alerts, runs, notes, status updates, timeline and downloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIVE_REFRESH_S, _REFRESH_S = 2, 10
 
 @dataclass(frozen=True, kw_only=True)
 class RunLine:
-    """One run of the incident; ``progress`` only while it goes on."""
+    """One run of the incident; ``progress`` is set only while the run goes on."""
 
     entry: RunEntry
     progress: Progress | None

@@ -1,4 +1,4 @@
-"""Pure: runs → incidents, as the console lists them: the newest first, each with its worst."""
+"""Group runs into incidents for the console: newest first, each with its worst verdict. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.model import Verdict
 class IncidentLine:
     """One incident in a list, with its runs in the order of their start.
 
-    ``record`` is its own, None as long as it has none.
+    ``record`` is the incident's own record, or None if it has none yet.
     """
 
     id: str
@@ -25,7 +25,7 @@ class IncidentLine:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The most urgent of what its runs found; None as long as none has ended."""
+        """The most urgent verdict of the incident's runs; None as long as no run has ended."""
         ended = [run.verdict for run in self.runs if run.state != LIVE]
         if not ended:
             return None
@@ -34,24 +34,24 @@ class IncidentLine:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What to know before the verdict is trusted."""
+        """Caveats to read before the verdict is trusted."""
         return caveats.caveats_of(self.record) if self.record else ()
 
     @property
     def live(self) -> bool:
-        """Whether one of its runs is live."""
+        """Whether a run of the incident is live."""
         return any(run.state == LIVE for run in self.runs)
 
     @property
     def newest(self) -> str:
-        """When its last run began, else when it was opened: such as ``20261120T030211``."""
+        """The start of the last run, else of the incident, such as ``20261120T030211``."""
         if self.runs:
             return self.runs[-1].run_id[:15]
         opened = self.record.opened_at if self.record else ""
         return re.sub("[-:]", "", opened)[:15]
 
     def holds(self, words: Sequence[str]) -> bool:
-        """Whether the list shows each of these words for this incident."""
+        """Return whether each of these words occurs in the text that the list shows."""
         runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
         record = self.record
         whose = (record.title, record.service, record.severity) if record else ()
@@ -62,7 +62,7 @@ class IncidentLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ListPage:
-    """One page of a list: what it shows, of how many."""
+    """One page of a list: its lines, its number, and the totals."""
 
     lines: tuple[IncidentLine, ...]
     number: int
@@ -75,16 +75,16 @@ def incidents(
     recorded: Iterable[str],
     record: Callable[[str], IncidentRecord | None],
 ) -> tuple[IncidentLine, ...]:
-    """Gather runs by incident; the incident with the newest run comes first.
+    """Group runs by incident; the incident with the newest run comes first.
 
     Parameters
     ----------
     runs
         All runs.
     recorded
-        The incidents that have a record: an alert may have come, and no run yet.
+        The incidents that have a record, which may exist before the first run.
     record
-        Gives an incident's record.
+        Returns an incident's record.
     """
     by_incident: dict[str, list[RunEntry]] = {incident: [] for incident in recorded}
     for run in runs:

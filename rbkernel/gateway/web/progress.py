@@ -1,4 +1,4 @@
-"""Pure: the progress of a run: which cell of how many, and its purpose."""
+"""The progress of a run: the current cell, the number of cells, and the cell's purpose. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.evidence.reading import INTERRUPTED, NOT_RUN, CellRun
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A code cell of the document, below the heading that says what it is for."""
+    """A code cell of the document, with the heading that states its purpose."""
 
     source: str
     heading: str
@@ -22,9 +22,9 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """``done`` of ``total`` code cells have ended; ``doing`` says what runs, empty when nothing.
+    """``done`` of ``total`` code cells have ended; ``doing`` names the running cell, or is empty.
 
-    ``total`` is 0 as long as nobody knows the document: before the cell with `rb.start`.
+    ``total`` is 0 until the document is known: before the cell with `rb.start`.
     """
 
     done: int
@@ -33,7 +33,7 @@ class Progress:
 
     @property
     def words(self) -> str:
-        """One line for people.
+        """The progress as one line of text.
 
         >>> Progress(done=3, total=12, doing="How far behind?").words
         'cell 4 of 12: How far behind?'
@@ -48,7 +48,7 @@ class Progress:
 
 
 def steps(document: bytes | None) -> tuple[Step, ...]:
-    """Return the code cells of a document that a frontend would run; none when it is no notebook.
+    """Return the code cells of a document that a frontend would run; none if it is no notebook.
 
     >>> cells = [{"cell_type": "markdown", "source": ["## Look"]}]
     >>> cells += [{"cell_type": "code", "source": "x"}, {"cell_type": "code", "source": " "}]
@@ -70,17 +70,17 @@ def steps(document: bytes | None) -> tuple[Step, ...]:
 
 
 def progress(cells: Iterable[CellRun], steps: Iterable[Step], *, live: bool) -> Progress:
-    """Say how far a run has come.
+    """Return the progress of a run.
 
     Parameters
     ----------
     cells
-        What was executed so far, in order.
+        The executed cells so far, in order.
     steps
-        The document's code cells; cells that are not among them, such as injected parameters,
-        count as well.
+        The document's code cells. Executed cells that are not among them, such as injected
+        parameters, count as well.
     live
-        Whether the kernel lives: only then a cell without an end is one that runs.
+        Whether the kernel is alive; only then is a cell without an end still running.
     """
     steps = tuple(steps)
     if not steps:
@@ -105,7 +105,7 @@ def _purpose(code: str, steps: Iterable[Step]) -> str:
 
 
 def _heading(source: str) -> str:
-    """Return the last heading of a Markdown cell, without its marks.
+    """Return the last heading of a Markdown cell, without its markup.
 
     >>> _heading("text\\n### 2. Is `replay` paused?\\nmore"), _heading("text")
     ('2. Is replay paused?', '')

@@ -1,4 +1,4 @@
-"""Which address shows what, and whom a link must name to open it. Knows no web server."""
+"""The addresses of the pages, and the ids that a link must name to open each of them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RUN = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """An address below the pages'.
+    """An address below the root of the pages.
 
-    ``wanted`` says what a link must name, for the id in the address, to open it. ``brief`` pages
-    take a moment at the most: the rest goes to threads of its own.
+    ``wanted`` returns the ids that a link must name to open this address. ``brief`` pages take only
+    a moment; the other pages get threads of their own.
     """
 
     pattern: str
@@ -45,14 +45,14 @@ def _the_run(site: Site, what: str) -> tuple[str, ...]:
 
 
 def _report(site: Site, asked: Asked) -> Answer:
-    """Return all of a run or an incident, step by step, as its export has it."""
+    """Return the full report of a run or an incident, step by step, as in its export."""
     with report.fit_for_a_report(asked.what):
         made = report.build(site.settings.evidence_root, asked.what)
         return Answer(body=page.render(made), policy=REPORT_POLICY)
 
 
 def _archive(site: Site, asked: Asked) -> Answer:
-    """Return the sealed bytes, with how to verify them."""
+    """Return the sealed files as an archive, with instructions to verify them."""
     settings = site.settings
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         written = writing.export(
@@ -98,7 +98,7 @@ def message(site: Site, error: RbkernelError, status: int, *, command: str = "")
 
 
 def nothing_here(site: Site) -> Answer:
-    """Return the page for an address that leads nowhere."""
+    """Return the page for an unknown address."""
     error = EvidenceError(
         "there is no such page",
         next_step="open the console, or check the run id or incident id in the address",

@@ -1,4 +1,4 @@
-"""The page of a run: what is wrong, what to do next, what can be decided and copied, and why."""
+"""The page of a run: findings, next steps, decisions, commands to copy, and explanations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.render.documents.blocks import Figure, Image
 
 _ALERTS_SHOWN = 20
 _LIVE_REFRESH_S = 2
-# a run that has ended may yet be sealed, and its alerts may resolve
+# an ended run may still be sealed, and its alerts may still resolve
 _REFRESH_S = 5
 _SEALED_REFRESH_S = 0
 # states of a decision that nobody has made
@@ -41,7 +41,7 @@ def show(site: Site, asked: Asked) -> Answer:
         verdict=_verdict(summary),
         headline=_headline(summary),
         mind=_mind(site, summary),
-        # what a run that goes on has not come to yet is no warning
+        # for a live run, steps that it has not reached yet are no warning
         warnings=() if summary.live else summary.section.warnings,
         figures=figures,
         findings=_findings(summary.section.findings),
@@ -61,7 +61,7 @@ def _mind(site: Site, summary: RunSummary) -> str:
 
 
 def _without_evidence(site: Site, run_id: str) -> Answer | None:
-    """Show a run without evidence from the store, if it is known there."""
+    """Return the page of a run without evidence, from the store; None if it has no such run."""
     store = site.store
     job = store.job_of_run(run_id) if store else None
     if store is None or job is None:
@@ -70,7 +70,7 @@ def _without_evidence(site: Site, run_id: str) -> Answer | None:
         return _starting(site, job)
     attempts = store.attempts(job.id)
     tried = next((one for one in attempts if one.run_id == run_id), None)
-    # one with a verdict has had evidence: that it is missing is an error
+    # a run with a verdict had evidence: that it is missing is an error
     if tried is None or tried.verdict or run_id in site.cache.known():
         return None
     waits = job.run_id not in {one.run_id for one in attempts}
@@ -89,7 +89,7 @@ def _starting(site: Site, job: Job) -> Answer:
 
 
 def _not_started(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer:
-    """Show an attempt that ended before its kernel started, and the next one."""
+    """Return the page of an attempt that ended before its kernel started, and of the next one."""
     return site.render(
         "not_started.html.j2",
         job=job,
@@ -101,14 +101,14 @@ def _not_started(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer
 
 
 def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """Return the findings to show, and the ok ones to fold."""
+    """Return the findings to show, and the ok findings to fold."""
     passed = [finding for finding in found if finding.verdict is Verdict.OK]
     other = [finding for finding in found if finding.verdict is not Verdict.OK]
     return (other, passed) if other and len(passed) > 1 else (list(found), [])
 
 
 def _verdict(summary: RunSummary) -> str:
-    """Return the worst so far; a run that has not looked yet is running."""
+    """Return the worst verdict so far; "running" for a run without findings."""
     if not summary.live:
         return summary.section.verdict.value
     found = summary.section.findings

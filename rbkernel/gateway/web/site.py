@@ -1,4 +1,4 @@
-"""What every page is made from: the configuration, the evidence, the store, and where it stands."""
+"""The data that every page is made from: configuration, evidence, store, and base address."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from rbkernel.run.outcome import Outcome
 _FOLDER = Path(__file__).parent
 _HTML = "text/html; charset=UTF-8"
 _JAVASCRIPT = "text/javascript; charset=UTF-8"
-# plotly.js makes style elements, and outputs bring styles that have passed the sanitizer
+# plotly.js creates style elements, and outputs contain styles that passed the sanitizer
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:;"
     " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# evidence of its own: it may draw its figures, and knows nothing of these pages
+# an exported report may draw its figures, but has no access to these pages
 REPORT_POLICY = "sandbox allow-scripts allow-popups allow-downloads; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a browser wants: the id in the address, what follows ``?``, what a form must carry."""
+    """A browser's request: the id in the address, the query, and the XSRF field for forms."""
 
     what: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A page, or a file: what goes to the browser; ``name`` makes it a download."""
+    """The answer to a browser: a page or a file; ``name`` makes it a download."""
 
     body: bytes
     status: int = 200
@@ -57,18 +57,18 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The pages under one address.
+    """The pages under one base address.
 
     Parameters
     ----------
     settings
         The configuration.
     base
-        The path that all addresses of the pages begin with, such as ``/rbkernel``.
+        The path that begins all addresses of the pages, such as ``/rbkernel``.
     find_store
-        Gives what the gateway keeps; None where there is none: then no queue is shown.
+        Returns the gateway's store; None if there is none: then no queue is shown.
     in_jupyter
-        Whether JupyterLab stands beside the pages: then a run can be continued from its page.
+        Whether the pages are served by Jupyter: then a run can be continued in JupyterLab.
     """
 
     settings: Settings
@@ -81,17 +81,17 @@ class Site:
     def __post_init__(self) -> None:
         cache = EvidenceCache(self.settings.evidence_root, self.settings.allowed_signers)
         object.__setattr__(self, "cache", cache)
-        # one thread reads and renders, so that pages never hold up what comes in
+        # one thread reads and renders, so that pages never delay incoming alerts
         reader = ThreadPoolExecutor(1, thread_name_prefix="rbkernel-pages")
         object.__setattr__(self, "reader", reader)
 
     @property
     def store(self) -> Store | None:
-        """What the gateway keeps, if there is anything."""
+        """The gateway's store, or None."""
         return self.find_store()
 
     def incident_of(self, run_id: str) -> str:
-        """Return the incident of a run; empty when nobody knows it."""
+        """Return the incident of a run; empty if it is unknown."""
         for entry in self.cache.entries():
             if entry.run_id == run_id:
                 return entry.incident
@@ -99,7 +99,7 @@ class Site:
         return job.incident if job else ""
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> Answer:
-        """Return a page made of a template, in which every text is escaped."""
+        """Return a page rendered from a template, in which every text is escaped."""
         made = (
             _environment()
             .get_template(template)
@@ -108,12 +108,12 @@ class Site:
         return Answer(body=made.encode(errors="replace"), status=status)
 
     def static(self, name: str) -> str:
-        """Return the address of a style sheet or script; it changes with what is in it."""
+        """Return the address of a style sheet or script; the address changes with the content."""
         return f"{self.base}/static/{name}?v={_digest(name)}"
 
 
 def static_file(name: str) -> Answer | None:
-    """Return one of the files that all pages share; None when there is no such file."""
+    """Return one of the files that all pages share; None if there is no such file."""
     made = _files().get(name)
     if made is None:
         return None
@@ -130,7 +130,7 @@ def _environment() -> Environment:
 
 
 def _tone(word: str) -> str:
-    """Return the colour of a badge, also of a job's state."""
+    """Return the colour of a badge for a verdict or a job's state."""
     return "critical" if word in {JobState.FAILED, JobState.GIVEN_UP} else page.tone(word)
 
 

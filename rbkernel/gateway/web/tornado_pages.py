@@ -1,6 +1,7 @@
-"""The pages in tornado: the same for `rbkernel serve` and for Jupyter, which differ in who may.
+"""The pages in tornado, shared by `rbkernel serve` and Jupyter, which differ in access control.
 
-In `rbkernel serve` they only show: no request changes anything, so none can be forged.
+In `rbkernel serve` the pages are read-only: no request changes anything, so a forged request has no
+effect.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ _HEADERS = {
 
 
 class Shows(RequestHandler):
-    """What both have in common: a page is made in a thread, and sent with its policy."""
+    """Shared by both servers: a page is made in a thread, and sent with its security policy."""
 
     site: Site
 
     async def show(self, route: Route, what: str, *, xsrf: str = "") -> None:
-        """Make a page, or the page that says why it cannot be made, and send it."""
+        """Make a page, or an error page that gives the reason, and send it."""
         query = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         asked = Asked(what=what, query=query, xsrf=xsrf)
         threads = self.site.reader if route.brief else None
@@ -76,13 +77,13 @@ class Shows(RequestHandler):
         self.finish(answer.body)
 
     def _request_summary(self) -> str:
-        """Leave what follows ``?`` out of logs: a link opens pages."""
+        """Return the request for the log without its query, because a link in it opens pages."""
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     async def send_static(self, name: str) -> None:
-        """Send a style sheet or a script; its address changes when it does."""
+        """Send a style sheet or a script; its address changes with its content."""
         packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
-        # the first time plotly.js is read and packed, which takes a moment
+        # the first request reads and compresses plotly.js, which takes a moment
         found = await asyncio.to_thread(_packed if packed else static_file, name)
         if found is None:
             self.send(routes.nothing_here(self.site))
@@ -96,21 +97,21 @@ class Shows(RequestHandler):
         self.finish(found.body)
 
 
-@lru_cache(maxsize=16)  # anybody may ask for names that are none
+@lru_cache(maxsize=16)  # limited, because anybody may request names that do not exist
 def _packed(name: str) -> Answer | None:
     found = static_file(name)
     return found and replace(found, body=gzip.compress(found.body, mtime=0))
 
 
 class Page(Shows):
-    """A page of `rbkernel serve`: for those with a link, or for this machine where it is open."""
+    """A page of `rbkernel serve`: for readers with a link, or for this machine if configured."""
 
     def initialize(self, site: Site, route: Route, secret: bytes | None) -> None:
-        """Take what the application was made with; no secret means: open on loopback."""
+        """Store the application's arguments; without a secret, the pages are open on loopback."""
         self.site, self._route, self._secret = site, route, secret
 
     async def get(self, what: str = "") -> None:
-        """Show it, or say how to get a link."""
+        """Answer with the page, or with a page that says how to get a link."""
         if self._secret is None:
             await self._get_on_loopback(what)
             return
@@ -124,17 +125,17 @@ class Page(Shows):
                     return
                 problem = _not_opened([given], None)
             except LinkError as error:
-                problem = error  # the browser may keep one that still holds
+                problem = error  # the browser may have stored another link that is still valid
         grants, ended = self._grants(self._secret)
         if grants and await self._opened(grants, what):
             await self.show(self._route, what)
         else:
             self.send(self._refused(problem or _not_opened(grants, ended)))
 
-    head = get  # tornado leaves the body out
+    head = get  # tornado omits the body
 
     async def _get_on_loopback(self, what: str) -> None:
-        """Show it to this machine, under a name of this machine: else any web page could ask."""
+        """Answer only under a loopback host name: otherwise any web page could read the pages."""
         if is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
             await self.show(self._route, what)
             return
@@ -151,11 +152,11 @@ class Page(Shows):
 
         try:
             return await IOLoop.current().run_in_executor(self.site.reader, look)
-        except RbkernelError:  # nobody knows the incident: the link must name the run itself
+        except RbkernelError:  # the incident is unknown: the link must name the run itself
             return links.opens(grants, what)
 
     def _keep(self, grant: Grant, token: str) -> None:
-        """Have the browser keep the link, so that it stands in no address that is shown around."""
+        """Store the link in a cookie, so that it is in no address that a user might share."""
         is_run = grant.path.startswith("/runs/")
         self.set_cookie(
             f"{_COOKIE}{grant.what}",
@@ -168,7 +169,7 @@ class Page(Shows):
         )
 
     def _grants(self, secret: bytes) -> tuple[list[Grant], LinkError | None]:
-        """Return what the links open that the browser keeps, and why one no longer does."""
+        """Return the grants of the links in the cookies, and the error of an invalid link."""
         grants, ended = [], None
         for name, cookie in self.cookies.items():
             if name.startswith(_COOKIE):
@@ -184,14 +185,14 @@ class Page(Shows):
 
 
 class Static(Shows):
-    """Static files of all pages, without data."""
+    """The static files of all pages; they contain no evidence."""
 
     def initialize(self, site: Site) -> None:
-        """Take what the application was made with."""
+        """Store the arguments that the application was made with."""
         self.site = site
 
     async def get(self, name: str) -> None:
-        """Send it."""
+        """Answer with the file."""
         await self.send_static(name)
 
     head = get
@@ -201,11 +202,11 @@ class Nothing(Shows):
     """Any other address below the pages."""
 
     def initialize(self, site: Site) -> None:
-        """Take what the application was made with."""
+        """Store the arguments that the application was made with."""
         self.site = site
 
     def get(self) -> None:
-        """Say that there is nothing."""
+        """Answer 404."""
         self.send(routes.nothing_here(self.site))
 
     head = get

@@ -1,6 +1,6 @@
-"""Scripts of alembic, one for each version of the store: the step from the version before.
+"""Alembic scripts, one for each version of the store: each upgrades from the previous version.
 
 A change of `tables` needs a script here, a higher `tables.VERSION`, and a frozen store of the
-version before in `tests/corpora` (`tests/freeze.py` makes it). Scripts are never changed once a
-release has them. They import nothing of rbkernel, whose tables go on changing.
+previous version in `tests/corpora` (`tests/freeze.py` makes it). A released script is never
+changed. Scripts import nothing from rbkernel, because its tables keep changing.
 """

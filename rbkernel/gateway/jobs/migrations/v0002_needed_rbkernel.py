@@ -1,8 +1,8 @@
-"""The store says which rbkernel it needs, and has the tables of notifications from the beginning.
+"""Version 2: the store names the rbkernel it needs, and always has the notification tables.
 
-Until now the first process that sent notifications made them. A gateway of version 1 that still
-runs sets the store's version back to 1 whenever it is asked whether it is ready, so this step may
-find its work done.
+Before, the first process that sent notifications made these tables. A running gateway of version 1
+sets the store's version back to 1 at each readiness check, so this step may find its work already
+done.
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add what is missing."""
+    """Add the missing tables and columns."""
     there = sa.inspect(op.get_bind())
     if "rbkernel" not in {column["name"] for column in there.get_columns("rbkernel_version")}:
         op.add_column("rbkernel_version", sa.Column("rbkernel", sa.Text))
