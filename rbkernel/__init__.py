@@ -1,6 +1,6 @@
-"""What a notebook imports: ``import rbkernel as rb``.
+"""The calls for notebooks: ``import rbkernel as rb``.
 
-Every name is loaded at its first use, so that the kernel starts before pandas does.
+Every name is loaded at its first use, so that the kernel starts without waiting for pandas.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _HOMES = {
     "validation": "rbkernel.triage.validation",
 }
 
-# these are modules
+# names of `rb` that are modules
 _MODULES = {"actions": "rbkernel.actions", "figure": "rbkernel.render.figure"}
 
 __all__ = [
@@ -122,5 +122,5 @@ def __dir__() -> list[str]:
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    """Tell Jupyter where the pages are: rbkernel is a server extension, too."""
+    """Return the module of the Jupyter server extension, which serves the pages."""
     return [{"module": "rbkernel.gateway.web.extension"}]

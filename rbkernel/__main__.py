@@ -1,4 +1,4 @@
-"""``python -m rbkernel``: the command line, also where the script is not on the path."""
+"""Run the command line with ``python -m rbkernel``, also if the script is not on the path."""
 
 from rbkernel.cli import main
 

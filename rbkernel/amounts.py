@@ -1,4 +1,4 @@
-"""Amounts for people: durations and counts. Pure."""
+"""Write durations and counts for people. Pure functions."""
 
 from __future__ import annotations
 

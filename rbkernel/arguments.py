@@ -1,4 +1,4 @@
-"""Check the arguments of a call before it runs: one sentence names the wrong argument."""
+"""Check the arguments of a call before it runs. The error names the wrong argument."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-# modules whose calls a notebook reaches through another name: rb.figure.timeline
+# modules whose functions have another prefix in a notebook: rb.figure.timeline
 _PREFIXES = {"rbkernel.render.figure": "figure.", "rbkernel.actions.plans": "actions."}
 
 
 def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Check the calls of an `rb` function against its signature and annotations.
+    """Decorate an `rb` function to check its arguments against signature and annotations.
 
     Raises
     ------
     ParameterError
-        By the call: an argument is missing, unknown or of the wrong type.
+        Raised by the call: an argument is missing, unknown or of the wrong type.
     """
     signature = inspect.signature(call)
     name = _name(call)
@@ -46,7 +46,7 @@ def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def unknown_keyword(call: str, given: str, known: Iterable[str]) -> ParameterError:
-    """Return the error about an unknown keyword, with the probably meant one.
+    """Return the error about an unknown keyword; its next step suggests a similar known keyword.
 
     >>> unknown_keyword("rb.check", "critcal", ["warn", "critical"]).next_step
     'write critical=…'
@@ -82,13 +82,13 @@ def _must_fit(
 
 
 def _outline(signature: inspect.Signature) -> str:
-    """Return the call's form: its required arguments, then … if there are optional ones."""
+    """Return the form of the call as text: the required arguments, then … for optional ones."""
     needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
     return f"({', '.join(needed)}{', …' if len(needed) < len(signature.parameters) else ''})"
 
 
 def _validator(call: Callable[..., object]) -> Callable[..., _Arguments]:
-    """Return the validator of the annotations; made at the first use, because that is slow."""
+    """Return the validator of the annotations. It is created at the first use, which is slow."""
 
     @functools.wraps(call)
     def take(*args: Any, **kwargs: Any) -> _Arguments:

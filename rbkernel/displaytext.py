@@ -1,12 +1,12 @@
-r"""Pure: make untrusted text safe to show in a page, a terminal, a log or a message.
+r"""Make untrusted text safe to show in a page, a terminal, a log or a message. Pure functions.
 
 A label, a table's name or a note may hold invisible characters that change how other text looks:
 a terminal executes ESC sequences, U+202E reverses the rest of a line, zero-width characters make
-two different names look alike. They are written as escapes, as Python writes them. Characters that
-a script needs stay: joiners in emoji, in Persian and in Indic scripts, marks of Arabic and Hebrew
-text, one variation selector after a character that has variants.
+two different names look alike. `visible` writes them as Python's escapes. Characters that a
+script needs stay unchanged: joiners in emoji, in Persian and in Indic scripts, marks of
+Arabic and Hebrew text, one variation selector after a character that has variants.
 
-It applies only to what is shown. The record keeps every character.
+Only displayed text is changed. The record keeps every character.
 
 >>> visible("db\x1b[2J\u202e1"), visible("a\nb\tc")
 ('db\\x1b[2J\\u202e1', 'a\nb\tc')
@@ -23,8 +23,8 @@ from functools import partial
 _RTL = (
     "\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 )
-# what has a form of its own in text, or none at all: Unicode's Cc, Cf, Cs, Zl and Zp without the
-# signs that stand before Arabic and Kaithi numbers, and the letters and marks that show nothing
+# Characters that are invisible or control the text: Unicode's Cc, Cf, Cs, Zl and Zp, without the
+# signs before Arabic and Kaithi numbers, plus the letters and marks that show nothing.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0"
@@ -32,12 +32,12 @@ _UNSEEN = re.compile(
     "\U000e0000-\U000e0fff]"
 )
 _RIGHT_TO_LEFT = re.compile(f"[{_RTL}]")
-# of names and values in a row, each by itself
+# separators of names and values in a line; each name and value is isolated by itself
 _RIGHT_TO_LEFT_PART = re.compile(f"[{_RTL}](?:[^=;·|\n]*[{_RTL}\u200c-\u200f])?")
-_VIRAMA = 9  # the class of the marks that join Indic letters
-_PILING = ("Mn", "Me")  # marks without a width of their own
-_PILE = re.compile(r"[^\w\s\x21-\u02ff]{6}")  # not a letter, digit or sign of Latin text
-_MOST_MARKS = 5  # marks on one letter: as many as Hebrew with vowels and accents has
+_VIRAMA = 9  # Unicode's combining class of the marks that join Indic letters
+_PILING = ("Mn", "Me")  # categories of marks that take no width
+_PILE = re.compile(r"[^\w\s\x21-\u02ff]{6}")  # six non-Latin marks or signs
+_MOST_MARKS = 5  # on one letter; Hebrew with vowels and accents needs this many
 _JOINERS, _DIRECTION_MARKS = "\u200c\u200d", "\u200e\u200f\u061c"
 _TEXT_STYLE, _EMOJI_STYLE = "\ufe0e", "\ufe0f"
 _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
@@ -82,7 +82,7 @@ def escape(text: str) -> str:
 
 
 def isolated(text: str) -> str:
-    r"""Return text, on one line, for a place without markup, such as a page's title.
+    r"""Return one line of text for a place without markup, such as a page's title.
 
     >>> isolated("a\u202eb"), isolated("שלום: 3") == "\u2068שלום\u2069: 3"
     ('a\\u202eb', True)

@@ -1,7 +1,7 @@
-"""One tree of errors.
+"""The error classes of rbkernel, all with one base class.
 
-Every message says what happened, where, and what to do next; the three parts are also
-attributes, so that a terminal, a notebook and a web page can each lay them out.
+Every message says what happened, where, and what to do next. The three parts are also
+attributes, so that a terminal, a notebook and a web page can format them differently.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RbkernelError(Exception):
         return f"{self.what}{place}.{advice}"
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows of an error: without frames of rbkernel."""
+        """Return the traceback that IPython shows, without the frames of rbkernel."""
         lines = [f"{type(self).__name__}: {self}"]
         if place := _line_that_called(self.__traceback__):
             lines.append(f"line {place.lineno}: {place.line}")
@@ -52,7 +52,7 @@ class RbkernelError(Exception):
 
 
 def _line_that_called(frames: types.TracebackType | None) -> traceback.FrameSummary | None:
-    """Return the last line outside of rbkernel that led to an error; None for a magic."""
+    """Return the last line outside of rbkernel in the traceback; None if a magic was called."""
     called: traceback.FrameSummary | None = None
     for frame in traceback.extract_tb(frames):
         if pathlib.Path(frame.filename).is_relative_to(_PACKAGE):
@@ -70,31 +70,31 @@ class ConfigError(RbkernelError, ValueError):
 
 
 class UnknownConnection(ConfigError, LookupError):
-    """A connection name that no configuration file declares."""
+    """No configuration file declares a connection with this name."""
 
 
 class RunbookError(RbkernelError, ValueError):
-    """A notebook that is not a runbook: unreadable, or without valid front matter."""
+    """A notebook is not a runbook: it is unreadable, or has no valid front matter."""
 
 
 class UnknownRunbook(RunbookError, LookupError):
-    """An id or path that the catalogue does not hold."""
+    """The catalogue has no runbook with this id or path."""
 
 
 class ExecutedNotebook(RunbookError):
-    """A notebook with the results of a run, given instead of a runbook."""
+    """An executed notebook is given where a runbook is required."""
 
 
 class AlertRulesError(RbkernelError, ValueError):
-    """A file of alerting rules that cannot be read."""
+    """A file of alerting rules cannot be read."""
 
 
 class ParameterError(RbkernelError, ValueError):
-    """A parameter that the runbook does not declare, or a value of the wrong type."""
+    """A parameter is not declared by the runbook, or its value has the wrong type."""
 
 
 class SecretParameter(ParameterError):
-    """A parameter that looks like a password, a token or a DSN."""
+    """A parameter looks like a password, a token or a DSN."""
 
 
 class NothingCompared(ParameterError):
@@ -102,15 +102,16 @@ class NothingCompared(ParameterError):
 
 
 class SqlTextError(RbkernelError, ValueError):
-    """SQL text that cannot be bound: a missing value, an unterminated literal."""
+    """Values cannot be bound to SQL text: a value is missing, or a literal is unterminated."""
 
 
 class DatabaseError(RbkernelError):
     """The database did not answer the query: refused, timed out, locked, forbidden.
 
-    A diagnostic turns it into an ``unknown`` finding with this reason. ``sqlstate`` is the server's
-    code, empty if it sent none; ``trouble`` is the kind of problem as the source classifies it
-    (PostgreSQL: `connection.troubles`), empty if unknown; ``opens`` is the runbook about it.
+    A diagnostic turns this error into an ``unknown`` finding with its reason. ``sqlstate`` is the
+    server's code, empty if the server sent none; ``trouble`` is the kind of problem,
+    as the source classifies it (PostgreSQL: `connection.troubles`), empty if unknown; ``opens`` is
+    the runbook about this problem.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class QueryError(RbkernelError, ValueError):
 
 
 class StoredSituationError(RbkernelError, ValueError):
-    """A stored situation that cannot be read: damaged, or of a later version."""
+    """A stored situation cannot be read: it is damaged, or of a later version."""
 
 
 class WatchError(RbkernelError):
@@ -142,11 +143,11 @@ class WatchError(RbkernelError):
 
 
 class NotStarted(RbkernelError, RuntimeError):
-    """A triage call before `rb.start`."""
+    """A call that needs a run was made before `rb.start`."""
 
 
 class Undecided(RbkernelError, RuntimeError):
-    """The truth value of an open decision was used."""
+    """A decision was used as true or false, but nobody has decided yet."""
 
 
 class RecorderError(RbkernelError, OSError):
@@ -154,15 +155,15 @@ class RecorderError(RbkernelError, OSError):
 
 
 class EvidenceError(RbkernelError):
-    """Evidence that cannot be found, written, sealed or read."""
+    """Evidence cannot be found, written, sealed or read."""
 
 
 class NewerEvidence(EvidenceError):
-    """Evidence has a format that this version does not know: it is neither right nor wrong."""
+    """Evidence has a format of a later version, so it can be neither verified nor refuted."""
 
 
 class NothingSealed(EvidenceError):
-    """There is no sealed evidence to archive yet: answered with 409."""
+    """There is no sealed evidence to archive yet. A page answers with 409."""
 
 
 class RunError(RbkernelError):
@@ -178,7 +179,7 @@ class SandboxError(RbkernelError):
 
 
 class LinkError(RbkernelError, ValueError):
-    """An invalid link to a page: altered, expired, or its page does not exist."""
+    """A link to a page is invalid: altered, expired, or its page does not exist."""
 
 
 class StoreError(RbkernelError):
@@ -194,19 +195,19 @@ class GatewayError(RbkernelError):
 
 
 class Unauthenticated(RbkernelError, PermissionError):
-    """A request that does not prove who sent it: answered with 401."""
+    """A request does not authenticate its sender. The gateway answers with 401."""
 
 
 class Unreadable(RbkernelError, ValueError):
-    """A body from a known sender without alerts in a known format: quarantined."""
+    """A known sender sent a body without alerts in a known format. The body is quarantined."""
 
 
 class TooLarge(RbkernelError, ValueError):
-    """A body that is longer than the gateway reads: answered with 413."""
+    """A body is longer than the limit of the gateway, which answers with 413."""
 
 
 class Overloaded(RbkernelError):
-    """The gateway cannot accept more now: answered with 503, so that the sender retries."""
+    """The gateway is overloaded. It answers with 503, so that the sender retries."""
 
 
 class NotifyError(RbkernelError):

@@ -1,6 +1,6 @@
-"""The values that all packages share: frozen, without IO.
+"""The data classes that all packages share. They are frozen and do no IO.
 
-Verdicts are ordered by how soon a human must look, which also gives the exit codes.
+Verdicts are ordered by urgency, and each has an exit code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RUN_ID_LENGTH = 23
 
 
 class Verdict(StrEnum):
-    """What a check concluded.
+    """The result of a check: ok, warning, critical or unknown.
 
     >>> Verdict.worst([Verdict.OK, Verdict.UNKNOWN, Verdict.WARNING])
     <Verdict.UNKNOWN: 'unknown'>
@@ -37,12 +37,12 @@ class Verdict(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position from least (0) to most urgent (3); unknown is more urgent than warning."""
+        """The urgency, from 0 (least) to 3 (most). Unknown is more urgent than warning."""
         return list(Verdict).index(self)
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a command that ends with this verdict (0 ok, 1, 2, 3 unknown)."""
+        """The exit code of a command with this verdict: 0 ok, 1 warning, 2 critical, 3 unknown."""
         return {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}[self.value]
 
     @classmethod
@@ -56,7 +56,7 @@ SEVERITY_LABELS = ("severity", "priority", "level")
 
 
 class Severity(StrEnum):
-    """The internal scale of severity; a runbook's words (P1, SEV2, high …) are shown as written.
+    """The internal scale of severity. Output shows the runbook's own word (P1, SEV2, high …).
 
     >>> Severity.parse("SEV1"), Severity.parse("P3"), Severity.parse("High")
     (<Severity.CRITICAL: 'critical'>, <Severity.LOW: 'low'>, <Severity.HIGH: 'high'>)
@@ -74,7 +74,7 @@ class Severity(StrEnum):
         Raises
         ------
         ValueError
-            The words belong to none of the four scales.
+            The word belongs to none of the four scales.
         """
         try:
             return cls(_SEVERITY_WORDS.get(words.strip().lower(), words.strip().lower()))
@@ -84,7 +84,7 @@ class Severity(StrEnum):
 
     @classmethod
     def place(cls, words: str) -> int:
-        """Return 0 for the most severe; unknown words get the largest number.
+        """Return the sort position of a word: 0 for the most severe; unknown words come last.
 
         >>> Severity.place("SEV1"), Severity.place("low"), Severity.place("")
         (0, 3, 4)
@@ -111,11 +111,11 @@ _SEVERITY_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The result of one check, in words that can be acted on.
+    """The result of one check, with the verdict, the reason and the next step.
 
     ``which`` identifies the wrong rows, for example by process ids or keys; ``opens`` is the
-    runbook to open next. A cause ``explains`` the findings that would open these runbooks; each of
-    them names its cause in ``explained_by``.
+    runbook to open next. A cause lists in ``explains`` the runbooks whose findings it
+    explains; each explained finding names its cause in ``explained_by``.
     """
 
     title: str
@@ -132,7 +132,7 @@ class Finding:
     explained_by: str = ""
 
     def that_can_open(self, runbooks: Container[str]) -> Finding:
-        """Return the finding, without a runbook to open if it is not one of these."""
+        """Return the finding, without ``opens`` if that is not one of these runbooks."""
         known = not self.opens or self.opens in runbooks
         return self if known else dataclasses.replace(self, opens="")
 
@@ -153,7 +153,7 @@ class Finding:
 
     @property
     def unknown(self) -> bool:
-        """Whether the verdict is unknown: then it is neither ok nor wrong."""
+        """Whether the verdict is unknown. Such a finding is neither ok nor wrong."""
         return self.verdict is Verdict.UNKNOWN
 
     @property
@@ -163,15 +163,15 @@ class Finding:
 
     @property
     def is_cause(self) -> bool:
-        """Whether it is the cause of other findings."""
+        """Whether this finding is the cause of other findings."""
         return bool(self.explains)
 
     def _ipython_display_(self) -> None:
-        """Show nothing as the last value of a cell: `rb.check` has shown the finding."""
+        """Show nothing as the last value of a cell, because `rb.check` has shown the finding."""
 
     @property
     def headline(self) -> str:
-        """The cause if one is known, else the title."""
+        """The text for a headline: the cause if it is known, else the title."""
         return self.actual if self.is_cause else self.cause or self.title
 
 
@@ -185,7 +185,7 @@ def explained(finding: Finding, topic: str, causes: Iterable[Finding]) -> Findin
     finding
         A finding.
     topic
-        Id of the runbook that it is about.
+        Id of the runbook about the problem of this finding.
     causes
         The findings that are causes.
     """
@@ -203,7 +203,7 @@ def explained(finding: Finding, topic: str, causes: Iterable[Finding]) -> Findin
 def leading(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings for a headline: the worst unexplained ones, causes first.
 
-    If nothing is wrong: the unknown ones.
+    If no finding is wrong, return the unknown ones.
 
     >>> late = Finding(title="Wait", verdict=Verdict.CRITICAL, expected="", actual="40 s",
     ...                explained_by="refund-job blocks 9 sessions")
@@ -266,10 +266,10 @@ def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
 class DecisionState(StrEnum):
     """The state of a question to a human."""
 
-    OPEN = "open"  # it waits for its answer
-    PARKED = "parked"  # it was asked in a headless run: nobody was there to answer
-    NOT_NEEDED = "not needed"  # nothing speaks for acting
-    CHOSEN = "chosen"  # it is answered; another answer may replace that one
+    OPEN = "open"  # an answer is needed
+    PARKED = "parked"  # asked in a headless run, where nobody can answer
+    NOT_NEEDED = "not needed"  # no option needs to be chosen
+    CHOSEN = "chosen"  # answered; a later answer may replace this one
 
 
 DECISION_TRANSITIONS = Transitions(
@@ -286,9 +286,9 @@ DECISION_TRANSITIONS = Transitions(
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A question to a human and, once there is one, the answer (times are UTC, ISO 8601).
+    """A question to a human, and the answer if there is one (times are UTC, ISO 8601).
 
-    ``reason`` says why that option is recommended.
+    ``reason`` says why the ``recommended`` option is recommended.
     """
 
     id: str
@@ -302,17 +302,17 @@ class Decision:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it needs an answer and has none."""
+        """Whether the decision needs an answer and has none."""
         return self.state in {DecisionState.OPEN, DecisionState.PARKED}
 
 
 class PlanState(StrEnum):
     """The state of a proposed action."""
 
-    WAITING = "waits for a decision"  # the question that it depends on is not answered
+    WAITING = "waits for a decision"  # the decision is not answered yet
     PROPOSED = "proposed"  # a human may execute it
-    NOT_CHOSEN = "not chosen"  # the answer was another one
-    DONE = "done by a human"  # a human has recorded that it was executed
+    NOT_CHOSEN = "not chosen"  # another option was chosen
+    DONE = "done by a human"  # a human recorded the execution
 
 
 PLAN_TRANSITIONS = Transitions(
@@ -331,9 +331,10 @@ PLAN_TRANSITIONS = Transitions(
 class ActionPlan:
     """A proposed change, which the runbook itself does not execute.
 
-    It is SQL for a connection, or a ``command`` for a shell. ``targets`` are rows that identify
-    what would change, with the present values. ``effect`` describes the expected result.
-    ``verify`` is the diagnostic that shows whether it worked, run with ``verify_values``.
+    The change is SQL for a connection, or a ``command`` for a shell. ``targets`` are rows that
+    identify the objects that would change, with their present values. ``effect`` describes the
+    expected result. ``verify`` is the diagnostic that shows whether the change worked; its
+    parameters are ``verify_values``.
     """
 
     id: str
@@ -350,7 +351,7 @@ class ActionPlan:
 
     @property
     def text(self) -> str:
-        """The text to copy; empty when there is nothing to do."""
+        """The SQL or command to copy; empty if there is nothing to do."""
         return self.command or self.sql
 
 
@@ -358,7 +359,7 @@ class ActionPlan:
 class Run:
     """One execution of a runbook, as in the journal's ``run`` record.
 
-    ``continues`` is the run that this one continues, in a working copy of it.
+    ``continues`` is the id of the earlier run, if this run was made in a working copy of it.
     """
 
     id: str
@@ -377,7 +378,7 @@ def new_run_id() -> str:
 
 
 def new_incident_id() -> str:
-    """Return an incident id of today, such as ``INC-20261120-7f3a``."""
+    """Return a new incident id with today's date, such as ``INC-20261120-7f3a``."""
     return f"INC-{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(2)}"
 
 

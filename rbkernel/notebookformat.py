@@ -1,7 +1,7 @@
-"""Read the bytes of a notebook in format 4, the only supported one, which Jupyter writes.
+"""Read the bytes of a notebook in format 4, the format that Jupyter writes. Pure.
 
-Pure. An older notebook could be converted, but its cells have no ids and its outputs another form,
-so it could not be compared with a record. A newer format is unknown.
+Other formats are refused. In an older notebook, cells have no ids and outputs have another form, so
+it cannot be compared with a record. A newer format is unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def load(data: bytes) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The bytes are not such a notebook; the message says why, as part of a sentence.
+        The bytes are not such a notebook; the message gives the reason as part of a sentence.
 
     >>> load(b'{"nbformat": 3, "worksheets": []}')
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""One normal form of values, in strict JSON: for messages, the journal and their comparison.
+"""Convert values to one normal form, in strict JSON, for messages and the journal.
 
 A message, a journal and a notebook can be compared only if each value has one form. So values are
 converted to their normal form before they are sent or written:
@@ -44,7 +44,7 @@ def normal(value: Any, other: Other = lambda value: value) -> Any:
     Raises
     ------
     RecursionError
-        It is nested too deeply, or contains itself.
+        The value is nested too deeply, or contains itself.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -87,7 +87,7 @@ def whole(number: int) -> int | str:
     """
     if -LARGEST <= number <= LARGEST:
         return number
-    return f"{Decimal(number):f}"  # other than `str`, it writes any number of digits
+    return f"{Decimal(number):f}"  # `str` refuses numbers with too many digits, this does not
 
 
 def dumps(value: Any, other: Other = str) -> bytes:
@@ -101,7 +101,7 @@ def loads(data: bytes | str) -> Any:
     Raises
     ------
     ValueError
-        It is not JSON, or not UTF-8.
+        The text is not JSON, or not UTF-8.
 
     >>> loads('{"value": -Infinity, "id": 9007199254740993}')
     {'value': '-inf', 'id': '9007199254740993'}
@@ -117,7 +117,7 @@ def _written(value: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether it is a number that needs no change; plots have very many."""
+    """Tell whether a value is a number that needs no change; plots have very many."""
     kind = value.__class__
     return (kind is float and math.isfinite(value)) or (
         kind is int and -LARGEST <= value <= LARGEST
@@ -164,7 +164,7 @@ def _key(key: Any) -> str:
 
 
 def _read_whole(digits: str) -> int | str:
-    # longer ones are beyond the limit, and Python refuses to read the longest
+    # a longer number is beyond the limit, and Python refuses to parse a very long one
     return whole(int(digits)) if len(digits) < 18 else _plain_digits(digits)
 
 

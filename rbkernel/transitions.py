@@ -1,4 +1,4 @@
-"""Which state may follow which: one table for each kind of thing that has states. Pure."""
+"""Tables of the allowed transitions between states, such as those of a job. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ State = TypeVar("State", bound=StrEnum)
 
 
 class Transitions(Generic[State]):
-    """The table of transitions of one kind of thing.
+    """The allowed transitions of one kind of object.
 
     Parameters
     ----------
     kind
-        What has these states, for the text of an error: "job".
+        The name of the kind, for the text of an error: "job".
     table
-        Each state → the states that may follow it; None → the states in which it may begin.
+        Maps each state to the states that may follow it, and None to the initial states.
 
     >>> class Door(StrEnum):
     ...     OPEN = "open"
@@ -40,16 +40,16 @@ class Transitions(Generic[State]):
         self.table = table
 
     def allows(self, old: State | None, new: State) -> bool:
-        """Whether a thing in the old state may take the new one; None: it is new."""
+        """Whether an object may change from the old to the new state. None means a new object."""
         return new in self.table[old]
 
     def check(self, old: State | None, new: State) -> State:
-        """Return the new state.
+        """Return the new state if it may follow the old one.
 
         Raises
         ------
         ValueError
-            It may not follow the old one.
+            The new state may not follow the old one.
         """
         if not self.allows(old, new):
             allowed = ", ".join(sorted(repr(state.value) for state in self.table[old]))
@@ -60,10 +60,10 @@ class Transitions(Generic[State]):
         return new
 
     def before(self, new: State) -> tuple[State, ...]:
-        """Return the states that it may follow."""
+        """Return the states that the given state may follow."""
         return tuple(old for old in self.table if old is not None and self.allows(old, new))
 
     @property
     def final(self) -> tuple[State, ...]:
-        """The states that nothing follows."""
+        """The final states, which no other state may follow."""
         return tuple(old for old, after in self.table.items() if old is not None and not after)

@@ -1,7 +1,7 @@
-"""`rbkernel …`: each command is a thin call. Errors are one line on standard error.
+"""`rbkernel …`: the commands. An error is one line on standard error.
 
-Exit codes everywhere: 0 ok or same; 1 warning or different; 2 critical; 3 unknown, usage, error
-or incomplete.
+Exit codes of all commands: 0 ok or same; 1 warning or different; 2 critical; 3 unknown, usage,
+error or incomplete.
 """
 
 from __future__ import annotations
@@ -127,10 +127,10 @@ def run(
     from rbkernel.run import runner
     from rbkernel.run.stopping import Stop
 
-    # a worker gives them as JSON: an argument can be neither long nor hold every character
+    # a worker sends the parameters as JSON, because an argument is limited in length and characters
     given = json.load(sys.stdin) if parameters_on_stdin else {}
     settings = config.load()
-    # to the end of this process: whoever is impatient gets the summary and the exit code, too
+    # until the process ends, so that another Ctrl-C does not suppress summary and exit code
     stop = Stop(settings.queue.run_timeout_s if timeout is None else timeout)
     stop.begin()
     outcome = runner.run(
@@ -245,7 +245,7 @@ def down() -> None:
 
 
 def main() -> None:
-    """Run the command line; every ending has a documented exit code."""
+    """Run the command line, and exit with a documented exit code in every case."""
     with visible_streams():
         code = _exit_code()
     sys.exit(code)
@@ -265,7 +265,7 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         code = ERROR
-    except Exception:  # noqa: BLE001  # the outermost edge: whatever it is, it exits 3
+    except Exception:  # noqa: BLE001  # the outermost handler: any error exits with 3
         traceback.print_exc()
         complain("this is a bug in rbkernel. Next: report it with the lines above")
         code = ERROR

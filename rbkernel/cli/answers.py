@@ -1,5 +1,5 @@
-"""What `rbkernel query` answers. A module of its own, since it needs pandas: no other command
-should wait for that.
+"""Run the diagnostic of `rbkernel query`. This is a separate module because it imports pandas, for
+which no other command should wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OVERVIEW = "overview"
 
 
 def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool) -> None:
-    """Ask, print, and end with the verdict's exit code."""
+    """Run the diagnostic, print the findings, and exit with the exit code of the verdict."""
     settings = config.load()
     diagnostics.use(settings.catalogue.diagnostics)
     if not name:

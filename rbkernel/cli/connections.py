@@ -1,4 +1,4 @@
-"""`rbkernel init`, `doctor`, `grant`: from a database's address to a connection that is fit."""
+"""`rbkernel init`, `doctor`, `grant`: set up and check a connection."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def init(
     name = name or _ask_name(str(fields["dbname"]), known)
     text = _text(file)
     if "[connections." not in text:
-        fields["default"] = True  # the first one; another can be made the default in the file
+        fields["default"] = True  # the first connection is the default one
     connection = setup.connection(name, fields)
     extended = setup.with_connection(text, name, fields)
     verdict = _tested(connection) if test else Verdict.OK
@@ -161,13 +161,13 @@ def _ask_source() -> dict[str, Any]:
         try:
             return setup.password_source(words)
         except ConfigError as error:
-            complain(error)  # and ask again: the other answers are not lost
+            complain(error)  # ask again, and keep the other answers
 
 
 def _ask_name(default: str, taken: Container[str]) -> str:
     while (name := _ask("Name of the connection", "--name", default)) in taken:
         if not sys.stdin.isatty():
-            break  # refused when it is added
+            break  # `add` refuses this value later
         typer.echo(f"a connection {name} already exists")
     return name
 
@@ -177,7 +177,10 @@ def _text(file: Path) -> str:
 
 
 def _tested(connection: Connection) -> Verdict:
-    """Examine a connection that is not written yet; end here when it is of no use."""
+    """Examine a new connection, and return the verdict.
+
+    If the connection does not work, the command ends here, unless the user chooses to write it.
+    """
     from rbkernel.sources.postgres import doctor as examination
 
     findings = examination.examine(connection)

@@ -1,7 +1,7 @@
-"""Where a command writes what ``-o`` names: a file, or a folder in which it chooses the name.
+"""Find the file that a command writes: the file of ``-o``, or a file in the folder of ``-o``.
 
-Options are read as text, because a path forgets the slash at its end, which says "a folder".
-Nothing that is there is replaced without a word.
+Options are read as text, because a Path drops the slash at the end, which marks a folder. No
+existing file is replaced without a message.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ _SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """A file to write; ``replaces`` tells that there is one of that name already."""
+    """A file to write. ``replaces`` is true if the file already exists."""
 
     path: Path
     replaces: bool = False
 
 
 def destination(said: str | None, name: str, *, force: bool = False) -> Destination:
-    """Return where to write.
+    """Return the file to write.
 
     Parameters
     ----------
     said
-        What ``-o`` says: a file; or a folder, which is there or which a slash at its end says it
-        is. Such a folder is made. The working folder when not given.
+        The value of ``-o``: a file, an existing folder, or a new folder with a slash at the end. A
+        new folder is created. The default is the working folder.
     name
-        The file's name in a folder.
+        The name of the file if ``said`` is a folder.
     force
-        Whether the very file that ``-o`` names may be replaced.
+        Whether an existing file that ``-o`` names may be replaced.
 
     Raises
     ------
     EvidenceError
-        The file that ``-o`` names is there already, or the folder cannot be made.
+        The file that ``-o`` names already exists, or the folder cannot be created.
     """
     path = Path(said or ".")
     if said and said.endswith(_SLASHES) and not path.exists():

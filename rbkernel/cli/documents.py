@@ -1,4 +1,4 @@
-"""`rbkernel list`, `show`, `search`, `new`, `schema`: the runbooks themselves."""
+"""`rbkernel list`, `show`, `search`, `new`, `schema`: commands for runbooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rbkernel evidence …`: what remains of runs."""
+"""`rbkernel evidence …`: commands for the evidence of runs."""
 
 from __future__ import annotations
 

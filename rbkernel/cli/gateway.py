@@ -1,4 +1,4 @@
-"""`rbkernel serve`: alerts in, runs out."""
+"""`rbkernel serve`: receive alerts and run runbooks."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
     from rbkernel.gateway import http_connections, server
 
     http_connections.raise_file_limit()
-    # the rest takes seconds to import: a port that is in use is reported now
+    # the port is bound before the slow imports, so that a port in use is reported at once
     bound = server.bind(settings)
-    settings = bound.settings  # links have the port, also when it was any free one
+    settings = bound.settings  # these settings contain the real port, which links need
 
     from rbkernel.gateway import web as pages
     from rbkernel.gateway.jobs.store import Store

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbkernel.importer.notebook import Imported
     from rbkernel.importer.report import Report
 
-# as many blocks kept as text are shown on a terminal; --report has all of them
+# the most blocks kept as text that a terminal shows; --report lists all
 _TOLD = 12
 _ROTATE = "it is still in the Markdown file; remove it there, and change it if others have seen it"
 
@@ -116,7 +116,7 @@ def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list
         return ""
 
     known, _ = catalogue.runbooks(config.load().catalogue.paths)
-    ours = catalogue.packaged("notebooks")  # an id of a team's hides ours
+    ours = catalogue.packaged("notebooks")  # a team's runbook with the same id takes precedence
     there = _there(source, output)
     earlier = dict(filter(None, (notebook.identity(one, source.name) for one in there)))
     taken = {one.id for one in known if one.path.parent != ours} | {
@@ -135,7 +135,7 @@ def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list
 
 
 def _there(source: Path, output: Path | None) -> list[bytes]:
-    """Return the notebooks that lie where the import will write."""
+    """Return the contents of the notebooks in the folder to which the import writes."""
     folder = _folder(source, output)
     files = sorted(folder.glob("*.ipynb")) if folder.is_dir() else []
     return [file.read_bytes() for file in files if file.is_file()]
@@ -169,7 +169,10 @@ def _name(title: str) -> str:
 
 
 def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> list[bool]:
-    """Write what is new; refuse all of it while one of them was edited."""
+    """Write the new and changed notebooks, and tell which ones were written.
+
+    If one existing notebook was edited or run, and ``force`` is false, nothing is written.
+    """
     from rbkernel.evidence import store
 
     present = [path.read_bytes() if path.exists() else None for path in paths]

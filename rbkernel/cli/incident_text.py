@@ -1,4 +1,4 @@
-"""The text of an incident for a terminal, for somebody who was called a minute ago.
+"""Format incidents for a terminal.
 
 Control characters in texts of alerts and people are shown as escapes.
 """
@@ -19,26 +19,26 @@ from rbkernel.incidents.status import Draft, Due
 from rbkernel.incidents.workflow import Closed, Incident
 from rbkernel.render.documents.wording import clock, lasted
 
-# a storm must not push what waits for you off the screen
+# in a storm, open decisions must stay on the screen
 _MOST_ALERTS, _MOST_ENTRIES = 15, 100
-# of alerts that came one after the other
+# the most consecutive alerts that are shown
 _MOST_IN_A_ROW = 3
 _LONGEST_LINE, _LONGEST_NAME, _LONGEST_VALUE = 600, 120, 80
 
 
 def line(words: object, longest: int = _LONGEST_LINE) -> str:
-    r"""Return text of others in one line, with nothing that a terminal obeys; --json has all of it.
+    r"""Return untrusted text as one safe line of limited length; --json shows the full text.
 
     >>> line("a\x1b[31m\nb"), line("abcdef", 4)
     ('a\\x1b[31m b', 'abc…')
     """
-    # a name may have 100,000 letters
+    # names from senders may be very long
     text = one_line(str(words)[: longest * 10])
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def minute(at: str) -> str:
-    """Write a time for a table.
+    """Return a time in the short form for a table.
 
     >>> minute("2026-11-20T03:02:11+00:00"), minute("")
     ('2026-11-20 03:02', '')
@@ -47,12 +47,12 @@ def minute(at: str) -> str:
 
 
 def due_words(due: Due | None) -> str:
-    """Say when the next update is due; empty when none is."""
+    """Return a text that says when the next update is due; empty if none is due."""
     return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words
 
 
 def to_look_at(record: IncidentRecord, due: Due | None) -> str:
-    """Say what a list has to say of an incident besides; usually when the next update is due."""
+    """Return the remarks of a list about an incident: damage, a merge, the next due update."""
     damaged = "DAMAGED RECORD" if record.damaged else ""
     older = "REPORT OUTDATED" if caveats.too_late(record) else ""
     goes_on = f"merged into {line(record.merged_into)}" if record.merged_into else ""
@@ -90,7 +90,7 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
 
 
 def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
-    """Yield the lines of a draft: the update, then what happened since the last one."""
+    """Yield the lines of a draft: the update, then the events since the last update."""
     yield from map(line, made.text.splitlines())
     yield ""
     yield "Not recorded yet. Fill in the places marked ‹ ›: the record does not have them."
@@ -101,7 +101,7 @@ def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
 
 
 def closed(what: Closed) -> Iterator[str]:
-    """Yield the lines of `rbkernel incident close`; the first is the path to attach."""
+    """Yield the lines of `rbkernel incident close`; the first line is the path of the report."""
     yield str(what.attachment)
     if what.was_closed:
         by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
@@ -125,7 +125,7 @@ def closed(what: Closed) -> Iterator[str]:
 
 
 def outdated(record: IncidentRecord) -> Iterator[str]:
-    """Say to whom ran something that the page of a closed incident does not have it.
+    """Yield lines that warn that the report of a closed incident lacks a later run.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
@@ -208,7 +208,7 @@ def _alert(alert: AlertHistory) -> str:
 
 
 def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Fold alerts that came one after the other: repeated ones are counted, the rest are shown.
+    """Yield the entries with consecutive alerts folded: equal alerts are counted, few are shown.
 
     >>> def alert(what):
     ...     return Entry(at="2026-11-20T03:00:00+00:00", kind="alert", what=what, source="generic")
@@ -232,7 +232,7 @@ def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _timeline(entries: Sequence[Entry]) -> Iterator[str]:
-    """Give each entry a line, and each day one."""
+    """Yield one line for each entry, and one for each new day."""
     day = ""
     for entry in entries:
         at = instant(entry.at).astimezone(UTC)

@@ -17,7 +17,7 @@ from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_tabl
 from rbkernel.errors import ParameterError
 
 app = typer.Typer(help="Incidents: list, show, notes, status updates, close.")
-# what a page and a timeline can show
+# a page and a timeline cannot show longer notes
 _MOST_NOTE_BYTES = 64 * 1024
 Name = Annotated[str, typer.Argument(help="The incident's id.")]
 
@@ -229,14 +229,14 @@ def reopen(
 
 
 def _known(name: str) -> Any:
-    """Return the incident: a slip of the pen begins no new one."""
+    """Return an existing incident, so that a mistyped id does not create a new one."""
     from rbkernel.incidents import workflow
 
     return workflow.look_to_write(config.load().evidence_root, name)
 
 
 def _append(name: str, kind: str, **fields: str) -> Any:
-    """Write a line, and say so when it had to do without a secret."""
+    """Append a line to the record, and warn if a secret was redacted in it."""
     from rbkernel.evidence import incident, store
 
     settings = config.load()
@@ -250,14 +250,14 @@ def _append(name: str, kind: str, **fields: str) -> Any:
 
 
 def _redactor(settings: config.Settings) -> Any:
-    """Return what takes out the secrets of this configuration and environment, too."""
+    """Return a redactor that also knows the secrets of the configuration and the environment."""
     from rbkernel.kernel import secrets
 
     return secrets.redactor(settings, os.environ)
 
 
 def _said(text: str, what: str) -> str:
-    """Refuse what says nothing: a record keeps it for ever."""
+    """Return a text, or raise an error if it is empty, because a record is never changed."""
     if not text.strip():
         raise ParameterError(
             f"the {what} is empty: nothing was written",
@@ -268,7 +268,7 @@ def _said(text: str, what: str) -> str:
 
 
 def _from_input() -> str:
-    """Read a note from standard input: a page of it, not a log."""
+    """Read a note from standard input, up to the maximum length of a note."""
     data = sys.stdin.buffer.read(_MOST_NOTE_BYTES + 1)
     if len(data) > _MOST_NOTE_BYTES:
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""`rbkernel kernel …`: the process that starts kernels and runs quickly."""
+"""`rbkernel kernel …`: show and stop the fork servers, which start kernels and runs quickly."""
 
 from __future__ import annotations
 

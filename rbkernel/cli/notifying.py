@@ -43,7 +43,7 @@ def notify(
 
 
 def _begin(settings: Settings) -> None:
-    """Have new targets begin now, and say so."""
+    """Register new targets, so that they get events from now on, and print their names."""
     from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.notify.outbox import Outbox
 

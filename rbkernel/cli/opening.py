@@ -1,4 +1,4 @@
-"""`rbkernel open`: go on from a run, in a working copy."""
+"""`rbkernel open`: continue a run in a working copy."""
 
 from __future__ import annotations
 

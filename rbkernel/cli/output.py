@@ -1,4 +1,4 @@
-"""How commands speak: JSON or text on standard output, one line of error, an exit code."""
+"""The output of commands: JSON or text on standard output, errors in one line, exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 
 class Ending(Exception):
-    """A command's own exit code, not to be confused with typer's codes for usage errors."""
+    """End a command with its own exit code, which differs from typer's codes for usage errors."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -26,12 +26,12 @@ class Ending(Exception):
 
 
 def name_and_value(text: str) -> tuple[str, str]:
-    """Read ``name=value``.
+    """Return name and value of ``name=value``.
 
     Raises
     ------
     ParameterError
-        It is not of that form.
+        The text does not have this form.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
@@ -44,13 +44,13 @@ def name_and_value(text: str) -> tuple[str, str]:
 
 
 def print_json(value: Any) -> None:
-    """Print a value for machines."""
+    """Print a value as JSON."""
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows under their names, a line each."""
-    # imported late: not every command prints a table
+    """Print a table with a header, one line for each row."""
+    # imported here, because not every command prints a table
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -59,13 +59,13 @@ def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))  # Text: brackets are no markup
     file = styled(sys.stdout)
-    # a pipe gets whole lines, whatever the width of the terminal that is not there
+    # without a terminal, lines are not cut to a width
     console = Console(file=file) if file.isatty() else Console(file=file, width=240)
     console.print(table)
 
 
 def print_step(finding: Finding) -> None:
-    """Print one step of an examination, with cause and next step where it is not ok."""
+    """Print one step of an examination; if it is not ok, with its cause and next step."""
     typer.echo(f"{finding.verdict.value.upper():8} {finding.title:14} {finding.actual}")
     if finding.cause and finding.cause != finding.actual:
         typer.echo(f"{'':24}because: {finding.cause}")
@@ -74,11 +74,11 @@ def print_step(finding: Finding) -> None:
 
 
 def progress(text: str) -> None:
-    """Say what is being done, to a terminal only."""
+    """Print a progress text, but only on a terminal."""
     if sys.stderr.isatty():
         typer.echo(text, err=True)
 
 
 def complain(problem: object) -> None:
-    """Say what went wrong, in one line on standard error."""
+    """Print an error in one line on standard error."""
     typer.echo(f"rbkernel: {problem}", err=True)

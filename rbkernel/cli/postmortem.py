@@ -1,4 +1,4 @@
-"""`rbkernel postmortem`: from the record of an incident, what people go on writing."""
+"""`rbkernel postmortem`: create or update a postmortem from the record of an incident."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def postmortem(
     """
     from rbkernel.incidents import postmortem as writing
 
-    # a notebook that is there is brought up to date, and never replaced
+    # an existing notebook is updated, never replaced
     path = Path("runs") / incident / writing.NAME
     if output:
         path = destination(output, writing.NAME, force=True).path

@@ -1,6 +1,6 @@
-"""`rbkernel lint`, `coverage`: are the runbooks fit for the night, and is there one for each alert?
+"""`rbkernel lint` and `rbkernel coverage`: check runbooks, and find alerts without a runbook.
 
-Both end with an exit code for CI.
+Both commands have exit codes for CI.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How lint speaks."""
+    """The output formats of lint."""
 
     TEXT = "text"
     JSON = "json"

@@ -1,4 +1,4 @@
-"""`rbkernel quarantine`: the deliveries that could not be read."""
+"""`rbkernel quarantine`: show unreadable deliveries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _print_bytes(raw: bytes | None, number: int, where: str) -> None:
             where=where,
             next_step="`rbkernel quarantine` lists those there are",
         )
-    if sys.stdout.isatty():  # a terminal obeys control characters
+    if sys.stdout.isatty():  # a terminal would execute control characters
         typer.echo(raw.decode(errors="replace"))
     else:
         sys.stdout.buffer.write(raw)

@@ -1,4 +1,4 @@
-"""`rbkernel query`: one diagnostic on a terminal, judged by its own rules."""
+"""`rbkernel query`: run a diagnostic, and judge the result by its rules."""
 
 from __future__ import annotations
 

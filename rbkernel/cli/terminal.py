@@ -1,7 +1,7 @@
-"""What commands write, as a terminal may show it: the one place for all of them.
+"""Make the output of all commands safe for a terminal.
 
-Names, labels and notes come from anywhere, and a terminal obeys control characters. So the standard
-streams of a command write them as escapes. What we style ourselves goes to `styled`.
+Names, labels and notes are untrusted, and a terminal executes control characters. So the standard
+streams of a command write control characters as escapes. Text with colours is written to `styled`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class VisibleStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write text."""
+        """Write text, with escapes."""
         start = "\r" if isinstance(text, str) and text.startswith("\r") else ""
         shown = start + visible(text[len(start) :]) if isinstance(text, str) else text
         self.stream.write(shown)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write lines."""
+        """Write lines, with escapes."""
         for line in lines:
             self.write(line)
 
@@ -52,5 +52,5 @@ def visible_streams() -> Iterator[None]:
 
 
 def styled(stream: TextIO) -> TextIO:
-    """Return the stream itself, for text with colours whose every part has been made visible."""
+    """Return the original stream, for text with colours whose parts are already safe."""
     return stream.stream if isinstance(stream, VisibleStream) else stream

@@ -1,4 +1,4 @@
-"""`rbkernel watch`: keep the last hour of what servers looked like."""
+"""`rbkernel watch`: sample servers and keep the samples of the last hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rbkernel why DB`: the cause of what is wrong, in one line, without a notebook."""
+"""`rbkernel why DB`: find the cause of a problem, without a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rbkernel.sources.postgres.diagnosis import Diagnosis
     from rbkernel.sources.postgres.situation import Situation
 
-# rows of the histogram that are printed
+# the most rows of the histogram that are printed
 _WAITS = 8
 
 
@@ -87,7 +87,7 @@ def why(
 
 @dataclass(frozen=True, kw_only=True)
 class _FoundCause:
-    """A cause, the server that it was found on, and since when it is there, if that is known."""
+    """A cause, the server on which it was found, and the time when it was first seen, if known."""
 
     cause: Cause
     connection: str
@@ -117,7 +117,7 @@ def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[_FoundCause]) -
             typer.echo(f"  not:  {excluded}")
         if cause.next_step:
             typer.echo(f"  next: {cause.next_step}")
-        # a runbook would see no more of a server that cannot be reached
+        # a runbook cannot examine an unreachable server either
         if cause.opens and one.reached:
             typer.echo(f"  open: rbkernel run {cause.opens} -p db={one.connection}")
     if found[0].sampled is not None:

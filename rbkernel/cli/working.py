@@ -1,4 +1,4 @@
-"""`rbkernel worker`, `rbkernel route`: who runs what alerts start, and why they start it."""
+"""`rbkernel worker`, `rbkernel route`: execute jobs, and show which runbooks an alert starts."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def route(
     else:
         for one in dry_runs:
             typer.echo(one.text())
-    sys.stdout.flush()  # the answer comes first, also where both go into one pipe
+    sys.stdout.flush()  # print the answer first, even if both streams go into one pipe
     for problem in catalogue.look(settings.catalogue.paths).problems:
         complain(problem)
     raise Ending(0 if all(one.routing.routes for one in dry_runs) else 1)

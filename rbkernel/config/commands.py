@@ -1,4 +1,4 @@
-"""Commands that `rb.shell` may run: a list of arguments, and a pattern per placeholder."""
+"""`[commands]`: the commands that `rb.shell` may run, with a pattern for each placeholder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Command(BaseModel):
         return self
 
     def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
-        """Return the values of the placeholders that give exactly these words; None if impossible.
+        """Return the placeholder values that give exactly these words; None if there are none.
 
         >>> pods = Command(name="pods", argv=("kubectl", "-n", "{ns}"), arguments={"ns": "[a-z]+"})
         >>> pods.arguments_of(["kubectl", "-n", "shop"]), pods.arguments_of(["kubectl", "-n", "-A"])
@@ -67,7 +67,7 @@ class Command(BaseModel):
         return found
 
     def with_arguments(self, values: Mapping[str, str]) -> list[str]:
-        """Fill the placeholders in.
+        """Return the command line with these values in place of the placeholders.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Named connections to databases; they contain no secret, only its source."""
+"""Named connections to databases. A connection contains the source of its password only."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rbkernel.redact.columns import Redaction
 class Connection(BaseModel):
     """How to reach one database with its diagnostic role. It contains no secret.
 
-    ``default``: runs use it when no connection is given. ``standby`` is the connection of its
+    ``default``: runs use this connection if no other is given. ``standby`` is the connection of its
     standby, ``standby_name`` that standby's application_name, as the primary sees it.
     ``read_schemas`` names the schemas whose tables the role should be able to read: `doctor`
-    reports tables that it cannot read, and `grant` prints the SQL. By default, the schemas with at
-    least one readable table.
+    reports tables that the role cannot read, and `grant` prints the SQL. The default is the schemas
+    with at least one readable table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +65,7 @@ class Connection(BaseModel):
             for key in ("host", "user", "dbname", "service"):
                 value = str(data.get(key) or "")
                 if "://" in value or (key == "host" and "@" in value):
-                    # not shown: it may hold a password
+                    # the text is not shown, because it may contain a password
                     raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
         return data
 
@@ -73,7 +73,7 @@ class Connection(BaseModel):
         """Return libpq's connection parameters, without the password."""
         wanted = {
             **{key: getattr(self, key) for key in ("host", "dbname", "user", "service", "sslmode")},
-            # a service file has its own port
+            # a service file may set the port
             "port": None if self.service else self.port,
             "passfile": self.passfile and str(self.passfile),
             "sslrootcert": self.sslrootcert and str(self.sslrootcert),
@@ -114,5 +114,5 @@ _listeners: list[Callable[[Connection, str], None]] = []
 
 
 def tell_passwords_to(listener: Callable[[Connection, str], None]) -> None:
-    """Register a function that receives every fetched password, so that it can be redacted."""
+    """Register a function that receives every fetched password, in order to redact it."""
     _listeners.append(listener)

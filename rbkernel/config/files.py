@@ -1,8 +1,9 @@
-"""Where the configuration is found, and how it is read.
+"""Find and read the configuration.
 
-The file is ``$RBKERNEL_CONFIG``, else found upwards from the working folder, else in the user's
-configuration folder. The sandbox publishes its own connections file, which is read last and never
-replaces a connection of the team. Its primary is the default connection if the team has none.
+The file is ``$RBKERNEL_CONFIG``, else `rbkernel.toml` in the working folder or a folder above it,
+else in the user's configuration folder. The sandbox publishes its own connections file, which is
+read last and never replaces a connection of the team. The sandbox's primary is the default
+connection if the team has none.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
             where=str(path),
             next_step="save it as UTF-8; editors call that its encoding",
         ) from error
-    # not TOML, a number of more digits than Python reads, or nested too deep
+    # the text is not TOML, has a number that is too long for Python, or is nested too deep
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"cannot be read: {error}", where=str(path), next_step="correct the file"
@@ -118,7 +119,7 @@ def text_of(path: Path) -> str:
     Raises
     ------
     OSError, UnicodeDecodeError
-        It cannot be read, or is not UTF-8.
+        The file cannot be read, or is not UTF-8.
     """
     return path.read_text(encoding="utf-8-sig")
 
@@ -144,7 +145,7 @@ def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
 
 
 def _tables(data: Mapping[str, Any], key: str, path: Path | None) -> Any:
-    """Return a section with a table per name."""
+    """Return a section of the file that has one table for each name."""
     found = data.get(key, {})
     if not isinstance(found, Mapping):
         raise ConfigError(
@@ -160,7 +161,7 @@ def _named(name: str, fields: Any) -> Any:
 
 
 def _resolved(settings: Settings, folder: Path) -> Settings:
-    """Resolve paths relative to the file, not to the folder where a kernel was started."""
+    """Resolve paths relative to the configuration file, not to the working folder of a kernel."""
 
     def place(path: Path | None) -> Path | None:
         return path and folder / path.expanduser()

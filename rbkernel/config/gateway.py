@@ -1,4 +1,4 @@
-"""`[gateway]`: its address, the senders of alerts and their authentication, and limits.
+"""`[gateway]`: the address, the senders of alerts and their authentication, and limits.
 
 A sender's secret is never in the file: ``secret_env`` names variables, ``secret_command`` prints
 one secret per line. Two are allowed, so that a secret can be changed without losing an alert.
@@ -104,7 +104,7 @@ class Sender(BaseModel):
         Raises
         ------
         ConfigError
-            There is none, more than two, or one that is too short to be a secret.
+            There is no secret, there are more than two, or one is too short.
         """
         found = self._from_command() if self.secret_command else self._from_environment()
         if not 1 <= len(found) <= _SECRETS_AT_ONCE:
@@ -135,7 +135,7 @@ def _as_known(name: str) -> str:
 
 
 class Limits(BaseModel):
-    """Limits of one request, and of all together."""
+    """Limits of a single request and of all requests together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -151,12 +151,12 @@ class Limits(BaseModel):
 
     @property
     def body_bytes(self) -> int:
-        """The longest body, as sent and as unpacked."""
+        """The maximum length of a body, before and after decompression."""
         return int(self.body_mb * 1024 * 1024)
 
     @property
     def waiting_bytes(self) -> int:
-        """How much may wait for the disk before further requests are refused with 503."""
+        """How many bytes may wait for the disk before further requests are refused with 503."""
         return int(self.waiting_mb * 1024 * 1024)
 
 
@@ -202,12 +202,12 @@ class Gateway(BaseModel):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether it is reachable only from this machine."""
+        """Whether the gateway is reachable only from this machine."""
         return is_loopback(self.host)
 
     @property
     def address(self) -> str:
-        """The base address of links."""
+        """The address with which links to pages begin."""
         scheme = "https" if self.tls_certificate else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.url or f"{scheme}://{host}:{self.port}").rstrip("/")

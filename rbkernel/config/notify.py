@@ -1,7 +1,7 @@
-"""`[notify]`: who is notified of what, how often, and in which words.
+"""`[notify]`: the targets of notifications, their events, rate limits and templates.
 
-A target's address is a secret, because anybody who knows it can write there: it comes from a
-variable or a command and is never in the file.
+A target's address is a secret, because anybody who knows it can send messages there. The address
+comes from a variable or a command and is never in the file.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def _severities(value: object) -> object:
 
 
 class Target(BaseModel):
-    """Where notifications go: about what, from which severity on.
+    """A target of notifications, with its events and severities.
 
-    ``url_env`` names the variable, ``url_command`` prints it: one or more addresses as apprise
-    reads them, separated by blanks. ``channel`` names what carries them there: ``apprise``, or one
-    that another package adds, which reads addresses in its own way.
+    The variable ``url_env``, or the output of ``url_command``, contains one or more addresses,
+    separated by blanks. ``channel`` names the way to send: ``apprise``, or a channel of another
+    package. The channel defines the format of the addresses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,10 +64,10 @@ class Target(BaseModel):
         return self
 
     def wants(self, kind: str, severity: Severity) -> bool:
-        """Tell whether this target is notified of such an event.
+        """Tell whether this target gets an event of this kind and severity.
 
-        An unhandled alert goes to every target of its severity, except to one that only gets heads:
-        a target's list of events about runs must not hide an alert without a run.
+        An unhandled alert goes to every target of its severity, except to one that lists only
+        `sealed`. Otherwise a target that lists events of runs would miss an alert without a run.
 
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
@@ -80,11 +80,11 @@ class Target(BaseModel):
 
     @property
     def hears_all(self) -> bool:
-        """Whether it is notified of everything."""
+        """Whether the target gets all events of all severities."""
         return {*self.events} == {*EVENT_KINDS} and {*self.severities} == {*Severity}
 
     def urls(self) -> tuple[str, ...]:
-        """Fetch the addresses.
+        """Fetch the addresses of the target.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Target(BaseModel):
 
 
 class Notify(BaseModel):
-    """Who is notified, and how much at once.
+    """The targets of notifications, and the rate limit.
 
     A target gets ``burst`` messages at once, then one every ``every_s`` seconds; held-back messages
     are combined into one digest. ``templates`` is a folder with the team's own templates.

@@ -13,16 +13,16 @@ from rbkernel.config.quantities import Hours
 from rbkernel.errors import ConfigError
 
 LONGEST_LINK_H = 24 * 30  # a single link cannot be revoked
-# half of an HMAC-SHA-256 cannot be guessed
+# half of an HMAC-SHA-256 is long enough not to be guessed
 _SHORTEST_SECRET = 16
 
 
 class Pages(BaseModel):
-    """Access by links that expire, or without links on this machine only.
+    """Access to the pages: by links that expire, or without a link from this machine only.
 
     ``open_on_loopback`` lets all users of this machine read without a link; it is refused if other
-    machines can reach the gateway. Links are signed with a secret: from the variable
-    ``link_secret_env``, from a command, or, by default, created once for this machine.
+    machines can reach the gateway. Links are signed with a secret. It comes from the
+    variable ``link_secret_env`` or from a command; by default it is created once for this machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class Pages(BaseModel):
         Raises
         ------
         ConfigError
-            It is not set, too short, or its command failed.
+            The secret is not set or too short, or its command failed.
         """
         if self.link_secret_env:
             return self._long_enough(os.environ.get(self.link_secret_env, ""))

@@ -1,4 +1,4 @@
-"""Read a secret that a command prints; its output must never be shown."""
+"""Read a secret from the output of a command. The output must never be shown."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ _TIMEOUT_S = 30.0
 
 
 def printed_by(command: Sequence[str], field: str, where: str) -> str:
-    """Return what a command prints.
+    """Return the output of a command.
 
     Parameters
     ----------
     command
         The program and its arguments.
     field, where
-        The field of the configuration, and its place.
+        The name of the field in the configuration, and its location, for errors.
 
     Raises
     ------
     ConfigError
-        It cannot be run, failed, took more than 30 s, or did not print text.
+        The command cannot be run, failed, took more than 30 s, or did not print text.
     """
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        # its output may hold the secret: only the kind of failure is shown
+        # the output may contain the secret, so only the kind of failure is shown
         raise ConfigError(
             f"{field} failed ({type(error).__name__})",
             where=where,

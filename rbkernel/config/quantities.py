@@ -1,8 +1,8 @@
-"""Numbers in `rbkernel.toml` or in a call: finite, in range, not in quotes.
+"""Types for numbers in `rbkernel.toml` or in a call: finite, in range, not in quotes.
 
-Every comparison with NaN is false, so it would pass every limit; infinity and values beyond these
-ranges would overflow a timer or a counter later, far from the wrong field.
-`true` and text are not numbers.
+NaN is refused, because every comparison with it is false, so it would pass every limit. Infinity
+and values out of range are refused, because they would overflow a timer or a counter later, far
+from the wrong field. `true` and text are not numbers.
 """
 
 from __future__ import annotations

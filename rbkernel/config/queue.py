@@ -1,4 +1,4 @@
-"""`[queue]`, `[grouping]`, `[[routes]]` and `[[schedules]]`: from alerts and times to runs."""
+"""`[queue]`, `[grouping]`, `[[routes]]` and `[[schedules]]`: how alerts and times start runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 class Queue(BaseModel):
     """How many jobs run at once, and time limits.
 
-    ``kernels`` is the limit of each worker process, the other limits are for all together. A worker
-    that is silent for ``lease_s`` loses its jobs; it then ends them itself, if it still can.
+    ``kernels`` is the limit of each worker process; the other limits apply to all workers together.
+    A worker that sends no heartbeat for ``lease_s`` loses its jobs. It then stops their runs itself
+    if it can.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,17 +42,17 @@ class Queue(BaseModel):
 
     @property
     def heartbeat_s(self) -> float:
-        """The heartbeat interval of a worker: several per lease."""
+        """The heartbeat interval of a worker, a fraction of the lease."""
         return self.lease_s / 6
 
 
 class Grouping(BaseModel):
-    """Which alerts belong to one incident.
+    """How alerts are grouped into incidents.
 
-    Alerts of one group of the sender, or of one service (the first of these labels that an alert
-    has), belong together within the window since the incident's last alert. A closed incident is
-    reopened within ``reopen_min``. If ``storm`` incidents have live runs that differ only in their
-    incident, further such alerts join the newest of them.
+    Alerts of one group of the sender, or of one service, belong to one incident if they arrive
+    within the window since its last alert. The service is the first of the configured labels
+    that an alert has. A closed incident is reopened within ``reopen_min``. If ``storm`` incidents
+    have live runs that differ only in their incident, further such alerts join the newest of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,10 +65,11 @@ class Grouping(BaseModel):
 
 
 class RouteRule(BaseModel):
-    """A rule: which runbooks an alert starts instead of those by front matter, and parameters.
+    """A rule that says which runbooks an alert starts, with which parameters.
 
-    ``alert`` and ``match`` are globs as in a trigger. An empty ``runbooks`` starts none. In
-    ``names``, a parameter's value from a label is looked up, such as ``{"db1:5432" = "orders"}``.
+    A matching rule replaces the triggers in front matter. ``alert`` and ``match`` are globs as in a
+    trigger. An empty ``runbooks`` starts none. ``names`` maps the values of labels to
+    the values of parameters, such as ``{"db1:5432" = "orders"}``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -47,7 +47,7 @@ class Catalogue(BaseModel):
 
 
 class Lint(BaseModel):
-    """Levels of lint rules by code, and outdated texts: pattern → replacement."""
+    """Levels of lint rules by code, and outdated texts as a map from pattern to replacement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
@@ -69,7 +69,7 @@ class Coverage(BaseModel):
 
 
 class Settings(BaseModel):
-    """The whole configuration, with its files."""
+    """The whole configuration, and the files that it was read from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -123,12 +123,12 @@ class Settings(BaseModel):
 
     @property
     def default_connection(self) -> str:
-        """The default connection; empty if none is configured."""
+        """The name of the default connection; empty if none is configured."""
         return next((name for name, one in self.connections.items() if one.default), "")
 
     @property
     def evidence_root(self) -> Path:
-        """The folder that holds all evidence: environment, else file, else the user's data."""
+        """The evidence folder: from the environment, the file, or the user's data folder."""
         if root := os.environ.get("RBKERNEL_EVIDENCE"):
             return Path(root).expanduser().absolute()
         root_in_file = self.evidence.root
@@ -136,7 +136,7 @@ class Settings(BaseModel):
 
     @property
     def watch_root(self) -> Path:
-        """The folder in which `rbkernel watch` keeps the last hour, one for each user and host."""
+        """The folder with the samples of `rbkernel watch`, one for each user and host."""
         if root := os.environ.get("RBKERNEL_WATCH"):
             return Path(root).expanduser().absolute()
         return platformdirs.user_state_path("rbkernel") / "watch"
@@ -150,27 +150,27 @@ class Settings(BaseModel):
 
     @property
     def signing_key(self) -> Path:
-        """The private key that signs seals: never in the evidence folder."""
+        """The private key that signs seals. It is never in the evidence folder."""
         return self.evidence.signing_key or platformdirs.user_config_path("rbkernel") / "seal_key"
 
     @property
     def allowed_signers(self) -> Path:
-        """The OpenSSH allowed signers file: whose seals are trusted."""
+        """The OpenSSH file of allowed signers, whose seals are trusted."""
         return self.evidence.allowed_signers or self.evidence_root / "allowed_signers"
 
     def connection(self, name: str, *, parameter: str = "") -> Connection:
-        """Return the connection of a name, which may come from a runbook's parameter.
+        """Return the connection with a name, such as one from a runbook's parameter.
 
         Raises
         ------
         UnknownConnection
-            No file declares it; the message lists the names there are.
+            No file declares this name; the message lists the known names.
         """
         try:
             return self.connections[name]
         except KeyError:
             if "://" in name or "=" in name or "@" in name:
-                # not repeated: it may contain a password
+                # the value is not repeated, because it may contain a password
                 raise UnknownConnection(
                     "this looks like an address, and the name of a connection is wanted",
                     where=parameter or "the name of a connection",
@@ -207,7 +207,7 @@ class Settings(BaseModel):
         return self.sources[name]
 
     def primary_of(self, standby: str) -> str:
-        """Return the connection that has this one as its standby; empty if none has."""
+        """Return the connection whose standby is the given connection; empty if there is none."""
         return next((name for name, one in self.connections.items() if one.standby == standby), "")
 
     def command(self, name: str) -> Command:
@@ -216,7 +216,7 @@ class Settings(BaseModel):
         Raises
         ------
         ConfigError
-            No file allows it; the message lists the allowed commands.
+            No file allows this command; the message lists the allowed ones.
         """
         if name not in self.commands:
             known = ", ".join(sorted(self.commands)) or "none"
@@ -229,7 +229,7 @@ class Settings(BaseModel):
         return self.commands[name]
 
     def allowing(self, argv: Sequence[str]) -> tuple[Command, dict[str, str]] | None:
-        """Return the command that allows exactly these words, with its arguments, if one does."""
+        """Return the allowed command for these words, with its arguments; None if there is none."""
         for command in self.commands.values():
             arguments = command.arguments_of(argv)
             if arguments is not None:

@@ -1,4 +1,4 @@
-"""The drill ground: a throw-away PostgreSQL primary and standby, the service "shop", its faults.
+"""The sandbox: a throw-away PostgreSQL primary and standby, the example service "shop", and faults.
 
-`control` is what the command line and the tests call: up, status, inject, heal, down.
+The command line and the tests call the functions of `control`: up, status, inject, heal, down.
 """

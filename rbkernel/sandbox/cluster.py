@@ -1,8 +1,8 @@
-"""A PostgreSQL primary and its streaming standby: create, start, wait until they answer.
+"""Create and start a PostgreSQL primary and its streaming standby, and wait until they answer.
 
-PostgreSQL refuses to run as root. There we run it in a user namespace that maps our own user to
-``nobody``: the files still belong to us, and the folder can stay 0700.
-Ordering: `create_primary` → `start` → roles and data → `clone_standby` → `start`.
+PostgreSQL refuses to run as root. If the user is root, PostgreSQL runs in a user namespace that
+maps root to ``nobody``: the files still belong to root, and the folder can stay 0700.
+Call order: `create_primary` → `start` → roles and data → `clone_standby` → `start`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from rbkernel.sandbox.binaries import Binaries
 
 SLOT_NAME = "sandbox_standby"
 START_TIMEOUT_S = 30.0
-# while a process becomes another program it has no command line, and is not seen for a moment
+# A process that is executing a new program has no command line and is not found for a moment.
 _EXEC_S = 1.0
 _COMMAND_TIMEOUT_S = 120.0
 _AS_NOBODY = ("unshare", "--user", "--map-user=65534")
 
-# Durability is off because the data is thrown away; the rest keeps the servers small, and lets
-# a standby that fell behind show and recover within a drill.
+# Durability is off because the data is thrown away. The other settings keep the servers small, and
+# let a standby that fell behind be detected and catch up within a drill.
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -66,7 +66,7 @@ class Cluster:
     binaries: Binaries
 
     def create_primary(self) -> None:
-        """Make the primary's data folder."""
+        """Create the primary's data folder."""
         data = self.access.home.data("primary")
         pwfile = self.access.home.passwords / "initdb"
         superuser_line = passfile(self.access.home, "postgres").read_text(encoding="utf-8")
@@ -85,16 +85,16 @@ class Cluster:
         self._follow("standby", "primary", {"primary_slot_name": SLOT_NAME})
 
     def clone(self, server: Server, *, upstream: Server) -> None:
-        """Copy the running primary for one more standby, without a slot.
+        """Copy the running primary for another standby, which uses no replication slot.
 
         Parameters
         ----------
         server
-            Which one; it gets a free port.
+            The new standby; it gets a free port.
         upstream
-            From which server it receives.
+            The server from which the new standby receives WAL.
         """
-        # the copy is the primary's: a standby gives none while full_page_writes is off
+        # copied from the primary: a standby allows no base backup while full_page_writes is off
         self._copy_primary(server)
         port = free_ports(None, range(self.access.primary_port + 2, 32_000, 2))[0]
         self._follow(server, upstream, {"port": port})
@@ -113,17 +113,17 @@ class Cluster:
         self._configure(server, {"primary_conninfo": source, **settings})
 
     def start(self, server: Server) -> None:
-        """Start a server, detached; `wait` tells when it answers."""
+        """Start a server as a detached process; call `wait` to wait until the server answers."""
         command = [self.binaries.program("postgres"), "-D", str(self.access.home.data(server))]
         processes.launch([*self._as_nobody, *command], log=self.access.home.log(server))
 
     def wait(self, server: Server) -> None:
-        """Wait until a server lets us in.
+        """Wait until a server accepts connections.
 
         Raises
         ------
         SandboxError
-            It ended, or was silent for `START_TIMEOUT_S` seconds.
+            The server ended, or did not answer for `START_TIMEOUT_S` seconds.
         """
         home = self.access.home
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -146,7 +146,7 @@ class Cluster:
                 ) from error
 
     def replication_conninfo(self, application_name: str, upstream: Server = "primary") -> str:
-        """Return how a standby reaches the server that it receives from, for libpq."""
+        """Return the libpq connection string with which a standby reaches its upstream server."""
         return conninfo(
             host=HOST,
             port=self.access.port(upstream),
@@ -208,7 +208,7 @@ class Cluster:
 
 
 def conninfo(**parameters: str | int | Path) -> str:
-    r"""Write a libpq connection string.
+    r"""Return a libpq connection string.
 
     >>> conninfo(host="h", passfile="/it's/a\\b")
     "host='h' passfile='/it\\'s/a\\\\b'"
@@ -220,7 +220,7 @@ def conninfo(**parameters: str | int | Path) -> str:
 
 
 def _quote(value: str) -> str:
-    """Quote a value for postgresql.conf.
+    """Return a value quoted for postgresql.conf.
 
     >>> _quote("user='x'")
     "'user=''x'''"
@@ -229,7 +229,7 @@ def _quote(value: str) -> str:
 
 
 def last_lines(log: Path) -> str:
-    """Return the end of a log on one line."""
+    """Return the last lines of a log as one line of text."""
     return _tail(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else "no log"
 
 
@@ -245,14 +245,14 @@ def free_ports(asked: int | None, candidates: Sequence[int]) -> tuple[int, int]:
     Parameters
     ----------
     asked
-        Port of the primary; the standby gets the next one. None: the first free pair.
+        Port of the primary; the standby gets the next port. None: the first free pair.
     candidates
-        Ports to try for the primary when none is asked for.
+        Ports to try for the primary if ``asked`` is None.
 
     Raises
     ------
     SandboxError
-        A port that was asked for is in use, or no candidate is free.
+        A requested port is in use, or no candidate is free.
     """
     for port in [asked] if asked is not None else candidates:
         if taken := [number for number in (port, port + 1) if not _free(number)]:

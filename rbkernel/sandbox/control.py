@@ -1,9 +1,9 @@
-"""What one can do with the sandbox: up, status, inject, heal, down.
+"""The operations on the sandbox: up, status, inject, heal, down.
 
-Every command that changes something holds the lock of the sandbox's folder for its whole time.
-`up` builds from nothing: whatever a killed command or process left behind is taken away first.
-``complete`` in the state and the connections file come last, so a half-built sandbox is never
-taken for a whole one.
+Every operation that changes something holds the lock of the sandbox's folder until it ends. `up`
+starts from nothing: it first removes the remains of killed commands and processes. It sets
+``complete`` in the state and writes the connections file last, so a half-built sandbox is never
+mistaken for a complete one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from rbkernel.sandbox.state import Injected, State
 from rbkernel.sources.postgres.connection import driver
 
 _PARTS = ("primary", "standby", "traffic")
-# below the range from which systems take the source ports of outgoing connections
+# below the ports that systems use for outgoing connections
 _PORTS = range(20_000, 32_000, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How the sandbox is. ``broken``: it was built, and a part of it no longer runs."""
+    """The state of the sandbox. ``broken``: it was built, but a part of it no longer runs."""
 
     state: Literal["up", "down", "broken"]
     home: str
@@ -48,7 +48,7 @@ class Status:
 
 
 def silent(_: str) -> None:
-    """Ignore progress."""
+    """Do nothing with a progress text: the default of ``report``."""
 
 
 def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> Status:
@@ -57,14 +57,15 @@ def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> St
     Parameters
     ----------
     port
-        Port of the primary; the standby gets the next one. None: a free pair.
+        Port of the primary; the standby gets the next port. None: a free pair.
     report
-        Called with a text for each step that begins.
+        Called with a text at the beginning of each step.
 
     Raises
     ------
     SandboxError
-        Already up, port in use, no usable PostgreSQL, no room, or a server does not start.
+        The sandbox is already up, a port is in use, there is no usable PostgreSQL or not enough
+        disk space, or a server does not start.
     """
     programs = binaries.find()
     home = Home.configured()
@@ -137,7 +138,7 @@ def _wait_for_replication(access: Access) -> None:
 
 
 def status() -> Status:
-    """Tell how the sandbox is, without changing anything."""
+    """Return the state of the sandbox, without changing anything."""
     home = Home.configured()
     known = state.load(home)
     if known is None:
@@ -162,19 +163,19 @@ def status() -> Status:
 
 
 def inject(fault: str, seed: int = 1) -> Injected:
-    """Make a fault; it is there when this returns.
+    """Inject a fault, and return when the fault is active.
 
     Parameters
     ----------
     fault
         Name of a fault, see `catalogue.FAULTS`.
     seed
-        Changes the figures of the fault.
+        Seed of the random numbers of the fault.
 
     Raises
     ------
     SandboxError
-        Unknown or already active fault, or a sandbox that is not up.
+        The fault is unknown or already active, or the sandbox is not up.
     """
     wanted = catalogue.find(fault)
     with _whole_sandbox() as (known, access):
@@ -185,7 +186,7 @@ def inject(fault: str, seed: int = 1) -> Injected:
                 next_step=f"run `rbkernel sandbox heal {fault}` first",
             )
         injected = Injected(fault=fault, seed=seed, injected_at=model.now())
-        # remembered before it is made: if we are killed now, heal still knows of it
+        # saved before the fault starts, so that heal can undo it if this process is killed now
         known.with_fault(injected).save(access.home)
         with ExitStack() as undo:
             undo.callback(_heal, known.with_fault(injected), injected, access)
@@ -196,12 +197,12 @@ def inject(fault: str, seed: int = 1) -> Injected:
 
 
 def heal(fault: str | None = None) -> list[str]:
-    """Undo a fault, or all of them, and return the names of those that were active.
+    """Undo one fault, or all faults, and return the names of the faults that were active.
 
     Raises
     ------
     SandboxError
-        Unknown fault, or a sandbox that is not up.
+        The fault is unknown, or the sandbox is not up.
     """
     if fault is not None:
         catalogue.find(fault)
@@ -222,7 +223,7 @@ def _heal(known: State, injected: Injected, access: Access) -> State:
 
 
 def down() -> bool:
-    """Take the sandbox away and return whether there was one, whole or not."""
+    """Remove the sandbox, and return whether there was a complete or incomplete one."""
     home = Home.configured()
     if not home.exists():
         return False
@@ -258,7 +259,7 @@ def _whole_sandbox() -> Iterator[tuple[State, Access]]:
 
 @contextmanager
 def _told_as_ours(home: Home) -> Iterator[None]:
-    """Turn what the disk or the server refuses half way into an error with a next step."""
+    """Convert errors of the disk or the server into a SandboxError with a next step."""
     try:
         yield
     except (OSError, driver.RawConnection.Error) as error:
@@ -283,7 +284,7 @@ def connect_as(
     SandboxError
         There is no sandbox.
     DatabaseError
-        The server does not let the role in.
+        The server refuses the login.
     """
     home = Home.configured()
     known = state.load(home)

@@ -1,8 +1,8 @@
 """`make demo`: three real faults, three alerts, three runs that the gateway starts for them, and
 one sealed incident.
 
-On a terminal it ends in JupyterLab, with a working copy of the most urgent run on the broken
-database; elsewhere it tears everything down and exits.
+On a terminal, the demonstration then opens JupyterLab with a working copy of the most urgent run on
+the broken database. Without a terminal, it removes everything and exits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rbkernel.sandbox.alerting import Rule, sender
 from rbkernel.sandbox.drill_gateway import DrillGateway, drill_gateway
 
 _SHOP = {"service": "shop", "cluster": "sandbox-primary"}
-# what is broken, and the alert that notices it
+# each injected fault, and the alert about it
 SCENES = (
     (
         "pool-idle-in-transaction",
@@ -67,7 +67,7 @@ SCENES = (
     ),
 )
 _COLOURS = {"ok": "green", "warning": "yellow", "critical": "red", "unknown": "magenta"}
-# a log file wants whole lines
+# a log file must have complete lines
 _WIDTH_WITHOUT_TERMINAL = 180
 _PATIENCE_S = 240.0
 
@@ -78,14 +78,14 @@ def show() -> int:
     Returns
     -------
     int
-        0 when every fault was found and the evidence verifies, else 3.
+        0 if every fault was found and the evidence is verified, else 3.
 
     Raises
     ------
     StoreError
-        This Python's SQLite is too old; nothing was started.
+        The SQLite of this Python is too old; nothing was started.
     """
-    old_sqlite.refuse_too_old("sqlite")  # before the sandbox is made
+    old_sqlite.refuse_too_old("sqlite")  # before the sandbox is started
     console = Console(file=sys.__stdout__)  # styled, which a command's own stream writes as escapes
     if not console.is_terminal:
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
@@ -130,7 +130,7 @@ def _sandbox(console: Console) -> Iterator[None]:
 
 
 def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
-    """Wait until the run of every alert has ended; print progress; return in order of their end."""
+    """Wait until the run of every alert has ended, print progress, and return them by end time."""
     store, deadline = Store.open(gateway.store_url), time.monotonic() + _PATIENCE_S
     printed: set[tuple[str, str]] = set()
     try:
@@ -212,7 +212,7 @@ def _tell_next(console: Console, jobs: list[Job], found: dict[str, Record]) -> N
 
 
 def _open(console: Console, settings: Settings, gateway: DrillGateway, incident: str) -> None:
-    """Open a working copy in JupyterLab: sealed files are read-only."""
+    """Open a working copy in JupyterLab, because sealed files are read-only."""
     reached = settings.gateway.model_copy(update={"url": gateway.url})
     page = links.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
     console.print(Text(f"What a phone would show: {page}"))

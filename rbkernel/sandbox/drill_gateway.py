@@ -1,4 +1,4 @@
-"""A gateway of the sandbox's own: `rbkernel serve` on loopback, with a store that goes with it."""
+"""Run a gateway for the demonstration: `rbkernel serve` on loopback, with a temporary store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAID = "listening on "
 
 @dataclass(frozen=True, kw_only=True)
 class DrillGateway:
-    """One that listens."""
+    """A running gateway: its address, store and log."""
 
     url: str
     store_url: str
@@ -31,12 +31,12 @@ class DrillGateway:
 
 @contextmanager
 def drill_gateway(settings: Settings, folder: Path) -> Iterator[DrillGateway]:
-    """Have a gateway listen on a free port, with the user's evidence folder and keys.
+    """Run a gateway on a free port, with the user's evidence folder and keys.
 
     Raises
     ------
     SandboxError
-        It does not start.
+        The gateway does not start.
     """
     store_url, log = f"sqlite:///{folder / 'gateway.sqlite'}", folder / "gateway.log"
     environment = {
@@ -52,7 +52,7 @@ def drill_gateway(settings: Settings, folder: Path) -> Iterator[DrillGateway]:
             env=environment,
             stdout=file,
             stderr=file,
-            start_new_session=True,  # Ctrl-C is for us; we end it in order
+            start_new_session=True,  # Ctrl-C must reach only this process
         )
     try:
         yield DrillGateway(url=_address(process, log), store_url=store_url, log=log)
@@ -66,7 +66,7 @@ def drill_gateway(settings: Settings, folder: Path) -> Iterator[DrillGateway]:
 
 
 def _configuration(settings: Settings, folder: Path) -> Path:
-    """Write what it reads: nothing of the user's but the keys."""
+    """Write the gateway's configuration; it takes only the keys from the user's one."""
     file = folder / "gateway.toml"
     keys = {"signing_key": settings.signing_key, "allowed_signers": settings.allowed_signers}
     lines = ["[evidence]", *(f'{name} = "{path}"' for name, path in keys.items())]
@@ -87,7 +87,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def _not_started(log: Path) -> SandboxError:
-    """Return what its log says at the end: the file goes with the demonstration."""
+    """Return an error with the last line of the gateway's log, because the log is deleted later."""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "its log is empty")
     return SandboxError(

@@ -1,13 +1,13 @@
-"""The sandbox's folder: where things lie in it, the lock, and taking it away.
+"""The folder of the sandbox: its files, its lock, and its removal.
 
 ::
 
-    lock               held while a command changes the sandbox; stays behind
+    lock               held while a command changes the sandbox; never deleted
     state.json         ports, version, active faults (module state)
     connections.toml   published when the sandbox is complete, read by rbkernel.config
-    passwords/         one 0600 passfile a role
+    passwords/         one passfile for each role, mode 0600
     primary/ standby/  the data folders; spare/ while a scenario has a second standby
-    log/               what the detached processes print
+    log/               output of the detached processes
     in-flight.json     while the double write is asynchronous, read by the traffic
 
 Only these names are ever deleted. The folder is 0700, and a folder that already holds something
@@ -28,7 +28,7 @@ from pathlib import Path
 from rbkernel import config
 from rbkernel.errors import SandboxError
 
-# two fresh clusters of about 45 MB, the shop twice, and WAL of a drill
+# two new clusters of about 45 MB, the data of the shop twice, and the WAL of a drill
 NEEDED_BYTES = 600 * 1024 * 1024
 LOCK_TIMEOUT_S = 60.0
 _LOCK = "lock"
@@ -42,27 +42,27 @@ class Home:
 
     @classmethod
     def configured(cls) -> Home:
-        """Return the home that the environment names; it need not exist."""
+        """Return the folder that the environment names; the folder need not exist."""
         return cls(config.sandbox_home().resolve())
 
     @property
     def state_file(self) -> Path:
-        """Where `state.State` is kept."""
+        """The file in which `state.State` is stored."""
         return self.path / "state.json"
 
     @property
     def connections_file(self) -> Path:
-        """What `rbkernel.config` reads."""
+        """The connections file that `rbkernel.config` reads."""
         return self.path / "connections.toml"
 
     @property
     def in_flight_file(self) -> Path:
-        """Exists while the double write is asynchronous: ``{"delay_s": 2.5}``."""
+        """The file that exists while the double write is asynchronous: ``{"delay_s": 2.5}``."""
         return self.path / "in-flight.json"
 
     @property
     def passwords(self) -> Path:
-        """Folder of the passfiles."""
+        """The folder of the passfiles."""
         return self.path / "passwords"
 
     def data(self, server: str) -> Path:
@@ -78,12 +78,12 @@ class Home:
         return (self.path / _LOCK).is_file()
 
     def prepare(self) -> None:
-        """Make the folder, or say why it cannot be used.
+        """Create the folder, and check that it can be used.
 
         Raises
         ------
         SandboxError
-            Not writable, holds foreign files, or the disk has too little room.
+            The folder is not writable or contains other files, or the disk has too little space.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,12 +112,12 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the sandbox for one command; a command that is killed lets go.
+        """Hold the lock of the sandbox; the lock is released even if the command is killed.
 
         Raises
         ------
         SandboxError
-            Another command held it for `LOCK_TIMEOUT_S` seconds.
+            Another command held the lock for `LOCK_TIMEOUT_S` seconds.
         """
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         with (self.path / _LOCK).open("ab") as handle:
@@ -132,7 +132,7 @@ class Home:
             yield
 
     def wipe(self) -> None:
-        """Delete everything but the lock. Ordering: only when no process of the sandbox is left."""
+        """Delete everything except the lock. Call this only after all processes have ended."""
         for name in sorted(self._names() - {_LOCK}):
             path = self.path / name
             if path.is_dir():
@@ -141,7 +141,7 @@ class Home:
                 path.unlink(missing_ok=True)
 
     def write(self, path: Path, text: str) -> None:
-        """Put a private file in place, whole or not at all."""
+        """Write a private file atomically."""
         temporary = path.with_name(f"{path.name}.new")
         with os.fdopen(
             os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"

@@ -1,4 +1,4 @@
-"""pgbouncer in transaction mode, in front of the sandbox."""
+"""Run pgbouncer in transaction mode in front of the sandbox."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pathlib import Path
 from rbkernel.errors import SandboxError
 from rbkernel.sandbox.access import HOST, Access, passfile
 
-# Debian puts it where a user's PATH does not lead
+# Debian installs pgbouncer in /usr/sbin, which is not in a user's PATH
 PROGRAM = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
-# it refuses to run as root, as PostgreSQL does
+# pgbouncer refuses to run as root, as PostgreSQL does
 _AS_NOBODY = ("unshare", "--user", "--map-user=65534") if os.geteuid() == 0 else ()
 
 
 @contextmanager
 def pgbouncer(access: Access, folder: Path, *, pool_size: int, settings: str = "") -> Iterator[int]:
-    """Run it for the diagnostic role, and give its port.
+    """Run pgbouncer for the diagnostic role while the block runs, and yield its port.
 
     Raises
     ------
     SandboxError
-        It is not installed, or does not start.
+        pgbouncer is not installed, or does not start.
     """
     if PROGRAM is None:
         raise SandboxError("pgbouncer is not installed", next_step="install the package pgbouncer")

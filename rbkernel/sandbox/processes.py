@@ -1,7 +1,7 @@
-"""The sandbox's detached processes: start, find, stop.
+"""Start, find and stop the detached processes of the sandbox.
 
-The sandbox's processes are recognized by their command line: a server of one of its data folders,
-or a module of this package with its folder as an argument. Server processes that outlived their
+A process of the sandbox is recognized by its command line: a server of one of its data folders, or
+a module of this package with its folder as an argument. Server processes that outlived their
 postmaster are found by their working folder. psutil holds (pid, start time) and checks both before
 each signal, so a reused pid is never hit.
 """
@@ -36,10 +36,10 @@ class Found:
 
 
 def launch(command: Sequence[str], *, log: Path) -> None:
-    """Start a process that outlives us, in a session of its own.
+    """Start a process in its own session, so that it outlives this process.
 
-    The shell in between ends at once, so that init adopts the process and nobody is left with a
-    zombie of it.
+    The shell that starts the process ends at once, so that init adopts the process and no zombie
+    remains.
     """
     log.parent.mkdir(mode=0o700, exist_ok=True)
     with log.open("ab") as sink:
@@ -62,7 +62,7 @@ def launch_module(module: str, home: Home, *arguments: str, log: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return our environment without libpq's variables, and with this very package importable."""
+    """Return the environment without libpq's variables; Python can import this package in it."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     package = Path(next(iter(rbkernel.__path__))).resolve().parent
     inherited = kept.get("PYTHONPATH")
@@ -71,31 +71,31 @@ def environment() -> dict[str, str]:
 
 
 def find(home: Home) -> list[Found]:
-    """Return our processes that run now, servers first; zombies are not counted."""
+    """Return the live processes of the sandbox, servers first, without zombies."""
     found = list(_scan(home))
     return sorted(found, key=lambda item: (item.name not in SERVERS, item.name, item.process.pid))
 
 
 def alive(home: Home, name: str) -> bool:
-    """Whether a process of that name runs."""
+    """Tell whether a process with this name runs."""
     return any(item.name == name for item in find(home))
 
 
 def stop(home: Home, name: str) -> None:
-    """End the processes of that name."""
+    """End the processes with this name."""
     _end([item.process for item in find(home) if item.name == name], signal.SIGTERM)
 
 
 def stop_server(home: Home, name: str) -> None:
-    """End a server at once, as when its host dies; the rest of its processes, too."""
+    """Kill a server with all its processes, as if its host failed."""
     _end([item.process for item in find(home) if item.name == name], signal.SIGQUIT)
     _end(list(_orphans(home, [name])), signal.SIGKILL)
 
 
 def stop_all(home: Home) -> bool:
-    """End every process of the sandbox, and return whether there was one.
+    """End every process of the sandbox, and return whether there was any.
 
-    Servers are asked for an immediate shutdown (SIGQUIT): their data is thrown away.
+    Servers get SIGQUIT (immediate shutdown), because their data is thrown away.
     """
     found = find(home)
     clients = [item.process for item in found if item.name not in SERVERS]
@@ -116,7 +116,7 @@ def _end(processes: Sequence[psutil.Process], sign: signal.Signals) -> None:
 
 
 def _survivors(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Wait for the end of processes; not with psutil, which also waits until init reaps them."""
+    """Return the processes that do not end in time (psutil also waits for init to reap them)."""
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while left := [process for process in processes if _lives(process)]:
         if time.monotonic() > deadline:
@@ -136,7 +136,7 @@ def _signal(process: psutil.Process, sign: signal.Signals) -> None:
     try:
         process.send_signal(sign)
     except psutil.NoSuchProcess:
-        return  # it ended by itself, which is what was wanted
+        return  # the process has already ended
 
 
 def _scan(home: Home) -> Iterator[Found]:
@@ -150,7 +150,7 @@ def _scan(home: Home) -> Iterator[Found]:
 
 
 def name_of(command: Sequence[str], home: Home) -> str | None:
-    """Tell which of our processes a command line belongs to.
+    """Return the name of the sandbox's process with this command line; None for other processes.
 
     >>> home = Home(Path("/h"))
     >>> name_of(["/opt/bin/postgres", "-D", "/h/primary"], home)

@@ -1,6 +1,6 @@
-"""The example service "shop": its roles, its database, its rows.
+"""The example service "shop": its roles, its database and its rows.
 
-Ordering: `create` runs once, on a fresh primary, before the standby is cloned.
+Call order: `create` runs once, on a fresh primary, before the standby is cloned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib.resources import files
 from rbkernel.sandbox.access import DATABASE, Access, Role
 from rbkernel.sources.postgres.connection import driver
 
-# The rows that are there from the start; the traffic only touches ids above (sql/shop.sql).
+# The highest id of the initial rows; the traffic changes only higher ids (sql/shop.sql).
 ID_STEP = 4
 FIRST_ID = 100_004
 LAST_ID = 300_000
@@ -20,7 +20,7 @@ _OPTIONS: dict[Role, str] = {
     "replicator": "REPLICATION",
     "shop_app": "",
     "rb_diag": "CONNECTION LIMIT 10 IN ROLE pg_monitor",
-    # the statistics let an action find its targets again by (pid, backend_start)
+    # with these rights, an action finds its targets again by (pid, backend_start)
     "rb_action": "CONNECTION LIMIT 5 IN ROLE pg_signal_backend, pg_read_all_stats",
     "rb_nobody": "",
 }
@@ -32,7 +32,7 @@ def create(access: Access, passwords: Mapping[Role, str], *, major: int) -> None
     Parameters
     ----------
     access
-        Ways into the sandbox.
+        Access to the sandbox.
     passwords
         Password of each role.
     major

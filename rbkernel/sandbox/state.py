@@ -1,8 +1,7 @@
-"""What is remembered about a sandbox between two commands.
+"""The stored state of a sandbox between two commands.
 
-Process ids are not kept here: a process is found by its command line, which names the sandbox's
-folder (module processes). So there is no moment at which a killed command can leave behind a
-process that nobody knows of.
+Process ids are not stored. The module `processes` finds a process by its command line, which
+contains the sandbox's folder. So a killed command cannot leave behind an unknown process.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from rbkernel.sandbox.home import Home
 
 @dataclass(frozen=True, kw_only=True)
 class Injected:
-    """A fault that is declared active, and what a runbook must find.
+    """An active fault, and the result that a runbook must find.
 
     ``truth`` is empty while the fault is being injected.
     """
@@ -31,7 +30,7 @@ class Injected:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """One sandbox. ``complete`` is set last: without it an `up` did not get to its end."""
+    """The state of one sandbox. ``complete`` is set last: without it, `up` did not finish."""
 
     primary_port: int
     standby_port: int
@@ -40,25 +39,25 @@ class State:
     faults: tuple[Injected, ...] = ()
 
     def with_fault(self, injected: Injected) -> State:
-        """Return the state with this fault, in place of an entry of the same name."""
+        """Return a state with this fault, which replaces an entry of the same name."""
         return replace(self, faults=(*self.without_fault(injected.fault).faults, injected))
 
     def without_fault(self, name: str) -> State:
-        """Return the state without the fault of that name."""
+        """Return a state without the fault of this name."""
         return replace(self, faults=tuple(item for item in self.faults if item.fault != name))
 
     def save(self, home: Home) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state atomically."""
         home.write(home.state_file, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def load(home: Home) -> State | None:
-    """Return the state, or None when there is no sandbox.
+    """Return the stored state; None if there is no sandbox.
 
     Raises
     ------
     SandboxError
-        The file is not ours: unreadable, or of another shape.
+        The file is unreadable or has an unknown format.
     """
     try:
         data = json.loads(home.state_file.read_text(encoding="utf-8"))

@@ -1,12 +1,12 @@
 """The shop's traffic: ``python -m rbkernel.sandbox.traffic HOME``, one process, four sessions.
 
-About eleven small transactions a second, evenly spaced: the standby's last replayed commit is then
-never older than a tenth of a second unless something is wrong. An order is written to
+About eleven small transactions a second, evenly spaced, so that the standby's last replayed commit
+is never older than a tenth of a second on a healthy sandbox. An order is written to
 ``orders_legacy`` and ``orders`` in one transaction; while ``in-flight.json`` exists, the second
-write follows some seconds later. Only rows that this process made are touched, and none twice
-within `REST_S` seconds, so that a comparison that looks again after a while sees each row settled.
+write follows some seconds later. The process changes only rows that it created, and no row twice
+within `REST_S` seconds, so that each row is unchanged when a comparison reads it again.
 
-It survives a restart of the database and ends when the sandbox is gone.
+The process survives a restart of the database and ends when the sandbox is removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rbkernel.sources.postgres.connection import driver
 PERIOD_S = 0.09
 REST_S = 20.0
 RECONNECT_S = 0.5
-# below a quarter, since each order is advanced three times and none may wait for ever
+# below 1/4: each order is advanced three times, and no order may wait forever
 PLACED_SHARE = 0.2
 _SESSIONS = ("shop-web", "shop-web", "shop-web", "shop-worker")
 _LIFE = ("placed", "paid", "packed", "shipped")
@@ -54,7 +54,7 @@ class _Order:
 
 
 class Traffic:
-    """Customers and workers of the shop."""
+    """The simulated customers and workers of the shop."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -64,7 +64,7 @@ class Traffic:
         self._copies: deque[tuple[float, int]] = deque()
 
     def run(self) -> None:
-        """Work until the sandbox is gone."""
+        """Produce traffic until the sandbox is removed."""
         due = time.monotonic()
         while True:
             try:
@@ -96,7 +96,7 @@ class Traffic:
             self._orders.append(order)
 
     def _write(self, raw: driver.RawConnection) -> _Order:
-        """Advance the order that rested longest; now and then, or if there is none, place one."""
+        """Advance the order with the oldest change; sometimes, or if there is none, create one."""
         rested = time.monotonic() + REST_S
         advance = self._orders and self._orders[0].rests_until <= time.monotonic()
         if advance and self._random.random() > PLACED_SHARE:

@@ -1,1 +1,1 @@
-"""What can go wrong in the sandbox: each fault with a look-alike of another cause."""
+"""The faults of the sandbox. Each has a look-alike: the same symptom with another cause."""

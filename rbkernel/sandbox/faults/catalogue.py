@@ -1,8 +1,8 @@
 """The faults by name.
 
-A fault is a pair of functions: ``start`` makes it and returns the truth that a runbook must find,
-``stop`` undoes it. All that ``stop`` needs follows from the seed, so a fault whose injection was
-killed half way, or that an operator has mended by hand, can still be undone.
+A fault is a pair of functions: ``start`` injects the fault and returns the truth that a runbook
+must find; ``stop`` undoes the fault. ``stop`` needs only the seed, so it works even if the
+injection was killed or an operator has already repaired something by hand.
 """
 
 from __future__ import annotations
@@ -92,14 +92,14 @@ FAULTS: Group[Fault] = Group("rbkernel.faults", Fault, _OURS)
 
 
 def find(name: str) -> Fault:
-    """Return the fault of that name.
+    """Return the fault with this name.
 
     Raises
     ------
     SandboxError
-        There is none; the message lists those there are.
+        There is no such fault; the message lists the known names.
     ExtensionError
-        The package that adds it is broken.
+        The package that adds the fault is broken.
     """
     if name not in FAULTS:
         raise SandboxError(

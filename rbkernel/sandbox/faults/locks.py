@@ -1,7 +1,7 @@
 """A queue for a lock: a migration waits behind a forgotten transaction, and readers behind it.
 
-The table is one that the shop's traffic does not touch, so that only the queue waits. The sessions
-belong to a detached process (module sessions), and do not come back when somebody ends them.
+The shop's traffic does not use the table, so only the sessions of the queue wait. The sessions
+belong to a detached process (module sessions), and do not reconnect after they are terminated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FROM pg_stat_activity
 WHERE application_name IN (%s, 'shop-migration', 'shop-reconciler')
   AND (wait_event_type = 'Lock' OR state = 'idle in transaction')
 """
-# pg_locks and not pg_stat_activity, which stays the same within a transaction
+# pg_locks, because pg_stat_activity does not change within a transaction
 _DDL_WAITS = b"""
 SELECT EXISTS (
     SELECT FROM pg_locks
@@ -39,17 +39,17 @@ _TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + 
 
 
 def application_name(seed: int) -> str:
-    """Return the name of the session at the root."""
+    """Return the application_name of the session at the root of the queue."""
     return f"shop-{_random(seed).choice(_JOBS)}"
 
 
 def readers(seed: int) -> int:
-    """Return how many readers queue behind the migration."""
+    """Return the number of readers that wait behind the migration."""
     return _random(seed + 1_000_003).randint(4, 12)
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Make the queue, and return who is where in it."""
+    """Create the queue, and return its truth: the root, the migration and the readers."""
     root, behind = application_name(seed), readers(seed)
     processes.launch_module(
         "sessions", access.home, FAULT, str(seed), str(behind + 2), log=access.home.log(FAULT)
@@ -82,7 +82,7 @@ def session_name(seed: int, number: int) -> str:
 
 
 def hold(raw: driver.RawConnection, number: int) -> None:
-    """Bring one session into its place in the queue."""
+    """Run the statements that put one session into its place in the queue."""
     if number == 0:
         raw.execute(b"SELECT count(*) FROM " + _TABLE + b" WHERE module = 'orders'")
         return
@@ -90,10 +90,10 @@ def hold(raw: driver.RawConnection, number: int) -> None:
         raw.execute(b"SELECT 1")
         statement = b"ALTER TABLE " + _TABLE + b" ADD COLUMN reviewed_by text"
     else:
-        # a reader that came before the migration would not wait
+        # a reader that starts before the migration would not wait
         waiting.until(raw, _DDL_WAITS, [_TABLE.decode()], what="the migration waits")
         statement = b"SELECT id, entity_id FROM " + _TABLE + b" WHERE resolved_at IS NULL"
-    # sent, not awaited: it waits in the queue
+    # sent without waiting for the result, because the statement waits in the queue
     raw.pgconn.send_query(statement)
 
 

@@ -1,7 +1,7 @@
-"""Two orders tables that should be equal: a real drift, or rows that are still on their way.
+"""Two orders tables that should be equal: permanent differences, or rows that arrive late.
 
-What drifts follows from the seed alone (`plan`), lies within a tenth of the key range, so that a
-picture shows where, and is older than anything that the traffic touches.
+The seed alone determines the rows that differ (`plan`). They lie within a tenth of the key range,
+so that a figure shows the place, and are older than the rows that the traffic changes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rbkernel.sandbox.service import FIRST_ID, ID_STEP, LAST_ID
 from rbkernel.sources.postgres.connection import driver
 
 _COLUMNS = (("amount_cents",), ("status",), ("amount_cents", "status"))
-# a status that no order has from the start, so that the change is one
+# no order has this status initially, so setting it is always a change
 _STATUS = "refunded"
 _REPORTED_SHARE = 0.6
 
@@ -57,7 +57,7 @@ WHERE l IS DISTINCT FROM o
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """Which rows differ. ``changed``: id → the columns that differ."""
+    """The rows that differ. ``changed`` maps an id to the columns that differ."""
 
     missing: list[int]
     extra: list[int]
@@ -65,12 +65,12 @@ class Drift:
 
     @property
     def ids(self) -> list[int]:
-        """All rows that differ."""
+        """The ids of all rows that differ."""
         return [*self.missing, *self.extra, *map(int, self.changed)]
 
 
 def plan(seed: int) -> Drift:
-    """Choose the rows that drift.
+    """Choose the rows that differ for a seed.
 
     >>> plan(3) == plan(3), plan(3) == plan(4)
     (True, False)
@@ -79,7 +79,7 @@ def plan(seed: int) -> Drift:
     """
     figures = random.Random(f"orders-drift/{seed}")  # noqa: S311 - figures of a drill
     every = range(FIRST_ID, LAST_ID + 1, ID_STEP)
-    # the first fifth belongs to the pool faults, which lock rows; the last one is too recent
+    # the pool faults lock rows of the first fifth; the rows of the last fifth are too recent
     start = figures.randrange(len(every) // 5, len(every) * 7 // 10)
     cluster = every[start : start + len(every) // 10]
     missing, extra, changed = (figures.randint(*bounds) for bounds in ((3, 12), (2, 8), (6, 20)))
@@ -94,13 +94,13 @@ def plan(seed: int) -> Drift:
 
 
 def drift(access: Access, seed: int) -> dict[str, Any]:
-    """Make the rows of a seed differ, report a part of them, and return all of them."""
+    """Make the rows of a seed differ, record some of them as differences, and return all."""
     drifted = plan(seed)
     return {**asdict(drifted), "reported": separate(access, drifted, seed)}
 
 
 def separate(access: Access, drifted: Drift, seed: int) -> list[int]:
-    """Make these rows differ, report a part of them, and return the ids of that part."""
+    """Make these rows differ, record some of them as differences, and return these ids."""
     figures = random.Random(f"orders-drift/{seed}/reports")  # noqa: S311 - figures of a drill
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.missing])
@@ -141,7 +141,7 @@ def mend(access: Access, seed: int) -> None:
 
 
 def equate(access: Access, drifted: Drift) -> None:
-    """Make these rows equal again, and their reports resolved."""
+    """Make these rows equal again, and mark their recorded differences as resolved."""
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.extra])
         raw.execute(_REFILL, {"suspects": drifted.ids})
@@ -149,13 +149,13 @@ def equate(access: Access, drifted: Drift) -> None:
 
 
 def differing(raw: driver.RawConnection) -> int:
-    """Count the rows that differ at this moment: the truth."""
+    """Return the number of rows that differ now, which is the truth of the fault."""
     row = raw.execute(_DIFFERING).fetchone()
     return int(row[0]) if row else 0
 
 
 def delay(access: Access, seed: int) -> dict[str, Any]:
-    """Let the second write of the traffic come late, and wait until that shows."""
+    """Delay the second write of the traffic, and wait until rows differ because of it."""
     figures = random.Random(f"orders-in-flight/{seed}")  # noqa: S311 - figures of a drill
     delay_s = round(figures.uniform(2, 4), 1)
     access.home.write(access.home.in_flight_file, json.dumps({"delay_s": delay_s}))
@@ -165,7 +165,7 @@ def delay(access: Access, seed: int) -> dict[str, Any]:
 
 
 def catch_up(access: Access, _: int) -> None:
-    """Let both writes be one transaction again, and wait until the last late row arrived."""
+    """Write both rows in one transaction again, and wait until the last late row has arrived."""
     access.home.in_flight_file.unlink(missing_ok=True)
     with access.connect("postgres") as raw:
         waiting.until(raw, _ARRIVED, {"last": LAST_ID}, what="the last row arrives")

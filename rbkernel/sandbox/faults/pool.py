@@ -1,7 +1,7 @@
 """Nearly all slots taken: by sessions idle in transaction, or by active queries.
 
-The sessions belong to a detached process (module sessions). They never come back by themselves
-when somebody terminates them.
+The sessions belong to a detached process (module sessions). They do not reconnect after they are
+terminated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rbkernel.sandbox.faults import waiting
 from rbkernel.sandbox.service import FIRST_ID, ID_STEP
 from rbkernel.sources.postgres.connection import driver
 
-# Slots a role without privileges may use, and those that client sessions hold, without ours.
+# Slots for roles without privileges, and slots that client sessions hold, except our own.
 _SLOTS = b"""
 SELECT current_setting('max_connections')::int
        - current_setting('superuser_reserved_connections')::int
@@ -25,7 +25,7 @@ SELECT current_setting('max_connections')::int
        (SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
 """
-# A busy moment is no fault: even the youngest lasts longer than connections/holders calls stuck.
+# Each session lasts longer than the limit for stuck sessions in connections/holders.
 _READY = b"""
 SELECT count(*) >= %s AND max(state_change) < clock_timestamp() - interval '6 s',
        array_agg(pid ORDER BY pid), min(xact_start)
@@ -37,7 +37,7 @@ _TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE appl
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How the sessions of a pool fault look."""
+    """The kind of sessions that a pool fault opens."""
 
     fault: str
     state: str
@@ -45,7 +45,7 @@ class Kind:
     jobs: tuple[str, ...]
 
     def application_name(self, seed: int) -> str:
-        """Return the name of the culprit.
+        """Return the application_name of the culprit.
 
         >>> IDLE.application_name(1) == IDLE.application_name(1)
         True
@@ -53,7 +53,7 @@ class Kind:
         return f"{self.prefix}-{self._random(seed).choice(self.jobs)}"
 
     def share(self, seed: int) -> float:
-        """Return the share of the usable slots that ends up taken."""
+        """Return the share of the usable slots that the fault takes."""
         return self._random(seed + 1_000_003).uniform(0.90, 0.96)
 
     def _random(self, seed: int) -> random.Random:
@@ -75,7 +75,7 @@ ACTIVE = Kind(
 
 
 def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
-    """Take the slots and return who holds them."""
+    """Take the slots, and return the truth: which sessions hold them."""
     name = kind.application_name(seed)
     with access.connect("postgres") as raw:
         usable, used = slots(raw)
@@ -101,18 +101,18 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
 
 
 def slots(raw: driver.RawConnection) -> tuple[int, int]:
-    """Return how many slots an ordinary role may use, and how many are taken."""
+    """Return the number of slots for ordinary roles, and the number of those in use."""
     usable, used = raw.execute(_SLOTS).fetchone() or (0, 0)
     return usable, used
 
 
 def free_slots(raw: driver.RawConnection, *, share: float) -> int:
-    """Return how many sessions are missing until that share of the slots is taken.
+    """Return the number of sessions to open until this share of the slots is taken.
 
     Raises
     ------
     SandboxError
-        It is taken already.
+        This share is already taken.
     """
     usable, used = slots(raw)
     missing = round(usable * share) - used
@@ -125,7 +125,7 @@ def free_slots(raw: driver.RawConnection, *, share: float) -> int:
 
 
 def stop(kind: Kind, access: Access, seed: int) -> None:
-    """Free the slots: end the process and whatever it left on the server."""
+    """Free the slots: end the process, and its sessions that remain on the server."""
     name = kind.application_name(seed)
     processes.stop(access.home, kind.fault)
     with access.connect("postgres") as raw:
@@ -134,12 +134,12 @@ def stop(kind: Kind, access: Access, seed: int) -> None:
 
 
 def hold(kind: Kind, raw: driver.RawConnection, seed: int, number: int) -> None:
-    """Bring one session into the state in which it stays."""
-    # 40 rows each, of which 10 are locked: no session waits for another
+    """Bring one session into its state: idle in transaction, or active."""
+    # each session has 40 rows and locks 10 of them, so no session waits for another
     first_id = FIRST_ID + ID_STEP * (seed % 100 + 40 * number)
     last_id = first_id + 9 * ID_STEP
     if kind is ACTIVE:
-        # sent, not awaited: one thread can start them all
+        # sent without waiting for the result, so that one thread can start all sessions
         raw.pgconn.send_query(_REPORT % {b"id": first_id})
     elif number % 3:
         raw.execute(_BATCH_READ, [first_id, last_id])
@@ -150,7 +150,7 @@ def hold(kind: Kind, raw: driver.RawConnection, seed: int, number: int) -> None:
 _BATCH_READ = b"""SELECT id, customer_id, amount_cents FROM orders
 WHERE id BETWEEN %s AND %s ORDER BY id FOR UPDATE"""
 _BATCH_WRITE = b"""UPDATE orders SET updated_at = now() WHERE id BETWEEN %s AND %s"""
-# It sleeps before it reads the first row: long, and free of cost.
+# The query sleeps before it reads the first row, so it is long but costs nothing.
 _REPORT = b"""WITH throttle AS MATERIALIZED (SELECT pg_sleep(3600))
 SELECT o.customer_id %% 12 AS region, date_trunc('day', o.created_at) AS day,
        count(*) AS orders, sum(o.amount_cents) AS revenue_cents

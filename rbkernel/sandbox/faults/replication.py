@@ -1,6 +1,6 @@
-"""A standby that no longer shows new data: replay paused, or its WAL receiver gone.
+"""A standby that no longer shows new data: its replay is paused, or its WAL receiver is down.
 
-Both then get a burst of WAL and some seconds, so that lag is there to see at once.
+Both faults then write WAL and wait some seconds, so that the lag is visible at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WHERE application_name = %s AND state = 'streaming')"""
 
 
 def pause(access: Access, seed: int) -> dict[str, Any]:
-    """Pause replay, and return the moment at which it stood still."""
+    """Pause replay, and return the time at which it stopped."""
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"SELECT pg_wal_replay_pause()")
         _, paused_at = waiting.until(raw, _PAUSED, what="replay stands still")
@@ -32,7 +32,7 @@ def pause(access: Access, seed: int) -> dict[str, Any]:
 
 
 def resume(access: Access, _: int) -> None:
-    """Resume replay and wait until all that had been received is replayed."""
+    """Resume replay, and wait until all received WAL is replayed."""
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"SELECT pg_wal_replay_resume()")
         waiting.until(raw, _RESUMED, what="replay resumes")
@@ -41,7 +41,7 @@ def resume(access: Access, _: int) -> None:
 
 
 def cut(access: Access, seed: int) -> dict[str, Any]:
-    """Let the standby log in with a password that is no longer right."""
+    """Cut off the standby: change its password for the primary to a wrong one."""
     broken = conninfo(
         host=HOST,
         port=access.primary_port,
@@ -63,7 +63,7 @@ def cut(access: Access, seed: int) -> dict[str, Any]:
 
 
 def restore(access: Access, _: int) -> None:
-    """Go back to the right password and wait until the standby streams again."""
+    """Restore the right password, and wait until the standby streams again."""
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"ALTER SYSTEM RESET primary_conninfo")
         raw.execute(b"SELECT pg_reload_conf()")

@@ -1,7 +1,7 @@
 """A pool that is full of sessions waiting for one row, behind a transaction left open.
 
-The most common incident of all: one session has changed a row and does not commit, every request
-that wants the row waits for it, and the requests fill the connection pool. The sessions belong to a
+This is a very common incident: one session has changed a row and does not commit, every request for
+that row waits, and the requests fill the connection pool. The sessions belong to a
 detached process (module sessions); each waiter commits as soon as it gets the row.
 """
 
@@ -33,17 +33,17 @@ WHERE application_name IN (%s, %s)
 _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name IN (%s, %s)"
 _TERMINATE = b"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name IN (%s, %s)"""
-# it leaves the row as it was: a comparison of the tables must find nothing
+# the update does not change the row, because a comparison of the tables must find no difference
 _CHANGE = b"UPDATE orders SET status = status WHERE id = %d"
 
 
 def application_name(seed: int) -> str:
-    """Return the name of the session that holds the row."""
+    """Return the application_name of the session that holds the row."""
     return f"shop-{_random(seed).choice(_JOBS)}"
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Fill the pool with sessions that wait for the row, and return who holds it."""
+    """Fill the pool with sessions that wait for the row, and return the truth."""
     root = application_name(seed)
     with access.connect("postgres") as raw:
         waiters = pool.free_slots(raw, share=_random(seed + 1_000_003).uniform(0.91, 0.96)) - 1
@@ -82,14 +82,14 @@ def session_name(seed: int, number: int) -> str:
 
 
 def hold(raw: driver.RawConnection, seed: int, number: int) -> None:
-    """Bring one session into its place in the queue."""
+    """Run the statements that put one session into its place in the queue."""
     change = _CHANGE % (FIRST_ID + ID_STEP * (seed % 100))
     if number == 0:
         raw.execute(change)
         return
     raw.rollback()
     raw.autocommit = True
-    # sent, not awaited: it waits for the row, and commits when it has it
+    # sent without waiting for the result: it waits for the row, then commits
     raw.pgconn.send_query(change)
 
 

@@ -1,7 +1,7 @@
 """A scenario: a fault, and the truth that every runbook must find. Pure.
 
-The author of the scenario writes the truth; it is never computed from a look at the server.
-`Scenario.inject` makes it on a `Stage`, and `Stage.heal` undoes it.
+The author of the scenario writes the truth, which is never computed from the state of the server.
+`Scenario.inject` creates the scenario on a `Stage`, and `Stage.heal` undoes it.
 """
 
 from __future__ import annotations
@@ -19,37 +19,38 @@ WRONG = frozenset({Verdict.WARNING, Verdict.CRITICAL})
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is behind a scenario.
+    """The truth of a scenario: the correct results of runbooks.
 
     Parameters
     ----------
     says
-        Regular expression of what the headline must name: the culprit. Empty where all is well.
+        Regular expression that the headline must match: it names the culprit. Empty if nothing is
+        wrong.
     alone
-        The same for a runbook that looks at one of two servers (RUN-001, RUN-007), where that shows
-        less; it may then be a warning.
+        The same for a runbook that examines only one of two servers (RUN-001, RUN-007), if it can
+        see less there. Its verdict may then be a warning.
     opens
-        The runbook that is right; every other one must name it. Empty where there is none.
+        The right runbook, which every other runbook must name. Empty if there is none.
     verdicts
-        What may be concluded.
+        The allowed verdicts.
     step
-        Verb of the recommended action, and the applications that it acts on. Empty where nothing
+        Verb of the recommended action, and the applications that it acts on. Empty if no action
         may be proposed.
     may
-        Applications that an option beside the recommended one may act on. Every session of another
-        application is a victim, or has nothing to do with it, and must be in no plan.
+        Applications that other options may act on. No plan may contain a session of any other
+        application, because such a session is a victim or not involved.
     frees
-        How many sessions the step frees in the end; None if it frees slots or no session.
+        The number of sessions that the step frees in the end; None if it frees slots or no session.
     stays
-        How many sessions of the scenario still wait for a lock after the step.
+        The number of sessions of the scenario that still wait for a lock after the step.
     unseen
         Whether the truth is not visible to the diagnostic role.
     seen_by
-        The runbooks that can see it; empty: all.
+        The runbooks that can see the scenario; empty: all.
     rows
-        Regular expression of how the option begins that RUN-006 must recommend about the two tables
-        of orders: to wait where they hold the same, to resolve the cause where that keeps them from
-        being compared, or from being equal. Where it is to patch, the patch makes them equal.
+        Regular expression that matches the beginning of the option that RUN-006 must recommend: to
+        wait if the two tables of orders are the same, to resolve the cause if a cause prevents
+        comparing or copying them. If the option is to patch, the patch makes them equal.
     """
 
     says: str = ""
@@ -66,7 +67,7 @@ class Truth:
 
     @property
     def well(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the scenario has no problem."""
         return not self.says
 
 
@@ -76,29 +77,29 @@ CRITICAL = frozenset({Verdict.CRITICAL})
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Something that goes wrong, or only seems to.
+    """A problem of the servers, or a state that only looks like a problem.
 
     Parameters
     ----------
     name, summary
         A short name, and one sentence.
     inject
-        Makes it; it is there when this returns.
+        Creates the scenario, which is active when this returns.
     truth
-        What is behind it.
+        The correct results.
     on
         The server whose connection an alert would name.
     db, standby, standby_name
-        What the runbooks are asked about, where it is not the sandbox's primary with its standby.
+        The parameters of the runbooks, if they are not the sandbox's primary and standby.
     target_db
-        The server of the new table, for RUN-006; empty where it is that of the old one.
+        The server of the new table, for RUN-006; empty if it is the server of the old table.
     recheck_after_s
-        s between two looks at a row that differs, for RUN-006.
+        Seconds between two comparisons of a row that differs, for RUN-006.
     needs
-        What must be there: ``spare``, a second standby; ``pooler``, a pgbouncer.
+        The requirement: ``spare``, a second standby; ``pooler``, a pgbouncer.
     within_s
-        s that the first finding may take, where the server does not answer; what is asked after
-        that must not wait again.
+        Seconds that the first finding may take if the server does not answer; later queries must
+        not wait again.
     """
 
     name: str

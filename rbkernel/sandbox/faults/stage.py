@@ -1,8 +1,8 @@
-"""What a scenario is made of: sessions in a certain state, settings, servers; and undoing it all.
+"""Create the parts of a scenario (sessions in a state, settings, servers), and undo them.
 
-A stage belongs to one process. Its sessions end with it, and `Stage.heal` ends those that wait, too
-(the server does not see that the client of a waiting session is gone), then undoes the rest in the
-reverse order.
+A stage belongs to one process, and its sessions end with the process. `Stage.heal` also ends
+waiting sessions (a server does not notice that the client of a waiting session is gone), then
+undoes the other changes in reverse order.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class Actor:
 
 
 class Stage:
-    """The sessions of a scenario, and how to undo what it changed.
+    """The sessions and changes of a scenario, with functions to undo them.
 
     Parameters
     ----------
     access
         The sandbox.
     seed
-        Changes the figures of a scenario.
+        Seed of the random numbers of a scenario.
     """
 
     def __init__(self, access: Access, *, seed: int = 1) -> None:
@@ -90,7 +90,7 @@ class Stage:
         dbname: str = DATABASE,
         times: int = 1,
     ) -> None:
-        """Open sessions that stay as these statements leave them."""
+        """Open sessions, run these statements in each, and keep the sessions open."""
         for _ in range(times):
             raw = self.access.connect(role, server, application_name=name, dbname=dbname)
             self.actors.append(Actor(name=name, server=server, pid=raw.info.backend_pid, raw=raw))
@@ -106,25 +106,25 @@ class Stage:
         dbname: str = DATABASE,
         times: int = 1,
     ) -> None:
-        """Open sessions as `start` does, and do not await the end of the last statement."""
+        """Open sessions as `start` does, but do not wait for the end of the last statement."""
         *before, last = statements
         for _ in range(times):
             self.start(name, *before, role=role, server=server, dbname=dbname)
             self.actors[-1].raw.pgconn.send_query(last.encode())
 
     def pids(self, *names: str) -> list[int]:
-        """Return the process ids of the sessions of these names; of all, when none is given."""
+        """Return the process ids of the sessions with these names, or of all sessions."""
         return [actor.pid for actor in self.actors if not names or actor.name in names]
 
     def waits(self, count: int, *, for_s: float = 1.1, server: Server = "primary") -> None:
-        """Wait until so many sessions of the scenario have waited for so long."""
+        """Wait until a number of sessions have waited for a number of seconds."""
         values = {"count": count, "age": for_s, "pids": self.pids()}
         self.until(_SETTLED, values, what=f"{count} sessions wait", server=server)
 
     def lasts(
         self, for_s: float, *names: str, server: Server = "primary", timeout_s: float = 30.0
     ) -> None:
-        """Wait until the sessions of these names have been as they are for so long."""
+        """Wait until the sessions with these names have kept their state for ``for_s`` seconds."""
         pids = self.pids(*names)
         values = {"count": len(pids), "age": for_s, "pids": pids}
         self.until(
@@ -140,12 +140,12 @@ class Stage:
         server: Server = "primary",
         timeout_s: float = waiting.TIMEOUT_S,
     ) -> Any:
-        """Ask as the superuser until the first column is true, and return the row."""
+        """Repeat a query as superuser until its first column is true, and return the row."""
         with self.access.connect("postgres", server) as raw:
             return waiting.until(raw, query, values, what=what, timeout_s=timeout_s)
 
     def still_waiting(self, *names: str, server: Server = "primary") -> int:
-        """Return how many sessions of these names wait for a lock or a standby: the truth."""
+        """Return how many sessions with these names wait for a lock or a standby."""
         with self.access.connect("postgres", server) as raw:
             row = raw.execute(_WAITING, [self.pids(*names)]).fetchone()
         return int(row[0]) if row else 0
@@ -153,7 +153,7 @@ class Stage:
     def administer(
         self, *statements: str, server: Server = "primary", dbname: str = DATABASE
     ) -> None:
-        """Run statements as the superuser, each in a transaction of its own."""
+        """Run statements as superuser, each in its own transaction."""
         with self.access.connect("postgres", server, dbname=dbname) as raw:
             for statement in statements:
                 raw.execute(statement.encode())
@@ -170,7 +170,7 @@ class Stage:
         )
 
     def busy(self, name: str, statements: Sequence[str], *, sessions: int) -> None:
-        """Have sessions run these statements in autocommit, without a pause, until healed."""
+        """Open sessions that repeat these statements until the scenario is healed."""
         ended = Event()
 
         def work() -> None:
@@ -202,7 +202,7 @@ class Stage:
         return Cluster(self.access, binaries.find())
 
     def clone(self, server: Server, *, upstream: Server = "primary") -> None:
-        """Add a standby that streams from ``upstream``, until the scenario is healed."""
+        """Add a standby that streams from ``upstream`` until the scenario is healed."""
         self.on_heal(lambda: self._remove(server))
         self.cluster.clone(server, upstream=upstream)
         self.bring_back(server)
@@ -219,7 +219,7 @@ class Stage:
         processes.stop(home, "traffic")
 
     def stop(self, server: Server) -> None:
-        """Stop a server at once, as when its host dies."""
+        """Kill a server, as if its host failed."""
         processes.stop_server(self.access.home, server)
 
     def bring_back(self, server: Server) -> None:
@@ -242,11 +242,11 @@ class Stage:
         shutil.rmtree(self.access.home.data(server), ignore_errors=True)
 
     def on_heal(self, undo: Callable[[], object]) -> None:
-        """Have something done when the scenario is healed; what was added last is done first."""
+        """Register a function to call when the scenario is healed; the last one is called first."""
         self._undo.callback(undo)
 
     def heal(self) -> None:
-        """End the sessions, then undo everything else."""
+        """End the sessions, then undo all other changes."""
         for actor in self.actors:
             actor.raw.close()
         for server in dict.fromkeys(actor.server for actor in self.actors):

@@ -1,4 +1,4 @@
-"""Wait for what a fault is about to do, seen from the server."""
+"""Wait until the effect of a fault is visible on the server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def until(
     what: str,
     timeout_s: float = TIMEOUT_S,
 ) -> Any:
-    """Ask again and again until the first column is true, and return the row.
+    """Repeat a query until its first column is true, and return the row.
 
     Raises
     ------
     SandboxError
-        It was not true for `timeout_s` seconds.
+        The column was not true within `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
     while True:

@@ -1,6 +1,6 @@
-"""What goes wrong on servers, each with its truth: the matrix, and drills to come.
+"""The scenarios of the matrix: problems of servers, each with its truth.
 
-A scenario is made on a `Stage`, which undoes it:
+A scenario is created on a `Stage`, which also undoes it. There are at least 40 scenarios:
 
 >>> len(SCENARIOS) >= 40
 True

@@ -1,4 +1,4 @@
-"""Servers that are well: at rest, at work, and with waits that pass."""
+"""Scenarios of healthy servers: idle, busy, and with short waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queues for locks: rows, tables, advisory locks, catalogues; who is at the root of each."""
+"""Scenarios of queues for locks on rows, tables, catalogues, and for advisory locks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from rbkernel.sandbox.faults.scenario import Scenario, Truth
 from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sandbox.service import FIRST_ID, ID_STEP
 
-# changes nothing: a comparison of the tables must find them equal
+# changes no value, because a comparison of the tables must find them equal
 _ROW = f"UPDATE orders SET status = status WHERE id = {FIRST_ID}"
 _NEXT_ROW = f"UPDATE orders SET status = status WHERE id = {FIRST_ID + ID_STEP}"
 _WANTED = f"SELECT status FROM orders WHERE id = {FIRST_ID} FOR UPDATE"
 _SHARED = f"SELECT status FROM orders WHERE id = {FIRST_ID} FOR SHARE"
-# a table that the shop's traffic does not touch
+# the shop's traffic does not use this table
 _READ = "SELECT count(*) FROM reconciliation_diffs"
 _CHANGE = "UPDATE reconciliation_diffs SET kind = kind WHERE id = 1"
 _ALTER = "ALTER TABLE reconciliation_diffs ADD COLUMN reviewed_by text"
 
-# orders that are in one table so far
+# orders that only one table contains so far
 _TABLES = ("orders", "orders_legacy")
 _IDS = f"ARRAY(SELECT generate_series({FIRST_ID}, {FIRST_ID + 8 * ID_STEP}, {ID_STEP}))"
 _NEW = f"id BETWEEN {FIRST_ID} AND {FIRST_ID + 9 * ID_STEP} AND id % {ID_STEP} = 2"
@@ -249,7 +249,7 @@ def _lock_nobody_waits_for(stage: Stage) -> None:
 
 
 def open_cursor(stage: Stage, *names: str, server: Server = "primary") -> None:
-    """Have sessions keep a page of a table in use that VACUUM wants to clean and freeze."""
+    """Open cursors that keep a page of a table in use, for which a VACUUM must wait."""
     # the horizon of the primary follows the standby's at its next feedback
     stage.setting("wal_receiver_status_interval", "1s", server="standby")
     stage.on_heal(lambda: stage.administer("DROP TABLE ledger"))
@@ -258,7 +258,7 @@ def open_cursor(stage: Stage, *names: str, server: Server = "primary") -> None:
         "DELETE FROM ledger WHERE id = 2",
         "GRANT SELECT ON ledger TO shop_app",
     )
-    # the catalogue is asked: whoever reads the table itself may remove the row
+    # read from the catalogue, because reading the table itself may remove the row
     granted = b"FROM pg_class WHERE relname = 'ledger' AND relacl IS NOT NULL"
     stage.until(
         b"SELECT bool_and(age(s.xmin) < t.age) FROM pg_replication_slots s,"
@@ -308,7 +308,7 @@ SCENARIOS = (
         name="row-queue",
         summary="one session idle in transaction, the pool full of updates of its row",
         inject=_row_queue,
-        # as many as the slots allow
+        # as many sessions as there are slots
         truth=Truth(
             says=r"refund-job.*blocks", opens="RUN-007", step=("terminate", ("refund-job",))
         ),
@@ -421,7 +421,7 @@ SCENARIOS = (
         name="advisory",
         summary="an advisory lock of a transaction that is left open",
         inject=_advisory,
-        # each of them keeps the lock when it gets it: a session's lock outlives the statement
+        # each session keeps the lock that it gets, because the lock belongs to the session
         truth=Truth(
             says=r"nightly-job.*blocks 5 sessions",
             opens="RUN-007",
@@ -470,7 +470,7 @@ SCENARIOS = (
         name="compared-table-just-locked",
         summary="the same a moment after LOCK TABLE: nobody else waits, and nothing is wrong yet",
         inject=_compared_table_alone,
-        # not the verdict of a server: only the comparison needs that table
+        # no problem of the server: only the comparison needs this table
         truth=Truth(
             says="maintenance .* holds AccessExclusiveLock on public.orders_legacy",
             opens="RUN-007",

@@ -1,4 +1,4 @@
-"""Unreachable servers: frozen, locked, behind an exhausted pooler, or misconfigured here."""
+"""Scenarios of unreachable servers: frozen, locked, behind a full pooler, wrongly configured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.sandbox.faults.scenario import CRITICAL, Scenario, Truth
 from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sources.postgres.connection import driver
 
-# s until a runbook has said it and asks no more: connect_timeout_s, and one for the cells
+# seconds until a runbook has reported the problem: connect_timeout_s plus 1 s for the cells
 _AT_ONCE_S = 6.0
 _NOT_SEEN = frozenset({Verdict.UNKNOWN})
 
@@ -107,7 +107,7 @@ SCENARIOS = (
         truth=Truth(
             says="nowhere does not answer",
             verdicts=CRITICAL,
-            # nobody else is asked about that server
+            # the other runbooks do not query this server
             seen_by=("RUN-006",),
             rows="resolve",
         ),

@@ -1,4 +1,4 @@
-"""Standbys that are behind, cut off, or only seem so; servers that are gone or are two."""
+"""Scenarios of standbys that are behind or cut off, or only seem so; lost or split primaries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _sender_frozen(stage: Stage) -> None:
 
 
 def _quiet(stage: Stage) -> None:
-    """No commit for 20 s, then one long transaction that writes all the time."""
+    """Create a primary without commits for 20 s, then one long transaction that writes."""
     stage.stop_traffic()
     time.sleep(20)
     stage.send(
@@ -49,14 +49,14 @@ def _quiet(stage: Stage) -> None:
 
 
 def _idle_primary(stage: Stage) -> None:
-    """No commit for 20 s, and nothing is written: a quiet night."""
+    """Create an idle primary: no commits and no writes for 20 s."""
     stage.stop_traffic()
     time.sleep(20)
 
 
 def _delayed(stage: Stage) -> None:
     stage.clone("spare")
-    # not before it streams: it would wait with what the base backup brought
+    # set only after streaming began: otherwise the delay would apply to the base backup's WAL
     stage.setting("recovery_min_apply_delay", "10min", server="spare")
     time.sleep(17)
 
@@ -167,7 +167,7 @@ SCENARIOS = (
         truth=Truth(
             says="recovery_min_apply_delay",
             opens="RUN-005",
-            # the primary must have another standby, which is well
+            # the primary must have another, healthy standby
             seen_by=("RUN-000", "RUN-005"),
         ),
     ),
@@ -179,7 +179,7 @@ SCENARIOS = (
         standby_name="",
         needs=("spare",),
         truth=Truth(
-            # the standby in between is the cause; it is the primary's own, so that it is known
+            # the cause is the standby in between, which the primary knows
             says="sandbox-spare is up to .* behind|sandbox-standby is not connected",
             alone="sandbox-standby is not connected",
             opens="RUN-005",

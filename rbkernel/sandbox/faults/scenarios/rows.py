@@ -1,4 +1,4 @@
-"""The two tables of orders differ: a few rows, many, a column; or rows are on their way."""
+"""Scenarios in which the two tables of orders differ: some rows, many rows, a column."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sandbox.service import FIRST_ID, ID_STEP
 
 _WARNING = frozenset({Verdict.WARNING})
-# RUN-000 reads what is on record, RUN-006 the tables
+# RUN-000 reads the recorded differences, RUN-006 the tables
 _SEEN_BY = ("RUN-000", "RUN-006")
 _SAYS = "of orders differs? from orders_legacy|between source and target are open: orders"
 
@@ -23,14 +23,14 @@ def _separate(stage: Stage, drifted: Drift) -> None:
 
 
 def _few(stage: Stage) -> None:
-    """Leave out amounts: a human must decide about money."""
+    """Choose a few rows that differ, but not in amounts, about which a human must decide."""
     drifted = orders.plan(stage.seed)
     status = {row: ["status"] for row in drifted.changed}
     _separate(stage, dataclasses.replace(drifted, changed=status))
 
 
 def _many(stage: Stage) -> None:
-    """A batch that the job has never copied."""
+    """Choose many rows that differ: a batch that was never copied."""
     first = FIRST_ID + ID_STEP * (10_000 + stage.seed)
     missing = list(range(first, first + 200 * ID_STEP, ID_STEP))
     _separate(stage, Drift(missing=missing, extra=[], changed={}))
@@ -47,7 +47,7 @@ def _old(stage: Stage) -> None:
 
 
 def _column(stage: Stage) -> None:
-    # the shop copies all columns, and would fail
+    # the shop's traffic copies all columns, so it would fail
     stage.stop_traffic()
     stage.on_heal(lambda: stage.administer("ALTER TABLE orders_legacy DROP COLUMN vat_cents"))
     stage.administer("ALTER TABLE orders_legacy ADD COLUMN vat_cents bigint DEFAULT 0")
@@ -99,7 +99,7 @@ SCENARIOS = (
             says="1 columns? of orders_legacy cannot be compared with orders: vat_cents",
             opens="RUN-006",
             verdicts=CRITICAL,
-            # nothing is on record, and nobody else reads the tables
+            # no difference is recorded, and no other runbook reads the tables
             seen_by=("RUN-006",),
             rows="halt",
         ),

@@ -1,4 +1,4 @@
-"""Connection slots that are taken, and limits that are reached while slots are free."""
+"""Scenarios of full connection slots, and of limits that are reached while slots are free."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _role_limit(stage: Stage) -> None:
 def _database_limit(stage: Stage) -> None:
     stage.on_heal(lambda: stage.administer("ALTER DATABASE shop CONNECTION LIMIT -1"))
     stage.start("shop-web-pool", _READ, times=10)
-    # one below what is used, so that our own connection comes on top of it
+    # one below the number in use, so that our own connection exceeds the limit
     stage.administer("ALTER DATABASE shop CONNECTION LIMIT 16")
     with suppress(DatabaseError):
         for _ in range(1):
@@ -160,13 +160,13 @@ SCENARIOS = (
         name="slots-full",
         summary="all slots are taken: before PostgreSQL 16 our own connection is refused (53300)",
         inject=_full,
-        # the diagnostic role has reserved slots from 16 on; without one nobody sees who holds them
+        # since version 16 the diagnostic role has reserved slots; without them it cannot log in
         truth=Truth(
             says="No connection slot is left on sandbox-primary|shop-web-pool holds",
             opens="RUN-001",
             verdicts=CRITICAL,
             may=("shop-web-pool",),
-            # with the reserved slots the tables can be compared
+            # the tables can be compared through the reserved slots
             rows="wait|resolve",
         ),
     ),

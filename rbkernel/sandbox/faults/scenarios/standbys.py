@@ -1,4 +1,4 @@
-"""Readers of a standby that hold up its replay, and what waits behind it."""
+"""Scenarios of readers of a standby that delay its replay, and of sessions that wait for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHERE backend_type = 'startup' AND %s IN (wait_event, wait_event_type)
 
 
 def _patient(stage: Stage) -> None:
-    """Let replay wait for readers for ever."""
+    """Set the standby's replay to wait for readers without limit."""
     stage.setting("max_standby_streaming_delay", "-1", server="standby")
 
 
@@ -138,7 +138,7 @@ SCENARIOS = (
         summary="a transaction of the primary holds a table, and readers of the standby wait",
         inject=_lock_of_primary,
         on="standby",
-        # who looks at the primary, too, finds that transaction itself
+        # a runbook that also examines the primary finds the transaction itself
         truth=Truth(
             says="maintenance.*blocks 5 sessions of sandbox-standby",
             alone="transaction of the primary.*blocks 5 sessions",
@@ -179,7 +179,7 @@ SCENARIOS = (
         summary="a tablespace is dropped, and replay waits for all transactions of the standby",
         inject=_tablespace,
         on="standby",
-        # the oldest has the files here; replay waits for the other one, too
+        # here the oldest session has the files; replay also waits for the other session
         truth=Truth(
             says="analyst.*holds up replay", opens="RUN-007", step=("terminate", ("analyst",))
         ),

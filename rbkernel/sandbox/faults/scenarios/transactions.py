@@ -1,4 +1,4 @@
-"""Transactions that are open for too long before anybody waits, and commits that hang."""
+"""Scenarios of transactions that are open for too long, and of commits that hang."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _prepared(stage: Stage) -> None:
 
 def _synchronous(stage: Stage) -> None:
     stage.setting("synchronous_standby_names", "dc2_standby")
-    # it writes WAL, and no rows: none waits for another, and nothing is left of it
+    # writes WAL but no rows, so no session waits and no data remains
     write = "SELECT pg_logical_emit_message(true, 'shop', 'order')"
     stage.send("shop-checkout", write, times=12)
     stage.waits(12, for_s=6)
