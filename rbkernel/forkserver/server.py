@@ -147,7 +147,7 @@ class Server:
         self._fork_ahead()
 
     def _ended(self, child: _Child) -> None:
-        """Report the exit status; keep the process until the client has closed the connection."""
+        """Report the exit status; keep the ended process until the client closes the connection."""
         self._poll.unregister(child.ended)
         result = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert result is not None

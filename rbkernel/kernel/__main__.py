@@ -1,4 +1,4 @@
-"""``python -m rbkernel.kernel``: what the kernelspec runs."""
+"""``python -m rbkernel.kernel``: the command that the kernelspec runs."""
 
 from rbkernel.kernel.app import main
 

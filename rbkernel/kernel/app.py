@@ -39,7 +39,7 @@ _THREAD_END_S = 1.0
 
 
 class RecordingKernel(IPythonKernel):
-    """An IPython kernel that refuses to run what it cannot record."""
+    """An IPython kernel that refuses to run a cell that it cannot record."""
 
     implementation = "rbkernel"
     implementation_version = __version__

@@ -202,7 +202,7 @@ def beginning(text: str, size: int) -> str:
 
 
 def size_of(values: Iterable[Any], enough: int) -> int:
-    """Return about how many bytes JSON-like values take; stops counting soon after ``enough``.
+    """Return the approximate size of JSON-like values in bytes; stop soon after ``enough``.
 
     >>> size_of([{"text/plain": "abc"}, [b"12"]], 1000) > 14
     True

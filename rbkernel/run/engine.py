@@ -92,7 +92,7 @@ def execute_notebook(
         nb.metadata["rbkernel"] = {**(own or {}), "run_id": caller.run_id}
     file = _local_file(output_path)
     if "papermill" in nb.metadata:
-        # a parameter may be a number that JSON does not have
+        # a parameter may be a number that JSON does not support
         nb.metadata["papermill"] = from_dict(strictjson.normal(nb.metadata["papermill"], str))
     run = _Run(nb, output_path=output_path, progress_bar=progress_bar)
     run.file = file
@@ -120,8 +120,10 @@ def execute_notebook(
 
 
 class Engine:
-    """What papermill finds under the name `rbkernel`: a class, because papermill's users copy the
-    registry of engines, and a module cannot be copied.
+    """The class that papermill loads under the name `rbkernel`.
+
+    It is a class, because papermill's users copy the registry of engines, and a module cannot be
+    copied.
     """
 
     execute_notebook = staticmethod(execute_notebook)

@@ -27,7 +27,7 @@ _TAIL_CHARACTERS = 2_000
 class Outcome(StrEnum):
     """The state of an attempt: still running, or its result."""
 
-    RUNNING = ""  # it has no outcome yet
+    RUNNING = ""  # the attempt has no outcome yet
     DONE = "done"  # the runbook finished, whatever its verdict
     FAILED = "failed"  # a cell failed, or the runbook cannot run
     INTERRUPTED = "interrupted"  # the attempt was killed before it finished

@@ -24,7 +24,7 @@ from rbkernel.runbook import catalogue
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """One alert's labels, and what it would start."""
+    """The labels of one alert, and the runs that it would start."""
 
     labels: Mapping[str, str]
     routing: Routing

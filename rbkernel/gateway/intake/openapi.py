@@ -85,7 +85,7 @@ _TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
 def _usable() -> list[Sender]:
-    """Return the senders; one whose package is broken is told of by `rbkernel extensions`."""
+    """Return the senders without those of broken packages, which `rbkernel extensions` reports."""
     found = []
     for name in SENDERS:
         with contextlib.suppress(ExtensionError):

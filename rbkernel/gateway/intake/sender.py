@@ -1,4 +1,4 @@
-"""What a sender is: a name, how its bodies are read and described, and a body without an alert."""
+"""The definition of a sender: name, reader and models of its bodies, and a body without alerts."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def _no_alerts() -> Mapping[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """A system that posts alerts to ``/alerts/<name>``. How it authenticates is configured.
+    """A system that posts alerts to ``/alerts/<name>``; its authentication is configured.
 
     Parameters
     ----------
     name
-        As in the address and in ``[gateway.senders]``.
+        The name in the address and in ``[gateway.senders]``.
     read
-        Makes alerts of a JSON object; pure. Its second argument is when the body was received. It
-        raises `Unreadable` (`fields.envelope` and `fields.read_each` do) for what holds no alerts
-        as they are known; whatever else it raises is taken as that, too.
+        A pure function that makes alerts from a JSON object. The second argument is the time of
+        receipt. It raises `Unreadable` for an object without known alerts, as `fields.envelope` and
+        `fields.read_each` do. Any other exception is treated as `Unreadable`.
     body
-        The model of what is posted, for ``/openapi.json``.
+        The model of the body, for ``/openapi.json``.
     alert
-        The model of one of its ``alerts``, where it has such a list.
+        The model of one item of ``alerts``, if the body has such a list.
     alone
-        Whether one alert may also be posted by itself.
+        Whether one alert may also be posted without the list.
     nothing
-        Returns a body without an alert, as `rbkernel serve --check` sends it.
+        Returns a body without an alert, for `rbkernel serve --check`.
     """
 
     name: str

@@ -135,7 +135,7 @@ class Dispatcher:
             )
             self._capture.look(ask)
 
-    # --- its place
+    # --- the place of an alert
 
     def _decided(self, stored: StoredAlert) -> Routing:
         return routing.route(
@@ -310,7 +310,7 @@ class Dispatcher:
         wanted = sa.select(incidents.c.merged_into).where(incidents.c.id == incident)
         return connection.execute(wanted).scalar() or incident
 
-    # --- how far it is
+    # --- the state of an alert
 
     def _placed(
         self,

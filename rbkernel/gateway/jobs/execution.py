@@ -89,7 +89,7 @@ class JobExecutor:
         self._wait(_TO_SEAL_S * 2)
         self._gone.set()
 
-    # --- one attempt
+    # --- the steps of one attempt
 
     def _begin(self, job: str, number: int) -> Job | None:
         while True:
@@ -193,7 +193,7 @@ class JobExecutor:
                 error,
             )
 
-    # --- ending what runs
+    # --- ending processes
 
     def _ask(self, why: str, names: Iterable[tuple[str, int]]) -> None:
         with self._lock:

@@ -34,7 +34,7 @@ from rbkernel.model import Severity, Verdict, new_run_id
 from rbkernel.run.outcome import ATTEMPT_TRANSITIONS, Ending, Outcome
 
 _LOOK_AT_ONCE = 1_000
-_FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # before the second attempt, and before each further one
+_FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # the pause before the second attempt; its growth factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Ledger:
         self._store = store
         self._rules = rules
 
-    # --- from decided to queued
+    # --- from the request to the queue
 
     def add(self, connection: Connection, order: JobRequest) -> tuple[str, bool]:
         """Add a job for a request; the caller holds a transaction of `Store.planning`.
@@ -170,7 +170,7 @@ class Ledger:
         )
         return [_turn(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
 
-    # --- from queued to ended
+    # --- from the queue to the end
 
     def begin(self, job: str, number: int, worker: str) -> Job | None:
         """Claim a job for its next attempt; None if another worker has it, or the job has ended."""
@@ -241,7 +241,7 @@ class Ledger:
         )
         return JobState.WAITING, {"not_before": now + pause_s, "run_id": new_run_id()}
 
-    # --- who works
+    # --- workers
 
     def register(self, id: str, kernels: int, host: str, place: str, process: str) -> None:  # noqa: A002
         """Register a process that takes jobs from now on."""
@@ -295,7 +295,7 @@ class Ledger:
         wanted = sa.select(jobs).where(jobs.c.state == JobState.RUNNING)
         return [job_of(row) for row in self._store.read(wanted)]
 
-    # --- what the incidents' records are to say
+    # --- entries that the incidents' records lack
 
     def unrecorded(self) -> list[Job]:
         """Return the jobs with a change that their incident's record may lack."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from rbkernel.errors import StoreError
 
-OLDEST = (3, 35)  # RETURNING, https://www.sqlite.org/lang_returning.html
-_HAS_SUBSEC = (3, 42)  # https://www.sqlite.org/lang_datefunc.html
+OLDEST = (3, 35)  # RETURNING needs this version: https://www.sqlite.org/lang_returning.html
+_HAS_SUBSEC = (3, 42)  # 'subsec' needs this version: https://www.sqlite.org/lang_datefunc.html
 
 
 class Connection(sqlite3.Connection):

@@ -111,7 +111,7 @@ class Store:
         """The address of the store, without a password."""
         return self._engine.url.render_as_string(hide_password=True)
 
-    # --- what comes in
+    # --- incoming alerts
 
     def receive(self, delivery: Delivery) -> Received:
         """Store the alerts of a delivery in one transaction; they are on disk on return."""
@@ -169,7 +169,7 @@ class Store:
         with self.writing() as connection:
             connection.execute(sa.update(tables.version).values(version=tables.version.c.version))
 
-    # --- what pages and figures show
+    # --- data for pages and metrics
 
     def alerts(
         self, *, limit: int = 100, state: str = "", incident: str = "", job: str = ""
@@ -268,7 +268,7 @@ class Store:
                 ),
             )
 
-    # --- for those who write: the ledger of jobs, and the outbox of notifications
+    # --- transactions for the ledger of jobs and the outbox of notifications
 
     @property
     def clock(self) -> sa.ColumnElement[float]:

@@ -169,7 +169,7 @@ class Supervisor:
             self._due[do] = now + period_s
             do()
 
-    # --- what the loop does
+    # --- tasks of the loop
 
     def _can_write(self) -> bool:
         """Return whether evidence can be written now; log each change once."""

@@ -1,4 +1,4 @@
-"""Channels: what carries a notification to a target. apprise is ours; other packages add more."""
+"""Channels carry notifications to targets. apprise is built in; other packages add more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.spelling import did_you_mean
 
 @runtime_checkable
 class Channel(Protocol):
-    """What a channel offers: a module or an object with two functions.
+    """The interface of a channel: a module or an object with two functions.
 
     An address is a secret: it comes from ``target.urls()``, and no error may repeat it.
     """
@@ -24,19 +24,19 @@ class Channel(Protocol):
         Raises
         ------
         NotifyError
-            The target cannot be used: `rbkernel serve` does not start, and says why.
+            The target cannot be used. `rbkernel serve` then reports the reason and does not start.
         """
         ...
 
     def send(self, target: Target, title: str, body: str, level: str) -> str:
-        """Send a message and return the services that accepted it; it ends within a minute.
+        """Send a message, and return the services that accepted it; return within a minute.
 
         ``level`` is ``info``, ``success``, ``warning`` or ``failure``.
 
         Raises
         ------
         NotifyError
-            It was not accepted: it is tried again later.
+            The message was not accepted. It is sent again later.
         """
         ...
 
@@ -64,7 +64,10 @@ def names(target: Target) -> str:
 
 
 def send(target: Target, title: str, body: str, level: str) -> str:
-    """Send a message through the target's channel; as `names`, and returns who accepted it."""
+    """Send a message through the target's channel; return the services that accepted it.
+
+    Raises the same errors as `names`.
+    """
     channel = _channel(target)
     try:
         return channel.send(target, title, body, level)
@@ -86,7 +89,7 @@ def _channel(target: Target) -> Channel:
 
 
 def _failed(target: Target, error: Exception) -> NotifyError:
-    # its text may hold the address
+    # the error's text may hold the address
     return NotifyError(
         f"the channel {target.channel} failed with {type(error).__name__}",
         where=f"[notify.targets.{target.name}]",

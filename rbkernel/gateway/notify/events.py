@@ -241,7 +241,7 @@ class _Incident:
                 facts = {"head": head, **_closing(None if run else ending)}
                 yield self._event("sealed", key, line.at, run, facts)
             if line.text("record"):
-                ending = None  # a close is notified once: with the next seal of the record
+                ending = None  # each close is notified once, with the next seal of the record
 
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
         """Yield each step of each runbook's escalation path, with the time at which it is due."""
