@@ -1,7 +1,7 @@
 """What remains of a run: journal, seal, verification, rebuilt notebook.
 
-`current` is how everything above reaches the flight recorder of this process; it is loaded at its
-first use, since a command line does not record.
+`current` gives other packages the flight recorder of this process. It is loaded at its first use,
+because the command line does not record.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Does a notebook say what the journal says? Cell by cell, pure.
+"""Compare a notebook with the journal of its run, cell by cell. Pure.
 
-What is compared: the source and the output of each code cell with its last run; Markdown and raw
-cells, and the order of all cells, with the snapshot. Metadata is not, except the status that
-rbkernel itself put there. A snapshot that was taken from the catalogue by the runbook's id may be
-another file than the one that ran: differences from it are shown, but do not fail the verification.
-Whether the files are the sealed ones is `rbkernel.evidence.verify`'s question.
+The source and output of each code cell are compared with the cell's last run. Markdown cells, raw
+cells and the order of all cells are compared with the snapshot. Metadata is not compared, except
+the status that rbkernel itself wrote. A snapshot that was found in the catalogue by the runbook's
+id may not be the file that ran: differences from it are shown, but do not fail the verification.
+Whether the files themselves were changed since the seal is checked by `rbkernel.evidence.verify`.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ _PAPERMILL_MARK = re.compile(
 class CellCheck:
     """What the journal says of one cell of the notebook.
 
-    ``index`` counts from 0 and is None for a missing cell. ``ok`` is true for an
-    attested cell, for one of the document that never ran and does not look as if it had, and for
-    what differs from a document that need not be the one that ran. ``corrects`` is what papermill
-    wrongly claims of the cell: papermill does so by itself, so it is not reported as a change.
+    ``index`` counts from 0 and is None for a missing cell. ``ok`` is true in three cases: the
+    journal attests the cell; the cell never ran and shows no output; or the cell differs from a
+    snapshot that may not be the document that ran. ``corrects`` is a wrong claim that papermill
+    itself wrote about the cell; it is not reported as a change.
     """
 
     index: int | None
@@ -83,7 +83,7 @@ class CellCheck:
 
     @property
     def label(self) -> str:
-        """How to name the cell to a person; cells count from 1."""
+        """The name of the cell in messages; cells count from 1."""
         return label(self.index, self.id, self.first_line)
 
     def __str__(self) -> str:
@@ -94,9 +94,10 @@ class CellCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """All cells of a notebook; ``partial`` says what could not be compared, empty for nothing.
+    """The result of comparing all cells of a notebook with its journal.
 
-    ``unreadable`` are the lines of the journal that cannot be read, whole or in part.
+    ``partial`` names the parts that could not be compared; it is empty if all were compared.
+    ``unreadable`` holds the lines of the journal that cannot be read, in whole or in part.
     """
 
     run_id: str
@@ -106,20 +107,18 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether the notebook claims nothing that the journal does not attest, and the journal
-        lost nothing that might say otherwise.
-        """
+        """Whether the journal attests everything in the notebook, and no line of it is lost."""
         lost = any(one.lost for one in self.unreadable)
         return not lost and all(cell.ok for cell in self.cells)
 
     @property
     def problems(self) -> tuple[CellCheck, ...]:
-        """Return the cells that are not as the journal has them."""
+        """Return the cells that differ from the journal."""
         return tuple(cell for cell in self.cells if not cell.ok)
 
     @property
     def count(self) -> str:
-        """How many of the cells that are there are attested, in words."""
+        """The number of attested cells out of all present cells, in words."""
         there = [cell for cell in self.cells if cell.index is not None]
         attested = sum(cell.state == ATTESTED for cell in there)
         return f"{attested} of {len(there)} cells attested"
@@ -133,9 +132,9 @@ def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | No
     notebook
         The notebook as saved by JupyterLab or papermill, or as rebuilt.
     record
-        What the journal of its run tells.
+        The record that was read from the journal of its run.
     snapshot
-        The bytes of the document as `rb.start` found it; without them only code cells are
+        The bytes of the document when `rb.start` ran. Without them, only code cells are
         compared, and the result says so.
     """
     document = parse_snapshot(snapshot)
@@ -168,13 +167,15 @@ def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | No
 
 
 def if_attested(notebook: NotebookNode, record: Record) -> NotebookNode | None:
-    """Return the notebook if it claims nothing that the journal does not attest, else None."""
+    """Return the notebook if the journal attests everything in it, else None."""
     return notebook if verify_notebook(notebook, record, snapshot_of(record)).ok else None
 
 
 def run_id_of(notebook: NotebookNode) -> str | None:
-    """Return the id of the run that a notebook shows: `rb.start` left it in its output, and our
-    engine in the metadata, for a run that ends before that.
+    """Return the id of the run that a notebook shows.
+
+    `rb.start` writes the id into its output. The engine writes it into the metadata, for runs
+    that end before `rb.start`.
     """
     own = notebook.metadata.get("rbkernel")
     recorded = str(own.get("run_id", "")) if isinstance(own, Mapping) else ""
@@ -188,7 +189,7 @@ def run_id_of(notebook: NotebookNode) -> str | None:
 
 
 def _is_guess(record: Record) -> bool:
-    """Tell whether the document was only found by the runbook's id, in the catalogue."""
+    """Tell whether the document was found in the catalogue by the runbook's id."""
     snapshots = record.of_kind("snapshot")
     return bool(snapshots) and snapshots[-1].data.get("found") == "catalogue"
 
@@ -250,20 +251,20 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
 
 
 def _shown(output: Mapping[str, Any]) -> str:
-    """Return what a person reads of an output in normal form."""
+    """Return the readable text of an output in normal form."""
     data = output.get("data", {})
     return str(output.get("text") or output.get("evalue") or data.get("text/plain", ""))
 
 
 def _claimed_status(cell: NotebookNode, status: str) -> str:
-    """Return what is wrong about the status that our own metadata claims."""
+    """Return an error text if rbkernel's metadata claims a wrong status; else empty."""
     recorded = cell.metadata.get("rbkernel")
     claimed = recorded.get("status", status) if isinstance(recorded, Mapping) else status
     return "" if claimed == status else f"its metadata says {claimed}, the journal {status}"
 
 
 def _papermills_claim(cell: NotebookNode, status: str) -> str:
-    """Return what papermill calls a cell that did not end well: it does not see a kernel die."""
+    """Return papermill's wrong status for a cell that failed: it does not notice a dead kernel."""
     claim = cell.metadata.get("papermill")
     claimed = claim.get("status") if isinstance(claim, Mapping) else None
     wrong = claimed in ("completed", DONE) and status != DONE and cell.source.strip()
@@ -303,7 +304,7 @@ def _removed_runs(runs: Sequence[CellRun], places: Iterable[int | None]) -> list
 def _removed_unrun(
     notebook: NotebookNode, runs: Sequence[CellRun], document: NotebookNode
 ) -> list[CellCheck]:
-    """Return the code cells of the document that neither ran nor are in the notebook."""
+    """Return the document's code cells that did not run and are missing from the notebook."""
     there = matching.candidates(notebook)
     known = {cell.source for cell in there} | {run.code for run in runs}
     ids = {cell.cell_id for cell in there} | {run.cell_id for run in runs}
@@ -323,7 +324,7 @@ def _removed_unrun(
 
 
 class _Texts:
-    """The Markdown and raw cells of the snapshot, each taken by one cell of the notebook."""
+    """The Markdown and raw cells of the snapshot; each is paired with one notebook cell."""
 
     def __init__(self, document: NotebookNode | None, *, guessed: bool) -> None:
         self._guessed = guessed
@@ -373,7 +374,7 @@ class _Texts:
         return DIFFERS if self._guessed else EDITED, detail, self._guessed
 
     def _take(self, cell: NotebookNode) -> NotebookNode | None:
-        """Return the cell of the snapshot that this one is: by id, else by source."""
+        """Return the snapshot's cell that matches this cell by id, else by source."""
         for alike in (_same_id, _same_source):
             found = next((other for other in self._cells if alike(cell, other)), None)
             if found is not None:

@@ -1,10 +1,10 @@
 """Seal a run: move `open/<run_id>` into the incident, with hashes that make changes detectable.
 
-Ordering rules: everything that a seal adds is first written and fsynced in a staging folder
-inside the open run, where a full disk does no harm; then it is put in place by renames, in the
-order run folder, `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS` is the seal;
-the open folder is removed after it. So a crash anywhere leaves a run that can be sealed again,
-and sealing a sealed run changes nothing. All of it happens under the root's lock.
+Ordering rules: all new files are first written and fsynced in a staging folder inside the open
+run, where a full disk does no harm. They are then renamed into place in this order: run folder,
+`incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS` is the seal; the open folder is
+removed after it is written. After a crash at any point, the run can be sealed again. Sealing a
+sealed run changes nothing. The root's lock is held during all of these steps.
 
 Optional parts never prevent a seal: without a key or a report the run is sealed, and the seal says
 what is missing.
@@ -39,11 +39,11 @@ _STAGING = "sealing"
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRun:
-    """A run under seal; ``head`` is the hash to publish.
+    """A sealed run; ``head`` is the hash to publish.
 
-    ``signer`` is the name of the signer, empty if unsigned; ``missing`` lists, as texts, what the
-    seal lacks. ``is_new`` is false for a run that was sealed before; ``other_notebook`` is true
-    when the given notebook is not the sealed one.
+    ``signer`` is the name of the signer, empty if unsigned. ``missing`` lists the optional parts
+    that the seal lacks, as texts. ``is_new`` is false for a run that was sealed before.
+    ``other_notebook`` is true when the given notebook is not the sealed one.
     """
 
     run_id: str
@@ -70,7 +70,7 @@ def seal(
     key: Path | None = None,
     report: Report | None = None,
 ) -> SealedRun:
-    """Seal a run, or return it when it is sealed already.
+    """Seal a run; return the existing seal if the run is already sealed.
 
     Parameters
     ----------
@@ -79,21 +79,23 @@ def seal(
     run_id
         The run.
     executed
-        The notebook that papermill or JupyterLab wrote, as a notebook or its exact bytes; None
-        has it rebuilt from the journal.
+        The notebook that papermill or JupyterLab wrote, as a notebook or its exact bytes. If
+        None, the notebook is rebuilt from the journal.
     edited
-        Seal the notebook although the journal does not attest all of it: what it does not stands
-        in the result's ``verification``, and in every verification of the seal.
+        Seal the notebook even if the journal does not attest all of it. The cells that are not
+        attested are listed in the result's ``verification`` and in every verification of the
+        seal.
     key
         The private key to sign with.
     report
-        Makes what people read besides the notebook; it may raise `EvidenceError`.
+        Makes the report files for people; it may raise `EvidenceError`.
 
     Raises
     ------
     EvidenceError
-        No such run; its kernel lives; the notebook is none, of another run, edited without
-        leave, or holds a secret; the disk is full or not writable. Nothing is half-written then.
+        There is no such run; its kernel is still running; the notebook is invalid, belongs to
+        another run, was edited although ``edited`` is false, or holds a secret; or the disk is
+        full or not writable. No partial seal is left behind.
     """
     _check_run_id(run_id)
     given = documents.dump(executed) if isinstance(executed, NotebookNode) else executed
@@ -105,7 +107,7 @@ def seal(
 
 
 class _Seal:
-    """One seal, while the root is locked."""
+    """One sealing operation, while the root is locked."""
 
     def __init__(
         self, root: Path, run_id: str, *, edited: bool, key: Path | None, report: Report | None
@@ -126,7 +128,7 @@ class _Seal:
         is_new = head is None
         if head is None:
             self._check_open()
-            store.remove_folder(self.staging)  # what a crash left
+            store.remove_folder(self.staging)  # left by a crash
             try:
                 folder, head = self._seal(folder, given)
             finally:
@@ -162,7 +164,7 @@ class _Seal:
             files, missing = self._content(record, given)
             self.missing = (*self.missing, *missing)
             store.write_folder(self.staging / "run", files)
-        else:  # an earlier seal came as far as the run folder
+        else:  # an interrupted seal has already moved the run folder
             target, files = folder, _intact_files(folder)
         record_bytes = self._incident_lines(target, record)
         sealed_at = sealed_line(record_bytes, self.run_id)["at"]
@@ -208,11 +210,11 @@ class _Seal:
         return files | report | sums, (*no_report, *unsigned)
 
     def _incident_lines(self, target: Path, record: Record) -> bytes:
-        """Return the incident's own record with the line of this seal at its end."""
+        """Return the incident's record with the line of this seal appended."""
         path = target.parent / manifest.INCIDENT
         record_bytes = path.read_bytes() if path.is_file() else b""
         if sealed_line(record_bytes, record.run_id):
-            return record_bytes  # an interrupted seal came that far
+            return record_bytes  # an interrupted seal has already written the line
         run = record.run
         line = entry(
             "sealed",
@@ -229,12 +231,12 @@ class _Seal:
 
 
 def read_heads(root: Path) -> list[Head]:
-    """Return all seals of an evidence folder, in order.
+    """Return all seals in `HEADS` of an evidence folder, in order.
 
     Raises
     ------
     EvidenceError
-        `HEADS` is not as it was written.
+        `HEADS` is damaged.
     """
     path = root / manifest.HEADS
     try:
@@ -244,12 +246,12 @@ def read_heads(root: Path) -> list[Head]:
 
 
 def previous(heads: Sequence[Head]) -> str:
-    """Return what the next seal names as the one before it."""
+    """Return the hash that the next seal names as its predecessor."""
     return heads[-1].sha256 if heads else manifest.NO_PREVIOUS
 
 
 def numbered(incident: Path, name: str, run_id: str) -> Path:
-    """Return the folder of the next seal in an incident."""
+    """Return the path for the folder of the next seal in an incident."""
     numbers = [
         int(found[1])
         for path in _entries(incident)
@@ -273,13 +275,13 @@ def new_generation(
     heads
         All seals so far.
     target
-        The folder that is sealed, inside its incident; it need not be there yet.
+        The folder that is sealed, inside its incident; it need not exist yet.
     files
-        What is or will be in it.
+        The contents of the folder: name → bytes.
     record_bytes
         The incident's record, with the line of this seal.
     run_id, at
-        What is sealed, and when.
+        The id of the sealed run, and the time of the seal.
     """
     incident = target.parent
     sums = {
@@ -297,7 +299,7 @@ def new_generation(
 
 
 def stage_generation(staging: Path, heads: Sequence[Head], head: Head, listing: bytes) -> None:
-    """Write manifest and `HEADS` where a full disk does no harm."""
+    """Write manifest and `HEADS` into the staging folder, where a full disk does no harm."""
     text = "".join(one.line for one in (*heads, head)).encode()
     read_only = store.file_mode(staging, sealed=True)
     store.write_atomically(staging / "MANIFEST", listing, mode=read_only)
@@ -305,7 +307,7 @@ def stage_generation(staging: Path, heads: Sequence[Head], head: Head, listing: 
 
 
 def move_generation(staging: Path, root: Path, head: Head) -> None:
-    """Put manifest and `HEADS` in place: the second of the two is the seal."""
+    """Move the manifest, then `HEADS`, into place; moving `HEADS` completes the seal."""
     incident = root / head.incident
     store.move(staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
     store.move(staging / manifest.HEADS, root / manifest.HEADS)
@@ -322,7 +324,7 @@ def runbook_of(record: Record) -> str:
 
 
 def sealed_folder(root: Path, run_id: str) -> Path | None:
-    """Return the folder of a run inside its incident; None before it is sealed."""
+    """Return the folder of a run inside its incident; None if the run is not sealed."""
     _check_run_id(run_id)
     found = sorted(root.glob(f"INC-*/*-{run_id}"))
     return found[0] if found else None
@@ -341,7 +343,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _intact_files(folder: Path) -> dict[str, bytes]:
-    """Return the files that an interrupted seal put in place, if they are still the same."""
+    """Return the files that an interrupted seal moved into place, if they are unchanged."""
     files = {name: (folder / name).read_bytes() for name in store.files_below(folder)}
     listing = manifest.read_listing(files.get(manifest.SUMS, b""), str(folder / manifest.SUMS))
     unlisted = (manifest.SUMS, manifest.SIGNATURE)

@@ -1,7 +1,8 @@
-"""Pure: what must be known of an incident before what its runs found is believed.
+"""Caveats of an incident: reasons not to rely on the findings of its runs alone. Pure.
 
-A run may have looked elsewhere than it was meant to, or have ended after the incident was closed:
-then the page that was attached lacks it. And in a storm, alerts join the run of another one.
+A run may have used another connection than intended. A run may have ended after the incident was
+closed, so that the exported page lacks it. In an alert storm, alerts are attached to the run of
+another alert.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
 
 
 def unhandled(record: IncidentRecord) -> Iterator[Line]:
-    """Yield the firing alerts for which nothing was run, or not what is made for them.
+    """Yield the firing alerts for which no runbook ran, or only a runbook not made for them.
 
     >>> from rbkernel.evidence.incident import tell
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
@@ -54,7 +55,7 @@ def _of_alert(line: Line) -> str:
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
-    """Return what is to be known of one run; usually nothing."""
+    """Return the caveat of one run; empty for most runs."""
     late = run in too_late(record)
     lacks = (
         f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the exported"
@@ -66,13 +67,13 @@ def of_run(record: IncidentRecord, run: RunHistory) -> str:
 
 
 def judged(record: IncidentRecord, found: Verdict) -> Verdict:
-    """Return what is known when that is what its runs found: ok of something else means nothing."""
+    """Return the verdict; storms, runs elsewhere and unhandled alerts turn ok into unknown."""
     elsewhere = of_storm(record) or any(unhandled(record)) or any(r.mind for r in record.runs)
     return Verdict.UNKNOWN if elsewhere and found is Verdict.OK else found
 
 
 def of_storm(record: IncidentRecord) -> str:
-    """Return how many alerts have nothing to do with the incident but that they came in a storm."""
+    """Say how many alerts were attached to the incident only because of an alert storm."""
     joined = {
         line.text("fingerprint")
         for line in record.lines
@@ -88,7 +89,7 @@ def of_storm(record: IncidentRecord) -> str:
 
 
 def too_late(record: IncidentRecord) -> tuple[RunHistory, ...]:
-    """Return the runs that ended after a closed incident was closed, or exported again.
+    """Return the runs that ended after the incident was closed or last exported.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> def said(kind, minute, **data):

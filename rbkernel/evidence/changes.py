@@ -1,7 +1,7 @@
-"""Which cells of a sealed notebook are not as they were? Told from the files beside it.
+"""Find the changed cells of a sealed notebook, by comparing it with the files beside it.
 
-Two questions: which cells of a changed file changed, and which cells of an unchanged one were
-edited before the seal.
+The module finds which cells of a changed notebook changed after the seal, and which cells of an
+unchanged notebook were edited before the seal.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] 
     path
         ``executed.ipynb`` or ``runbook.ipynb`` of a sealed run.
     intact
-        The names of the run's files that are as they were sealed.
+        The names of the run's files that are unchanged since the seal.
 
     Returns
     -------
-    Name of the cell and what is wrong with it, empty when no cell differs (metadata, white
-    space); None when nothing intact is left to compare with.
+    A list of (cell name, difference). The list is empty when only metadata or white space
+    differs. The result is None when no intact file is left for the comparison.
     """
     executed = path.name == EXECUTED
     witness = store.JOURNAL if executed else EXECUTED
@@ -51,9 +51,9 @@ def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] 
 
 
 def edited_before(folder: Path) -> list[tuple[str, str]]:
-    """Return which cells of a sealed run's notebook its journal does not attest.
+    """Return the cells of a sealed run's notebook that its journal does not attest.
 
-    Both files must be as they were sealed. Each cell comes with what is wrong with it.
+    Notebook and journal must be unchanged since the seal. Each entry is (cell name, difference).
     """
     path = folder / EXECUTED
     try:

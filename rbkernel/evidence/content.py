@@ -1,8 +1,8 @@
-"""What goes under seal: the files of a run's folder, as bytes.
+"""Collect the files of a run that are sealed, as bytes.
 
-A notebook is sealed once, so one that the journal does not attest is refused unless the caller
-asks for just that: it would shut the true one out. One that holds a secret is always refused: the
-journal was redacted, but papermill and people write into notebooks, too.
+A run has only one sealed notebook. A notebook that the journal does not attest is therefore
+refused unless the caller asks for it explicitly. A notebook that holds a secret is always refused:
+the journal is redacted, but papermill and people also write into notebooks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.redact import leaks
 
-# gives files for people to read, by name, from the record and the bytes of the sealed notebook
+# makes the report files (name → bytes) from the record and the bytes of the sealed notebook
 Report = Callable[[Record, bytes], Mapping[str, bytes]]
-# what a seal has to do without, in words
+# the optional parts that a seal lacks, in words
 Missing = tuple[str, ...]
 
 EXECUTED = "executed.ipynb"
@@ -44,7 +44,8 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
     Raises
     ------
     EvidenceError
-        The one given is none, of another run, edited without leave, or holds a secret.
+        The given notebook is invalid, belongs to another run, was edited although ``edited`` is
+        false, or holds a secret.
     """
     snapshot = snapshot_of(record)
     if given is None:
@@ -72,7 +73,7 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
 def report(
     record: Record, notebook: bytes, make: Report | None
 ) -> tuple[dict[str, bytes], Missing]:
-    """Return what people read besides the notebook, or why there is none."""
+    """Return the report files for people, or the reason why there are none."""
     try:
         return dict(make(record, notebook) if make else {}), ()
     except EvidenceError as error:
@@ -82,7 +83,7 @@ def report(
 def sums(
     sealed: Mapping[str, bytes], previous: str, key: Path | None
 ) -> tuple[dict[str, bytes], Missing]:
-    """Return `SHA256SUMS` of these files and its signature, or why it is not signed."""
+    """Return `SHA256SUMS` of these files and its signature, or the reason for no signature."""
     listing = Listing(previous=previous, sums={name: digest(data) for name, data in sealed.items()})
     if key is None:
         return {manifest.SUMS: listing.text.encode()}, ()

@@ -1,7 +1,7 @@
-"""Pure: one journal → the executions in it. Each *Run All* of a kernel is one, in order.
+"""Split a journal into executions: each *Run All* of a kernel is one execution. Pure.
 
-`rb.start` begins an execution; the cells that stand before it in the notebook belong to it. A
-notebook without `rb.start` is one execution.
+`rb.start` begins an execution; the cells before `rb.start` in the notebook belong to that
+execution. A notebook without `rb.start` is one execution.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rbkernel.model import Run, Verdict
 class Execution:
     """One execution of a notebook; ``number`` counts from 1. Times are UTC, ISO 8601.
 
-    ``run`` is None where `rb.start` did not run, ``ended_at`` empty where no cell did.
+    ``run`` is None if `rb.start` did not run. ``ended_at`` is empty if no cell ran.
     """
 
     number: int
@@ -30,12 +30,12 @@ class Execution:
 
     @property
     def ended_at(self) -> str:
-        """When its last cell ended."""
+        """The time at which the last cell ended."""
         return max((cell.ended_at for cell in self.cells), default="")
 
     @property
     def cells_to_tell(self) -> tuple[tuple[CellRun, bool], ...]:
-        """The cells that ran again, or did not end well; with whether they ran before."""
+        """The cells that ran again or failed, each with whether it had run before."""
         seen: set[str] = set()
         found = []
         for cell in self.cells:
@@ -47,12 +47,12 @@ class Execution:
 
     @property
     def complete(self) -> bool:
-        """Whether it gave its summary."""
+        """Whether `rb.summary` ran."""
         return any(event.kind == "summary" for event in self.events)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of what it found; not below unknown when it is incomplete or a cell failed."""
+        """The worst finding; at least unknown when the execution is incomplete or a cell failed."""
         found = {str(one.data["title"]): one for one in self.events if one.kind == "finding"}
         verdicts = [Verdict(one.data["verdict"]) for one in found.values()]
         whole = self.complete and all(cell.status == DONE for cell in latest(self.cells))
@@ -60,7 +60,7 @@ class Execution:
 
 
 def executions(record: Record) -> tuple[Execution, ...]:
-    """Return the executions that a journal tells of, at least one."""
+    """Return the executions in a journal; there is at least one."""
     starts = [event for event in record.events if event.kind == "run"]
     bounds = [0, *_beginnings(record.cells, starts), len(record.cells)]
     positions = [0, *(record.events.index(event) for event in starts[1:]), len(record.events)]
@@ -85,8 +85,9 @@ def _started_at(record: Record, starts: Sequence[Event], number: int) -> str:
 
 
 def _beginnings(cells: Sequence[CellRun], starts: Iterable[Event]) -> list[int]:
-    """Return where each execution but the first begins: with the first of the cells that stand
-    before `rb.start`.
+    """Return the index of the first cell of each execution except the first one.
+
+    An execution begins with the first of the cells that stand before its `rb.start`.
     """
     places = [_place(cells, event) for event in starts]
     first = places[0] if places else 0
@@ -101,7 +102,7 @@ def _beginnings(cells: Sequence[CellRun], starts: Iterable[Event]) -> list[int]:
 
 
 def _place(cells: Sequence[CellRun], event: Event) -> int:
-    """Return the index of the cell that an event comes from; that of the next where none is it."""
+    """Return the index of the cell that recorded an event, or the number of cells if none did."""
     found = (index for index, cell in enumerate(cells) if cell.msg_id == event.parent)
     return next(found, len(cells))
 

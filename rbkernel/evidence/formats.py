@@ -1,9 +1,9 @@
 """The version of the formats of evidence: journal, record of an incident, manifest, `SHA256SUMS`.
 
-Each file says in its beginning which version it has and which rbkernel wrote it; one that does not
-say has version 1. That beginning stays as it is in all versions, and `HEADS` does as a whole: a
-file of a later version is then known as such, and not called changed. Fields and kinds of lines
-that earlier versions may ignore need no new version.
+Each file begins with its format version and the version of rbkernel that wrote it. A file without
+a version has version 1. The layout of this beginning, and all of `HEADS`, is the same in every
+version, so that a file of a later version is recognized and not reported as changed. New fields
+and new kinds of lines that earlier versions may ignore do not need a new version.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _RBKERNEL = version("rbkernel")
 
 
 def written() -> dict[str, Any]:
-    """Return the fields with which a file begins that is written now."""
+    """Return the version fields with which a new file begins."""
     return {"format": VERSION, "rbkernel": _RBKERNEL}
 
 
 def refuse_newer(beginning: Mapping[str, Any], where: str) -> None:
-    """Check that this rbkernel knows the version of a file, by the fields of its beginning.
+    """Check that this rbkernel supports the version of a file, given its first fields.
 
     Raises
     ------
     NewerEvidence
-        It does not: the file can be neither read nor verified here.
+        The version is not supported: the file can be neither read nor verified here.
 
     >>> refuse_newer({}, "")
     >>> try:

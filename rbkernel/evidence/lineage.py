@@ -1,4 +1,4 @@
-"""Chains of runs that continue one another, and the last run of each. Pure."""
+"""Find the last run of each chain of runs that continue one another. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rbkernel.evidence.reading import Record
 def last_of_each(runs: Iterable[Record]) -> list[Record]:
     """Return the runs that no later run continues, in the order of their start.
 
-    Two runs that continue the same one were made in one working copy: the later counts.
+    Two runs that continue the same run were made in one working copy: the later run counts.
     """
     in_order = sorted(runs, key=lambda run: run.run_id)
     continues = {run.run_id: run.run.continues for run in in_order if run.run}

@@ -1,8 +1,8 @@
-"""Pure: which parts of a journal's line, and of a document, are texts of people and programs.
+"""Redact the texts in a journal's line or in a document. Pure.
 
-Only these are searched for secrets. Everything else is the recorder's own: numbers, times, ids,
-hashes, states, counts. It has a fixed shape and holds nothing that anybody typed, so a secret that
-looks like a part of it must not change it.
+Only texts of people and programs are searched for secrets. All other fields are written by the
+recorder: numbers, times, ids, hashes, states, counts. They have a fixed form and hold no typed
+text, so they must stay unchanged even if a known secret looks like a part of them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from rbkernel.redact import Redactor
 
 Fields = Mapping[str, Any]
 
-# of a line that is no event: the fields that are texts
+# for each kind of line except events: the fields that are texts
 _TEXTS: Mapping[str, frozenset[str]] = {
     "kernel": frozenset({"runbook", "incident"}),
     "request": frozenset({"code"}),
-    "iopub": frozenset({"metadata"}),  # and its content, whose fields are the protocol's
+    "iopub": frozenset({"metadata"}),  # the content: by the protocol's fields
     "reply": frozenset({"ename", "evalue"}),
     "end": frozenset(),
 }
-# of an event: the fields that are the recorder's own
+# for each kind of event: the fields that the recorder itself writes
 _OWN: Mapping[str, frozenset[str]] = {
     "run": frozenset({"id", "headless", "started_at", "verdict", "finished", "continues"}),
     "finding": frozenset({"verdict", "value", "at"}),
@@ -45,7 +45,7 @@ _OWN_OF_DOCUMENT = frozenset({"nbformat", "nbformat_minor"})
 
 
 def redacted_data(kind: str, data: Fields, redactor: Redactor) -> Fields:
-    """Return the data of an event without secrets; the very same object where there are none.
+    """Return the data of an event without secrets; the same object if there are none.
 
     >>> redactor = Redactor()
     >>> redactor.learn("typed", "unknown-2026")
@@ -58,7 +58,7 @@ def redacted_data(kind: str, data: Fields, redactor: Redactor) -> Fields:
 
 
 def redacted_line(line: bytes, redactor: Redactor) -> bytes:
-    """Return a line of a journal without secrets; the very same bytes where there are none.
+    """Return a line of a journal without secrets; the same bytes object if there are none.
 
     >>> redacted_line(b'{"seq":1,"kind":"redaction","data":{"rules":{"password":5}}}', Redactor())
     b'{"seq":1,"kind":"redaction","data":{"rules":{"password":5}}}'
@@ -78,9 +78,9 @@ def redacted_line(line: bytes, redactor: Redactor) -> bytes:
 
 
 def redacted_document(document: bytes, redactor: Redactor) -> bytes:
-    r"""Return a notebook without secrets; the very same bytes where there are none.
+    r"""Return a notebook without secrets; the same bytes object if there are none.
 
-    A secret may have several lines, so the lines of a cell are searched as one text.
+    A secret may span several lines, so the lines of a cell are searched as one text.
 
     >>> redacted_document(b'{"cells": [{"source": ["PGPASSWORD=geheim1\\n", "x"]}]}', Redactor())
     b'{"cells":[{"source":"PGPASSWORD=[redacted:password]\\nx"}]}\n'
@@ -127,7 +127,7 @@ def _all_but(own: frozenset[str], fields: Fields, redactor: Redactor) -> Fields:
 
 
 def _only(texts: frozenset[str], fields: Fields, redactor: Redactor) -> Fields:
-    """Return fields of which these are redacted; the very same object where nothing is."""
+    """Redact only the named fields; return the same object if nothing changes."""
     said = {name: value for name, value in fields.items() if name in texts}
     clean = redactor.fields(said)
     return fields if clean is said or clean == said else {**fields, **clean}

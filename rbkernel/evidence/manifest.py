@@ -1,9 +1,9 @@
-"""Pure: the text of `SHA256SUMS`, `MANIFEST.NNNN` and `HEADS`, written and read.
+"""Read and write the text of `SHA256SUMS`, `MANIFEST.NNNN` and `HEADS`. Pure.
 
-All three can be checked with coreutils alone, and the signature of a run's `SHA256SUMS` with
-OpenSSH alone. Each manifest names the hash of the one before it in `HEADS`, across incidents;
-`HEADS` is what is published, so that a rewritten history shows. `SHA256SUMS` names an earlier
-manifest, too: what is signed there is the run and the history before it.
+All three files can be checked with coreutils alone, and the signature of a run's `SHA256SUMS` with
+OpenSSH alone. Each manifest names the hash of the previous manifest in `HEADS`, across incidents.
+`HEADS` is published, so that a rewritten history is detected. `SHA256SUMS` also names an earlier
+manifest, so its signature covers the run and the history before the run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIGNATURE = "SHA256SUMS.sig"
 HEADS = "HEADS"
 INCIDENT = "incident.jsonl"
 MANIFEST_NAME = re.compile(r"MANIFEST\.(\d{4,})", re.ASCII)
-# in the place of a runbook's id: a seal of the incident's record, and of no run
+# replaces the runbook's id in a seal of an incident's record
 RECORD = "record"
 RUN_FOLDER = re.compile(rf"(\d{{4,}})-([A-Za-z0-9._-]+)-({RUN_ID.pattern})", re.ASCII)
 NO_PREVIOUS = "0" * 64
@@ -41,18 +41,18 @@ _HEAD = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:
-    """The first bytes of a file that grows, and their hash."""
+    """The length and the hash of the first bytes of a file that grows."""
 
     sha256: str
     size_bytes: int
 
     @classmethod
     def of(cls, data: bytes) -> Prefix:
-        """Return all of these bytes as the first ones of a longer file."""
+        """Return the prefix that consists of all these bytes."""
         return cls(sha256=digest(data), size_bytes=len(data))
 
     def begins(self, data: bytes) -> bool:
-        """Tell whether these bytes begin with the ones that were meant.
+        """Tell whether these bytes begin with this prefix.
 
         >>> Prefix.of(b"ab").begins(b"abc"), Prefix.of(b"ab").begins(b"a")
         (True, False)
@@ -62,11 +62,11 @@ class Prefix:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A run's `SHA256SUMS`, or a generation: hashes by name, and what came before.
+    """The content of a run's `SHA256SUMS` or of a manifest: file hashes by name.
 
-    ``previous`` is the hash of a manifest that was there before; ``signer`` is who signs the
-    bytes of this text, empty for nobody; ``record`` is how the incident's record, which grows
-    between two seals, began at this one.
+    ``previous`` is the hash of an earlier manifest. ``signer`` is the name of the signer of this
+    text, empty if unsigned. ``record`` is the prefix of the incident's record at this seal; the
+    record grows between two seals.
     """
 
     previous: str
@@ -76,7 +76,7 @@ class Listing:
 
     @property
     def text(self) -> str:
-        r"""What the file holds; `sha256sum --check` passes over the first lines.
+        r"""The text of the file; `sha256sum --check` ignores the comment lines at its beginning.
 
         >>> listing = Listing(previous="0" * 64, sums={"b": "00", "a": "11"}, signer="ops@db1")
         >>> listing.text.splitlines()[2:]
@@ -93,7 +93,7 @@ class Listing:
 class Head:
     """One seal: the hash of the manifest that it wrote.
 
-    ``run_id`` is the run's, or for a seal of the incident's record an id of the same form.
+    ``run_id`` is the id of the run, or an id of the same form for a seal of an incident's record.
     """
 
     sha256: str
@@ -110,7 +110,7 @@ class Head:
 
 
 def manifest_name(generation: int) -> str:
-    """Return the file name of a generation.
+    """Return the file name of the manifest with this generation number.
 
     >>> manifest_name(7)
     'MANIFEST.0007'
@@ -119,7 +119,7 @@ def manifest_name(generation: int) -> str:
 
 
 def is_sealable(name: str) -> bool:
-    """Tell whether a relative name is one that a manifest lists.
+    """Tell whether a manifest can list a file with this relative name.
 
     >>> is_sealable("0001-RUN-005-x/executed.ipynb"), is_sealable("a note"), is_sealable("../x")
     (True, False, False)
@@ -128,7 +128,7 @@ def is_sealable(name: str) -> bool:
 
 
 def is_record(folder: str) -> bool:
-    """Tell whether a folder of an incident holds a seal of its record, and no run.
+    """Tell whether a folder of an incident holds a seal of its record, not of a run.
 
     >>> is_record("0002-record-20261120T030211Z-3fa9c1"), is_record("0001-RUN-005-x")
     (True, False)
@@ -138,7 +138,7 @@ def is_record(folder: str) -> bool:
 
 
 def is_head(text: str) -> bool:
-    """Tell whether a text is the hash of a manifest, as `HEADS` has it.
+    """Tell whether a text has the form of a manifest's hash in `HEADS`.
 
     >>> is_head("0f" * 32), is_head("0f")
     (True, False)
@@ -152,7 +152,7 @@ def digest(data: bytes) -> str:
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
-    """Return what `sha256sum` prints for these files (name → hash).
+    """Return the lines that `sha256sum` prints for these files (name → hash).
 
     >>> sums_text({"b": "00", "a": "11"})
     '11  a\\n00  b\\n'
@@ -161,7 +161,7 @@ def sums_text(sums: Mapping[str, str]) -> str:
 
 
 def is_signer(name: str) -> bool:
-    """Tell whether a name can stand in a listing, and on the command line of OpenSSH.
+    """Tell whether a signer's name is valid in a listing and on the command line of OpenSSH.
 
     >>> is_signer("ops@db1.example.org"), is_signer("-n ops"), is_signer("")
     (True, False, False)
@@ -170,14 +170,14 @@ def is_signer(name: str) -> bool:
 
 
 def read_listing(data: bytes, where: str) -> Listing:
-    """Return what the bytes of `SHA256SUMS` or of a generation say.
+    """Parse the bytes of `SHA256SUMS` or of a manifest.
 
     Raises
     ------
     EvidenceError
-        They are not exactly what `Listing.text` gives, or a name comes twice.
+        The bytes differ from the output of `Listing.text`, or a name occurs twice.
     NewerEvidence
-        A later version wrote them, in a format that is not known here.
+        A later version of rbkernel wrote the file, in a format that is not supported here.
     """
     if newer := re.search(rf"(?m)^{_FORMAT.pattern}$", data.decode("ascii", "replace")):
         formats.refuse_newer({"format": int(newer[1]), "rbkernel": newer[2]}, where)
@@ -199,12 +199,12 @@ def read_listing(data: bytes, where: str) -> Listing:
 
 
 def read_heads(data: bytes, where: str) -> list[Head]:
-    """Return the seals in their order.
+    """Parse the bytes of `HEADS`, and return the seals in order.
 
     Raises
     ------
     EvidenceError
-        A line is not exactly what `Head.line` writes.
+        A line differs from the output of `Head.line`.
     """
     heads = []
     for number, line in enumerate(_lines(data, where), 1):

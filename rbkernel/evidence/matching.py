@@ -1,8 +1,8 @@
-"""Pure rules: which cell of a document is it that ran?
+"""Match each run in a journal with a cell of the document. Pure.
 
-JupyterLab sends a cell's id with the request, papermill does not. So a run belongs to the cell
-with its id; else to the next cell with its source; else, as a second run, to an earlier cell with
-its source; else to none (an injected cell, a cell that was edited or removed).
+JupyterLab sends a cell's id with the request, papermill does not. A run therefore belongs to the
+cell with the same id; else to the next cell with the same source; else, as a second run, to an
+earlier cell with the same source; else to no cell (the cell was injected, edited or removed).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rbkernel.evidence.reading import CellRun
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A code cell of a document: where it stands, its lasting id if it has one, its source."""
+    """A code cell of a document: its index, its own id if the document gives one, its source."""
 
     index: int
     cell_id: str | None
@@ -28,7 +28,7 @@ class Candidate:
 
 
 def candidates(notebook: NotebookNode) -> list[Candidate]:
-    """Return the code cells of a notebook that can have run."""
+    """Return the code cells of a notebook that a run can match."""
     return [
         Candidate(index=index, cell_id=lasting_id(cell), source=cell.source)
         for index, cell in code_cells(notebook)
@@ -36,7 +36,7 @@ def candidates(notebook: NotebookNode) -> list[Candidate]:
 
 
 def place(cells: Sequence[Candidate], runs: Sequence[CellRun]) -> list[int | None]:
-    """Return for each run the index of its cell in the document, None where there is none.
+    """Return for each run the index of its cell in the document, or None.
 
     >>> cells = [Candidate(index=0, cell_id="a", source="x = 1"),
     ...          Candidate(index=2, cell_id="b", source="x")]
@@ -48,7 +48,7 @@ def place(cells: Sequence[Candidate], runs: Sequence[CellRun]) -> list[int | Non
     """
     by_id = {cell.cell_id: cell.index for cell in cells if cell.cell_id}
     places: list[int | None] = []
-    cursor = 0  # papermill runs in the document's order: look from the last match onwards first
+    cursor = 0  # papermill runs in the document's order: search first after the last match
     for run in runs:
         if run.cell_id in by_id:
             places.append(by_id[run.cell_id])
@@ -66,17 +66,17 @@ def _same_source(cell: Candidate, run: CellRun) -> bool:
 
 
 def _can_be(cell: Candidate, run: CellRun) -> bool:
-    """Two ids that differ are two cells, however alike: a copy was run and thrown away."""
+    """Tell whether a run may match a cell without equal ids: one of the two must have no id."""
     return not cell.cell_id or not run.cell_id
 
 
 def place_edited(
     cells: Sequence[Candidate], runs: Sequence[CellRun], places: Sequence[int | None]
 ) -> list[int | None]:
-    """Give runs that match no cell the unmatched cells that stand where they should be.
+    """Match each unmatched run with an unmatched cell at the same position.
 
-    A run between two matched ones was a cell between those two: when its source is not found
-    there, but a cell that never ran is, that cell was edited.
+    A run between two matched runs belongs to a cell between the two matched cells. If no cell
+    there has its source, a cell there that never ran was edited after the run.
     """
     filled = list(places)
     taken = {index for index in places if index is not None}
@@ -103,7 +103,7 @@ def place_edited(
 
 
 def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[CellRun, ...]:
-    """Give each run the id of its cell in the document, where papermill sent none."""
+    """Return the runs; runs without an id get the id of their cell in the document."""
     if document is None:
         return tuple(runs)
     cells = candidates(document)
@@ -115,9 +115,9 @@ def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[
 
 
 def moved(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
-    """Return the fewest cells that stand out of the document's order: index → index there.
+    """Return the smallest set of moved cells: index in the notebook → index in the document.
 
-    Cells that only one of the two has, and blank ones, have no place to be held to.
+    Blank cells, and cells that only one of the two has, are ignored.
     """
     known = _places_in(notebook, document)
     indexes, there = list(known), list(known.values())
@@ -125,7 +125,7 @@ def moved(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
 
 
 def _places_in(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
-    """Pair cells by their lasting ids, then, in order, the others by what they say."""
+    """Pair cells by their own ids; pair the remaining cells by their source, in order."""
     ids = {lasting_id(cell): index for index, cell in enumerate(document.cells)}
     ids.pop(None, None)
     filled = {index: cell for index, cell in enumerate(notebook.cells) if cell.source.strip()}
@@ -143,7 +143,7 @@ def _places_in(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]
 
 
 def out_of_order(numbers: Sequence[int]) -> list[int]:
-    """Return the positions outside of a longest rising subsequence (patience sorting).
+    """Return the positions outside a longest increasing subsequence (patience sorting).
 
     >>> out_of_order([0, 3, 1, 2, 4]), out_of_order([2, 0, 1]), out_of_order([])
     ([1], [0], [])

@@ -1,10 +1,10 @@
-"""Pure rules: when do two lists of outputs say the same?
+"""The normal form of cell outputs, for comparing two lists of outputs. Pure.
 
-JupyterLab, nbclient and papermill store one stream of messages in different shapes. The normal
-form is what they agree on: adjacent streams joined, carriage returns and backspaces resolved as
-JupyterLab does when it stores a stream, multi-line strings joined, empty metadata dropped. Text
-keeps its ANSI colours. Bringing a normal form into normal form changes nothing. Values are compared
-in the normal form of `rbkernel.strictjson`.
+JupyterLab, nbclient and papermill store the same messages in different forms. In the normal form,
+adjacent streams are joined, carriage returns and backspaces are resolved as JupyterLab does when
+it stores a stream, multi-line strings are joined, and empty metadata is dropped. Text keeps its
+ANSI colours. Normalizing twice gives the same result. Values are compared in the normal form of
+`rbkernel.strictjson`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rbkernel import strictjson
 
 Output = Mapping[str, Any]
 
-JSON_MIMETYPE = re.compile(r"application/(.*\+)?json")  # as nbformat's schema has it
+JSON_MIMETYPE = re.compile(r"application/(.*\+)?json")  # as in nbformat's schema
 PLOTLY_MIMETYPE = "application/vnd.plotly.v1+json"
 _OVERWRITING = re.compile("([\b\r])")
 
 
 def normal_outputs(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    r"""Return the outputs of a cell in the form in which they are compared.
+    r"""Return the outputs of a cell in normal form.
 
     >>> normal_outputs([
     ...     {"output_type": "stream", "name": "stdout", "text": ["10 %", "\r20 %"]},
@@ -41,7 +41,7 @@ def normal_outputs(outputs: Iterable[Output]) -> list[dict[str, Any]]:
 
 
 def same_outputs(left: Iterable[Output], right: Iterable[Output]) -> bool:
-    """Tell whether two lists of outputs say the same.
+    """Tell whether two lists of outputs have the same normal form.
 
     >>> same_outputs([{"output_type": "execute_result", "data": {}, "execution_count": 1}],
     ...              [{"output_type": "execute_result", "data": {}, "execution_count": 2}])
@@ -53,7 +53,7 @@ def same_outputs(left: Iterable[Output], right: Iterable[Output]) -> bool:
 def missing_and_added(
     shown: Iterable[Output], recorded: Iterable[Output]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the recorded outputs that are not shown, and the shown ones that are not recorded.
+    """Return the recorded outputs that are not shown, and the shown outputs not recorded.
 
     >>> text = {"output_type": "stream", "name": "stdout", "text": "3 rows"}
     >>> missing_and_added([], [text])
@@ -72,7 +72,7 @@ def missing_and_added(
 
 
 def join_streams(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    """Join streams of the same name that follow each other.
+    """Join consecutive streams of the same name.
 
     >>> out = {"output_type": "stream", "name": "stdout", "text": "a"}
     >>> err = {"output_type": "stream", "name": "stderr", "text": "b"}
@@ -113,7 +113,7 @@ def text(value: object) -> str:
 def resolve_overwriting(stream: str) -> str:
     r"""Apply carriage returns and backspaces, as JupyterLab does before it stores a stream.
 
-    A backspace removes, other than on a terminal; a line feed never cuts the line.
+    Unlike on a terminal, a backspace removes a character. A line feed never cuts the line.
 
     >>> resolve_overwriting("100 %\r 20\n"), resolve_overwriting("abc\b\bd\n\b")
     (' 20 %\n', 'ad\n')
@@ -158,11 +158,11 @@ def _normal_output(output: Output) -> dict[str, Any]:
 
 
 def normal_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a MIME bundle with one string for each text and data for each JSON type."""
+    """Return a MIME bundle with texts as single strings and JSON types as parsed data."""
     return {
         mimetype: value if JSON_MIMETYPE.fullmatch(mimetype) else text(value)
         for mimetype, value in data.items()
-        # JupyterLab's plotly extension adds a picture of what it has drawn
+        # JupyterLab's plotly extension adds a picture of the drawn figure
         if mimetype != "image/png" or PLOTLY_MIMETYPE not in data
     }
 

@@ -1,8 +1,7 @@
-"""Bytes ↔ notebook, for documents that may be anything: old, damaged, hostile.
+"""Convert bytes to notebooks and back; the bytes may be old, damaged or hostile.
 
-Every notebook that leaves here is valid nbformat 4.5 and each of its cells has an id of its own.
-Ids that had to be made up depend on the position alone, so that the same bytes always give the
-same notebook.
+Every returned notebook is valid nbformat 4.5, and each of its cells has a unique id. A generated
+id depends only on the cell's position, so that the same bytes always give the same notebook.
 """
 
 from __future__ import annotations
@@ -28,17 +27,18 @@ _SHOWN_CHARACTERS = 70
 
 
 def parse(data: bytes, *, where: str) -> NotebookNode:
-    """Return the notebook that the bytes hold.
+    """Parse a notebook from bytes.
 
     Raises
     ------
     EvidenceError
-        They hold none: cut, not UTF-8, not JSON, too deep, or not of a notebook's shape.
+        The bytes are no notebook: cut off, not UTF-8, not JSON, nested too deeply, or without a
+        notebook's structure.
     """
     try:
         document = notebookformat.load(data)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the ids, which are mended here
+            warnings.simplefilter("ignore")  # warnings about ids, which are repaired here
             notebook = _upgraded(document)
             nbformat.validate(notebook)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -54,23 +54,23 @@ def dump(notebook: NotebookNode) -> bytes:
     Raises
     ------
     EvidenceError
-        It is not valid.
+        The notebook is not valid.
     """
     try:
         nbformat.validate(notebook)
-        # papermill keeps parameters as they are, and a number may be none that JSON has
+        # papermill keeps parameters as they are; JSON does not have NaN and infinity
         strict = node({**notebook, "metadata": strictjson.normal(notebook.metadata, str)})
         written: str = nbformat.writes(strict)
         return written.encode() + b"\n"
     except UnicodeEncodeError:
-        # half of a surrogate pair has no UTF-8: only JSON's escape can say it
+        # half of a surrogate pair has no UTF-8 encoding, only a JSON escape
         return json.dumps(strict, ensure_ascii=True, indent=1).encode() + b"\n"
     except nbformat.ValidationError as error:
         raise _unreadable(error, "the notebook given") from error
 
 
 def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
-    """Return the code cells that a frontend would run, each with its position."""
+    """Return the code cells that a frontend would run, each with its index."""
     return [
         (index, cell)
         for index, cell in enumerate(notebook.cells)
@@ -79,15 +79,15 @@ def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
 
 
 def node(value: object) -> NotebookNode:
-    """Return plain JSON as the kind of mapping that nbformat works with."""
+    """Convert plain JSON to nbformat's `NotebookNode`."""
     made: NotebookNode = nbformat.from_dict(value)
     return made
 
 
 def label(index: int | None, cell_id: str | None, source: str) -> str:
-    """Return how to name a cell to a person; cells count from 1, None is one that is not there.
+    """Return the name of a cell for messages; cells count from 1, None is a missing cell.
 
-    An id that somebody chose names the cell; for one that a program drew, its first line does.
+    The name has the cell's id if a person chose the id, else the first line of the source.
 
     >>> label(6, "lag", "x"), label(6, "4fa9c1d2", "\\n# Look\\nx"), label(None, None, "")
     ('cell 7 (lag)', 'cell 7, “# Look”', 'a missing cell')
@@ -105,13 +105,13 @@ def _is_readable(cell_id: str) -> bool:
 
 
 def first_line(source: str) -> str:
-    """Return the first line of a cell that is not blank, cut to a readable length."""
+    """Return the first non-blank line of a cell, cut to a readable length."""
     line = next((line.strip() for line in source.splitlines() if line.strip()), "")
     return _cut(line)
 
 
 def first_difference(shown: str, recorded: str) -> str:
-    r"""Return the first line in which two texts differ, both ways.
+    r"""Describe the first line in which two texts differ, as each of them has it.
 
     >>> first_difference("a\nb = 1\nc", "a\nb = 2\nc")
     'line 2: `b = 1` instead of `b = 2`'
@@ -130,7 +130,7 @@ def first_difference(shown: str, recorded: str) -> str:
 
 
 def _quoted(line: str | None, at: int) -> str:
-    """Return a line for a sentence; what lies at the position is not cut off."""
+    """Quote a line for a message; the character at the position is never cut off."""
     if not line:
         return "no line" if line is None else "an empty line"
     start = 0 if at < _SHOWN_CHARACTERS - 20 else at - 20
@@ -138,18 +138,18 @@ def _quoted(line: str | None, at: int) -> str:
 
 
 def _cut(line: str) -> str:
-    """Return a line fit for a terminal: short, and nothing in it that would steer one."""
+    """Return a short line without control characters, safe for a terminal."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"
 
 
 def lasting_id(cell: NotebookNode) -> str | None:
-    """Return the id that the document itself gives the cell; None for one made up here."""
+    """Return the id that the document gives the cell; None for an id generated here."""
     return None if cell.id.startswith(_MADE_UP) else str(cell.id)
 
 
 def free_id(wanted: object, taken: set[str]) -> str:
-    """Return a valid cell id that no other cell has, and take it."""
+    """Return a valid cell id that is not in ``taken``, and add it to ``taken``."""
     if isinstance(wanted, str) and _CELL_ID.fullmatch(wanted) and wanted not in taken:
         chosen = wanted
     else:

@@ -1,9 +1,9 @@
-"""The outputs of all cells, kept as a frontend keeps them while messages arrive.
+"""Collect the outputs of all cells from messages, as a frontend does.
 
 Rules, the same in JupyterLab and nbclient: a message belongs to the cell whose request is its
 parent, unless an Output widget captures that parent; a display with an id that was seen before
 rewrites every earlier output with that id, in any cell; `clear_output(wait=True)` clears when
-the next output comes; streams of the same name that follow each other are one output.
+the next output arrives; consecutive streams of the same name are one output.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _OUTPUT_WIDGET = "OutputModel"
 
 
 class OutputArea:
-    """Takes IOPub messages in order, gives the outputs of each request.
+    """Receives IOPub messages in order, and returns the outputs of each request.
 
-    ``widgets`` is the state of each widget by its id, as the last message left it.
+    ``widgets`` maps each widget's id to its state after the last message.
     """
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class OutputArea:
     def receive(
         self, kind: str, parent: str, content: Mapping[str, Any], buffers: Sequence[str] = ()
     ) -> None:
-        """Take one message.
+        """Apply one message.
 
         Raises
         ------
         KeyError, TypeError, AttributeError
-            The message has not the fields that the messaging protocol gives its type.
+            The message lacks fields that the messaging protocol requires for its type.
         """
         if kind in ("comm_open", "comm_msg"):
             self._comm(content, buffers, opened=kind == "comm_open")
@@ -51,11 +51,11 @@ class OutputArea:
             self._output(kind, parent, content)
 
     def outputs(self, parent: str) -> tuple[dict[str, Any], ...]:
-        """Return what the cell of a request shows now, in nbformat's form."""
+        """Return the current outputs of the cell of a request, in nbformat's form."""
         return tuple(join_streams(self._shown.get(parent, ())))
 
     def widget_state(self) -> dict[str, Any]:
-        """Return all widgets as notebook metadata keeps them (`metadata.widgets`)."""
+        """Return the state of all widgets in the form of `metadata.widgets`."""
         return {comm_id: self._widget(comm_id) for comm_id in self.widgets}
 
     def _output(self, kind: str, parent: str, content: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
-"""A journal → what happened, as one frozen `Record`.
+"""Read a journal into one frozen `Record`.
 
-A last line without its line feed is what a killed kernel leaves: it is ignored. Every other line
-must be JSON of a known shape with the next sequence number, because a journal is written by one
-process under one lock and never has a gap. A line that is not is left out, and `Record.unreadable`
-says so: it never costs the rest.
+A killed kernel may leave a last line without a line feed; that line is ignored. Every other line
+must be JSON of a known form with the next sequence number, because one process writes a journal
+under one lock, without gaps. Any other line is skipped and listed in `Record.unreadable`; the
+remaining lines are still read.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from rbkernel.evidence.unreadable import Unreadable, in_rows
 from rbkernel.model import RUN_ID, Decision, Finding, Run, Verdict
 
 DONE, FAILED, INTERRUPTED, NOT_RUN = "done", "failed", "interrupted", "not run"
-# what a line of a wrong shape raises
+# errors that a line of a wrong form raises
 _UNFIT = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellRun:
-    """One execution of a cell; times are UTC, ISO 8601, empty when it did not happen."""
+    """One execution of a cell; times are UTC, ISO 8601, or empty if the event did not happen."""
 
     msg_id: str
     code: str
@@ -47,14 +47,14 @@ class CellRun:
 
     @property
     def error(self) -> str:
-        """The error that ended it, as its output shows it; empty for none."""
+        """The error that ended the cell, as its output shows it; empty if there was none."""
         shown = (one for one in self.outputs if one.get("output_type") == "error")
         return next((f"{one.get('ename')}: {one.get('evalue')}" for one in shown), "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What a cell concluded: a query, a finding, a decision, a plan …"""
+    """An event that a cell recorded: a query, a finding, a decision, a plan …"""
 
     kind: str
     at: str
@@ -64,11 +64,11 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that the journal of one kernel tells.
+    """The content of the journal of one kernel.
 
-    ``complete`` means that every cell that was asked for has its reply, and that the runbook
-    reached its end: it gave its summary, or the kernel ended in order after every code cell of
-    the document had run.
+    ``complete`` means that every requested cell has a reply, and that the runbook reached its
+    end: `rb.summary` ran, or the kernel ended normally after every code cell of the document had
+    run.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ class Record:
 
     @property
     def lost(self) -> tuple[Unreadable, ...]:
-        """The lines of which nothing is known: what they said is missing in all the rest."""
+        """The lines that could not be read at all; their content is missing from this record."""
         return tuple(one for one in self.unreadable if one.lost)
 
     def of_kind(self, kind: str) -> tuple[Event, ...]:
@@ -96,8 +96,10 @@ class Record:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; not below unknown when the run is incomplete, a cell failed, or a
-        line of the journal is lost.
+        """The verdict of the worst finding.
+
+        It is at least unknown when the run is incomplete, a cell failed, or a line of the journal
+        is lost.
         """
         verdicts = [finding.verdict for finding in self.findings]
         ran = all(run.status == DONE for run in latest(self.cells))
@@ -111,7 +113,7 @@ def latest(runs: Iterable[CellRun]) -> tuple[CellRun, ...]:
 
 
 def read(folder: Path) -> Record:
-    """Read what happened from an open or a sealed run folder.
+    """Read the record of a run from its open or sealed folder.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def read(folder: Path) -> Record:
 
 
 def snapshot_of(record: Record) -> bytes | None:
-    """Return the document as it was at `rb.start`; None when it is gone or not that one."""
+    """Return the document as it was at `rb.start`; None if its snapshot is missing or changed."""
     try:
         data = (record.folder / store.SNAPSHOT).read_bytes()
     except OSError:
@@ -140,17 +142,17 @@ def snapshot_of(record: Record) -> bytes | None:
 
 
 def read_journal(data: bytes, folder: Path) -> Record:
-    """Read what happened from the bytes of a journal; the folder holds its snapshot.
+    """Read the record of a run from the bytes of its journal; ``folder`` holds the snapshot.
 
     Raises
     ------
     EvidenceError
-        It has lines, and none of them can be read.
+        The journal has lines, but none of them can be read.
     NewerEvidence
-        A later version wrote it, in a format that is not known here.
+        A later version of rbkernel wrote the journal, in a format that is not supported here.
     """
     reader = _Reader()
-    # what follows the last line feed is a line that a kill cut
+    # text after the last line feed is a line that was cut off
     lines = data.split(b"\n")[:-1]
     for number, line in enumerate(lines, 1):
         reader.read(number, line, last=number == len(lines))
@@ -181,7 +183,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Reader:
-    """Gathers the lines; `record` looks at them as a whole."""
+    """Collects the lines of a journal; `record` builds the result from all of them."""
 
     def __init__(self) -> None:
         self.unreadable: list[Unreadable] = []
@@ -198,7 +200,7 @@ class _Reader:
         self.ended = False
 
     def read(self, number: int, line: bytes, *, last: bool) -> None:
-        """Take a line, or say why it cannot be read; a power loss may cut inside the last one."""
+        """Read a line, or note why it is unreadable; a power loss may truncate the last line."""
         try:
             entry = _entry(line)
             self._count(number, entry["seq"])
@@ -214,14 +216,14 @@ class _Reader:
 
     @property
     def any_read(self) -> bool:
-        """Whether a line could be read at all."""
+        """Whether at least one line could be read."""
         return bool(self._seen)
 
     def _note(self, number: int, what: str, *, lost: bool = True) -> None:
         self.unreadable.append(Unreadable(first=number, last=number, what=what, lost=lost))
 
     def _count(self, number: int, sequence: object) -> None:
-        """Hold a sequence number against the one that is due; no line is taken twice."""
+        """Compare a sequence number with the expected one; refuse a line that was read already."""
         if not isinstance(sequence, int) or sequence in self._seen:
             raise ValueError(f"its sequence number is {sequence}, not {self._due}")
         if sequence != self._due:
@@ -230,7 +232,7 @@ class _Reader:
         self._due = sequence + 1
 
     def _time(self, number: int, at: object) -> str:
-        """Return a line's time; empty for one that is none."""
+        """Return a line's time; empty if the time is invalid."""
         try:
             datetime.fromisoformat(str(at))
             return str(at)
@@ -268,7 +270,7 @@ class _Reader:
             raise TypeError("its data is not a JSON object")
         known = {"finding": _finding, "decision": _decision, "run": run_of}.get(event.kind)
         if known:
-            known(event)  # raises here, where the line number is known
+            known(event)  # an invalid event raises here, where the line number is known
         self.events.append(event)
 
     def record(self, folder: Path) -> Record:
@@ -300,7 +302,7 @@ class _Reader:
         )
 
     def _run_id(self, folder: Path) -> str:
-        """Return the journal's own id; a kernel killed in its first line left only the folder's."""
+        """Return the run id of the journal; else of the folder, if no line was written."""
         return str(self.kernel.get("run_id") or folder.name)
 
     def _cell(self, msg_id: str, request: dict[str, Any]) -> CellRun:
@@ -324,7 +326,7 @@ class _Reader:
     def _status(self, msg_id: str) -> str:
         reply = self.replies.get(msg_id)
         if reply is None:
-            # a cell that waited in the queue when the kernel died left no trace of a beginning
+            # a cell that was queued when the kernel died has no start in the journal
             return INTERRUPTED if msg_id in self.last_seen else NOT_RUN
         if reply["status"] == "ok":
             return DONE
@@ -349,7 +351,7 @@ def _left_out(snapshot: Path, cells: tuple[CellRun, ...]) -> bool:
         code_cells = [cell for cell in document["cells"] if cell["cell_type"] == "code"]
         sources = [(cell.get("id"), "".join(cell["source"])) for cell in code_cells]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return False  # no document to compare with: the journal is all there is
+        return False  # without a document, only the journal counts
     return any(source.strip() and not ran & {cell_id, source} for cell_id, source in sources)
 
 
@@ -362,7 +364,7 @@ def _decision(event: Event) -> Decision:
 
 
 def run_of(event: Event) -> Run:
-    """Return the run that `rb.start` began."""
+    """Return the `Run` that an event of `rb.start` describes."""
     run = _value(Run, event)
     if not RUN_ID.fullmatch(run.id):
         raise ValueError(f"{run.id!r} is not a run id")
@@ -370,9 +372,10 @@ def run_of(event: Event) -> Run:
 
 
 def _value(kind: type[_Value], event: Event) -> _Value:
-    """Return what an event says, each field held against its type.
+    """Build a value of this class from an event, and check the type of each field.
 
-    A later version may record more fields. A number in its normal form is a number again.
+    Unknown fields are ignored, because a later version may record more. Numbers in normal form
+    are converted back to numbers.
     """
     found: _Value = _ADAPTERS[kind].validate_python(event.data)
     return found

@@ -1,7 +1,8 @@
-"""Snapshot + journal → the notebook of a run, with honest statuses.
+"""Rebuild the notebook of a run from its snapshot and its journal.
 
-The snapshot gives Markdown, order and the cells that never ran; the journal gives everything
-else. A cell that did not run shows no output, even where the document on disk still had some.
+The Markdown cells, the order and the cells that never ran come from the snapshot; everything else
+comes from the journal. A cell that did not run has no output, even if the document on disk still
+had old output.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 INJECTED, PARAMETERS = "injected-parameters", "parameters"
 PAPERMILL_ERROR = "papermill-error-cell-tag"
 
-# metadata that tells of an earlier execution of the document
+# metadata of an earlier execution of the document
 _OF_AN_EARLIER_RUN = ("papermill", "execution", "rbkernel")
 # in papermill's metadata: whether a cell ended with an exception
 _EXCEPTION = {DONE: False, FAILED: True, INTERRUPTED: True, NOT_RUN: None}
 
 
 def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
-    """Make the notebook of a run again.
+    """Rebuild the notebook of a run.
 
     Parameters
     ----------
     record
-        What the journal tells.
+        The record that was read from the journal.
     snapshot
-        The bytes of the document as `rb.start` found it; None, or bytes that are no notebook,
-        give the code cells that ran and nothing else.
+        The bytes of the document when `rb.start` ran. If None, or if the bytes are no notebook,
+        the result has only the code cells that ran.
 
     Returns
     -------
-    A valid notebook. Its metadata and that of each code cell say under ``rbkernel`` what is
-    known of the execution.
+    A valid notebook. The key ``rbkernel`` in its metadata, and in the metadata of each code cell,
+    describes the execution.
     """
     document = parse_snapshot(snapshot)
     built = _blank(document)
@@ -61,10 +62,10 @@ def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
 
 
 def annotate(notebook: NotebookNode, record: Record) -> NotebookNode:
-    """Return a notebook that papermill wrote, with the statuses that the journal attests.
+    """Return papermill's notebook with the statuses that the journal attests.
 
-    papermill does not see all that the journal does: what it says of cells and of the notebook is
-    corrected, and ``metadata.rbkernel`` is added to each code cell.
+    papermill knows less than the journal, so its statuses of cells and notebook are corrected.
+    ``metadata.rbkernel`` is added to each code cell.
     """
     rebuilt = copy.deepcopy(notebook)
     places = matching.place(matching.candidates(rebuilt), record.cells)
@@ -84,14 +85,14 @@ def annotate(notebook: NotebookNode, record: Record) -> NotebookNode:
 
 
 def parse_snapshot(snapshot: bytes | None) -> NotebookNode | None:
-    """Return the document that was run, None when there is none that can be read."""
+    """Return the document that was run; None if there is no readable snapshot."""
     if snapshot is None:
         return None
     try:
         document = documents.parse(snapshot, where="the snapshot of the document")
     except EvidenceError:
         return None
-    # papermill takes its marks of an earlier failure out before it runs a document
+    # papermill removes its own marks of an earlier failure before it runs a document
     document.cells = [cell for cell in document.cells if PAPERMILL_ERROR not in tags(cell)]
     return document
 
@@ -124,7 +125,7 @@ def _blank(document: NotebookNode | None) -> NotebookNode:
 
 
 def _place_all(built: NotebookNode, runs: Sequence[CellRun]) -> dict[int, list[CellRun]]:
-    """Insert the cells that the document does not have; return the runs of each index."""
+    """Insert cells that the document lacks; return the runs of each cell by index."""
     places = matching.place(matching.candidates(built), runs)
     added: dict[int, list[tuple[NotebookNode, list[CellRun]]]] = defaultdict(list)
     mine: dict[str, tuple[int, list[CellRun]]] = {}  # added cells by id or source
@@ -179,17 +180,20 @@ def _new_cell(run: CellRun, taken: set[str]) -> NotebookNode:
 
 
 def is_injected(run: CellRun) -> bool:
-    """Tell whether a run is the cell that papermill puts its parameters into."""
+    """Tell whether a run is the cell of parameters that papermill injected."""
     return run.cell_id is None and run.code.startswith("# Parameters\n")
 
 
 def _replaced_injection(built: NotebookNode, run: CellRun) -> int | None:
-    """Return the injected cell of the document, which papermill replaces by its own."""
+    """Return the index of the document's injected cell, which papermill replaces."""
     return _tagged(built, INJECTED) if is_injected(run) else None
 
 
 def _after_parameters(built: NotebookNode, run: CellRun, after: int) -> int:
-    """Return where papermill injects; an empty parameters cell does not run, so no run tells."""
+    """Return the index where papermill injects its cell.
+
+    An empty parameters cell does not run, so its position cannot be taken from the runs.
+    """
     tagged = _tagged(built, PARAMETERS) if is_injected(run) else None
     return after if tagged is None else tagged
 
@@ -207,7 +211,7 @@ def _grouped(runs: Iterable[CellRun], places: Iterable[int | None]) -> dict[int,
 
 
 def _show(cell: NotebookNode, runs: Sequence[CellRun]) -> None:
-    """Show the last run of a cell, as a frontend does."""
+    """Set a cell's outputs and count to those of its last run, as a frontend does."""
     last = runs[-1] if runs else None
     cell.outputs = [documents.node(one) for one in last.outputs] if last else []
     cell.execution_count = last.execution_count if last else None

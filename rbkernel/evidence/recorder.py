@@ -1,11 +1,11 @@
-"""The write side of the journal: one recorder a kernel process.
+"""Write the journal: each kernel process has one recorder.
 
 Invariants: sequence numbers have no gap and follow the order of the bytes (one lock around both);
-a forked child never writes (the pid is checked); the first failure to write is kept in `broken`
-and the recorder writes no more, so that a journal never silently skips a message. Every line is
-strict JSON in the normal form of `rbkernel.strictjson`. What a cell concludes is redacted here;
-what a kernel says was redacted by its session. A secret that becomes known later in the run is
-also removed from the lines that are written already; the recorder's own fields never change
+a forked child never writes (the pid is checked); after the first failure to write, which `broken`
+keeps, the recorder writes nothing more, so that a journal never silently skips a message. Every
+line is strict JSON in the normal form of `rbkernel.strictjson`. The recorder redacts the events of
+cells; the kernel's session has already redacted its messages. A secret that becomes known later in
+the run is also removed from the earlier lines; the recorder's own fields never change
 (`rbkernel.evidence.lines`).
 """
 
@@ -31,25 +31,25 @@ from rbkernel.redact import Redactor
 
 
 class Recorder:
-    """Journals the outputs of a kernel and the events of its cells.
+    """Writes the outputs of a kernel and the events of its cells into the journal.
 
-    The run folder is made at the first record, so that a kernel that never ran a cell leaves
-    nothing behind: callers check `started` first, except for the request of a cell.
+    The run folder is created at the first record, so that a kernel that never ran a cell leaves
+    nothing behind. Callers must therefore check `started` first, except for the request of a cell.
 
     Parameters
     ----------
     root
         The evidence folder.
     run_id
-        The id that the caller of the kernel reserved; a second kernel that inherits it, as after
-        a restart, takes an id of its own.
+        The id that the caller of the kernel reserved. A second kernel with the same id, as after
+        a restart, takes a new id.
     redactor
-        What takes the secrets out; the patterns alone when not given.
+        Removes the secrets; by default, a redactor that knows only the patterns.
     document
-        The notebook that is being run, if the caller of the kernel named it: it is kept before
-        the first cell, so that a run which dies before `rb.start` has it, too.
+        The notebook that is being run, if the caller of the kernel named it. It is saved before
+        the first cell runs, so that a run that dies before `rb.start` has it, too.
     group
-        Whether the group of the evidence folder may read it; None leaves the folder as it is.
+        Whether the group of the evidence folder may read the folder; None leaves it unchanged.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Recorder:
         self._journal: store.JournalFile | None = None
         self._closed = False
         self._sequence = 0
-        # the session's, too: messages are redacted, journaled and sent one after the other
+        # shared with the session: messages are redacted, journaled and sent one after the other
         self.lock = threading.RLock()
         self.redactor = redactor or Redactor()
         self._told: Counter[str] = Counter()
@@ -80,12 +80,12 @@ class Recorder:
 
     @property
     def folder(self) -> Path:
-        """Where this run is recorded until it is sealed."""
+        """The folder in which this run is recorded until it is sealed."""
         return store.open_folder(self.root, self.run_id)
 
     @property
     def started(self) -> bool:
-        """Whether a cell was asked for: until then there is nothing to keep."""
+        """Whether a cell was requested; before the first request nothing is recorded."""
         return self._journal is not None
 
     def record(self, kind: str, *, sync: bool = False, **fields: Any) -> None:
@@ -96,14 +96,14 @@ class Recorder:
         kind
             ``request``, ``iopub``, ``reply`` or one of triage's events; its fields hold no secret.
         sync
-            Force the journal to disk: at the end of a cell.
+            Force the journal to disk; used at the end of a cell.
         fields
-            Any values, written in their normal form; what JSON has no form for is written as text.
+            Any values; they are written in normal form, and values unknown to JSON as text.
 
         Raises
         ------
         RecorderError
-            The journal cannot be written, now or since an earlier line.
+            The journal cannot be written, or an earlier write failed.
         """
         if os.getpid() != self._pid:
             return
@@ -122,7 +122,7 @@ class Recorder:
                 raise
 
     def event(self, kind: str, **data: Any) -> None:
-        """Append what a cell concluded, redacted, with the request that it belongs to.
+        """Append an event of a cell, redacted, with the request that the event belongs to.
 
         Raises
         ------
@@ -135,10 +135,10 @@ class Recorder:
             self.record(kind, parent=self.request.get("msg_id"), data=self._redacted(kind, data))
 
     def snapshot(self, document: bytes, path: Path, sha256: str, found: str) -> None:
-        """Keep the document that is being run: its bytes, or what redaction leaves of it.
+        """Save the redacted document that is being run into the run's folder.
 
-        ``found`` says how it was found: ``named``, ``command line`` or ``catalogue``, where only
-        the id is known to be the same. Keeping the same bytes again changes nothing.
+        ``found`` says how the document was found: ``named``, ``command line`` or ``catalogue``
+        (found by the runbook's id only). Saving the same bytes again changes nothing.
 
         Raises
         ------
@@ -158,17 +158,18 @@ class Recorder:
         self.event("snapshot", **facts)
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> int:
-        """Remember a secret, and take it out of what is written already.
+        """Remember a secret, and remove it from the lines that are already written.
 
         Returns
         -------
         int
-            The journal's lines that held it. Whoever has seen them keeps them: change that secret.
+            The number of the journal's lines that held the secret. Somebody may have read those
+            lines, so the secret must be changed.
 
         Raises
         ------
         RecorderError
-            The journal cannot be read or written again.
+            The journal cannot be read or rewritten.
         """
         if os.getpid() != self._pid:
             return 0
@@ -184,16 +185,16 @@ class Recorder:
             return lines
 
     def tell_redactions(self, parent: str | None) -> None:
-        """Append how often each redaction rule matched since the last such event, if at all."""
+        """Append an event with the matches of each redaction rule since the last such event."""
         new = self.redactor.counts - self._told
         if new and os.getpid() == self._pid:
             self.record("redaction", parent=parent, data={"rules": dict(sorted(new.items()))})
             self._told = Counter(self.redactor.counts)
 
     def close(self) -> None:
-        """Write the last line and give the lock back; does nothing where nothing was recorded.
+        """Write the last line and release the lock; do nothing if nothing was recorded.
 
-        What comes after that, from a thread that outlives its kernel, is not recorded.
+        Later records, from a thread that outlives its kernel, are ignored.
         """
         if os.getpid() != self._pid or self._journal is None:
             return
@@ -216,7 +217,7 @@ class Recorder:
             raise self.broken from error
 
     def _take_out(self, journal: store.JournalFile) -> int:
-        """Write the journal again without what is known now; a reader sees the old or the new."""
+        """Rewrite the journal without the known secrets; the replacement is atomic."""
         lines = (journal.folder / store.JOURNAL).read_bytes().splitlines(keepends=True)
         clean = [redacted_line(line, self.redactor) for line in lines]
         changed = sum(old != new for old, new in zip(lines, clean, strict=True))
@@ -248,7 +249,7 @@ class Recorder:
         return self._journal
 
     def _keep_document(self) -> None:
-        """Keep the document that the caller named; `rb.start` tells what is wrong with it."""
+        """Save the document that the caller named; `rb.start` reports any error in the document."""
         if self._document is None:
             return
         try:
@@ -270,7 +271,7 @@ class Recorder:
             "user": getpass.getuser(),
             "python": platform.python_version(),
             **formats.written(),
-            # what the caller of the kernel knew, for a run that ends before rb.start
+            # facts from the caller of the kernel, for a run that ends before rb.start
             "runbook": self.redactor.value(os.environ.get("RBKERNEL_RUNBOOK_ID")),
             "incident": self.redactor.value(os.environ.get("RBKERNEL_INCIDENT")),
         }
@@ -285,7 +286,7 @@ _current: Recorder | None = None
 
 
 def install(recorder: Recorder) -> None:
-    """Make a recorder the one of this process: the kernel does it once, at its start."""
+    """Set the recorder of this process; the kernel calls this once, at its start."""
     global _current
     _current = recorder
 

@@ -1,4 +1,4 @@
-"""Which runs does an evidence folder hold, and where is one of them?"""
+"""List the runs in an evidence folder, and find the folder of a run."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LIVE, OPEN, SEALED = "open (live)", "open", "sealed"
 class RunEntry:
     """One run in a list.
 
-    ``problem`` says what of its journal cannot be read, empty for nothing; ``is_readable`` is false
-    where that is all of it.
+    ``problem`` describes the unreadable parts of its journal; it is empty if there are none.
+    ``is_readable`` is false if the whole journal is unreadable.
     """
 
     run_id: str
@@ -39,12 +39,12 @@ class RunEntry:
 
     @property
     def is_beginning(self) -> bool:
-        """Whether it is still running, without a verdict."""
+        """Whether the run is still in progress and has no verdict yet."""
         return self.state == LIVE and self.verdict is Verdict.UNKNOWN
 
 
 def open_entry(folder: Path) -> RunEntry:
-    """Return what a list says of an open run: it reads the whole journal."""
+    """Return the list entry of an open run; this reads the whole journal."""
     state = LIVE if store.kernel_is_alive(folder) else OPEN
     return _read_entry(folder, folder.name, state, "")
 
@@ -75,7 +75,7 @@ def list_runs(root: Path, open_entry: Callable[[Path], RunEntry] = open_entry) -
 
 
 def of_incident(root: Path, incident: str) -> list[RunEntry]:
-    """Return the runs of an incident and of those that it took in, in the order of their start.
+    """Return the runs of an incident and of incidents merged into it, in order of their start.
 
     Raises
     ------
@@ -94,12 +94,12 @@ def find(root: Path, run: str | Path) -> Path:
     root
         The evidence folder.
     run
-        A run id, a run's folder, or a notebook that shows the run.
+        A run id, a run's folder, or a notebook that contains the run's id.
 
     Raises
     ------
     EvidenceError
-        There is no such run, or the notebook shows none.
+        There is no such run, or the notebook contains no run id.
     """
     if RUN_ID.fullmatch(str(run)):
         return _folder_of(root, str(run))
@@ -143,7 +143,7 @@ def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
         if incident.is_file():
             lines = sealed_lines(incident.read_bytes())
             seals |= {line["run_id"]: line for line in lines if "run_id" in line}
-    # looked for once: a storm leaves hundreds of incidents with hundreds of runs
+    # the folders are listed once: a storm leaves hundreds of incidents with hundreds of runs
     folders = {
         folder.name[-RUN_ID_LENGTH:]: folder
         for folder in sorted(root.glob("INC-*/*-*"), reverse=True)
@@ -156,7 +156,7 @@ def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
 
 
 def _sealed_entry(run_id: str, folder: Path, line: dict[str, str]) -> RunEntry:
-    if line.get("folder") != folder.name:  # the incident's record is damaged: ask the journal
+    if line.get("folder") != folder.name:  # the incident's record is damaged: read the journal
         return _read_entry(folder, run_id, SEALED, folder.parent.name)
     return RunEntry(
         run_id=run_id,

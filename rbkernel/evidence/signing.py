@@ -1,8 +1,8 @@
-"""Who sealed it: signatures that OpenSSH makes and checks, in its own formats.
+"""Sign seals and check signatures with OpenSSH, in OpenSSH's formats.
 
-`ssh-keygen` is the only program that touches a key. It is never asked anything: a key with a
-passphrase must be in the agent. A signature tells who sealed a run; that nothing was removed
-since is found by the published head alone.
+`ssh-keygen` is the only program that reads a key. It cannot prompt, so a key with a passphrase
+must be in the agent. A signature proves who sealed a run. Only a published head proves that no
+run was removed since.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PATIENCE_S = 10.0
 class Signer:
     """A key that may sign seals.
 
-    ``line`` is what an `allowed_signers` file has of it, and what to publish; ``fingerprint`` is
-    what OpenSSH calls the key.
+    ``line`` is the key's line in an `allowed_signers` file, and can be published. ``fingerprint``
+    is the key's fingerprint as OpenSSH prints it.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Signer:
 
 
 def keygen(root: Path, key: Path, allowed: Path, name: str = "") -> Signer:
-    """Make a key, unless it is there already, and allow it to sign.
+    """Create a key unless it exists, and add it to the list of signers.
 
     Parameters
     ----------
     root
         The evidence folder, whose lock is held while the list of signers changes.
     key
-        Where the private key lies; its public half beside it, with ``.pub``.
+        The path of the private key; the public key lies beside it, with ``.pub``.
     allowed
         The list of signers; the key is added to it.
     name
-        Whom the signatures shall name; empty for the user at this host.
+        The name of the signer in signatures; if empty, the user at this host.
 
     Raises
     ------
@@ -79,12 +79,12 @@ def keygen(root: Path, key: Path, allowed: Path, name: str = "") -> Signer:
 
 
 def signer_of(key: Path, *, is_new: bool = False) -> Signer:
-    """Return who signs with this key: the comment of its public half says it.
+    """Return the signer of this key; the name is the comment of the public key.
 
     Raises
     ------
     EvidenceError
-        There is no such key, or the comment is no name that can be used.
+        There is no such key, or its comment is not a valid name.
     """
     public = public_half(key)
     try:
@@ -115,7 +115,7 @@ _MEND = (
 
 
 def public_half(key: Path) -> Path:
-    """Return the file of the public key; a `.pub` stands for a key in the agent."""
+    """Return the file of the public key; a path ending in `.pub` means a key in the agent."""
     return key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
 
 
@@ -131,7 +131,7 @@ def sign(key: Path, data: bytes) -> bytes:
 
 
 def refusal(signed: Path, signature: Path, signer: str, allowed: Path) -> str:
-    """Return why the signature of a file is not to be trusted; empty when it is."""
+    """Return why the signature of a file is not trusted; empty if the signature is trusted."""
     if not suspect.is_plain(signature):
         return suspect.why_unreadable(signature)
     if not allowed.is_file():
@@ -156,12 +156,12 @@ def _allow(signer: Signer, allowed: Path) -> None:
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
-    """Run it without a terminal, so that it cannot ask for a passphrase.
+    """Run `ssh-keygen` without a terminal, so that it cannot ask for a passphrase.
 
     Raises
     ------
     EvidenceError
-        It is not installed, failed, or did not end.
+        `ssh-keygen` is not installed, failed, or did not end in time.
     """
     try:
         done = subprocess.run(
@@ -170,7 +170,7 @@ def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
             capture_output=True,
             timeout=_PATIENCE_S,
             check=True,
-            start_new_session=True,  # no terminal to ask at
+            start_new_session=True,  # no terminal, so no prompt
             env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
         )
     except OSError as error:

@@ -4,9 +4,9 @@ Ordering rules: a whole file is written to a temporary name, fsynced, renamed, a
 fsynced, so that a reader sees the old bytes or the new ones. A journal line is one `write` of a
 whole line with O_APPEND, so that a killed process leaves at most one cut line, at the end.
 
-Access rules: whatever the umask, folders are 0700 and files 0600, and 0500 and 0400 under seal. In
-a folder that is shared (set-group-ID, and readable for its group) the group may read, too: the
-root is such a folder if the configuration says so, and what is made in it inherits that.
+Access rules: regardless of the umask, folders have mode 0700 and files 0600; sealed folders have
+0500 and sealed files 0400. In a shared folder (set-group-ID, and readable for its group) the group
+may read, too. The configuration decides whether the root is shared; new folders in it inherit this.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ from rbkernel.errors import EvidenceError, RecorderError
 JOURNAL = "journal.jsonl"
 SNAPSHOT = "runbook.ipynb"
 KERNEL_LOCK = "kernel.lock"
-# held while a seal or a line is written: one a root
+# the lock of an evidence folder, held while a seal or a line is written
 LOCK = ".lock"
 OPEN = "open"
 _CHUNK_BYTES = 1 << 20
 
 
 def open_folder(root: Path, run_id: str) -> Path:
-    """Return where a run lies from kernel start to seal."""
+    """Return the folder of a run from the start of its kernel until its seal."""
     return root / OPEN / run_id
 
 
 class JournalFile:
-    """The open end of a journal: append a line, force it to disk, close it.
+    """A journal opened for appending.
 
-    Holds the folder's ``kernel.lock`` as long as the process lives. The lock is POSIX (`lockf`):
-    a forked child does not inherit it, so it tells of the kernel and not of its children.
+    It holds the folder's ``kernel.lock`` as long as the process lives. The lock is a POSIX lock
+    (`lockf`), which a forked child does not inherit. A held lock therefore means that the kernel
+    itself lives, not one of its children.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +65,7 @@ class JournalFile:
         Raises
         ------
         RecorderError
-            The disk is full or failed; what fitted is cut off again.
+            The disk is full or failed; a partly written line is removed again.
         """
         before = os.fstat(self._file).st_size
         try:
@@ -76,12 +77,12 @@ class JournalFile:
             raise recorder_error(error, self.folder) from error
 
     def replace(self, data: bytes) -> None:
-        """Put other bytes in the place of all that was appended; a reader sees the old or the new.
+        """Replace the whole journal; a reader sees either the old or the new bytes.
 
         Raises
         ------
         RecorderError
-            The disk is full or failed; the journal is as it was.
+            The disk is full or failed; the journal is unchanged.
         """
         path = self.folder / JOURNAL
         try:
@@ -100,13 +101,13 @@ class JournalFile:
             raise recorder_error(error, self.folder) from error
 
     def close(self) -> None:
-        """Close the journal and give the lock back."""
+        """Close the journal and release the lock."""
         os.close(self._file)
         os.close(self._lock)
 
 
 def recorder_error(error: OSError, folder: Path) -> RecorderError:
-    """Say why the flight recorder cannot write, and what to do."""
+    """Return the error that says why the flight recorder cannot write, and what to do."""
     return RecorderError(
         f"the kernel cannot write its journal: {error.strerror or error}",
         where=str(folder),
@@ -116,7 +117,7 @@ def recorder_error(error: OSError, folder: Path) -> RecorderError:
 
 
 def kernel_is_alive(folder: Path) -> bool:
-    """Tell whether the kernel that writes this open run still lives."""
+    """Tell whether the kernel of this open run is still running."""
     try:
         lock = os.open(folder / KERNEL_LOCK, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -131,12 +132,12 @@ def kernel_is_alive(folder: Path) -> bool:
 
 
 def file_mode(folder: Path, *, sealed: bool = False) -> int:
-    """Return the access to a file in a folder: its owner's alone, unless the folder is shared."""
+    """Return the mode of a file in a folder: owner only, unless the folder is shared."""
     return (0o400 if sealed else 0o600) | (0o040 if _is_shared(folder) else 0)
 
 
 def folder_mode(parent: Path, *, sealed: bool = False) -> int:
-    """Return the access to a folder in another one, likewise."""
+    """Return the mode of a subfolder: owner only, unless the parent is shared."""
     return (0o500 if sealed else 0o700) | (stat.S_ISGID | 0o050 if _is_shared(parent) else 0)
 
 
@@ -146,7 +147,7 @@ def _is_shared(folder: Path) -> bool:
 
 
 def _opened(path: Path, flags: int) -> int:
-    """Open a file; a new one gets its access whatever the umask."""
+    """Open a file; a new file gets its mode regardless of the umask."""
     is_new = not path.exists()
     handle = os.open(path, flags, 0o600)
     if is_new:
@@ -155,14 +156,14 @@ def _opened(path: Path, flags: int) -> int:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Replace a whole file, or leave it as it was.
+    """Replace a whole file atomically: on failure the old file is unchanged.
 
     Parameters
     ----------
     path, data
-        The file, and what it is to hold.
+        The file, and its new content.
     mode
-        The access to it; that of evidence when not given (see `file_mode`).
+        The mode of the file; by default the mode of evidence (see `file_mode`).
 
     Raises
     ------
@@ -188,7 +189,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> Non
 
 
 def prove(path: Path, size_bytes: int) -> None:
-    """Prove that a file of that size can be written beside a path; nothing of it stays.
+    """Check that a file of that size can be written beside a path; the test file is removed.
 
     Raises
     ------
@@ -206,12 +207,12 @@ def prove(path: Path, size_bytes: int) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add whole lines to a file that grows, made when missing; on disk when it returns.
+    """Append whole lines to a file, which is created if missing, and force them to disk.
 
     Raises
     ------
     OSError
-        The disk is full or failed; what fitted is cut off again.
+        The disk is full or failed; partly written lines are removed again.
     """
     is_new = not path.exists()
     handle = _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
@@ -228,7 +229,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def evidence_error(error: OSError, path: Path) -> EvidenceError:
-    """Say which evidence could not be written, and what to do."""
+    """Return the error that says which evidence could not be written, and what to do."""
     return EvidenceError(
         f"evidence cannot be written: {error.strerror or error}",
         where=str(path),
@@ -238,7 +239,7 @@ def evidence_error(error: OSError, path: Path) -> EvidenceError:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Force the file names in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -247,19 +248,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_root(root: Path, *, group: bool | None = None) -> None:
-    """Make the evidence folder, and give it the access that is configured.
+    """Create the evidence folder with the configured access.
 
     Parameters
     ----------
     root
         The evidence folder.
     group
-        Whether its group may read all evidence; None leaves a folder that is there as it is.
+        Whether its group may read all evidence; None leaves an existing folder unchanged.
 
     Raises
     ------
     OSError
-        It cannot be made. One of another owner keeps its access.
+        The folder cannot be created. A folder of another owner keeps its access.
     """
     if root.exists() and not root.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(root))
@@ -277,14 +278,14 @@ def make_root(root: Path, *, group: bool | None = None) -> None:
 
 
 def _is_ours(root: Path) -> bool:
-    """Tell whether a folder is for evidence alone: any folder can be named, also a home or /tmp."""
+    """Tell whether a folder is used for evidence only; it may also be a home folder or /tmp."""
     known = root.stat().st_uid == os.geteuid() and not root.stat().st_mode & stat.S_ISVTX
     names = {path.name for path in root.iterdir()}
     return known and (not names or bool(names & {OPEN, LOCK}))
 
 
 def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
-    """Make a folder whose parent exists, durably, with its access whatever the umask."""
+    """Create a folder in an existing parent, durably, with its mode regardless of the umask."""
     is_new = not folder.is_dir()
     folder.mkdir(exist_ok=exist_ok, mode=0o700)
     if is_new:
@@ -293,12 +294,12 @@ def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
 
 
 def seal_folder(folder: Path) -> None:
-    """Take away the right to change what is in a folder."""
+    """Make a folder read-only."""
     folder.chmod(folder_mode(folder.parent, sealed=True))
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make a new folder with these files (name → bytes), read-only, all on disk when it returns.
+    """Create a read-only folder with these files (name → bytes), and force all of it to disk.
 
     Raises
     ------
@@ -311,13 +312,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Put a file or folder that is already on disk in its place, replacing a file there."""
+    """Move a durable file or folder into place; an existing file is replaced."""
     source.replace(target)
     sync_folder(target.parent)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with all in it; none is fine."""
+    """Remove a folder and its content; a missing folder is no error."""
     if folder.is_dir():
         shutil.rmtree(folder)
         sync_folder(folder.parent)
@@ -342,9 +343,9 @@ def files_below(folder: Path) -> list[str]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file (made when missing) while the block runs.
+    """Hold an exclusive lock on a file (created if missing) while the block runs.
 
-    The lock is BSD (`flock`): other than a POSIX one, it also holds off another thread.
+    The lock is a BSD lock (`flock`): unlike a POSIX lock, it also excludes other threads.
     """
     handle = _opened(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
@@ -355,14 +356,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def prepare(root: Path, *, group: bool | None = None) -> None:
-    """Make the evidence folder, and prove that a file can be written there.
+    """Create the evidence folder, and check that a file can be written there.
 
     ``group`` says whether its group may read all evidence; see `make_root`.
 
     Raises
     ------
     EvidenceError
-        It is not writable, or the disk is full.
+        The folder is not writable, or the disk is full.
     """
     try:
         make_root(root, group=group)
@@ -371,4 +372,4 @@ def prepare(root: Path, *, group: bool | None = None) -> None:
         raise evidence_error(error, root) from error
     probe = root / OPEN / ".probe"
     write_atomically(probe, b"rbkernel can write here\n")
-    probe.unlink(missing_ok=True)  # another process may have asked at the same time
+    probe.unlink(missing_ok=True)  # another process may run the same check at the same time

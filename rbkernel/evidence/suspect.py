@@ -1,4 +1,4 @@
-"""Reading files that may be anything: damaged, gone, a folder, a link, a pipe."""
+"""Read untrusted paths: a file may be damaged, missing, a folder, a link or a pipe."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Return what a regular file holds; None for anything else."""
+    """Return the bytes of a regular file; None for anything else."""
     return path.read_bytes() if is_plain(path) else None
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether it is a regular file that can be read: opening a pipe would wait for ever."""
+    """Tell whether a path is a readable regular file; opening a pipe would block for ever."""
     try:
         return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
     except OSError:
@@ -22,19 +22,19 @@ def is_plain(path: Path) -> bool:
 
 
 def may_be_read(path: Path) -> bool:
-    """Tell whether nothing bad comes of reading it: it is a plain file, or not there."""
+    """Tell whether a path is safe to read: it is a regular file, or does not exist."""
     return is_plain(path) or not os.path.lexists(path)
 
 
 def why_unreadable(path: Path) -> str:
-    """Say in words why there is nothing to read."""
+    """Say in words why a path cannot be read."""
     if not os.path.lexists(path):
         return "is missing"
     return "cannot be read" if path.is_file() else "is not a regular file"
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, sorted; nothing when it cannot be read."""
+    """Return the sorted entries of a folder; empty if the folder cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -51,7 +51,7 @@ def all_below(folder: Path) -> Iterator[str]:
 
 
 def empty_folders(folder: Path) -> Iterator[Path]:
-    """Yield the folder itself, and all below it, that hold nothing."""
+    """Yield the empty folders among a folder and all folders below it."""
     for where, folders, names in os.walk(folder):
         if not folders and not names:
             yield Path(where)

@@ -1,11 +1,11 @@
-"""Pure: what happened in an incident, in its order, from its record and its runs' journals.
+"""Build the timeline of an incident from its record and the journals of its runs. Pure.
 
-Each entry has the time at which it happened, not the time of its report (an alert's own times, a
-journal's), and names its source. Each execution in a journal is there: every *Run All* with its
-beginning, its end and its findings, and single cells that ran again, failed or were interrupted. A
-finding is there when it is first wrong, or not known, each time that it changes, also from one run
-to the next, and in each execution that finds it wrong again. What a journal says of a run replaces
-what the record says of it.
+Each entry names its source and has the time of the event, not of the report: the alert's own time,
+or the journal's time. The timeline contains each execution in a journal (every *Run All*) with its
+beginning, end and findings, and single cells that ran again, failed or were interrupted. A finding
+is listed when it is first not ok, whenever its verdict changes (also between two runs), and in
+each execution that finds it not ok again. Entries from a run's journal replace those from the
+record.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from rbkernel.model import DecisionState, PlanState, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that happened.
+    """One event in a timeline.
 
-    ``at`` is UTC, ISO 8601; ``kind`` is that of the record's line, or run, cell, finding,
-    decision, plan, done; ``source`` is the run, the sender or the person; ``run_id`` is empty for
-    what comes from no run, ``verdict`` for what has none.
+    ``at`` is UTC, ISO 8601. ``kind`` is the kind of the record's line, or run, cell, finding,
+    decision, plan or done. ``source`` is the run, the sender or the person. ``run_id`` is empty
+    for an event outside a run; ``verdict`` is empty for an event without a verdict.
     """
 
     at: str
@@ -49,19 +49,19 @@ class Entry:
 
     @property
     def short_source(self) -> str:
-        """The source, with no more of the run's id than tells it apart from others at a glance."""
+        """The source, with the run's id shortened to its distinguishing part."""
         return self.source.replace(self.run_id, self.run_id[-6:]) if self.run_id else self.source
 
 
 def timeline(record: IncidentRecord, runs: Sequence[Record]) -> tuple[Entry, ...]:
-    """Return what happened, oldest first.
+    """Return the events of an incident, oldest first.
 
     Parameters
     ----------
     record
-        What the incident's own record tells.
+        The record of the incident.
     runs
-        What the journals of its runs tell, open or sealed.
+        The records of its runs, open or sealed, read from their journals.
     """
     known = {run.run_id for run in runs}
     recorded = [entry for line in record.lines for entry in _of_line(line, known)]
@@ -71,7 +71,7 @@ def timeline(record: IncidentRecord, runs: Sequence[Record]) -> tuple[Entry, ...
 
 
 def utc(at: str) -> str:
-    """Return a time of the record in UTC; one that is none as it is.
+    """Return a time of the record in UTC; an invalid time is returned unchanged.
 
     >>> utc("2026-11-20T04:02:00+01:00"), utc("soon")
     ('2026-11-20T03:02:00+00:00', 'soon')
@@ -80,12 +80,12 @@ def utc(at: str) -> str:
     return at if moment == instant("") else moment.astimezone(UTC).isoformat()
 
 
-# of what happened at the same time: an alert before the incident that it opens, a seal at last
+# order of simultaneous events: an alert before the incident that it opens, a seal last
 _RANK = {"alert": 0, "sealed": 2, SEALING: 2, "closed": 2}
 
 
 def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
-    """Return what a line of the record says; nothing for what a journal tells better."""
+    """Yield the entry of a line of the record; none if a run's journal has the event."""
     if line.kind == "alert":
         yield _alert(line)
     elif line.kind == "run":
@@ -105,12 +105,12 @@ def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
 
 
 def alert_name(line: Line) -> str:
-    """Return the alert's name as its sender has it, else its fingerprint."""
+    """Return the alert's name as its sender gave it, else its fingerprint."""
     return str(_mapping(line, "labels").get("alertname") or line.text("fingerprint"))
 
 
 def _alert(line: Line) -> Entry:
-    """Tell an alert at the time that its sender gave it.
+    """Return the entry of an alert, at the time that the sender gave.
 
     >>> data = {"status": "resolved", "starts_at": "2026-11-20T03:02:00Z", "source": "grafana",
     ...         "ends_at": "2026-11-20T03:41:00Z", "labels": {"alertname": "Lag"}}
@@ -155,7 +155,7 @@ def _texts(line: Line, *names: str) -> list[str]:
 
 
 def _said(*parts: str) -> str:
-    """Join what there is.
+    """Join the non-empty parts of an entry.
 
     >>> _said("note", "", "x")
     'note: x'
@@ -178,7 +178,7 @@ def _sealed(line: Line) -> str:
 
 
 def when_alerted(line: Line) -> str:
-    """Say what a server looked like.
+    """Describe the state of a server when an alert arrived.
 
     >>> data = {"connection": "orders", "causes": ["refund-job blocks 9 sessions"]}
     >>> when_alerted(Line(number=1, kind="situation", at="", by="rbkernel", data=data))
@@ -192,7 +192,7 @@ def when_alerted(line: Line) -> str:
 
 
 def wrong_when_alerted(record: IncidentRecord) -> list[str]:
-    """Return what was wrong with servers when alerts arrived, a sentence each.
+    """Return the problems of servers when alerts arrived, one sentence per problem.
 
     >>> from rbkernel.evidence.incident import tell
     >>> data = {"connection": "orders", "verdict": "critical", "causes": ["it blocks 9 sessions"]}
@@ -215,7 +215,7 @@ def _merged(line: Line) -> str:
 
 
 def _notified(line: Line) -> str:
-    """Say who was notified of what.
+    """Say who was notified, and of what.
 
     >>> data = {"whom": "on-call", "title": "RUN-005 CRITICAL: Replay is paused"}
     >>> _notified(Line(number=1, kind="notified", at="", by="rbkernel", data=data))
@@ -251,8 +251,10 @@ def _mapping(line: Line, name: str) -> Mapping[str, Any]:
 
 
 def _of_run(run: Record) -> Iterator[Entry]:
-    """Return each execution in a run's journal: when it began and ended, what it found, and what
-    was decided, proposed, done and noted in it.
+    """Yield the entries of a run's journal.
+
+    They are the beginning and end of each execution, with its findings, decisions, plans, actions
+    and notes.
     """
     name = runbook_of(run) or "a notebook"
     entry = _Teller(run, name)
@@ -281,7 +283,7 @@ def _of_execution(run: Record, one: Execution, entry: _Teller) -> Iterator[Entry
 
 
 def _cell(cell: CellRun, *, repeated: bool) -> str:
-    """Say of a cell what the beginning and the end of its execution do not say.
+    """Describe a cell that ran again, failed or was interrupted.
 
     >>> cell = CellRun(msg_id="", code="lag = look()", cell_id=None, status="interrupted",
     ...                execution_count=1, started_at="", ended_at="", outputs=())
@@ -316,7 +318,7 @@ class _Teller:
 
 
 def _event(event: Event, entry: _Teller) -> Entry | None:
-    """Return what people decided, did and wrote, and what waits for them."""
+    """Return the entry of a decision, a plan, an action or a note; None for other events."""
     data = {name: "" if value is None else str(value) for name, value in event.data.items()}
     at, state = data.get("at") or event.at, data.get("state", "")
     if event.kind == "decision" and state == DecisionState.CHOSEN:
@@ -338,8 +340,9 @@ def _event(event: Event, entry: _Teller) -> Entry | None:
 
 
 def _findings(runs: Iterable[Record]) -> Iterator[Entry]:
-    """Return each finding when it is first not ok, and whenever its verdict changes; in a journal
-    with several executions, what each of them found wrong.
+    """Yield each finding when it is first not ok, and whenever its verdict changes.
+
+    In a journal with several executions, also yield everything that each execution found not ok.
     """
     looked = sorted(
         ((one, event, run) for run in runs for one, event in _looks(run)),
@@ -367,7 +370,7 @@ def _looks(run: Record) -> Iterator[tuple[Execution, Event]]:
 
 
 def _change(was: str, verdict: str) -> str:
-    """Say how a verdict stands to the one before it, which may be none.
+    """Describe the change from the previous verdict, which may be empty, to this one.
 
     >>> _change("", "critical"), _change("critical", "critical"), _change("critical", "ok")
     ('critical', 'still critical', 'critical → ok')
@@ -383,6 +386,6 @@ def _cause(event: Event) -> str:
 
 
 def _parameters(one: Execution) -> str:
-    """Return what tells apart two looks with one runbook at different places."""
+    """Return the parameters that distinguish two executions of the same runbook."""
     given = one.run.parameters if one.run else {}
     return repr(sorted((str(name), str(value)) for name, value in given.items()))

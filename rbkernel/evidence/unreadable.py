@@ -1,7 +1,7 @@
-"""Pure: lines of a journal that cannot be read, gathered so that a person can read about them.
+"""Describe the unreadable lines of a journal for people. Pure.
 
-One such line never costs the others. What was lost with it is said wherever the rest is shown, and
-keeps the run from being judged ok.
+An unreadable line does not affect the other lines. The loss is reported wherever the run is shown,
+and a run with a lost line is never judged ok.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """Lines, from the first to the last of a row, that cannot be read for the same reason.
+    """Consecutive lines, ``first`` to ``last``, that cannot be read for the same reason.
 
-    ``lost`` is false where only a part of each line cannot be read, and the rest is known.
+    ``lost`` is false if only a part of each line is unreadable.
     """
 
     first: int
@@ -29,7 +29,7 @@ class Unreadable:
 
 
 def in_rows(found: Iterable[Unreadable]) -> tuple[Unreadable, ...]:
-    """Join lines that follow each other and have the same fault.
+    """Join consecutive lines that have the same fault.
 
     >>> lines = [Unreadable(first=n, last=n, what="no JSON") for n in (3, 4, 5, 9)]
     >>> for one in in_rows(lines):

@@ -1,8 +1,8 @@
-"""Lint: is this runbook fit for the night? Rules with codes, each a page in `docs/reference/lint`.
+"""Lint: check runbooks against rules. Each rule has a code and a page in `docs/reference/lint`.
 
-`check` is pure: a document and its surroundings in, problems out. `read`, `documents` and
-`registry` read files. The rules stand in a module a theme, and in those that other packages add;
-importing a module registers its rules.
+`check` is pure: it takes a document and its surroundings, and returns problems. `read`,
+`documents` and `registry` read files. Each module of rules covers one theme, and other packages may
+add modules; importing a module registers its rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cells, and code cells taken apart: magics, Python, shell. Pure."""
+"""Cells, and code cells parsed into magics, Python and shell commands. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cell:
         return tuple(self.node.metadata.get("tags", ()))
 
     def line_of(self, pattern: str) -> int:
-        """Return the first line that a pattern is found in; 1 when there is none."""
+        """Return the number of the first line that matches a pattern; 1 if no line matches."""
         return next((n for n, line in self.lines if re.search(pattern, line)), 1)
 
     @property
@@ -55,8 +55,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Code:
-    """A code cell, taken apart: its magic, its Python without magics (on the same lines), and what
-    of it goes to a shell.
+    """A parsed code cell: its magic, its Python and its shell commands.
+
+    The Python has no magics; each statement stays on its line.
     """
 
     cell: Cell
@@ -70,7 +71,7 @@ class Code:
 
 
 def taken_apart(cell: Cell) -> Code:
-    """Parse a code cell; if it is not Python, it has an error instead of a tree."""
+    """Parse a code cell; the result has an error instead of a tree if it is not Python."""
     magic, arguments, body = "", "", cell.source
     if found := _CELL_MAGIC.match(cell.source):
         magic, arguments, body = found[1], found[2], cell.source[found.end() :]
@@ -92,12 +93,12 @@ def _parse(text: str) -> tuple[ast.Module | None, tuple[int, str] | None]:
     except SyntaxError as error:
         return None, (error.lineno or 1, error.msg)
     except (ValueError, RecursionError, MemoryError) as error:
-        # NULs, and what is nested so deep that the parser's own stack is full
+        # NULs, and code nested too deeply for the parser's stack
         return None, (1, str(error) or "it is nested too deep")
 
 
 def _without_magics(text: str) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """Put `pass` where IPython's `%magic` and `!command` stand, and return the commands.
+    """Replace IPython's `%magic` and `!command` with `pass`, and return the commands.
 
     >>> _without_magics("x = 1\\n!ls -l\\nfiles = !ls")
     ('x = 1\\npass\\nfiles = None', ((2, 'ls -l'), (3, 'ls')))

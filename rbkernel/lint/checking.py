@@ -1,4 +1,4 @@
-"""From documents to problems: apply the rules, honour suppressions and levels. Pure."""
+"""Apply the rules to a document, honouring suppressions and levels. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbkernel.lint import suppression
 from rbkernel.lint.document import Document
 from rbkernel.lint.rule import RULES, Criterion, Found, Level, Problem, Rule, Surroundings
 
-# a suppression cannot silence the rules on suppressions, nor what makes the document unreadable
+# rules that cannot be suppressed: those on suppressions, and on unreadable documents
 _ALWAYS = frozenset({"RB001", "RB002", "RB004", "RB005"})
 
 
@@ -21,10 +21,10 @@ def check(document: Document, around: Surroundings) -> list[Problem]:
     Returns
     -------
     list of Problem
-        In the order of the document. What is suppressed with a reason, and rules whose level is
-        off, are left out.
+        The problems in the order of the document, without those that are suppressed with a reason
+        or whose rule is off.
     """
-    document = copy.copy(document)  # what is taken apart for the rules goes with the copy
+    document = copy.copy(document)  # the parsed parts are cached in the copy and freed with it
     silenced = suppression.suppressed(document)
     found = [
         _problem(document, rule, level, one)
@@ -67,10 +67,10 @@ def _problem(document: Document, rule: Rule, level: Level, found: Found) -> Prob
 
 
 def quality(problems: Iterable[Problem]) -> dict[Criterion, list[Problem]]:
-    """Group problems by the quality that they violate; an empty list means that it is met.
+    """Group problems by the quality criterion that they violate.
 
-    The seven of the checklist (actionable, complete, verifiable, scoped, escalatable, tested,
-    maintained), and safe.
+    The criteria are the seven of the checklist (actionable, complete, verifiable, scoped,
+    escalatable, tested, maintained) and safe. A criterion with an empty list is met.
     """
     sorted_out: dict[Criterion, list[Problem]] = {name: [] for name in get_args(Criterion)}
     for problem in problems:

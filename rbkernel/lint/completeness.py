@@ -1,7 +1,8 @@
-"""RB1: the fields that the front matter must have, by category, and why they matter.
+"""RB1: the front matter fields that each category of runbook requires, and the reasons.
 
-From the forms, the quality checklist and the quality gates that runbooks are held to: owner, scope,
-escalation and last test for all; the rest where somebody would miss it at night.
+The requirements come from the templates, the quality checklist and the quality gates for runbooks.
+Owner, scope, escalation and last test are required for all; other fields only where an engineer
+on call needs them.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def _check(required: _Required, document: Document, _around: Surroundings) -> It
 
 
 def _wanted(required: _Required, front: FrontMatter) -> bool:
-    """Whether a field is required; without a category, only what every category requires."""
+    """Whether a field is required; without a category, only fields common to all categories."""
     return required.categories == _ALL or front.category in required.categories
 
 

@@ -1,4 +1,4 @@
-"""RB6, connections: each is declared, configured, and known as one."""
+"""RB6, connections: each connection is declared, configured, and listed in `connections`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def undeclared_connections(document: Document) -> Iterator[Found]:
 
 
 def _connection_arguments(document: Document) -> Iterator[tuple[Cell, int, ast.expr]]:
-    """Yield what is given as a connection's name, in calls and in ``%%sql``."""
+    """Yield the arguments that name a connection, in calls and in ``%%sql``."""
     for call in document.called(*CALLS):
         position = CALLS[call.name]
         given = call.node.args[position : position + 1]

@@ -1,7 +1,7 @@
-"""A notebook as lint reads it: cells with numbers and lines, code as trees, Markdown as blocks.
+"""A notebook prepared for lint: cells with numbers and lines, code as trees, Markdown as blocks.
 
-Pure but for `read`. Cells are counted from 1, as are lines within a cell. Everything is taken
-apart at its first use, since most rules need a part only.
+Pure except for `read`. Cells, and lines within a cell, count from 1. Each part is parsed at its
+first use, because most rules need only some parts.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from rbkernel.runbook.parameters import Parameter
 from rbkernel.sql import lexer
 
 _Node = TypeVar("_Node", bound=ast.AST)
-# JSON may name half of a character, which no file can hold
+# JSON may contain half of a surrogate pair, which UTF-8 cannot encode
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89abAB]")
 _STEP = re.compile(
     r"(?:step|schritt|étape|paso|passo|stap)\s+(?P<number>\d+)\s*[:.)–-]?\s*(?P<title>.*)",
     re.IGNORECASE,
 )
-# headings that people write at the level of the step that they belong to
+# headings that belong to a step although they have the step's level
 _PART = re.compile(
     r"(?:commands?|success criteria|expected|verif|if (?:it|this|that|not)|goal|notes?)\b",
     re.IGNORECASE,
@@ -50,17 +50,17 @@ class Call:
 
     @property
     def line(self) -> int:
-        """Its line in the cell."""
+        """The line of the call in the cell."""
         return self.node.lineno
 
     def keyword(self, name: str) -> ast.expr | None:
-        """The value of a keyword."""
+        """The value of a keyword argument, or None."""
         return next((word.value for word in self.node.keywords if word.arg == name), None)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL that a runbook sends to a database: its text, None if it is built at run time."""
+    """SQL that a runbook sends to a database; its text is None if it is built at run time."""
 
     cell: Cell
     line: int
@@ -71,7 +71,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Step:
-    """A heading `Step N`, and all that follows it up to the next of its level."""
+    """A heading `Step N`, and everything up to the next heading of its level."""
 
     number: int
     title: str
@@ -82,12 +82,12 @@ class Step:
 
     @property
     def prose(self) -> list[tuple[Cell, Prose]]:
-        """Its lines of text; headings below its own count as text."""
+        """The step's lines of text; subheadings count as text."""
         return [(cell, line) for cell, block in self.blocks for line in block.prose]
 
 
 class Document:
-    """One notebook; `rules.file` reports what is wrong with the file itself."""
+    """One notebook; the rules in `rbkernel.lint.file` report problems of the file itself."""
 
     def __init__(self, path: Path, raw: bytes) -> None:
         self.path = path
@@ -115,7 +115,7 @@ class Document:
         Raises
         ------
         RunbookError
-            The file cannot be read, or is no notebook.
+            The file cannot be read, or is not a notebook.
         """
         try:
             return cls(path, path.read_bytes())
@@ -128,32 +128,32 @@ class Document:
 
     @cached_property
     def text(self) -> str:
-        """The sources of all cells, to check quickly that none contains a text."""
+        """The sources of all cells as one text, for a fast search."""
         return "\n".join(cell.source for cell in self.cells)
 
     @cached_property
     def examined(self) -> tuple[FrontMatter | None, list[FieldProblem]]:
-        """The front matter, and what is wrong with it."""
+        """The front matter, and the problems in it."""
         return frontmatter.examine(self.notebook)
 
     @property
     def front(self) -> FrontMatter | None:
-        """The front matter; None when it is missing or wrong."""
+        """The front matter; None if it is missing or invalid."""
         return self.examined[0]
 
     @cached_property
     def is_template(self) -> bool:
-        """Whether it is a template to fill in, also while its front matter is wrong."""
+        """Whether the document is a template to fill in, even if its front matter is invalid."""
         said = self.cells[0].source if self.cells else ""
         return re.search(r"^id:\s*TEMPLATE", said, re.MULTILINE) is not None
 
     def field_line(self, name: str) -> int:
-        """Return the line of a front matter field in the first cell; 1 when it is not there."""
+        """Return the line of a front matter field in the first cell; 1 if the field is missing."""
         return self.cells[0].line_of(rf"^{re.escape(name.split('.')[0])}\s*:") if self.cells else 1
 
     @cached_property
     def codes(self) -> list[Code]:
-        """The code cells, taken apart."""
+        """The parsed code cells."""
         return [taken_apart(cell) for cell in self.cells if cell.kind == "code"]
 
     @cached_property
@@ -165,7 +165,7 @@ class Document:
         return found
 
     def nodes(self, kind: type[_Node]) -> Iterator[tuple[Cell, _Node]]:
-        """Yield the nodes of a kind in all code, with their cells."""
+        """Yield all syntax tree nodes of a type, with their cells."""
         for type_, nodes in self._nodes.items():
             if issubclass(type_, kind):
                 yield from nodes
@@ -187,7 +187,7 @@ class Document:
         return sorted(found, key=lambda c: (c.cell.number, c.line, c.node.col_offset))
 
     def called(self, *names: str) -> list[Call]:
-        """Return the calls of these names, in order."""
+        """Return the library calls with these names, in order."""
         return [call for call in self.calls if call.name in names]
 
     @cached_property
@@ -197,7 +197,7 @@ class Document:
 
     @cached_property
     def declared(self) -> tuple[dict[str, Parameter], RunbookError | None]:
-        """The declared parameters by name, none while the declaration is wrong; and what is."""
+        """The declared parameters by name, and the error if the declaration is invalid."""
         if len(self.parameter_cells) != 1:
             return {}, None
         try:
@@ -228,13 +228,13 @@ class Document:
                     found.setdefault(target.id, []).append(node.value)
         for _, added in self.nodes(ast.AugAssign):
             if isinstance(added.target, ast.Name):
-                # `sql += part` is built, whatever it began with
+                # `sql += part` is text built at run time, whatever its first value
                 built = ast.BinOp(ast.Name("_"), added.op, added.value)
                 found.setdefault(added.target.id, []).append(built)
         return found
 
     def values(self, node: ast.expr) -> list[ast.expr]:
-        """Return what an expression may be: itself, or what its name was given."""
+        """Return the possible values of an expression: itself, or the assignments to its name."""
         return self.assigned.get(node.id, []) if isinstance(node, ast.Name) else [node]
 
     @cached_property
@@ -244,7 +244,7 @@ class Document:
 
 
 def statements(document: Document) -> Iterator[Statement]:
-    """Yield the SQL of ``%%sql`` cells and of ``rb.query``; names of diagnostics are none."""
+    """Yield the SQL of ``%%sql`` cells and of ``rb.query``, without names of diagnostics."""
     for code in document.codes:
         if code.magic == "sql":
             yield Statement(code.cell, 2, code.body, None)
@@ -263,7 +263,7 @@ def statements(document: Document) -> Iterator[Statement]:
 
 
 def sql_values(sql: str) -> list[tuple[str, int]]:
-    """Return the ``:name`` values of SQL with their lines; none where its quotes do not end.
+    """Return the ``:name`` values of SQL with their lines; none if a quote is not closed.
 
     >>> sql_values("SELECT ':a'\\nWHERE b = :b")
     [('b', 2)]

@@ -1,6 +1,7 @@
-"""Calls with effects outside the notebook: shells, files, the network; by their imported names.
+"""Find calls with effects outside the notebook: shell commands, files, the network. Pure.
 
-Pure. It reads only the text of the cells: effects inside libraries are not visible.
+Calls are recognized by their imported names in the text of the cells. Effects inside libraries are
+not visible.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _FILES = re.compile(
 _PATH_ONLY = frozenset(
     {"write_text", "write_bytes", "unlink", "rmdir", "symlink_to", "hardlink_to"}
 )
-# names that other things have too, such as frames; here they must belong to a path
+# method names that other objects have, too, such as data frames: here the object must be a path
 _ALSO_PATH = frozenset({"touch", "mkdir", "rename", "replace", "chmod"})
 _IPYTHON = frozenset({"system", "getoutput", "run_line_magic", "run_cell_magic", "run_cell"})
 _SHELL_MAGICS = frozenset({"sx", "system", "bash", "sh", "script", "!", "zsh"})
@@ -42,7 +43,7 @@ _HTTP = re.compile(
 
 
 def shells(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and text of each shell command, as far as it is known beforehand."""
+    """Yield cell, line and text of each shell command, as far as the text is a literal."""
     for code in document.codes:
         for line, text in code.shell:
             yield code.cell, line, text
@@ -54,7 +55,7 @@ def shells(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def ours(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield what `rb.shell` is given as words; a name of rbkernel.toml is judged there."""
+    """Yield cell, line and text of commands given to `rb.shell` as words, not as names."""
     for call in document.called("shell"):
         given = _argument(call.node, 1, "command")
         for value in document.values(given) if given is not None else ():
@@ -63,7 +64,7 @@ def ours(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def files(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and name of each call that writes, moves or removes a file, or kills."""
+    """Yield cell, line and name of each call that changes a file or ends a process."""
     for cell, node in document.nodes(ast.Call):
         called = name(document, node.func)
         if _FILES.match(called):
@@ -88,13 +89,13 @@ def requests(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def name(document: Document, func: ast.expr) -> str:
-    """Return the full name of what is called: `sp.run` is `subprocess.run`."""
+    """Return the full name of a called function: `sp.run` is `subprocess.run`."""
     head, dot, rest = dotted(func).partition(".")
     return f"{document.imported.get(head, head)}{dot}{rest}"
 
 
 def command(document: Document, node: ast.expr | None) -> str:
-    """Return a command as text; what is not known beforehand is a placeholder."""
+    """Return a command as text; parts that are not literals become placeholders."""
     for value in document.values(node) if node is not None else ():
         if isinstance(value, ast.List | ast.Tuple):
             return " ".join(_quoted(literal(word)) for word in value.elts)

@@ -1,4 +1,4 @@
-"""Expressions of a cell, as far as their value is known before it runs. Pure."""
+"""Find the values of expressions that are known before the cell runs. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def literal(node: ast.expr) -> str | None:
-    """Return the text that an expression is, None when it is none that is known beforehand."""
+    """Return the text of a literal expression; None for any other expression."""
     try:
         value: Any = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError):
@@ -29,7 +29,7 @@ def literal(node: ast.expr) -> str | None:
 
 
 def _joined(node: ast.expr) -> str | None:
-    """Read text that is only broken into parts: ``"a" + "b"``, or an f-string without values."""
+    """Join literal parts: ``"a" + "b"``, or an f-string without values; else None."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = literal(node.left), literal(node.right)
         return left + right if left is not None and right is not None else None
@@ -40,7 +40,7 @@ def _joined(node: ast.expr) -> str | None:
 
 
 def is_built(node: ast.expr) -> bool:
-    """Tell whether text is put together from values while the cell runs.
+    """Tell whether an expression builds a text from values at run time.
 
     >>> [is_built(ast.parse(text, mode="eval").body) for text in
     ...  ("f'a {b}'", "'a %s' % b", "'a' + b", "'a {}'.format(b)", "' '.join(b)", "b", "'a'")]

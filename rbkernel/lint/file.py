@@ -1,4 +1,4 @@
-"""RB0: the file as a whole: front matter, order of cells, remains of a run."""
+"""RB0: the file as a whole: front matter, order of cells, traces of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ another format.
 Why: it will not open when it is needed.
 
 Instead: restore it from version control. `rbkernel lint` ends with exit code 3.""",
-        # what cannot be read becomes no document that a rule could look at
+        # an unreadable file has no document to apply rules to
         check=lambda _document, _around: iter(()),
     )
 )
@@ -184,7 +184,7 @@ def cell_ids(document: Document) -> Iterator[Found]:
 
 
 def parameters_too_late(document: Document) -> Cell | None:
-    """Return the first code that runs before the cell of parameters."""
+    """Return the first code cell that runs before the parameters cell, or None."""
     if not document.parameter_cells:
         return None
     first = next(code.cell for code in document.codes) if document.codes else None
@@ -192,7 +192,7 @@ def parameters_too_late(document: Document) -> Cell | None:
 
 
 def misplaced_front_matter(document: Document) -> list[Cell]:
-    """Return raw cells that look like front matter and are not the first cell."""
+    """Return the raw cells after the first cell that look like front matter."""
     return [
         cell
         for cell in document.cells[1:]

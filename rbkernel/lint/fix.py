@@ -1,7 +1,7 @@
 """--fix: corrections that do not depend on the author's intent. Pure, safe and idempotent.
 
-Source, comments and order of everything that is not named here stay as they are. What is
-suppressed, or switched off, is left alone.
+All other source, comments and the order of other cells are unchanged. Problems that are suppressed
+or whose rule is off are not fixed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _ROUNDS = 5
 
 
 def fix(document: Document, levels: Mapping[str, Level]) -> tuple[Document, list[str]]:
-    """Correct what does not depend on the author's intent.
+    """Apply all corrections that do not depend on the author's intent.
 
     Returns
     -------
     tuple
-        The corrected document, the same object if nothing had to be done; and what was done.
+        The corrected document (the same object if nothing changed), and the list of changes.
     """
     done: list[str] = []
-    for _ in range(_ROUNDS):  # a cell that was tagged may then have to be moved
+    for _ in range(_ROUNDS):  # a newly tagged cell may then need to be moved
         mended, said = _once(document, levels)
         done += said
         if not said:
@@ -88,7 +88,7 @@ def _kernel(document: Document, notebook: NotebookNode, _kept: set[int]) -> list
 
 
 def _tag(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[str]:
-    """Tag the one cell before `rb.start` that only declares annotated scalars."""
+    """Tag the cell before `rb.start` that only declares annotated scalars, if there is only one."""
     started = document.called("start")
     last = started[0].cell.number if started else len(document.cells) + 1
     meant = [
@@ -111,14 +111,14 @@ def _declares(tree: ast.Module) -> bool:
 
 
 def _ids(document: Document, _notebook: NotebookNode, kept: set[int]) -> list[str]:
-    """Say which ids are new: reading has given them already, and writing keeps them."""
+    """Report the new cell ids, which were already assigned when the document was read."""
     anew = [found.cell for found in file.cell_ids(document) if found.cell not in kept]
     return [f"gave an id to cell {', '.join(map(str, anew))}"] if anew else []
 
 
 def _order(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[str]:
     if len(notebook.cells) != len(document.cells):
-        return []  # a cell has just been removed: the next round sees it
+        return []  # a cell was just removed: wait for the next round
     first = document.cells[0].number if document.cells else 0
     misplaced = file.misplaced_front_matter(document)
     if len(misplaced) == 1 and frontmatter_text.of(document.notebook) is None:
@@ -131,7 +131,7 @@ def _order(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[
 
 
 def _movable(document: Document, cell: Cell) -> bool:
-    """Tell whether no code before the parameters gives one of them another value."""
+    """Tell whether the parameters cell can move up: no earlier code assigns a parameter."""
     declared = {
         dotted(node.target)
         for code in document.codes

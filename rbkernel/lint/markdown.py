@@ -1,6 +1,6 @@
-"""Markdown of a cell, as blocks with lines: headings, fences, and prose with its links.
+"""Parse the Markdown of a cell into blocks: headings, fences, and prose with its links. Pure.
 
-Pure. Code spans are no prose: a word in them is a name, not a sentence.
+Code spans are not part of the prose: a word in a code span is a name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Prose:
-    """One line of text as it is read; `code` are the names and commands in it."""
+    """One line of visible text; `code` holds the code spans in the line."""
 
     line: int
     text: str
@@ -33,7 +33,7 @@ class Prose:
 
 @dataclass(frozen=True)
 class Block:
-    """A heading, a fence, a paragraph or list item; `text` is a fence's content."""
+    """A heading, fence, paragraph or list item; `text` of a fence is its content."""
 
     kind: str
     line: int
@@ -86,7 +86,7 @@ def _line(token: Token) -> int:
 
 
 def _prose(token: Token) -> Iterator[Prose]:
-    """Yield a line of text for each line of the source."""
+    """Yield the visible text of each line of the source."""
     line, text = _line(token), ""
     code: list[str] = []
     links: list[Link] = []

@@ -1,6 +1,6 @@
-"""Names across the cells of a notebook, read as one module by pyflakes.
+"""Check the names of a notebook with pyflakes, which reads all cells as one module.
 
-`%%sql` stands in it for what it does: it uses its ``:name`` values and assigns its target.
+A ``%%sql`` cell is replaced by Python that uses its ``:name`` values and assigns its target.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _IPYTHON = frozenset({"display", "get_ipython", "In", "Out", "_", "__", "___", "
 
 
 def into(code: Code) -> str:
-    """Return the name that a ``%%sql … --into NAME`` assigns; empty when there is none.
+    """Return the name that ``%%sql … --into NAME`` assigns; empty if there is none.
 
     Errors in that line are reported when the cell runs.
     """
@@ -27,7 +27,7 @@ def into(code: Code) -> str:
 
 
 def unassigned(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and name of what is used before it is assigned."""
+    """Yield cell, line and name of each name that is used before it is assigned."""
     texts = [_python(code) for code in document.codes]
     starts, line = [], 1
     for text in texts:
@@ -58,7 +58,7 @@ def used(document: Document) -> set[str]:
 
 
 def _python(code: Code) -> str:
-    """Return Python that uses and assigns what the cell does, on the same lines."""
+    """Return Python that uses and assigns the same names as the cell, on the same lines."""
     if code.magic == "sql":
         return _of_sql(code)
     return code.python if code.tree else "\n" * code.cell.source.count("\n")

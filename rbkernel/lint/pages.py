@@ -1,7 +1,7 @@
-"""The rules' pages for ``docs/reference/lint``, from their docstrings.
+"""Generate the rules' pages in ``docs/reference/lint`` from the rules' docstrings.
 
-``python -m rbkernel.lint.pages docs/reference/lint`` writes them; a test holds what is committed
-against this. Pure but for `main`.
+``python -m rbkernel.lint.pages docs/reference/lint`` writes the pages; a test checks that the
+committed pages are up to date. Pure except for `main`.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ These pages are written by `python -m rbkernel.lint.pages docs/reference/lint`.
 
 
 def page(rule: Rule) -> str:
-    """Return the page of one rule."""
+    """Return the text of one rule's page."""
     facts = f"{rule.level} · {rule.criterion}{' · fixable' if rule.fixable else ''}"
     return f"# {rule.code}: {rule.name}\n\n{facts}\n\n{rule.text}\n"
 
 
 def index() -> str:
-    """Return the page of all rules."""
+    """Return the text of the page that lists all rules."""
     parts = [_INTRODUCTION]
     for prefix, theme in THEMES.items():
         rules = [rule for code, rule in sorted(RULES.items()) if code.startswith(prefix)]
@@ -78,12 +78,12 @@ def index() -> str:
 
 
 def pages() -> dict[str, str]:
-    """Return all pages by file name."""
+    """Return the text of all pages by file name."""
     return {"README.md": index()} | {f"{rule.code}.md": page(rule) for rule in RULES.values()}
 
 
 def main(folder: Path) -> None:
-    """Write the pages, and remove those of rules that are gone."""
+    """Write the pages, and remove the pages of deleted rules."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("RB*.md"):
         old.unlink()

@@ -1,4 +1,4 @@
-"""From paths to documents: what lint reads, and what it could not read."""
+"""Find and read the notebooks that lint checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.runbook import catalogue
 
 
 def notebooks(paths: Iterable[Path]) -> list[Path]:
-    """Return the notebooks that paths name: files as they are, of folders all below.
+    """Return the notebooks that paths name: each named file, and all notebooks below a folder.
 
     Raises
     ------
@@ -46,18 +46,18 @@ def diagnostics(paths: Iterable[Path], folders: Sequence[Path]) -> list[Diagnost
 
 
 def _short(path: Path) -> Path:
-    """Name a file from the working folder, where it lies below it."""
+    """Return a path relative to the working folder, if the file lies below that folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def documents(paths: Iterable[Path]) -> tuple[list[Document], list[RunbookError]]:
-    """Read notebooks.
+    """Read several notebooks.
 
     Returns
     -------
     tuple
-        The documents, and an error for each file that is none.
+        The documents, and an error for each file that cannot be read as a notebook.
     """
     read: list[Document] = []
     unread: list[RunbookError] = []
@@ -70,7 +70,7 @@ def documents(paths: Iterable[Path]) -> tuple[list[Document], list[RunbookError]
 
 
 def ids(read: Iterable[Document], folders: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
-    """Return which files have which id: those that were read, and the catalogue's."""
+    """Return the files of each runbook id, among the read documents and the catalogue."""
     given = {catalogue.real_path(document.path): document for document in read}
     known = notebooks(folder for folder in folders if folder.is_dir())
     others = documents(path for path in known if catalogue.real_path(path) not in given)[0]
@@ -85,5 +85,5 @@ def ids(read: Iterable[Document], folders: Sequence[Path]) -> dict[str, tuple[Pa
 
 
 def catalogue_folders(paths: Sequence[Path]) -> list[Path]:
-    """Return the folders of the catalogue: a team's, then ours."""
+    """Return the folders of the catalogue: the team's, then the bundled one."""
     return [*paths, catalogue.packaged("notebooks")]

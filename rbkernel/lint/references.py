@@ -1,4 +1,4 @@
-"""RB6: everything that is named exists: files, anchors, steps, runbooks, ids, drills."""
+"""RB6: references lead to existing files, anchors, steps, runbooks, ids and drills."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _links(document: Document) -> Iterator[tuple[Cell, int, str]]:
         found.append((document.cells[0], line, link.url))
     for cell, line, target in found:
         plain = target and not _ELSEWHERE.match(target) and not target.startswith("/")
-        # of front matter only what looks like a file: words may stand there too
+        # in front matter, only texts that look like a file: the field may also hold words
         named = cell.kind != "raw" or re.fullmatch(r"[\w./-]+\.\w+(?:#.*)?", target)
         if plain and named and not unfilled(unquote(target)):
             yield cell, line, target
@@ -193,7 +193,7 @@ def _file(document: Document, path: str) -> Path:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # an invalid file name
         return False
 
 
@@ -211,7 +211,7 @@ def _anchors(kind: str, text: str) -> set[str]:
 
 
 def _anchors_of(path: Path) -> frozenset[str] | None:
-    """Return the anchors of a page or notebook; None where there is no telling."""
+    """Return the anchors of a page or notebook; None if they cannot be determined."""
     try:
         return _anchors_at(path)
     except (OSError, ValueError, RunbookError):

@@ -1,4 +1,4 @@
-"""Problems for people, for machines, and for a pull request on GitHub. Pure."""
+"""Format problems as text, as JSON, or as annotations of a GitHub pull request. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SOURCE = re.compile(r'^\s*"source": ')
 
 
 def exit_code(problems: Iterable[Problem], unread: Sequence[RbkernelError]) -> int:
-    """Return 0 none, 1 warnings, 2 errors, 3 unreadable."""
+    """Return the exit code: 0 no problem, 1 warnings, 2 errors, 3 unreadable files."""
     if unread:
         return UNREADABLE
     levels = {problem.level for problem in problems}
@@ -27,7 +27,7 @@ def exit_code(problems: Iterable[Problem], unread: Sequence[RbkernelError]) -> i
 def text(
     problems: Sequence[Problem], unread: Sequence[RbkernelError], count: int, diagnostics: int = 0
 ) -> list[str]:
-    """Return a line a problem, and the sum."""
+    """Return one line per problem, and a line with the totals."""
     lines = [*map(unreadable, unread), *map(str, problems)]
     levels = Counter(problem.level for problem in problems)
     fixable = sum(1 for problem in problems if RULES[problem.code].fixable)
@@ -42,12 +42,12 @@ def text(
 
 
 def unreadable(error: RbkernelError) -> str:
-    """Say what could not be read, as the rule RB001."""
+    """Return the line for an unreadable file, as a problem of rule RB001."""
     return f"{error.where}: error RB001 {error.what}. Next: {error.next_step}."
 
 
 def as_json(problems: Iterable[Problem], unread: Iterable[RbkernelError]) -> list[dict[str, Any]]:
-    """Return the problems as plain values."""
+    """Return the problems as plain JSON values."""
     unreadable_ones = [
         {"code": "RB001", "name": "unreadable", "level": "error", "path": error.where}
         | {"cell": 0, "cell_id": "", "line": 0, "message": error.what, "next_step": error.next_step}
@@ -62,7 +62,7 @@ def as_json(problems: Iterable[Problem], unread: Iterable[RbkernelError]) -> lis
 def github(
     problems: Iterable[Problem], unread: Iterable[RbkernelError], documents: Iterable[Document]
 ) -> list[str]:
-    """Return workflow commands, which GitHub shows beside the line of the file."""
+    """Return workflow commands, which GitHub shows next to the line of the file."""
     read = {document.path: document for document in documents}
     lines = [
         _command("error", error.where, 1, "RB001", f"{error.what}. Next: {error.next_step}.")
@@ -78,8 +78,9 @@ def github(
 
 
 def file_line(document: Document, problem: Problem) -> int:
-    """Return the line of the file that a problem stands in; 1 where the file is not laid out as
-    Jupyter does it, a line of source a line.
+    """Return the line of a problem in the notebook file.
+
+    The result is 1 if the file is not in Jupyter's layout, with one line per line of source.
     """
     raw = document.raw.decode(errors="replace").splitlines()
     sources = [number for number, line in enumerate(raw, 1) if _SOURCE.match(line)]
@@ -89,14 +90,14 @@ def file_line(document: Document, problem: Problem) -> int:
 
 
 def _command(level: str, path: str, line: int, code: str, message: str) -> str:
-    # as the toolkit of GitHub's actions escapes them
+    # escaped as in GitHub's actions toolkit
     data = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     name = path.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
     return f"::{level} file={name},line={line},title={code}::{data}"
 
 
 def _count(number: int, noun: str) -> str:
-    """Count a thing.
+    """Return a number with its noun in singular or plural.
 
     >>> _count(1, "error"), _count(0, "error")
     ('1 error', '0 errors')
@@ -105,5 +106,5 @@ def _count(number: int, noun: str) -> str:
 
 
 def dumps(value: object) -> str:
-    """Return JSON for machines."""
+    """Return a value as JSON text."""
     return json.dumps(value, indent=2, ensure_ascii=False)

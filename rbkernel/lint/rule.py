@@ -1,9 +1,9 @@
 """Lint rules and their registry.
 
-A rule is a function from a document and its surroundings to what it found, with a code that never
-changes its meaning. Its docstring is its page in the documentation: what, why it matters, and what
-to do instead. Themes: RB0 the file, RB1 the front matter, RB2 words and steps, RB3 code, RB4 SQL,
-RB5 safety, RB6 references, RB7 upkeep, RB8 a diagnostic.
+A rule is a function that takes a document and its surroundings, and yields what it found. Its code
+never changes its meaning. Its docstring is its page in the documentation: the problem, why it
+matters, and what to do instead. Themes: RB0 the file, RB1 the front matter, RB2 words and steps,
+RB3 code, RB4 SQL, RB5 safety, RB6 references, RB7 upkeep, RB8 a diagnostic.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Criterion = Literal[
 
 @dataclass(frozen=True)
 class Found:
-    """What a rule found: cell and line count from 1, and 0 means the file as a whole."""
+    """One finding of a rule; cell and line count from 1, and cell 0 means the whole file."""
 
     cell: int
     line: int
@@ -50,7 +50,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What a rule found, with all that a reader needs to go there."""
+    """A finding with its rule, level, file and place, as it is reported."""
 
     code: str
     name: str
@@ -64,7 +64,7 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """File, cell and line in words."""
+        """The file, cell and line in words."""
         if not self.cell:
             return f"{self.path}, line {self.line}" if self.line else str(self.path)
         named = f" ({self.cell_id})" if self.cell_id else ""
@@ -77,10 +77,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What rules may know beside the document itself.
+    """Facts that rules may use in addition to the document.
 
-    ``refuse_sql`` returns why a text is not let through to a database, and is empty where it is.
-    A set that is None is not known here, and what depends on it is not judged.
+    ``refuse_sql`` returns why the guard refuses a SQL text, or an empty text if it accepts it. If
+    a set is None, it is not known here, and rules that depend on it find nothing.
     """
 
     today: datetime.date
@@ -101,10 +101,11 @@ CheckAlone = Callable[[Document], Iterator[Found]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One rule. ``criterion`` is the quality that it stands for; ``fixable`` if --fix corrects it.
+    """One lint rule.
 
-    A rule with ``forms`` also judges a template, in which much is not said yet. It is about a
-    runbook, or about a ``diagnostic``: then its check takes a `DiagnosticFile`.
+    ``criterion`` is the quality that the rule checks. ``fixable`` is true if --fix corrects the
+    problem. A rule with ``forms`` also applies to templates, which are not filled in yet. A rule
+    is about a runbook or a ``diagnostic``; the check of the latter takes a `DiagnosticFile`.
     """
 
     code: str
@@ -119,7 +120,7 @@ class Rule:
 
     @property
     def title(self) -> str:
-        """The first line of its page."""
+        """The first line of the rule's page."""
         return self.text.splitlines()[0].rstrip(".")
 
 
@@ -184,7 +185,7 @@ def rule(
     fixable: bool = False,
     forms: bool = True,
 ) -> Callable[[CheckAlone], CheckAlone]:
-    """Register a function as a rule that needs the document alone."""
+    """Register a function as a rule that needs only the document."""
     register = rule_with_surroundings(code, name, level, criterion, fixable=fixable, forms=forms)
 
     def register_alone(check: CheckAlone) -> CheckAlone:
@@ -222,12 +223,12 @@ def diagnostic_rule(
 
 
 def add(new: Rule) -> None:
-    """Register a rule; a code is given once.
+    """Register a rule; its code must be unused.
 
     Raises
     ------
     ExtensionError
-        The code is taken, or is not two letters and three digits.
+        The code is in use, or is not two letters and three digits.
     """
     if new.code in RULES or not CODE.fullmatch(new.code):
         raise ExtensionError(
@@ -238,10 +239,10 @@ def add(new: Rule) -> None:
 
 
 def in_cell(cell: Cell, line: int, message: str, next_step: str) -> Found:
-    """Say what was found in a cell."""
+    """Return a finding in a cell."""
     return Found(cell.number, line, message, next_step)
 
 
 def in_field(document: Document, name: str, message: str, next_step: str) -> Found:
-    """Say what was found in a field of the front matter."""
+    """Return a finding in a field of the front matter."""
     return Found(1, document.field_line(name), message, next_step)

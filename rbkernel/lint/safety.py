@@ -36,10 +36,10 @@ _ASSIGNED = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# without one of these there is none: to look for plain text costs little
+# every secret contains one of these texts, and a search for plain text is cheap
 _TOKEN_SIGNS = ("AKIA", "ASIA", "gh", "glpat-", "xox", "sk-", "eyJ", "PRIVATE KEY")
 _SECRET_SIGNS = ("pass", "pwd", "secret", "key", "token", "authorization", "://")
-# a name in place of the secret; or a call, a variable, a path that fetches it
+# a placeholder instead of the secret, or a call, variable or path that fetches it
 _NO_SECRET = re.compile(
     r"^[\[<‹{$(*]|[(\[]|^(?:\*+|\.{3}|…|x{3,}|none|null|true|false|your|changeme|os\.|env|str$|vault"
     r"|file|command|test|example|dummy|secret|password)",
@@ -71,7 +71,7 @@ _REMOVE = "remove it, change the secret, and name a connection of rbkernel.toml 
 
 
 def secret_in(text: str) -> str:
-    """Say what kind of secret a text seems to hold; empty when none.
+    """Return the kind of secret that a text seems to contain; empty if none.
 
     >>> secret_in('password = "hunter22"'), secret_in("db: str = 'orders'")
     ('a secret', '')
@@ -91,7 +91,7 @@ def secret_in(text: str) -> str:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield the lines of all texts in outputs."""
+    """Yield the lines of all texts in an output."""
     if isinstance(value, str):
         yield from value.splitlines()
     elif isinstance(value, dict):

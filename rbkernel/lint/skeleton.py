@@ -1,4 +1,4 @@
-"""RB3, the skeleton: parameters, `rb.start`, checks, `rb.summary`, and calls that exist."""
+"""RB3, the skeleton: parameters, `rb.start`, checks, `rb.summary`, and valid library calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RB4: SQL that is bound, only reads, and goes through the guard."""
+"""RB4: SQL has bound values, only reads, and is sent through the guard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DRIVERS = frozenset(
 )
 _ASKING = frozenset({"execute", "executemany", "read_sql", "read_sql_query", "text", "fetch"})
 _PASTED = re.compile(r"\{\{?\s*\w+[^{}\n]*\}?\}|\$\{\w+\}|%\(\w+\)s")
-# elsewhere '%s' is a value of its own, such as the first one of format()
+# in other calls '%s' is a valid value, such as the first argument of format()
 _COMPARED = re.compile(r"(?:[=<>]|\bi?like)\s*$", re.IGNORECASE)
 _QUOTED_VALUE = re.compile(r"'(?::[A-Za-z_]\w*|%s|\$\{\w+\}|\{\{?\s*\w+\s*\}?\})'")
 
@@ -63,7 +63,7 @@ def pasted(document: Document) -> Iterator[Found]:
 
 
 def _unbound(sql: str) -> Iterator[tuple[int, str]]:
-    """Yield where values stand that nothing fills in.
+    """Yield position and text of placeholders that are never filled in.
 
     >>> list(_unbound("SELECT ':a', {b}, :c, '{\\"x\\": 1}', now()::text, '10:30'"))
     [(7, "':a'"), (13, '{b}')]

@@ -1,8 +1,8 @@
-"""RB2: words and steps: can a newcomer follow this runbook at 3 am?
+"""RB2: words and steps: a newcomer must be able to follow the runbook at night.
 
-The quality checklist (actionable, complete, verifiable, scoped, escalatable) and the anti-patterns
-(too vague, too long, no verification, assuming knowledge, no escalation), as far as a computer can
-tell. A step is a heading `Step N` with what follows it.
+The rules cover those parts of the quality checklist (actionable, complete, verifiable, scoped,
+escalatable) and of the anti-patterns (too vague, too long, no verification, assuming knowledge, no
+escalation) that a program can check. A step is a heading `Step N` and the content below it.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _last_word(code: Code) -> bool:
 def _commands(step: Step) -> bool:
     return any(
         block.kind in {"fence", "item", "numbered"}
-        # `Run > Run All Cells` is the path in a menu
+        # `Run > Run All Cells` is a menu path
         or any(line.code or line.links or " > " in line.text for line in block.prose)
         for _, block in step.blocks
     )

@@ -1,7 +1,7 @@
 """Suppressions: ``rbkernel: ignore RB303 because …``, in a comment of the cell.
 
-Pure. A suppression holds for its cell; one in the front matter's cell holds for the file as a
-whole too.
+Pure. A suppression applies to its cell. A suppression in the front matter's cell also applies to
+problems of the whole file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SAID = re.compile(
 
 @dataclass(frozen=True)
 class Suppression:
-    """One comment."""
+    """One suppressing comment."""
 
     line: int
     codes: tuple[str, ...]
@@ -55,6 +55,6 @@ def of(document: Document) -> Iterator[tuple[Cell, Suppression]]:
 
 
 def suppressed(document: Document) -> set[tuple[int, str]]:
-    """Return (cell, code) of what is suppressed; cell 0 is the file as a whole."""
+    """Return the suppressed (cell, code) pairs; cell 0 is the whole file."""
     found = {(cell.number, code) for cell, said in of(document) for code in said.codes}
     return found | {(0, code) for number, code in found if number == 1}

@@ -19,7 +19,7 @@ from rbkernel.lint.rule import (
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import hints
 
-# days; a week of grace, since nobody drills on a Sunday
+# days, including a week of grace
 _SCHEDULES = {
     "daily": 8,
     "weekly": 14,
@@ -30,7 +30,7 @@ _SCHEDULES = {
     "yearly": 372,
     "annually": 372,
 }
-# where the schedule says nothing of days; an escalation path changes with people
+# days, used if the schedule names no interval; escalation paths change when people change
 _BY_CATEGORY = {
     "incident": 190,
     "recovery": 190,
@@ -38,7 +38,7 @@ _BY_CATEGORY = {
     "deployment": 372,
     "maintenance": 372,
 }
-# tested by what changes it, so time alone makes it no older
+# schedules that require a test only after a change, so that time does not matter
 _ON_CHANGE = re.compile(
     r"\b(?:each|every|major|any) (?:change|commit|release)|\bafter\b.*changes?\b"
 )
@@ -47,7 +47,7 @@ _LEFT_OVER = re.compile(
     r"\b(?:TODO|TBD|FIXME|XXX|YYYY-MM-DD|lorem ipsum)\b"
     r"|\[(?:Service|Team|Name|System|Link|URL|Description|Contact|Action|Your|Insert)[^\]\n]*\](?!\()"
 )
-# what is gone, and since when; PostgreSQL: its release notes; Kubernetes: its deprecation guide
+# removed names and versions, from PostgreSQL's release notes and Kubernetes' deprecation guide
 DEPRECATED: Mapping[str, str] = {
     r"\bpg_(?:start|stop)_backup\b": "pg_backup_start and pg_backup_stop, since PostgreSQL 15",
     r"\bpg_xlog\w*": "the names with wal, since PostgreSQL 10",
@@ -86,7 +86,7 @@ def stale(document: Document, around: Surroundings) -> Iterator[Found]:
 
 
 def allowed_days(front: FrontMatter) -> int | None:
-    """Return after how many days a test is old; None where only a change makes it old."""
+    """Return the number of days after which a test is old; None if only a change makes it old."""
     schedule = front.testing_schedule.lower()
     for word, days in _SCHEDULES.items():
         if word in schedule:

@@ -1,8 +1,8 @@
 """Keep secrets out of the evidence: pure rules, without IO.
 
-`Redactor` redacts values, `Carry` a stream, `leaks` finds what a notebook still holds,
-`secrets_in` finds the secrets of a source. Each is loaded at its first use: their patterns take a
-while to compile, and the settings need only the column policies.
+`Redactor` redacts values and `Carry` redacts a stream. `leaks` finds the secrets in a notebook,
+and `secrets_in` finds the secrets in a cell's source. Each is imported at its first use, because
+the patterns are slow to compile and the settings need only the column policies.
 """
 
 from __future__ import annotations

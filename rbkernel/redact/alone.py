@@ -1,8 +1,8 @@
 """Decide whether a piece of text stands alone or is a part of a longer word or number.
 
-A known password of digits must not take digits out of a longer number, and one that is a plain
-word must not take letters out of a longer word. What stands around a value is looked at as text,
-and behind base64 and hex as what they encode.
+A known password of digits must not mask digits of a longer number, and a password that is a plain
+word must not mask letters of a longer word. The characters around a value are checked as text; in
+base64 and hex, the decoded characters are checked.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import base64
 import binascii
 import re
 
-# from this length on, a value with letters is not a part of another word by chance
+# a value with letters of at least this length is never part of another word by chance
 _LONG = 12
-# words of at least three letters and numbers, joined by nothing, a hyphen or an underscore
+# words of at least three letters, and numbers; joined directly, by a hyphen or an underscore
 _PLAIN = re.compile(r"(?:[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d+)(?:[_-]?(?:[A-Z]?[a-z]{2,}|[A-Z]{3,}|\d+))*")
-# what ends in a letter or a digit and is no part of the word behind it
+# prefixes that end in a letter or a digit, but are not part of the word after them
 _ESCAPE = re.compile(
     r"(?:\\[abefnrtv0]|%[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\x1b\[[\d;]{0,20}m)\Z"
 )
@@ -25,7 +25,7 @@ _NUMBER_AFTER = re.compile(r"\.\d")
 
 
 def needs_to_be_alone(value: str) -> bool:
-    """Tell whether a value may be a part of other words by chance.
+    """Tell whether a value may occur in longer words by chance, and so must stand alone.
 
     >>> [needs_to_be_alone(value) for value in ("12345678", "production", "hunter2", "c4n&ry-Tr0u")]
     [True, True, True, False]
@@ -50,14 +50,14 @@ def as_word(text: str, start: int, end: int) -> bool:
 
 
 def begins_word(text: str, start: int) -> bool:
-    """Tell whether no word goes on into this place."""
+    """Tell whether no word continues from the text before this position."""
     if not _goes_on(text[start : start + 1], text[start - 1 : start] if start else ""):
         return True
     return bool(_ESCAPE.search(text, max(0, start - 24), start))
 
 
 def ends_word(text: str, end: int) -> bool:
-    """Tell whether no word goes on beyond this place."""
+    """Tell whether no word continues after this position."""
     return not _goes_on(text[end - 1 : end], text[end : end + 1])
 
 
@@ -70,7 +70,7 @@ def _is_word(letter: str) -> bool:
 
 
 def in_hex(text: str, start: int, end: int) -> bool:
-    """Tell whether the bytes around these ones, in hex, are no part of the same word.
+    """Tell whether a value in hex stands alone: the bytes around it belong to other words.
 
     >>> as_hex = b"id 9123456780".hex()
     >>> in_hex(as_hex, as_hex.find("31"), as_hex.find("31") + 16)
@@ -92,7 +92,7 @@ def _is_hex_of_word(pair: str) -> bool:
 
 
 def in_base64(text: str, start: int, end: int, value: str) -> bool:
-    """Tell whether the value stands alone in what the base64 around it encodes.
+    """Tell whether a value stands alone in the text that the base64 around it encodes.
 
     >>> one, more = (base64.b64encode(data).decode() for data in (b"u:12345678", b"9123456780"))
     >>> in_base64(one, 3, 14, "12345678"), in_base64(more, 2, 12, "12345678")
@@ -111,7 +111,7 @@ def in_base64(text: str, start: int, end: int, value: str) -> bool:
 
 
 def _decoded(run: str) -> str:
-    """Decode the base64 that a text begins with."""
+    """Decode the base64 at the beginning of a text."""
     match = re.match(r"[A-Za-z0-9+/_-]*", run)
     letters = (match[0] if match else "").translate(str.maketrans("-_", "+/"))
     whole = letters[: len(letters) // 4 * 4]

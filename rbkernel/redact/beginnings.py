@@ -11,7 +11,7 @@ from rbkernel.redact.span import Span
 
 
 def begun(text: str, values: Mapping[str, str], shortest: int) -> Span | None:
-    """Find the beginning of a known secret, in any form, with which a text ends.
+    """Find the beginning of a known secret, in any form, at the end of a text.
 
     Parameters
     ----------

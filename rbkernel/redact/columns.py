@@ -1,4 +1,4 @@
-"""Column policies: how a query's result shows personal data, by column name."""
+"""Column policies: whether a query's result shows, hashes or masks a column, by its name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rbkernel.redact.names import is_secret_column
 
 MASKED = "[masked]"
 _TOKEN_DIGITS = 12
-# without a key of the team: equal values have equal hashes within one process only
+# used if the team has no key: equal values then have equal hashes in one process only
 _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
 
 
@@ -34,9 +34,9 @@ class Policy(StrEnum):
 class Redaction(BaseModel):
     """``[redaction]`` of `rbkernel.toml`.
 
-    ``columns`` maps a column's name, or a glob of it, to its policy: the exact name first, then
-    the globs in the order of the file; case does not count. ``hash_key_env`` names the variable
-    with the key of `hash`; ``environment`` names more variables whose values are secrets.
+    ``columns`` maps a column name or a glob to a policy. An exact name comes first, then the globs
+    in the order of the file; case is ignored. ``hash_key_env`` names the environment variable with
+    the key of `hash`. ``environment`` names further variables whose values are secrets.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class Redaction(BaseModel):
     environment: tuple[str, ...] = ()
 
     def over(self, other: Redaction) -> Redaction:
-        """Return these policies, completed with those of the other."""
+        """Return these policies, completed with the policies of the other object."""
         return Redaction(
             columns={
                 **self.columns,
@@ -57,7 +57,7 @@ class Redaction(BaseModel):
         )
 
     def policy(self, column: str, *, text: bool = True) -> Policy:
-        """Return the policy of a column; a text column with the name of a secret is masked.
+        """Return the policy of a column; by default, a text column named like a secret is masked.
 
         >>> rules = Redaction(columns={"email": "hash", "*_iban": "mask"})
         >>> [rules.policy(name).value for name in ("Email", "from_iban", "rolpassword", "id")]
@@ -78,7 +78,7 @@ class Redaction(BaseModel):
         Raises
         ------
         ConfigError
-            The variable that should hold it is not set.
+            The environment variable of the key is not set.
         """
         if self.hash_key_env is None:
             return _KEY_OF_THIS_PROCESS

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# a blank, or what stands between two items of a list in Python or JSON
+# a blank, or the separator of two list items in Python or JSON
 _GAP = r"(?:(?:[ \t]|\\\n)+|\\?[\"'],\s*)"
 _VALUE = r"(?:\\?\"([^\"\n\\]{1,256}+)|'([^'\n]{1,256}+)|([^\s\"'\\|;&<>-][^\s\"'\\|;&<>]{0,255}+))"
 _BEFORE = r"(?<=[\s\"'])"
@@ -70,7 +70,7 @@ _PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("useradd usermod psexec rdesktop", r"\w*", _spaced("-p")),
     ("ldappasswd", "", _spaced("-s", "-a")),
     ("vault", "", rf"{_BEFORE}unseal{_GAP}([\w+/=.-]{{20,512}}+)"),
-    # of Windows
+    # Windows
     (
         "schtasks wmic cmdkey xfreerdp wlfreerdp winrs psexec",
         r"\w*",
@@ -127,7 +127,7 @@ def password_options(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _net_password(match: re.Match[str]) -> Iterator[tuple[int, int]]:
-    """Find the password of `net use` and `net user`: of the second, the first word is the user."""
+    """Find the password of `net use` and `net user`; the first word of `net user` is the user."""
     words = [
         word.span(word.lastindex or 0)
         for word in _NET_WORD.finditer(match.string, *match.span(2))
@@ -137,7 +137,7 @@ def _net_password(match: re.Match[str]) -> Iterator[tuple[int, int]]:
 
 
 def _end(text: str, start: int) -> int:
-    """Return the end of the command that begins there."""
+    """Return the end of the command that begins at this position."""
     end = min(start + _LONGEST_COMMAND, len(text))
     stop = _END.search(text, start, end)
     return stop.start() if stop else end

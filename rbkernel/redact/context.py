@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _NAME = re.compile(r"[\w.-]{0,60}\Z")
-# how far to look back: no shell line or connection string is longer before its password
+# characters to search backwards; the text before a password is rarely longer
 _NEAR = 300
 _SECTION = re.compile(r"^[ \t]*\[[\w .:/-]{1,60}\][ \t]*$", re.MULTILINE)
 _PAIR_BEFORE = re.compile(r"(?:^|[\s\"'])[\w.-]+=(?!=)[^\s,()]*[ \t]+\Z")
@@ -29,7 +29,7 @@ _UNTIL_QUOTE = {
     "'": re.compile(r"[^'\n\\]{1,256}+(?=')"),
 }
 _NEXT_PAIR = re.compile(r"\s+[A-Za-z_][\w.]*\s?=|[&;\"']|\s--?\w")
-# no open call in this line
+# the line has no open call
 _ASSIGNS = re.compile(r"(?:.*[\"'])?[^(,{]*\Z")
 _ENDS = re.compile(r"[\s;&|#\"'\]}]|\Z")
 FUNCTION = re.compile(
@@ -42,7 +42,7 @@ _CAMEL = re.compile(r"[A-Z]|.*[a-z][A-Z]")
 _LIST_BEFORE = re.compile(r"(?:[\w.:/@\[\]-]+,)?(?:[\w.-]+=[^\s,()\"']*,)*\Z")
 _LIST_AFTER = re.compile(r"(?:,[\w.-]{1,60}+=?[^\s,()\"']{0,200}+){0,12}+(?=[\"'\s]|$)")
 _TOKEN = re.compile(r"[^\s\"']{0,300}\Z")
-# the rest of a value of several words, up to the end of its line or a remark there
+# the rest of a value of several words, up to the end of the line or a comment
 _WORD = r"[^\s\"'<>(){}\[\]|`\\#;=:,]{1,60}+"
 _PHRASE = re.compile(rf"((?: {{1,2}}{_WORD}){{1,15}}+)(?=[ \t]*(?:$|[\r\n\"'}}\]]|[ \t]#|\\n))")
 _REMARK = re.compile(
@@ -56,7 +56,7 @@ _TELLS_ABOUT = re.compile(
     r"|expired|accepted|protects?|unlocks?|await|lambda)\b",
     re.IGNORECASE,
 )
-# the key begins its line, or a text in quotes
+# the key stands at the beginning of its line or of a quoted text
 _BEGINS = re.compile(r"(?:.*[\"'])?[\s>\[-]*\Z")
 _BLOCK = re.compile(r"[\s>\"'\[-]*\Z")
 _WORDS = re.compile(r"[A-Za-z]+[;,]? +[a-z]+[;,]? +\Z|[A-Za-z]+; +\Z")
@@ -71,7 +71,7 @@ def _is_letters(words: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A key in a text: ``name`` is its full name, ``line`` the text before it in its line."""
+    """A key in a text; ``name`` is its full name, ``line`` the text before it in the line."""
 
     text: str
     name: str
@@ -82,7 +82,7 @@ class Place:
 
     @classmethod
     def of(cls, text: str, key: re.Match[str]) -> Place:
-        """Look around a key; its groups are those of `rbkernel.redact.keyvalue`."""
+        """Read the context of a key that a pattern of `rbkernel.redact.keyvalue` matched."""
         head = text[max(0, key.start() - 60) : key.start()]
         found = _NAME.search(head)
         start = key.start() - (len(found[0]) if found else 0)
@@ -98,16 +98,16 @@ class Place:
 
     @property
     def in_url(self) -> bool:
-        """``https://x-access-token:…@``: the name is that of a user."""
+        """Whether the key is the user name in a URL: ``https://x-access-token:…@``."""
         return self.colon and bool(_USER_OF_URL.search(self.line))
 
     @property
     def in_connection_string(self) -> bool:
-        """``Server=…;Uid=…;Pwd=…;``: the value ends at the semicolon."""
+        """Whether the key is in ``Server=…;Uid=…;Pwd=…;``, where a semicolon ends the value."""
         return not self.colon and bool(_CONNECTION_STRING.search(self.line))
 
     def until_semicolon(self) -> tuple[int, int] | None:
-        """Return the value of a connection string, without its braces."""
+        """Return the span of the value up to the semicolon, without its braces."""
         if braced := _BRACED.match(self.text, self.value_at):
             return braced.span(1)
         value = _UNTIL_SEMICOLON.match(self.text, self.value_at)
@@ -115,7 +115,7 @@ class Place:
 
     @property
     def quote(self) -> str:
-        """The quote that opens before the name, as in ``"PGPASSWORD=two words"``."""
+        """The quotation mark before the name, as in ``"PGPASSWORD=two words"``; else empty."""
         sign = self.line[-1:]
         if self.colon or self.spaced or sign not in _UNTIL_QUOTE:
             return ""
@@ -124,13 +124,16 @@ class Place:
         return sign if one else ""
 
     def until_quote(self) -> tuple[int, int] | None:
-        """Return the value up to the quote that closes it."""
+        """Return the span of the value up to the closing quotation mark."""
         value = _UNTIL_QUOTE[self.quote].match(self.text, self.value_at)
         return value.span() if value else None
 
     @cached_property
     def names_variable(self) -> bool:
-        """``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…`` are not parameters of code."""
+        """Whether the name is a variable, header or URL parameter, not a parameter in code.
+
+        Examples are ``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…``.
+        """
         named = self.name.isupper() and "_" in self.name
         return (
             (named and not self.line.rstrip().endswith("("))
@@ -140,11 +143,11 @@ class Place:
 
     @property
     def is_environment(self) -> bool:
-        """``PGPASSWORD=…``, as a shell and a dump of an environment have it."""
+        """Whether the key is an environment variable in a shell or a dump: ``PGPASSWORD=…``."""
         return self.name.isupper() and not (self.colon or self.spaced)
 
     def is_literal(self, end: int) -> bool:
-        """Tell whether a bare name that ends there is a value, and not a variable."""
+        """Tell whether a bare name that ends at this position is a value, not a variable."""
         value = self.text[self.value_at : end]
         if self.colon:
             return self._is_block() and not _CAMEL.match(value)
@@ -161,7 +164,7 @@ class Place:
         )
 
     def in_list(self, end: int) -> bool:
-        """Tell whether the pair, whose value ends there, is one of ``user=bob,pass=x,vers=3``."""
+        """Tell whether the pair that ends at this position is in ``user=bob,pass=x,vers=3``."""
         if self.colon or self.spaced:
             return False
         token = _TOKEN.search(self.line)
@@ -170,10 +173,10 @@ class Place:
         return bool(after and _LIST_BEFORE.fullmatch(before) and (before or "=" in after[0]))
 
     def phrase(self, end: int, word: str) -> int:
-        """Return the end of a value of several words whose first word ends there; 0: only one word.
+        """Return the end of a value of several words; 0 if the value is only one word.
 
-        In a settings file, in a variable of YAML and under ``passphrase`` a value goes on to the
-        end of its line, unless it reads like a remark.
+        ``end`` is the end of the first word. In a settings file, in a YAML variable and after
+        ``passphrase``, a value continues to the end of its line, unless it reads like a remark.
         """
         rest = _PHRASE.match(self.text, end)
         if rest is None or not _BEGINS.match(self.line):
@@ -193,7 +196,7 @@ class Place:
 
     @property
     def is_variable(self) -> bool:
-        """``POSTGRES_PASSWORD`` and ``smtp_auth_password`` are names of settings, not words."""
+        """Whether the name is a setting such as ``POSTGRES_PASSWORD``, not a word of a text."""
         return "_" in self.name and (self.name.isupper() or self.name.islower())
 
     def is_remark(self, value: str) -> bool:
@@ -201,7 +204,7 @@ class Place:
         return value.isalpha() and bool(_WORDS.search(self.line))
 
     def _is_block(self) -> bool:
-        """Tell whether the key begins its line, as in YAML, or is a header or a section's key."""
+        """Tell whether the key begins its line, as in YAML, or is a header or a section key."""
         return bool(_BLOCK.match(self.line)) or self.names_variable or self._in_settings_file()
 
     def _is_property(self) -> bool:

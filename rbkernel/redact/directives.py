@@ -1,4 +1,4 @@
-"""Secrets in directives of settings files and protocols, after a keyword without a sign.
+"""Find secrets after a keyword, without a sign between them, in settings and protocols.
 
 Netrc, Redis, HAProxy, strongSwan, network devices, NetworkManager, FTP and POP3.
 """
@@ -16,7 +16,7 @@ _END = r"(?=;?[ \t]*(?:$|[\r\n\"'\]}),]))"
 _GAP = r"[ \t]{1,20}"
 _WORD = rf"\S{{1,64}}+{_GAP}"
 _KIND = rf"(?:\d{_GAP})?"
-# a word of each, in lower case, the expression before the value, and what follows it
+# a lower-case word in each directive, the expression before the value, and the one after it
 _DIRECTIVES = tuple(
     (word, re.compile(expression + _VALUE + end, re.IGNORECASE | re.MULTILINE))
     for word, expression, end in (

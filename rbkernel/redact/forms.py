@@ -1,4 +1,4 @@
-"""Pure: list every form in which texts may contain a known value."""
+"""List every form in which texts may contain a known value. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHELL_SPECIAL = re.compile(r"[^\w@%+=:,./\x80-\U0010ffff-]", re.ASCII)
 
 
 def forms(value: str) -> set[str]:
-    """Return the forms of the value: raw, URL-, JSON-, HTML-, SQL- and shell-quoted, as bytes.
+    """Return the value's forms: raw, quoted for URL, JSON, HTML, SQL and shell, and as bytes.
 
     >>> sorted(forms("a&b"))
     ['a%2526b', 'a%26b', 'a&amp;b', 'a&b', 'a\\\\&b']
@@ -32,7 +32,7 @@ def forms(value: str) -> set[str]:
         *(in_html, html.escape(value, quote=False)),
         in_html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
         value.replace("'", "''"),
-        # what shells echo: quotes in quotes, `printf %q`, `$'…'`
+        # shell quoting: quotes in quotes, `printf %q`, `$'…'`
         *(value.replace("'", "'\"'\"'"), value.replace("'", "'\\''")),
         *(_SHELL_SPECIAL.sub(r"\\\g<0>", value), _escaped(value, "\\{:03o}")),
         *(unicodedata.normalize(form, value) for form in ("NFC", "NFD")),
@@ -46,7 +46,7 @@ def forms(value: str) -> set[str]:
 
 
 def _escaped(value: str, escape: str) -> str:
-    """Return the value with each byte beyond ASCII as an escape, quotes and backslashes as is."""
+    """Return the value with each non-ASCII byte escaped; quotes and backslashes are unchanged."""
     return "".join(chr(byte) if byte < 0x80 else escape.format(byte) for byte in _bytes(value))
 
 
@@ -71,7 +71,7 @@ _URL_SAFE = str.maketrans("+/", "-_")
 
 
 def _base64_cores(data: bytes) -> Iterator[str]:
-    """Return the base64 of the data at each offset, without the characters at the edges."""
+    """Return the base64 of the data at each of three offsets, without the edge characters."""
     for offset, first in ((0, 0), (1, 2), (2, 3)):
         encoded = base64.b64encode(b"\0" * offset + data).decode()
         last = (offset + len(data)) * 8 // 6

@@ -1,7 +1,7 @@
 """Secrets in HTTP headers other than ``Authorization``: ``X-Honeycomb-Team: …``.
 
-A header with the name of a key holds one; another header of a vendor counts as one if its value is
-random, unless its name says that it is an identifier.
+A header that is named like a key holds a secret. Another vendor's header counts as a secret if its
+value looks random, unless its name says that the value is an identifier.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _KEY = re.compile(r"(?:^X-(?:.*-)?|.*-)(?:api-?)?(?:key|secret|art-api)\Z", re.IGNORECASE)
-# names of what is public, identifies or describes: traces, hashes, builds, caches, SSH and TLS
+# names of public or identifying values: traces, hashes, builds, caches, SSH and TLS
 _IDENTIFIES = re.compile(
     r"(?:\A|-)(?:\w*id|\w*trace\w*|spans?|digest|\w*hash|(?:content-)?sha\d*|md5|checksum|etag|commit"
     r"|revision|version|builds?|release|cache|surrogate|idempotency|dedup\w*|request|correlation"

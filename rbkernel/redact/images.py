@@ -1,7 +1,7 @@
 """Remove metadata from pictures: text, EXIF, thumbnails, comments, colour profiles.
 
 Only PNG and JPEG are supported; every other binary format is withheld, because its contents are not
-known. What a picture *shows* is not read.
+known. The visible content of a picture is not searched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import binascii
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# PNG specification, third edition: what changes how the picture looks, and animation
+# PNG specification, third edition: the chunks that affect the look of the picture, and animation
 _KEPT_CHUNKS = frozenset(
     {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"}
     | {b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT"}
@@ -28,7 +28,7 @@ def plain_picture(data: bytes) -> bytes:
     Raises
     ------
     ValueError
-        The bytes are neither, or are damaged.
+        The bytes are neither PNG nor JPEG, or are damaged.
     """
     if data.startswith(_PNG):
         return _png(data)
@@ -38,12 +38,12 @@ def plain_picture(data: bytes) -> bytes:
 
 
 def plain_base64(text: str) -> str:
-    """Return the base64 of a PNG or JPEG without its metadata; unchanged if there is none.
+    """Remove the metadata of a base64 PNG or JPEG; return the text unchanged if it has none.
 
     Raises
     ------
     ValueError
-        It is no base64, or no such picture.
+        The text is not base64, or not a PNG or JPEG.
     """
     data = decoded(text)
     plain = plain_picture(data)
@@ -56,7 +56,7 @@ def decoded(text: str) -> bytes:
     Raises
     ------
     ValueError
-        It is no base64.
+        The text is not base64.
     """
     try:
         return base64.b64decode("".join(text.split()), validate=True)
@@ -75,7 +75,7 @@ def _png(data: bytes) -> bytes:
             kept.append(data[position:end])
         position = end
         if kind == b"IEND":
-            break  # the rest is not a part of the picture
+            break  # any bytes after this chunk are not part of the picture
     return b"".join(kept)
 
 
@@ -106,7 +106,7 @@ def _is_kept_app(kind: int, segment: bytes) -> bool:
 
 
 def _end_of_scan(data: bytes, position: int) -> int:
-    """Return where the next marker stands after the picture's data."""
+    """Return the position of the next marker after the picture's data."""
     while (position := data.find(b"\xff", position)) >= 0:
         if position + 1 < len(data) and data[position + 1] not in _STUFFED | {0xFF}:
             return position

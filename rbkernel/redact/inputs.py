@@ -1,4 +1,4 @@
-"""Secrets in the input of commands: a pipe, a here-document, a list of cloud-init."""
+"""Find secrets in the input of commands: pipes, here-documents and cloud-init lists."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _found(expression: re.Pattern[str], text: str, sign: str) -> Iterable[re.Mat
 
 
 def _words(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple[int, int]]:
-    """Find the words of `echo` and `printf`, without options and formats."""
+    """Find the words that `echo` and `printf` print, without options and formats."""
     found = [match.span(match.lastindex or 0) for match in _WORD.finditer(text, start, end)]
     words = [span for span in found if not _OPTION.fullmatch(text, *span)]
     for span in words:
@@ -81,7 +81,7 @@ def _words(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple
 
 
 def _lines(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple[int, int]]:
-    """Find the password of each line: all of it, or what follows ``user:``."""
+    """Find the password of each line: the whole line, or the part after ``user:``."""
     for match in _LINE.finditer(text, start, end):
         user = _USER.match(text, *match.span(1)) if of_users else None
         yield (user.end() if user else match.start(1)), match.end(1)

@@ -33,13 +33,13 @@ _KEY_KINDS = re.compile(
     r"|subscription|instrumentation|sentry)[_-]?$",
     re.IGNORECASE,
 )
-# these keys are also names of other things: a queue, a document, a user's choice
+# keys that also name other things: a queue, a document, a user's choice
 _WEAK_KINDS = re.compile(r"(?:routing|[A-Z]{3,20}_)[_-]?$")
 _NO_KINDS = re.compile(
     r"(?:CACHE|PRIMARY|FOREIGN|PARTITION|SORT|PUBLIC|IDEMPOTENCY|OBJECT|GROUP|DEDUP|ROW|HOT)_$"
 )
 _RANDOM = re.compile(r"(?=[\w.+/=-]*\d)(?=[\w.+/=-]*[A-Za-z])[\w.+/=-]{20,}+")
-# `dbpass` is a password, `compass` and `bypass` are none
+# `dbpass` is a password; `compass` and `bypass` are not
 _RUN_TOGETHER = re.compile(
     r"(?:db|sql|(?<!\.)pg|my|user|root|admin|app|auth|mail|smtp|ftp|ssh|redis|mongo|ora|http|proxy"
     r"|bind|ldap)$"
@@ -63,7 +63,7 @@ _QUOTED = {
 }
 _BARE = re.compile(r"(?:[^\s\"'<>&;,(){}\[\]|`\\]|\\ ){1,512}+")
 _BLOCK_END = re.compile(r"[ \t]*+(?:[\r\n,}\]\"'#\\]|$)")
-# values that are not secrets: nothing, a placeholder, a type, a reference, a remark
+# values that are not secrets: empty ones, placeholders, types, references, remarks
 _NO_SECRET = re.compile(
     r"none|null|nil|true|false|yes|no|on|off|str|string|text|bytes|int|bool|any|optional|secretstr"
     r"|required|missing|unset|empty|invalid|expired|incorrect|wrong|failed|ok|set|unknown|n/a"
@@ -84,7 +84,7 @@ def is_no_secret(value: str) -> bool:
     return bool(_NO_SECRET.fullmatch(value)) or is_reference(value)
 
 
-# what a log reports about a setting
+# states of a setting in logs
 _STATE = re.compile(
     r"(?:accepted|added|applied|available|cached|changed|created|defined|deleted|denied|deprecated"
     r"|encrypted|exists|failed|found|generated|given|hashed|here|ignored|leaked|loaded|matches"
@@ -111,7 +111,7 @@ def key_values(text: str) -> Iterator[tuple[int, int]]:
     >>> [slice(*place) for place in key_values("password=x1 user=b, token_count = 3")]
     [slice(9, 11, None)]
     """
-    done = 0  # a value is examined once: a text in it that looks like a key is a part of it
+    done = 0  # a key inside the previous value is part of that value
     for key in _keys(text):
         if key.start() < done:
             continue
@@ -141,7 +141,7 @@ def _keys(text: str) -> Iterator[re.Match[str]]:
 
 
 def _places(lower: str, words: Iterable[str]) -> Iterator[int]:
-    """Find the positions of words: much faster than a regular expression of alternatives."""
+    """Find the positions of words; this is much faster than a regular expression."""
     for word in words:
         place = lower.find(word)
         while place >= 0:
@@ -150,7 +150,7 @@ def _places(lower: str, words: Iterable[str]) -> Iterator[int]:
 
 
 def _is_key(text: str, start: int, word: str) -> bool:
-    """Tell whether the word is a key by itself: ``pass`` is, in ``compass`` it is not."""
+    """Tell whether the word is a key, not part of another word: ``pass`` in ``compass`` is not."""
     before = text[max(0, start - 21) : start]
     if word == "key":
         return bool(_KEY_KINDS.search(before) or _is_weak(before))
@@ -180,7 +180,7 @@ def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
     if place.line.endswith("${"):
         return None
     if place.in_url:
-        return None  # `https://x-access-token:…@`: what stands before the @ has a rule of its own
+        return None  # `https://x-access-token:…@`: another rule handles the text before the @
     if place.in_connection_string:
         return place.until_semicolon()
     if place.quote:
@@ -190,7 +190,7 @@ def _value(text: str, key: re.Match[str]) -> tuple[int, int] | None:
 
 def _quoted(text: str, key: re.Match[str], quote: str) -> tuple[int, int] | None:
     value = _QUOTED[quote].match(text, key.end())
-    # `input("Password: "), …`: the quote ends a text, it does not begin one
+    # `input("Password: "), …`: the quotation mark ends a text
     if value is None:
         return None
     if value[1][0] in "),;]}: \n" and (key[4] or _is_open(text, key.start(), quote)):
@@ -202,7 +202,7 @@ _LONGEST_LINE = 1_000
 
 
 def _is_open(text: str, place: int, quote: str) -> bool:
-    """Tell whether a quote was opened in this line before the place."""
+    """Tell whether a quotation is open in this line at the position."""
     start = max(text.rfind("\n", 0, place) + 1, place - _LONGEST_LINE)
     return text.count(quote, start, place) % 2 == 1
 
@@ -248,7 +248,7 @@ def _is_code(value: str, after: str, is_literal: Callable[[], bool] = lambda: Fa
     return named and value.isidentifier() and not is_literal()
 
 
-# words of code and of remarks, and in an environment what somebody chose for a password
+# words of code and remarks; in an environment variable they may be passwords
 _WEAK = frozenset({"password", "passwd", "passphrase", "secret", "token", "text", "string"})
 
 
@@ -269,7 +269,7 @@ def _may_be_secret(text: str, key: re.Match[str], found: tuple[int, int]) -> boo
     before = text[max(0, key.start() - 21) : key.start()]
     if word == "key" and not _KEY_KINDS.search(before):
         return bool(_RANDOM.fullmatch(value))
-    # lexers have tokens, prose has secrets: these need the look of one, or the name of a variable
+    # lexers have tokens, prose has "secrets": require a random-looking value or a variable's name
     if len(value) < 6 or " " in value:
         return word == "key" and quoted and len(value) >= 8 and bool(_LOOK.search(value))
     return bool(_LOOK.search(value)) or (
@@ -281,7 +281,7 @@ _LOOK = re.compile(r"\d|[^\w.-]|-.*-|^(?=.*[a-z])(?=.*[A-Z])\w{16,}$")
 
 
 def flags(text: str) -> Iterator[tuple[int, int]]:
-    """Find ``--password VALUE`` and the like."""
+    """Find the values of options such as ``--password VALUE``."""
     for match in _FLAG.finditer(text):
         if match[1] and (quoted := _QUOTED[match[1]].match(text, match.start(2))):
             if not is_no_secret(quoted[1]):

@@ -1,8 +1,8 @@
-"""Known secrets, and every form in which they may appear in the output.
+"""Find known secrets in every form in which the output may contain them.
 
-Not every value can be searched for: see `can_be_secret`. A value that may be a part of another word
-by chance counts only if it stands alone: see `rbkernel.redact.alone`. The patterns still find the
-others by the words around them.
+Some values are too common to be searched for: see `can_be_secret`. A value that may occur in other
+words by chance counts only if it stands alone: see `rbkernel.redact.alone`. The patterns can still
+find values that are not searched for, by the words around them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from rbkernel.redact.reading import unescaped
 from rbkernel.redact.span import Span
 
 SHORTEST = 4
-# a shorter word of letters, or a shorter number, is in too many texts
+# shorter words and shorter numbers occur in too many texts
 _SHORTEST_PLAIN = 8
-# what is left of a value that tables, `reprlib` and `%whos` cut
+# minimum length of the rest of a value that tables, `reprlib` or `%whos` truncated
 _CUT = ("...", "…", "<...>")
 _SHORTEST_PIECE = 6
-# base64 that goes on in the next line, also where the line's end stands as an escape in a text
+# base64 that continues in the next line; the line break may be an escape
 _BASE64_LINE_END = re.compile(
     r"(?<=[A-Za-z0-9+/_-]{16})(?:(?:\\r)?\\n|\r?\n)(?=[A-Za-z0-9+/_=-]{2})"
 )
-# words that texts about databases, the record and the protocol of kernels are made of
+# common words in texts about databases, in the record and in the kernel protocol
 _COMMON = frozenset(
     {"rbkernel", "critical", "postgres", "postgresql", "localhost", "database", "databases"}
     | {"password", "passwords", "passwd", "username", "hostname", "changeme", "placeholder"}
@@ -39,10 +39,10 @@ _LONG_WORD = re.compile(r"[^\s<>\"',;]{9,}+")
 
 
 def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
-    """Tell whether a value can be a secret, and be searched for.
+    """Tell whether a value is searched for as a secret.
 
-    Our own marks, templates, short words, short numbers and common words cannot, nor can public
-    names, which are given in lower case.
+    rbkernel's marks, templates, short words, short numbers, common words and public names are not
+    searched for. Public names are given in lower case.
 
     >>> [can_be_secret(one) for one in ("hunter2", "orders", "1234567", "12345678", "postgres")]
     [True, False, False, True, False]
@@ -58,7 +58,7 @@ def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
 
 
 class _Form(NamedTuple):
-    """One form of a value, and the test whether it stands alone; None if that is not needed."""
+    """One form of a value, and the test that the form stands alone (None: not needed)."""
 
     text: str
     name: str
@@ -67,7 +67,7 @@ class _Form(NamedTuple):
 
 
 class KnownSecrets:
-    """Secrets by the name of their source, such as ``environment: ORDERS_DIAG_PASSWORD``."""
+    """Known secrets with the name of their source: ``environment: ORDERS_DIAG_PASSWORD``."""
 
     def __init__(self) -> None:
         self._forms: dict[str, _Form] = {}
@@ -80,17 +80,17 @@ class KnownSecrets:
         self._public: set[str] = set()
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
-        """Remember a secret; False if it cannot be searched for, or is known already.
+        """Remember a secret; return False if it cannot be searched for, or is already known.
 
         Parameters
         ----------
         name
-            Its name in the mask.
+            The name that the mask shows.
         value
-            The secret; each line of it counts by itself, too.
+            The secret; each of its lines is also remembered separately.
         public
-            Words that stand in the evidence anyway, such as the user's name: from now on, no
-            value that is equal to one is learned.
+            Words that are in the evidence anyway, such as the user's name. A value equal to one
+            of these words is never remembered, from this call on.
         """
         self._public |= {word.lower() for word in public}
         if not can_be_secret(value, self._public):
@@ -124,7 +124,7 @@ class KnownSecrets:
             yield from self._wrapped(text)
 
     def _cut(self, text: str) -> Iterator[Span]:
-        """Find the rest of a cut value: its beginning, its end, or both."""
+        """Find the beginning or the end of a value that was truncated, or both."""
         for value, name in self.values.items():
             if len(value) < SHORTEST_ENCODED:
                 continue
@@ -160,7 +160,7 @@ def _forms_of(value: str, name: str) -> Iterator[_Form]:
     is_word = alone.needs_to_be_alone(value)
     for text in encodings(value):
         yield _Form(text, name, _encoded_check(text, value) if is_word else None, encoded=True)
-    # the last is what is left of a backslash where escapes are decoded
+    # the last form is the value after escapes were decoded
     for text in forms(value) | {unescaped(value)}:
         is_hex = is_word and _HEX.fullmatch(text) and text != value
         check = alone.in_hex if is_hex else alone.as_word if is_word else None
@@ -192,7 +192,7 @@ def places(text: str, piece: str) -> Iterator[int]:
 
 
 def _unwrapped(text: str) -> tuple[str, Callable[[int], int]]:
-    r"""Return a text whose base64 stands in one line each, and the way back; itself if it does.
+    r"""Join wrapped base64 into single lines; return the text, and a map of positions back.
 
     >>> whole, back = _unwrapped("x: QUJDREVGR0hJSktM\nTU5P\n")
     >>> whole, back(19)
@@ -215,7 +215,7 @@ def _unwrapped(text: str) -> tuple[str, Callable[[int], int]]:
 
 
 def _common(value: str, text: str, start: int) -> int:
-    """Return how many characters of the value stand in the text from there on."""
+    """Return the number of the value's characters that match the text at this position."""
     length = 0
     while length < len(value) and text.startswith(value[length], start + length):
         length += 1

@@ -1,4 +1,4 @@
-"""Secrets in lines of a known form: files of clients, prompts, logs."""
+"""Find secrets in lines of a known form: password files, logins, prompts, logs."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ _LOGIN_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _LOGIN_LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!#$%^&*+=?~])[^.]{6,}")
-# what follows the @ of a package, an image or an action
+# texts after the @ of a package, an image or an action
 _REVISION = re.compile(
     r"v?\d[\w.-]*|sha\d+|[0-9a-f]{7,64}|main|master|develop|latest|next|dev|HEAD|[A-Z.]+"
 )
-# accounts that every installation of Oracle has had
+# default accounts of Oracle
 _ACCOUNTS = frozenset({"sys", "system", "scott", "hr", "dbsnmp", "sysman"})
 _VERSION = re.compile(r"v?\d[\d.]*|[\w-]+\.git")
 
 
 def logins(text: str) -> Iterator[tuple[int, int]]:
-    """Find the password of ``user/password@host``; of ``repo/action@v4`` there is none.
+    """Find the password in ``user/password@host``; ``repo/action@v4`` has none.
 
     >>> text = "sqlplus scott/tiger@xe, actions/checkout@v4, app/Winter-2026@db1"
     >>> [text[start:end] for start, end in logins(text)]
@@ -98,7 +98,7 @@ _HOST_LOGIN = re.compile(
     r"|\[[0-9a-f:]{2,40}+\]:\d{2,5}|/[\w-]{1,64}+(?=[?\"'\s]|$)"
     r"|[\w.-]{1,128}+/[\w-]{1,64}+\?\w{1,40}+=)"
 )
-# what stands before a colon and is no user: schemes, registries, levels of a log
+# words before a colon that are not users: schemes, registries, log levels
 _NO_USER = re.compile(
     r"mailto|e?mail|to|from|cc|bcc|by|sips?|xmpp|acct|npm|jsr|pip|gh|github|gitlab|docker|image|git"
     r"|file|https?|tel|urn|host|node|address|addr|endpoint|server|debug|info|warn(?:ing)?|error"
@@ -108,7 +108,7 @@ _NO_USER = re.compile(
 
 
 def host_logins(text: str) -> Iterator[tuple[int, int]]:
-    """Find the password of ``user:password@host:port``.
+    """Find the password in ``user:password@host:port``.
 
     >>> text = "root:sesame@localhost:3306, app:tulip@tcp(db1:3306)/shop, mailto:a@b.example:25"
     >>> [text[start:end] for start, end in host_logins(text)]
@@ -134,7 +134,7 @@ _REPORTED = re.compile(
     r"|\b(?:password|passphrase) [\"'`]([^\s\"'`]{6,256}+)[\"'`]",
     re.IGNORECASE,
 )
-# libpq repeats what it cannot read, which is a password or a whole connection string
+# libpq quotes a text that it cannot parse; it may be a password or a connection string
 _ECHOED = re.compile(r"missing \"=\" after \"([^\"\n]{1,512}+)\" in connection info string")
 _QUOTED_REPORT = re.compile(
     r"(?<![\w.])(?:password|passphrase)(?: for [^\n:]{1,80}?)? (?:is|was)(?: now| set to)?:?"
@@ -160,7 +160,7 @@ _REDIS_AUTH = re.compile(
 
 
 def prompts(text: str) -> Iterator[tuple[int, int]]:
-    """Find what prompts echo and logs report: ``Password for user app: sesame``.
+    """Find passwords after prompts and in logs: ``Password for user app: sesame``.
 
     >>> text = "Your password is Welcome-2026. Password for user app: sesame"
     >>> [text[start:end] for start, end in prompts(text)]

@@ -1,4 +1,4 @@
-"""Payment cards among the digits of a text: issuer, length and check digit must all fit."""
+"""Find payment card numbers in a text: issuer, length and check digit must all be valid."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cards(text: str) -> Iterator[tuple[int, int]]:
 
 
 def is_card(number: str) -> bool:
-    """Tell whether digits, in groups or not, are a card's number.
+    """Tell whether digits, with or without separators, are a card number.
 
     >>> is_card("5500000000000004"), is_card("55000000-00000004"), is_card("3782-822463-10005")
     (True, False, True)
@@ -47,7 +47,7 @@ def is_card(number: str) -> bool:
 
 
 def _checks(digits: str) -> bool:
-    """Tell whether the last digit is Luhn's (ISO/IEC 7812-1, annex B)."""
+    """Tell whether the last digit is the correct Luhn check digit (ISO/IEC 7812-1, annex B)."""
     total = sum(int(digit) for digit in digits[-1::-2])
     total += sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return total % 10 == 0

@@ -1,4 +1,4 @@
-"""Texts in place of a secret: rbkernel's marks, references, placeholders."""
+"""Recognize texts that replace a secret: rbkernel's marks, references and placeholders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~}}-])")
 
 
 def own_marks(text: str) -> list[tuple[int, int]]:
-    """Return the places of rbkernel's marks in a text.
+    """Return the spans of rbkernel's marks in a text.
 
     >>> own_marks("password = ‹PLACEHOLDER: name›")
     [(11, 30)]
@@ -34,7 +34,7 @@ def own_marks(text: str) -> list[tuple[int, int]]:
 
 
 def inside(places: Sequence[tuple[int, int]], start: int, end: int) -> bool:
-    """Tell whether a place is in one of these sorted, separate spans.
+    """Tell whether start and end lie in one of these sorted, separate spans.
 
     >>> inside([(2, 5), (9, 12)], 10, 12), inside([(2, 5), (9, 12)], 4, 6)
     (True, False)
@@ -53,7 +53,7 @@ def is_reference(text: str, start: int = 0, end: int | None = None) -> bool:
 
 
 def reference_at(text: str, start: int) -> int:
-    """Return the end of a reference that begins here; 0 if there is none.
+    """Return the end of a reference that begins at this position; 0 if there is none.
 
     >>> reference_at("${PGPASSWORD:?missing} psql", 0)
     22
@@ -66,7 +66,7 @@ _TEMPLATE = re.compile(r"\$?\{\{.*\}\}|\$[{(].*[})]|<[\w .-]+>|\{[\w.]*\}|[*•.
 
 
 def is_template(value: str) -> bool:
-    """Tell whether a value is a placeholder to fill in, and so not a secret.
+    """Tell whether a value is a placeholder to fill in, and therefore not a secret.
 
     >>> [is_template(value) for value in ("${PGPASSWORD}", "<password>", "****", "$ecret-9")]
     [True, True, True, False]

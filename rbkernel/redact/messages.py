@@ -1,7 +1,7 @@
 """Redact the messages of a kernel, each kind in the form that its client expects.
 
-Fails closed: a message that cannot be searched becomes one that says so, with what the client
-needs to go on (a status, an id, a cursor) and nothing else. What passes has its normal form
+It fails closed: a message that cannot be searched is replaced by a note, with only the fields that
+the client needs to continue (a status, an id, a cursor). Redacted messages are in normal form
 (`rbkernel.strictjson`), so that the client, the journal and the notebook have the same values.
 """
 
@@ -37,20 +37,20 @@ class Clean:
 
     @property
     def marks(self) -> list[str]:
-        """The replacement of withheld buffers."""
+        """The texts that replace withheld buffers."""
         found = (_MARK.match(bytes(memoryview(one)[:_LONGEST_MARK])) for one in self.buffers)
         return sorted({match[0].decode() for match in found if match})
 
     @classmethod
     def stream(cls, message: Mapping[str, Any], text: str) -> Clean:
-        """Return a stream's message with this text."""
+        """Return a stream message with this text."""
         return cls(content={**message["content"], "text": text}, metadata=message["metadata"])
 
     @classmethod
     def withheld(
         cls, kind: str, content: Mapping[str, Any], error: Exception, buffers: Sequence[Buffer] = ()
     ) -> Clean:
-        """Return a message that says that its content could not be searched."""
+        """Return a message with a note that its content could not be searched."""
         return cls(
             content=withheld_content(kind, content, type(error).__name__),
             metadata={},
@@ -59,7 +59,7 @@ class Clean:
 
 
 class MessageRedactor:
-    """Redacts messages; it remembers which widgets are password fields."""
+    """Redacts messages, and remembers which widgets are password fields."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -72,10 +72,10 @@ class MessageRedactor:
         metadata: Mapping[str, Any],
         buffers: Sequence[Buffer],
     ) -> Clean:
-        """Return the redacted message; it never raises for a message that a cell can send."""
+        """Return the redacted message; no message of a cell makes this method raise."""
         try:
             return self._clean(kind, content, metadata, buffers)
-        # on any error the client must get an answer, but not the original message
+        # after any error the client must get an answer, but not the original message
         except Exception as error:  # noqa: BLE001
             self._redactor.counts["withheld"] += 1
             return Clean.withheld(kind, content, error, buffers)
@@ -96,13 +96,13 @@ class MessageRedactor:
         )
 
     def typed(self, content: Mapping[str, Any]) -> str:
-        """Return the text typed into a password field, if this message has it."""
+        """Return the text typed into a password field by this message; else empty."""
         if content.get("comm_id") not in self._password_widgets:
             return ""
         return str(_state(content).get("value", ""))
 
     def _without_typed_password(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Leave the value of a password field out: a mask would go back into the field."""
+        """Remove the value of a password field: a mask would be written into the field."""
         state = _state(content)
         if state.get("_model_name") == _PASSWORD_WIDGET:
             self._password_widgets.add(content["comm_id"])
@@ -120,7 +120,7 @@ def _state(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def withheld_content(kind: str, content: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    """Return a content of that kind with a note that the rest was withheld.
+    """Return content of this kind with a note that the original was withheld.
 
     >>> withheld_content("stream", {"name": "stdout", "text": "…"}, "ValueError")
     {'name': 'stdout', 'text': '[withheld: it could not be searched for secrets (ValueError)]'}

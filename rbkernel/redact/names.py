@@ -1,10 +1,10 @@
-"""Names of secrets: of parameters, columns, JSON keys, variables."""
+"""Recognize names of secrets: parameters, columns, JSON keys and variables."""
 
 from __future__ import annotations
 
 import re
 
-# the words that end such a name; `token_count`, `max_tokens` and `password_changed_at` are none
+# last words of such names; `token_count`, `max_tokens` and `password_changed_at` do not match
 _WORD = (
     r"(?:pass(?:words?|wort|wd|phrase|code)?|pwd|pw|psk|secret|token|credentials?|dsn|conninfo"
     r"|rolpassword|(?:api|access|account|auth|private|secret|signing|encryption|shared|sharedaccess"
@@ -30,13 +30,13 @@ _METHOD = re.compile(
 )
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+")
 _LONGEST = 120
-# PostgreSQL's own columns that hold passwords under other names, and one that says whether
+# PostgreSQL columns with passwords under other names, and a column that tells if one is set
 _CATALOGUE = frozenset({"umoptions", "srvoptions", "subconninfo", "primary_conninfo"})
 _HARMLESS = frozenset({"has_password", "conninfo", "pwd", "credentials", "token"})
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a name is that of a secret.
+    """Tell whether a name is the name of a secret.
 
     >>> [is_secret(name) for name in ("db_password", "apiKey", "PGPASSWORD", "X-Auth-Token")]
     [True, True, True, True]
@@ -58,7 +58,7 @@ def is_login_variable(name: str, value: str) -> bool:
 
 
 def is_secret_column(name: str) -> bool:
-    """Tell whether a column of a result is masked although no policy names it.
+    """Tell whether a column of a result is masked even if no policy names the column.
 
     >>> is_secret_column("rolpassword"), is_secret_column("umoptions"), is_secret_column("query")
     (True, True, False)

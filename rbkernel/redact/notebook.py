@@ -1,4 +1,4 @@
-"""Find the secrets in a notebook; the result has their places, never their values."""
+"""Find the secrets in a notebook; the result gives their places, never their values."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Leak:
 
 
 def leaks(notebook: Mapping[str, Any], texts: TextRedactor | None = None) -> tuple[Leak, ...]:
-    """Find the secrets that a notebook holds, in its cells, outputs and metadata.
+    """Find the secrets in a notebook's cells, outputs and metadata.
 
-    papermill writes the injected cell and ``metadata.papermill`` itself, out of the kernel's
-    reach; a person writes the sources.
+    The kernel cannot redact these: papermill writes the injected cell and ``metadata.papermill``,
+    and people write the sources.
 
     >>> [str(leak) for leak in leaks({"metadata": {"papermill": {"parameters": {"dsn": "x"}}},
     ...     "cells": [{"source": "PGPASSWORD=geheim1 psql", "metadata": {}}]})]
@@ -59,7 +59,7 @@ def _parts(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _in(redactor: Redactor, value: Any) -> list[str]:
     redactor.counts.clear()
     redactor.value(value)
-    # an attached picture does not count as a secret, although it cannot be searched
+    # an attached picture cannot be searched, but does not count as a secret
     return [rule for rule in redactor.counts if not rule.startswith("withheld")]
 
 

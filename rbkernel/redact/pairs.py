@@ -1,7 +1,7 @@
-"""Secrets whose name and value stand apart: in Kubernetes, Terraform, XML, csh, psql, tables.
+"""Find secrets whose name and value are separated: Kubernetes, Terraform, XML, csh, psql, tables.
 
-The first group of each expression is the name, the last one that matched the value;
-`rbkernel.redact.names` tells whether the name is that of a secret.
+In each expression the first group is the name, and the last group that matched is the value.
+`rbkernel.redact.names` decides whether the name is the name of a secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAME = r"([\w./-]{2,80}+)"
 _QUOTED = r"\"([^\"\n]{1,256}+)\"|'([^'\n]{1,256}+)'"
 _LABEL = r"(?:name|key|field|variable|parameter_?key|option_?name)"
 _CONTENT = r"(?:(?:parameter_?|secret_?|string_?)?value)"
-# what may stand between the two: blanks, a comma, a remark, other fields that hold a word
+# texts between name and value: blanks, a comma, a remark, other fields that hold a word
 _BETWEEN = (
     r"[\s,]{1,60}+(?:#[^\n]{0,200}+\n\s{0,60}+)?"
     rf"(?:[\"']?(?!{_CONTENT})\w{{1,20}}[\"']?:[ ]{{0,3}}[\"']?[\w.-]{{1,40}}+[\"']?[\s,]{{1,60}}+)"
@@ -32,7 +32,7 @@ _VERBS = (
 
 
 def _pair(words: str, *expression: str) -> tuple[list[str], re.Pattern[str]]:
-    """Return an expression, and the words of which one stands in every text it matches."""
+    """Return an expression, and words of which every matching text contains at least one."""
     return words.split(","), re.compile("".join(expression), re.IGNORECASE | re.MULTILINE)
 
 
@@ -67,7 +67,7 @@ _PAIRS = (
         rf"<{_LABEL}>\s{{0,20}}{_NAME}\s{{0,20}}</[\w-]{{1,20}}>(?:\s|\\[rn]){{0,80}}+",
         r"<value>([^<>\n]{1,256}+)</",
     ),
-    # what a variable is when it is not set, in shells and in Spring, in Ruby and JavaScript
+    # default values of variables, in shells, Spring, Ruby and JavaScript
     _pair(
         "${",
         rf"\$\{{{_NAME}:?[=-]?(?<=[:=-])([^}}\s\"'$?+:=-][^}}\n\"'$]{{0,255}}+)\}}",
@@ -82,14 +82,14 @@ _PAIRS = (
         rf"(?:{_QUOTED}|([^\s\"']{{3,256}}+))",
     ),
 )
-# with the value first
+# the value comes first
 _REVERSED = re.compile(
     rf"(?<![\w.-]){_CONTENT}[\"']?\s{{0,3}}:[ \t]{{0,8}}"
     rf"(?:{_QUOTED}|([^\s\"'}}\],&\\][^\n\"'}},]{{1,255}}+))"
     rf"[\s,]{{1,60}}+[\"']?{_LABEL}[\"']?\s{{0,3}}:\s{{0,3}}[\"']?{_NAME}",
     re.IGNORECASE,
 )
-# `setenv("PGPASSWORD", "sesame")`; in `Column("password", "text")` the second is no value
+# `setenv("PGPASSWORD", "sesame")`; but `"text"` in `Column("password", "text")` is no value
 _CALL = re.compile(
     rf"\(\s{{0,8}}[\"']{_NAME}[\"']\s{{0,8}},\s{{0,8}}[\"']([^\n\"']{{4,256}}+)[\"']"
 )
@@ -97,7 +97,7 @@ _SETS = re.compile(
     r"(?:set|put|add|get|env|fetch|define|property|header|variable|default)\w{0,40}\Z",
     re.IGNORECASE,
 )
-# only a word that looks like a secret: the rest are columns of a table, or words of a remark
+# only values that look like secrets: others are table columns or words of a remark
 _START, _END = r"(?:^|[\"'])[ \t]*", r"[ \t]*(?=\r?$|[\"'])"
 _APART = r"(?: {2,80}| {0,80}\t[ \t]{0,80}|(?<=\.password) |(?<=[A-Z]) )"
 _LOOSE_PAIRS = tuple(
@@ -110,13 +110,13 @@ _LOOSE_PAIRS = tuple(
 _LOOSE_LOOK = re.compile(
     r"(?=.*[A-Za-z])(?=.*(?:\d|[^\w\s.()-])).*|\w+_(?:password|pw|secret|token)"
 )
-# of SQL, of pandas, of programming languages
+# types of SQL, of pandas and of programming languages
 _TYPES = re.compile(
     r"(?:u?int|float|datetime|timedelta|string|bool)\d*(?:\[.*\])?"
     r"|(?:varchar|char|character|bytea|text|numeric|bit|uuid|jsonb?|citext|inet|date|time|object)\b.*"
     r"|\w+\[\]|scram-sha-256|[\[*&].*|[A-Z]\w*"
 )
-# `smtp_auth_password sesame`: a line of a settings file; its name is no word of a sentence
+# `smtp_auth_password sesame`: a line of a settings file
 _DIRECTIVE = re.compile(
     rf"{_START}(?:-[ \t]+)?((?=\S{{0,60}}?(?:[_.]|[a-z][A-Z]|bindpw|rootpw))[A-Za-z][\w.]{{3,80}}+)"
     r"[ \t]{1,20}(?:\"([^\"\n]{3,256}+)\"|'([^'\n]{3,256}+)'|([^\s\"'|:=<>(){}\[\],;]{4,256}+))"
@@ -127,7 +127,7 @@ _PASSWORD_NAME = re.compile(r"(?i:pass(?:word|wd|phrase)?|pwd|pw|psk)\Z")
 
 
 def pairs(text: str) -> Iterator[tuple[int, int]]:
-    r"""Find values that stand apart from their name: ``setenv PGPASSWORD sesame``.
+    r"""Find values that are separated from their name: ``setenv PGPASSWORD sesame``.
 
     >>> text = "- name: DB_PASSWORD\n  value: sesame\nsmtp_auth_password tulip"
     >>> [text[start:end] for start, end in pairs(text)]

@@ -1,8 +1,8 @@
-r"""A text as its reader sees it, and the mapping of positions back to the original text.
+r"""Convert a text to its visible form, and map positions back to the original text.
 
-`as_read` drops terminal colours, inline tags and invisible characters and decodes HTML entities and
-JSON escapes. With `JOINED` it also drops Markdown's emphasis and the ends of lines; with `ERASED`
-what a backspace takes back.
+`as_read` removes terminal colours, inline tags and invisible characters, and decodes HTML entities
+and JSON escapes. With `JOINED` it also removes Markdown emphasis and line ends; with `ERASED` it
+also removes the characters that backspaces erase.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable
 
-# colours and positions of the cursor, titles of windows, and the same as escapes in a text
+# terminal sequences for colours, cursor and window titles, also written as escapes
 TERMINAL = (
     r"\x1b\[[0-?]*+[ -/]*+[@-~]|\x1b\][^\x07\x1b\n]{0,1000}+(?:\x07|\x1b\\)|\x1b[=>78cDEHMNOPVWXZ]"
     r"|\x9b[0-?]*+[@-~]|\\(?:x1b|033|u001b|e)\[[0-9;]{0,20}+[A-Za-z]"
@@ -23,7 +23,7 @@ INVISIBLE = (
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
     "\U000e0000-\U000e0fff]"
 )
-# what stands inside a tag; a quoted attribute may hold what would end it
+# the inside of a tag; a quoted attribute may contain `>`
 _INSIDE = r"(?:(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+')*+>|[^<>]*+>)"
 _COMMENT = r"<!--(?:[^-]|-(?!->)){0,300}+-->"
 _CODED = (
@@ -33,12 +33,12 @@ _CODED = (
 )
 _TAG = rf"</?([A-Za-z][\w-]{{0,20}}+){_INSIDE}"
 MARKUP = re.compile(rf"{TERMINAL}|{_TAG}|{_COMMENT}|{_CODED}")
-# the same where tags are no markup: for what stands in their attributes
+# the same, but tags are not removed: used to search their attributes
 CODED = re.compile(_CODED)
-# an end of a line, with a backslash or blanks around it; emphasis of Markdown and its escapes
+# a line end with a backslash or blanks around it; Markdown emphasis and escapes
 _LINE_END = r"\\?[ \t]*+(?:[\r\n\x0b\x0c\u0085\u2028\u2029]++[ \t]*+)++"
 JOINED = re.compile(rf"{MARKUP.pattern}|{_LINE_END}|[*_~`\\\x08]")
-# up to four characters that as many backspaces take back
+# up to four characters, and the backspaces that erase them
 ERASED = re.compile("|".join(f"[^\x08\n]{{{n}}}\x08{{{n}}}" for n in (4, 3, 2, 1)) + "|\x08")
 
 _INLINE = frozenset(
@@ -60,12 +60,12 @@ Back = Callable[..., int]
 
 
 def looks_written(text: str) -> bool:
-    """Tell whether a text may look different from its characters."""
+    """Tell whether the visible form of a text may differ from its characters."""
     return any(sign in text for sign in _SIGNS) or not text.isascii()
 
 
 def unescaped(text: str) -> str:
-    r"""Decode the escapes of JSON in a text.
+    r"""Decode the JSON escapes in a text.
 
     >>> unescaped(r"a\"b\u0041")
     'a"bA'
@@ -87,7 +87,7 @@ def roughly_as_read(text: str) -> str:
 
 
 def as_read(text: str, markup: re.Pattern[str] = MARKUP) -> tuple[str, Back]:
-    r"""Return a text as it is read, and a function from its positions to those in the original.
+    r"""Return the visible form of a text, and a function that maps its positions to the original.
 
     >>> plain, back = as_read("a<b>b</b>&lt;c")
     >>> plain, back(2), back(3, last=True)
@@ -110,7 +110,7 @@ def as_read(text: str, markup: re.Pattern[str] = MARKUP) -> tuple[str, Back]:
     parts.append(text[position:])
 
     def back(place: int, *, last: bool = False) -> int:
-        """Return the place in the text; the end of a span ends before the markup that follows."""
+        """Map a position to the original text; the end of a span excludes markup after it."""
         if last:
             return _end(back(place - 1), place)
         index = bisect_right(plain_at, place) - 1

@@ -1,9 +1,9 @@
-r"""Pure rules: find unknown secrets, by their form or by the words around them.
+r"""Find unknown secrets by their form or by the words around them. Pure.
 
-Each rule has a cheap needle: a lower-case text without which it cannot match, so that an output
-without secrets costs a few searches and no regular expression. Every expression is linear: it
-begins with a literal or behind a boundary, and what repeats is bounded or possessive. Only the
-secret itself is marked; user, host and keyword around it stay.
+Each rule has needles: lower-case texts, one of which every match contains. An output without
+secrets thus needs only a few plain searches and no regular expression. Every expression runs in
+linear time: it begins with a literal or after a boundary, and its repeats are bounded or
+possessive. Only the secret is masked; the user, host and keyword around it stay.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ Finder = Callable[[str], Iterator[tuple[int, int]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One kind of secret: its name, its needles (any of them), and where it is in a text.
+    """One kind of secret: its name, its needles, and a function that finds it in a text.
 
-    The needles of a ``long`` one can only stand in words of twelve characters and more.
+    A match contains at least one needle. The needles of a ``long`` rule occur only in words of
+    twelve or more characters.
     """
 
     name: str
@@ -59,7 +60,7 @@ def pattern_spans(text: str) -> Iterator[Span]:
 
 
 def _is_none(text: str, start: int, end: int) -> bool:
-    """Tell whether a value is a reference, or nothing but the brackets around an empty one."""
+    """Tell whether a value is a reference, or consists only of brackets."""
     if end - start < _SHORTEST and not any(map(str.isalnum, text[start:end])):
         return True
     return is_reference(text, start, end)
@@ -72,7 +73,7 @@ _LONG_WORD = 12
 
 
 def _groups(expression: str, flags: int = 0) -> Finder:
-    """Return a finder of the groups of a pattern that took part in the match."""
+    """Return a finder that yields the matched groups of a pattern."""
     pattern = re.compile(expression, re.IGNORECASE | re.MULTILINE | flags)
 
     def find(text: str) -> Iterator[tuple[int, int]]:
@@ -95,7 +96,7 @@ _LONGEST_KEY = 32_768
 
 
 def _private_keys(text: str) -> Iterator[tuple[int, int]]:
-    """Find the bodies of private keys; a truncated one ends with its base64."""
+    """Find the bodies of private keys; a truncated key ends where its base64 ends."""
     position, end_is_near = 0, True
     while begin := _PEM.search(text, position):
         end = text.find("-----END", begin.end()) if end_is_near else -1
@@ -112,7 +113,7 @@ def _private_keys(text: str) -> Iterator[tuple[int, int]]:
 _URL = (
     r"://[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))([^\s'\"<>/?#]{1,256})(?=@)"
     r"|://([0-9A-Za-z_-]{32,128}+)@"
-    # a user that is an address of mail
+    # a user that is an e-mail address
     r"|://[^\s/:@'\"<>?#]{1,64}+@[\w.-]{1,64}+:([^\s'\"<>/?#@]{1,256})(?=@)"
     r"|\b(?:postgres(?:ql)?|mysql|mariadb|redis|rediss|amqps?|mongodb)(?:\+\w{1,20})?+://"
     r"[^\s/:@'\"<>?#]{0,128}+:(?!\d{1,5}(?:[/?#,\s]|$))"
@@ -151,7 +152,7 @@ _ATTRIBUTE = re.compile(
 
 
 def _html_inputs(text: str) -> Iterator[tuple[int, int]]:
-    """Find the values of input fields, or settings in XML, that are named as a secret."""
+    """Find the values of HTML input fields and XML settings that are named like a secret."""
     for tag in _INPUT.finditer(text):
         found = list(_ATTRIBUTE.finditer(text, *tag.span()))
         names = [match[match.lastindex or 0] for match in found if match[1].lower() != "value"]
@@ -242,7 +243,9 @@ RULES: tuple[Rule, ...] = (
 
 
 def _ordered(needles: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Return needles with a shorter one that is a part of each, if any: without that, no search.
+    """Pair each needle with a shorter needle that it contains, or with an empty text.
+
+    If a text lacks the shorter needle, the longer one is not searched for.
 
     >>> _ordered(["password", "pass"])
     (('pass', ''), ('password', 'pass'))

@@ -1,4 +1,4 @@
-"""Pure: the secrets in a cell's source, so that they are known for the rest of the run."""
+"""Find the secrets in a cell's source, to redact them for the rest of the run. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rbkernel.redact.forms import SHORTEST_ENCODED
 from rbkernel.redact.names import is_secret
 from rbkernel.redact.rules import pattern_spans
 
-# rules for values alone in quotes; secrets with a form of their own are found anywhere
+# rules that need a value in quotes; tokens with a recognizable form are found anywhere
 _RULES = frozenset({"password", "dsn", "sql password", "sql argument", "user option", "option"})
-# not an ordinary word or name: with a digit, or a sign that neither has
+# not an ordinary word or name: contains a digit, or a sign that words and names do not have
 _LOOK = re.compile(r"(?=.*[A-Za-z])(?=.*\d)|[^\w\s.-]|[a-z][A-Z]")
 
 
 def secrets_in(source: str) -> Iterator[tuple[str, str]]:
-    """Yield rule and value of each secret that is long and unusual enough to search for.
+    """Yield rule and value of each secret that is long and unusual enough to be searched for.
 
     >>> list(secrets_in("password = 'Quetzal9silent'; pw = 'postgres'; conn(password='changeme')"))
     [('password', 'Quetzal9silent')]
@@ -35,13 +35,13 @@ def secrets_in(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _assigned(source: str) -> Iterator[str]:
-    """Yield the texts that Python code assigns to a name of a secret, in any notation."""
+    """Yield the texts that Python code assigns to names of secrets, in any notation."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the cell's author sees them when it runs
+            warnings.simplefilter("ignore")  # the author sees the warnings when the cell runs
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # not Python, or a magic: the patterns have searched it
+        return  # not Python, or a magic: only the patterns search it
     for node in ast.walk(tree):
         for target, value in _pairs(node):
             if is_secret(_name(target)):

@@ -1,4 +1,4 @@
-"""A place to redact in a text, and how places become a redacted text."""
+"""Spans of a text to redact, their masks, and merging of overlapping spans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MASK = re.compile(r"\[redacted:[\w .,/-]{1,120}\]")
 
 
 class Span(NamedTuple):
-    """A secret from ``start`` to ``end`` (exclusive), found by the rule of that name."""
+    """A secret from ``start`` to ``end`` (exclusive), and the name of the rule that found it."""
 
     start: int
     end: int
@@ -27,7 +27,7 @@ def mask(rule: str) -> str:
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Merge overlapping places, under the name of the first.
+    """Merge overlapping spans; a merged span keeps the rule of the first one.
 
     >>> merged([Span(5, 9, "b"), Span(0, 6, "a"), Span(20, 22, "c")])
     [Span(start=0, end=9, rule='a'), Span(start=20, end=22, rule='c')]

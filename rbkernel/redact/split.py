@@ -1,7 +1,7 @@
-r"""Known secrets that something invisible splits: emphasis, the end of a line, a backspace.
+r"""Find known secrets that are split by emphasis, a line end or a backspace.
 
-A quick look decides for most texts: all blanks and signs are dropped from the text and from the
-secrets, and no secret is left in it.
+A fast check excludes most texts: after blanks and signs are removed from the text and the secrets,
+the text contains no secret.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def split_spans(known: KnownSecrets, text: str, rough: str) -> Iterator[Span]:
     known
         The secrets.
     text
-        Where to look.
+        The text to search.
     rough
-        The text about as it is read.
+        The approximate visible form of the text, see `roughly_as_read`.
     """
     squeezed = _squeezed(rough)
     values = {
@@ -57,15 +57,15 @@ def _squeezed(value: str) -> bytes:
 
 
 def _is_value(value: str, text: str, span: Span) -> bool:
-    """Tell whether a place holds the value, and not two words that form it by chance."""
+    """Tell whether a span is the value, not two separate words that form it by chance."""
     if not alone.needs_to_be_alone(value):
         return True
     breaks = _BREAK.findall(text, span.start, span.end)
     if breaks and value.isdigit():
-        return False  # two numbers in two lines
+        return False  # two numbers on two lines
     if any((a or c).isdigit() != (b or d).isdigit() for a, b, c, d in breaks):
-        return False  # a word, and a number in the next line
-    # what is around it may be the rest of the emphasis
+        return False  # a word, and a number on the next line
+    # the characters around the span may be the rest of the emphasis
     start = span.start - _emphasis(text[max(0, span.start - 3) : span.start][::-1])
     end = span.end + _emphasis(text[span.end : span.end + 3])
     return alone.as_word(text, start, end)

@@ -1,4 +1,4 @@
-"""Secrets in the SQL of several databases: passwords of roles, arguments of functions, rows."""
+"""Find secrets in SQL: role passwords, function arguments and inserted rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SQL = re.compile(
     rf"(?:password\s{{1,20}}+)?{_STRING}"
     r"|\bidentified\s{1,20}+by\s{1,20}+(?:values\s{1,20}+)?\"([^\"\n]{1,256}+)\""
     r"|\breplace\s{1,20}+\"([^\"\n]{1,256}+)\"(?=\s*(?:;|$))"
-    # without quotes, as Oracle has it
+    # without quotes, as in Oracle
     r"|\b(?:user|role|to)\s{1,20}+[\w.$#\"]{1,64}+\s{1,20}+identified\s{1,20}+by\s{1,20}+"
     r"([A-Za-z][\w$#]{0,127}+)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
@@ -72,7 +72,7 @@ _TEXT = re.compile(r"\s*[EeNn]?'((?:[^']|'')+)'\s*\Z")
 
 
 def inserted(text: str) -> Iterator[tuple[int, int]]:
-    """Find what is inserted into columns that are named as a secret.
+    """Find the values inserted into columns that are named like a secret.
 
     >>> text = "INSERT INTO users (name, password) VALUES ('bob', 'x1'), ('eve', $1)"
     >>> [text[start:end] for start, end in inserted(text)]

@@ -1,13 +1,13 @@
 r"""Hold back the end of a stream while it may be the beginning of a secret.
 
-A text is let go up to its last whole line; what follows waits for the next message, because a
-secret may go on there. Blanks and dots are let go at once: a progress bar should move. A private
-key waits for its end.
+A text is released up to its last complete line. The unfinished line waits for the next message,
+because a secret may continue there. Blanks and dots are released at once, so that progress bars
+move. A private key is held until its end.
 
-Nothing waits for long. When a program flushes, only what may be the beginning of a secret stays
-(`flushed`); after a short time, and before anything else is sent, all of it goes (`rest`). The end
-of what was sent is kept here and searched again with the text that follows. So the second part of
-a secret is found, and masked, also when its first part has gone.
+Text is held only briefly. When a program flushes, only a possible beginning of a secret is held
+(`flushed`). After a short time, and before any other message is sent, all held text is released
+(`rest`). The end of the sent text is kept and searched again together with the next text.
+Therefore the second part of a secret is masked even if its first part was already sent.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from rbkernel.redact.rules import RULES
 from rbkernel.redact.span import Span, merged
 from rbkernel.redact.values import Redactor
 
-# of longer lines only the end is held: no secret except a private key is longer than that
+# only this much of a long line is held: no secret except a private key is longer
 _LONGEST_TAIL = 4_096
 _LONGEST_HELD = 65_536
-# what tells that a text is a secret stands at most so far before it
+# maximum distance between a secret and the text before it that identifies it
 _CONTEXT = 300
 _HARMLESS = re.compile(r"[\s.·█▏▎▍▌▋▊▉]*")
-# a secret of that many characters can be distinguished from a word; the first two of one may show
+# minimum length of a secret's beginning to be recognized; two characters may be shown
 _SHORTEST_BEGINNING = 3
 _SHORTEST_MASKED = 6
 
 
 # words that stand before secrets, and the first digits of a card number
 def _tells(needle: str) -> bool:
-    """Whether a needle of the rules says enough: a time of day (``9:``) or a dash does not.
+    """Whether a needle is distinctive; a part of a time (``9:``) or a dash is not.
 
     >>> [_tells(needle) for needle in ("password", "://", "$2", "9:", "--")]
     [True, True, True, False, False]
@@ -47,7 +47,7 @@ _TELLING = re.compile("|".join(map(re.escape, sorted(_NEEDLES))) + r"|\d(?:[ -]?
 
 
 class Carry:
-    r"""One stream, such as the standard output of one cell.
+    r"""The held text of one stream, such as the standard output of one cell.
 
     >>> carry = Carry(Redactor())
     >>> carry.take("a line\npassword=hun"), carry.take("ter2\n"), carry.rest()
@@ -58,16 +58,16 @@ class Carry:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._sent = ""  # the end of it, as it was
+        self._sent = ""  # the end of the sent text, unredacted
         self._held = ""
 
     @property
     def holds(self) -> bool:
-        """Whether some text waits to be sent."""
+        """Whether some text is held."""
         return bool(self._held)
 
     def take(self, text: str) -> str:
-        """Return what may be sent, redacted, and hold the unfinished line."""
+        """Add a text; return the part to send, redacted, and hold the unfinished line."""
         whole = self._sent + self._held + text
         spans = self._redactor.spans(whole)
         return self._let_go(whole, spans, _cut(whole, len(self._sent)))
@@ -96,7 +96,7 @@ class Carry:
         return self._redacted(whole, [*spans, *beginnings], len(whole))
 
     def _beginnings(self, line: str, end: int, shortest: int) -> list[Span]:
-        """Find known secrets that begin at the end of a line, as it is and as it is read."""
+        """Find beginnings of known secrets at the end of a line, in its raw and visible form."""
         values, offset = self._redactor.texts.known.values, end - len(line)
         plain, back = as_read(line)
         found = []
@@ -107,9 +107,9 @@ class Carry:
         return found
 
     def _let_go(self, whole: str, spans: Sequence[Span], cut: int) -> str:
-        """Release a text up to there, except for a secret that may continue, and hold the rest."""
+        """Release the text up to ``cut``, except a secret that may continue; hold the rest."""
         for start, end, _ in spans:
-            # also one that reaches to the end, and may not be at its own
+            # a secret that reaches the end of the text may continue, too
             open_end = end == len(whole) and end - start < _LONGEST_HELD
             if start < cut < end or (start < cut and open_end):
                 cut = start
@@ -119,7 +119,7 @@ class Carry:
         return self._redacted(whole, spans, cut)
 
     def _redacted(self, whole: str, spans: Iterable[Span], cut: int) -> str:
-        """Return the unsent text up to there, redacted; it then counts as sent."""
+        """Return the unsent text up to ``cut``, redacted, and mark it as sent."""
         sent = len(self._sent)
         new = whole[sent:cut]
         inside = [
@@ -133,7 +133,7 @@ class Carry:
 
 
 def _cut(text: str, sent: int) -> int:
-    """Return where the part begins that a later message may go on with."""
+    """Return the start of the part that a later message may continue."""
     line = max(_line(text, len(text)), sent)
     if _HARMLESS.fullmatch(text, line):
         return len(text)
@@ -141,12 +141,12 @@ def _cut(text: str, sent: int) -> int:
 
 
 def _context(text: str, spans: Iterable[Span], cut: int) -> int:
-    """Return where the text begins that tells what a secret is that goes on behind the cut."""
+    """Return the start of the context that identifies a secret continuing after the cut."""
     places = [cut - _CONTEXT, max(_line(text, cut), cut - _LONGEST_TAIL)]
     places += [start - _CONTEXT for start, end, _ in spans if start < cut <= end]
     return max(0, cut - _LONGEST_HELD, min(places))
 
 
 def _line(text: str, place: int) -> int:
-    """Return where the line of a place begins."""
+    """Return the start of the line that contains a position."""
     return max(text.rfind("\n", 0, place), text.rfind("\r", 0, place)) + 1

@@ -1,10 +1,10 @@
-r"""Redact a text: what is known, what shows by its form, also through colours and markup.
+r"""Redact a text: known secrets and patterns, also inside colours and markup.
 
-Several looks at each text. The first takes it as it is. The next see what a reader sees: terminal
-colours and inline tags are gone, HTML entities and JSON escapes are decoded, a table's cell is a
-line, a backspace takes back what stands before it. The last finds known secrets that are split by
-emphasis or by the end of a line. What they find is carried back to the text as it is, and the
-markup there stays. Our own marks stay, too.
+Each text is searched several times. The first search uses the raw text. The next searches use its
+visible form: terminal colours and inline tags are removed, HTML entities and JSON escapes are
+decoded, each table cell is a line, and backspaces erase characters. The last search finds known
+secrets that are split by emphasis or line ends. The positions are mapped back to the raw text,
+whose markup stays. rbkernel's own marks stay, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TextRedactor:
         self.counts: Counter[str] = Counter()
 
     def spans(self, text: str) -> list[Span]:
-        """Return the places to redact, sorted and without overlaps."""
+        """Return the spans to redact, sorted and without overlaps."""
         found = [*self._both(text)]
         rough = text
         if looks_written(text):
@@ -45,7 +45,7 @@ class TextRedactor:
         return self._without_own(text, spans) if spans and "[redacted:" in text else spans
 
     def first(self, text: str) -> Span | None:
-        """Return one place to redact, if there is any, in binary data."""
+        """Return one span to redact in binary data, or None."""
         return next(self._both(text), None)
 
     def text(self, text: str) -> str:
@@ -58,7 +58,7 @@ class TextRedactor:
         return self.without(text, spans) if spans else text
 
     def without(self, text: str, spans: Iterable[Span]) -> str:
-        """Replace these spans with masks, and count them."""
+        """Return the text with these spans masked, and count the masks by rule."""
         parts, position = [], 0
         for start, end, rule in spans:
             self.counts[rule] += 1
@@ -68,11 +68,11 @@ class TextRedactor:
         return "".join([*parts, text[position:]])
 
     def _as_read(self, text: str, rough: str, levels: int = 2) -> Iterable[Span]:
-        """Find secrets that are visible without markup and escapes; escapes may be nested."""
+        """Find secrets in the text without markup and escapes; escapes may be nested."""
         deeper = roughly_as_read(rough) if levels > 1 and "\\" in rough else rough
         shows = rough != text and any(True for _ in self._both(rough))
         shows_deeper = deeper != rough and any(True for _ in self._both(deeper))
-        # the exact search, with the mapping of positions, is for the few texts that need it
+        # the exact search is slow: it runs only if the rough search finds something
         if not (shows or shows_deeper):
             return
         plain, back = as_read(text)
@@ -92,7 +92,7 @@ class TextRedactor:
             yield Span(begin, back(end, last=True), rule)
 
     def _without_own(self, text: str, spans: Iterable[Span]) -> list[Span]:
-        """Leave out places inside existing masks."""
+        """Drop spans inside existing marks."""
         own = [
             match.span()
             for match in MASK.finditer(text)
@@ -101,7 +101,7 @@ class TextRedactor:
         return [span for span in spans if not inside(own, span.start, span.end)]
 
     def _in_attributes(self, text: str) -> Iterable[Span]:
-        """Find known values in the attributes of tags, whose quotes may be written in any way."""
+        """Find known values in the attributes of tags, with any form of quotes."""
         if not any(True for _ in self.known.spans(html.unescape(text))):
             return
         plain, back = as_read(text, CODED)

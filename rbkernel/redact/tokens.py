@@ -1,7 +1,7 @@
-"""Tokens with a recognizable form: by kind, the beginning and an expression for the rest.
+"""Tokens with a recognizable form: the prefix of each kind, and an expression for the rest.
 
-The forms are those that the issuers document. Each begins behind a boundary, so that a long word
-is looked at once, and what repeats is possessive.
+The issuers document these forms. Each expression begins at a word boundary, so that a long word is
+searched only once, and its repeats are possessive.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ TOKENS: Mapping[str, Mapping[str, str]] = {
         "ops_eyJ": r"[\w-]{40,8192}+",
     },
 }
-# addresses that give access to anybody who knows them; their host may stay
+# URLs that grant access to anybody who knows them; their host is not masked
 WEB_HOOKS: Mapping[str, str] = {
     "hooks.slack.com/": r"(?:services|workflows|triggers)/[\w/-]{10,255}+",
     "/api/webhooks/": r"\d{10,25}/[\w-]{20,255}+",
@@ -79,7 +79,7 @@ WEB_HOOKS: Mapping[str, str] = {
 
 
 def token_expression(forms: Mapping[str, str]) -> str:
-    """Return one expression for tokens that begin so and go on so.
+    """Return one expression for all these tokens, given as prefix → rest.
 
     >>> token_expression({"hvs.": "[a-z]+"})
     '(?<![\\\\w-])(?:hvs\\\\.[a-z]+)'
@@ -88,7 +88,7 @@ def token_expression(forms: Mapping[str, str]) -> str:
 
 
 def hook_expression(forms: Mapping[str, str]) -> str:
-    """Return one expression for what follows these beginnings.
+    """Return one expression that matches only the rest after each of these prefixes.
 
     >>> hook_expression({"a/": "b"})
     '(?<=a/)b'

@@ -1,8 +1,8 @@
 """Redact a kernel's output: JSON of any shape, MIME bundles, pictures, binary buffers.
 
-One quick look decides for most: all texts of a value, joined, are searched at once, and a value
-without secrets is returned as it is. Otherwise each text is redacted in its place. What cannot be
-searched is withheld, and says so where it stood.
+For most values one fast search is enough: all texts of a value are joined and searched at once,
+and a value without secrets is returned unchanged. Otherwise each text is redacted separately. Data
+that cannot be searched is withheld and replaced by a note.
 """
 
 from __future__ import annotations
@@ -38,41 +38,41 @@ _PACKED = (
     b"BZh",
     b"\xfd7z",
 )
-# the two halves of a pair, as lists of variables and parameters have them
+# the keys of name and value in lists of variables and parameters
 _LABELS = ("name", "Name", "key", "Key", "ParameterKey", "OptionName")
 _VALUE = re.compile(r"(?:Parameter)?[Vv]alue")
-# a card number may be a number; smaller ones cannot
+# integers from this size on may be card numbers
 _LARGE = 10**13
 # plotly's typed arrays
 _ARRAY = {"dtype", "bdata"}
 
 
 class Redactor:
-    """Redacts everything that a kernel sends. Not thread-safe: the caller holds a lock."""
+    """Redacts all output of a kernel. Not thread-safe: the caller must hold a lock."""
 
     def __init__(self, texts: TextRedactor | None = None) -> None:
         self.texts = texts or TextRedactor()
         self.counts = self.texts.counts
 
     def learn(self, name: str, value: str, *, public: Collection[str] = ()) -> bool:
-        """Remember a secret; False when it cannot be searched for or was known."""
+        """Remember a secret; return False if it cannot be searched for or is already known."""
         return self.texts.known.learn(name, value, public=public)
 
     def text(self, text: str) -> str:
-        """Return a text without secrets, and with plain pictures in its data URIs."""
+        """Return a text without secrets; pictures in data URIs lose their metadata."""
         if ";base64," in text:
             text = _DATA_URI.sub(self._data_uri, text)
         return self.texts.text(text)
 
     def spans(self, text: str) -> list[Span]:
-        """Return the places to redact in a text."""
+        """Return the spans to redact in a text."""
         return self.texts.spans(text)
 
     def value(self, value: Any) -> Any:
         """Return a JSON value without secrets; the same object if there are none.
 
-        A MIME bundle is known by its place (see `_is_bundle`), never by its keys: anything may have
-        a key that looks like a MIME type.
+        A MIME bundle is recognized by its place (see `_is_bundle`), not by its keys, because any
+        mapping may have a key that looks like a MIME type.
 
         >>> Redactor().value({"password": "x1", "rows": [1, "plain"]})
         {'password': '[redacted:password]', 'rows': [1, 'plain']}
@@ -80,14 +80,14 @@ class Redactor:
         Raises
         ------
         TypeError
-            It holds what JSON does not know, and so nobody can search.
+            The value contains a type that JSON does not have, which cannot be searched.
         """
         return self._value(value) if self._may_hold_a_secret(value) else value
 
     def fields(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return fields without secrets; the same object if there are none.
 
-        Their names are the protocol's or the recorder's own: they stay as they are.
+        The names of the fields belong to the protocol or the recorder and stay unchanged.
 
         >>> redactor = Redactor()
         >>> redactor.learn("typed", "hunter2")
@@ -98,14 +98,16 @@ class Redactor:
         return self._mapping(fields, own=True) if self._may_hold_a_secret(fields) else fields
 
     def _may_hold_a_secret(self, value: Any) -> bool:
-        """Search all texts of a value at once, joined."""
+        """Tell whether a search of all joined texts of a value finds a secret."""
         gathered = _Gathered()
         gathered.add(value)
         return gathered.suspicious or bool(self.texts.spans("\n".join(gathered.texts)))
 
     def buffer(self, data: Buffer) -> Buffer:
-        """Return a binary buffer: a picture without metadata; a mark and zeros, at least as long,
-        in the place of what holds a secret or cannot be searched.
+        """Return a redacted binary buffer.
+
+        A picture loses its metadata. A buffer that holds a secret or cannot be searched is
+        replaced by a mark and zeros of at least the same length.
         """
         content = bytes(data)
         if content.startswith((b"\x89PNG", b"\xff\xd8\xff")):
@@ -115,7 +117,7 @@ class Redactor:
                 return self._marked(content, "picture", "withheld: picture")
         if content.startswith(_PACKED):
             return self._marked(content, "packed data", "withheld: packed data")
-        # each byte a character: what is text in it shows as it is
+        # each byte becomes a character, so that texts inside are readable
         found = self.texts.first(content.decode("latin-1"))
         if found is None and self.texts.known.beyond_ascii:
             found = self.texts.first(_utf8(content))
@@ -157,14 +159,14 @@ class Redactor:
         return self._secret(value) if secret or is_secret(key) else self._value(value)
 
     def _attachments(self, files: Mapping[str, Any]) -> dict[str, Any]:
-        """Redact the pictures of a Markdown cell: a bundle for each name."""
+        """Redact the attachments of a Markdown cell: one MIME bundle per name."""
         return {
             self.text(name): self._bundle(one) if isinstance(one, Mapping) else self._value(one)
             for name, one in files.items()
         }
 
     def _secret(self, value: Any) -> Any:
-        """Mask the value of a name that is that of a secret; flags are not secrets."""
+        """Mask the value of a name that is the name of a secret; flags are not masked."""
         if isinstance(value, list | tuple):
             return [self._secret(one) for one in value]
         if isinstance(value, Mapping):
@@ -190,7 +192,7 @@ class Redactor:
         }
 
     def _bundle(self, bundle: Mapping[str, Any]) -> dict[str, Any]:
-        """Redact each representation; one that cannot be searched is left out, and text says so."""
+        """Redact each representation; replace one that cannot be searched by a note as text."""
         kept: dict[str, Any] = {}
         left_out = []
         for mimetype, value in bundle.items():
@@ -231,7 +233,7 @@ class Redactor:
 
 
 def withheld(what: str) -> str:
-    """Return the replacement of data that could not be searched.
+    """Return the text that replaces data that could not be searched.
 
     >>> withheld("image/gif")
     '[withheld: image/gif]'
@@ -249,7 +251,10 @@ def marked(length: int, reason: str) -> bytes:
 
 
 class _Gathered:
-    """All texts of a value, for one quick look; ``suspicious`` is what that look would not see."""
+    """All texts of a value for the fast search.
+
+    ``suspicious`` is true if the value has parts that the fast search cannot check.
+    """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -292,14 +297,16 @@ def _names_secret(value: Mapping[str, Any]) -> bool:
 
 
 def _is_bundle(key: str, siblings: Mapping[str, Any]) -> bool:
-    """Tell whether what stands under this key is a MIME bundle: messages and outputs that show
-    something have it as ``data`` beside ``metadata``, the pager's payload beside its ``source``.
+    """Tell whether the value of this key is a MIME bundle.
+
+    Messages and outputs have a bundle as ``data`` beside ``metadata``; the pager's payload has it
+    beside ``source``.
     """
     return key == "data" and ("metadata" in siblings or siblings.get("source") == "page")
 
 
 def _is_binary(key: str) -> bool:
-    """Tell whether a text under this key is base64 that is looked at by itself."""
+    """Tell whether a text under this key is base64 data that is checked separately."""
     return key == "bdata" or key in _PICTURE
 
 

@@ -1,1 +1,1 @@
-"""The document: front matter, parameters, and the catalogue of runbooks."""
+"""Runbook documents: front matter, parameters, and the catalogue of runbooks."""

@@ -1,7 +1,7 @@
-"""Alerts as they are declared: Prometheus' rule files, and Grafana's provisioning export.
+"""Read alerting rules from Prometheus' rule files and Grafana's provisioning exports.
 
-Read without a server: only what the file says is known. Labels that are added while an alert fires
-(those of the series, external labels) are not.
+No server is asked, so only the labels in the file are known. Labels that are added when an alert
+fires (labels of the series, external labels) are not known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SUFFIXES = {".yml", ".yaml", ".json", ".rules"}
 
 
 class AlertSeverity(StrEnum):
-    """The three that decide how soon somebody must look."""
+    """The three severities of alerts, which decide how soon somebody must respond."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -45,7 +45,7 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One alerting rule; ``line`` is that of its file, ``url`` its ``runbook_url``."""
+    """One alerting rule; ``line`` is its line in the file, ``url`` its ``runbook_url``."""
 
     name: str
     group: str
@@ -56,17 +56,17 @@ class Alert:
 
     @property
     def severity(self) -> AlertSeverity:
-        """How urgent it is; a word that is on no scale, or none at all, counts as a warning."""
+        """The severity of the alert; a missing or unknown word counts as a warning."""
         return severity(self.labels.get("severity", ""))
 
     @property
     def known_labels(self) -> dict[str, str]:
-        """The labels that it will have, its name among them."""
+        """The labels of the alert that the rule declares, including its name."""
         return {**self.labels, NAME: self.name}
 
 
 def severity(words: str) -> AlertSeverity:
-    """Map the words of a ``severity`` label.
+    """Map the text of a ``severity`` label to a severity.
 
     >>> severity("page").value, severity("ticket").value, severity("none").value
     ('critical', 'warning', 'info')
@@ -75,12 +75,12 @@ def severity(words: str) -> AlertSeverity:
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
-    """Return the rule files that paths name: files, folders, and globs that no shell expanded.
+    """Return the rule files for the given files, folders and unexpanded globs.
 
     Raises
     ------
     AlertRulesError
-        A path names nothing.
+        A path or glob matches no file.
     """
     found: list[Path] = []
     for path in paths:
@@ -100,7 +100,7 @@ def files(paths: Sequence[Path]) -> list[Path]:
 
 
 def read(path: Path) -> list[Alert]:
-    """Read the alerting rules of a file; recording rules are none.
+    """Read the alerting rules of a file; recording rules are skipped.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Alert], list[AlertRulesError]]
     Raises
     ------
     AlertRulesError
-        The only file there is cannot be read.
+        There is only one file, and it cannot be read.
     """
     found: list[Alert] = []
     broken: list[AlertRulesError] = []
@@ -154,7 +154,7 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Alert], list[AlertRulesError]]
 
 
 class _Lined(_Loader):  # type: ignore[misc]  # which of the two it is, is known when it runs
-    """The safe loader; each mapping knows the line that it begins in."""
+    """The safe YAML loader; each mapping also stores the line where it begins."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
@@ -162,7 +162,7 @@ class _Lined(_Loader):  # type: ignore[misc]  # which of the two it is, is known
 
 
 def _groups(document: Any) -> Iterator[Mapping[str, Any]]:
-    """Find the groups: at the top, or below ``spec`` of a PrometheusRule, or in a list of these."""
+    """Yield the groups: at the top, below ``spec`` of a PrometheusRule, or in a list of these."""
     if not isinstance(document, Mapping):
         return
     for item in document.get("items") or ():

@@ -1,8 +1,8 @@
-"""The catalogue: every runbook in the configured folders, then our own.
+"""The catalogue: every runbook in the configured folders, then rbkernel's own runbooks.
 
-A team keeps runbooks next to its code, so its folders come first, and an id of theirs hides ours.
-Of two documents with one id the first is used: by folder, then by path. A document that cannot be
-read keeps its id, so that no other document takes its place unnoticed. Executed notebooks, working
+The team's folders come first, so a team's runbook replaces a bundled runbook with the same id. Of
+two documents with the same id the first is used, ordered by folder, then by path. An unreadable
+document keeps its id, so that no other document silently replaces it. Executed notebooks, working
 copies, checkpoints and evidence are never entries.
 """
 
@@ -32,10 +32,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Runbook:
-    """A readable runbook: where it lies, its bytes, and what it declares.
+    """A readable runbook: its path, its bytes, its front matter and its parameters.
 
-    ``cells`` are (kind, source), in order. A working copy of a run says which run it
-    ``continues``, and in which ``incident``.
+    ``cells`` are (kind, source), in order. For a working copy of a run, ``continues`` is the id of
+    that run and ``incident`` the id of its incident.
     """
 
     path: Path
@@ -53,17 +53,20 @@ class Runbook:
 
     @cached_property
     def used_connections(self) -> set[str]:
-        """The parameters that the code uses as a connection's name, listed or not."""
+        """The names that the code uses as connections, including those not in `connections`."""
         return connections.used(self.cells) & {*self.parameters}
 
     @property
     def is_one_to_run(self) -> bool:
-        """Whether it is no working copy, which must not hide its runbook, and no postmortem."""
+        """Whether the document is neither a working copy nor a postmortem.
+
+        A working copy must not replace its runbook in the catalogue.
+        """
         return not self.continues and self.id != POSTMORTEM
 
     @property
     def placeholders(self) -> list[str]:
-        """What is still to be filled in, anywhere in the document, in order."""
+        """The unfilled placeholders anywhere in the document, in order."""
         return [hint for _, source in self.cells for hint in hints(source)]
 
     @property
@@ -73,8 +76,9 @@ class Runbook:
 
 
 def packaged(kind: str) -> Path:
-    """Return the folder of our own ``notebooks`` or ``templates``: the checkout's, if there is
-    one, else the installed copy.
+    """Return the folder of rbkernel's own ``notebooks`` or ``templates``.
+
+    The folder is in the checkout, if there is one, else in the installed package.
     """
     checkout = _PACKAGE.parent
     if (checkout / "pyproject.toml").is_file() and (checkout / kind).is_dir():
@@ -88,7 +92,7 @@ def read(path: Path) -> Runbook:
     Raises
     ------
     RunbookError
-        The file is missing, no notebook, or has no valid front matter or parameters.
+        The file is missing, is not a notebook, or has no valid front matter or parameters.
     """
     return _runbook(path, *_opened(path))
 
@@ -120,7 +124,7 @@ def _runbook(path: Path, document: bytes, notebook: NotebookNode) -> Runbook:
 
 
 def _told(notebook: NotebookNode, name: str, form: re.Pattern[str]) -> str:
-    """Return what a working copy says of itself; empty where it is not of that form."""
+    """Return a field of a working copy's metadata; empty if its value is not in this form."""
     own = notebook.metadata.get("rbkernel")
     said = str(own.get(name, "")) if isinstance(own, Mapping) else ""
     return said if form.fullmatch(said) else ""
@@ -132,7 +136,7 @@ def parse(document: bytes) -> NotebookNode:
     Raises
     ------
     ValueError
-        The bytes are no notebook.
+        The bytes are not a notebook.
     """
     notebookformat.load(document)
     try:
@@ -145,10 +149,9 @@ def parse(document: bytes) -> NotebookNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """A notebook that cannot be used as the runbook that it was meant to be.
+    """A notebook that is meant to be a runbook but cannot be read as one.
 
-    ``id`` is empty when it cannot be told; ``triggers`` is None when nobody can tell which alerts
-    it is for.
+    ``id`` is empty if the id is unknown. ``triggers`` is None if the triggers are unknown.
     """
 
     path: Path
@@ -158,12 +161,12 @@ class Unreadable:
 
     @property
     def name(self) -> str:
-        """Its id, else its file's name."""
+        """The id of the document, else its file name."""
         return self.id or self.path.name
 
     @property
     def reason(self) -> str:
-        """What is wrong: file, line and field."""
+        """The reason of the error: file, line and field."""
         where = self.error.where or self.path
         return f"runbook {self.name} is unreadable: {where}, {self.error.what}"
 
@@ -179,10 +182,10 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """All that the folders hold: ``runbooks`` by id, and what is to be said about the rest.
+    """The content of all folders: ``runbooks``, sorted by id, and the problems of other documents.
 
-    ``doubles`` are documents that are not used because another one has their id, ``missing`` the
-    folders that are not there.
+    ``doubles`` are the documents that are not used because an earlier document has the same id.
+    ``missing`` are the folders that do not exist.
     """
 
     runbooks: tuple[Runbook, ...] = ()
@@ -192,7 +195,7 @@ class Catalogue:
 
     @property
     def problems(self) -> list[RbkernelError]:
-        """What has to be corrected."""
+        """The problems that a person has to correct."""
         return [*self.missing, *(one.problem for one in self.unreadable), *self.doubles]
 
     def broken(self, id: str) -> Unreadable | None:  # noqa: A002
@@ -201,7 +204,7 @@ class Catalogue:
 
 
 def look(folders: Sequence[Path]) -> Catalogue:
-    """Read all notebooks of the folders and of our own catalogue."""
+    """Read all notebooks of these folders and of rbkernel's own catalogue."""
     known: dict[str, Runbook | Unreadable] = {}
     nameless: list[Unreadable] = []
     executed: list[Unreadable] = []
@@ -216,7 +219,7 @@ def look(folders: Sequence[Path]) -> Catalogue:
             nameless.append(document)
         elif (used := known.setdefault(document.id, document)) is not document:
             doubles += _double(document, used)
-    # an executed copy beside its runbook is as it should be; alone, its alerts have no runbook
+    # an executed copy beside its runbook is normal; without it, its alerts have no runbook
     alone = {one.id: one for one in executed if one.id and one.id not in known}
     found = [one for one in known.values() if isinstance(one, Runbook)]
     unread = [one for one in known.values() if isinstance(one, Unreadable)]
@@ -237,19 +240,19 @@ def _missing(folder: Path) -> RunbookError:
 
 
 def runbooks(folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
-    """Read all runbooks of the folders and of our own catalogue.
+    """Read all runbooks of these folders and of rbkernel's own catalogue.
 
     Returns
     -------
     tuple
-        The runbooks by id, the first of each id, that are to be run; and what is wrong.
+        The runbooks that can be run, sorted by id, the first of each id; and the problems.
     """
     found = look(folders)
     return list(found.runbooks), found.problems
 
 
 def files(folders: Sequence[Path]) -> list[Path]:
-    """Return the notebooks of the catalogue in their order, without checkpoints and evidence."""
+    """Return the catalogue's notebooks in order, without checkpoints and evidence."""
     found = [
         path
         for folder in [*folders, packaged("notebooks")]
@@ -261,7 +264,7 @@ def files(folders: Sequence[Path]) -> list[Path]:
 
 
 def real_path(path: Path) -> Path:
-    """Return the file that a path leads to; the path itself where links lead in a circle."""
+    """Resolve the links of a path; return the path itself if its links form a circle."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # RuntimeError before Python 3.13
@@ -273,7 +276,7 @@ def _is_evidence(folder: Path) -> bool:
 
 
 def _examined(path: Path) -> Runbook | Unreadable | None:
-    """Read a notebook of the catalogue; None for what is not meant to be an entry."""
+    """Read a notebook of the catalogue; None if it is not meant as an entry."""
     try:
         document, notebook = _opened(path)
     except RunbookError as error:
@@ -293,9 +296,9 @@ def _unreadable(path: Path, error: RunbookError, told: gist.Gist) -> Unreadable:
 
 
 def id_of(path: Path) -> str:
-    """Return the id of a notebook, also where its front matter is wrong; empty where it has none.
+    """Return the id of a notebook, even if its front matter is invalid; empty if it has none.
 
-    A wrong id counts as the one that was meant, as far as it shows.
+    An invalid id is returned in its probable valid form, if that can be recognized.
     """
     try:
         return gist.of_notebook(_opened(path)[1]).id
@@ -311,7 +314,7 @@ def _gist_of_file(path: Path) -> gist.Gist:
 
 
 def _refuse_executed(notebook: NotebookNode, path: Path) -> None:
-    """Refuse what an execution left: its cells hold one run's parameters and results."""
+    """Refuse an executed notebook: its cells hold the parameters and results of one run."""
     injected = any("injected-parameters" in _tags(cell) for cell in notebook.cells)
     if injected or "papermill" in notebook.metadata or any(map(_outputs, notebook.cells)):
         raise ExecutedNotebook(
@@ -332,7 +335,7 @@ def _outputs(cell: NotebookNode) -> bool:
 
 
 def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[RunbookError]:
-    """Say which of two documents is used; that a team's document replaces ours is as designed."""
+    """Report which of two documents with one id is used; no report if a team's replaces ours."""
     if document.path.is_relative_to(packaged("notebooks")):
         return []
     return [
@@ -346,12 +349,12 @@ def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[
 
 
 def ids(folders: Sequence[Path]) -> frozenset[str]:
-    """Return the ids of all runbooks that can be opened."""
+    """Return the ids of all readable runbooks."""
     return frozenset(runbook.id for runbook in runbooks(folders)[0])
 
 
 def by_need(runbooks: Iterable[Runbook]) -> list[Runbook]:
-    """Sort as an engineer on call needs them: the most severe, incidents first, then by id."""
+    """Sort for an engineer on call: by severity, incidents before others, then by id."""
 
     def need(runbook: Runbook) -> tuple[int, bool, str]:
         severity = runbook.front_matter.internal_severity
@@ -367,9 +370,9 @@ def find(id_or_path: str, folders: Sequence[Path]) -> Runbook:
     Raises
     ------
     UnknownRunbook
-        The catalogue holds no such id, and there is no such file.
+        There is neither a runbook with this id nor a file with this path.
     RunbookError
-        The file is there and cannot be read as a runbook.
+        The file exists, but cannot be read as a runbook.
     """
     if id_or_path.endswith(".ipynb"):
         return read(Path(id_or_path))

@@ -1,9 +1,9 @@
-"""Conditions of a runbook, held against facts: ``pending HITL tasks > 50, or oldest > 4h``.
+"""Evaluate conditions over facts: ``pending HITL tasks > 50, or oldest > 4h``. Pure.
 
-Pure. A condition is a name that is true (``data_at_risk``), a comparison with a limit in any unit
-of its quantity, or several joined by ``and``, ``or`` and commas. The name finds a fact of the same
-words in any order and case, and without the unit at its end (``oldest`` is ``oldest_s``). What is
-not understood, and a fact that is not known, is None: only a person can tell.
+A condition is a name that is true (``data_at_risk``), a comparison with a limit in any unit of its
+quantity, or several of these joined by ``and``, ``or`` and commas. A name matches a fact with the
+same words in any order and case, without a unit at its end (``oldest`` matches ``oldest_s``). The
+result is None if a part is not understood or its fact is unknown: then a person must decide.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SUFFIXES = {"s": "s", "ms": "ms", "min": "min", "h": "h", "pct": "%", "mb": "MB
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """A fact that was measured, with its unit; None where it could not be."""
+    """A measured fact with its unit; the value is None if it could not be measured."""
 
     value: float | None
     unit: str = ""
@@ -47,7 +47,7 @@ Facts = Mapping[str, Fact | Quantity]
 
 
 def judge(words: str, facts: Facts) -> bool | None:
-    """Tell whether a condition holds; None when only a person can tell.
+    """Tell whether a condition is true; None if only a person can decide.
 
     >>> judge("attempts >= 2", {"attempts": 2}), judge("data_at_risk", {"data_at_risk": False})
     (True, False)
@@ -70,7 +70,7 @@ def judge(words: str, facts: Facts) -> bool | None:
 
 
 def unknown(words: str, facts: Facts) -> list[str]:
-    """Return the names of the parts of a condition that cannot be judged; itself where it is words.
+    """Return the names in a condition that cannot be evaluated; free text is returned whole.
 
     >>> unknown("attempts >= 2 or data_at_risk", {"attempts": 1})
     ['data_at_risk']
@@ -80,7 +80,7 @@ def unknown(words: str, facts: Facts) -> list[str]:
 
 
 def comparisons(words: str) -> list[tuple[str, str]]:
-    """Return the comparisons in a condition: what is compared, and its limit in words.
+    """Return the comparisons in a condition as (name, limit as text).
 
     >>> comparisons("pending > 50, or oldest > 4h")
     [('pending', '> 50'), ('oldest', '> 4h')]
@@ -112,7 +112,7 @@ def _one(words: str, facts: Facts) -> bool | None:
 
 
 def _called(name: str, facts: Facts) -> Iterator[Fact | Quantity]:
-    """Yield the facts of that name; one whose name ends in a unit has it."""
+    """Yield the facts with this name; a unit at the end of a fact's name becomes its unit."""
     wanted = _plain(name)
     for called, fact in facts.items():
         if _plain(called) == wanted:
@@ -125,13 +125,13 @@ def _called(name: str, facts: Facts) -> Iterator[Fact | Quantity]:
 
 
 def _in_unit(fact: Fact | Quantity, unit: str) -> float | None:
-    """Return a fact in the unit of a limit; None where it is not known or cannot be converted."""
+    """Return a fact in the unit of a limit; None if it is unknown or cannot be converted."""
     told = fact if isinstance(fact, Quantity) else Quantity(value=_number(fact))
     if told.value is None:
         return None
     if told.unit and unit:
         return converted(told.value, told.unit, unit)
-    # a limit of 4h says nothing of a figure whose unit nobody knows
+    # a limit of 4h cannot be compared with a number of unknown unit
     return None if unit and needs_unit(unit) else told.value
 
 
@@ -150,5 +150,5 @@ def _name(words: str) -> str:
 
 
 def _plain(name: str) -> list[str]:
-    """Return the words of a name, in any order: pending HITL tasks, hitl_tasks_pending."""
+    """Return the sorted words of a name: equal for ``pending tasks`` and ``tasks_pending``."""
     return sorted(filter(None, re.split(r"[\s_.-]+", name.lower())))

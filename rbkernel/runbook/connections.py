@@ -1,8 +1,8 @@
-"""Which connections a run uses: those it is given, else the default one and its standby. Pure.
+"""Determine the connections of a run: those given, else the default one and its standby. Pure.
 
-A parameter that `connections` of the front matter lists carries the name of a connection. An empty
-``db`` means the default connection. An empty ``standby`` means the standby of ``db``, if one is
-configured; ``standby_name`` is that standby's application_name.
+Each parameter under `connections` in the front matter holds the name of a connection. An empty
+``db`` means the default connection. An empty ``standby`` means the configured standby of ``db``,
+if any; ``standby_name`` is the application_name of that standby.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rbkernel.errors import ParameterError
 from rbkernel.runbook.placeholders import unfilled
 
 DB, STANDBY, STANDBY_NAME = "db", "standby", "standby_name"
-# the calls of `rb` that take a connection's name, and at which place
+# the calls of `rb` that take a connection's name, and the index of that argument
 CALLS: Mapping[str, int] = {
     **dict.fromkeys(("assess", "query", "sample"), 1),
     **dict.fromkeys(("diagnose", "overview", "reconcile"), 0),
@@ -27,12 +27,12 @@ _KEYWORDS = frozenset({DB, "target_db", STANDBY})
 def filled(
     carriers: Mapping[str, str], values: Mapping[str, Any], settings: Settings
 ) -> dict[str, str]:
-    """Return what the configuration says for connection parameters that are empty.
+    """Return the configured values for connection parameters that are empty.
 
     Parameters
     ----------
     carriers
-        Parameter → glob of the connections that it may name, as in the front matter.
+        Parameter → glob of the allowed connections, as in the front matter.
     values
         All parameters of the run, with their defaults.
     settings
@@ -41,7 +41,7 @@ def filled(
     Returns
     -------
     dict
-        Only the parameters that were empty and that the configuration fills.
+        The values of those parameters that were empty and that the configuration fills.
     """
     found: dict[str, str] = {}
     if _is_empty(DB, carriers, values):
@@ -61,12 +61,12 @@ def _is_empty(name: str, wanted: Mapping[str, Any], values: Mapping[str, Any]) -
 
 
 def used(cells: Iterable[tuple[str, str]]) -> set[str]:
-    """Return the names that code cells give to `rb` as a connection, whatever is declared of them.
+    """Return the variable names that code cells pass to `rb` as connections, declared or not.
 
     Parameters
     ----------
     cells
-        Kind and source of each.
+        Kind and source of each cell.
 
     >>> sorted(used([("code", "import rbkernel as rb\\nrb.query('SELECT 1', main)"),
     ...              ("code", "%%sql other --into x\\nSELECT 1")]))
@@ -84,7 +84,7 @@ def _used(source: str) -> Iterator[str]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return  # lint says so, and so does the run
+        return  # lint and the run report the syntax error
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="rb"), attr=call)) if call in CALLS:
@@ -102,9 +102,9 @@ def named(
     *,
     others: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return which parameter names which connection; one that is empty or a placeholder names none.
+    """Return parameter → connection name; empty values and placeholders are left out.
 
-    ``others`` are parameters that the code uses so, too, without being listed.
+    ``others`` are further parameters that the code uses as connections without listing them.
 
     Raises
     ------

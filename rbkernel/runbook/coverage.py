@@ -1,9 +1,9 @@
-"""Is there a runbook for each alert, and an alert for each runbook? Pure.
+"""Compare alerts with runbooks: find alerts without a runbook and runbooks without an alert. Pure.
 
-Also: does each ``runbook_url`` lead somewhere, does the runbook promise to answer as soon as the
-alert's severity asks, and are the runbooks there that everybody needs. Response times, must-haves
-and gates are those of a published skill for runbook creation (critical < 5 min with a runbook of
-its own, warning < 30 min, info on the next business day with documentation).
+The comparison also finds ``runbook_url`` links that lead nowhere, response times that are too slow
+for the alert's severity, and missing must-have runbooks. Response times, must-haves and gates come
+from a published skill for runbook creation (critical < 5 min with a runbook of its own, warning
+< 30 min, info on the next business day with documentation).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.quantities import duration_s
 from rbkernel.runbook.registry import Entry
 
-# s until somebody must have answered; what is promised for exactly that long still counts
+# maximum response time in s; a promise of exactly this time is fast enough
 RESPONSE_S: Mapping[AlertSeverity, float] = {
     AlertSeverity.CRITICAL: 5 * 60.0,
     AlertSeverity.WARNING: 30 * 60.0,
@@ -35,7 +35,7 @@ _RESPONSE_WORDS = {
     AlertSeverity.INFO: "the next business day",
 }
 _ID = re.compile(r"RUN-\d{3,}", re.IGNORECASE)
-# category, name, and what the title or the scope of such a runbook says
+# category, name, and a pattern for the title or scope of such a runbook
 MUST_HAVE = (
     ("incident", "Service down", r"\bdown\b|outage|unreachable|does not answer"),
     ("incident", "Performance degradation", r"latency|response time|performance|degrad"),
@@ -53,7 +53,7 @@ MUST_HAVE = (
 
 
 class Link(StrEnum):
-    """Where a ``runbook_url`` leads; the web is not asked."""
+    """The target of a ``runbook_url``; web addresses are not requested."""
 
     NONE = "none"
     RUNBOOK = "runbook"
@@ -63,7 +63,7 @@ class Link(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Something that is missing; a warning, or critical."""
+    """One gap in the coverage; its verdict is warning or critical."""
 
     verdict: Verdict
     what: str
@@ -72,7 +72,7 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One alert: the runbooks that it leads to, how, and what is missing."""
+    """One alert: its runbooks, the target of its link, and its gaps."""
 
     alert: Alert
     runbooks: tuple[str, ...]
@@ -82,18 +82,18 @@ class Row:
 
     @property
     def covered(self) -> bool:
-        """Whether it leads to a runbook."""
+        """Whether the alert leads to a runbook."""
         return bool(self.runbooks)
 
     @property
     def needed(self) -> bool:
-        """Whether it needs a runbook; one that only informs needs none."""
+        """Whether the alert needs a runbook; an alert of severity info does not."""
         return self.alert.severity is not AlertSeverity.INFO
 
 
 @dataclass(frozen=True, kw_only=True)
 class MustHave:
-    """A runbook that everybody needs; ``waived`` says why this team does not."""
+    """A runbook that every team needs; ``waived`` is the reason why this team does not."""
 
     category: str
     name: str
@@ -103,7 +103,7 @@ class MustHave:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Everything that was compared."""
+    """The result of the comparison."""
 
     rows: tuple[Row, ...]
     without_alert: tuple[Runbook, ...]
@@ -112,7 +112,7 @@ class Coverage:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of what is missing; ok when nothing is."""
+        """The worst verdict of all gaps; ok if there is no gap."""
         found = [gap.verdict for row in self.rows for gap in row.gaps]
         missing = any(not (one.runbooks or one.waived) for one in self.must_have)
         if self.without_alert or missing or self.unanswered:
@@ -122,7 +122,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Known:
-    """What a ``runbook_url`` may lead to."""
+    """The possible targets of a ``runbook_url``."""
 
     ids: frozenset[str]
     files: Mapping[str, str]
@@ -130,7 +130,7 @@ class Known:
 
 
 def known(runbooks: Iterable[Runbook], folders: Sequence[Path]) -> Known:
-    """Gather ids and file names of a catalogue."""
+    """Collect the ids and file names of a catalogue."""
     by_name = {runbook.path.name: runbook.id for runbook in runbooks}
     return Known(frozenset(by_name.values()), by_name, tuple(folders))
 
@@ -144,7 +144,7 @@ def compare(
     not_needed: Mapping[str, str] | None = None,
     bundled: Path | None = None,
 ) -> Coverage:
-    """Hold alerts against runbooks.
+    """Compare alerts with runbooks.
 
     Parameters
     ----------
@@ -153,14 +153,14 @@ def compare(
     runbooks
         The catalogue.
     folders
-        Its folders, in which a ``runbook_url`` without a host may lie.
+        The folders of the catalogue; a ``runbook_url`` without a host may lead to a file there.
     registry
-        Ids of alerts, deployments and risks that runbooks must answer.
+        Ids of alerts, deployments and risks; runbooks must link each of them.
     not_needed
-        Must-have runbooks that the team does without, with the reason.
+        Must-have runbooks that the team does not need → the reason.
     bundled
-        The folder of the runbooks that come with the program: beside a team's own they wait for no
-        alert of the team.
+        The folder of rbkernel's own runbooks. If the team has its own runbooks, a bundled runbook
+        without an alert is not reported.
     """
     places = known(runbooks, folders)
     rows = tuple(_row(alert, runbooks, places) for alert in alerts)
@@ -204,13 +204,15 @@ def _starts(runbook: Runbook, alert: Alert, *, certainly: bool) -> bool:
 
 
 def follow(alert: Alert, places: Known) -> tuple[Link, str]:
-    """Follow the ``runbook_url``: by the id of a runbook in it, by a notebook's name, or as a path
-    beside the rules or in the catalogue.
+    """Follow the ``runbook_url`` of an alert.
+
+    The URL may contain a runbook's id or a notebook's file name, or be a path relative to the
+    rules or the catalogue.
 
     Returns
     -------
     tuple
-        Where it leads, and the runbook's id, empty when it is none of ours.
+        The target of the URL, and the runbook's id; the id is empty if no runbook matches.
     """
     if not alert.url:
         return Link.NONE, ""
@@ -267,12 +269,12 @@ def _too_slow(alert: Alert, found: Sequence[Runbook]) -> Iterable[Gap]:
 
 
 def _own(runbooks: Sequence[Runbook], bundled: Path | None) -> Sequence[Runbook]:
-    """Return a team's own runbooks; all where it has none."""
+    """Return the team's own runbooks; all runbooks if the team has none."""
     return [one for one in runbooks if bundled not in one.path.absolute().parents] or runbooks
 
 
 def _without_alert(rows: Sequence[Row], runbooks: Sequence[Runbook]) -> Iterable[Runbook]:
-    """Yield runbooks that wait for an alert which no rule raises."""
+    """Yield runbooks whose triggers match no alerting rule."""
     started = {name for row in rows for name in row.runbooks}
     for runbook in runbooks:
         said = runbook.front_matter.triggers
@@ -305,7 +307,7 @@ def _about(runbook: Runbook) -> str:
 
 
 def _unanswered(runbooks: Sequence[Runbook], registry: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return alerts, deployments and risks on record that no runbook links."""
+    """Return the registered alerts, deployments and risks that no runbook links."""
     linked = {name for one in runbooks for name in one.front_matter.linked_ids}
     return {
         name: entry

@@ -1,4 +1,4 @@
-"""Coverage as a heat map: groups of rules × severities, how many of their alerts have a runbook."""
+"""Draw coverage as a heat map: the share of alerts with a runbook, by rule group and severity."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rbkernel.errors import RbkernelError
 from rbkernel.runbook.alerts import AlertSeverity
 from rbkernel.runbook.coverage import Row
 
-# Okabe and Ito: told apart with every common colour vision deficiency; 0 %, half, all
+# Okabe and Ito's palette, safe for common colour vision deficiencies; 0 %, 50 %, 100 %
 _SCALE = [[0.0, "#d55e00"], [0.5, "#f0e442"], [1.0, "#009e73"]]
-# an alert that only informs needs no runbook, so nothing there is good or bad
+# alerts of severity info need no runbook, so their fields have a neutral colour
 _NEUTRAL = [[0.0, "#e6e6e6"], [1.0, "#e6e6e6"]]
 _ROW_PX, _MARGIN_PX = 34, 150
 
 
 def heat_map(rows: Sequence[Row]) -> go.Figure:
-    """Draw it; a field without alerts stays empty."""
+    """Draw the heat map; a field without alerts is empty."""
     groups = list(dict.fromkeys(row.alert.group for row in rows))
     judged = _fields(rows, groups, [AlertSeverity.CRITICAL, AlertSeverity.WARNING], _SCALE)
     informing = _fields(rows, groups, [AlertSeverity.INFO], _NEUTRAL)
@@ -47,7 +47,7 @@ def heat_map(rows: Sequence[Row]) -> go.Figure:
 def _fields(
     rows: Sequence[Row], groups: list[str], severities: list[AlertSeverity], scale: list[list[Any]]
 ) -> go.Heatmap:
-    # each trace has a field for every severity: plotly would not align them otherwise
+    # each trace has a field for every severity, so that plotly aligns the traces
     chosen = [row for row in rows if row.alert.severity in severities]
     fields = [
         [
@@ -73,12 +73,12 @@ def _fields(
 
 
 def write(figure: go.Figure, path: Path) -> None:
-    """Write it as a page that needs no network, or as a picture.
+    """Write the figure as an HTML page that needs no network, or as a PNG picture.
 
     Raises
     ------
     RbkernelError
-        The name ends neither in .html nor in .png, or a picture cannot be made here.
+        The name ends neither in .html nor in .png, or this host cannot create pictures.
     """
     if path.suffix == ".html":
         figure.write_html(path, include_plotlyjs=True, config={"showSendToCloud": False})

@@ -1,4 +1,4 @@
-"""Coverage for people and for machines. Pure."""
+"""Format coverage as a table, as text and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOW = {"trigger": "", "labels": " if its labels fit", "url": " by its URL only"
 
 
 def table(covered: Coverage) -> list[tuple[str, ...]]:
-    """Return a line an alert, the worst gaps first; a line more for each further gap."""
+    """Return one row per alert, the worst first, and one more row for each further gap."""
     lines: list[tuple[str, ...]] = []
     for row in sorted(covered.rows, key=_urgency):
         runbook = ", ".join(row.runbooks) + _HOW.get(row.how, "")
@@ -26,7 +26,7 @@ def table(covered: Coverage) -> list[tuple[str, ...]]:
 
 
 def verdict(row: Row) -> Verdict:
-    """Return the worst of an alert's gaps; ok when there is none."""
+    """Return the worst verdict of an alert's gaps; ok if there is no gap."""
     return Verdict.worst([Verdict.OK, *(gap.verdict for gap in row.gaps)])
 
 
@@ -60,7 +60,7 @@ def _next(covered: Coverage) -> Iterator[str]:
 
 
 def summary(covered: Coverage) -> str:
-    """Return all in one line."""
+    """Return a summary of the coverage in one line."""
     parts = []
     for level in AlertSeverity:
         rows = [row for row in covered.rows if row.alert.severity is level]
@@ -80,7 +80,7 @@ def summary(covered: Coverage) -> str:
 
 
 def as_json(covered: Coverage) -> dict[str, Any]:
-    """Return plain values."""
+    """Return the coverage as plain JSON values."""
     return {
         "verdict": covered.verdict.value,
         "alerts": [_row(row) for row in covered.rows],

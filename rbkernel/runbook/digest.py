@@ -1,6 +1,7 @@
-"""The front matter in words: each section as a table, for a card, a page or a terminal.
+"""Convert each section of the front matter to a table of text. Pure.
 
-Pure. What is not said takes no room: a column that no row fills is left out.
+The tables are used for cards, pages and terminals. Empty sections, and columns that are empty in
+every row, are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel, Section
 
-# what an engineer needs at night first; the rest follows as the model has it
+# the sections that an engineer on call needs first; the others follow in the model's order
 _FIRST = (
     "symptoms",
     "impact",
@@ -29,13 +30,13 @@ _FIRST = (
     "links",
     "gotchas",
 )
-# told in the heading, or a matter between the document and the computer
+# fields that the heading shows, or that only the program uses
 _ELSEWHERE = {"id", "title", "summary", "category", "severity", "owner"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A section as rows of text under names; one without names is a plain list."""
+    """A section as rows of text under column names; a table without names is a plain list."""
 
     heading: str
     names: tuple[str, ...]
@@ -43,7 +44,7 @@ class Table:
 
 
 def tables(front_matter: FrontMatter) -> list[Table]:
-    """Return every section that says something, in the order of need."""
+    """Return the tables of all non-empty sections, the most urgent first."""
     rest = [name for name in FrontMatter.model_fields if name not in {*_FIRST, *_ELSEWHERE}]
     found = [section(front_matter, name) for name in (*_FIRST, *rest)]
     steps = _records("recovery steps", front_matter.recovery.steps)
@@ -51,8 +52,9 @@ def tables(front_matter: FrontMatter) -> list[Table]:
 
 
 def section(front_matter: FrontMatter, name: str) -> Table:
-    """Return one section; without rows when it says nothing. The steps of a recovery are a table
-    of their own.
+    """Return the table of one section; an empty section has no rows.
+
+    The steps of a recovery are a separate table.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def section(front_matter: FrontMatter, name: str) -> Table:
 
 
 def words(value: Any) -> str:
-    """Say a value in one line.
+    """Return a value as text in one line.
 
     >>> words(("a", "b")), words({"severity": "critical"}), words(None), words(2.0), words(True)
     ('a; b', 'severity = critical', '', '2', 'yes')
@@ -101,7 +103,7 @@ def words(value: Any) -> str:
 
 
 def due(level: EscalationLevel) -> str:
-    """Say when a level is due.
+    """Say in words when an escalation level is due.
 
     >>> due(EscalationLevel(level="L2", after_attempts=2, after="1 h", severity="SEV1"))
     'after 2 attempts, or after 1 h at SEV1'
@@ -138,7 +140,7 @@ def _records(heading: str, records: Sequence[Section]) -> Table:
 
 
 def compact(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    """Make a table without the columns that no row fills.
+    """Make a table without the columns that are empty in every row.
 
     >>> compact("x", ["a", "b"], [("1", ""), ("2", "")]).names
     ('a',)
@@ -153,7 +155,7 @@ def compact(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]])
 
 
 def _said(value: Section | Mapping[str, Any]) -> dict[str, Any]:
-    """Return what differs from what counts when nothing is said."""
+    """Return the fields that differ from their defaults."""
     if isinstance(value, Mapping):
         return dict(value)
     return {

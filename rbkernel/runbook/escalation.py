@@ -1,4 +1,4 @@
-"""When a level of a runbook's escalation is due. Pure."""
+"""Decide whether a level of a runbook's escalation is due. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def is_due(
     severity: str,
     facts: Facts = MappingProxyType({}),
 ) -> bool | None:
-    """Tell whether a level is due; None where only a person can tell.
+    """Tell whether an escalation level is due; None if only a person can decide.
 
-    A level for a severity, without a time and a number of attempts, is due at once when the
-    severity is reached; one with a condition (``when``) when the facts fulfil it.
+    A level with a severity but without a time and a number of attempts is due as soon as that
+    severity is reached. A level with a condition (``when``) is due when the facts fulfil it.
 
     >>> late = EscalationLevel(level="L3", after="1 h", severity="Critical")
     >>> is_due(late, 0, 3601, "SEV1"), is_due(late, 0, 3601, "SEV3"), is_due(late, 0, 60, "SEV1")
@@ -54,7 +54,7 @@ def is_due(
 
 
 def _severity_of(level: EscalationLevel) -> str:
-    """Return the severity that a level is for: said of it, or its name; empty for any.
+    """Return the severity of a level, from its field or its name; empty for any severity.
 
     >>> [_severity_of(EscalationLevel(**told)) for told in ({"level": "P0"}, {"level": "L2"})]
     ['P0', '']
@@ -69,7 +69,7 @@ def _severity_of(level: EscalationLevel) -> str:
 
 
 def _milder(severity: str, wanted: str) -> bool:
-    """Tell whether a severity is milder than another; words that are none are not.
+    """Tell whether a severity is milder than another; False if a word is no severity.
 
     >>> [_milder("SEV3", words) for words in ("P1", "P0 only")]
     [True, False]

@@ -1,8 +1,8 @@
-"""Front matter: YAML in the first, raw cell of a runbook, as Quarto and MyST write it.
+"""Front matter: YAML in the first cell (raw) of a runbook, as in Quarto and MyST.
 
-Visible and editable in JupyterLab, and validated here. A field that nothing reads would be a
-promise that nothing keeps, so unknown fields are refused; `docs/reference/front-matter.md` says
-what reads each one. All problems are told at once, each with its field and its line in the cell.
+It can be edited in JupyterLab and is validated here. Unknown fields are refused, because nothing
+would read them; `docs/reference/front-matter.md` says which code reads each field. All problems
+are reported at once, each with its field and its line in the cell.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ _Many = Annotated[tuple[_Item, ...], BeforeValidator(many)]
 
 
 def _links(value: Any) -> Any:
-    """Accept ``Dashboard: https://…`` for each link, beside the list."""
+    """Accept a mapping ``Dashboard: https://…`` as well as a list of links."""
     if isinstance(value, Mapping) and not set(value) <= {"title", "url"}:
         return [{"title": title, "url": url} for title, url in value.items()]
     return many(value)
 
 
 class FrontMatter(Section):
-    """What a runbook says about itself.
+    """The front matter of a runbook.
 
-    ``connections`` maps each parameter that carries a connection name to a glob of the names it
-    may take. ``severity`` keeps the team's own word; `internal_severity` maps it. A field that
-    still holds a placeholder is None where no text fits (`category`, `last_tested`).
+    ``connections`` maps each parameter that holds a connection name to a glob of the allowed
+    names. ``severity`` keeps the team's own word; `internal_severity` maps it to rbkernel's scale.
+    A field that cannot be text (`category`, `last_tested`) is None while it holds a placeholder.
     """
 
     id: str = Field(
@@ -122,17 +122,17 @@ class FrontMatter(Section):
 
     @classmethod
     def _unsaid(cls, name: Any, value: Any) -> bool:
-        # it is required: a placeholder says that it will come, so it is not missing
+        # a required field with a placeholder does not count as missing
         return super()._unsaid(name, value) and (name != "category" or value is None)
 
     @property
     def internal_severity(self) -> Severity | None:
-        """The severity on our own scale; None while it is a placeholder."""
+        """The severity on rbkernel's scale; None while the field holds a placeholder."""
         return None if unfilled(self.severity) else Severity.parse(self.severity)
 
     @property
     def is_template(self) -> bool:
-        """Whether it is a form to fill in, and no runbook yet."""
+        """Whether the document is a template to fill in, not yet a runbook."""
         return self.id.startswith("TEMPLATE")
 
 
@@ -149,8 +149,8 @@ def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
     Raises
     ------
     RunbookError
-        There is none, it is not YAML, or fields are missing, unknown or wrong. It names all of
-        them, with their lines in the first cell.
+        There is no front matter, it is not YAML, or fields are missing, unknown or invalid. The
+        error names all of these fields, with their lines in the first cell.
     """
     found, problems = examine(notebook)
     if found is not None and not problems:
@@ -170,12 +170,12 @@ def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
 
 
 def examine(notebook: NotebookNode) -> tuple[FrontMatter | None, list[Problem]]:
-    """Read the front matter, and return what is wrong with it instead of raising.
+    """Read the front matter, and return its problems instead of raising an error.
 
     Returns
     -------
     tuple
-        The front matter, None when it is missing or wrong; and all problems, by line.
+        The front matter (None if it is missing or invalid), and all problems, sorted by line.
     """
     source = frontmatter_text.of(notebook)
     if source is None:

@@ -1,8 +1,8 @@
-"""The sections of the front matter: what a computer uses is structured, the rest stays words.
+"""The sections of the front matter: data for programs is structured, the rest is text.
 
-Every section that has a short form accepts a plain text in its place: ``prerequisites: [VPN]``
-means ``prerequisites: [{text: VPN}]``. A list of one may be written without the list. A placeholder
-where no text fits counts as not said, so that a template is readable as it is.
+A section with a short form accepts a plain text instead of a mapping: ``prerequisites: [VPN]``
+means ``prerequisites: [{text: VPN}]``. A list with one item may be written as the item alone. A
+placeholder in a field that cannot hold text counts as an empty field, so that templates are valid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class Section(BaseModel):
-    """What all sections share; ``plain`` is the field that a plain text stands for."""
+    """The base class of all sections; ``plain`` is the field that a plain text fills."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
     plain: ClassVar[str] = ""
@@ -50,12 +50,12 @@ class Section(BaseModel):
     def _unsaid(cls, name: Any, value: Any) -> bool:
         field = cls.model_fields.get(name)
         if field is None:
-            return False  # an unknown field, also an empty one, is told
+            return False  # an unknown field is reported, even if it is empty
         return value is None or (unfilled(value) and not takes_text(field.annotation))
 
 
 def takes_text(annotation: Any) -> bool:
-    """Tell whether a field of this type has a place for words.
+    """Tell whether a field of this type can hold text.
 
     >>> takes_text(str), takes_text(float | str | None), takes_text(datetime.date | None)
     (True, True, False)
@@ -70,14 +70,14 @@ def takes_text(annotation: Any) -> bool:
 
 
 class Scope(Section):
-    """What a runbook covers, and what it leaves to others."""
+    """What a runbook covers, and what it does not cover."""
 
     handles: Texts = ()
     does_not_handle: Texts = ()
 
 
 class Contact(Section):
-    """Whom to reach, and how: a role, a name, an address."""
+    """A person or team to contact: role, name and address."""
 
     plain = "contact"
     role: str = ""
@@ -87,7 +87,7 @@ class Contact(Section):
 
 
 class Impact(Section):
-    """What users, systems and the business feel."""
+    """The effects of the problem on users, systems and the business."""
 
     plain = "summary"
     summary: str = ""
@@ -97,7 +97,7 @@ class Impact(Section):
 
 
 class Prerequisite(Section):
-    """What must be there before the first step; all but ``text`` is looked at by a computer."""
+    """A condition to meet before the first step; a program checks all fields except ``text``."""
 
     plain = "text"
     text: str = Field("", description="in words; nobody but a human can look")
@@ -116,7 +116,7 @@ class Prerequisite(Section):
 
 
 class Dependency(Section):
-    """What this uses, or what uses this (``direction: used by``)."""
+    """A system that this one uses, or that uses this one (``direction: used by``)."""
 
     plain = "name"
     name: str = Field(min_length=1)
@@ -145,7 +145,7 @@ class Health(Section):
 
 
 class Trigger(Section):
-    """What starts this runbook: an alert, with its labels, or words."""
+    """A trigger of this runbook: an alert with labels, or a description in words."""
 
     plain = "when"
     alert: str = Field("", description="the alert's name, or a glob")
@@ -166,10 +166,10 @@ class Trigger(Section):
 
 
 class Metric(Section):
-    """A figure with its limits. `rb.metrics` evaluates it where a diagnostic or a query says how.
+    """A metric with its limits; `rb.metrics` evaluates it if it has a diagnostic or a query.
 
-    ``warning`` and ``critical`` are numbers, or words such as ``> 5%``; ``< 2`` turns it around,
-    and ``> SLO`` is the figure under ``slo``.
+    ``warning`` and ``critical`` are numbers or texts such as ``> 5%``. With ``< 2``, smaller
+    values are worse. ``> SLO`` means the limit in ``slo``.
     """
 
     plain = "name"
@@ -192,7 +192,7 @@ class Metric(Section):
     next_step: str = ""
 
     def limit(self, which: Literal["warning", "critical"]) -> Threshold | None:
-        """Return a limit in the metric's own unit; None where it is words, or not said.
+        """Return a limit in the metric's unit; None if the limit is missing or free text.
 
         >>> Metric(name="cost", warning="> 2x", baseline=20).limit("warning").value
         40.0
@@ -209,7 +209,7 @@ class Metric(Section):
 
 
 class EscalationLevel(Section):
-    """One step up: whom, and after what."""
+    """One level of escalation: whom to call, and when."""
 
     plain = "contact"
     level: str = Field("", description="such as L2 or P1")
@@ -230,12 +230,12 @@ class EscalationLevel(Section):
 
     @property
     def after_s(self) -> float | None:
-        """Seconds after which this level is due."""
+        """The seconds after which this level is due."""
         return duration_s(self.after)
 
 
 class Escalation(Section):
-    """When to ask for help, whom, and what to tell them."""
+    """When to ask for help, whom to ask, and what to tell them."""
 
     plain = "contact"
     when: Texts = ()
@@ -245,10 +245,10 @@ class Escalation(Section):
 
 
 class SeverityLevel(Section):
-    """One line of the severity assessment.
+    """One level of the severity assessment.
 
-    ``any_of`` are conditions over the facts given to `rb.severity`: a name that is true
-    (``data_at_risk``), or a comparison (``users_affected_pct >= 50``).
+    ``any_of`` are conditions over the facts given to `rb.severity`: the name of a fact that is
+    true (``data_at_risk``), or a comparison (``users_affected_pct >= 50``).
     """
 
     level: str = Field(description="the team's word for it, such as SEV1")
@@ -265,7 +265,7 @@ class SeverityLevel(Section):
 
 
 class Communication(Section):
-    """Who hears what, and when."""
+    """Who is informed, of what, and when."""
 
     plain = "channel"
     channel: str = ""
@@ -279,7 +279,7 @@ class Communication(Section):
 
 
 class Operation(Section):
-    """Something a human does, as a command to copy; nothing here runs it."""
+    """An operation that a person does, with a command to copy; rbkernel never runs it."""
 
     plain = "name"
     name: str = Field(min_length=1)
@@ -305,7 +305,7 @@ Operations = Annotated[tuple[Operation, ...], BeforeValidator(_listed)]
 
 
 class Recovery(Section):
-    """How long it may take, how much may be lost, and how it is brought back."""
+    """Recovery objectives (maximum time, maximum data loss) and the recovery steps."""
 
     plain = "rto"
     rto: str = Field("", description="recovery time objective, such as 1 h")
@@ -315,7 +315,7 @@ class Recovery(Section):
 
 
 class Assumption(Section):
-    """What is taken as true, and what to do where it is not."""
+    """An assumption of the runbook, and what to do if it is false."""
 
     plain = "text"
     text: str = Field(min_length=1)
@@ -323,7 +323,7 @@ class Assumption(Section):
 
 
 class FailureMode(Section):
-    """How the resolution itself may fail."""
+    """A way in which the resolution itself may fail."""
 
     plain = "name"
     name: str = Field(min_length=1)
@@ -334,7 +334,7 @@ class FailureMode(Section):
 
 
 class Link(Section):
-    """A page to look at: dashboard, logs, documentation."""
+    """A link to a page: dashboard, logs, documentation."""
 
     plain = "url"
     title: str = ""
@@ -342,7 +342,7 @@ class Link(Section):
 
 
 class Automation(Section):
-    """A manual step that a computer could do."""
+    """A manual step that could be automated."""
 
     plain = "step"
     step: str = Field(min_length=1)
@@ -353,7 +353,7 @@ class Automation(Section):
 
 
 class Change(Section):
-    """One line of the change log."""
+    """One entry of the change log."""
 
     plain = "change"
     date: datetime.date | None = None
@@ -362,12 +362,12 @@ class Change(Section):
 
 
 def known_severity(words: str) -> str:
-    """Accept a word of one of the four scales, or a placeholder.
+    """Check that a text is a word of one of the four severity scales, or a placeholder.
 
     Raises
     ------
     ValueError
-        It is none.
+        The text is neither.
     """
     if not unfilled(words):
         Severity.parse(words)
@@ -375,5 +375,5 @@ def known_severity(words: str) -> str:
 
 
 def many(value: Any) -> Any:
-    """Accept one thing where a list of things is meant."""
+    """Convert a single value to a list with one item; return lists unchanged."""
     return _listed(value)

@@ -1,7 +1,8 @@
-"""The front matter as text: read with line numbers, explain what is wrong, edit in place.
+"""The text of the front matter: parse it with line numbers, explain errors, edit it in place.
 
-Reading goes by PyYAML's C parser, because every run and every lint reads; editing by ruamel.yaml,
-because it keeps comments, order and quotes. Lines are those of the cell: its ``---`` is line 1.
+PyYAML's C parser reads the text, because it is fast and every run and every lint reads. ruamel.yaml
+edits the text, because it keeps comments, order and quotes. Lines count within the cell: the
+opening ``---`` is line 1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ _FENCE = "---"
 
 
 class _Loader(_Safe):  # type: ignore[misc]  # it is one of two classes
-    """YAML, in which 2025-99-99 is a text: its field says what is wrong with it, and its line."""
+    """A YAML loader that reads an invalid date such as 2025-99-99 as text.
+
+    The field's validator then reports the invalid date with its line.
+    """
 
 
 def _date(loader: Any, node: yaml.ScalarNode) -> Any:
@@ -48,7 +52,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: the field, its line in the cell, and what to write instead."""
+    """One problem: the field, its line in the cell, and what to write instead."""
 
     field: str
     line: int
@@ -59,7 +63,7 @@ class Problem:
 
 
 def of(notebook: NotebookNode) -> str | None:
-    """Return the YAML of the first cell, without its fences; None when there is none."""
+    """Return the YAML of the first cell, without its fences; None if there is none."""
     if not notebook.cells or notebook.cells[0].cell_type != "raw":
         return None
     lines = notebook.cells[0].source.strip().splitlines()
@@ -69,7 +73,7 @@ def of(notebook: NotebookNode) -> str | None:
 
 
 def text_behind(notebook: NotebookNode) -> int | None:
-    """Return the line of what stands behind the closing fence; None where nothing does."""
+    """Return the line of any text after the closing fence; None if there is no such text."""
     cell = notebook.cells[0] if notebook.cells else None
     lines = cell.source.splitlines() if cell is not None and cell.cell_type == "raw" else []
     fences = [number for number, line in enumerate(lines, 1) if line.strip() == _FENCE]
@@ -83,7 +87,7 @@ def load(source: str) -> tuple[Any, yaml.Node | None, list[Problem]]:
     Returns
     -------
     tuple
-        The data; its node tree, None when it is not YAML; and the problems that YAML itself has.
+        The data; its node tree (None if the text is not YAML); and the problems of the YAML.
     """
     loader = _Loader(source)
     try:
@@ -120,7 +124,7 @@ _YAML_ADVICE = {
 
 
 def _twice(node: yaml.Node, path: str = "") -> Iterable[Problem]:
-    """Name the fields that stand there twice: YAML would silently take the last."""
+    """Yield a problem for each duplicate field; YAML would silently use the last one."""
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value, 1):
             yield from _twice(item, f"{path}{number}.")
@@ -138,14 +142,14 @@ def _twice(node: yaml.Node, path: str = "") -> Iterable[Problem]:
 
 
 def explained(error: ValidationError, model: type[BaseModel], node: yaml.Node) -> list[Problem]:
-    """Turn pydantic's errors into ours: field, line, and what to write.
+    """Convert pydantic's errors to problems with field, line and advice.
 
     Parameters
     ----------
     error
-        What pydantic raised.
+        The error that pydantic raised.
     model
-        The model, to guess what a misspelt field meant.
+        The model, used to suggest the correct name of a misspelt field.
     node
         The YAML's node tree, for the lines.
     """
@@ -161,7 +165,7 @@ def explained(error: ValidationError, model: type[BaseModel], node: yaml.Node) -
     return [
         one
         for one in problems.values()
-        # it stands there, misspelt: the hint is enough
+        # the field is present but misspelt: the hint for the misspelt name is enough
         if not (one.message == _MISSING and one.field in meant)
     ]
 
@@ -199,7 +203,7 @@ def _advice(detail: Any, model: type[BaseModel], path: Sequence[str | int]) -> s
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    """Return the fields of the section that a path leads to."""
+    """Return the names of the fields in the section at a path."""
     for part in path:
         if isinstance(part, int):
             continue
@@ -218,7 +222,7 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 
 def _line_of(node: yaml.Node, path: Sequence[str | int]) -> tuple[int, int]:
-    """Return the line of what a path leads to, and how far the path could be followed."""
+    """Return the line of the node at a path, and how many parts of the path were found."""
     line = _line(node) if node.start_mark else 1
     for depth, part in enumerate(path):
         if isinstance(part, int) and isinstance(node, yaml.SequenceNode) and part < len(node.value):
@@ -227,7 +231,7 @@ def _line_of(node: yaml.Node, path: Sequence[str | int]) -> tuple[int, int]:
         elif isinstance(node, yaml.MappingNode) and (found := _entry(node, part)):
             key, node = found
             line = _line(key)
-        elif part != 0:  # one thing where a list may stand has no index
+        elif part != 0:  # a single item instead of a list has no index
             return line, depth
     return line, len(path)
 
@@ -241,30 +245,30 @@ def _line(node: yaml.Node) -> int:
 
 
 def dump(fields: Mapping[str, Any]) -> str:
-    """Write front matter anew, fences included, in the order given; what is empty is left out."""
+    """Return new front matter with fences, in the given order, without empty fields."""
     return _written(_ready(fields), _round_trip())
 
 
 def edit(cell: str, changes: Mapping[str, Any]) -> str:
-    """Change fields of a front matter cell; comments, order and quotes of the rest stay.
+    """Change fields of a front matter cell; comments, order and other quotes are unchanged.
 
     Parameters
     ----------
     cell
         The first cell, with its fences.
     changes
-        Field → new value; None removes it. A dotted name reaches into a section:
-        ``escalation.contact``. A new field comes last.
+        Field → new value; None removes the field. A dotted name means a field of a section:
+        ``escalation.contact``. A new field is added at the end.
 
     Returns
     -------
     str
-        The new cell. Without changes it is the old one, byte for byte.
+        The new cell. Without changes it equals the old cell, byte for byte.
 
     Raises
     ------
     RunbookError
-        What stands there is not YAML.
+        The cell is not YAML.
 
     >>> print(edit("---\\nid: RUN-001 # ours\\ntitle: x\\n---", {"id": "RUN-002", "drill": "on"}))
     ---
@@ -307,7 +311,7 @@ def _said(value: Any) -> bool:
 
 
 def _ready(value: Any) -> Any:
-    """Give a value the style in which it is read back as it is: YAML 1.1 takes `on` for true."""
+    """Quote a text that YAML would read as another type: YAML 1.1 reads `on` as true."""
     if isinstance(value, Mapping):
         inner = CommentedMap()
         inner.update({key: _ready(one) for key, one in value.items() if _said(one)})
@@ -328,7 +332,7 @@ def _ready(value: Any) -> Any:
 
 
 def _folded(text: str) -> FoldedScalarString:
-    """Break a long text into lines, where YAML reads a space."""
+    """Break a long text into lines; YAML reads each line break as a space."""
     folded: FoldedScalarString = FoldedScalarString(text)
     breaks, begin = [], 0
     for space in (found.start() for found in re.finditer(" ", text)):

@@ -1,7 +1,7 @@
-"""What a runbook that cannot be read was meant for: its id and its triggers, as far as they show.
+"""Extract the id and the triggers of an unreadable runbook, as far as possible.
 
-An alert that such a runbook would have taken must not go to another one in silence. So both are
-looked for in text that is not valid: in the fields that can be parsed, else block by block.
+An alert for such a runbook must not silently start another runbook. Therefore its id and triggers
+are also extracted from invalid text: from the fields that can be parsed, else block by block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIKE = 0.75  # how similar a misspelt field's name must be, as difflib measures
 
 @dataclass(frozen=True, kw_only=True)
 class Gist:
-    """``id`` is empty when it does not show; ``triggers`` is None when they do not."""
+    """The id (empty if unknown) and the triggers (None if unknown) of a runbook."""
 
     id: str = ""
     triggers: tuple[Trigger, ...] | None = None
@@ -35,7 +35,7 @@ NOTHING = Gist(triggers=())
 
 
 def of_notebook(notebook: NotebookNode) -> Gist:
-    """Return what front matter that is wrong says; nothing where there is none."""
+    """Extract id and triggers from invalid front matter; both are unknown if there is none."""
     cell = notebook.cells[0] if notebook.cells else None
     source = cell.source.strip() if cell is not None and cell.cell_type == "raw" else ""
     if not source.startswith("---"):
@@ -44,7 +44,7 @@ def of_notebook(notebook: NotebookNode) -> Gist:
 
 
 def of_text(source: str) -> Gist:
-    """Return what YAML that is wrong says.
+    """Extract id and triggers from invalid YAML.
 
     >>> of_text("id: RUN-104\\nseverty: P1\\ntrigers: [{alert: DiskFull}]").triggers[0].alert
     'DiskFull'
@@ -67,7 +67,7 @@ def of_text(source: str) -> Gist:
 
 
 def of_bytes(document: bytes) -> Gist:
-    r"""Return what a file says that is not a notebook: its id, if anything.
+    r"""Extract the id, if any, from a file that is not a valid notebook.
 
     >>> of_bytes(b'{"cells": [{"source": ["---\\n", "id: RUN-104\\n"').id
     'RUN-104'
@@ -77,7 +77,7 @@ def of_bytes(document: bytes) -> Gist:
 
 
 def _blocks(source: str) -> Iterator[tuple[str, Any]]:
-    """Parse the fields of the outermost level one by one; leave out those that are not YAML."""
+    """Parse the top-level fields one by one, and skip those that are not YAML."""
     starts = [found.start() for found in _FIELD.finditer(source)]
     for start, end in zip(starts, [*starts[1:], len(source)], strict=True):
         fields, _, _ = frontmatter_text.load(source[start:end])
@@ -86,12 +86,12 @@ def _blocks(source: str) -> Iterator[tuple[str, Any]]:
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
-    """Return a field, also where its name is misspelt."""
+    """Return the value of a field, even if its name is misspelt."""
     return fields.get(_named(fields, name) or name)
 
 
 def _named(fields: Mapping[str, Any], name: str) -> str | None:
-    """Return what a field is called here.
+    """Return the key of a field in this mapping, which may be misspelt; None if there is none.
 
     >>> _named({"Trigers": 1}, "triggers"), _named({"title": 1}, "triggers")
     ('Trigers', None)
@@ -111,7 +111,7 @@ def _triggers(told: Any) -> Iterator[Trigger]:
 
 
 def _as_far_as_it_goes(fields: Mapping[str, Any]) -> Trigger | None:
-    """Return a trigger that takes what the fields that can be read say."""
+    """Return a trigger built from the readable fields, or None."""
     alert, match = _field(fields, "alert"), _field(fields, "match")
     labels = match if isinstance(match, Mapping) else {}
     try:

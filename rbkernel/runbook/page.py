@@ -1,4 +1,4 @@
-"""A runbook on a terminal of 80 columns: what an engineer reads before the notebook opens. Pure."""
+"""Format a runbook as text of 80 columns, to read in a terminal before it is opened. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.runbook.digest import Table
 
 WIDTH = 80
 _LABEL = 18
-# told in one line each, above the sections
+# fields shown as one line each, above the sections
 _BRIEF = (
     "service",
     "on_call",
@@ -28,14 +28,14 @@ _BRIEF = (
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A heading of the document, and the text under it."""
+    """A heading of the document, and the text below the heading."""
 
     heading: str
     text: str
 
 
 def steps(runbook: Runbook) -> list[Step]:
-    """Return the sections of the document, in order; a heading of the first level is its title."""
+    """Return the sections of the document, in order; the level 1 heading is not a section."""
     found: list[Step] = []
     for text in runbook.prose:
         for part in re.split(r"(?m)^(?=##+ )", text):
@@ -46,7 +46,7 @@ def steps(runbook: Runbook) -> list[Step]:
 
 
 def text(runbook: Runbook) -> str:
-    """Lay a runbook out in plain text, no line wider than 80 columns."""
+    """Return a runbook as plain text, with lines of at most 80 columns."""
     told = runbook.front_matter
     lines = [f"{told.id}: {told.title}", "=" * min(WIDTH, len(told.id) + 2 + len(told.title)), ""]
     lines += [*_wrapped(told.summary), ""]
@@ -99,7 +99,7 @@ def _parameters(runbook: Runbook) -> Iterator[str]:
 
 
 def _wrapped(words: str, first: str = "") -> list[str]:
-    """Wrap a text.
+    """Wrap a text into lines, the first with a prefix.
 
     >>> _wrapped("a b", "- ")
     ['- a b']
@@ -114,7 +114,7 @@ def _wrapped(words: str, first: str = "") -> list[str]:
 
 
 def _printable(words: str) -> str:
-    """Take out what would move a terminal's cursor.
+    """Remove control characters, which could move a terminal's cursor.
 
     >>> _printable("a\\x1b[2Jb\\nc")
     'a[2Jb\\nc'

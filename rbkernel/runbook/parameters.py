@@ -1,8 +1,8 @@
-"""Declared parameters: annotated names in the one cell that is tagged `parameters`.
+"""Declared parameters: annotated names in the cell that is tagged `parameters`.
 
-papermill itself drops the types and does not escape names, so what comes from outside is held
-against the declaration here: known names, exact types, and nothing that is a secret. A list is
-given as such, or as text: ``a,b``.
+papermill ignores the types and does not escape names. Values from outside are therefore checked
+here against the declaration: names must be known, types must be exact, and no value may be a
+secret. A list is given as a list, or as text: ``a,b``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TYPES: Mapping[str, Any] = {
     "list[float]": list[float],
 }
 _CHOICE = 'Literal["a", "b"]'
-# the only statement beside the declarations: a `Literal` is a name like any other
+# the only statement allowed beside the declarations: the import of `Literal`
 _IMPORT = "from typing import Literal"
 _NAMES = {
     str: "text",
@@ -50,9 +50,9 @@ _NAMES = {
     type(None): "None",
     list: "a list",
 }
-# from here on a float does not tell one integer from the next
+# floats from this size on cannot represent every integer
 _EXACT = 2.0**53
-# whole words of the name: `max_tokens` and `passes` are none
+# whole words of the name: `max_tokens` and `passes` do not match
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|credentials?|private_?key|dsn)(?:$|_)",
     re.IGNORECASE,
@@ -78,17 +78,17 @@ class Parameter:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values of a `Literal`; none of another type."""
+        """The allowed values of a `Literal`; empty for other types."""
         return _choices(ast.parse(self.annotation, mode="eval").body)
 
 
 def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
-    """Read the declaration, by name.
+    """Read the declared parameters, by name.
 
     Raises
     ------
     RunbookError
-        More than one cell is tagged, or a line is not an annotated name with a literal default.
+        More than one cell has the tag, or a line is not an annotated name with a literal default.
     """
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     if not cells:
@@ -120,7 +120,7 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
 def validate(
     given: Mapping[str, Any], declaration: Mapping[str, Parameter], where: str
 ) -> dict[str, Value]:
-    """Hold values from outside against the declaration, and convert text to the declared type.
+    """Check values from outside against the declaration, and convert text to the declared type.
 
     Returns
     -------
@@ -130,8 +130,8 @@ def validate(
     Raises
     ------
     ParameterError
-        An unknown name, a value of the wrong type, or something that looks like a secret. The
-        value itself is never in the message.
+        A name is unknown, a value has the wrong type, or a value looks like a secret. The message
+        never contains the value.
     """
     accepted: dict[str, Value] = {}
     for name, value in given.items():
@@ -149,21 +149,21 @@ def validate(
 
 
 def refuse_secret(name: str, value: object, where: str, redactor: Redactor | None = None) -> None:
-    """Refuse a parameter that looks like a secret: parameters end up in plain text.
+    """Refuse a parameter that looks like a secret, because parameters are stored as plain text.
 
     Parameters
     ----------
     name, value
         The parameter.
     where
-        The runbook, or whatever else was given it.
+        The runbook, or another receiver of the parameter.
     redactor
-        One that knows secrets by their value; the patterns alone when not given.
+        A redactor that knows secrets by their value; by default, only patterns are used.
 
     Raises
     ------
     SecretParameter
-        Its name or its value looks like a password, a token or a DSN.
+        The name or the value looks like a password, a token or a DSN.
 
     >>> refuse_secret("db", "orders-primary", "RUN-005")
     >>> refuse_secret("db", "postgresql://x@y/z", "RUN-005")
@@ -184,12 +184,12 @@ def refuse_secret(name: str, value: object, where: str, redactor: Redactor | Non
 
 
 def refuse_secret_incident(incident: str, where: str, redactor: Redactor) -> None:
-    """Refuse an incident's id that holds a secret: it names a folder, and stands on every page.
+    """Refuse an incident id that contains a secret: the id names a folder and is on every page.
 
     Raises
     ------
     SecretParameter
-        It holds one; the message does not repeat it.
+        The id contains a secret; the message does not repeat it.
     """
     if redactor.spans(incident):
         raise SecretParameter(
@@ -219,7 +219,7 @@ def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
         TypeAdapter(wanted).validate_python(default, strict=True)
     except ValueError:  # pydantic's ValidationError is one
         raise _not_declared(node, where) from None
-    # ast counts bytes
+    # ast counts columns in bytes
     rest = lines[(node.end_lineno or node.lineno) - 1].encode()[node.end_col_offset or 0 :]
     _, _, comment = rest.decode().partition("#")
     return Parameter(
@@ -228,7 +228,7 @@ def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
 
 
 def _type(annotation: str) -> Any:
-    """Return the type that an annotation names; None for one that no parameter can have.
+    """Return the type that an annotation names; None if parameters cannot have this type.
 
     >>> _type("list[str]"), _type("Literal['a', 'b']"), _type("dict")
     (list[str], typing.Literal['a', 'b'], None)
@@ -240,7 +240,7 @@ def _type(annotation: str) -> Any:
 
 
 def _choices(node: ast.expr) -> tuple[str, ...]:
-    """Return the texts of a `Literal`; none for anything else."""
+    """Return the texts of a `Literal`; empty for any other expression."""
     match node:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=elements)):
             pass
@@ -302,7 +302,7 @@ def _each(value: Value) -> Iterable[Scalar]:
 
 
 def _items(value: Any, annotation: str) -> Any:
-    """Return a list out of what stands for one: text with commas, JSON, or a single number.
+    """Convert text with commas, JSON text or a single number to a list.
 
     >>> _items("a, b,", "list[str]"), _items('["a,b"]', "list[str]"), _items(5, "list[int]")
     (['a', 'b'], ['a,b'], [5])
@@ -312,12 +312,12 @@ def _items(value: Any, annotation: str) -> Any:
     if isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]
     if isinstance(value, int | float) and annotation != "list[str]":
-        return [value]  # papermill makes a number of `-p name 5`
+        return [value]  # papermill converts `-p name 5` to a number
     return list(value) if isinstance(value, tuple) else value
 
 
 def _keeps_all(value: object, annotation: str) -> bool:
-    """Tell whether a value may be converted: `True` is no number, and a float is exact so far.
+    """Tell whether a conversion loses nothing: `True` is no number, a large float is inexact.
 
     >>> _keeps_all(True, "int"), _keeps_all(True, "bool"), _keeps_all(1e300, "int")
     (False, True, False)
@@ -329,7 +329,7 @@ def _keeps_all(value: object, annotation: str) -> bool:
 
 
 def _as_text(name: str) -> str:
-    """Say how to pass a text that looks like a number: `1.10` is 1.1 by the time that we see it."""
+    """Say how to pass a text that looks like a number: papermill turns `1.10` into 1.1."""
     return (
         f"pass it as text, in quotes; papermill's -p has made a number or a word of Python of it,"
         f" and its digits may be lost: use -r {name} VALUE instead"

@@ -1,7 +1,8 @@
-"""Placeholders: what a template, or an import, leaves to be filled in. Loud, and counted.
+"""Placeholders: parts of a template or an import that a person must fill in.
 
-One form everywhere, in front matter, Markdown, parameters and commands: ``‹PLACEHOLDER: what goes
-here›``. The quotation marks are none that YAML, Python, SQL or a shell gives a meaning to.
+Placeholders have the same form in front matter, Markdown, parameters and commands:
+``‹PLACEHOLDER: what goes here›``. These quotation marks have no meaning in YAML, Python, SQL and
+shells.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ PLACEHOLDER = re.compile(r"‹PLACEHOLDER: (?P<hint>[^‹›\n]+)›")
 
 
 def placeholder(hint: str) -> str:
-    """Write a placeholder.
+    """Return the text of a placeholder.
 
     >>> placeholder("who is called at night")
     '‹PLACEHOLDER: who is called at night›'
@@ -23,7 +24,7 @@ def placeholder(hint: str) -> str:
 
 
 def hints(text: str) -> list[str]:
-    """Return what each placeholder in a text asks for, in order.
+    """Return the hint of each placeholder in a text, in order.
 
     >>> hints("call ‹PLACEHOLDER: whom›, after ‹PLACEHOLDER: minutes› min")
     ['whom', 'minutes']
@@ -32,7 +33,7 @@ def hints(text: str) -> list[str]:
 
 
 def unfilled(value: object) -> bool:
-    """Tell whether a value is, or holds, a placeholder.
+    """Tell whether a value contains a placeholder.
 
     >>> unfilled("‹PLACEHOLDER: address›/health"), unfilled("http://api/health"), unfilled(None)
     (True, False, False)

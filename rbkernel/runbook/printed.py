@@ -1,8 +1,8 @@
-"""Figures that a program prints, such as a load test's p95 and error rate, and what is right.
+"""Compare figures that a program prints, such as a load test's p95, with their limits. Pure.
 
-Pure. A figure is found by its name. Where a program prints several of that name, such as k6 for
-each part of a request, those of the whole request count, else the worst of all. A figure that is
-not found, or is in a unit that cannot be converted, is not known: nothing is guessed.
+A figure is found by its name. If a program prints several figures of that name, such as k6 for each
+part of a request, the figures of the whole request are used, else the worst figure. A figure that
+is not found, or has a unit that cannot be converted, is unknown; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rbkernel.runbook.quantities import Threshold, converted, threshold
 
 _NUMBER = r"(?P<number>\d[\d,]*(?:\.\d+)?)\s*(?P<unit>%|µs|[a-zA-Z]+)?"
 _PERCENTILE = re.compile(r"p\s*\(?\s*(\d{2}(?:\.\d+)?)\s*\)?", re.IGNORECASE)
-# what the figures of a whole request are called: k6, and most others
+# names for figures of a whole request, in k6 and most other programs
 _WHOLE = (
     re.compile(r"http_req_duration"),
     re.compile(r"latency|duration|response time|request time", re.IGNORECASE),
 )
-# what other programs call it, in the words of people
+# common names → the names that programs print
 _ALIASES = {
     "error rate": ("http_req_failed", "error rate", "errors", "failed requests", "failure rate"),
     "throughput": ("http_reqs", "throughput", "requests/sec", "requests per second"),
@@ -29,7 +29,7 @@ _ALIASES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a figure should be, and what it is: ``met`` is None where that is not known."""
+    """The expected and the actual figure; ``met`` is None if the actual figure is unknown."""
 
     name: str
     limit: str
@@ -38,14 +38,14 @@ class Expected:
 
 
 def judged(output: str, expected: Mapping[str, str]) -> tuple[Expected, ...]:
-    """Hold the figures in a program's output against what is expected of them.
+    """Compare the figures in a program's output with their limits.
 
     Parameters
     ----------
     output
-        What it printed.
+        The text that the program printed.
     expected
-        Name → what is right, such as ``{"p95": "< 800ms", "error rate": "< 0.1%"}``.
+        Name → limit, such as ``{"p95": "< 800ms", "error rate": "< 0.1%"}``.
 
     >>> k6 = '''http_req_duration......: avg=130ms min=99ms med=121ms p(90)=201ms p(95)=1.2s
     ...   { expected_response:true }...: avg=100ms p(90)=150ms p(95)=160ms
@@ -83,7 +83,7 @@ def _meets(value: float, limit: Threshold) -> bool:
 
 
 def _figures(output: str, name: str) -> Iterable[tuple[float, str]]:
-    """Yield the figures of a name with their units, as they are printed."""
+    """Yield the figures with this name and their units, as printed."""
     lines = output.splitlines()
     if percentile := _PERCENTILE.fullmatch(name.strip()):
         figure = re.escape(percentile[1])

@@ -1,6 +1,6 @@
-"""Durations and thresholds as people write them: "< 30 min", "Immediate", "> 1.2s for 5min".
+"""Parse durations and thresholds in words: "< 30 min", "Immediate", "> 1.2s for 5min". Pure.
 
-Pure. What is not understood is None: words stay legal, and nothing is guessed from them.
+The result is None for a text that is not understood. Such texts are allowed; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WORDS = {
     "immediate": 0.0,
     "immediately": 0.0,
     "at once": 0.0,
-    # of an evening before a weekend it is later: the shortest promise that the words hold
+    # the shortest possible time; before a weekend it is longer
     "next business day": 86400.0,
     "next day": 86400.0,
 }
@@ -38,7 +38,7 @@ _BELOW = {"<", "<=", "≤", "below", "under", "less than"}
 
 
 def duration_s(words: str) -> float | None:
-    """Read a duration, in seconds.
+    """Parse a duration, and return it in seconds; None if it is not understood.
 
     >>> [duration_s(text) for text in ("15 minutes", "< 30 min", "Immediate", "1h", "4 hours")]
     [900.0, 1800.0, 0.0, 3600.0, 14400.0]
@@ -55,7 +55,7 @@ def duration_s(words: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-# what can be converted: for each quantity its units in lower case, in terms of the first one
+# for each quantity: lower-case unit → factor to the first unit
 _QUANTITIES: tuple[dict[str, float], ...] = (
     {**_SECONDS, **dict.fromkeys(("µs", "us"), 1e-6), "ns": 1e-9},
     {
@@ -68,9 +68,9 @@ _QUANTITIES: tuple[dict[str, float], ...] = (
 
 
 def converted(value: float, unit: str, wanted: str) -> float | None:
-    """Convert a figure to another unit of the same quantity; None where that cannot be done.
+    """Convert a figure to another unit of the same quantity; None if that is impossible.
 
-    A unit that is no quantity of ours (sessions, rows, $) is only ever itself.
+    An unknown unit (sessions, rows, $) can only be converted to itself.
 
     >>> converted(500, "ms", "s"), converted(2, "GiB", "MB"), converted(90, "%", "percent")
     (0.5, 2147.483648, 90.0)
@@ -87,7 +87,7 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
 
 
 def needs_unit(unit: str) -> bool:
-    """Whether a limit in this unit means nothing until the figure's own unit is known.
+    """Whether a limit in this unit can be compared only with figures whose unit is known.
 
     >>> needs_unit("ms"), needs_unit("GB"), needs_unit("%"), needs_unit("sessions")
     (True, True, False, False)
@@ -97,9 +97,9 @@ def needs_unit(unit: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """A limit: ``below`` tells that a smaller figure is wrong; ``unit`` is as it was written.
+    """A limit; if ``below`` is true, smaller figures violate it. ``unit`` is as written.
 
-    ``unit`` ``x`` means a multiple of the baseline. ``for_s`` is how long it must last, in s.
+    The unit ``x`` means a multiple of the baseline. ``for_s`` is the minimum duration in s.
     """
 
     value: float
@@ -109,7 +109,7 @@ class Threshold:
 
 
 def threshold(words: str | float | None) -> Threshold | None:
-    """Read a threshold.
+    """Parse a threshold; None if it is not understood.
 
     >>> threshold("> 5%")
     Threshold(value=5.0, below=False, unit='%', for_s=None)
@@ -144,7 +144,7 @@ _BEYOND = re.compile(
 
 
 def beyond_slo(words: str | float | None, slo: str) -> Threshold | None:
-    """Read ``> SLO``, which is the figure in the words of the objective; else None.
+    """Return the limit that ``> SLO`` means, from the text of the objective; else None.
 
     >>> beyond_slo("> SLO", "p95 < 800ms"), beyond_slo("> SLO", "as good as possible")
     (Threshold(value=800.0, below=False, unit='ms', for_s=None), None)
@@ -155,7 +155,7 @@ def beyond_slo(words: str | float | None, slo: str) -> Threshold | None:
     found = _BEYOND.fullmatch(words.strip()) if isinstance(words, str) else None
     if found is None:
         return None
-    # of several figures the one with a sign is meant: p95 < 800ms
+    # of several figures, the one after a comparison sign counts: p95 < 800ms
     matches = list(_THRESHOLD.finditer(slo))
     signed = [match for match in matches if match["sign"]] or matches
     limit = threshold(signed[0][0].strip()) if len(signed) == 1 else None

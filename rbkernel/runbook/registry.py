@@ -1,4 +1,4 @@
-"""``registry.yaml``: ids of other documents that runbooks refer to, in a folder of the catalogue.
+"""Read ``registry.yaml``, in a folder of the catalogue: ids of other documents that runbooks use.
 
 Alerts (MON-), criteria of deployment (DEP-), risks (RISK-), and runbooks that are planned (RUN-)::
 
@@ -26,25 +26,25 @@ _ID = re.compile(r"(?:MON|DEP|RISK|RUN)-\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One id: what it stands for; of a risk also its level, such as high."""
+    """One registered id: its title and, for a risk, its level, such as high."""
 
     title: str = ""
     level: str = ""
 
 
 def read(folders: Sequence[Path]) -> dict[str, Entry] | None:
-    """Read the registries of the catalogue's folders, and ours.
+    """Read the registries of the catalogue's folders and the bundled registry.
 
     Returns
     -------
     dict, or None
-        The entries by id, those of the first folder first; None when no folder of the team's has
-        a registry and ours is not there.
+        The entries by id; the first folder takes precedence. None if neither the team's folders
+        nor the bundled folder have a registry.
 
     Raises
     ------
     ConfigError
-        A registry is not YAML, or not of the form above.
+        A registry is not YAML, or not in the form above.
     """
     files = [folder / FILE_NAME for folder in [*folders, catalogue.packaged("notebooks")]]
     found = [_entries(path) for path in files if path.is_file()]

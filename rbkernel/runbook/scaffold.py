@@ -1,6 +1,7 @@
-"""A new runbook from a template: its own id and title, and placeholders for the rest.
+"""Create a new runbook from a template, with an id, a title, and placeholders for the rest.
 
-The template is copied as it is, comments and cell ids too; only what is known is filled in.
+The template is copied unchanged, including comments and cell ids; only the given fields are filled
+in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rbkernel.runbook import catalogue, frontmatter, frontmatter_text
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.placeholders import PLACEHOLDER, unfilled
 
-# those below are ours, as docs/reference/configuration.md lists them
+# lower ids are reserved for rbkernel's runbooks, see docs/reference/configuration.md
 _FIRST_OF_YOURS = 100
 
 
@@ -35,7 +36,7 @@ def template(name: str) -> Runbook:
     Raises
     ------
     UnknownRunbook
-        There is no such template; the message lists those there are.
+        There is no such template; the message lists the existing templates.
     """
     known = templates()
     wanted = name.lower().replace("-", "_").removesuffix(".ipynb")
@@ -49,13 +50,13 @@ def template(name: str) -> Runbook:
 
 
 def purpose(form: Runbook) -> str:
-    """Return what a template is for, in words of its own."""
+    """Return the purpose of a template, in the template's own words."""
     about = json.loads(form.document)["metadata"].get("rbkernel", {})
     return str(about.get("purpose", ""))
 
 
 def next_free_id(taken: Iterable[str]) -> str:
-    """Return the lowest id from RUN-100 on that nobody has.
+    """Return the lowest unused id from RUN-100 on.
 
     >>> next_free_id(["RUN-001", "RUN-100", "RUN-102"])
     'RUN-101'
@@ -66,7 +67,7 @@ def next_free_id(taken: Iterable[str]) -> str:
 
 
 def file_name(title: str) -> str:
-    """Make a file name of a title.
+    """Return a file name made from a title.
 
     >>> file_name("Outbox backlog: 5 min"), file_name("Überlauf der Queue"), file_name("…")
     ('outbox_backlog_5_min.ipynb', 'überlauf_der_queue.ipynb', 'runbook.ipynb')
@@ -76,7 +77,7 @@ def file_name(title: str) -> str:
 
 
 def filled_in(form: Runbook, *, id: str, title: str, fields: Mapping[str, str]) -> bytes:  # noqa: A002
-    """Fill a template in.
+    """Fill in a template.
 
     Parameters
     ----------
@@ -85,9 +86,9 @@ def filled_in(form: Runbook, *, id: str, title: str, fields: Mapping[str, str]) 
     id
         The new runbook's id.
     title
-        Its title; it takes the place of the title's placeholder in the text, too.
+        The new runbook's title; it also replaces the placeholder of the title in the text.
     fields
-        Further fields of the front matter; one that is empty keeps its placeholder.
+        Further fields of the front matter; an empty field keeps its placeholder.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def filled_in(form: Runbook, *, id: str, title: str, fields: Mapping[str, str]) 
     Raises
     ------
     RunbookError
-        A field is wrong.
+        A field is invalid.
     """
     notebook = catalogue.parse(form.document)
     hole = PLACEHOLDER.search(form.front_matter.title)
@@ -139,13 +140,13 @@ def create(
     form
         The template.
     folder
-        Where it goes; made if it is not there.
+        The folder of the new file, which is created if missing.
     id
-        The new runbook's id; empty for the next free one.
+        The new runbook's id; if empty, the next free id.
     title, fields
         As for `filled_in`.
     known
-        The runbooks that there are.
+        The existing runbooks.
 
     Returns
     -------
@@ -155,7 +156,7 @@ def create(
     Raises
     ------
     RunbookError
-        The id is taken, the file is there already, it cannot be written, or a field is wrong.
+        The id is in use, the file exists or cannot be written, or a field is invalid.
     """
     taken = {runbook.id: runbook.path for runbook in known}
     wanted = id or next_free_id(taken)
@@ -187,7 +188,7 @@ def create(
 
 
 def missing(form: Runbook) -> list[str]:
-    """Return the fields that a person can answer at once and that the template leaves open."""
+    """Return the unfilled fields of a template that a person can answer at once."""
     told = form.front_matter
     asked = {
         "summary": told.summary,

@@ -1,4 +1,4 @@
-"""The front matter as JSON Schema, so that an editor completes and checks it while one types."""
+"""The front matter as JSON Schema, so that editors can complete and check it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLACEHOLDER = {"type": "string", "pattern": PLACEHOLDER.pattern.replace("?P<hin
 
 
 def front_matter() -> dict[str, Any]:
-    """Return the schema. It allows the short forms, and placeholders, as reading does."""
+    """Return the schema; it also allows short forms and placeholders, as the parser does."""
     schema = FrontMatter.model_json_schema()
     sections = vars(frontmatter_sections)
     scalars = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]
@@ -30,7 +30,7 @@ def front_matter() -> dict[str, Any]:
 
 
 def _allow_words(schema: dict[str, Any]) -> None:
-    """Say what the validators of `FrontMatter` accept beyond its types."""
+    """Add the texts that the validators of `FrontMatter` accept beyond its types."""
     properties = schema["properties"]
     properties["links"] = {
         "anyOf": [properties["links"], {"type": "object", "additionalProperties": _text()}]
@@ -40,7 +40,7 @@ def _allow_words(schema: dict[str, Any]) -> None:
 
 
 def _loosen(definition: dict[str, Any]) -> None:
-    """Allow one thing where a list stands, a number where a text stands, and what is empty."""
+    """Allow a single item instead of a list, a number instead of a text, and empty values."""
     required = set(definition.get("required", ()))
     for name, field in definition.get("properties", {}).items():
         definition["properties"][name] = _loose(field, required=name in required)

@@ -1,4 +1,4 @@
-"""Search the catalogue: ids, alerts, titles, symptoms, and all the text; the best first. Pure."""
+"""Search the catalogue by ids, alerts, titles, symptoms and full text, best hits first. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rbkernel.runbook import digest
 from rbkernel.runbook.catalogue import Runbook
 
-# what somebody types at night is an alert's name, or a word of what they see
+# an engineer on call usually types an alert's name, or a word of a symptom
 _WEIGHTS = {"id": 50, "alert": 30, "title": 12, "symptoms": 8, "summary": 5, "front matter": 3}
 _TEXT = 1
 _EXCERPT = 60
@@ -18,7 +18,7 @@ _EXCERPT = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A runbook that fits, how well, and where the words stand."""
+    """A matching runbook, its rank, and the text around the match."""
 
     runbook: Runbook
     score: int
@@ -27,9 +27,9 @@ class Hit:
 
 
 def ranked(query: str, runbooks: Iterable[Runbook]) -> list[Hit]:
-    """Return the runbooks that hold every word of the query, the best first.
+    """Return the runbooks that contain every word of the query, the best first.
 
-    A word counts where a word of the text begins with it. An alert's name also counts where a
+    A query word matches if a word of the text begins with it. An alert's name also matches if a
     trigger's glob matches it.
     """
     words = [word.lower() for word in re.findall(r"[\w.%:-]+", query)]
@@ -54,7 +54,7 @@ def _hit(words: Sequence[str], runbook: Runbook) -> Hit | None:
 
 
 def _places(runbook: Runbook) -> list[tuple[str, str]]:
-    """Return what is searched, the best place first."""
+    """Return the searched texts as (place, text), the best place first."""
     told = runbook.front_matter
     tables = digest.tables(told)
     return [
@@ -69,7 +69,7 @@ def _places(runbook: Runbook) -> list[tuple[str, str]]:
 
 
 def _stands_in(word: str, name: str, text: str) -> bool:
-    """Tell whether a word of the text begins with this one.
+    """Tell whether a word of the text begins with this word.
 
     >>> _stands_in("lag", "title", "Replication lag"), _stands_in("lag", "title", "Flags")
     (True, False)
@@ -83,7 +83,7 @@ def _stands_in(word: str, name: str, text: str) -> bool:
 
 
 def _around(word: str, text: str) -> str:
-    """Return the part of a text where a word stands, in one line.
+    """Return the part of a text around a word, in one line.
 
     >>> _around("pool", "Connection pool above 90 %")
     'Connection pool above 90 %'

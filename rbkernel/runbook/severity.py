@@ -1,8 +1,8 @@
-"""The severity assessment: which level a set of facts has, by the runbook's own conditions.
+"""Determine the severity of a set of facts by the runbook's own conditions. Pure.
 
-Pure. From the most severe level down, the first with a condition that holds is the level. A
-condition that cannot be judged, because its fact is not known, keeps open whether a more severe
-level applies: then the answer is "at least", and never a calm one.
+Levels are checked from the most severe down; the first level with a true condition applies. If a
+fact is unknown, a condition cannot be evaluated and a more severe level may apply. The result is
+then "at least" this level.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from rbkernel.runbook.placeholders import unfilled
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """The level, why, and what would have to be known to be sure.
+    """The level, the reason, and the unknown facts that could change the level.
 
-    ``level`` is None when nothing is known that would give one.
+    ``level`` is None if the known facts give no level.
     """
 
     level: SeverityLevel | None
@@ -30,15 +30,15 @@ class Assessment:
 
 
 def assess(levels: Sequence[SeverityLevel], facts: Facts) -> Assessment:
-    """Return the level that the facts have.
+    """Return the severity level of the facts.
 
     Parameters
     ----------
     levels
-        As the front matter has them, in any order. The mildest, without conditions, is what is
-        left; another one that has only words (``when``) cannot be judged.
+        The levels of the front matter, in any order. The mildest level without conditions applies
+        if no other level does. Any other level with only a text (``when``) cannot be evaluated.
     facts
-        Name → value; None is not known. See `rbkernel.runbook.conditions`.
+        Name → value; None means unknown. See `rbkernel.runbook.conditions`.
 
     >>> levels = [SeverityLevel(level="SEV1", any_of=["users_pct >= 90", "data_at_risk"]),
     ...           SeverityLevel(level="SEV2", any_of=["users_pct >= 10"]),
@@ -69,7 +69,7 @@ def assess(levels: Sequence[SeverityLevel], facts: Facts) -> Assessment:
 
 
 def _in_words(level: SeverityLevel, *, last: bool) -> tuple[str, ...]:
-    """Return what is said of a level without conditions; the last one is what is left.
+    """Return the text of a level without conditions; empty for the last level.
 
     >>> _in_words(SeverityLevel(level="P1", when="data at risk"), last=False)
     ('data at risk',)

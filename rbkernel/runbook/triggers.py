@@ -1,7 +1,7 @@
-"""Which alert starts which runbook: the triggers of the front matter against an alert's labels.
+"""Match the labels of an alert with the triggers of runbooks. Pure.
 
-Pure and deterministic, so that coverage, and whoever routes alerts, decide alike. An alert is its
-labels; its name is the label ``alertname``. Names and values are compared as globs, with case.
+The result is deterministic, so that coverage and the routing of alerts always agree. An alert is a
+set of labels; its name is the label ``alertname``. Triggers are case-sensitive globs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _Key = TypeVar("_Key")
 
 
 def matches(trigger: Trigger, labels: Mapping[str, str]) -> bool:
-    """Tell whether an alert starts what has this trigger.
+    """Tell whether an alert matches a trigger.
 
-    A label that the alert does not have counts as empty, as it does for Prometheus. A trigger in
-    words only is for people.
+    A label that the alert does not have counts as empty, as in Prometheus. A trigger with only a
+    description is for people and never matches.
 
     >>> lag = Trigger(alert="Postgres*Lag", match={"severity": "critical"})
     >>> matches(lag, {"alertname": "PostgresReplicationLag", "severity": "critical"})
@@ -38,7 +38,7 @@ def matches(trigger: Trigger, labels: Mapping[str, str]) -> bool:
 
 
 def may_match(trigger: Trigger, labels: Mapping[str, str]) -> bool:
-    """Tell whether an alert can match, of which only some labels are known, as of a rule's file.
+    """Tell whether an alert may match if only some labels are known, as in a rule file.
 
     >>> lag = Trigger(alert="Postgres*Lag", match={"cluster": "orders-*"})
     >>> may_match(lag, {"alertname": "PostgresLag"}), matches(lag, {"alertname": "PostgresLag"})
@@ -56,7 +56,7 @@ def may_match(trigger: Trigger, labels: Mapping[str, str]) -> bool:
 
 
 def is_catch_all(trigger: Trigger) -> bool:
-    """Tell whether a trigger takes alerts of any name, and so is made for none.
+    """Tell whether a trigger matches alerts of any name.
 
     >>> is_catch_all(Trigger(alert="*")), is_catch_all(Trigger(match={"severity": "critical"}))
     (True, True)
@@ -67,9 +67,9 @@ def is_catch_all(trigger: Trigger) -> bool:
 
 
 def specificity(trigger: Trigger) -> tuple[bool, int, int]:
-    """Return how narrow a trigger is: the greater one wins when several match.
+    """Return how narrow a trigger is; of several matching triggers the greatest wins.
 
-    An exact name comes before a glob, then the longer name, then more labels.
+    An exact name is narrower than a glob; then a longer name; then more labels.
 
     >>> narrow, wide = Trigger(alert="PostgresLag"), Trigger(alert="Postgres*", match={"a": "b"})
     >>> specificity(narrow) > specificity(wide)
@@ -82,7 +82,7 @@ def specificity(trigger: Trigger) -> tuple[bool, int, int]:
 def best(
     candidates: Iterable[tuple[_Key, Iterable[Trigger]]], labels: Mapping[str, str]
 ) -> list[tuple[_Key, Trigger]]:
-    """Return what an alert starts, the narrowest trigger first; equals keep their order.
+    """Return the candidates that match an alert, narrowest first; ties keep their order.
 
     >>> runbooks = [("RUN-000", [Trigger(alert="*")]), ("RUN-005", [Trigger(alert="*Lag")])]
     >>> [name for name, trigger in best(runbooks, {"alertname": "PostgresLag"})]
@@ -97,10 +97,10 @@ def best(
 
 
 def parameters(trigger: Trigger, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the runbook's parameters that an alert gives: ``db: labels.cluster``.
+    """Return the runbook parameters that a trigger sets from an alert: ``db: labels.cluster``.
 
-    What does not begin with ``labels.`` stands for itself. A label that the alert does not have
-    gives nothing, so the parameter keeps its default.
+    A value that does not begin with ``labels.`` is used literally. If the alert lacks the label,
+    the parameter keeps its default.
 
     >>> parameters(Trigger(alert="x", parameters={"db": "labels.cluster", "module": "orders",
     ...     "standby": "labels.gone"}), {"cluster": "orders-primary"})
@@ -111,7 +111,7 @@ def parameters(trigger: Trigger, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def key(trigger: Trigger, labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what a live run is told apart by: one for each value of these labels.
+    """Return the values of the trigger's key labels; there is one live run per key.
 
     >>> key(Trigger(alert="x", key=["labels.cluster"]), {"cluster": "orders", "pod": "a"})
     ('orders',)

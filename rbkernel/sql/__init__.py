@@ -1,1 +1,1 @@
-"""SQL text: the lexer, the guard, and the classification of statements by words. Pure."""
+"""Analyse SQL text: lexer, guard, and classification of statements by their words. Pure."""

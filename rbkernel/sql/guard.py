@@ -1,12 +1,13 @@
-"""The guard: only one query that only reads is sent to a database; unknown SQL is refused.
+"""The guard: accept only a single statement that only reads; refuse unknown SQL. Pure.
 
-Pure. Two readers must agree: our own lexer, which knows PostgreSQL's quoting exactly, and sqlglot,
-which knows the grammar. sqlglot never sees a literal or a comment, only a skeleton of the text, so
-the two cannot disagree on where a string ends. Ordering: characters, statement, words, functions.
+Two parsers must agree: rbkernel's lexer, which knows PostgreSQL's quoting exactly, and sqlglot,
+which knows the grammar. sqlglot gets only a skeleton of the text without literals and comments, so
+the two cannot disagree on where a string ends. The checks run in this order: characters,
+statement, words, functions.
 
-The guard prevents accidents and injection; it is no boundary against a role that may create
-functions, views or operators on the server. That boundary is the role (`rbkernel grant`), in a
-read-only transaction.
+The guard prevents accidents and injection. It is no security boundary against a role that may
+create functions, views or operators on the server. The security boundary is a restricted role
+(`rbkernel grant`) in a read-only transaction.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _EXPLAIN_OPTIONS = _words("""
     verbose costs settings generic_plan buffers wal memory summary format
     on off true false text json yaml
 """)
-# Words that stand before a parenthesis and call nothing, or nothing but PostgreSQL's own. TREAT is
+# Words before a parenthesis that call no function, or only a built-in one. TREAT is
 # missing on purpose: TREAT(x AS f) calls the function f.
 _SYNTAX = _words("""
     all and any array as asymmetric between bit by case char character coalesce columns cube
@@ -57,13 +58,13 @@ _SYNTAX = _words("""
     xmlagg xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi
     xmlroot xmlserialize xmltable
 """)
-# Nobody needs more during an incident; the server may run out of memory before the time-out.
+# A larger result is not useful in an incident, and may exhaust the server's memory.
 _LARGEST_SERIES = 10_000_000
 _JOINS_WITHOUT_CONDITION = 3
 
 
 class _Token(NamedTuple):
-    """A token of the lexer; ``glued`` when nothing stands between it and the one before."""
+    """A token of the lexer; ``glued`` is true if no blank or comment precedes it."""
 
     kind: str
     text: str
@@ -71,12 +72,12 @@ class _Token(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The keyword that it may be; empty for anything quoted."""
+        """The token as a lower-case word; empty for quoted tokens and signs."""
         return self.text.lower() if self.kind == "word" else ""
 
     @property
     def name(self) -> str:
-        """The identifier that it may be, as PostgreSQL folds it."""
+        """The token as an identifier, folded as in PostgreSQL; empty for other tokens."""
         if self.kind == "identifier":
             return self.text[1:-1].replace('""', '"')
         return self.word
@@ -91,14 +92,14 @@ def check(sql: str, allow_functions: tuple[str, ...] = ()) -> None:
     sql
         A statement, possibly with ``:name`` values.
     allow_functions
-        Further functions that may be called, with their schema where the query names it.
+        Further allowed functions; with their schema, if the query names the schema.
 
     Raises
     ------
     QueryError
-        It is refused; the message says why and what to do.
+        The statement is refused; the message says why and what to do.
     SqlTextError
-        A literal, identifier or comment does not end.
+        A literal, quoted identifier or comment is not terminated.
 
     >>> check("SELECT count(*) FROM orders WHERE status = :status")
     >>> check("SELECT evil(1)", allow_functions=("evil",))
@@ -119,7 +120,7 @@ def check(sql: str, allow_functions: tuple[str, ...] = ()) -> None:
 
 @cache
 def known_functions() -> frozenset[str]:
-    """Return the names of functions that only read, in any version from 15 on."""
+    """Return the names of read-only functions in any PostgreSQL version from 15 on."""
     text = (files("rbkernel.sql") / "read_only_functions.txt").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return frozenset(name for line in lines for name in line.split())
@@ -139,7 +140,7 @@ def _refused(reason: str, where: str, next_step: str = _PROPOSE) -> QueryError:
 
 
 def _read(sql: str, where: str) -> Iterator[_Token]:
-    """Split into tokens without blanks and comments; refuse ambiguous text."""
+    """Yield the tokens without blanks and comments; refuse ambiguous text."""
     glued = False
     for kind, text in lexer.tokens(sql):
         quoted = kind in _STRINGS or kind == "identifier"
@@ -193,7 +194,7 @@ def _explained(tokens: list[_Token], where: str) -> list[_Token]:
 
 
 def _check_words(tokens: Sequence[_Token], where: str) -> None:
-    """Refuse words that write or lock, anywhere in the text; sqlglot must agree later."""
+    """Refuse words that write or lock anywhere in the text; `_check_tree` checks again."""
     if tokens[0].word not in _QUERIES and tokens[0].text != "(":
         raise _refused(f"{tokens[0].text.upper()[:30]} is no query", where)
     nothing = _Token("", "", glued=False)
@@ -203,7 +204,7 @@ def _check_words(tokens: Sequence[_Token], where: str) -> None:
         if token.word == "u" and after.text == "&" and after.glued:
             raise _refused("U& hides characters", where, "write the characters themselves")
         if token.kind in _STRINGS and after.kind in _STRINGS:
-            # an E'' literal continues in the next one, with its own rules for backslashes
+            # an E'' literal continues in the next literal, with its own rules for backslashes
             raise _refused("two literals stand side by side", where, "join them with ||")
         if token.word == "for" and after.word in _LOCKS:
             raise _refused(f"FOR {after.text.upper()} locks rows", where, "leave it out")
@@ -214,11 +215,11 @@ def _check_words(tokens: Sequence[_Token], where: str) -> None:
 
 
 def _parse(tokens: Sequence[_Token], where: str) -> exp.Expr:
-    # imported late: it is large, and not every kernel queries a database
+    # imported late: sqlglot is large, and not every kernel queries a database
     import sqlglot
     from sqlglot.errors import SqlglotError
 
-    # sqlglot only warns about statements that it does not know; `_check_tree` refuses them
+    # sqlglot only warns about unknown statements; `_check_tree` refuses them
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
     try:
         statements = sqlglot.parse(_skeleton(tokens), read="postgres")
@@ -238,7 +239,7 @@ def _not_understood(where: str) -> QueryError:
 
 
 def _skeleton(tokens: Sequence[_Token]) -> str:
-    """Write the statement with a stand-in for each literal and value.
+    """Return the statement with each literal and value replaced by a constant.
 
     >>> _skeleton(list(_read("TABLE a /* ; */ WHERE b <> ';' OR c::int=:d", "")))
     "SELECT * FROM a WHERE b <> '1' OR c::int=1"
@@ -252,7 +253,7 @@ def _skeleton(tokens: Sequence[_Token]) -> str:
 
 
 def _check_tree(tree: exp.Expr, where: str) -> None:
-    """Refuse a tree with anything but queries."""
+    """Refuse a syntax tree that contains anything except queries."""
     from sqlglot import exp
 
     queries = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
@@ -265,10 +266,10 @@ def _check_tree(tree: exp.Expr, where: str) -> None:
 def _check_calls(
     tokens: Sequence[_Token], tree: exp.Expr, allowed: frozenset[str], where: str
 ) -> None:
-    """Refuse functions that are not known to read only.
+    """Refuse functions that are not known to be read-only.
 
-    In PostgreSQL a call is a name before a parenthesis. Aliases with columns look the same, so as
-    many of a name as sqlglot found aliases are let through, and no more.
+    In PostgreSQL a call is a name before a parenthesis. An alias with columns looks the same.
+    Therefore each name is accepted as often as sqlglot found an alias of that name.
     """
     from sqlglot import exp
 
@@ -288,7 +289,7 @@ def _folded(alias: exp.TableAlias) -> str:
 
 
 def _calls(tokens: Sequence[_Token]) -> Iterator[str]:
-    """Yield the called functions, with their schema if it is written.
+    """Yield the names of called functions, with their schema if the query names it.
 
     >>> list(_calls(list(_read('SELECT a . "B"(c IN (1)), lower(d)', ""))))
     ['a.B', 'lower']
@@ -304,13 +305,13 @@ def _calls(tokens: Sequence[_Token]) -> Iterator[str]:
 
 
 def _check_size(tree: exp.Expr, where: str) -> None:
-    """Refuse queries that may use up memory before a time-out or the row cap ends them."""
+    """Refuse queries that may exhaust memory before the time-out or the row cap ends them."""
     from sqlglot import exp
 
     makers = (exp.GenerateSeries, exp.ExplodingGenerateSeries, exp.Repeat, exp.Pad)
     for maker in tree.find_all(*makers):
         sizes = [float(n.this) for n in maker.find_all(exp.Literal) if n.is_number]
-        # for a series the length counts, not its start
+        # for a series, its length counts
         size = max(sizes, default=0.0) - (min(sizes) if len(sizes) > 1 else 0.0)
         if size > _LARGEST_SERIES:
             raise _refused(f"a series or text of {size:.0f} is too long", where, "ask for less")

@@ -1,7 +1,7 @@
-"""Parse SQL text without a server: find its parameters, and whether it is a plain query.
+"""Split SQL text into tokens without a server; find its parameters and its kind. Pure.
 
-Pure. The lexer knows PostgreSQL's literals (plain, ``E''``, dollar-quoted), quoted identifiers,
-nested comments and casts, so that a colon inside any of them is not a parameter.
+The lexer knows PostgreSQL's literals (plain, ``E''``, dollar-quoted), quoted identifiers, nested
+comments and casts, so that a colon inside any of them is not taken as a parameter.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def tokens(sql: str) -> tuple[tuple[str, str], ...]:
     Raises
     ------
     SqlTextError
-        A literal, identifier or comment does not end.
+        A literal, quoted identifier or comment is not terminated.
 
     >>> [text for kind, text in tokens("SELECT ':a', :b::int") if kind == "parameter"]
     [':b']
@@ -102,7 +102,7 @@ def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     SqlTextError
-        A ``:name`` has no value, or there is a character that PostgreSQL's text cannot hold.
+        A ``:name`` has no value, or a value has a character that PostgreSQL text cannot contain.
 
     >>> bind("SELECT :a", {"a": 1, "b": 2})
     {'a': 1}
@@ -122,7 +122,7 @@ def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_blank(sql: str) -> bool:
-    """Tell whether the text has no statement: only comments, blanks and semicolons.
+    """Tell whether the text contains only comments, blanks and semicolons.
 
     >>> is_blank("-- later\\n ; /* x */"), is_blank("TABLE orders")
     (True, False)
@@ -143,7 +143,7 @@ def is_cursor_query(sql: str) -> bool:
 
 
 def first_line(sql: str) -> str:
-    """Return the first line that is not blank, cut at 60 characters, to name the text by."""
+    """Return the first non-blank line, cut to 60 characters, as a name for the text."""
     line = next((line.strip() for line in sql.splitlines() if line.strip()), "")
     return line if len(line) <= 60 else line[:59] + "…"
 
@@ -158,7 +158,7 @@ def _end_of_comment(sql: str, start: int) -> int:
 
 
 def _must_be_text(what: str, value: object) -> None:
-    """Refuse half of a surrogate pair and NUL: no encoding of PostgreSQL has them."""
+    """Refuse half of a surrogate pair and NUL, which no PostgreSQL encoding can represent."""
     if isinstance(value, list | tuple):
         for one in value:
             _must_be_text(what, one)

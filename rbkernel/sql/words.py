@@ -1,6 +1,7 @@
-"""Classify SQL inside a text by its words: does it change something, or only read?
+"""Classify SQL inside a text by its words, as changing or only reading. Pure.
 
-For text that rbkernel does not send to a database; the guard checks what is sent. Pure.
+This is used for text that rbkernel does not send to a database; the guard checks all SQL that is
+sent.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _INTO = re.compile(
 
 
 def changing_sql(text: str) -> str:
-    """Return the word by which SQL in a text changes something; empty when none.
+    """Return the first word of SQL in a text that changes something; empty if there is none.
 
     >>> changing_sql("SELECT 1"), changing_sql("update t set a = 1")
     ('', 'UPDATE')
@@ -46,7 +47,9 @@ def changing_sql(text: str) -> str:
 
 
 def only_reads(text: str) -> bool:
-    r"""Tell whether every statement of a text begins as one that reads; an empty text does not.
+    r"""Tell whether every statement in a text begins with a reading command.
+
+    The result is False for an empty text.
 
     >>> only_reads("SELECT ';'; SHOW all;"), only_reads("CALL clean()"), only_reads("\\dt+ app.*")
     (True, False, True)

@@ -1,10 +1,10 @@
-"""The record of an incident, `incident.jsonl`: one JSON object a line.
+"""The record of an incident, `incident.jsonl`: one JSON object per line.
 
 Ordering rules: a line is appended under the root's lock and is on disk when `append` returns.
 Events with a natural key (an alert's identity; a run, its state and attempt) are written once, so a
-process that was killed can repeat them. A line that a crash cut off stays, is reported as damaged,
-and does not affect later lines. A seal proves the record at that time: lines may follow, none may
-change.
+process that was killed can repeat them. A line that a crash cut off stays in the file, is reported
+as damaged, and does not affect later lines. A seal proves the record at the time of the seal: new
+lines may follow, but no line may change.
 
 ==========  ===================================================================================
 kind        fields, besides ``at`` (UTC, ISO 8601) and ``by`` (a user, or "rbkernel")

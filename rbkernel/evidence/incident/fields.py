@@ -1,7 +1,7 @@
-"""Pure: whether the fields of a record's line are of the type that their kind has.
+"""Check the types of the fields in a line of an incident's record. Pure.
 
-A field that this version does not know is left alone, as is a kind of line: a later one may write
-them. A line `sealed` repeats what a journal says, whatever that is.
+Unknown fields and unknown kinds of lines are not checked, because a later version may write them.
+The fields of a `sealed` line are not checked either: they are copied from a journal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MAPPINGS = ("labels", "annotations")
 
 
 def wrong(line: Line) -> str:
-    """Say what cannot be believed of a line; empty where there is nothing.
+    """Describe the first invalid field of a line; empty if all fields are valid.
 
     >>> def said(at="2026-11-20T03:02:11+00:00", **data):
     ...     return wrong(Line(number=1, kind="note", at=at, by="ann", data=data))
@@ -56,7 +56,7 @@ def wrong(line: Line) -> str:
 
 
 def _is_time(value: str) -> bool:
-    """Tell whether it is a day with a time: a day alone says too little of an incident."""
+    """Tell whether a text is a date with a time; a date alone is not precise enough."""
     try:
         datetime.fromisoformat(value)
     except ValueError:

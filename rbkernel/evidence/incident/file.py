@@ -1,4 +1,4 @@
-"""The file of a record: a line is written to its end; all of it is read, with what proves it."""
+"""Read and append to the file of an incident's record, and compare it with its seals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rbkernel.model import INCIDENT_ID
 from rbkernel.redact import Redactor
 
 FUTURE = "has a time in the future"
-# what tells two lines of a kind apart: the second of two that are the same is not written
+# the fields that identify a line of each kind: a line with equal fields is not written again
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "opened": (),
     "alert": ("identity",),
@@ -28,7 +28,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "merged": ("into", "from"),
 }
 KINDS = frozenset({*_KEYS, "situation", "note", "status", "notified", "closed", "reopened"})
-# names and hashes that others look for: they hold no text of anybody's, and may look like tokens
+# names and hashes used as references: they hold no free text, and may look like tokens
 _PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status"})
 
 
@@ -41,7 +41,7 @@ def append(
     redactor: Redactor | None = None,
     **fields: Any,
 ) -> Line:
-    """Write a line into an incident's record; the first one opens the incident.
+    """Append a line to an incident's record; the first line opens the incident.
 
     Parameters
     ----------
@@ -52,23 +52,23 @@ def append(
     kind
         One of `KINDS`.
     by
-        Who says so: a user, or "rbkernel".
+        The author of the line: a user, or "rbkernel".
     redactor
-        Takes secrets out of the texts; None for one that knows none by name, only their forms.
+        Removes secrets from the texts; if None, a redactor that finds secrets by form only.
     **fields
-        What the line says. Times may be `datetime`.
+        The fields of the line. Times may be `datetime`.
 
     Returns
     -------
     Line
-        The line, durable; with ``is_new`` false when it was there before.
+        The line, which is on disk; ``is_new`` is false if the record already had it.
 
     Raises
     ------
     EvidenceError
-        It is not an incident id, or the disk is full or not writable: nothing was written then.
+        The incident id is invalid, or the disk is full or not writable. Nothing was written.
     ValueError
-        There is no such kind of line, or a time is given for it.
+        The kind is unknown, or ``fields`` contains the line's own time.
     """
     if kind not in KINDS:
         raise ValueError(f"no kind of line: {kind!r}")
@@ -85,14 +85,14 @@ def append(
 
 
 def read(root: Path, incident: str) -> IncidentRecord:
-    """Return what an incident's record tells.
+    """Read the record of an incident.
 
     Raises
     ------
     EvidenceError
         There is no such incident, or its record cannot be read.
     NewerEvidence
-        A later version wrote it, in a format that is not known here.
+        A later version of rbkernel wrote the record, in a format that is not supported here.
     """
     check_id(incident)
     path = root / incident / manifest.INCIDENT
@@ -109,7 +109,7 @@ def read(root: Path, incident: str) -> IncidentRecord:
 
 
 def look(root: Path, incident: str) -> IncidentRecord:
-    """Return what an incident's record tells; nothing but its id where there is none yet."""
+    """Read the record of an incident; if there is none yet, return a record with only the id."""
     check_id(incident)
     there = os.path.lexists(root / incident / manifest.INCIDENT)
     if there:
@@ -121,7 +121,7 @@ def look(root: Path, incident: str) -> IncidentRecord:
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:
-    """Return all incidents that have a record, in the order in which they began."""
+    """Return all incidents that have a record, ordered by their beginning."""
     found = [
         _listed(path)
         for path in root.glob(f"INC-*/{manifest.INCIDENT}")
@@ -131,17 +131,17 @@ def list_incidents(root: Path) -> list[IncidentRecord]:
 
 
 def closing(by: str, redactor: Redactor | None = None, **fields: Any) -> dict[str, Any]:
-    """Return the line that closes an incident, without secrets, to be sealed as it is written."""
+    """Return the redacted line that closes an incident; `seal_record` writes it with the seal."""
     return entry("closed", by, **_redacted(fields, redactor or Redactor()))
 
 
 def check_id(incident: str) -> None:
-    """Refuse what is not an incident id: it becomes the name of a folder.
+    """Refuse an invalid incident id; the id becomes the name of a folder.
 
     Raises
     ------
     EvidenceError
-        It is none.
+        The id is invalid.
     """
     if not INCIDENT_ID.fullmatch(incident):
         raise EvidenceError(
@@ -166,7 +166,7 @@ def _append(folder: Path, kind: str, by: str, said: Mapping[str, Any]) -> Line:
 
 
 def _same(record_bytes: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
-    """Return the line that says the same already, if its kind is said only once."""
+    """Return the existing line with the same identifying fields, if its kind has such fields."""
     keys = _KEYS.get(kind)
     if keys is None or not record_bytes or (keys and not any(said.get(key) for key in keys)):
         return None
@@ -176,7 +176,7 @@ def _same(record_bytes: bytes, kind: str, said: Mapping[str, Any]) -> Line | Non
 
 
 def _redacted(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """Return the fields as JSON has them, without secrets in what people or senders wrote."""
+    """Return the fields as JSON values, with secrets removed from texts of people and senders."""
     times = {name: _time(value) for name, value in fields.items() if isinstance(value, datetime)}
     plain = strictjson.normal({**fields, **times}, _unknown)
     return {

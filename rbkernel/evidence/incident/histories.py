@@ -1,4 +1,4 @@
-"""Pure: what the lines of a record tell of each alert and of each run."""
+"""Collect the history of each alert and each run from the lines of a record. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDER: list[str] = list(RunState)
 class AlertHistory:
     """All received messages of one alert; labels and annotations are the newest.
 
-    ``last_resolved_at`` is empty while it fires; ``fired`` counts its firing alerts.
+    ``last_resolved_at`` is empty while the alert fires; ``fired`` counts its firing messages.
     """
 
     source: str
@@ -32,13 +32,13 @@ class AlertHistory:
 
     @property
     def name(self) -> str:
-        """The alert's name as its sender has it, else its fingerprint."""
+        """The alert's name as its sender gave it, else its fingerprint."""
         return str(self.labels.get("alertname") or self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunHistory:
-    """All that the record says of one run; ``state`` is a `RunState`, as it is written there."""
+    """The history of one run in the record; ``state`` is the text of a `RunState`."""
 
     run_id: str
     state: str
@@ -74,7 +74,7 @@ def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
 
 
 def _alert(lines: Sequence[Line]) -> AlertHistory:
-    """Add up the lines of one alert.
+    """Combine the lines of one alert into its history.
 
     >>> def line(status, starts_at, ends_at=None, at="2026-11-20T04:00:00Z"):
     ...     data = {"status": status, "starts_at": starts_at, "ends_at": ends_at}
@@ -122,7 +122,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _run(run_id: str, lines: Sequence[Line]) -> RunHistory:
-    """Add up the lines of one run: the state is the furthest, whatever came last.
+    """Combine the lines of one run: its state is the furthest one, in any order of the lines.
 
     >>> lines = [Line(number=1, kind="run", at=at, by="", data={"state": state})
     ...          for at, state in (("2", "ended"), ("1", "started"))]
@@ -155,5 +155,5 @@ def _run(run_id: str, lines: Sequence[Line]) -> RunHistory:
 
 def _state(line: Line) -> str:
     if line.kind == SEALING:
-        return RunState.ENDED  # that is when a seal may begin
+        return RunState.ENDED  # a seal may begin once the run has ended
     return RunState.SEALED if line.kind == "sealed" else line.text("state")

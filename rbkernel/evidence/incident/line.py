@@ -1,4 +1,4 @@
-"""One line of an incident's record, what may be wrong with it, and the times that it tells."""
+"""A line of an incident's record, its possible damage, and the times in it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-# a line `sealed` whose seal is not there: it died, or has not ended yet
+# a `sealed` line without its seal: the seal was interrupted, or is still in progress
 SEALING = "sealing"
-# what the first line of a record tells
+# the fields of the first line of a record
 OPENED = ("title", "severity", "service", "group_key")
 _NEVER = datetime.min.replace(tzinfo=UTC)
-# clocks of several hosts are never quite the same
+# tolerance for the clocks of several hosts
 AHEAD = timedelta(minutes=5)
 _OLDEST = timedelta(days=3653)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,9 +20,9 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of the record; ``number`` counts from 1, ``data`` is what else the line says.
+    """One line of the record; ``number`` counts from 1, ``data`` holds all other fields.
 
-    ``is_new`` is false for a line that was there when somebody said it again.
+    ``is_new`` is false if the record already had the line when it was to be appended.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """A line that cannot be understood; number 0 is the whole record."""
+    """A line that cannot be parsed; number 0 means the whole record."""
 
     number: int
     what: str
@@ -54,7 +54,7 @@ class Damage:
 
 
 def instant(at: str) -> datetime:
-    """Return a time of the record as a moment; one that is none is the first of all.
+    """Return a time of the record as a `datetime`; an invalid time sorts before all others.
 
     >>> instant("2026-11-20T04:02:00+01:00") == instant("2026-11-20T03:02:00Z")
     True
@@ -69,11 +69,11 @@ def instant(at: str) -> datetime:
 
 
 def sent_time(line: Line, name: str) -> str:
-    """Return a time that a sender gave, or that of the line where the sender's is impossible.
+    """Return the time that a sender gave, or the line's own time if the former is impossible.
 
-    Senders write the year 1 or 1970 for a time that they do not know, and a wrong clock writes any.
-    A time is impossible more than ten years before the line was written, or after it; clocks of
-    several hosts are never quite the same.
+    Senders write the year 1 or 1970 for an unknown time, and a wrong clock gives any time. A time
+    is impossible if it is more than ten years before the line was written, or after it. A small
+    tolerance allows for the clocks of several hosts.
 
     >>> def sent(starts_at):
     ...     data = {"starts_at": starts_at}
@@ -89,13 +89,13 @@ def sent_time(line: Line, name: str) -> str:
 
 
 def is_possible(sent: datetime, received: datetime) -> bool:
-    """Tell whether something can have happened at a time that a sender gave, see `sent_time`."""
+    """Tell whether the time that a sender gave is possible, see `sent_time`."""
     early = received - _OLDEST if received > _FIRST else _FIRST
     return early <= sent <= max(received, _FIRST) + AHEAD
 
 
 def shown(at: str) -> datetime:
-    """Return a time as it is shown, to the second: what is shown must add up.
+    """Return a time cut to the second, so that displayed times and durations are consistent.
 
     >>> shown("2026-11-20T03:02:11.9+00:00") == instant("2026-11-20T03:02:11Z")
     True

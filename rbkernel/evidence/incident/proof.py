@@ -1,8 +1,8 @@
-"""Which seals of an incident's record hold, as far as a look can tell; `verify` tells all of it.
+"""Check quickly which seals of an incident's record are valid; `verify` checks everything.
 
-The line of a seal is written first and its head in `HEADS` last, so a line alone proves nothing:
-its seal may have died in between. A reader tells it as a seal that was begun. A copy of an incident
-has manifests and no `HEADS`: there its lines are all that tells.
+A seal first writes its line into the record and last its head into `HEADS`. A line alone therefore
+proves nothing: the seal may have been interrupted. Readers show such a line as a seal that was
+begun. A copy of an incident has manifests but no `HEADS`; only its lines can be used there.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from rbkernel.evidence import manifest, store, suspect
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant
 from rbkernel.evidence.manifest import Prefix
 
-# between the line and the head lie a few renames: whoever looks just then looks again
+# the head follows the line after a few renames: a reader in between reads again
 _RENAMES = timedelta(seconds=5)
 _LOOKS, _PAUSE_S = 3, 0.1
 
 
 def held(lines: Sequence[Line], folder: Path) -> list[Line]:
-    """Return the lines of a record, with kind `SEALING` where `HEADS` has no such seal.
+    """Return the lines; a `sealed` line whose seal is not in `HEADS` gets the kind `SEALING`.
 
     Parameters
     ----------
     lines
-        The lines, read before now.
+        The lines, already read.
     folder
         The incident's folder, inside its evidence folder.
     """
@@ -46,14 +46,17 @@ def held(lines: Sequence[Line], folder: Path) -> list[Line]:
 
 @dataclass(frozen=True)
 class Beginnings:
-    """How a record began at each seal, read before the record: a seal made meanwhile adds to it."""
+    """The beginning of the record at each seal.
+
+    It is read before the record, so that a seal made in the meantime causes no false damage.
+    """
 
     prefixes: Mapping[str, Prefix]
     damaged: tuple[Damage, ...]
 
     @classmethod
     def of(cls, folder: Path) -> Beginnings:
-        """Read the manifests of an incident that `HEADS` has; of a copy, all there are."""
+        """Read the manifests of an incident that `HEADS` lists; for a copy, all manifests."""
         prefixes, damaged = {}, []
         for name, sha256 in _manifests(folder).items():
             data = suspect.read_bytes(folder / name)
@@ -67,7 +70,7 @@ class Beginnings:
         return cls(prefixes, tuple(damaged))
 
     def damage(self, record_bytes: bytes | None) -> list[Damage]:
-        """Return what of a record is not as it was sealed."""
+        """Return the parts of a record that changed since they were sealed."""
         changed = (
             Damage(number=0, what=f"was changed after its seal: it does not begin as {name} has it")
             for name, prefix in self.prefixes.items()
@@ -77,7 +80,7 @@ class Beginnings:
 
 
 def _manifests(folder: Path) -> dict[str, str]:
-    """Return the manifests of an incident by name, with their hashes where `HEADS` is there."""
+    """Return the manifests of an incident by name, with their hashes if there is a `HEADS`."""
     heads = suspect.read_bytes(folder.parent / manifest.HEADS)
     if heads is None:
         names = (path.name for path in suspect.entries(folder) if _is_copy(folder))
@@ -102,7 +105,7 @@ def _line(line: Line, heads: bytes) -> Line:
 
 
 def _is_copy(folder: Path) -> bool:
-    """Tell whether the folder has seals, and lies where none was made."""
+    """Tell whether the folder is a copy: it has manifests, but lies in no evidence folder."""
     manifests = [p for p in suspect.entries(folder) if manifest.MANIFEST_NAME.fullmatch(p.name)]
     return bool(manifests) and not (folder.parent / store.LOCK).exists()
 

@@ -1,8 +1,8 @@
-"""Pure: what the lines of an incident's record add up to.
+"""Combine the lines of an incident's record into an `IncidentRecord`. Pure.
 
-Nothing is made up: what no line tells is empty, and a time comes with what it was taken from.
-Lines may come late or twice, and in any order where a sender chose the order: an alert that
-resolves before it fires, a run that ends before anybody heard of its start.
+Nothing is guessed: a field that no line gives is empty, and each time names its source. Lines may
+come late, twice or out of order: an alert may be resolved before it fires, and a run may end
+before its start is recorded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A time (UTC, ISO 8601), and what it was taken from."""
+    """A time (UTC, ISO 8601), and the source of that time."""
 
     at: str
     source: str
@@ -33,7 +33,7 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A note of a person."""
+    """A note that a person wrote."""
 
     at: str
     by: str
@@ -54,11 +54,12 @@ class StatusUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentRecord:
-    """An incident as its record tells it.
+    """An incident, as read from its record.
 
-    ``damaged`` lines are left out of all the rest, except lines from the future, which count.
+    Damaged lines are listed in ``damaged`` and ignored otherwise, except lines dated in the
+    future, which count.
 
-    ``exports`` are only in older records, written before the export was made.
+    ``exports`` occur only in older records; their lines were written before the export was made.
     ``merged_into`` is the incident that replaces it, ``merged_from`` those that were merged into
     it.
     """
@@ -84,23 +85,23 @@ class IncidentRecord:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The ids of the incidents whose runs are its own: itself, and those that it took in."""
+        """The ids of this incident and of the incidents that were merged into it."""
         return (self.id, *self.merged_from)
 
     @property
     def is_proven(self) -> bool:
-        """Whether the record is, as far as a look tells, what its seals say that it was."""
+        """Whether a quick check finds the record unchanged since its seals."""
         return all(damage.number for damage in self.damaged)
 
     @property
     def unfinished(self) -> Line | None:
-        """The last seal if it was begun but not completed; None if a later one covers it."""
+        """The last seal, if it was begun but not completed; None if a later seal covers it."""
         last = next((line for line in reversed(self.lines) if line.kind in SEALS), None)
         return last if last and last.kind == SEALING else None
 
     @property
     def began(self) -> Moment:
-        """When it began: with the first alert, the first run or its opening, the earliest."""
+        """The beginning: the earliest of the first alert, the first run and the opening."""
         firing = [Moment(at=a.first_firing_at, source=f"alert {a.name}") for a in self.alerts]
         started = [Moment(at=r.started_at, source=f"run {r.run_id}") for r in self.runs]
         opened = Moment(at=self.opened_at, source="opened")
@@ -110,9 +111,10 @@ class IncidentRecord:
 
     @property
     def resolved(self) -> Moment | None:
-        """When it was resolved: all alerts resolved, else a status Resolved; None when unknown.
+        """The time at which all alerts were resolved, else of a status Resolved; None if unknown.
 
-        The time of closing says when the work was done, not when the problem ended.
+        The time of closing is not used: it tells when the work was done, not when the problem
+        ended.
         """
         if self.alerts:
             if not all(alert.last_resolved_at for alert in self.alerts):
@@ -125,7 +127,7 @@ class IncidentRecord:
 
     @property
     def duration(self) -> timedelta | None:
-        """From `began` to `resolved`, as they are shown; None when the end is not known."""
+        """The time from `began` to `resolved`, both to the second; None if the end is unknown."""
         if self.resolved is None:
             return None
         return shown(self.resolved.at) - shown(self.began.at)
@@ -134,7 +136,7 @@ class IncidentRecord:
 def tell(
     lines: Sequence[Line], incident: str = "", damaged: Sequence[Damage] = ()
 ) -> IncidentRecord:
-    """Return what the lines of a record add up to.
+    """Return the incident that the lines of a record describe.
 
     >>> def said(kind, at, **data):
     ...     return Line(number=1, kind=kind, at=f"2026-11-20T03:{at}:00+00:00", by="ann", data=data)
@@ -178,7 +180,7 @@ def _state(
 ) -> tuple[IncidentState, Line | None]:
     """Return the state, and the line that closed the incident if it is closed.
 
-    Of two closes in a row, the later one counts.
+    Of two `closed` lines in a row, the later one counts.
     """
     unclosed = IncidentState.RUNS_ONLY if _well(lines, runs) else IncidentState.OPEN
     unclosed = IncidentState.MERGED if into else unclosed
@@ -192,9 +194,9 @@ def _state(
 
 
 def _well(lines: Sequence[Line], runs: Sequence[RunHistory]) -> bool:
-    """Tell whether the record has only runs that ended ok.
+    """Tell whether the record contains nothing but runs that ended ok.
 
-    The first seal of a run writes an `opened` line without texts, which does not count.
+    The first seal of a run writes an `opened` line without texts; that line does not count.
     """
     alone = all(line.kind in _OF_RUNS or _is_bare_opening(line) for line in lines)
     return bool(runs) and alone and all(run.verdict == Verdict.OK for run in runs)
@@ -213,13 +215,13 @@ def _of(kind: str, lines: Iterable[Line]) -> list[Line]:
 
 
 def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHistory]) -> str:
-    """Return when the incident came into being: a run may be older than the record of it."""
+    """Return the time of the opening; a run may be older than the record."""
     known = [run.started_at for run in runs] + ([opened.at] if opened else [])
     return min(filter(None, known), key=instant, default=lines[0].at if lines else "")
 
 
 def _severity(lines: Iterable[Line]) -> str:
-    """Return the most severe of what opened it, its alerts and what it took in, in their words."""
+    """Return the most severe word of the opening, the alerts and the merged incidents."""
     severities = (line.text("severity") for line in lines if line.kind in SEVERE)
     return min(severities, key=Severity.place, default="")
 

@@ -1,14 +1,15 @@
-"""Seal an incident's own record: the lines since the last seal, also when nothing was run.
+"""Seal the record of an incident, including an incident without runs.
 
-The seal of a run proves the record as it was then. This one adds a folder with a copy of the
-record, signed as a run is, and a manifest generation that covers all of it. Ordering rules:
+The seal of a run proves the record at the time of that seal. The seal of a record adds a folder
+with a signed copy of the record, and a manifest generation that covers the folder and the record.
+Ordering rules:
 
 1. Everything is written and fsynced in a staging folder, where a full disk does no harm.
 2. One write appends the lines `closed` (if it is to be closed) and `sealed` to the record.
 3. Folder, manifest and `HEADS` are moved into place.
 
-A crash in between leaves lines, perhaps a folder, without a head: readers ignore such a line, and
-the next seal covers all of it.
+A crash in between leaves lines, and perhaps a folder, without a head in `HEADS`. Readers ignore
+such a line, and the next seal covers all of it.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ _STAGING = "record.sealing"
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRecord:
-    """An incident's record under seal; ``head`` is the hash to publish.
+    """A sealed record of an incident; ``head`` is the hash to publish.
 
-    ``signer`` is the name of the signer, empty if unsigned; ``missing`` lists what the seal has to
-    do without. ``is_new`` is false when there was nothing that no seal covers; ``closes`` is true
-    when this seal closed the incident.
+    ``signer`` is the name of the signer, empty if unsigned. ``missing`` lists the optional parts
+    that the seal lacks. ``is_new`` is false when earlier seals already covered every line.
+    ``closes`` is true when this seal closed the incident.
     """
 
     incident: str
@@ -65,23 +66,23 @@ def seal_record(
     key: Path | None = None,
     closing: Mapping[str, Any] | None = None,
 ) -> SealedRecord:
-    """Seal the record of an incident as it is now; one that is under seal whole stays as it is.
+    """Seal the current record of an incident; do nothing if seals already cover all of it.
 
     Parameters
     ----------
     root
         The evidence folder.
     incident
-        The incident.
+        The id of the incident.
     key
         The private key to sign with.
     closing
-        The line that closes the incident, written with the seal unless it is closed already.
+        The line that closes the incident; it is not written if the incident is closed already.
 
     Raises
     ------
     EvidenceError
-        There is no such incident; the disk is full or not writable. What was sealed stays so.
+        There is no such incident, or the disk is full or not writable. Earlier seals stay valid.
     """
     check_id(incident)
     try:
@@ -105,7 +106,7 @@ def _seal(
         return _sealed(incident, last, sealed[last.text("record")], is_new=False)
     new = added(before, *([closing] if closing and closes else []), _line(incident))
     staging = root / "open" / _STAGING
-    store.remove_folder(staging)  # what a crash left
+    store.remove_folder(staging)  # left by a crash
     store.make_folder(staging.parent)
     store.make_folder(staging, exist_ok=False)
     try:
@@ -140,7 +141,7 @@ def _put_under_seal(
 
 
 def _line(incident: Path) -> dict[str, Any]:
-    """Return the line of a new seal: the copy under seal has it, too."""
+    """Return the line of a new seal; the sealed copy of the record contains it, too."""
     seal_id = new_run_id()
     folder = numbered(incident, manifest.RECORD, seal_id).name
     return entry("sealed", RBKERNEL, record=seal_id, folder=folder)

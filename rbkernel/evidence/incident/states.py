@@ -1,4 +1,4 @@
-"""The states that an incident's record tells: of the incident, its alerts and its runs. Pure."""
+"""The states of an incident, its alerts and its runs, as a record holds them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rbkernel.transitions import Transitions
 class IncidentState(StrEnum):
     """The state of an incident, which follows from the lines of its record."""
 
-    RUNS_ONLY = "runs only"  # runs by hand that were all ok: nobody has opened an incident
+    RUNS_ONLY = "runs only"  # only manual runs, all ok: no incident was opened
     OPEN = "open"  # an alert, a person, a schedule or a run that is not ok opened it
     MERGED = "merged"  # another incident continues it
     CLOSED = "closed"  # the work is done; it can be reopened
@@ -42,17 +42,17 @@ INCIDENT_TRANSITIONS = Transitions(
 class AlertStatus(StrEnum):
     """The state of an alert as its sender reports it; reports come in any order."""
 
-    FIRING = "firing"  # what the alert warns of is the case
-    RESOLVED = "resolved"  # it is over
+    FIRING = "firing"  # the alert's condition is true
+    RESOLVED = "resolved"  # the alert's condition is no longer true
 
 
 class AlertOutcome(StrEnum):
-    """What the gateway did about an alert."""
+    """The gateway's reaction to an alert."""
 
-    NONE = ""  # nothing yet
+    NONE = ""  # no reaction yet
     STARTED = "started"  # a job was queued
     ATTACHED = "attached"  # attached to a job that was already live
-    STORM = "storm"  # one of many without a runbook: attached to the job of another one
+    STORM = "storm"  # one of many alerts without a runbook, attached to the job of another alert
     RESOLVED = "resolved"  # a firing alert was resolved
     NOTHING_OPEN = "nothing open"  # resolved, but no firing alert was received
     STALE = "stale"  # firing, received after its resolved alert
@@ -61,7 +61,7 @@ class AlertOutcome(StrEnum):
 
 
 class RunState(StrEnum):
-    """How far a run has come, in this order; its lines in the record may come in any order."""
+    """The progress of a run, in this order; its lines in the record may be in any order."""
 
     QUEUED = "queued"  # it waits for a worker
     STARTED = "started"  # a worker executes it

@@ -1,4 +1,4 @@
-"""Pure: the text of a record, read line by line, and the lines that are written into it."""
+"""Parse the text of a record into lines, and format new lines. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALWAYS = ("kind", "at", "by")
 
 
 def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
-    r"""Return the lines of a record, and those that cannot be understood.
+    r"""Return the lines of a record, and the damage: lines that cannot be parsed.
 
     >>> note = b'{"at": "2026-11-20T03:02:11+00:00", "kind": "note", "by": "ann"}\n'
     >>> lines, damaged = parse(note + b'nonsense\n{"at')
@@ -41,12 +41,12 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
 
 
 def with_lines(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
-    """Return the record with lines at its end; a line that was cut off stays one by itself."""
+    """Return the record with lines appended; a cut-off last line stays a line of its own."""
     return record_bytes + added(record_bytes, *lines)
 
 
 def added(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
-    """Return what has to be appended to the record for these lines."""
+    """Return the bytes that append these lines to the record."""
     line_feed = b"\n" if record_bytes and not record_bytes.endswith(b"\n") else b""
     return line_feed + b"".join(map(_written, lines))
 
@@ -56,7 +56,7 @@ def _written(line: Mapping[str, Any]) -> bytes:
 
 
 def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
-    """Return a line as it is written; ``at`` is now when not given."""
+    """Return the fields of a new line; ``at`` is the current time if not given."""
     return {"at": at or now(), "kind": kind, "by": by, **fields}
 
 
@@ -66,19 +66,19 @@ def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
 
 
 def sealed_lines(record_bytes: bytes) -> list[dict[str, Any]]:
-    """Return the seals that a record tells of, of runs and of the record itself."""
+    """Return the `sealed` lines of a record: seals of runs and of the record itself."""
     lines, _damaged = parse(record_bytes)
     return [{"at": line.at, **line.data} for line in lines if line.kind == "sealed"]
 
 
 def sealed_line(record_bytes: bytes, run_id: str) -> dict[str, Any]:
-    """Return the line of one run's seal; empty where there is none."""
+    """Return the `sealed` line of one run; empty if there is none."""
     lines = sealed_lines(record_bytes)
     return next((line for line in lines if line.get("run_id") == run_id), {})
 
 
 def lines_with(rare: bytes, record_bytes: bytes) -> Iterator[Line]:
-    """Yield the lines that hold these bytes: a long record is not read line by line for each."""
+    """Yield the lines that contain these bytes, without parsing the other lines."""
     if rare not in record_bytes:
         return
     for number, piece in enumerate(record_bytes.split(b"\n")[:-1], 1):
@@ -100,5 +100,5 @@ def _line(number: int, piece: bytes) -> Line | None:
 
 
 def data_of(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a line says besides its kind, time and author."""
+    """Return the fields of a line without its kind, time and author."""
     return {name: value for name, value in said.items() if name not in _ALWAYS}

@@ -1,4 +1,4 @@
-"""What is this folder: a run, an incident, all evidence? And all that is checked of it."""
+"""Verify a folder: recognize a run, an incident or an evidence folder, and check all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.evidence.verify.problem import Problem
 from rbkernel.evidence.verify.sealed import SealedFiles
 from rbkernel.model import INCIDENT_ID
 
-# what lies in an evidence folder besides its incidents
+# entries of an evidence folder that are not incidents
 _OURS = frozenset({manifest.HEADS, store.LOCK, "open", signing.ALLOWED})
 _Look = Callable[[Path, "list[Head] | None", "Path | None"], "Iterator[Problem]"]
 
@@ -24,30 +24,30 @@ def verify_folder(
 ) -> tuple[Problem, ...]:
     """Check a sealed run folder, an incident folder, or a whole evidence folder.
 
-    A run is checked against the manifests of its incident and these against `HEADS`, as far as
-    they lie above it. Open runs are not sealed yet and are not looked at.
+    A run is checked against the manifests of its incident, and the manifests against `HEADS`, if
+    these files exist above the run. Open runs are not sealed yet and are not checked.
 
     Parameters
     ----------
     path
         The folder.
     signers
-        The list of those whose signatures are trusted; None for the one in the evidence folder,
-        which whoever can write there can change.
+        The list of trusted signers. None means the list in the evidence folder, which anyone with
+        write access to that folder can change.
     published
-        Heads that were published: each must still be in `HEADS`.
+        Published heads; each of them must still be in `HEADS`.
 
     Raises
     ------
     EvidenceError
-        The path is none of the three, or an incident of which nothing is sealed.
+        The path is none of the three, or is an incident without any seal.
     NewerEvidence
-        A later version wrote a part of it, and nothing is known to be wrong.
+        A later version of rbkernel wrote a part of the evidence, and no problem was found.
     """
     found: list[Problem] = []
     try:
         for problem in _problems(path.absolute(), signers, published):
-            found.append(problem)  # noqa: PERF402  # kept also when the next one is an error
+            found.append(problem)  # noqa: PERF402  # kept even if the next step raises
     except NewerEvidence:
         if not found:
             raise
@@ -59,7 +59,7 @@ def verify_folder(
 
 
 def unsealed(path: Path) -> dict[str, int]:
-    """Return how many lines of each incident's record no seal covers yet, where there are any.
+    """Return the number of lines that no seal covers yet, for each incident with such lines.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def unsealed(path: Path) -> dict[str, int]:
 
 
 def has_seals(root: Path) -> bool:
-    """Tell whether it is an evidence folder with at least one seal."""
+    """Tell whether a folder is an evidence folder with at least one seal."""
     return (root / manifest.HEADS).exists() or any(root.glob("INC-*/MANIFEST.*"))
 
 
@@ -85,7 +85,7 @@ def _problems(path: Path, signers: Path | None, published: Collection[str]) -> I
 
 
 def _kind(path: Path) -> tuple[Path, _Look]:
-    """Return the evidence folder that a folder lies in, and how to look at it."""
+    """Return the evidence folder around a folder, and the function that checks the folder."""
     if manifest.RUN_FOLDER.fullmatch(path.name) or (path / manifest.SUMS).is_file():
         return path.parent.parent, _run
     if INCIDENT_ID.fullmatch(path.name) and path.is_dir():

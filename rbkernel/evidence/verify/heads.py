@@ -1,4 +1,4 @@
-"""What `HEADS` says: which seals there are, and that each manifest names the one before it."""
+"""Read `HEADS`, and check that each manifest names the previous one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rbkernel.evidence.verify.problem import Problem, read
 
 
 def read_heads(root: Path, *, needed: bool) -> tuple[list[Head] | None, list[Problem]]:
-    """Read the seals above; a copy of one incident or run has none."""
+    """Read the seals in `HEADS`; a copy of an incident or run has no `HEADS`."""
     path = root / manifest.HEADS
     there = needed or os.path.lexists(path)
     return read(path, manifest.read_heads) if there else (None, [])
 
 
 def missing(root: Path, heads: list[Head], published: Collection[str]) -> Iterator[Problem]:
-    """Check that the heads that were published are there."""
+    """Yield a problem for each published head that is missing from `HEADS`."""
     for sha256 in sorted(set(published) - {head.sha256 for head in heads}):
         yield Problem(
             file=root / manifest.HEADS,
@@ -28,7 +28,7 @@ def missing(root: Path, heads: list[Head], published: Collection[str]) -> Iterat
 
 
 def chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
-    """Check that each manifest names the one before it."""
+    """Check that each manifest names the previous one."""
     previous = manifest.NO_PREVIOUS
     for head in heads:
         path = root / head.incident / manifest.manifest_name(head.generation)

@@ -1,4 +1,4 @@
-"""All of one incident: its manifests and what they list, its record, its runs, and no stranger."""
+"""Check one incident: its manifests, its record, its runs, and that there are no other files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(files: SealedFiles) -> Iterator[Problem]:
 
 
 def check_run(files: SealedFiles, folder: Path) -> Iterator[Problem]:
-    """Check one run, and what the manifests above it say of it."""
+    """Check one run, and its entries in the incident's manifests."""
     yield from files.manifest_problems
     for listing in files.listings.values():
         for name, known in listing.sums.items():
@@ -39,7 +39,7 @@ def check_run(files: SealedFiles, folder: Path) -> Iterator[Problem]:
 
 
 def claims_seals(files: SealedFiles) -> bool:
-    """Tell whether anything says that something is sealed here."""
+    """Tell whether there is any sign of a seal in this incident."""
     seals = sealed_lines(files.record_bytes or b"")
     return bool(files.generations or files.heads or seals or _runs(files))
 
@@ -50,7 +50,7 @@ def _runs(files: SealedFiles) -> list[Path]:
 
 
 def _missing_manifests(files: SealedFiles) -> Iterator[Problem]:
-    """Check that `HEADS` and the folder have the same manifests, without a gap."""
+    """Check that `HEADS` and the folder list the same manifests, without gaps."""
     if files.heads is None:
         sealed = list(range(1, max(files.generations, default=0) + 1))
     else:
@@ -67,7 +67,7 @@ def _missing_manifests(files: SealedFiles) -> Iterator[Problem]:
 
 
 def _strays(files: SealedFiles) -> Iterator[Problem]:
-    """Find what the newest manifest does not list, folders that hold nothing, and links."""
+    """Yield a problem for each file that the newest manifest lacks, empty folder and link."""
     if files.folder.is_symlink():
         yield Problem(file=files.folder, what="is a symbolic link: its files are elsewhere")
     elif not files.folder.is_dir():

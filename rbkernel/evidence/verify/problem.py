@@ -1,4 +1,4 @@
-"""What is wrong with a file, in words; also where a file cannot be read at all."""
+"""Problems that verification finds, including files that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is not as it was sealed; ``cell`` names a notebook's cell where known."""
+    """One difference from the sealed state; ``cell`` names the notebook's cell, if known."""
 
     file: Path
     what: str
@@ -27,13 +27,13 @@ class Problem:
 
 
 def read(path: Path, parse: Callable[[bytes, str], T]) -> tuple[T | None, list[Problem]]:
-    """Return what a file says, or None and why it says nothing."""
+    """Return the parsed content of a file, or None and the problems."""
     data = suspect.read_bytes(path)
     if data is None:
         return None, [Problem(file=path, what=suspect.why_unreadable(path))]
     try:
         return parse(data, str(path)), []
     except NewerEvidence:
-        raise  # nothing is known to be wrong with it
+        raise  # a file of a later version is not known to be wrong
     except EvidenceError as error:
         return None, [Problem(file=path, what=error.what)]

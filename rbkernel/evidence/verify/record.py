@@ -1,4 +1,4 @@
-"""Is an incident's own record what its seals have of it, and is there what it calls sealed?"""
+"""Check an incident's record against its seals, and the seals that the record lists."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 
 
 def unsealed_lines(files: SealedFiles) -> int:
-    """Return how many lines follow the last seal."""
+    """Return the number of lines after the last seal."""
     record_bytes = files.record_bytes or b""
     return len(parse(record_bytes[_sealed_bytes(files, record_bytes) :])[0])
 
 
 def begins(files: SealedFiles) -> Iterator[Problem]:
-    """Check that the record begins as each seal has it, and goes on in lines."""
+    """Check that the record begins as each seal recorded it, followed only by valid lines."""
     path = files.folder / manifest.INCIDENT
     record_bytes, prefixes = files.record_bytes, _prefixes(files)
     if record_bytes is None:
@@ -40,10 +40,10 @@ def begins(files: SealedFiles) -> Iterator[Problem]:
 
 
 def gone(files: SealedFiles) -> Iterator[Problem]:
-    """Check that what the record calls sealed is there.
+    """Yield a problem for each sealed folder that the record lists and that is missing.
 
-    The line of a record's seal is written before its folder: one that died is made good by a
-    later one.
+    The line of a record's seal is written before its folder; a later seal of the record replaces
+    an interrupted one.
     """
     made_good = False
     for line in reversed(sealed_lines(files.record_bytes or b"")):
@@ -63,7 +63,7 @@ def times(files: SealedFiles) -> Iterator[Problem]:
     record_bytes = files.record_bytes or b""
     intact = all(prefix.begins(record_bytes) for prefix in _prefixes(files).values())
     if known not in (None, files.hash(manifest.INCIDENT)) or not intact:
-        return  # the record was changed: `HEADS` is not to blame
+        return  # the record itself was changed, which `begins` reports
     seals = {
         (str(line.get("run_id") or line.get("record")), str(line.get("at")))
         for line in sealed_lines(record_bytes)
@@ -78,12 +78,12 @@ def times(files: SealedFiles) -> Iterator[Problem]:
 
 
 def _prefixes(files: SealedFiles) -> dict[int, Prefix]:
-    """Return how the record began at each seal."""
+    """Return the prefix of the record at each seal."""
     return {number: one.record for number, one in files.listings.items() if one.record}
 
 
 def _sealed_bytes(files: SealedFiles, record_bytes: bytes) -> int:
-    """Return how much of the record is under seal; an old manifest lists the whole file."""
+    """Return the number of sealed bytes of the record; an old manifest lists the whole file."""
     if manifest.INCIDENT in (files.newest or {}):
         return len(record_bytes)
     return max((prefix.size_bytes for prefix in _prefixes(files).values()), default=0)

@@ -1,4 +1,4 @@
-"""Are a run's files the ones that were sealed, signed by whom it says, and honest before that?"""
+"""Check a run's files, its signature, and whether its notebook was edited before the seal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 
 
 def check(files: SealedFiles, run: Path) -> Iterator[Problem]:
-    """Check a run's files against its own sums, or against its manifest if these changed."""
+    """Check a run's files against its `SHA256SUMS`, or the manifest if the sums changed."""
     if files.manifest_of(run) is None:
         _listing, problems = read(run / manifest.SUMS, manifest.read_listing)
         yield from problems
@@ -31,13 +31,13 @@ def check(files: SealedFiles, run: Path) -> Iterator[Problem]:
 
 
 def _signature(files: SealedFiles, run: Path) -> Iterator[Problem]:
-    """Check who signed `SHA256SUMS`, and that what came before it is still there."""
+    """Check the signature of `SHA256SUMS`, and that the manifest that it names still exists."""
     path, signed = run / manifest.SUMS, run / manifest.SIGNATURE
     own = f"{run.name}/{manifest.SUMS}"
     known = (files.manifest_of(run) or {}).get(own)
     listing, _reported = read(path, manifest.read_listing)
     if listing is None or known not in (None, files.hash(own)):
-        return  # it was accused already
+        return  # already reported
     if listing.signer:
         why = signing.refusal(path, signed, listing.signer, files.signers)
         if why:

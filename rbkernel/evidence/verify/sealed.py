@@ -1,4 +1,4 @@
-"""The files of one incident as they are, beside the hashes under which they were sealed."""
+"""The current files of one incident, and the hashes with which they were sealed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rbkernel.evidence.verify.problem import Problem, read
 class SealedFiles:
     """The files of one incident, each hashed once.
 
-    ``heads`` are the incident's own seals, ``before`` all that a run's seal may name as the one
-    before it; both are None where there is no `HEADS`. ``generations`` are all manifests by
-    number, ``listings`` those that are as they were sealed: only these accuse.
+    ``heads`` are the seals of this incident; ``before`` are the hashes that a seal may name as
+    its predecessor. Both are None if there is no `HEADS`. ``generations`` are all manifests by
+    number. ``listings`` are the unchanged manifests; only these are used to check files.
     """
 
     def __init__(self, folder: Path, heads: list[Head] | None, signers: Path | None) -> None:
@@ -41,7 +41,7 @@ class SealedFiles:
         return dict(sorted(found.items()))
 
     def _read_manifests(self) -> tuple[dict[int, Listing], list[Problem]]:
-        """Return the manifests that are as they were sealed, and what is wrong with the others."""
+        """Return the unchanged manifests, and the problems of the others."""
         changed = {
             head.generation
             for head in self.heads or ()
@@ -73,18 +73,18 @@ class SealedFiles:
 
     @property
     def newest(self) -> Mapping[str, str] | None:
-        """What the newest manifest lists; None when it is lost or was changed."""
+        """The hashes in the newest manifest; None if the manifest is missing or changed."""
         numbers = {*self.generations, *(head.generation for head in self.heads or ())}
         listing = self.listings.get(max(numbers)) if numbers else None
         return listing.sums if listing else None if numbers else {}
 
     def manifest_of(self, run: Path) -> Mapping[str, str] | None:
-        """Return the manifest that first listed the run's `SHA256SUMS`; None for none."""
+        """Return the first manifest that lists the run's `SHA256SUMS`, or None."""
         name = f"{run.name}/{manifest.SUMS}"
         return next((one.sums for one in self.listings.values() if name in one.sums), None)
 
     def sums(self, run: Path) -> Mapping[str, str]:
-        """Return the hashes of a run's files as they were sealed, by the list to be trusted."""
+        """Return the sealed hashes of a run's files, from an unchanged list."""
         prefix, listed = f"{run.name}/", self.manifest_of(run)
         own = f"{prefix}{manifest.SUMS}"
         if listed is None or listed[own] == self.hash(own):
@@ -97,12 +97,12 @@ class SealedFiles:
         }
 
     def intact(self, run: Path) -> set[str]:
-        """Return the names of a run's files that are as they were sealed."""
+        """Return the names of a run's files that are unchanged since the seal."""
         sums = self.sums(run).items()
         return {name for name, sha256 in sums if self.hash(f"{run.name}/{name}") == sha256}
 
     def check(self, name: str, known: str) -> Iterator[Problem]:
-        """Check a file against its hash; of a notebook, tell which cells changed."""
+        """Check a file against its hash; for a notebook, name the changed cells."""
         path = self.folder / name
         found = self.hash(name)
         if found == known:
@@ -118,7 +118,7 @@ class SealedFiles:
             yield Problem(file=path, cell=cell or None, what=what)
 
     def _cells(self, path: Path) -> list[tuple[str, str]] | None:
-        """Return which cells of a changed notebook changed; None where nothing can tell."""
+        """Return the changed cells of a notebook; None if there is nothing to compare with."""
         if path.name not in (EXECUTED, store.SNAPSHOT):
             return None
         if not suspect.may_be_read(path.parent / store.SNAPSHOT):
