@@ -40,7 +40,7 @@ Criterion = Literal[
 
 @dataclass(frozen=True)
 class Found:
-    """One finding of a rule; cell and line count from 1, and cell 0 means the whole file."""
+    """One finding of a rule; cell and line count from 1, and 0 means the whole file."""
 
     cell: int
     line: int
