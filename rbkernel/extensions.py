@@ -1,9 +1,9 @@
-"""Extensions: what other packages add through their entry points.
+"""Extensions: objects that other packages add through their entry points.
 
-A `Group` maps names to things of one kind: ours first, then those of installed packages. To list
-names reads the metadata of packages; a package is imported when one of its names is asked for, so
-one that is broken stops only what needs it. A name of ours is never given to another package, and
-a name that two packages claim is given to neither. An extension runs with all rights of rbkernel.
+A `Group` maps names to objects of one kind: first those of rbkernel, then those of installed
+packages. Listing names only reads the metadata of packages. A package is imported when one of its
+names is used, so a broken package affects only its users. A package cannot replace a name of
+rbkernel, and a name that two packages use is an error. Extensions run with all rights of rbkernel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Extension:
 
 
 def installed() -> tuple[Extension, ...]:
-    """Return the extensions of all installed packages, by group, name and package."""
+    """Return the extensions of all installed packages, sorted by group, name and package."""
     return _installed(tuple(sys.path))
 
 
@@ -60,9 +60,9 @@ def _installed(_path: tuple[str, ...]) -> tuple[Extension, ...]:
 
 
 def packages() -> str:
-    """Return the packages with extensions and what each adds; empty when there are none.
+    """Return a text with the packages that have extensions, and their names; empty if none has.
 
-    Such as ``acme-rbkernel 1.2 (channels: pager; sources: flags, stock)``.
+    Example: ``acme-rbkernel 1.2 (channels: pager; sources: flags, stock)``.
     """
     added: dict[str, dict[str, list[str]]] = {}
     for one in installed():
@@ -76,16 +76,16 @@ def _added(groups: Mapping[str, list[str]]) -> str:
 
 
 class Group(Mapping[str, _Kind], Generic[_Kind]):
-    """The things of one kind by name: ours, and those of extensions, which are loaded when asked.
+    """The objects of one kind by name. Those of extensions are loaded at their first use.
 
     Parameters
     ----------
     name
         The group of entry points, such as ``rbkernel.senders``.
     kind
-        The class, or the protocol that can be checked at run time, of what an entry point names.
+        The class or runtime-checkable protocol of the objects that entry points name.
     ours
-        What rbkernel itself brings.
+        The objects of rbkernel itself.
     """
 
     def __init__(self, name: str, kind: Any, ours: Mapping[str, _Kind]) -> None:
@@ -104,14 +104,14 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         return name in list(iter(self))
 
     def __getitem__(self, name: str) -> _Kind:
-        """Return the thing of that name.
+        """Return the object with this name.
 
         Raises
         ------
         KeyError
-            There is none.
+            There is no such object.
         ExtensionError
-            It cannot be loaded, is of another kind, or two packages have it.
+            It cannot be loaded, is of another kind, or two packages use this name.
         """
         if name in self._ours:
             return self._ours[name]
@@ -125,16 +125,16 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         return self._load(found[0])
 
     def extensions(self) -> list[Extension]:
-        """Return what installed packages add to this group."""
+        """Return the extensions of installed packages in this group."""
         return [one for one in installed() if one.group == self.name]
 
     def origin(self, name: str) -> str:
-        """Return package and version of what an extension adds; empty for what is ours."""
+        """Return the package and version that add this name; empty for objects of rbkernel."""
         found = [] if name in self._ours else self.extensions()
         return next((f"{one.package} {one.version}" for one in found if one.name == name), "")
 
     def problem(self, extension: Extension) -> ExtensionError | None:
-        """Load an extension, and return what is wrong with it; None when it can be used."""
+        """Load an extension, and return the error if it cannot be used, else None."""
         if extension.name in self._ours:
             what = (
                 f"{extension.name} is the name of one that rbkernel brings, which is used instead"
@@ -154,7 +154,7 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
             thing = extension.entry.load()
         except ExtensionError as error:
             raise _cannot(extension, error.what, error.next_step or repair) from error
-        except (Exception, SystemExit) as error:  # code of others may raise anything
+        except (Exception, SystemExit) as error:  # a foreign package may raise anything
             raise _cannot(extension, f"{type(error).__name__}: {error}", repair) from error
         if not isinstance(thing, self._kind):
             what = f"it names no {self._kind.__name__}, but a {type(thing).__name__}"

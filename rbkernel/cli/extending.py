@@ -1,4 +1,4 @@
-"""`rbkernel extensions`: what other packages add, and whether it can be used."""
+"""`rbkernel extensions`: list the extensions of other packages, and check them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Count, Megabytes, Number, Seconds, Whole
 from rbkernel.errors import ConfigError
 
-SENDERS = "rbkernel.senders"  # the group of those that other packages add
+SENDERS = "rbkernel.senders"  # the entry point group of senders of other packages
 Method = Literal["bearer", "basic", "hmac"]
 _METHODS: Mapping[str, tuple[Method, ...]] = {  # the first one is the default
     "alertmanager": ("bearer", "basic"),
@@ -130,7 +130,7 @@ class Sender(BaseModel):
 
 
 def _as_known(name: str) -> str:
-    """Return whose ways to authenticate a sender has: one of another package has all of them."""
+    """Return the key of a sender in `_METHODS`: a sender of an extension may use all methods."""
     return name if name in _METHODS else "generic"
 
 

@@ -188,7 +188,7 @@ class Settings(BaseModel):
             ) from None
 
     def source(self, name: str) -> Source:
-        """Return the source of that name.
+        """Return the configured source with this name.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""`[sources.NAME]`: what cells can query besides databases, through packages that add a source."""
+"""`[sources.NAME]`: systems other than databases that cells can query through extensions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rbkernel.redact.columns import Redaction
 
 
 class Source(BaseModel):
-    """A configured source: its ``kind``, as its package calls it, and whatever options it takes.
+    """A configured source: its ``kind``, which is the name of the extension, and its options.
 
-    A secret does not belong into the file: an option names the variable that holds it.
+    The file must not contain a secret: an option names the variable that contains it.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -26,5 +26,5 @@ class Source(BaseModel):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The fields that are the package's own."""
+        """The fields that only the extension defines and reads."""
         return self.model_extra or {}
