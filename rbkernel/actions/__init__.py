@@ -1,6 +1,6 @@
-"""Plans that fix what a finding reports; a human reads and runs them: ``rb.actions``.
+"""``rb.actions``: plans that fix a reported problem. A human reads and executes them.
 
-An action is a function that returns an `ActionPlan`; those of other packages are found by name.
+An action is a function that returns an `ActionPlan`. Actions of other packages are found by name.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
-"""Plans of changes: exact SQL or a command, its targets, how to undo it. Nothing here executes.
+"""Plans of changes: exact SQL or a command, its targets, and its undo. This module executes
+nothing.
 
 Pure: a plan is made from names and from the rows of a diagnostic. Process ids are
 reused by the server, so a session is matched by ``(pid, backend_start)``, in the statement itself.
@@ -45,9 +46,9 @@ def terminate_sessions(
     db
         Connection name.
     sessions
-        What `rb.diagnose` returned: the sessions that its first cause would terminate; where the
-        step includes a session whose query runs, that query is cancelled. Or rows of
-        ``connections/sessions``. None gives a plan with nothing to do.
+        The result of `rb.diagnose`, or rows of ``connections/sessions``. With a diagnosis, the plan
+        terminates the sessions that the step for the first cause terminates, and cancels the
+        queries that this step cancels. Without sessions, the plan does nothing.
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
@@ -81,8 +82,8 @@ def cancel_queries(
     db
         Connection name.
     sessions
-        What `rb.diagnose` returned: the sessions whose query its first cause would cancel. Or rows
-        of ``connections/sessions``.
+        The result of `rb.diagnose`, or rows of ``connections/sessions``. With a diagnosis, the plan
+        cancels the queries that the step for the first cause cancels.
     stuck_after_s
         Seconds, as the diagnostic was asked with, to look again afterwards.
     """
@@ -104,15 +105,15 @@ def cancel_queries(
 
 @checked
 def resume_replay(db: str, standby: Frame | None = None) -> ActionPlan:
-    """Plan to resume the replay of WAL on a standby where it is paused.
+    """Plan to resume the paused replay of WAL on a standby.
 
     Parameters
     ----------
     db
         Connection name of the standby.
     standby
-        Rows of ``replication/standby``, to show what would be resumed; of samples, the last is
-        shown.
+        Rows of ``replication/standby``, to show the state of the replay; if there are several
+        samples, the last is shown.
     """
     columns = ["paused", "stalled_s", "received_not_replayed_bytes", "last_replayed_at"]
     return _plan(
@@ -146,11 +147,11 @@ def repair_rows(
     db
         Connection name of the target.
     question
-        What was compared.
+        The question of the comparison.
     sql, undo
         The script, and its inverse (`rbkernel.reconciliation.repair`).
     why
-        Why there is no script.
+        The reason, if there is no script.
     """
     kinds = differences["kind"]
     copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
@@ -185,10 +186,11 @@ def statement(
     sql
         One statement, possibly with ``:name`` values.
     title
-        What it does, in words; its first line when not given.
+        The effect of the statement, in words; by default, its first line.
     values
-        Name → value, written into the text as literals. One that is None or a placeholder leaves
-        a visible placeholder, which the server refuses, so that nobody runs it by accident.
+        Name → value, written into the text as literals. A value that is None or a placeholder
+        becomes a visible placeholder, which the server refuses, so that nobody runs the SQL by
+        accident.
     undo, risk
         Words for the one who copies it.
 
@@ -220,10 +222,10 @@ def command(
     title
         What it does, in words.
     text
-        The command as it is written.
+        The command, with its placeholders.
     values
         Placeholder in the text, such as ``<pod>``, → its value. A value with characters that are
-        special in a shell is not written in; the text then says so.
+        special in a shell is not inserted; the text then says so.
     undo, risk
         Words for the one who copies it.
 
@@ -248,7 +250,7 @@ def _hole(place: str) -> str:
 
 
 def _fill_in_first(text: str, risk: str) -> str:
-    """Put the placeholders that are not filled in before any other risk.
+    """Return the risk, preceded by the placeholders that must be filled in first.
 
     >>> _fill_in_first("rm ‹PLACEHOLDER: file›", "It is gone.")
     'Fill in first: file. It is gone.'
@@ -340,7 +342,7 @@ def _rows(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], .
 
 
 def _plan(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
-    # the id is bound to the exact text: another target set is another plan
+    # the id is a hash of the exact text, so a plan with other targets has another id
     text = [title, connection, sql or str(fields.get("command", ""))]
     digest = hashlib.sha256("\n".join(text).encode()).hexdigest()
     return ActionPlan(id=digest[:12], title=title, connection=connection, sql=sql, **fields)

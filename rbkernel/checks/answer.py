@@ -1,7 +1,7 @@
 """The answer to a query: rows within caps, and their provenance. Pure, and without pandas.
 
-Causes are found from rows; only notebooks need frames (`rbkernel.checks.frames`), because importing
-pandas takes a second.
+This module does not use pandas, because importing pandas takes a second: the search for causes
+reads rows, and only notebooks need frames (`rbkernel.checks.frames`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 if TYPE_CHECKING:
     import pandas as pd
 
-# PostgreSQL's type OIDs (src/include/catalog/pg_type.dat), fixed for built-in types
+# OIDs of PostgreSQL's built-in types, which are fixed (src/include/catalog/pg_type.dat)
 INTEGERS = frozenset({20, 21, 23, 26})
 FLOAT8 = 701
 FLOATS = frozenset({700, FLOAT8})
@@ -30,13 +30,13 @@ TIMESTAMPS: Mapping[int, bool] = {1114: False, TIMESTAMPTZ: True}
 INTERVAL = 1186
 TEXT = 25
 _NO_TEXT = INTEGERS | FLOATS | {BOOLEAN, INTERVAL, *TIMESTAMPS}
-# Growth of the batches, once the size of a row is known.
+# The factor by which batches grow, after the size of a row is known.
 _GROWTH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where an answer came from: kept in ``frame.attrs["rbkernel"]``.
+    """The provenance of an answer; a frame holds it in ``frame.attrs["rbkernel"]``.
 
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
     ``next_step`` what to do about that, ``trouble`` its kind, and ``opens`` the runbook about it;
@@ -77,7 +77,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The rows of one query, as the driver reads them, and where they came from."""
+    """The rows of one query, as the driver reads them, and their provenance."""
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[Any]]
@@ -154,17 +154,17 @@ def _changed(value: Any, change: Callable[[Any], str] | None) -> Any:
 
 
 class Fetching(Protocol):
-    """Something to fetch rows from: a result of SQLAlchemy, or a cursor."""
+    """An object from which rows are fetched: a result of SQLAlchemy, or a cursor."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
-        """Return the next rows, at most so many."""
+        """Return the next rows, at most the given number."""
         ...
 
 
 def within_caps(
     result: Fetching, row_cap: int, size_cap_mb: int
 ) -> tuple[list[Sequence[Any]], str]:
-    """Fetch in batches until a cap is reached, and name that cap.
+    """Fetch in batches until a cap is reached; return the rows and the name of that cap.
 
     A batch is one round trip; its size follows from the row sizes so far. So the total stays near
     the cap, unless a few rows are far larger than those before.

@@ -1,4 +1,4 @@
-"""A frame and the findings on it, each addressed by the name of its rule. Pure."""
+"""A frame and the findings on it, by the name of the rule. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Assessed(Sequence[Finding]):
-    """What `rb.assess` found: ``lag["replay_lag_s"]``, ``lag.replay_lag_s``, or all in order.
+    """The result of `rb.assess`: read a finding by its rule, or iterate over all findings.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Assessed(Sequence[Finding]):
         """Show nothing as the last value of a cell: `rb.assess` has shown it."""
 
 
-# what a rule cannot be called, since the result or `rb.assess` itself has something of that name
+# names that a rule cannot have, since they are attributes of the result or arguments of `rb.assess`
 RESERVED = frozenset(
     {*("what", "db", "n", "every_s"), *(name for name in vars(Assessed) if name[0] != "_")}
     | {"frame", "count", "index"}
@@ -97,7 +97,7 @@ RESERVED = frozenset(
 
 
 def unknown_rule(name: str, known: Iterable[str]) -> str:
-    """Say that no rule is called so.
+    """Return the error message for an unknown name of a rule.
 
     >>> unknown_rule("replay_lag", ["connected", "replay_lag_s"])
     "no rule is called 'replay_lag'; did you mean replay_lag_s?"

@@ -18,7 +18,7 @@ def must_have(call: str, frame: pd.DataFrame, **columns: str) -> None:
     Raises
     ------
     ParameterError
-        A column is missing; the message has the probably meant name, or all names.
+        A column is missing; the message suggests a similar name, or lists all names.
     """
     source = provenance(frame)
     if (source and source.reason) or frame.columns.empty:

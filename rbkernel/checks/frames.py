@@ -25,7 +25,7 @@ def _frame_of(given: Any) -> Any:
     return given.frame if isinstance(given, Assessed) else given
 
 
-# what a call takes for a frame: a frame, or what `rb.assess` returned
+# the types that functions accept as a frame: a frame, or the result of `rb.assess`
 Frame = Annotated[pd.DataFrame, BeforeValidator(_frame_of)]
 
 
@@ -91,7 +91,7 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _taken(items: list[Any], oid: int) -> tuple[pd.Series[Any], list[str]]:
-    """Return a column, and why some of its values are shown as text."""
+    """Return a column, and the reasons why some of its values are shown as text."""
     if not (whys := values.notes(items)):
         return _column(items, oid), []
     items = [values.plain(item) for item in items]

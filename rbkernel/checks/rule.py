@@ -11,7 +11,7 @@ from rbkernel.checks.answer import Answer
 
 
 class Rule(BaseModel):
-    """Which figure is ok, and what to report and do if it is not.
+    """A figure, its thresholds, and the texts of the finding.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class Rule(BaseModel):
     name
         Short name, by which a runbook addresses the finding; the column when not given.
     agg
-        ``max``, ``min``, ``sum``, ``mean``, ``last`` of the column, or ``rows``: how many rows.
-        Only ``rows`` and ``sum`` have a value (0) when an answer has no row; see `empty`.
+        ``max``, ``min``, ``sum``, ``mean`` or ``last`` of the column, or ``rows``: the number of
+        rows. If an answer has no row, only ``rows`` and ``sum`` have a value (0); see `empty`.
         NULLs make a figure ``unknown``, unless the known ones alone are beyond a threshold.
     where
         Column → value or values: the rows that count. A row with NULL there may count or not.
@@ -32,7 +32,7 @@ class Rule(BaseModel):
         The rows are sorted worst first by this rule (those that count, the largest figure first),
         so that cut rows cannot be worse than those that were read.
     empty
-        The figure when no row counts, if there is one: the longest of no queries is 0.
+        The figure if no row counts, such as 0 for the duration of the longest query.
     by
         Column that groups the rows in the finding, largest first.
     each
@@ -42,17 +42,17 @@ class Rule(BaseModel):
     unit
         Unit for people, such as ``s`` or ``%``.
     expected
-        Words for the ok state; made from the thresholds when empty.
+        Description of the ok state; derived from the thresholds if empty.
     cause, next_step
-        Words for what is wrong and what to do. In the cause, ``{value}``, ``{top}`` and ``{which}``
-        are replaced by the figure, the groups of `by`, and the rows of `each`; ``{is|are}`` by the
-        first word if the figure is one, else by the second.
+        Text of the finding: the cause of the problem, and the next step. In the cause, ``{value}``,
+        ``{top}`` and ``{which}`` are replaced by the figure, the groups of `by`, and the rows of
+        `each`; ``{is|are}`` by the first word if the figure is one, else by the second.
     opens
-        The runbook to open when it is wrong.
+        The runbook to open if the figure is wrong.
     unseen
         Why the figure may be missing, and how to get it; shown if it is missing.
     source
-        Where the thresholds come from.
+        The origin of the thresholds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +94,8 @@ class Rule(BaseModel):
         return self
 
     def surely_ok(self, answer: Answer) -> bool:
-        """Whether an answer is certainly ok, so that `rules`, which needs pandas, is not needed.
+        """Return whether an answer is certainly ok, so that `rules`, which imports pandas, is not
+        needed.
 
         The answer is complete, for each row it is known whether it counts, each counting row has a
         number, and no number is beyond a threshold. Sums, means and row counts are left to `rules`.

@@ -1,4 +1,5 @@
-"""A rule compares one figure of a frame with thresholds. What cannot be judged is ``unknown``.
+"""A rule compares one figure of a frame with thresholds. A figure that cannot be judged is
+``unknown``.
 
 Pure. A rule takes the frame and not a scalar, because a scalar does not show that its query failed:
 ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their header,
@@ -35,7 +36,7 @@ _NARROW = (
 def apply(
     rule: Rule, frame: pd.DataFrame, *, rows: pd.DataFrame | None = None, undecided: int = 0
 ) -> Finding:
-    """Judge a frame.
+    """Apply a rule to a frame, and return the finding.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def apply(
 
 
 def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
-    """Fill in a cause; of ``{is|are}`` the first is for one.
+    """Return a cause with its fields replaced; ``{is|are}`` becomes ``is`` if the figure is one.
 
     >>> _worded("{value} {is|are} unread: {which}", "1 slot", "", "old_cdc", one=True)
     '1 slot is unread: old_cdc'
@@ -149,7 +150,7 @@ def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = Fal
 
 
 def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
-    """Whether cut rows cannot be worse than those that were read.
+    """Return whether the cut rows cannot be worse than the rows that were read.
 
     >>> frame = pd.DataFrame({"kind": ["bad", "bad", "good"]})
     >>> rule = Rule(title="a", agg="rows", where={"kind": "bad"}, ranked=True, warn=9)
@@ -158,12 +159,12 @@ def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
     """
     if not rule.ranked or rule.agg not in {"max", "rows"}:
         return False
-    # for a count, more rows that count may follow, unless other rows came after them
+    # counting rows come first: if the last row that was read does not count, no further row counts
     return rule.agg == "max" or frame.empty or frame.index[-1] not in rows.index
 
 
 def _final(rule: Rule, verdict: Verdict) -> bool:
-    """Whether further rows can only make it worse: a maximum or a count beyond its limit.
+    """Return whether further rows cannot improve the verdict, as for a maximum beyond its limit.
 
     >>> rule = Rule(title="a", column="n", agg="sum", warn=9)
     >>> _final(rule, Verdict.WARNING), _final(rule, Verdict.OK)
@@ -174,7 +175,7 @@ def _final(rule: Rule, verdict: Verdict) -> bool:
 
 
 def _unseen(rule: Rule, cut: str, undecided: int) -> str:
-    """Describe the rows that were not read or may count.
+    """Return a description of the rows that were not read, and of those that may count.
 
     >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
     '2 more may count: state is NULL'
@@ -215,7 +216,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
 
 
 def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
-    """Count rows; rows that may or may not count do not matter beyond a threshold.
+    """Count rows. Rows that may or may not count are ignored if the others exceed a threshold.
 
     >>> rows = pd.DataFrame({"dangerous": [True, None]}, dtype="boolean")
     >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=0), rows)
@@ -236,7 +237,7 @@ def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
-    """Whether the known figures alone are beyond a threshold, whatever the NULLs are."""
+    """Return whether the known values alone are beyond a threshold, so that NULLs do not matter."""
     if rule.agg != ("min" if rule.below else "max"):
         return False
     known = float(getattr(figures, rule.agg)())
@@ -267,7 +268,7 @@ def _figure_of(value: Any) -> float:
 def _no_figure(
     column: str, values: pd.Series[Any], figures: pd.Series[float], missing: str = "NULL"
 ) -> str:
-    """Return why some rows have no figure; `missing` names the value instead of a number.
+    """Return the reason why some rows have no figure; `missing` is NaN or NULL, as in the answer.
 
     >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
     >>> nans = pd.Series([float("nan"), 2.0])
@@ -311,7 +312,7 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
 
 
 def _which(rows: pd.DataFrame, each: str, by: str) -> str:
-    """Return the names of the rows, grouped.
+    """Return the names of the rows, grouped by a column.
 
     >>> _which(pd.DataFrame({"key": [3, 1], "kind": ["extra", "missing"]}), "key", "kind")
     'extra: 3; missing: 1'
@@ -336,7 +337,7 @@ def _shown(rule: Rule, value: float | None, frame: pd.DataFrame, *, capped: bool
 
 
 def _counted(value: float, words: str) -> str:
-    """Write a figure with its unit.
+    """Return a figure with its unit as text.
 
     >>> _counted(1, "slots"), _counted(2, "slots"), _counted(1.5, "s"), _counted(300, "s")
     ('1 slot', '2 slots', '1.5 s', '5 min')
@@ -347,7 +348,7 @@ def _counted(value: float, words: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Write a figure for people.
+    """Return a figure as text for people.
 
     >>> _number(12.345), _number(3.0), _number(1234567.0)
     ('12.3', '3', '1,234,567')
@@ -357,7 +358,7 @@ def _number(value: float) -> str:
 
 def _expected(rule: Rule) -> str:
     limit = rule.warn if rule.warn is not None else rule.critical
-    assert limit is not None  # the rule's own validation
+    assert limit is not None  # ensured by the validation of `Rule`
     words = f"{'at least' if rule.below else 'at most'} {_counted(limit, rule.unit)}"
     if limit == 0 and not rule.below:
         words = "none"

@@ -1,7 +1,7 @@
-"""Show values that Python cannot represent as PostgreSQL's text, with a note of the reason.
+"""Values that Python cannot represent: they are shown as PostgreSQL's text, with the reason.
 
-Pure. The driver's loaders make an `AsText`; `notes` collects what a reader must know about a
-column; `plain` then converts to ordinary text.
+Pure. The driver's loaders make an `AsText`; `notes` collects the reasons for a column; `plain` then
+converts to ordinary text.
 """
 
 from __future__ import annotations

@@ -48,16 +48,18 @@ def compare(
     source, target
         The connections; the same session if one server holds both tables.
     question
-        What is compared with what.
+        The tables, and the options of the comparison.
     recheck_after_s
-        Seconds between two looks at a suspect: longer than a row can be in flight. 0: one look.
+        Seconds between two comparisons of a suspect; must exceed the delay of replication. With 0,
+        suspects are compared once.
     max_load
         If more sessions of a server are active or wait for a lock, the comparison pauses.
     jobs
         How many parts are compared at the same time, 1 to `MOST_JOBS`; each job has its own session
         on each server, which works as long as the comparison.
     most
-        How many differences are listed and compared again; further ones are only counted.
+        The maximum number of differences that are listed and compared again; others are only
+        counted.
     resume
         The progress of an earlier run of the same question.
     report
@@ -68,7 +70,7 @@ def compare(
     Returns
     -------
     Outcome
-        Only if every part was compared.
+        The result; it is returned only if every part was compared.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def _window_start(question: Question, both: Readers) -> str:
 
 
 def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
-    """Compare the differences again, until they are settled or the looks are used up."""
+    """Compare the differences again, until they are settled or the maximum number of times."""
     seen: Sequence[Difference] = progress.differences
     for _ in range(_LOOKS - 1):
         if delay_s <= 0 or not any(one.state in _OPEN for one in seen):

@@ -1,4 +1,4 @@
-"""The conditions on the rows of both sides: SQL of a human, and the window."""
+"""The conditions on the rows of both sides: SQL that a human wrote, and the time window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(question: Question, layout: Layout, both: Readers, since: str) -> tuple
     Raises
     ------
     QueryError
-        A server does not understand one, or it may select different rows each time.
+        A condition is not valid SQL for a server, or may select different rows each time.
     """
     of_target = question.target_where or question.where
     windows = layouts.windows(question, layout, since)
@@ -52,7 +52,7 @@ def nothing_compared(question: Question) -> NothingCompared:
 
 
 def calls(condition: str) -> list[str]:
-    """Return the names of possible function calls, folded as PostgreSQL does.
+    """Return the names of possible function calls, in lower case unless quoted, as in PostgreSQL.
 
     >>> calls("v < random () AND pg_catalog.\\"F\\"(1) > 0 -- g(1)")
     ['random', 'F']

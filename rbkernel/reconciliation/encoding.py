@@ -3,33 +3,35 @@
 Pure. Each type has a `Rule` of three expressions:
 
 *pieces*
-    what is hashed. PostgreSQL's own hash of a value would be quick and wrong: ``hashint8`` folds
-    its two halves (1 and 2³² collide, timestamps, too), ``hash_numeric`` ignores the sign, enums
-    hash by OID. So each value is taken apart into pieces, and each piece into the hash function
-    that tells all of its values apart.
+    what is hashed. PostgreSQL's own hash of a value is fast, but different values may share a hash:
+    ``hashint8`` folds its two halves (1 and 2³² collide, timestamps, too), ``hash_numeric`` ignores
+    the sign, enums hash by OID. So each value is split into pieces, and each piece goes to a hash
+    function that has a different result for each of its values.
 *text*
-    the value as text, under pinned settings (module snapshot): what suspects are compared by, and
-    what is hashed by MD5 where the two servers do not hash alike.
+    the value as text, under fixed settings (module snapshot). Suspects are compared by this text.
+    If the two servers have different hash functions, the MD5 hash of this text is used.
 *typed*
-    whether PostgreSQL's ``=`` calls values equal whose texts differ (``1.0`` and ``1.00`` inside
-    jsonb, ``1 mon`` and ``30 days``); such suspects are settled by a server.
+    whether values with different texts can be equal by PostgreSQL's ``=`` (``1.0`` and ``1.00``
+    inside jsonb, ``1 mon`` and ``30 days``); a server then compares the suspects.
 
 Two different values never have the same pieces, nor the same text:
 
-- an int8 is given by itself and its upper half: the fold of both, with the upper half known, gives
-  the lower one;
-- a numeric is given by its digits and their weight, which its hash takes without zeros at either
-  end, since 1.0 equals 1.00, and by a mark: negative, not, infinite, NaN;
-- timestamps, times, intervals and floats are given by their wire format, which their input
-  function restores, a float with one zero and one NaN;
+- an int8 has two pieces, the value and its upper half: the folded hash and the upper half determine
+  the lower half;
+- a numeric has two pieces: its digits with their weight, which PostgreSQL hashes without zeros at
+  either end, since 1.0 equals 1.00; and a mark for negative, not negative, infinite or NaN;
+- timestamps, times, intervals and floats are hashed in their wire format, from which their input
+  function restores the value; all zeros of a float have one format, and all NaNs;
 - text is bytes: under the collation "C" no two texts are equal;
-- an enum is its label, and everything else the output of its type, which its input restores.
+- an enum is hashed by its label; every other value by the output of its type, from which the type's
+  input function restores the value.
 
-A row is a chain (`hashed`): the hash of a piece is the seed of the next one's, and the first seed
-is the row's key with a mark of the columns that are NULL. So the place of a value counts, and two
-rows cannot exchange their values unseen, although a bucket only adds its rows up. The last link of
-each value is a function that mixes its seed well; ``hash_numeric`` alone, which hands its seed on
-for zero, would not be. What remains is chance: 2⁻⁶⁴ for each link of the chain.
+The hash of a row is a chain (`hashed`): the hash of each piece is the seed for the next piece. The
+first seed is the hash of the row's key, combined with a mark of the columns that are NULL. So the
+position of a value matters, and an exchange of values between two rows changes the sum of the
+bucket. The last function for each value mixes its seed well; ``hash_numeric`` does not, because it
+returns its seed for zero. The remaining probability of a collision is 2⁻⁶⁴ for each link of the
+chain.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# represents NULL in a piece, which must not be NULL itself
+# replaces NULL in a piece, because a piece must not be NULL
 _EMPTY = {
     "hashint4extended": "0",
     "hashint8extended": "0",
@@ -47,7 +49,7 @@ _EMPTY = {
     "hashbyteaextended": "''",
     "uuid_hash_extended": "'00000000-0000-0000-0000-000000000000'",
 }
-# an int4 has 31 bits that are not its sign
+# an int4 has 31 bits besides its sign
 _MARKS = 31
 
 
@@ -68,16 +70,16 @@ class Piece:
         seed
             SQL of an int8.
         bytea
-            Whether the server has the function for bytes.
+            Whether the server has the hash function for bytea.
         filled
-            Whether NULL counts as something else; if not, its hash is NULL.
+            Whether NULL is hashed as another value; if not, the hash of NULL is NULL.
         """
         value = fill(self.value, column)
         if filled:
             value = f"coalesce({value}, {_EMPTY[self.function]})"
         if self.function != "hashbyteaextended" or bytea:
             return f"{self.function}({value}, {seed})"
-        # the hash of a record of one field is that field's
+        # the hash of a record with one field equals the hash of this field
         found = f"hash_record_extended(ROW({value}), {seed})"
         return found if filled else f"CASE WHEN {column} IS NOT NULL THEN {found} END"
 
@@ -143,14 +145,14 @@ _RULES = {
     "interval": _sent("interval_send", typed=True),
     "jsonb": _BY_TEXT_THEN_TYPED,
     "text": AS_TEXT,
-    # hashed without the blanks that pad it, as its = compares
+    # hashed without padding blanks, because the type's = ignores them
     "bpchar": Rule(
         pieces=(Piece("hashbpcharextended", '{} COLLATE "C"'),),
         text=_TEXT,
         compared='{} COLLATE "C"',
     ),
 }
-# what is one type for a comparison
+# types that are compared like one type
 _FAMILY = {"varchar": "text", "name": "text", "bpchar": "bpchar", "int2": "int8", "int4": "int8"}
 
 
@@ -161,16 +163,17 @@ class Type:
     Parameters
     ----------
     name
-        As in pg_type, such as ``int4``.
+        The name in pg_type, such as ``int4``.
     shown
-        As people write it, with schema where PostgreSQL needs one, such as ``numeric(12,2)``.
+        The name for people, such as ``numeric(12,2)``; with the schema if PostgreSQL needs it.
     kind
         ``b`` base, ``e`` enum, ``c`` composite, ``r`` range, ``m`` multirange.
     element
-        Whether it is an array.
+        Whether the type is an array.
     comparable
-        Whether it, or its elements, have an ``=`` that can be relied on: text has none, since its
-        collation, or an extension such as citext, may call texts equal that are not.
+        Whether the ``=`` of the type, or of its elements, is true only for equal values. Text is
+        not comparable, because with some collations, or with an extension such as citext, ``=`` is
+        true for different texts.
     """
 
     name: str
@@ -181,21 +184,21 @@ class Type:
 
     @property
     def family(self) -> str:
-        """What must be equal on both sides for a comparison without a declared mapping."""
+        """The family of the type. Columns of one family are compared without a declared mapping."""
         return "enum" if self.kind == "e" else _FAMILY.get(self.name, self.name)
 
 
 def rule(source: Type, target: Type, *, declared: bool = False, zoned: bool = False) -> Rule | None:
-    """Return how two columns are compared, or None if their types differ.
+    """Return the rule by which two columns are compared, or None if their types differ.
 
     Parameters
     ----------
     source, target
         The types of the two columns.
     declared
-        Whether the user declared that these two belong together.
+        Whether the user declared that the two columns correspond.
     zoned
-        Whether a timestamp without time zone is given one.
+        Whether timestamps without time zone are read in a given time zone.
 
     >>> int4, text = Type(name="int4", shown="integer"), Type(name="text", shown="text")
     >>> rule(int4, text) is None, rule(int4, text, declared=True) is AS_TEXT
@@ -236,7 +239,7 @@ def _same_family(source: Type, target: Type) -> Rule:
 
 
 def of_type(name: str) -> Rule:
-    """Return how a type is compared with itself."""
+    """Return the rule by which two columns of one type are compared."""
     return _RULES[name]
 
 
@@ -246,7 +249,7 @@ def as_key(given: Rule) -> bool:
 
 
 def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str:
-    """Return SQL of a 64-bit hash of values, in their order, and a seed.
+    """Return SQL for a 64-bit hash of values in their order, starting with a seed.
 
     Parameters
     ----------
@@ -255,7 +258,7 @@ def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str
     seed
         SQL of an int8 that is not NULL.
     bytea
-        Whether the server has a hash function for bytes.
+        Whether the server has a hash function for bytea.
 
     >>> hashed([("v", of_type("int4"))], "7", bytea=True)  # doctest: +ELLIPSIS
     'coalesce(hashint4extended(v::int4, 7), hashint4extended(coalesce(v::int4, 0), ...))'
@@ -265,12 +268,12 @@ def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str
         for piece in of.pieces:
             without_null = piece.hashed(column, without_null, bytea=bytea, filled=False)
             found = piece.hashed(column, found, bytea=bytea, filled=True)
-    # most rows have no NULL, and the functions return NULL for one: so only such rows are checked
+    # a hash function returns NULL for NULL: only rows with a NULL need the longer expression
     return f"coalesce({without_null}, {found})" if values else found
 
 
 def _marked(columns: Sequence[str], seed: str) -> str:
-    """Return the seed, changed by the positions of NULLs."""
+    """Return SQL for the seed, changed by the positions of NULLs."""
     if not columns:
         return f"hashint4extended(0, {seed})"
     for start in range(0, len(columns), _MARKS):
@@ -283,7 +286,7 @@ def _marked(columns: Sequence[str], seed: str) -> str:
 
 
 def fill(template: str, column: str) -> str:
-    """Put a column into an expression.
+    """Return an expression with a column in place of ``{}``.
 
     >>> fill("{}::text", 'l."a"')
     'l."a"::text'

@@ -1,9 +1,10 @@
 """Search the parts, one by one or several at the same time.
 
 A job is a pair of connections that compares one part at a time. Invariants: parts are counted in
-their order, whichever ends first, so that `Progress` always holds the first ones and the result
-does not depend on the number of jobs; the number of finished parts that wait for earlier ones is
-bounded; if a job fails, or a human interrupts, the queries of the other jobs are cancelled.
+their order, not in the order in which they end, so that `Progress` always holds the first parts,
+and the result does not depend on the number of jobs; the number of finished parts that wait for
+earlier ones is bounded; if a job fails, or a human interrupts, the queries of the other jobs are
+cancelled.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """The result of a part: differences up to the limit at its start, and the number of others."""
+    """The result of a part: listed differences, and the number of differences beyond the limit."""
 
     searched: Searched
     differences: Sequence[Difference]
@@ -53,7 +54,7 @@ class _Found:
 
 
 def search_parts(work: Work, progress: Progress, jobs: int) -> Progress:
-    """Compare the remaining parts, and report each of them.
+    """Compare the remaining parts, and report the progress after each part.
 
     Raises
     ------
@@ -86,14 +87,14 @@ def _in_order(jobs: _Jobs, progress: Progress) -> Progress:
             progress = _and(progress, found, jobs.work)
             jobs.work.report(progress)
     except BaseException:
-        # also when a human interrupts: no query may keep running
+        # cancels also if a human interrupts, so that no query continues
         jobs.stop()
         raise
     return progress
 
 
 class _Jobs:
-    """The jobs, and the parts that they work on, in order."""
+    """The jobs, and the parts that are being compared, in order."""
 
     def __init__(self, work: Work, crew: Sequence[Readers], pool: ThreadPoolExecutor) -> None:
         self.work = work
@@ -106,7 +107,7 @@ class _Jobs:
 
     @property
     def free(self) -> int:
-        """How many more parts may start; each of the other jobs may be one ahead."""
+        """Return how many more parts may start; each of the other jobs may be one part ahead."""
         return 2 * len(self._crew) - 1 - len(self._asked)
 
     def ask(self, part: Part, *, room: int, dense: bool) -> None:
@@ -136,7 +137,7 @@ class _Jobs:
             searched = way.search(work.layout, work.pair, part, both, dense=dense)
             found = _keep(work, searched, room, both)
             if len(self._crew) > 1:
-                # it may wait for long for another part
+                # the thread may wait a long time for another part
                 both.release()
             return found
         finally:
@@ -158,7 +159,11 @@ def _keep(work: Work, searched: Searched, room: int, both: Readers) -> _Found:
 
 
 def _and(progress: Progress, found: _Found, work: Work) -> Progress:
-    """Add the next part; the parts before it may have left less room than at its start."""
+    """Return the progress with the result of the next part added.
+
+    The list of differences may have become fuller since this part started, so its differences are
+    cut to the limit again.
+    """
     kept = found.differences[: max(0, work.most - len(progress.differences))]
     beyond = found.beyond + len(found.differences) - len(kept)
     if progress.parts[progress.done].kind == "slice" and work.layout.integer_key:
@@ -177,7 +182,7 @@ def _and(progress: Progress, found: _Found, work: Work) -> Progress:
 def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
     """Check that missing and extra rows explain the row counts of both sides.
 
-    With conditions this does not hold: they may select a row on one side only.
+    This is not checked with conditions, because a condition may select a row on one side only.
     """
     counted = searched.target_rows - searched.source_rows
     if surplus != counted and not any(side.condition for side in work.pair):
@@ -191,7 +196,7 @@ def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
 
 
 def incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
-    """Add the progress of the comparison to an error."""
+    """Return an error with the progress of the comparison added to its message."""
     advice = error.next_step
     if "statement timeout" in error.what:
         advice = (

@@ -1,8 +1,8 @@
-"""One server holds both tables: a full join compares every column, and returns the differences.
+"""Compare two tables on one server: a full join compares every column, and returns the differences.
 
-PostgreSQL itself decides, by ``IS DISTINCT FROM``. For each suspect row the server returns a few
-numbers: which sides have it, which columns differ, and a version that represents its values; so no
-further look-up is needed. With conditions, a side may have a row that was not selected; suspects
+PostgreSQL compares the values with ``IS DISTINCT FROM``. For each suspect row the server returns a
+few numbers: which sides have it, which columns differ, and a version that represents its values; so
+no further look-up is needed. With conditions, a side may have a row that was not selected; suspects
 are then looked up by their keys.
 """
 
@@ -33,7 +33,7 @@ _NUMBERS_BYTES = 200
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part; `dense` differences make no difference in time."""
+    """Compare one part; `dense` is ignored, because many differences do not slow down a join."""
     reader = both.source
     differing = " FILTER (WHERE packed IS NOT NULL)"
     ends, texts, on = [], [], []
@@ -41,9 +41,9 @@ def search(
         ends.append(f"l.c{i} AS l{i}, r.c{i} AS r{i}")
         texts.append(f"array_agg({fill(column.rule.text, f'coalesce(l{i}, r{i})')}){differing}")
         on.append(" = ".join(fill(column.rule.compared, f"{of}.c{i}") for of in "lr"))
-    # rows with a duplicate key would be joined with each other
+    # checked because rows with a duplicate key would be joined with each other
     alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
-    # OFFSET: else the join would pass on all columns of all rows
+    # OFFSET 0 keeps the join from passing on all columns of all rows
     [found] = reader.rows(
         f"SELECT string_agg(packed, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
         f" FROM (SELECT {', '.join(ends)}, {_packed(layout, reader)} AS packed"
@@ -57,7 +57,7 @@ def search(
         found[len(texts) + 1 :],
     )
     numbers = _numbers(layout, packed)
-    # a row of the join is a row of each side, except for rows that lack a side
+    # each row of the join has a row of both sides, except for rows that exist on one side only
     rows = [joined - int(np.count_nonzero(~numbers[:, 0] & flag)) for flag in (_LEFT, _RIGHT)]
     if rows != (alone_rows or rows):
         raise twice(pair, reader)
@@ -81,7 +81,7 @@ def examine(
     keys
         Texts of the key's columns; each key once.
     both
-        The two sides, which are one.
+        The two sides, which share one connection.
     """
     for some in batches(keys, _NUMBERS_BYTES):
         yield from _examine(layout, pair, some, both.source)

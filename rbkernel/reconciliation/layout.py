@@ -18,7 +18,7 @@ from rbkernel.reconciliation.tables import Table, TableColumn, check_two, needed
 from rbkernel.reconciliation.tables import read as read_table
 from rbkernel.sources.postgres.connection.driver import quote_identifier
 
-# types that a key's text is cast to; for other types the text itself is compared
+# types to which the text of a key is cast; for other types the text itself is compared
 _SOUGHT = {
     **dict.fromkeys(("int2", "int4", "int8"), "int8"),
     **dict.fromkeys(("text", "varchar", "name"), "text"),
@@ -44,7 +44,7 @@ class Column:
     tolerance: float | None = None
 
     def text(self, *, target: bool) -> str:
-        """Return the expression of its value as text."""
+        """Return SQL for the column's value as text."""
         return fill(self.rule.text, self.target if target else self.source)
 
 
@@ -66,7 +66,7 @@ class Layout:
 
     @property
     def proven(self) -> bool:
-        """Whether indexes of both sides prove that the key is unique."""
+        """Whether unique indexes on both sides guarantee that the key is unique."""
         return _proven(self.source, self.key, target=False) and _proven(
             self.target, self.key, target=True
         )
@@ -131,12 +131,12 @@ def read(question: Question, both: Readers) -> Layout:
 
 
 def check_key(layout: Layout, both: Readers) -> None:
-    """Check that the key identifies each row, if no index guarantees it.
+    """Check that the key is unique, if no index guarantees it.
 
     Raises
     ------
     QueryError
-        It does not; the message names duplicate keys.
+        The key is not unique; the message names duplicate keys.
     """
     both.both(
         lambda reader: _check_unique(reader, layout.source, layout.key, target=False),
@@ -222,7 +222,7 @@ def _column(question: Question, one: TableColumn, other: TableColumn) -> Column 
 
 
 def _sought(expression: str, column: TableColumn | None, found: Rule) -> str:
-    """Return the condition that a column has a text, in a form that can use its index."""
+    """Return the condition that a column's text has a value, in a form that can use the index."""
     cast = _SOUGHT.get(column.type.name) if column and column.deterministic else None
     return f"{expression} = {{}}::{cast}" if cast else f"{fill(found.text, expression)} = {{}}"
 
@@ -298,7 +298,7 @@ def _alone(question: Question, source: Table, target: Table) -> list[str]:
 
 
 def _texts(columns: Iterable[Column]) -> list[str]:
-    """Note which columns are compared as text although they have another type."""
+    """Return notes on the columns that are compared as text although they have another type."""
     plain = {"text", "varchar", "bpchar", "name", "_text", "_varchar", "_bpchar", "_name"}
     odd = [
         f"{c.name} ({c.type.shown})"

@@ -1,8 +1,8 @@
 """Measure the server's load during a comparison, and pause when it is high.
 
 The load is the number of active sessions in pg_stat_activity; those that wait for a lock count
-twice, since they hurt most. While it is above the limit, no query runs and no snapshot is held;
-after a while the comparison gives up, incomplete.
+twice, since they do the most harm. While the load is above the limit, no query runs and no snapshot
+is held; after a while the comparison gives up, incomplete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rbkernel.sources.postgres.connection.capabilities import grant
 
 PATIENCE_S = 60.0
 _EVERY_S = 1.0
-# PostgreSQL keeps what it read of pg_stat_activity until the transaction ends, unless it is cleared
+# PostgreSQL caches pg_stat_activity until the transaction ends, unless the cache is cleared
 _FORGET = "SELECT 1 FROM (SELECT pg_stat_clear_snapshot()) AS forgotten"
 _LOAD = f"""
 SELECT count(*) FILTER (WHERE state = 'active')
@@ -38,7 +38,7 @@ def wait_for_calm(both: Readers, most: float, *, own: Sequence[Readers]) -> None
     most
         Active sessions plus sessions that wait for a lock.
     own
-        All sides of this comparison, which are no load.
+        All connections of this comparison, which do not count as load.
 
     Raises
     ------

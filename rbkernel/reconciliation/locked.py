@@ -1,4 +1,4 @@
-"""Find the session that blocks a comparison: only AccessExclusiveLock blocks readers."""
+"""Find the session that blocks a comparison. Readers are blocked only by AccessExclusiveLock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rbkernel.sources.postgres.connection.troubles import Trouble
 
 @contextmanager
 def holders_named(source: Session, target: Session, question: Question) -> Iterator[None]:
-    """Add the holder of the lock, or who is queued for it, to the error about a locked table."""
+    """Add to the error about a locked table which session holds the lock or waits for it."""
     try:
         yield
     except DatabaseError as error:
@@ -34,7 +34,7 @@ def _holders(session: Session, table: str) -> Iterator[str]:
 
 
 def _closes(lock: str, table: str) -> bool:
-    """Tell whether a lock blocks readers of a table, named as in the question.
+    """Return whether a lock blocks readers of a table; the name is written as in the question.
 
     >>> _closes("AccessExclusiveLock on public.orders", 'public."orders"')
     True

@@ -1,4 +1,4 @@
-"""Look rows up by their keys, a bounded number of them at a time."""
+"""Read rows by their keys, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rbkernel.reconciliation.layout import Layout
 from rbkernel.reconciliation.search import Key
 from rbkernel.reconciliation.snapshot import Reader
 
-# bytes of both sides together, so that wide rows do not fill the memory
+# limit in bytes for the rows of both sides, so that wide rows do not fill the memory
 _BATCH_BYTES = 32 * 2**20
 _LARGEST_BATCH = 20_000
 Item = TypeVar("Item")
-# the values of one row; None is NULL
+# the values of one row; None represents NULL
 Line = tuple[str | None, ...]
 
 
@@ -53,14 +53,14 @@ def fetch(
     aggregates = "".join(f", array_agg({text})" for text in texts)
     # one array per column: reading row by row would take several times as long
     [(numbers, *found)] = reader.rows(f"SELECT array_agg(rb_w.rb_n){aggregates} {rows}", values)
-    if numbers is None:  # no row
+    if numbers is None:  # no row has this key
         return {}
     lines = zip(*found, strict=True) if found else ((),) * len(numbers)
     return {keys[n - 1]: line for n, line in zip(numbers, lines, strict=True)}
 
 
 def wanted(layout: Layout, keys: Sequence[Key]) -> tuple[str, dict[str, list[str]]]:
-    """Return a table ``rb_w`` of keys, each with its number ``rb_n``, and its values."""
+    """Return SQL for a table ``rb_w`` of keys, each with its number ``rb_n``, and the bound values."""
     names = [f"rb_k{i}" for i in range(len(layout.key))]
     values = {name: [key[i] for key in keys] for i, name in enumerate(names)}
     arrays = ", ".join(f"%({name})s::text[]" for name in names)

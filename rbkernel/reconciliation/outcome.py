@@ -19,13 +19,13 @@ from rbkernel.redact.columns import MASKED, Policy, Redaction, token
 
 COLUMNS = ("key", "kind", "columns", "state")
 _STRICTNESS = (Policy.KEEP, Policy.HASH, Policy.MASK, Policy.DROP)
-# kinds for columns, not rows: the target lacks it, or its type differs
+# kinds for columns, not rows: the target lacks the column, or the type differs
 OF_COLUMNS = ("column", "type")
 KINDS = ("missing", "extra", "changed", *OF_COLUMNS)
 
 
 class State(StrEnum):
-    """State of a difference after several looks."""
+    """The state of a difference after several comparisons."""
 
     ONCE = "seen once"
     UNSETTLED = "unsettled"
@@ -35,21 +35,23 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """A row that is not the same on both sides.
+    """A row, or a column, that differs between the two sides.
 
     Parameters
     ----------
     key
         Texts of the key's columns.
     kind
-        What is wrong in the target: ``missing``, ``extra``, ``changed``; or, once for each such
-        column, whose values were not compared, ``column`` that it lacks, ``type`` that differs.
+        What is wrong in the target. The row is ``missing``, ``extra`` or ``changed``. Or, once per
+        column whose values were not compared: the target lacks the ``column``, or its ``type``
+        differs.
     columns
-        Those that differ, by the source's names.
+        The columns that differ, by the source's names.
     version
-        Represents the values of both sides, to find out whether they changed between two looks.
+        A fingerprint of the values of both sides, which shows whether they changed between two
+        comparisons.
     state
-        Its state after several looks.
+        The state after several comparisons.
     """
 
     key: tuple[str, ...]
@@ -63,7 +65,8 @@ class Difference:
         return dataclasses.replace(self, state=state)
 
     def settled(self, now: Difference | None) -> Difference:
-        """Return the difference with its state after a later look.
+        """Return the difference with its state after a later comparison; None: the rows are equal
+        now.
 
         >>> one = Difference(key=("1",), kind="missing", version="a")
         >>> one.settled(None).state, one.settled(one).state
@@ -87,8 +90,8 @@ def found_of(
     keys
         Of each row.
     flags
-        (2 + columns) × rows: whether the source has it, whether the target has it, and whether the
-        two are unlike in a column.
+        (2 + columns) × rows: whether the source has the row, whether the target has it, and, for
+        each column, whether the values differ.
     versions
         Of each row.
     names
@@ -101,7 +104,7 @@ def found_of(
     """
     packed = np.packbits(flags, axis=0)
     bits: list[bytes] = packed.T.copy().view(f"V{len(packed)}").reshape(-1).tolist()
-    # few distinct combinations
+    # there are few distinct combinations
     kinds = {some: _kind(some, names) for some in set(bits)}
     rows = zip(keys, map(kinds.__getitem__, bits), versions.tolist(), strict=True)
     return [
@@ -152,7 +155,7 @@ class Progress:
         Raises
         ------
         ConfigError
-            It is not a state file of this version.
+            The text is not a state file of this version.
         """
         try:
             parts = tuple(Part(**part) for part in found["parts"])
@@ -175,7 +178,7 @@ class Outcome:
     differences
         The differences, up to the requested number.
     beyond
-        How many more there were at the first look.
+        The number of further differences, from the first comparison.
     source_rows, target_rows
         Rows compared on each side.
     compared
@@ -183,9 +186,9 @@ class Outcome:
     notes
         What was not compared, or was compared in an unexpected way.
     key_range
-        Smallest and largest key of the two, where the key is one integer.
+        The smallest and largest key of both tables, if the key is one integer.
     snapshots
-        How many pairs of snapshots it took; each part of the tables was compared within one pair.
+        The number of pairs of snapshots; each part of the tables was compared within one pair.
     how
         The method, in words.
     """
@@ -234,7 +237,7 @@ class Outcome:
         return {name: policy for name, policy in found.items() if policy is not Policy.KEEP}
 
     def protected(self, policies: Mapping[str, Policy], hash_key: bytes) -> Outcome:
-        """Return it with the column policies applied to the key's columns.
+        """Return the outcome with the column policies applied to the key's columns.
 
         A key is never left out: if its policy drops it, it is masked.
         """
@@ -248,7 +251,7 @@ class Outcome:
             return text if policy is Policy.KEEP else MASKED
 
         rows = (
-            # a column whose types differ has no key
+            # a difference about a column has no key
             dataclasses.replace(one, key=tuple(map(seen, self.key, one.key)))
             for one in self.differences
         )
@@ -272,7 +275,9 @@ class Outcome:
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def columns(self) -> Mapping[str, int]:
-        """Count the changed rows in which a column differs, most first."""
+        """Return, for each column, the number of changed rows in which it differs, the largest
+        first.
+        """
         changed = (one for one in self.standing if one.kind == "changed")
         return dict(Counter(name for one in changed for name in one.columns).most_common())
 
@@ -294,7 +299,7 @@ class Outcome:
         return frame
 
     def listed(self, frame: pd.DataFrame) -> list[Difference]:
-        """Return the differences that are still in a frame derived from this one's."""
+        """Return the differences that a frame still contains, after a user has filtered it."""
         kept = set(zip(frame["key"].astype(object), frame["kind"], strict=True))
         return [one for one in self.differences if (self._key(one), one.kind) in kept]
 

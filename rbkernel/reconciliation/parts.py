@@ -1,11 +1,11 @@
 """Split the tables, so that one statement works on some hundred thousand rows.
 
-A part is a condition on the key. Both sides of a part are compared within one snapshot each, and a
-part that was found equal was equal then, whatever happens to the others: so a long run can be
-resumed. A key of one integer with an index is split into *ranges*, at the quantiles of a
-sample. Every other key, and one that has nothing to do with where its rows lie, is split into
-*slices* by a hash of it; each of them reads the whole table, so they are larger. Text is never
-split into ranges: two servers may sort it differently.
+A part is a condition on the key. Each side of a part is read within one snapshot. The result for a
+part does not depend on the other parts, so a long run can be resumed. A key of one integer with an
+index is split into *ranges*, at the quantiles of a sample. Every other key is split into *slices*,
+by a hash of the key; so is an integer key whose order differs from the order of the rows on disk. A
+slice reads the whole table, so slices are larger than ranges. Text is never split into ranges: two
+servers may sort it differently.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rbkernel.reconciliation.tables import Table
 
 ROWS_OF_A_RANGE = 500_000
 ROWS_OF_A_SLICE = 2_000_000
-# a sample of so many pages for each part puts its edges within a few percent
+# with a sample of this many pages per part, the sizes of ranges differ by a few percent only
 _PAGES_OF_A_PART = 30
 _IN_ORDER = 0.5
 _CORRELATION = """
@@ -35,7 +35,8 @@ _INTEGERS = frozenset({"int2", "int4", "int8"})
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A range of an integer key (`low` ≤ key < `high`, None is open), or slice `number` of `of`.
+    """A part: a range of an integer key (`low` ≤ key < `high`; None is open), or slice `number` of
+    `of`.
 
     ``rows`` is an estimate per side, ``least`` and ``most`` estimates of its first and last key.
     """
@@ -62,7 +63,7 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str], jobs: int 
     filters
         Conditions on the rows of source and target, in SQL; empty for all.
     jobs
-        How many parts are compared at the same time: each job gets as many.
+        The number of jobs; each job gets the same number of parts.
     """
     estimates = both.both(
         lambda reader: estimated_rows(reader, layout.source, filters[0]),
@@ -97,7 +98,7 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str], jobs: int 
 
 
 def ranged(layout: Layout) -> bool:
-    """Tell whether the key is one integer, in the order of an index on both sides."""
+    """Return whether the key is one integer with an index on both sides."""
     if len(layout.key) != 1:
         return False
     column = layout.key[0]
@@ -137,7 +138,7 @@ def ranges(least: int, most: int, sample: Sequence[int], count: int, rows: int) 
 
 
 def slices(rows: int, jobs: int = 1) -> list[Part]:
-    """Split by a hash of the key, into a power of two.
+    """Split by a hash of the key; the number of slices is a power of two.
 
     >>> len(slices(10)), len(slices(10, jobs=3)), len(slices(10 * ROWS_OF_A_SLICE))
     (1, 4, 16)
@@ -156,7 +157,10 @@ def estimated_rows(reader: Reader, of: Table, condition: str) -> int:
 
 
 def _in_order(reader: Reader, of: Table, name: str) -> bool:
-    """Tell whether rows are stored roughly in key order; else each range reads all pages."""
+    """Return whether rows are stored roughly in key order.
+
+    If they are not, each range would read all pages.
+    """
     rows = reader.rows(_CORRELATION, {"oid": of.oid, "name": name})
     return all(correlation is None or abs(correlation) > _IN_ORDER for (correlation,) in rows)
 
@@ -171,7 +175,7 @@ def _sample(reader: Reader, of: Table, key: str, count: int) -> list[int]:
         return []
     [(pages,)] = reader.rows("SELECT pg_relation_size(%(oid)s::oid) / 8192", {"oid": of.oid})
     share = min(100.0, 100.0 * _PAGES_OF_A_PART * count / max(1, pages))
-    # a fixed seed: the same table is split in the same way
+    # a fixed seed, so that the same table is always split in the same way
     seed = random.Random(of.shown).random()  # noqa: S311 - no secret
     rows = reader.rows(
         f"SELECT {key} FROM {of.sql} t TABLESAMPLE SYSTEM ({share:.6f}) REPEATABLE ({seed:.6f})"

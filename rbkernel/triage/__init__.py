@@ -1,1 +1,1 @@
-"""What the cells of a runbook call; `rbkernel` re-exports it."""
+"""The functions that the cells of a runbook call; `rbkernel` re-exports them."""

@@ -26,7 +26,7 @@ _COLOURS = {
 
 
 class ProposedPlan:
-    """A plan on the screen; it changes its state when the decision it waits for is made."""
+    """A plan on the screen; its state changes when a human answers the question in `when`."""
 
     def __init__(self, plan: ActionPlan, when: Condition | bool) -> None:
         self.plan = plan
@@ -38,7 +38,7 @@ class ProposedPlan:
 
     @property
     def state(self) -> PlanState:
-        """Its state: what the decision makes of it, until a human has executed it."""
+        """The state of the plan: done after a human executed it; before that, it follows `when`."""
         if self._done:
             return PlanState.DONE
         chosen = self._when.state if isinstance(self._when, Condition) else self._when
@@ -50,7 +50,7 @@ class ProposedPlan:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""
 
     def show(self) -> None:
-        """Journal the state, and show the plan in place of what was shown of it."""
+        """Journal the state, and replace the plan's display with the current one."""
         state = self.state
         triage().add_plan(self.plan, state)
         bundle = cards.bundle(
@@ -65,12 +65,12 @@ class ProposedPlan:
             self._card.update(bundle, raw=True)
 
     def mark_done(self, note: str) -> None:
-        """Record that a human has executed it.
+        """Record that a human has executed the plan.
 
         Raises
         ------
         ValueError
-            It is not proposed.
+            The plan is not in the state "proposed".
         """
         PLAN_TRANSITIONS.check(self.state, PlanState.DONE)
         self._done = True
@@ -80,20 +80,20 @@ class ProposedPlan:
 
 @checked
 def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
-    """Propose a mutation: exact SQL to copy, and its targets.
+    """Propose a change to a database: show the exact SQL to copy, and its targets.
 
     Parameters
     ----------
     plan
         From `rb.actions`.
     when
-        The condition under which it is proposed, usually ``choice.chose("…")``; the card
+        The condition under which the plan is proposed, usually ``choice.chose("…")``; the card
         updates when the choice is made.
 
     Returns
     -------
     ProposedPlan
-        For `rb.done`.
+        The argument for `rb.done`.
     """
     proposed = ProposedPlan(plan, when)
     proposed.show()
@@ -109,7 +109,7 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     proposed
         What `rb.act` returned.
     note
-        What was done, and what the server answered. Without it nothing is recorded.
+        What was done, and what the server answered. If the note is empty, nothing is recorded.
     """
     if not note.strip():
         text = (

@@ -1,4 +1,4 @@
-"""`rb.assess`: ask a diagnostic and judge the answer by its own rules, in one call."""
+"""`rb.assess`: run a diagnostic and apply its rules to the answer, in one call."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def assess(
     every_s: Pause | None = None,
     **values: Any,
 ) -> Assessed:
-    """Ask a diagnostic, and judge the answer by the rules that the diagnostic itself declares.
+    """Run a diagnostic, and apply the rules that its header declares to the answer.
 
     Parameters
     ----------
     what
         A diagnostic's name, such as ``replication/lag``; or the result of `rb.query`, `rb.sample`
-        or `rb.reconcile`, which is judged without asking again.
+        or `rb.reconcile`, which is judged without a new query.
     db
         Connection name; needed with a diagnostic's name.
     n
-        How many samples to take, as `rb.sample` does; one query when not given.
+        How many samples to take, as `rb.sample` does; by default, the diagnostic runs once.
     every_s
-        Seconds between two samples; for a diagnostic of rates, between the two looks of each.
+        Seconds between two samples; for a diagnostic of rates, between the two queries of each.
     values
         The diagnostic's parameters by their names, and thresholds by the names of its rules:
         ``replay_lag_s=(2, 15)`` warns above 2 and is critical above 15. The name of a column
@@ -61,13 +61,13 @@ def assess(
     -------
     Assessed
         The findings by the names of the rules: ``lag["replay_lag_s"]`` or ``lag.replay_lag_s``, or
-        in the order of the header. ``.frame`` holds the rows; `rb.figure` and `rb.actions` take it
-        in the place of a frame.
+        in the order of the header. ``.frame`` holds the rows; `rb.figure` and `rb.actions` accept
+        this object instead of a frame.
 
     Raises
     ------
     ParameterError
-        No diagnostic, an unknown keyword, or thresholds that are not (warn, critical).
+        There is no such diagnostic, a keyword is unknown, or thresholds are not (warn, critical).
     """
     if isinstance(what, str):
         frame, values = _asked(what, db, n, every_s, values)
@@ -94,7 +94,7 @@ def assess(
 def _asked(
     name: str, db: str | None, n: int | None, every_s: float | None, values: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Ask a diagnostic, and return its frame and those of the values that are thresholds."""
+    """Run a diagnostic; return its frame, and those of the keyword values that are thresholds."""
     if " " in name.strip():
         raise ParameterError(
             "rb.assess judges diagnostics, and SQL has no rules of its own",

@@ -21,15 +21,15 @@ _NAMED_KEYS = 200
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Breakdown:
-    """What `breakdown` has shown.
+    """The result of `breakdown`, which has already been shown.
 
     Parameters
     ----------
     rows
         The rows of `rb.reconcile` that stay different, for `rb.figure.differences` and `rb.repair`.
     sensitive
-        Whether one of them differs in a sensitive column, as a condition of `rb.decide`: critical,
-        ok, or unknown where nothing was compared.
+        A finding for use as a condition of `rb.decide`: critical if one of the rows differs in a
+        sensitive column, else ok; unknown if nothing was compared.
     """
 
     rows: pd.DataFrame
@@ -43,21 +43,21 @@ class Breakdown:
 def breakdown(
     differences: Frame, *, recorded: Frame | None = None, sensitive: Sequence[str] = ()
 ) -> Breakdown:
-    """Show which rows stay different: by kind, by column, and against what is on record.
+    """Show which rows stay different: by kind, by column, and compared with recorded differences.
 
     Parameters
     ----------
     differences
-        What `rb.reconcile` returned, or `rb.assess` of it.
+        The result of `rb.reconcile`, or of `rb.assess` for that result.
     recorded
-        Rows of ``reconciliation/recorded``, to be compared with what differs now.
+        Rows of ``reconciliation/recorded``, which are compared with the present differences.
     sensitive
         Columns that hold money or personal data.
 
     Returns
     -------
     Breakdown
-        The rows that stay different, and whether a sensitive column is among them.
+        The rows that stay different, and whether they differ in a sensitive column.
     """
     must_have("rb.breakdown", differences, kind="kind", state="state", columns="columns", key="key")
     of_rows = ~differences["kind"].isin(OF_COLUMNS)
@@ -89,7 +89,10 @@ def _by_column(changed: pd.Series) -> Iterator[tuple[str, ...]]:
 
 
 def _against_record(rows: pd.DataFrame, recorded: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Compare the keys: the reconciliation job may have missed some, others may be mended."""
+    """Compare the keys of present and recorded differences, and yield the rows of a table.
+
+    The reconciliation job may have missed differences, and recorded ones may be repaired by now.
+    """
     named = recorded["entity_id"].dropna() if "entity_id" in recorded else ()
     on_record, live = ({str(key): None for key in keys} for keys in (named, rows["key"]))
     for words, keys in (

@@ -1,4 +1,4 @@
-"""`rb.check`: judge a frame, show the finding, keep it for the first screen."""
+"""`rb.check`: apply a rule to a frame, show the finding, and add it to the first screen."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check(
     unseen: str = "",
     source: str = "",
 ) -> Finding:
-    """Judge one figure of a frame by your own rule.
+    """Compare one figure of a frame with your own thresholds, and show the finding.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def check(
     agg, by, each, warn, critical, below, empty, unit, expected, cause, next_step, opens
         As the fields of `rbkernel.checks.rule.Rule`.
     unseen, source
-        As these fields too.
+        As the fields of `rbkernel.checks.rule.Rule`, too.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def check(
     ParameterError
         An argument is wrong, or the frame has no such column.
     """
-    if provenance(frame) is not None:  # else it is judged as unknown, with the reason
+    if provenance(frame) is not None:  # else it is judged as unknown
         must_have("rb.check", frame, column=column, by=by, each=each)
     try:
         made = Rule(
@@ -112,7 +112,7 @@ def check(
 
 
 def explained(finding: Finding) -> Finding:
-    """Say why a figure that is known could not be judged: its threshold is NaN."""
+    """Return the finding with the reason why a known figure is not judged: a threshold is NaN."""
     if finding.verdict is not Verdict.UNKNOWN or finding.actual:
         return finding
     reason = "a threshold is not a number: the query that it was computed from has no answer"
@@ -120,7 +120,7 @@ def explained(finding: Finding) -> Finding:
 
 
 def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None:
-    """Return the rows that a mask picks; None where there is no mask."""
+    """Return the rows that a mask selects; None if there is no mask."""
     if where is None:
         return None
     if not where.index.equals(frame.index):
@@ -132,7 +132,7 @@ def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None
 
 
 def keep(finding: Finding) -> Finding:
-    """Keep a finding for the first screen, and show it here."""
+    """Add a finding to the first screen, and show it below the present cell."""
     finding = triage().add_finding(finding)
     data = dataclasses.asdict(finding)
     text = cards.finding_text(finding)

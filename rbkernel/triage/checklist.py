@@ -1,6 +1,7 @@
-"""`rb.checklist`: what a human has to tick, recorded as it is ticked.
+"""`rb.checklist`: a list of items for a human to tick; every tick is recorded.
 
-Headless nobody ticks anything, so the list stays open, which is ``unknown`` and never ok.
+In a headless run nobody can tick an item. The list then stays open, and its finding is ``unknown``,
+never ok.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ class Checklist:
     Parameters
     ----------
     title
-        What it is for.
+        The purpose of the list.
     items
-        What has to be ticked.
+        The items to tick.
     """
 
     def __init__(self, title: str, items: Sequence[str]) -> None:
@@ -42,7 +43,7 @@ class Checklist:
         return all(self.items.values())
 
     def tick(self, item: str, *, done: bool = True) -> None:
-        """Tick an item, as its box does, or clear it.
+        """Tick an item or clear its tick, as a click on its box does.
 
         Raises
         ------
@@ -59,7 +60,7 @@ class Checklist:
         """Show nothing as the last value of a cell: `rb.checklist` has shown the list."""
 
     def show(self) -> None:
-        """Show the list as it stands, in place of what was shown of it."""
+        """Replace the displayed list with its current state."""
         undone.note(
             undone.CHECKLISTS,
             {f"{self.title}: {item}": done for item, done in self.items.items()},
@@ -84,24 +85,24 @@ class Checklist:
 
 @checked
 def checklist(title: str, items: Sequence[str]) -> Checklist:
-    """Show what a human has to tick.
+    """Show a list of items for a human to tick.
 
     In JupyterLab each item has a box, and every tick is recorded with its time. A headless run
-    shows the list, all of it open.
+    shows the list without ticks.
 
     Parameters
     ----------
     title
-        What it is for; a list of the same title replaces the earlier in the findings.
+        The purpose of the list. A second list with the same title replaces the first one's finding.
     items
-        What has to be ticked, in words.
+        The items to tick, in words.
 
     Returns
     -------
     Checklist
-        ``.complete`` tells whether all is ticked.
+        ``.complete`` is true if all items are ticked.
     """
-    triage()  # nothing is asked before rb.start
+    triage()  # raises before any output if rb.start has not run
     if not items or len(set(items)) < len(items):
         raise ParameterError(
             "a checklist needs items, each once",

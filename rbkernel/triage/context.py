@@ -27,10 +27,10 @@ from rbkernel.sources.source import Source, open_source
 
 
 class Triage:
-    """One run: its connections, and what it has found and asked so far.
+    """The current run: its connections, and its findings and decisions so far.
 
-    Invariant: whatever changes what the first screen should say goes through `add_finding`,
-    `add_decision` or `finish`, which journal it and update that screen in place.
+    Invariant: every change of the first screen goes through `add_finding`, `add_decision` or
+    `finish`. These journal the change and update the screen in place.
     """
 
     def __init__(
@@ -45,10 +45,11 @@ class Triage:
         self.document = document
         self.undone: dict[str, dict[str, bool]] = {}
         self.facts = facts
-        # what conditions of the front matter are held against: metrics, and what a person has told
+        # values for the conditions of the front matter: measured metrics, and facts that a person
+        # gave
         self.known: dict[str, Fact | Quantity] = {}
         self.findings: dict[str, Finding] = {}
-        # title of a finding → the runbook that its rule would open, also where that is this one
+        # title of a finding → the runbook that its rule opens, even if it is the present runbook
         self._topics: dict[str, str] = {}
         self.decisions: dict[str, Decision] = {}
         self.finished = False
@@ -100,8 +101,8 @@ class Triage:
     def unfilled(self, values: Mapping[str, Any]) -> list[str]:
         """Return the names of the values that are still placeholders.
 
-        A text says so itself. A number cannot, so a parameter of which the declaration says so
-        counts while it is None.
+        A text is recognized as a placeholder by its characters. A parameter that is None counts as
+        one if the help text of its declaration contains a placeholder.
         """
         declared = self.document.parameters if self.document else {}
         return [
@@ -116,9 +117,10 @@ class Triage:
         return catalogue.ids(self.settings.catalogue.paths) - {self.run.runbook}
 
     def add_finding(self, finding: Finding) -> Finding:
-        """Keep a finding, and return it as it was kept; one of the same title replaces the earlier.
+        """Add a finding to the run, and return the stored finding.
 
-        It names the runbook to open only if there is one, and it is not this one.
+        A finding replaces an earlier one of the same title. Its runbook to open is kept only if
+        that runbook exists and is not the present one.
         """
         self._topics[finding.title] = finding.opens
         if finding.opens:
@@ -131,7 +133,7 @@ class Triage:
         return kept
 
     def _keep(self, finding: Finding) -> Finding:
-        """Keep a finding with the cause that explains it, and journal what is new of it."""
+        """Store a finding with the cause that explains it, and journal the changes."""
         kept = explained(finding, self._topics[finding.title], self.findings.values())
         if self.findings.get(finding.title) != kept:
             self.findings[finding.title] = kept
@@ -139,17 +141,17 @@ class Triage:
         return kept
 
     def add_decision(self, decision: Decision) -> None:
-        """Keep a decision as it now stands."""
+        """Store the current state of a decision."""
         self.decisions[decision.id] = decision
         current().event("decision", **dataclasses.asdict(decision))
         self.refresh()
 
     def add_plan(self, plan: ActionPlan, state: str) -> None:
-        """Journal a plan and the state that it is in."""
+        """Journal a plan and its state."""
         current().event("plan", **dataclasses.asdict(plan), state=state)
 
     def finish(self) -> None:
-        """Say that the runbook has come to its end, and what was kept out of its evidence."""
+        """Journal that the runbook is finished, and what was redacted from its evidence."""
         self.finished = True
         if taken := sorted(current().redactor.counts.items()):
             told = ", ".join(f"{count} × {rule}" for rule, count in taken)
@@ -159,14 +161,14 @@ class Triage:
         self.refresh()
 
     def refresh(self) -> None:
-        """Update the first screen in place, wherever it is shown."""
+        """Update every display of the first screen."""
         if self._screen is None:
             self.show()
         else:
             self._screen.update(self._bundle(), raw=True)
 
     def show(self) -> None:
-        """Show the first screen here; it follows, wherever it is shown."""
+        """Show the first screen below the present cell; later findings update this display, too."""
         display_id = f"rbkernel-{self.run.id}"
         self._screen = display(self._bundle(), raw=True, display_id=display_id)
 
@@ -182,7 +184,7 @@ class Triage:
         return cards.bundle("run", self.state(), html, text)
 
     def state(self) -> dict[str, Any]:
-        """Return what a machine reads from the first output of an executed notebook."""
+        """Return the state of the run as a dict, for programs that read the executed notebook."""
         return {
             **dataclasses.asdict(self.run),
             "facts": dict(self.facts),
@@ -193,13 +195,13 @@ class Triage:
         }
 
     def reach(self, name: str) -> str:
-        """Describe a connection in one line, also when it cannot be reached."""
+        """Return one line that describes a connection, or says why it cannot be reached."""
         try:
             server = self.session(name).server
         except DatabaseError as error:
             self.add_finding(unreached(name, error))
             return f"NOT REACHED: {error.what}"
-        # each transaction began with that statement, and was seen to be read-only
+        # every transaction began with this statement, and was checked to be read-only
         access = "read-only by default" if server.default_read_only else "read-only transactions"
         monitor = "" if server.monitor else ", WITHOUT pg_monitor"
         replaced = "; ".join(map(str, server.overrides))
@@ -236,7 +238,7 @@ def triage() -> Triage:
 
 
 def document() -> Runbook:
-    """Return the document that is run.
+    """Return the runbook document of the current run.
 
     Raises
     ------
@@ -255,7 +257,7 @@ def document() -> Runbook:
 
 
 def front_matter() -> FrontMatter:
-    """Return the front matter of the document that is run.
+    """Return the front matter of the current run's document.
 
     Raises
     ------
@@ -266,5 +268,5 @@ def front_matter() -> FrontMatter:
 
 
 def headless() -> bool:
-    """Tell whether nobody is there to answer: the request that runs now allows no input."""
+    """Return whether the run is headless: the request that is being executed allows no input."""
     return bool(current().request.get("headless"))

@@ -1,7 +1,7 @@
-"""`rb.decide`: a question to a human. It never blocks, and headless it parks.
+"""`rb.decide`: ask a human a question, without blocking. A headless run leaves the question open.
 
-`chose` gives a `Condition` that calls its listeners when the choice is made; its truth value is an
-error until then, so that no cell takes "not yet" for "no".
+`chose` returns a `Condition`, which calls its listeners when the question is answered. Until then
+``bool(condition)`` raises, so that no cell reads "not yet" as "no".
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditio
 
 
 class OpenDecision:
-    """A question that waits for its answer.
+    """A question on the screen that a human can answer.
 
     Parameters
     ----------
     record
-        The question as it stands at first.
+        The initial state of the question.
     """
 
     def __init__(self, record: Decision) -> None:
@@ -45,12 +45,12 @@ class OpenDecision:
         return self.record.choice
 
     def choose(self, option: str) -> None:
-        """Answer the question, as a button does; a later answer replaces an earlier one.
+        """Answer the question, as a click on a button does; a later answer replaces an earlier one.
 
         Raises
         ------
         ValueError
-            It is none of the options.
+            The answer is not one of the options.
         """
         if option not in self.record.options:
             raise ValueError(f"{option!r} is not an option: {', '.join(self.record.options)}")
@@ -67,7 +67,7 @@ class OpenDecision:
         Raises
         ------
         ValueError
-            One of them is no option of this question.
+            An argument is not an option of this question.
         """
         for option in options:
             if option not in self.record.options:
@@ -82,7 +82,7 @@ class OpenDecision:
         """Show nothing as the last value of a cell: `rb.decide` has shown the question."""
 
     def show(self) -> None:
-        """Show the question as it stands, in place of what was shown of it."""
+        """Replace the displayed question with its current state."""
         record = self.record
         html, text = cards.decision_card(record), cards.decision_text(record)
         bundle = cards.bundle("decision", dataclasses.asdict(record), html, text)
@@ -93,7 +93,9 @@ class OpenDecision:
 
 
 class Condition:
-    """That a question was answered in a certain way: true, false, or not yet known."""
+    """The condition that a question was answered with certain options: true, false, or not known
+    yet.
+    """
 
     def __init__(self, decision: OpenDecision, options: Sequence[str]) -> None:
         self.decision = decision
@@ -101,7 +103,7 @@ class Condition:
 
     @property
     def state(self) -> bool | None:
-        """True or False once the question is answered, else None."""
+        """True or False if the question is answered, else None."""
         choice = self.decision.choice
         return None if choice is None else choice in self._options
 
@@ -126,38 +128,38 @@ def decide(
 ) -> OpenDecision:
     """Ask the engineer without blocking, recommend an option, and say why.
 
-    In JupyterLab it shows a button for each option; a headless run parks the question, to be
-    answered when a human opens the runbook.
+    In JupyterLab each option has a button. A headless run leaves the question open, until a human
+    opens the runbook and answers it.
 
     Parameters
     ----------
     question
-        What is to be decided.
+        The question to decide.
     options
         The possible answers, two at the least; or option → condition, in the order in which they
         count: ``{"escalate": slots.critical, "terminate …": holders, "wait": True}``. The first
         whose condition holds is recommended. A condition is a finding or what `rb.assess` returned
         (it holds when something is wrong), true or false, or a list of conditions of which one must
-        hold. Where a condition, or any finding of the run, is unknown, ``wait …`` and the default
-        at the end (``True``) are not recommended: the option that begins with ``escalate`` is.
+        hold. If a condition or any finding of the run is unknown, neither ``wait …`` nor the
+        default at the end (``True``) is recommended, but the option that begins with ``escalate``.
     recommended
-        The option that the findings speak for. Or what `rb.diagnose` returned, which chooses by the
-        cause: the option that begins with the verb of the least harmful action, such as
-        ``terminate …``; without a cause the conditions choose, and without conditions it is
-        ``wait …`` where all findings are ok, else ``escalate …``. Or what `rb.overview` returned.
+        The option to recommend; or the result of `rb.diagnose` or `rb.overview`. With a diagnosis,
+        the recommended option begins with the verb of the least harmful action for the cause, such
+        as ``terminate …``. If there is no cause, the conditions decide; if there are no conditions
+        either, it is ``wait …`` if all findings are ok, else ``escalate …``.
     needed
-        False when nothing speaks for acting: a headless run then parks nothing. Without it, a
-        question is not needed where all findings are ok, or where the conditions choose to wait.
+        False if no action is necessary: a headless run then leaves no open question. By default,
+        the question is not needed if all findings are ok, or if the conditions recommend to wait.
 
     Returns
     -------
     OpenDecision
-        At once. Use ``.chose(option)`` as `when=` of `rb.act`.
+        The open question; the call returns at once. Pass ``.chose(option)`` to `rb.act` as `when=`.
 
     Raises
     ------
     ParameterError
-        Fewer than two options, a recommendation that is none of them, or a condition that is
+        There are fewer than two options, the recommendation is not one of them, or a condition is
         neither true nor false.
     """
     names = [*options]
@@ -196,7 +198,7 @@ def decide(
 def _recommendation(
     options: Sequence[str] | Mapping[str, Any], recommended: str | Diagnosis | Overview | None
 ) -> Recommendation:
-    """Choose by what was given: a cause, an option by its name, or conditions."""
+    """Return the recommendation, from the given diagnosis, option or conditions."""
     findings = [one for one in triage().findings.values() if not history.is_over(one)]
     conditions = options if isinstance(options, Mapping) else {}
     if isinstance(recommended, Overview):
@@ -217,7 +219,7 @@ def _show_buttons(decision: OpenDecision) -> None:
     handle = display(row, display_id=f"rbkernel-buttons-{decision.record.id}")
 
     def put_away() -> None:
-        # a button without a kernel is dead: what is saved says how to choose again instead
+        # a button does nothing without a kernel: the saved output says how to choose again
         text = "Run this cell again to choose differently."
         html = cards.message_card("recorded", text, "ok")
         handle.update({"text/html": html, "text/plain": text}, raw=True)

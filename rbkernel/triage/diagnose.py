@@ -1,4 +1,4 @@
-"""`rb.diagnose`: look at a server, and show what causes its trouble."""
+"""`rb.diagnose`: examine a server's sessions and replication, and show the causes of problems."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from rbkernel.triage.context import triage
 
 
 class Diagnosed(Diagnosis):
-    """What `diagnose` found, to recommend and to plan by; it has been shown."""
+    """The result of `diagnose`, for `rb.decide` and `rb.actions`; it has already been shown."""
 
     @property
     def waits(self) -> pd.DataFrame:
-        """What the busy sessions waited for, in the columns of ``activity/waits``.
+        """The waits of the busy sessions, in the columns of ``activity/waits``.
 
-        For `rb.figure.of`; without rows, and with the reason, where nothing was sampled.
+        Pass the frame to `rb.figure.of`. If nothing was sampled, it has no rows, and the reason is
+        attached.
         """
         if self.sampled is not None:
             return frames.to_frame(self.sampled)
@@ -46,19 +47,19 @@ class Diagnosed(Diagnosis):
 
 @checked
 def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
-    """Look at a server, and keep what causes its trouble as the first of the findings.
+    """Examine a server, and put the causes of its problems first among the findings.
 
-    Later findings that a cause explains are folded under it. What an earlier look has shown, such
-    as the one when the alert arrived, and what is over by now, is a finding of its own.
+    Later findings that a cause explains are folded under this cause. A cause that was seen earlier,
+    for example when the alert arrived, and is over by now, is a separate finding.
 
     Parameters
     ----------
     db
         Connection name.
     standby
-        Connection name of its standby, to be looked at as well, and compared with it.
+        Connection name of its standby, which is also examined, and compared with the server.
     seconds
-        How long to look, to learn what the busy sessions wait for; 0 for a fast look.
+        How long to sample the waits of the busy sessions; 0 for no sampling.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
         name = seen.situation.connection
         for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
             keep(finding)
-    # this runbook asks about its own topic, whatever else is wrong
+    # the causes that this runbook is about come first, even if others are worse
     topic = run.run.runbook
     worst = max(told, key=lambda seen: (seen.explains(topic), seen.verdict.rank))
     causes = sorted(worst.causes, key=lambda cause: topic not in cause.explains)
@@ -94,7 +95,7 @@ def looked(db: str, standby: str = "", *, seconds: float = 0.0) -> tuple[Diagnos
 
 
 def _over(db: str, many: int) -> Iterable[Finding]:
-    """Return the causes of an earlier look that this one does not find any more, as ok."""
+    """Return an ok finding for each cause that an earlier diagnosis found and this one does not."""
     known = triage().findings
     title = diagnosis.title(db, max(many, 1))
     while title in known:

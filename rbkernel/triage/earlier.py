@@ -1,4 +1,6 @@
-"""What a server looked like before the run: when the alert arrived, and what `watch` has seen."""
+"""The state of a server before the run: when the alert arrived, and as recorded by `rbkernel
+watch`.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +24,16 @@ _BEFORE_THE_ALERT = timedelta(minutes=10)
 
 
 def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
-    """Yield what is wrong now, since when, and what was wrong before the run and is over.
+    """Yield findings on the present causes with their start, and on earlier causes that are over.
 
     Parameters
     ----------
     run
-        The present run, whose incident's record knows earlier looks.
+        The present run; the record of its incident holds earlier snapshots.
     db
         The connection.
     present
-        What the server looks like now.
+        The present diagnosis of the server.
     """
     lines = _lines(run)
     alerted = _when_alerted(lines, db)
@@ -54,7 +56,9 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
 
 
 def _when_alerted(lines: Iterable[Line], db: str) -> list[Earlier]:
-    """Return the looks at a server that the gateway has made, in the order of the lines."""
+    """Return the snapshots of a server that the gateway has taken, in the order of the record's
+    lines.
+    """
     of_it = (one for one in lines if one.kind == "situation" and one.text("connection") == db)
     return [look for line in of_it for look in _look(line)]
 
@@ -63,23 +67,26 @@ def _look(line: Line) -> Iterator[Earlier]:
     try:
         situation = stored.from_json(line.data.get("situation"))
     except StoredSituationError:
-        return  # of a later version, or damaged: the record's own line still tells its causes
+        return  # of a later version, or damaged: the record's line still names the causes
     yield Earlier(diagnosis=diagnosis.judged(situation), occasion=_occasion(line, situation.at))
 
 
 def _occasion(line: Line, at: str) -> str:
-    """Say when a look was made: an alert may have waited for a gateway that was down."""
+    """Return the occasion of a snapshot in words.
+
+    The snapshot may be later than the alert, if the gateway was down.
+    """
     late = instant(at) - instant(line.text("received_at"))
     when = "when" if late < timedelta(minutes=1) else f"{late.total_seconds() / 60:.0f} min after"
     return f"{when} the alert {line.text('alert')} arrived"
 
 
 def _lines(run: Triage) -> list[Line]:
-    """Return what the record tells of the incident and of those that it took in, newest first."""
+    """Return the record's lines on the incident and on incidents merged into it, newest first."""
     root, incident = run.settings.evidence_root, run.run.incident
     try:
         parts = records.look(root, incident).parts
         lines = [line for part in parts for line in records.look(root, part).lines]
     except EvidenceError:
-        return []  # it cannot be read: the run goes on without
+        return []  # the record cannot be read: the run continues without it
     return sorted(lines, key=lambda line: instant(line.at), reverse=True)

@@ -34,19 +34,20 @@ _VERDICTS = {
 
 @checked
 def severity(**facts: Fact) -> str:
-    """Compute the severity by ``severity_levels`` of the front matter, and show why.
+    """Compute the severity from ``severity_levels`` of the front matter, and show the reason.
 
     Parameters
     ----------
     facts
-        What is known, by the names that the conditions use; None is not known. ``criticals`` and
-        ``warnings``, the findings of this run so far, and the metrics that `metrics` has measured,
-        by their names, are known by themselves. See `rbkernel.runbook.conditions`.
+        Known values, by the names that the conditions use; None means unknown. Three kinds of
+        values need not be passed: ``criticals`` and ``warnings``, which count the findings of this
+        run, and the metrics that `metrics` has measured, by their names. See
+        `rbkernel.runbook.conditions`.
 
     Returns
     -------
     str
-        The team's own word for the level, such as ``SEV2``; empty while nothing is known.
+        The team's name of the level, such as ``SEV2``; empty if the severity is unknown.
     """
     tables.show(digest.section(front_matter(), "severity_levels"))
     triage().known.update(facts)
@@ -57,34 +58,34 @@ def severity(**facts: Fact) -> str:
 
 @checked
 def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> None:
-    """Show the escalation path, and which of its levels are due now.
+    """Show the escalation path, and mark the levels that are due now.
 
     Parameters
     ----------
     attempts
-        How often the steps have been tried and have not worked.
+        How many attempts to follow the steps have failed.
     severity
-        The level that `severity` computed; while it is not known, every level counts.
+        The level that `severity` computed; if it is empty, every level counts.
     began
-        When the incident began, ISO 8601, UTC where nothing else is said; empty for this run's
-        beginning.
+        Start of the incident in ISO 8601, in UTC unless it has an offset; empty for the start of
+        this run.
 
     Raises
     ------
     ParameterError
-        ``began`` is no time.
+        ``began`` is not a valid time.
     """
     told = front_matter().escalation
     tables.show(digest.section(front_matter(), "escalation"))
     lasted_s = _lasted_s(began)
     facts = _facts()
-    # a condition of the whole path is one of a level without a name
+    # a condition on the whole path is stored as a level without a name
     whole = [EscalationLevel(when=one, contact=told.contact) for one in told.when]
     levels = [*told.levels, *(one for one in whole if not unfilled(one.when))]
     due = [(level, is_due(level, attempts, lasted_s, severity, facts)) for level in levels]
     reached = [level for level, is_now in due if is_now]
     asked = [level for level, is_now in due if is_now is None]
-    # a path whose contacts are placeholders is not ok because nobody has needed it yet
+    # a path with placeholders as contacts is not ok, even if no level is due
     if reached or (levels and not unfilled(digest.words(told))):
         counted = f"{attempts} attempts, {_duration(lasted_s)}"
         keep(_escalation_finding(reached, asked, counted, told.provide))
@@ -94,16 +95,16 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
 def commands(
     section: str = "operations", group: str = "", *, when: Condition | bool = True
 ) -> None:
-    """Propose every command of a section: to copy, not run.
+    """Show every command of a section of the front matter, to copy; nothing is executed.
 
     Parameters
     ----------
     section
         ``kill_switches``, ``operations``, ``rollback``, or ``recovery``.
     group
-        Only those of this group; empty for all.
+        Show only the commands of this group; empty for all.
     when
-        The condition under which they are proposed, as for `rb.act`.
+        The condition under which the commands are proposed, as for `rb.act`.
 
     Raises
     ------
@@ -141,12 +142,12 @@ def show(*sections: str) -> None:
 
 
 def _facts() -> Facts:
-    """Return all that is known, what a person has told last."""
+    """Return all known values; the values that a person gave come last and override others."""
     return {**_counted(), **triage().known}
 
 
 def _counted() -> dict[str, Fact]:
-    """Count this run's findings; while some are unknown, none found is not known to be none."""
+    """Count the critical and the warning findings; 0 becomes None while a finding is unknown."""
     verdicts = [finding.verdict for finding in triage().findings.values()]
     unseen = Verdict.UNKNOWN in verdicts or not verdicts
     counts = {

@@ -1,4 +1,4 @@
-"""`rb.history`: what a server looked like in the last hour, as `rbkernel watch` has kept it."""
+"""`rb.history`: the state of a server in the last hour, as recorded by `rbkernel watch`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLUMNS = (
 
 @checked
 def history(db: str) -> pd.DataFrame:
-    """Show what a server looked like in the last hour.
+    """Show the state of a server in the last hour.
 
     Parameters
     ----------
@@ -36,10 +36,11 @@ def history(db: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a look, the oldest first: ``at`` (UTC), ``verdict``, ``used_pct`` (% of the slots
-        for ordinary roles), ``waiting`` (sessions that wait for a lock), ``causes`` (a sentence
-        each). Figures are NaN where the server did not answer. Without rows, and with the reason,
-        where nothing was watched. Draw it with ``rb.figure.timeline(frame, "waiting", x="at")``.
+        One row per snapshot, the oldest first: ``at`` (UTC), ``verdict``, ``used_pct`` (% of the
+        slots for ordinary roles), ``waiting`` (sessions that wait for a lock), ``causes`` (a
+        sentence each). Figures are NaN if the server did not answer. If nothing was recorded, the
+        frame has no rows, and the reason is attached. Draw it with ``rb.figure.timeline(frame,
+        "waiting", x="at")``.
     """
     ring = Ring(triage().settings.watch_root, db)
     glances = ring.glances()

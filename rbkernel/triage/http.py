@@ -1,4 +1,6 @@
-"""`rb.http`: call a health endpoint with GET or HEAD. What could not be seen is ``unknown``."""
+"""`rb.http`: call a health endpoint with GET or HEAD. An endpoint that cannot be reached from here
+is ``unknown``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.triage.context import triage
 from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
 
-# beyond the time-out, for the end of the connection
+# s to wait beyond the time-out, while the connection is closed
 _GRACE_S = 1.0
 
 
@@ -37,7 +39,7 @@ def http(
     cause: str = "",
     next_step: str = "",
 ) -> Finding:
-    """Call a health endpoint once, without following redirects, and keep the answer's body.
+    """Call a health endpoint once, without following redirects, and store the body of the answer.
 
     Parameters
     ----------
@@ -46,29 +48,29 @@ def http(
     url
         The endpoint, with http or https.
     status
-        The status code that is right.
+        The expected status code.
     contains
-        Text that the body must hold.
+        Text that the body must contain.
     within_s
         Seconds; a slower answer is a warning.
     timeout_s
-        Seconds after which the endpoint counts as unreachable, also one that goes on talking.
+        Seconds after which the endpoint counts as unreachable, even if it is still sending.
     method
         GET or HEAD; a HEAD has no body.
     cause, next_step
-        Words for what is wrong and what to do.
+        Text of the finding: the cause of the problem, and the next step.
 
     Returns
     -------
     Finding
-        ok; warning when slow; critical when the answer is wrong or nobody answers at that
-        address; unknown when it could not be seen from here (name not found, no route).
+        ok; warning if the answer is slow; critical if the answer is wrong or no server answers at
+        that address; unknown if the address cannot be reached from here (name not found, no route).
 
     Raises
     ------
     ParameterError
-        An argument is wrong, the address is none or holds credentials, or the method does more
-        than look.
+        An argument is wrong, the URL is not valid or contains credentials, or the method is not GET
+        or HEAD.
     """
     triage()  # nothing is asked before rb.start
     _refuse(url, title)
@@ -105,7 +107,7 @@ def _refuse(url: str, title: str) -> None:
 
 
 class _Answer(NamedTuple):
-    """A status code and the text of a body; ``cut`` where the body went on."""
+    """A status code and the text of a body; ``cut`` is true if the body was longer."""
 
     code: int
     body: str
@@ -113,9 +115,12 @@ class _Answer(NamedTuple):
 
 
 def _within(timeout_s: float, method: str, url: str) -> _Answer:
-    """Ask in a thread: httpx's own time-outs begin anew with each piece, and ours is one for all.
+    """Send the request in a thread, with one time-out for all of it.
 
-    A name server that does not answer cannot be interrupted: then the thread is left behind.
+    The time-outs of httpx start again with each piece of the answer.
+
+    A name look-up cannot be interrupted: if the name server does not answer, the thread continues
+    in the background.
     """
     answer: Future[_Answer] = Future()
 
@@ -145,7 +150,7 @@ async def _ask(timeout_s: float, method: str, url: str) -> _Answer:
 
 
 def _silence(error: Exception, timeout_s: float) -> Seen:
-    """Judge that there was no answer: is nobody there, or can it not be seen from here?"""
+    """Return the verdict if there was no answer: critical if no server is there, else unknown."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         step = "it is up but hangs, or a firewall drops us: call it from its own host"
         return Seen(Verdict.CRITICAL, f"no answer within {timeout_s:g} s", step)
@@ -158,7 +163,7 @@ def _silence(error: Exception, timeout_s: float) -> Seen:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the first error: "all attempts failed" does not help."""
+    """Return the first error of a chain, since "all attempts failed" does not help the reader."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
@@ -167,7 +172,7 @@ def _root(error: BaseException) -> BaseException:
 def _judge_answer(
     answer: _Answer, took_s: float, *, status: int, contains: str, within_s: float
 ) -> Seen:
-    """Judge an answer.
+    """Return the verdict on an answer: status code, body and duration.
 
     >>> _judge_answer(_Answer(200, "ok"), 0.1, status=200, contains="ok", within_s=1)[:2]
     (<Verdict.OK: 'ok'>, '200 in 0.1 s')

@@ -1,7 +1,7 @@
-"""`rb.metrics`: the key metrics of the front matter, with what they are now.
+"""`rb.metrics`: the key metrics of the front matter, with their present values.
 
-A metric is evaluated where a diagnostic or a query says how. One that names only a dashboard is
-for a human to look at, and stays among what is left undone.
+A metric is evaluated if it names a diagnostic or a query. A metric that names only a dashboard is
+left to a human, and is counted in the finding on undone metrics.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _NAMES = ("metric", "now", "is", "normal", "warning", "critical", "SLO", "panel"
 
 @checked
 def metrics() -> None:
-    """Evaluate the metrics of the front matter against their limits, and show all of them.
+    """Compare the metrics of the front matter with their limits, and show all metrics.
 
-    Each that can be evaluated is a finding. A limit such as ``> 500ms`` is converted to the unit of
-    the figure, or refused. One look cannot tell whether a limit such as ``> 1% for 5min`` was
-    passed for that long: beyond it the verdict is unknown.
+    Each metric that can be evaluated becomes a finding. A limit such as ``> 500ms`` is converted to
+    the unit of the figure, or refused. One measurement does not show how long a value has been
+    above a limit such as ``> 1% for 5min``: the verdict above that limit is unknown.
     """
     declared = front_matter().metrics
     found = {one.name: _evaluated(one) for one in declared if not unfilled(digest.words(one))}
@@ -59,7 +59,10 @@ def metrics() -> None:
 
 
 def _evaluated(one: Metric) -> tuple[Finding | None, str]:
-    """Return the finding, None where nobody has said how to measure; and where it came from."""
+    """Return the finding on a metric, and its provenance as HTML.
+
+    The finding is None if the metric names neither diagnostic nor query.
+    """
     asked = one.diagnostic or one.query
     name = connection_name(one.connection)
     try:
@@ -69,7 +72,7 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
         frame = query.ask(asked, name, None, dict(one.values))
         _has_column(frame, rule.column)
     except (QueryError, SqlTextError, UnknownConnection) as error:
-        # one metric that is wrong must not hide the others; lint says so by day
+        # an error in one metric must not hide the others; lint reports this error in advance
         frame = failed_frame([], error, name=one.name, connection=name, sql=asked)
         rule = _UNJUDGED.model_copy(update={"title": one.name, "unit": one.unit})
     finding = rules.apply(rule, frame)
@@ -78,7 +81,10 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
 
 
 def _in_words(one: Metric, finding: Finding) -> Finding:
-    """Leave open what a limit in words would say of a figure that no other limit finds wrong."""
+    """Return an ok finding as unknown if the metric has a limit in words.
+
+    A program cannot compare a figure with a limit in words. Other findings are returned unchanged.
+    """
     unread = [
         f"{which} ({words})"
         for which in _LIMITS
@@ -96,14 +102,15 @@ def _in_words(one: Metric, finding: Finding) -> Finding:
     )
 
 
-# stands for a rule that cannot be made; its frame says why
+# used if the metric's rule is not valid; the frame holds the reason
 _UNJUDGED = Rule(title="", agg="rows", warn=0)
 
 
 def _lasting(one: Metric, finding: Finding) -> Finding:
-    """Leave open what one look cannot tell: whether a limit was passed for as long as it says.
+    """Return a warning or critical finding as unknown if the limit has a duration (``for 5min``).
 
-    A figure within its limits passes none of them for any time.
+    One measurement does not show how long the figure has been beyond the limit. A figure within its
+    limits stays ok.
     """
     limits = (one.limit("warning"), one.limit("critical"))
     for_s = max((limit.for_s or 0.0 for limit in limits if limit), default=0.0)
@@ -127,7 +134,7 @@ def _has_column(frame: pd.DataFrame, column: str) -> None:
 
 
 def rule_of(one: Metric) -> Rule | None:
-    """Make the rule that a metric declares, over the one that its diagnostic has for the column.
+    """Return the rule for a metric: its own fields override the diagnostic's rule for the column.
 
     >>> rule_of(Metric(name="slots", column="used_pct", warning="> 80%", critical=90)).warn
     80.0
@@ -142,7 +149,7 @@ def rule_of(one: Metric) -> Rule | None:
     Raises
     ------
     QueryError
-        A limit is in a unit that cannot be converted to that of the figure.
+        The unit of a limit cannot be converted to the unit of the figure.
     """
     warn, critical = one.limit("warning"), one.limit("critical")
     declared = _of_the_diagnostic(one)
@@ -163,7 +170,7 @@ def rule_of(one: Metric) -> Rule | None:
         return None
     if declared is None and one.agg != "rows" and not one.column:
         return None
-    # words for what is right belong to the diagnostic's own limits
+    # the diagnostic's `expected` text describes the diagnostic's limits, not these
     without = {"expected"} if warn or critical else set()
     base = declared.model_dump(exclude=without) if declared else {}
     try:
@@ -176,7 +183,7 @@ def rule_of(one: Metric) -> Rule | None:
 
 
 def _in_unit(limit: Threshold, unit: str) -> float:
-    """Return a limit in the unit of the figure that it is held against."""
+    """Return a limit, converted to the unit of the figure."""
     if not limit.unit or (not unit and not needs_unit(limit.unit)):
         return limit.value
     value = converted(limit.value, limit.unit, unit)

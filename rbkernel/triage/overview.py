@@ -23,9 +23,9 @@ WATCH, ESCALATE = "none: watch", "escalate"
 class Overview:
     """The result of an overview; it has been shown.
 
-    ``opens`` holds the ids of the runbooks to open, the most urgent first; ``unseen`` the titles of
-    what could not be seen, ``critical`` of what is critical. ``beyond``: no runbook is about the
-    cause that comes first, so that those of other findings do not help.
+    ``opens`` holds the ids of the runbooks to open, the most urgent first. ``unseen`` holds the
+    titles of unknown findings, ``critical`` those of critical findings. ``beyond`` is true if no
+    runbook is about the first cause; the runbooks of other findings then do not help.
     """
 
     opens: tuple[str, ...]
@@ -35,12 +35,13 @@ class Overview:
 
     @property
     def options(self) -> list[str]:
-        """What can be done next."""
+        """The options for the next step."""
         return [*self.opens, WATCH, ESCALATE]
 
     @property
     def recommended(self) -> str:
-        """The first runbook; none when all was checked and nothing is critical; else escalate.
+        """The recommended option: the first runbook; none if all was checked and nothing is
+        critical; else to escalate.
 
         >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
         'escalate'
@@ -51,7 +52,7 @@ class Overview:
 
     @property
     def needed(self) -> bool:
-        """Whether anything has to be decided."""
+        """Whether a decision is needed."""
         return self.recommended != WATCH
 
     def _ipython_display_(self) -> None:
@@ -62,23 +63,23 @@ class Overview:
 def overview(
     db: str, *, standby: str = "", standby_name: str = "", housekeeping: bool = False
 ) -> Overview:
-    """Look at everything that goes wrong often, and show one table.
+    """Check for all common problems, and show the findings in one table.
 
     Parameters
     ----------
     db
         Connection name of the primary, or of the only server.
     standby
-        Connection name of a standby, to look at as well; empty for none.
+        Connection name of a standby to check, too; empty for none.
     standby_name
         application_name of the standby that the primary must have; empty for none.
     housekeeping
-        Whether to look at what can wait until it is calm, too: indexes, sizes, settings, roles.
+        Whether to include checks that are not urgent: indexes, sizes, settings, roles.
 
     Returns
     -------
     Overview
-        The runbooks to open, and what could not be seen.
+        The runbooks to open, and the titles of unknown findings.
     """
     run = triage()
     found: list[Finding] = []
@@ -93,7 +94,7 @@ def overview(
         housekeeping=housekeeping,
         tell=partial(earlier.findings, run, db),
     )
-    # the same question to another server is another finding
+    # each server has a finding of its own for the same check
     found += [
         dataclasses.replace(finding, title=_on(standby, finding.title))
         for seen in there
@@ -113,5 +114,5 @@ def overview(
 
 
 def _on(connection: str, title: str) -> str:
-    """Name the server in a title, unless it does so already."""
+    """Return a title with the name of the server, unless the title already contains that name."""
     return title if title.endswith(f" {connection}") else f"{title}, on {connection}"

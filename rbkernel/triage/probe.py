@@ -1,4 +1,4 @@
-"""What a look at something that is no database saw, as a finding like any other."""
+"""Findings on systems that are not databases, such as an HTTP endpoint or a command."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rbkernel.model import Finding, Verdict, now
 from rbkernel.render import cards
 from rbkernel.triage.context import triage
 
-# What is judged of an answer, so that an endless one does not fill the memory,
+# Bytes of an answer that are read and judged, so that an endless answer does not fill the memory.
 READ_BYTES = 1_000_000
-# and what is shown and kept of it; a health endpoint says less.
+# Characters of an answer that are shown and stored; the answers of health endpoints are shorter.
 KEPT_CHARACTERS = 20_000
 
 
 class Seen(NamedTuple):
-    """What a look saw, what to do about it unless the caller says more, and what was answered."""
+    """The result of a check: verdict, result in words, default next step, and output."""
 
     verdict: Verdict
     actual: str
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
 
 
 def keep(title: str, expected: str, seen: Seen, cause: str, next_step: str, asked: str) -> Finding:
-    """Keep what was seen as a finding, and show it with what was asked and answered."""
+    """Store the result of a check as a finding, and show it with request and answer."""
     wrong = seen.verdict in {Verdict.WARNING, Verdict.CRITICAL}
     finding = Finding(
         title=title,

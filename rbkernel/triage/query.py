@@ -48,26 +48,26 @@ def query(
     db
         Connection name.
     row_cap
-        Rows at the most; the connection's setting when not given.
+        The maximum number of rows; by default, the connection's setting.
     untried
-        Nobody has tried this SQL yet, as after an import: wrong SQL is no error then, but counts
-        as a query without an answer.
+        True for SQL that nobody has run yet, such as imported SQL. An error in the SQL then does
+        not raise: the result is a frame without an answer.
     values
         The diagnostic's parameters, or the values of ``:name`` in the SQL.
 
     Returns
     -------
     pandas.DataFrame
-        Rows × columns as the server gives them. When the server could not answer: empty, with
-        the reason attached, which `rb.check` reads as ``unknown``. The same while one of the
-        values is a placeholder: nothing is asked then.
+        Rows × columns as the server returns them. If the server cannot answer, the frame is empty
+        with the reason attached, and `rb.check` returns ``unknown`` for it. If a value is still a
+        placeholder, no query is sent, and the result is such an empty frame.
 
     Raises
     ------
     QueryError, SqlTextError
         The SQL, the name or a value is wrong.
     ParameterError
-        A keyword that neither the call nor the SQL knows.
+        A keyword is neither an argument of this function nor a value in the SQL.
     """
     _must_know("rb.query", what, values, "row_cap", "untried")
     try:
@@ -88,22 +88,22 @@ def query(
 def sample(
     what: str, db: str, *, n: Count = 3, every_s: Pause = 2.0, **values: Any
 ) -> pd.DataFrame:
-    """Run a diagnostic several times, to see movement, and show the last.
+    """Run a diagnostic several times, to see changes, and show the last result.
 
     Parameters
     ----------
     what, db, values
         As for `query`.
     n
-        How many samples, 1 at the least.
+        The number of samples, at least 1.
     every_s
-        Seconds between the starts of two samples; for a diagnostic of rates, between the two looks
-        of each.
+        Seconds between the starts of two samples; for a diagnostic of rates, between the two
+        queries of each sample.
 
     Returns
     -------
     pandas.DataFrame
-        The rows of all samples under each other, with the column ``sample`` (1 … n).
+        The rows of all samples in their order, with the column ``sample`` (1 … n).
     """
     _must_know("rb.sample", what, values, "n", PAUSE)
     if PAUSE in (_asked_for(what) or ()):
@@ -116,7 +116,7 @@ def sample(
         frame = ask(what, db, None, values)
         frames.append(frame.assign(sample=number))
         if (told := provenance(frame)) and told.reason:
-            break  # a server that does not answer is not asked again and again
+            break  # the sampling stops if the server does not answer
     show(frames[-1])
     filled = [frame for frame in frames if not frame.empty] or frames[-1:]
     joined = pd.concat(filled, ignore_index=True)
@@ -130,7 +130,9 @@ def sample(
 
 
 def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
-    """Return what stands in columns of floats where there is no number, in all samples together."""
+    """Return, for columns of floats with missing values in any sample, whether these are NULL or
+    NaN.
+    """
     found: dict[str, str] = {}
     for told in filter(None, map(provenance, frames)):
         found |= told.missing
@@ -138,7 +140,7 @@ def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
 
 
 def show(frame: pd.DataFrame) -> None:
-    """Show a frame's first rows, with the SQL, server, role, time and rows under it."""
+    """Show a frame's first rows, and below them the SQL, server, role, time and number of rows."""
     told = provenance(frame)
     if told is None:
         display(frame)
@@ -158,7 +160,7 @@ def show(frame: pd.DataFrame) -> None:
 
 
 def traced(frame: pd.DataFrame) -> str:
-    """Journal where a frame came from, and return the line of HTML that says so."""
+    """Journal the provenance of a frame, and return the provenance as a line of HTML."""
     told = provenance(frame)
     if told is None:
         return ""
@@ -167,7 +169,7 @@ def traced(frame: pd.DataFrame) -> str:
 
 
 def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> pd.DataFrame:
-    """Ask as `query` does, and show nothing."""
+    """Run a query as `query` does, but show nothing."""
     if unfilled(db):
         return _failed(what, db, _not_filled_in(hints(db)))
     if not db:
@@ -176,10 +178,10 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
     if what in diagnostics.names():
         return diagnostics.run(session, what, **values)
     if re.fullmatch(r"[\w-]+/[\w-]+", what):
-        diagnostics.get(what)  # a misspelt name, not SQL: say which names there are
+        diagnostics.get(what)  # a misspelt name, not SQL: the error lists the known names
     if holes := triage().unfilled(values):
         return _failed(what, db, _not_filled_in(holes))
-    lexer.bind(what, values)  # wrong text is wrong whether the server answers or not
+    lexer.bind(what, values)  # an error in the text is reported even if the server does not answer
     try:
         _ = session.server
         return session.query(what, values, row_cap=row_cap)
@@ -190,7 +192,7 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
 
 
 def _must_know(call: str, what: str, values: Mapping[str, Any], *own: str) -> None:
-    """Refuse a value that nothing asks for: it is a misspelt keyword, or a misspelt ``:name``."""
+    """Raise if the SQL does not use a value: the keyword or the ``:name`` is misspelt."""
     known = _asked_for(what)
     for name in values:
         if known is not None and name not in known:
@@ -198,13 +200,15 @@ def _must_know(call: str, what: str, values: Mapping[str, Any], *own: str) -> No
 
 
 def _asked_for(what: str) -> Sequence[str] | None:
-    """Return the names of the values of a diagnostic or a text; None where it cannot be read."""
+    """Return the names of the values in a diagnostic or SQL text; None if the text cannot be
+    parsed.
+    """
     if what in diagnostics.names():
         return list(diagnostics.get(what).parameters)
     try:
         return lexer.parameters(what)
     except SqlTextError:
-        return None  # reported when it is asked
+        return None  # the error is reported when the query runs
 
 
 def _failed(what: str, db: str, error: RbkernelError) -> pd.DataFrame:
@@ -234,7 +238,7 @@ def _table(frame: pd.DataFrame) -> str:
         shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
     for column in [name for name in shown.columns if is_object_dtype(shown[name])]:
         shown[column] = shown[column].where(shown[column].notna(), "")  # pandas would write None
-    # without mathjax: two `$` in a query are no formula
+    # without MathJax: text between two `$` in a query is not a formula
     with pd.option_context("display.max_colwidth", 120, "display.html.use_mathjax", False):
         table = shown.to_html(
             index=False, escape=True, border=0, float_format=lambda value: f"{value:.3f}", na_rep=""

@@ -1,7 +1,7 @@
 """`rb.prerequisites`, `rb.dependencies`, `rb.health`: is what this runbook needs available?
 
-They read the front matter of the run's document. What is a placeholder is shown, and not looked
-at; what only a human can see becomes a checklist.
+These functions read the front matter of the run's document. Placeholders are shown and not checked.
+Items that only a human can check become a checklist.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from rbkernel.triage.check import keep
 from rbkernel.triage.checklist import checklist
 from rbkernel.triage.context import front_matter, triage
 
-# a version is printed at once; a tool that asks something first is not waited for
+# time-out in s: a tool prints its version at once, unless it waits for input
 _VERSION_TIMEOUT_S = 10.0
-# those that do not know --version
+# tools without the option --version
 _VERSION_ARGUMENTS = {"kubectl": ("version", "--client"), "go": ("version",), "helm": ("version",)}
 _NUMBER = re.compile(r"\d+(?:\.\d+)+|\d+")
 
@@ -39,8 +39,8 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)+|\d+")
 def prerequisites() -> None:
     """Check the runbook's prerequisites: tools, their versions, connections, roles.
 
-    What is only words becomes a checklist. A missing one is a warning: the server may be well,
-    but these steps cannot be followed here.
+    Prerequisites in words become a checklist. A missing prerequisite is a warning: the server may
+    be healthy, but the steps of the runbook cannot be followed here.
     """
     declared = front_matter().prerequisites
     tables.show(digest.section(front_matter(), "prerequisites"))
@@ -76,8 +76,10 @@ def health() -> None:
 
 @checked
 def dependencies() -> None:
-    """Show what this uses and what uses this, with what happens without it, and look whether it
-    answers, where the front matter names a connection or a URL.
+    """Show the dependencies of the service, and the services that depend on it.
+
+    The table says what happens if a dependency fails. If the front matter names a connection or a
+    URL for a dependency, the function checks whether it answers.
     """
     declared = front_matter().dependencies
     tables.show(digest.section(front_matter(), "dependencies"))
@@ -95,7 +97,7 @@ def dependencies() -> None:
 
 
 def connection_name(parameter: str) -> str:
-    """Return the connection that a parameter of this run carries, else the name itself."""
+    """Return the value of the parameter of that name, or the name itself if there is none."""
     return str(triage().run.parameters.get(parameter) or parameter)
 
 
@@ -119,7 +121,7 @@ def _tool(one: Prerequisite) -> Finding:
 
 
 def _version(tool: str, path: str) -> str:
-    """Return what a tool says of its version, in one line."""
+    """Run a tool with its version option, and return the output as one line."""
     argv = [path, *_VERSION_ARGUMENTS.get(tool, ("--version",))]
     try:
         done = subprocess.run(
@@ -139,7 +141,7 @@ def _version(tool: str, path: str) -> str:
 
 
 def at_least(told: str, wanted: str) -> Verdict:
-    """Hold a tool's own words against the lowest version that will do.
+    """Compare the version that a tool prints with the minimum version, and return the verdict.
 
     >>> [at_least(told, ">= 14.0").value for told in ("psql (PostgreSQL) 16.2", "psql 13.9", "?")]
     ['ok', 'warning', 'unknown']
@@ -192,7 +194,9 @@ def _named(one: Prerequisite) -> str:
 
 
 def _graph(center: str, declared: Iterable[Dependency]) -> figure.Picture:
-    """Draw what uses this at the left, this in the middle, what it uses at the right."""
+    """Draw a graph: dependents at the left, the service in the middle, its dependencies at the
+    right.
+    """
     rows = [{"name": center, "parent": "", "type": "this"}]
     for one in declared:
         above = "" if one.direction == "used by" else center

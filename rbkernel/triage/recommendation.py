@@ -1,8 +1,8 @@
-"""Which option of a decision the findings speak for, and why. Pure.
+"""Choose the option of a decision to recommend, from the findings, with the reason. Pure.
 
-Invariant: what is not known never reads as false. A harmless option (one that begins with `wait`,
-or the default at the end) is recommended only where no condition before it, and no finding of the
-run, is unknown; else the option that begins with `escalate` is, or none.
+Invariant: unknown is never treated as false. A harmless option (one that begins with `wait`, or the
+default at the end) is recommended only if no condition before it and no finding of the run is
+unknown. Otherwise the option that begins with `escalate` is recommended, or none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ WAIT, ESCALATE = "wait", "escalate"
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """An option, or None, with the reason; ``needed`` is False when nothing has to be done."""
+    """The recommended option, or None, with the reason; ``needed`` is False if nothing has to be
+    done.
+    """
 
     option: str | None
     reason: str
@@ -32,16 +34,16 @@ class Recommendation:
 
 @runtime_checkable
 class Answered(Protocol):
-    """A condition on the answer to another question."""
+    """A condition that depends on the answer to another question."""
 
     @property
     def state(self) -> bool | None:
-        """True or False once the question is answered, else None."""
+        """True or False if the question is answered, else None."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Whether a condition holds (None: nobody knows), and what speaks for that."""
+    """Whether a condition holds (None if unknown), and the reason."""
 
     holds: bool | None
     why: str = ""
@@ -50,10 +52,11 @@ class Truth:
 def by_cause(
     diagnosis: Diagnosis, options: Sequence[str], findings: Iterable[Finding]
 ) -> Recommendation:
-    """Choose by what a diagnosis found: by the first word of the options.
+    """Choose an option by the first cause of a diagnosis.
 
-    That is the verb of the least harmful action of the first cause. Without a cause it is ``wait``
-    where all findings are ok, else ``escalate``. None where no option begins with such a word.
+    The option begins with the verb of the least harmful action for this cause. If there is no
+    cause, it begins with ``wait`` if all findings are ok, else with ``escalate``. If no option
+    begins with that word, the option is ``escalate``, if there is one, else None.
     """
     well = all(one.ok for one in findings)
     first = diagnosis.first
@@ -61,13 +64,13 @@ def by_cause(
         word, reason = WAIT if well else ESCALATE, "no cause was found"
     else:
         word, reason = _verb(diagnosis), first.next_step
-    # what helps may be no option here, but of the runbook that the cause opens
+    # the action may not be an option here, but in the runbook that the cause opens
     option = _beginning(word, options) or _beginning(ESCALATE, options)
     return Recommendation(option=option, reason=reason, needed=not well)
 
 
 def offers(options: Sequence[str], diagnosis: Diagnosis) -> bool:
-    """Tell whether one of the options is what the first cause of a diagnosis calls for."""
+    """Return whether one of the options is the action for the first cause of a diagnosis."""
     return diagnosis.first is not None and _beginning(_verb(diagnosis), options) is not None
 
 
@@ -77,7 +80,7 @@ def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) ->
     Parameters
     ----------
     conditions
-        Option → condition, in the order in which they count, see `truth`.
+        Option → condition, in order of precedence; see `truth`.
     findings
         All findings of the run.
 
@@ -115,16 +118,16 @@ def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) ->
 
 
 def truth(condition: Any) -> Truth:
-    """Tell whether a condition holds.
+    """Return whether a condition holds.
 
-    A finding, and what `rb.assess` returned, holds when it is wrong (warning or critical). A list
-    holds when one of its conditions does. ``choice.chose(…)`` holds as it was answered. A number
-    holds unless it is 0; None and NaN are unknown.
+    A finding or a result of `rb.assess` holds if it is warning or critical. A list holds if one of
+    its conditions holds. ``choice.chose(…)`` holds if one of its options was chosen. A number holds
+    unless it is 0; None and NaN are unknown.
 
     Raises
     ------
     ParameterError
-        It is something else, such as a text or a column.
+        The condition has another type, such as a text or a column.
 
     >>> truth([False, None]), truth([None, True]), truth([])
     (Truth(holds=None, why=''), Truth(holds=True, why=''), Truth(holds=False, why=''))
@@ -169,7 +172,7 @@ def _beginning(word: str, options: Sequence[str]) -> str | None:
 
 
 def _led_by(findings: Sequence[Finding]) -> str:
-    """Return what is wrong, where a condition that is a mere True does not say."""
+    """Return the headlines of the wrong findings, as the reason for a condition that is True."""
     return "; ".join(one.headline for one in leading(findings) if one.wrong)
 
 

@@ -1,4 +1,6 @@
-"""`rb.reconcile` and `rb.repair`: which rows of two tables differ, and SQL to repair them."""
+"""`rb.reconcile` and `rb.repair`: find the rows of two tables that differ, and make SQL to repair
+them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from rbkernel.redact.columns import Policy
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 
-# Longer SQL belongs in a file: nobody reads it in a notebook.
+# Longer SQL is written to a file, because it is too long to read in a notebook.
 _MOST_ROWS = 500
 _OWN = ("key", "target_db", "recheck_after_s", "max_load", "jobs")
 _FIELDS = tuple(
@@ -53,16 +55,17 @@ def reconcile(
     source, target
         Tables, possibly qualified; the source is taken as the truth.
     key
-        Column, or columns, that identify a row in both.
+        Column or columns that identify a row in both tables.
     target_db
         Connection name of the target.
     recheck_after_s
-        Seconds between two looks at a suspect: longer than a row is ever in flight.
+        Seconds between two comparisons of a suspect row; must be longer than the delay of
+        replication.
     max_load
-        Sessions at work or waiting for a lock, above which the comparison pauses.
+        The comparison pauses while more than this number of sessions are active or wait for a lock.
     jobs
-        How many parts of the tables are compared at the same time, each by a connection of its own
-        on each server; 1 to 8.
+        Number of parts of the tables that are compared at the same time, 1 to 8. Each part uses its
+        own connection on each server.
     question
         Further fields of `rbkernel.reconciliation.Question`: ``columns``, ``ignore``,
         ``mapping``, ``where``, ``window_s``, ``window_column``, ``tolerance``, ``time_zone``.
@@ -70,14 +73,15 @@ def reconcile(
     Returns
     -------
     pandas.DataFrame
-        A row a difference: ``key``; ``kind``, which is what is wrong in the target (missing, extra,
-        changed; or of a column: column, that it lacks; type, that differs); ``columns`` that
-        differ; ``state``: ``persistent``, ``in flight`` (it had arrived at a later look) or
-        ``unsettled`` (it still differed, but kept changing). ``attrs`` hold ``compared``,
-        ``notes``, ``key_range``, ``source_rows``,
-        ``target_rows`` and ``beyond`` (differences that are counted and not listed). Empty with a
-        reason when a server could not answer, or the conditions pick no row. Keys are shown as
-        the column policies of ``[redaction]`` let them be seen.
+        One row per difference, with the columns ``key``, ``kind``, ``columns`` (the columns that
+        differ) and ``state``. The kind says what is wrong in the target: the row is ``missing``,
+        ``extra`` or ``changed``; the target lacks a ``column``; or the ``type`` of a column
+        differs. The state is ``persistent``, ``in flight`` (the rows were equal in a later
+        comparison) or ``unsettled`` (the rows still differed, but kept changing). ``attrs`` hold
+        ``compared``, ``notes``, ``key_range``, ``source_rows``, ``target_rows`` and ``beyond`` (the
+        number of differences that are not listed). If a server does not answer, or the conditions
+        select no row, the frame is empty and the reason is attached. The column policies of
+        ``[redaction]`` apply to the keys.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def _told(
     db: str,
     target_db: str,
 ) -> Provenance:
-    """Return where the frame of a comparison came from."""
+    """Return the provenance of the frame of a comparison."""
     one, other = outcome.servers
     rows = f"{outcome.source_rows} rows of {asked.source}, {outcome.target_rows} of {asked.target}"
     lines = [f"{outcome.how}: {rows}", f"compared: {', '.join(outcome.compared)}", *outcome.notes]
@@ -144,14 +148,15 @@ def repair(differences: Frame) -> ActionPlan:
     Parameters
     ----------
     differences
-        What `reconcile` returned, or some of its rows.
+        The result of `reconcile`, or some of its rows.
 
     Returns
     -------
     ActionPlan
-        For `rb.act`: SQL that changes exactly these rows, if they are still as they are now, and
-        as its undo the SQL that reverts it. Without SQL when there is nothing to repair, when it
-        would show what column policies protect, or a server does not answer.
+        A plan for `rb.act`, with SQL that changes exactly these rows if they are unchanged when it
+        runs, and with SQL that reverts the change. The plan has no SQL if there is nothing to
+        repair, if the SQL would show values that column policies protect, or if a server does not
+        answer.
     """
     if "asked" not in differences.attrs or differences.empty:
         return actions.repair_rows(differences)

@@ -29,7 +29,7 @@ from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
 
-# time for a killed process to end; one that hangs in a system call is left behind
+# s to wait for a killed process to end; after that, a process in a system call is abandoned
 _KILL_S = 1.0
 _OWN = ("exit_code", "contains", "expect", "cause", "next_step")
 
@@ -46,30 +46,31 @@ def shell(
     next_step: str = "",
     **arguments: str,
 ) -> Finding:
-    """Run a command that ``[commands]`` of `rbkernel.toml` allows, and show what it says.
+    """Run a command that ``[commands]`` of `rbkernel.toml` allows, and show its output.
 
     Parameters
     ----------
     title
         What is checked, in words.
     command
-        Its name in the file, or the command itself as a list of words. A list runs only if the
-        file allows exactly it; else it is shown to copy, and counted among what is left to do.
+        The command's name in the file, or the command itself as a list of words. A list runs only
+        if the file allows exactly this list. Otherwise it is shown to copy, and counted as undone.
     exit_code
-        The exit code that is right.
+        The expected exit code.
     contains
-        Text that its output must hold.
+        Text that the output must contain.
     expect
-        Figures in its output and what is right, such as ``{"p95": "< 800ms", "error rate":
-        "< 0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
+        Figures in the output and their limits, such as ``{"p95": "< 800ms", "error rate": "<
+        0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
     arguments
         Values for the command's placeholders.
 
     Returns
     -------
     Finding
-        ok; critical when exit code, output or a figure are wrong; unknown when it cannot be run
-        here, does not end in time, is a list that nobody has allowed, or does not print a figure.
+        ok; critical if the exit code, the output or a figure is wrong; unknown if the command
+        cannot be run here, does not end in time, is a list that the file does not allow, or does
+        not print an expected figure.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def shell(
 
 
 def _leave(title: str, argv: Sequence[str]) -> Finding:
-    """Show a command that nobody has allowed; nothing is run."""
+    """Show a command that the file does not allow, without running it."""
     holes = [hint for word in argv for hint in hints(word)]
     if holes:
         reason = f"{', '.join(dict.fromkeys(holes))} is not filled in"
@@ -118,7 +119,7 @@ def _leave(title: str, argv: Sequence[str]) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Right:
-    """What is right when a command has run."""
+    """The expected result of a command."""
 
     exit_code: int
     contains: str
@@ -130,7 +131,7 @@ class _Right:
         return f"exit code {self.exit_code}{contains}{figures}"
 
     def judge(self, code: int, output: str) -> Seen:
-        """Hold what a command answered against it; an output that is long is shown in part."""
+        """Compare the result of a command with the expected one; long output is shortened."""
         shown = output[:KEPT_CHARACTERS]
         found = printed.judged(output, self.figures)
         told = "".join(f", {one.name}: {one.actual}" for one in found)
@@ -172,11 +173,11 @@ def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], righ
 
 
 def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:
-    """Return the exit code, None when it did not end in time, and the beginning of the output.
+    """Return the exit code and the beginning of the output; the code is None after a time-out.
 
-    Whatever happens, an interrupt of the cell too, it does not run on.
+    The process is always ended, also if the cell is interrupted.
     """
-    assert process.stdout  # a pipe was asked for
+    assert process.stdout  # stdout is a pipe, as requested above
     end, output = time.monotonic() + timeout_s, bytearray()
     try:
         if _read(process.stdout.fileno(), output, end):
@@ -185,8 +186,8 @@ def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | N
         code = process.returncode
     finally:
         process.stdout.close()
-        if process.returncode is None:  # nobody has waited for it, so the id is still its own
-            # the whole group: a command may have started others
+        if process.returncode is None:  # not waited for yet, so the id is not reused
+            # kill the whole group: a command may have started other processes
             os.killpg(process.pid, signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_KILL_S)
@@ -194,7 +195,7 @@ def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | N
 
 
 def _read(pipe: int, into: bytearray, end: float) -> bool:
-    """Read to the end of the output, keeping its beginning; False when the time is over first."""
+    """Read to the end of the output, and store its beginning; return False after a time-out."""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0 and selector.select(left):

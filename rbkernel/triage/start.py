@@ -1,4 +1,4 @@
-"""`rb.start`: start the run, show its server, and keep the document that is being run."""
+"""`rb.start`: start the run, show its server, and store the document that is being run."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from rbkernel.triage.context import Triage, headless
 
 @checked
 def start(runbook: str, *, incident: str = "", **values: Any) -> None:
-    """Start a run: the first call of a runbook, after its parameters.
+    """Start a run. This is the first call of a runbook, after the parameters.
 
-    Shows the server, its role, the configuration and the evidence folder, and leaves a display
-    that later checks update in place.
+    The call shows the server, its role, the configuration and the evidence folder, in a display
+    that later checks update.
 
     Parameters
     ----------
     runbook
         The runbook's id, such as ``RUN-005``.
     incident
-        The incident that the run belongs to, such as ``INC-20261120-7f3a``; the variable
-        ``incident`` when not given, and a new one where that is empty.
+        The incident of the run, such as ``INC-20261120-7f3a``. The default is the value of the
+        variable ``incident``; if the variable is empty, a new incident begins.
     values
-        Parameters of the runbook by name, where they are not to be what the notebook's variables
-        say. Normally none: all declared parameters are taken from the variables, as papermill or a
-        person has set them, and converted to their declared types. An empty ``db`` means the
-        default connection, an empty ``standby`` its standby; later cells find their names in the
-        variables ``db`` and ``standby``.
+        Parameters of the runbook that override the notebook's variables, by name. Normally none are
+        passed: all declared parameters are read from the variables, which papermill or a person has
+        set, and converted to their declared types. An empty ``db`` means the default connection, an
+        empty ``standby`` its standby; later cells find their names in the variables ``db`` and
+        ``standby``.
 
     Raises
     ------
@@ -92,7 +92,9 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
 
 
 def _incident(document: Runbook | None) -> str:
-    """Return the incident of a run that was given none: its caller's, else its working copy's."""
+    """Return the incident of a run that was started without one: from its caller, else its working
+    copy.
+    """
     named = os.environ.get("RBKERNEL_INCIDENT") or (document.incident if document else "")
     return named or new_incident_id()
 
@@ -134,7 +136,7 @@ def _begin(
 
 
 def _who(document: Runbook | None) -> list[tuple[str, str]]:
-    """Return owner, response time and last test of the runbook."""
+    """Return owner, response time and last test of the runbook, as names and values to show."""
     if document is None:
         return []
     front = document.front_matter
@@ -150,15 +152,16 @@ def _who(document: Runbook | None) -> list[tuple[str, str]]:
 
 
 def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:
-    """Find the file that is being run, and say how: the kernel is told only its cells.
+    """Find the file that is being run, and return it with how it was found.
 
-    A headless run of ours and Jupyter Server name it. Plain papermill names it on its command
-    line. Where nobody does, the catalogue is asked for the id.
+    The kernel receives cells only, not the path of their file. A headless run of rbkernel and
+    Jupyter Server pass the path in environment variables. Plain papermill has the path on its
+    command line. Otherwise the file is looked up in the catalogue, by the id.
 
     Raises
     ------
     RunbookError
-        The file is there, and its front matter or parameters are wrong.
+        The file exists, but its front matter or parameters are wrong.
     """
     named = os.environ.get("RBKERNEL_RUNBOOK") or os.environ.get("JPY_SESSION_NAME", "")
     for path, found in ((named, "named"), (_on_the_command_line(runbook), "command line")):
@@ -171,7 +174,10 @@ def _document(runbook: str, settings: Settings) -> tuple[Runbook | None, str]:
 
 
 def _saved(path: Path) -> Runbook:
-    """Read the file; what is only on the screen, as after a template was opened, is not in it."""
+    """Read the runbook from its file.
+
+    Unsaved changes are not included, for example those in a template that was just opened.
+    """
     try:
         return catalogue.read(path)
     except RunbookError as error:
@@ -186,8 +192,11 @@ def _saved(path: Path) -> Runbook:
 
 
 def _on_the_command_line(runbook: str) -> str:
-    """Return the first notebook on the command line of the process that started this kernel, if
-    it has this id: ``papermill runbook.ipynb out.ipynb``.
+    """Return the notebook in the command line of papermill, if the notebook has this id.
+
+    An example is ``papermill runbook.ipynb out.ipynb``.
+
+    The command line is that of the process that started this kernel.
     """
     try:
         parent = psutil.Process(os.getppid())
@@ -199,7 +208,7 @@ def _on_the_command_line(runbook: str) -> str:
 
 
 def _variables() -> dict[str, Any]:
-    """Return the notebook's variables; none outside a notebook."""
+    """Return the notebook's variables; empty outside a notebook."""
     shell = get_ipython()
     return shell.user_ns if shell is not None else {}
 
@@ -207,7 +216,7 @@ def _variables() -> dict[str, Any]:
 def _declared(document: Runbook | None, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables that are parameters of the runbook.
 
-    Where the document was not found, they are those that a cell has declared with a type.
+    If the document was not found, these are the variables that a cell has declared with a type.
     """
     if document:
         return {name: variables[name] for name in document.parameters if name in variables}
@@ -221,7 +230,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _accepted(values: dict[str, Any], document: Runbook | None, runbook: str) -> dict[str, Any]:
-    """Return the values as their declaration wants them."""
+    """Return the values converted to their declared types."""
     try:
         if document:
             values = dict(parameters.validate(values, document.parameters, runbook))
@@ -252,9 +261,9 @@ def _set_variables(
     values: Mapping[str, Any],
     filled: Mapping[str, str],
 ) -> None:
-    """Give the converted values, and what fills empty ones, to the variables that later cells read.
+    """Set the notebook's variables to the converted values, and empty ones to their defaults.
 
-    A variable that differs from what `start` was given is left as it is.
+    A variable whose value differs from the argument of `start` is not changed.
     """
     for name, value in values.items():
         if name in variables and variables[name] is given[name]:

@@ -1,4 +1,4 @@
-"""`rb.note` and `rb.summary`: remarks of a human, and the end of a runbook."""
+"""`rb.note` and `rb.summary`: store remarks of a human, and end a runbook."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.triage.context import triage
 
 @checked
 def note(text: str) -> None:
-    """Keep a remark with the run: what was seen elsewhere, who was called, what was tried."""
+    """Store a remark with the run, for example who was called or what was tried."""
     triage()
     at = now()
     current().event("note", text=text, at=at)

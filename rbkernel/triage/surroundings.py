@@ -1,4 +1,4 @@
-"""What lint knows beside a document: the configuration, the catalogue, the guard, the library."""
+"""Collect the data that lint needs besides a document: configuration, catalogue, guard, library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.runbook import registry
 from rbkernel.sources.postgres.library import Library
 from rbkernel.sql import guard
 
-# the sandbox publishes them while it is up; a runbook may name them always
+# connections that the sandbox creates while it runs; a runbook may always name them
 _SANDBOX = ("sandbox-primary", "sandbox-standby")
 
 
@@ -24,18 +24,19 @@ def surroundings(
     today: datetime.date | None = None,
     faults: Sequence[str] | None = None,
 ) -> Surroundings:
-    """Gather what the rules ask for.
+    """Collect the data that the lint rules need.
 
     Parameters
     ----------
     settings
         The configuration.
     read
-        The documents that are judged.
+        The documents to check.
     today
-        The day that tests are held against; that of this machine when not given.
+        The date that is compared with the dates of tests; by default, today on this machine.
     faults
-        The sandbox's faults by name; what names a drill is not judged without them.
+        The sandbox's faults by name. If they are not given, the drills that a document names are
+        not checked.
 
     Raises
     ------

@@ -1,7 +1,8 @@
-"""What a run leaves to a human: one finding for each kind.
+"""Items that a run leaves to a human: one finding for each kind of item.
 
-A runbook of forty commands that nobody has run would fill the first screen with forty findings.
-Here they are one, ``unknown`` until all of them are done: what was not checked is never ok.
+A runbook of forty commands that nobody has run would fill the first screen with forty findings. So
+they are summed up in one finding, which is ``unknown`` until all of them are done. An item that was
+not checked is never ok.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import NamedTuple
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.triage.context import triage
 
-# named on the first screen; the cells show all of them
+# the number of items named on the first screen; the cells show all of them
 _NAMED = 3
 
 
 class Kind(NamedTuple):
-    """A kind of thing that is left to a human, in the words of its finding."""
+    """A kind of item that is left to a human, and the texts of its finding."""
 
     title: str
     expected: str
@@ -59,19 +60,19 @@ PLACEHOLDERS = Kind(
 
 
 def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
-    """Keep what is done and what is not, and update the one finding of its kind.
+    """Store which items are done, and update the finding of their kind.
 
     Parameters
     ----------
     kind
-        What the things are.
+        The kind of the items.
     things
-        Name → whether it is done; a name that is known already is updated.
+        Name of an item → whether it is done; a known name is updated.
 
     Returns
     -------
     Finding
-        ``unknown`` while one of them is not done.
+        ``unknown`` while an item is not done.
     """
     run = triage()
     known = run.undone.setdefault(kind.title, {})
@@ -82,7 +83,7 @@ def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
 
 
 def summed_up(kind: Kind, things: Mapping[str, bool]) -> Finding:
-    """Make one finding of many things; pure.
+    """Sum up items in one finding; pure.
 
     >>> found = summed_up(CHECKLISTS, {"VPN": True, "Access": False})
     >>> found.verdict.value, found.actual, found.which

@@ -27,10 +27,10 @@ _QUESTIONS: Mapping[Criterion, str] = {
 
 @checked
 def validation() -> None:
-    """Hold the document of this run against the lint rules, and show which qualities it has.
+    """Check the document of this run with lint, and show the quality checklist with the results.
 
-    It judges the runbook and not the server, so it makes no finding. While placeholders are left,
-    what has no problem is not known to be well.
+    The checklist is about the runbook and not the server, so there is no finding. While
+    placeholders are left, a quality without problems is ``unknown``.
     """
     held = document()
     read = Document(held.path, held.document)
@@ -43,7 +43,7 @@ def validation() -> None:
 
 
 def table(found: Mapping[Criterion, list[Problem]], left: int) -> Table:
-    """Make the checklist; pure.
+    """Return the checklist as a table; pure.
 
     >>> table({"scoped": []}, 0).rows
     (('scoped', 'Is it clear what this covers, and what it does not?', 'ok', ''),)
