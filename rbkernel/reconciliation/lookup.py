@@ -60,7 +60,7 @@ def fetch(
 
 
 def wanted(layout: Layout, keys: Sequence[Key]) -> tuple[str, dict[str, list[str]]]:
-    """Return SQL for a table ``rb_w`` of keys, each with its number ``rb_n``, and the bound values."""
+    """Return SQL for a table ``rb_w`` of keys with their numbers ``rb_n``, and the bound values."""
     names = [f"rb_k{i}" for i in range(len(layout.key))]
     values = {name: [key[i] for key in keys] for i, name in enumerate(names)}
     arrays = ", ".join(f"%({name})s::text[]" for name in names)

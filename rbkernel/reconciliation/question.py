@@ -1,4 +1,4 @@
-"""A comparison of two tables: a frozen value, checked before any server is asked.
+"""A comparison of two tables: a frozen value, which is checked before any query is sent.
 
 Pure.
 """
@@ -27,26 +27,27 @@ class Question:
         Table names as PostgreSQL keeps them, possibly qualified: ``shop.orders``. A name that
         holds a dot is written in double quotes.
     key
-        Columns of the source that identify a row in both.
+        Columns of the source that identify a row in both tables.
     columns
-        Columns of the source to compare; when empty all of them, and one that the target lacks is
-        a difference.
+        Columns of the source to compare. If empty, all columns are compared, and a column that the
+        target lacks is a difference.
     ignore
-        Columns of the source that are not compared, and that the target need not have.
+        Columns of the source that are not compared; the target may lack them.
     mapping
-        Source column → target column, where the names differ. A pair that is named here is compared
-        although its types differ: as numbers when both are, else as text.
+        Source column → target column, if the names differ. A pair that is named here is compared
+        even if the types differ: as numbers if both are numeric, else as text.
     where
-        Condition on the rows of both sides, in SQL. It picks the keys; a row whose key it picks on
-        one side is then compared whatever it says of the other.
+        Condition on the rows of both sides, in SQL. The condition selects keys: a key that is
+        selected on one side is compared even if the row on the other side does not meet the
+        condition.
     target_where
-        The same for the target, where its columns are called otherwise.
+        The condition for the target, if its columns have other names.
     window_s, window_column
-        Only keys of rows whose time column lies within so many seconds before now.
+        Compare only keys of rows whose ``window_column`` is at most this number of seconds old.
     tolerance
-        Column → largest absolute difference of two numbers that still counts as same.
+        Column → the largest absolute difference of two numbers that count as equal.
     time_zone
-        What a timestamp without time zone means, where the other side has one.
+        The time zone of timestamps without time zone, if the other side's column has one.
     """
 
     source: str
@@ -83,17 +84,17 @@ class Question:
 
     @property
     def name(self) -> str:
-        """What a frame of its answer is called."""
+        """The name of the comparison in the provenance of its frame."""
         return f"reconcile {self.source} with {self.target}"
 
     @property
     def digest(self) -> str:
-        """Identify the question: a run is only continued with the very same one."""
+        """A hash of the question; a comparison is resumed only if the hash is the same."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def check(self, allow_functions: tuple[str, ...] = ()) -> None:
-        """Let nothing through in a condition that does more than read.
+        """Raise if a condition does more than read.
 
         Raises
         ------
@@ -111,7 +112,7 @@ class Question:
 
 
 def parts_of(name: str) -> list[str]:
-    """Split a table's name, taken as PostgreSQL keeps it, into schema and table.
+    """Split a table's name into schema and table; upper and lower case are kept.
 
     >>> parts_of("shop.Orders"), parts_of('shop."a.b"'), parts_of("orders")
     (['shop', 'Orders'], ['shop', 'a.b'], ['orders'])
@@ -123,7 +124,9 @@ def parts_of(name: str) -> list[str]:
 
 
 def _check_brackets(condition: str) -> None:
-    """Refuse a condition that is none, ends its own brackets, or asks for a value."""
+    """Raise if a condition is empty, has unbalanced brackets, or contains a placeholder for a
+    value.
+    """
     if not condition.strip():
         raise _wrong("the condition is blank", "write one, or leave it out")
     depth = 0

@@ -1,10 +1,10 @@
 """A script that makes the target's rows equal to the source's, and its inverse; never run here.
 
-Every statement names what it expects to find: the key and the present value of each compared
-column, as text under pinned settings, so that the types do not matter. It raises if it did not
-change exactly one row, or if the row does not have the intended values afterwards, because a
-trigger or a rule changed it. The script is one transaction, so if a row has changed since, nothing
-is changed. Extra rows are deleted first and missing ones inserted last, so that a unique value can
+Every statement contains the expected state of its row: the key and the present value of each
+compared column, as text under pinned settings, so that the types do not matter. The statement
+raises an error unless it changes exactly one row, or if a trigger or a rule gives the row other
+values than intended. The script is one transaction, so if a row has changed since, nothing is
+changed. Extra rows are deleted first and missing ones inserted last, so that a unique value can
 move from one row to another; the inverse has the reverse order.
 """
 
@@ -85,9 +85,9 @@ SELECT ARRAY(SELECT t.tgname::text FROM pg_trigger t
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """Two scripts for psql; ``rows`` is how many each of them changes.
+    """Two scripts for psql, the repair and its inverse; each changes ``rows`` rows.
 
-    ``obstacles`` say why the scripts will probably stop, changing nothing.
+    ``obstacles`` are reasons why the scripts will probably fail without changing anything.
     """
 
     sql: str
@@ -112,8 +112,8 @@ class _Script:
     ) -> None:
         """Add a statement and its inverse.
 
-        ``before`` and ``after`` are the conditions of the row as it is without and with the
-        statement, empty where there is none.
+        ``before`` and ``after`` are conditions: the state of the row before and after the
+        statement. A condition is empty if there is no row.
         """
         names = (column.target_name for column in self.layout.key)
         row = ", ".join(f"{name} = {value}" for name, value in zip(names, key, strict=True))
@@ -139,7 +139,7 @@ class _Script:
         )
 
     def note(self, text: str) -> None:
-        """Add a note to the header, once."""
+        """Add a note to the header, unless it is already there."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -147,14 +147,14 @@ class _Script:
 def write(
     source: Session, target: Session, question: Question, differences: Sequence[Difference]
 ) -> Repair:
-    """Write the script from the present rows.
+    """Return the scripts, written from the present rows.
 
     Parameters
     ----------
     source, target, question
         As in the comparison.
     differences
-        What to repair; rows that no longer differ are left out.
+        The differences to repair; rows that no longer differ are left out.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def _values(
 ) -> dict[Key, Values]:
     """Fetch exact rows as text: target column → value."""
     if target:
-        # an extra row is deleted, so all its values must be known to restore it
+        # an extra row is deleted, so all of its values are needed for the inverse
         names = [column.name for column in layout.target.columns]
         hidden = [column.name for column in layout.target.columns if not column.readable]
         if hidden:
@@ -298,8 +298,9 @@ def _updating(script: _Script, new: Values, expected: str) -> str:
 def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = False) -> str:
     """Return the condition that a row exists and has these values.
 
-    They are compared as text, since json has no ``=``: as it was read from these very columns, or
-    after the column's type has read it, since numeric(8,2) rounds.
+    The values are compared as text, since json has no ``=``. A text that was read from the target
+    itself is compared unchanged; another text is first converted to the column's type and back,
+    since numeric(8,2), for example, rounds.
     """
     keys = {column.target_name: part for column, part in zip(script.layout.key, key, strict=True)}
     conditions = [f"{quote_identifier(name)} = {_cast(script, name, keys[name])}" for name in keys]
@@ -330,7 +331,7 @@ def _column(script: _Script, name: str) -> TableColumn:
 
 
 def _fixed(column: TableColumn) -> bool:
-    """Tell whether an UPDATE cannot set a column."""
+    """Return whether an UPDATE cannot set a column."""
     return column.generated or column.identity == "a"
 
 
@@ -354,7 +355,9 @@ def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str])
 
 
 def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
-    """Note which sequences were not advanced although rows with values were inserted."""
+    """Add a note on sequences that are not advanced although the script inserts values into their
+    columns.
+    """
     set_here = {column.target_name for column in script.layout.everything}
     table = _plain(script.layout.target.sql)
     for shown in sequences:
@@ -383,7 +386,7 @@ def _note_obstacles(script: _Script, rules: list[str]) -> None:
 
 
 def _exchanged(updates: Iterable[tuple[Values, Values]], columns: Sequence[str]) -> bool:
-    """Tell whether a row gets values that another row to be changed still has."""
+    """Return whether a row gets a value that another row, which is changed later, still has."""
     pairs = [
         (tuple(old[name] for name in columns), tuple(new[name] for name in columns))
         for old, new in updates

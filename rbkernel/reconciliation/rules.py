@@ -1,4 +1,4 @@
-"""The rules by which the differences of two tables are judged: `rb.assess` applies them."""
+"""The rules on the differences of two tables; `rb.assess` applies them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rbkernel.reconciliation.question import Question
 
 
 def rules(question: Question) -> tuple[Rule, ...]:
-    """Return the rules about the answer to a question.
+    """Return the rules for the result of a comparison.
 
     >>> asked = Question(source="a", target="b", key=("id",))
     >>> [rule.name for rule in rules(asked)]

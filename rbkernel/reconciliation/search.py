@@ -1,8 +1,8 @@
 """Find suspects on two servers: keys in one part of the tables whose rows may differ.
 
-Each server adds up a 64-bit hash of its rows by buckets of about a thousand; only the rows of
-buckets that are not equal are then looked at, first by their hashes. A suspect is no verdict yet
-(module verdict), but what is not a suspect is equal.
+Each server adds up a 64-bit hash of its rows by buckets of about a thousand; only buckets with
+different hashes are then compared row by row, by the hashes of the rows. A row that is not a
+suspect is equal on both sides. A suspect may be equal or different (module verdict).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from rbkernel.sources.postgres.connection.capabilities import has
 Key = tuple[str, ...]
 
 _ROWS_OF_A_BUCKET = 1000
-# with more bad buckets than this, reading the whole part is quicker than looking them up
+# with more bad buckets than this, reading the whole part is faster than reading the buckets
 _MANY = 0.1
 _INT8 = 2**63
-# one value of each kind of piece, and non-ASCII text
+# test values: one for each kind of piece, and non-ASCII text
 _VECTOR = {
     "(-7)::int8": "int8",
     "(-12.50)::numeric": "numeric",
@@ -49,7 +49,8 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 class Searched:
     """The result of a part: row counts of both sides, and an iterator of differences.
 
-    ``dense`` if there are so many that the next part is better searched row by row at once.
+    ``dense`` is true if there are so many differences that for the next part a direct search row by
+    row is faster.
     """
 
     source_rows: int
@@ -70,9 +71,9 @@ class Suspects:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """SQL of one side's rows and hashes.
+    """The SQL for the rows and hashes of one side.
 
-    ``portable`` is for servers that do not hash alike: MD5 over the text in UTF-8.
+    ``portable`` is for servers with different hash functions: it selects MD5 of the text in UTF-8.
     """
 
     table: Table
@@ -95,35 +96,37 @@ class Side:
             return " AND ".join(
                 f"{self.first} {sign} {edge}" for edge, sign in edges if edge is not None
             )
-        # the upper bits: the lower ones make the buckets
+        # slices use the upper bits of the hash, since buckets use the lower bits
         return f"({self.key_hash} >> 40) & {part.of - 1} = {part.number}" if part.of > 1 else ""
 
     @property
     def first(self) -> str:
-        """Return the first column of the key; a range has no other."""
+        """Return SQL for the first column of the key; for ranges it is the only one."""
         return self.key[0][0]
 
     @property
     def key_hash(self) -> str:
-        """Return a 64-bit hash of the key."""
+        """Return SQL for a 64-bit hash of the key."""
         return self._hashed(self.key, "0")
 
     @property
     def key_texts(self) -> tuple[str, ...]:
-        """Return the key's columns as text."""
+        """Return SQL for each column of the key as text."""
         return tuple(fill(rule.text, column) for column, rule in self.key)
 
     @property
     def column_hashes(self) -> tuple[str, ...]:
-        """Return a 64-bit hash of each column."""
+        """Return SQL for a 64-bit hash of each column."""
         return tuple(self._hashed((one,), "0") for one in self.columns)
 
     def identity(self, part: Part) -> str:
-        """Return the key itself where it is an integer, else its hash."""
+        """Return SQL for a number that identifies the key: the key itself if it is an integer, else
+        its hash.
+        """
         return f"{self.first}::int8" if part.kind == "range" else self.key_hash
 
     def row_hash(self, part: Part) -> str:
-        """Return a 64-bit hash of the row, including its key."""
+        """Return SQL for a 64-bit hash of the row, including its key."""
         if part.kind == "range" and not self.portable:
             return self._hashed(self.columns, self.identity(part))
         # a different seed than the key's own hash: keys that collide in one do not collide in both
@@ -135,14 +138,14 @@ class Side:
         return hashed(values, seed, bytea=self.bytea)
 
     def bucket(self, part: Part) -> str:
-        """Return the number of a row's bucket."""
+        """Return SQL for the number of a row's bucket."""
         if part.kind == "range":
             return f"{self.first}::int8 / {width(part)}"
         return f"{self.key_hash} & {buckets_of_a_slice(part) - 1}"
 
 
 def _md5(texts: Sequence[str]) -> str:
-    # lengths keep ('a|b', 'c') from being ('a', 'b|c'), and - is no length, so it can be NULL
+    # lengths distinguish ('a|b', 'c') from ('a', 'b|c'); - is not a length and represents NULL
     row = " || ".join(f"coalesce(length({text}) || ':' || {text}, '-')" for text in texts)
     digest = f"substr(md5(convert_to({row}, 'UTF8')), 1, 16)"
     return f"('x' || {digest})::bit(64)::int8"
@@ -151,7 +154,7 @@ def _md5(texts: Sequence[str]) -> str:
 def sides(
     layout: Layout, both: Readers, conditions: tuple[str, str], *, portable: bool
 ) -> tuple[Side, Side]:
-    """Return the SQL of both sides."""
+    """Return the SQL for both sides."""
     return (
         _side(layout, both.source, conditions[0], portable=portable, target=False),
         _side(layout, both.target, conditions[1], portable=portable, target=True),
@@ -174,7 +177,7 @@ def _side(layout: Layout, reader: Reader, condition: str, *, portable: bool, tar
 
 
 def hash_alike(both: Readers) -> bool:
-    """Tell whether both servers give one test vector the same hash, in the same encoding."""
+    """Return whether both servers compute the same hash for a test vector, in the same encoding."""
     one, other = both.both(_vector, _vector)
     return one == other
 
@@ -186,7 +189,7 @@ def _vector(reader: Reader) -> list[tuple[Any, ...]]:
 
 
 def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
-    """Return the error about a duplicate key that appeared after the check."""
+    """Return the error that a duplicate key has appeared after the check."""
     names = " or ".join(side.table.shown for side in sides)
     return QueryError(
         f"the key does not identify a row of {names}: rows with an existing key were"
@@ -197,12 +200,14 @@ def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
 
 
 def apart(one: str, other: str, most: float) -> str:
-    """Return the condition that two numbers differ by more than the tolerance, or one is NULL."""
+    """Return the SQL condition that two numbers differ by more than the tolerance, or that one is
+    NULL.
+    """
     return f"(abs({one}::text::numeric - {other}::text::numeric) <= {most!r}) IS NOT TRUE"
 
 
 def suspects(pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool) -> Suspects:
-    """Search one part; `dense` as the previous part."""
+    """Search one part for suspects; `dense` is the result for the previous part."""
     if dense:
         return _row_by_row(pair, part, both, [])
     source, target = pair
@@ -229,7 +234,9 @@ def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
 
 
 def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> Suspects:
-    """Search for rows that do not match, in bad buckets, or in all if none is named."""
+    """Search row by row for rows that do not match, in the given buckets, or in all if none is
+    given.
+    """
     source, target = pair
     left, right = both.both(
         lambda reader: _pairs(reader, source, part, bad),
@@ -248,7 +255,7 @@ def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[in
 def _texts(
     pair: tuple[Side, Side], part: Part, both: Readers, found: Sequence[int]
 ) -> Sequence[Key]:
-    """Return the keys that the numbers represent."""
+    """Return the keys, as text, that these numbers identify."""
     if part.kind == "range":
         return [(str(key),) for key in found]
     if not found:
@@ -266,7 +273,7 @@ def _pairs(reader: Reader, side: Side, part: Part, bad: list[int]) -> Pairs:
     if not bad:
         rows = side.rows(part)
     elif part.kind == "range":
-        # uses the index: a join with the ranges of the bad buckets
+        # a join with the ranges of the bad buckets, which can use the index
         edges = [edges_of(number, width(part)) for number in bad]
         values = {"lows": [low for low, _ in edges], "highs": [high for _, high in edges]}
         within = side.rows(part, f"{side.first} BETWEEN rb_bad.rb_low AND rb_bad.rb_high")
@@ -293,7 +300,7 @@ def _keys(reader: Reader, side: Side, part: Part, hashes: Sequence[int]) -> list
 
 
 def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:
-    """Return the keys except those that both sides have once with the same hash.
+    """Return all keys except those that exist once on both sides, with the same hash.
 
     >>> some, others = np.array([1, 2, 3]), np.array([10, 20, 30])
     >>> unmatched((some, others), (some[:2], others[1:])).tolist()
@@ -315,7 +322,7 @@ def unmatched(left: Pairs, right: Pairs) -> NDArray[np.int64]:
 
 
 def width(part: Part) -> int:
-    """Return how many keys wide a bucket is, so that one holds about a thousand rows.
+    """Return the width of a bucket in keys, so that a bucket holds about a thousand rows.
 
     >>> width(Part(kind="range", rows=10_000, least=1, most=40_000))
     4000

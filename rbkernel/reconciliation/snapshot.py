@@ -1,12 +1,13 @@
 """One snapshot per server: a repeatable-read, read-only transaction that all statements share.
 
-The two servers work at the same time, each in its own thread. If one server holds both tables,
-there is one connection, one transaction and one snapshot for both. A standby can be compared, too:
-its snapshot shows what it has replayed, and a conflict with replay ends it with an error.
+Queries run on both servers at the same time, each in its own thread. If one server holds both
+tables, there is one connection, one transaction and one snapshot for both. A standby can be
+compared, too: its snapshot shows the WAL that is replayed so far. If the snapshot conflicts with
+replay, the server ends the transaction with an error.
 
-A snapshot holds back vacuum while it is open, so it is renewed after a while; each part of the
-tables is compared within one. If several parts are compared at the same time, each has its own
-connections, and so snapshots.
+An open snapshot delays vacuum, so it is renewed after some time, but not within a part of the
+tables. If several parts are compared at the same time, each part has its own connections and
+snapshots.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ Found = TypeVar("Found")
 
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
-# Vacuum does not notice a snapshot of a minute; a backup takes longer.
+# Maximum age of a snapshot in s: a minute does not matter for vacuum, and backups take longer.
 LONGEST_S = 60.0
-# Between two cancels.
+# Pause in s between two cancels.
 _AGAIN_S = 0.1
-# A backend among those of all servers, as %c of log_line_prefix tells it.
+# An identifier of the backend that is unique among all servers, like %c of log_line_prefix.
 BACKEND = "to_hex(trunc(extract(epoch FROM backend_start))::int8) || '.' || to_hex(pid)"
 _OWN = f"SELECT {BACKEND} FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
-# Beside the settings of every session. Text is converted, since the two servers may have different
-# encodings. enable_sort: GROUP BY would sort the whole table on disk.
+# In addition to the settings of every session. Text is converted, since the two servers may have
+# different encodings. enable_sort: GROUP BY would sort the whole table on disk.
 _SETTINGS = {
     **settings.for_own_sql(),
     "client_encoding": "UTF8",
@@ -44,8 +45,8 @@ _SETTINGS = {
     "work_mem": "64MB",
     "idle_in_transaction_session_timeout": "60s",
 }
-# Ranges of keys are read, and joined, in the order of their index: a range would else be looked for
-# in all pages of the table, and a hash of half a million rows fills 100 MB.
+# With these settings the planner reads and joins ranges of keys by their index. Otherwise it may
+# read all pages of the table for each range, or build a hash of half a million rows (100 MB).
 _BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off"}
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
@@ -80,7 +81,7 @@ class Reader:
         self._watched(lambda: None)
 
     def read_by_index(self) -> None:
-        """From now on, read tables by an index if possible."""
+        """Make all later statements read tables by an index, if possible."""
         self._more = _BY_INDEX
         self.rows(settings.statement(_BY_INDEX), _BY_INDEX)
 
@@ -90,7 +91,7 @@ class Reader:
         self._begun = False
 
     def cancel(self) -> None:
-        """Cancel the running query, and start no other."""
+        """Cancel the running query, and refuse further ones."""
         self._cancelled = True
         driver.cancel(self.raw, timeout_s=_GRACE_S)
 
@@ -107,7 +108,7 @@ class Reader:
                     self._begin()
                 return ask()
         except (DatabaseError, QueryError) as error:
-            # a command meets it as well as a notebook
+            # the error can occur in a command, where there is no cell
             error.next_step = error.next_step.replace("run the cell again", "run it again")
             raise (deadline.error(error) if deadline.passed else error) from error
 
@@ -120,11 +121,11 @@ class Reader:
             "lock_timeout": f"{limits.lock_timeout_s * 1000:.0f}",
             **driver.no_transaction_timeout(driver.version_num(self.raw)),
         }
-        # no rows: psycopg has nothing to fetch
+        # executed separately, since BEGIN returns no rows to fetch
         driver.execute(self.raw, _BEGIN, name=self.name)
         [row] = driver.fetch(self.raw, settings.statement(wanted), wanted, name=self.name)
         self.own_path = settings.begun(row, self.name).own_path
-        # a pooler may take another backend for each transaction
+        # queried in each transaction, since a pooler may choose another backend for each
         [(self.backend,)] = driver.fetch(self.raw, _OWN, {}, name=self.name)
         self._begun = True
 
@@ -146,7 +147,9 @@ class Readers:
     def both(
         self, of_source: Callable[[Reader], Found], of_target: Callable[[Reader], Found]
     ) -> tuple[Found, Found]:
-        """Query both sides, in parallel if they are two; if one fails, the other is cancelled."""
+        """Query both sides, in parallel if there are two servers; if one query fails, cancel the
+        other.
+        """
         if self.one_server:
             return of_source(self.source), of_target(self.target)
         with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
@@ -154,7 +157,7 @@ class Readers:
             try:
                 self._wait(asked)
             except BaseException:
-                # also when a human interrupts: no query may keep running
+                # cancels also if a human interrupts, so that no query continues
                 pairs = zip((self.source, self.target), asked, strict=True)
                 stop(asked, [reader for reader, future in pairs if not future.done()])
                 raise
@@ -167,7 +170,9 @@ class Readers:
             future.result()
 
     def release(self, *, older_than_s: float = 0.0) -> None:
-        """Release the snapshots if they are that old; the next statement takes new ones."""
+        """Release the snapshots if they are older than the limit; the next statement takes new
+        ones.
+        """
         if time.monotonic() - self._since >= older_than_s:
             self.source.end()
             self.target.end()
@@ -175,13 +180,13 @@ class Readers:
             self._new = True
 
     def taken(self) -> int:
-        """Return 1 at the first call in a snapshot, else 0; the sum is the number of snapshots."""
+        """Return 1 at the first call in a snapshot, else 0, so that a sum counts the snapshots."""
         new, self._new = self._new, False
         return int(new)
 
 
 def stop(asked: Iterable[Future[Any]], readers: Sequence[Reader]) -> None:
-    """Cancel until no query runs: a cancel between two statements has no effect."""
+    """Cancel until no query runs, because a cancel between two statements has no effect."""
     running = [future for future in asked if not future.cancel()]
     while True:
         for reader in readers:
@@ -192,7 +197,7 @@ def stop(asked: Iterable[Future[Any]], readers: Sequence[Reader]) -> None:
 
 @contextmanager
 def readers(source: Session, target: Session) -> Iterator[Readers]:
-    """Borrow the connections of both sessions, one when they are the same."""
+    """Borrow the connections of both sessions; only one if both are the same session."""
     _reach(source, target)
     with ExitStack() as stack:
         one = Reader(source, stack.enter_context(source.lent()))
@@ -206,12 +211,12 @@ def readers(source: Session, target: Session) -> Iterator[Readers]:
 
 @contextmanager
 def several(first: Readers, count: int) -> Iterator[Sequence[Readers]]:
-    """Open further connections, so that there are `count` with the first.
+    """Open further connections, so that there are `count` pairs, including the first.
 
     Raises
     ------
     DatabaseError
-        A server has no room for so many, or the connection leads to another server now.
+        A server has too few free slots, or a new connection reaches another server than the first.
     """
     with ExitStack() as stack:
         yield [first, *(_another(first, stack) for _ in range(1, count))]
@@ -241,6 +246,6 @@ def _another(first: Readers, stack: ExitStack) -> Readers:
 def _reach(source: Session, target: Session) -> None:
     """Log in at both servers at the same time, and check that the roles are fit."""
     with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
-        # a session that is both is reached once
+        # if source and target are one session, it logs in once
         for _ in pool.map(lambda session: session.server, dict.fromkeys((source, target))):
             pass

@@ -61,7 +61,7 @@ LEFT JOIN pg_collation k ON k.oid = a.attcollation
 WHERE t.typtype <> 'd'
 ORDER BY a.attnum
 """
-# unique for sure: of all rows, checked at once, on nothing but plain columns of the key
+# indexes of all rows on plain columns; the first field: whether the index guarantees uniqueness
 _INDEXES = """
 SELECT i.indisunique AND i.indimmediate,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
@@ -71,7 +71,7 @@ SELECT i.indisunique AND i.indimmediate,
 FROM pg_index i
 WHERE i.indrelid = %(oid)s AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 """
-# to the microsecond: another server or a standby has a different value
+# the start time in microseconds, which differs between servers and their standbys
 _PLACE = "SELECT pg_postmaster_start_time()::text, current_database()::text"
 _READABLE = frozenset("rpvmf")
 
@@ -98,7 +98,7 @@ class Table:
     shown: str
     oid: int
     kind: str
-    # an estimate, which every ANALYZE changes: no part of `Progress.layout`
+    # an estimate, not included in `Progress.layout`, because every ANALYZE changes it
     row_bytes: float = field(repr=False)
     columns: tuple[TableColumn, ...]
     unique: tuple[frozenset[str], ...]
@@ -110,7 +110,7 @@ class Table:
 
 
 def read(reader: Reader, name: str) -> Table:
-    """Look up a table.
+    """Read a table from the catalogue.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def read(reader: Reader, name: str) -> Table:
     if secured:
         raise _hidden(reader, name)
     indexes = reader.rows(_INDEXES, {"oid": oid})
-    # an index of a partitioned table holds in its partitions, one of a parent not in its children
+    # a unique index of a partitioned table covers its partitions; that of a parent not its children
     proofs = [] if has_children else [columns for unique, columns, _ in indexes if unique]
     return Table(
         sql=percent(quote_identifier(schema, relation)),
@@ -176,12 +176,12 @@ def _located(reader: Reader, name: str) -> int:
 
 
 def check_two(source: Table, target: Table, both: Readers) -> None:
-    """Check that they are not the same table, also through two connections.
+    """Check that source and target are not the same table, even if two connections are used.
 
     Raises
     ------
     QueryError
-        They are the same table.
+        Source and target are the same table.
     """
     if source.oid != target.oid:
         return
@@ -226,12 +226,12 @@ def _table_column(row: tuple[Any, ...]) -> TableColumn:
 
 
 def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
-    """Return a column that must exist.
+    """Return a column, which must exist.
 
     Raises
     ------
     QueryError
-        It does not; the message lists the columns.
+        The column does not exist; the message lists the columns.
     """
     found = of.column(name)
     if found is None:

@@ -1,4 +1,4 @@
-"""Two servers: find what differs in each suspect, column by column.
+"""Compare suspects on two servers column by column, and find the columns that differ.
 
 Each side hashes each column of the suspects; different hashes mean different values (module
 encoding). If PostgreSQL may treat differently encoded values as equal, or a tolerance was given,
@@ -28,7 +28,7 @@ Texts = tuple[str | None, str | None]
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part; differences are looked up lazily."""
+    """Compare one part; the differences are read only when the caller iterates over them."""
     found = suspects(pair, part, both, dense=dense)
     return Searched(
         source_rows=found.source_rows,
@@ -67,7 +67,7 @@ def _examine(
     for i, column in enumerate(layout.columns):
         if column.rule.typed or column.tolerance is not None:
             _settle(layout, column, keys, unlike[i], both)
-    # odd multipliers: so the position and the side of each value count
+    # odd multipliers, so that the version depends on the position and side of each value
     factors = np.arange(1, 4 * len(unlike), 2, dtype=np.uint64)[:, None]
     version = (np.concatenate([left.hashes, right.hashes]).astype(np.uint64) * factors).sum(axis=0)
     flags = np.concatenate([[left.present, right.present], unlike])
@@ -101,7 +101,7 @@ def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, tar
 def _settle(
     layout: Layout, column: Column, keys: Sequence[Key], unlike: NDArray[np.bool_], both: Readers
 ) -> None:
-    """Remove rows from `unlike` whose values count as equal."""
+    """Clear the flags in `unlike` for values that count as equal."""
     row_bytes = max(layout.source.row_bytes, layout.target.row_bytes)
     places: list[int] = np.flatnonzero(unlike).tolist()
     for some in batches(places, row_bytes):

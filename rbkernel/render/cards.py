@@ -1,7 +1,8 @@
 """Render findings, decisions and plans as HTML, as plain text and as typed JSON.
 
-Pure. All text is escaped. Styles are inline, with both colours, because JupyterLab removes
-style sheets from untrusted notebooks, and the notebook of an alert's run is untrusted.
+Pure. All text is escaped. Styles are inline, with text and background colour, because JupyterLab
+removes style sheets from untrusted notebooks, and the notebook of a run that an alert started is
+untrusted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rbkernel.model import (
     leading,
 )
 
-# WCAG AA against white text, and against each other for the colour-blind by lightness
+# contrast of WCAG AA with white text; colour-blind people distinguish them by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
 _OPEN = "#2458a6"
 _INK, _PAPER, _FAINT, _EDGE = "#1f2328", "#ffffff", "#57606a", "#d0d7de"
@@ -34,9 +35,9 @@ _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 
 def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
-    """Return a mime bundle that a machine, a browser and a terminal can each read.
+    """Return a MIME bundle with JSON for programs, HTML for browsers, and text for terminals.
 
-    The data keep every character; HTML and text show invisible characters as escapes.
+    JSON holds every character unchanged; HTML and text show invisible characters as escapes.
     """
     plain = strictjson.normal(data, str)
     return {
@@ -63,7 +64,7 @@ class Screen:
 
     @property
     def headline(self) -> str:
-        """One sentence: the verdict and the causes."""
+        """The verdict and the causes, in one sentence."""
         if not self.findings:
             return f"{self.run.title}: no check has run yet"
         so_far = "" if self.finished else " (so far)"
@@ -78,7 +79,7 @@ class Screen:
 
 
 def screen_card(screen: Screen) -> str:
-    """The first screen: what is wrong, what to do next, and which run it is."""
+    """Return the first screen as HTML: the problems, the next step, and the run."""
     run = screen.run
     parts = [
         _band(screen.headline, screen.verdict.value if screen.findings else None),
@@ -92,7 +93,7 @@ def screen_card(screen: Screen) -> str:
 
 
 def screen_text(screen: Screen) -> str:
-    """The first screen as plain text."""
+    """Return the first screen as plain text."""
     lines = [screen.headline]
     lines += findings_text(screen.findings)
     lines += [decision_text(decision) for decision in screen.decisions]
@@ -101,12 +102,12 @@ def screen_text(screen: Screen) -> str:
 
 
 def finding_card(finding: Finding) -> str:
-    """One finding, as its cell shows it."""
+    """Return a finding as HTML, as its cell shows it."""
     return frame(_finding_line(finding, expected=True))
 
 
 def finding_text(finding: Finding) -> str:
-    """One finding in one line of plain text.
+    """Return a finding as one line of plain text.
 
     >>> finding_text(Finding(title="Lag", verdict=Verdict.OK, expected="below 2 s", actual="0 s"))
     'OK       Lag: 0 s (expected below 2 s)'
@@ -128,7 +129,9 @@ def _expected(finding: Finding) -> str:
 
 
 def findings_text(findings: Iterable[Finding]) -> list[str]:
-    """Findings, one per line, the worst first; one more line for those that a cause explains."""
+    """Return findings as lines of text, the worst first; one more line for those that a cause
+    explains.
+    """
     unexplained = [finding for finding in findings if not finding.explained_by]
     lines = [finding_text(finding) for finding in folded(by_urgency(unexplained))]
     symptoms = _symptoms(findings)
@@ -141,8 +144,11 @@ def _symptoms(findings: Iterable[Finding]) -> str:
 
 
 def overview_card(findings: Iterable[Finding]) -> str:
-    """All findings of an overview as one table: problems first, with the runbook to open."""
-    # each cell has both colours: a dark JupyterLab paints the rows of tables
+    """Return the findings of an overview as an HTML table: problems first, with the runbook to
+    open.
+    """
+    # each cell sets text and background colour, because a dark JupyterLab colours the rows of
+    # tables
     cell = (
         f"padding: 3px 8px; border: 1px solid {_EDGE}; text-align: left; vertical-align: top;"
         f" color: {_INK}; background-color: {_PAPER}"
@@ -163,17 +169,17 @@ def overview_card(findings: Iterable[Finding]) -> str:
 
 
 def overview_text(findings: Iterable[Finding]) -> str:
-    """All findings of an overview, one per line."""
+    """Return the findings of an overview as text, one per line."""
     return "\n".join(findings_text(list(findings)))
 
 
 def decision_card(decision: Decision) -> str:
-    """A question with its options, and the answer once there is one."""
+    """Return a question as HTML, with its options, and the answer if there is one."""
     return frame(_decision_line(decision))
 
 
 def decision_text(decision: Decision) -> str:
-    """A question and its state in one line of plain text."""
+    """Return a question and its state as one line of plain text."""
     if decision.state == DecisionState.CHOSEN:
         return f"DECIDED  {decision.question}: {decision.choice} ({decision.at})"
     state = f"{decision.state.upper():8}"
@@ -186,7 +192,7 @@ def decision_text(decision: Decision) -> str:
 
 
 def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
-    """A proposed action: state, targets, the exact SQL or command, risk and undo."""
+    """Return a proposed action as HTML: state, targets, exact SQL or command, risk and undo."""
     if not plan.text:
         return frame(_line(badge("nothing to do", "ok"), escape(plan.title), ""))
     head = _line(badge(state, colour), f"<b>{escape(plan.title)}</b>", "")
@@ -199,7 +205,7 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
 
 
 def _undo(plan: ActionPlan) -> str:
-    """How to revert it; a script is collapsed, and can be copied."""
+    """Return the undo of a plan as HTML; a script is collapsed, and can be copied."""
     if "\n" not in plan.undo:
         return _facts([("Undo", plan.undo)])
     return (
@@ -209,7 +215,7 @@ def _undo(plan: ActionPlan) -> str:
 
 
 def plan_text(plan: ActionPlan, state: str) -> str:
-    """A proposed action as plain text, SQL or command included."""
+    """Return a proposed action as plain text, including the SQL or command."""
     if not plan.text:
         return f"Nothing to do: {plan.title}"
     place = f"on {plan.connection}" if plan.sql else "in a shell"
@@ -222,13 +228,13 @@ def plan_text(plan: ActionPlan, state: str) -> str:
 
 
 def command_card(title: str, command: str, reason: str) -> str:
-    """A read-only command that was not run here: to copy, with the reason why."""
+    """Return a read-only command that was not run as HTML, to copy, with the reason."""
     head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
     return frame(head + _to_copy(command))
 
 
 def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str = "") -> str:
-    """A checklist with its ticked items."""
+    """Return a checklist as HTML."""
     entries = list(items)
     ticked = sum(done for _, done in entries)
     colour = "ok" if ticked == len(entries) else "open"
@@ -242,7 +248,7 @@ def checklist_card(title: str, items: Iterable[tuple[str, bool]], *, hint: str =
 
 
 def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
-    """A checklist in plain text.
+    """Return a checklist as plain text.
 
     >>> print(checklist_text("Before", [("VPN is up", True), ("Access", False)]))
     Before: 1 of 2
@@ -255,14 +261,14 @@ def checklist_text(title: str, items: Iterable[tuple[str, bool]]) -> str:
 
 
 def message_card(label: str, text: str, colour: str = "unknown") -> str:
-    """A note, or a remark of rbkernel."""
+    """Return a note, or a remark of rbkernel, as HTML."""
     return frame(_line(badge(label, colour), escape(text), ""))
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
-    """The line under a table: its provenance, with the SQL to unfold.
+    """Return the line under a table as HTML: the provenance, with the SQL collapsed.
 
-    It has no background of its own, so it takes the page's colours, light or dark.
+    The line has no background colour, so the page's light or dark colours apply.
     """
     summary = " · ".join(escape(fact) for fact in facts if fact)
     return (
@@ -271,7 +277,7 @@ def provenance_line(facts: Iterable[str], sql: str) -> str:
     )
 
 
-# up to this many ok findings are listed one by one; more would hide what is wrong
+# up to this number, ok findings are listed one by one; more would hide the problems
 _MOST_OK = 6
 
 
@@ -282,7 +288,7 @@ def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
 
 
 def _explained(findings: Iterable[Finding]) -> str:
-    """One line for the symptoms that a cause explains."""
+    """Return one line of HTML for the symptoms that a cause explains."""
     symptoms = _symptoms(findings)
     if not symptoms:
         return ""
@@ -298,7 +304,7 @@ def _passed(findings: tuple[Finding, ...]) -> str:
 
 
 def frame(inner: str) -> str:
-    """Put a border and colours around the output of a cell."""
+    """Return HTML with a border and colours around it, as the output of a cell."""
     return (
         f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
@@ -315,7 +321,7 @@ def _band(text: str, verdict: str | None) -> str:
 
 
 def badge(word: str, colour: str) -> str:
-    """A word with the background colour of a verdict."""
+    """Return a word as HTML, with the background colour of a verdict."""
     shade = _COLOURS.get(colour, _OPEN)
     return (
         f"<span style='background-color: {shade}; color: #ffffff; border-radius: 4px;"
@@ -342,15 +348,15 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
 
 
 def _step(finding: Finding) -> str:
-    """What to do next, with the runbook to open."""
+    """Return the next step, with the runbook to open."""
     if finding.explained_by:
-        # its own next step is about a symptom, and may do harm if the cause is known
+        # the finding's own next step treats a symptom, and may do harm
         return f"fix the cause: {finding.explained_by}"
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
 def _tells_more(finding: Finding) -> bool:
-    """Whether the cause adds something to title and figure."""
+    """Return whether the cause differs from title and figure."""
     return finding.cause not in {"", finding.title, finding.actual}
 
 
@@ -418,7 +424,7 @@ def _targets(plan: ActionPlan) -> str:
 
 
 def _clock(at: str) -> str:
-    """Write a UTC time for people.
+    """Return a UTC time as text for people.
 
     >>> _clock("2026-11-20T23:45:35.968906+00:00"), _clock("")
     ('2026-11-20 23:45:35 UTC', '')

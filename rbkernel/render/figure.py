@@ -1,4 +1,4 @@
-"""Pictures that show the problem at a glance, as plotly figures with a caption in words.
+"""Pictures of the results of diagnostics, as plotly figures with a caption in words.
 
 The caption is the plain text of the figure, for mail, diffs and screen readers. The MIME bundle is
 made here, because plotly's own code imports nbformat's validators (about a second) and may embed
@@ -37,7 +37,7 @@ class Picture:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         drawn = json.loads(self.figure.to_json(validate=False))
-        # not "responsive": when the window changes it forgets the height, and JupyterLab sets none
+        # not "responsive": plotly.js would then lose the height when the window changes
         config = {"displaylogo": False, "showSendToCloud": False}
         return {
             "application/vnd.plotly.v1+json": {**drawn, "config": config},
@@ -47,12 +47,13 @@ class Picture:
 
 @checked
 def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
-    """Draw a diagnostic's frame as the diagnostic itself declares, with its thresholds.
+    """Draw a diagnostic's frame as the diagnostic's header declares, with the thresholds.
 
     Parameters
     ----------
     frame
-        What `rb.query` or `rb.sample` returned; or, as for every call of `rb.figure`, `rb.assess`.
+        The result of `rb.query` or `rb.sample`. Like all functions of `rb.figure`, this one also
+        accepts the result of `rb.assess`.
     limit
         As for `bars`: a line to compare with; other pictures have none.
 
@@ -110,7 +111,7 @@ def timeline(
     warn, critical
         Thresholds in the unit of `y`.
     unit, title
-        Texts at the axis and above the figure.
+        Unit of the axis, and title above the figure.
     """
     must_have("rb.figure.timeline", frame, y=y, x=x, by=by)
     figure = _figure(title or y, unit or y)
@@ -230,7 +231,7 @@ def strip(
 
 @checked
 def differences(frame: Frame, *, title: str = "Where the rows differ") -> Picture:
-    """Show where in the key range rows differ, and below in which columns.
+    """Draw the positions of differing rows in the key range, and below them the differing columns.
 
     Parameters
     ----------
@@ -310,7 +311,7 @@ def tree(
     title
         Words above the figure.
     things
-        What the nodes are, in the plural.
+        The plural word for the nodes, such as "sessions".
     """
     must_have("rb.figure.tree", frame, node=node, parent=parent, label=label, by=by)
     figure = _figure(title, "")
@@ -348,7 +349,7 @@ def tree(
 
 
 def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[float, float]]:
-    """Give each node a column by its distance from a root, and a row of its own.
+    """Return column and row of each node: the column is the distance from a root; rows are unique.
 
     >>> _places(["1", "2", "3"], {"1": [], "2": ["1"], "3": ["2"]})
     {'1': (0, 0), '2': (1, 1), '3': (2, 2)}

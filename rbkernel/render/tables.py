@@ -14,7 +14,7 @@ from rbkernel.render import cards
 from rbkernel.runbook.digest import Table
 from rbkernel.runbook.placeholders import PLACEHOLDER
 
-# each cell has both colours: a dark JupyterLab paints the rows of tables
+# each cell sets text and background colour, because a dark JupyterLab colours the rows of tables
 _CELL = (
     "padding: 3px 8px; border: 1px solid #d0d7de; text-align: left; vertical-align: top;"
     " color: #1f2328; background-color: #ffffff"
@@ -30,9 +30,9 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
     table
         The table; a cell with a verdict gets its badge.
     kind
-        The kind of the typed JSON mimetype.
+        The kind in the MIME type of the JSON.
     remark
-        A line under it.
+        A line under the table.
     """
     note = remark
     if not table.rows:
@@ -45,7 +45,7 @@ def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
 
 
 def text(table: Table, remark: str = "") -> str:
-    """A table as plain text, one line per row.
+    """Return a table as plain text, one line per row.
 
     >>> print(text(Table(heading="links", names=("title", "url"), rows=(("Logs", "http://l"),))))
     LINKS
@@ -56,7 +56,7 @@ def text(table: Table, remark: str = "") -> str:
 
 
 def loud(words: str) -> str:
-    """Escape a text, and mark its placeholders.
+    """Return a text as HTML, with its placeholders highlighted.
 
     >>> loud("<b> ‹PLACEHOLDER: who›")  # doctest: +ELLIPSIS
     "&lt;b&gt; <mark style='...'>‹PLACEHOLDER: who›</mark>"
@@ -89,7 +89,7 @@ def _html(table: Table) -> str:
 
 
 def _titled(heading: str) -> str:
-    """Begin a heading with a capital letter.
+    """Return a heading with a capital first letter.
 
     >>> _titled("kill switches"), _titled("slo")
     ('Kill switches', 'SLO')

@@ -1,4 +1,4 @@
-"""Results of verifying and sealing in words: a notebook, a run, an incident, or all evidence."""
+"""Verify and seal evidence, with the results as text: a notebook, a run, an incident, or all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rbkernel.evidence.reading import read, snapshot_of
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.model import INCIDENT_ID, RUN_ID
 
-# at most so many incidents are named one by one
+# maximum number of incidents that are named one by one
 _NAMED = 3
 
 
@@ -31,11 +31,12 @@ def verify(
     root
         The evidence folder.
     what
-        A saved notebook, a run id, an incident id, a sealed folder; empty for all that is sealed.
+        A saved notebook, a run id, an incident id, or a sealed folder; empty for all sealed
+        evidence.
     signers
         The list of trusted signers; None for the list in the evidence folder.
     published
-        Heads that were published, which must still be in `HEADS`.
+        Published heads, which `HEADS` must still contain.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def verify(
 
 
 def sealed(run: SealedRun) -> list[str]:
-    """Describe what was sealed, or that it was sealed before, and what differs from the record."""
+    """Return lines that describe a new or earlier seal, and differences from the record."""
     lines = [f"sealed {run.folder}", f"head   {run.head}"]
     lines += [f"  {line}" for line in signed(run)]
     if not run.is_new:
@@ -86,7 +87,7 @@ def sealed(run: SealedRun) -> list[str]:
 
 
 def signed(run: SealedRun) -> list[str]:
-    """Describe who signed a seal, and what the seal lacks."""
+    """Return lines about the signer of a seal, and about missing parts of the seal."""
     return [*([f"signed by {run.signer}"] if run.signer else []), *run.missing]
 
 
@@ -100,7 +101,7 @@ def _check_heads(published: Collection[str]) -> None:
 
 
 def _signers(path: Path) -> list[str]:
-    """Count the verified runs and records of a folder, by signer."""
+    """Return lines with the number of verified runs and records of a folder, by signer."""
     signers = Counter(
         (
             manifest.read_listing(sums.read_bytes(), str(sums)).signer,
@@ -115,7 +116,7 @@ def _signers(path: Path) -> list[str]:
 
 
 def _unsealed(path: Path) -> list[str]:
-    """Describe which incidents have lines of their record after the last seal."""
+    """Return lines about the incidents whose record has lines after the last seal."""
     if manifest.RUN_FOLDER.fullmatch(path.absolute().name):
         return []
     counts = unsealed(path.absolute())
@@ -168,7 +169,7 @@ def _notebook(root: Path, path: Path, signers: Path | None) -> tuple[list[str], 
     if folder.parent != root / "open":
         problems = verify_folder(folder, signers=signers)
         return lines + [f"under seal: {problem}" for problem in problems], found.ok and not problems
-    # sealing an edited notebook would lock the true one out
+    # once an edited notebook is sealed, the original cannot be sealed any more
     hint = f": `rbkernel evidence seal {shlex.quote(str(path))}`" if found.ok else ""
     return [*lines, f"the run is not sealed yet{hint}"], found.ok
 

@@ -1,5 +1,6 @@
-"""Evidence for people who have no Jupyter: a page, a PDF, Markdown, an archive to verify.
+"""Exports of evidence for people without Jupyter: a page, a PDF, Markdown, an archive to verify.
 
-`report.report_files` is pure and makes the page that lies beside each sealed run; `writing.export`
-makes all the rest. This module stays empty, so that a command line does not wait for it.
+`report.report_files` is pure, and makes the page that is stored with each sealed run.
+`writing.export` makes the other formats. This module imports nothing, so that command lines start
+fast.
 """

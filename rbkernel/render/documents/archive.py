@@ -1,6 +1,7 @@
-"""Pure: the archive that proves: the sealed files, byte for byte, and how to verify them.
+"""Pure: an archive for proof, with the sealed files unchanged, and instructions to verify them.
 
-The archive is deterministic, and holds what `sha256sum` and `ssh-keygen` need: nothing of ours.
+The archive is deterministic. It can be verified with `sha256sum` and `ssh-keygen`, without
+rbkernel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rbkernel.evidence import manifest
 from rbkernel.evidence.manifest import Head
 
 VERIFY = "VERIFY.md"
-# a seal has no time that counts other than the one in HEADS; this is the first that zip knows
+# a fixed time, the earliest that zip supports: only the time in HEADS matters for a seal
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -39,7 +40,7 @@ def verify_text(head: Head, *, signed: bool, whole: bool) -> str:
     signed
         Whether a run in the archive has a signature.
     whole
-        Whether all of the incident is in it; else other runs of it are not.
+        Whether the archive contains all runs of the incident.
     """
     return _TEXT.format(
         head=head.sha256,

@@ -1,7 +1,7 @@
-"""Pure: one output of a cell → one block of a report, whatever the output holds.
+"""Pure: convert outputs of cells to blocks of a report, whatever the outputs contain.
 
-Each block has its plain text, for Markdown and for readers without scripts. Nothing is left out
-in silence: what cannot be shown leaves a note, and the executed notebook has it.
+Each block has a plain text, for Markdown and for browsers without scripts. If something cannot be
+shown, the block has a note instead; the executed notebook still contains the output.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from rbkernel.render.documents.widgets import WIDGET_VIEW, widget_text
 _CARD = re.compile(r"application/vnd\.rbkernel\.([a-z]+)\+json", re.ASCII)
 _VERDICTS = ("critical", "unknown", "warning", "ok")
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-# what a person scrolls through; a report of a run that printed for hours must still open
+# limit for the text of an output, so that the report of a run with much output can be opened
 _SHOWN_CHARACTERS = 20_000
-# what an output of an unexpected shape raises: it costs no other output
+# errors from an output of an unexpected form; the other outputs are shown all the same
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError)
 _LEFT_OUT = "parts that could run or load something were left out; the executed notebook has them"
 _NO_SVG = "not shown here, because it is not well-formed SVG; the executed notebook has it"
@@ -40,7 +40,7 @@ _NO_SVG = "not shown here, because it is not well-formed SVG; the executed noteb
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Plain text; ``label`` says what kind, such as the stream's name."""
+    """Plain text; ``label`` is its kind, such as the name of the stream."""
 
     kind: ClassVar = "text"
     text: str
@@ -49,7 +49,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """An exception: its last line, and the traceback to unfold."""
+    """An exception: the last line, and the traceback, which is collapsed."""
 
     kind: ClassVar = "error"
     text: str
@@ -58,7 +58,7 @@ class Error:
 
 @dataclass(frozen=True, kw_only=True)
 class Html:
-    """Clean markup with its tables cut, and the tables whole."""
+    """Sanitized HTML with long tables cut, and the complete tables."""
 
     kind: ClassVar = "html"
     markup: str
@@ -68,13 +68,13 @@ class Html:
 
     @property
     def coloured(self) -> bool:
-        """Whether it brings colours, which were chosen for white paper."""
+        """Whether the HTML sets colours, which were chosen for a white page."""
         return has_colours(self.markup)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plotly figure; ``drawn`` is None when it is not drawn, and ``note`` says why."""
+    """A plotly figure; if it cannot be drawn, ``drawn`` is None and ``note`` is the reason."""
 
     kind: ClassVar = "figure"
     number: int
@@ -84,7 +84,7 @@ class Figure:
 
     @property
     def height(self) -> int:
-        """Its height in px."""
+        """The height of the figure in px."""
         return round(self.drawn["layout"]["height"]) if self.drawn else 0
 
     @property
@@ -95,7 +95,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A picture as bytes."""
+    """An image as bytes."""
 
     kind: ClassVar = "image"
     number: int
@@ -105,13 +105,13 @@ class Image:
 
     @property
     def url(self) -> str:
-        """The picture inside the page."""
+        """The image as a data URL, for use inside the page."""
         return f"data:{self.mimetype};base64,{base64.b64encode(self.data).decode('ascii')}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A finding, decision, plan, note or overview, its fields as text."""
+    """A finding, decision, plan, note or overview, with its fields as text."""
 
     kind: ClassVar = "card"
     name: str
@@ -124,7 +124,7 @@ Block = Text | Error | Html | Figure | Image | Card
 
 
 class Reader:
-    """Makes blocks; pictures and cut tables are numbered through the whole report."""
+    """Converts outputs to blocks; images and cut tables are numbered throughout the report."""
 
     def __init__(self) -> None:
         self._pictures = count(1)
@@ -133,14 +133,14 @@ class Reader:
     def blocks(
         self, outputs: list[Mapping[str, Any]], widgets: Mapping[str, Any]
     ) -> Iterator[Block]:
-        """Give a block for each output of a cell that says anything.
+        """Yield a block for each output of a cell that is not empty.
 
         Parameters
         ----------
         outputs
-            In nbformat's form.
+            The outputs, as in nbformat.
         widgets
-            The state of each widget by its id, as notebook metadata keep it.
+            The state of each widget by its id, as in the notebook's metadata.
         """
         for output in outputs:
             try:
@@ -163,12 +163,12 @@ class Reader:
         return self._display(data, widgets) if isinstance(data, Mapping) and data else None
 
     def table(self, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
-        """Give a table of ours, with a name for its CSV where it is too long to be shown."""
+        """Return a table of rbkernel, with a name for its CSV if it is too long to be shown."""
         name = next(self._tables) if len(rows) > tables.SHOWN_ROWS else ""
         return Table(header=header, rows=rows, name=name)
 
     def html(self, markup: str, said: str = "") -> Html:
-        """Give the block of untrusted markup."""
+        """Return the block for untrusted HTML."""
         clean, found = tables.cut(clean_html(markup), self._tables)
         note = _LEFT_OUT if has_live_parts(markup) else ""
         return Html(markup=clean, text=said, tables=found, note=note)
@@ -228,7 +228,7 @@ def _error(output: Mapping[str, Any]) -> Error:
 
 
 def _card(data: Mapping[str, Any], said: str) -> Card | None:
-    """Give the card of a typed output; its text says all of it."""
+    """Return the card for a typed output; the card's text contains all fields."""
     for mimetype, value in data.items():
         found = _CARD.fullmatch(str(mimetype))
         if found and isinstance(value, Mapping):
@@ -239,7 +239,7 @@ def _card(data: Mapping[str, Any], said: str) -> Card | None:
 
 
 def _shortened(said: str) -> str:
-    """Cut text in its middle, and say so.
+    """Return long text with its middle replaced by a note; short text unchanged.
 
     >>> _shortened("abc"), len(_shortened("a" * 30_000)) < 21_000
     ('abc', True)

@@ -1,8 +1,8 @@
-"""The only module that starts Chromium: pictures of figures, and the PDF of a page.
+"""The only module that starts Chromium: it makes pictures of figures, and the PDF of a page.
 
-It gets a profile of its own, loads files of ours only, and is ended with its whole process group
-when it takes too long. Its sandbox needs a user other than root; as root it is switched off,
-which the page's policy and the offline switches make bearable.
+Chromium has a new profile and loads only files that rbkernel wrote. After a time-out its whole
+process group is killed. Chromium's sandbox does not work for root, so for root it is switched off;
+the page's Content-Security-Policy and the offline options limit the risk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TIMEOUT_S = 120.0
 _ARGUMENTS = (
     *("--headless", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-extensions"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # no name leads anywhere
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # no host name can be resolved
 )
 _WIDTH_PX = 720
 _STILL = re.compile(r'<img id="still-(\d+)" src="(data:image/[^"]*)">')
@@ -59,7 +59,7 @@ def needed(what: str) -> str:
     Raises
     ------
     EvidenceError
-        There is none.
+        There is no Chromium or Chrome.
     """
     path = find()
     if path is None:
@@ -74,7 +74,7 @@ def needed(what: str) -> str:
 def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str) -> dict[int, str]:
     """Draw figures, and return their pictures as data addresses by number.
 
-    One that Chromium cannot draw is missing.
+    A figure that Chromium cannot draw is left out.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str)
         path = Path(folder, "figures.html")
         scripts = f'<script src="{library}"></script><script>{own}</script>'
         path.write_text(page + scripts, encoding="utf-8")
-        # timers run at once: it draws as fast as it can, and ends when nothing is left to do
+        # virtual time: timers fire at once, and Chromium ends when nothing is left to do
         options = ["--virtual-time-budget=60000", "--dump-dom"]
         output = _run(chromium, [*options, path.as_uri()], folder).decode(errors="replace")
     return {int(number): html.unescape(url) for number, url in _STILL.findall(output)}
@@ -129,7 +129,7 @@ def bytes_of(url: str) -> bytes:
 
 
 def _run(chromium: str, arguments: Sequence[str], folder: str) -> bytes:
-    """Run Chromium in a process group of its own, and return what it printed."""
+    """Run Chromium in a new process group, and return its output."""
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     profile = f"--user-data-dir={folder}/profile"
     process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""Pure: the record and the notebook of a run → what a report says of it.
+"""Pure: collect the contents of a report from the journal and the notebook of a run.
 
-What was found, decided and done comes from the journal, which is what is attested. The notebook
-gives the steps in their order; where it says otherwise than the journal, the step is marked.
+Findings, decisions and actions come from the journal, because the journal is attested. The notebook
+gives the steps in their order. A step that differs from the journal is marked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rbkernel.render.documents.sanitize import markdown_html
 from rbkernel.render.documents.widgets import states
 from rbkernel.render.documents.wording import Plan
 
-# as many as a run's first screen tells each for itself
+# the same number of ok findings as on the first screen of a run
 _MOST_OK_SHOWN = 6
 _HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -35,7 +35,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
-    """A line of the table of contents; ``level`` is Markdown's, 1 the most general."""
+    """A line of the table of contents; ``level`` is the level of the Markdown heading, from 1."""
 
     level: int
     text: str
@@ -44,7 +44,7 @@ class Heading:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell: Markdown has only ``markup`` and ``source``, code has all but ``markup``."""
+    """One cell. A Markdown cell has only ``markup`` and ``source``; a code cell lacks ``markup``."""
 
     kind: str
     label: str
@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """All that a report says of one run."""
+    """The part of a report about one run."""
 
     anchor: str
     run_id: str
@@ -87,19 +87,22 @@ class Section:
 
     @property
     def headline(self) -> str:
-        """What is wrong, else what could not be seen, else that all is well; in one line."""
+        """One line: the problems; if there are none, the unknown findings; else that all is ok."""
         wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
         ok = f"all {len(self.findings)} checks passed" if self.findings else "no checks"
         return "; ".join(wording) or ok
 
     @property
     def findings_shown(self) -> tuple[Finding, ...]:
-        """The findings that are not ok, one reason for many unknowns once; few that are ok, too."""
+        """The findings to show: all that are not ok, and the ok findings if they are few.
+
+        Unknown findings with the same reason are merged into one.
+        """
         return tuple(folded(one for one in self.findings if one not in self.passed))
 
     @property
     def passed(self) -> tuple[Finding, ...]:
-        """The findings that are ok, where they are so many that they would hide what is not."""
+        """The ok findings, if there are so many that they would hide the others; else empty."""
         ok = tuple(finding for finding in self.findings if finding.verdict is Verdict.OK)
         return ok if len(ok) > _MOST_OK_SHOWN else ()
 
@@ -112,20 +115,20 @@ def section(
     anchor: str = "run-1",
     seal: Iterable[tuple[str, str]] = (),
 ) -> Section:
-    """Gather what a report says of one run.
+    """Return the part of a report about one run.
 
     Parameters
     ----------
     record
-        What its journal tells.
+        The contents of the run's journal.
     executed
-        Its notebook, sealed or rebuilt.
+        The run's notebook, sealed or rebuilt.
     reader
-        Makes the blocks of the whole report.
+        The reader that makes the blocks of the whole report.
     anchor
-        What the run is called inside the page.
+        The prefix of the run's anchors in the page.
     seal
-        Facts of the seal, by name, as far as they are known.
+        The known facts about the seal, by name.
 
     Raises
     ------
@@ -179,7 +182,7 @@ def _cells(
         elif cell.cell_type == "code" and cell.source.strip():
             blocks = tuple(reader.blocks(cell.outputs, widgets))
             cells.append(_code_cell(index, cell, blocks, problem))
-        elif cell.cell_type == "raw" and index:  # the first is the front matter
+        elif cell.cell_type == "raw" and index:  # the first cell is the front matter
             shown = (Text(text=visible(cell.source)),)
             cells.append(
                 Cell(kind="raw", label="", source=cell.source, blocks=shown, problem=problem)
@@ -202,7 +205,7 @@ def _code_cell(index: int, cell: NotebookNode, blocks: tuple[Block, ...], proble
 
 
 def _markdown(cell: NotebookNode) -> str:
-    """Return a cell's clean markup, with the pictures that were pasted into it."""
+    """Return a Markdown cell as sanitized HTML, with the images that were pasted into the cell."""
     source = str(cell.source)
     attached = cell.get("attachments")
     for name, bundle in attached.items() if isinstance(attached, Mapping) else ():
@@ -213,7 +216,7 @@ def _markdown(cell: NotebookNode) -> str:
 
 
 def _anchored(markup: str, anchor: str) -> tuple[str, list[Heading]]:
-    """Give the headings in clean markup their anchors, below the headings of the report."""
+    """Return HTML with anchors at its headings, moved two levels down, and the list of headings."""
     found: list[Heading] = []
 
     def mark(match: re.Match[str]) -> str:
@@ -227,7 +230,7 @@ def _anchored(markup: str, anchor: str) -> tuple[str, list[Heading]]:
 
 
 def _took(started: object, ended: object) -> str:
-    """Write how long a cell ran.
+    """Return the duration of a cell as text; empty if unknown.
 
     >>> _took("2026-11-20T23:45:35+00:00", "2026-11-20T23:45:36.500000+00:00"), _took(None, "")
     ('1.5 s', '')

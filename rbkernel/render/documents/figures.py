@@ -1,8 +1,9 @@
-"""Plotly figures in a page: checked, without addresses, and plotly.js once, packed.
+"""Plotly figures in a page: figures are checked and have no URLs; plotly.js is embedded once,
+packed.
 
-plotly.py brings the whole of plotly.js, 4.8 MB, which always has its own version. Deflated and
-written in base 85 it takes 1.8 MB, so nothing needs to be vendored, no version can mismatch, and
-every kind of trace is drawn that needs no network. Browsers since 2023 unpack it.
+The package plotly contains the complete plotly.js (4.8 MB) of the matching version. Deflated and
+written in base 85 it takes 1.8 MB. So no copy of plotly.js is stored in this repository, and every
+kind of trace can be drawn that needs no network. Browsers since 2023 can unpack it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ __all__ = ["PLOTLY_MIMETYPE", "csp_hash", "for_script", "packed_plotly", "plotly
 
 # `<` could end the script element, `&` is an entity elsewhere; neither `.` nor `,` is in base 85
 _FOR_HTML = bytes.maketrans(b"<&", b".,")
-# these draw maps, whose shapes or tiles plotly.js fetches
+# traces that draw maps, for which plotly.js loads shapes or tiles
 _MAPS = ("choropleth", "densitymap", "scattergeo", "scattermap")
 _DEFAULT_HEIGHT_PX = 360
 
 
 def plotly_path() -> Path:
-    """Return plotly.js as plotly.py brings it."""
-    import plotly  # not the package's parts: they take a second
+    """Return the path of plotly.js in the package plotly."""
+    import plotly  # without importing the modules of the package, which takes a second
 
     return Path(plotly.__file__).parent / "package_data/plotly.min.js"
 
@@ -44,12 +45,12 @@ def packed_plotly() -> tuple[str, str]:
 
 
 def csp_hash(script: bytes) -> str:
-    """Return how a Content-Security-Policy names an inline script."""
+    """Return the hash of an inline script, as a Content-Security-Policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode('ascii')}'"
 
 
 def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
-    """Return what of a figure is drawn, or None and the reason why it is not.
+    """Return the data and layout of a figure, or None and the reason why it cannot be drawn.
 
     >>> readable({"data": [{"type": "scatter"}], "layout": {"height": 99}, "config": {"x": 1}})
     ({'data': [{'type': 'scatter'}], 'layout': {'height': 99}}, '')
@@ -75,7 +76,8 @@ def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
 
 
 def for_script(value: object) -> str:
-    r"""Return JSON that cannot end the script element that it stands in.
+    r"""Return a value as JSON that is safe inside a script element, since it cannot end the
+    element.
 
     >>> for_script({"a": "</script>\u2028"})
     '{"a":"\\u003c/script>\\u2028"}'
@@ -84,7 +86,7 @@ def for_script(value: object) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Leave out pictures and links, which plotly.js would load and lead to; make text visible."""
+    """Return a value without images and links, and with invisible characters as escapes."""
     if isinstance(value, dict):
         return {
             name: _harmless(part)
@@ -97,7 +99,7 @@ def _harmless(value: Any) -> Any:
 
 
 def _holds_address(value: Any) -> bool:
-    """Tell whether a layout's images, or a picture's source, are other than bytes."""
+    """Return whether the images of a figure include a URL other than a data URL."""
     if isinstance(value, list):
         return any(_holds_address(one) for one in value)
     if isinstance(value, Mapping):

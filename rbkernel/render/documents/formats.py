@@ -1,10 +1,10 @@
-"""What evidence is exported to."""
+"""The formats of exports."""
 
 from enum import StrEnum
 
 
 class Format(StrEnum):
-    """A format; the value is also the file's extension."""
+    """A format of an export; the value is also the extension of the file."""
 
     HTML = "html"
     PDF = "pdf"

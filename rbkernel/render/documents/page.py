@@ -1,7 +1,7 @@
-"""Pure: sections → one HTML page that needs nothing but a browser.
+"""Pure: render a report as one HTML page that needs only a browser.
 
 The page is self-contained and deterministic: the same evidence gives the same bytes. Its
-Content-Security-Policy forbids every request, and every script but two, which it names by hash.
+Content-Security-Policy forbids all requests, and all scripts except two, which are named by hash.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _LIGHT, _DARK = "default", "github-dark"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a page tells: one run, or an incident with its timeline and all its runs.
+    """The contents of a page: one run, or an incident with its timeline and all its runs.
 
-    ``timeline`` is when, what and who says so; ``incident`` is empty for a run by itself.
+    ``timeline`` has time, event and source of each line; ``incident`` is empty for a single run.
     """
 
     title: str
@@ -73,10 +73,10 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
     Parameters
     ----------
     report
-        What it tells.
+        The contents of the page.
     stills
-        Pictures of the figures by their number, as data addresses. Given, the page holds these
-        instead of live figures, and no script at all.
+        Pictures of the figures by their number, as data URLs. If given, the page contains these
+        instead of interactive figures, and has no script.
     """
     live = bool(report.figures) and stills is None
     scripts = ("plots.js", "report.js") if live else ()
@@ -90,12 +90,12 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
         script=script,
         plotly=packed,
         stills=stills or {},
-        unfolded=stills is not None,  # paper cannot be unfolded
+        unfolded=stills is not None,  # a printed page cannot be unfolded
     )
 
 
 def from_template(name: str, **values: Any) -> bytes:
-    """Return a page from one of our templates, with the style that all pages have."""
+    """Return a page from a template of rbkernel, with the common style sheet."""
     page = environment().get_template(name).render(style=style(), **values)
     return page.encode(errors="replace")
 
@@ -104,8 +104,8 @@ def from_template(name: str, **values: Any) -> bytes:
 def environment(*folders: Path) -> Environment:
     """Return the template environment, with all text escaped.
 
-    Every value passes `displaytext.escape`. In an attribute and in the page's title, where no
-    element is allowed, an external value needs the filter ``bare``.
+    Every value passes `displaytext.escape`. In attributes and in the page's title no element is
+    allowed, so external values need the filter ``bare`` there.
     """
     made = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
@@ -119,7 +119,7 @@ def environment(*folders: Path) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as a template prints it; markup is trusted or has been sanitized."""
+    """Return a value as a template prints it. Values of type `Markup` are trusted or sanitized."""
     if value is None or hasattr(value, "__html__") or isinstance(value, int | float | Undefined):
         return value
     text = visible(str(value))
@@ -131,15 +131,15 @@ def _bare(value: object) -> Markup:
 
 
 def tone(word: str) -> str:
-    """Return the colour of a badge: that of a verdict, or ``open``."""
+    """Return the class of a badge's colour: a verdict, or ``open``."""
     return _TONES.get(str(word), "open")
 
 
 def _code(source: str) -> Markup:
-    """Highlight a code cell: SQL below a line `%%sql`, Python else."""
+    """Return a code cell with highlighted syntax: SQL below a line `%%sql`, else Python."""
     name = "sql" if source.lstrip().startswith("%%sql") else "python"
     lexer, formatter = get_lexer_by_name(name), HtmlFormatter(cssclass="source")
-    # pygments escapes what it colours
+    # pygments escapes the text
     return Markup(highlight(visible(source), lexer, formatter))  # noqa: S704
 
 

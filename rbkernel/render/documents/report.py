@@ -1,4 +1,4 @@
-"""The report of a run, or of an incident with all its runs, from what the evidence folder holds."""
+"""Build the report of a run, or of an incident with all its runs, from the evidence folder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.wording import clock, lasted
 
 NAME = "report.html"
-# a storm would push what was found off the first screen
+# limits, so that many alerts do not push the findings off the first screen
 _MOST_ALERTS = 12
 _MOST_IMPACTS = 6
-# what values of a wrong type or shape raise
+# errors from values of a wrong type or form
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _UNSEALED = "not sealed yet, so this proves nothing"
 _AT_SEAL = "made when the run was sealed"
@@ -37,7 +37,7 @@ _AT_SEAL = "made when the run was sealed"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One run in the evidence folder; ``head`` is None before it is sealed."""
+    """One run in the evidence folder; ``head`` is None if the run is not sealed yet."""
 
     record: Record
     executed: bytes
@@ -45,19 +45,19 @@ class Source:
 
 
 def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
-    """Return the report of one run, and the tables that it cuts, as name → bytes.
+    """Return the report of one run, and the complete tables that are cut in it, as name → bytes.
 
     Parameters
     ----------
     record
-        What the journal of the run tells.
+        The contents of the run's journal.
     executed
-        Its notebook.
+        The run's notebook.
 
     Raises
     ------
     EvidenceError
-        The notebook or the journal hold what no report can be made of.
+        The notebook or the journal contains values of a wrong type or form.
     """
     with fit_for_a_report(record.run_id):
         one_run = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
@@ -66,7 +66,7 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
-    """Return the tables that a report cuts, whole, as name → CSV."""
+    """Return the complete tables that a report cuts, as name → CSV."""
     blocks = (block for one in report.sections for block in one.blocks)
     found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
     found += [plan.targets for one in report.sections for plan in one.plans]
@@ -175,12 +175,12 @@ def _footer(of: str) -> str:
 
 
 def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
-    """Return when what happened, and who says so."""
+    """Return time, event and source of each line of the timeline."""
     return tuple((clock(one.at), visible(one.what), visible(one.short_source)) for one in entries)
 
 
 def _facts(record: IncidentRecord) -> Iterator[tuple[str, str]]:
-    """Return what the record says of the incident as a whole, without what it does not say."""
+    """Yield the known facts about the incident from its record, as names and values."""
     yield "Severity", visible(record.severity)
     yield "Service", visible(record.service)
     yield "State", record.state
@@ -212,12 +212,12 @@ def _alert(alert: AlertHistory) -> str:
 
 @contextmanager
 def fit_for_a_report(where: str) -> Iterator[None]:
-    """Say so when evidence holds what no report can be made of: a journal may be anything.
+    """Convert errors from unexpected contents of evidence to `EvidenceError`.
 
     Raises
     ------
     EvidenceError
-        Whatever was met.
+        The evidence contains values of a wrong type or form.
     """
     try:
         yield

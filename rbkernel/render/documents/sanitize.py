@@ -1,8 +1,8 @@
-"""Pure: markup from anybody → markup that runs nothing, loads nothing, and covers nothing.
+"""Pure: sanitize untrusted HTML, so that it runs nothing, loads nothing, and covers no other text.
 
-A report is opened by people who trust it, in browsers that keep its sessions. So what comes from
-outputs, Markdown and front matter passes an allowlist here (`nh3`, html5ever's parser), and the
-page's Content-Security-Policy is the second lock, not the first.
+Readers trust a report, and open it in browsers with open sessions. So HTML from outputs, Markdown
+and front matter passes an allowlist here (`nh3`, with html5ever's parser). The page's
+Content-Security-Policy is a second protection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan"},
 }
-# none that takes an address, and none that could move a text over another
+# no attribute or property that contains a URL, or that can move a text over another
 _STYLES = {
     *("background-color", "color", "font-family", "font-size", "font-style", "font-weight"),
     *("border", "border-bottom", "border-left", "border-right", "border-top", "border-color"),
@@ -41,14 +41,14 @@ _LIVE = re.compile(
     r"|base)\b|<img\b(?![^>]*\bsrc\s*=\s*[\"']?data:)",
     re.IGNORECASE,
 )
-# ESC [ … letter, as terminals read colours and movements; then what else is no text
+# terminal sequences for colours and movements (ESC [ … letter), then other control characters
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 
 _markdown = mistune.create_markdown(escape=False, plugins=["strikethrough", "table", "task_lists"])
 
 
 def clean_html(markup: str) -> str:
-    r"""Return markup without anything that runs, loads, hides, moves or turns round.
+    r"""Return HTML without parts that run, load, hide, move or reverse text.
 
     >>> clean_html('<b onclick="x()">a</b><script>x()</script><img src=http://x alt=b>')
     '<b>a</b><img alt="b">'
@@ -57,7 +57,7 @@ def clean_html(markup: str) -> str:
     >>> clean_html("a &#x202e;b")
     'a \\u202eb'
     """
-    # before, since nh3 takes no half of a surrogate pair; after, since it reads `&#x202e;`
+    # escaped before, since nh3 refuses lone surrogates, and after, since nh3 decodes `&#x202e;`
     return visible(
         nh3.clean(
             visible(markup),
@@ -74,7 +74,7 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
     if name == "src":
         return value if _PICTURE.fullmatch(value) else None
     if name == "href":
-        # a relative address would lead somewhere else for every reader
+        # a relative URL would have a different target for each reader
         return value if re.match(r"(https?|mailto):", value, re.IGNORECASE) else None
     if name == "style" and "url(" in value.lower().replace(" ", ""):
         return None
@@ -82,7 +82,7 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
 
 
 def has_live_parts(markup: str) -> bool:
-    """Tell whether markup holds elements that a report leaves out and a reader may miss.
+    """Return whether HTML contains elements that are left out and that a reader may miss.
 
     >>> has_live_parts("<p><script>x()</script>"), has_live_parts("<p>a < script</p>")
     (True, False)
@@ -91,24 +91,24 @@ def has_live_parts(markup: str) -> bool:
 
 
 def has_colours(markup: str) -> bool:
-    """Tell whether clean markup sets colours of its own, so that it needs its own paper."""
+    """Return whether sanitized HTML sets colours, so that it needs a white background."""
     return bool(re.search(r'style="[^"]*color:', markup))
 
 
 def markdown_html(source: str) -> str:
-    """Return Markdown as clean markup; formulas stay as they were written.
+    """Return Markdown as sanitized HTML; formulas are not rendered.
 
     >>> markdown_html("# Lag\\n[x](javascript:x) <img src=x onerror=y>").split("\\n")[:1]
     ['<h1>Lag</h1>']
     """
     try:
         return clean_html(str(_markdown(source)))
-    except RecursionError:  # quotes in quotes in quotes
+    except RecursionError:  # raised for deeply nested quotes
         return f"<pre>{escape(source)}</pre>"
 
 
 def plain(text: str) -> str:
-    r"""Return what a cell printed, without colours and with invisible characters as escapes.
+    r"""Return the printed text of a cell without colours, and with invisible characters as escapes.
 
     >>> plain("\x1b[31mred\x1b[0m\x07 \u202eabc")
     'red\\x07 \\u202eabc'

@@ -1,8 +1,9 @@
-"""Pure: a picture in SVG from anybody → one that runs nothing and loads nothing, also by itself.
+"""Pure: sanitize untrusted SVG, so that it runs nothing and loads nothing, also if opened as a
+file.
 
-In an `<img>` a browser runs no script of it, but a file beside a page is opened as a page. So it
-is read as XML, as a browser reads it, and written again from an allowlist; what is no XML has no
-picture.
+A browser does not run scripts of an SVG in an `<img>`, but it does if the SVG is opened as a file.
+So the SVG is parsed as XML, as in a browser, and only allowed parts are written. If the text is not
+well-formed XML, there is no picture.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ELEMENTS = frozenset(
     | {"line", "polyline", "polygon", "text", "tspan", "textPath", "linearGradient", "stop"}
     | {"radialGradient", "clipPath", "mask", "pattern", "marker", "image"}
 )
-# what draws; it may also stand in `style`
+# properties that draw; they are also allowed in `style`
 _DRAWING = frozenset(
     {"alignment-baseline", "baseline-shift", "clip-path", "clip-rule", "color", "display"}
     | {"dominant-baseline", "fill", "fill-opacity", "fill-rule", "font", "font-family"}
@@ -39,12 +40,12 @@ _ATTRIBUTES = _DRAWING | frozenset(
 )
 _PLACE_HERE = re.compile(r"#[\w.:-]+", re.ASCII)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]*", re.ASCII)
-# an address outside of the picture, an escape that could spell one, a rule
+# a URL outside of the picture, an escape that could hide one, or a rule
 _LOADS = re.compile(r"url\(\s*[\"']?(?!#)|image|src\(|[\\@{}<]|/\*", re.IGNORECASE)
 
 
 def clean_svg(source: str) -> str | None:
-    """Return a picture that is safe to open as a file; None for what is no SVG.
+    """Return a picture that is safe to open as a file; None if the text is not SVG.
 
     >>> head = '<svg xmlns="http://www.w3.org/2000/svg"'
     >>> clean_svg(head + ' onload="x()"><script>x()</script><a href="javascript:x()">y</a></svg>')
@@ -54,7 +55,7 @@ def clean_svg(source: str) -> str | None:
     >>> clean_svg("<svg><script>") is None
     True
     """
-    if "<!ENTITY" in source:  # the value of an entity would not be searched
+    if "<!ENTITY" in source:  # refused, because the value of an entity would not be checked
         return None
     try:
         root = ET.fromstring(source.lstrip("\ufeff \t\r\n"))  # noqa: S314 - it has no entities
@@ -68,7 +69,7 @@ def clean_svg(source: str) -> str | None:
 
 
 def _local(tag: object) -> str:
-    """Return the name of an SVG element, also of one that forgot its namespace."""
+    """Return the name of an SVG element, also if its namespace is missing."""
     name = tag if isinstance(tag, str) else ""
     return name.removeprefix(f"{{{_SVG}}}")
 
@@ -88,7 +89,7 @@ def _cleaned(element: ET.Element) -> ET.Element:
 
 
 def _attribute(tag: str, name: str, value: str) -> str:
-    """Return what may stay of an attribute; empty for nothing."""
+    """Return the allowed part of an attribute's value; empty if there is none."""
     if name in {"href", f"{{{_XLINK}}}href"}:
         allowed = _PICTURE if tag == "image" else _PLACE_HERE
         return value if allowed.fullmatch(value) else ""

@@ -1,7 +1,8 @@
-"""Pure: tables inside clean markup, cut to what a person reads, and whole as CSV.
+"""Pure: cut long tables in sanitized HTML, and return the complete tables for CSV files.
 
-Clean markup is well-formed: each start tag has its end tag, and each row is a `tr`. So reading it
-once, tag by tag, is enough, and a seal need not wait for a library that mends markup.
+Sanitized HTML is well-formed: each start tag has an end tag, and each row is a `tr`. So it is
+enough to read the HTML once, tag by tag, without a library that repairs HTML and would slow down a
+seal.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
 
-# more rows than these nobody reads in a report; `rb.query` itself shows 20
+# rows of a table that a report shows; `rb.query` shows 20
 SHOWN_ROWS = 30
-# so many are printed in small letters
+# from this number of columns on, a table is printed in small letters
 WIDE_COLUMNS = 7
 
 
@@ -29,7 +30,7 @@ class Table:
 
     @property
     def wide(self) -> bool:
-        """Whether it has so many columns that paper is too narrow for ordinary letters."""
+        """Whether the table has too many columns for a printed page with ordinary letters."""
         return len(self.header) >= WIDE_COLUMNS
 
     @property
@@ -39,14 +40,16 @@ class Table:
 
     @property
     def note(self) -> str:
-        """That rows are missing, and where they are; empty when all are shown."""
+        """A note that rows are missing, and where to find them; empty if all rows are shown."""
         if not self.name:
             return ""
         return f"{SHOWN_ROWS} of {len(self.rows)} rows are shown; all of them are in {self.name}"
 
     @property
     def csv(self) -> bytes:
-        """The whole table; the values are exact, so a spreadsheet should import them as text."""
+        """The complete table as CSV; a spreadsheet should import the values as text to keep them
+        exact.
+        """
         file = io.StringIO()
         writer = csv.writer(file)
         writer.writerows([self.header, *self.rows] if self.header else self.rows)
@@ -54,20 +57,20 @@ class Table:
 
 
 def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
-    """Cut the tables in clean markup, and return them whole.
+    """Cut the tables in sanitized HTML; return the HTML and the complete tables.
 
     Parameters
     ----------
     markup
         From `clean_html`.
     names
-        What the CSV of the next cut table is called.
+        The names of CSV files, one for each cut table.
 
     Returns
     -------
     tuple
-        The markup with at most `SHOWN_ROWS` rows a table and a note under each that was cut, and
-        all tables that are not inside another one.
+        The HTML with at most `SHOWN_ROWS` rows per table and a note under each cut table; and all
+        tables that are not inside another table.
 
     >>> cut("<table><tr><th>a</th></tr><tr><td>1 &amp; 2</td></tr></table>", iter(()))[1]
     (Table(header=('a',), rows=(('1 & 2',),), name=''),)
@@ -81,7 +84,7 @@ def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
 
 
 class _Reader(HTMLParser):
-    """Copies markup, less the rows that are too many; gathers the cells of outer tables."""
+    """Copies HTML without the rows beyond the limit, and collects the cells of outer tables."""
 
     def __init__(self, names: Iterator[str]) -> None:
         super().__init__(convert_charrefs=True)
@@ -89,7 +92,7 @@ class _Reader(HTMLParser):
         self.tables: list[Table] = []
         self._names = names
         self._depth = 0
-        self._start = 0  # where in `kept` the outer table begins
+        self._start = 0  # index in `kept` at which the outer table begins
         self._header: tuple[str, ...] = ()
         self._rows: list[tuple[str, ...]] = []
         self._cells: list[str] = []

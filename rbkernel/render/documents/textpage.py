@@ -1,4 +1,4 @@
-"""Pure: chapters in Markdown → one HTML page that needs nothing but a browser, and no script."""
+"""Pure: render chapters in Markdown as one HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATOR = '<meta name="generator" content="rbkernel">'
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """Markdown, or with ``plain`` text that is shown as it is."""
+    """A chapter in Markdown; if ``plain`` is true, the text is shown unchanged."""
 
     text: str
     plain: bool = False
@@ -36,15 +36,15 @@ def render(
     Parameters
     ----------
     title
-        What the window is called.
+        The title of the browser window.
     chapters
-        What it tells, in order; each is cleaned of what could run or load something.
+        The chapters in order; their HTML is sanitized.
     mark
-        What is marked wherever it stands; the group ``hint`` is what is shown of it.
+        A pattern of texts to highlight; only the group ``hint`` of a match is shown.
     mind
-        What a reader must know before the rest.
+        A remark above the chapters.
     footer
-        The last line.
+        The last line of the page.
     """
     headings: list[tuple[str, str]] = []
 

@@ -1,4 +1,4 @@
-"""Pure: what a widget showed, in words; without its kernel it could do nothing anyway."""
+"""Pure: describe widgets as text, because a widget does not work without its kernel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def states(metadata: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def widget_text(view: object, known: Mapping[str, Any]) -> str:
-    """Return a line for each part of a widget that says something.
+    """Return the text of a widget: one line for each part with a description or value.
 
     >>> box = {"a": {"children": ["IPY_MODEL_b"]}, "b": {"description": "Rows", "value": 5}}
     >>> widget_text({"model_id": "a"}, box)

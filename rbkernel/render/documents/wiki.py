@@ -1,7 +1,7 @@
-"""Pure: a report as Markdown with pictures beside it, for a wiki or GitHub.
+"""Pure: render a report as Markdown with picture files, for a wiki or GitHub.
 
-All text is escaped, and Markdown of the runbook is parsed and written again without markup and
-without addresses that run something: a wiki may believe more than GitHub does.
+All text is escaped. Markdown of the runbook is parsed and written again without HTML and without
+URLs that run scripts, because a wiki may allow more than GitHub.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rbkernel.render.documents.tables import Table
 from rbkernel.render.documents.wording import Plan, clock
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
-# what makes a list, a heading or a rule of a line
+# characters that make a line a list item, a heading or a horizontal rule
 _LEADING = re.compile(r"^(?:(?=[-+#=])|(\d+)(?=[.)] ))")
 _RUNS = re.compile(r"`+")
 _SAFE = re.compile(r"(https?|mailto):[^\s<>]*", re.IGNORECASE)
@@ -32,7 +32,7 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "ima
 
 
 def escaped(words: object) -> str:
-    r"""Return text that Markdown shows as it is, in one line.
+    r"""Return text as one line, escaped so that Markdown shows it unchanged.
 
     >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b"), escaped("2026-11-20")
     ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b', '2026-11-20')
@@ -43,7 +43,7 @@ def escaped(words: object) -> str:
 
 
 def fenced(words: str, language: str = "") -> str:
-    r"""Return text as a code block that nothing in it can end.
+    r"""Return text as a code block, with a fence that does not occur in the text.
 
     >>> fenced("a\n```\nb")
     '````\na\n```\nb\n````'
@@ -54,12 +54,12 @@ def fenced(words: str, language: str = "") -> str:
 
 
 def file_name(image: Image) -> str:
-    """Return what a picture is called beside the Markdown."""
+    """Return the file name of a picture."""
     return f"figure-{image.number:02d}.{_EXTENSIONS.get(image.mimetype, 'svg')}"
 
 
 def address(folder: str) -> str:
-    """Return a folder's name as an address in Markdown.
+    """Return a folder's name as a URL for Markdown.
 
     >>> address("my report (2).files")
     'my%20report%20%282%29.files'
@@ -75,15 +75,16 @@ def render(report: Report, pictures: Mapping[int, str], folder: str) -> str:
     report
         What it tells.
     pictures
-        The file of each picture by its number; for a figure that has none, its caption stands.
+        The file of each picture by its number; a figure without a picture is replaced by its
+        caption.
     folder
-        Where pictures and tables lie, relative to the Markdown, as an `address`.
+        The folder of pictures and tables, relative to the Markdown, as `address` returns it.
     """
     return "\n\n".join(part for part in _report(report, _Files(pictures, folder)) if part) + "\n"
 
 
 class _Files:
-    """What lies beside the Markdown."""
+    """The files that the Markdown refers to."""
 
     def __init__(self, pictures: Mapping[int, str], folder: str) -> None:
         self.pictures = pictures
@@ -235,7 +236,7 @@ def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 class _Rewriter(MarkdownRenderer):
-    """Writes Markdown again: markup as text, addresses only where they lead to a page."""
+    """Writes parsed Markdown again, with HTML as text, and with links to web pages only."""
 
     def text(self, token: dict[str, Any], _state: BlockState) -> str:
         return _marked(str(token["raw"]))
@@ -255,7 +256,7 @@ class _Rewriter(MarkdownRenderer):
         return f"(picture: {self.render_children(token, state) or 'without words'})"
 
     def heading(self, token: dict[str, Any], state: BlockState) -> str:
-        # below the headings of the report
+        # the levels are below those of the report's own headings
         level = min(token["attrs"]["level"] + 2, 6)
         return f"{'#' * level} {self.render_children(token, state)}\n\n"
 
@@ -264,7 +265,7 @@ _rewrite = mistune.create_markdown(renderer=_Rewriter())
 
 
 def _marked(words: str) -> str:
-    """Escape what could begin markup; Markdown's own signs were read already."""
+    """Escape characters that begin HTML or Markdown; the text is already parsed."""
     marked = re.sub(r"([\\`*_\[\]|])", r"\\\1", words)
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -1,4 +1,4 @@
-"""Pure: what the journal and the front matter of a run say, in words: when, what, by whom."""
+"""Pure: texts for reports from the journal and the front matter of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rbkernel.render.documents.blocks import Reader
 from rbkernel.render.documents.sanitize import plain
 from rbkernel.render.documents.tables import Table
 
-# a runbook says about 40; aliases in YAML can multiply without end
+# limit of lines: a runbook has about 40, but aliases in YAML can produce endless values
 _MOST_LINES = 200
 
 
@@ -42,17 +42,17 @@ class Plan:
 
     @property
     def text(self) -> str:
-        """What a human copies; empty when there is nothing to do."""
+        """The SQL or command to copy; empty if there is nothing to do."""
         return self.command or self.sql
 
     @property
     def place(self) -> str:
-        """Where it is to be run."""
+        """The place where the SQL or command must be run."""
         return "in a shell" if self.command else f"on {self.connection}"
 
 
 def clock(at: object) -> str:
-    """Write a time of ours for people.
+    """Return a time of rbkernel as text for people.
 
     >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
     ('2026-11-20 23:45:35 UTC', '')
@@ -62,7 +62,7 @@ def clock(at: object) -> str:
 
 
 def lasted(duration: timedelta) -> str:
-    """Write how long something took, for people.
+    """Return a duration as text for people.
 
     >>> lasted(timedelta(seconds=42)), lasted(timedelta(hours=26, minutes=5, seconds=9))
     ('42 s', '1 d 2 h 5 min')
@@ -80,7 +80,7 @@ def lasted(duration: timedelta) -> str:
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Give nested values a line each.
+    """Yield a name and a text for each nested value.
 
     >>> list(flat({"scope": {"not_handled": ["a", "b"]}, "slo": None}))
     [('scope, not handled', 'a'), ('scope, not handled', 'b'), ('slo', '')]
@@ -97,7 +97,7 @@ def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
-    """Return what the runbook says of itself, by name; as it was written when it is no YAML."""
+    """Return the front matter as names and texts; if it is not valid YAML, the text unchanged."""
     first = notebook.cells[0] if notebook.cells else None
     if first is None or first.cell_type != "raw":
         return ()
@@ -110,7 +110,7 @@ def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
 
 
 def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Gather the lines of each name.
+    """Join the lines of each name.
 
     >>> _gathered([("a", "1"), ("a", "2"), ("b", "3")])
     (('a', '1\\n2'), ('b', '3'))
@@ -122,7 +122,7 @@ def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 
 def about(record: Record) -> tuple[tuple[str, str], ...]:
-    """Return which run it is, when it was, how it was executed, and with which parameters."""
+    """Return id, time, kind of execution and parameters of the run, as names and texts."""
     run = record.run
     ended = max((cell.ended_at for cell in record.cells), default="")
     executed = "headless" if run and run.headless else "by hand, in a notebook"
@@ -144,21 +144,21 @@ def about(record: Record) -> tuple[tuple[str, str], ...]:
 
 
 def started_at(record: Record) -> str:
-    """Return when the run began: UTC, ISO 8601."""
+    """Return the start of the run: UTC, ISO 8601."""
     return str(record.run.started_at if record.run else record.kernel.get("at", ""))
 
 
 def facts(record: Record) -> tuple[tuple[str, str], ...]:
-    """Return where the run looked, and how much was redacted of what it saw."""
+    """Return the connections that the run queried, and the number of redactions."""
     runs = record.of_kind("run")
     facts = flat(runs[-1].data.get("facts", {})) if runs else ()
     return (*facts, *([("Redacted", said)] if (said := _redacted(record)) else ()))
 
 
 def _redacted(record: Record) -> str:
-    """Return how often each rule took something out.
+    """Return the number of redactions of each rule, as text.
 
-    An earlier version wrote a mask in the place of some counts: these are said to be unknown.
+    An earlier version wrote a mask instead of some counts; these are shown as unknown.
     """
     counts: Counter[str] = Counter()
     unknown: set[str] = set()
@@ -195,7 +195,7 @@ def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
 
 
 def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
-    """Return what people added: when, what kind, and their words."""
+    """Return time, kind and text of each remark by a human."""
     found = []
     for event in record.events:
         if event.kind == "note":
@@ -207,7 +207,7 @@ def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
 
 
 def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ...]:
-    """Return what a reader must know before believing the rest."""
+    """Return warnings about the evidence, which a reader must see first."""
     notes = [f"Unreadable: {plain(str(one))}" for one in record.unreadable]
     notes += [f"Differs from the journal: {problem}" for problem in problems]
     if partial:
@@ -219,12 +219,14 @@ def warnings(record: Record, problems: list[str], partial: str) -> tuple[str, ..
     return tuple(notes)
 
 
-# how IPython points at a line; the first is the cell's own
+# how IPython marks a line in a traceback; the first mark is in the cell itself
 _POINTER = re.compile(r"^-+> \d+ (.*\S)", re.MULTILINE)
 
 
 def _where(cell: CellRun) -> str:
-    """Return the line that failed and its error; the cell's first line where nothing tells."""
+    """Return the line that failed and its error; the cell's first line if the failed line is
+    unknown.
+    """
     error = next((one for one in cell.outputs if one.get("output_type") == "error"), None)
     if error is None:
         return documents.first_line(cell.code)

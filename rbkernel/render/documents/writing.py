@@ -1,4 +1,4 @@
-"""Write an export to disk: everything is made first, then each file is replaced as a whole."""
+"""Write an export to disk: all files are generated first, then each is replaced atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rbkernel.render.documents.report import build, csv_files, fit_for_a_report
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written: the main file, the files in the folder next to it, remarks for the user."""
+    """The result of an export: main file, files in the folder next to it, remarks for the user."""
 
     path: Path
     beside: tuple[Path, ...] = ()
@@ -40,10 +40,10 @@ def export(
     to
         The format.
     output
-        A file, or a folder that exists; the working folder when not given. What lies beside the
-        file goes into a folder of the same name that ends in `.files`.
+        A file, or an existing folder; by default, the working folder. Additional files go into a
+        folder next to the file, with the same name and the ending `.files`.
     signers
-        The list of those who may sign; an archive holds a copy of it.
+        The list of trusted signers; an archive contains a copy.
 
     Raises
     ------
@@ -59,14 +59,14 @@ def export(
 
 
 def try_out(root: Path, what: str, paths: Sequence[Path]) -> None:
-    """Make the page of a run or an incident, and prove that files of its size can be written.
+    """Check that `export` can work: make the page, and write temporary files of its size.
 
-    Nothing stays: it finds out beforehand whether `export` can do its work.
+    The temporary files are deleted.
 
     Raises
     ------
     EvidenceError
-        It cannot.
+        The export is not possible.
     """
     with fit_for_a_report(what):
         size_bytes = len(page.render(build(root, what)))
@@ -118,7 +118,7 @@ def _undrawn(report: Report, drawn: set[int]) -> list[str]:
 
 
 def _zip(root: Path, what: str, signers: Path | None) -> bytes:
-    with store.locked(root / store.LOCK):  # a seal in between would tear it
+    with store.locked(root / store.LOCK):  # the lock prevents a seal in between
         heads = bundle.read_heads(root)
         incident, folders, whole = _sealed(root, what, heads)
         names = [
@@ -157,12 +157,12 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
 
 
 def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
-    """Return where an export goes.
+    """Return the path of an export.
 
     Raises
     ------
     EvidenceError
-        That lies in the evidence folder, or in none.
+        The path is in the evidence folder, or its folder does not exist.
     """
     path = output or Path()
     if path.is_dir():

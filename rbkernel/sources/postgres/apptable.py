@@ -1,4 +1,4 @@
-"""Find the application's table that a diagnostic reads, and its columns by meaning.
+"""Find the application's table that a diagnostic reads, and the columns by their meaning.
 
 Teams name their columns differently: ``created_at`` in one database is ``enqueued_at`` in another.
 So a diagnostic asks for meanings. A column is found by one of its usual names, in order of
@@ -46,7 +46,7 @@ class Table(BaseModel):
     columns: dict[str, Column]
 
     def parameters(self) -> dict[str, str]:
-        """Return the names and meanings of the parameters that override what is found."""
+        """Return the parameters that override the found table and columns, as names and meanings."""
         return {
             "table": f"the table, if it is not called {self.name}",
             **{
@@ -58,14 +58,16 @@ class Table(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The replacement of ``{table}`` and of each ``{meaning}`` in the SQL; notes for people."""
+    """The found names: they replace ``{table}`` and each ``{meaning}`` in the SQL; with notes for
+    people.
+    """
 
     fills: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
 def lacks(session: Session, table: Table) -> str:
-    """Return why a database has no such table; empty when it has one.
+    """Return the reason if a database has no such table; empty if it has one.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def lacks(session: Session, table: Table) -> str:
     except _NotThere as error:
         return error.what
     except DatabaseError:
-        return ""  # it exists; its own finding reports the problem
+        return ""  # the table exists; another finding reports the problem
     return ""
 
 

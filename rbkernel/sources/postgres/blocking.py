@@ -1,4 +1,4 @@
-"""Who waits for whom, and who is freed when a session ends. Pure.
+"""Compute which sessions wait for which, and which are freed when a session ends. Pure.
 
 A session is freed when every session that blocks it has ended or is itself freed: the least
 fixpoint. `pg_blocking_pids` is used with one addition: a session that waits for the right to lock a
@@ -56,7 +56,7 @@ class Tree:
         return frozenset(one for one in self.waiters if self._bits[one] & reached) - {pid}
 
     def freed(self, ended: Iterable[int]) -> Freed:
-        """Return who is freed when these sessions end, or stop waiting.
+        """Return the sessions that are freed when the given sessions end, or stop waiting.
 
         >>> queue = Tree(waiters={2: frozenset({1}), 3: frozenset({1, 2})}, roots=(1,))
         >>> queue.freed([1])
@@ -75,8 +75,8 @@ class Tree:
             found = {pid for pid, blockers in left.items() if not blockers & ~over} - free
         return Freed(at_once=frozenset(at_once), later=frozenset(free - at_once))
 
-    # Sets of sessions as numbers, a bit each: a queue of 200 has 20,000 pairs, and each of its
-    # sessions is asked about. Sets of pids take ten times as long.
+    # A set of sessions is stored as an int with one bit per session. A queue of 200 sessions has
+    # 20,000 pairs, and `freed` runs for each session; sets of pids take ten times as long.
 
     @cached_property
     def _pids(self) -> list[int]:
@@ -120,7 +120,8 @@ def _edges(backends: Iterable[Backend]) -> Edges:
 
 
 def _groups(edges: Edges) -> list[set[int]]:
-    """Return the groups of pids that wait for each other; prepared transactions connect nobody.
+    """Return the groups of pids that wait for each other; a prepared transaction does not connect
+    groups.
 
     >>> _groups({2: frozenset({1}), 4: frozenset({3}), 5: frozenset({4})})
     [{1, 2}, {3, 4, 5}]

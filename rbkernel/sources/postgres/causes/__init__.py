@@ -1,4 +1,4 @@
-"""What explains the state of a server: causes, the most harmful first. Pure.
+"""Find the causes of a server's problems, the most harmful first. Pure.
 
 A cause names the culprit with its identity, the mechanism in one sentence, the victims, what was
 ruled out, and the least harmful step. Sessions that only wait are victims and never culprits, and
@@ -24,7 +24,9 @@ __all__ = ["Cause", "Victims", "find"]
 
 
 def find(situation: Situation) -> list[Cause]:
-    """Return what explains a situation, the most harmful first; nothing when all is well."""
+    """Return the causes of problems in a situation, the most harmful first; empty if there are
+    none.
+    """
     if situation.reason:
         return [reach.unseen(situation)]
     groups = trees(situation)

@@ -1,4 +1,4 @@
-"""The cause as a value, and the words and levels that all causes share. Pure."""
+"""The class `Cause`, and the texts and limits that all causes share. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rbkernel.model import Verdict
 from rbkernel.sources.postgres.remedy import Remedy
 from rbkernel.sources.postgres.situation import Backend, Doing
 
-# a group of sessions with this share of the used slots explains that they are taken (own choice)
+# a group with this share of the used slots explains why the slots are full (own choice)
 EXPLAINS = 0.5
-# the runbook of replication: the causes that explain it are about replication
+# the runbook on replication; causes that explain it are causes about replication
 REPLICATION = "RUN-005"
 
 
@@ -29,13 +29,14 @@ class Victims:
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """What explains findings.
+    """A cause of one or more findings.
 
     ``headline`` is one sentence that names the culprit; ``opens`` is the runbook to open next, and
     ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
-    that help, the least harmful first. If the step does not act on a session, ``option`` is the
-    first word of the option that takes it, such as ``resume``. ``late`` is true if the cause is
-    only that a standby is behind, which is a symptom if another cause explains it.
+    that help, the least harmful first. If the recommended step does not act on a session,
+    ``option`` is the first word of the matching option of `rb.decide`, such as ``resume``. ``late``
+    is true if the cause is only that a standby is behind, which is a symptom if another cause
+    explains it.
     """
 
     headline: str
@@ -53,18 +54,18 @@ class Cause:
 
     @property
     def named(self) -> frozenset[int]:
-        """The pids of its culprits, and of those that a step would act on."""
+        """The pids of the culprits, and of the sessions that a step acts on."""
         targets = (target for remedy in self.remedies for target in remedy.targets)
         return frozenset(one.pid for one in (*self.culprits, *targets))
 
     @property
     def remedy(self) -> Remedy | None:
-        """The recommended step, if any may be proposed."""
+        """The recommended step; None if no step may be proposed."""
         return next(iter(self.remedies), None)
 
 
 def identity(backend: Backend) -> str:
-    """Describe a session: application, pid, what it does and for how long.
+    """Return a description of a session: application, pid, state and duration of the state.
 
     >>> identity(Backend(pid=422, application="refund-job", state="idle in transaction",
     ...                  state_s=346.0))
@@ -73,7 +74,7 @@ def identity(backend: Backend) -> str:
     return f"{backend.name} (pid {backend.pid}, {_state(backend)})"
 
 
-# what the names of common waits mean
+# the meanings of common wait events
 _WAITS = {
     "ClientRead": "waits for its client to send more",
     "ClientWrite": "waits for its client to read the answer",
@@ -103,7 +104,7 @@ def applications(backends: Iterable[Backend]) -> tuple[str, ...]:
 
 
 def level(value: float, warn: float, critical: float) -> Verdict:
-    """Return the verdict on a value that is wrong above its limits."""
+    """Return the verdict on a value with upper limits."""
     if value > critical:
         return Verdict.CRITICAL
     return Verdict.WARNING if value > warn else Verdict.OK
@@ -115,7 +116,7 @@ def worse(one: Verdict, other: Verdict) -> Verdict:
 
 
 def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
-    """Drop causes that only say "late" if a known cause explains replication.
+    """Remove causes that only say that a standby is late, if another known cause explains this.
 
     >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
     >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,

@@ -15,13 +15,13 @@ _COMMIT_WARN_S = 5.0
 
 
 def at_the_root(situation: Situation, tree: Tree) -> bool:
-    """Tell whether a group of sessions waits only for commits that wait for a standby."""
+    """Return whether all roots of a group are commits that wait for a synchronous standby."""
     roots = [situation.backend(pid) for pid in tree.roots]
     return bool(roots) and all(root and root.doing is Doing.SYNCHRONOUS for root in roots)
 
 
 def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]:
-    """Yield the cause of commits that hang, and of the sessions behind them."""
+    """Yield a cause if commits wait too long for a synchronous standby."""
     commits = [one for one in situation.backends if one.doing is Doing.SYNCHRONOUS]
     longest = max((one.query_s or 0.0 for one in commits), default=0.0)
     if longest < _COMMIT_WARN_S:
@@ -31,7 +31,7 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
     state = "does not confirm" if situation.synchronous_connected else "is not connected"
     connected = ", ".join(situation.senders) or "none"
     yield Cause(
-        # a notification's title is cut: the name comes first
+        # the name comes first, because long titles of notifications are cut
         headline=f"{_who_waits(len(commits), len(pids))} for the synchronous standby"
         f" ({situation.synchronous_standbys}), which {state}; connected: {connected}",
         mechanism="commits wait for a synchronous standby",
@@ -51,7 +51,7 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
 
 
 def _who_waits(commits: int, behind: int) -> str:
-    """Say how many wait.
+    """Return the numbers of waiting commits and sessions as text.
 
     >>> _who_waits(1, 0), _who_waits(12, 6)
     ('1 commit waits', '12 commits and 6 sessions behind them wait')

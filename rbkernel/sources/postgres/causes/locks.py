@@ -1,4 +1,4 @@
-"""Sessions that wait for a lock, and the session at the root. Pure."""
+"""Causes about sessions that wait for a lock, and the session that blocks them. Pure."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rbkernel.sources.postgres.causes.cause import (
 from rbkernel.sources.postgres.remedy import forbidden, ranked, suspects
 from rbkernel.sources.postgres.situation import PREPARED, SETTLED_S, Backend, Doing, Situation
 
-# s that a session has waited for a lock: 5 s is more than a short wait, 30 s is the usual time-out
-# of the requests behind it (own choice)
+# limits in s of a wait for a lock: 5 s is longer than usual waits, 30 s is the usual time-out of
+# the application's request (own choice)
 _WAIT_WARN_S, _WAIT_CRITICAL_S = 5.0, 30.0
-# sessions that wait behind one root (own choice: 20 fill a pool of the usual size)
+# limits of sessions that wait behind one root (own choice: 20 fill a pool of the usual size)
 _BLOCKED_WARN, _BLOCKED_CRITICAL = 3, 20
 
 
 def blocked(situation: Situation, groups: Iterable[Tree]) -> Iterator[Cause]:
-    """Yield a cause for each group that waits too long or has too many sessions."""
+    """Yield a cause for each group of waiting sessions that is too large or waits too long."""
     groups = list(groups)
     full = _fills(situation, sum(len(tree.waiters) for tree in groups))
     for tree in groups:
@@ -77,7 +77,7 @@ def _lock(
 
 
 def _also(situation: Situation, tree: Tree, *, full: bool) -> Iterator[str]:
-    """Yield the runbooks whose symptoms this lock explains: a full pool, waiting replay."""
+    """Yield the other runbooks whose symptoms this lock explains: a full pool, waiting replay."""
     if full:
         yield "RUN-001"
     if recovery.replay_waits(situation, tree):
@@ -96,7 +96,10 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
 
 
 def _named(culprit: Backend) -> str:
-    """Describe a culprit; replay holds locks only for transactions of the primary."""
+    """Return a description of a culprit.
+
+    If the culprit is replay, it holds the lock for a transaction of the primary.
+    """
     if culprit.backend_type == "startup":
         return f"A transaction of the primary, whose lock pid {culprit.pid} replays here,"
     return identity(culprit)
@@ -123,7 +126,7 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
 
 
 def _moves(situation: Situation, tree: Tree, waiting: list[Backend]) -> bool:
-    """Whether the queue moves by itself: the first session in it has only just begun to wait.
+    """Return whether the queue moves without help: its first session has just begun to wait.
 
     The first session has waited for the transaction that holds the row since that transaction got
     it; the others wait for their turn.
@@ -179,12 +182,14 @@ def _victims(situation: Situation, waiting: list[Backend], longest: float) -> Vi
 
 
 def _fills(situation: Situation, sessions: int) -> bool:
-    """Whether these sessions hold most of the used slots."""
+    """Return whether these sessions hold most of the used slots."""
     return sessions >= EXPLAINS * situation.used
 
 
 def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
-    """Return the cause if even the first session of a queue waits, for an unseen blocker."""
+    """Return the cause of a queue whose first session also waits, for a blocker that is not
+    visible.
+    """
     return Cause(
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, but its holder"
         " was not seen",
@@ -200,12 +205,16 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
 
 
 def _are_patient(waiting: list[Backend]) -> bool:
-    """Whether all wait for older transactions only, as CREATE INDEX CONCURRENTLY does."""
+    """Return whether all sessions wait only for older transactions, as CREATE INDEX CONCURRENTLY
+    does.
+    """
     return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
 
 
 def _may_be_meant(waiting: list[Backend]) -> bool:
-    """Whether a few sessions wait for an advisory lock, as a follower waits for its leader."""
+    """Return whether the wait may be intended: few sessions wait for an advisory lock, as standby
+    instances of an application wait for their leader.
+    """
     return len(waiting) < _BLOCKED_WARN and all(one.locktype == "advisory" for one in waiting)
 
 
@@ -214,7 +223,7 @@ def _is_deferrable(one: Backend) -> bool:
 
 
 def _patience(waiting: list[Backend]) -> str:
-    """Describe a command that waits for all older transactions and blocks nobody meanwhile."""
+    """Return a description of a command that waits for older transactions without blocking others."""
     first = waiting[0]
     if _is_deferrable(first):
         return (
@@ -229,7 +238,7 @@ def _patience(waiting: list[Backend]) -> str:
 
 
 def _mechanism(waiting: list[Backend], tree: Tree) -> str:
-    """Describe what the sessions wait for, and how the queue forms."""
+    """Return a description of the lock that the sessions wait for, and of the queue."""
     first = max(waiting, key=lambda one: (len(tree.behind(one.pid)), one.wait_s or 0.0))
     queue = len(tree.behind(first.pid))
     kinds = {"transactionid": "a row", "tuple": "a row", "relation": "a lock"}
@@ -248,7 +257,10 @@ def _mechanism(waiting: list[Backend], tree: Tree) -> str:
 
 
 def _page(first: Backend, queue: int) -> str:
-    """Describe what VACUUM waits for; PostgreSQL does not report who uses a page."""
+    """Return a description of a VACUUM that waits for a page.
+
+    PostgreSQL does not report which session uses a page.
+    """
     many = len(first.blocked_by)
     who = f"one of the {many} sessions that use" if many > 1 else "the only session that uses"
     behind = f"; {amounts.clause(queue, 'session', 'wait')} behind it" if queue else ""

@@ -1,8 +1,8 @@
-"""A primary and its standby, looked at through both connections. Pure.
+"""Causes about a primary and its standby, from the state of both servers. Pure.
 
-Each server alone can be wrong about the other: a standby that is cut off from its sender, or whose
-sender is cut off, has replayed everything it received; and two servers that both accept writes each
-look like a healthy primary.
+The state of one server alone can be misleading. A standby that is cut off from its sender, or whose
+sender is cut off, has replayed everything that it received. If two servers both accept writes, each
+alone looks like a healthy primary.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rbkernel.sources.postgres.causes.cause import Cause, identity, level
 from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
 from rbkernel.sources.postgres.situation import Situation
 
-# s that a standby may be behind (as replication/standby: seeds 001 and 003, and a burst)
+# limits of a standby's lag in s (as in replication/standby: seeds 001 and 003, and a burst)
 _WARN_S, _CRITICAL_S = 2.0, 15.0
-# the only table lock that is replayed
+# the only lock mode on tables that a standby replays
 _REPLAYED = "AccessExclusiveLock"
 
 
@@ -39,17 +39,17 @@ class Member:
     address: str | None = None
 
     def is_copy_of(self, other: Member) -> bool:
-        """Whether both are known to be copies of one cluster."""
+        """Whether both servers are known to be copies of one cluster."""
         own, others = self.system_identifier, other.system_identifier
         return own is not None and own == others
 
     def is_same_server(self, other: Member) -> bool:
-        """Whether two connections lead to one and the same server."""
+        """Whether two connections lead to the same server."""
         return self.is_copy_of(other) and self.started_at == other.started_at
 
 
 def roles(primary: Member, standby: Member) -> Iterator[Cause]:
-    """Yield the cause if the wrong one of the two servers accepts writes.
+    """Yield a cause if both servers accept writes, or only the wrong one does.
 
     >>> def member(name, standby, start=0):
     ...     return Member(connection=name, standby=standby, system_identifier="7", timeline=1,
@@ -98,7 +98,7 @@ def roles(primary: Member, standby: Member) -> Iterator[Cause]:
 
 
 def alone(primary: str, standby: Member) -> Iterator[Cause]:
-    """Yield the cause if a standby was promoted and its primary does not answer."""
+    """Yield a cause if a standby was promoted and its primary does not answer."""
     if not standby.standby:
         yield Cause(
             headline=f"{standby.connection} accepts writes (timeline {standby.timeline}): it is no"
@@ -113,19 +113,23 @@ def alone(primary: str, standby: Member) -> Iterator[Cause]:
 
 
 def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:
-    """Return the session of the primary whose lock blocks readers of the standby, as a cause.
+    """Return a cause on the primary that replaces a cause on the standby.
+
+    If replay on the standby holds a lock that blocks readers, a session of the primary holds the
+    original lock.
 
     Parameters
     ----------
     primary, standby
-        The situation of each.
+        The situations of the two servers.
     cause
         A cause on the standby.
 
     Returns
     -------
     Cause or None
-        It replaces that cause; None if that cause is another one, or the session is not known.
+        The replacement; None if the given cause is not about a replayed lock, or if the session is
+        not known.
     """
     if [one.backend_type for one in cause.culprits] != ["startup"]:
         return None
@@ -136,7 +140,7 @@ def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | No
     waiting = [standby.backend(pid) for pid in tree.waiters]
     wanted = {f"{_REPLAYED} on {one.relation}" for one in waiting if one}
     holders = [one for one in primary.backends if (one.strong_lock or "").startswith(_REPLAYED)]
-    # only one lock of a session is known; if one session alone has locks, it is that one
+    # only one lock of each session is known; if only one session holds locks, it is the culprit
     holders = [one for one in holders if one.strong_lock in wanted] or holders
     if len(holders) != 1:
         return None
@@ -168,7 +172,7 @@ def _of(standby: Situation, cause: Cause) -> str:
 
 
 def behind(primary: Member, standby: Member) -> Iterator[Cause]:
-    """Yield the cause if the standby lags behind what the primary had written before the look.
+    """Yield a cause if the standby has not replayed WAL that the primary wrote before the check.
 
     >>> had = Member(connection="one", standby=False, position=5000)
     >>> has = Member(connection="two", standby=True, position=3000, newest_commit_s=6.8)

@@ -1,7 +1,7 @@
-"""A server that refuses connections, or does not answer. Pure.
+"""Causes about a server that refuses connections, or does not answer. Pure.
 
-A server that serves nobody is critical. A problem with rbkernel's own role, password or address
-says nothing about the server, so it is unknown.
+The verdict is critical if the server refuses all clients. If the problem is rbkernel's own role,
+password or address, the state of the server is unknown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FULL = {
 
 
 def unseen(situation: Situation) -> Cause:
-    """Return the cause why a server could not be queried: down, full, or unknown."""
+    """Return the cause for a server that could not be queried: down, full, or unknown."""
     trouble = situation.trouble
     if trouble in _FULL:
         headline, mechanism, next_step = _FULL[Trouble(trouble)]
@@ -56,7 +56,7 @@ def unseen(situation: Situation) -> Cause:
             opens="RUN-010",
             explains=_EVERYTHING,
         )
-    # the same complaint of each diagnostic about the role is shown once
+    # many diagnostics report the same problem of the role, so it is shown once
     own_role = trouble == Trouble.FORBIDDEN
     return Cause(
         headline=situation.reason

@@ -1,7 +1,7 @@
-"""Replay of a standby that waits for readers of the standby itself. Pure.
+"""Causes about replay on a standby that waits for queries on the standby. Pure.
 
-If replay waits for a lock, the reader is at the root of its queue, as anywhere (`locks`). The other
-waits have no lock that identifies the reader. PostgreSQL has these names for them from 15 on:
+If replay waits for a lock, the module `locks` finds the reader that holds it. The other waits have
+no lock that identifies the reader. PostgreSQL has these names for them from 15 on:
 
 - a reader's snapshot may still need rows that the primary has removed: replay waits at least for
   the oldest snapshot;
@@ -25,7 +25,9 @@ from rbkernel.sources.postgres.situation import Backend, Situation
 
 @dataclass(frozen=True, kw_only=True)
 class _Conflict:
-    """What replay waits for; ``age`` ranks the readers, ``oldest``: the oldest one blocks it."""
+    """A kind of wait of replay; ``age`` ranks the readers; ``oldest``: the oldest reader blocks
+    replay.
+    """
 
     why: str
     what: str
@@ -54,7 +56,7 @@ _CONFLICTS = {
 
 
 def conflicts(situation: Situation) -> Iterator[Cause]:
-    """Yield the cause if replay waits for a reader, but not for a lock."""
+    """Yield a cause if replay waits for a reader, but not for a lock."""
     events = (one.wait_event for one in situation.backends if one.backend_type == "startup")
     conflict = next((_CONFLICTS[event] for event in events if event in _CONFLICTS), None)
     if conflict is None:
@@ -117,6 +119,6 @@ def _cause(
 
 
 def replay_waits(situation: Situation, tree: Tree) -> bool:
-    """Tell whether replay is one of the waiters."""
+    """Return whether replay is one of the waiting processes."""
     waiting = (situation.backend(pid) for pid in tree.waiters)
     return any(one and one.backend_type == "startup" for one in waiting)

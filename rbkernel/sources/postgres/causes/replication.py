@@ -1,4 +1,4 @@
-"""Broken replication, as one server sees it: the findings of its rules as a cause. Pure."""
+"""Causes about replication on one server, from the findings of the rules. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rbkernel.model import Verdict
 from rbkernel.sources.postgres.causes.cause import Cause
 from rbkernel.sources.postgres.situation import Situation
 
-# the column that a rule judges → the sentence, those that explain others first
+# the column of a rule → the sentence of the cause; causes that explain others come first
 _HEADLINES = {
     "connected": "{standby} is not connected to {connection}",
     "replay_lag_s": "{standby} is {lag} behind {connection}",
@@ -20,17 +20,17 @@ _HEADLINES = {
     "silent_s": "{connection} hears nothing from its sender: an answer is {lag} overdue",
     "stalled_s": "Replay on {connection} has stalled: the newest commit there is {lag} old",
 }
-# these count as soon as they warn; for others a warning may be due to a burst of writes
+# columns whose warnings count at once; other warnings may come from a burst of writes
 _NO_BURST = {"apply_delay_s", "replay_lag_s"}
 _LATE = {"replay_lag_s", "stalled_s"}
-# the first word of the option that repairs it, if there is one
+# the first word of the option that repairs the problem, if there is one
 _OPTIONS = {"paused": "resume"}
 
 
 def broken(situation: Situation) -> Iterator[Cause]:
-    """Yield the cause of what the rules of ``replication/lag`` or ``replication/standby`` found.
+    """Yield causes from the findings of ``replication/lag`` or ``replication/standby``.
 
-    A lag that is only a warning must have been seen to last.
+    A lag with the verdict warning counts only if a second measurement confirms it.
     """
     wrong = {
         one.column: one

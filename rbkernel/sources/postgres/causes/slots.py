@@ -1,4 +1,4 @@
-"""Used connection slots, and who holds them. Pure."""
+"""Causes about used connection slots, and the sessions that hold them. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rbkernel.sources.postgres.situation import Backend, Doing, Situation
 # % of the slots for ordinary roles (template RUN-001; 80 % is the field's usual warning)
 _WARN_PCT, _CRITICAL_PCT = 80.0, 90.0
 
-# the mechanism when most sessions do the same, and what to do about it
+# mechanism and next step if most sessions are in the same state
 _MECHANISM = {
     Doing.IDLE: "a pool keeps more connections open than it uses",
     Doing.IDLE_IN_TRANSACTION: "sessions hold a transaction open and do nothing",
@@ -38,7 +38,7 @@ _STUCK_S = 5.0
 
 
 def limits(situation: Situation) -> Iterator[Cause]:
-    """Yield the reached connection limits of roles and databases."""
+    """Yield a cause for each role or database that has reached its connection limit."""
     for kind, names in (
         ("role", situation.limited_roles),
         ("database", situation.limited_databases),
@@ -57,13 +57,13 @@ def limits(situation: Situation) -> Iterator[Cause]:
 
 
 def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> Iterator[Cause]:
-    """Yield who holds the slots, unless the causes found so far explain it."""
+    """Yield a cause about the sessions that hold the slots, unless known causes explain it."""
     used_pct = situation.share_of_slots(situation.used)
     verdict = level(used_pct, _WARN_PCT, _CRITICAL_PCT)
     explained = sum(cause.victims.count for cause in found)
     if verdict is Verdict.OK or explained >= EXPLAINS * situation.used:
         return
-    # sessions with short waits are victims, too, of a cause that is not known yet
+    # sessions with short waits are victims of a cause that is not known yet
     briefly = [one for one in situation.clients if one.held_up and one.pid not in victims]
     if len(briefly) >= EXPLAINS * situation.used:
         yield _brief_waits(situation, briefly, verdict)
@@ -97,7 +97,7 @@ def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> It
 
 
 def _brief_waits(situation: Situation, waiting: list[Backend], verdict: Verdict) -> Cause:
-    """Return the cause if the slots are full of sessions with short waits for locks."""
+    """Return the cause for slots that are full of sessions with short waits for locks."""
     share = situation.share_of_slots(len(waiting))
     return Cause(
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, each for less than"
@@ -120,7 +120,7 @@ def _mechanism(kind: Doing, *, stuck: bool) -> str:
 
 
 def _doing(kind: Doing) -> str:
-    """Return what sessions do, as a part of a sentence.
+    """Return the state of sessions, as a part of a sentence.
 
     >>> _doing(Doing.SYNCHRONOUS), _doing(Doing.IDLE_IN_TRANSACTION)
     ('waiting for a synchronous standby', 'idle in transaction')
@@ -153,7 +153,7 @@ def _kind(backend: Backend) -> Doing:
 
 
 def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
-    """Return the step that frees the slots of sessions that are in one state for long."""
+    """Return the step that frees the slots of sessions that have been in one state for a long time."""
     stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
     if kind not in _MECHANISM or not stuck:
         return None

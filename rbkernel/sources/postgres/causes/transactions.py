@@ -1,4 +1,4 @@
-"""Open transactions that do nothing, before any session waits for them. Pure."""
+"""Causes about idle open transactions that do not block a session yet. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STRONG_LOCK_WARN_S = 10.0
 # s since a transaction was prepared (as locks/prepared)
 _PREPARED_WARN_S, _PREPARED_CRITICAL_S = 30.0, 300.0
 
-# what to ask the owner of a transaction that is left open, by whether it is a backup
+# the question to the owner of an open transaction: True for a backup
 _ASK = {
     False: "to commit or roll back; terminate the session if nobody answers and its work may be"
     " lost",
@@ -26,7 +26,7 @@ _ASK = {
 }
 
 
-# what an idle transaction holds; an aborted one holds only its slot
+# effects of an idle transaction; an aborted transaction holds only its slot
 _MECHANISM = {
     Doing.HOLDS_LOCKS: "an open transaction keeps its locks, and keeps VACUUM from removing dead"
     " rows",
@@ -36,9 +36,9 @@ _NOTHING_YET = "it holds a connection, and takes locks as soon as it continues"
 
 
 def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
-    """Yield each application that leaves transactions open, without the culprits of known causes.
+    """Yield a cause for each application with idle transactions, except culprits of known causes.
 
-    If known causes have victims, it is a warning at most.
+    If a known cause has victims, the verdict is at most warning.
     """
     known = list(known)
     named = {culprit.pid for cause in known for culprit in cause.culprits}
@@ -49,7 +49,7 @@ def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
         for one in situation.clients
         if one.idle_in_transaction
         and one.pid not in named
-        # the leader of pg_dump --jobs has its transaction open while the others read
+        # the leader of pg_dump --jobs is idle in transaction while its workers read
         and not (is_backup(one) and one.name in at_work)
     ]
     late = [one for one in idle if _verdict(one) is not Verdict.OK]
@@ -59,7 +59,7 @@ def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
 
 
 def prepared(situation: Situation) -> Iterator[Cause]:
-    """Yield the oldest prepared transaction that is left open."""
+    """Yield a cause for the oldest prepared transaction that is left open."""
     late = [one for one in situation.prepared if one.prepared_s > _PREPARED_WARN_S]
     if not late:
         return
