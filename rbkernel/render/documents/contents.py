@@ -44,7 +44,7 @@ class Heading:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell. A Markdown cell has only ``markup`` and ``source``; a code cell lacks ``markup``."""
+    """One cell. A Markdown cell has only ``markup`` and ``source``; a code cell no ``markup``."""
 
     kind: str
     label: str

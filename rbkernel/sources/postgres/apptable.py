@@ -46,7 +46,7 @@ class Table(BaseModel):
     columns: dict[str, Column]
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters that override the found table and columns, as names and meanings."""
+        """Return the parameters that override the found names, as a mapping of name to meaning."""
         return {
             "table": f"the table, if it is not called {self.name}",
             **{

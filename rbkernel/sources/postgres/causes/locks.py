@@ -223,7 +223,7 @@ def _is_deferrable(one: Backend) -> bool:
 
 
 def _patience(waiting: list[Backend]) -> str:
-    """Return a description of a command that waits for older transactions without blocking others."""
+    """Return a description of a command that waits for older transactions and blocks nobody."""
     first = waiting[0]
     if _is_deferrable(first):
         return (

@@ -153,7 +153,7 @@ def _kind(backend: Backend) -> Doing:
 
 
 def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
-    """Return the step that frees the slots of sessions that have been in one state for a long time."""
+    """Return the step that frees the slots of sessions that have been stuck in one state."""
     stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
     if kind not in _MECHANISM or not stuck:
         return None

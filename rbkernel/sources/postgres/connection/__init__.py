@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL: driver, login, sessions, time limits, troubles."""
+"""Connections to PostgreSQL: driver, login, sessions, time limits, and errors."""

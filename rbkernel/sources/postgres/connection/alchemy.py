@@ -20,37 +20,39 @@ from rbkernel.sql import lexer
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
-    """SQLAlchemy's context, with the cursor name that all cursors of rbkernel have."""
+    """SQLAlchemy's execution context, with the cursor name that rbkernel uses for all queries."""
 
     def create_server_side_cursor(self) -> Any:
-        """Open the one cursor of this transaction."""
+        """Open the cursor of this transaction; there is only one."""
         return self._dbapi_connection.cursor(driver.CURSOR)
 
 
 class _Dialect(PGDialect_psycopg):
-    """SQLAlchemy's dialect without its queries at connect, which come before our time-outs."""
+    """SQLAlchemy's dialect without its queries at connect, which would run before time-outs are
+    set.
+    """
 
     supports_statement_cache = True
     execution_ctx_cls = _ExecutionContext
 
     def initialize(self, connection: Connection) -> None:
-        """Query nothing."""
+        """Send no query at connect."""
 
 
 registry.register("postgresql.rbkernel", __name__, "_Dialect")
 
 
 class _Result:
-    """Rows that SQLAlchemy fetches."""
+    """The rows of a query, fetched by SQLAlchemy."""
 
     def __init__(self, result: CursorResult[Any]) -> None:
         self._result = result
-        # now: the cursor is closed with the last row
+        # read now, because the cursor is closed with the last row
         described: Sequence[Sequence[Any]] = (result.cursor and result.cursor.description) or ()
         self.columns = tuple(Column(one[0], one[1]) for one in described)
 
     def fetchmany(self, size: int) -> Sequence[Sequence[Any]]:
-        """Return the next rows, at most so many."""
+        """Return the next rows, at most the given number."""
         return self._result.fetchmany(size)
 
     def close(self) -> None:
@@ -59,16 +61,16 @@ class _Result:
 
 
 def engine(raw: driver.RawConnection) -> Engine:
-    """Return an engine for one connection, which stays open."""
+    """Return an engine that uses one open connection, and does not close it."""
     return create_engine("postgresql+rbkernel://", creator=lambda: raw, poolclass=StaticPool)
 
 
 @contextmanager
 def asking(engine: Engine) -> Iterator[driver.Ask]:
-    """Yield a function that runs a query on the engine's connection; errors are the driver's.
+    """Yield a function that runs a query on the engine's connection; it raises the driver's errors.
 
-    Enter it before the transaction begins: SQLAlchemy rolls back what is open on a connection that
-    is new to it.
+    Enter this context before the transaction begins, because SQLAlchemy rolls back any transaction
+    that is open when it first uses a connection.
     """
     try:
         with engine.connect() as connection:
@@ -79,7 +81,7 @@ def asking(engine: Engine) -> Iterator[driver.Ask]:
 
 def _ask(connection: Connection, sql: str, values: Mapping[str, Any]) -> _Result:
     if lexer.is_cursor_query(sql):
-        # a server-side cursor: the caps limit what the server sends, not only what is kept
+        # a server-side cursor, so that the caps also limit the rows that the server sends
         connection = connection.execution_options(stream_results=True)
     result = connection.execute(text(lexer.to_sqlalchemy(sql)), dict(values))
     if not result.returns_rows or result.cursor is None:

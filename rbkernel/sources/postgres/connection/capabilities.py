@@ -1,4 +1,4 @@
-"""What a server and its role can do: the table by which SQL variants are chosen.
+"""The capabilities of a server and of the role; they select the variants of SQL.
 
 A diagnostic ``io/checkpoints`` may have a second file, ``io/checkpoints@pg_stat_checkpointer``:
 it is used if the server has that capability. ``needs`` in a header names the capabilities that the
@@ -19,10 +19,10 @@ _INHERITS_BY_GRANT = 160000
 
 @dataclass(frozen=True, kw_only=True)
 class Capability:
-    """Something that some servers or roles have.
+    """A feature that only some servers or roles have.
 
-    ``since`` is the first ``server_version_num`` that has it; ``extension`` and ``role`` name what
-    must be created or granted in addition.
+    ``since`` is the first ``server_version_num`` with this feature; ``extension`` names the
+    extension and ``role`` the role that is needed in addition.
     """
 
     since: int = 0
@@ -47,7 +47,7 @@ CAPABILITIES: Mapping[str, Capability] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """Identity of a server and of the role, as the server reports them.
+    """The identity of a server and of the login role, as the server reports them.
 
     ``pooler`` is true if a pooler is between rbkernel and the server; ``managed`` is the name of
     the managed service, if it is a known one; ``not_inherited`` are roles of which the role is a
@@ -82,7 +82,7 @@ class Server:
 
     @property
     def monitor(self) -> bool:
-        """Whether the role sees other sessions."""
+        """Whether the role can see the sessions of other roles."""
         return "pg_monitor" in self.roles
 
 
@@ -101,12 +101,14 @@ def grant(server: Server, role: str) -> str:
 
 
 def has(server: Server, name: str) -> bool:
-    """Tell whether a server has a capability."""
+    """Return whether a server has a capability."""
     return not lacking(server, [name])
 
 
 def lacking(server: Server, names: Iterable[str]) -> str:
-    """Return which of these capabilities are missing and how to get them; empty if none is."""
+    """Return which of these capabilities are missing, and how to get them; empty if none is
+    missing.
+    """
     reasons = (_reason(server, CAPABILITIES[name]) for name in names)
     return "; ".join(reason for reason in reasons if reason)
 

@@ -16,9 +16,9 @@ from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.sources.postgres.connection import driver, troubles
 from rbkernel.sources.postgres.connection.troubles import Trouble
 
-# A cancel needs one round trip; a healthy server on a slow network answers well within this.
+# s to wait after a cancel: much more than a round trip on a slow network.
 _CANCEL_S = 2.0
-# A pooler without a free server does not answer a cancel either: do not wait as long.
+# s to wait after the cancel of a first query: a pooler without a free server does not answer.
 FIRST_CANCEL_S = 0.5
 
 
@@ -32,7 +32,7 @@ class Deadline:
     connection
         Returns the watched connection; None while it is being opened, which has its own time-out.
     first
-        Whether it is the first query of a session, so that the server has not answered before.
+        Whether this is the first query of a session, before the server has ever answered.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether the deadline passed before the query ended."""
+        """Whether the deadline passed before the block ended."""
         return self._cancelled
 
     def error(self, original: RbkernelError) -> DatabaseError:

@@ -39,7 +39,7 @@ _APPLICATION_NAME_BYTES = 63
 
 
 class _Described(psycopg.Cursor[Any]):
-    """A cursor that also describes columns whose names are not valid in the encoding."""
+    """A cursor that can also read column names that are not valid in the encoding."""
 
     @property
     def description(self) -> list[psycopg.Column] | None:
@@ -52,11 +52,14 @@ class _Described(psycopg.Cursor[Any]):
 
 
 class _OneStatementCursor(_Described):
-    """A cursor that always uses the extended protocol: the server refuses a second statement."""
+    """A cursor that always uses the extended protocol, in which the server refuses a second
+    statement.
+    """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         if not params:
-            # without values psycopg uses the simple protocol, unless the result is to be binary
+            # for a query without values, psycopg uses the extended protocol only if the result is
+            # binary
             options["binary"] = True
         return super().execute(query, params, **options)
 
@@ -70,7 +73,9 @@ class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
         return tuple(Column(one.name, one.type_code) for one in self.description or ())
 
     def close(self) -> None:
-        """Close it; a cursor of a closed session is gone, and SQLAlchemy would log a traceback."""
+        """Close the cursor; errors of a closed session are ignored, since SQLAlchemy would log a
+        traceback.
+        """
         try:
             super().close()
         except psycopg.OperationalError:
@@ -92,12 +97,12 @@ class Result(Protocol):
         """Close the result."""
 
 
-# runs a query in the current transaction: the text with ``:name``, and the values
+# a function that runs a query in the current transaction; arguments: text with ``:name``, values
 Ask = Callable[[str, Mapping[str, Any]], Result]
 
 
 class _EscapedColumn(psycopg.Column):
-    """A column of a result; bytes of its name that are not valid in the encoding are escaped."""
+    """A column of a result, with invalid bytes of the name escaped."""
 
     def __init__(self, cursor: psycopg.Cursor[Any], index: int) -> None:
         super().__init__(_AnyBytes(cursor), index)  # type: ignore[arg-type]  # what it reads of one
@@ -105,7 +110,9 @@ class _EscapedColumn(psycopg.Column):
 
 
 class _AnyBytes:
-    """A stand-in for the cursor of a `psycopg.Column`, in an encoding where all bytes are valid."""
+    """A substitute for the cursor of a `psycopg.Column`, with an encoding in which all bytes are
+    valid.
+    """
 
     _encoding = "latin-1"
 
@@ -144,13 +151,14 @@ def connect(
     Raises
     ------
     DatabaseError
-        Refused, unreachable, wrong password, or no free slot.
+        The server refuses the connection or cannot be reached, the password is wrong, or no slot is
+        free.
     """
     parameters: dict[str, Any] = dict(connection.libpq_parameters())
     if (password := connection.password()) is not None:
         parameters["password"] = password
     if guarded:
-        # every server accepts it; each transaction then sets what fits the database
+        # every server accepts this encoding; each transaction then sets the database's encoding
         parameters["client_encoding"] = "SQL_ASCII"
     try:
         raw = login.connect(
@@ -173,10 +181,11 @@ def connect(
 def _first_settings(connection: Connection, version_num: int, all_timeouts: bool) -> str:
     """Return the settings to send at login, because the first statement would set them too late.
 
-    A login can wait for a lock on the catalogue, and an idle time-out of the role or the database
-    can end the session between two queries. Their other time-outs can end the first statement;
-    rbkernel's are sent at login only after that happened, because settings sent at login hide the
-    server's own values: `settings.AT_LOGIN` lists them for `settings/notable`.
+    The role or the database may have time-outs of their own. A login can wait for a lock on the
+    catalogue, and an idle time-out can end the session between two queries, so these time-outs are
+    always sent. Other time-outs can end the first statement; rbkernel sends them only after that
+    has happened, because settings that are sent at login hide the server's own values:
+    `settings.AT_LOGIN` lists them for `settings/notable`.
     """
     wanted = {
         "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
@@ -193,7 +202,8 @@ def _first_settings(connection: Connection, version_num: int, all_timeouts: bool
 def no_transaction_timeout(version_num: int) -> dict[str, str]:
     """Return the setting that turns off the transaction time-out, if the server has one.
 
-    Statement time-out and deadline limit rbkernel's transactions.
+    The transaction time-out is not needed, because the statement time-out and the deadline limit
+    rbkernel's transactions.
     """
     return {"transaction_timeout": "0"} if version_num >= _TRANSACTION_TIMEOUT else {}
 
@@ -204,7 +214,7 @@ def version_num(raw: RawConnection) -> int:
 
 
 def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
-    """Return why the login failed: by SQLSTATE, else by checking the way to the server."""
+    """Return the error of a failed login, by SQLSTATE; without one, by a test of the network."""
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, pg_errors.ConnectionTimeout):
         trouble = Trouble.LOGIN_SILENT
@@ -225,7 +235,7 @@ def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
 
 
 def _guard(raw: RawConnection) -> None:
-    # what a role or database sets as its default does not count
+    # the defaults of a role or database are ignored
     raw.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     raw.read_only = True
     raw.deferrable = False
@@ -243,7 +253,7 @@ def one_row(raw: RawConnection, statement: str, values: Mapping[str, Any]) -> Se
 def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
     """Run one query, ``:name`` for each value, with a server-side cursor.
 
-    So the caps limit what the server sends, not only what is kept.
+    So the caps also limit the rows that the server sends.
 
     Raises
     ------
@@ -286,7 +296,7 @@ def fetch(
         See `translate`.
     """
     try:
-        # binary: large arrays and bytes come as they are
+        # binary format, so that large arrays and bytea are not converted to text
         return raw.execute(statement.encode(), values, binary=True).fetchall()
     except psycopg.Error as error:
         raise translate(error, name) from error
@@ -352,16 +362,16 @@ def quote_literal(value: object) -> str:
     return sql.Literal(value).as_string(None)
 
 
-# Catalogues for superusers only: no advice should suggest granting them. A server translates the
-# words around the name of an object, but not the name.
+# Catalogues that only superusers may read: error messages do not suggest to grant access. They are
+# recognized by name, because a server translates messages, but not the names of objects.
 _CLOSED = re.compile(
     r"\bpg_(?:authid|shadow|statistic|statistic_ext_data|largeobject|subscription|user_mapping"
     r"|file_settings|hba_file_rules|ident_file_mappings|replication_origin_status)\b"
 )
 
 
-# SQLSTATE classes and codes of a server that is failing, slow, locked or closed; every other code
-# means wrong SQL. Without a code the connection was lost.
+# SQLSTATE classes and codes for problems of the server (failing, slow, locked, closed). Every other
+# code means wrong SQL. An error without a code means that the connection was lost.
 _SICK = {"", "08", "28", "3D", "53", "57", "58", "XX", "42501", "55P03", "25P03", "25P04"}
 
 
@@ -369,18 +379,18 @@ def _words(error: BaseException) -> str:
     """Return the message of the server or of libpq, in one line."""
     diagnosis = getattr(error, "diag", None)
     text = getattr(diagnosis, "message_primary", None) or str(error)
-    # libpq asks whether the server is running, which `reach` checks
+    # removes libpq's question whether the server is running, because `reach` checks this
     return " ".join(text.split("\n\n")[0].split("\n\tIs the server running")[0].split())
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE behind an error of rbkernel, if the server sent one."""
+    """Return the SQLSTATE of the server's error from which an error of rbkernel comes, if any."""
     cause = getattr(error, "__cause__", None)
     return getattr(getattr(cause, "orig", cause), "sqlstate", None)
 
 
 def ended_by_timeout(error: Error) -> bool:
-    """Tell whether a server-side time-out may have ended a statement or the session.
+    """Return whether a server-side time-out may have ended a statement or the session.
 
     A terminated session often looks like a lost connection, without a code.
     """
@@ -388,8 +398,9 @@ def ended_by_timeout(error: Error) -> bool:
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:
-    """Translate a driver's error: `DatabaseError` if the server fails or refuses, `QueryError` if
-    the SQL is wrong.
+    """Return rbkernel's error for a driver's error.
+
+    It is a `DatabaseError` if the server fails or refuses, and a `QueryError` if the SQL is wrong.
     """
     original = getattr(error, "orig", None) or error
     text = _words(original)

@@ -1,6 +1,7 @@
-"""The identity of a server: the first query of every session, and how its row is read. Pure.
+"""The identity of a server: the first query of every session, and the parser of its row. Pure.
 
-It runs after the session's settings are set, so its names resolve to PostgreSQL's own objects.
+The query runs after the session's settings are set, so that all names resolve to objects of
+PostgreSQL itself.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ SELECT current_setting('server_version') AS version,
            ('rds.extensions', 'cloudsql.iam_authentication', 'azure.extensions')) AS marks,
        pg_backend_pid() AS backend_pid
 """
-# settings that only these services have
+# settings that exist only in these managed services
 _MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure Database"}
 
 
@@ -62,7 +63,8 @@ def read(row: Mapping[str, Any], *, reported_pid: int | None) -> Server:
     row
         Its single row.
     reported_pid
-        The process id from the connect. A pooler makes one up, to route cancels.
+        The process id that was reported at connect. A pooler reports an invented id, to route
+        cancels.
     """
     fields = dict(row)
     marks, backend_pid = fields.pop("marks"), fields.pop("backend_pid")

@@ -1,8 +1,9 @@
 """Load the server's values into Python: a value that Python cannot hold becomes text.
 
-psycopg raises for the whole answer when one value is ``infinity``, before year 1, ``24:00``, or not
-valid in the encoding; and it reads a month as 30 days. Here such a value is an `AsText` with the
-reason. Arrays, ranges and records load their elements with the same loaders.
+psycopg raises an error for the whole answer if one value is ``infinity``, before year 1, ``24:00``,
+or not valid in the encoding; and converts a month to 30 days. With these loaders such a value
+becomes an `AsText` with the reason. Arrays, ranges and records load their elements with the same
+loaders.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _TEXT = ("text", "varchar", "bpchar", "name", '"char"')
 _TIMES = ("date", "time", "timetz", "timestamp", "timestamptz")
 _JSON = ("json", "jsonb")
 _OTHERS = ("numeric", "inet", "cidr", "uuid")
-# also of types that psycopg does not know: enums, composites, xml, money, …
+# also for types that psycopg does not know: enums, composites, xml, money, …
 _UNKNOWN = 0
-# levels of JSON: rbkernel and pandas read values recursively, with a call per level; Python's own
-# parser reads 10,000 levels from 3.12 on
+# maximum levels of JSON: rbkernel and pandas read values recursively, with a call per level, while
+# Python's JSON parser reads 10,000 levels from 3.12 on
 _DEEPEST = 200
 
 
@@ -60,12 +61,12 @@ def _wrap(
 def _encoding(context: AdaptContext | None) -> str:
     connection = context.connection if context else None
     found = connection.info.encoding if connection else "utf-8"
-    # without an encoding of its own, text is most often UTF-8 all the same
+    # the encoding of the server is unknown, but most text is UTF-8
     return "utf-8" if found == "ascii" else found
 
 
 class _TextLoader(BaseLoader):
-    """Escapes the bytes that cannot be decoded."""
+    """Loads text; bytes that cannot be decoded are escaped."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
@@ -76,7 +77,7 @@ class _TextLoader(BaseLoader):
 
 
 class _TolerantLoader(BaseLoader):
-    """Loads with `inner`; if that fails, keeps the text."""
+    """Loads a value with the loader `inner`; if this fails, the value stays text."""
 
     inner: ClassVar[type[Loader]]
     why: ClassVar[str]
@@ -89,7 +90,7 @@ class _TolerantLoader(BaseLoader):
     def load(self, data: Buffer) -> Any:
         try:
             return self._inner.load(data)
-        # numbers of more digits than Python reads, nesting deeper than its stack
+        # numbers with more digits than Python reads, or nesting that is deeper than Python's stack
         except (psycopg.Error, ValueError, OverflowError, RecursionError, NotImplementedError):
             return self._as_text(bytes(data))
 
@@ -99,7 +100,7 @@ class _TolerantLoader(BaseLoader):
 
 
 class _JsonLoader(_TolerantLoader):
-    """Decodes before it parses: JSON has the encoding of the connection, which may not be UTF-8."""
+    """Loads JSON; decodes the text first, because the connection's encoding may not be UTF-8."""
 
     def load(self, data: Buffer) -> Any:
         text = decoded(bytes(data), self._encoding)
@@ -111,7 +112,7 @@ class _JsonLoader(_TolerantLoader):
 
 
 def _too_deep(value: Any) -> bool:
-    """Whether JSON has more levels than `_DEEPEST`.
+    """Return whether a JSON value has more levels than `_DEEPEST`.
 
     >>> _too_deep([[], {"a": [1]}])
     False
@@ -131,7 +132,9 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 class _IntervalLoader(IntervalLoader):
-    """Keeps intervals without a fixed length as text; psycopg reads a month as 30 days."""
+    """Loads intervals; an interval with months stays text, because psycopg reads a month as 30
+    days.
+    """
 
     def load(self, data: Buffer) -> Any:
         text = bytes(data)

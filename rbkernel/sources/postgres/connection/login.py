@@ -1,8 +1,8 @@
 """Open a session, and read the SQLSTATE of a refused login.
 
-libpq reports a refused login as text only. In verbose mode it puts the SQLSTATE before the server's
-message and the routine after it; neither is translated. psycopg does not wrap that function of
-libpq; it documents `pgconn_ptr` for such calls.
+libpq reports a refused login as text only. In verbose mode the text contains the SQLSTATE before
+the server's message, and the server's routine after the message; neither is translated. psycopg
+does not wrap PQsetErrorVerbosity, but documents `pgconn_ptr` for such calls.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from psycopg.waiting import Wait
 _DEFAULT, _VERBOSE = 1, 2
 _SAID = re.compile(r"^.*?:  (?P<sqlstate>[0-9A-Z]{5}): (?P<words>.*)$", re.MULTILINE)
 _RAISED = re.compile(r"^\S+:  (?P<routine>\w+), \w+\.c:\d+$", re.MULTILINE)
-# these refuse settings at login: pgbouncer (protocol_violation), RDS Proxy (feature), and a server
-# that is too old to know one of them (undefined_object)
+# SQLSTATEs of systems that refuse settings at login: pgbouncer (protocol_violation), RDS Proxy
+# (feature_not_supported), and a server without one of the settings (undefined_object)
 _TAKES_NO_OPTIONS = {"08P01", "0A000", "42704"}
 
 
 class Refused(psycopg.OperationalError):
     """A login that was refused or failed.
 
-    ``sqlstate`` and ``routine`` come from the server, empty if it sent none; ``needs_password``: it
-    asked for a password and there was none; ``unresolved``: libpq could not determine the server.
+    ``sqlstate`` and ``routine`` come from the server, empty if it sent none; ``needs_password``:
+    the server required a password, but none was configured; ``unresolved``: libpq could not
+    determine the server.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
     Parameters
     ----------
     options
-        Settings from the first statement on, as ``-c name=value``: they override those of the role
-        and the database. Left out if a pooler refuses them.
+        Settings from the first statement on, as ``-c name=value``; they override the settings of
+        the role and the database. If a pooler refuses them, they are left out.
     parameters
         As for `psycopg.connect`.
 
@@ -67,7 +68,7 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
         `Refused`, or a time-out.
     """
     if options:
-        # the user's own options are kept: some services route by them
+        # the user's own options are kept, because some services use them for routing
         options = f"{os.environ.get('PGOPTIONS', '')} {options}".strip()
         try:
             return _Session.connect(**parameters, options=options)
@@ -98,7 +99,7 @@ class _Session(psycopg.Connection[Any]):
 def _set_verbosity(pgconn: Any, verbosity: int) -> None:
     """Call PQsetErrorVerbosity of the libpq that psycopg uses."""
     module = sys.modules[type(pgconn).__module__]
-    # a pure Python psycopg has loaded libpq by itself
+    # the pure Python version of psycopg has loaded libpq itself
     library = getattr(getattr(module, "impl", None), "pq", None)
     with contextlib.suppress(OSError, AttributeError):  # then there is a message, but no SQLSTATE
         call = (library or ctypes.CDLL(module.__file__)).PQsetErrorVerbosity
@@ -109,14 +110,14 @@ def _set_verbosity(pgconn: Any, verbosity: int) -> None:
 def _refused(pgconn: Any) -> Refused:
     text = pgconn.get_error_message()
     refused = read(text, needs_password=bool(pgconn.needs_password))
-    # libpq knows its hosts as soon as it has read a service's definition and all parameters
+    # libpq has hosts after it has read the service definition and all parameters
     refused.unresolved = not pgconn.host
     pgconn.finish()
     return refused
 
 
 def read(text: str, *, needs_password: bool = False) -> Refused:
-    r"""Parse libpq's message about a login; of several attempts (with and without TLS), the last.
+    r"""Parse libpq's message about a login; if there were several attempts, the last one.
 
     >>> refused = read('server at "h" failed: FATAL:  28P01: no\nLOCATION:  auth_failed, auth.c:1')
     >>> str(refused), refused.sqlstate, refused.routine

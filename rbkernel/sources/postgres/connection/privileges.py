@@ -1,8 +1,8 @@
-"""What a diagnostic role must not be able to do, and the query that finds out whether it can.
+"""The privileges that a diagnostic role must not have, and the query that checks for them.
 
-A read-only transaction is no boundary: a role that may write may also end it. So the role itself
-must not be able to write, signal, or leave the database. Roles that it can become with SET ROLE
-count, too, whether or not it inherits their privileges.
+A read-only transaction is no protection: a role that may write can also end the transaction. So the
+role itself must not be able to write, signal, or leave the database. The check includes all roles
+to which it can change with SET ROLE, whether or not it inherits their privileges.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POWERFUL = (
     "rds_replication",
     "rds_superuser",
 )
-# Functions without EXECUTE for PUBLIC; it may have been granted on a single one.
+# Functions that PUBLIC may not execute; EXECUTE may have been granted on each separately.
 _FUNCTIONS = (
     "lo_export",
     "lo_import",
@@ -148,7 +148,8 @@ UNION ALL
 """
 
 
-# Partitions are read through their parent; the extension decides about its own tables.
+# Partitions are left out, since they are read through their parent, and so are tables of
+# extensions.
 TABLES = """
 SELECT n.nspname::text AS schema, pg_get_userbyid(c.relowner)::text AS owner,
        count(*)::int AS tables,
@@ -177,9 +178,9 @@ ORDER BY 1, 2
 class Tables:
     """The tables that one role owns in a schema: a row of `TABLES`.
 
-    ``readable`` counts those that the diagnostic role can read; ``later``: it will be able to read
-    tables that the owner creates later; ``meant``: it has default privileges in this schema for
-    tables of some owner.
+    ``readable`` counts the tables that the diagnostic role can read. ``later``: the role can read
+    tables that this owner creates later. ``meant``: the role has default privileges in this schema
+    for tables of at least one owner.
     """
 
     schema: str
@@ -192,7 +193,7 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """Something that a role, or a role that it can become, may do: a row of `PROBE`."""
+    """A privilege of the role, or of a role to which it can change: a row of `PROBE`."""
 
     role: str
     may: str
@@ -200,7 +201,7 @@ class Power:
 
 
 def excess(user: str, powers: Iterable[Power]) -> list[str]:
-    """Return what a diagnostic role can do but must not, the worst first; empty if nothing.
+    """Return the privileges that a diagnostic role must not have, the worst first; empty if none.
 
     Parameters
     ----------
@@ -218,7 +219,7 @@ def excess(user: str, powers: Iterable[Power]) -> list[str]:
     []
     """
     found = sorted(powers, key=lambda power: (power.may != "is", power.may, power.role))
-    # everything else follows from superuser, which is like a member of every role
+    # a superuser has all other privileges, so only this one is reported
     superusers = [power for power in found if power.what == "superuser"]
     found = [power for power in superusers if power.role == user] or superusers or found
     groups: dict[str, list[str]] = {}

@@ -1,8 +1,8 @@
-"""Is there a PostgreSQL server at that address, and does TLS work as `sslmode` asks?
+"""Check whether a PostgreSQL server answers at an address, and whether TLS works with `sslmode`.
 
-It opens a socket, without a login: the errors of the socket, of the name look-up and of the
-certificate check are numbers, while libpq reports texts. A server answers ``SSLRequest`` with one
-byte before any login; any other answer comes from another program.
+The check opens a socket without a login. Errors of the socket, of the name look-up and of the
+certificate check have numbers, while libpq reports only texts. A server answers ``SSLRequest`` with
+one byte before any login; any other answer comes from another program.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _OTHER_HOST = {62, 64}
 
 
 def look(connection: Connection) -> Trouble | None:
-    """Check the way to a server, up to the login.
+    """Check the network connection to a server, without a login.
 
     Returns
     -------
     Trouble or None
-        What is wrong; None if a login can begin, or if only libpq knows the address.
+        The problem; None if a login is possible, or if only libpq can determine the address.
     """
     hosts = (connection.host or "").split(",")
     if connection.service or not connection.host or len(hosts) > 1:
@@ -57,7 +57,7 @@ def look(connection: Connection) -> Trouble | None:
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """Return the trouble of a failed connect.
+    """Return the kind of problem for an error of the socket.
 
     >>> trouble_of(ConnectionRefusedError(111, "x")).name, trouble_of(TimeoutError()).name
     ('NOT_LISTENING', 'HOST_SILENT')
@@ -71,11 +71,11 @@ def trouble_of(error: Exception) -> Trouble:
         return Trouble.HOST_SILENT
     if isinstance(error, OSError):
         return _ERRNO.get(error.errno or 0, Trouble.NOT_REACHED)
-    return Trouble.HOST_UNKNOWN  # a text that cannot be a name
+    return Trouble.HOST_UNKNOWN  # the text is not a valid host name
 
 
 def certificate_trouble(verify_code: int) -> Trouble:
-    """Return the trouble of a failed certificate check.
+    """Return the kind of problem for an error code of the certificate check.
 
     >>> [certificate_trouble(code).name for code in (10, 62, 19)]
     ['EXPIRED', 'OTHER_HOST', 'UNTRUSTED']
@@ -101,7 +101,7 @@ def _connected(connection: Connection) -> socket.socket:
 
 
 def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
-    """Ask for TLS, as libpq does; a server without TLS says so, and a stuck one is silent."""
+    """Request TLS, as libpq does, and return the problem if the answer shows one."""
     try:
         found.sendall(_SSL_REQUEST)
         answer = found.recv(1)
@@ -119,7 +119,7 @@ def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
 
 
 def _another_or_frozen(connection: Connection) -> Trouble:
-    """Distinguish a stuck server from a program that waits for a line, such as an HTTP server."""
+    """Return whether a silent server is stuck, or is another program, such as an HTTP server."""
     with _connected(connection) as found:
         try:
             found.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
@@ -141,7 +141,7 @@ def _encrypted(found: socket.socket, connection: Connection) -> Trouble | None:
 
 
 def _context(connection: Connection) -> ssl.SSLContext:
-    """Return the TLS context that checks the certificate as `sslmode` says."""
+    """Return the TLS context that checks the certificate as `sslmode` requires."""
     context = ssl.create_default_context()
     context.check_hostname = connection.sslmode == "verify-full"
     authority = connection.sslrootcert or Path("~/.postgresql/root.crt").expanduser()
