@@ -1,7 +1,7 @@
-"""Diagnose a server: look at it once, and find the causes of what is wrong.
+"""Diagnose a server: take a snapshot of its sessions, and find the causes of problems.
 
-It does not raise if the server fails: a server that does not answer, or that has no free slot, is a
-cause itself.
+These functions do not raise if the server fails: that a server does not answer, or has no free
+slot, is itself a cause.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _ON_ITS_WAY_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """A look at a server, and the causes of what it shows, the most harmful first.
+    """A snapshot of a server, and the causes of its problems, the most harmful first.
 
-    ``sampled`` holds the waits of the busy sessions, if the look took some seconds. ``reached`` is
-    false if the login failed, so that no other query is possible either.
+    ``sampled`` holds the waits of the busy sessions, if they were sampled. ``reached`` is false if
+    the login failed, so that other queries would fail, too.
     """
 
     situation: Situation
@@ -51,7 +51,7 @@ class Diagnosis:
 
     @property
     def holds_up_changes(self) -> bool:
-        """Whether a cause may delay changes on this server, or their replay.
+        """Whether a cause may delay changes of data on this server, or their replay.
 
         A problem of a primary's standby does not delay changes on the primary.
         """
@@ -62,11 +62,11 @@ class Diagnosis:
         )
 
     def explains(self, runbook: str) -> bool:
-        """Tell whether one of the causes explains the symptoms of that runbook."""
+        """Return whether one of the causes explains the symptoms of the given runbook."""
         return any(runbook in cause.explains for cause in self.causes)
 
     def led_by(self, found: Sequence[Cause]) -> Diagnosis:
-        """Return a copy with further causes, which replace those of replication."""
+        """Return a copy with further causes first; they replace the causes about replication."""
         if not found:
             return self
         others = (cause for cause in self.causes if REPLICATION not in cause.explains)
@@ -75,15 +75,15 @@ class Diagnosis:
 
 
 def diagnose(session: Session, *, seconds: float = 0.0) -> Diagnosis:
-    """Look at a server and find the causes of what is wrong.
+    """Take a snapshot of a server, and find the causes of problems.
 
     Parameters
     ----------
     session
         The connection.
     seconds
-        How long to look; the waits of the busy sessions are sampled meanwhile. 0 for a fast look,
-        which is repeated once if waits are too young to count.
+        How long to sample the waits of the busy sessions. With 0, nothing is sampled, and a second
+        snapshot is taken only if waits in the first are too short to count.
 
     Returns
     -------
@@ -103,14 +103,15 @@ def diagnose(session: Session, *, seconds: float = 0.0) -> Diagnosis:
 
 
 def followed(session: Session, before: Situation | None) -> tuple[Diagnosis, Situation | None]:
-    """Look once, for a caller that looks repeatedly: young waits count if the last look had them.
+    """Diagnose a server with one snapshot, for callers that repeat this: short waits count if the
+    previous snapshot had them.
 
     Parameters
     ----------
     session
         The connection.
     before
-        The situation that the last call returned; None at the first.
+        The situation that the previous call returned; None at the first call.
     """
     try:
         _ = session.server
@@ -128,26 +129,26 @@ def looked(
     primary: str = "",
     seconds: float = 0.0,
 ) -> tuple[Diagnosis, ...]:
-    """Look at a server and, if one is named, at its standby.
+    """Diagnose a server and, if one is named, its standby.
 
     Parameters
     ----------
     db
         Connection name.
     opened
-        Gives the session of a connection.
+        A function that returns the session of a connection.
     standby
         Connection name of its standby; empty for none.
     primary
-        Connection name of the server whose standby it is by configuration. If this server is no
-        standby, both are compared to find out which one is the primary.
+        Connection name of the primary, if the server is configured as a standby. If the server is
+        in fact not a standby, both servers are compared to find out which is the primary.
     seconds
         As for `diagnose`.
 
     Returns
     -------
     tuple of Diagnosis
-        Of the server, then of its standby if one is named.
+        The diagnosis of the server, and that of its standby if one is named.
     """
     if standby:
         return both(opened(db), opened(standby), seconds=seconds)
@@ -168,7 +169,7 @@ def _diagnosed(session: Session, seen: Situation) -> Diagnosis:
 
 
 def judged(seen: Situation) -> Diagnosis:
-    """Return a situation with its causes; it may be a stored one."""
+    """Return the diagnosis of a situation, for example a stored one."""
     return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
 
 
@@ -185,7 +186,7 @@ def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
     found = _judged(session, standby=standby)
     late = found.get("replay_lag_s")
     if late and late.verdict is Verdict.WARNING:
-        # a burst of writes, unless the lag stays
+        # may come from a burst of writes, so it is measured again
         time.sleep(_ON_ITS_WAY_S)
         found = _judged(session, standby=standby)
         since = found.get("replay_lag_s")
@@ -204,14 +205,14 @@ def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
 
 
 def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
-    """Return what the rules of replication find on a server, by column; nothing if all is well."""
+    """Return the findings of the rules of replication, by column; empty if all are ok."""
     topic = "replication/standby" if standby else "replication/lag"
     values = {} if standby else {"standby": session.connection.standby_name}
     answer = diagnostics.ask(session, topic, **values)
     declared = diagnostics.get(topic).rules
     if all(rule.surely_ok(answer) for rule in declared):
         return {}
-    # imported late: rules judge frames, and pandas takes a second
+    # imported late, because rules need pandas, which takes a second
     from rbkernel.checks import rules
 
     frame = diagnostics.framed(topic, answer)
@@ -223,13 +224,13 @@ def both(
 ) -> tuple[Diagnosis, Diagnosis]:
     """Diagnose a primary and its standby together.
 
-    Each server alone can be wrong about the other, see `causes.pair`. ``seconds`` is the time of
-    the look at the primary, as for `diagnose`.
+    Each server alone can be wrong about the other, see `causes.pair`. ``seconds`` is the duration
+    of the sampling on the primary, as for `diagnose`.
     """
     here, there = diagnose(primary, seconds=seconds), diagnose(standby)
     first, second = _member(primary, here), _member(standby, there)
     if here.situation.trouble in DOWN and not here.reached:
-        # that the primary sends nothing is a symptom
+        # that the primary sends nothing is only a symptom
         own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
         return here, replace(there, causes=own)
     if first is None or second is None:
@@ -247,7 +248,7 @@ def both(
 
 
 def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
-    """Move a lock that the standby replays, and its readers wait for, to the primary's causes."""
+    """Move the cause for a replayed lock, which readers of the standby wait for, to the primary."""
     for cause in there.causes:
         found = pair.replayed(here.situation, there.situation, cause)
         if found is None:
@@ -269,7 +270,7 @@ def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, D
 def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:
     found = list(pair.behind(first, second))
     if found:
-        # WAL that is already sent arrives shortly
+        # waits, because WAL that is already sent arrives shortly
         time.sleep(_ON_ITS_WAY_S)
         found = list(pair.behind(first, _member(standby) or second))
     return found
@@ -284,7 +285,7 @@ def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
 
 
 def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
-    """Add the cause why a server that is configured as a standby is not one."""
+    """Add a cause if a server that is configured as a standby is not in recovery."""
     second = _member(standby, seen)
     first = _member(primary)
     if second is None:
@@ -295,7 +296,7 @@ def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
 
 
 def findings(seen: Diagnosis) -> list[Finding]:
-    """Return the causes as findings, the most harmful first; if there is none, one that is ok."""
+    """Return the causes as findings, the most harmful first; if there are none, one ok finding."""
     db = seen.situation.connection
     if not seen.causes:
         return [none_found(title(db, 0))]
@@ -308,7 +309,7 @@ def _finding(title: str, cause: Cause) -> Finding:
         verdict=cause.verdict,
         expected="none",
         actual=cause.headline,
-        # what is not known to cause anything is shown as it is
+        # findings that no cause explains are shown unchanged
         cause=cause.mechanism if cause.explains else cause.headline,
         which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
         next_step=cause.next_step,
@@ -326,7 +327,7 @@ def unreached(connection: str, error: DatabaseError) -> Finding:
 
 
 def none_found(title: str) -> Finding:
-    """Return the finding of a look that found no cause."""
+    """Return the ok finding for a diagnosis without causes."""
     return Finding(title=title, verdict=Verdict.OK, expected="none", actual="none found", at=now())
 
 

@@ -1,7 +1,7 @@
 """Run a named diagnostic of the `library`.
 
 A diagnostic does not raise if the server fails. It returns an empty frame with the columns that its
-header declares and the reason attached; every rule then gives ``unknown``.
+header declares and the reason attached; every rule then returns ``unknown``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
 
 
 def _statements_schema(session: Session) -> str:
-    """Return what ``{schema}`` stands for: the schema of pg_stat_statements, quoted."""
+    """Return the replacement of ``{schema}``: the quoted schema of pg_stat_statements."""
     if schema := session.server.statements_schema:
         return quote_identifier(schema)
     raise DatabaseError(
@@ -114,15 +114,15 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
 
 def framed(name: str, answer: Answer) -> pd.DataFrame:
     """Return the answer of a diagnostic as a frame of its header's columns."""
-    # imported late: importing pandas takes a second, and a look at a server needs no frame
+    # imported late, because importing pandas takes a second, and a diagnosis needs no frame
     from rbkernel.checks import frames
 
-    # a policy may have dropped a column that the rules need: they then find it empty
+    # if a policy has dropped a column that the rules need, the frame has an empty column instead
     return frames.to_frame(answer).reindex(columns=list(get(name).columns))
 
 
 def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) -> pd.DataFrame:
-    """Run it, wait without an open transaction, run it again, and return the changes."""
+    """Run a diagnostic, wait without an open transaction, run it again, and return the changes."""
     from rbkernel.checks import frames
     from rbkernel.sources.postgres import rates
 
@@ -235,7 +235,7 @@ def _answered(
 def _answered_in_batches(
     session: Session, diagnostic: Diagnostic, sql: str, values: Mapping[str, Any]
 ) -> Answer:
-    """Run it batch by batch, until a batch is not full or the row cap is reached."""
+    """Run a diagnostic batch by batch, until a batch is not full or the row cap is reached."""
     batch = diagnostic.batch
     assert batch
     parts: list[Answer] = []
@@ -278,7 +278,7 @@ def _with_limit(answer: Answer) -> Answer:
 
 
 def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
-    """Raise if this server or role would give a wrong answer."""
+    """Raise if the answer would be wrong on this server or with this role."""
     where = f"connection {session.connection.name}"
     if reason := _wrong_kind(session, diagnostic):
         raise _not_applicable(reason, where)

@@ -46,8 +46,8 @@ SELECT current_setting('transaction_read_only') AS read_only,
        extract(epoch FROM current_setting('statement_timeout')::interval)::float8 AS statement_s,
        extract(epoch FROM current_setting('lock_timeout')::interval)::float8 AS lock_s
 """
-# Functions created in this database that the role may call and that run as another role; functions
-# of extensions are left out.
+# Functions that were created in this database, that the role may call, and that run as another
+# role; functions of extensions are left out.
 _DEFINERS = """
 SELECT p.oid::regprocedure::text AS function, pg_get_userbyid(p.proowner)::text AS owner
 FROM pg_proc p
@@ -80,7 +80,7 @@ WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))
 ORDER BY d.setrole DESC, d.setdatabase DESC, 1
 """
 _CANCELLED = "57014"
-# with a longer time-out, a run waits too long for a server that does not answer
+# maximum of the connect time-out, so that a run does not wait too long for a silent server
 _LONG_STATEMENT_S = 60.0
 
 
@@ -120,7 +120,7 @@ def examine(connection: Connection) -> list[Finding]:
 
 
 def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -> Finding:
-    """Run a step, or return which earlier step must succeed first."""
+    """Run a step, or return an unknown finding that names the earlier step that failed."""
     broken = [f.title for f in before if f.verdict is Verdict.CRITICAL]
     if broken:
         return _finding(title, Verdict.UNKNOWN, "not checked", next_step=f"fix {broken[0]} first")
@@ -138,7 +138,7 @@ def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -
 
 
 def judge_server(server: Server) -> Finding:
-    """Judge version and pooler."""
+    """Return the finding on version and pooler."""
     if server.version_num < OLDEST_SUPPORTED:
         return _finding(
             "server",
@@ -159,7 +159,7 @@ def judge_server(server: Server) -> Finding:
 
 
 def judge_role(server: Server, excess: Sequence[str]) -> Finding:
-    """Judge whether the role can see enough, and no more than it must."""
+    """Return the finding on whether the role has the needed privileges, and no others."""
     if excess:
         return _finding(
             "role",
@@ -197,7 +197,7 @@ def _functions(session: Session) -> Finding:
 
 
 def judge_extensions(server: Server) -> Finding:
-    """Judge whether the extensions of some diagnostics exist."""
+    """Return the finding on the extensions that some diagnostics need."""
     if has(server, "pg_stat_statements"):
         return _finding("extensions", Verdict.OK, "pg_stat_statements")
     return _finding(
@@ -235,7 +235,7 @@ def _configuration(connection: Connection) -> Finding:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError) as error:  # a folder that may not be read, or a NUL in the name
+    except (OSError, ValueError) as error:  # the folder is not readable, or the name contains a NUL
         raise ConfigError(
             f"{path} cannot be read: {error}", next_step="check it, and its folder's permissions"
         ) from error
@@ -269,7 +269,8 @@ def _login(session: Session) -> Finding:
     try:
         server = session.identify()
     except DatabaseError as error:
-        # cancelled before rbkernel's own time-out: the role or the database has a shorter one
+        # cancelled before rbkernel's own time-out, so the role or the database has a shorter
+        # time-out
         early = time.monotonic() - started < min(1, session.connection.statement_timeout_s)
         if error.sqlstate != _CANCELLED or not early:
             raise
@@ -278,7 +279,7 @@ def _login(session: Session) -> Finding:
 
 
 def _settings(session: Session) -> Finding:
-    """Judge the settings of the role and the database; rbkernel overrides all but ``role``."""
+    """Return the finding on settings of role and database; rbkernel overrides all but ``role``."""
     found = session.look(_STORED_SETTINGS, {"names": list(_SETTINGS)})
     if found.empty:
         return _finding(
@@ -307,7 +308,7 @@ def _settings(session: Session) -> Finding:
 
 
 def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding:
-    """Judge which tables of its schemas the role can read, now and when more are created.
+    """Return the finding on the tables that the role can read, present and future ones.
 
     Parameters
     ----------
@@ -316,8 +317,8 @@ def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding
     role
         The diagnostic role.
     named
-        Whether the configuration names the schemas; else those with a readable table count.
-        Future tables count if the schema is named or has default privileges.
+        Whether the configuration names the schemas. If not, all schemas with a readable table are
+        checked. Future tables are checked if the schema is named or has default privileges.
     """
     known = {one.schema for one in looked if one.readable}
     looked = [one for one in looked if named or one.schema in known]

@@ -1,4 +1,4 @@
-"""The history of causes: since when a cause exists, and which causes are over. Pure.
+"""The history of causes: the start of present causes, and causes that are over. Pure.
 
 Two causes are the same when they share a culprit, identified by process id and start, since
 process ids are reused. Causes without a culprit are the same if they have the same mechanism.
@@ -15,16 +15,16 @@ from rbkernel.model import Finding, Verdict, now
 from rbkernel.sources.postgres.causes import Cause
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 
-# looks that are further apart do not show what happened in between
+# s between two snapshots; with a longer gap, the state in between is not known
 _GAP = timedelta(minutes=6)
-# causes that are over, and are shown one by one
+# maximum number of causes that are over and are shown one by one
 _MOST_SHOWN = 3
 _OVER = "over by now"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A cause as one look showed it; each text of ``culprits`` identifies a session."""
+    """A cause in one snapshot; each text of ``culprits`` identifies a session."""
 
     verdict: str
     headline: str
@@ -43,7 +43,7 @@ class Sighting:
         )
 
     def same(self, other: Sighting) -> bool:
-        """Whether both are the same cause."""
+        """Return whether both are the same cause."""
         if self.culprits or other.culprits:
             return not set(self.culprits).isdisjoint(other.culprits)
         return self.mechanism == other.mechanism
@@ -51,7 +51,7 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """The summary of a look, for the history; ``reason`` says why the look failed."""
+    """The summary of a snapshot, for the history; ``reason`` is set if the snapshot failed."""
 
     at: str
     verdict: str
@@ -63,7 +63,7 @@ class Glance:
 
     @classmethod
     def of(cls, seen: Diagnosis) -> Glance:
-        """Return the summary of a look."""
+        """Return the summary of a diagnosis."""
         situation = seen.situation
         return cls(
             at=situation.at,
@@ -76,12 +76,12 @@ class Glance:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a value that can be stored."""
+        """Return the summary as a value for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Glance:
-        """Return the look that `to_json` stored."""
+        """Return the summary from the value that `to_json` returned."""
         causes = (
             Sighting(**{**one, "culprits": tuple(one["culprits"])}) for one in stored["causes"]
         )
@@ -90,21 +90,21 @@ class Glance:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """An earlier look, and its occasion in words."""
+    """An earlier diagnosis, and its occasion in words."""
 
     diagnosis: Diagnosis
     occasion: str
 
 
 def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
-    """Return since when every look has shown a cause; empty if the last look did not.
+    """Return the time since which every snapshot shows a cause; empty if the last one does not.
 
     Parameters
     ----------
     cause
         A present cause.
     glances
-        Earlier looks, the oldest first. Failed looks are ignored.
+        Earlier snapshots, the oldest first. Failed snapshots are ignored.
 
     >>> held = Sighting(verdict="critical", headline="", mechanism="m")
     >>> def glance(minute, *causes):
@@ -130,7 +130,7 @@ def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
 
 
 def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier, Cause]]:
-    """Return the earlier causes that are not seen now, each once, the most harmful first."""
+    """Return the earlier causes that do not exist now, each once, the most harmful first."""
     found: list[tuple[Earlier, Cause]] = []
     for look in earlier:
         for cause in look.diagnosis.causes:
@@ -142,9 +142,9 @@ def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier
 
 
 def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding]:
-    """Yield the findings on earlier causes that are not seen now.
+    """Yield the findings on earlier causes that do not exist now.
 
-    If the server does not answer now, it is not known whether they are over.
+    If the server does not answer now, these findings are unknown.
     """
     db = present.situation.connection
     left = "unknown: the server does not answer now" if present.situation.reason else ""
@@ -163,7 +163,7 @@ def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding
 
 
 def is_over(finding: Finding) -> bool:
-    """Whether a finding describes a problem that is over."""
+    """Return whether a finding describes a problem that is over."""
     return finding.actual == _OVER
 
 

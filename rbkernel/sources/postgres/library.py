@@ -41,7 +41,7 @@ class Parameter(_Part):
 
 
 class Figure(_Part):
-    """The picture that shows a diagnostic's result at a glance; see `rbkernel.render.figure`."""
+    """The declaration of the figure for a diagnostic's result; see `rbkernel.render.figure`."""
 
     kind: Literal["timeline", "bars", "strip"]
     x: str = ""
@@ -52,7 +52,7 @@ class Figure(_Part):
 
 
 class Again(_Part):
-    """When to repeat the query, because the state that one look shows may be over at once.
+    """When to repeat the query, because a state may last only a moment.
 
     While ``column`` is not NULL, the query is repeated every ``every_s`` seconds, with the first
     value of the column as ``parameter``, at most ``times`` times.
@@ -78,16 +78,17 @@ class Batch(_Part):
 class Diagnostic(_Part):
     """A named query and its header.
 
-    ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to
-    the SQL for servers that have it, newest first. If a database lacks the ``requires_table``, the
-    diagnostic does not apply to it, which is no problem of the database: see `inapplicable`.
-    ``{schema}`` in the SQL is the schema of that table, or of the needed extension.
-    SQL with a LIMIT returns one more column, ``of_all``: the number of rows without the LIMIT.
-    ``cut`` maps a column to the characters that are kept of its text: functions of the server that
-    count characters fail on text of another database that is not valid in the encoding of this one.
-    With ``twice`` the query runs twice, ``every_s`` apart, and the answer is the changes.
-    ``origin`` is the file of a team's diagnostic and its SHA-256; empty for a built-in one. The
-    guard checks a team's SQL, and its names are looked up in the role's search path, too.
+    ``columns`` maps each column to its meaning with its unit; ``variants`` maps a capability to the
+    SQL for servers that have it, newest first. If a database lacks the ``requires_table``, the
+    diagnostic does not apply to this database, and is left out: see `inapplicable`. ``{schema}`` in
+    the SQL is the schema of that table, or of the needed extension. SQL with a LIMIT returns one
+    more column, ``of_all``: the number of rows without the LIMIT. ``cut`` maps a column to the
+    maximum number of characters of its text. Texts are not cut in SQL, because the server's
+    functions that count characters fail for text of another database that is not valid in the
+    encoding of this one. With ``twice`` the query runs twice, ``every_s`` seconds apart, and the
+    answer holds the changes. ``origin`` is the file of a team's diagnostic and its SHA-256;
+    empty for a built-in diagnostic. The guard checks a team's SQL, and names in this SQL are looked
+    up in the role's search path, too.
     """
 
     name: str
@@ -159,7 +160,7 @@ def filled(sql: str, fills: Mapping[str, str]) -> str:
     >>> filled("SELECT {at} FROM {table}", {"at": '"queued_at"', "table": '"shop"."outbox"'})
     'SELECT "queued_at" FROM "shop"."outbox"'
     """
-    # in one pass: a team's column may itself be called "{table}"
+    # replaced in one pass, because a team's column may itself be called "{table}"
     return _PLACE.sub(lambda found: fills.get(found[1], found[0]), sql)
 
 
@@ -379,7 +380,7 @@ def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any
             next_step="pass those without a default as keywords, and no others",
         )
     for name, value in complete.items():
-        # NaN is neither above nor below anything: it would hide every row
+        # refused, because comparisons with NaN are false and would hide every row
         if isinstance(value, float) and not math.isfinite(value):
             raise QueryError(
                 f"{name}={value} is no number to compare with",

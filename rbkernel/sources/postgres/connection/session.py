@@ -1,9 +1,9 @@
 """One guarded connection to the server.
 
 Every query runs in its own read-only transaction with local time-outs, caps on rows and on their
-size, and a client-side deadline. At the deadline it is cancelled by protocol, which needs no new
-slot and no catalogue. If the backend ignores even that, the connection is cut, so that the notebook
-continues.
+size, and a client-side deadline. At the deadline the query is cancelled by a protocol message,
+which needs no new slot and no catalogue. If the backend ignores the cancel, the connection is cut,
+so that the notebook continues.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 # Between the statement time-out and the deadline: the server's own time-out should win.
 _GRACE_S = 2.0
-# After an unanswered connect; so a runbook of ten diagnostics ends soon.
+# s without further attempts after an unanswered connect, so that a runbook with many diagnostics
+# ends soon.
 _PAUSE_S = 15.0
 
 
 class Session:
-    """One connection, kept open for a run; it is opened at the first query.
+    """A connection that is opened at the first query and stays open during a run.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Session:
         self._excess: list[str] | None = None
         self._silence: DatabaseError | None = None
         self._again_at = 0.0
-        # a time-out of the role or the database ended a session before rbkernel set its own
+        # whether a time-out of the role or database ended a session before rbkernel's own were set
         self._all_timeouts = False
         self._version_num = 0
         self._own_path: tuple[str, ...] = ()
@@ -64,7 +65,8 @@ class Session:
 
     @property
     def server(self) -> Server:
-        """The server's identity, queried once; the role must be fit for diagnostics.
+        """The server's identity, queried once; raises if the role has privileges that it must not
+        have.
 
         Raises
         ------
@@ -88,7 +90,7 @@ class Session:
         return server
 
     def identify(self) -> Server:
-        """Return the server's identity, whatever the role may do; queried once.
+        """Return the server's identity, queried once; the privileges of the role are not checked.
 
         Raises
         ------
@@ -102,7 +104,7 @@ class Session:
         return self._server
 
     def excess(self) -> list[str]:
-        """Return what the role can do but a diagnostic role must not; queried once.
+        """Return the privileges of the role that a diagnostic role must not have; queried once.
 
         Raises
         ------
@@ -149,7 +151,7 @@ class Session:
         return _frame(answer.protected(self.connection.redaction) if protect else answer)
 
     def _check(self, sql: str) -> None:
-        """Refuse SQL of a team that does more than read."""
+        """Raise if SQL of a team does more than read."""
         guard.check(sql, self.connection.allow_functions)
 
     def look(
@@ -169,9 +171,9 @@ class Session:
         """Run one query of rbkernel, or of a ``team`` as `query` does; errors as for `query`.
 
         Names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
-        database can replace PostgreSQL's. The guard does not check it at run time: the tests run
-        the guard on all of rbkernel's SQL. The guard checks a team's SQL each time, and its names
-        are looked up in the role's search path, too.
+        database can replace PostgreSQL's. The guard does not check this SQL at run time, because
+        the tests run the guard on all of rbkernel's SQL. The guard checks a team's SQL each time,
+        and the names of a team's SQL are looked up in the role's search path, too.
         """
         if team:
             self._check(sql)
@@ -216,8 +218,8 @@ class Session:
     def lent(self) -> Iterator[driver.RawConnection]:
         """Yield the connection for transactions of several statements (package reconciliation).
 
-        The caller sets the time-outs and watches the deadline; a transaction that it leaves open is
-        rolled back.
+        The caller must set the time-outs and a deadline. A transaction that the caller leaves open
+        is rolled back.
         """
         _ = self.server
         with self._borrowed() as raw:
@@ -236,7 +238,9 @@ class Session:
                 driver.roll_back(raw)
 
     def another(self) -> Session:
-        """Return another session like this one, not opened yet, for parallel work."""
+        """Return a new session with the same connection settings, not opened yet, for parallel
+        work.
+        """
         return Session(self.connection, application_name=self._application_name)
 
     def close(self) -> None:
@@ -245,7 +249,7 @@ class Session:
             self._raw.close()
 
     def _records(self, sql: str, timeout_s: float) -> list[dict[str, Any]]:
-        """Run an internal query, and return its rows; a frame would take longer."""
+        """Run an internal query, and return its rows as dicts, which is faster than a frame."""
         rows, columns, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
         return [dict(zip([one.name for one in columns], row, strict=True)) for row in rows]
 
@@ -269,7 +273,9 @@ class Session:
         return self._raw
 
     def _pause_after(self, error: DatabaseError) -> None:
-        """Do not retry for a while: every attempt may leave a waiting backend."""
+        """Disable further attempts for some seconds, because every attempt may leave a waiting
+        backend.
+        """
         self._again_at = time.monotonic() + _PAUSE_S
         self._silence = DatabaseError(
             error.what,
@@ -320,11 +326,11 @@ class Session:
 
     @contextmanager
     def _asking(self, raw: driver.RawConnection, *, team: bool) -> Iterator[driver.Ask]:
-        """Yield a function that runs a query: through SQLAlchemy if a team wrote it."""
+        """Yield a function that runs a query; a query of a team goes through SQLAlchemy."""
         if not team:
             yield partial(driver.ask, raw)
             return
-        # imported late: it takes longer than a look at a server, which does not need it
+        # imported late, because the import takes longer than a check of the server without it
         from rbkernel.sources.postgres.connection import alchemy
 
         if self._engine is None:
@@ -351,9 +357,10 @@ class Session:
 
     @property
     def _first_s(self) -> float:
-        """Seconds for the first answer: a pooler without a free server would wait for minutes.
+        """The time limit in s for the first answer, since a pooler without a free server waits for
+        minutes.
 
-        With the grace before the deadline, it is the longest time of a login.
+        The sum of this limit and the grace period is the maximum time of a login.
         """
         longest = min(self.connection.connect_timeout_s, self.connection.statement_timeout_s)
         return max(longest - _GRACE_S - FIRST_CANCEL_S, 0.5)
@@ -368,7 +375,7 @@ class Session:
 
 
 def _frame(answer: Answer) -> pd.DataFrame:
-    # imported late: importing pandas takes a second, and not every look needs a frame
+    # imported late, because importing pandas takes a second, and not every query needs a frame
     from rbkernel.checks import frames
 
     return frames.to_frame(answer)

@@ -3,8 +3,8 @@
 A role or database can have its own settings (``ALTER … SET``), and the owner of a database need not
 be its administrator. With such a search path, the owner's functions, operators and tables would
 replace PostgreSQL's and run as the diagnostic role. So the first statement of each transaction
-qualifies every name, and from then on only ``pg_catalog`` is searched. ``pg_temp`` is last: if it
-is not in the path, temporary tables come first.
+qualifies every name, and from then on only ``pg_catalog`` is searched. ``pg_temp`` is the last
+entry, because temporary tables come first if the path does not contain it.
 
 All settings are for the transaction only, since a pooler hands a session on to other clients.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rbkernel.errors import DatabaseError
 
-# the format of values and the meaning of SQL: the same for every role and database
+# settings that fix the format of values and the meaning of SQL for every role and database
 _TEXT: Mapping[str, str] = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -36,8 +36,9 @@ _TEXT: Mapping[str, str] = {
     "exit_on_error": "off",
     "cursor_tuple_fraction": "1.0",
 }
-# For rbkernel's own queries. row_security off: an error instead of policies that hide rows and run
-# functions of the table's owner. constraint_exclusion: the planner would evaluate such functions.
+# For rbkernel's own queries. row_security off: the server raises an error instead of applying
+# policies, which hide rows and run functions of the table's owner. constraint_exclusion off: the
+# planner does not evaluate functions of the table's owner.
 _OWN: Mapping[str, str] = {
     "row_security": "off",
     "constraint_exclusion": "off",
@@ -51,7 +52,7 @@ _OWN: Mapping[str, str] = {
     },
     **{f"enable_{way}": "on" for way in ("sort", "hashagg", "material")},
 }
-# rbkernel does not set them, but they change what a session sees or may do
+# settings that rbkernel does not set, but that change what a session sees or may do
 _REPORTED: Mapping[str, str] = {
     "role": "none",
     "default_transaction_read_only": "on",
@@ -61,10 +62,10 @@ _REPORTED: Mapping[str, str] = {
     "search_path": "pg_catalog",
 }
 _TEAM: Mapping[str, str] = {"row_security": "on"}
-# Python has no codec for these encodings of a server: non-ASCII bytes are escaped
+# server encodings for which Python has no codec: non-ASCII bytes are escaped
 _WITHOUT_CODEC = frozenset({"EUC_TW", "MULE_INTERNAL"})
 _READ_ONLY = "transaction_read_only"
-# lists the settings sent at login: the session does not see the server's values of these
+# a setting that lists the settings sent at login, whose server values the session cannot see
 AT_LOGIN = "rbkernel.set_at_login"
 
 
@@ -88,10 +89,10 @@ class Begun:
 
 
 def client_encoding(server_encoding: str) -> str:
-    """Return the client encoding: the server's own, so that it converts nothing.
+    """Return the client encoding, which is the server's own, so that the server converts nothing.
 
-    A conversion, or UTF8 with a server of SQL_ASCII, would fail for the whole answer if one byte is
-    not valid.
+    With a conversion, or with UTF8 on a database in SQL_ASCII, the whole query would fail if one
+    byte is not valid.
 
     >>> [client_encoding(name) for name in ("UTF8", "LATIN1", "SQL_ASCII", "EUC_TW")]
     ['UTF8', 'LATIN1', 'SQL_ASCII', 'SQL_ASCII']

@@ -1,8 +1,8 @@
-"""What can be wrong with a connection or a query, by SQLSTATE, and the next step. Pure.
+"""The problems of connections and queries, by SQLSTATE, with the next steps. Pure.
 
-A server translates its messages (``lc_messages``), and one cause has many texts. So this module
-reads no message. A refused login is recognized by its SQLSTATE and, if one code has several causes,
-by the server's routine that raised it, which is not translated.
+A server translates its messages (``lc_messages``), and one problem can have many messages. So this
+module does not read messages. A refused login is recognized by its SQLSTATE and, if one code has
+several causes, by the server's routine that raised it, which is not translated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rbkernel.errors import DatabaseError
 
 
 class Trouble(StrEnum):
-    """What is wrong, in words for people."""
+    """The kinds of problems; each value is a text for people."""
 
     # between rbkernel and the server
     HOST_UNKNOWN = "the host name is unknown"
@@ -139,7 +139,7 @@ _NEXT_STEPS: Mapping[Trouble, str] = {
     Trouble.LOST: "check that the server runs, and host and port of this connection",
     Trouble.SILENT: "look at the server's load, at locks, and at a pooler in between",
 }
-# the server serves nobody: not a problem of rbkernel's own role, password or address
+# problems for all clients of the server, not only of rbkernel's role, password or address
 DOWN = frozenset(
     {
         Trouble.NOT_LISTENING,
@@ -157,7 +157,7 @@ DOWN = frozenset(
         Trouble.SILENT,
     }
 )
-# a second attempt waits as long as the first, and may leave a waiting backend
+# problems after which a second attempt would wait as long, and may leave a waiting backend
 FUTILE = frozenset({Trouble.CATALOGUE_LOCKED, Trouble.LOGIN_SILENT, Trouble.HOST_SILENT})
 # by SQLSTATE, and by the routine that raised it if the code is ambiguous; the routines
 # are those of PostgreSQL 15 to 18 (miscinit.c, postinit.c, auth.c)
@@ -175,7 +175,7 @@ _AT_LOGIN: Mapping[str, Trouble] = {
     "53300": Trouble.SLOTS_FULL,
     "53": Trouble.NO_RESOURCES,
     "57P": Trouble.STARTING,
-    # also in a server of another language, the routine that loads libraries (dfmgr.c)
+    # the routine that loads libraries (dfmgr.c); its name is not translated
     "58P01 internal_load_library": Trouble.LIBRARY_MISSING,
     "42501 check_restricted_library_name": Trouble.LIBRARY_MISSING,
     "58P01": Trouble.FILE_MISSING,
@@ -203,7 +203,7 @@ _AFTERWARDS: Mapping[str, Trouble] = {
 
 
 def at_login(sqlstate: str, routine: str = "") -> Trouble:
-    """Return why a login was refused.
+    """Return the problem because of which a login was refused.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def at_login(sqlstate: str, routine: str = "") -> Trouble:
 
 
 def afterwards(sqlstate: str) -> Trouble:
-    """Return why an open session does not answer.
+    """Return the problem of an open session that does not answer.
 
     >>> afterwards("57014").name, afterwards("57P05").name, afterwards("").name
     ('CANCELLED', 'ENDED_BY_TIMEOUT', 'LOST')
@@ -232,7 +232,7 @@ def afterwards(sqlstate: str) -> Trouble:
 
 
 def opens(trouble: str) -> str:
-    """Return the runbook for a server that does not answer; empty for other troubles.
+    """Return the runbook for a problem of the whole server; empty for other problems.
 
     >>> opens(Trouble.LOCKED), opens(Trouble.SLOTS_FULL)
     ('RUN-007', 'RUN-001')
@@ -249,7 +249,7 @@ def opens(trouble: str) -> str:
 def error(
     trouble: Trouble, what: str = "", *, where: str = "", next_step: str = "", sqlstate: str = ""
 ) -> DatabaseError:
-    """Return the error of a trouble; text and next step are the trouble's own by default.
+    """Return the error for a problem; by default with the text and next step of this problem.
 
     >>> found = error(Trouble.LOCKED, where="connection db")
     >>> found.what, found.opens
@@ -266,7 +266,7 @@ def error(
 
 
 def next_step(trouble: Trouble) -> str:
-    """Return what to do about a trouble.
+    """Return the next step for a problem.
 
     >>> next_step(Trouble.NO_DATABASE)
     'check dbname of this connection'
