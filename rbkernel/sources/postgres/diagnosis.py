@@ -22,7 +22,7 @@ from rbkernel.sources.postgres.connection.troubles import DOWN
 from rbkernel.sources.postgres.situation import Measured, Situation
 
 # s after which a healthy standby has the WAL that its primary had written (measured:
-# replication/lag and this look were both within 0.5 s of the truth)
+# replication/lag and this check were both within 0.5 s of the true value)
 _ON_ITS_WAY_S = 0.5
 
 
@@ -179,7 +179,7 @@ def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
 
 
 def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
-    """Yield what the rules of replication find wrong on a standby, or on a primary with one."""
+    """Yield the problems of replication on a standby, or on a primary that must have one."""
     name = session.connection.standby_name
     if not standby and not name:
         return

@@ -161,7 +161,7 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
 def _ask(
     session: Session, diagnostic: Diagnostic, given: Mapping[str, Any], *, texts: bool = True
 ) -> Answer:
-    """Run it as `ask` does; without ``texts`` it leaves out the texts of statements."""
+    """Run a diagnostic as `ask` does; without ``texts``, texts of statements are left out."""
     values = complete(diagnostic, given)
     values.pop(PAUSE, None)
     try:
@@ -269,7 +269,7 @@ def _worst_first(
 
 
 def _with_limit(answer: Answer) -> Answer:
-    """Note in the provenance how many rows the LIMIT of the SQL cut."""
+    """Return the answer; its provenance says how many rows the LIMIT of the SQL cut."""
     of_all = max(answer.values("of_all"), default=0)
     if of_all <= len(answer.rows) or answer.provenance.cut_by:
         return answer

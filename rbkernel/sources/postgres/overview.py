@@ -1,7 +1,8 @@
-"""A first look at all common problems: which runbook should be opened next?
+"""Check a server for all common problems, to find the runbooks to open next.
 
-Each topic is a diagnostic with its own rules. Topics that do not apply to a database (it lacks the
-table, or the topic is about standbys) are left out; topics that fail are not.
+Each topic is a diagnostic with its own rules. A topic that does not apply to a database is left
+out, because the database lacks the table, or the topic is about standbys. A topic whose query fails
+is not left out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rbkernel.sources.postgres import diagnosis, diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 
-# in the order in which an engineer would look
+# topics in the order in which an engineer would check them
 TOPICS = (
     "connections/saturation",
     "connections/holders",
@@ -70,7 +71,7 @@ def survey(
     session
         The connection.
     seen
-        Its diagnosis, if there is one already.
+        The diagnosis of the server, if there is one already.
     standby_name
         As for `look`.
     housekeeping
@@ -111,11 +112,11 @@ def look(
 
 
 def belongs(standby: Session, primary: Session) -> bool:
-    """Whether two servers are copies of one cluster; true if that cannot be found out."""
+    """Return whether two servers are copies of one cluster; true if this cannot be determined."""
     try:
         return _cluster_of(standby) == _cluster_of(primary)
     except RbkernelError:
-        return True  # their own findings say why they do not answer
+        return True  # other findings report why the servers do not answer
 
 
 def _cluster_of(session: Session) -> str:
@@ -153,4 +154,4 @@ def _left_out(session: Session, name: str) -> bool:
     try:
         return bool(diagnostics.inapplicable(session, name))
     except DatabaseError:
-        return False  # not known; its rules will report why
+        return False  # not known; the rules of the diagnostic report the reason

@@ -1,9 +1,9 @@
-"""Growth and rates between two looks at counters. Pure.
+"""Compute growth and rates from two samples of counters. Pure.
 
-A counter of PostgreSQL is a total since its last reset. Two looks give the present rate.
+A counter of PostgreSQL is a total since its last reset. Two samples give the present rate.
 
-A rate is never wrong: there is none if a counter was reset or if another server gave the second
-answer. A row that did not exist at the first look has grown from zero.
+No rate is computed if a counter was reset, or if the second answer came from another server. A row
+that did not exist in the first sample has grown from zero.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
     Parameters
     ----------
     first, second
-        Frames of the same query with a `Provenance`, a row for each key; ``sampled_at`` is the
+        Frames of the same query with a `Provenance`, with one row per key; ``sampled_at`` is the
         server's clock.
     twice
         Which columns are counters, and the columns derived from them.
@@ -34,13 +34,13 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        The rows of the second look × its columns and the derived ones. Growth and rates
-        are NaN where a counter was reset.
+        The rows of the second sample, with its columns and the derived ones. Growth and rates are
+        NaN if a counter was reset.
 
     Raises
     ------
     DatabaseError
-        Two servers answered, or the rows of the two looks cannot be matched.
+        The answers came from two servers, or the rows of the two samples cannot be matched.
 
     >>> source = Provenance(name="", connection="db", server="one", role="", sql="", values={},
     ...                     at="", duration_s=0.0, rows=2, cut_by="")
@@ -95,9 +95,9 @@ def _both(first: pd.DataFrame, second: pd.DataFrame) -> Provenance:
 
 
 def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFrame:
-    """Return the rows with their key as index, and with every declared column."""
+    """Return the rows with the key as index, and with every declared column."""
     counted = (*twice.key, *twice.counters, *twice.gauges, *twice.since)
-    # a column policy may have dropped some
+    # a column policy may have dropped some columns
     missing = [column for column in counted if column not in frame]
     frame = frame.reindex(columns=[*frame.columns, *missing])
     unclear = frame.duplicated(list(twice.key)).any() if twice.key else len(frame) > 1
@@ -112,15 +112,15 @@ def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFra
 
 
 def _seconds(first: pd.DataFrame, second: pd.DataFrame) -> float | None:
-    """Return the s between two looks by the server's clock; None if unknown."""
+    """Return the seconds between two samples by the server's clock; None if unknown."""
     if first.empty or second.empty:
         return None
     passed = (second["sampled_at"].max() - first["sampled_at"].max()).total_seconds()
-    return float(passed) if passed > 0 else None  # a clock may be set back
+    return float(passed) if passed > 0 else None  # the clock may have been set back
 
 
 def _reset(before: pd.DataFrame, now: pd.DataFrame, twice: Twice) -> pd.Series[bool]:
-    """Return which rows have counters that were reset since the first look."""
+    """Return a mask of the rows whose counters were reset since the first sample."""
     found = pd.Series(False, index=now.index)
     for column in twice.counters:
         found |= (_exact(now[column]) < _exact(before[column])).fillna(False).astype(bool)
@@ -131,7 +131,7 @@ def _reset(before: pd.DataFrame, now: pd.DataFrame, twice: Twice) -> pd.Series[b
 
 
 def _exact(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return numbers of a type that distinguishes unknown (NA) from 0 / 0 (NaN)."""
+    """Return numbers in a type that distinguishes unknown (NA) from 0 / 0 (NaN)."""
     return column if str(column.dtype) == "Int64" else numbers(column).astype("Float64")
 
 

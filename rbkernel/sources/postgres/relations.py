@@ -1,10 +1,11 @@
-"""Find the application's table of a name, and the code that reading it would run.
+"""Find the application's table by its name, and the functions that reading this table would run.
 
 A name without a schema may match several tables, and a search path can put the wrong one first. So
 a table is used only if no other has that name, unless the caller names its schema. Reading a table
-may run functions: of a view, of an index or a partition key (the planner evaluates their constant
-parts), of a cast. They would run as the diagnostic role, so a table with such functions is not
-read. Functions of superusers are allowed: they belong to PostgreSQL and its extensions.
+may run functions: those of a view, of a cast, and of an index or a partition key, whose constant
+parts the planner evaluates. These functions would run as the diagnostic role, so a table with such
+functions is not read. Functions of superusers are allowed: they belong to PostgreSQL and its
+extensions.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# tables of a name, with their columns and the category of each column's type
+# tables with a given name, with their columns and the category of each column's type
 CANDIDATES = """
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relkind::text AS kind,
        array_agg(a.attname::text ORDER BY a.attnum) AS names,
@@ -88,8 +89,8 @@ LIMIT 5
 class Candidate:
     """A table that matches a name.
 
-    ``place`` is the position of its schema in the search path; None if it is not in it. ``columns``
-    maps each column to the category of its type.
+    ``place`` is the position of the table's schema in the search path; None if the path lacks it.
+    ``columns`` maps each column to the category of its type.
     """
 
     oid: int
@@ -104,10 +105,10 @@ class Candidate:
 
 
 def searched(candidates: list[Candidate], *, path_is_set: bool) -> Candidate | None:
-    """Return the candidate that a search path finds, if it is unambiguous; else None.
+    """Return the candidate that a search path finds; None if the result is ambiguous.
 
-    It is ambiguous if two schemas of the path have such a table, or if the role or the database
-    sets the path, so that the right schema may not be in it.
+    The result is ambiguous if two schemas of the path have such a table. It is also ambiguous if
+    the role or the database sets the path, because the path may then lack the right schema.
 
     >>> one, two = (Candidate(oid=i, schema=s, kind="r", place=i) for i, s in ((1, "a"), (2, "b")))
     >>> far = Candidate(oid=3, schema="c", kind="r")

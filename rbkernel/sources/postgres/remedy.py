@@ -1,4 +1,4 @@
-"""The least harmful step that frees the most sessions of a tree. Pure.
+"""Find the step that frees the most sessions of a tree with the least harm. Pure.
 
 Candidates are the roots, alone and together, and the sessions that wait for a whole table (or a
 waiting VACUUM) with others queued behind, each alone and all together. Never a candidate: a session
@@ -20,13 +20,13 @@ from rbkernel.sources.postgres.situation import Backend, Doing, Situation
 
 Verb = Literal["cancel", "terminate"]
 
-# table locks whose requests block later readers or writers
+# lock modes on tables that, while waiting, block later readers or writers
 _TABLE_MODES = frozenset(
     {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
 )
-# a sentence names at most so many pids
+# maximum number of pids in a sentence
 _NAMED = 5
-# backup programs: what they have read so far would be lost (as connections/holders)
+# backup programs, whose work so far would be lost (as in connections/holders)
 _BACKUP = re.compile(
     r"pg_dump|pg_dumpall|pg_basebackup|pgbackrest|barman|wal-g|pg_probackup", re.IGNORECASE
 )
@@ -34,14 +34,13 @@ _BACKUP = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """A step: which sessions to cancel or terminate, what that frees, and what is lost.
+    """A step: the sessions to cancel or terminate, the sessions that it frees, and the loss.
 
     Each session gets the mildest treatment: a running query is cancelled, a session at rest has no
     query and is terminated. ``left`` counts the sessions that still wait afterwards, ``slots`` the
-    freed slots; with ``replay`` the step lets replay on a standby continue.
-    ``sure`` is false if a row may have unseen holders, so that fewer sessions may be freed.
-    ``advisory``: it is an advisory lock, whose meaning only the applications know; it may outlive
-    the query.
+    freed slots; with ``replay`` the step lets replay on a standby continue. ``sure`` is false if a
+    row may have unseen holders, so that fewer sessions may be freed. ``advisory`` is true for an
+    advisory lock: only the applications know its meaning, and the lock may outlive the query.
     """
 
     targets: tuple[Backend, ...]
@@ -55,7 +54,7 @@ class Remedy:
 
     @property
     def verb(self) -> Verb:
-        """The harshest treatment of a target."""
+        """The more severe of the actions on the targets: terminate or cancel."""
         return "terminate" if self.terminated else "cancel"
 
     @property
@@ -73,7 +72,7 @@ class Remedy:
 
     @property
     def sentence(self) -> str:
-        """The step in words.
+        """The step as a sentence.
 
         >>> reads = Backend(pid=1, application="report", state="active")
         >>> rests = Backend(pid=2, application="console", state="idle in transaction")
@@ -90,7 +89,7 @@ class Remedy:
 
     @property
     def effect(self) -> str:
-        """What it frees, in words."""
+        """The effect of the step in words: the sessions and slots that it frees."""
         if self.slots:
             return f"frees {amounts.count(self.slots, 'slot')}"
         if self.replay:
@@ -116,8 +115,8 @@ def _who(targets: Sequence[Backend]) -> str:
 def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
     """Return the steps that free a session, the best first.
 
-    The best step leaves the fewest sessions waiting; among those, it loses least. Empty if no step
-    frees a session, or none may be proposed.
+    The best step leaves the fewest sessions waiting; among those, it loses least. The result is
+    empty if no step frees a session, or if no step may be proposed.
     """
     useful = [remedy for remedy in _candidates(tree, situation) if remedy.freed.all]
     return tuple(sorted(useful, key=_cost))
@@ -143,12 +142,12 @@ def forbidden(backend: Backend) -> str:
 
 
 def is_backup(backend: Backend) -> bool:
-    """Whether it is a session of a backup program."""
+    """Return whether a session belongs to a backup program."""
     return _BACKUP.search(backend.application) is not None
 
 
 def suspects(tree: Tree, situation: Situation) -> frozenset[int]:
-    """Return the possible blockers of sessions whose one blocker is not known.
+    """Return the possible blockers of sessions of which only one blocks, but it is not known which.
 
     >>> tree = Tree(waiters={3: frozenset({1, 2})}, roots=(1, 2))
     >>> page = Backend(pid=3, wait_type="BufferPin", blocked_by=(1, 2))
@@ -167,7 +166,7 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
     suspected = suspects(tree, situation)
     unsure = frozenset(pid for pid, one in known.items() if one is not None and one.row_unseen)
     for group in _groups_of_roots(tree):
-        # a waiting session is a victim, also if its blocker was not seen
+        # a waiting session is a victim, even if its blocker is not visible
         if suspected.isdisjoint(group) and all(
             pid in allowed and not allowed[pid].held_up for pid in group
         ):
@@ -190,7 +189,9 @@ def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
 
 
 def _has_a_queue(backend: Backend) -> bool:
-    """Whether others can queue behind this waiting session: it wants a whole table."""
+    """Return whether others can queue behind this waiting session, because it waits for a whole
+    table.
+    """
     if backend.doing is Doing.PAGE:
         return True
     return backend.locktype == "relation" and backend.mode in _TABLE_MODES
@@ -220,17 +221,17 @@ _LOSS = (
     "uncommitted work is lost",
 )
 
-# an advisory lock may protect a job, or mark the leader
+# an advisory lock may protect a job, or mark the leader of an application
 _GUARDED = "what the lock protects is not known: ask its owner first"
 
 
 def loss(targets: Iterable[Backend]) -> str:
-    """Return what is lost if these sessions are cancelled or terminated."""
+    """Return the loss if these sessions are cancelled or terminated, as text."""
     return _LOSS[max(_harm(target) for target in targets)]
 
 
 def _harm(backend: Backend) -> int:
-    """Return what ending a session loses, as an index of `_LOSS`."""
+    """Return the loss from ending a session, as an index of `_LOSS`."""
     if backend.doing in {Doing.LOCK, Doing.SAFE_SNAPSHOT} and not backend.writes:
         return 0
     if not backend.writes:

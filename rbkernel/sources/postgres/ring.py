@@ -1,8 +1,8 @@
-"""Store the last hour of looks at one server; the oldest files are deleted.
+"""Store the snapshots of one server for an hour; older files are deleted.
 
 A file is two lines of JSON, compressed: the summary (`history.Glance`), then the whole situation
-(`stored`). So a history is read without the situations. Files are named by the time of the look,
-written atomically, and readable only by their owner.
+(`stored`). So a history can be read without the situations. Files are named by the time of the
+snapshot, written atomically, and readable only by their owner.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from rbkernel.sources.postgres.history import Earlier, Glance, Sighting
 from rbkernel.sources.postgres.situation import Situation
 
 KEPT = timedelta(hours=1)
-# an hour, with a look every 5 s
+# maximum number of files: an hour with a snapshot every 5 s
 _MOST = 720
 _SUFFIX = ".json.gz"
-# fast: a look is compressed every 10 s, and rarely read
+# fast compression: a snapshot is written every 10 s, and rarely read
 _LEVEL = 1
 
 
 class Ring:
-    """The stored looks at one connection; ``root`` holds a folder for each connection."""
+    """The stored snapshots of one connection; ``root`` has a folder for each connection."""
 
     def __init__(self, root: Path, connection: str) -> None:
         self.folder = root / quote(connection, safe="")
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Hold the exclusive right to add looks, for the time of the block.
+        """Hold a lock during the block, so that no other process adds snapshots.
 
         Raises
         ------
         WatchError
-            Another process holds it, or the folder cannot be written.
+            Another process holds the lock, or the folder cannot be written.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,14 +64,14 @@ class Ring:
                 next_step="one is enough: all runbooks of this user use its situations",
             ) from None
         try:
-            for left in self.folder.glob("*.tmp"):  # left by a crash
+            for left in self.folder.glob("*.tmp"):  # temporary files that a crash left
                 left.unlink()
             yield
         finally:
             os.close(lock)
 
     def add(self, seen: Diagnosis, redactor: Redactor) -> None:
-        """Store a look, without secrets, and delete old ones.
+        """Store a snapshot with secrets redacted, and delete old ones.
 
         Raises
         ------
@@ -101,7 +101,9 @@ class Ring:
             return None
 
     def earlier(self, glances: Sequence[Glance]) -> Iterator[Earlier]:
-        """Yield the newest look that showed each critical cause, the newest first."""
+        """Yield, for each critical cause, the newest snapshot that shows this cause, the newest
+        first.
+        """
         known: list[Sighting] = []
         for glance in reversed(glances):
             critical = [one for one in glance.causes if one.verdict == Verdict.CRITICAL.value]
@@ -112,7 +114,7 @@ class Ring:
                 yield Earlier(diagnosis=judged(situation), occasion="seen by rbkernel watch")
 
     def _files(self) -> list[Path]:
-        """Return the files of the last hour; a stopped watcher leaves older ones."""
+        """Return the files of the last hour; a watcher that was stopped leaves older files."""
         oldest = _name((datetime.now(UTC) - KEPT).isoformat())
         return sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if path.name >= oldest)
 
@@ -141,7 +143,7 @@ class Ring:
 
 
 def _name(at: str) -> str:
-    """Return the file name, without suffix, of a look at this time; names sort by time.
+    """Return the file name without suffix of a snapshot at this time; names sort by time.
 
     >>> _name("2026-11-20T04:02:11.5+01:00")
     '20261120T030211.500000'

@@ -1,8 +1,8 @@
-"""Find all holders of a row that a session waits for: `pg_blocking_pids` names only one.
+"""Find all holders of a row that a session waits for; `pg_blocking_pids` returns only one of them.
 
 A row locked FOR SHARE (or by foreign keys: FOR KEY SHARE) can have several holders. A session that
-wants to change it waits for one of them at a time, and `pg_blocking_pids` returns only that one.
-The row's xmax is then a multixact, whose members are all holders.
+changes the row waits for one holder at a time, and `pg_blocking_pids` returns only that holder. The
+row's xmax is then a multixact, whose members are all holders.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.situation import Backend, Situation
 
-# rows to look up per look; each takes up to three short queries
+# maximum number of rows to read per snapshot; each takes up to three short queries
 _ROWS = 5
 
 _NAME = "SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.oid = :relation"
@@ -28,10 +28,10 @@ WHERE l.pid IS NOT NULL
 
 
 def completed(session: Session, situation: Situation) -> Situation:
-    """Add the further holders of rows to the blockers, if the rows can be read.
+    """Return a situation with all holders of rows among the blockers, if the rows can be read.
 
-    If the row of a waiter could not be read, its ``row_unseen`` is set: the effect of a step is
-    then not sure.
+    If the row of a waiting session cannot be read, its ``row_unseen`` is set, and the effect of a
+    step is then not sure.
     """
     waiters = [one for one in situation.backends if one.blocked_by and one.waits_for_xid]
     changed = {one.pid: _completed(session, one) for one in waiters[:_ROWS]}
@@ -61,7 +61,7 @@ def _holders(session: Session, waiter: Backend) -> list[int] | None:
     name = _value(session, _NAME, {"relation": waiter.row_relation})
     if name is None:
         return None
-    # the name is quoted by the server, with its schema
+    # the name comes from the server, quoted and with its schema
     row = f"SELECT CAST(xmax AS text) FROM {name} WHERE ctid = CAST(:ctid AS tid)"
     xmax = _value(session, row, {"ctid": waiter.row_ctid})
     if xmax is None or xmax == waiter.waits_for_xid:
@@ -70,5 +70,5 @@ def _holders(session: Session, waiter: Backend) -> list[int] | None:
 
 
 def _value(session: Session, sql: str, values: Mapping[str, Any]) -> Any:
-    """Return the one value of an answer; None if there is no row."""
+    """Return the only value of an answer; None if there is no row."""
     return next((value for (value,) in session.answer(sql, values).rows), None)

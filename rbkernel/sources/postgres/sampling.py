@@ -1,7 +1,7 @@
-"""Sample the waits of the busy sessions for some seconds, as a histogram.
+"""Sample the waits of the busy sessions for some seconds, and return a histogram.
 
-Each look is one short statement over one connection. A slow server is sampled less often: pauses
-are at least `_REST` times as long as a look.
+Each sample is one short statement on one connection. A slow server is sampled less often: pauses
+are at least `_REST` times as long as a sample.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 
 WAITS = "activity/waits"
-# s between two looks: 20 in 5 s, so that a share has an error of about 10 %
+# s between two samples: 20 samples in 5 s, so that a share has an error of about 10 %
 EVERY_S = 0.25
-# times the duration of a look: the server works for rbkernel at most a tenth of the time
+# pause as a multiple of a sample's duration: sampling takes at most a tenth of the time
 _REST = 9.0
 # rows of a histogram; the rest are merged into one row
 _ROWS = 30
@@ -33,7 +33,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """A wait of one application: the mean number of sessions, and % of all busy sessions."""
+    """A wait of one application: mean number of sessions, and their share of all busy sessions in
+    %.
+    """
 
     application: str
     wait_type: str
@@ -50,13 +52,13 @@ def sample(session: Session, seconds: float) -> Answer:
     session
         The connection.
     seconds
-        How long; at least one look is made.
+        The duration; at least one sample is taken.
 
     Returns
     -------
     Answer
-        Largest share first. If the server stops answering, the looks before count; if it never
-        answered, there are no rows, and the provenance has the reason.
+        Rows sorted by share, the largest first. If the server stops answering, the samples before
+        count. If it never answered, there are no rows, and the provenance has the reason.
     """
     began = time.monotonic()
     answers: list[Answer] = []
@@ -86,7 +88,7 @@ def waits(answer: Answer) -> list[Wait]:
 
 
 def histogram(looks: Sequence[Iterable[Mapping[str, Any]]]) -> list[Wait]:
-    """Merge looks; each look has a row per application and wait.
+    """Merge samples to a histogram; each sample has a row per application and wait.
 
     >>> web = {"application": "web", "wait_type": "Lock", "wait": "Lock: tuple", "sessions": 3.0}
     >>> job = {"application": "job", "wait_type": "running", "wait": "running", "sessions": 1.0}
@@ -97,7 +99,7 @@ def histogram(looks: Sequence[Iterable[Mapping[str, Any]]]) -> list[Wait]:
     counts: dict[tuple[str, str, str], float] = defaultdict(float)
     for look in looks:
         for row in look:
-            # a column policy may have dropped a name
+            # a column policy may have dropped a column of names
             application, wait_type, wait = (str(row.get(name) or "") for name in _NAMES)
             counts[application, wait_type, wait] += row["sessions"]
     total = sum(counts.values())

@@ -1,6 +1,6 @@
-"""What a team needs to start: the SQL for its roles, and a connection in `rbkernel.toml`.
+"""Make the SQL for a team's roles, and the section of a connection in `rbkernel.toml`.
 
-Pure: texts in, texts out. It does not connect, write files, or handle passwords.
+Pure: the functions take and return texts. They do not connect, write files, or handle passwords.
 """
 
 from __future__ import annotations
@@ -129,11 +129,11 @@ def grant_sql(
     dbname
         The database that the roles connect to.
     action
-        Name of the action role; empty for none.
+        Name of the role for changes (the action role); empty for none.
     read
         Schemas whose tables the diagnostic role may read, including future tables.
     read_all
-        Whether it may read every table of every schema.
+        Whether the diagnostic role may read every table of every schema.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def read_sql(schemas: Iterable[str], creators: Iterable[tuple[str, str]], role: 
     Parameters
     ----------
     schemas
-        Schemas with tables that it cannot read.
+        Schemas with tables that the role cannot read.
     creators
         Schema and role of each creator of tables without default privileges.
     role
@@ -262,7 +262,7 @@ def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
     Raises
     ------
     ConfigError
-        A connection has that name already, or a section cannot be appended.
+        There is already a connection with this name, or a section cannot be appended.
 
     >>> print(with_connection("# ours", "db", {"host": "h", "port": 5433}))
     # ours
@@ -276,7 +276,7 @@ def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
         raise ConfigError(
             f"the connection {name} already exists", next_step="choose another name, or edit it"
         )
-    # a JSON string, number or list of strings is a TOML one, too
+    # a JSON string, number or list of strings is also valid TOML
     lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
     before = f"{text.rstrip()}\n\n" if text.strip() else ""
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)

@@ -1,11 +1,11 @@
-"""One look at a server: its sessions, what each does, and who waits for whom.
+"""A snapshot of a server: its sessions, the state of each, and which sessions wait for which.
 
-A `Situation` is a value: it can be stored, and judged later by the same rules. Every session is in
-exactly one class (`doing`), and a parallel worker counts as a part of its leader.
+A `Situation` is a value, which can be stored, and judged later by the same rules. Every session is
+in exactly one class (`doing`), and a parallel worker counts as a part of its leader.
 
-One statement does not see one moment. Measured under load, 22 % of the lock waiters had no blocker
-in the same statement. So a wait counts only if it has lasted `SETTLED_S`, or if two looks show it
-(`settled`).
+The rows of one statement are not read at exactly one moment. Measured under load, 22 % of the lock
+waiters had no blocker in the same statement. So a wait counts only if it has lasted `SETTLED_S`, or
+if two snapshots show the wait (`settled`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from rbkernel.model import Verdict, now
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 
-# a wait counts in one look if it has lasted so many s: deadlock_timeout, after which PostgreSQL
-# itself reports a wait (log_lock_waits)
+# duration in s after which a wait counts in a single snapshot: the default of deadlock_timeout,
+# after which PostgreSQL itself reports a wait (log_lock_waits)
 SETTLED_S = 1.0
-# s between two looks: by then the head of a moving queue has usually changed
+# s between two snapshots: in this time the head of a moving queue has usually changed
 _APART_S = 0.4
 # the pid that pg_blocking_pids returns for prepared transactions
 PREPARED = 0
 
 
 class Doing(StrEnum):
-    """What a session does; each session has exactly one of these."""
+    """The state of a session; each session has exactly one."""
 
     LOCK = "waits for a lock"
     SAFE_SNAPSHOT = "waits for a safe snapshot"
@@ -55,8 +55,8 @@ class Backend:
     """One process of the server; the fields are the columns of ``situation/sessions``.
 
     Times are in s. ``blocked_by`` holds pids, `PREPARED` for prepared transactions; if the process
-    waits for a page, all possible holders. ``row_unseen``: the row that it waits for may have
-    holders that could not be seen.
+    waits for a page, they are all possible holders. ``row_unseen`` is true if the row that the
+    process waits for may have holders that are not known.
     """
 
     pid: int
@@ -91,24 +91,24 @@ class Backend:
 
     @property
     def name(self) -> str:
-        """The application, else role and client address, else the type of the process."""
+        """Name of the application, else role and client address, else type of the process."""
         if self.application or not (self.is_client and self.username):
             return self.application or self.backend_type
         return f"{self.username}@{self.client or 'local'}"
 
     @property
     def is_client(self) -> bool:
-        """Whether it is a session of an application."""
+        """Whether the process is a session of an application."""
         return self.backend_type == "client backend"
 
     @property
     def idle_in_transaction(self) -> bool:
-        """Whether it has an open transaction and does nothing."""
+        """Whether the session has an open transaction and does nothing."""
         return (self.state or "").startswith("idle in transaction")
 
     @property
     def at_rest(self) -> bool:
-        """Whether there is no running query to cancel.
+        """Whether the session has no running query that could be cancelled.
 
         A COPY whose client sends nothing does not react to a cancel.
         """
@@ -116,7 +116,8 @@ class Backend:
 
     @property
     def passes_on(self) -> bool:
-        """Whether its transaction is so young that it cannot have blocked others for long.
+        """Whether the session's transaction is so young that it cannot have blocked others for
+        long.
 
         >>> Backend(pid=1, transaction_s=0.2).passes_on, Backend(pid=1, transaction_s=9).passes_on
         (True, False)
@@ -125,12 +126,12 @@ class Backend:
 
     @property
     def held_up(self) -> bool:
-        """Whether it waits for another session: a victim, never a culprit."""
+        """Whether the session waits for another one, so that it is a victim, never a culprit."""
         return self.doing in _HELD_UP
 
     @property
     def doing(self) -> Doing:
-        """The one class of this session.
+        """The class of this session.
 
         >>> Backend(pid=1, state="active", wait_type="Lock", locktype="tuple").doing.value
         'waits for a lock'
@@ -147,7 +148,7 @@ class Backend:
             return Doing.LOCK
         if self.wait_event == "SafeSnapshot":
             return Doing.SAFE_SNAPSHOT
-        # for replay see `causes.recovery`
+        # waits of replay are handled in `causes.recovery`
         if self.wait_type == "BufferPin" and self.backend_type != "startup":
             return Doing.PAGE
         if self.wait_event == "SyncRep":
@@ -200,12 +201,13 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """One look at a server.
+    """A snapshot of a server.
 
     ``backends`` are all its processes except rbkernel's own, with parallel workers merged into
-    their leaders; ``passing`` is the number of waits that are too young. ``replication`` holds the
-    problems that its rules found, ``standby_name`` the standby that a primary must have. If the
-    look failed, ``reason`` says why, and ``trouble`` is its `troubles.Trouble`.
+    their leaders; ``passing`` is the number of waits that are too short to count. ``replication``
+    holds the problems that the rules of replication found, ``standby_name`` the standby that a
+    primary must have. If the snapshot failed, ``reason`` is the reason as text, and ``trouble`` the
+    name of the `troubles.Trouble`.
     """
 
     connection: str
@@ -233,7 +235,7 @@ class Situation:
         return [backend for backend in self.backends if backend.is_client]
 
     def backend(self, pid: int) -> Backend | None:
-        """Return the process with that pid."""
+        """Return the process with this pid; None if there is none."""
         return next((backend for backend in self.backends if backend.pid == pid), None)
 
     def share_of_slots(self, sessions: int) -> float:
@@ -242,7 +244,7 @@ class Situation:
 
 
 def look(session: Session) -> Situation:
-    """Look at a server; a second time if a wait is too young to count.
+    """Take a snapshot of a server, and a second one if a wait is too short to count.
 
     Parameters
     ----------
@@ -252,7 +254,7 @@ def look(session: Session) -> Situation:
     Returns
     -------
     Situation
-        With ``reason`` set if the server could not be queried.
+        The snapshot; ``reason`` is set if the server could not be queried.
     """
     first = look_once(session)
     if not any(_too_young(backend) for backend in first.backends):
@@ -262,12 +264,13 @@ def look(session: Session) -> Situation:
 
 
 def settled(first: Situation, second: Situation | None = None) -> Situation:
-    """Drop the waits that do not count: younger than `SETTLED_S`, and not in both looks.
+    """Return a situation without the waits that are shorter than `SETTLED_S` and not in both
+    snapshots.
 
-    A wait is in both looks if the session waits behind the same root in both, directly or not:
-    clients with a short lock_timeout wait repeatedly, each time in another place of the queue. If
-    the head of a queue is new, the queue moves by itself and does not count. The blockers of a wait
-    that counts also count.
+    A wait is in both snapshots if the session waits behind the same root in both, directly or not,
+    because clients with a short lock_timeout wait repeatedly, each time in another place of the
+    queue. If the head of a queue is new, the queue is moving, and its waits do not count. If a wait
+    counts, the waits of its blockers count, too.
 
     >>> waits = Backend(pid=2, locktype="tuple", wait_s=0.1, blocked_by=(1,))
     >>> one = Situation(connection="db", at="", backends=(waits,))
@@ -306,7 +309,7 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
 
 def _ahead(backends: Iterable[Backend]) -> dict[Hashable, frozenset[Hashable]]:
-    """Return the roots of each waiting session, without roots with a young transaction."""
+    """Return the roots of each waiting session, except those with a young transaction."""
     known = {one.pid: one for one in backends}
     waiters: dict[int, list[int]] = defaultdict(list)
     for one in known.values():
@@ -330,7 +333,7 @@ def _who(backend: Backend) -> Hashable:
 
 
 def _same(known: Mapping[int, Backend], pid: int) -> Hashable:
-    """Identify a session and its present query; with the next query it is another obstacle."""
+    """Return a key for a session and its query; with another query, it is another blocker."""
     one = known.get(pid)
     return (pid, one.backend_start, one.query_start) if one else pid
 
@@ -340,7 +343,7 @@ def _too_young(backend: Backend) -> bool:
 
 
 def look_once(session: Session) -> Situation:
-    """Look once; `settled` decides which waits count."""
+    """Take one snapshot with all waits; `settled` decides which waits count."""
     at, name = now(), session.connection.name
     sessions = diagnostics.ask(session, "situation/sessions")
     server = diagnostics.ask(session, "situation/server")
@@ -389,7 +392,7 @@ def _backend(row: Mapping[str, Any]) -> Backend:
 
 
 def _folded(backends: Iterable[Backend]) -> tuple[Backend, ...]:
-    """Merge parallel workers into their leaders: the leader waits for what its worker waits for.
+    """Merge parallel workers into their leaders: the waits of a worker become waits of its leader.
 
     >>> leader = Backend(pid=1, state="active", wait_type="IPC")
     >>> worker = Backend(pid=2, leader_pid=1, backend_type="parallel worker", locktype="relation",

@@ -1,8 +1,8 @@
 """Convert a situation to strict JSON and back, so that it can be judged again later. Pure.
 
 Fields with their default value are left out, so that most sessions take one short line. The format
-has a version: a later version is refused, since a rule that does not know a field might wrongly
-give ok.
+has a version. A later version is refused, because rules that do not know a new field might wrongly
+return ok.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from rbkernel.errors import StoredSituationError
 from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation
 
 VERSION = 2
-# version 1 had no replication
+# the version of the format; version 1 had no replication
 _READ = {1, VERSION}
-# waiters whose statements are kept in a condensed situation
+# number of waiting sessions whose statements are kept in a condensed situation
 _SHOWN_WAITERS = 5
 _Value = TypeVar("_Value", Backend, Prepared, Measured, Situation)
 
@@ -43,7 +43,7 @@ def from_json(stored: object) -> Situation:
     Raises
     ------
     StoredSituationError
-        It is not a situation, or a later version wrote it.
+        The value is not a situation, or a later version wrote it.
     """
     if not isinstance(stored, Mapping) or "version" not in stored:
         raise _unusable("it is not a situation")
@@ -73,8 +73,8 @@ def condensed(situation: Situation, named: Collection[int]) -> Situation:
     situation
         The situation.
     named
-        The pids that causes name; their statements are kept, and those of the sessions that have
-        waited longest.
+        The pids that causes name. Their statements are kept, and also the statements of the
+        sessions that have waited longest.
     """
     waiting = [one for one in situation.backends if one.blocked_by]
     longest = sorted(waiting, key=lambda one: -(one.wait_s or 0.0))[:_SHOWN_WAITERS]
@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read(kind: type[_Value], stored: Mapping[str, Any]) -> _Value:
-    """Build a value from its fields; unknown fields are left out."""
+    """Return a value built from its fields; unknown fields are ignored."""
     known = {field.name: field for field in fields(kind)}
     return kind(**{name: _field(known[name], one) for name, one in stored.items() if name in known})
 
@@ -110,7 +110,7 @@ def _read(kind: type[_Value], stored: Mapping[str, Any]) -> _Value:
 def _field(field: Field[Any], value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
-    # the annotations are text: `from __future__ import annotations`
+    # the annotations are text, because of `from __future__ import annotations`
     if isinstance(value, str) and str(field.type).startswith("datetime"):
         return datetime.fromisoformat(value)
     # strict JSON writes infinity and large numbers as text

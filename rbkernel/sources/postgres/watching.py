@@ -1,7 +1,8 @@
-"""Look at servers regularly, at little cost, and keep the last hour (`rbkernel watch`).
+"""Take snapshots of servers regularly, at little cost, and store the last hour (`rbkernel watch`).
 
-One connection per server, one short look at a time. Looks are less frequent if the server is slow
-or refuses, or if they would cost more than `CPU_SHARE` of a local core.
+Each server has one connection, and one short snapshot is taken at a time. Snapshots are less
+frequent if the server is slow or refuses, or if they would use more than `CPU_SHARE` of a local
+core.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from rbkernel.sources.postgres.ring import Ring
 from rbkernel.sources.postgres.situation import Situation
 
 EVERY_S = 10.0
-# share of a core for a look; the aim is 0.005 in all, and threads and the log need some, too
+# share of a core for snapshots; with threads and the log, the aim is 0.005 in total
 CPU_SHARE = 0.004
-# at a slow server, looks may take this share of the time
+# maximum share of the time that snapshots of a slow server may take
 _BUSY_SHARE = 0.02
 _LONGEST_PAUSE_S = 300.0
 _END_S = 10.0
@@ -36,18 +37,18 @@ _log = logging.getLogger(__name__)
 def pause_s(
     every_s: float, *, took_s: float, cpu_s: float, answered: bool, before_s: float = 0.0
 ) -> float:
-    """Return the seconds from the start of a look to the start of the next.
+    """Return the seconds from the start of a snapshot to the start of the next.
 
     Parameters
     ----------
     every_s
         The configured interval.
     took_s, cpu_s
-        Duration of the look, and its local CPU time.
+        Duration of the snapshot, and its local CPU time.
     answered
         Whether the server answered.
     before_s
-        The pause before this look.
+        The pause before this snapshot.
 
     >>> pause_s(10, took_s=0.02, cpu_s=0.01, answered=True)
     10.0
@@ -65,7 +66,7 @@ def pause_s(
 
 
 class Watcher:
-    """Looks at one connection until it is stopped."""
+    """Takes snapshots of one connection until it is stopped."""
 
     def __init__(
         self, connection: Connection, ring: Ring, redactor: Redactor, *, every_s: float = EVERY_S
@@ -79,7 +80,7 @@ class Watcher:
         self._before: Situation | None = None
 
     def work(self, stop: threading.Event) -> None:
-        """Look until ``stop`` is set."""
+        """Take snapshots until ``stop`` is set."""
         wait_s = 0.0
         with closing(Session(self._connection, application_name="rbkernel/watch")) as session:
             before_s = 0.0
@@ -97,7 +98,7 @@ class Watcher:
                 wait_s = before_s - took_s
 
     def _look(self, session: Session) -> bool:
-        """Look once, and store the look; return whether the server answered."""
+        """Take and store one snapshot; return whether the server answered."""
         try:
             seen, self._before = diagnosis.followed(session, self._before)
             self._ring.add(seen, self._redactor)

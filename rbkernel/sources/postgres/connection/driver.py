@@ -182,10 +182,10 @@ def _first_settings(connection: Connection, version_num: int, all_timeouts: bool
     """Return the settings to send at login, because the first statement would set them too late.
 
     The role or the database may have time-outs of their own. A login can wait for a lock on the
-    catalogue, and an idle time-out can end the session between two queries, so these time-outs are
-    always sent. Other time-outs can end the first statement; rbkernel sends them only after that
-    has happened, because settings that are sent at login hide the server's own values:
-    `settings.AT_LOGIN` lists them for `settings/notable`.
+    catalogue, and an idle time-out can end the session between two queries, so lock_timeout and
+    idle_session_timeout are always sent. Other time-outs can end the first statement; rbkernel
+    sends them only after that has happened, because settings that are sent at login hide the
+    server's own values: `settings.AT_LOGIN` lists them for `settings/notable`.
     """
     wanted = {
         "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
