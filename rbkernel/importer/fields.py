@@ -321,7 +321,7 @@ def is_summary(block: Block) -> bool:
 
 
 def guess_category(text: str) -> str:
-    """Guess the category from a title; empty when no word speaks for one.
+    """Guess the category from a title; empty when no word of the title suggests one.
 
     >>> guess_category("Production Deployment Procedure"), guess_category("Kitchen")
     ('deployment', '')

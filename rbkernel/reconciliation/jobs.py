@@ -1,4 +1,4 @@
-"""Search the parts, one by one or several at the same time.
+"""Search the parts of a table for differing rows, one by one or several at the same time.
 
 A job is a pair of connections that compares one part at a time. Invariants: parts are counted in
 their order, not in the order in which they end, so that `Progress` always holds the first parts,

@@ -24,7 +24,7 @@ _EMPHASIS = "*_~`"
 
 
 def split_spans(known: KnownSecrets, text: str, rough: str) -> Iterator[Span]:
-    """Find the known secrets that are split.
+    """Find known secrets whose characters are interrupted by emphasis, a line end or a backspace.
 
     Parameters
     ----------

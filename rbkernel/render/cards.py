@@ -228,7 +228,7 @@ def plan_text(plan: ActionPlan, state: str) -> str:
 
 
 def command_card(title: str, command: str, reason: str) -> str:
-    """Return a read-only command that was not run as HTML, to copy, with the reason."""
+    """Return HTML with a read-only command to copy, and why the command was not run."""
     head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
     return frame(head + _to_copy(command))
 

@@ -1,4 +1,4 @@
-"""Judges of programs whose arguments are more than sub-commands and options. Pure.
+"""Functions that decide whether a command changes anything, for programs with a language. Pure.
 
 A judge returns None for what the table of programs judges. What it does not know for certain to
 only look is unknown. `programs.toml` names the judge of a program.

@@ -41,5 +41,5 @@ Judge = Callable[[Call], Judgement | None]
 
 
 def unknown_here(call: Call) -> Judgement:
-    """Judge what nobody knows."""
+    """Return `unknown` for a program that is not in the table."""
     return unknown(call.name, *call.arguments[:1])

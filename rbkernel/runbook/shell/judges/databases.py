@@ -52,7 +52,7 @@ def psql_options(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]
 
 
 def psql(call: Call) -> Judgement:
-    """Judge psql by its SQL, its commands and its files."""
+    """Decide for psql: by its SQL, its backslash commands and its files."""
     known = psql_options(call.arguments)
     if known is None:
         return unknown(call.name)
@@ -90,7 +90,7 @@ _SQL_STATEMENTS = re.compile(
 
 
 def sql(call: Call) -> Judgement:
-    """Judge a client of another database by the SQL that it is given."""
+    """Decide for a client of another database, by the SQL that it is given."""
     given = list(_sql_given(call))
     # an option's dashes would begin a comment in SQL
     texts = "\n".join(re.sub(r"^--[\w-]*=?", "", word) for word in [*call.arguments, *given])
@@ -135,7 +135,7 @@ def _reads_elsewhere(text: str) -> bool:
 
 
 def bq(call: Call) -> Judgement | None:
-    """Judge `bq query` by its SQL."""
+    """Decide for `bq query`, by its SQL."""
     words = call.program.words(call.arguments)
     if words[:1] != ["query"]:
         return None
@@ -163,7 +163,7 @@ _MONGO_ASKED = re.compile(
 
 
 def mongo(call: Call) -> Judgement:
-    """Judge the MongoDB shell by the methods that it calls."""
+    """Decide for the MongoDB shell, by the methods that are called."""
     text = call.value("--eval") if call.has("--eval*") else call.stdin
     if text is None or [one for one in call.arguments if re.search(r"\.js$|^-f$|^--file", one)]:
         return unknown(call.name)
@@ -225,7 +225,7 @@ _REDIS_MODES = re.compile(
 
 
 def redis(call: Call) -> Judgement:
-    """Judge redis-cli by its command."""
+    """Decide for redis-cli, by the Redis command."""
     rest, words = list(call.arguments), list[str]()
     while rest:
         word = rest.pop(0)

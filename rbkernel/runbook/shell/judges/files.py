@@ -16,7 +16,7 @@ from rbkernel.runbook.shell.judges.call import Call
 
 
 def find(call: Call) -> Judgement:
-    """Judge by the options that write, and by what it runs."""
+    """Decide by the options that write files, and by the commands that are run."""
     for number, word in enumerate(call.arguments):
         if word in {"-delete", "-fprint", "-fprint0", "-fprintf", "-fls"}:
             return changes_something(call.name, word)
@@ -37,7 +37,7 @@ _SED_WRITES = re.compile(r"(?:^|[;{}!,\d$\n])\s*[wWe](?:\s|$)")
 
 
 def sed(call: Call) -> Judgement:
-    """Judge by in-place editing, and by the commands that write or run."""
+    """Decide for sed: in-place editing, and commands that write files or run programs."""
     if option := call.has("-i", "--in-place*"):
         return changes_something(call.name, option)
     if option := call.has("-f", "--file*"):
@@ -55,7 +55,7 @@ _AWK_DOES = re.compile(r"\bsystem\s*\(|\bgetline\b|(?<!\|)\|(?!\|)|\bprintf?\b[^
 
 
 def awk(call: Call) -> Judgement:
-    """Judge by what its program prints to, or runs."""
+    """Decide for awk: by the files that its program writes and the commands that it runs."""
     if option := call.has("-f", "--file*", "-i", "--include*", "-E", "-l", "--load*"):
         return unknown(call.name, option)
     rest = list(call.arguments)
@@ -68,7 +68,7 @@ def awk(call: Call) -> Judgement:
 
 
 def tar(call: Call) -> Judgement:
-    """Judge by its mode: only a list looks."""
+    """Decide by the mode: only listing an archive is a read."""
     does = [
         word for word in call.arguments if re.match(r"--(?:to-command|use-comp|check|rsh)", word)
     ]
@@ -81,10 +81,10 @@ def tar(call: Call) -> Judgement:
 
 
 def dd(call: Call) -> Judgement:
-    """Judge by the file that it writes."""
+    """Decide by the file that is written."""
     return first_bad(written(word[3:]) for word in call.arguments if word.startswith("of="))
 
 
 def tee(call: Call) -> Judgement:
-    """Judge by the files that it writes."""
+    """Decide by the files that are written."""
     return first_bad(written(word) for word in call.arguments if not word.startswith("-"))

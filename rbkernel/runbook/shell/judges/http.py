@@ -63,7 +63,7 @@ def _does_by_get(arguments: Sequence[str]) -> str:
 
 
 def curl(call: Call) -> Judgement:
-    """Judge by the method, by what is sent, by where the answer is written, by the address."""
+    """Decide whether a request changes anything: by method, data sent, output file and URL."""
     arguments = list(call.arguments)
     for word, following in pairwise([*arguments, ""]):
         if (found := _METHOD.match(word)) is None:
@@ -101,7 +101,7 @@ def _outputs(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def wget(call: Call) -> Judgement:
-    """Judge by what is sent, and by where the answer is written: a file, unless it says else."""
+    """Decide by the data sent, and by where the answer is written (by default a file)."""
     for word, following in pairwise([*call.arguments, ""]):
         sends = re.match(r"--(?:post|body)", word)
         method = re.match(r"--method(?:=(?P<method>.*))?$", word)
@@ -123,7 +123,7 @@ def _wget_targets(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def httpie(call: Call) -> Judgement:
-    """Judge by the method; `a=b` is sent."""
+    """Decide by the method; `a=b` is data that is sent."""
     words = [word for word in call.arguments if not word.startswith("-")]
     if method := next(
         (w for w in words if re.fullmatch("POST|PUT|PATCH|DELETE", w, re.IGNORECASE)), ""

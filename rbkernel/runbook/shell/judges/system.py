@@ -9,7 +9,7 @@ from rbkernel.runbook.shell.judges.call import Call, unknown_here
 
 
 def ip(call: Call) -> Judgement:
-    """Judge by the verbs that change a network."""
+    """Decide whether a network command changes anything, by its verb."""
     words = [word for word in call.arguments if not word.startswith("-")]
     writing = r"^(?:add|del\w*|set|flush|change|replace|append|exec|up|down|save|restore)$"
     if found := next((word for word in words if re.match(writing, word)), ""):
@@ -19,7 +19,7 @@ def ip(call: Call) -> Judgement:
 
 
 def date(call: Call) -> Judgement:
-    """Judge by the options that set the clock."""
+    """Decide whether the clock is set, by the options."""
     setting = r"^(?:-\w*s|--set.*|\d{8,}(?:\.\d+)?)$"
     found = next((word for word in call.arguments if re.match(setting, word)), "")
     described = {"-d", "--date"} & set(call.arguments)
@@ -28,7 +28,7 @@ def date(call: Call) -> Judgement:
 
 
 def kill(call: Call) -> Judgement:
-    """Judge by the signal: 0 only tests."""
+    """Decide by the signal: signal 0 only tests whether the process exists."""
     first = list(call.arguments[:1])
     return LOOKS if first in (["-0"], ["-l"], ["-L"]) else changes_something(call.name)
 
@@ -42,7 +42,7 @@ _ASKED_BY_WIRE = re.compile(
 
 
 def nc(call: Call) -> Judgement:
-    """Judge a raw connection by what is sent."""
+    """Decide whether a raw connection changes anything, by the data sent."""
     if call.name != "socat" and call.has("-z"):
         return LOOKS
     runs = any(
@@ -55,7 +55,7 @@ def nc(call: Call) -> Judgement:
 
 
 def python(call: Call) -> Judgement:
-    """Judge Python: only its version and `-m json.tool` look."""
+    """Decide for Python: only its version and `-m json.tool` are reads."""
     module = call.value("-m")
     if call.arguments[:1] in (["-V"], ["--version"]):
         return LOOKS
