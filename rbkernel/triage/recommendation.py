@@ -133,7 +133,8 @@ def truth(condition: Any) -> Truth:
     (Truth(holds=None, why=''), Truth(holds=True, why=''), Truth(holds=False, why=''))
     """
     if isinstance(condition, Finding):
-        if condition.unknown:
+        # without a value, it has only the verdict of the cause that kept it from being checked
+        if condition.unknown or (condition.explained_by and condition.value is None):
             return Truth(None, _unseen(condition))
         return Truth(condition.wrong, condition.headline)
     if isinstance(condition, Assessed | list | tuple):

@@ -47,9 +47,14 @@ def _server(folder: Path, **environment: str) -> Iterator[client.Status]:
             assert ready is not None
             yield ready
         finally:
-            for status in client.living():
-                client.stop(status, now=True)
-            until(lambda: client.living() == [], "the end of the servers")
+            until(_none_lives, "the end of the servers")
+
+
+def _none_lives() -> bool:
+    """Stop every server, also one that a kernel has only just had started."""
+    for status in client.living():
+        client.stop(status, now=True)
+    return client.living() == []
 
 
 def _ready() -> client.Status | None:

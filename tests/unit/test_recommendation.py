@@ -82,6 +82,14 @@ def test_unknown_never_ends_in_a_harmless_option(condition: Any, harmless: str) 
     assert by_conditions({"halt": condition, harmless: True}, [UNSEEN]).option is None
 
 
+def test_a_check_that_its_cause_prevented_is_unknown_and_not_wrong() -> None:
+    prevented = replace(UNSEEN, verdict=Verdict.WARNING, explained_by="Cause on primary")
+    found = by_conditions({"patch": prevented, "wait": True, "escalate": False}, [prevented])
+    assert (found.option, found.reason) == ("escalate", "not known: Record (no answer)")
+    measured = replace(LATE, explained_by="Cause on primary", value=9.0)
+    assert by_conditions({"patch": measured, "wait": True}, [measured]).option == "patch"
+
+
 def test_waiting_in_the_middle_is_harmless_too() -> None:
     options = {"halt": UNSEEN, "wait": WELL.ok, "escalate": True}
     assert by_conditions(options, [UNSEEN, WELL]).option == "escalate"
