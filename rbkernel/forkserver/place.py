@@ -34,6 +34,8 @@ _NAMES_READ_AT_IMPORT = (
 _FOR_THE_SERVER = ("HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR")
 # a BLAS with running threads cannot be forked; pydevd warns when it is imported
 _FIXED = {"OPENBLAS_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+# the longest name of a Unix socket, less that of the file in the folder
+_LONGEST_FOLDER_BYTES = 107 - len("/0123456789abcdef.socket")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 
@@ -70,7 +72,7 @@ def folder() -> Path:
     Raises
     ------
     OSError
-        The folder cannot be created, or belongs to another user.
+        The folder cannot be created, has too long a name, or belongs to another user.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if base and os.access(base, os.W_OK):
@@ -79,6 +81,8 @@ def folder() -> Path:
         path = Path(tempfile.gettempdir()) / f"rbkernel-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
+    if len(os.fsencode(path)) > _LONGEST_FOLDER_BYTES:
+        raise OSError(f"{path} is too long for the name of a socket")
     found = path.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or not path.is_dir():
         raise PermissionError(f"{path} is not a folder of this user alone")
@@ -87,7 +91,11 @@ def folder() -> Path:
 
 def servers() -> Iterator[Place]:
     """Return the places of all servers of this user, running or not."""
-    for lock in sorted(folder().glob("*.json")):
+    try:
+        own = folder()
+    except OSError:
+        return  # there can be none
+    for lock in sorted(own.glob("*.json")):
         yield Place(socket=lock.with_suffix(".socket"))
 
 

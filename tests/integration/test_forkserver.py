@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import psutil
 import pytest
@@ -27,16 +27,17 @@ _ENDS_S = 5.0
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[client.Status]:
+def server() -> Iterator[client.Status]:
     """A server of this module's own, ready."""
-    with _server(tmp_path_factory.mktemp("fs")) as status:
+    with _server() as status:
         yield status
 
 
 @contextmanager
-def _server(folder: Path, **environment: str) -> Iterator[client.Status]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+def _server(**environment: str) -> Iterator[client.Status]:
+    # the path of a socket must be short, and pytest's folders are not
+    with TemporaryDirectory(prefix="rb-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
         patch.setenv(place.SWITCH, "on")
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -223,10 +224,8 @@ def test_a_kernel_and_what_it_started_end_with_their_client(server: client.Statu
     assert not alive
 
 
-def test_kernels_end_with_a_server_that_is_killed_and_the_next_starts_plainly(
-    tmp_path: Path,
-) -> None:
-    with _server(tmp_path) as own, _kernel() as (manager, talk):
+def test_kernels_end_with_a_server_that_is_killed_and_the_next_starts_plainly() -> None:
+    with _server() as own, _kernel() as (manager, talk):
         kernel = psutil.Process(int(_value(talk, "__import__('os').getpid()")))
         assert kernel.ppid() == own.pid
         os.kill(own.pid, signal.SIGKILL)
@@ -296,9 +295,7 @@ def test_changed_code_is_not_run_by_a_server_that_has_the_old(tmp_path: Path) ->
     """The package is copied, so that the checkout's files stay as they are."""
     copied = tmp_path / "rbkernel"
     shutil.copytree(Path(rbkernel.__file__).parent, copied)
-    runtime = tmp_path / "run"
-    runtime.mkdir()
-    with _server(runtime, PYTHONPATH=str(tmp_path)) as own:
+    with _server(PYTHONPATH=str(tmp_path)) as own:
         with _kernel() as (_manager, talk):
             kernel = psutil.Process(int(_value(talk, "__import__('os').getpid()")))
             assert kernel.ppid() == own.pid
