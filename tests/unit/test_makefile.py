@@ -89,3 +89,18 @@ def test_a_venv_is_made_again_for_another_python_that_is_asked_for(
     lie = f"import sys\nsys.version = {version!r} or sys.version"
     done = make("setup", f"PYTHON={python_with(tmp_path, sitecustomize=lie)}", f"VENV={venv}")
     assert ("-m venv --clear" in done.stdout) == again, done.stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: nothing is tracked")
+def test_nothing_that_is_made_here_is_tracked() -> None:
+    """A tracked link to a venv of another machine kept every clone from making its own."""
+
+    def tracked(*options: str) -> list[str]:
+        command = ["git", "ls-files", *options]
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+
+    assert tracked("--cached", "--ignored", "--exclude-standard") == []
+    links = [line for line in tracked("--stage") if line.startswith("120000")]
+    assert links == []
