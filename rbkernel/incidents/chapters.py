@@ -18,7 +18,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
 from rbkernel.incidents.facts import MEETING_WITHIN, WRITTEN_WITHIN, Known
 from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict
-from rbkernel.render.documents.wiki import escaped
+from rbkernel.render.documents.markdown import escaped
 from rbkernel.render.documents.wording import clock
 from rbkernel.runbook.placeholders import placeholder
 

@@ -23,8 +23,9 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.render.documents import browser, page, report, wording, writing
 from rbkernel.render.documents.blocks import Error, Figure, Html, Reader, Text
 from rbkernel.render.documents.formats import Format
+from rbkernel.render.documents.markdown import markdown_html, rewritten
 from rbkernel.render.documents.report import report_files
-from rbkernel.render.documents.sanitize import clean_html, markdown_html
+from rbkernel.render.documents.sanitize import clean_html
 from tests.support.hostile_evidence import (
     CARDS,
     PLOTLY,
@@ -144,6 +145,35 @@ def test_every_payload_is_told_and_none_is_an_element(tmp_path: Path) -> None:
     shown = " ".join(node.get_text() for node in soup.find_all("pre"))
     for payload in payloads():
         assert payload in shown
+
+
+_MARKDOWN = {
+    "a table": ("|a|b|\n|-|-|\n|`x`|y\\|z|", "| a | b |\n| --- | --- |\n| `x` | y\\|z |"),
+    "numbers": ("3. a\n3. b", "3. a\n4. b"),
+    "a list in a list": ("* a\n  * b", "- a\n  - b"),
+    "tasks": ("- [x] a", "- \\[x\\] a"),
+    "a rule": ("a\n\n***", "a\n\n---"),
+    "a fence in a fence": ("````\n```\n````", "````\n```\n````"),
+    "a reference": ("[a][b]\n\n[b]: https://c", "[a](<https://c>)"),
+    "a link without a page": ("[a](file:///etc/passwd) [b](../c)", "\\[a\\](file:///etc/passwd) b"),
+    "a picture": ("![a](https://b/c.png)", "(picture: a)"),
+    "an element": ("a <b onclick=x>c</b>", "a &lt;b onclick=x&gt;c&lt;/b&gt;"),
+    "struck out": ("~~a~~ **b**", "~~a~~ **b**"),
+}
+
+
+@pytest.mark.parametrize("name", _MARKDOWN)
+def test_the_markdown_of_a_runbook_is_written_again_without_html_and_foreign_files(
+    name: str,
+) -> None:
+    source, written = _MARKDOWN[name]
+    assert rewritten(source) == written
+
+
+@pytest.mark.parametrize("source", ["> " * 150 + "a", "> " * 5_000 + "a", "- " * 400 + "a"])
+def test_no_depth_of_markdown_loses_its_text(source: str) -> None:
+    assert rewritten(source).removesuffix("\n```").endswith(" a")
+    assert re.sub(r"<[^>]*>|&gt;", "", markdown_html(source)).strip() == "a"
 
 
 @pytest.mark.parametrize("payload", payloads())

@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 
 from rbkernel.evidence.normal import JSON_MIMETYPE, resolve_overwriting, text
 from rbkernel.render.documents import figures, tables
+from rbkernel.render.documents.markdown import markdown_html
 from rbkernel.render.documents.sanitize import (
     clean_html,
     has_colours,
     has_live_parts,
-    markdown_html,
     plain,
 )
 from rbkernel.render.documents.svg import clean_svg

@@ -23,7 +23,7 @@ from rbkernel.evidence.rebuild import annotate
 from rbkernel.model import Decision, Finding, Verdict, by_urgency, folded, leading
 from rbkernel.render.documents import wording
 from rbkernel.render.documents.blocks import Block, Reader, Text
-from rbkernel.render.documents.sanitize import markdown_html
+from rbkernel.render.documents.markdown import markdown_html
 from rbkernel.render.documents.widgets import states
 from rbkernel.render.documents.wording import Plan
 

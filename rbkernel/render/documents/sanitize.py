@@ -8,9 +8,7 @@ Content-Security-Policy is a second protection.
 from __future__ import annotations
 
 import re
-from html import escape
 
-import mistune
 import nh3
 
 from rbkernel.displaytext import visible
@@ -43,8 +41,6 @@ _LIVE = re.compile(
 )
 # terminal sequences for colours and movements (ESC [ … letter), then other control characters
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-
-_markdown = mistune.create_markdown(escape=False, plugins=["strikethrough", "table", "task_lists"])
 
 
 def clean_html(markup: str) -> str:
@@ -93,18 +89,6 @@ def has_live_parts(markup: str) -> bool:
 def has_colours(markup: str) -> bool:
     """Return whether sanitized HTML sets colours, so that it needs a white background."""
     return bool(re.search(r'style="[^"]*color:', markup))
-
-
-def markdown_html(source: str) -> str:
-    """Return Markdown as sanitized HTML; formulas are not rendered.
-
-    >>> markdown_html("# Lag\\n[x](javascript:x) <img src=x onerror=y>").split("\\n")[:1]
-    ['<h1>Lag</h1>']
-    """
-    try:
-        return clean_html(str(_markdown(source)))
-    except RecursionError:  # raised for deeply nested quotes
-        return f"<pre>{escape(source)}</pre>"
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import unescape
 
 from rbkernel.render.documents import page
-from rbkernel.render.documents.sanitize import markdown_html
+from rbkernel.render.documents.markdown import markdown_html
 
 _HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")

@@ -6,51 +6,18 @@ URLs that run scripts, because a wiki may allow more than GitHub.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 from urllib.parse import quote
 
-import mistune
-from mistune.core import BlockState
-from mistune.renderers.markdown import MarkdownRenderer
-
-from rbkernel.displaytext import one_line, visible
 from rbkernel.model import Decision, Finding
 from rbkernel.render.documents.blocks import Block, Card, Error, Figure, Html, Image, Text
 from rbkernel.render.documents.contents import Cell, Section
+from rbkernel.render.documents.markdown import escaped, fenced, rewritten, written_table
 from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.tables import Table
 from rbkernel.render.documents.wording import Plan, clock
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
-# characters that make a line a list item, a heading or a horizontal rule
-_LEADING = re.compile(r"^(?:(?=[-+#=])|(\d+)(?=[.)] ))")
-_RUNS = re.compile(r"`+")
-_SAFE = re.compile(r"(https?|mailto):[^\s<>]*", re.IGNORECASE)
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
-
-
-def escaped(words: object) -> str:
-    r"""Return text as one line, escaped so that Markdown shows it unchanged.
-
-    >>> escaped("a_b <i>\nc"), escaped("- [x](y)"), escaped("1. a-b"), escaped("2026-11-20")
-    ('a\\_b &lt;i&gt; c', '\\- \\[x\\](y)', '1\\. a-b', '2026-11-20')
-    """
-    line = one_line(str(words))
-    marked = _LEADING.sub(r"\1\\", _SPECIAL.sub(r"\\\1", line))
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def fenced(words: str, language: str = "") -> str:
-    r"""Return text as a code block, with a fence that does not occur in the text.
-
-    >>> fenced("a\n```\nb")
-    '````\na\n```\nb\n````'
-    """
-    words = visible(words)
-    fence = "`" * max(3, 1 + max((len(run) for run in _RUNS.findall(words)), default=0))
-    return f"{fence}{language}\n{words.rstrip()}\n{fence}"
 
 
 def file_name(image: Image) -> str:
@@ -101,7 +68,7 @@ class _Files:
         return f"![{caption}]({self.folder}/{name})\n\n*{caption}*"
 
     def table(self, table: Table) -> str:
-        shown = _table(table.header, table.shown)
+        shown = written_table(table.header, table.shown)
         if not table.name:
             return shown
         return f"{shown}\n\n{escaped(table.note)}: [{table.name}]({self.folder}/{table.name})"
@@ -184,7 +151,7 @@ def _cell(cell: Cell, files: _Files) -> Iterator[str]:
     if cell.problem:
         yield f"**Differs from the journal:** {escaped(cell.problem)}"
     if cell.kind == "markdown":
-        yield _rewritten(cell.source)
+        yield rewritten(cell.source)
         return
     if cell.kind == "code":
         status = f" ({escaped(cell.status)}{', ' if cell.took else ''}{escaped(cell.took)})"
@@ -225,53 +192,3 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 def _quoted(lines: Iterable[str]) -> str:
     return "\n>\n".join(f"> {escaped(line)}" for line in lines)
-
-
-def _table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
-    rows = list(rows)
-    names = list(header) or [""] * max((len(row) for row in rows), default=1)
-    lines = [names, ["---"] * len(names)]
-    rows_written = [f"| {' | '.join(map(escaped, lines[0]))} |", f"| {' | '.join(lines[1])} |"]
-    return "\n".join([*rows_written, *(f"| {' | '.join(map(escaped, row))} |" for row in rows)])
-
-
-class _Rewriter(MarkdownRenderer):
-    """Writes parsed Markdown again, with HTML as text, and with links to web pages only."""
-
-    def text(self, token: dict[str, Any], _state: BlockState) -> str:
-        return _marked(str(token["raw"]))
-
-    def block_html(self, token: dict[str, Any], _state: BlockState) -> str:
-        return f"{fenced(str(token['raw']))}\n\n"
-
-    def inline_html(self, token: dict[str, Any], _state: BlockState) -> str:
-        return _marked(str(token["raw"]))
-
-    def link(self, token: dict[str, Any], state: BlockState) -> str:
-        words = self.render_children(token, state)
-        url = str(token["attrs"]["url"])
-        return f"[{words}](<{url}>)" if _SAFE.fullmatch(url) else words
-
-    def image(self, token: dict[str, Any], state: BlockState) -> str:
-        return f"(picture: {self.render_children(token, state) or 'without words'})"
-
-    def heading(self, token: dict[str, Any], state: BlockState) -> str:
-        # the levels are below those of the report's own headings
-        level = min(token["attrs"]["level"] + 2, 6)
-        return f"{'#' * level} {self.render_children(token, state)}\n\n"
-
-
-_rewrite = mistune.create_markdown(renderer=_Rewriter())
-
-
-def _marked(words: str) -> str:
-    """Escape characters that begin HTML or Markdown; the text is already parsed."""
-    marked = re.sub(r"([\\`*_\[\]|])", r"\\\1", words)
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _rewritten(source: str) -> str:
-    try:
-        return str(_rewrite(source)).strip()
-    except RecursionError:  # quotes in quotes in quotes
-        return fenced(source)
