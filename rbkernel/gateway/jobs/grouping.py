@@ -44,7 +44,6 @@ class Place:
     """
 
     incident: str = ""
-    reopened: bool = False
     crowded: bool = False
     merged: tuple[str, ...] = ()
     why: str = "no open incident matches"
@@ -97,9 +96,7 @@ def place(
         return Place(incident=oldest.id, merged=rest, why=why, crowded=rank == _CROWD)
     if found:
         _, why, one = max(found, key=lambda each: each[2].last_alert_at)
-        return Place(
-            incident=one.id, reopened=True, why=f"{why}; it was closed recently and is reopened"
-        )
+        return Place(incident=one.id, why=f"{why}; it was closed recently and is reopened")
     return Place()
 
 

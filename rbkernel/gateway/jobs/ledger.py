@@ -110,7 +110,7 @@ class Ledger:
             "state": JobState.WAITING,
             "run_id": new_run_id(),
             "created_at": time.time(),
-            "told": False,
+            "recorded": False,
         }
         insert = self._store.insert(jobs).values(row)
         once = insert.on_conflict_do_nothing(index_elements=["id"]).returning(jobs.c.id)
@@ -184,7 +184,7 @@ class Ledger:
                     worker=worker,
                     started_at=now,
                     ended_at=None,
-                    told=False,
+                    recorded=False,
                 )
                 .returning(*jobs.c)
             ).one_or_none()
@@ -215,7 +215,7 @@ class Ledger:
             ended = connection.execute(
                 move(jobs, JOB_TRANSITIONS, state)
                 .where(jobs.c.id == job, jobs.c.attempt == number)
-                .values(**changes, ended_at=now, failure=failure, told=False)
+                .values(**changes, ended_at=now, failure=failure, recorded=False)
             )
         return state if ended.rowcount else None
 
@@ -299,7 +299,7 @@ class Ledger:
 
     def unrecorded(self) -> list[Job]:
         """Return the jobs with a change that their incident's record may lack."""
-        wanted = sa.select(jobs).where(jobs.c.told.is_(False)).order_by(jobs.c.created_at)
+        wanted = sa.select(jobs).where(jobs.c.recorded.is_(False)).order_by(jobs.c.created_at)
         return [job_of(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
 
     def mark_recorded(self, job: Job) -> None:
@@ -312,7 +312,7 @@ class Ledger:
                     jobs.c.state == job.state,
                     jobs.c.attempt == job.attempt,
                 )
-                .values(told=True)
+                .values(recorded=True)
             )
 
     def all_well(self, incidents: Collection[str]) -> bool:

@@ -98,7 +98,6 @@ jobs = _table(
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False, index=True),
     sa.Column("attempt", sa.Integer, nullable=False, default=0),
-    sa.Column("drained", sa.Integer, nullable=False, default=0),
     sa.Column("created_at", _time, nullable=False, index=True),
     sa.Column("not_before", _time, nullable=False, default=0.0),
     sa.Column("queued_at", _time),
@@ -109,7 +108,7 @@ jobs = _table(
     _text("verdict"),
     _text("failure"),
     _text("head"),
-    sa.Column("told", sa.Boolean, nullable=False, default=True),  # in the incident's record
+    sa.Column("recorded", sa.Boolean, nullable=False, default=True),  # in the incident's record
 )
 
 attempts = _table(

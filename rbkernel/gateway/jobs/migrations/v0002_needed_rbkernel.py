@@ -1,5 +1,7 @@
 """Version 2: the store names the rbkernel it needs, and always has the notification tables.
 
+A job's column `recorded` was named `told`, and its count of drained runs was never used.
+
 Before, the first process that sent notifications made these tables. A running gateway of version 1
 sets the store's version back to 1 at each readiness check, so this step may find its work already
 done.
@@ -13,10 +15,13 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the missing tables and columns."""
+    """Add, rename and drop what differs."""
     there = sa.inspect(op.get_bind())
     if "rbkernel" not in {column["name"] for column in there.get_columns("rbkernel_version")}:
         op.add_column("rbkernel_version", sa.Column("rbkernel", sa.Text))
+    if "told" in {column["name"] for column in there.get_columns("rbkernel_jobs")}:
+        op.alter_column("rbkernel_jobs", "told", new_column_name="recorded")
+        op.drop_column("rbkernel_jobs", "drained")
     if not there.has_table("rbkernel_notifications"):
         op.create_table(
             "rbkernel_notifications",
