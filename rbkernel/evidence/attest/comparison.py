@@ -1,24 +1,28 @@
-"""Compare a notebook with the journal of its run, cell by cell. Pure.
-
-The source and output of each code cell are compared with the cell's last run. Markdown cells, raw
-cells and the order of all cells are compared with the snapshot. Metadata is not compared, except
-the status that rbkernel itself wrote. A snapshot that was found in the catalogue by the runbook's
-id may not be the file that ran: differences from it are shown, but do not fail the verification.
-Whether the files themselves were changed since the seal is checked by `rbkernel.evidence.verify`.
-"""
+"""Compare the cells of a notebook with the journal of its run, one by one. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from nbformat import NotebookNode
 
 from rbkernel.evidence import matching
+from rbkernel.evidence.attest.result import (
+    ATTESTED,
+    EDITED,
+    MOVED,
+    NEVER_RAN,
+    OUTPUT_ADDED,
+    OUTPUT_MISSING,
+    REMOVED,
+    CellCheck,
+    Verification,
+)
+from rbkernel.evidence.attest.texts import Texts
 from rbkernel.evidence.normal import missing_and_added, same_outputs
-from rbkernel.evidence.notebook import first_difference, first_line, label, lasting_id
+from rbkernel.evidence.notebook import first_difference, first_line
 from rbkernel.evidence.reading import (
     DONE,
     FAILED,
@@ -28,100 +32,16 @@ from rbkernel.evidence.reading import (
     Record,
     snapshot_of,
 )
-from rbkernel.evidence.rebuild import (
-    CODE_CELLS_ONLY,
-    INJECTED,
-    PAPERMILL_ERROR,
-    parse_snapshot,
-    tags,
-)
-from rbkernel.evidence.unreadable import Unreadable
+from rbkernel.evidence.rebuild import CODE_CELLS_ONLY, INJECTED, parse_snapshot, tags
 from rbkernel.model import RUN_ID
-
-ATTESTED = "attested"
-EDITED = "edited after the run"
-NEVER_RAN = "never ran"
-OUTPUT_MISSING = "output missing"
-OUTPUT_ADDED = "output added"
-REMOVED = "removed from the notebook"
-MOVED = "moved"
-DIFFERS = "differs from the catalogue's document"
 
 GUESSED = (
     "partial: nobody named the file that ran; the document kept is the catalogue's, so the text,"
     " the order and the cells that never ran are not known"
 )
 
-_NOT_IN_DOCUMENT = "not in the document that was run"
 RUN_MIMETYPE = "application/vnd.rbkernel.run+json"
 _ENDED = {FAILED: "failed", INTERRUPTED: "was interrupted"}
-_PAPERMILL_MARK = re.compile(
-    r'<span (id="papermill-error-cell" )?style="[\w:; #,.\-\']*">'
-    r"(Execution using papermill encountered an exception here and stopped:"
-    r"|An Exception was encountered at '<a href=\"#papermill-error-cell\">In \[\w+\]</a>'\.)"
-    r"</span>"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellCheck:
-    """What the journal says of one cell of the notebook.
-
-    ``index`` counts from 0 and is None for a missing cell. ``ok`` is true in three cases: the
-    journal attests the cell; the cell never ran and shows no output; or the cell differs from a
-    snapshot that may not be the document that ran. ``corrects`` is a wrong claim that papermill
-    itself wrote about the cell; it is not reported as a change.
-    """
-
-    index: int | None
-    id: str | None
-    first_line: str
-    state: str
-    detail: str = ""
-    ok: bool = False
-    corrects: str = ""
-
-    @property
-    def label(self) -> str:
-        """The name of the cell in messages; cells count from 1."""
-        return label(self.index, self.id, self.first_line)
-
-    def __str__(self) -> str:
-        detail = f": {self.detail}" if self.detail else ""
-        corrects = f" ({self.corrects})" if self.corrects else ""
-        return f"{self.label}: {self.state}{detail}{corrects}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verification:
-    """The result of comparing all cells of a notebook with its journal.
-
-    ``partial`` names the parts that could not be compared; it is empty if all were compared.
-    ``unreadable`` holds the lines of the journal that cannot be read, in whole or in part.
-    """
-
-    run_id: str
-    cells: tuple[CellCheck, ...]
-    partial: str = ""
-    unreadable: tuple[Unreadable, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether the journal attests everything in the notebook, and no line of it is lost."""
-        lost = any(one.lost for one in self.unreadable)
-        return not lost and all(cell.ok for cell in self.cells)
-
-    @property
-    def problems(self) -> tuple[CellCheck, ...]:
-        """Return the cells that differ from the journal."""
-        return tuple(cell for cell in self.cells if not cell.ok)
-
-    @property
-    def count(self) -> str:
-        """The number of attested cells out of all present cells, in words."""
-        there = [cell for cell in self.cells if cell.index is not None]
-        attested = sum(cell.state == ATTESTED for cell in there)
-        return f"{attested} of {len(there)} cells attested"
 
 
 def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | None) -> Verification:
@@ -144,7 +64,7 @@ def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | No
     cells = matching.candidates(notebook)
     places = matching.place_edited(cells, runs, matching.place(cells, runs))
     last = {index: run for index, run in zip(places, runs, strict=True) if index is not None}
-    texts = _Texts(document, guessed=guessed)
+    texts = Texts(document, guessed=guessed)
     checks = [
         _check_code(index, cell, last.get(index), held)
         if cell.cell_type == "code"
@@ -321,71 +241,3 @@ def _removed_unrun(
         and (cell.cell_id is None or cell.cell_id not in ids)
         and INJECTED not in tags(document.cells[cell.index])  # papermill puts its own there
     ]
-
-
-class _Texts:
-    """The Markdown and raw cells of the snapshot; each is paired with one notebook cell."""
-
-    def __init__(self, document: NotebookNode | None, *, guessed: bool) -> None:
-        self._guessed = guessed
-        cells = document.cells if document else []
-        self._cells: list[NotebookNode] = [cell for cell in cells if cell.cell_type != "code"]
-
-    def check(self, index: int, cell: NotebookNode) -> CellCheck:
-        state, detail, ok = self._state(cell)
-        return CellCheck(
-            index=index,
-            id=cell.id,
-            first_line=first_line(cell.source),
-            state=state,
-            detail=detail,
-            ok=ok,
-        )
-
-    def left(self) -> list[CellCheck]:
-        return [
-            CellCheck(
-                index=None,
-                id=lasting_id(cell),
-                first_line=first_line(cell.source),
-                state=DIFFERS if self._guessed else REMOVED,
-                detail="only that has it" if self._guessed else "the document that was run has it",
-                ok=self._guessed,
-            )
-            for cell in self._cells
-            if cell.source.strip()
-        ]
-
-    def _state(self, cell: NotebookNode) -> tuple[str, str, bool]:
-        if PAPERMILL_ERROR in tags(cell) and _PAPERMILL_MARK.fullmatch(cell.source):
-            return ATTESTED, "papermill's mark of the cell that failed", True
-        same = self._take(cell)
-        if same is None and not cell.source.strip():
-            return ATTESTED, "", True
-        if same is None:
-            return self._differing("not in that" if self._guessed else _NOT_IN_DOCUMENT)
-        if cell.source != same.source:
-            return self._differing(first_difference(cell.source, same.source))
-        if cell.cell_type != same.cell_type:
-            return self._differing(f"it was a {same.cell_type} cell")
-        return ATTESTED, "", True
-
-    def _differing(self, detail: str) -> tuple[str, str, bool]:
-        return DIFFERS if self._guessed else EDITED, detail, self._guessed
-
-    def _take(self, cell: NotebookNode) -> NotebookNode | None:
-        """Return the snapshot's cell that matches this cell by id, else by source."""
-        for alike in (_same_id, _same_source):
-            found = next((other for other in self._cells if alike(cell, other)), None)
-            if found is not None:
-                self._cells = [other for other in self._cells if other is not found]
-                return found
-        return None
-
-
-def _same_id(cell: NotebookNode, other: NotebookNode) -> bool:
-    return lasting_id(cell) is not None and lasting_id(cell) == lasting_id(other)
-
-
-def _same_source(cell: NotebookNode, other: NotebookNode) -> bool:
-    return bool(cell.source == other.source and cell.cell_type == other.cell_type)

@@ -1,0 +1,89 @@
+"""Compare the Markdown and raw cells of a notebook with the snapshot of the document. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from nbformat import NotebookNode
+
+from rbkernel.evidence.attest.result import ATTESTED, DIFFERS, EDITED, REMOVED, CellCheck
+from rbkernel.evidence.notebook import first_difference, first_line, lasting_id
+from rbkernel.evidence.rebuild import PAPERMILL_ERROR, tags
+
+_NOT_IN_DOCUMENT = "not in the document that was run"
+_PAPERMILL_MARK = re.compile(
+    r'<span (id="papermill-error-cell" )?style="[\w:; #,.\-\']*">'
+    r"(Execution using papermill encountered an exception here and stopped:"
+    r"|An Exception was encountered at '<a href=\"#papermill-error-cell\">In \[\w+\]</a>'\.)"
+    r"</span>"
+)
+
+
+class Texts:
+    """The Markdown and raw cells of the snapshot; each is paired with one notebook cell."""
+
+    def __init__(self, document: NotebookNode | None, *, guessed: bool) -> None:
+        self._guessed = guessed
+        cells = document.cells if document else []
+        self._cells: list[NotebookNode] = [cell for cell in cells if cell.cell_type != "code"]
+
+    def check(self, index: int, cell: NotebookNode) -> CellCheck:
+        """Compare a cell of the notebook with its cell in the document, and take that one."""
+        state, detail, ok = self._state(cell)
+        return CellCheck(
+            index=index,
+            id=cell.id,
+            first_line=first_line(cell.source),
+            state=state,
+            detail=detail,
+            ok=ok,
+        )
+
+    def left(self) -> list[CellCheck]:
+        """Return the cells of the document that no cell of the notebook took."""
+        return [
+            CellCheck(
+                index=None,
+                id=lasting_id(cell),
+                first_line=first_line(cell.source),
+                state=DIFFERS if self._guessed else REMOVED,
+                detail="only that has it" if self._guessed else "the document that was run has it",
+                ok=self._guessed,
+            )
+            for cell in self._cells
+            if cell.source.strip()
+        ]
+
+    def _state(self, cell: NotebookNode) -> tuple[str, str, bool]:
+        if PAPERMILL_ERROR in tags(cell) and _PAPERMILL_MARK.fullmatch(cell.source):
+            return ATTESTED, "papermill's mark of the cell that failed", True
+        same = self._take(cell)
+        if same is None and not cell.source.strip():
+            return ATTESTED, "", True
+        if same is None:
+            return self._differing("not in that" if self._guessed else _NOT_IN_DOCUMENT)
+        if cell.source != same.source:
+            return self._differing(first_difference(cell.source, same.source))
+        if cell.cell_type != same.cell_type:
+            return self._differing(f"it was a {same.cell_type} cell")
+        return ATTESTED, "", True
+
+    def _differing(self, detail: str) -> tuple[str, str, bool]:
+        return DIFFERS if self._guessed else EDITED, detail, self._guessed
+
+    def _take(self, cell: NotebookNode) -> NotebookNode | None:
+        """Return the snapshot's cell that matches this cell by id, else by source."""
+        for alike in (_same_id, _same_source):
+            found = next((other for other in self._cells if alike(cell, other)), None)
+            if found is not None:
+                self._cells = [other for other in self._cells if other is not found]
+                return found
+        return None
+
+
+def _same_id(cell: NotebookNode, other: NotebookNode) -> bool:
+    return lasting_id(cell) is not None and lasting_id(cell) == lasting_id(other)
+
+
+def _same_source(cell: NotebookNode, other: NotebookNode) -> bool:
+    return bool(cell.source == other.source and cell.cell_type == other.cell_type)
