@@ -105,5 +105,5 @@ def _wrong(error: ValidationError, signature: inspect.Signature, name: str) -> P
     argument = names[place] if isinstance(place, int) and place < len(names) else place
     return ParameterError(
         f"{name}: {argument} {advice(problem)}",
-        next_step=f"pass another value; `{name}?` in a cell of its own explains each",
+        next_step=f"pass another value; run `{name}?` in a new cell to read about the arguments",
     )

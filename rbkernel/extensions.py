@@ -136,10 +136,8 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
     def problem(self, extension: Extension) -> ExtensionError | None:
         """Load an extension, and return the error if it cannot be used, else None."""
         if extension.name in self._ours:
-            what = (
-                f"{extension.name} is the name of one that rbkernel brings, which is used instead"
-            )
-            return _cannot(extension, what, "have the package choose another name")
+            what = f"rbkernel itself has {extension.name}, which is used instead"
+            return _cannot(extension, what, "ask the authors of the package to choose another name")
         try:
             self[extension.name]
         except ExtensionError as error:
@@ -157,8 +155,9 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         except (Exception, SystemExit) as error:  # a foreign package may raise anything
             raise _cannot(extension, f"{type(error).__name__}: {error}", repair) from error
         if not isinstance(thing, self._kind):
-            what = f"it names no {self._kind.__name__}, but a {type(thing).__name__}"
-            raise _cannot(extension, what, "see docs/how-to/extend.md for what it should name")
+            kind, given = self._kind.__name__, type(thing).__name__
+            what = f"its entry point must refer to a {kind}, not to a {given}"
+            raise _cannot(extension, what, "docs/how-to/extend.md shows how to write one")
         self._loaded[extension.entry] = cast("_Kind", thing)
         return self._loaded[extension.entry]
 

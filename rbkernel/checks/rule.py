@@ -88,8 +88,8 @@ class Rule(BaseModel):
             if later > sooner:
                 side = "below" if self.below else "above"
                 raise ValueError(
-                    f"warns only where it is critical already: warn={self.warn:g} is {side}"
-                    f" critical={self.critical:g}; give the lesser trouble as warn"
+                    f"warn={self.warn:g} has no effect, because it is {side}"
+                    f" critical={self.critical:g}; choose a warn that is reached first"
                 )
         return self
 

@@ -178,7 +178,7 @@ def _unseen(rule: Rule, cut: str, undecided: int) -> str:
     """Return a description of the rows that were not read, and of those that may count.
 
     >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
-    '2 more may count: state is NULL'
+    '2 more rows may match: state is NULL'
     """
     said = []
     if cut:
@@ -186,7 +186,7 @@ def _unseen(rule: Rule, cut: str, undecided: int) -> str:
     if undecided:
         why = f": {', '.join(rule.where)} is NULL" if rule.where else ""
         why += f" ({rule.unseen})" if rule.unseen else ""
-        said.append(f"{undecided} more may count{why}")
+        said.append(f"{amounts.count(undecided, 'more row')} may match{why}")
     return ", and ".join(said)
 
 
@@ -288,7 +288,7 @@ def _no_figure(
         said.append(f"{column} is NaN in {len(nans)} of {len(values)} rows")
     if len(odd):
         said.append(
-            f"{'and' if said else f'{column} is'} no number in {len(odd)}"
+            f"{'and' if said else f'{column} is'} not a number in {len(odd)}"
             f"{'' if said else f' of {len(values)} rows'}, such as {str(odd.iloc[0])[:40]!r}"
         )
     return ", ".join(said)

@@ -200,7 +200,9 @@ def status(as_json: AsJson = False) -> None:
 @sandbox_app.command()
 def inject(
     fault: Annotated[str, typer.Argument(help="The fault; an unknown name lists all faults.")],
-    seed: Annotated[int, typer.Option(help="Varies the fault.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random values; the same seed gives the same fault.")
+    ] = 1,
 ) -> None:
     """Inject a fault, and print what a runbook must find.
 

@@ -35,9 +35,9 @@ def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool
         return
     if sql and name == OVERVIEW:
         raise ParameterError(
-            f"{OVERVIEW} is many queries",
+            f"{OVERVIEW} runs many queries, so it has no single SQL text",
             where="--sql",
-            next_step=f"name one of {', '.join(overview.TOPICS)}",
+            next_step=f"name one of its diagnostics: {', '.join(overview.TOPICS)}",
         )
     if sql:
         typer.echo(diagnostics.get(name).shown_sql)
@@ -68,8 +68,8 @@ def _overview(session: Session, values: dict[str, str]) -> list[Finding]:
         raise ParameterError(
             f"{OVERVIEW} does not take {', '.join(unknown)}",
             where="-p",
-            next_step="give it standby_name, the application_name of the standby;"
-            " housekeeping=true, to include what is not urgent; or nothing",
+            next_step="use standby_name (the application_name of the standby)"
+            " or housekeeping=true (also checks what is not urgent)",
         )
     housekeeping = values.get("housekeeping", "false").lower()
     if housekeeping not in {"true", "false"}:

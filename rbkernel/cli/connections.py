@@ -33,7 +33,9 @@ def init(
     password: Annotated[
         str, typer.Option(help="Source of the password: 'env NAME', 'file PATH' or 'command …'.")
     ] = "",
-    test: Annotated[bool, typer.Option("--test/--no-test", help="Test it first.")] = True,
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Test the connection before it is written.")
+    ] = True,
 ) -> None:
     """Add a connection to rbkernel.toml: ask for missing values, test it, write it.
 

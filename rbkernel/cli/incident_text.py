@@ -93,7 +93,7 @@ def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
     """Yield the lines of a draft: the update, then the events since the last update."""
     yield from map(line, made.text.splitlines())
     yield ""
-    yield "Not recorded yet. Fill in the places marked ‹ ›: the record does not have them."
+    yield "Not recorded yet. Fill in the places marked ‹ ›: the record has no information for them."
     yield f"Record it: rbkernel incident status {name} {made.status} --impact … --action … --eta …"
     if due:
         yield f"{due.words[0].upper()}{due.words[1:]}."

@@ -62,7 +62,7 @@ def stop(
     for one in servers:
         client.stop(one, now=now)
     typer.echo(
-        f"{amounts.count(len(servers), 'fork server')} told to stop"
+        f"{amounts.count(len(servers), 'fork server')} asked to stop"
         if servers
         else "no fork server runs"
     )

@@ -133,6 +133,10 @@ def _wants(target: Target) -> tuple[str, str]:
 
 def _state(outbox: Outbox, target: Target) -> tuple[str, str, str]:
     state = outbox.waiting(target.name)
-    given_up = f"{state.given_up} given up" if state.given_up else ""
+    given_up = (
+        f"{amounts.count(state.given_up, 'event')} not sent after all retries"
+        if state.given_up
+        else ""
+    )
     problem = "; ".join(filter(None, [state.problem, given_up]))
     return str(state.sent), str(state.pending), problem

@@ -53,7 +53,7 @@ def _print_bytes(raw: bytes | None, number: int, where: str) -> None:
         raise StoreError(
             f"there is no delivery {number} in quarantine",
             where=where,
-            next_step="`rbkernel quarantine` lists those there are",
+            next_step="`rbkernel quarantine` lists all deliveries in quarantine",
         )
     if sys.stdout.isatty():  # a terminal would execute control characters
         typer.echo(raw.decode(errors="replace"))

@@ -212,7 +212,7 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("comparing", total=None)
 
         def show(progress: Progress) -> None:
-            text = f"{progress.source_rows} rows, {len(progress.differences)} suspects"
+            text = f"{progress.source_rows} rows, {len(progress.differences)} rows that may differ"
             bar.update(task, total=len(progress.parts), completed=progress.done, description=text)
 
         yield show
@@ -341,7 +341,7 @@ def _place(text: str, default: str = "") -> tuple[str, str]:
         connection, table = default, text
     if not connection or not table:
         raise ParameterError(
-            f"{text!r} names no connection and table",
+            f"{text!r} is not of the form CONNECTION:table",
             where="rbkernel reconcile",
             next_step="write CONNECTION:table or CONNECTION:schema.table",
         )

@@ -77,15 +77,15 @@ class Command(BaseModel):
         where = f"command {self.name}"
         if set(values) != set(self.arguments):
             raise ConfigError(
-                f"it takes {', '.join(self.arguments) or 'no arguments'}",
+                f"this command takes {', '.join(self.arguments) or 'no arguments'}",
                 where=where,
                 next_step="pass exactly these as keywords",
             )
         for name, value in values.items():
             if not _fits(value, self.arguments[name]):
                 raise ConfigError(
-                    f"{name}={value!r} is no text that matches {self.arguments[name]}, or is an"
-                    " option",
+                    f"{name}={value!r} does not match the pattern {self.arguments[name]},"
+                    " or begins with a dash like an option",
                     where=where,
                     next_step="pass another value, or change the pattern in rbkernel.toml",
                 )
@@ -97,7 +97,7 @@ def must_compile(pattern: str, name: str = "") -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{name or pattern}: no regular expression: {error}") from error
+        raise ValueError(f"{name or pattern}: not a valid regular expression: {error}") from error
 
 
 def _fits(value: object, pattern: str) -> bool:

@@ -97,7 +97,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot be read: byte {error.start + 1} of it is not UTF-8",
             where=str(path),
-            next_step="save it as UTF-8; editors call that its encoding",
+            next_step="save the file as UTF-8 (in your editor: the encoding of the file)",
         ) from error
     # the text is not TOML, has a number that is too long for Python, or is nested too deep
     except (OSError, ValueError, RecursionError) as error:
@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{field}: contains the character U+0000, which no path, name or command can contain",
             where=str(path),
-            next_step="take it out: TOML writes it as \\u0000",
+            next_step="remove it; TOML writes this character as \\u0000",
         )
     return data
 

@@ -93,7 +93,11 @@ class Target(BaseModel):
         """
         found = self._printed() if self.url_command else os.environ.get(self.url_env, "")
         if not found.strip():
-            missing = "url_command printed nothing" if self.url_command else "it is not set"
+            missing = (
+                "url_command printed nothing"
+                if self.url_command
+                else f"the environment variable {self.url_env} is not set"
+            )
             raise self._problem(missing)
         return tuple(found.split())
 
@@ -103,7 +107,9 @@ class Target(BaseModel):
     def _problem(self, what: str) -> ConfigError:
         mend = "run it by hand" if self.url_command else f"export {self.url_env}"
         return ConfigError(
-            f"the address: {what}", where=f"[notify.targets.{self.name}]", next_step=mend
+            f"the address of this target is not known: {what}",
+            where=f"[notify.targets.{self.name}]",
+            next_step=mend,
         )
 
 

@@ -85,7 +85,7 @@ class RouteRule(BaseModel):
     @model_validator(mode="after")
     def _says_which(self) -> RouteRule:
         if not (self.alert or self.match):
-            raise ValueError('a route needs `alert` or `match`; alert = "*" takes every alert')
+            raise ValueError('a route needs `alert` or `match`; alert = "*" matches every alert')
         if self.severity:
             Severity.parse(self.severity)
         return self
@@ -109,7 +109,9 @@ class Schedule(BaseModel):
         from croniter import CroniterBadDateError, croniter
 
         if len(text.split()) != 5 or not croniter.is_valid(text):
-            raise ValueError(f"{text!r} is not five fields of cron, such as '0 6 * * 1-5'")
+            raise ValueError(
+                f"{text!r} is not a cron expression of five fields, such as '0 6 * * 1-5'"
+            )
         try:
             croniter(text).get_next()
         except CroniterBadDateError as error:
@@ -122,5 +124,7 @@ class Schedule(BaseModel):
         try:
             zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"no time zone is called {name!r}; such as Europe/Berlin") from error
+            raise ValueError(
+                f"unknown time zone {name!r}; use a name such as Europe/Berlin"
+            ) from error
         return name

@@ -96,7 +96,9 @@ class Settings(BaseModel):
     def _told_apart(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
         names = [one.name for one in schedules]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two are called {min(twice)!r}: give each a name of its own")
+            raise ValueError(
+                f"two schedules have the name {min(twice)!r}: give each a different name"
+            )
         return schedules
 
     @field_validator("connections")
@@ -118,7 +120,9 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _named_once(self) -> Settings:
         if both := {*self.connections} & {*self.sources}:
-            raise ValueError(f"{min(both)!r} is a connection and a source: rename one of them")
+            raise ValueError(
+                f"{min(both)!r} is the name of a connection and of a source: rename one of them"
+            )
         return self
 
     @property
@@ -172,14 +176,14 @@ class Settings(BaseModel):
             if "://" in name or "=" in name or "@" in name:
                 # the value is not repeated, because it may contain a password
                 raise UnknownConnection(
-                    "this looks like an address, and the name of a connection is wanted",
+                    "this looks like an address, but the name of a connection is needed",
                     where=parameter or "the name of a connection",
-                    next_step="add it with `rbkernel init`, which gives it a name",
+                    next_step="add the database with `rbkernel init`, then pass its name",
                 ) from None
             known = ", ".join(sorted(self.connections)) or "none"
             meant = did_you_mean(name, self.connections)
-            given = f", which the parameter {parameter} names" if parameter else ""
-            other = f"give another as {parameter}=…, or " if parameter else ""
+            given = f" (value of the parameter {parameter})" if parameter else ""
+            other = f"pass another name as {parameter}=…, or " if parameter else ""
             raise UnknownConnection(
                 f"no connection is called {name!r}{given}; known: {known}{meant}",
                 where=str(self.file or f"no {FILE_NAME} found"),

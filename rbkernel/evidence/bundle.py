@@ -147,7 +147,7 @@ class _Seal:
             raise EvidenceError(
                 f"there is no run {self.run_id}",
                 where=str(self.root),
-                next_step="`rbkernel evidence list` shows the runs there are",
+                next_step="`rbkernel evidence list` lists all runs",
             )
         if store.kernel_is_alive(self.open):
             raise EvidenceError(
@@ -189,7 +189,9 @@ class _Seal:
         incident = incident_of(record) or new_incident_id()
         if MASK.search(incident):
             incident = new_incident_id()
-            self.missing = (f"without its incident, whose id held a secret: it is in {incident}",)
+            self.missing = (
+                f"its incident id contained a secret, so the run is in a new incident, {incident}",
+            )
         if not INCIDENT_ID.fullmatch(incident):
             raise EvidenceError(
                 f"{incident!r} is not an incident id",
@@ -334,7 +336,7 @@ def _check_run_id(run_id: str) -> None:
     if not RUN_ID.fullmatch(run_id):
         raise EvidenceError(
             f"{run_id!r} is not a run id",
-            next_step="`rbkernel evidence list` shows the runs there are",
+            next_step="`rbkernel evidence list` lists all runs",
         )
 
 

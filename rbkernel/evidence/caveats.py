@@ -50,7 +50,7 @@ def unhandled(record: IncidentRecord) -> Iterator[Line]:
 
 def _of_alert(line: Line) -> str:
     nothing_ran = line.text("outcome") == AlertOutcome.NO_RUN
-    done = "no runbook ran" if nothing_ran else "not the intended runbook ran"
+    done = "no runbook ran" if nothing_ran else "another runbook ran instead"
     return f"alert {alert_name(line)}: {done}: {line.text('why')}"
 
 

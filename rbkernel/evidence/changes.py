@@ -60,7 +60,9 @@ def edited_before(folder: Path) -> list[tuple[str, str]]:
         checked = _checked(documents.parse(path.read_bytes(), where=str(path)), folder)
     except (OSError, EvidenceError):
         return []  # sealed as it was, but never readable
-    return [(cell.label, _words(cell, f"{cell.state}, and sealed so")) for cell in checked.problems]
+    return [
+        (cell.label, _words(cell, f"{cell.state}, before the seal")) for cell in checked.problems
+    ]
 
 
 def _with_journal(notebook: NotebookNode, folder: Path) -> list[tuple[str, str]]:
@@ -83,7 +85,7 @@ def _with_executed(document: NotebookNode, folder: Path) -> list[tuple[str, str]
     return [
         (
             documents.label(index, cell.id, cell.source),
-            f"is not the same in {EXECUTED}, which is as it was sealed",
+            f"differs from {EXECUTED}, which is unchanged",
         )
         for index, cell in enumerate(document.cells)
         if (cell.cell_type, cell.source) not in known and cell.source.strip()

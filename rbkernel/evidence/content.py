@@ -77,7 +77,7 @@ def report(
     try:
         return dict(make(record, notebook) if make else {}), ()
     except EvidenceError as error:
-        return {}, (f"without a report: {error}",)
+        return {}, (f"the report could not be made: {error}",)
 
 
 def sums(

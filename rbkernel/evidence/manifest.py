@@ -241,7 +241,7 @@ def _read_sums(lines: Sequence[str], first: int, where: str) -> dict[str, str]:
 
 def _damaged(where: str, number: int) -> EvidenceError:
     return EvidenceError(
-        f"line {number} is not as it was written",
+        f"line {number} was changed or damaged",
         where=where,
         next_step="compare with a copy and with the published heads",
     )

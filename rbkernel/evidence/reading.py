@@ -127,7 +127,7 @@ def read(folder: Path) -> Record:
         raise EvidenceError(
             f"no journal to read: {error.strerror}",
             where=str(path),
-            next_step="`rbkernel evidence list` shows the runs there are",
+            next_step="`rbkernel evidence list` lists all runs",
         ) from error
     return read_journal(data, folder)
 

@@ -212,7 +212,7 @@ class Recorder:
             self.broken = RecorderError(
                 f"the event {kind!r} cannot be searched for secrets: {error}",
                 where=str(self.folder),
-                next_step="restart the kernel, and remove what the last cell recorded",
+                next_step="restart the kernel, and remove the object that the last cell recorded",
             )
             raise self.broken from error
 

@@ -112,7 +112,7 @@ def find(root: Path, run: str | Path) -> Path:
         raise EvidenceError(
             f"neither a run id nor a notebook: {error.strerror}",
             where=str(run),
-            next_step="`rbkernel evidence list` shows the runs there are",
+            next_step="`rbkernel evidence list` lists all runs",
         ) from error
     run_id = run_id_of(notebook)
     if run_id is None:
@@ -131,8 +131,8 @@ def _folder_of(root: Path, run_id: str) -> Path:
         raise EvidenceError(
             f"there is no run {run_id}",
             where=str(root),
-            next_step="`rbkernel evidence list` shows all runs, RBKERNEL_EVIDENCE which"
-            " evidence folder is read",
+            next_step="`rbkernel evidence list` lists all runs; RBKERNEL_EVIDENCE sets"
+            " the evidence folder",
         )
     return folder
 

@@ -127,7 +127,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
         raise EvidenceError(
             f"{what} has no run to continue",
             where=str(evidence),
-            next_step="`rbkernel evidence list` shows the runs there are; `rbkernel run RUNBOOK"
+            next_step="`rbkernel evidence list` lists all runs; `rbkernel run RUNBOOK"
             " --incident INC` makes one",
         )
     return sorted(found, key=lambda entry: (entry.verdict.rank, entry.run_id), reverse=True)

@@ -165,7 +165,7 @@ def _injected(copy: NotebookNode) -> dict[str, Any]:
     for node in nodes:
         if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
             raise ValueError(  # noqa: TRY004  # the text of the cell is wrong, not a type
-                f"`{ast.unparse(node)}` gives no parameter its value"
+                f"`{ast.unparse(node)}` does not set a parameter to a value"
             )
         found[node.targets[0].id] = ast.literal_eval(node.value)
     return found

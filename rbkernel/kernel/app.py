@@ -25,7 +25,7 @@ from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
 from traitlets.config import Config
 
-from rbkernel import __version__, config
+from rbkernel import __version__, amounts, config
 from rbkernel.errors import ConfigError, RecorderError
 from rbkernel.evidence import Recorder, install
 from rbkernel.kernel import secrets
@@ -294,9 +294,11 @@ def _learn(recorder: Recorder, connection: config.Connection, password: str) -> 
     name, value, public = secrets.of_connection(connection, password)
     if lines := recorder.learn(name, value, public=public):
         print(
-            f"rbkernel: the {name} was shown before it was known ({lines} lines of the journal)."
-            " It is out of the journal now, but not out of the notebook and what else you see."
-            f" Next: change that password; seal the run id {recorder.run_id}, not the notebook.",
+            f"rbkernel: the {name} was shown before rbkernel knew that it is a secret."
+            f" It was removed from the journal ({amounts.count(lines, 'line')}), but it is still in"
+            " the notebook and on your screen."
+            f" Next: change that password; seal the run with its id, not with the notebook:"
+            f" `rbkernel evidence seal {recorder.run_id}`.",
             file=sys.stderr,
         )
 

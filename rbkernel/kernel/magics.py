@@ -77,7 +77,8 @@ def read_line(line: str) -> tuple[str, str, bool]:
     if len(words) == 3 and words[1] == "--into" and words[2].isidentifier():
         return words[0], words[2], untried
     raise SqlTextError(
-        "%%sql wants a connection, and perhaps --into NAME",
+        "%%sql needs the name of a connection; --into NAME is optional",
         where=f"%%sql {line}",
-        next_step="write `%%sql orders --into stuck`, or a variable that holds the name",
+        next_step="write, for example, `%%sql orders --into stuck`; instead of a name, a variable"
+        " that holds it also works",
     )

@@ -27,7 +27,10 @@ def undefined(document: Document) -> Iterator[Found]:
     """
     for cell, line, name in names.unassigned(document):
         yield in_cell(
-            cell, line, f"{name} is used before it is assigned", "assign it in a cell above"
+            cell,
+            line,
+            f"{name} is used before a value is assigned to it",
+            "assign the value in an earlier cell",
         )
 
 
@@ -42,7 +45,7 @@ def syntax(document: Document) -> Iterator[Found]:
     for code in document.codes:
         if code.error:
             line, said = code.error
-            yield in_cell(code.cell, line, f"this is not Python: {said}", "correct that line")
+            yield in_cell(code.cell, line, f"invalid Python: {said}", "correct that line")
 
 
 @rule("RB303", "long-cell", Level.WARNING, "actionable")
@@ -73,7 +76,7 @@ def pasted(document: Document) -> Iterator[Found]:
             continue
         length = (node.end_lineno or node.lineno) - node.lineno + 1
         if isinstance(node, ast.ClassDef) or length > LONGEST_FUNCTION:
-            message = f"{node.name} is library code"
+            message = f"{node.name} is a class, or a long function: that is library code"
             yield in_cell(cell, node.lineno, message, "move it into a package, and import it")
 
 
@@ -97,10 +100,15 @@ def waits(document: Document) -> Iterator[Found]:
             yield in_cell(cell, raised.lineno, "the cell ends the kernel", _FINDING)
     for cell, loop in document.nodes(ast.While):
         if _endless(loop):
-            yield in_cell(cell, loop.lineno, "this loop may never end", "look with rb.sample")
+            yield in_cell(
+                cell,
+                loop.lineno,
+                "this loop may never end",
+                "use rb.sample, which takes a fixed number of samples",
+            )
 
 
-_FINDING = "say what is wrong with rb.check"
+_FINDING = "report the problem with rb.check instead"
 
 
 @rule("RB316", "error-swallowed", Level.WARNING, "verifiable")
@@ -114,7 +122,12 @@ def swallowed(document: Document) -> Iterator[Found]:
     for cell, node in document.nodes(ast.ExceptHandler):
         broad = node.type is None or dotted(node.type) in {"Exception", "BaseException"}
         if broad and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node)):
-            yield in_cell(cell, node.lineno, "any error is caught here", "let it raise")
+            yield in_cell(
+                cell,
+                node.lineno,
+                "errors of every kind are caught here",
+                "let the error raise, or catch one kind",
+            )
 
 
 def _endless(node: ast.While) -> bool:

@@ -135,7 +135,12 @@ def limit_not_told(file: DiagnosticFile, _around: Surroundings) -> Iterator[Foun
         return
     for sql in (file.declared.sql, *file.declared.variants.values()):
         if _LIMIT.search(_code(sql)) and "of_all" not in sql:
-            yield Found(0, 0, "the LIMIT is not told", "add count(*) OVER () AS of_all")
+            yield Found(
+                0,
+                0,
+                "the query has a LIMIT but does not return the number of all rows",
+                "add count(*) OVER () AS of_all",
+            )
 
 
 @diagnostic_rule("RB805", "diagnostic-name-taken", Level.ERROR, "complete")
@@ -166,10 +171,12 @@ def columns(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     known = {*file.declared.columns}
     for rule in file.declared.rules:
         for name in sorted({rule.column, rule.by, rule.each, *rule.where} - {""} - known):
-            yield Found(0, 0, f"{rule.title}: {name} is no declared column", "declare the column")
+            yield Found(
+                0, 0, f"{rule.title}: {name} is not a declared column", "declare the column"
+            )
     if figure := file.declared.figure:
         for name in sorted({figure.x, figure.y, figure.by} - {""} - known):
-            yield Found(0, 0, f"the figure: {name} is no declared column", "declare the column")
+            yield Found(0, 0, f"the figure: {name} is not a declared column", "declare the column")
 
 
 @diagnostic_rule("RB807", "diagnostic-unit", Level.WARNING, "actionable")

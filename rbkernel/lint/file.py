@@ -19,10 +19,9 @@ add(
         name="unreadable",
         level=Level.ERROR,
         criterion="complete",
-        text="""The file is no notebook.
+        text="""The file is not a notebook.
 
-It cannot be opened at all: a conflict of version control was saved in it, it was cut off, or it is
-another format.
+It cannot be opened: it contains a merge conflict, is cut off, or has another format.
 
 Why: it will not open when it is needed.
 

@@ -62,7 +62,7 @@ def secrets(document: Document) -> Iterator[Found]:
     for cell in document.cells:
         for line, text in cell.lines if secret_in(cell.source) else ():
             if what := secret_in(text):
-                yield in_cell(cell, line, f"this looks like {what}", _REMOVE)
+                yield in_cell(cell, line, f"this text looks like {what}", _REMOVE)
         if cell.kind == "code" and any(map(secret_in, _texts(cell.node.outputs))):
             yield in_cell(cell, 1, "an output seems to contain a secret", _REMOVE)
 
@@ -132,7 +132,7 @@ def changing_shell(document: Document) -> Iterator[Found]:
     for cell, line, text in (*effects.shells(document), *effects.ours(document)):
         if what := shelltext.changes(text):
             yield in_cell(
-                cell, line, f"{what} changes something, unasked", "propose it with rb.act"
+                cell, line, f"{what} changes something without asking", "propose it with rb.act"
             )
 
 
@@ -168,7 +168,7 @@ def changing_text(document: Document) -> Iterator[Found]:
         if block.language in {"sql", "psql", "pgsql"}:
             what = changing_sql(block.text)
         if what:
-            message = f"{what} changes something, and is offered to copy"
+            message = f"{what} changes something, and is only text to copy"
             yield in_cell(cell, block.line, message, "propose it with rb.act")
 
 
@@ -181,7 +181,9 @@ def changing_http(document: Document) -> Iterator[Found]:
     Instead: `rb.http` looks (GET and HEAD); propose the rest with `rb.act`.
     """
     for cell, line, name in effects.requests(document):
-        yield in_cell(cell, line, f"{name} may change something, unasked", "propose it with rb.act")
+        yield in_cell(
+            cell, line, f"{name} may change something without asking", "propose it with rb.act"
+        )
 
 
 @rule("RB510", "change-of-files", Level.ERROR, "safe")
@@ -193,7 +195,9 @@ def changing_files(document: Document) -> Iterator[Found]:
     Instead: propose it with `rb.act`; what the run found is in its evidence already.
     """
     for cell, line, name in effects.files(document):
-        yield in_cell(cell, line, f"{name} changes something, unasked", "propose it with rb.act")
+        yield in_cell(
+            cell, line, f"{name} changes something without asking", "propose it with rb.act"
+        )
 
 
 @rule("RB507", "action-without-decision", Level.WARNING, "safe")
@@ -207,7 +211,10 @@ def undecided(document: Document) -> Iterator[Found]:
     for call in document.called("act"):
         if call.keyword("when") is None:
             yield in_cell(
-                call.cell, call.line, "rb.act waits for no decision", "add when=choice.chose(…)"
+                call.cell,
+                call.line,
+                "rb.act does not wait for a decision",
+                "add when=choice.chose(…)",
             )
 
 
@@ -223,7 +230,7 @@ def no_undo(document: Document) -> Iterator[Found]:
     acts, front = document.called("act"), document.front
     if acts and front and not front.rollback:
         yield in_field(
-            document, "rollback", "actions are proposed, and rollback is not said",
+            document, "rollback", "the runbook proposes actions, but has no `rollback`",
             "say how to undo each action, or that it cannot be undone",
         )  # fmt: skip
 

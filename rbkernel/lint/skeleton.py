@@ -61,7 +61,10 @@ def help_texts(document: Document) -> Iterator[Found]:
         if not parameter.help:
             line = cell.line_of(rf"^{name}\s*:")
             yield in_cell(
-                cell, line, f"{name} has no explanation", "add `# what it means` behind it"
+                cell,
+                line,
+                f"{name} has no explanation",
+                "add a comment behind it: `# what it means`",
             )
 
 
@@ -149,7 +152,7 @@ def checks(document: Document) -> Iterator[Found]:
     Instead: `rb.check`, `rb.assess`, `rb.http` or another call that gives a finding.
     """
     if document.called("start") and not document.called(*_CHECKS):
-        yield Found(0, 0, "no call gives a finding", "add rb.check, rb.assess or rb.http")
+        yield Found(0, 0, "no call produces a finding", "add rb.check, rb.assess or rb.http")
 
 
 @rule_with_surroundings("RB313", "unknown-call", Level.ERROR, "complete")

@@ -41,7 +41,7 @@ def built(document: Document) -> Iterator[Found]:
             yield in_cell(cell, node.lineno, "SQL is built from strings", _BIND)
 
 
-_BIND = "write `:name` in the SQL, and pass name=… (in `%%sql` the variable is taken by itself)"
+_BIND = "write `:name` in the SQL, and pass name=… (`%%sql` uses the variable of that name)"
 
 
 @rule("RB402", "value-not-bound", Level.ERROR, "safe")
@@ -58,7 +58,7 @@ def pasted(document: Document) -> Iterator[Found]:
             continue
         for offset, said in _unbound(statement.text):
             line = statement.line + statement.text.count("\n", 0, offset)
-            message = f"{said} is not bound"
+            message = f"{said} stands in the SQL, and no value is filled in for it"
             yield in_cell(statement.cell, line, message, "write `:name`, without quotes")
 
 

@@ -56,7 +56,7 @@ def goal(document: Document) -> Iterator[Found]:
     """
     for step in document.steps:
         if not _says(step, _GOAL):
-            yield _at(step, "has no goal", "begin it with **Goal:** …")
+            yield _at(step, "has no goal", "begin the step with **Goal:** …")
 
 
 @rule("RB202", "step-without-expected", Level.WARNING, "verifiable")

@@ -65,18 +65,27 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.key or len(set(self.key)) < len(self.key):
-            raise _wrong("the key names no column, or one twice", "name what identifies a row")
+            raise _wrong(
+                "the key is empty, or contains a column twice",
+                "name the columns that identify a row",
+            )
         if bool(self.window_s) != bool(self.window_column):
             raise _wrong("a window needs its length and a column", "give both, or none")
         if not 0 <= self.window_s < float("inf"):
-            raise _wrong(f"a window of {self.window_s} s is no window", "give a positive length")
+            raise _wrong(
+                f"the window of {self.window_s} s is not a positive time", "give a positive length"
+            )
         if "" in (*self.key, *self.columns) or len(set(self.columns)) < len(self.columns):
-            raise _wrong("a column to compare has no name, or is named twice", "name each once")
+            raise _wrong(
+                "the columns to compare contain an empty name, or a name twice", "name each once"
+            )
         if both := sorted(set(self.ignore) & {*self.key, *self.columns}):
             raise _wrong(f"{', '.join(both)} is to be compared and ignored", "name it once")
         for column, most in self.tolerance.items():
             if not 0 <= most < float("inf"):
-                raise _wrong(f"{most} is no tolerance for {column}", "give a number from 0 on")
+                raise _wrong(
+                    f"{most} is not a valid tolerance for {column}", "give 0 or a positive number"
+                )
             if column in self.key:
                 raise _wrong(f"the key {column} cannot have a tolerance", "leave it out")
         for condition in filter(None, (self.where, self.target_where)):
@@ -119,7 +128,7 @@ def parts_of(name: str) -> list[str]:
     """
     parts = [quoted.replace('""', '"') or plain for quoted, plain in _PART_OF_NAME.findall(name)]
     if not 1 <= len(parts) <= 2:
-        raise _wrong(f"{name!r} is no table's name", "write table or schema.table")
+        raise _wrong(f"{name!r} is not a valid table name", "write table or schema.table")
     return parts
 
 
@@ -128,7 +137,7 @@ def _check_brackets(condition: str) -> None:
     value.
     """
     if not condition.strip():
-        raise _wrong("the condition is blank", "write one, or leave it out")
+        raise _wrong("the condition is empty", "write one, or leave it out")
     depth = 0
     for kind, text in lexer.tokens(condition):
         if kind == "parameter" or text == "$":

@@ -380,8 +380,9 @@ def _note_obstacles(script: _Script, rules: list[str]) -> None:
     for columns in script.layout.target.unique:
         if _exchanged(script.updates, sorted(columns)):
             script.obstacles.append(
-                f"rows exchange unique {', '.join(sorted(columns))}, which is checked"
-                " row by row: the script may stop; change one of these values by hand first"
+                f"rows swap values of the unique columns {', '.join(sorted(columns))}; PostgreSQL"
+                " checks each row at once, so the script may stop: change one of the values by"
+                " hand first"
             )
 
 

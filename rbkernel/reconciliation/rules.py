@@ -44,8 +44,8 @@ def rules(question: Question) -> tuple[Rule, ...]:
             critical=100,
             cause=f"{{value}} of {target} {{differs|differ}} from {source} and {{stays|stay}}"
             " different: {top}",
-            next_step="warning: patch the rows; critical: halt the stage; first resolve any cause"
-            " that was found",
+            next_step="first resolve any cause that was found; then patch the rows if this is a"
+            " warning, or halt the stage if it is critical",
             source="one row that stays different is drift; 100 rows are what a person can review",
         ),
         Rule(
@@ -57,7 +57,7 @@ def rules(question: Question) -> tuple[Rule, ...]:
             warn=0,
             cause="{value} differed each time, but were changed in between",
             next_step="compare again with a longer recheck_after_s",
-            source="a row that keeps changing has not been shown to be the same",
+            source="a row that keeps changing cannot be compared reliably",
         ),
         Rule(
             title="Rows in flight",

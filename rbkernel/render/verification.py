@@ -54,7 +54,7 @@ def verify(
         path = path.absolute().parent  # a sealed file is verified with its seal
     if path.absolute() == root.absolute() and not has_seals(root):
         if published:
-            return [f"{root / manifest.HEADS}: is gone, with all that was sealed"], False
+            return [f"{root / manifest.HEADS}: is missing, and so is all sealed evidence"], False
         raise _nothing_sealed(root, runs.list_runs(root))
     if path.is_dir() and path.parent == root / "open":
         return [f"{path}: not sealed yet: `rbkernel evidence seal {path.name}`"], False
@@ -65,9 +65,9 @@ def verify(
         return [f"verified {path}", *_signers(path), *_unsealed(path)], True
     if published:
         raise EvidenceError(
-            "a published head is looked for among seals, and this is a notebook",
+            "--head cannot be used with a notebook, because a head belongs to a seal",
             where=str(path),
-            next_step="verify its run or its incident with --head",
+            next_step="use --head with the run or the incident of this notebook",
         )
     return _notebook(root, path, signers)
 
@@ -77,13 +77,16 @@ def sealed(run: SealedRun) -> list[str]:
     lines = [f"sealed {run.folder}", f"head   {run.head}"]
     lines += [f"  {line}" for line in signed(run)]
     if not run.is_new:
-        lines.append(f"  it was sealed already, at {run.sealed_at}: nothing was changed")
+        lines.append(f"  it was already sealed, at {run.sealed_at}: nothing was changed")
     if run.other_notebook:
         lines.append(
-            f"  the notebook given is not the one under seal: what holds is {run.folder / EXECUTED}"
+            f"  the given notebook was not sealed; the sealed one is {run.folder / EXECUTED}"
         )
     lines += [f"  cannot be read: {one}" for one in run.verification.unreadable]
-    return lines + [f"  not as recorded under seal: {cell}" for cell in run.verification.problems]
+    return lines + [
+        f"  sealed, although it differs from the journal: {cell}"
+        for cell in run.verification.problems
+    ]
 
 
 def signed(run: SealedRun) -> list[str]:
@@ -96,7 +99,8 @@ def _check_heads(published: Collection[str]) -> None:
         if not manifest.is_head(head):
             raise EvidenceError(
                 f"{head!r} is not a head",
-                next_step="give the 64 digits that `seal` or `rbkernel run` printed after head",
+                next_step="pass the 64 hexadecimal digits that `seal` or `rbkernel run` printed"
+                " after the word head",
             )
 
 
@@ -121,8 +125,8 @@ def _unsealed(path: Path) -> list[str]:
         return []
     counts = unsealed(path.absolute())
     named = [
-        f"not yet under seal: {count} {'line' if count == 1 else 'lines'} of the record of"
-        f" {incident}: `rbkernel incident close {incident}` seals what it has"
+        f"not sealed yet: {count} {'line' if count == 1 else 'lines'} of the record of"
+        f" {incident}: `rbkernel incident close {incident}` seals them"
         for incident, count in list(counts.items())[-_NAMED:]
     ]
     others = len(counts) - _NAMED
@@ -143,7 +147,7 @@ def _incident(root: Path, incident: str) -> Path:
         return root / incident
     if any(head.incident == incident for head in read_heads(root)):
         raise EvidenceError(
-            f"the folder of {incident} is gone, yet HEADS has its seals",
+            f"the folder of {incident} is missing, although HEADS lists its seals",
             where=str(root),
             next_step="restore it from a copy, then verify again",
         )
@@ -155,7 +159,7 @@ def _nothing_sealed(root: Path, waiting: list[runs.RunEntry], of: str = "") -> E
     if waiting:
         step = f"`rbkernel evidence seal {waiting[-1].run_id}` seals the newest run"
     else:
-        step = "`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which folder"
+        step = "`rbkernel evidence list` lists all runs; RBKERNEL_EVIDENCE sets the folder"
     return EvidenceError(f"nothing{of} is sealed yet", where=str(root), next_step=step)
 
 
@@ -164,11 +168,13 @@ def _notebook(root: Path, path: Path, signers: Path | None) -> tuple[list[str], 
     record = read(folder)
     notebook = documents.parse(path.read_bytes(), where=str(path))
     found = verify_notebook(notebook, record, snapshot_of(record))
-    verdict = "verified" if found.ok else "NOT as recorded"
+    verdict = "verified" if found.ok else "DIFFERENT from the record"
     lines = [*_cells(found), f"{verdict}: {path} is of run {found.run_id}"]
     if folder.parent != root / "open":
         problems = verify_folder(folder, signers=signers)
-        return lines + [f"under seal: {problem}" for problem in problems], found.ok and not problems
+        return lines + [
+            f"in the sealed run: {problem}" for problem in problems
+        ], found.ok and not problems
     # once an edited notebook is sealed, the original cannot be sealed any more
     hint = f": `rbkernel evidence seal {shlex.quote(str(path))}`" if found.ok else ""
     return [*lines, f"the run is not sealed yet{hint}"], found.ok

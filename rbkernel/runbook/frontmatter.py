@@ -72,15 +72,15 @@ class FrontMatter(Section):
     summary: str = Field(min_length=1, description="two or three sentences in plain words")
     category: Category | None
     severity: str = Field(description="in the team's own scale")
-    owner: str = Field(min_length=1, description="the team or person that keeps it right")
+    owner: str = Field(min_length=1, description="the team or person that maintains it")
     service: str = Field("", description="the service, module or system it belongs to")
-    on_call: str = Field("", description="the rotation, and where it is written")
+    on_call: str = Field("", description="the on-call rotation, and where it is published")
     contacts: _Many[Contact] = ()
     response_time: str = Field("", description="such as immediate, < 30 min, next business day")
     last_tested: datetime.date | None = Field(None, description="the last drill or use")
     testing_schedule: str = Field("", description="such as quarterly, after major changes")
     slo: str = Field("", description="such as p95 < 800 ms, 99.9 % available")
-    symptoms: Texts = Field((), description="how one knows that this is happening")
+    symptoms: Texts = Field((), description="what an engineer sees when this happens")
     impact: Impact = Impact()
     severity_levels: _Many[SeverityLevel] = Field((), description="what `rb.severity` computes")
     scope: Scope = Scope()
@@ -94,9 +94,13 @@ class FrontMatter(Section):
     metrics: _Many[Metric] = ()
     escalation: Escalation = Escalation()
     communication: Communication = Communication()
-    rollback: _Many[Operation] = Field((), description="the way back, if the steps do not work")
-    kill_switches: _Many[Operation] = Field((), description="what stops the bleeding")
-    operations: _Many[Operation] = Field((), description="what is done often: restart, scale, …")
+    rollback: _Many[Operation] = Field(
+        (), description="how to return to the state before, if the steps do not work"
+    )
+    kill_switches: _Many[Operation] = Field(
+        (), description="switches that limit the damage at once"
+    )
+    operations: _Many[Operation] = Field((), description="frequent operations: restart, scale, …")
     configuration: _Many[Setting] = ()
     recovery: Recovery = Recovery()
     assumptions: _Many[Assumption] = ()

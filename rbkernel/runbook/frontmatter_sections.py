@@ -100,7 +100,7 @@ class Prerequisite(Section):
     """A condition to meet before the first step; a program checks all fields except ``text``."""
 
     plain = "text"
-    text: str = Field("", description="in words; nobody but a human can look")
+    text: str = Field("", description="in words, for what only a human can check")
     tool: str = Field("", pattern=r"^[\w.+-]*$|^‹", description="a program, such as psql")
     version: str = Field("", description="its lowest version, such as >= 14.0")
     connection: str = Field("", description="the parameter that carries a connection's name")
@@ -124,7 +124,7 @@ class Dependency(Section):
     direction: Literal["uses", "used by"] = "uses"
     purpose: str = ""
     via: str = Field("", description="how it is connected, such as pool")
-    criticality: str = Field("", description="how bad it is without it; a severity")
+    criticality: str = Field("", description="severity of the incident when it is down")
     impact: str = Field("", description="what happens when it is down")
     failure_mode: str = ""
     fallback: str = ""
@@ -138,10 +138,10 @@ class Health(Section):
     plain = "url"
     url: str = Field(min_length=1)
     name: str = ""
-    status: int = Field(200, ge=100, le=599, description="the status code that is right")
-    contains: str = Field("", description="text that the body must hold")
-    within_s: float = Field(2.0, gt=0, description="seconds; slower is a warning")
-    meaning: str = Field("", description="what is right when it answers")
+    status: int = Field(200, ge=100, le=599, description="the expected status code")
+    contains: str = Field("", description="text that the body must contain")
+    within_s: float = Field(2.0, gt=0, description="in seconds; a slower answer is a warning")
+    meaning: str = Field("", description="the expected answer")
 
 
 class Trigger(Section):
@@ -179,10 +179,10 @@ class Metric(Section):
     normal: str = ""
     warning: float | str | None = None
     critical: float | str | None = None
-    baseline: float | None = Field(None, description="what `> 2x` is a multiple of")
+    baseline: float | None = Field(None, description="the value that `2x` in a limit refers to")
     diagnostic: str = Field("", description="a named diagnostic, such as connections/saturation")
     query: str = Field("", description="SQL that reads, if no diagnostic fits")
-    column: str = Field("", description="the column of the answer that is judged")
+    column: str = Field("", description="the column of the result that is compared with the limits")
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
     connection: str = Field("db", description="the parameter that carries a connection's name")
     values: dict[str, str | int | float | bool] = Field(
@@ -273,9 +273,9 @@ class Communication(Section):
     stakeholders: Texts = ()
     immediately: Texts = ()
     every: str = Field("", description="how often, such as 30 minutes")
-    updates: Texts = Field((), description="what an update says")
+    updates: Texts = Field((), description="what an update contains")
     resolved: Texts = ()
-    message: str = Field("", description="the words of an update, to fill in")
+    message: str = Field("", description="template of an update")
 
 
 class Operation(Section):
@@ -288,7 +288,7 @@ class Operation(Section):
     undo: str = ""
     risk: str = ""
     verify: str = Field("", description="how to see that it worked")
-    group: str = Field("", description="operations of one kind, such as database, security")
+    group: str = Field("", description="a name for related operations, such as database, security")
 
 
 class Setting(Section):

@@ -118,7 +118,7 @@ _YAML_ADVICE = {
     "cannot start any token": "indent with spaces, and put a text that begins with @, ` or % into"
     " quotes",
     "could not find expected ':'": "write `name: value`, or indent a continued text",
-    "block mapping": "indent the fields of one level alike",
+    "block mapping": "indent all fields of one level by the same number of spaces",
     "flow": "close what `[` or `{` opens",
 }
 
@@ -134,7 +134,7 @@ def _twice(node: yaml.Node, path: str = "") -> Iterable[Problem]:
     for key, value in node.value:
         name = f"{path}{key.value}"
         if key.value in seen:
-            message = "stands there twice: keep one of the two"
+            message = "appears twice: keep one of them"
             yield Problem(field=name, line=_line(key), message=message)
         if isinstance(key.value, str):
             seen.add(key.value)

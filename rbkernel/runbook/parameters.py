@@ -193,7 +193,7 @@ def refuse_secret_incident(incident: str, where: str, redactor: Redactor) -> Non
     """
     if redactor.spans(incident):
         raise SecretParameter(
-            "the incident's id holds what is known as a secret, or looks like one",
+            "the incident's id is, or looks like, a secret",
             where=where,
             next_step="use another id, such as INC-20261120-7f3a",
         )
@@ -269,16 +269,18 @@ def _convert(parameter: Parameter, value: Any, where: str) -> Value:
             value = _items(value, annotation)
         items = value if isinstance(value, list) else [value]
         if not all(_keeps_all(item, annotation.removeprefix("list[")) for item in items):
-            raise ValueError("another type, of which something would be lost")
+            raise ValueError("another type, and converting it would lose information")
         converted: Value = TypeAdapter(_type(annotation)).validate_python(value)
         if any(isinstance(one, float) and not math.isfinite(one) for one in _each(converted)):
-            raise ValueError("a threshold that is no number holds nothing back")
+            raise ValueError(
+                "a threshold must be a number, because every comparison with NaN is false"
+            )
     except ValueError:  # pydantic's ValidationError is one
         if parameter.choices:
             raise _no_choice(parameter, value, where) from None
         raise ParameterError(
-            f"the parameter {parameter.name} wants {annotation}, such as {parameter.default!r},"
-            f" and was given {_NAMES.get(type(value), 'another type')}",
+            f"the parameter {parameter.name} must be {annotation}, such as {parameter.default!r},"
+            f" but was given {_NAMES.get(type(value), 'another type')}",
             where=where,
             next_step=_as_text(parameter.name)
             if annotation.startswith(("str", "list[str")) and not isinstance(value, str)

@@ -62,7 +62,9 @@ def judged(output: str, expected: Mapping[str, str]) -> tuple[Expected, ...]:
 def _held(output: str, name: str, words: str) -> Expected:
     limit = threshold(words)
     if limit is None:
-        return Expected(name=name, limit=words, actual="not understood: what is right", met=None)
+        return Expected(
+            name=name, limit=words, actual="the expected value is not understood", met=None
+        )
     found = list(_figures(output, name))
     if not found:
         return Expected(name=name, limit=words, actual="not in the output", met=None)
@@ -70,7 +72,7 @@ def _held(output: str, name: str, words: str) -> Expected:
     known = [value for value in values if value is not None]
     if len(known) < len(found):
         odd = next(unit for (_, unit), value in zip(found, values, strict=True) if value is None)
-        said = f"in {odd or 'no unit'}, which cannot be held against {words}"
+        said = f"in {odd or 'no unit'}, which cannot be compared with {words}"
         return Expected(name=name, limit=words, actual=said, met=None)
     worst = max(known) if limit.below else min(known)
     value, unit = found[values.index(worst)]

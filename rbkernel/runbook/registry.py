@@ -58,18 +58,18 @@ def _entries(path: Path) -> dict[str, Entry]:
         said = " ".join(str(error).split())
         raise _wrong(path, f"cannot be read: {said}") from error
     if not isinstance(data, dict):
-        raise _wrong(path, "is no mapping of ids")
+        raise _wrong(path, "is not a mapping of ids")
     return {str(name): _entry(path, str(name), value) for name, value in data.items()}
 
 
 def _entry(path: Path, name: str, value: Any) -> Entry:
     if not _ID.fullmatch(name):
-        raise _wrong(path, f"{name} is no id such as MON-005, DEP-001, RISK-008 or RUN-010")
+        raise _wrong(path, f"{name} is not an id such as MON-005, DEP-001, RISK-008 or RUN-010")
     if isinstance(value, str):
         return Entry(title=value)
     if isinstance(value, dict) and set(value) <= {"title", "level"}:
         return Entry(title=str(value.get("title", "")), level=str(value.get("level", "")))
-    raise _wrong(path, f"{name} should be a text, or {{title: …, level: …}}")
+    raise _wrong(path, f"{name} should be text, or {{title: …, level: …}}")
 
 
 def _wrong(path: Path, what: str) -> ConfigError:

@@ -115,7 +115,7 @@ def test_from_an_alert_to_the_attachment(
         assert "Resolved" in shell.give(resolve)
         printed = shell.give(close)
         assert "verified" in printed
-        assert "not yet under seal" not in printed
+        assert "not sealed yet" not in printed
         attachment = Path(printed.splitlines()[0])
         page.goto(attachment.as_uri())
         expect(page.locator("body")).to_contain_text("told phone: RUN-005 CRITICAL")

@@ -227,7 +227,7 @@ def test_an_incident_that_holds_a_secret_is_refused_before_anything_is_written(
     process = start(tmp_path, "1", "-p", "incident", "INC-zebraFinch77quiet")
     _, complaint = process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
-    assert "the incident's id holds what is known as a secret" in complaint
+    assert "the incident's id is, or looks like, a secret" in complaint
     assert not (tmp_path / "out.ipynb").exists()
     assert not evidence.exists()
     with pytest.raises(SecretParameter, match="the incident's id"):

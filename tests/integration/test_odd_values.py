@@ -207,7 +207,9 @@ class TestIntervals:
         frame = diag.query("VALUES ('1 mon'::interval), ('10 s'), (NULL)")
         found = rules.apply(Rule(title="age", column="column1", warn=60), frame)
         assert found.verdict is Verdict.UNKNOWN
-        assert found.actual == "column1 is NULL in 1 of 3 rows, and no number in 1, such as '1 mon'"
+        assert (
+            found.actual == "column1 is NULL in 1 of 3 rows, and not a number in 1, such as '1 mon'"
+        )
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])

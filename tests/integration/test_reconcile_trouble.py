@@ -386,11 +386,11 @@ class TestRefusals:
             ({"where": "1=1) OR (1=1"}, "not one expression"),
             ({"where": "id = :id"}, "has no value"),
             ({"where": "id=$1"}, r"\$1 in a condition has no value"),
-            ({"where": "  "}, "condition is blank"),
+            ({"where": "  "}, "condition is empty"),
             ({"columns": ("v", "v")}, "named twice"),
             ({"columns": ("",)}, "has no name"),
             ({"window_s": 5.0}, "its length and a column"),
-            ({"tolerance": {"v": float("nan")}}, "is no tolerance"),
+            ({"tolerance": {"v": float("nan")}}, "is not a valid tolerance"),
             ({"tolerance": {"id": 1.0}}, "cannot have a tolerance"),
         ],
     )

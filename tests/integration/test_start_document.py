@@ -119,8 +119,8 @@ def test_start_takes_the_parameters_from_the_notebook(tmp_path: Path, evidence: 
             "mode = 'slw'",
             "is one of fast, slow, and was given something else (RUN-900). Next: write slow",
         ),
-        ("ignore = 3", "the parameter ignore wants list[str], such as []"),
-        ("limit_s = 'many'", "the parameter limit_s wants float"),
+        ("ignore = 3", "the parameter ignore must be list[str], such as []"),
+        ("limit_s = 'many'", "the parameter limit_s must be float"),
     ],
 )
 def test_a_wrong_variable_is_refused(tmp_path: Path, evidence: Path, given: str, said: str) -> None:

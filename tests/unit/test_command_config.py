@@ -53,7 +53,7 @@ class TestDeclaration:
             ('argv = ["a", "{pod}"]', "must be the same"),
             ('argv = ["a"]\narguments = {pod = "b"}', "must be the same"),
             ('argv = ["a", "{pod}"]\narguments = {pods = "b"}', "must be the same"),
-            ('argv = ["a", "{pod}"]\narguments = {pod = "["}', "no regular expression"),
+            ('argv = ["a", "{pod}"]\narguments = {pod = "["}', "not a valid regular expression"),
             ('argv = ["a", "{pod}"]\narguments = {pod = 3}', "pod"),
         ],
     )
@@ -130,11 +130,11 @@ class TestArguments:
         [{}, {"namespace": "web"}, {"namespace": "web", "pod": "a", "context": "prod"}],
     )
     def test_exactly_those_that_are_declared(self, file: Path, values: Mapping[str, str]) -> None:
-        with pytest.raises(ConfigError, match="it takes namespace, pod"):
+        with pytest.raises(ConfigError, match="this command takes namespace, pod"):
             pods(file).with_arguments(values)
 
     def test_none_where_none_are_declared(self) -> None:
         command = Command(name="uptime", argv=("uptime",))
         assert command.with_arguments({}) == ["uptime"]
-        with pytest.raises(ConfigError, match="it takes no arguments"):
+        with pytest.raises(ConfigError, match="this command takes no arguments"):
             command.with_arguments({"x": "1"})

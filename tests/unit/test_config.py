@@ -193,7 +193,7 @@ class TestRefusals:
         (folder / config.FILE_NAME).write_bytes(content)
         with pytest.raises(ConfigError, match="cannot be read") as caught:
             config.load()
-        assert "save it as UTF-8" in caught.value.next_step
+        assert "save the file as UTF-8" in caught.value.next_step
         assert "codec" not in str(caught.value)
 
     def test_the_mark_that_windows_puts_before_utf_8_is_no_error(self, folder: Path) -> None:

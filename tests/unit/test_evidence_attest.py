@@ -213,7 +213,7 @@ def test_an_edited_cell_that_was_moved_is_told_both(saved: NotebookNode, record:
     saved.cells.insert(0, saved.cells.pop(8))
     (check,) = verified(saved, record).problems
     assert check.state == "edited after the run"
-    assert check.detail.endswith("in what ran; moved: it is cell 8 of the document")
+    assert check.detail.endswith("in the code that ran; moved: it is cell 8 of the document")
 
 
 def guess(tmp_path: Path) -> Record:
@@ -236,7 +236,7 @@ def test_a_document_that_need_not_be_the_one_that_ran_accuses_nobody(
         one.id = f"other-{one.id}"  # as in a copy that somebody made
     result = verified(saved, record)
     assert result.ok
-    assert result.partial.startswith("partial: nobody named the file that ran")
+    assert result.partial.startswith("partial: the file that ran is unknown")
     assert {one.state for one in result.cells} <= {
         *("attested", "differs from the catalogue's document")
     }
@@ -252,7 +252,7 @@ def test_what_differs_from_a_guessed_document_is_told(saved: NotebookNode, tmp_p
             "cell 5 (step): differs from the catalogue's document: line 1: `## Nothing to see`"
             " instead of `## Look`"
         ),
-        "a missing cell (title): differs from the catalogue's document: only that has it",
+        "a missing cell (title): differs from the catalogue's document: only the catalogue has it",
     ]
 
 
@@ -273,7 +273,10 @@ def test_a_line_that_differs_is_shown_and_not_the_first(
     cell(saved, "step").source = "## Look\nelsewhere"
     assert [str(one) for one in verified(saved, record).problems] == [
         "cell 6 (step): edited after the run: line 2: `elsewhere` instead of `at the lag`",
-        "cell 7 (lag): edited after the run: line 2: `lag.head()` instead of `lag` in what ran",
+        (
+            "cell 7 (lag): edited after the run: line 2: `lag.head()` instead of `lag` in the code"
+            " that ran"
+        ),
     ]
 
 
@@ -281,7 +284,7 @@ def test_the_line_of_an_output_that_differs_is_shown(saved: NotebookNode, record
     _edit_output(saved)
     (lag,) = verified(saved, record).problems
     assert lag.detail == (
-        "its output is not the recorded one, line 2: `0  1.5` instead of `0  31.5`"
+        "its output differs from the journal, line 2: `0  1.5` instead of `0  31.5`"
     )
     assert verified(saved, record).count == "9 of 10 cells attested"
 

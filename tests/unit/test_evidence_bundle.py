@@ -181,13 +181,13 @@ def test_an_edited_notebook_sealed_on_purpose_is_always_reported(tmp_path: Path)
             (
                 executed,
                 "cell 5 (start)",
-                "output missing, and sealed so: 1 of the recorded outputs",
+                "output missing, before the seal: 1 of the recorded outputs",
             ),
             (
                 executed,
                 "cell 6 (step)",
                 (
-                    "edited after the run, and sealed so: line 1: `## Nothing to see` instead of"
+                    "edited after the run, before the seal: line 1: `## Nothing to see` instead of"
                     " `## Look`"
                 ),
             ),
@@ -269,7 +269,7 @@ def test_a_run_whose_incident_held_a_secret_is_sealed_elsewhere_and_says_so(tmp_
     sealed = seal(tmp_path, RUN_ID)
     assert INCIDENT_ID.fullmatch(sealed.incident)
     assert sealed.missing == (
-        f"without its incident, whose id held a secret: it is in {sealed.incident}",
+        f"its incident id contained a secret, so the run is in a new incident, {sealed.incident}",
     )
     assert verify_folder(tmp_path) == ()
 

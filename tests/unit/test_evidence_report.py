@@ -56,11 +56,11 @@ def test_of_an_edited_notebook_only_the_edits_are_shown(root: Path, saved: Path)
     assert verification.verify(root, str(saved)) == (
         [
             (
-                "cell 7 (lag): edited after the run: its output is not the recorded one, line 2:"
+                "cell 7 (lag): edited after the run: its output differs from the journal, line 2:"
                 " `0  1.5` instead of `0  31.5`"
             ),
             "9 of 10 cells attested",
-            f"NOT as recorded: {saved} is of run {RUN_ID}",
+            f"DIFFERENT from the record: {saved} is of run {RUN_ID}",
             "the run is not sealed yet",  # and no hint: it would seal the edits
         ],
         False,
@@ -73,8 +73,8 @@ def test_a_true_notebook_is_told_from_the_edited_one_under_seal(root: Path, save
     sealed = seal(root, RUN_ID, saved.read_bytes(), edited=True)
     assert verification.sealed(sealed)[2:] == [
         (
-            "  not as recorded under seal: cell 7 (lag): edited after the run: its output is not"
-            " the recorded one, line 2: `0  1.5` instead of `0  31.5`"
+            "  sealed, although it differs from the journal: cell 7 (lag): edited after the run:"
+            " its output differs from the journal, line 2: `0  1.5` instead of `0  31.5`"
         )
     ]
     saved.write_bytes(true)
@@ -83,12 +83,12 @@ def test_a_true_notebook_is_told_from_the_edited_one_under_seal(root: Path, save
     assert lines[1] == f"verified: {saved} is of run {RUN_ID}"
     executed = sealed.folder / "executed.ipynb"
     assert [line.split(": ")[:3] for line in lines[2:]] == [
-        ["under seal", f"{executed}, cell 7 (lag)", "edited after the run, and sealed so"]
+        ["in the sealed run", f"{executed}, cell 7 (lag)", "edited after the run, before the seal"]
     ]
     for what in ("", INCIDENT, RUN_ID, str(sealed.folder), str(executed)):
         lines, ok = verification.verify(root, what)
         assert (len(lines), ok) == (1, False)
-        assert "edited after the run, and sealed so" in lines[0]
+        assert "edited after the run, before the seal" in lines[0]
 
 
 def test_sealing_again_says_what_holds(root: Path, saved: Path) -> None:
@@ -96,9 +96,9 @@ def test_sealing_again_says_what_holds(root: Path, saved: Path) -> None:
     assert verification.sealed(sealed) == [f"sealed {sealed.folder}", f"head   {sealed.head}"]
     edit(saved)
     assert verification.sealed(seal(root, RUN_ID, saved.read_bytes()))[2:] == [
-        f"  it was sealed already, at {sealed.sealed_at}: nothing was changed",
+        f"  it was already sealed, at {sealed.sealed_at}: nothing was changed",
         (
-            "  the notebook given is not the one under seal: what holds is"
+            "  the given notebook was not sealed; the sealed one is"
             f" {sealed.folder / 'executed.ipynb'}"
         ),
     ]
@@ -114,7 +114,7 @@ def test_an_incident_is_verified_by_its_id(root: Path, journal: Journal) -> None
         verification.verify(root, "INC-none")
     folder.chmod(0o755)
     shutil.rmtree(root / INCIDENT)
-    with pytest.raises(EvidenceError, match="is gone, yet HEADS has its seals"):
+    with pytest.raises(EvidenceError, match="is missing, although HEADS lists its seals"):
         verification.verify(root, INCIDENT)
 
 

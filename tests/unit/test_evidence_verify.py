@@ -100,7 +100,7 @@ def test_a_changed_notebook_names_the_cell(root: Path) -> None:
     (problem,) = verify_folder(path.parent)
     assert problem.cell == "cell 7 (lag)"
     assert problem.what == (
-        "edited after the run: its output is not the recorded one, line 2: `0   1.5` instead of"
+        "edited after the run: its output differs from the journal, line 2: `0   1.5` instead of"
         " `0  31.5`"
     )
     assert str(problem).startswith(str(path))
@@ -109,7 +109,10 @@ def test_a_changed_notebook_names_the_cell(root: Path) -> None:
     assert problem.cell == "cell 6 (step)"
     overwrite(path, sealed + b" ")
     (problem,) = verify_folder(path.parent)
-    assert (problem.cell, problem.what) == (None, "was changed after the seal, but no cell was")
+    assert (problem.cell, problem.what) == (
+        None,
+        "was changed after the seal, but its cells are unchanged",
+    )
     overwrite(path, sealed[:-100])
     (problem,) = verify_folder(path.parent)
     assert "not a readable notebook" in problem.what
@@ -215,7 +218,7 @@ def test_a_rewritten_seal_breaks_the_chain(root: Path) -> None:
         second / "MANIFEST.0001",
         second / f"0001-RUN-005-{other_run(1)}" / "SHA256SUMS",
     }
-    assert {one.file for one in verify_folder(root) if "before it" in one.what} == chained
+    assert {one.file for one in verify_folder(root) if "the hash of" in one.what} == chained
     assert files(verify_folder(root / INCIDENT)) == {first}
 
 
@@ -348,7 +351,7 @@ def test_what_lies_beside_the_evidence_is_told(tmp_path: Path) -> None:
     sealed.folder.parent.rename(tmp_path / "elsewhere")
     (root / INCIDENT).symlink_to(tmp_path / "elsewhere")
     told = [str(problem) for problem in verify_folder(root)]
-    assert f"{root}/notes.txt: is not under seal" in told
+    assert f"{root}/notes.txt: is not covered by the seal" in told
     assert f"{root}/INC-NEW: is an empty folder" in told
     assert f"{root}/{INCIDENT}: is a symbolic link: its files are elsewhere" in told
     assert any("aaaaaa: is an empty folder" in one for one in told)

@@ -69,7 +69,7 @@ class TestBroken:
 
     def test_one_of_another_kind(self, install: Install) -> None:
         install("bad", "bad_kind", "FLOOD = 3", faults="flood = bad_kind:FLOOD")
-        assert "it names no Fault, but a int" in _fail("flood").what
+        assert "its entry point must refer to a Fault, not to a int" in _fail("flood").what
 
     def test_a_name_of_ours_is_not_taken(self, install: Install) -> None:
         ours = FAULTS["lock-queue"]
@@ -121,7 +121,7 @@ class TestEachKind:
 
     def test_a_name_is_a_connection_or_a_source(self) -> None:
         both = {"connections": {"x": {"name": "x"}}, "sources": {"x": {"name": "x", "kind": "k"}}}
-        with pytest.raises(ValueError, match="'x' is a connection and a source"):
+        with pytest.raises(ValueError, match="'x' is the name of a connection and of a source"):
             Settings.model_validate(both)
 
     def test_an_action_of_no_package_is_an_attribute_error(self) -> None:

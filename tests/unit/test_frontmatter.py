@@ -55,7 +55,7 @@ def test_text_behind_the_front_matter_is_told() -> None:
 
 
 def test_a_field_that_stands_there_twice_is_named_with_its_place_in_the_list() -> None:
-    with pytest.raises(RunbookError, match=r"line 9: triggers\.1\.alert: stands there twice"):
+    with pytest.raises(RunbookError, match=r"line 9: triggers\.1\.alert: appears twice"):
         of(also("triggers: [{alert: x,\n alert: y}]"))
 
 
@@ -83,7 +83,7 @@ def test_the_team_keeps_its_words() -> None:
         ("owner: Team", "owner: Team\nscope: {handels: []}", "line 8: scope.handels: unknown"),
         ("owner: Team", "owner: Team\nlast_tested: yesterday", "line 8: last_tested: should be"),
         ("owner: Team", "owner: Team\nlast_tested: 2025-99-99", "line 8: last_tested: should be"),
-        ("owner: Team", "owner: Team\nowner: Else", "line 8: owner: stands there twice"),
+        ("owner: Team", "owner: Team\nowner: Else", "line 8: owner: appears twice"),
         ("owner: Team", "owner: {", "not YAML"),
         ("owner: Team", "owner: a: b", "line 7: the front matter is not YAML: mapping values"),
         ("owner: Team", "owner: @team", "put a text that begins with @"),

@@ -141,7 +141,7 @@ def test_only_incident_ids_are_incident_ids(tmp_path: Path, incident_id: str) ->
 
 def test_an_unknown_kind_is_a_programming_error(tmp_path: Path) -> None:
     for kind in ("sealed", "remark"):
-        with pytest.raises(ValueError, match="no kind of line"):
+        with pytest.raises(ValueError, match="unknown kind of line"):
             append(tmp_path, INCIDENT, kind, by="ann")
     with pytest.raises(ValueError, match="time at which it is written"):
         append(tmp_path, INCIDENT, "note", by="ann", at="2026-11-20T03:02:00Z")
@@ -262,7 +262,7 @@ class TestUnderSeal:
         assert unsealed(tmp_path) == {INCIDENT: 1, "INC-alerts": 2}
         lines, ok = verification.verify(tmp_path)
         assert ok
-        assert f"not yet under seal: 1 line of the record of {INCIDENT}" in lines[-2]
+        assert f"not sealed yet: 1 line of the record of {INCIDENT}" in lines[-2]
         assert f"`rbkernel incident close {INCIDENT}` seals" in lines[-2]
 
     def test_what_was_sealed_cannot_change_though_lines_follow(self, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ class TestUnderSeal:
             path.write_bytes(changed)
             (problem,) = verify_folder(tmp_path)
             assert problem.file == path
-            assert "does not begin as MANIFEST.0001 has it" in problem.what
+            assert "its beginning differs from the one in MANIFEST.0001" in problem.what
         path.write_bytes(told + b"# a remark\n")
         (problem,) = verify_folder(tmp_path)
         assert problem.what == "line 4, after the last seal, is not a line of a record"

@@ -512,7 +512,7 @@ class TestCommands:
         shown = CliRunner().invoke(app, ["incident", "show", name])
         assert isinstance(shown.exception, Ending)
         assert shown.exception.code == 3
-        assert "does not begin as MANIFEST.0001 has it" in shown.stdout
+        assert "its beginning differs from the one in MANIFEST.0001" in shown.stdout
         assert "do not trust it" in shown.stderr
         assert "DAMAGED RECORD" in rbkernel("list")
         for words in (["note", name, "y"], ["status", name, "Resolved"], ["close", name]):

@@ -112,13 +112,13 @@ class TestValues:
         ],
     )
     def test_wrong_types_are_refused(self, name: str, given: object) -> None:
-        with pytest.raises(ParameterError, match=f"{name} wants") as caught:
+        with pytest.raises(ParameterError, match=f"{name} must be") as caught:
             validate({name: given}, DECLARED, "RUN-900")
         assert "such as" in caught.value.what
 
     @pytest.mark.parametrize("given", [1.2, 1.1, 10, 7, True, None, float("nan")])
     def test_a_text_that_papermill_made_a_number_of_names_its_way_out(self, given: object) -> None:
-        with pytest.raises(ParameterError, match="db wants str") as caught:
+        with pytest.raises(ParameterError, match="db must be str") as caught:
             validate({"db": given}, DECLARED, "RUN-900")
         assert "-r db VALUE" in caught.value.next_step
         assert "digits may be lost" in caught.value.next_step
@@ -134,7 +134,7 @@ class TestValues:
         ("name", "given"), [("limit", True), ("share", False), ("limit", 1e300), ("limit", 2.0**53)]
     )
     def test_nothing_is_lost_on_the_way(self, name: str, given: object) -> None:
-        with pytest.raises(ParameterError, match=f"{name} wants"):
+        with pytest.raises(ParameterError, match=f"{name} must be"):
             validate({name: given}, DECLARED, "RUN-900")
 
     def test_a_misspelt_name(self) -> None:

@@ -72,7 +72,7 @@ def test_what_can_be_run_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("text", "words"),
     [
         (schedule('runbook = "RUN-911"', cron="0 0 30 2 *"), "never occurs"),
-        (schedule('runbook = "RUN-911"') * 2, "two are called 'daily'"),
+        (schedule('runbook = "RUN-911"') * 2, "two schedules have the name 'daily'"),
         ('[[routes]]\nalert = "X"\nrunbooks = []\nseverity = "hihg"', "unknown severity"),
         ('[gateway]\nurl = "javascript:x"', "give an address such as https://"),
         (

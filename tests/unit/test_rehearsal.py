@@ -63,10 +63,10 @@ def test_the_answer_and_its_reason_come_before_what_cannot_be_read(tmp_path: Pat
     )
     [one] = dry_run_of(b'{"alertname": "Unknown"}', "", settings)
     lines = one.text().splitlines()
-    assert lines[0] == "Unknown starts 1"
-    assert lines[4] == "  because RUN-000: the runbook for alerts that have none of their own"
-    assert lines[-1] == "  unreadable: 3 documents that may be for this alert"
-    assert one.text().count("unreadable") == 1
+    assert lines[0] == "Unknown starts 1 run"
+    assert lines[4] == "  because RUN-000: the default for alerts without a runbook"
+    assert lines[-1] == "  3 notebooks cannot be read, but may be the runbook for this alert"
+    assert one.text().count("cannot be read") == 1
     assert sum("broken" in why for why in one.routing.why) == 3  # for a machine, and the record
 
 
@@ -90,7 +90,7 @@ def test_an_unknown_connection_that_a_label_gives_is_told(
     matched = document("RUN-905", [cell], connections=listed, trigger="Lag", cluster="order")
     (tmp_path / "lag.ipynb").write_text(matched, encoding="utf-8")
     [problem] = route_checks.examine(settings).problems
-    assert "no connection is called 'order', which the parameter db names" in problem.what
+    assert "no connection is called 'order' (value of the parameter db)" in problem.what
 
 
 def document(

@@ -89,7 +89,7 @@ def test_what_is_made_for_everything_comes_after_what_is_made_for_it(books: list
         ("cluster", "billing", "not a connection that the runbook lists"),
         ("cluster", "orders-unknown", "not a configured connection"),
         ("cluster", "postgresql://x:y@h/d", "looks like a secret"),
-        ("limit", "7; DROP TABLE x", "wants int"),
+        ("limit", "7; DROP TABLE x", "must be int"),
         ("who", "a\0b", "not plain text"),
         ("who", "\ud800", "not plain text"),
         ("who", "x" * 2_000, "too long"),

@@ -145,7 +145,7 @@ def test_what_is_surely_ok_is_ok(
     cut_by: str,
 ) -> None:
     warn, critical = limits
-    if warn is not None:  # the lesser trouble comes first
+    if warn is not None:  # the limit that is reached first comes first
         warn, critical = sorted((warn, critical), reverse=below)
     rule = Rule(
         title="x",

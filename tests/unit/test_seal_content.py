@@ -1,4 +1,4 @@
-"""What goes under seal besides the journal: a report if it can be made, and no secret."""
+"""What is sealed besides the journal: a report if it can be made, and no secret."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_report_that_cannot_be_made_keeps_nothing_from_being_sealed(tmp_path: 
     whole_run(tmp_path)
     sealed = seal(tmp_path, RUN_ID, report=no_page)
     assert verify_folder(tmp_path) == ()
-    told = "without a report: a cell holds what no page can show (cell 3)."
+    told = "the report could not be made: a cell holds what no page can show (cell 3)."
     assert sealed.missing == (told,)
     assert f"  {told}" in verification.sealed(sealed)
     line = json.loads((sealed.folder.parent / "incident.jsonl").read_text().splitlines()[-1])

@@ -156,10 +156,16 @@ class TestVerify:
             (new / name).write_bytes((old / name).read_bytes())
         manifest = new.parent / "MANIFEST.0002"
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that HEADS lacks" not in told
+        assert (
+            f"{new / 'SHA256SUMS'}: contains the hash of an earlier seal that is missing from HEADS"
+            not in told
+        )
         _rewrite(forged, manifest, new)
         told = [str(one) for one in verify_folder(forged)]
-        assert f"{new / 'SHA256SUMS'}: names a seal before it that HEADS lacks" in told
+        assert (
+            f"{new / 'SHA256SUMS'}: contains the hash of an earlier seal that is missing from HEADS"
+            in told
+        )
 
     def test_the_published_head_must_still_be_there(self, root: Path, key: Path) -> None:
         first, second = (sealed(root, key, other_run(number)) for number in range(2))
@@ -204,7 +210,7 @@ class TestCommands:
         assert "does not have the published head ffff" in told
         code, told = rbkernel("verify", "--head", head[:8])
         assert code == 3
-        assert "is not a head. Next: give the 64 digits" in told
+        assert "is not a head. Next: pass the 64 hexadecimal digits" in told
 
     def test_all_that_was_sealed_is_gone(
         self, root: Path, rbkernel: Callable[..., tuple[int, str]]
@@ -212,7 +218,7 @@ class TestCommands:
         root.mkdir()
         assert rbkernel("verify", "--head", "0" * 64) == (
             1,
-            f"{root / 'HEADS'}: is gone, with all that was sealed\n",
+            f"{root / 'HEADS'}: is missing, and so is all sealed evidence\n",
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from rbkernel import amounts
 from rbkernel.evidence import matching
 from rbkernel.evidence.attest.result import (
     ATTESTED,
@@ -36,8 +37,8 @@ from rbkernel.evidence.rebuild import CODE_CELLS_ONLY, INJECTED, parse_snapshot,
 from rbkernel.model import RUN_ID
 
 GUESSED = (
-    "partial: nobody named the file that ran; the document kept is the catalogue's, so the text,"
-    " the order and the cells that never ran are not known"
+    "partial: the file that ran is unknown, so the catalogue's document was stored instead; text,"
+    " order, and cells that did not run cannot be compared"
 )
 
 RUN_MIMETYPE = "application/vnd.rbkernel.run+json"
@@ -149,11 +150,15 @@ def _check_code(
 def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
     if run is None or run.status == NOT_RUN:
         if not cell.source.strip():
-            return (OUTPUT_ADDED, "an empty cell has none") if cell.outputs else (ATTESTED, "")
+            return (
+                (OUTPUT_ADDED, "an empty cell cannot have output")
+                if cell.outputs
+                else (ATTESTED, "")
+            )
         shown = "but it shows output" if cell.outputs else ""
         return NEVER_RAN, shown or _claimed_status(cell, NOT_RUN)
     if cell.source != run.code:
-        return EDITED, f"{first_difference(cell.source, run.code)} in what ran"
+        return EDITED, f"{first_difference(cell.source, run.code)} in the code that ran"
     if same_outputs(cell.outputs, run.outputs):
         claimed = _claimed_status(cell, run.status) or _claimed_count(cell, run)
         if claimed:
@@ -163,11 +168,14 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
     if missing and not added:
         return OUTPUT_MISSING, f"{len(missing)} of the recorded outputs"
     if added and not missing:
-        return OUTPUT_ADDED, f"{len(added)} that the journal does not have"
+        return (
+            OUTPUT_ADDED,
+            f"{amounts.count(len(added), 'output')} that the journal does not contain",
+        )
     if not added:
         return EDITED, "its outputs were reordered"
     difference = first_difference(_shown(added[0]), _shown(missing[0]))
-    return EDITED, f"its output is not the recorded one, {difference}".removesuffix(", ")
+    return EDITED, f"its output differs from the journal, {difference}".removesuffix(", ")
 
 
 def _shown(output: Mapping[str, Any]) -> str:
@@ -180,7 +188,9 @@ def _claimed_status(cell: NotebookNode, status: str) -> str:
     """Return an error text if rbkernel's metadata claims a wrong status; else empty."""
     recorded = cell.metadata.get("rbkernel")
     claimed = recorded.get("status", status) if isinstance(recorded, Mapping) else status
-    return "" if claimed == status else f"its metadata says {claimed}, the journal {status}"
+    return (
+        "" if claimed == status else f"its metadata says {claimed}, but the journal says {status}"
+    )
 
 
 def _papermills_claim(cell: NotebookNode, status: str) -> str:
@@ -188,7 +198,7 @@ def _papermills_claim(cell: NotebookNode, status: str) -> str:
     claim = cell.metadata.get("papermill")
     claimed = claim.get("status") if isinstance(claim, Mapping) else None
     wrong = claimed in ("completed", DONE) and status != DONE and cell.source.strip()
-    return f"papermill says {claimed}" if wrong else ""
+    return f"papermill recorded {claimed}" if wrong else ""
 
 
 def _claimed_count(cell: NotebookNode, run: CellRun) -> str:
@@ -215,7 +225,7 @@ def _removed_runs(runs: Sequence[CellRun], places: Iterable[int | None]) -> list
             id=run.cell_id,
             first_line=first_line(run.code),
             state=REMOVED,
-            detail="the journal has its run",
+            detail="the journal records that it ran",
         )
         for run in gone.values()
     ]
@@ -234,7 +244,7 @@ def _removed_unrun(
             id=cell.cell_id,
             first_line=first_line(cell.source),
             state=REMOVED,
-            detail="it never ran; the document that was run has it",
+            detail="it never ran, but is in the document that was run",
         )
         for cell in matching.candidates(document)
         if cell.source not in known

@@ -47,7 +47,9 @@ class Texts:
                 id=lasting_id(cell),
                 first_line=first_line(cell.source),
                 state=DIFFERS if self._guessed else REMOVED,
-                detail="only that has it" if self._guessed else "the document that was run has it",
+                detail="only the catalogue has it"
+                if self._guessed
+                else "the document that was run has it",
                 ok=self._guessed,
             )
             for cell in self._cells
@@ -56,12 +58,14 @@ class Texts:
 
     def _state(self, cell: NotebookNode) -> tuple[str, str, bool]:
         if PAPERMILL_ERROR in tags(cell) and _PAPERMILL_MARK.fullmatch(cell.source):
-            return ATTESTED, "papermill's mark of the cell that failed", True
+            return ATTESTED, "inserted by papermill above the cell that failed", True
         same = self._take(cell)
         if same is None and not cell.source.strip():
             return ATTESTED, "", True
         if same is None:
-            return self._differing("not in that" if self._guessed else _NOT_IN_DOCUMENT)
+            return self._differing(
+                "not in the catalogue's document" if self._guessed else _NOT_IN_DOCUMENT
+            )
         if cell.source != same.source:
             return self._differing(first_difference(cell.source, same.source))
         if cell.cell_type != same.cell_type:

@@ -71,9 +71,9 @@ def append(
         The kind is unknown, or ``fields`` contains the line's own time.
     """
     if kind not in KINDS:
-        raise ValueError(f"no kind of line: {kind!r}")
+        raise ValueError(f"unknown kind of line: {kind!r}")
     if "at" in fields:
-        raise ValueError("a line has the time at which it is written")
+        raise ValueError("a line cannot be given a time: it gets the time at which it is written")
     check_id(incident)
     said = _redacted(fields, redactor or Redactor())
     try:
@@ -102,8 +102,8 @@ def read(root: Path, incident: str) -> IncidentRecord:
         raise EvidenceError(
             f"there is no record of {incident}: the file {suspect.why_unreadable(path)}",
             where=str(path),
-            next_step="`rbkernel incident list` shows the incidents there are, RBKERNEL_EVIDENCE"
-            " which evidence folder is read",
+            next_step="`rbkernel incident list` lists all incidents; RBKERNEL_EVIDENCE"
+            " sets the evidence folder",
         )
     return _told(root / incident, data, proof)
 
@@ -146,7 +146,7 @@ def check_id(incident: str) -> None:
     if not INCIDENT_ID.fullmatch(incident):
         raise EvidenceError(
             f"{incident!r} is not an incident id",
-            next_step="`rbkernel incident list` shows the incidents there are; an id looks like"
+            next_step="`rbkernel incident list` lists all incidents; an id looks like"
             " INC-20261120-7f3a",
         )
 
@@ -190,7 +190,7 @@ def _time(value: datetime) -> str:
 
 
 def _unknown(value: object) -> str:
-    raise TypeError(f"a {type(value).__name__} is not written into a record")
+    raise TypeError(f"a value of type {type(value).__name__} cannot be written into a record")
 
 
 def _listed(path: Path) -> IncidentRecord:

@@ -66,13 +66,18 @@ class Beginnings:
                 if record := manifest.read_listing(data, name).record:
                     prefixes[name] = record
             except EvidenceError as error:
-                damaged.append(Damage(number=0, what=f"is not proven by {name}: {error.what}"))
+                damaged.append(
+                    Damage(number=0, what=f"cannot be checked against {name}: {error.what}")
+                )
         return cls(prefixes, tuple(damaged))
 
     def damage(self, record_bytes: bytes | None) -> list[Damage]:
         """Return the parts of a record that changed since they were sealed."""
         changed = (
-            Damage(number=0, what=f"was changed after its seal: it does not begin as {name} has it")
+            Damage(
+                number=0,
+                what=f"was changed after its seal: its beginning differs from the one in {name}",
+            )
             for name, prefix in self.prefixes.items()
             if record_bytes is not None and not prefix.begins(record_bytes)
         )

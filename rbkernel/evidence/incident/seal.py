@@ -154,7 +154,7 @@ def _read(path: Path) -> bytes:
         raise EvidenceError(
             f"there is no record of {path.parent.name}",
             where=str(path),
-            next_step="`rbkernel incident list` shows the incidents there are",
+            next_step="`rbkernel incident list` lists all incidents",
         ) from error
 
 

@@ -102,12 +102,14 @@ def _kind(path: Path) -> tuple[Path, _Look]:
 def _root(root: Path, heads: list[Head] | None, signers: Path | None) -> Iterator[Problem]:
     for head in {head.incident: head for head in heads or ()}.values():
         if not (root / head.incident).is_dir():
-            yield Problem(file=root / head.incident, what="is missing, but HEADS has its seals")
+            yield Problem(
+                file=root / head.incident, what="is missing, although HEADS lists its seals"
+            )
     for path in suspect.entries(root):
         if INCIDENT_ID.fullmatch(path.name):
             yield from incident.check(SealedFiles(path, heads, signers))
         elif path.name not in _OURS:
-            yield Problem(file=path, what="is not under seal")
+            yield Problem(file=path, what="is not covered by the seal")
     yield from seals.chain(root, heads or [])
 
 

@@ -34,5 +34,7 @@ def chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
         path = root / head.incident / manifest.manifest_name(head.generation)
         content, _reported = read(path, manifest.read_listing)
         if content and content.previous != previous:
-            yield Problem(file=path, what="does not name the manifest before it in HEADS")
+            yield Problem(
+                file=path, what="does not contain the hash of the previous manifest in HEADS"
+            )
         previous = head.sha256

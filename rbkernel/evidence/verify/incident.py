@@ -71,7 +71,7 @@ def _strays(files: SealedFiles) -> Iterator[Problem]:
     if files.folder.is_symlink():
         yield Problem(file=files.folder, what="is a symbolic link: its files are elsewhere")
     elif not files.folder.is_dir():
-        yield Problem(file=files.folder, what="is no folder")
+        yield Problem(file=files.folder, what="is not a folder")
     for empty in suspect.empty_folders(files.folder):
         yield Problem(file=empty, what="is an empty folder")
     listed = files.newest
@@ -80,4 +80,4 @@ def _strays(files: SealedFiles) -> Iterator[Problem]:
     for name in suspect.all_below(files.folder):
         known = name in listed or name == manifest.INCIDENT
         if not known and not manifest.MANIFEST_NAME.fullmatch(name):
-            yield Problem(file=files.folder / name, what="is not under seal")
+            yield Problem(file=files.folder / name, what="is not covered by the seal")

@@ -29,7 +29,7 @@ def begins(files: SealedFiles) -> Iterator[Problem]:
     for number, prefix in prefixes.items():
         if not prefix.begins(record_bytes):
             name = manifest.manifest_name(number)
-            what = f"was changed after the seal: it does not begin as {name} has it"
+            what = f"was changed after the seal: its beginning differs from the one in {name}"
             yield Problem(file=path, what=what)
             return
     sealed = _sealed_bytes(files, record_bytes)

@@ -23,7 +23,7 @@ def check(files: SealedFiles, run: Path) -> Iterator[Problem]:
         yield from files.check(f"{run.name}/{name}", sha256)
     for name in suspect.all_below(run) if sums else ():
         if name not in sums and name not in (manifest.SUMS, manifest.SIGNATURE):
-            yield Problem(file=run / name, what="is not under seal")
+            yield Problem(file=run / name, what="is not covered by the seal")
     yield from _signature(files, run)
     if {EXECUTED, store.JOURNAL} <= files.intact(run) and suspect.may_be_read(run / store.SNAPSHOT):
         for cell, what in edited_before(run):
@@ -43,6 +43,8 @@ def _signature(files: SealedFiles, run: Path) -> Iterator[Problem]:
         if why:
             yield Problem(file=signed, what=why)
     elif os.path.lexists(signed):
-        yield Problem(file=signed, what="is not under seal")
+        yield Problem(file=signed, what="is not covered by the seal")
     if files.before is not None and listing.previous not in files.before:
-        yield Problem(file=path, what="names a seal before it that HEADS lacks")
+        yield Problem(
+            file=path, what="contains the hash of an earlier seal that is missing from HEADS"
+        )

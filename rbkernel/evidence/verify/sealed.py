@@ -47,7 +47,7 @@ class SealedFiles:
             for head in self.heads or ()
             if self.hash(manifest.manifest_name(head.generation)) not in (None, head.sha256)
         }
-        what = "was changed after the seal, or its line in HEADS was"
+        what = "was changed after the seal, or its line in HEADS was changed"
         listings, problems = {}, []
         for number, path in self.generations.items():
             if number in changed:
@@ -114,7 +114,9 @@ class SealedFiles:
         if cells is None:
             yield Problem(file=path, what="was changed after the seal")
             return
-        for cell, what in cells or [("", "was changed after the seal, but no cell was")]:
+        for cell, what in cells or [
+            ("", "was changed after the seal, but its cells are unchanged")
+        ]:
             yield Problem(file=path, cell=cell or None, what=what)
 
     def _cells(self, path: Path) -> list[tuple[str, str]] | None:

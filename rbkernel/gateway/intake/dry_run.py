@@ -32,7 +32,7 @@ class DryRun:
     def text(self) -> str:
         """Return the result as text for a terminal."""
         name = self.labels.get("alertname") or "unnamed alert"
-        lines = [f"{name} starts {len(self.routing.routes) or 'nothing'}"]
+        lines = [f"{name} starts {amounts.count(len(self.routing.routes), 'run')}"]
         for route in self.routing.routes:
             values = " ".join(f"{key}={json.dumps(v)}" for key, v in route.parameters.items())
             lines.append(f"  {route.runbook}  {values}".rstrip())
@@ -48,9 +48,8 @@ class DryRun:
         known = [why for why in rest if not why.endswith(routing.NOBODY_KNOWS)]
         lines += [f"  because {why}" for why in [*decisive, *known]]
         if unreadable := len(rest) - len(known):
-            lines.append(
-                f"  unreadable: {amounts.count(unreadable, 'document')} that may be for this alert"
-            )
+            count = amounts.count(unreadable, "notebook")
+            lines.append(f"  {count} cannot be read, but may be the runbook for this alert")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
     try:
         plain = unpacker.decompress(body, most_bytes + 1)
     except zlib.error as error:
-        raise Unreadable(f"it is not gzip: {error}", next_step="see the raw bytes") from error
+        raise Unreadable(f"it is not gzip: {error}", next_step="look at the raw bytes") from error
     if len(plain) > most_bytes:
         raise TooLarge(
             f"it is longer than {most_bytes} bytes when decompressed",
@@ -69,7 +69,8 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
         )
     if not unpacker.eof or unpacker.unused_data:
         raise Unreadable(
-            "its gzip stream is truncated, or followed by other bytes", next_step="see its bytes"
+            "its gzip stream is truncated, or followed by other bytes",
+            next_step="look at the raw bytes",
         )
     return plain
 

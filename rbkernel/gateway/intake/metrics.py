@@ -42,7 +42,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._alerts = Counter(
             "rbkernel_alerts",
-            "Alerts by sender and outcome: new, repeated, left out (by the sender)",
+            "Alerts by sender and outcome: new, repeated, or left out by the sender",
             ("source", "outcome"),
             registry=self._registry,
         )
@@ -54,7 +54,7 @@ class Metrics:
         )
         self._answered = Histogram(
             "rbkernel_acknowledgement_seconds",
-            "From a request's headers to its answer",
+            "Time from receiving the headers of a request to sending the response",
             ("source",),
             buckets=_ACK_S,
             registry=self._registry,
@@ -93,7 +93,7 @@ class _Shared:
     store: Store
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("rbkernel_store_up", "Whether the store answers")
+        up = GaugeMetricFamily("rbkernel_store_up", "1 if the store responds, else 0")
         try:
             found = [*_gauges(self.store), _durations(self.store)]
         except StoreError:

@@ -21,24 +21,38 @@ _ERROR = {
     "properties": {
         "what": {"type": "string", "description": "What happened."},
         "where": {"type": "string"},
-        "next_step": {"type": "string", "description": "What to do now."},
+        "next_step": {"type": "string", "description": "What to do next, in one sentence."},
     },
     "additionalProperties": False,
 }
 _RECEIPT = {
     "type": "object",
-    "description": "What is on disk.",
+    "description": "What was stored.",
     "required": ["new", "repeated", "truncated", "problem"],
     "properties": {
         "new": {"type": "integer", "minimum": 0},
-        "repeated": {"type": "integer", "minimum": 0, "description": "Alerts known before."},
-        "truncated": {"type": "integer", "minimum": 0, "description": "Left out by the sender."},
+        "repeated": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Alerts that were already stored.",
+        },
+        "truncated": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Alerts that the sender left out of this request.",
+        },
         "quarantine_number": {
             "type": "integer",
-            "description": "The running number of the raw bytes, where they could not be read.",
+            "description": "Number in quarantine of a body that could not be read.",
         },
-        "ignored": {"type": "string", "description": "Unknown fields, ignored."},
-        "problem": {"type": "string", "description": "Why they could not be read."},
+        "ignored": {
+            "type": "string",
+            "description": "Names of the unknown fields, which were ignored.",
+        },
+        "problem": {
+            "type": "string",
+            "description": "Why the body could not be read; empty if it was read.",
+        },
     },
     "additionalProperties": False,
 }

@@ -161,7 +161,7 @@ def _steps(
     best = max(narrow, key=lambda rule: triggers.specificity(_as_trigger(rule)), default=None)
     if best is not None:
         if not best.runbooks:
-            why.append(f"{_named(best)} starts nothing")
+            why.append(f"{_named(best)} starts no runbook")
             yield _NOTHING
         yield _by_rule(best, catalogue, why)
     own, wide = _by_triggers(labels, catalogue)
@@ -170,7 +170,7 @@ def _steps(
     for rule in takers:
         if rule not in narrow:
             if not rule.runbooks:
-                why.append(f"{_named(rule)} starts nothing")
+                why.append(f"{_named(rule)} starts no runbook")
                 yield _NOTHING
             yield _by_rule(rule, catalogue, why)
     _leave_out_unreadable(labels, catalogue, why, wide=True)
@@ -250,7 +250,7 @@ def _fallback(
         why.leave_out("no label names a configured connection")
     given = {"db": f"labels.{label}"} if label and "db" in runbook.parameters else {}
     trigger = Trigger(alert="*", parameters=given)
-    return _chosen(runbook, trigger, "the runbook for alerts that have none of their own")
+    return _chosen(runbook, trigger, "the default for alerts without a runbook")
 
 
 def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:

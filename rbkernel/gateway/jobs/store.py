@@ -339,7 +339,7 @@ class Store:
             kept = storefile.back_up(file, f"version-{number}")
             _log.info("the store was backed up before its upgrade: %s", kept)
         else:
-            _log.warning("the store is upgraded without a backup: those of PostgreSQL are yours")
+            _log.warning("the store is upgraded; rbkernel makes no backup of a PostgreSQL store")
 
     @property
     def _file(self) -> Path | None:

@@ -50,9 +50,9 @@ _PATIENCE = 3
 _SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU time
 _CLOCK_STEP_S = 2.0  # the clock behind a process's start time may be adjusted
 _SQLITE = (
-    "the store and the queue are SQLite files, suitable for one host. DBOS, which the queue is made"
-    " of, calls SQLite a store for development; where several hosts work, or much depends on it,"
-    " set RBKERNEL_STORE_URL to a PostgreSQL database"
+    "the store and the queue are SQLite files, which work on one host only; DBOS, the"
+    " queue library, recommends them for development only. Next: for production or for several"
+    " hosts, set RBKERNEL_STORE_URL to a PostgreSQL database"
 )
 _log = logging.getLogger(__name__)
 

@@ -160,7 +160,7 @@ class Words:
         Raises
         ------
         NotifyError
-            A file is no valid template.
+            A file is not a valid template.
         """
         for name in (*_ORDER, "message", "digest"):
             try:

@@ -94,8 +94,8 @@ def sources(root: Path, what: str) -> list[Source]:
         raise EvidenceError(
             f"there is no record and no run of {what}",
             where=str(root),
-            next_step="`rbkernel evidence list` shows the runs there are, RBKERNEL_EVIDENCE which"
-            " evidence folder is read",
+            next_step="`rbkernel evidence list` lists all runs; RBKERNEL_EVIDENCE sets"
+            " the evidence folder",
         )
     return [_source(run.folder, heads) for run in of_it]
 

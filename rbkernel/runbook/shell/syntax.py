@@ -112,7 +112,7 @@ def read(text: str) -> Script:
     >>> read("sort <in -o out").commands[0].words, read("psql -f - <<E\\nx\\nE").commands[0].words
     (('sort', '-o', 'out'), ('psql', '-f', '-'))
     >>> read("jq . a > /etc/x").commands[0].writes, read("(1 row").problem
-    (('/etc/x',), 'it is no valid shell text')
+    (('/etc/x',), 'it is not valid shell syntax')
     """
     tree = _Tree(text)
     return Script(
@@ -161,7 +161,7 @@ class _Tree:
         # a continuation line without the line that it is continued by
         odd = odd or bool(re.search(r"(?<!\\)(?:\\\\)*\\\s*\Z", self._masked))
         if odd or not all(map(_is_closed, _heredocs(root))):
-            return "it is no valid shell text"
+            return "it is not valid shell syntax"
         return ""
 
     def _walk(self, node: Node, around: _Around, depth: int = 0) -> None:

@@ -50,7 +50,7 @@ def judged(text: str) -> Judgement:
     >>> judged("cat x | frobnicate").what, judged("frobnicate; rm x").what
     ('frobnicate', 'rm')
     >>> judged("sudo -u postgres psql -c 'DROP TABLE x'").what, judged("ls )").what
-    ('psql with DROP', 'text that is no valid shell')
+    ('psql with DROP', 'text with invalid shell syntax')
     """
     return _judged(text, _MOST_WRAPPED)
 
@@ -73,7 +73,7 @@ def _judged(text: str, depth: int) -> Judgement:
     script = syntax.read(text)
     found = worst(_command(one, script.functions, depth) for one in script.commands)
     if script.problem and found is LOOKS:
-        return unknown("text that is no valid shell")
+        return unknown("text with invalid shell syntax")
     return found
 
 
