@@ -275,7 +275,7 @@ def _no_figure(
     >>> _no_figure("ratio", nans, numbers(nans), "NaN")
     'ratio is NaN in 1 of 2 rows'
     >>> _no_figure("age", texts, numbers(texts))
-    "age is NULL in 1 of 3 rows, and no number in 1, such as '1 mon'"
+    "age is NULL in 1 of 3 rows, and not a number in 1, such as '1 mon'"
     """
     without = values[figures.isna()]
     # a Decimal can be NaN beside a NULL, which is None; a float shows both as NaN

@@ -122,7 +122,7 @@ def _state(record: IncidentRecord) -> str:
 def _deadline(known: Known, within: timedelta) -> str:
     hours = f"{within / timedelta(hours=1):.0f} h"
     start, due = known.deadline_from, known.due(within)
-    when = f"within {hours} after it was resolved; that time is not recorded"
+    when = f"within {hours} after it was resolved; the record does not contain that time"
     if start and due:
         when = f"by {clock(due.isoformat())}: {hours} after {quoted(start.source)}"
     return when + _whether_required(known)

@@ -100,9 +100,9 @@ class Sender:
             httpx.post(self.url, json=body, timeout=10).raise_for_status()
         except httpx.HTTPError as error:
             raise SandboxError(
-                f"the alerts were not taken: {error}",
+                f"the alerts were not accepted: {error}",
                 where=self.url,
-                next_step="see what listens there",
+                next_step="check which program listens there",
             ) from error
 
 

@@ -259,9 +259,9 @@ def free_ports(asked: int | None, candidates: Sequence[int]) -> tuple[int, int]:
             if asked is None:
                 continue
             raise SandboxError(
-                f"port {taken[0]} is in use, or not ours to use",
+                f"port {taken[0]} is in use, or may not be used by this user",
                 where=HOST,
-                next_step="name another port, or none: then a free one is chosen",
+                next_step="choose another port, or omit the option to use a free one",
             )
         return port, port + 1
     raise SandboxError("no free port was found", where=HOST, next_step="name one with --port")

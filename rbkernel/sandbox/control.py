@@ -147,7 +147,7 @@ def status() -> Status:
     running = {item.name for item in found}
     problems = [f"{part} is not running" for part in _PARTS if part not in running]
     if not known.complete:
-        problems.insert(0, "`rbkernel sandbox up` is at work, or did not get to its end")
+        problems.insert(0, "`rbkernel sandbox up` is still running, or did not finish")
     return Status(
         state="broken" if problems else "up",
         home=str(home.path),

@@ -90,7 +90,7 @@ class Home:
             foreign = sorted({entry.name for entry in self.path.iterdir()} - self._names())
             if foreign:
                 raise SandboxError(
-                    f"the folder holds something else ({foreign[0]})",
+                    f"the folder contains other files ({foreign[0]})",
                     where=str(self.path),
                     next_step="set RBKERNEL_SANDBOX to a folder that is empty or does not exist",
                 )
@@ -124,7 +124,7 @@ class Home:
             while not _try_lock(handle.fileno()):
                 if time.monotonic() > deadline:
                     raise SandboxError(
-                        "another sandbox command is at work",
+                        "another sandbox command is running",
                         where=str(self.path),
                         next_step="wait for it to end, then try again",
                     )

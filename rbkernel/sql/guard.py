@@ -33,8 +33,8 @@ def _words(text: str) -> frozenset[str]:
 
 _COMMENTS = frozenset({"comment", "line_comment"})
 _STRINGS = frozenset({"string", "escape_string", "dollar"})
-_PROPOSE = "ask with a SELECT; propose a change with rb.act"
-_ALLOW = "if it only reads, name it in allow_functions of the connection in rbkernel.toml"
+_PROPOSE = "use a SELECT; propose changes with rb.act"
+_ALLOW = "if the function only reads, add it to allow_functions of the connection in rbkernel.toml"
 _QUERIES = frozenset({"select", "with", "values", "table"})
 _WRITES = frozenset({"insert", "update", "delete", "merge", "into"})
 _LOCKS = frozenset({"update", "share", "no", "key"})
@@ -146,12 +146,18 @@ def _read(sql: str, where: str) -> Iterator[_Token]:
         quoted = kind in _STRINGS or kind == "identifier"
         # PostgreSQL ends a line comment at a carriage return
         if not quoted and re.search(r"\r(?!\n|\Z)|[\x00-\x08\x0b\x0e-\x1f\x7f]", text):
-            raise _refused("the text holds a control character", where, "use plain line breaks")
+            raise _refused(
+                "the statement contains a control character", where, "use plain line breaks"
+            )
         if kind in _COMMENTS or text in " \t\r\n\f":
             glued = False
             continue
         if not quoted and not re.fullmatch(r"[\x00-\x7f]|:?[\w$]+|::|:=", text):
-            raise _refused(f"{text[:1]!r} stands outside of quotes", where, "quote the name")
+            raise _refused(
+                f"the character {text[:1]!r} is not allowed outside quotes",
+                where,
+                "put the name in double quotes",
+            )
         yield _Token(kind, text, glued)
         glued = True
 
@@ -160,19 +166,23 @@ def _one_statement(tokens: list[_Token], where: str) -> list[_Token]:
     while tokens and tokens[-1].text == ";":
         tokens = tokens[:-1]
     if not tokens:
-        raise _refused("there is no statement", where)
+        raise _refused("the text contains no statement", where)
     if any(token.text == ";" for token in tokens):
         raise QueryError(
-            "refused: the text holds more than one statement",
+            "refused: the text contains more than one statement",
             where=where,
-            next_step="run them one by one, each in a cell of its own",
+            next_step="run each statement in a separate cell",
         )
     return tokens
 
 
 def _check_show(tokens: Sequence[_Token], where: str) -> None:
     if len(tokens) == 1 or not all(token.name or token.text == "." for token in tokens):
-        raise _refused("this is no plain SHOW", where, "write SHOW and the name of one setting")
+        raise _refused(
+            "only SHOW with the name of one setting is allowed",
+            where,
+            "write, for example, SHOW work_mem",
+        )
 
 
 def _explained(tokens: list[_Token], where: str) -> list[_Token]:
@@ -187,7 +197,7 @@ def _explained(tokens: list[_Token], where: str) -> list[_Token]:
         if option.word in _EXPLAIN_EXECUTES:
             raise _refused("EXPLAIN ANALYZE executes the statement", where, "use plain EXPLAIN")
         if option.word not in _EXPLAIN_OPTIONS and option.text != ",":
-            raise _refused(f"unknown option {option.text} of EXPLAIN", where, "leave it out")
+            raise _refused(f"unknown option {option.text} of EXPLAIN", where, "remove it")
     if not rest:
         raise _refused("there is nothing to explain", where)
     return rest
@@ -196,21 +206,25 @@ def _explained(tokens: list[_Token], where: str) -> list[_Token]:
 def _check_words(tokens: Sequence[_Token], where: str) -> None:
     """Refuse words that write or lock anywhere in the text; `_check_tree` checks again."""
     if tokens[0].word not in _QUERIES and tokens[0].text != "(":
-        raise _refused(f"{tokens[0].text.upper()[:30]} is no query", where)
+        raise _refused(f"{tokens[0].text.upper()[:30]} is not a query", where)
     nothing = _Token("", "", glued=False)
     for before, token, after in zip(
         [nothing, *tokens], tokens, [*tokens[1:], nothing], strict=False
     ):
         if token.word == "u" and after.text == "&" and after.glued:
-            raise _refused("U& hides characters", where, "write the characters themselves")
+            raise _refused(
+                "U& literals are not allowed, because they hide characters",
+                where,
+                "write the characters themselves",
+            )
         if token.kind in _STRINGS and after.kind in _STRINGS:
             # an E'' literal continues in the next literal, with its own rules for backslashes
-            raise _refused("two literals stand side by side", where, "join them with ||")
+            raise _refused("two adjacent literals are not allowed", where, "join them with ||")
         if token.word == "for" and after.word in _LOCKS:
-            raise _refused(f"FOR {after.text.upper()} locks rows", where, "leave it out")
+            raise _refused(f"FOR {after.text.upper()} locks rows", where, "remove it")
         if token.word in _WRITES and before.text != ".":
             what = "creates a table" if token.word == "into" else "changes rows"
-            quote = 'ask with a SELECT; a column of that name is written in double quotes ("")'
+            quote = "use a SELECT; if this is the name of a column, put it in double quotes"
             raise _refused(f"{token.text.upper()} {what}", where, quote)
 
 
@@ -232,9 +246,9 @@ def _parse(tokens: Sequence[_Token], where: str) -> exp.Expr:
 
 def _not_understood(where: str) -> QueryError:
     return _refused(
-        "the guard cannot read the statement, so it cannot know that it only reads",
+        "rbkernel cannot parse the statement, so it cannot tell whether it only reads",
         where,
-        "check the syntax; if PostgreSQL takes it, write it in a simpler way",
+        "check the syntax; if PostgreSQL accepts it, write it in a simpler way",
     )
 
 
@@ -279,7 +293,9 @@ def _check_calls(
         if known or name in allowed or calls <= aliases[name]:
             continue
         if name.startswith("pg_sleep"):
-            raise _refused(f"{name}() only holds the connection", where, "wait in Python")
+            raise _refused(
+                f"{name}() keeps the connection busy", where, "use time.sleep() in Python"
+            )
         ours = name.startswith(("pg_", "lo_", "dblink"))
         raise _refused(f"{name}() may have side effects", where, _PROPOSE if ours else _ALLOW)
 
@@ -314,12 +330,16 @@ def _check_size(tree: exp.Expr, where: str) -> None:
         # for a series, its length counts
         size = max(sizes, default=0.0) - (min(sizes) if len(sizes) > 1 else 0.0)
         if size > _LARGEST_SERIES:
-            raise _refused(f"a series or text of {size:.0f} is too long", where, "ask for less")
+            raise _refused(
+                f"a series or text of length {size:.0f} is too long", where, "use a shorter one"
+            )
     names = {cte.alias for cte in tree.find_all(exp.CTE)}
     for select in tree.find_all(exp.Select):
         free = [join for join in select.args.get("joins") or () if _multiplies(join, names)]
         if len(free) >= _JOINS_WITHOUT_CONDITION and not select.args.get("where"):
-            raise _refused(f"{len(free) + 1} tables joined without a condition", where, "add one")
+            raise _refused(
+                f"{len(free) + 1} tables are joined without a condition", where, "add a condition"
+            )
 
 
 def _multiplies(join: exp.Join, one_row: Collection[str]) -> bool:

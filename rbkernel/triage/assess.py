@@ -76,8 +76,9 @@ def assess(
         given = {"db": db, "n": n, "every_s": every_s}
         if surplus := [name for name, value in given.items() if value is not None]:
             raise ParameterError(
-                f"rb.assess was given a frame, which is not asked again, and {', '.join(surplus)}",
-                next_step='leave that out, or give the name of a diagnostic: rb.assess("…", db)',
+                f"rb.assess was given a frame, so {', '.join(surplus)} cannot be used: nothing"
+                " is queried",
+                next_step='leave this out, or pass the name of a diagnostic: rb.assess("…", db)',
             )
     declared = _declared(frame)
     known = {rule.name for rule in declared} | {rule.column for rule in declared if rule.column}
@@ -97,13 +98,13 @@ def _asked(
     """Run a diagnostic; return its frame, and those of the keyword values that are thresholds."""
     if " " in name.strip():
         raise ParameterError(
-            "rb.assess judges diagnostics, and SQL has no rules of its own",
+            "rb.assess takes the name of a diagnostic, not SQL, because SQL has no rules",
             next_step="use rb.query for the SQL, and rb.check for its rule",
         )
     diagnostic = diagnostics.get(name)
     if db is None:
         raise ParameterError(
-            f"rb.assess was not told which database to ask {name}",
+            f"rb.assess needs the connection on which to run {name}",
             next_step=f'write rb.assess("{name}", db)',
         )
     names = [rule.name for rule in diagnostic.rules]
@@ -119,8 +120,8 @@ def _asked(
         return sample(name, db, n=n, **pause, **asked), thresholds
     if every_s is not None and PAUSE not in diagnostic.parameters:
         raise ParameterError(
-            f"rb.assess asks {name} once, so every_s={every_s:g} has no meaning",
-            next_step="add n=3 for three samples, or leave every_s out",
+            f"rb.assess takes one sample of {name}, so every_s={every_s:g} has no effect",
+            next_step="add n=3 for three samples, or remove every_s",
         )
     if every_s is not None:
         asked[PAUSE] = every_s

@@ -97,7 +97,8 @@ def check(
         raise ParameterError(
             f"rb.check {advice(error.errors()[0])}",
             where=title,
-            next_step="add what is missing; `rb.check?` in a cell of its own explains each",
+            next_step="add what is missing; run `rb.check?` in a new cell to read about the"
+            " arguments",
         ) from None
     if reason := rules.out_of_reach(made, frame):
         raise ParameterError(
@@ -115,7 +116,9 @@ def explained(finding: Finding) -> Finding:
     """Return the finding with the reason why a known figure is not judged: a threshold is NaN."""
     if finding.verdict is not Verdict.UNKNOWN or finding.actual:
         return finding
-    reason = "a threshold is not a number: the query that it was computed from has no answer"
+    reason = (
+        "a threshold is not a number, because the query that it is computed from gave no answer"
+    )
     return dataclasses.replace(finding, actual=reason, cause=reason)
 
 

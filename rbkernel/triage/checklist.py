@@ -105,7 +105,7 @@ def checklist(title: str, items: Sequence[str]) -> Checklist:
     triage()  # raises before any output if rb.start has not run
     if not items or len(set(items)) < len(items):
         raise ParameterError(
-            "a checklist needs items, each once",
+            "a checklist needs items, and no item twice",
             where="rb.checklist",
             next_step="give a list of different texts",
         )

@@ -200,7 +200,7 @@ class Triage:
             server = self.session(name).server
         except DatabaseError as error:
             self.add_finding(unreached(name, error))
-            return f"NOT REACHED: {error.what}"
+            return f"NOT CONNECTED: {error.what}"
         # every transaction began with this statement, and was checked to be read-only
         access = "read-only by default" if server.default_read_only else "read-only transactions"
         monitor = "" if server.monitor else ", WITHOUT pg_monitor"

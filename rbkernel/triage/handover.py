@@ -159,9 +159,9 @@ def _counted() -> dict[str, Fact]:
 
 def _severity_finding(found: Assessment) -> Finding:
     missing = ", ".join(found.unknown)
-    step = f"find out and pass to rb.severity: {missing}" if missing else ""
+    step = f"find out these values and pass them to rb.severity: {missing}" if missing else ""
     if found.level is None:
-        verdict, told = Verdict.UNKNOWN, "not enough is known to compute a level"
+        verdict, told = Verdict.UNKNOWN, "too little is known to compute a level"
     else:
         verdict = _VERDICTS[Severity.parse(found.level.level)]
         least = "at least " if missing else ""

@@ -93,14 +93,18 @@ def _refuse(url: str, title: str) -> None:
         asked = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ParameterError(
-            f"the address is none: {error}", where=title, next_step="write http://host:port/path"
+            f"the address is not valid: {error}",
+            where=title,
+            next_step="write http://host:port/path",
         ) from error
     usable = asked.host and not asked.userinfo and 0 < (asked.port or 80) < 65536
     if asked.scheme not in {"http", "https"} or not usable:
         raise ParameterError(
-            "the address is not of http or https, names a user, or has a port that is none",
+            "the address must begin with http:// or https://, contain no user, and have a"
+            " valid port",
             where=title,
-            next_step="write http://host:port/path; credentials would be kept in plain text",
+            next_step="write http://host:port/path, without credentials: they would be stored"
+            " in plain text",
         )
     for name, value in asked.params.multi_items():
         refuse_secret(name, value, title)
@@ -152,14 +156,14 @@ async def _ask(timeout_s: float, method: str, url: str) -> _Answer:
 def _silence(error: Exception, timeout_s: float) -> Seen:
     """Return the verdict if there was no answer: critical if no server is there, else unknown."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
-        step = "it is up but hangs, or a firewall drops us: call it from its own host"
+        step = "the service hangs, or a firewall drops the request: call it from its own host"
         return Seen(Verdict.CRITICAL, f"no answer within {timeout_s:g} s", step)
     root = _root(error)
     code = getattr(root, "errno", None)
     actual = f"{type(error).__name__}: {os.strerror(code) if code and code > 0 else root}"
     if isinstance(root, ConnectionError) or isinstance(error, httpx.RemoteProtocolError):
-        return Seen(Verdict.CRITICAL, actual, "see on its host whether the service runs")
-    return Seen(Verdict.UNKNOWN, actual, "check the address, or look from a host that reaches it")
+        return Seen(Verdict.CRITICAL, actual, "check on its host whether the service runs")
+    return Seen(Verdict.UNKNOWN, actual, "check the address, or try from a host that can reach it")
 
 
 def _root(error: BaseException) -> BaseException:
@@ -184,11 +188,11 @@ def _judge_answer(
     if answer.code != status:
         return Seen(Verdict.CRITICAL, actual, read, kept)
     if contains and contains not in answer.body and answer.cut:
-        step = "ask an endpoint that says less"
+        step = "use an endpoint with a shorter answer"
         actual += f", without {contains!r} in its first {READ_BYTES // 1000} kB"
         return Seen(Verdict.UNKNOWN, actual, step, kept)
     if contains and contains not in answer.body:
         return Seen(Verdict.CRITICAL, f"{actual}, without {contains!r}", read, kept)
     if took_s > within_s:
-        return Seen(Verdict.WARNING, actual, "see what the service waits for", kept)
+        return Seen(Verdict.WARNING, actual, "check what the service waits for", kept)
     return Seen(Verdict.OK, actual, output=kept)

@@ -96,9 +96,9 @@ def _in_words(one: Metric, finding: Finding) -> Finding:
     return dataclasses.replace(
         finding,
         verdict=Verdict.UNKNOWN,
-        actual=f"{finding.actual}; a limit in words, which only you can judge: {told}",
-        cause=f"nothing here can judge {told}",
-        next_step="judge it yourself, or write the limit as a figure, such as > 5%",
+        actual=f"{finding.actual}; only a human can judge the limit: {told}",
+        cause=f"rbkernel cannot evaluate a limit in words: {told}",
+        next_step="judge it yourself, or write the limit as a number, such as > 5%",
     )
 
 
@@ -119,8 +119,9 @@ def _lasting(one: Metric, finding: Finding) -> Finding:
     return dataclasses.replace(
         finding,
         verdict=Verdict.UNKNOWN,
-        cause=f"{finding.actual} is beyond the limit now; for how long is not measured",
-        next_step=f"look again in {amounts.duration(for_s)}: then it has lasted long enough",
+        cause=f"{finding.actual} is beyond the limit now; how long it has been is not measured",
+        next_step=f"measure again in {amounts.duration(for_s)}: if it is still beyond the"
+        " limit, it has lasted long enough",
     )
 
 
@@ -188,7 +189,7 @@ def _in_unit(limit: Threshold, unit: str) -> float:
         return limit.value
     value = converted(limit.value, limit.unit, unit)
     if value is None:
-        figure = f"the figure is in {unit}" if unit else "the figure's unit is not declared"
+        figure = f"the figure is in {unit}" if unit else "the unit of the figure is not declared"
         raise QueryError(
             f"the limit is in {limit.unit} and {figure}: they cannot be compared",
             next_step="write the figure's own unit under `unit:` in the front matter, or the limit"

@@ -145,8 +145,10 @@ def truth(condition: Any) -> Truth:
     if isinstance(value, numbers.Real) or type(value).__name__ == "bool":  # numpy's, too
         return Truth(None if math.isnan(value) else bool(value))
     raise ParameterError(
-        f"rb.decide: a condition is {type(value).__name__}, which is neither true nor false",
-        next_step="give a finding, a comparison, or a list of them; of a column .any() or .all()",
+        f"rb.decide: a condition has the type {type(value).__name__}, which is neither true"
+        " nor false",
+        next_step="give a finding, a comparison, or a list of them; for a column, use .any()"
+        " or .all()",
     )
 
 

@@ -30,7 +30,7 @@ COMMANDS = Kind(
     "Commands to run yourself",
     "run and checked",
     "not run here",
-    "run each as you come to it, or allow it under [commands] in rbkernel.toml",
+    "run each command when you reach its step, or allow it under [commands] in rbkernel.toml",
 )
 QUERIES = Kind(
     "Queries without an answer",

@@ -21,7 +21,7 @@ _QUESTIONS: Mapping[Criterion, str] = {
     "escalatable": "Is the escalation path defined?",
     "tested": "Has it been tested in a drill?",
     "maintained": "Is there an owner who maintains it?",
-    "safe": "Is it safe to run by itself?",
+    "safe": "Is it safe to run without a person?",
 }
 
 

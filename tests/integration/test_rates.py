@@ -1,6 +1,6 @@
-"""What happens between two looks, and what keeps WAL or commits waiting: on 15 and on the newest.
+"""What happens between two samples, and what keeps WAL or commits waiting: on 15 and on the newest.
 
-The pause of a diagnostic is where a test makes the effect, so that it lies between the looks and
+The pause of a diagnostic is where a test makes the effect, so that it lies between the samples and
 nobody waits for time to pass.
 """
 
@@ -233,7 +233,7 @@ class TestStatements:
         reset = between("queries/busiest", lambda: forget(admin, raw))
         told = provenance(reset)
         assert told
-        assert "reset between the looks" in told.notes[-1]
+        assert "the counters were reset between the two samples" in told.notes[-1]
         assert reset["calls"].isna().any()
 
     def test_an_index_is_dropped(self, patient: Servers, between: Between) -> None:

@@ -135,7 +135,7 @@ def test_what_nobody_told_is_asked_for_and_not_made_up(evidence: Path, path: Pat
     )
     assert facts["Severity"] == "‹PLACEHOLDER: P0, P1, P2 or P3›"
     assert facts["State"] == "open"
-    assert "that time is not recorded" in facts["Meeting"]
+    assert "the record does not contain that time" in facts["Meeting"]
     assert (result.written_by, result.meeting_by) == (None, None)
     assert "Service" not in facts
     assert "impact-told" not in cells

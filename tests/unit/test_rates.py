@@ -1,4 +1,4 @@
-"""What two looks make of counters: a right rate, or none."""
+"""What two samples make of counters: a right rate, or none."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TestBetween:
         assert found["deadlocks_before"].tolist() == [4, 1]
         assert found["window_s"].tolist() == [4, 4]
         told = found.attrs["rbkernel"]
-        assert told.notes == ("two looks, 4.0 s apart",)
+        assert told.notes == ("two samples, 4.0 s apart",)
         assert told.duration_s == 0.5
 
     @pytest.mark.parametrize(
@@ -78,7 +78,10 @@ class TestBetween:
     def test_a_reset_gives_no_rate(self, first: pd.DataFrame, second: pd.DataFrame) -> None:
         found = rates.between(first, second, TWICE)
         assert found[["deadlocks", "deadlocks_per_s"]].isna().all(axis=None)
-        assert "1 row unknown: reset between the looks" in found.attrs["rbkernel"].notes
+        assert (
+            "1 row unknown: the counters were reset between the two samples"
+            in found.attrs["rbkernel"].notes
+        )
 
     def test_one_counter_that_shrinks_makes_the_whole_row_unknown(self) -> None:
         twice = TWICE.model_copy(update={"counters": ("deadlocks", "commits")})

@@ -71,7 +71,7 @@ def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
     try:
         json.dumps(drawn, allow_nan=False)
     except (ValueError, RecursionError):
-        return None, "it holds values that JSON does not know"
+        return None, "it contains values that JSON cannot represent"
     return _harmless(drawn), ""
 
 

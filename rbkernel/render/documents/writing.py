@@ -176,7 +176,7 @@ def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
         )
     if not path.parent.is_dir():
         raise EvidenceError(
-            "there is no such folder", where=str(path.parent), next_step="make it, or change -o"
+            "there is no such folder", where=str(path.parent), next_step="create it, or change -o"
         )
     return path
 

@@ -160,7 +160,7 @@ def delay(access: Access, seed: int) -> dict[str, Any]:
     delay_s = round(figures.uniform(2, 4), 1)
     access.home.write(access.home.in_flight_file, json.dumps({"delay_s": delay_s}))
     with access.connect("postgres") as raw:
-        waiting.until(raw, _UNDERWAY, {"last": LAST_ID}, what="rows are on their way")
+        waiting.until(raw, _UNDERWAY, {"last": LAST_ID}, what="rows are being copied")
     return {"delay_s": delay_s, "missing": [], "extra": [], "changed": {}}
 
 

@@ -214,15 +214,15 @@ def _configuration(connection: Connection) -> Finding:
         return _finding(
             "configuration",
             Verdict.WARNING,
-            "neither host nor service",
+            "neither host nor service is set",
             cause="libpq then uses the server that its environment names",
-            next_step="name the host",
+            next_step="set host of this connection",
         )
     for path in (connection.passfile, connection.sslrootcert):
         if path is not None and not _is_file(path):
             what = f"{path} is not a file" if path.exists() else f"there is no file {path}"
             advice = "name a file in it" if path.is_dir() else "create it, or name another"
-            raise ConfigError(f"{what}{' but a folder' * path.is_dir()}", next_step=advice)
+            raise ConfigError(f"{what}{', but a folder' * path.is_dir()}", next_step=advice)
     connection.password()
     if connection.passfile and _is_open(connection.passfile):
         raise ConfigError(
@@ -237,7 +237,8 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError) as error:  # the folder is not readable, or the name contains a NUL
         raise ConfigError(
-            f"{path} cannot be read: {error}", next_step="check it, and its folder's permissions"
+            f"{path} cannot be read: {error}",
+            next_step="check the permissions of the file and of its folder",
         ) from error
 
 
@@ -258,7 +259,9 @@ def _reach(connection: Connection) -> Finding:
     trouble = reach.look(connection)
     if trouble is None:
         known = connection.host and not connection.service
-        return _finding("reach", Verdict.OK, place if known else "left to libpq")
+        return _finding(
+            "reach", Verdict.OK, place if known else "not checked: libpq chooses the server"
+        )
     waited = trouble in {Trouble.FROZEN, Trouble.HOST_SILENT}
     within = f" within {connection.connect_timeout_s} s" if waited else ""
     raise troubles.error(trouble, f"{trouble}{within} ({place})")

@@ -120,7 +120,7 @@ class Diagnostic(_Part):
             own |= {n: {"help": words, "default": ""} for n, words in table.parameters().items()}
         if twice := data.get("twice"):
             pause_s = Twice.model_validate(twice).every_s
-            own[PAUSE] = {"help": "s between the two looks", "default": pause_s}
+            own[PAUSE] = {"help": "s between the two samples", "default": pause_s}
         return {**data, "parameters": {**data.get("parameters", {}), **own}}
 
     @model_validator(mode="after")

@@ -130,7 +130,7 @@ def stranger(standby: str, primary: str) -> Finding:
         title=f"Standby {standby} of {primary}",
         verdict=Verdict.UNKNOWN,
         expected="both are copies of one cluster",
-        actual="they are not, so the standby was not checked",
+        actual="they are different clusters, so the standby was not checked",
         next_step=f"name the standby of {primary} as standby=…, or nothing (standby=)",
         at=now(),
     )

@@ -71,9 +71,11 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
         frame[column] = change if counts else value
     frame = _made(frame.reset_index(drop=True), twice)
     passed = f", {window_s:.1f} s apart" if window_s is not None else ""
-    notes = [*source.notes, f"two looks{passed}"]
+    notes = [*source.notes, f"two samples{passed}"]
     if many := int(reset.sum()):
-        notes.append(f"{many} row{'s' * (many > 1)} unknown: reset between the looks")
+        notes.append(
+            f"{many} row{'s' * (many > 1)} unknown: the counters were reset between the two samples"
+        )
     frame.attrs["rbkernel"] = replace(source, rows=len(frame), notes=tuple(notes))
     return frame
 
@@ -103,7 +105,7 @@ def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFra
     unclear = frame.duplicated(list(twice.key)).any() if twice.key else len(frame) > 1
     if unclear:
         raise DatabaseError(
-            f"the rows of two looks cannot be matched by {', '.join(twice.key)}",
+            f"the rows of the two samples cannot be matched by {', '.join(twice.key)}",
             where=f"connection {source.connection}",
             next_step="hash these columns instead of masking or dropping them: [redaction] columns"
             " in rbkernel.toml",

@@ -74,7 +74,7 @@ def sample(session: Session, seconds: float) -> Answer:
     seen = [answer for answer in answers if not answer.provenance.reason]
     if not seen:
         return answers[-1]
-    note = f"the mean of {len(seen)} looks in {lasted_s:.1f} s"
+    note = f"the mean of {len(seen)} samples in {lasted_s:.1f} s"
     rows = [astuple(wait) for wait in histogram([answer.records() for answer in seen])]
     provenance = replace(
         seen[-1].provenance, rows=len(rows), duration_s=round(lasted_s, 4), notes=(note,)

@@ -121,6 +121,6 @@ def _field(field: Field[Any], value: Any) -> Any:
 
 def _unusable(why: str) -> StoredSituationError:
     return StoredSituationError(
-        f"a stored situation cannot be read: {why}",
-        next_step="look at the server as it is now, with `rbkernel why`",
+        f"a stored sample cannot be read: {why}",
+        next_step="run `rbkernel why` to see the current state of the server",
     )

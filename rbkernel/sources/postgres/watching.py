@@ -106,7 +106,7 @@ class Watcher:
             self._log_reason(str(error))
             return False
         except Exception:  # noqa: BLE001  # the other connections are still watched
-            _log.exception("the look at %s failed", self._connection.name)
+            _log.exception("reading the state of %s failed", self._connection.name)
             return False
         self._log_reason(seen.situation.reason)
         if not seen.situation.reason:
@@ -129,7 +129,7 @@ class Watcher:
                 self._log(logging.WARNING, f"{one.verdict}: {one.headline}")
         for before in self._causes:
             if not any(before.same(one) for one in present):
-                self._log(logging.INFO, f"over: {before.headline}")
+                self._log(logging.INFO, f"no longer present: {before.headline}")
         self._causes = present
 
     def _log(self, level: int, what: str) -> None:

@@ -198,7 +198,8 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
         verdict=Verdict.UNKNOWN,
         victims=Victims(count=len(waiting), longest_s=longest, applications=applications(waiting)),
         ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
-        next_step="Look again; with --seconds 5 if the waits are short",
+        next_step="Run this again; if the waits are short, with --seconds 5 (in a notebook:"
+        " seconds=5)",
         opens="RUN-007",
         explains=("RUN-007",),
     )

@@ -17,7 +17,7 @@ _HEADLINES = {
     "apply_delay_s": "Replay is delayed on purpose on {connection}: recovery_min_apply_delay is"
     " {lag}",
     "receiving": "{connection} receives no WAL: its WAL receiver is not streaming",
-    "silent_s": "{connection} hears nothing from its sender: an answer is {lag} overdue",
+    "silent_s": "{connection} receives nothing from its WAL sender: an answer is {lag} overdue",
     "stalled_s": "Replay on {connection} has stalled: the newest commit there is {lag} old",
 }
 # columns whose warnings count at once; other warnings may come from a burst of writes

@@ -102,12 +102,14 @@ def _brief_waits(situation: Situation, waiting: list[Backend], verdict: Verdict)
     return Cause(
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, each for less than"
         f" a second, and hold {share:.0f} % of the slots ({', '.join(applications(waiting))})",
-        mechanism="they retry, or take turns; this look does not show a session that holds the lock"
+        mechanism="the sessions retry, or take turns; this sample shows no session that holds"
+        " the lock"
         " for long",
         verdict=verdict,
         victims=Victims(count=len(waiting), applications=applications(waiting), slots_pct=share),
         ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
-        next_step="Look again for longer, such as with --seconds 5, to see who holds the lock",
+        next_step="Run this again with --seconds 5 (in a notebook: seconds=5), to see who"
+        " holds the lock",
         opens="RUN-007",
         explains=("RUN-001", "RUN-007"),
     )

@@ -4,18 +4,18 @@ purpose: >-
   deadlocks
 columns:
   database: the database
-  commits_per_s: transactions committed a second
-  rollbacks_per_s: transactions rolled back a second
-  rows_written_per_s: rows inserted, updated or deleted a second
-  pages_read_per_s: pages fetched from the system a second
-  temp_files: temporary files that were finished between the looks; a query counts when it ends
-  temp_mb_per_s: MiB written to them a second
-  deadlocks: deadlocks between the looks
-  deadlocks_before: deadlocks from stats_reset to the first look
-  conflicts: queries cancelled because of recovery between the looks, on a standby
+  commits_per_s: transactions committed per second
+  rollbacks_per_s: transactions rolled back per second
+  rows_written_per_s: rows inserted, updated or deleted per second
+  pages_read_per_s: pages fetched from the operating system per second
+  temp_files: temporary files that were finished between the two samples; a query counts when it ends
+  temp_mb_per_s: MiB written to them per second
+  deadlocks: deadlocks between the two samples
+  deadlocks_before: deadlocks from stats_reset to the first sample
+  conflicts: queries cancelled because of recovery between the two samples, on a standby
   stats_reset: start of counting; NULL means since the database was created
-  window_s: s between the looks
-  sampled_at: the server's clock at the second look
+  window_s: s between the two samples
+  sampled_at: the server's clock of the second sample
 twice:
   every_s: 5
   key: [database]
@@ -49,7 +49,7 @@ rules:
     opens: RUN-007
     unseen: the counters were reset between the two samples; run it again
     source: PostgreSQL resolves a deadlock by ending one of the transactions, so each is an error
-figure: {kind: bars, x: temp_mb_per_s, y: database, title: MiB written to temporary files a second}
+figure: {kind: bars, x: temp_mb_per_s, y: database, title: MiB written to temporary files per second}
 source: pg_stat_database; sessions report at the end of a transaction, at most once a second
 */
 SELECT datname::text AS database,

@@ -5,7 +5,7 @@ columns:
   application: application_name, or the user if there is none
   wait_type: running, or wait_event_type
   wait: "running, or wait_event_type and wait_event, such as Lock: tuple"
-  sessions: sessions with a query under way that do this; the mean of several looks
+  sessions: sessions with a query under way that do this; the mean of several samples
   share_pct: "%, share of all sessions with a query under way"
 rules:
   - title: Busy sessions waiting for a lock
@@ -22,7 +22,7 @@ rules:
     opens: RUN-007
     source: the same shares as for slots that are held (connections/holders)
 figure: {kind: bars, x: share_pct, y: wait, by: application, title: What the busy sessions do}
-source: pg_stat_activity; one look is a sample, so take several (rb.sample, or rb.diagnose with seconds)
+source: pg_stat_activity; one sample can mislead, so take several (rb.sample, or rb.diagnose with seconds)
 */
 SELECT coalesce(nullif(application_name, ''), usename, '?') AS application,
        coalesce(wait_event_type, 'running') AS wait_type,

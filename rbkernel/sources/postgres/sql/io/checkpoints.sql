@@ -5,7 +5,7 @@ columns:
   requested: checkpoints because of max_wal_size, or on request
   requested_pct: "%, requested of both; NULL when there was none"
   enough: ten or more, so that the share is meaningful
-  every_s: s between two, on the average since stats_reset
+  every_s: s between two, on average since stats_reset
   write_ms: ms of writing, in all
   sync_ms: ms of fsync, in all
   sync_each_ms: ms of that, each; NULL when there was none

@@ -1,4 +1,4 @@
-/* From 17 on: a view of its own, which counts restartpoints apart. */
+/* From PostgreSQL 17 on: a separate view, which counts restartpoints separately. */
 SELECT timed,
        requested,
        (100.0 * requested / nullif(timed + requested, 0))::float8 AS requested_pct,

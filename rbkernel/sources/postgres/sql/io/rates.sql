@@ -2,20 +2,20 @@
 purpose: How fast WAL is written, checkpointed and archived now, from two samples of the counters
 needs: [pg_monitor]
 columns:
-  wal_mb_per_s: MiB of WAL written a second; on a standby, received
+  wal_mb_per_s: MiB of WAL written per second; on a standby, received per second
   max_wal_pct: "%, of max_wal_size that is written between two timed checkpoints, at this rate"
-  timed: checkpoints between the looks because of checkpoint_timeout
+  timed: checkpoints between the two samples because of checkpoint_timeout
   requested: checkpoints because of max_wal_size, or on request
-  buffers_per_s: pages written by checkpoints a second
-  archived: WAL files archived between the looks
+  buffers_per_s: pages written by checkpoints per second
+  archived: WAL files archived between the two samples
   failed: attempts to archive that failed
-  waiting: WAL files that wait to be archived, at the second look
-  waiting_before: the same at the first look
-  folder_mb: MiB in the WAL folder, at the second look
-  folder_mb_per_s: MiB by which the folder grows a second; negative where it shrinks
-  falls_behind: ten files or more wait to be archived, and more than at the first look
-  window_s: s between the looks
-  sampled_at: the server's clock at the second look
+  waiting: WAL files that wait to be archived, of the second sample
+  waiting_before: the same in the first sample
+  folder_mb: MiB in the WAL folder, of the second sample
+  folder_mb_per_s: MiB by which the folder grows per second; negative if it shrinks
+  falls_behind: ten files or more wait to be archived, and more than in the first sample
+  window_s: s between the two samples
+  sampled_at: the server's clock of the second sample
 twice:
   every_s: 10
   counters: [wal_mb, timed, requested, buffers, archived, failed]
@@ -60,7 +60,7 @@ rules:
       the backlog fills the primary's disk
     opens: RUN-018
     source: rbkernel's choice; ten files as for archive/status
-figure: {kind: timeline, y: wal_mb_per_s, unit: MiB/s, title: WAL written a second}
+figure: {kind: timeline, y: wal_mb_per_s, unit: MiB/s, title: WAL written per second}
 source: pg_stat_bgwriter or pg_stat_checkpointer, pg_stat_archiver, pg_ls_waldir()
 */
 SELECT (pg_wal_lsn_diff(

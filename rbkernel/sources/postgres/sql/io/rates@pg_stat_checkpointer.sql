@@ -1,4 +1,4 @@
-/* From 17 on: a view of its own, which counts restartpoints apart. */
+/* From PostgreSQL 17 on: a separate view, which counts restartpoints separately. */
 SELECT (pg_wal_lsn_diff(
             CASE
                 WHEN pg_is_in_recovery()

@@ -3,8 +3,8 @@ purpose: How much WAL is written, how fast, and its cost
 columns:
   position_bytes: position of the newest WAL here, in bytes from the start of the WAL; two samples give a rate
   wal_mb: MiB of WAL written by this server since stats_reset; 0 on a standby
-  mb_per_s: MiB a second, on the average since stats_reset
-  max_wal_pct: "%, of max_wal_size that is written between two timed checkpoints, on the average"
+  mb_per_s: MiB per second, on average since stats_reset
+  max_wal_pct: "%, of max_wal_size that is written between two timed checkpoints, on average"
   records: WAL records since stats_reset
   full_page_images: whole pages in them, after checkpoints
   buffers_full: how often a session had to write WAL because wal_buffers was full

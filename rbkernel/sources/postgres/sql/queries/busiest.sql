@@ -4,20 +4,20 @@ needs: [pg_monitor, pg_stat_statements]
 columns:
   query_id: identifier of the statement
   username: who ran it
-  database: where
-  sessions: sessions that it kept busy between the looks, on the average; a call counts when it ends
-  share_pct: "%, of the execution time of all statements between the looks"
+  database: the database in which it ran
+  sessions: sessions that it kept busy between the two samples, on average; a call counts when it ends
+  share_pct: "%, of the execution time of all statements between the two samples"
   heavy: it kept half a session busy, or more
-  calls: calls between the looks
-  calls_per_s: the same a second
-  mean_ms: ms of execution, a call
-  rows_per_s: rows returned or changed a second
-  pages_per_s: pages a second that were not in shared_buffers
-  temp_mb_per_s: MiB written to temporary files a second
-  wal_mb_per_s: MiB of WAL that it wrote a second
-  window_s: s between the looks
+  calls: calls between the two samples
+  calls_per_s: calls per second
+  mean_ms: mean execution time of a call, in ms
+  rows_per_s: rows returned or changed per second
+  pages_per_s: pages read per second that were not in shared_buffers
+  temp_mb_per_s: MiB written to temporary files per second
+  wal_mb_per_s: MiB of WAL that it wrote per second
+  window_s: s between the two samples
   query: its text with $n for the constants; first 300 characters
-  sampled_at: the server's clock at the second look
+  sampled_at: the server's clock of the second sample
 twice:
   every_s: 5
   key: [query_id, user_id, database_id, toplevel]

@@ -7,30 +7,30 @@ columns:
   statement: identifier and beginning of the text
   query_id: identifier of the statement
   username: who ran it
-  database: where
-  slower: times that a call took between the looks of what it took before; NULL without a call
-  sessions: sessions that it kept busy between the looks, on the average
-  calls: calls between the looks; a call counts when it ends
-  calls_before: calls from the reset to the first look
-  mean_ms: ms of execution, a call, between the looks
-  mean_before_ms: ms of execution, a call, before
-  rows_a_call: rows returned or changed, a call, between the looks
+  database: the database in which it ran
+  slower: duration of a call between the two samples, as a multiple of the duration before; NULL without a call
+  sessions: sessions that it kept busy between the two samples, on average
+  calls: calls between the two samples; a call counts when it ends
+  calls_before: calls from the reset to the first sample
+  mean_ms: mean execution time of a call between the two samples, in ms
+  mean_before_ms: mean execution time of a call before, in ms
+  rows_a_call: mean rows returned or changed by a call between the two samples
   rows_a_call_before: the same before
-  pages_a_call: pages of tables and indexes, in memory or not, a call, between the looks
+  pages_a_call: mean pages of tables and indexes, in memory or not, that a call read between the two samples
   pages_a_call_before: the same before
   longest_before_s: s of the longest call before
-  running_s: s of the longest call that is under way and does not wait for a lock; 0 for none
-  comparable: enough calls before and between the looks, and enough time, to tell a change from noise
+  running_s: s of the longest running call that does not wait for a lock; 0 for none
+  comparable: enough calls before and between the two samples, and enough time, to tell a change from noise
   regressed: >-
     it is comparable, and a call takes twice as long or more, beyond the spread of the past; NULL where
     there is none, since all counters were reset within the last 10 min
   more_rows: a call returns twice as many rows or more, so that it is a different request
   more_pages: a call reads twice as many pages or more
-  endless: a call is under way for over 5 s and twice as long as the longest before
+  endless: a call has been running for over 5 s and twice as long as the longest before
   counted_since: when the counters of the statement, or of all, were reset
-  window_s: s between the looks
+  window_s: s between the two samples
   query: its text with $n for the constants; first 300 characters
-  sampled_at: the server's clock at the second look
+  sampled_at: the server's clock of the second sample
 twice:
   every_s: 10
   key: [query_id, user_id, database_id, toplevel]
@@ -84,7 +84,7 @@ rules:
     by: statement
     unit: times as long as before
     warn: 2
-    cause: "A statement takes up to {value}, and returns more rows a call: {top}"
+    cause: "A statement takes up to {value}, and returns more rows per call: {top}"
     next_step: see who asks for more now (username, a deployment, a missing LIMIT); the plan may be right
     opens: RUN-009
     unseen: the counters were reset, so there is no history to compare with; run it again later

@@ -4,13 +4,13 @@ needs: [pg_monitor, pg_stat_statements]
 columns:
   query_id: identifier of the statement
   username: who ran it
-  database: where
+  database: the database in which it ran
   calls: how often
   total_ms: ms of execution, all calls
-  mean_ms: ms of execution, a call
+  mean_ms: mean execution time of a call, in ms
   rows: rows returned or changed, all calls
   share_pct: "%, of the execution time of all statements"
-  sessions: sessions that it kept busy, on the average since the reset
+  sessions: sessions that it kept busy, on average since the reset
   heavy: it kept half a session busy, or more
   hit_pct: "%, of its pages that were in shared_buffers; NULL when it read none"
   temp_mb: MiB written to temporary files

@@ -6,14 +6,14 @@ columns:
   subscription: name of the subscription
   database: the database that it writes to
   enabled: it is meant to run
-  apply_errors: errors while applying between the looks; an error ends the worker
-  sync_errors: errors while copying tables between the looks
-  apply_errors_before: errors while applying from stats_reset to the first look
-  sync_errors_before: errors while copying tables from stats_reset to the first look
+  apply_errors: errors while applying between the two samples; an error ends the worker
+  sync_errors: errors while copying tables between the two samples
+  apply_errors_before: errors while applying from stats_reset to the first sample
+  sync_errors_before: errors while copying tables from stats_reset to the first sample
   retry_s: s after which a worker that has ended starts again
-  window_s: s between the looks
+  window_s: s between the two samples
   stats_reset: start of counting errors; NULL means since the subscription was created
-  sampled_at: the server's clock at the second look
+  sampled_at: the server's clock of the second sample
 twice:
   every_s: 12
   key: [database, subscription]
@@ -46,10 +46,10 @@ rules:
     opens: RUN-005
     unseen: the counters were reset between the two samples; run it again
     source: an error while copying recurs at each start of the worker until it is fixed
-figure: {kind: bars, x: apply_errors, y: subscription, title: Errors while applying between two looks}
+figure: {kind: bars, x: apply_errors, y: subscription, title: Errors while applying between two samples}
 source: >-
   pg_stat_subscription_stats; a worker starts again after wal_retrieve_retry_interval, 5 s by
-  default, so that the looks must lie further apart
+  default, so that the samples must lie further apart
 */
 SELECT s.subname::text AS subscription,
        d.datname::text AS database,

@@ -4,12 +4,12 @@ runs_on: standby
 columns:
   database: the database
   kind: "what replay wanted: snapshot (rows that vacuum removed), lock, buffer pin, tablespace, deadlock, logical slot"
-  cancelled: queries cancelled between the looks
-  cancelled_per_s: the same a second
-  cancelled_before: queries cancelled from stats_reset to the first look
+  cancelled: queries cancelled between the two samples
+  cancelled_per_s: queries cancelled per second
+  cancelled_before: queries cancelled from stats_reset to the first sample
   stats_reset: start of counting; NULL means since the database was created
-  window_s: s between the looks
-  sampled_at: the server's clock at the second look
+  window_s: s between the two samples
+  sampled_at: the server's clock of the second sample
 twice:
   every_s: 5
   key: [database, kind]

@@ -83,7 +83,7 @@ figure: {kind: timeline, y: stalled_s, unit: s, title: Age of the newest commit 
 source: >-
   receive = replay means 0 only while the receiver streams; otherwise the age of the newest replayed
   commit is an upper bound, and a close one while commits flow. A long transaction writes WAL without
-  a commit: so what had been received at the first look and is replayed within a second is no lag,
+  a commit: so what had been received at the first sample and is replayed within a second is no lag,
   however old the newest commit. A sender that is frozen looks like one that has nothing to send, until
   wal_receiver_timeout; compare with the primary (situation/position)
 */

@@ -4,7 +4,7 @@ columns:
   role: the role
   can_login: it can open a session
   power: superuser, createrole, createdb, replication, bypassrls, no expiry, or a predefined role
-  through: the roles by which it is a member; empty for a power of its own
+  through: the roles by which it is a member; empty for a privilege granted directly to it
   far_reaching: with it one can become superuser, pass row security, write every table, or touch the server's files
   valid_until: when its password ends; NULL for never
   count: 1, for the figure

@@ -78,7 +78,7 @@ rules:
       see how long ago that was, and whether the standbys use them, which have their own counters;
       then DROP INDEX CONCURRENTLY
     opens: RUN-017
-    source: rbkernel's choice; less is not worth anybody's attention during an incident
+    source: rbkernel's choice; less does not matter during an incident
 figure: {kind: bars, x: size_mb, y: index, by: problem, title: Indexes that cost more than they help}
 */
 WITH known AS MATERIALIZED (

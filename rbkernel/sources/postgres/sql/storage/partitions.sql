@@ -7,9 +7,9 @@ columns:
   newest: the newest partition by its bounds
   ends: where that partition ends
   width_s: s that it covers
-  left_s: s until it ends; negative when it is over
+  left_s: s until it ends; negative when it has ended
   ahead: left_s as a multiple of width_s; below 1 there is no partition for the next period
-  over: it has ended, so that no partition takes the rows of now
+  over: it has ended, so that no partition takes current rows
   has_default: rows without a partition go to a default partition; else their INSERT fails
   in_use: it ended less than three widths ago, or rows went to the default partition since
 rules:

@@ -8,7 +8,7 @@ columns:
   last_value: the newest value; NULL when never used, or when the role may not read it
   limit_value: the last value that the sequence and its columns can hold, by their base types
   used_pct: "%, of the range up to limit_value; NULL when the role may not read the sequence"
-  cycles: it begins anew at its end, and its columns hold all of its values
+  cycles: it starts again after its last value, and its columns can hold all of its values
 rules:
   - title: Sequence values used
     column: used_pct

@@ -4,7 +4,7 @@ columns:
   relation: the table
   total_mb: MiB of table, TOAST and indexes
   table_mb: MiB of the table's own pages
-  toast_mb: MiB of long values that lie apart
+  toast_mb: MiB of long values that are stored separately (TOAST)
   index_mb: MiB of the indexes
   indexes: how many there are
   rows: rows, estimated; NULL when the table was never analyzed
