@@ -88,9 +88,8 @@ class Rule(BaseModel):
             if later > sooner:
                 side = "below" if self.below else "above"
                 raise ValueError(
-                    f"warn={self.warn:g} is {side}"
-                    f" critical={self.critical:g}, so it has no effect; choose a warn that is reached"
-                    " first"
+                    f"warn={self.warn:g} is {side} critical={self.critical:g}, so it has no"
+                    " effect; choose a warn that is reached first"
                 )
         return self
 

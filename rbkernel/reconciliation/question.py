@@ -76,9 +76,7 @@ class Question:
                 f"the window of {self.window_s} s is not a positive time", "give a positive length"
             )
         if "" in (*self.key, *self.columns) or len(set(self.columns)) < len(self.columns):
-            raise _wrong(
-                "the columns to compare contain an empty name, or a name twice", "name each once"
-            )
+            raise _wrong("a column to compare has no name, or is named twice", "name each once")
         if both := sorted(set(self.ignore) & {*self.key, *self.columns}):
             raise _wrong(f"{', '.join(both)} is to be compared and ignored", "name it once")
         for column, most in self.tolerance.items():

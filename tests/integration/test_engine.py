@@ -185,7 +185,7 @@ def test_papermills_own_claims_are_corrected_by_verify(tmp_path: Path) -> None:
     assert words(nbformat.read(out, as_version=4)) == ["completed"] * 7
     told = verify(out).stdout
     assert "cell 5, “import os; os.abort()”: attested: the cell was interrupted (papermill" in told
-    assert "cell 7, “print('last')”: never ran (papermill says completed)" in told
+    assert "cell 7, “print('last')”: never ran (papermill recorded completed)" in told
 
 
 def verify(notebook: Path) -> subprocess.CompletedProcess[str]:

@@ -382,7 +382,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"key": ()}, "names no column"),
+            ({"key": ()}, "the key is empty"),
             ({"where": "1=1) OR (1=1"}, "not one expression"),
             ({"where": "id = :id"}, "has no value"),
             ({"where": "id=$1"}, r"\$1 in a condition has no value"),
